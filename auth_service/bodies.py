@@ -1,0 +1,80 @@
+"""The bodies of requests and answers about users, as ``interfaces`` promises them to clients."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from auth_service.settings import PASSWORD_LENGTH_MAX
+from auth_service.tokens.sign import TokenSigner
+from auth_service.users.model import User
+from contracts.events import EMAIL_LENGTH_MAX
+
+Email = Annotated[str, Field(max_length=EMAIL_LENGTH_MAX, examples=["ada@example.org"])]
+Password = Annotated[
+    SecretStr,
+    Field(min_length=1, max_length=PASSWORD_LENGTH_MAX, examples=["correct horse battery staple"]),
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Credentials(_Body):
+    """E-mail address and password."""
+
+    email: Email
+    password: Password
+
+
+class PasswordOnly(_Body):
+    """The password, to confirm what cannot be undone."""
+
+    password: Password
+
+
+class UserBody(_Body):
+    """A user as he sees himself. Times are UTC."""
+
+    id: UUID
+    email: str
+    email_verified: bool
+    roles: list[str]
+    status: Literal["active", "disabled"]
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        """The body for ``user``."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            email_verified=user.email_verified,
+            roles=list(user.roles),
+            status=user.status,
+            version=user.version,
+            created_at=user.created_at,
+            updated_at=user.updated_at,
+        )
+
+
+class SignedIn(_Body):
+    """A user and an access token for him (RFC 6749 5.1); ``expires_in`` in seconds."""
+
+    user: UserBody
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: int
+
+    @classmethod
+    def of(cls, user: User, signer: TokenSigner) -> Self:
+        """The body for ``user`` with a new token."""
+        return cls(
+            user=UserBody.of(user),
+            access_token=signer.sign(user),
+            expires_in=signer.lifetime_seconds,
+        )

@@ -1,0 +1,85 @@
+"""The command ``auth-service``: its processes and what operators ask of it."""
+
+import asyncio
+import dataclasses
+from typing import Annotated
+
+import typer
+import uvicorn
+import uvloop
+from sqlalchemy import text
+
+from auth_service.app import create_app
+from auth_service.db import connect
+from auth_service.outbox import metrics
+from auth_service.outbox.relay import Relay
+from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
+from contracts.health import health_routes, work_beside_health
+from contracts.settings import load
+from contracts.telemetry import configure_logging
+from contracts.terminal import failing_with_a_sentence, show
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+
+@app.command(epilog="Example: AUTH_PORT=8001 auth-service api")
+@failing_with_a_sentence
+def api() -> None:
+    """Serve sign-up, sign-in and accounts over HTTP."""
+    settings = load(ApiSettings)
+    configure_logging("auth-service api")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        server_header=False,
+        # The proxy's word about the client's address is believed when it is on this machine.
+        proxy_headers=True,
+        timeout_graceful_shutdown=10,
+    )
+
+
+@app.command(epilog="Example: AUTH_AMQP_URL=amqp://localhost/ auth-service relay")
+@failing_with_a_sentence
+def relay() -> None:
+    """Publish recorded events to RabbitMQ; any number may run, one is active."""
+    settings = load(RelaySettings)
+    configure_logging("auth-service relay")
+    engine = connect(settings.model_copy(update={"database_connections_max": 2}))
+
+    async def ready() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def refresh() -> None:
+        async with engine.connect() as connection:
+            await metrics.refresh(connection)
+
+    uvloop.run(
+        work_beside_health(
+            Relay(settings, engine).run(),
+            health_routes(ready=ready, refresh=refresh),
+            host=settings.host,
+            port=settings.relay_port,
+        )
+    )
+
+
+@app.command(epilog="Example: auth-service status --json")
+@failing_with_a_sentence
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
+) -> None:
+    """Show the near end of the pipe: what waits to be published, and whether the relay works."""
+    settings = load(DatabaseSettings)
+
+    async def read() -> metrics.OutboxFigures:
+        engine = connect(settings)
+        try:
+            async with engine.connect() as connection:
+                return await metrics.figures(connection)
+        finally:
+            await engine.dispose()
+
+    show(dataclasses.asdict(asyncio.run(read())), as_json=as_json)

@@ -1,0 +1,44 @@
+"""The connection to the auth database.
+
+Every session has its time limits from the start, so that no statement can hang a request or a lock.
+"""
+
+import asyncpg
+from sqlalchemy import MetaData
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from auth_service.settings import DatabaseSettings
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ix": "%(table_name)s_%(column_0_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What a worker meets when its database stops, restarts or refuses: wait and try again."""
+
+
+def connect(settings: DatabaseSettings) -> AsyncEngine:
+    """An engine of bounded size; it connects when first used."""
+    return create_async_engine(
+        settings.database_url,
+        hide_parameters=True,
+        pool_size=settings.database_connections_max,
+        max_overflow=0,
+        pool_timeout=settings.statement_timeout_ms / 1000,
+        connect_args={
+            "timeout": 5,
+            "server_settings": {
+                "application_name": "auth-service",
+                "timezone": "UTC",
+                "statement_timeout": str(settings.statement_timeout_ms),
+                "lock_timeout": str(settings.lock_timeout_ms),
+                "idle_in_transaction_session_timeout": str(2 * settings.statement_timeout_ms),
+            },
+        },
+    )

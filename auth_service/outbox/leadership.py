@@ -1,0 +1,104 @@
+"""Make one relay active, and wake it.
+
+Any number of relays may run. The one whose database session holds an advisory lock is active; the
+lock ends with the session, so another takes over the moment that the active one dies.
+
+Guarantees: the active relay claims and marks on that same session, so that one which lost the lock
+cannot go on; no commit's wake-up is lost, for LISTEN starts before the first claim.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from auth_service.outbox.table import WAKE_UP_CHANNEL
+from auth_service.settings import DatabaseSettings
+
+LOCK_KEY: Final = 0x7573657273796E63
+""""usersync" in ASCII: which advisory lock of the auth database is the relay's."""
+
+LOCK_WAIT_SECONDS: Final = 10
+"""A session that waits for a lock holds a snapshot, which keeps vacuum from removing dead rows of
+a busy log; so a relay in waiting asks anew from time to time."""
+
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+
+_KEEPALIVE: Final = {
+    # The session of a relay whose machine vanished ends, and with it the lock, in about 10 s.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The session of the active relay (autocommit), and the event set by each wake-up."""
+
+    connection: AsyncConnection
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@asynccontextmanager
+async def lead(settings: DatabaseSettings) -> AsyncIterator[Leader]:
+    """Wait until this process is the active relay, and be it inside the block.
+
+    Raises:
+        DBAPIError, OSError: the database is away, before or inside the block.
+    """
+    engine = create_async_engine(
+        settings.database_url,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "timeout": 5,
+            "server_settings": {
+                "application_name": "auth-service relay",
+                "timezone": "UTC",
+                "lock_timeout": f"{LOCK_WAIT_SECONDS}s",
+                **_KEEPALIVE,
+            },
+        },
+    )
+    async with engine.connect() as connection:
+        await _acquire(connection)
+        limit = f"{settings.statement_timeout_ms}ms"
+        await connection.execute(select(func.set_config("statement_timeout", limit, False)))
+        leader = Leader(connection)
+        await _listen(leader)
+        yield leader
+
+
+async def is_led(connection: AsyncConnection) -> bool:
+    """Whether some relay is active at the moment."""
+    held = text(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND classid = :high AND objid = :low AND objsubid = 1)"
+    ).bindparams(high=LOCK_KEY >> 32, low=LOCK_KEY & 0xFFFFFFFF)
+    return bool(await connection.scalar(held))
+
+
+async def _acquire(connection: AsyncConnection) -> None:
+    while True:
+        try:
+            await connection.execute(select(func.pg_advisory_lock(LOCK_KEY)))
+            return
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+
+
+async def _listen(leader: Leader) -> None:
+    raw = (await leader.connection.get_raw_connection()).driver_connection
+    assert raw is not None  # it was connected a moment ago
+    await raw.add_listener(WAKE_UP_CHANNEL, lambda *_: leader.woken.set())
+    # A lost session wakes the relay as well, so that it notices at once.
+    raw.add_termination_listener(lambda *_: leader.woken.set())

@@ -1,0 +1,42 @@
+"""Record an event in the transaction that changed its user.
+
+Step 2 of 6.
+
+Guarantees: the event exists exactly when the change does, for both are committed together. The
+caller commits; PostgreSQL wakes the relay then, and not if the transaction is rolled back.
+
+Not here: publishing (``relay``). Nothing on a request's path touches the broker.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import JSON, Text, cast, func, insert, literal, null, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from auth_service.outbox.table import WAKE_UP_CHANNEL, outbox_events
+from contracts.events import Data
+from contracts.telemetry import traceparent
+
+
+async def record(connection: AsyncConnection, event_type: str, data: Data) -> None:
+    """Insert the event of ``event_type`` with ``data`` and wake the relay on commit."""
+    await connection.execute(
+        insert(outbox_events)
+        .values(
+            type=event_type,
+            user_id=data.subject,
+            version=data.subject_version,
+            payload=cast(literal(data.model_dump_json(), Text), JSON),
+            traceparent=traceparent.get(),
+        )
+        .returning(func.pg_notify(WAKE_UP_CHANNEL, ""))
+    )
+
+
+async def erase(connection: AsyncConnection, user_id: UUID) -> None:
+    """Clear the payloads of all that was recorded of a user so far."""
+    await connection.execute(
+        update(outbox_events)
+        .where(outbox_events.c.user_id == user_id, outbox_events.c.payload.is_not(null()))
+        .values(payload=null())
+    )

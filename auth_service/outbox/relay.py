@@ -1,0 +1,181 @@
+"""Publish recorded events to RabbitMQ, in order per user.
+
+Step 3 of 6.
+
+Guarantees: an event is marked published only after the broker confirmed it, so a crash repeats an
+event and never loses one; at most one event of a user is unconfirmed, so a refusal cannot turn two
+of them round; one relay is active and another takes over at once; an idle relay waits for a commit
+instead of polling; with the broker away everything stays recorded, and follows later.
+
+Not here: deciding what to publish (``users``), being the active one (``leadership``).
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from auth_service.db import DATABASE_AWAY
+from auth_service.outbox import metrics
+from auth_service.outbox.heartbeat import record_heartbeat
+from auth_service.outbox.leadership import Leader, lead
+from auth_service.outbox.publisher import Outcome, Publisher, publisher
+from auth_service.outbox.queue import RecordedEvent, head, mark_published, waves
+from auth_service.outbox.table import source
+from auth_service.settings import RelaySettings
+from contracts.backoff import pause_seconds
+
+log = structlog.get_logger()
+
+_TROUBLE = {
+    Outcome.RETURNED: "no queue is bound to the exchange",
+    Outcome.NACKED: "a queue refuses events: it is full",
+    Outcome.UNCONFIRMED: "the broker does not confirm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRound:
+    """What one round did: events looked at, taken out as erased, and outcomes of the others."""
+
+    claimed: int
+    erased: int
+    outcomes: Counter[Outcome]
+
+    @property
+    def refused(self) -> Outcome | None:
+        """The worst that happened to an event, or None when all were confirmed."""
+        worst = (Outcome.UNCONFIRMED, Outcome.RETURNED, Outcome.NACKED)
+        return next((outcome for outcome in worst if self.outcomes[outcome]), None)
+
+
+class Relay:
+    """The relay process: ``run`` goes on for ever, ``run_once`` is one round of it."""
+
+    def __init__(self, settings: RelaySettings, engine: AsyncEngine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._noted: str | None = "unknown"  # what the database says until the first note
+
+    async def run(self) -> None:
+        """Relay until cancelled; a database or broker that is away is waited for."""
+        failures = 0
+        while True:
+            try:
+                async with lead(self._settings) as leader:
+                    log.info("relay.active")
+                    metrics.active.set(1)
+                    failures = 0
+                    await self._lead(leader)
+            except DATABASE_AWAY as error:
+                log.warning("relay.database_away", error=type(error).__name__)
+            finally:
+                metrics.active.set(0)
+            failures += 1
+            await self._pause(failures)
+
+    async def run_once(
+        self, connection: AsyncConnection, to: Publisher, *, limit: int
+    ) -> RelayRound:
+        """Publish up to ``limit`` events from the head of the queue and mark what was confirmed.
+
+        A user whose event was refused gets no further event in this round.
+        """
+        events = await head(connection, limit)
+        erased = [event for event in events if event.is_erased]
+        if erased:
+            await self._mark(connection, erased)
+        outcomes: Counter[Outcome] = Counter()
+        refused = set()
+        for wave in waves([event for event in events if not event.is_erased]):
+            ready = [event for event in wave if event.user_id not in refused]
+            results = await asyncio.gather(*(to.publish(event) for event in ready))
+            confirmed = []
+            for event, outcome in zip(ready, results, strict=True):
+                if outcome is Outcome.CONFIRMED:
+                    confirmed.append(event)
+                else:
+                    refused.add(event.user_id)
+            if confirmed:
+                await self._mark(connection, confirmed)
+            outcomes.update(results)
+        for outcome, count in outcomes.items():
+            metrics.published.labels(result=outcome.value).inc(count)
+        return RelayRound(claimed=len(events), erased=len(erased), outcomes=outcomes)
+
+    async def _lead(self, leader: Leader) -> None:
+        """Be the active relay until the database goes; connect to the broker as often as needed."""
+        settings = self._settings
+        failures = 0
+        while True:
+            try:
+                async with publisher(
+                    settings.amqp_url,
+                    source=settings.issuer,
+                    timeout_seconds=settings.publish_timeout_seconds,
+                ) as to:
+                    failures = 0
+                    await self._publish(leader, to)
+            except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+                await self._note(leader, f"the broker is away ({type(error).__name__})")
+            failures += 1
+            await self._pause(failures)
+
+    async def _publish(self, leader: Leader, to: Publisher) -> None:
+        """Run rounds on one connection to the broker; return when it has to be a new one."""
+        refusals = 0
+        next_heartbeat = time.monotonic()
+        while True:
+            leader.woken.clear()
+            if time.monotonic() >= next_heartbeat:
+                await record_heartbeat(self._engine)
+                next_heartbeat = time.monotonic() + self._settings.heartbeat_seconds
+            # While events are refused one is tried at a time: enough to see when it ends.
+            limit = 1 if refusals else self._settings.relay_batch_size
+            done = await self.run_once(leader.connection, to, limit=limit)
+            if done.refused:
+                refusals += 1
+                await self._note(leader, _TROUBLE[done.refused])
+                if done.refused is Outcome.UNCONFIRMED:
+                    return
+                await self._pause(refusals)
+                continue
+            if done.claimed:
+                refusals = 0
+                await self._note(leader, None)
+            if done.claimed < limit:
+                await _wait(leader.woken, until=next_heartbeat)
+
+    async def _mark(self, connection: AsyncConnection, events: Sequence[RecordedEvent]) -> None:
+        for wave in waves(list(events)):
+            await mark_published(connection, [event.position for event in wave])
+
+    async def _note(self, leader: Leader, trouble: str | None) -> None:
+        """Keep what ``auth-service status`` shows in step with what the relay meets."""
+        if trouble == self._noted:
+            return
+        since = None if trouble is None else func.now()
+        await leader.connection.execute(update(source).values(trouble=trouble, trouble_since=since))
+        self._noted = trouble
+        if trouble:
+            log.warning("relay.trouble", trouble=trouble)
+        else:
+            log.info("relay.publishing")
+
+    async def _pause(self, failures: int) -> None:
+        await asyncio.sleep(pause_seconds(failures, longest=self._settings.retry_seconds_max))
+
+
+async def _wait(woken: asyncio.Event, *, until: float) -> None:
+    """Sleep until a commit wakes the relay or the clock (monotonic seconds) reaches ``until``."""
+    try:
+        async with asyncio.timeout(max(0.0, until - time.monotonic())):
+            await woken.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,75 @@
+"""The log of events, and one row about this source.
+
+``outbox_events`` is inserted to by ``record``, which also erases payloads; the relay sets
+``published_at``. ``source`` is written by the relay alone, its identity by the first migration.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+
+from auth_service.db import metadata
+
+outbox_events = Table(
+    "outbox_events",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("event_id", Uuid, nullable=False, server_default=func.gen_random_uuid()),
+    Column("type", Text, nullable=False),
+    Column("user_id", Uuid, comment="NULL for a heartbeat"),
+    Column("version", BigInteger),
+    Column(
+        "occurred_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    # json, not jsonb: what was recorded goes out byte for byte.
+    Column("payload", JSON(none_as_null=True), comment="NULL once erased with its user"),
+    Column("traceparent", Text),
+    Column("published_at", DateTime(timezone=True), comment="NULL until the broker confirmed"),
+    CheckConstraint("(user_id IS NULL) = (version IS NULL)", name="user_version"),
+    comment="Log of events in the order of recording",
+    # Every row is updated once: room on its page, and a vacuum that comes by long before the
+    # default fifth of a large log has changed, keep the index of unpublished rows short.
+    postgresql_with={
+        "autovacuum_vacuum_scale_factor": "0.01",
+        "autovacuum_vacuum_insert_scale_factor": "0.05",
+        "autovacuum_analyze_scale_factor": "0.05",
+    },
+)
+
+Index(
+    "outbox_events_unpublished_idx",
+    outbox_events.c.position,
+    postgresql_where=outbox_events.c.published_at.is_(None),
+)
+Index("outbox_events_user_id_idx", outbox_events.c.user_id, outbox_events.c.position)
+
+source = Table(
+    "source",
+    metadata,
+    Column("singleton", Boolean, primary_key=True, server_default=text("true")),
+    Column("identity", Uuid, nullable=False, server_default=func.gen_random_uuid()),
+    Column("heartbeat", BigInteger, nullable=False, server_default=text("0")),
+    Column("heartbeat_at", DateTime(timezone=True)),
+    Column("trouble", Text, comment="why the relay cannot publish; NULL while it can"),
+    Column("trouble_since", DateTime(timezone=True)),
+    CheckConstraint("singleton", name="singleton"),
+    comment="This source: who it is, its last heartbeat, and the relay's trouble",
+)
+
+WAKE_UP_CHANNEL = "outbox"
+"""NOTIFY channel by which a commit wakes the relay."""

@@ -1,0 +1,1 @@
+"""Signing access tokens, and publishing the key by which others verify them."""

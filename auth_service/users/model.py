@@ -1,0 +1,86 @@
+"""What a user is, and the ways in which a use case can refuse.
+
+Pure: imports the standard library, libraries that do no I/O, and ``contracts``.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from email_validator import EmailNotValidError, validate_email
+
+from contracts.events import EMAIL_LENGTH_MAX, UserState
+
+
+class UserError(Exception):
+    """A use case refused. Subclasses say why.
+
+    UserError
+    ├── BadEmail
+    ├── EmailTaken
+    ├── NoSuchUser
+    └── WrongPassword
+    """
+
+
+class BadEmail(UserError):
+    """The text is no e-mail address."""
+
+
+class EmailTaken(UserError):
+    """Another user has this e-mail address."""
+
+
+class NoSuchUser(UserError):
+    """There is no such user, or none any more."""
+
+
+class WrongPassword(UserError):
+    """The password is not this user's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A living user, as of ``version``."""
+
+    id: UUID
+    version: int
+    email: str
+    email_verified: bool
+    roles: tuple[str, ...]
+    status: Literal["active", "disabled"]
+    tokens_valid_after: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    def state(self) -> UserState:
+        """What events say of this user."""
+        return UserState(
+            id=self.id,
+            version=self.version,
+            email=self.email,
+            email_verified=self.email_verified,
+            roles=self.roles,
+            status=self.status,
+            tokens_valid_after=self.tokens_valid_after,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
+
+
+def normalised_email(text: str) -> str:
+    """The one form in which an address is stored and compared: NFC, lower case.
+
+    Raises:
+        BadEmail: when ``text`` is no address of bounded length.
+    """
+    try:
+        valid = validate_email(text, check_deliverability=False)
+    except EmailNotValidError as error:
+        raise BadEmail(str(error)) from None
+    email = unicodedata.normalize("NFC", valid.normalized.lower())
+    if len(email) > EMAIL_LENGTH_MAX:
+        raise BadEmail(f"an address has at most {EMAIL_LENGTH_MAX} characters")
+    return email

@@ -1,0 +1,75 @@
+"""The table of users, the source of truth for every replica. Written by ``users`` alone.
+
+A deleted user's row stays as his tombstone: id, version and time of deletion, nothing personal.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    DateTime,
+    Row,
+    Table,
+    Text,
+    Uuid,
+    func,
+    literal_column,
+    text,
+)
+
+from auth_service.db import metadata
+from auth_service.users.model import User
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("version", BigInteger, nullable=False),
+    Column("email", Text, unique=True),
+    Column("email_verified", Boolean, nullable=False, server_default=text("false")),
+    Column("password_hash", Text),
+    Column("roles", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("status", Text, nullable=False, server_default=text("'active'")),
+    Column("tokens_valid_after", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("deleted_at", DateTime(timezone=True)),
+    CheckConstraint("status IN ('active', 'disabled', 'deleted')", name="status"),
+    CheckConstraint("version BETWEEN 1 AND 9007199254740991", name="version"),
+    CheckConstraint("length(email) <= 320", name="email_length"),
+    CheckConstraint(
+        "CASE WHEN status = 'deleted'"
+        " THEN deleted_at IS NOT NULL AND email IS NULL AND password_hash IS NULL AND roles = '{}'"
+        " ELSE deleted_at IS NULL AND email IS NOT NULL AND password_hash IS NOT NULL END",
+        name="tombstone",
+    ),
+    comment="Source of truth; a deleted user stays as a tombstone without personal data",
+)
+
+FIRST_VERSION: ColumnElement[int] = literal_column(
+    "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger
+)
+"""Microseconds of PostgreSQL's clock: a database restored from a backup starts above its past."""
+
+NEXT_VERSION: ColumnElement[int] = func.greatest(users.c.version + 1, FIRST_VERSION)
+"""The version of a change; assigned while the row is locked, so two changes never share one."""
+
+
+def to_user(row: Row[Any]) -> User:
+    """The living user in ``row``, which has all columns of the table."""
+    return User(
+        id=row.id,
+        version=row.version,
+        email=row.email,
+        email_verified=row.email_verified,
+        roles=tuple(row.roles),
+        status=row.status,
+        tokens_valid_after=row.tokens_valid_after,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

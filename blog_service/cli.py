@@ -1,0 +1,97 @@
+"""The command ``blog-service``: its processes and what operators ask of it."""
+
+import asyncio
+import dataclasses
+from typing import Annotated, Any
+
+import aio_pika
+import typer
+import uvicorn
+import uvloop
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+
+from blog_service.app import create_app
+from blog_service.db import connect
+from blog_service.inbox import metrics
+from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS, Consumer
+from blog_service.inbox.topology import DEAD, LIVE, depths
+from blog_service.settings import ApiSettings, ConsumerSettings, StatusSettings
+from contracts.health import health_routes, work_beside_health
+from contracts.settings import load
+from contracts.telemetry import configure_logging
+from contracts.terminal import failing_with_a_sentence, show
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+
+
+@app.command(epilog="Example: BLOG_PORT=8002 blog-service api")
+@failing_with_a_sentence
+def api() -> None:
+    """Serve the blog over HTTP."""
+    settings = load(ApiSettings)
+    configure_logging("blog-service api")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+@app.command(epilog="Example: BLOG_AMQP_URL=amqp://localhost/ blog-service consumer")
+@failing_with_a_sentence
+def consumer() -> None:
+    """Keep the replica in step with the source, by its events."""
+    settings = load(ConsumerSettings)
+    configure_logging("blog-service consumer")
+    engine = connect(settings)
+    worker = Consumer(settings, engine)
+
+    async def refresh() -> None:
+        async with engine.connect() as connection:
+            await metrics.refresh(connection)
+
+    uvloop.run(
+        work_beside_health(
+            worker.run(),
+            health_routes(ready=worker.ready, refresh=refresh),
+            host=settings.host,
+            port=settings.consumer_port,
+            stop=worker.stop,
+            stop_seconds_max=settings.drain_seconds_max,
+        )
+    )
+
+
+@app.command(epilog="Example: blog-service status --json")
+@failing_with_a_sentence
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
+) -> None:
+    """Show the far end of the pipe: the replica, the queues, and what is parked."""
+    settings = load(StatusSettings)
+
+    async def read() -> dict[str, Any]:
+        engine = connect(settings)
+        try:
+            async with engine.connect() as connection:
+                figures = dataclasses.asdict(await metrics.figures(connection))
+        finally:
+            await engine.dispose()
+        return figures | await _queues(settings.amqp_url)
+
+    show(asyncio.run(read()), as_json=as_json)
+
+
+async def _queues(amqp_url: str) -> dict[str, int | None]:
+    """The depth of each queue; None for all when the broker is away."""
+    names = {LIVE: "queue_depth", DEAD: "dead_queue_depth"}
+    try:
+        connection = await aio_pika.connect(amqp_url, timeout=CONNECT_TIMEOUT_SECONDS)
+        async with connection:
+            found = await depths(connection)
+    except (*CONNECTION_EXCEPTIONS, TimeoutError):
+        found = dict.fromkeys(names)
+    return {label: found[queue] for queue, label in names.items()}

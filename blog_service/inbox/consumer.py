@@ -1,0 +1,129 @@
+"""Take messages in batches, have them settled, and acknowledge each batch at once.
+
+Step 5 of 6, the first half.
+
+Guarantees: a message is acknowledged only after what it did is committed; a broker, a source or a
+database that is away is waited for, with the messages given back where they would be held too
+long; a stop settles what is at hand first.
+
+Not here: what becomes of a message (``settle``), how messages come (``subscription``).
+"""
+
+import asyncio
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox import metrics
+from blog_service.inbox.faults import is_messages_fault
+from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
+from blog_service.inbox.subscription import Subscription, subscribed
+from blog_service.inbox.topology import DEAD, LIVE, SourceMissing, declare
+from blog_service.settings import ConsumerSettings
+from contracts.backoff import pause_seconds
+
+log = structlog.get_logger()
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+
+
+class NotConsuming(Exception):
+    """The consumer takes no messages at the moment."""
+
+
+class Consumer:
+    """The consumer process: ``run`` goes on until ``stop``."""
+
+    def __init__(self, settings: ConsumerSettings, engine: AsyncEngine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._settler = Settler(settings, engine)
+        self._stopping = asyncio.Event()
+        self._consuming = False
+
+    async def run(self) -> None:
+        """Consume until ``stop``; whatever is away is waited for.
+
+        Raises:
+            WrongTopology: a queue is not as it has to be.
+        """
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                connection = await aio_pika.connect(
+                    self._settings.amqp_url, timeout=CONNECT_TIMEOUT_SECONDS
+                )
+                async with connection:
+                    await declare(connection)
+                    failures = 0
+                    await self._consume(connection)
+            except SourceMissing as error:
+                log.info("consumer.source_missing", reason=str(error))
+            except DatabaseAway:
+                log.warning("consumer.messages_given_back")
+                await self._until_database_answers()
+            except ParkedInARow as error:
+                log.critical("consumer.stopped", reason=str(error))
+                metrics.stopped.set(1)
+                await self._stopping.wait()
+            except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+                log.warning("consumer.broker_away", error=type(error).__name__)
+            failures += 1
+            await self._pause(failures)
+
+    def stop(self) -> None:
+        """Take no further messages, settle those at hand, and let ``run`` end."""
+        self._stopping.set()
+
+    async def ready(self) -> None:
+        """Raise unless messages are consumed and the database answers."""
+        if not self._consuming:
+            raise NotConsuming
+        await self._ask_database()
+
+    async def _consume(self, connection: AbstractConnection) -> None:
+        prefetch = self._settings.prefetch
+        async with subscribed(connection, [LIVE, DEAD], prefetch=prefetch) as subscription:
+            ending = asyncio.create_task(self._end_when_stopping(subscription))
+            self._consuming = True
+            log.info("consumer.consuming")
+            try:
+                while batch := await subscription.next_batch(self._settings.batch_size):
+                    for outcome in await self._settler.settle(batch):
+                        metrics.messages.labels(outcome=outcome.value).inc()
+                    await subscription.acknowledge(batch)
+            finally:
+                self._consuming = False
+                ending.cancel()
+
+    async def _end_when_stopping(self, subscription: Subscription) -> None:
+        await self._stopping.wait()
+        await subscription.end()
+
+    async def _until_database_answers(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                return await self._ask_database()
+            except Exception as error:
+                if is_messages_fault(error):
+                    raise
+            failures += 1
+            await self._pause(failures)
+
+    async def _ask_database(self) -> None:
+        async with self._engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def _pause(self, failures: int) -> None:
+        """Wait before the next try, unless asked to stop."""
+        seconds = pause_seconds(failures, longest=self._settings.retry_seconds_max)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass

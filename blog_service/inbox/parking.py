@@ -1,0 +1,116 @@
+"""Park a message: keep it as it came, with the reason, where operators can see and redrive it.
+
+Guarantees: one row a message however often it is parked; of a deleted user only headers are kept,
+and parking and applying his tombstone exclude each other, so that neither misses the other; what no
+user is legible in expires, for it could not be erased with its user.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Collection
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import JSON, Text, cast, delete, func, literal, null, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.inbox.subscription import Delivery
+from blog_service.inbox.table import parked_messages
+from blog_service.users import replica
+from contracts.envelope import legible_user
+
+ILLEGIBLE_DAYS_MAX: Final = 30
+"""How long a message without a legible user is kept: it may hold personal data all the same."""
+
+
+async def park(connection: AsyncConnection, delivery: Delivery, reason: str, error: str) -> None:
+    """Keep ``delivery`` in this service's database. The caller owns the transaction."""
+    user_id = legible_user(delivery)
+    erased = False
+    if user_id is not None:
+        await replica.lock(connection, [user_id])
+        erased = await replica.is_deleted(connection, user_id)
+    row = insert(parked_messages).values(
+        message_hash=message_hash(delivery),
+        user_id=user_id,
+        reason=reason,
+        error=error,
+        exchange=_storable(delivery.exchange),
+        routing_key=_storable(delivery.routing_key),
+        properties=cast(literal(_properties(delivery), Text), JSON),
+        body=None if erased else delivery.body,
+    )
+    await connection.execute(
+        row.on_conflict_do_update(
+            index_elements=[parked_messages.c.message_hash],
+            set_={
+                "attempts": parked_messages.c.attempts + 1,
+                "reason": row.excluded.reason,
+                "error": row.excluded.error,
+                "last_failed_at": func.now(),
+            },
+        )
+    )
+    await connection.execute(
+        delete(parked_messages).where(
+            parked_messages.c.user_id.is_(None),
+            parked_messages.c.first_failed_at
+            < func.now() - text(f"interval '{ILLEGIBLE_DAYS_MAX} days'"),
+        )
+    )
+
+
+async def erase(connection: AsyncConnection, user_ids: Collection[UUID]) -> None:
+    """Clear the bodies of whatever is parked of these users, whose locks the caller holds."""
+    await connection.execute(
+        update(parked_messages)
+        .where(parked_messages.c.user_id.in_(user_ids), parked_messages.c.body.is_not(None))
+        .values(body=null())
+    )
+
+
+def message_hash(delivery: Delivery) -> bytes:
+    """What tells a message from others, in every delivery: not the headers that the broker adds."""
+    parts = (delivery.routing_key.encode(), _properties(delivery, by_broker=False).encode())
+    return hashlib.sha256(b"\0".join((*parts, delivery.body))).digest()
+
+
+def _properties(delivery: Delivery, *, by_broker: bool = True) -> str:
+    """The AMQP properties as JSON; what JSON has no type for is an object with one ``$`` name."""
+    properties = {
+        name: value
+        for name, value in dict(delivery.properties).items()
+        if value is not None and name != "headers"
+    }
+    headers = delivery.headers or {}
+    properties["headers"] = {
+        name: value for name, value in headers.items() if by_broker or not name.startswith("x-")
+    }
+    return json.dumps(_tagged(properties), sort_keys=True)
+
+
+def _tagged(value: Any) -> Any:
+    match value:
+        case dict():
+            return {str(name): _tagged(member) for name, member in value.items()}
+        case list() | tuple():
+            return [_tagged(member) for member in value]
+        case bytes() | bytearray():
+            return {"$bytes": base64.b64encode(value).decode()}
+        case datetime():
+            return {"$timestamp": value.isoformat()}
+        case Decimal():
+            return {"$decimal": str(value)}
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            return {"$float": str(value)}
+        case _:
+            return value
+
+
+def _storable(name: str) -> str:
+    """PostgreSQL's text cannot hold NUL; AMQP names can."""
+    return name.replace("\0", "\N{SYMBOL FOR NULL}")

@@ -1,0 +1,131 @@
+"""Take messages from queues, in batches.
+
+Guarantees: a batch is there as soon as there is a message, and holds what came meanwhile, up to its
+limit: waiting for more would only add latency; messages come in the order of their delivery tags
+without a gap, so that one ``multiple`` acknowledgement settles exactly a batch; a message that was
+delivered before comes alone.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.commands import Basic
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as the broker delivered it."""
+
+    tag: int
+    redelivered: bool
+    exchange: str
+    routing_key: str
+    properties: Basic.Properties
+    body: bytes
+
+    @property
+    def headers(self) -> dict[str, Any] | None:
+        """The header table."""
+        return self.properties.headers
+
+
+class SubscriptionLost(ConnectionError):
+    """The channel, the connection or the queue is gone; unsettled messages went back."""
+
+
+class Subscription:
+    """The messages of some queues, on one channel."""
+
+    def __init__(self, channel: AbstractChannel, queues: Sequence[str]) -> None:
+        self._channel = channel
+        self._queues = queues
+        self._pending: deque[Delivery] = deque()
+        self._changed = asyncio.Event()
+        self._last_tag = 0
+        self._ended = False
+        self._lost: str | None = None
+
+    async def next_batch(self, limit: int) -> list[Delivery]:
+        """The next messages, from one to ``limit``; none once the subscription has ended.
+
+        Raises:
+            SubscriptionLost: no further message can come, and none can be settled.
+        """
+        while not self._pending:
+            if self._lost:
+                raise SubscriptionLost(self._lost)
+            if self._ended:
+                return []
+            self._changed.clear()
+            await self._changed.wait()
+        batch = [self._pending.popleft()]
+        while self._pending and len(batch) < limit and not batch[0].redelivered:
+            if self._pending[0].redelivered:
+                break
+            batch.append(self._pending.popleft())
+        return batch
+
+    async def acknowledge(self, batch: list[Delivery]) -> None:
+        """Acknowledge ``batch`` with all that came before it."""
+        await self._channel.basic_ack(batch[-1].tag, multiple=True)
+
+    async def end(self) -> None:
+        """Take no further messages; those that are here already still come as batches."""
+        for queue in self._queues:
+            await self._channel.basic_cancel(queue)
+        self._ended = True
+        self._changed.set()
+
+    def lose(self, why: str) -> None:
+        """Note that the subscription is gone."""
+        self._lost = self._lost or why
+        self._changed.set()
+
+    async def arrived(self, message: DeliveredMessage) -> None:
+        """Take a message from the client library."""
+        delivery = message.delivery
+        assert isinstance(delivery, Basic.Deliver) and delivery.delivery_tag is not None
+        if delivery.delivery_tag != self._last_tag + 1:
+            self.lose("messages came out of order")
+            return
+        self._last_tag = delivery.delivery_tag
+        self._pending.append(
+            Delivery(
+                tag=delivery.delivery_tag,
+                redelivered=bool(delivery.redelivered),
+                exchange=delivery.exchange or "",
+                routing_key=delivery.routing_key or "",
+                properties=message.header.properties,
+                body=message.body,
+            )
+        )
+        self._changed.set()
+
+
+@asynccontextmanager
+async def subscribed(
+    connection: AbstractConnection, queues: Sequence[str], *, prefetch: int
+) -> AsyncIterator[Subscription]:
+    """A subscription that holds at most ``prefetch`` unsettled messages of each of ``queues``.
+
+    It uses the layer below aio-pika's queue, which hands over the properties untouched (aio-pika
+    refuses odd ones before our code could park the message) and costs a third less.
+    """
+    channel = await connection.channel(publisher_confirms=False)
+    async with channel:
+        await channel.set_qos(prefetch_count=prefetch)
+        underlay = await channel.get_underlay_channel()
+        subscription = Subscription(underlay, queues)
+        channel.close_callbacks.add(lambda *_: subscription.lose("the channel was closed"))
+        underlay.on_consumer_cancel_callbacks.add(
+            lambda *_: subscription.lose("the queue was deleted")
+        )
+        for queue in queues:
+            await underlay.basic_consume(queue, subscription.arrived, consumer_tag=queue)
+        yield subscription

@@ -1,0 +1,58 @@
+"""The inbox's tables: parked messages, attempts, heartbeats. Written by ``inbox`` alone."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+
+from blog_service.db import metadata
+
+parked_messages = Table(
+    "parked_messages",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    # The same message parked twice, after a crash between parking and acknowledging, is one row.
+    Column("message_hash", LargeBinary, nullable=False, unique=True),
+    Column("user_id", Uuid, index=True, comment="NULL when no user is legible; expires then"),
+    Column("reason", Text, nullable=False, comment="stable code"),
+    Column("error", Text, nullable=False, comment="for people; quotes no data"),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    # json, not jsonb: text with a NUL inside must be kept as well.
+    Column("properties", JSON, nullable=False, comment="AMQP properties and headers, as they came"),
+    Column("body", LargeBinary, comment="as it came; NULL once its user is deleted"),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
+    Column("first_failed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("last_failed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="Messages that could not be read or applied, to be redriven or discarded",
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("message_hash", LargeBinary, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("process", Uuid, nullable=False, comment="the process that tried last"),
+    Column("last_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="Processes that tried a redelivered message, counted before, cleared on success",
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, comment="the source's clock"),
+    Column("applied_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="The last heartbeat of each source",
+)

@@ -1,0 +1,45 @@
+"""The replica's table: replicated columns only. Written by ``replica`` alone.
+
+No column but the id is unique: two users who swap their addresses may arrive in either order.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+
+from blog_service.db import metadata
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("version", BigInteger, nullable=False, comment="0 while provisional"),
+    Column("email", Text),
+    Column("email_verified", Boolean, nullable=False, server_default=text("false")),
+    Column("roles", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("status", Text, nullable=False),
+    Column("tokens_valid_after", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True)),
+    Column("deleted_at", DateTime(timezone=True)),
+    Column("applied_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("status IN ('active', 'disabled', 'deleted', 'provisional')", name="status"),
+    CheckConstraint("(status = 'deleted') = (deleted_at IS NOT NULL)", name="deleted"),
+    CheckConstraint("(status = 'provisional') = (version = 0)", name="provisional"),
+    CheckConstraint(
+        "status <> 'deleted' OR (email IS NULL AND roles = '{}' AND tokens_valid_after IS NULL"
+        " AND created_at IS NULL AND updated_at IS NULL)",
+        name="tombstone",
+    ),
+    comment="Copy of the auth service's users; tombstones stay for ever",
+)

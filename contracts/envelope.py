@@ -1,0 +1,296 @@
+"""Event to message and back: CloudEvents 1.0 in binary mode, over AMQP 0-9-1.
+
+Attributes travel as headers named ``cloudEvents_<name>`` (RabbitMQ maps them to AMQP 1.0
+application properties of the same name), the data as the JSON body.
+
+Guarantees: what ``encode`` writes ``decode`` reads back equal; both spellings of the header names
+that the AMQP binding allows are read; a deletion is read from its headers alone, so that no schema
+can hold it up; whatever cannot be read raises ``Undecodable`` with a stable reason, never anything
+else.
+
+Not here: publishing and consuming.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from aio_pika import DeliveryMode, Message
+from pydantic import ValidationError
+
+from contracts.events import (
+    DATA_OF,
+    VERSION_MAX,
+    Beat,
+    Event,
+    Heartbeat,
+    UserCreated,
+    UserDeleted,
+    UserState,
+    UserTombstone,
+    UserUpdated,
+    dataschema,
+    rfc3339,
+)
+
+BODY_BYTES_MAX: Final = 64 * 1024
+"""CloudEvents asks every hop to carry 64 KiB; ours need under one, so more is garbage."""
+
+CONTENT_TYPE: Final = "application/json"
+SPEC_VERSION: Final = "1.0"
+APP_ID: Final = "auth_service"
+
+_PREFIX: Final = "cloudEvents_"
+_ALTERNATIVE_PREFIX: Final = "cloudEvents:"
+
+
+class Carrier(Protocol):
+    """What an event is read from: any AMQP message, aio-pika's or a bare delivery."""
+
+    @property
+    def headers(self) -> Mapping[str, Any] | None:
+        """The header table."""
+
+    @property
+    def body(self) -> bytes:
+        """The payload."""
+
+
+class Fault(StrEnum):
+    """Why a message cannot be read; stable, shown to operators."""
+
+    NOT_A_CLOUD_EVENT = "not_a_cloud_event"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    INVALID_ATTRIBUTE = "invalid_attribute"
+    INVALID_DATA = "invalid_data"
+    TOO_LARGE = "too_large"
+
+
+class Undecodable(ValueError):
+    """A message that this version cannot read. ``fault`` says why in one word.
+
+    The text names fields and rules, never the values that broke them: it is stored and shown.
+    """
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """The CloudEvents attributes of one event, apart from its data.
+
+    ``subject`` is the user's id and ``version`` his version; a heartbeat has neither.
+    """
+
+    id: UUID
+    source: str
+    type: str
+    time: datetime
+    sequence: int | None = None
+    subject: UUID | None = None
+    version: int | None = None
+    traceparent: str | None = None
+
+
+def encode(event: Event) -> Message:
+    """The persistent message that carries ``event``."""
+    attributes = Attributes(
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        time=event.time,
+        sequence=event.sequence,
+        subject=event.data.subject,
+        version=event.data.subject_version,
+        traceparent=event.traceparent,
+    )
+    return wrap(attributes, event.data.model_dump_json().encode())
+
+
+def wrap(attributes: Attributes, body: bytes) -> Message:
+    """The message for data that is JSON already.
+
+    The relay uses it on what the outbox holds, unparsed: a field that a newer writer recorded
+    passes through an older relay unharmed.
+    """
+    headers: dict[str, Any] = {
+        "cloudEvents_specversion": SPEC_VERSION,
+        "cloudEvents_id": str(attributes.id),
+        "cloudEvents_source": attributes.source,
+        "cloudEvents_type": attributes.type,
+        "cloudEvents_time": rfc3339(attributes.time),
+        "cloudEvents_dataschema": dataschema(attributes.type),
+    }
+    if attributes.sequence is not None:
+        headers["cloudEvents_sequence"] = f"{attributes.sequence:020d}"
+    if attributes.subject is not None:
+        subject = str(attributes.subject)
+        headers["cloudEvents_subject"] = subject
+        headers["cloudEvents_partitionkey"] = subject
+    if attributes.version is not None:
+        headers["cloudEvents_subjectversion"] = f"{attributes.version:016d}"
+    if attributes.traceparent is not None:
+        headers["cloudEvents_traceparent"] = attributes.traceparent
+        headers["traceparent"] = attributes.traceparent
+    return Message(
+        body,
+        headers=headers,
+        content_type=CONTENT_TYPE,
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=str(attributes.id),
+        type=attributes.type,
+        timestamp=attributes.time,
+        app_id=APP_ID,
+    )
+
+
+def decode(message: Carrier) -> Event:
+    """The event that ``message`` carries.
+
+    Raises:
+        Undecodable: for anything else than an event of a known type and major schema.
+    """
+    read = _reader(message.headers or {})
+    attributes = _attributes(read)
+    if attributes.type == UserDeleted.type:
+        return _deletion(attributes)
+    if len(message.body) > BODY_BYTES_MAX:
+        raise Undecodable(Fault.TOO_LARGE, f"the body has more than {BODY_BYTES_MAX} bytes")
+    schema = read("dataschema")
+    if schema is not None and schema != dataschema(attributes.type):
+        raise Undecodable(Fault.UNKNOWN_SCHEMA, "this version does not know the data's schema")
+    try:
+        data = DATA_OF[attributes.type].model_validate_json(message.body)
+    except ValidationError as error:
+        raise Undecodable(Fault.INVALID_DATA, _summary(error)) from None
+    if isinstance(data, Beat):
+        return Heartbeat(**_common(attributes), data=data)
+    if (data.id, data.version) != (attributes.subject, attributes.version or data.version):
+        raise Undecodable(Fault.INVALID_DATA, "the data's id or version is not the headers'")
+    assert isinstance(data, UserState)  # a deletion was read above, from its headers
+    if attributes.type == UserCreated.type:
+        return UserCreated(**_common(attributes), data=data)
+    return UserUpdated(**_common(attributes), data=data)
+
+
+def legible_user(message: Carrier) -> UUID | None:
+    """The user whom ``message`` concerns, as far as its headers or its data still tell.
+
+    Never raises; None when no user is legible.
+    """
+    read = _reader(message.headers or {})
+    try:
+        return _uuid(read("subject") or read("partitionkey") or _id_in(message.body), "subject")
+    except Undecodable:
+        return None
+
+
+def _id_in(body: bytes) -> object:
+    try:
+        data = json.loads(body) if len(body) <= BODY_BYTES_MAX else None
+    except (ValueError, RecursionError):
+        return None
+    return data.get("id") if isinstance(data, dict) else None
+
+
+def _reader(headers: Mapping[str, Any]) -> "_Reader":
+    return _Reader(headers, _PREFIX if f"{_PREFIX}specversion" in headers else _ALTERNATIVE_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads attributes by name, in the spelling that the message uses."""
+
+    headers: Mapping[str, Any]
+    prefix: str
+
+    def __call__(self, name: str) -> Any:
+        return self.headers.get(self.prefix + name)
+
+
+def _attributes(read: _Reader) -> Attributes:
+    if read("specversion") != SPEC_VERSION:
+        raise Undecodable(Fault.NOT_A_CLOUD_EVENT, "no CloudEvents 1.0 headers")
+    event_type = read("type")
+    if event_type not in DATA_OF:
+        raise Undecodable(Fault.UNKNOWN_TYPE, "this version does not know the event's type")
+    version = read("subjectversion")
+    sequence = read("sequence")
+    of_user = event_type != Heartbeat.type
+    return Attributes(
+        id=_uuid(read("id"), "id"),
+        source=_text(read("source"), "source"),
+        type=event_type,
+        time=_time(read("time")),
+        sequence=None if sequence is None else _integer(sequence, "sequence", at_least=0),
+        subject=_uuid(read("subject"), "subject") if of_user else None,
+        version=None if version is None else _integer(version, "subjectversion", at_least=1),
+        traceparent=traceparent if isinstance(traceparent := read("traceparent"), str) else None,
+    )
+
+
+def _deletion(attributes: Attributes) -> UserDeleted:
+    if attributes.subject is None or attributes.version is None:
+        raise Undecodable(Fault.INVALID_ATTRIBUTE, "a deletion needs subject and subjectversion")
+    tombstone = UserTombstone(
+        id=attributes.subject, version=attributes.version, deleted_at=attributes.time
+    )
+    return UserDeleted(**_common(attributes), data=tombstone)
+
+
+def _common(attributes: Attributes) -> dict[str, Any]:
+    return {
+        "id": attributes.id,
+        "source": attributes.source,
+        "time": attributes.time,
+        "sequence": attributes.sequence,
+        "traceparent": attributes.traceparent,
+    }
+
+
+def _text(value: object, name: str) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is missing or no text")
+
+
+def _uuid(value: object, name: str) -> UUID:
+    try:
+        return UUID(_text(value, name))
+    except ValueError as error:
+        raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is no UUID") from error
+
+
+def _time(value: object) -> datetime:
+    """An RFC 3339 string or AMQP's own timestamp: the binding allows both."""
+    try:
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError as error:
+        raise Undecodable(Fault.INVALID_ATTRIBUTE, "time is no RFC 3339 time") from error
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _integer(value: object, name: str, *, at_least: int) -> int:
+    """A number, or digits in a string: sequence and version are strings of fixed width."""
+    text = str(value)
+    if isinstance(value, int | str) and text.isascii() and text.isdigit() and len(text) <= 20:
+        number = int(text)
+        if at_least <= number <= VERSION_MAX:
+            return number
+    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is no number from {at_least} to 2^53-1")
+
+
+def _summary(error: ValidationError) -> str:
+    """Which fields break which rules, without the values: they may be personal data."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['type']}"
+        for problem in problems[:5]
+    )

@@ -1,0 +1,159 @@
+"""The events, as typed and frozen models.
+
+An event carries the *full state* of its user, so that a consumer needs no call back to the source
+and any single event repairs whatever was missed before it. A deletion carries no personal data.
+
+Guarantees: models are strict (no number is read from a string), ignore fields that they do not
+know, and bound every text, so that a newer source never breaks an older consumer and no message
+is larger than the tables behind it.
+
+Not here: how an event looks on the wire (``envelope``), and which of two states wins
+(``blog_service.users.model``).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+VERSION_MAX: Final = 2**53 - 1
+"""Versions stay exact in every JSON reader, JavaScript's included."""
+
+EMAIL_LENGTH_MAX: Final = 320
+ROLES_MAX: Final = 32
+ROLE_LENGTH_MAX: Final = 64
+
+Version = Annotated[int, Field(ge=1, le=VERSION_MAX)]
+Role = Annotated[str, Field(min_length=1, max_length=ROLE_LENGTH_MAX)]
+
+
+class _Data(BaseModel):
+    """What the body of a message holds; unknown fields are ignored on purpose."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class _UserData(_Data):
+    id: UUID
+    version: Version
+
+    @property
+    def subject(self) -> UUID:
+        """The user whom the data is about."""
+        return self.id
+
+    @property
+    def subject_version(self) -> int:
+        """That user's version."""
+        return self.version
+
+
+class UserState(_UserData):
+    """Everything a replica keeps about a living user, as of ``version``.
+
+    ``tokens_valid_after`` is a whole second: access tokens issued before it are refused.
+    """
+
+    email: Annotated[str, Field(min_length=3, max_length=EMAIL_LENGTH_MAX)]
+    email_verified: bool
+    roles: Annotated[tuple[Role, ...], Field(max_length=ROLES_MAX)]
+    status: Literal["active", "disabled"]
+    tokens_valid_after: AwareDatetime | None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+
+
+class UserTombstone(_UserData):
+    """What remains of a deleted user, on both sides and for ever."""
+
+    deleted_at: AwareDatetime
+
+
+class Beat(_Data):
+    """The heartbeat's number, one higher each time: a gap means that events were lost."""
+
+    number: Annotated[int, Field(ge=1, le=VERSION_MAX)]
+
+    @property
+    def subject(self) -> None:
+        """A heartbeat is about no user."""
+
+    @property
+    def subject_version(self) -> None:
+        """A heartbeat is about no user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Event:
+    """The CloudEvents attributes that all events share.
+
+    ``time`` is the source database's clock at commit; ``sequence`` the position in the source's
+    log; ``traceparent`` the trace of the request that caused the event (W3C Trace Context).
+    """
+
+    id: UUID
+    source: str
+    time: datetime
+    sequence: int | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserCreated(_Event):
+    """A user signed up."""
+
+    type: ClassVar[str] = "user.created"
+    data: UserState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserUpdated(_Event):
+    """Something about a user changed; the data is his whole state, not the difference."""
+
+    type: ClassVar[str] = "user.updated"
+    data: UserState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserDeleted(_Event):
+    """A user is gone, finally: no later state brings him back."""
+
+    type: ClassVar[str] = "user.deleted"
+    data: UserTombstone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat(_Event):
+    """A sign of life that travels the same way as every event."""
+
+    type: ClassVar[str] = "sync.heartbeat"
+    data: Beat
+
+
+UserEvent = UserCreated | UserUpdated | UserDeleted
+Event = UserEvent | Heartbeat
+Data = UserState | UserTombstone | Beat
+
+DATA_OF: Final[dict[str, type[Data]]] = {
+    UserCreated.type: UserState,
+    UserUpdated.type: UserState,
+    UserDeleted.type: UserTombstone,
+    Heartbeat.type: Beat,
+}
+"""Which model the body of each type of event follows."""
+
+
+def dataschema(event_type: str) -> str:
+    """The URI of the schema of ``event_type``'s data.
+
+    Its last part is the major version. A compatible change keeps it; an incompatible one gets a
+    new number, and a consumer that does not know that number parks the message until its upgrade.
+    """
+    return f"urn:usersync:schema:{event_type}:1"
+
+
+def rfc3339(instant: datetime) -> str:
+    """``instant`` in UTC, with microseconds and ``Z``: the one form in which times travel."""
+    return instant.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"

@@ -1,0 +1,26 @@
+"""Names on the broker that publisher and consumers share.
+
+Step 4 of 6 is RabbitMQ itself: the relay publishes to ``EXCHANGE`` with the event's type as routing
+key, and each consuming service binds a queue of its own under its own prefix (``blog.users``).
+"""
+
+from typing import Final
+
+EXCHANGE: Final = "users"
+"""Topic exchange of live events, declared by the source; consumers wait for it passively."""
+
+USER_BINDING: Final = "user.*"
+"""A consumer takes every user event: a type it does not know yet is parked, never missed."""
+
+HEARTBEAT_BINDING: Final = "sync.heartbeat"
+"""The numbered heartbeat, which tells quiet from broken."""
+
+
+def live_queue(service: str) -> str:
+    """The durable queue of ``service`` for live events, such as ``blog.users``."""
+    return f"{service}.{EXCHANGE}"
+
+
+def dead_queue(service: str) -> str:
+    """Where the broker puts what it gave up on for ``service``; also the name of the exchange to it."""
+    return f"{service}.{EXCHANGE}.dead"

@@ -1,0 +1,101 @@
+"""Settings from the environment, the same way in both services.
+
+Each setting is an environment variable, or a line of ``.env`` in the current folder; a secret may
+also come as ``NAME_FILE``, the path of a file that holds it. A bad value stops the start with a
+sentence that names the variable and never repeats the value.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from contracts.errors import OperatorError
+
+
+class BadSettings(OperatorError):
+    """The settings do not allow a start; the message has a line for each."""
+
+
+class ServiceSettings(BaseSettings):
+    """Base of a service's settings; the subclass names its prefix."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FromFiles(settings_cls), dotenv_settings
+
+
+class _FromFiles(PydanticBaseSettingsSource):
+    """Reads ``<PREFIX><FIELD>_FILE``, the way containers hand over secrets."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{self.config.get('env_prefix', '')}{field_name}_FILE".upper()
+        path = os.environ.get(variable)
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().rstrip("\n"), field_name, False
+        except OSError as error:
+            raise BadSettings(f"{variable}: cannot be read ({error.strerror})") from error
+
+    def __call__(self) -> dict[str, Any]:
+        values = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def load(settings: type[Settings]) -> Settings:
+    """The settings of this process; raises ``BadSettings`` that names each bad variable."""
+    try:
+        return settings()
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        lines = [
+            f"{prefix}{'.'.join(str(part) for part in problem['loc'])}".upper()
+            + f": {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_url=False)
+        ]
+        raise BadSettings("\n".join(lines)) from None
+
+
+def _with_asyncpg(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
+        raise ValueError("must be the address of a PostgreSQL database (postgresql://…)")
+    return f"postgresql+asyncpg://{rest}"
+
+
+def _is_amqp(url: str) -> str:
+    if not url.startswith(("amqp://", "amqps://")):
+        raise ValueError("must be the address of a RabbitMQ virtual host (amqp://… or amqps://…)")
+    return url
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_with_asyncpg)]
+"""The address of a PostgreSQL database, always with the asyncpg driver."""
+
+AmqpUrl = Annotated[str, AfterValidator(_is_amqp)]
+"""The address of a virtual host on a RabbitMQ server."""

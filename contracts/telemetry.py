@@ -1,0 +1,93 @@
+"""Logs and traces, the same in every process.
+
+Logs are JSON lines on standard output: a constant dotted ``event`` to match on, and fields. No
+payload, token, password or e-mail address is ever a field. Traces follow W3C Trace Context: a
+request's ``traceparent`` is kept for as long as the request lasts, and recorded with the events
+that it causes.
+"""
+
+import logging
+import re
+import secrets
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+"""The trace of the request at hand; None outside a request."""
+
+Asgi = Callable[[MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
+
+
+def configure_logging(process: str) -> None:
+    """Send structlog's and every library's log lines to standard output, as JSON.
+
+    ``process`` is the name by which operators know it, such as ``auth-service relay``.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _frames_without_message,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    # aio-pika reports each refused connection as an error; our own loops say it once.
+    for noisy in ("aio_pika", "aiormq"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    structlog.contextvars.bind_contextvars(process=process)
+
+
+def _frames_without_message(
+    _: Any, __: str, fields: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """An exception's type and frames; its message may quote data, an e-mail address even."""
+    info = fields.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        fields["error"] = type(error).__name__
+        fields["frames"] = [
+            f"{frame.filename}:{frame.lineno} {frame.name}"
+            for frame in traceback.extract_tb(error.__traceback__)
+        ]
+    return fields
+
+
+def traced(app: Asgi) -> Asgi:
+    """Middleware (ASGI): the caller's ``traceparent``, or a new one, for as long as the request."""
+
+    async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            sent = dict(scope["headers"]).get(b"traceparent", b"")
+            usable = _TRACEPARENT.fullmatch(sent)
+            traceparent.set(sent.decode() if usable else new_traceparent())
+        await app(scope, receive, send)
+
+    return call
+
+
+def new_traceparent() -> str:
+    """The start of a new trace, not sampled: nobody decided yet to keep it."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"

@@ -1,0 +1,67 @@
+"""How the commands of both services speak to a terminal.
+
+Guarantees: a failure that an operator can mend is one sentence on standard error and exit code 1 or
+2 (bad settings), never a traceback; figures come one a line, or as one JSON object.
+"""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from sqlalchemy.exc import DBAPIError
+
+from contracts.errors import OperatorError
+from contracts.settings import BadSettings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+EXIT_FAILED = 1
+EXIT_BAD_SETTINGS = 2
+
+
+def failing_with_a_sentence(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn errors that an operator can mend into a sentence and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except BadSettings as error:
+            print(f"cannot start, bad settings:\n{error}", file=sys.stderr)
+            raise typer.Exit(EXIT_BAD_SETTINGS) from None
+        except OperatorError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(EXIT_FAILED) from None
+        except (DBAPIError, OSError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            print(f"the database cannot be used: {cause}", file=sys.stderr)
+            raise typer.Exit(EXIT_FAILED) from None
+
+    return wrapped
+
+
+def show(figures: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print ``figures``, one a line with aligned names, or as JSON with RFC 3339 times."""
+    if as_json:
+        print(json.dumps(figures, default=_plain))
+        return
+    width = max(len(name) for name in figures)
+    for name, value in figures.items():
+        print(f"{name.replace('_', ' '):<{width}}  {_readable(value)}")
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _readable(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return f"{value:,}" if type(value) is int else _plain(value)

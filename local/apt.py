@@ -1,0 +1,82 @@
+"""RabbitMQ's program from Debian's packages, without the service that they would start.
+
+Guarantees: nothing is started by the installation, so nothing listens on all addresses; a
+`policy-rc.d` that was there before is there again afterwards.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.errors import LocalError
+from local.lock import locked
+from local.places import LOGS
+from local.progress import say
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_LOCK = Path("/run/usersync-apt.lock")  # the machine's, for another checkout may install too
+_START_NOTHING = "#!/bin/sh\nexit 101\n"  # Debian's policy: 101 forbids the action
+_LOCK_TIMEOUT_SECONDS = 300  # another installation on this machine may be under way
+_INSTALL_TIMEOUT_SECONDS = 900.0  # 35 MB over a slow line
+
+
+def is_possible() -> bool:
+    """Whether we may install Debian packages here."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def install_rabbitmq() -> None:
+    """Install rabbitmq-server.
+
+    Raises:
+        LocalError: apt-get fails; names its log.
+    """
+    with locked(_LOCK):
+        say("installing rabbitmq-server with apt-get (no service is started)")
+        LOGS.mkdir(parents=True, exist_ok=True)
+        log = LOGS / "apt.log"
+        with _nothing_starts():
+            # A fresh container image has no package lists; elsewhere they need no refreshing.
+            if not _apt_get(log, "install", "rabbitmq-server"):
+                _apt_get(log, "update")
+                if not _apt_get(log, "install", "rabbitmq-server"):
+                    raise LocalError(
+                        f"apt-get cannot install rabbitmq-server (see {log}); install it by hand, "
+                        "or name a broker in AUTH_AMQP_URL and BLOG_AMQP_URL."
+                    )
+
+
+def _apt_get(log: Path, action: str, *packages: str) -> bool:
+    command = [
+        "apt-get",
+        *("-y", "-o", f"DPkg::Lock::Timeout={_LOCK_TIMEOUT_SECONDS}"),
+        *(action, "--no-install-recommends", *packages),
+    ]
+    with log.open("ab") as file:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            timeout=_INSTALL_TIMEOUT_SECONDS,
+        )
+    return done.returncode == 0
+
+
+@contextmanager
+def _nothing_starts() -> Iterator[None]:
+    previous = _POLICY.with_name(f"{_POLICY.name}.before-usersync")
+    if _POLICY.exists():
+        _POLICY.rename(previous)
+    try:
+        _POLICY.write_text(_START_NOTHING)
+        _POLICY.chmod(0o755)
+        yield
+    finally:
+        _POLICY.unlink(missing_ok=True)
+        if previous.exists():
+            previous.rename(_POLICY)

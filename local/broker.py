@@ -1,0 +1,159 @@
+"""A RabbitMQ server that we may administer, through its management API.
+
+Guarantees: a refusal becomes one sentence that says what to change. Figures come from the broker's
+own statistics: half a second old on a node of ours, up to five seconds old on another.
+
+Not here: choosing a server (`rabbitmq`), starting one (`private_rabbitmq`, `docker_rabbitmq`), and
+whatever the services declare.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import aio_pika
+import httpx
+
+from local.errors import LocalError
+from local.waiting import result_of
+
+_TIMEOUT_SECONDS = 10.0  # making a virtual host takes half a second; a busy machine a few
+
+
+class Origin(StrEnum):
+    """Where a broker comes from; decides what `make down` may end."""
+
+    ENVIRONMENT = "named by the environment"
+    FOUND = "found on the default port"
+    CONTAINER = "our container"
+    PRIVATE = "started here"
+
+
+@dataclass(frozen=True)
+class QueueDepth:
+    """How many messages a queue holds, and how many consumers it has."""
+
+    ready: int
+    unacknowledged: int
+    consumers: int
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A server, and the administrator's credentials to it."""
+
+    origin: Origin
+    address: str
+    """amqp://user:password@host:port, without a virtual host."""
+    management_url: str
+    """http://host:port, without a path."""
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """User and password, for AMQP and for the management API alike."""
+        parts = urlsplit(self.address)
+        return unquote(parts.username or "guest"), unquote(parts.password or "guest")
+
+    def amqp_url(self, vhost: str) -> str:
+        """The address that the services take."""
+        return f"{self.address}/{_quoted(vhost)}"
+
+    def is_ready(self) -> bool:
+        """Whether it answers now, by AMQP and by its management API."""
+        try:
+            self.connections("/")
+        except LocalError:
+            return False
+        return self.lets_us_in("/")
+
+    def lets_us_in(self, vhost: str) -> bool:
+        """Whether an AMQP connection to the virtual host succeeds now."""
+        return result_of(_connects(self.amqp_url(vhost)))
+
+    def create_vhost(self, name: str) -> None:
+        """Make a virtual host in which our user may do everything; one that exists is kept.
+
+        Raises:
+            LocalError: the management API is away, or does not let us.
+        """
+        user = _quoted(self.credentials[0])
+        self._call("PUT", f"vhosts/{_quoted(name)}")
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        self._call("PUT", f"permissions/{_quoted(name)}/{user}", everything)
+
+    def delete_vhost(self, name: str) -> None:
+        """Delete a virtual host with all that is in it, if it exists; ends its connections."""
+        self._call("DELETE", f"vhosts/{_quoted(name)}", missing_ok=True)
+
+    def set_policy(
+        self, vhost: str, name: str, pattern: str, definition: Mapping[str, object]
+    ) -> None:
+        """Put a policy on the queues whose names match the regular expression `pattern`."""
+        policy = {"pattern": pattern, "definition": dict(definition), "apply-to": "queues"}
+        self._call("PUT", f"policies/{_quoted(vhost)}/{_quoted(name)}", policy)
+
+    def clear_policy(self, vhost: str, name: str) -> None:
+        """Take a policy away, if it is there."""
+        self._call("DELETE", f"policies/{_quoted(vhost)}/{_quoted(name)}", missing_ok=True)
+
+    def queue_depth(self, vhost: str, queue: str) -> QueueDepth | None:
+        """What a queue holds; None when there is no such queue."""
+        path = f"queues/{_quoted(vhost)}/{_quoted(queue)}"
+        found = self._call("GET", path, missing_ok=True)
+        if found is None:
+            return None
+        return QueueDepth(
+            ready=found.get("messages_ready", 0),
+            unacknowledged=found.get("messages_unacknowledged", 0),
+            consumers=found.get("consumers", 0),
+        )
+
+    def connections(self, vhost: str) -> tuple[str, ...]:
+        """The names of the open connections to a virtual host."""
+        found = self._call("GET", f"vhosts/{_quoted(vhost)}/connections", missing_ok=True)
+        return tuple(connection["name"] for connection in found or [])
+
+    def close_connections(self, vhost: str) -> int:
+        """Close every connection to a virtual host from the broker's side; returns how many."""
+        names = self.connections(vhost)
+        for name in names:
+            self._call("DELETE", f"connections/{_quoted(name)}", missing_ok=True)
+        return len(names)
+
+    def _call(
+        self, method: str, path: str, body: object | None = None, *, missing_ok: bool = False
+    ) -> Any:
+        url = f"{self.management_url}/api/{path}"
+        try:
+            # Without trust_env=False a proxy of the environment would be asked for this machine.
+            with httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS) as client:
+                answer = client.request(method, url, json=body, auth=self.credentials)
+        except httpx.HTTPError as error:
+            raise LocalError(
+                f"RabbitMQ's management API does not answer at {self.management_url} "
+                f"({error or type(error).__name__}); enable its plugin rabbitmq_management, or name the "
+                "API in LOCAL_RABBITMQ_MANAGEMENT_URL."
+            ) from error
+        if missing_ok and answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if not answer.is_success:
+            raise LocalError(
+                f"RabbitMQ's management API at {self.management_url} refused {method} {path} "
+                f"({answer.status_code}); give the user {self.credentials[0]} the tag administrator."
+            )
+        return answer.json() if answer.content else None
+
+
+async def _connects(url: str) -> bool:
+    try:
+        connection = await aio_pika.connect(url, timeout=_TIMEOUT_SECONDS)
+    except (OSError, TimeoutError, aio_pika.exceptions.AMQPError):
+        return False
+    await connection.close()
+    return True
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")

@@ -1,0 +1,8 @@
+"""The one error of this package.
+
+Guarantees: its message is a whole sentence that a person at a terminal can act on.
+"""
+
+
+class LocalError(Exception):
+    """Something on this machine is missing, refused or too slow; the message says what, and the remedy."""

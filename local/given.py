@@ -1,0 +1,48 @@
+"""The servers' addresses that somebody gave us in the environment.
+
+Guarantees: what `make env` exported for this checkout's own servers does not count as given, so that
+`eval "$(make env)"` followed by `make up` or `make test` means what it meant before.
+"""
+
+import os
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from local.errors import LocalError
+from local.places import LOCAL, VHOST
+from local.sockets import socket_folder
+
+EMBEDDED = LOCAL / "postgres"
+"""Where the embedded PostgreSQL of `make up` keeps its data."""
+
+SERVICES = ("AUTH", "BLOG")
+
+
+def database_url(service: str) -> URL | None:
+    """The database that the environment names for "AUTH" or "BLOG", if any.
+
+    Raises:
+        LocalError: the value is no address.
+    """
+    name = f"{service}_DATABASE_URL"
+    value = os.environ.get(name)
+    if not value:
+        return None
+    try:
+        url = make_url(value)
+    except ArgumentError as error:
+        raise LocalError(
+            f"{name} is no address; write it as postgresql+asyncpg://user:password@host/database."
+        ) from error
+    is_our_own = url.query.get("host") == str(socket_folder(EMBEDDED))
+    return None if is_our_own else url
+
+
+def amqp_url() -> str | None:
+    """The broker that the environment names, if any; both services share it, so either name will do."""
+    for service in SERVICES:
+        value = os.environ.get(f"{service}_AMQP_URL")
+        if value and not value.endswith(f"/{VHOST}"):
+            return value
+    return None

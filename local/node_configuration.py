@@ -1,0 +1,89 @@
+"""What a RabbitMQ node of our own is told: its ports, its configuration, its environment.
+
+Guarantees: every listener, epmd's and Erlang's own included, is on the loopback interface; nothing
+is read from or written to the system's RabbitMQ folders, or the caller's RABBITMQ_ settings.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.ports import LOOPBACK
+
+_NODE = "usersync@localhost"  # each node has an epmd of its own, so one name serves all
+_STATISTICS_MILLISECONDS = (
+    500  # how old a queue's depth may be; the default, 5 s, is slow for tests
+)
+
+_PROGRAMS = (
+    # Debian's /usr/sbin/rabbitmq-server insists on the system's user and folders; this one does not.
+    "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",
+    "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
+    "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
+)
+
+
+@dataclass(frozen=True)
+class NodePorts:
+    """The four ports of a node, chosen once and kept."""
+
+    amqp: int
+    management: int
+    distribution: int
+    epmd: int
+
+
+def program() -> Path | None:
+    """The server's program that runs as whoever calls it, if it is installed."""
+    for pattern in _PROGRAMS:
+        found = sorted(Path("/").glob(pattern.lstrip("/")))
+        if found:
+            return found[-1]
+    elsewhere = shutil.which("rabbitmq-server")
+    return None if elsewhere is None else Path(elsewhere)
+
+
+def epmd() -> str | None:
+    """Erlang's port mapper, if it is installed."""
+    return shutil.which("epmd")
+
+
+def configuration(ports: NodePorts) -> str:
+    """The text of its rabbitmq.conf."""
+    return (
+        f"listeners.tcp.local = {LOOPBACK}:{ports.amqp}\n"
+        f"management.tcp.ip = {LOOPBACK}\n"
+        f"management.tcp.port = {ports.management}\n"
+        f"collect_statistics_interval = {_STATISTICS_MILLISECONDS}\n"
+    )
+
+
+def advanced_configuration() -> str:
+    """The text of its advanced.config: what rabbitmq.conf has no name for."""
+    return f"[{{rabbit, [{{quorum_tick_interval, {_STATISTICS_MILLISECONDS}}}]}}].\n"
+
+
+def environment(folder: Path, ports: NodePorts, caller: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the node in `folder`; `caller`: ours."""
+    inherited = {
+        name: value
+        for name, value in caller.items()
+        if not name.startswith(("RABBITMQ_", "ERL_", "ELIXIR_"))
+    }
+    return inherited | {
+        "HOME": str(folder),
+        "RABBITMQ_NODENAME": _NODE,
+        "RABBITMQ_NODE_PORT": str(ports.amqp),
+        "RABBITMQ_DIST_PORT": str(ports.distribution),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_CONFIG_FILES": str(folder / "conf.d"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+        "ERL_EPMD_PORT": str(ports.epmd),
+        "ERL_EPMD_ADDRESS": LOOPBACK,
+    }

@@ -1,0 +1,28 @@
+"""The PostgreSQL server of this checkout: the one the environment names, else an embedded one.
+
+Guarantees: a server that merely happens to listen on this machine is never touched.
+"""
+
+from local import given
+from local.embedded_postgres import EmbeddedPostgres
+from local.postgres_server import PostgresServer
+
+
+def embedded() -> EmbeddedPostgres:
+    """The server of our own under `.local/`, running or not."""
+    return EmbeddedPostgres(given.EMBEDDED)
+
+
+def find_postgres() -> PostgresServer:
+    """A running server to make databases on: given, else embedded (started if need be).
+
+    Raises:
+        LocalError: the given one does not let us in, or the embedded one does not start.
+    """
+    for service in given.SERVICES:
+        url = given.database_url(service)
+        if url is not None:
+            server = PostgresServer(url)
+            server.execute("SELECT 1")
+            return server
+    return embedded().start()

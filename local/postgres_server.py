@@ -1,0 +1,153 @@
+"""A PostgreSQL server that we may administer: make, copy and drop databases, make roles.
+
+Guarantees: works alike on the embedded server and on one whose address somebody gave us; a refusal
+becomes one sentence.
+
+Not here: starting a server (`embedded_postgres`), choosing one (`postgres`), and the schema.
+"""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+
+from local.errors import LocalError
+from local.waiting import result_of
+
+CONNECT_TIMEOUT_SECONDS = 5.0  # a server on this machine or network answers in milliseconds
+STATEMENT_TIMEOUT_SECONDS = 60.0  # copying a large template is the longest thing done here
+
+
+class PostgresServer:
+    """A server behind the address of a role that may create databases."""
+
+    def __init__(self, admin_url: str | URL) -> None:
+        """`admin_url`: a SQLAlchemy address, with a database that exists, of the role to act as."""
+        self._admin = make_url(admin_url).set(drivername="postgresql+asyncpg")
+
+    def url(self, database: str, role: str | None = None, password: str | None = None) -> str:
+        """SQLAlchemy's address of a database, as the administering role unless one is named."""
+        url = self._admin.set(database=database)
+        if role is not None:
+            # URL.set leaves alone what is None, and the administrator's password is not the role's.
+            url = URL.create(
+                url.drivername, role, password, url.host, url.port, database, url.query
+            )
+        return _render(url)
+
+    def is_reachable(self) -> bool:
+        """Whether a connection succeeds now; the only proof that a server is there."""
+        try:
+            self.execute("SELECT 1")
+        except LocalError:
+            return False
+        return True
+
+    def create_role(self, name: str, password: str | None = None) -> None:
+        """Make a role that may log in; one that exists is left as it is."""
+        secret = "" if password is None else f" PASSWORD {_literal(password)}"
+        try:
+            self._administer(f"CREATE ROLE {_name(name)} LOGIN{secret}")
+        except asyncpg.DuplicateObjectError:
+            return
+
+    def create_database(self, name: str, owner: str | None = None) -> bool:
+        """Make a database that only its owner may connect to; False if it exists already."""
+        return self._create(name, owner, template=None)
+
+    def clone_database(self, template: str, name: str, owner: str | None = None) -> bool:
+        """Make a copy of a database that nobody is connected to; False if it exists already."""
+        return self._create(name, owner, template)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database if it exists, and end the connections to it."""
+        self._administer(f"DROP DATABASE IF EXISTS {_name(name)} WITH (FORCE)")
+
+    def execute(self, statement: str, *values: Any, database: str | None = None) -> list[Any]:
+        """Run one statement as the administering role, and return its rows.
+
+        Raises:
+            LocalError: the server is away, or refuses.
+        """
+        try:
+            return result_of(self._fetch(statement, values, database))
+        except asyncpg.PostgresError as error:
+            raise LocalError(f"PostgreSQL {self._place} refused: {_sentence(error)}.") from error
+
+    def _create(self, name: str, owner: str | None, template: str | None) -> bool:
+        options = "" if owner is None else f" OWNER {_name(owner)}"
+        options += "" if template is None else f" TEMPLATE {_name(template)}"
+        try:
+            self._administer(f"CREATE DATABASE {_name(name)}{options}")
+        except asyncpg.DuplicateDatabaseError:
+            is_new = False
+        else:
+            is_new = True
+        self._administer(f"REVOKE CONNECT ON DATABASE {_name(name)} FROM PUBLIC")
+        return is_new
+
+    def _administer(self, statement: str) -> None:
+        try:
+            result_of(self._fetch(statement, (), None))
+        except (asyncpg.DuplicateObjectError, asyncpg.DuplicateDatabaseError):
+            raise
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise LocalError(
+                f"The role {self._admin.username} may not do this on PostgreSQL {self._place}: "
+                f"{_sentence(error)}; give it CREATEDB and CREATEROLE, or unset AUTH_DATABASE_URL and "
+                "BLOG_DATABASE_URL to use the embedded server."
+            ) from error
+        except asyncpg.PostgresError as error:
+            raise LocalError(f"PostgreSQL {self._place} refused: {_sentence(error)}.") from error
+
+    async def _fetch(
+        self, statement: str, values: tuple[Any, ...], database: str | None
+    ) -> list[Any]:
+        try:
+            connection = await asyncpg.connect(
+                _dsn(self._admin.set(database=database) if database else self._admin),
+                timeout=CONNECT_TIMEOUT_SECONDS,
+                command_timeout=STATEMENT_TIMEOUT_SECONDS,
+            )
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise LocalError(
+                f"PostgreSQL {self._place} does not let us in: {_sentence(error)}."
+            ) from error
+        try:
+            return list(await connection.fetch(statement, *values))
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+
+    @property
+    def _place(self) -> str:
+        return f"at {self._admin.query.get('host') or self._admin.host or 'localhost'}"
+
+
+def _dsn(url: URL) -> str:
+    # SQLAlchemy calls it ssl, libpq and asyncpg's own addresses call it sslmode.
+    query = {("sslmode" if key == "ssl" else key): value for key, value in url.query.items()}
+    return _render(url.set(drivername="postgresql", query=query))
+
+
+def _render(url: URL) -> str:
+    # SQLAlchemy would write a socket's folder with %2F for each slash, which nobody can read and
+    # which ConfigParser, and so Alembic, takes for an interpolation.
+    plain = url.set(query={}).render_as_string(hide_password=False)
+    query = urlencode(dict(url.query), doseq=True, safe="/")
+    return f"{plain}?{query}" if query else plain
+
+
+def _sentence(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
+
+
+def _name(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _literal(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"

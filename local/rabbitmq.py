@@ -1,0 +1,144 @@
+"""The RabbitMQ server of this checkout, wherever one can be had.
+
+In this order: the address in the environment; a node or container of ours that runs already; a
+server on the default port that lets us in and whose management API lets us make a virtual host; a
+container, where a Docker engine answers; a private node of an installed rabbitmq-server; the same
+after `apt-get`, as root on Debian; else one sentence that says what to install.
+
+Guarantees: what is found is only ever used through virtual hosts of our own.
+"""
+
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+from local import apt, docker_rabbitmq, given
+from local.broker import Broker, Origin
+from local.errors import LocalError
+from local.lock import locked
+from local.places import LOCAL, VHOST
+from local.ports import LOOPBACK, is_listening
+from local.private_rabbitmq import PrivateRabbitMQ
+from local.progress import say
+
+_PORTS = {"amqp": 5672, "amqps": 5671}
+_MANAGEMENT_OFFSET = 10_000  # RabbitMQ's convention: 5672 and 15672, 5671 and 15671
+_LOCK = LOCAL / "broker.lock"
+
+_NOTHING_FOUND = (
+    "There is no RabbitMQ here: install rabbitmq-server (apt-get install rabbitmq-server, or brew "
+    "install rabbitmq) or start Docker, or name a broker in AUTH_AMQP_URL and BLOG_AMQP_URL."
+)
+
+
+def private_node() -> PrivateRabbitMQ:
+    """The node of our own under `.local/`, running or not."""
+    return PrivateRabbitMQ(LOCAL / "rabbitmq")
+
+
+def find_broker() -> Broker:
+    """A running server with this checkout's virtual host on it, started here if need be.
+
+    Raises:
+        LocalError: none is to be had, or the one in the environment does not let us.
+    """
+    with locked(_LOCK):
+        broker = _given() or _running() or _found() or _started()
+        broker.create_vhost(VHOST)
+        return broker
+
+
+def install_broker() -> None:
+    """Make sure that `find_broker` needs nothing more from the network.
+
+    Raises:
+        LocalError: no server is to be had on this machine.
+    """
+    with locked(_LOCK):
+        if given.amqp_url() is not None or _running() is not None or _found() is not None:
+            return
+        if not (docker_rabbitmq.is_possible() and docker_rabbitmq.fetch()):
+            _install()
+
+
+def _given() -> Broker | None:
+    url = given.amqp_url()
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise LocalError(
+            "AUTH_AMQP_URL is no address; write it as amqp://user:password@host/vhost."
+        )
+    address = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
+    return _usable(Origin.ENVIRONMENT, address, parts.hostname, parts.port or _PORTS[parts.scheme])
+
+
+def _running() -> Broker | None:
+    """What we started earlier: it holds messages, so it is kept while it runs."""
+    node = private_node()
+    if node.is_running():
+        return node.start()
+    return docker_rabbitmq.start() if docker_rabbitmq.is_running() else None
+
+
+def _found() -> Broker | None:
+    port = int(os.environ.get("LOCAL_AMQP_PORT", _PORTS["amqp"]))
+    if not is_listening(port):
+        return None
+    try:
+        return _usable(Origin.FOUND, f"amqp://guest:guest@{LOOPBACK}:{port}", LOOPBACK, port)
+    except LocalError as error:
+        say(f"passing over the server on port {port}: {error}")
+        return None
+
+
+def _started() -> Broker:
+    if docker_rabbitmq.is_possible():
+        try:
+            return docker_rabbitmq.start()
+        except LocalError as error:
+            say(f"going on without Docker: {error}")
+    _install()
+    node = private_node()
+    say(f"starting a RabbitMQ node in {node.folder}")
+    return node.start()
+
+
+def _install() -> None:
+    if PrivateRabbitMQ.is_installed():
+        return
+    if not apt.is_possible():
+        raise LocalError(_NOTHING_FOUND)
+    apt.install_rabbitmq()
+
+
+def _usable(origin: Origin, address: str, host: str, port: int) -> Broker:
+    """The broker at an address, with our virtual host made on it through its management API."""
+    refusals = []
+    for management_url in _management_urls(address, host, port):
+        broker = Broker(origin, address, management_url)
+        try:
+            broker.create_vhost(VHOST)
+        except LocalError as error:
+            refusals.append(error)
+            continue
+        if not broker.lets_us_in(VHOST):
+            # Then the API belongs to another server, or a proxy stands between.
+            raise LocalError(
+                f"RabbitMQ at {host}:{port} does not let {broker.credentials[0]} into a virtual host "
+                f"made through {management_url}; name its own management API in "
+                "LOCAL_RABBITMQ_MANAGEMENT_URL."
+            )
+        return broker
+    raise refusals[0]
+
+
+def _management_urls(address: str, host: str, port: int) -> list[str]:
+    """Where a server's management API may be: as told, else beside its AMQP port, else as usual."""
+    told = os.environ.get("LOCAL_RABBITMQ_MANAGEMENT_URL")
+    if told:
+        return [told.rstrip("/")]
+    scheme = "https" if address.startswith("amqps:") else "http"
+    beside, usual = port + _MANAGEMENT_OFFSET, _PORTS[urlsplit(address).scheme] + _MANAGEMENT_OFFSET
+    shown = f"[{host}]" if ":" in host else host
+    return [f"{scheme}://{shown}:{each}" for each in dict.fromkeys((beside, usual))]
