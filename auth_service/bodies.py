@@ -67,7 +67,7 @@ class SignedIn(_Body):
 
     user: UserBody
     access_token: str
-    token_type: Literal["Bearer"] = "Bearer"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a type, no secret
     expires_in: int
 
     @classmethod

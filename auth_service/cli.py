@@ -9,7 +9,6 @@ import uvicorn
 import uvloop
 from sqlalchemy import text
 
-from auth_service.app import create_app
 from auth_service.db import connect
 from auth_service.outbox import metrics
 from auth_service.outbox.relay import Relay
@@ -26,6 +25,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 @failing_with_a_sentence
 def api() -> None:
     """Serve sign-up, sign-in and accounts over HTTP."""
+    # Imported here, because the other processes need neither its time nor its memory.
+    from auth_service.app import create_app
+
     settings = load(ApiSettings)
     configure_logging("auth-service api")
     uvicorn.run(
@@ -34,8 +36,6 @@ def api() -> None:
         port=settings.port,
         log_config=None,
         server_header=False,
-        # The proxy's word about the client's address is believed when it is on this machine.
-        proxy_headers=True,
         timeout_graceful_shutdown=10,
     )
 

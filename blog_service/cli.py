@@ -10,7 +10,6 @@ import uvicorn
 import uvloop
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
-from blog_service.app import create_app
 from blog_service.db import connect
 from blog_service.inbox import metrics
 from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS, Consumer
@@ -28,6 +27,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 @failing_with_a_sentence
 def api() -> None:
     """Serve the blog over HTTP."""
+    # Imported here, because the other processes need neither its time nor its memory.
+    from blog_service.app import create_app
+
     settings = load(ApiSettings)
     configure_logging("blog-service api")
     uvicorn.run(

@@ -185,11 +185,18 @@ def legible_user(message: Carrier) -> UUID | None:
 
     Never raises; None when no user is legible.
     """
-    read = _reader(message.headers or {})
-    try:
-        return _uuid(read("subject") or read("partitionkey") or _id_in(message.body), "subject")
-    except Undecodable:
-        return None
+    headers = message.headers or {}
+    named = (
+        headers.get(prefix + name)
+        for name in ("subject", "partitionkey")
+        for prefix in (_PREFIX, _ALTERNATIVE_PREFIX)
+    )
+    for value in (*named, _id_in(message.body)):
+        try:
+            return _uuid(value, "subject")
+        except Undecodable:
+            continue
+    return None
 
 
 def _id_in(body: bytes) -> object:
@@ -219,7 +226,7 @@ def _attributes(read: _Reader) -> Attributes:
     if read("specversion") != SPEC_VERSION:
         raise Undecodable(Fault.NOT_A_CLOUD_EVENT, "no CloudEvents 1.0 headers")
     event_type = read("type")
-    if event_type not in DATA_OF:
+    if not isinstance(event_type, str) or event_type not in DATA_OF:
         raise Undecodable(Fault.UNKNOWN_TYPE, "this version does not know the event's type")
     version = read("subjectversion")
     sequence = read("sequence")

@@ -89,8 +89,9 @@ class Beat(_Data):
 class _Event:
     """The CloudEvents attributes that all events share.
 
-    ``time`` is the source database's clock at commit; ``sequence`` the position in the source's
-    log; ``traceparent`` the trace of the request that caused the event (W3C Trace Context).
+    ``time`` is the source database's clock when the event was recorded, and for a deletion the
+    tombstone's ``deleted_at``; ``sequence`` is the position in the source's log; ``traceparent``
+    the trace of the request that caused the event (W3C Trace Context).
     """
 
     id: UUID

@@ -22,6 +22,9 @@ log = structlog.get_logger()
 
 RETRY_AFTER_SECONDS: Final = "2"
 
+OUR_MISTAKES: Final = ("22", "23", "42")
+"""SQLSTATE classes of a statement that will not be better later: data, integrity, syntax."""
+
 _BY_STATUS: Final = {
     code.status: code
     for code in (
@@ -77,11 +80,15 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     return _answer(Problem(code, headers=dict(error.headers or {})))
 
 
-async def _away(_: Request, error: Exception) -> JSONResponse:
+async def _away(request: Request, error: Exception) -> JSONResponse:
+    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    if state.startswith(OUR_MISTAKES):
+        log.error("http.statement_refused", sqlstate=state, exc_info=error)
+        return await _unexpected(request, error)
     log.warning("http.database_away", error=type(error).__name__)
     return _answer(Problem(problems.UNAVAILABLE, headers={"Retry-After": RETRY_AFTER_SECONDS}))
 
 
-async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+async def _unexpected(_: Request, __: Exception) -> JSONResponse:
     # Starlette raises it again for the server's log, which keeps the frames and drops the message.
     return _answer(Problem(problems.INTERNAL))

@@ -1,14 +1,13 @@
-"""RSA keys: reading them from a setting, and showing the public half as a JWK Set (RFC 7517).
+r"""RSA keys: reading them from a setting, and showing the public half as a JWK Set (RFC 7517).
 
 A key may be given as the path of a PEM file, as PEM with real newlines, as the one-line PEM of a
-``.env`` file with ``\\n`` in it, or as base64 of PEM or DER. Whatever is wrong raises
+``.env`` file with ``\n`` in it, or as base64 of PEM or DER. Whatever is wrong raises
 ``UnusableKey`` with a sentence that never repeats the value.
 
 Not here: verifying tokens (``tokens``), signing them (``auth_service.tokens``).
 """
 
 import base64
-import binascii
 import hashlib
 import json
 from pathlib import Path
@@ -87,7 +86,7 @@ def _encoded(text: str) -> bytes:
             raise UnusableKey(f"the file it names cannot be read ({error.strerror})") from error
     try:
         return base64.b64decode("".join(text.split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # not ASCII, or not base64
         raise UnusableKey("it is no path of a file, no PEM and no base64") from error
 
 

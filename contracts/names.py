@@ -22,5 +22,5 @@ def live_queue(service: str) -> str:
 
 
 def dead_queue(service: str) -> str:
-    """Where the broker puts what it gave up on for ``service``; also the name of the exchange to it."""
+    """Where the broker puts what it gave up on for ``service``; its exchange has the same name."""
     return f"{service}.{EXCHANGE}.dead"

@@ -8,6 +8,7 @@ sentence that names the variable and never repeats the value.
 import os
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationError
 from pydantic.fields import FieldInfo
@@ -16,6 +17,8 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from contracts.errors import OperatorError
 
@@ -38,8 +41,9 @@ class ServiceSettings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - ours reads NAME_FILE
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of precedence: arguments, environment, ``NAME_FILE``, ``.env``."""
         return init_settings, env_settings, _FromFiles(settings_cls), dotenv_settings
 
 
@@ -47,16 +51,20 @@ class _FromFiles(PydanticBaseSettingsSource):
     """Reads ``<PREFIX><FIELD>_FILE``, the way containers hand over secrets."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The setting's value; None when no file is named for it."""
+        del field  # only the name matters
         variable = f"{self.config.get('env_prefix', '')}{field_name}_FILE".upper()
         path = os.environ.get(variable)
-        if path is None:
-            return None, field_name, False
         try:
-            return Path(path).read_text().rstrip("\n"), field_name, False
+            value = None if path is None else Path(path).read_text().rstrip("\n")
         except OSError as error:
             raise BadSettings(f"{variable}: cannot be read ({error.strerror})") from error
+        except UnicodeError:
+            raise BadSettings(f"{variable}: the file it names holds no text") from None
+        return value, field_name, False
 
     def __call__(self) -> dict[str, Any]:
+        """The values of all settings for which a file is named."""
         values = {
             name: self.get_field_value(field, name)[0]
             for name, field in self.settings_cls.model_fields.items()
@@ -83,13 +91,23 @@ def load(settings: type[Settings]) -> Settings:
 
 def _with_asyncpg(url: str) -> str:
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres", "postgresql+asyncpg"):
+    address = f"postgresql+asyncpg://{rest}"
+    is_usable = bool(separator) and scheme in ("postgresql", "postgres", "postgresql+asyncpg")
+    try:
+        make_url(address)
+    except (ArgumentError, ValueError):
+        is_usable = False
+    if not is_usable:
         raise ValueError("must be the address of a PostgreSQL database (postgresql://…)")
-    return f"postgresql+asyncpg://{rest}"
+    return address
 
 
 def _is_amqp(url: str) -> str:
-    if not url.startswith(("amqp://", "amqps://")):
+    try:
+        is_usable = url.startswith(("amqp://", "amqps://")) and urlsplit(url).port != 0
+    except ValueError:  # no number for a port, an open bracket
+        is_usable = False
+    if not is_usable:
         raise ValueError("must be the address of a RabbitMQ virtual host (amqp://… or amqps://…)")
     return url
 

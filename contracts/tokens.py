@@ -26,7 +26,7 @@ import jwt
 from contracts.keys import RSA_BITS_MIN
 
 ALGORITHM: Final = "RS256"
-TOKEN_TYPE: Final = "at+jwt"
+TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a type, no secret
 SERVICE_PREFIX: Final = "svc_"
 
 LEEWAY_SECONDS: Final = 5
@@ -201,7 +201,10 @@ def _key(member: object) -> tuple[str, jwt.PyJWK]:
         raise InvalidKeySet("a key is not RSA")
     if any(private in member for private in ("d", "p", "q", "dp", "dq", "qi", "oth", "k")):
         raise InvalidKeySet("a key holds private members")
-    if member.get("use", "sig") != "sig" or "verify" not in member.get("key_ops", ["verify"]):
+    operations = member.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
+        raise InvalidKeySet("a key is not for verifying signatures")
+    if member.get("use", "sig") != "sig":
         raise InvalidKeySet("a key is not for verifying signatures")
     if member.get("alg", ALGORITHM) != ALGORITHM:
         raise InvalidKeySet("a key is not for RS256")

@@ -47,6 +47,8 @@ def _migrate(connection: Connection, metadata: MetaData) -> None:
     connection.execute(select(func.pg_advisory_lock(ADVISORY_LOCK)))
     connection.execute(select(func.set_config("lock_timeout", LOCK_TIMEOUT, False)))
     connection.commit()
-    context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)
+    context.configure(
+        connection=connection, target_metadata=metadata, transaction_per_migration=True
+    )
     with context.begin_transaction():
         context.run_migrations()

@@ -14,18 +14,21 @@ from sqlalchemy import JSON, Text, cast, func, insert, literal, null, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.table import WAKE_UP_CHANNEL, outbox_events
-from contracts.events import Data
+from contracts.events import Data, UserTombstone
 from contracts.telemetry import traceparent
 
 
 async def record(connection: AsyncConnection, event_type: str, data: Data) -> None:
     """Insert the event of ``event_type`` with ``data`` and wake the relay on commit."""
+    # A deletion is applied from its headers alone, so its time there has to be the tombstone's.
+    deleted_at = data.deleted_at if isinstance(data, UserTombstone) else None
     await connection.execute(
         insert(outbox_events)
         .values(
             type=event_type,
             user_id=data.subject,
             version=data.subject_version,
+            occurred_at=deleted_at or func.clock_timestamp(),
             payload=cast(literal(data.model_dump_json(), Text), JSON),
             traceparent=traceparent.get(),
         )

@@ -35,7 +35,7 @@ async def delete(
             .values(
                 version=NEXT_VERSION,
                 status="deleted",
-                deleted_at=func.now(),
+                deleted_at=func.clock_timestamp(),
                 updated_at=func.now(),
                 email=None,
                 email_verified=False,

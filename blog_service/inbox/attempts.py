@@ -2,8 +2,8 @@
 
 A message that kills the process leaves no error behind, only a count: it is found when the count
 passes its limit. A process that lives on counts once however often it tries, so that a database
-that comes and goes never parks a message. The broker's own counter will not do, for a crash counts against every message
-that was prefetched, and versions of the broker count differently.
+that comes and goes never parks a message. The broker's own counter will not do, for a crash counts
+against every message that was prefetched, and versions of the broker count differently.
 """
 
 from uuid import UUID

@@ -108,10 +108,12 @@ class Consumer:
         failures = 0
         while not self._stopping.is_set():
             try:
-                return await self._ask_database()
+                await self._ask_database()
             except Exception as error:
                 if is_messages_fault(error):
                     raise
+            else:
+                return
             failures += 1
             await self._pause(failures)
 

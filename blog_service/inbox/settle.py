@@ -74,10 +74,13 @@ class Settler:
         if batch[0].redelivered:
             return [await self._settle_suspect(batch[0])]
         try:
-            return await self._patiently(lambda: self._apply(batch))
+            outcomes = await self._patiently(lambda: self._apply(batch))
         except Exception as error:
             if not is_messages_fault(error):
                 raise
+        else:
+            self._last_verdict = None
+            return outcomes
         return [await self._settle_alone(delivery) for delivery in batch]
 
     async def _settle_suspect(self, delivery: Delivery) -> Outcome:
@@ -125,6 +128,8 @@ class Settler:
 
         await self._patiently(store)
         log.warning("message.parked", reason=found.reason, error=found.error)
+        if delivery.queue == DEAD:  # the broker's verdict says nothing about our code
+            return Outcome.PARKED
         self._parked_in_a_row = self._parked_in_a_row + 1 if found == self._last_verdict else 1
         self._last_verdict = found
         if self._parked_in_a_row >= self._settings.parked_in_a_row_max:
@@ -153,6 +158,6 @@ class Settler:
 
 
 def _event(delivery: Delivery) -> Event:
-    if delivery.exchange == DEAD:
+    if delivery.queue == DEAD:
         raise DeadLettered
     return decode(delivery)

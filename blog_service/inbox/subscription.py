@@ -23,6 +23,7 @@ class Delivery:
     """One message as the broker delivered it."""
 
     tag: int
+    queue: str
     redelivered: bool
     exchange: str
     routing_key: str
@@ -90,7 +91,8 @@ class Subscription:
     async def arrived(self, message: DeliveredMessage) -> None:
         """Take a message from the client library."""
         delivery = message.delivery
-        assert isinstance(delivery, Basic.Deliver) and delivery.delivery_tag is not None
+        assert isinstance(delivery, Basic.Deliver)  # a consumer is handed nothing else
+        assert delivery.delivery_tag is not None  # nor any without a tag
         if delivery.delivery_tag != self._last_tag + 1:
             self.lose("messages came out of order")
             return
@@ -98,6 +100,7 @@ class Subscription:
         self._pending.append(
             Delivery(
                 tag=delivery.delivery_tag,
+                queue=delivery.consumer_tag or "",  # named after its queue, see ``subscribed``
                 redelivered=bool(delivery.redelivered),
                 exchange=delivery.exchange or "",
                 routing_key=delivery.routing_key or "",

@@ -2,9 +2,9 @@
 
 import auth_service.outbox.table
 import auth_service.users.table  # noqa: F401 - the tables register themselves
-from contracts.settings import load
-from migrations.environment import run
 from auth_service.db import metadata
 from auth_service.settings import DatabaseSettings
+from contracts.settings import load
+from migrations.environment import run
 
 run(metadata, load(DatabaseSettings).database_url)

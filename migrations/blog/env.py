@@ -2,9 +2,9 @@
 
 import blog_service.inbox.table
 import blog_service.users.table  # noqa: F401 - the tables register themselves
-from contracts.settings import load
-from migrations.environment import run
 from blog_service.db import metadata
 from blog_service.settings import DatabaseSettings
+from contracts.settings import load
+from migrations.environment import run
 
 run(metadata, load(DatabaseSettings).database_url)

@@ -25,9 +25,7 @@ def upgrade() -> None:
             nullable=False,
             comment="AMQP properties and headers, as they came",
         ),
-        sa.Column(
-            "body", sa.LargeBinary, comment="as it came; NULL once its user is deleted"
-        ),
+        sa.Column("body", sa.LargeBinary, comment="as it came; NULL once its user is deleted"),
         sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("1")),
         sa.Column(
             "first_failed_at",
