@@ -5,15 +5,14 @@ import dataclasses
 from typing import Annotated
 
 import typer
-import uvicorn
-import uvloop
 from sqlalchemy import text
 
 from auth_service.db import connect
 from auth_service.outbox import metrics
 from auth_service.outbox.relay import Relay
 from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
-from contracts.health import health_routes, work_beside_health
+from contracts.health import health_routes
+from contracts.serving import serve, serve_beside
 from contracts.settings import load
 from contracts.telemetry import configure_logging
 from contracts.terminal import failing_with_a_sentence, show
@@ -30,14 +29,7 @@ def api() -> None:
 
     settings = load(ApiSettings)
     configure_logging("auth-service api")
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    serve(create_app(settings), host=settings.host, port=settings.port)
 
 
 @app.command(epilog="Example: AUTH_AMQP_URL=amqp://localhost/ auth-service relay")
@@ -56,13 +48,11 @@ def relay() -> None:
         async with engine.connect() as connection:
             await metrics.refresh(connection)
 
-    uvloop.run(
-        work_beside_health(
-            Relay(settings, engine).run(),
-            health_routes(ready=ready, refresh=refresh),
-            host=settings.host,
-            port=settings.relay_port,
-        )
+    serve_beside(
+        Relay(settings, engine).run(),
+        health_routes(ready=ready, refresh=refresh),
+        host=settings.host,
+        port=settings.relay_port,
     )
 
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import dataclasses
+import logging
 from typing import Annotated, Any
 
 import aio_pika
 import typer
-import uvicorn
-import uvloop
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from blog_service.db import connect
@@ -15,7 +14,8 @@ from blog_service.inbox import metrics
 from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS, Consumer
 from blog_service.inbox.topology import DEAD, LIVE, depths
 from blog_service.settings import ApiSettings, ConsumerSettings, StatusSettings
-from contracts.health import health_routes, work_beside_health
+from contracts.health import health_routes
+from contracts.serving import serve, serve_beside
 from contracts.settings import load
 from contracts.telemetry import configure_logging
 from contracts.terminal import failing_with_a_sentence, show
@@ -32,14 +32,7 @@ def api() -> None:
 
     settings = load(ApiSettings)
     configure_logging("blog-service api")
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
+    serve(create_app(settings), host=settings.host, port=settings.port)
 
 
 @app.command(epilog="Example: BLOG_AMQP_URL=amqp://localhost/ blog-service consumer")
@@ -55,15 +48,13 @@ def consumer() -> None:
         async with engine.connect() as connection:
             await metrics.refresh(connection)
 
-    uvloop.run(
-        work_beside_health(
-            worker.run(),
-            health_routes(ready=worker.ready, refresh=refresh),
-            host=settings.host,
-            port=settings.consumer_port,
-            stop=worker.stop,
-            stop_seconds_max=settings.drain_seconds_max,
-        )
+    serve_beside(
+        worker.run(),
+        health_routes(ready=worker.ready, refresh=refresh),
+        host=settings.host,
+        port=settings.consumer_port,
+        stop=worker.stop,
+        stop_seconds_max=settings.drain_seconds_max,
     )
 
 
@@ -74,6 +65,7 @@ def status(
 ) -> None:
     """Show the far end of the pipe: the replica, the queues, and what is parked."""
     settings = load(StatusSettings)
+    logging.disable()  # what the broker's client tries in vain shows as "-" in the figures
 
     async def read() -> dict[str, Any]:
         engine = connect(settings)

@@ -4,14 +4,10 @@ An API mounts the routes; a process without an API, such as the relay, serves th
 """
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import prometheus_client
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -47,54 +43,3 @@ def health_routes(*, ready: Check, refresh: Check) -> list[Route]:
         return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     return [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)]
-
-
-async def work_beside_health(
-    work: Coroutine[Any, Any, None],
-    routes: list[Route],
-    *,
-    host: str,
-    port: int,
-    stop: Callable[[], None] | None = None,
-    stop_seconds_max: float = 0,
-) -> None:
-    """Do ``work`` and serve ``routes`` until the work ends.
-
-    SIGTERM and SIGINT call ``stop``, after which the work has ``stop_seconds_max`` to end by
-    itself; without ``stop`` they cancel it at once.
-    """
-    config = uvicorn.Config(
-        Starlette(routes=routes), host=host, port=port, log_config=None, access_log=False
-    )
-    working = asyncio.ensure_future(work)
-    loop = asyncio.get_running_loop()
-
-    def end() -> None:
-        if stop is not None:
-            stop()
-        loop.call_later(stop_seconds_max, working.cancel)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
-    async with _serving(config):
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the process, whose work has to end first."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@contextlib.asynccontextmanager
-async def _serving(config: uvicorn.Config) -> AsyncIterator[None]:
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve())
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving

@@ -1,7 +1,8 @@
 """A RabbitMQ server that we may administer, through its management API.
 
-Guarantees: a refusal becomes one sentence that says what to change. Figures come from the broker's
-own statistics: half a second old on a node of ours, up to five seconds old on another.
+Guarantees: a refusal becomes one sentence that says what to change. A queue's depth is asked of the
+queue itself; the management API lists a new connection after a second on a node of ours, after
+five on others.
 
 Not here: choosing a server (`rabbitmq`), starting one (`private_rabbitmq`, `docker_rabbitmq`), and
 whatever the services declare.
@@ -15,6 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import aio_pika
 import httpx
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 
 from local.errors import LocalError
 from local.waiting import result_of
@@ -33,10 +35,10 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """How many messages a queue holds, and how many consumers it has."""
+    """How many messages wait in a queue, and how many consumers it has."""
 
     ready: int
-    unacknowledged: int
+    """Without those that a consumer holds unacknowledged."""
     consumers: int
 
 
@@ -70,7 +72,11 @@ class Broker:
 
     def lets_us_in(self, vhost: str) -> bool:
         """Whether an AMQP connection to the virtual host succeeds now."""
-        return result_of(_connects(self.amqp_url(vhost)))
+        try:
+            demand_entry(self.amqp_url(vhost))
+        except LocalError:
+            return False
+        return True
 
     def create_vhost(self, name: str) -> None:
         """Make a virtual host in which our user may do everything; one that exists is kept.
@@ -99,16 +105,12 @@ class Broker:
         self._call("DELETE", f"policies/{_quoted(vhost)}/{_quoted(name)}", missing_ok=True)
 
     def queue_depth(self, vhost: str, queue: str) -> QueueDepth | None:
-        """What a queue holds; None when there is no such queue."""
-        path = f"queues/{_quoted(vhost)}/{_quoted(queue)}"
-        found = self._call("GET", path, missing_ok=True)
-        if found is None:
-            return None
-        return QueueDepth(
-            ready=found.get("messages_ready", 0),
-            unacknowledged=found.get("messages_unacknowledged", 0),
-            consumers=found.get("consumers", 0),
-        )
+        """What a queue holds now; None when there is no such queue.
+
+        Raises:
+            LocalError: the broker does not let us in.
+        """
+        return result_of(_depth(self.amqp_url(vhost), queue))
 
     def connections(self, vhost: str) -> tuple[str, ...]:
         """The names of the open connections to a virtual host."""
@@ -133,26 +135,58 @@ class Broker:
         except httpx.HTTPError as error:
             raise LocalError(
                 f"RabbitMQ's management API does not answer at {self.management_url} "
-                f"({error or type(error).__name__}); enable its plugin rabbitmq_management, or name the "
-                "API in LOCAL_RABBITMQ_MANAGEMENT_URL."
+                f"({error or type(error).__name__}); enable its plugin rabbitmq_management, or "
+                "name the API in LOCAL_RABBITMQ_MANAGEMENT_URL."
             ) from error
         if missing_ok and answer.status_code == httpx.codes.NOT_FOUND:
             return None
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            raise LocalError(
+                f"RabbitMQ's management API at {self.management_url} does not know the user "
+                f"{self.credentials[0]} with this password, or has not tagged him administrator."
+            )
         if not answer.is_success:
             raise LocalError(
                 f"RabbitMQ's management API at {self.management_url} refused {method} {path} "
-                f"({answer.status_code}); give the user {self.credentials[0]} the tag administrator."
+                f"({answer.status_code}); give the user {self.credentials[0]} the tag "
+                "administrator."
             )
         return answer.json() if answer.content else None
 
 
-async def _connects(url: str) -> bool:
-    try:
-        connection = await aio_pika.connect(url, timeout=_TIMEOUT_SECONDS)
-    except (OSError, TimeoutError, aio_pika.exceptions.AMQPError):
-        return False
+def demand_entry(url: str) -> None:
+    """Make sure that a broker lets us in at an AMQP address.
+
+    Raises:
+        LocalError: it does not.
+    """
+    result_of(_visit(url))
+
+
+async def _visit(url: str) -> None:
+    connection = await _connect(url)
     await connection.close()
-    return True
+
+
+async def _connect(url: str) -> aio_pika.abc.AbstractConnection:
+    try:
+        return await aio_pika.connect(url, timeout=_TIMEOUT_SECONDS)
+    except (OSError, TimeoutError, AMQPError) as error:
+        raise LocalError(
+            f"RabbitMQ does not let us in at {url.rpartition('@')[2]}: "
+            f"{error or type(error).__name__}."
+        ) from error
+
+
+async def _depth(url: str, queue: str) -> QueueDepth | None:
+    async with await _connect(url) as connection:
+        channel = await connection.channel()
+        try:
+            found = await channel.declare_queue(queue, passive=True)
+        except ChannelNotFoundEntity:
+            return None
+        counts = found.declaration_result
+        return QueueDepth(counts.message_count or 0, counts.consumer_count or 0)
 
 
 def _quoted(name: str) -> str:

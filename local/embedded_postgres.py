@@ -12,6 +12,7 @@ import pwd
 import shlex
 import subprocess
 import warnings
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,22 @@ class EmbeddedPostgres:
             f"postgresql+asyncpg://{_ADMINISTRATOR}@/postgres?host={self._sockets}"
         )
 
+    def install(self) -> None:
+        """Make the folder's first contents, unless they are there; `start` would do it too.
+
+        Raises:
+            LocalError: the wheel's programs do not run here.
+        """
+        with self._locked():
+            self._prepare()
+
     def start(self) -> PostgresServer:
         """Start it unless it runs, and wait until it lets us in.
 
         Raises:
             LocalError: it does not start; the sentence ends with the end of its log.
         """
-        with locked(self.folder.with_name(f"{self.folder.name}.lock")):
+        with self._locked():
             if self._postmaster() is None or not self.server.is_reachable():
                 self._prepare()
                 if not wait_until(self._start_once, _START_TIMEOUT_SECONDS):
@@ -88,19 +98,23 @@ class EmbeddedPostgres:
         postmaster = self._postmaster()
         return None if postmaster is None else postmaster.pid
 
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.folder.with_name(f"{self.folder.name}.lock"))
+
     def _prepare(self) -> None:
         if not (self.folder / "PG_VERSION").exists():
             if os.geteuid() == 0:
                 say(
-                    f"PostgreSQL refuses root: it runs as the system's user {_SYSTEM_USER}, and the "
-                    f"folders above {self.folder} and the virtual environment are opened to others"
+                    f"PostgreSQL refuses root: it runs as the system's user {_SYSTEM_USER}, and "
+                    f"the folders above {self.folder} and above the virtual environment are "
+                    "opened to others"
                 )
             _initialise(self.folder)
         if self._sockets != self.folder:
             _make_private(self._sockets)
 
     def _start_once(self) -> bool:
-        # Tried again and again: after a crash the first attempts meet the old server's shared memory.
+        # Tried again and again: after a crash the old server's shared memory is in the way.
         options = (
             f"-k {shlex.quote(str(self._sockets))} -c listen_addresses='' "
             f"-c max_connections={_CONNECTIONS_MAX}"

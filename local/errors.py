@@ -5,4 +5,4 @@ Guarantees: its message is a whole sentence that a person at a terminal can act 
 
 
 class LocalError(Exception):
-    """Something on this machine is missing, refused or too slow; the message says what, and the remedy."""
+    """Something here is missing, refused or too slow; the message says what, and the remedy."""

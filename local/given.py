@@ -1,12 +1,12 @@
 """The servers' addresses that somebody gave us in the environment.
 
-Guarantees: what `make env` exported for this checkout's own servers does not count as given, so that
-`eval "$(make env)"` followed by `make up` or `make test` means what it meant before.
+Guarantees: what `make env` exported for this checkout's own servers does not count as given, so
+that `eval "$(make env)"` followed by `make up` or `make test` means what it meant before.
 """
 
 import os
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from local.errors import LocalError
@@ -19,7 +19,7 @@ EMBEDDED = LOCAL / "postgres"
 SERVICES = ("AUTH", "BLOG")
 
 
-def database_url(service: str) -> URL | None:
+def database_url(service: str) -> str | None:
     """The database that the environment names for "AUTH" or "BLOG", if any.
 
     Raises:
@@ -30,19 +30,18 @@ def database_url(service: str) -> URL | None:
     if not value:
         return None
     try:
-        url = make_url(value)
+        folder = make_url(value).query.get("host")
     except ArgumentError as error:
         raise LocalError(
             f"{name} is no address; write it as postgresql+asyncpg://user:password@host/database."
         ) from error
-    is_our_own = url.query.get("host") == str(socket_folder(EMBEDDED))
-    return None if is_our_own else url
+    return None if folder == str(socket_folder(EMBEDDED)) else value
 
 
-def amqp_url() -> str | None:
-    """The broker that the environment names, if any; both services share it, so either name will do."""
-    for service in SERVICES:
-        value = os.environ.get(f"{service}_AMQP_URL")
+def amqp_url(service: str) -> str | None:
+    """The broker that the environment names for a service, else the one it names for the other."""
+    for name in dict.fromkeys((service, *SERVICES)):
+        value = os.environ.get(f"{name}_AMQP_URL")
         if value and not value.endswith(f"/{VHOST}"):
             return value
     return None

@@ -12,12 +12,10 @@ from pathlib import Path
 from local.ports import LOOPBACK
 
 _NODE = "usersync@localhost"  # each node has an epmd of its own, so one name serves all
-_STATISTICS_MILLISECONDS = (
-    500  # how old a queue's depth may be; the default, 5 s, is slow for tests
-)
+_FIGURES_SECONDS = 1  # how late the API lists a new connection; the default of 5 s slows tests
 
 _PROGRAMS = (
-    # Debian's /usr/sbin/rabbitmq-server insists on the system's user and folders; this one does not.
+    # Debian's own /usr/sbin/rabbitmq-server insists on the system's user and folders.
     "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",
     "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
@@ -55,13 +53,11 @@ def configuration(ports: NodePorts) -> str:
         f"listeners.tcp.local = {LOOPBACK}:{ports.amqp}\n"
         f"management.tcp.ip = {LOOPBACK}\n"
         f"management.tcp.port = {ports.management}\n"
-        f"collect_statistics_interval = {_STATISTICS_MILLISECONDS}\n"
+        f"collect_statistics_interval = {_FIGURES_SECONDS * 1000}\n"
+        f"management.sample_retention_policies.global.minute = {_FIGURES_SECONDS}\n"
+        f"management.sample_retention_policies.basic.minute = {_FIGURES_SECONDS}\n"
+        f"management.sample_retention_policies.detailed.10 = {_FIGURES_SECONDS}\n"
     )
-
-
-def advanced_configuration() -> str:
-    """The text of its advanced.config: what rabbitmq.conf has no name for."""
-    return f"[{{rabbit, [{{quorum_tick_interval, {_STATISTICS_MILLISECONDS}}}]}}].\n"
 
 
 def environment(folder: Path, ports: NodePorts, caller: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Processes that we started, remembered across runs of this program.
 
-Guarantees: a process is known by its pid and the moment it started, so a pid that the system has given to somebody
-else is never taken for ours, and never ended.
+Guarantees: a process is known by its pid and the moment it started, so a pid that the system has
+given to somebody else is never taken for ours, and never ended.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Where this checkout keeps its own things, and the name it goes by on shared servers.
 
-Guarantees: everything that belongs to a running system lies under `.local/`; the name differs between two checkouts
-on one machine and stays the same for one checkout.
+Guarantees: everything that belongs to a running system lies under `.local/`; the name differs
+between two checkouts on one machine and stays the same for one checkout.
 """
 
 import hashlib

@@ -1,11 +1,14 @@
 """Ports on the loopback interface that nobody listens on.
 
-Guarantees: a port that is handed out was free a moment ago. It lies below the range from which systems take the
-local ends of outgoing connections, so a server that is down for a while finds its port free again.
+Guarantees: a port that is handed out was free a moment ago. It lies below the range from which
+systems take the local ends of outgoing connections, so a server that is down for a while finds its
+port free again.
 """
 
 import random
 import socket
+
+from local.waiting import wait_until
 
 LOOPBACK = "127.0.0.1"
 
@@ -36,9 +39,12 @@ def is_listening(port: int, host: str = LOOPBACK, timeout_seconds: float = 1.0) 
         return False
 
 
-def free_port(preferred: int | None = None) -> int:
-    """The preferred port if it is free, else another free one."""
-    if preferred is not None and is_free(preferred):
+def free_port(preferred: int | None = None, patience_seconds: float = 0.0) -> int:
+    """The preferred port if it is free, else another free one.
+
+    `patience_seconds`: how long to wait for the preferred one, whose last holder may be going.
+    """
+    if preferred is not None and wait_until(lambda: is_free(preferred), patience_seconds):
         return preferred
     candidates = random.sample(_PORTS, _ATTEMPTS)
     return next(port for port in candidates if is_free(port))

@@ -26,3 +26,13 @@ def find_postgres() -> PostgresServer:
             server.execute("SELECT 1")
             return server
     return embedded().start()
+
+
+def install_postgres() -> None:
+    """Set up the embedded server's folder, unless the environment names both databases.
+
+    Raises:
+        LocalError: it cannot be set up.
+    """
+    if any(given.database_url(service) is None for service in given.SERVICES):
+        embedded().install()

@@ -95,8 +95,8 @@ class PostgresServer:
         except asyncpg.InsufficientPrivilegeError as error:
             raise LocalError(
                 f"The role {self._admin.username} may not do this on PostgreSQL {self._place}: "
-                f"{_sentence(error)}; give it CREATEDB and CREATEROLE, or unset AUTH_DATABASE_URL and "
-                "BLOG_DATABASE_URL to use the embedded server."
+                f"{_sentence(error)}; give it CREATEDB and CREATEROLE, or unset "
+                "AUTH_DATABASE_URL and BLOG_DATABASE_URL to use the embedded server."
             ) from error
         except asyncpg.PostgresError as error:
             raise LocalError(f"PostgreSQL {self._place} refused: {_sentence(error)}.") from error

@@ -3,8 +3,8 @@
 Guarantees: it lives on after whoever started it; starting it again is harmless; its ports and data
 stay the same through stop, kill and restart; only processes started here are ended.
 
-Not here: installing the program (`apt`), what the node is told (`node_configuration`), virtual hosts
-(`broker`).
+Not here: installing the program (`apt`), what the node is told (`node_configuration`), virtual
+hosts (`broker`).
 """
 
 import json
@@ -26,6 +26,7 @@ _FORK_TIMEOUT_SECONDS = (
     20.0  # from the wrapper script to the Erlang machine: half a second as a rule
 )
 _STOP_TIMEOUT_SECONDS = 30.0  # 6 s as a rule
+_PORT_PATIENCE_SECONDS = 5.0  # the memory of a killed node goes before its sockets do
 _EPMD_STOP_TIMEOUT_SECONDS = 5.0
 
 
@@ -159,11 +160,13 @@ class PrivateRabbitMQ:
         """The ports of the last start where they are still free, else others."""
         last = self._ports()
         preferred = self._preferred if last is None else asdict(last)
-        names = ("amqp", "management", "distribution", "epmd")
-        chosen = {name: free_port(preferred.get(name)) for name in names}
-        if last is not None and self._process("epmd") is not None:
-            chosen["epmd"] = last.epmd
-        return NodePorts(**chosen)
+        chosen = {
+            name: free_port(preferred.get(name), _PORT_PATIENCE_SECONDS)
+            for name in ("amqp", "management", "distribution")
+        }
+        is_mapped = last is not None and self._process("epmd") is not None
+        epmd = last.epmd if last and is_mapped else free_port(preferred.get("epmd"))
+        return NodePorts(**chosen, epmd=epmd)
 
     def _write(self, ports: NodePorts) -> None:
         for folder in (self.folder, self.folder / "log", self.folder / "conf.d"):
@@ -171,7 +174,6 @@ class PrivateRabbitMQ:
         texts = {
             "ports.json": json.dumps(asdict(ports)),
             "rabbitmq.conf": node_configuration.configuration(ports),
-            "advanced.config": node_configuration.advanced_configuration(),
             "enabled_plugins": "[rabbitmq_management].\n",
         }
         for name, text in texts.items():

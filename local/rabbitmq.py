@@ -54,14 +54,14 @@ def install_broker() -> None:
         LocalError: no server is to be had on this machine.
     """
     with locked(_LOCK):
-        if given.amqp_url() is not None or _running() is not None or _found() is not None:
+        if given.amqp_url("AUTH") is not None or _running() is not None or _found() is not None:
             return
         if not (docker_rabbitmq.is_possible() and docker_rabbitmq.fetch()):
             _install()
 
 
 def _given() -> Broker | None:
-    url = given.amqp_url()
+    url = given.amqp_url("AUTH")
     if url is None:
         return None
     parts = urlsplit(url)
@@ -125,8 +125,8 @@ def _usable(origin: Origin, address: str, host: str, port: int) -> Broker:
         if not broker.lets_us_in(VHOST):
             # Then the API belongs to another server, or a proxy stands between.
             raise LocalError(
-                f"RabbitMQ at {host}:{port} does not let {broker.credentials[0]} into a virtual host "
-                f"made through {management_url}; name its own management API in "
+                f"RabbitMQ at {host}:{port} does not let {broker.credentials[0]} into a virtual "
+                f"host made through {management_url}; name its own management API in "
                 "LOCAL_RABBITMQ_MANAGEMENT_URL."
             )
         return broker

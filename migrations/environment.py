@@ -5,11 +5,16 @@ every request behind it; two at once wait for each other; each revision is one t
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, func, pool, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from contracts.errors import OperatorError
 
 LOCK_TIMEOUT: Final = "4s"
 """Whoever waits for a lock on a table makes everybody behind him wait as well."""
@@ -21,9 +26,23 @@ ADVISORY_LOCK: Final = 0x6D696772617465
 """"migrate" in ASCII: replicas that start at once migrate one after the other."""
 
 
-def run(metadata: MetaData, database_url: str) -> None:
-    """Bring the database at ``database_url`` to the revision that Alembic was asked for."""
-    asyncio.run(_run(metadata, database_url))
+def run(metadata: MetaData, database_url: Callable[[], str]) -> None:
+    """Bring a database to the revision that Alembic was asked for.
+
+    Parameters:
+        metadata: the tables as they should be in the end.
+        database_url: reads the database's address from the settings.
+
+    Raises:
+        CommandError: a sentence about what is wrong, which Alembic prints.
+    """
+    try:
+        asyncio.run(_run(metadata, database_url()))
+    except OperatorError as error:
+        raise CommandError(str(error)) from error
+    except (DBAPIError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise CommandError(f"the database cannot be migrated: {cause}") from error
 
 
 async def _run(metadata: MetaData, database_url: str) -> None:

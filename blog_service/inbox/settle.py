@@ -44,7 +44,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class DatabaseAway(Exception):
+class DatabaseAway(ConnectionError):
     """The database did not answer for too long: the messages have to go back to the broker."""
 
 

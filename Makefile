@@ -1,0 +1,81 @@
+# The whole system on this machine. `make` alone prints this help.
+# Needs Python 3.11 or newer with venv, and git; everything else is set up on the way.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.set-up
+LOCKS := requirements-dev.txt requirements.txt pyproject.toml
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links -q --custom-compile-command "make lock" pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status logs demo env test check fix bench lock clean
+MAKEFLAGS += --no-print-directory
+
+help: ## print this help
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; \
+		do printf '%-14s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## the virtual environment with the locked dependencies, and the servers' programs
+	@:
+
+up: $(STAMP) ## start the whole system on this machine, and print its addresses
+	@$(BIN)/python -m local up
+
+down: $(STAMP) ## stop it; the data stay
+	@$(BIN)/python -m local down
+
+status: $(STAMP) ## show what runs, and both ends of the pipe
+	@$(BIN)/python -m local status
+
+logs: $(STAMP) ## show the end of all logs; on a terminal, follow them
+	@$(BIN)/python -m local logs
+
+demo: $(STAMP) ## start it and watch users arrive, change and go, through a crash, to the proof
+	@$(BIN)/python -m local demo
+
+env: $(STAMP) ## print the running system's settings and addresses as shell exports
+	@$(BIN)/python -m local env
+
+test: $(STAMP) ## run every test (ARGS="tests/unit -x" for some of them)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## format, lint, types, import contracts, schema drift
+	@$(BIN)/ruff format --check -q .
+	@$(BIN)/ruff check -q .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m contracts.schemas --check
+
+fix: $(STAMP) ## format, and mend what the linter can mend
+	@$(BIN)/ruff format -q .
+	@$(BIN)/ruff check -q --fix .
+
+bench: $(STAMP) ## measure the claims, with peers in the same run
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## write the lock files anew from pyproject.toml (needs uv)
+	@$(COMPILE) -o requirements.txt
+	@$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
+
+clean: ## stop the system; remove its data, the virtual environment and all caches
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; fi
+	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Standard output stays free for `make env`; what is said on the way goes to standard error.
+$(STAMP): $(LOCKS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) lacks venv; install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@echo "setting up .venv with the locked dependencies (half a minute)" >&2
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv >&2
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes \
+		-r requirements-dev.txt >&2
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation \
+		--no-index -e . >&2
+	@$(BIN)/python -m local servers >&2
+	@touch $@

@@ -1,0 +1,89 @@
+"""The commands behind `make`: `python -m local up|down|status|logs|env|demo|servers`.
+
+Guarantees: a failure is one sentence on standard error and exit code 1; `env` writes nothing but
+exports to standard output.
+
+Each command loads what it needs itself: the drivers of both servers take a second, `env` nothing.
+"""
+
+import logging
+import sys
+
+import typer
+
+from local.addresses import Addresses
+from local.errors import LocalError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def up() -> None:
+    """Start what is not running, wait until it is ready, print the addresses."""
+    from local import system
+
+    for name, url in system.up().urls().items():
+        print(f"{name}={url}")
+
+
+@app.command()
+def down() -> None:
+    """Stop the processes and servers that were started here; keep the data."""
+    from local import system
+
+    system.down()
+
+
+@app.command()
+def status() -> None:
+    """Show what runs, and both ends of the pipe; exit code 1 when a process is down."""
+    from local import system
+
+    if not system.status():
+        raise LocalError("Not everything runs; start it with make up.")
+
+
+@app.command()
+def logs() -> None:
+    """Show the end of all logs, and follow them on a terminal."""
+    from local import system
+
+    system.logs()
+
+
+@app.command()
+def env() -> None:
+    """Print the settings and addresses as shell exports."""
+    print(Addresses.current().exports())
+
+
+@app.command()
+def demo() -> None:
+    """Start the system and show its main job at work."""
+    from local.demo import run
+
+    run()
+
+
+@app.command()
+def servers() -> None:
+    """Make PostgreSQL and RabbitMQ available, so that the first start needs nothing else."""
+    from local import postgres, rabbitmq
+
+    postgres.install_postgres()
+    rabbitmq.install_broker()
+
+
+def main() -> None:
+    """Run a command; turn what goes wrong into one sentence."""
+    # Libraries log what we try in vain; what matters of it is in our own sentence.
+    logging.disable()
+    try:
+        app()
+    except (LocalError, OSError) as error:
+        typer.secho(f"{error}", err=True, fg=typer.colors.RED)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""All the addresses of the system that `make up` runs, kept in `.local/system.json`.
+
+Guarantees: written whole or not at all, and readable by its owner only, for an address may hold a
+password; the issuer never changes once chosen, because tokens and events name it.
+
+Not here: deciding them (`system`).
+"""
+
+import json
+import os
+import shlex
+from dataclasses import asdict, dataclass
+
+from local.errors import LocalError
+from local.keys import PRIVATE_KEY, PUBLIC_KEY
+from local.places import LOCAL
+from local.ports import LOOPBACK
+
+_FILE = LOCAL / "system.json"
+_AUDIENCE = "blog"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each of our processes answers; those without an API show health and metrics."""
+
+    auth: int = 8001
+    relay: int = 8011
+    blog: int = 8002
+    consumer: int = 8012
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """One running system."""
+
+    ports: Ports
+    issuer: str
+    auth_database_url: str
+    blog_database_url: str
+    auth_amqp_url: str
+    blog_amqp_url: str
+
+    @classmethod
+    def load(cls) -> "Addresses | None":
+        """Those of the last `make up`; None before the first.
+
+        Raises:
+            LocalError: the file is not one of ours.
+        """
+        try:
+            fields = json.loads(_FILE.read_text())
+            return cls(**fields | {"ports": Ports(**fields["ports"])})
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise LocalError(f"{_FILE} cannot be read; remove it and run make up.") from error
+
+    @classmethod
+    def current(cls) -> "Addresses":
+        """Those of the last `make up`.
+
+        Raises:
+            LocalError: there was none.
+        """
+        found = cls.load()
+        if found is None:
+            raise LocalError("The system was never started here; run make up.")
+        return found
+
+    def save(self) -> None:
+        """Keep them for the other commands, and for the next `make up`."""
+        unfinished = _FILE.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
+            json.dump(asdict(self), f, indent=2)
+        unfinished.rename(_FILE)
+
+    def settings(self) -> dict[str, str]:
+        """The settings of both services."""
+        return {
+            "AUTH_DATABASE_URL": self.auth_database_url,
+            "AUTH_AMQP_URL": self.auth_amqp_url,
+            "AUTH_HOST": LOOPBACK,
+            "AUTH_PORT": str(self.ports.auth),
+            "AUTH_RELAY_PORT": str(self.ports.relay),
+            "AUTH_ISSUER": self.issuer,
+            "AUTH_AUDIENCE": _AUDIENCE,
+            "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),
+            "BLOG_DATABASE_URL": self.blog_database_url,
+            "BLOG_AMQP_URL": self.blog_amqp_url,
+            "BLOG_HOST": LOOPBACK,
+            "BLOG_PORT": str(self.ports.blog),
+            "BLOG_CONSUMER_PORT": str(self.ports.consumer),
+            "BLOG_AUTH_URL": url(self.ports.auth),
+            "BLOG_ISSUER": self.issuer,
+            "BLOG_AUDIENCE": _AUDIENCE,
+            "BLOG_PUBLIC_KEY": str(PUBLIC_KEY),
+        }
+
+    def urls(self) -> dict[str, str]:
+        """Where to send requests."""
+        return {
+            "AUTH_URL": url(self.ports.auth),
+            "BLOG_URL": url(self.ports.blog),
+            "AUTH_RELAY_URL": url(self.ports.relay),
+            "BLOG_CONSUMER_URL": url(self.ports.consumer),
+        }
+
+    def exports(self) -> str:
+        """All of it as lines for a shell."""
+        named = self.settings() | self.urls()
+        return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in named.items())
+
+
+def url(port: int) -> str:
+    """The address of a process of ours."""
+    return f"http://{LOOPBACK}:{port}"

@@ -1,0 +1,87 @@
+"""Compare both user tables id by id and field by field, from outside of both services.
+
+For the demonstration and the tests, which may read both databases. Operators compare with
+``blog-service reconcile``, which may not.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+FIELDS: Final = (
+    "version",
+    "status",
+    "email",
+    "email_verified",
+    "roles",
+    "tokens_valid_after",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+)
+
+TOMBSTONE_FIELDS: Final = ("version", "status", "deleted_at")
+"""All that a replica keeps of a deleted user."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One user about whom the two tables do not say the same; None is a row that is not there."""
+
+    id: UUID
+    field: str
+    source: Any
+    replica: Any
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.field}: {self.source} at the source, {self.replica} in the replica"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many ids either table has, and what differs."""
+
+    users: int
+    differences: list[Difference]
+
+    @property
+    def differing(self) -> int:
+        """How many users differ."""
+        return len({difference.id for difference in self.differences})
+
+    def __str__(self) -> str:
+        return f"{self.users:,} users, {self.differing:,} differ"
+
+
+async def compare(auth_url: str, blog_url: str) -> Comparison:
+    """Read both tables, the replica first: nothing reaches it before the source has it."""
+    replica = await _read(blog_url)
+    source = await _read(auth_url)
+    differences = []
+    for user_id in sorted(source.keys() | replica.keys()):
+        differences += _differences(user_id, source.get(user_id), replica.get(user_id))
+    return Comparison(len(source.keys() | replica.keys()), differences)
+
+
+def _differences(
+    user_id: UUID, source: dict[str, Any] | None, replica: dict[str, Any] | None
+) -> list[Difference]:
+    if source is None or replica is None:
+        return [Difference(user_id, "row", source and "there", replica and "there")]
+    fields = TOMBSTONE_FIELDS if source["status"] == "deleted" else FIELDS
+    return [
+        Difference(user_id, field, source[field], replica[field])
+        for field in fields
+        if source[field] != replica[field]
+    ]
+
+
+async def _read(url: str) -> dict[UUID, dict[str, Any]]:
+    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://"))
+    try:
+        rows = await connection.fetch(f"SELECT id, {', '.join(FIELDS)} FROM users")  # noqa: S608
+        return {row["id"]: dict(row) for row in rows}
+    finally:
+        await connection.close()

@@ -1,0 +1,47 @@
+"""The key pair that signs access tokens on this machine.
+
+Guarantees: made once and kept, so tokens outlive a restart; the private half is for its owner only.
+"""
+
+import os
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from local.places import LOCAL
+
+PRIVATE_KEY = LOCAL / "keys" / "private.pem"
+PUBLIC_KEY = LOCAL / "keys" / "public.pem"
+
+_BITS = 3072  # as strong as the 128 bits that everything else here offers
+_EXPONENT = 65537  # the only one in use
+
+
+def ensure_keys() -> None:
+    """Make the pair unless it is there; the public half follows the private one."""
+    PRIVATE_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not PRIVATE_KEY.exists():
+        _write_private(_new_private_key())
+    private = load_pem_private_key(PRIVATE_KEY.read_bytes(), password=None)
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    PUBLIC_KEY.write_bytes(public)
+
+
+def _new_private_key() -> bytes:
+    key = rsa.generate_private_key(public_exponent=_EXPONENT, key_size=_BITS)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _write_private(pem: bytes) -> None:
+    # Whole or not at all: half a key would stop every later start.
+    unfinished = PRIVATE_KEY.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(pem)
+    unfinished.rename(PRIVATE_KEY)

@@ -1,0 +1,229 @@
+"""The whole system on this machine: up, down, and what it is doing.
+
+Guarantees: `up` may be repeated, and by two at once: what runs is left alone, what died is started
+again. `down` ends what was started here, keeps all data, and leaves servers that were found or
+given as they are.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from local import docker_rabbitmq, given
+from local.addresses import Addresses, Ports, url
+from local.broker import demand_entry
+from local.errors import LocalError
+from local.keys import ensure_keys
+from local.lock import locked
+from local.places import LOCAL, LOGS, ROOT, VHOST
+from local.ports import free_port
+from local.postgres import embedded
+from local.postgres_server import PostgresServer
+from local.processes import BackgroundProcess, program
+from local.progress import say
+from local.rabbitmq import find_broker, private_node
+
+_LOCK = LOCAL / "system.lock"
+
+_PORT_PATIENCE_SECONDS = 2.0  # a process that was killed a moment ago may still hold its port
+_MIGRATION_TIMEOUT_SECONDS = 300.0
+_STATUS_TIMEOUT_SECONDS = 30.0
+
+
+def up() -> Addresses:
+    """Start what is not running, and wait until all of it is ready.
+
+    Raises:
+        LocalError: something is missing or does not start.
+    """
+    with locked(_LOCK):
+        LOGS.mkdir(parents=True, exist_ok=True)
+        ensure_keys()
+        with ThreadPoolExecutor() as beside:
+            # The broker takes the longest to start; the databases are made meanwhile.
+            brokers = beside.submit(_broker_urls)
+            databases = _database_urls()
+            _migrate(databases)
+            auth_amqp_url, blog_amqp_url = brokers.result()
+        before = Addresses.load()
+        ports = _choose_ports(before)
+        addresses = Addresses(
+            ports=ports,
+            issuer=url(ports.auth) if before is None else before.issuer,
+            auth_database_url=databases["AUTH"],
+            blog_database_url=databases["BLOG"],
+            auth_amqp_url=auth_amqp_url,
+            blog_amqp_url=blog_amqp_url,
+        )
+        addresses.save()
+        _start(processes(addresses))
+        return addresses
+
+
+def down() -> None:
+    """Stop our processes and servers; data and settings stay."""
+    with locked(_LOCK):
+        running = [process for process in _known_processes() if process.is_running()]
+        for process in running:
+            say(f"stopping {process.name}")
+        with ThreadPoolExecutor() as at_once:
+            list(at_once.map(BackgroundProcess.stop, running))
+        if embedded().is_running():
+            say("stopping PostgreSQL")
+            embedded().stop()
+        if private_node().is_running():
+            say("stopping RabbitMQ")
+        private_node().stop()
+        docker_rabbitmq.stop()
+
+
+def processes(addresses: Addresses) -> list[BackgroundProcess]:
+    """The four processes, in the order in which they are started."""
+    settings, ports = addresses.settings(), addresses.ports
+    return [
+        BackgroundProcess("auth-api", ("auth-service", "api"), settings, ports.auth),
+        BackgroundProcess("relay", ("auth-service", "relay"), settings, ports.relay),
+        BackgroundProcess("blog-api", ("blog-service", "api"), settings, ports.blog),
+        BackgroundProcess("consumer", ("blog-service", "consumer"), settings, ports.consumer),
+    ]
+
+
+def process(name: str) -> BackgroundProcess:
+    """One of them by name, to kill or restart: auth-api, relay, blog-api, consumer.
+
+    Raises:
+        LocalError: there is no such process, or the system was never started.
+    """
+    for each in processes(Addresses.current()):
+        if each.name == name:
+            return each
+    raise LocalError(f"There is no process {name}.")
+
+
+def status() -> bool:
+    """Print what runs and where, then both services' own status; whether all four run."""
+    found = Addresses.current()
+    all_processes = processes(found)
+    for each in all_processes:
+        state = f"pid {each.pid}" if each.is_running() else "not running"
+        print(f"{each.name:<12}{state:<14}{url(each.port)}")
+    print(f"{'PostgreSQL':<12}{_postgres_state()}")
+    print(f"{'RabbitMQ':<12}{_rabbitmq_state(found)}", flush=True)
+    for service in ("auth-service", "blog-service"):
+        print(f"\n{service} status", flush=True)
+        subprocess.run(
+            [str(program(service)), "status"],
+            cwd=ROOT,
+            env=os.environ | found.settings(),
+            timeout=_STATUS_TIMEOUT_SECONDS,
+        )
+    return all(each.is_running() for each in all_processes)
+
+
+def logs() -> None:
+    """Show the end of every log, and follow them when a person is watching. Does not return."""
+    files = [str(each.log) for each in _known_processes() if each.log.exists()]
+    if not files:
+        raise LocalError("There are no logs yet; run make up.")
+    follow = ["-F"] if sys.stdout.isatty() else []
+    os.execvp("tail", ["tail", "-n", "50", *follow, *files])
+
+
+def _known_processes() -> list[BackgroundProcess]:
+    found = Addresses.load()
+    return [] if found is None else processes(found)
+
+
+def _start(all_processes: list[BackgroundProcess]) -> None:
+    for each in all_processes:
+        if each.start():
+            say(f"starting {' '.join(each.command)}")
+    for each in all_processes:
+        each.wait_until_ready()
+
+
+def _broker_urls() -> tuple[str, str]:
+    auth, blog = (given.amqp_url(service) for service in given.SERVICES)
+    if auth is not None and blog is not None:
+        for each in dict.fromkeys((auth, blog)):
+            demand_entry(each)
+        return auth, blog
+    found = find_broker().amqp_url(VHOST)
+    return found, found
+
+
+def _database_urls() -> dict[str, str]:
+    """An address for each service; on the embedded server a role and a database of its own."""
+    urls = {}
+    for service in given.SERVICES:
+        url_given = given.database_url(service)
+        if url_given is None:
+            name = service.lower()
+            server = embedded().start()
+            server.create_role(name)
+            server.create_database(name, owner=name)
+            url_given = server.url(name, role=name)
+        PostgresServer(url_given).execute("SELECT 1")
+        urls[service] = url_given
+    return urls
+
+
+def _migrate(databases: dict[str, str]) -> None:
+    """Bring both databases to the newest schema, side by side.
+
+    Raises:
+        LocalError: a migration fails; names the log.
+    """
+
+    def migrate(service: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(program("alembic")), "-n", service.lower(), "upgrade", "head"],
+            cwd=ROOT,
+            env=os.environ | {f"{service}_DATABASE_URL": databases[service]},
+            capture_output=True,
+            text=True,
+            timeout=_MIGRATION_TIMEOUT_SECONDS,
+        )
+
+    with ThreadPoolExecutor() as at_once:
+        for service, done in zip(databases, at_once.map(migrate, databases), strict=True):
+            if done.returncode != 0:
+                log = LOGS / f"{service.lower()}-migrations.log"
+                log.write_text(done.stdout + done.stderr)
+                last = done.stderr.strip().rpartition("\n")[2]
+                raise LocalError(
+                    f"The {service.lower()} database cannot be migrated: {last} (see {log})."
+                )
+
+
+def _choose_ports(before: Addresses | None) -> Ports:
+    """The ports of the last time, else the usual ones; other ones where somebody has taken them."""
+    if before is None:
+        return Ports(**{name: free_port(port) for name, port in asdict(Ports()).items()})
+    running = {each.port for each in processes(before) if each.is_running()}
+    return Ports(
+        **{
+            name: port if port in running else free_port(port, _PORT_PATIENCE_SECONDS)
+            for name, port in asdict(before.ports).items()
+        }
+    )
+
+
+def _postgres_state() -> str:
+    server = embedded()
+    names = [f"{s}_DATABASE_URL" for s in given.SERVICES if given.database_url(s) is not None]
+    if names:
+        return f"named by {' and '.join(names)}"
+    return f"started here, {f'pid {server.pid}' if server.pid else 'not running'}, {server.folder}"
+
+
+def _rabbitmq_state(found: Addresses) -> str:
+    place = found.auth_amqp_url.rpartition("@")[2]
+    node = private_node()
+    if node.is_running():
+        return f"started here, pid {node.pid}, {place}"
+    if docker_rabbitmq.is_running():
+        return f"in a container started here, {place}"
+    return f"not started here, {place}"

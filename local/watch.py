@@ -1,0 +1,108 @@
+"""Watch both ends of the pipe from outside: how far is the replica behind the source, now?"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Final, Self
+from uuid import UUID
+
+import aio_pika
+import asyncpg
+from aio_pika.abc import AbstractConnection
+
+from contracts.names import live_queue
+from local.addresses import Addresses
+
+_EVERY_SECONDS: Final = 0.3
+_SAMPLES_MAX: Final = 1_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Both ends at one moment. ``queued`` is None while the queue cannot be asked."""
+
+    source_users: int = 0
+    replica_users: int = 0
+    behind: int = 0
+    """Users of whom the replica does not have the source's version."""
+    unpublished: int = 0
+    queued: int | None = None
+
+
+class Watch:
+    """Takes a sample a few times a second."""
+
+    def __init__(
+        self, auth: asyncpg.Connection, blog: asyncpg.Connection, broker: AbstractConnection
+    ) -> None:
+        self._auth = auth
+        self._blog = blog
+        self._broker = broker
+        self._taken = asyncio.Event()
+        self.history: list[Sample] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def on(cls, addresses: Addresses) -> AsyncIterator[Self]:
+        """A watch that is running inside the block."""
+        auth = await asyncpg.connect(_dsn(addresses.auth_database_url))
+        blog = await asyncpg.connect(_dsn(addresses.blog_database_url))
+        broker = await aio_pika.connect(addresses.blog_amqp_url)
+        watch = cls(auth, blog, broker)
+        watching = asyncio.create_task(watch._run())
+        try:
+            yield watch
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await asyncio.gather(auth.close(), blog.close(), broker.close())
+
+    @property
+    def latest(self) -> Sample:
+        """The last sample; an empty one before the first."""
+        return self.history[-1] if self.history else Sample()
+
+    async def next(self) -> Sample:
+        """The next sample."""
+        self._taken.clear()
+        await self._taken.wait()
+        return self.latest
+
+    async def _run(self) -> None:
+        while True:
+            self.history.append(await self._sample())
+            del self.history[:-_SAMPLES_MAX]
+            self._taken.set()
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def _sample(self) -> Sample:
+        # The replica first: nothing reaches it before the source has it.
+        replica = await _versions(self._blog)
+        source = await _versions(self._auth)
+        waiting = "SELECT count(*) FROM outbox_events WHERE published_at IS NULL"
+        return Sample(
+            source_users=len(source),
+            replica_users=len(replica),
+            behind=sum(replica.get(user_id) != version for user_id, version in source.items()),
+            unpublished=await self._auth.fetchval(waiting),
+            queued=await self._queued(),
+        )
+
+    async def _queued(self) -> int | None:
+        try:
+            async with self._broker.channel() as channel:
+                queue = await channel.declare_queue(live_queue("blog"), passive=True)
+                return queue.declaration_result.message_count
+        except aio_pika.exceptions.CONNECTION_EXCEPTIONS:
+            return None
+
+
+async def _versions(connection: asyncpg.Connection) -> dict[UUID, int]:
+    rows = await connection.fetch("SELECT id, version FROM users WHERE version > 0")
+    return {row["id"]: row["version"] for row in rows}
+
+
+def _dsn(url: str) -> str:
+    return url.replace("postgresql+asyncpg://", "postgresql://")
