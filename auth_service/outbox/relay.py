@@ -62,23 +62,21 @@ class Relay:
         self._settings = settings
         self._engine = engine
         self._noted: str | None = "unknown"  # what the database says until the first note
+        self._failures = 0  # in a row, of whatever kind
 
     async def run(self) -> None:
         """Relay until cancelled; a database or broker that is away is waited for."""
-        failures = 0
         while True:
             try:
                 async with lead(self._settings) as leader:
                     log.info("relay.active")
                     metrics.active.set(1)
-                    failures = 0
                     await self._lead(leader)
             except DATABASE_AWAY as error:
                 log.warning("relay.database_away", error=type(error).__name__)
             finally:
                 metrics.active.set(0)
-            failures += 1
-            await self._pause(failures)
+            await self._pause()
 
     async def run_once(
         self, connection: AsyncConnection, to: Publisher, *, limit: int
@@ -112,7 +110,6 @@ class Relay:
     async def _lead(self, leader: Leader) -> None:
         """Be the active relay until the database goes; connect to the broker as often as needed."""
         settings = self._settings
-        failures = 0
         while True:
             try:
                 async with publisher(
@@ -120,16 +117,13 @@ class Relay:
                     source=settings.issuer,
                     timeout_seconds=settings.publish_timeout_seconds,
                 ) as to:
-                    failures = 0
                     await self._publish(leader, to)
             except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
                 await self._note(leader, f"the broker is away ({type(error).__name__})")
-            failures += 1
-            await self._pause(failures)
+            await self._pause()
 
     async def _publish(self, leader: Leader, to: Publisher) -> None:
         """Run rounds on one connection to the broker; return when it has to be a new one."""
-        refusals = 0
         next_heartbeat = time.monotonic()
         while True:
             leader.woken.clear()
@@ -137,17 +131,16 @@ class Relay:
                 await record_heartbeat(self._engine)
                 next_heartbeat = time.monotonic() + self._settings.heartbeat_seconds
             # While events are refused one is tried at a time: enough to see when it ends.
-            limit = 1 if refusals else self._settings.relay_batch_size
+            limit = 1 if self._failures else self._settings.relay_batch_size
             done = await self.run_once(leader.connection, to, limit=limit)
             if done.refused:
-                refusals += 1
                 await self._note(leader, _TROUBLE[done.refused])
                 if done.refused is Outcome.UNCONFIRMED:
                     return
-                await self._pause(refusals)
+                await self._pause()
                 continue
+            self._failures = 0
             if done.claimed:
-                refusals = 0
                 await self._note(leader, None)
             if done.claimed < limit:
                 await _wait(leader.woken, until=next_heartbeat)
@@ -168,8 +161,11 @@ class Relay:
         else:
             log.info("relay.publishing")
 
-    async def _pause(self, failures: int) -> None:
-        await asyncio.sleep(pause_seconds(failures, longest=self._settings.retry_seconds_max))
+    async def _pause(self) -> None:
+        """Wait after a failure; the more there were in a row, the longer."""
+        self._failures += 1
+        longest = self._settings.retry_seconds_max
+        await asyncio.sleep(pause_seconds(self._failures, longest=longest))
 
 
 async def _wait(woken: asyncio.Event, *, until: float) -> None:
