@@ -20,7 +20,7 @@ from auth_service.users.model import BadEmail, EmailTaken, NoSuchUser, WrongPass
 from auth_service.users.passwords import HashingBusy, Passwords
 from contracts import problems
 from contracts.health import health_routes
-from contracts.http_errors import answer_with_problems
+from contracts.http_errors import LimitedBody, answer_with_problems
 from contracts.keys import jwks, private_key
 from contracts.telemetry import traced
 from contracts.tokens import TokenVerifier
@@ -71,11 +71,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
         version="1",
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs else None,
-        max_body_size=settings.body_bytes_max,
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
     )
     app.state.context = context
+    app.add_middleware(LimitedBody, bytes_max=settings.body_bytes_max)
     app.add_middleware(traced)
     answer_with_problems(app, REFUSALS)
     for router in (users.router, sessions.router, tokens.router):

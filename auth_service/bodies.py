@@ -4,17 +4,28 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from auth_service.settings import PASSWORD_LENGTH_MAX
 from auth_service.tokens.sign import TokenSigner
 from auth_service.users.model import User
 from contracts.events import EMAIL_LENGTH_MAX
 
+
+def _encodable(value: SecretStr) -> SecretStr:
+    """JSON can hold half of a surrogate pair, which no encoding of text can."""
+    try:
+        value.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("is no Unicode text") from None
+    return value
+
+
 Email = Annotated[str, Field(max_length=EMAIL_LENGTH_MAX, examples=["ada@example.org"])]
 Password = Annotated[
     SecretStr,
     Field(min_length=1, max_length=PASSWORD_LENGTH_MAX, examples=["correct horse battery staple"]),
+    AfterValidator(_encodable),
 ]
 
 

@@ -13,7 +13,7 @@ from blog_service.inbox import metrics
 from blog_service.settings import ApiSettings
 from blog_service.users import routes as users
 from contracts.health import health_routes
-from contracts.http_errors import answer_with_problems
+from contracts.http_errors import LimitedBody, answer_with_problems
 from contracts.keys import jwks, public_key
 from contracts.telemetry import traced
 from contracts.tokens import TokenVerifier
@@ -37,11 +37,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
         version="1",
         lifespan=lifespan,
         openapi_url="/openapi.json" if settings.docs else None,
-        max_body_size=settings.body_bytes_max,
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
     )
     app.state.context = Context(engine=engine, verifier=verifier)
+    app.add_middleware(LimitedBody, bytes_max=settings.body_bytes_max)
     app.add_middleware(traced)
     answer_with_problems(app, {})
     app.include_router(users.router)

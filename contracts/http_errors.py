@@ -4,8 +4,8 @@ Guarantees: no answer and no log line repeats what was sent; a database that is 
 ``Retry-After``, whatever else is unexpected is 500.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request
@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from contracts import problems
 from contracts.problems import Code, Problem
+from contracts.telemetry import Asgi
 
 log = structlog.get_logger()
 
@@ -59,6 +60,35 @@ def answer_with_problems(app: FastAPI, refusals: Mapping[type[Exception], Code])
     app.add_exception_handler(Exception, _unexpected)
 
 
+class LimitedBody:
+    """Middleware (ASGI): a body of more than ``bytes_max`` bytes is 413, announced or not.
+
+    FastAPI's own ``max_body_size`` answers an announced one in plain text.
+    """
+
+    def __init__(self, app: Asgi, bytes_max: int) -> None:
+        self._app = app
+        self._bytes_max = bytes_max
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Serve one request."""
+        announced = dict(scope.get("headers", ())).get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._bytes_max:
+            await _answer(Problem(problems.BODY_TOO_LARGE))(scope, receive, send)
+            return
+        read = 0
+
+        async def receive_limited() -> Any:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._bytes_max:
+                raise HTTPException(problems.BODY_TOO_LARGE.status)
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+
 def _answer(problem: Problem) -> JSONResponse:
     return JSONResponse(
         problem.document(), problem.code.status, problem.headers, problems.MEDIA_TYPE
@@ -76,7 +106,8 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 async def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    code = _BY_STATUS.get(error.status_code, problems.INTERNAL)
+    others = problems.INVALID_REQUEST if error.status_code < 500 else problems.INTERNAL
+    code = _BY_STATUS.get(error.status_code, others)
     return _answer(Problem(code, headers=dict(error.headers or {})))
 
 

@@ -71,6 +71,7 @@ class Relay:
                 async with lead(self._settings) as leader:
                     log.info("relay.active")
                     metrics.active.set(1)
+                    self._noted = "unknown"  # another relay may have noted something meanwhile
                     await self._lead(leader)
             except DATABASE_AWAY as error:
                 log.warning("relay.database_away", error=type(error).__name__)

@@ -17,6 +17,8 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
+from blog_service.inbox.odd_values import accept_odd_values
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -120,6 +122,7 @@ async def subscribed(
     It uses the layer below aio-pika's queue, which hands over the properties untouched (aio-pika
     refuses odd ones before our code could park the message) and costs a third less.
     """
+    accept_odd_values()
     channel = await connection.channel(publisher_confirms=False)
     async with channel:
         await channel.set_qos(prefetch_count=prefetch)

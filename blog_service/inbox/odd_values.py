@@ -1,0 +1,47 @@
+"""Read AMQP values that the client library gives up on.
+
+pamqp raises for text that is not UTF-8 and for times that Python has no date for. The connection
+ends then, before any code of ours has seen the message, which comes again on the next one, for
+ever. Read leniently, such a message reaches ``decode``, and is parked like all that is unreadable.
+
+Guarantees: what pamqp can read is read by pamqp.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from pamqp import common, decode
+
+
+def accept_odd_values() -> None:
+    """Make this process's pamqp lenient; repeating it changes nothing."""
+    decode.METHODS |= {"shortstr": _short_str, "timestamp": _timestamp, "table": _field_table}
+    decode.TABLE_MAPPING |= {b"T": _timestamp, b"F": _field_table}
+
+
+def _short_str(value: bytes) -> tuple[int, str]:
+    r"""Text; what is not UTF-8 in it shows as ``\xff``."""
+    length = value[0] + 1
+    return length, value[1:length].decode("utf-8", errors="backslashreplace")
+
+
+def _timestamp(value: bytes) -> tuple[int, datetime | int]:
+    """A time, or the bare number where it is further away than the year 9999."""
+    try:
+        return decode.timestamp(value)
+    except (ValueError, OverflowError, OSError):
+        return 8, int.from_bytes(value[:8], "big")
+
+
+def _field_table(value: bytes) -> tuple[int, dict[str, Any]]:
+    """A table whose names may be any bytes."""
+    end = 4 + common.Struct.integer.unpack(value[:4])[0]
+    offset = 4
+    table = {}
+    while offset < end:
+        length, name = _short_str(value[offset:])
+        offset += length
+        consumed, member = decode.embedded_value(value[offset:])
+        offset += consumed
+        table[name] = member
+    return end, table

@@ -1,0 +1,1 @@
+"""Tests by level: unit, contract, integration, end_to_end, chaos. ``support`` is shared."""

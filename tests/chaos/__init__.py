@@ -1,0 +1,1 @@
+"""Processes killed, servers stopped, connections cut: nothing is lost, nothing is parked."""

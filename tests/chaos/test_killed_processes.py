@@ -1,0 +1,239 @@
+"""Processes are killed at every arrow of the journey; in the end both tables agree."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.heartbeat import record_heartbeat
+from blog_service.inbox.topology import declare
+from tests.support.eventually import eventually
+from tests.support.load import loaded, sign_up
+from tests.support.settled import figure, is_settled, last_applied, published, unpublished
+from tests.support.source import Source
+from tests.support.system import Member, System, broker_behind_a_proxy, ended
+
+QUICK = {"AUTH_RETRY_SECONDS_MAX": 0.2, "BLOG_RETRY_SECONDS_MAX": 0.2}
+
+
+async def test_relay_and_consumer_killed_twenty_times_under_load_lose_nothing(
+    system: System, source: Source, auth_engine: AsyncEngine
+) -> None:
+    """Both are killed with -9 twenty times at work, while users sign up, change and go."""
+    relay = system.process("auth-service relay")
+    # A redelivered message comes alone, so a large prefetch would make each new start a slow one.
+    consumer = system.process("blog-service consumer", BLOG_ATTEMPTS_MAX=100, BLOG_PREFETCH=100)
+    with ended(relay, consumer):
+        async with loaded(auth_engine) as load:
+            await asyncio.gather(
+                _kill_at_work(relay, 20, lambda: published(system.auth_url)),
+                _kill_at_work(consumer, 20, lambda: last_applied(system.blog_url)),
+            )
+
+        await eventually(
+            lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.5
+        )
+
+    assert load.changes > 1_000
+
+
+async def test_a_relay_that_dies_between_publish_and_mark_publishes_again(
+    system: System, source: Source, auth_engine: AsyncEngine
+) -> None:
+    """The broker has the events, its answers are lost: they go out again, and nothing differs."""
+    await declare(source.connection)
+    recorded = await source.record()
+    async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
+        unlucky = system.process("auth-service relay", AUTH_AMQP_URL=amqp_url)
+        next_one = system.process("auth-service relay")
+        consumer = system.process("blog-service consumer")
+        with ended(unlucky, next_one, consumer):
+            unlucky.start()
+            await eventually(lambda: _published_and_idle(system))
+            proxy.swallow_answers()
+            before = len(recorded)
+            await _sign_up(auth_engine, 100)
+            await eventually(lambda: len(recorded) >= before + 100)
+            unmarked = await unpublished(system.auth_url)
+            unlucky.kill()
+            next_one.start()
+            consumer.start()
+
+            await eventually(
+                lambda: is_settled(system.auth_url, system.blog_url, source), within=40, every=0.2
+            )
+
+    ids = [message.header.properties.message_id for message in recorded[before:]]
+    assert unmarked >= 100
+    assert len(ids) >= 200
+    assert len(set(ids)) < len(ids)
+
+
+async def test_a_consumer_that_dies_between_commit_and_acknowledgement_applies_again(
+    system: System, source: Source, auth_engine: AsyncEngine
+) -> None:
+    """The replica has the events, the broker does not know: they come again to no effect."""
+    async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
+        relay = system.process("auth-service relay")
+        unlucky = system.process("blog-service consumer", BLOG_AMQP_URL=amqp_url)
+        next_one = system.process("blog-service consumer")
+        with ended(relay, unlucky, next_one):
+            await asyncio.gather(relay.ready(), unlucky.ready())
+            proxy.swallow_requests()
+            await _sign_up(auth_engine, 100)
+            await eventually(lambda: _replicated(system, 100))
+            before = await last_applied(system.blog_url)
+            unlucky.kill()
+            proxy.cut()
+            await eventually(lambda: _has_ready(source, 100))
+
+            await next_one.ready()
+            await eventually(
+                lambda: is_settled(system.auth_url, system.blog_url, source), within=40, every=0.2
+            )
+
+            await eventually(lambda: _has_changed_nothing(next_one, 100))
+
+    assert await last_applied(system.blog_url) == before
+
+
+@pytest.mark.usefixtures("source")
+async def test_a_heartbeat_survives_what_events_survive(
+    system: System, auth_engine: AsyncEngine
+) -> None:
+    """The numbers that the replica sees end where the source's do, after both ends were killed."""
+    relay = system.process("auth-service relay", AUTH_HEARTBEAT_SECONDS=0.1)
+    consumer = system.process("blog-service consumer")
+    with ended(relay, consumer):
+        for _ in range(2):
+            await asyncio.gather(relay.ready(), consumer.ready())
+            relay.kill()
+            consumer.kill()
+        last = await record_heartbeat(auth_engine)
+        relay.start()
+        consumer.start()
+
+        await eventually(lambda: _heard(system, last), within=30, every=0.1)
+
+
+async def test_two_consumers_share_a_queue_and_agree(
+    system: System, source: Source, auth_engine: AsyncEngine
+) -> None:
+    """Two consumers take the events of the same users in parallel, and neither turns them round."""
+    relay = system.process("auth-service relay")
+    consumers = [
+        system.process("blog-service consumer", BLOG_PREFETCH=20, BLOG_BATCH_SIZE=10)
+        for _ in range(2)
+    ]
+    with ended(relay, *consumers):
+        await asyncio.gather(relay.ready(), *(consumer.ready() for consumer in consumers))
+        async with loaded(auth_engine, per_second=500) as load:
+            await eventually(lambda: load.changes >= 1_500, within=40)
+        await eventually(
+            lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.2
+        )
+
+        shares = [
+            await consumer.metric('usersync_inbox_messages_total{outcome="applied"}')
+            for consumer in consumers
+        ]
+
+    assert min(shares) > 100
+
+
+@pytest.mark.parametrize("kills", [3])
+async def test_order_per_user_holds_over_take_overs_of_relays(
+    system: System, source: Source, auth_engine: AsyncEngine, kills: int
+) -> None:
+    """However often the active relay is killed, first publications of a user stay in order."""
+    await declare(source.connection)
+    recorded = await source.record()
+    relays = [system.process("auth-service relay", **QUICK) for _ in range(2)]
+    consumer = system.process("blog-service consumer")
+    with ended(*relays, consumer):
+        await asyncio.gather(consumer.ready(), *(relay.ready() for relay in relays))
+        async with loaded(auth_engine, per_second=400):
+            for _ in range(kills):
+                active = await eventually(lambda: _active(relays), within=30)
+                assert active
+                before = await published(system.auth_url)
+                await eventually(partial(_more_published, system, before + 20))
+                active.kill()
+                await eventually(partial(_other_active, relays, active), within=30)
+                await active.ready()
+        await eventually(
+            lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.5
+        )
+
+    seen: set[str | None] = set()
+    versions: dict[str, int] = {}
+    for message in recorded:
+        headers = message.header.properties.headers or {}
+        if "cloudEvents_subject" in headers and message.header.properties.message_id not in seen:
+            user_id = str(headers["cloudEvents_subject"])
+            version = int(str(headers["cloudEvents_subjectversion"]))
+            assert versions.get(user_id, 0) < version, "turned round"
+            versions[user_id] = version
+        seen.add(message.header.properties.message_id)
+    assert len(versions) > 100
+
+
+async def _kill_at_work(
+    process: Member, times: int, progress: Callable[[], Awaitable[int]]
+) -> None:
+    """Start it, wait until it has done some work, and kill it; so many times, and start it."""
+    for _ in range(times):
+        before = await progress()
+        process.start()
+        await eventually(partial(_is_more, progress, before), within=60, every=0.02)
+        process.kill()
+    process.start()
+
+
+async def _is_more(progress: Callable[[], Awaitable[int]], before: int) -> bool:
+    return await progress() > before
+
+
+async def _sign_up(engine: AsyncEngine, users: int) -> None:
+    async with engine.begin() as connection:
+        for _ in range(users):
+            await sign_up(connection)
+
+
+async def _published_and_idle(system: System) -> bool:
+    return await published(system.auth_url) > 0 and await unpublished(system.auth_url) == 0
+
+
+async def _more_published(system: System, number: int) -> bool:
+    return await published(system.auth_url) >= number
+
+
+async def _replicated(system: System, users: int) -> bool:
+    return await figure(system.blog_url, "SELECT count(*) FROM users") == users
+
+
+async def _has_ready(source: Source, messages: int) -> bool:
+    return await source.ready() >= messages
+
+
+async def _has_changed_nothing(consumer: Member, messages: int) -> bool:
+    found = await consumer.metric('usersync_inbox_messages_total{outcome="unchanged"}')
+    assert found == messages, f"{found} messages changed nothing"
+    return True
+
+
+async def _heard(system: System, number: int) -> bool:
+    return await figure(system.blog_url, "SELECT max(number) FROM heartbeats") >= number
+
+
+async def _active(relays: list[Member]) -> Member | None:
+    for relay in relays:
+        if relay.is_running and await relay.metric("usersync_relay_active") == 1:
+            return relay
+    return None
+
+
+async def _other_active(relays: list[Member], than: Member) -> bool:
+    return await _active([relay for relay in relays if relay is not than]) is not None

@@ -1,0 +1,160 @@
+"""Servers, databases, a virtual host and keys for the tests.
+
+Nothing of a running system is touched: each worker has databases, each test a virtual host of its
+own. A server that was not running before is stopped in the end.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import auth_service.db
+import blog_service.db
+from auth_service.settings import DatabaseSettings, RelaySettings
+from blog_service.settings import ConsumerSettings
+from local.broker import Broker
+from local.places import CHECKOUT
+from local.postgres import embedded, find_postgres
+from local.postgres_server import PostgresServer
+from local.rabbitmq import find_broker, private_node
+from tests.support.builders import SOURCE
+from tests.support.databases import Databases
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+
+# A test says what it needs; settings of the machine's user are none of its business.
+for name in [name for name in os.environ if name.startswith(("AUTH_", "BLOG_"))]:
+    if not name.endswith(("_DATABASE_URL", "_AMQP_URL")):
+        del os.environ[name]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remember which servers run already."""
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[_RUNNING] = (embedded().is_running(), private_node().is_running())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the servers that the tests started."""
+    if hasattr(session.config, "workerinput"):
+        return
+    postgres_ran, rabbitmq_ran = session.config.stash[_RUNNING]
+    if not postgres_ran and embedded().is_running():
+        embedded().stop()
+    if not rabbitmq_ran and private_node().is_running():
+        private_node().stop()
+
+
+_RUNNING = pytest.StashKey[tuple[bool, bool]]()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> PostgresServer:
+    """A PostgreSQL server in which databases can be made."""
+    return find_postgres()
+
+
+@pytest.fixture(scope="session")
+def broker() -> Broker:
+    """A RabbitMQ server in which virtual hosts can be made."""
+    return find_broker()
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: PostgresServer) -> Iterator[Databases]:
+    """Where a test gets its databases from."""
+    databases = Databases(postgres, WORKER)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def auth_url(databases: Databases) -> Iterator[str]:
+    """The address of a fresh auth database."""
+    url = databases.make("auth")
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def blog_url(databases: Databases) -> Iterator[str]:
+    """The address of a fresh blog database."""
+    url = databases.make("blog")
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def vhost(broker: Broker) -> Iterator[str]:
+    """The name of a fresh virtual host."""
+    name = f"test-{CHECKOUT}-{WORKER}"
+    broker.delete_vhost(name)
+    broker.create_vhost(name)
+    yield name
+    broker.delete_vhost(name)
+
+
+@pytest.fixture
+def amqp_url(broker: Broker, vhost: str) -> str:
+    """The address of a fresh virtual host."""
+    return broker.amqp_url(vhost)
+
+
+@pytest.fixture
+def relay_settings(auth_url: str, amqp_url: str) -> RelaySettings:
+    """Settings of a relay between the fresh database and the fresh virtual host."""
+    return RelaySettings(
+        _env_file=None, database_url=auth_url, amqp_url=amqp_url, issuer=SOURCE
+    )
+
+
+@pytest.fixture
+def consumer_settings(blog_url: str, amqp_url: str) -> ConsumerSettings:
+    """Settings of a consumer between the fresh virtual host and the fresh database."""
+    return ConsumerSettings(_env_file=None, database_url=blog_url, amqp_url=amqp_url)
+
+
+@pytest.fixture
+async def auth_engine(auth_url: str) -> AsyncIterator[AsyncEngine]:
+    """Connections to the fresh auth database."""
+    engine = auth_service.db.connect(DatabaseSettings(database_url=auth_url))
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def blog_engine(consumer_settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
+    """Connections to the fresh blog database."""
+    engine = blog_service.db.connect(consumer_settings)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> rsa.RSAPrivateKey:
+    """An RSA key; of the smallest size that is accepted, for speed."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture(scope="session")
+def private_pem(signing_key: rsa.RSAPrivateKey) -> str:
+    """The private key as PEM."""
+    return signing_key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+@pytest.fixture(scope="session")
+def public_pem(signing_key: rsa.RSAPrivateKey) -> str:
+    """The public key as PEM."""
+    return (
+        signing_key.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )

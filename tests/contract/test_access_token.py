@@ -1,0 +1,93 @@
+"""The access token that every service verifies: its names are a contract."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+import contracts
+from auth_service.tokens.sign import TokenSigner
+from auth_service.users.model import User
+from contracts.keys import jwk, jwks
+from contracts.tokens import TokenVerifier
+
+EXAMPLE = Path(contracts.__file__).parent / "examples" / "access_token.json"
+REQUIRED = {"iss", "exp", "aud", "sub", "client_id", "iat", "jti"}
+OPTIONAL = {"scope", "roles", "sid", "user_version"}
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The checked-in example, with the clock at the moment when it was issued."""
+    example: dict[str, Any] = json.loads(EXAMPLE.read_text())
+    monkeypatch.setattr(time, "time", lambda: float(example["claims"]["iat"]))
+    return example
+
+
+def token_like(example: dict[str, Any], key: RSAPrivateKey) -> str:
+    """What our signer makes for the example's user."""
+    claims = example["claims"]
+    signed_up = datetime.fromtimestamp(claims["iat"], UTC)
+    ada = User(
+        id=UUID(claims["sub"]),
+        version=claims["user_version"],
+        email="ada@example.org",
+        email_verified=True,
+        roles=tuple(claims["roles"]),
+        status="active",
+        tokens_valid_after=None,
+        created_at=signed_up,
+        updated_at=signed_up,
+    )
+    lifetime = claims["exp"] - claims["iat"]
+    signer = TokenSigner(
+        key, issuer=claims["iss"], audience=claims["aud"], lifetime_seconds=lifetime
+    )
+    return signer.sign(ada)
+
+
+def test_a_signed_token_has_the_promised_names(
+    example: dict[str, Any], signing_key: RSAPrivateKey
+) -> None:
+    """The header holds alg, typ and kid; the claims are RFC 9068's and ours, with no e-mail."""
+    token = token_like(example, signing_key)
+
+    header = jwt.get_unverified_header(token)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert header == {"alg": "RS256", "typ": "at+jwt", "kid": jwk(signing_key.public_key())["kid"]}
+    assert claims.keys() >= REQUIRED
+    assert claims.keys() <= REQUIRED | OPTIONAL
+    assert "ada@example.org" not in json.dumps(claims)
+
+
+def test_a_signed_token_is_the_example(example: dict[str, Any], signing_key: RSAPrivateKey) -> None:
+    """Apart from the key and the token's own id, which differ each time."""
+    token = token_like(example, signing_key)
+
+    header = jwt.get_unverified_header(token)
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert header | {"kid": example["header"]["kid"]} == example["header"]
+    assert claims | {"jti": example["claims"]["jti"]} == example["claims"]
+
+
+def test_the_example_is_accepted_by_the_verifier(
+    example: dict[str, Any], signing_key: RSAPrivateKey
+) -> None:
+    """A token with exactly the example's claims is a good one."""
+    public = jwks(signing_key.public_key())
+    claims = example["claims"]
+    headers = example["header"] | {"kid": public["keys"][0]["kid"]}
+    token = jwt.encode(claims, signing_key, algorithm="RS256", headers=headers)
+
+    read = TokenVerifier.from_jwks(public, issuer=claims["iss"], audience=claims["aud"]).verify(
+        token
+    )
+
+    assert str(read.user_id) == claims["sub"]
+    assert read.user_version == claims["user_version"]

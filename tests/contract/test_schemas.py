@@ -1,0 +1,78 @@
+"""The checked-in schemas are what the models say."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import contracts
+
+CONTRACTS = Path(contracts.__file__).parent
+
+
+def schemas(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m contracts.schemas`` on the package in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-m", "contracts.schemas", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the package, to spoil."""
+    shutil.copytree(CONTRACTS, tmp_path / "contracts")
+    return tmp_path
+
+
+def test_the_checked_in_schemas_are_the_models() -> None:
+    """``--check`` is silent and succeeds on what is checked in."""
+    done = schemas("--check", folder=CONTRACTS.parent)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_changed_model_is_noticed(copy: Path) -> None:
+    """A contract that changes in code alone fails the check, which names the files."""
+    events = copy / "contracts" / "events.py"
+    events.write_text(
+        events.read_text().replace("EMAIL_LENGTH_MAX: Final = 320", "EMAIL_LENGTH_MAX: Final = 321")
+    )
+
+    done = schemas("--check", folder=copy)
+
+    assert done.returncode == 1
+    assert "user.created.v1.json, user.updated.v1.json" in done.stderr
+    assert "deleted" not in done.stderr
+
+
+def test_missing_outdated_and_left_over_schemas_are_named_and_mended(copy: Path) -> None:
+    """``--check`` names each file that differs; without it the models' schemas are written."""
+    folder = copy / "contracts" / "schemas"
+    outdated = json.loads((folder / "user.deleted.v1.json").read_text()) | {"required": ["id"]}
+    (folder / "user.deleted.v1.json").write_text(json.dumps(outdated))
+    (folder / "sync.heartbeat.v1.json").unlink()
+
+    before = schemas("--check", folder=copy)
+    written = schemas(folder=copy)
+    after = schemas("--check", folder=copy)
+
+    assert before.returncode == 1
+    assert "sync.heartbeat.v1.json, user.deleted.v1.json" in before.stderr
+    assert (written.returncode, after.returncode) == (0, 0)
+
+
+def test_a_left_over_schema_is_named(copy: Path) -> None:
+    """A schema of a type that is no more is somebody's decision to delete."""
+    (copy / "contracts" / "schemas" / "user.merged.v1.json").write_text("{}")
+
+    done = schemas("--check", folder=copy)
+
+    assert done.returncode == 1
+    assert "user.merged.v1.json" in done.stderr

@@ -1,0 +1,1 @@
+"""All processes, as an operator starts them."""

@@ -1,0 +1,222 @@
+"""The commands of both services, as an operator meets them."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.end_to_end.conftest import Running
+from tests.support.eventually import eventually
+from tests.support.load import sign_up
+from tests.support.processes import run
+from tests.support.settled import figure
+from tests.support.source import DEAD, LIVE, source_on
+from tests.support.system import COMMANDS, System
+
+STATUS = {
+    "auth-service status": {
+        "source",
+        "position",
+        "unpublished",
+        "oldest_unpublished_age_seconds",
+        "relay",
+        "trouble",
+        "trouble_since",
+        "last_heartbeat",
+        "last_heartbeat_age_seconds",
+    },
+    "blog-service status": {
+        "users",
+        "users_deleted",
+        "users_provisional",
+        "highest_version",
+        "last_applied_at",
+        "parked_messages",
+        "last_heartbeat",
+        "last_heartbeat_age_seconds",
+        "queue_depth",
+        "dead_queue_depth",
+    },
+}
+
+
+async def test_status_shows_both_ends_of_the_pipe(
+    running: Running, auth_engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """With three users through the pipe, both ends say so, as JSON and as lines."""
+    async with auth_engine.begin() as connection:
+        for _ in range(3):
+            await sign_up(connection)
+    await eventually(lambda: _has_users(running.system, 3))
+
+    near, far = [await _status(running.system, command, tmp_path) for command in STATUS]
+
+    assert near.keys() == STATUS["auth-service status"]
+    assert far.keys() == STATUS["blog-service status"]
+    assert (near["unpublished"], near["relay"], near["trouble"]) == (0, "active", None)
+    assert near["last_heartbeat"] >= 1
+    assert (far["users"], far["users_deleted"], far["users_provisional"]) == (3, 0, 0)
+    assert (far["parked_messages"], far["queue_depth"], far["dead_queue_depth"]) == (0, 0, 0)
+    assert far["highest_version"] > 1_700_000_000_000_000
+    for command, names in STATUS.items():
+        shown = await asyncio.to_thread(run, command, running.system.environment, tmp_path)
+        lines = shown.stdout.splitlines()
+        assert shown.returncode == 0
+        assert len(lines) == len(names)
+        for name in names:
+            assert any(line.startswith(name.replace("_", " ")) for line in lines), name
+
+
+async def test_status_shows_what_is_wrong(
+    system: System, auth_engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """Before anything runs, the figures show unpublished events, no relay, and no queue."""
+    async with auth_engine.begin() as connection:
+        await sign_up(connection)
+
+    near, far = [await _status(system, command, tmp_path) for command in STATUS]
+
+    assert (near["unpublished"], near["relay"]) == (1, "none is active")
+    assert near["oldest_unpublished_age_seconds"] > 0
+    assert (far["queue_depth"], far["dead_queue_depth"]) == (None, None)
+    assert (far["users"], far["highest_version"], far["last_heartbeat"]) == (0, None, None)
+
+
+async def test_a_relay_without_a_queue_says_so(system: System, auth_engine: AsyncEngine) -> None:
+    """An event that no queue takes stays unpublished, and status names the reason."""
+    relay = system.process("auth-service relay", AUTH_RETRY_SECONDS_MAX=0.5)
+    consumer = system.process("blog-service consumer")
+    async with auth_engine.begin() as connection:
+        await sign_up(connection)
+    try:
+        relay.start()
+        await eventually(lambda: _trouble(system, "no queue is bound"))
+        await consumer.ready()
+        await eventually(lambda: _has_users(system, 1))
+        await eventually(lambda: _trouble(system, None))
+    finally:
+        relay.kill()
+        consumer.kill()
+
+
+@pytest.mark.parametrize("command", STATUS)
+async def test_a_database_that_is_away_is_one_sentence(
+    system: System, tmp_path: Path, command: str
+) -> None:
+    """A command that cannot reach its database says so, with exit code 1 and no traceback."""
+    nowhere = f"postgresql://postgres@/nowhere?host={tmp_path}"
+    environment = system.environment | {
+        "AUTH_DATABASE_URL": nowhere,
+        "BLOG_DATABASE_URL": nowhere,
+    }
+
+    ended = await asyncio.to_thread(run, command, environment, tmp_path)
+
+    assert ended.returncode == 1
+    assert "database" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+async def test_status_without_a_broker_shows_unknown_depths(system: System, tmp_path: Path) -> None:
+    """The replica's figures do not depend on the broker."""
+    environment = system.environment | {"BLOG_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/"}
+
+    ended = await asyncio.to_thread(run, "blog-service status --json", environment, tmp_path)
+
+    figures = json.loads(ended.stdout)
+    assert ended.returncode == 0
+    assert (figures["queue_depth"], figures["dead_queue_depth"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "value"),
+    [
+        ("auth-service api", "AUTH_DATABASE_URL", None),
+        ("auth-service api", "AUTH_DATABASE_URL", "mysql://secret@db/auth"),
+        ("auth-service api", "AUTH_ISSUER", None),
+        ("auth-service api", "AUTH_PRIVATE_KEY", "not a secret key"),
+        ("auth-service api", "AUTH_PORT", "secret"),
+        ("auth-service relay", "AUTH_AMQP_URL", "http://secret"),
+        ("auth-service relay", "AUTH_HEARTBEAT_SECONDS", "-1"),
+        ("auth-service status", "AUTH_DATABASE_URL", "secret"),
+        ("blog-service api", "BLOG_PUBLIC_KEY", None),
+        ("blog-service api", "BLOG_PUBLIC_KEY", "not a secret key"),
+        ("blog-service consumer", "BLOG_AMQP_URL", None),
+        ("blog-service consumer", "BLOG_PREFETCH", "0"),
+        ("blog-service consumer", "BLOG_ATTEMPTS_MAX", "secret"),
+        ("blog-service status", "BLOG_AMQP_URL", "secret"),
+    ],
+)
+async def test_bad_settings_stop_the_start_and_are_named(
+    system: System, tmp_path: Path, command: str, variable: str, value: str | None
+) -> None:
+    """A bad value ends the command with exit code 2 and names the variable, never the value."""
+    environment = {**system.environment, variable: value or ""}
+    if value is None:
+        del environment[variable]
+
+    ended = await asyncio.to_thread(run, command, environment, tmp_path)
+
+    assert ended.returncode == 2
+    lines = [line for line in ended.stderr.splitlines() if line.startswith(f"{variable}:")]
+    assert len(lines) == 1
+    assert "secret" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_a_private_key_at_the_blog_stops_the_start(system: System, tmp_path: Path) -> None:
+    """The blog must not hold what signs tokens."""
+    environment = {**system.environment, "BLOG_PUBLIC_KEY": system.private_pem}
+
+    ended = await asyncio.to_thread(run, "blog-service api", environment, tmp_path)
+
+    assert ended.returncode == 2
+    assert "BLOG_PUBLIC_KEY" in ended.stderr
+    assert "PRIVATE" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *STATUS])
+async def test_help_shows_an_example(tmp_path: Path, command: str) -> None:
+    """Every command's help ends with a line to copy, and needs no settings."""
+    shown = await asyncio.to_thread(run, f"{command} --help", {"COLUMNS": "200"}, tmp_path)
+
+    assert shown.returncode == 0
+    assert "Example:" in shown.stdout
+    assert command in shown.stdout.partition("Example:")[2]
+
+
+async def test_the_dead_queue_shows_in_the_status(system: System, tmp_path: Path) -> None:
+    """What waits in the queues while no consumer runs is counted."""
+    consumer = system.process("blog-service consumer")
+    async with source_on(system.amqp_url) as source:
+        await consumer.ready()
+        assert await consumer.stop() == 0
+        await source.publish_raw(b"one")
+        await source.publish_raw(b"two", exchange="", routing_key=DEAD)
+        await source.publish_raw(b"three", exchange="", routing_key=DEAD)
+        await eventually(lambda: source.ready(LIVE))
+
+        figures = await _status(system, "blog-service status", tmp_path)
+
+    assert (figures["queue_depth"], figures["dead_queue_depth"]) == (1, 2)
+
+
+async def _status(system: System, command: str, folder: Path) -> dict[str, Any]:
+    ended = await asyncio.to_thread(run, f"{command} --json", system.environment, folder)
+    assert ended.returncode == 0, ended.stderr
+    figures: dict[str, Any] = json.loads(ended.stdout)
+    return figures
+
+
+async def _has_users(system: System, users: int) -> bool:
+    return await figure(system.blog_url, "SELECT count(*) FROM users") == users
+
+
+async def _trouble(system: System, words: str | None) -> bool:
+    condition = f"LIKE '%{words}%'" if words else "IS NULL"
+    query = f"SELECT count(*) FROM source WHERE trouble {condition}"
+    return await figure(system.auth_url, query) == 1

@@ -1,0 +1,511 @@
+"""The auth service over HTTP: its shapes, its refusals, and what it never says."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from joserfc import jwt as jose
+from joserfc.jwk import KeySet, RSAKey
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.app import create_app
+from auth_service.settings import ApiSettings
+from contracts.problems import MEDIA_TYPE
+from local.ports import free_port
+from tests.support.builders import SOURCE
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+
+ADA = {"email": "ada@example.org", "password": "correct horse battery staple"}
+CHALLENGE = 'Bearer realm="usersync"'
+WRONG_FORMS: list[tuple[object, str]] = [
+    ({**ADA, "password": "hunter2 hunter2"[:14]}, "invalid_request"),
+    ({**ADA, "password": "hunter2" * 40}, "invalid_request"),
+    ({**ADA, "password": ""}, "invalid_request"),
+    ({**ADA, "password": ["hunter2"]}, "invalid_request"),
+    ({**ADA, "email": "hunter2"}, "invalid_email"),
+    ({**ADA, "email": "hunter2@"}, "invalid_email"),
+    ({**ADA, "email": "hunter2\x00@example.org"}, "invalid_email"),
+    ({**ADA, "email": f"{'hunter2' * 50}@example.org"}, "invalid_request"),
+    ({**ADA, "email": None}, "invalid_request"),
+    ({**ADA, "roles": ["hunter2"]}, "invalid_request"),
+    ({"email": "hunter2@example.org"}, "invalid_request"),
+    (["hunter2"], "invalid_request"),
+]
+NO_JSON = [
+    b"",
+    b"{",
+    b"hunter2",
+    b'{"email": "hunter2',
+    b"\xff\xfehunter2",
+    # Half of a surrogate pair, in the password and in the address.
+    b'{"email": "a@example.org", "password": "hunter2hunter2\\ud800"}',
+    b'{"email": "hunter2\\ud800@example.org", "password": "correct horse battery"}',
+    b"[" * 20_000,
+]
+USER = {"id", "email", "email_verified", "roles", "status", "version", "created_at", "updated_at"}
+
+
+@asynccontextmanager
+async def serving(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the API, which runs in this process."""
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def api_settings(
+    auth_url: str, private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ApiSettings:
+    """Settings of an API before the fresh database, out of reach of the checkout's ``.env``."""
+    monkeypatch.chdir(tmp_path)
+    return ApiSettings(
+        database_url=auth_url, issuer=SOURCE, private_key=SecretStr(private_pem), hashing_threads=2
+    )
+
+
+@pytest.fixture
+async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the API."""
+    async with serving(api_settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def ada(api: httpx.AsyncClient) -> dict[str, Any]:
+    """What the API answered when Ada signed up."""
+    answer = await api.post("/v1/signup", json=ADA)
+    assert answer.status_code == 201
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def bearer(signed_in: dict[str, Any]) -> dict[str, str]:
+    """The header that shows the token."""
+    return {"Authorization": f"Bearer {signed_in['access_token']}"}
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The answer is a problem document with that code; returns it."""
+    document: dict[str, Any] = answer.json()
+    assert answer.status_code == status, document
+    assert answer.headers["Content-Type"] == MEDIA_TYPE
+    assert (document["status"], document["code"]) == (status, code)
+    assert document.keys() >= {"type", "title"}
+    assert document.keys() <= {"type", "title", "status", "code", "detail", "errors"}
+    return document
+
+
+class TestSignUp:
+    """``POST /v1/signup``."""
+
+    async def test_it_answers_with_the_user_and_a_token(self, api: httpx.AsyncClient) -> None:
+        """201, exactly the promised members, not to be kept by any cache."""
+        answer = await api.post("/v1/signup", json={**ADA, "email": "Ada@Example.org"})
+
+        body = answer.json()
+        assert answer.status_code == 201
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert body.keys() == {"user", "access_token", "token_type", "expires_in"}
+        assert (body["token_type"], body["expires_in"]) == ("Bearer", 900)
+        assert body["user"].keys() == USER
+        assert (
+            body["user"]
+            | {
+                "email": "ada@example.org",
+                "email_verified": False,
+                "roles": [],
+                "status": "active",
+            }
+            == body["user"]
+        )
+        assert str(UUID(body["user"]["id"])) == body["user"]["id"]
+        assert body["user"]["created_at"].endswith("Z")
+        assert datetime.fromisoformat(body["user"]["created_at"])
+
+    async def test_an_address_is_taken_in_any_case(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """409, whatever the spelling."""
+        for email in (ada["user"]["email"], "ADA@EXAMPLE.ORG", "Ada@example.Org"):
+            answer = await api.post("/v1/signup", json={**ADA, "email": email})
+
+            assert_problem(answer, 409, "email_taken")
+
+    async def test_what_has_not_the_right_form_is_refused_without_an_echo(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine
+    ) -> None:
+        """422 names the field, never its value, and nobody is signed up."""
+        for body, code in WRONG_FORMS:
+            answer = await api.post("/v1/signup", json=body)
+
+            assert_problem(answer, 422, code)
+            assert "hunter2" not in answer.text
+            assert "horse" not in answer.text
+        assert await fetch(auth_engine, "SELECT 1 FROM users") == []
+
+    async def test_what_is_no_json_is_refused_without_an_echo(self, api: httpx.AsyncClient) -> None:
+        """A body that cannot be read is the sender's mistake, not ours."""
+        for content in NO_JSON:
+            answer = await api.post(
+                "/v1/signup", content=content, headers={"Content-Type": "application/json"}
+            )
+
+            assert_problem(answer, 422, "invalid_request")
+            assert "hunter2" not in answer.text
+
+    async def test_a_password_is_taken_as_it_is(self, api: httpx.AsyncClient) -> None:
+        """Any characters, spaces at its ends included; up to 256 of them."""
+        for n, password in enumerate([" " * 15, "é" * 256, "correct\x00horse\x00battery"]):
+            credentials = {"email": f"user{n}@example.org", "password": password}
+
+            assert (await api.post("/v1/signup", json=credentials)).status_code == 201
+            assert (await api.post("/v1/signin", json=credentials)).status_code == 200
+            shorter = {**credentials, "password": password[1:]}
+            assert (await api.post("/v1/signin", json=shorter)).status_code == 401
+
+
+class TestSignIn:
+    """``POST /v1/signin``."""
+
+    async def test_it_answers_like_sign_up(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """200 and the same shape, in any spelling of the address."""
+        answer = await api.post("/v1/signin", json={**ADA, "email": "ADA@example.ORG"})
+
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.json().keys() == ada.keys()
+        assert answer.json()["user"] == ada["user"]
+
+    async def test_every_wrong_pair_gets_the_same_error(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """Unknown address, wrong password, no address at all: one answer, byte for byte."""
+        wrong = [
+            {**ADA, "password": "wrong"},
+            {**ADA, "email": "nobody@example.org"},
+            {**ADA, "email": "no address"},
+        ]
+
+        answers = [await api.post("/v1/signin", json=pair) for pair in wrong]
+
+        assert ada
+        assert_problem(answers[0], 401, "invalid_credentials")
+        assert len({answer.content for answer in answers}) == 1
+        assert len({str(sorted(answer.headers.items())) for answer in answers}) == 1
+
+    async def test_a_disabled_account_is_told_only_to_its_owner(
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
+    ) -> None:
+        """The right password is needed to learn that an account is disabled."""
+        await execute(auth_engine, "UPDATE users SET status = 'disabled'")
+
+        right = await api.post("/v1/signin", json=ADA)
+        wrong = await api.post("/v1/signin", json={**ADA, "password": "wrong"})
+        account = await api.get("/v1/me", headers=bearer(ada))
+
+        assert_problem(right, 403, "account_disabled")
+        assert_problem(wrong, 401, "invalid_credentials")
+        assert_problem(account, 403, "account_disabled")
+
+    async def test_too_many_at_once_are_told_to_come_back(self, api_settings: ApiSettings) -> None:
+        """503 with Retry-After, though the address is unknown: a real hash is checked for it."""
+        settings = api_settings.model_copy(update={"hashing_threads": 1, "hashing_waiting_max": 1})
+        async with serving(settings) as api:
+            answers = await together(*(lambda: api.post("/v1/signin", json=ADA) for _ in range(8)))
+
+        statuses = sorted(answer.status_code for answer in answers)
+        busy = [answer for answer in answers if answer.status_code == 503]
+        assert set(statuses) == {401, 503}
+        for answer in busy:
+            assert_problem(answer, 503, "busy")
+            assert int(answer.headers["Retry-After"]) > 0
+
+
+class TestAccount:
+    """``GET, PATCH, DELETE /v1/me``."""
+
+    async def test_it_is_shown_to_its_owner(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """The account as it is now, for any case of the scheme's name."""
+        answer = await api.get("/v1/me", headers=bearer(ada))
+        other_case = {"Authorization": f"bearer {ada['access_token']}"}
+
+        assert answer.status_code == 200
+        assert answer.json() == ada["user"]
+        assert (await api.get("/v1/me", headers=other_case)).status_code == 200
+
+    async def test_the_address_changes_with_the_password(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """The new address is normalised and not verified, and signs in; the old one no more."""
+        new = {**ADA, "email": "Lovelace@Example.org"}
+
+        answer = await api.patch("/v1/me", json=new, headers=bearer(ada))
+
+        body = answer.json()
+        assert answer.status_code == 200
+        assert body.keys() == USER
+        assert (body["email"], body["email_verified"]) == ("lovelace@example.org", False)
+        assert body["version"] > ada["user"]["version"]
+        assert (await api.get("/v1/me", headers=bearer(ada))).json() == body
+        assert (await api.post("/v1/signin", json=new)).status_code == 200
+        assert (await api.post("/v1/signin", json=ADA)).status_code == 401
+
+    async def test_a_change_can_be_refused(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """Wrong password, no address, an address that is taken."""
+        await api.post("/v1/signup", json={**ADA, "email": "bob@example.org"})
+
+        async def patch(**changes: str) -> httpx.Response:
+            return await api.patch("/v1/me", json={**ADA, **changes}, headers=bearer(ada))
+
+        assert_problem(await patch(password="wrong"), 403, "wrong_password")
+        assert_problem(await patch(email="nobody"), 422, "invalid_email")
+        assert_problem(await patch(email="BOB@example.org"), 409, "email_taken")
+        assert (await api.get("/v1/me", headers=bearer(ada))).json() == ada["user"]
+
+    async def test_it_is_deleted_with_the_password(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """204; from then on neither token nor password are worth anything."""
+        wrong = await delete_me(api, ada, "wrong")
+        right = await delete_me(api, ada, ADA["password"])
+
+        assert_problem(wrong, 403, "wrong_password")
+        assert (right.status_code, right.content) == (204, b"")
+        for answer in (
+            await api.get("/v1/me", headers=bearer(ada)),
+            await api.patch("/v1/me", json=ADA, headers=bearer(ada)),
+            await delete_me(api, ada, ADA["password"]),
+        ):
+            assert_problem(answer, 401, "invalid_token")
+            assert answer.headers["WWW-Authenticate"] == f'{CHALLENGE}, error="invalid_token"'
+        assert_problem(await api.post("/v1/signin", json=ADA), 401, "invalid_credentials")
+
+    async def test_a_token_from_before_tokens_valid_after_is_refused(
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
+    ) -> None:
+        """A revocation is a whole second: older tokens are refused, a sign-in's is good at once."""
+        await execute(
+            auth_engine, "UPDATE users SET tokens_valid_after = date_trunc('second', now()) + '1s'"
+        )
+
+        revoked = await api.get("/v1/me", headers=bearer(ada))
+        signed_in = await api.post("/v1/signin", json=ADA)
+        fresh = await api.get("/v1/me", headers=bearer(signed_in.json()))
+
+        assert_problem(revoked, 401, "invalid_token")
+        assert fresh.status_code == 200
+
+
+class TestBearer:
+    """RFC 6750's answers to a missing or bad token."""
+
+    async def test_no_token_is_challenged_without_an_error(self, api: httpx.AsyncClient) -> None:
+        """RFC 6750 3.1: without credentials the challenge has no error code."""
+        answers = [await api.get("/v1/me")] + [
+            await api.get("/v1/me", headers={"Authorization": sent})
+            for sent in ("", "Bearer", "Bearer ", "Basic YTpi")
+        ]
+
+        for answer in answers:
+            assert_problem(answer, 401, "authentication_required")
+            assert answer.headers["WWW-Authenticate"] == CHALLENGE
+
+    async def test_a_bad_token_is_challenged_with_an_error(self, api: httpx.AsyncClient) -> None:
+        """The answer does not tell which check failed, and repeats nothing of the token."""
+        answers = [
+            await api.get("/v1/me", headers=[(b"authorization", f"Bearer {token}".encode())])
+            for token in ("x", "a.b.c", "x" * 9000, "a b", "é")
+        ]
+
+        for answer in answers:
+            assert_problem(answer, 401, "invalid_token")
+            assert answer.headers["WWW-Authenticate"] == f'{CHALLENGE}, error="invalid_token"'
+        assert len({answer.content for answer in answers}) == 1
+
+    async def test_two_authorization_headers_are_a_bad_request(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """400: which of them a proxy looked at, nobody knows."""
+        twice = [*bearer(ada).items(), *bearer(ada).items()]
+
+        answer = await api.get("/v1/me", headers=twice)
+
+        assert_problem(answer, 400, "two_credentials")
+        assert 'error="invalid_request"' in answer.headers["WWW-Authenticate"]
+
+    async def test_a_token_in_the_address_is_not_looked_at(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """Addresses end up in logs."""
+        answer = await api.get("/v1/me", params={"access_token": ada["access_token"]})
+
+        assert_problem(answer, 401, "authentication_required")
+
+    async def test_a_services_token_is_no_users(
+        self, api: httpx.AsyncClient, signing_key: RSAPrivateKey, ada: dict[str, Any]
+    ) -> None:
+        """403: the token is good, and a user is needed."""
+        keys = KeySet.import_key_set((await api.get("/.well-known/jwks.json")).json())
+        mine = jose.decode(ada["access_token"], keys, algorithms=["RS256"])
+        claims = mine.claims | {"sub": "svc_feed", "client_id": "svc_feed"}
+        token = jose.encode(mine.header, claims, RSAKey.import_key(signing_key))
+
+        answer = await api.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+
+        assert_problem(answer, 403, "user_required")
+
+
+class TestKeys:
+    """``GET /.well-known/jwks.json``."""
+
+    async def test_a_second_implementation_verifies_a_token_with_them(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """Joserfc accepts what sign-up issued, with the published keys alone."""
+        answer = await api.get("/.well-known/jwks.json")
+
+        keys = KeySet.import_key_set(answer.json())
+        token = jose.decode(ada["access_token"], keys, algorithms=["RS256"])
+        assert token.claims["sub"] == ada["user"]["id"]
+        assert token.claims["user_version"] == ada["user"]["version"]
+        assert token.claims["exp"] - token.claims["iat"] == ada["expires_in"]
+        assert ADA["email"] not in json.dumps(token.claims)
+
+    async def test_they_may_be_kept_for_a_while_and_hold_nothing_private(
+        self, api: httpx.AsyncClient
+    ) -> None:
+        """Five minutes, and the public members alone."""
+        answer = await api.get("/.well-known/jwks.json")
+
+        [key] = answer.json()["keys"]
+        assert answer.headers["Cache-Control"] == "public, max-age=300, must-revalidate"
+        assert key.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
+
+
+class TestErrors:
+    """Every error is a problem document."""
+
+    async def test_an_unknown_path(self, api: httpx.AsyncClient) -> None:
+        """404."""
+        assert_problem(await api.get("/v1/nothing"), 404, "not_found")
+
+    async def test_another_method(self, api: httpx.AsyncClient) -> None:
+        """405 names the methods that are offered."""
+        answer = await api.put("/v1/signup", json=ADA)
+
+        assert_problem(answer, 405, "method_not_allowed")
+        assert "POST" in answer.headers["Allow"]
+
+    async def test_a_body_that_is_too_large(self, api: httpx.AsyncClient) -> None:
+        """413, whether or not its length was announced."""
+
+        async def unannounced() -> AsyncIterator[bytes]:
+            for _ in range(80):
+                yield b"x" * 1024
+
+        announced = await api.post("/v1/signup", content=b"x" * 80 * 1024)
+        streamed = await api.post("/v1/signup", content=unannounced())
+
+        assert_problem(announced, 413, "body_too_large")
+        assert_problem(streamed, 413, "body_too_large")
+
+    async def test_what_nobody_expected(
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
+    ) -> None:
+        """500 tells nothing of what went wrong."""
+        await execute(auth_engine, "ALTER TABLE users RENAME COLUMN email TO secret_name")
+
+        answer = await api.get("/v1/me", headers=bearer(ada))
+
+        assert_problem(answer, 500, "internal")
+        assert "secret_name" not in answer.text
+
+
+class TestHealth:
+    """``/livez``, ``/readyz`` and ``/metrics``, with and without a database."""
+
+    async def test_all_is_well(self, api: httpx.AsyncClient, ada: dict[str, Any]) -> None:
+        """Alive, ready, and the outbox's gauges are as the database is now."""
+        live, ready, metrics = [await api.get(path) for path in ("/livez", "/readyz", "/metrics")]
+
+        assert ada
+        assert (live.status_code, ready.status_code, metrics.status_code) == (200, 200, 200)
+        assert "usersync_outbox_unpublished 1.0" in metrics.text
+        assert "usersync_outbox_oldest_unpublished_age_seconds" in metrics.text
+
+    async def test_without_a_database_it_lives_and_is_not_ready(
+        self, api_settings: ApiSettings
+    ) -> None:
+        """Requests are answered 503 with Retry-After, and nothing about the database is told."""
+        address = f"postgresql+asyncpg://auth:hunter2@127.0.0.1:{free_port()}/auth"
+        settings = api_settings.model_copy(update={"database_url": address})
+        async with serving(settings) as api:
+            live, ready, metrics = [
+                await api.get(path) for path in ("/livez", "/readyz", "/metrics")
+            ]
+            refused = [
+                await api.post("/v1/signup", json=ADA),
+                await api.post("/v1/signin", json=ADA),
+            ]
+
+        assert (live.status_code, ready.status_code, metrics.status_code) == (200, 503, 200)
+        for answer in refused:
+            assert_problem(answer, 503, "unavailable")
+            assert int(answer.headers["Retry-After"]) > 0
+        assert "hunter2" not in "".join(each.text for each in (*refused, ready, metrics))
+
+    async def test_it_recovers_by_itself_after_its_connections_were_cut(
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
+    ) -> None:
+        """A database that restarts costs a few 503s, and no restart of ours."""
+        await together(*(lambda: api.get("/v1/me", headers=bearer(ada)) for _ in range(4)))
+        await fetch(
+            auth_engine,
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+
+        async def works() -> bool:
+            answer = await api.get("/v1/me", headers=bearer(ada))
+            if answer.status_code != 200:
+                assert_problem(answer, 503, "unavailable")
+            return answer.status_code == 200
+
+        assert await eventually(works)
+
+
+async def delete_me(
+    api: httpx.AsyncClient, signed_in: dict[str, Any], password: str
+) -> httpx.Response:
+    """``DELETE /v1/me``, with a body."""
+    return await api.request(
+        "DELETE", "/v1/me", json={"password": password}, headers=bearer(signed_in)
+    )
+
+
+async def together(
+    *requests: Callable[[], Awaitable[httpx.Response]],
+) -> list[httpx.Response]:
+    """Send requests at the same time."""
+    return list(await asyncio.gather(*(request() for request in requests)))

@@ -1,0 +1,164 @@
+"""The auth service's processes, as an operator starts them, and what they write."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jwt as jose
+from joserfc.jwk import KeySet
+
+from local.ports import free_port
+from tests.support.builders import SOURCE
+from tests.support.eventually import eventually
+from tests.support.processes import Process, run
+from tests.support.relaying import bind, taken
+from tests.support.source import Source
+
+ADDRESS = "ada.lovelace@secret.example"
+OTHER_ADDRESS = "augusta@secret.example"
+PASSWORD = "correct horse battery staple"
+WRONG = "incorrect horse battery staple"
+CREDENTIALS = {"email": ADDRESS, "password": PASSWORD}
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.fixture
+def environment(auth_url: str, amqp_url: str, private_pem: str, tmp_path: Path) -> dict[str, str]:
+    """What both processes need."""
+    key = tmp_path / "key.pem"
+    key.write_text(private_pem)
+    return {
+        "AUTH_DATABASE_URL": auth_url,
+        "AUTH_AMQP_URL": amqp_url,
+        "AUTH_ISSUER": SOURCE,
+        "AUTH_PRIVATE_KEY": str(key),
+        "AUTH_PORT": str(free_port()),
+        "AUTH_RELAY_PORT": str(free_port()),
+    }
+
+
+@pytest.fixture
+async def api(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Process]:
+    """``auth-service api``, ready."""
+    process = Process("auth-service api", environment, tmp_path / "api.log")
+    process.start()
+    try:
+        await process.is_ready(f"http://127.0.0.1:{environment['AUTH_PORT']}/readyz")
+        yield process
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+async def relay(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Process]:
+    """``auth-service relay``, ready."""
+    process = Process("auth-service relay", environment, tmp_path / "relay.log")
+    process.start()
+    try:
+        await process.is_ready(f"http://127.0.0.1:{environment['AUTH_RELAY_PORT']}/readyz")
+        yield process
+    finally:
+        process.kill()
+
+
+async def test_the_processes_keep_personal_data_out_of_their_logs(
+    api: Process, relay: Process, environment: dict[str, str], source: Source
+) -> None:
+    """A whole life, with every mistake on the way: no address, password or token is logged."""
+    await bind(source)
+    base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
+    async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+        created = await client.post("/v1/signup", json=CREDENTIALS, headers={"traceparent": TRACE})
+        token = created.json()["access_token"]
+        signed_in = {"Authorization": f"Bearer {token}"}
+        keys = KeySet.import_key_set((await client.get("/.well-known/jwks.json")).json())
+        answers = [
+            await client.post("/v1/signup", json=CREDENTIALS),
+            await client.post("/v1/signup", json={"email": ADDRESS, "password": "short"}),
+            await client.post("/v1/signup", json={"email": f"{ADDRESS}@", "password": PASSWORD}),
+            await client.post("/v1/signup", content=json.dumps(CREDENTIALS)[:-1].encode()),
+            await client.post("/v1/signin", json=CREDENTIALS),
+            await client.post("/v1/signin", json={"email": ADDRESS, "password": WRONG}),
+            await client.post("/v1/signin", json={"email": OTHER_ADDRESS, "password": PASSWORD}),
+            await client.get("/v1/me", headers={"Authorization": f"Bearer {token}x"}),
+            await client.patch(
+                "/v1/me",
+                json={"email": OTHER_ADDRESS, "password": PASSWORD},
+                headers=signed_in,
+            ),
+            await client.request(
+                "DELETE", "/v1/me", json={"password": PASSWORD}, headers=signed_in
+            ),
+            await client.get("/v1/me", headers=signed_in),
+        ]
+    messages = await taken(source, 3)
+    codes = [await api.stop(), await relay.stop()]
+
+    statuses = [answer.status_code for answer in answers]
+    assert created.status_code == 201
+    assert jose.decode(token, keys, algorithms=["RS256"]).claims["iss"] == SOURCE
+    assert statuses == [409, 422, 422, 422, 200, 401, 401, 401, 200, 204, 401]
+    assert messages[0].headers["traceparent"] == TRACE
+    assert [message.routing_key for message in messages] == [
+        "user.created",
+        "user.updated",
+        "user.deleted",
+    ]
+    assert codes == [0, 0]
+    logs = api.log.read_text() + relay.log.read_text()
+    for secret in ("secret.example", "lovelace", "augusta", "horse", "argon2", token[:40]):
+        assert secret not in logs
+    lines = [json.loads(line) for line in logs.splitlines()]
+    assert {line["process"] for line in lines} == {"auth-service api", "auth-service relay"}
+    assert "token.refused" in {line["event"] for line in lines}
+
+
+async def test_status_shows_the_near_end_of_the_pipe(
+    relay: Process, environment: dict[str, str], source: Source, tmp_path: Path
+) -> None:
+    """One figure a line, or one JSON object: what waits, and whether a relay works."""
+
+    def figures() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            run("auth-service status --json", environment, tmp_path).stdout
+        )
+        return found
+
+    def troubled() -> dict[str, Any]:
+        found = figures()
+        assert found["trouble"]
+        return found
+
+    def well() -> dict[str, Any]:
+        found = figures()
+        assert not found["trouble"]
+        return found
+
+    assert relay.is_running
+    before = await eventually(troubled)
+    await bind(source)
+    after = await eventually(well)
+    plain = run("auth-service status", environment, tmp_path)
+
+    assert before["trouble"] == "no queue is bound to the exchange"
+    assert (before["relay"], before["unpublished"]) == ("active", 1)
+    assert (after["unpublished"], after["oldest_unpublished_age_seconds"]) == (0, 0)
+    assert plain.returncode == 0
+    assert len(plain.stdout.splitlines()) == len(after)
+
+
+async def test_status_without_a_database_is_a_sentence(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Exit code 1, and neither a traceback nor the password of the address."""
+    away = f"postgresql://auth:hunter2@127.0.0.1:{free_port()}/auth"
+
+    done = run("auth-service status", environment | {"AUTH_DATABASE_URL": away}, tmp_path)
+
+    assert done.returncode == 1
+    assert "the database cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr

@@ -1,0 +1,346 @@
+"""Use cases on users: one transaction each, versions that rise, deletion that is final."""
+
+import asyncio
+from itertools import pairwise
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.users.change_email import change_email
+from auth_service.users.delete import delete
+from auth_service.users.model import EmailTaken, NoSuchUser, User, UserError, WrongPassword
+from auth_service.users.passwords import Passwords
+from auth_service.users.sign_up import sign_up
+from auth_service.users.table import FIRST_VERSION
+from contracts.events import UserCreated, UserDeleted, UserUpdated
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.relaying import outbox
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+async def ada(auth_engine: AsyncEngine, passwords: Passwords) -> User:
+    """A user who signed up."""
+    return await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
+
+
+class TestVersion:
+    """A per-user integer: max(previous + 1, microseconds of PostgreSQL's clock)."""
+
+    async def test_it_is_at_least_the_databases_clock(
+        self, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """A database restored from a backup starts above its past."""
+        before = await clock(auth_engine)
+
+        user = await sign_up(auth_engine, passwords, email="a@example.org", password=PASSWORD)
+
+        assert before <= user.version <= await clock(auth_engine)
+
+    async def test_it_rises_with_every_change(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """Sign-up, changes and deletion: each has a higher version than all before."""
+        for n in range(3):
+            await change_email(
+                auth_engine, passwords, ada.id, email=f"ada{n}@example.org", password=PASSWORD
+            )
+        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        versions = [row.version for row in await outbox(auth_engine, ada.id)]
+        [row] = await fetch(auth_engine, "SELECT version FROM users")
+        assert len(versions) == 5
+        assert all(one < other for one, other in pairwise(versions))
+        assert row.version == versions[-1]
+
+    async def test_it_rises_though_the_clock_went_back(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """A version ahead of the clock is followed by the next number."""
+        ahead = await clock(auth_engine) + 10**9
+        await execute(auth_engine, f"UPDATE users SET version = {ahead}")
+
+        changed = await change_email(
+            auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD
+        )
+
+        assert changed.version == ahead + 1
+
+    async def test_concurrent_changes_of_one_user_get_distinct_versions_in_order(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """The version is assigned under the row's lock, and recorded in the same order."""
+        changed = await asyncio.gather(
+            *(
+                change_email(
+                    auth_engine, passwords, ada.id, email=f"ada{n}@example.org", password=PASSWORD
+                )
+                for n in range(12)
+            )
+        )
+
+        rows = await outbox(auth_engine, ada.id)
+        versions = [row.version for row in rows]
+        [last] = await fetch(auth_engine, "SELECT * FROM users")
+        assert len(rows) == 13
+        assert all(one < other for one, other in pairwise(versions))
+        assert sorted(user.version for user in changed) == versions[1:]
+        assert (last.version, last.email) == (versions[-1], rows[-1].payload["email"])
+
+
+class TestRecording:
+    """Row and event appear together or not at all."""
+
+    async def test_a_change_and_its_event_are_one(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """The event holds the full state of the row, at the row's version."""
+        changed = await change_email(
+            auth_engine, passwords, ada.id, email="Lovelace@Example.org", password=PASSWORD
+        )
+
+        created, updated = await outbox(auth_engine, ada.id)
+        assert [created.type, updated.type] == [UserCreated.type, UserUpdated.type]
+        assert created.text == ada.state().model_dump_json()
+        assert updated.text == changed.state().model_dump_json()
+        assert updated.payload["email"] == "lovelace@example.org"
+        assert "argon2" not in created.text + updated.text
+
+    async def test_without_the_event_there_is_no_change(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """An outbox that refuses takes sign-up, change and deletion back with it."""
+        before = await fetch(auth_engine, "SELECT * FROM users")
+        await execute(
+            auth_engine,
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'refused for a test'; END $$",
+            "CREATE TRIGGER refuse BEFORE INSERT ON outbox_events"
+            " FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+
+        with pytest.raises(DBAPIError):
+            await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
+        with pytest.raises(DBAPIError):
+            await change_email(
+                auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD
+            )
+        with pytest.raises(DBAPIError):
+            await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        [event] = await outbox(auth_engine)
+        assert await fetch(auth_engine, "SELECT * FROM users") == before
+        assert event.payload["email"] == "ada@example.org"
+
+    async def test_without_the_change_there_is_no_event(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """What a use case refuses is not recorded."""
+        await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
+        with pytest.raises(EmailTaken):
+            await sign_up(auth_engine, passwords, email="ADA@example.org", password=PASSWORD)
+        with pytest.raises(EmailTaken):
+            await change_email(
+                auth_engine, passwords, ada.id, email="Bob@example.org", password=PASSWORD
+            )
+        with pytest.raises(WrongPassword):
+            await change_email(
+                auth_engine, passwords, ada.id, email="a@example.org", password="wrong"
+            )
+        with pytest.raises(WrongPassword):
+            await delete(auth_engine, passwords, ada.id, password="wrong")
+        same = await change_email(
+            auth_engine, passwords, ada.id, email="Ada@Example.org", password=PASSWORD
+        )
+
+        assert same == ada
+        assert [row.type for row in await outbox(auth_engine)] == [UserCreated.type] * 2
+
+    async def test_one_of_two_sign_ups_with_one_address_wins(
+        self, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """However close together they come, there is one user and one event."""
+        results = await asyncio.gather(
+            *(
+                sign_up(auth_engine, passwords, email=email, password=PASSWORD)
+                for email in ("ada@example.org", "ADA@example.org", "Ada@Example.Org")
+            ),
+            return_exceptions=True,
+        )
+
+        assert sorted(type(result).__name__ for result in results) == [
+            "EmailTaken",
+            "EmailTaken",
+            "User",
+        ]
+        assert len(await outbox(auth_engine)) == 1
+
+
+class TestDeletion:
+    """Deletion is final, and nothing personal is left."""
+
+    async def test_the_row_becomes_a_tombstone_and_earlier_payloads_are_erased(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """Id, version and time stay for ever; earlier events keep their place and nothing else."""
+        await change_email(auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
+
+        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        [row] = await fetch(auth_engine, "SELECT * FROM users")
+        *earlier, last = await outbox(auth_engine, ada.id)
+        assert (row.id, row.status, row.version) == (ada.id, "deleted", last.version)
+        assert (row.email, row.password_hash, row.roles) == (None, None, [])
+        assert row.deleted_at is not None
+        assert [event.payload for event in earlier] == [None, None]
+        assert last.type == UserDeleted.type
+        assert last.payload.keys() == {"id", "version", "deleted_at"}
+
+    async def test_nothing_personal_is_left_anywhere_in_the_database(
+        self, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """Not an address he ever had, nor the hash of his password, in any table; others stay."""
+        ada = await sign_up(auth_engine, passwords, email="ada@secret.example", password=PASSWORD)
+        bob = await sign_up(auth_engine, passwords, email="bob@other.example", password=PASSWORD)
+        [row] = await fetch(
+            auth_engine, "SELECT password_hash FROM users WHERE id = :id", id=ada.id
+        )
+        await change_email(
+            auth_engine, passwords, ada.id, email="lovelace@secret.example", password=PASSWORD
+        )
+        before = await everything(auth_engine)
+
+        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        after = await everything(auth_engine)
+        secrets = ("secret.example", "lovelace", row.password_hash)
+        assert all(secret in before for secret in secrets)
+        assert not any(secret in after for secret in secrets)
+        assert "bob@other.example" in after
+        assert str(ada.id) in after
+        assert str(bob.id) in after
+
+    async def test_his_address_is_free_for_another_user(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """Ids are never reused, addresses are."""
+        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        other = await sign_up(auth_engine, passwords, email=ada.email, password=PASSWORD)
+
+        assert other.id != ada.id
+
+    async def test_no_use_case_changes_a_tombstone(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """Not another change, not another deletion."""
+        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+        before = await fetch(auth_engine, "SELECT * FROM users")
+
+        with pytest.raises(UserError):
+            await change_email(
+                auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD
+            )
+        with pytest.raises(UserError):
+            await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        assert await fetch(auth_engine, "SELECT * FROM users") == before
+        assert len(await outbox(auth_engine, ada.id)) == 2
+
+    @pytest.mark.parametrize("late", [change_email, delete], ids=["change", "deletion"])
+    async def test_a_tombstone_is_noticed_under_the_lock(
+        self,
+        late: object,
+        auth_engine: AsyncEngine,
+        passwords: Passwords,
+        ada: User,
+    ) -> None:
+        """Whoever waited for the row while it became a tombstone changes nothing."""
+        async with auth_engine.begin() as deletion:
+            await deletion.exec_driver_sql("SELECT 1 FROM users FOR UPDATE")
+            email = {"email": "a@example.org"} if late is change_email else {}
+            waiting = asyncio.ensure_future(
+                late(auth_engine, passwords, ada.id, password=PASSWORD, **email)  # type: ignore[operator]
+            )
+            await eventually(lambda: waits_for_a_lock(auth_engine))
+            await deletion.exec_driver_sql(
+                "UPDATE users SET status = 'deleted', deleted_at = now(), version = version + 1,"
+                " email = NULL, password_hash = NULL"
+            )
+
+        with pytest.raises(NoSuchUser):
+            await waiting
+
+        assert len(await outbox(auth_engine, ada.id)) == 1
+
+    async def test_a_deletion_wins_over_every_change_at_the_same_time(
+        self, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """Twenty users each change and delete at once: all end as tombstones, none is changed."""
+        users = [
+            await sign_up(auth_engine, passwords, email=f"u{n}@example.org", password=PASSWORD)
+            for n in range(20)
+        ]
+
+        for user in users:
+            first, second, _ = await asyncio.gather(
+                change_email(
+                    auth_engine, passwords, user.id, email=f"1{user.email}", password=PASSWORD
+                ),
+                change_email(
+                    auth_engine, passwords, user.id, email=f"2{user.email}", password=PASSWORD
+                ),
+                delete(auth_engine, passwords, user.id, password=PASSWORD),
+                return_exceptions=True,
+            )
+
+            await assert_is_a_tombstone(auth_engine, user.id)
+            assert all(isinstance(result, User | UserError) for result in (first, second))
+
+
+async def assert_is_a_tombstone(engine: AsyncEngine, user_id: UUID) -> None:
+    """His row says deleted, and so does the last of his events, at the same version."""
+    [row] = await fetch(engine, "SELECT * FROM users WHERE id = :id", id=user_id)
+    *earlier, last = await outbox(engine, user_id)
+    assert (row.status, row.email, row.password_hash) == ("deleted", None, None)
+    assert (last.type, last.version) == (UserDeleted.type, row.version)
+    assert all(event.payload is None and event.version < last.version for event in earlier)
+
+
+async def clock(engine: AsyncEngine) -> int:
+    """Microseconds of PostgreSQL's clock."""
+    async with engine.connect() as connection:
+        now: int | None = await connection.scalar(select(FIRST_VERSION))
+    assert now is not None
+    return now
+
+
+async def waits_for_a_lock(engine: AsyncEngine) -> bool:
+    """Whether a session waits for a row of this database."""
+    return bool(
+        await fetch(
+            engine,
+            "SELECT 1 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+    )
+
+
+async def everything(engine: AsyncEngine) -> str:
+    """Every row of every table, as text."""
+    tables = await fetch(
+        engine,
+        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'",
+    )
+    rows = [
+        row.text
+        for table in tables
+        for row in await fetch(engine, f'SELECT t::text AS text FROM "{table.name}" AS t')
+    ]
+    assert len(tables) >= 4
+    return "\n".join(rows)

@@ -1,0 +1,353 @@
+"""The blog's API: who calls is decided by the token and by the replica's row, on every request."""
+
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.apply import apply
+from blog_service.settings import ApiSettings
+from blog_service.users.model import State
+from tests.support.blog_api import a_token, blog_api
+from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
+from tests.support.inbox import replica as replica_of
+
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the blog's API on the fresh database."""
+    settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+    async with blog_api(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def bearer(signing_key: rsa.RSAPrivateKey) -> Any:
+    """Headers with a token for a user or service, with claims as asked."""
+
+    def make(subject: UUID | str, **claims: Any) -> dict[str, str]:
+        return {"Authorization": f"Bearer {a_token(signing_key, subject, **claims)}"}
+
+    return make
+
+
+async def test_me_is_the_replicas_row(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """A user sees himself as the replica has him."""
+    state = a_state(version=7, email_verified=True, roles=("moderator", "editor"))
+    await _apply(blog_engine, state)
+
+    answer = await blog.get("/v1/me", headers=bearer(state.id))
+
+    assert answer.status_code == 200
+    body = answer.json()
+    times = {name: datetime.fromisoformat(body.pop(name)) for name in ("created_at", "updated_at")}
+    assert times == {"created_at": NOON, "updated_at": NOON}
+    assert body == {
+        "id": str(state.id),
+        "email": state.email,
+        "email_verified": True,
+        "roles": ["moderator", "editor"],
+        "status": "active",
+        "version": 7,
+    }
+
+
+async def test_the_first_request_after_sign_up_works(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """A user whose event has not come yet is served; his event then fills his row."""
+    user_id = uuid4()
+
+    before = await blog.get("/v1/me", headers=bearer(user_id))
+    await _apply(blog_engine, a_state(user_id, 4))
+    after = await blog.get("/v1/me", headers=bearer(user_id))
+
+    assert (before.status_code, before.json()["status"], before.json()["version"]) == (
+        200,
+        "provisional",
+        0,
+    )
+    assert before.json()["email"] is None
+    assert (after.json()["status"], after.json()["version"]) == ("active", 4)
+
+
+async def test_a_deleted_user_is_answered_401(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """A good token ends with its user, and no first request brings him back."""
+    state = a_state()
+    headers = bearer(state.id)
+    await _apply(blog_engine, state)
+    before = await blog.get("/v1/me", headers=headers)
+
+    await _apply(blog_engine, a_tombstone(state.id, 2))
+    after = await blog.get("/v1/me", headers=headers)
+
+    assert before.status_code == 200
+    _is_problem(after, 401, "invalid_token")
+    assert after.headers["WWW-Authenticate"] == 'Bearer realm="usersync", error="invalid_token"'
+    assert (await replica_of(blog_engine))[state.id].status == "deleted"
+
+
+async def test_a_disabled_user_is_answered_403(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """Disabling shuts a user out while it lasts."""
+    state = a_state(status="disabled")
+    headers = bearer(state.id)
+    await _apply(blog_engine, state)
+
+    disabled = await blog.get("/v1/me", headers=headers)
+    await _apply(blog_engine, a_state(state.id, 2))
+    enabled = await blog.get("/v1/me", headers=headers)
+
+    _is_problem(disabled, 403, "account_disabled")
+    assert enabled.status_code == 200
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(-1, 401), (0, 200), (1, 200)])
+async def test_tokens_before_the_revocation_are_refused(
+    blog: httpx.AsyncClient,
+    blog_engine: AsyncEngine,
+    bearer: Any,
+    seconds: int,
+    status: int,
+) -> None:
+    """Moving ``tokens_valid_after`` refuses what was issued before that second, no more."""
+    state = a_state()
+    valid_after = datetime.fromtimestamp(int(time.time()) - 10, UTC)
+    headers = bearer(state.id, iat=int(valid_after.timestamp()) + seconds)
+    await _apply(blog_engine, state)
+    before = await blog.get("/v1/me", headers=headers)
+
+    await _apply(blog_engine, a_state(state.id, 2, tokens_valid_after=valid_after))
+    after = await blog.get("/v1/me", headers=headers)
+
+    assert before.status_code == 200
+    assert after.status_code == status
+    if status == 401:
+        _is_problem(after, 401, "invalid_token")
+        assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
+
+
+async def test_a_token_that_is_issued_in_the_second_to_come_is_accepted(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """Right after a revocation ``iat`` lies a second ahead; the leeway covers it."""
+    valid_after = datetime.fromtimestamp(int(time.time()) + 1, UTC)
+    state = a_state(tokens_valid_after=valid_after)
+    await _apply(blog_engine, state)
+
+    answer = await blog.get("/v1/me", headers=bearer(state.id, iat=int(valid_after.timestamp())))
+
+    assert answer.status_code == 200
+
+
+async def test_a_revoked_and_disabled_user_is_told_that_the_token_is_invalid(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """A token that no longer counts says nothing about the account."""
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    state = a_state(status="disabled", tokens_valid_after=later)
+    await _apply(blog_engine, state)
+
+    answer = await blog.get("/v1/me", headers=bearer(state.id))
+
+    _is_problem(answer, 401, "invalid_token")
+
+
+async def test_a_service_token_is_refused_where_a_user_is_needed(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """A service has no account here, and gets no row."""
+    answer = await blog.get("/v1/me", headers=bearer("svc_blog"))
+
+    _is_problem(answer, 403, "user_required")
+    assert await replica_of(blog_engine) == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code", "challenge"),
+    [
+        ({}, 401, "authentication_required", 'Bearer realm="usersync"'),
+        (
+            {"Authorization": "Basic YTpi"},
+            401,
+            "authentication_required",
+            'Bearer realm="usersync"',
+        ),
+        (
+            {"Authorization": "Bearer not.a.token"},
+            401,
+            "invalid_token",
+            'Bearer realm="usersync", error="invalid_token"',
+        ),
+        (
+            [("Authorization", "Bearer a"), ("Authorization", "Bearer b")],
+            400,
+            "two_credentials",
+            'Bearer realm="usersync", error="invalid_request"',
+        ),
+    ],
+)
+async def test_a_request_without_a_good_token_is_challenged(
+    blog: httpx.AsyncClient,
+    headers: Any,
+    status: int,
+    code: str,
+    challenge: str,
+) -> None:
+    """Missing, malformed and doubled credentials are answered as RFC 6750 says."""
+    answer = await blog.get("/v1/me", headers=headers)
+
+    _is_problem(answer, status, code)
+    assert answer.headers["WWW-Authenticate"] == challenge
+
+
+async def test_a_token_in_the_address_is_not_looked_at(
+    blog: httpx.AsyncClient, bearer: Any
+) -> None:
+    """Addresses end up in logs, so a token there counts for nothing."""
+    token = bearer(uuid4())["Authorization"].removeprefix("Bearer ")
+
+    answer = await blog.get("/v1/me", params={"access_token": token})
+
+    _is_problem(answer, 401, "authentication_required")
+
+
+async def test_anyone_may_see_a_user_without_his_address(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine
+) -> None:
+    """The public answer names id, status, version and time of sign-up, and nothing else."""
+    state = a_state(version=3, roles=("admin",))
+    await _apply(blog_engine, state)
+
+    answer = await blog.get(f"/v1/users/{state.id}")
+
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "id": str(state.id),
+        "status": "active",
+        "version": 3,
+        "created_at": "2026-01-01T12:00:00Z",
+    }
+    assert "@" not in answer.text
+
+
+@pytest.mark.parametrize("kind", ["unknown", "deleted"])
+async def test_a_user_who_is_not_there_is_a_404(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, kind: str
+) -> None:
+    """Unknown and deleted users look the same."""
+    tombstone = a_tombstone()
+    if kind == "deleted":
+        await _apply(blog_engine, tombstone)
+
+    answer = await blog.get(f"/v1/users/{tombstone.id}")
+
+    _is_problem(answer, 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/users/17", 422, "invalid_request"),
+        ("GET", "/v1/nothing", 404, "not_found"),
+        ("PUT", "/v1/me", 405, "method_not_allowed"),
+    ],
+)
+async def test_every_error_is_a_problem_document(
+    blog: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    """What the framework refuses by itself has the same shape."""
+    answer = await blog.request(method, path)
+
+    _is_problem(answer, status, code)
+
+
+async def test_a_locked_database_is_a_503_that_says_when_to_come_back(
+    blog_url: str, public_pem: str, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """A database that cannot answer in time is no answer about the user."""
+    settings = ApiSettings(
+        database_url=blog_url, public_key=public_pem, issuer=SOURCE, lock_timeout_ms=100
+    )
+    async with blog_api(settings) as blog, blog_engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
+
+        answer = await blog.get("/v1/me", headers=bearer(uuid4()))
+
+    _is_problem(answer, 503, "unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_health_and_metrics(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """The API is live and ready, and its figures have the names that dashboards know."""
+    state = a_state(version=1)
+    await _apply(blog_engine, state)
+    await blog.get("/v1/me", headers=bearer(state.id, user_version=9))
+
+    answers = {path: await blog.get(path) for path in ("/livez", "/readyz", "/metrics")}
+
+    assert {answer.status_code for answer in answers.values()} == {200}
+    metrics = answers["/metrics"].text
+    for name in (
+        "usersync_inbox_messages_total",
+        "usersync_end_to_end_latency_seconds",
+        "usersync_parked_messages",
+        "usersync_requests_behind_total",
+        "http_requests_total",
+        "process_cpu_seconds_total",
+    ):
+        assert f"# TYPE {name.removesuffix('_total')}" in metrics, name
+
+
+async def test_a_request_ahead_of_the_replica_is_served_and_counted(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
+) -> None:
+    """The token's ``user_version`` is for the metric alone; it neither refuses nor delays."""
+    state = a_state(version=5)
+    await _apply(blog_engine, state)
+    before = await _behind(blog)
+
+    answers = [
+        await blog.get("/v1/me", headers=bearer(state.id, user_version=version))
+        for version in (4, 5, 6)
+    ]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert await _behind(blog) == before + 1
+
+
+def _is_problem(answer: httpx.Response, status: int, code: str) -> None:
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == PROBLEM
+    document = answer.json()
+    assert document["status"] == status
+    assert document["code"] == code
+    assert document["type"] == f"urn:usersync:problem:{code}"
+    assert document["title"]
+
+
+async def _apply(engine: AsyncEngine, *states: State) -> None:
+    async with engine.begin() as connection:
+        await apply(connection, [an_event(state) for state in states])
+
+
+async def _behind(blog: httpx.AsyncClient) -> float:
+    lines = (await blog.get("/metrics")).text.splitlines()
+    [line] = [line for line in lines if line.startswith("usersync_requests_behind_total ")]
+    return float(line.split()[1])

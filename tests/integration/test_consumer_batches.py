@@ -1,0 +1,436 @@
+"""The consumer applies batches, and parks a message that is at fault, alone."""
+
+import base64
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pamqp.commands import Basic
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.settings import ConsumerSettings
+from contracts.envelope import BODY_BYTES_MAX, encode
+from contracts.events import Beat, Event
+from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
+from tests.support.checks import has_applied, has_parked, is_at
+from tests.support.eventually import eventually
+from tests.support.inbox import accept_writes, consuming, fetch, parked, refuse_writes
+from tests.support.inbox import replica as replica_of
+from tests.support.source import DEAD, LIVE, Source
+
+
+async def test_a_backlog_is_applied_in_batches_and_acknowledged(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A backlog is applied in far fewer transactions than events, and leaves the queue."""
+    events = [an_event(a_state(), created=True) for _ in range(1_200)]
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    await source.publish(*events)
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_applied(blog_engine, len(events)))
+
+    [row] = await fetch(blog_engine, "SELECT count(DISTINCT applied_at) AS transactions FROM users")
+    assert row.transactions <= 60
+    assert await source.ready() == 0
+
+
+async def test_a_small_batch_does_not_wait_to_be_filled(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A single message is applied at once, however large a batch may be."""
+    event = an_event(a_state(), created=True)
+    settings = consumer_settings.model_copy(update={"batch_size": 5_000, "prefetch": 5_000})
+
+    async with consuming(settings, blog_engine):
+        await source.publish(event)
+        await eventually(lambda: has_applied(blog_engine, 1), within=5)
+
+    assert await source.ready() == 0
+
+
+async def test_a_batch_with_many_states_of_one_user_ends_in_his_newest(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A batch is folded to one state per user: PostgreSQL would refuse the same row twice."""
+    user_id = uuid4()
+    versions = [3, 1, 50, 50, 2, 49, 17]
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    await source.publish(*(an_event(a_state(user_id, version)) for version in versions))
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_applied(blog_engine, 1))
+        await eventually(lambda: is_at(blog_engine, user_id, 50))
+
+    assert await source.ready() == 0
+    assert await parked(blog_engine) == []
+
+
+async def test_a_heartbeat_is_stored_and_never_goes_back(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """The replica knows a source's highest heartbeat, when it was recorded and applied."""
+    numbers = [1, 2, 4, 3]
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(*(an_event(Beat(number=number)) for number in numbers))
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 1))
+
+    [row] = await fetch(blog_engine, "SELECT * FROM heartbeats")
+    assert (row.source, row.number, row.recorded_at) == (SOURCE, 4, NOON)
+    assert row.applied_at > NOON
+
+
+def _headers(event: Event, **changes: Any) -> dict[str, Any]:
+    headers = {**(encode(event).headers or {}), **changes}
+    return {name: value for name, value in headers.items() if value is not None}
+
+
+def _of_user(user_id: UUID) -> Event:
+    return an_event(a_state(user_id))
+
+
+USER = uuid4()
+BODY = a_state(USER).model_dump_json().encode()
+GARBAGE: dict[str, tuple[str, dict[str, Any] | None, bytes]] = {
+    "no headers": ("not_a_cloud_event", None, BODY),
+    "no cloud event": ("not_a_cloud_event", {"hello": "world"}, b"hello"),
+    "another version of CloudEvents": (
+        "not_a_cloud_event",
+        _headers(_of_user(USER), cloudEvents_specversion="2.0"),
+        BODY,
+    ),
+    "unknown type": (
+        "unknown_type",
+        _headers(_of_user(USER), cloudEvents_type="user.promoted"),
+        BODY,
+    ),
+    "a type that is no text": (
+        "unknown_type",
+        _headers(_of_user(USER), cloudEvents_type=17),
+        BODY,
+    ),
+    "unknown schema": (
+        "unknown_schema",
+        _headers(_of_user(USER), cloudEvents_dataschema="urn:usersync:schema:user.updated:2"),
+        BODY,
+    ),
+    "no time": ("invalid_attribute", _headers(_of_user(USER), cloudEvents_time="noon"), BODY),
+    "no id": ("invalid_attribute", _headers(_of_user(USER), cloudEvents_id=None), BODY),
+    "no JSON": ("invalid_data", _headers(_of_user(USER)), b"{"),
+    "no UTF-8": ("invalid_data", _headers(_of_user(USER)), b'{"id": "\xff\xfe"}'),
+    "an empty body": ("invalid_data", _headers(_of_user(USER)), b""),
+    "deeply nested": ("invalid_data", _headers(_of_user(USER)), b"[" * 60_000),
+    "a number for the e-mail": (
+        "invalid_data",
+        _headers(_of_user(USER)),
+        BODY.replace(b'"email":"', b'"email":17,"x":"'),
+    ),
+    "another user in the body": ("invalid_data", _headers(_of_user(uuid4())), BODY),
+    "oversize": (
+        "too_large",
+        _headers(_of_user(USER)),
+        BODY[:-1] + b" " * BODY_BYTES_MAX + b"}",
+    ),
+}
+
+
+async def test_garbage_is_parked_alone_as_it_came(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Unreadable messages are kept whole, with reason and time; neighbours are applied."""
+    neighbours = [an_event(a_state()) for _ in range(len(GARBAGE) + 1)]
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    for neighbour, (_, headers, body) in zip(neighbours[1:], GARBAGE.values(), strict=True):
+        await source.publish(neighbour)
+        await source.publish_raw(body, Basic.Properties(headers=headers, delivery_mode=2))
+    await source.publish(neighbours[0])
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_applied(blog_engine, len(neighbours)))
+        await eventually(lambda: has_parked(blog_engine, len(GARBAGE)))
+
+    assert await source.ready() == 0
+    for row, (name, (reason, headers, body)) in zip(
+        await parked(blog_engine), GARBAGE.items(), strict=True
+    ):
+        assert row.reason == reason, name
+        assert row.body == body, name
+        assert row.properties["headers"] == (headers or {}), name
+        assert row.properties["delivery_mode"] == 2, name
+        assert (row.exchange, row.routing_key) == ("users", "user.updated")
+        assert row.error
+        assert b"@" not in row.error.encode()
+        assert (datetime.now(UTC) - row.first_failed_at).total_seconds() < 120
+        assert row.attempts == 1
+
+
+class NotUtf8(str):
+    """A text that goes over the wire in Latin-1, as a careless client would send it."""
+
+    __slots__ = ()
+
+    def encode(self, *_: Any, **__: Any) -> bytes:
+        """The bytes that are sent, whatever the encoding asked for."""
+        return super().encode("latin-1")
+
+
+ODD_PROPERTIES = Basic.Properties(
+    content_type="text/\0plain",
+    content_encoding="gzip",
+    headers={
+        "not UTF-8": NotUtf8("\xff\xfe\x00"),
+        "byte array": bytearray(b"\x80"),
+        "nul": "a\0b",
+        "na\0me": 1,
+        "table": {"deep": {"deeper": [1, {"x": NotUtf8("\xff")}, NOON, None, True]}},
+        "time": NOON,
+        "decimal": Decimal("3.14"),
+        "large": 2**62,
+        "negative": -5,
+        "unicode": "žluťoučký 🐴",
+        "none": None,
+    },
+    priority=255,
+    correlation_id="c",
+    reply_to="r",
+    expiration="3600000",
+    message_id="m",
+    timestamp=NOON,
+    message_type="t",
+    app_id="a",
+)
+
+
+async def test_odd_properties_are_parked_as_they_came(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Properties that AMQP allows and JSON has no word for are kept without loss."""
+    body = bytes(range(256))
+    event = an_event(a_state())
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish_raw(body, ODD_PROPERTIES, routing_key="user.od\0d")
+        await source.publish(event)
+        await eventually(lambda: has_applied(blog_engine, 1))
+        [row] = await parked(blog_engine)
+
+    assert row.body == body
+    assert row.routing_key == "user.od\N{SYMBOL FOR NULL}d"
+    [text] = await fetch(blog_engine, "SELECT properties::text AS json FROM parked_messages")
+    assert _untagged(json.loads(text.json)) == _expected(ODD_PROPERTIES)
+
+
+def _untagged(value: Any) -> Any:
+    """Read back what parking wrote for values that JSON has no word for."""
+    match value:
+        case {"$bytes": text}:
+            return base64.b64decode(text)
+        case {"$timestamp": text}:
+            return datetime.fromisoformat(text)
+        case {"$decimal": text}:
+            return Decimal(text)
+        case {"$float": text}:
+            return text
+        case dict():
+            return {name: _untagged(member) for name, member in value.items()}
+        case list():
+            return [_untagged(member) for member in value]
+        case _:
+            return value
+
+
+def _expected(properties: Basic.Properties) -> dict[str, Any]:
+    came: dict[str, Any] = {
+        name: value for name, value in dict(properties).items() if value is not None
+    }
+    came["headers"] = {
+        **came["headers"],
+        "not UTF-8": b"\xff\xfe\x00",
+        "byte array": b"\x80",
+        "table": {"deep": {"deeper": [1, {"x": b"\xff"}, NOON, None, True]}},
+    }
+    return came
+
+
+async def test_a_data_error_parks_only_its_message(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Of a batch, the one e-mail that PostgreSQL cannot store is parked, the rest applied."""
+    bad = an_event(a_state(email="nul\0@example.org"))
+    good = [an_event(a_state()) for _ in range(60)]
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    await source.publish(*good[:30], bad, *good[30:])
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_applied(blog_engine, len(good)))
+
+    [row] = await parked(blog_engine)
+    assert (row.user_id, row.reason) == (bad.data.subject, "not_applicable")
+    assert row.body == bad.data.model_dump_json().encode()
+    assert "@" not in row.error
+    assert set(await replica_of(blog_engine)) == {event.data.subject for event in good}
+    assert await source.ready() == 0
+
+
+@pytest.mark.parametrize("sqlstate", ["22003", "23514"])
+async def test_a_message_that_the_schema_refuses_is_parked(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    source: Source,
+    sqlstate: str,
+) -> None:
+    """An error of PostgreSQL about the data itself, or a constraint, parks that message alone."""
+    bad, good = an_event(a_state()), an_event(a_state())
+    assert bad.data.subject
+    await refuse_writes(blog_engine, sqlstate, bad.data.subject)
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(bad, good)
+        await eventually(lambda: has_applied(blog_engine, 1))
+        await eventually(lambda: has_parked(blog_engine, 1))
+    await accept_writes(blog_engine)
+
+    [row] = await parked(blog_engine)
+    assert row.user_id == bad.data.subject
+    assert sqlstate in row.error
+
+
+async def test_a_message_parked_twice_is_one_row(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """The same message again adds to the attempts of the row that is there."""
+    event = an_event(a_state(email="nul\0@example.org"))
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(event, event)
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 1))
+
+    [row] = await parked(blog_engine)
+    assert row.attempts == 2
+    assert row.last_failed_at >= row.first_failed_at
+
+
+async def test_a_deletion_is_applied_from_its_headers_alone(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """No body and no schema can hold a deletion up."""
+    user_id = uuid4()
+    tombstone = an_event(a_tombstone(user_id, 7))
+    headers = _headers(tombstone, cloudEvents_dataschema="urn:usersync:schema:user.deleted:99")
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(an_event(a_state(user_id, 3)))
+        await source.publish_raw(
+            b"\xff not JSON",
+            Basic.Properties(headers=headers, delivery_mode=2),
+            routing_key="user.deleted",
+        )
+        await eventually(lambda: is_at(blog_engine, user_id, 7))
+
+    row = (await replica_of(blog_engine))[user_id]
+    assert (row.status, row.email, row.deleted_at) == ("deleted", None, NOON)
+    assert await parked(blog_engine) == []
+
+
+async def test_the_dead_queue_is_emptied_into_the_parked_messages(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """What was put into the dead queue by hand is parked and not applied."""
+    event = an_event(a_state())
+    message = encode(event)
+
+    async with consuming(consumer_settings, blog_engine):
+        for exchange, key in ((DEAD, event.type), ("", DEAD)):
+            await source.publish_raw(
+                message.body, message.properties, exchange=exchange, routing_key=key
+            )
+        await eventually(lambda: has_parked(blog_engine, 2))
+
+    assert {row.reason for row in await parked(blog_engine)} == {"dead_lettered"}
+    assert {row.body for row in await parked(blog_engine)} == {message.body}
+    assert await replica_of(blog_engine) == {}
+    assert await source.ready(DEAD) == 0
+
+
+async def test_what_the_broker_gave_up_on_is_parked(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A dead-lettered message goes through its own exchange to the parked messages."""
+    event = an_event(a_state())
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    await source.publish(event)
+    message = await source.channel.basic_get(LIVE)
+    assert isinstance(message.delivery, Basic.GetOk)
+    assert message.delivery.delivery_tag
+
+    await source.channel.basic_reject(message.delivery.delivery_tag, requeue=False)
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_parked(blog_engine, 1))
+
+    [row] = await parked(blog_engine)
+    assert (row.reason, row.user_id) == ("dead_lettered", event.data.subject)
+    assert row.exchange == DEAD
+    assert row.body == message.body
+    assert await source.ready(LIVE) == await source.ready(DEAD) == 0
+
+
+async def test_many_dead_letters_do_not_stop_the_consumer(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """The broker's verdicts are not our code's errors: all is parked, live events go on."""
+    event = an_event(a_state())
+
+    async with consuming(consumer_settings, blog_engine):
+        for number in range(25):
+            await source.publish_raw(b"%d" % number, exchange=DEAD)
+        await eventually(lambda: has_parked(blog_engine, 25))
+        await source.publish(event)
+        await eventually(lambda: has_applied(blog_engine, 1))
+
+    assert await source.ready(DEAD) == 0
+
+
+async def test_parked_messages_between_applied_ones_are_not_in_a_row(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """The same error many times does not stop a consumer that applies others between."""
+    rounds = consumer_settings.parked_in_a_row_max + 5
+
+    async with consuming(consumer_settings, blog_engine):
+        for number in range(rounds):
+            await source.publish_raw(b"garbage %d" % number)
+            await eventually(partial(has_parked, blog_engine, number + 1))
+            await source.publish(an_event(a_state()))
+            await eventually(partial(has_applied, blog_engine, number + 1))
+
+    assert await source.ready() == 0
+
+
+async def test_alternating_errors_do_not_stop_the_consumer(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Only the same error again and again points at the code."""
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    for number in range(12):
+        await source.publish_raw(b"%d" % number)
+        await source.publish_raw(
+            b"%d" % number, Basic.Properties(headers=_headers(_of_user(USER)), delivery_mode=2)
+        )
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_parked(blog_engine, 24))
+
+    assert await source.ready() == 0

@@ -1,0 +1,295 @@
+"""What is away is waited for: nothing is parked, nothing is lost, nothing spins."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import blog_service.db
+from blog_service.settings import ConsumerSettings
+from local.broker import Broker
+from local.embedded_postgres import EmbeddedPostgres
+from tests.support.builders import a_state, an_event
+from tests.support.checks import has_applied
+from tests.support.databases import Databases
+from tests.support.eventually import eventually
+from tests.support.inbox import (
+    accept_writes,
+    consuming,
+    execute,
+    fetch,
+    is_consuming,
+    parked,
+    refuse_writes,
+    tries,
+)
+from tests.support.source import LIVE, Source
+
+
+@pytest.mark.parametrize(
+    "sqlstate",
+    ["53100", "40P01", "40001", "55P03", "57014", "42703", "42P01", "25006", "XX000", "58030"],
+)
+async def test_an_error_of_the_world_is_tried_again_and_parks_nothing(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    source: Source,
+    sqlstate: str,
+) -> None:
+    """A disk full, a deadlock or a missing column makes the batch wait, in growing pauses."""
+    events = [an_event(a_state()) for _ in range(20)]
+    await refuse_writes(blog_engine, sqlstate)
+
+    async with consuming(consumer_settings, blog_engine):
+        started = time.monotonic()
+        await source.publish(*events)
+        await eventually(lambda: _is_tried(blog_engine, 3))
+        waited = time.monotonic() - started
+        parked_meanwhile = await parked(blog_engine)
+        await accept_writes(blog_engine)
+        await eventually(lambda: has_applied(blog_engine, len(events)))
+
+    assert waited >= 0.1 + 0.2
+    assert parked_meanwhile == await parked(blog_engine) == []
+    assert await source.ready() == 0
+
+
+async def test_a_missing_column_is_waited_for(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A replica that is not migrated yet keeps its messages until it is."""
+    await execute(blog_engine, "ALTER TABLE users RENAME COLUMN roles TO later")
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: _has_rolled_back(blog_engine, 3))
+        await execute(blog_engine, "ALTER TABLE users RENAME COLUMN later TO roles")
+        await eventually(lambda: has_applied(blog_engine, 1))
+
+    assert await parked(blog_engine) == []
+
+
+async def test_a_locked_table_is_waited_for(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A lock that outlasts the time limit holds messages up and parks none."""
+    settings = consumer_settings.model_copy(update={"lock_timeout_ms": 100})
+    impatient = blog_service.db.connect(settings)
+
+    async with consuming(settings, impatient):
+        async with blog_engine.begin() as connection:
+            await connection.exec_driver_sql("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+            await source.publish(an_event(a_state()))
+            await eventually(lambda: _has_rolled_back(blog_engine, 2))
+        await eventually(lambda: has_applied(blog_engine, 1))
+    await impatient.dispose()
+
+    assert await parked(blog_engine) == []
+
+
+async def test_a_read_only_database_is_waited_for(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """After a failover to a replica of PostgreSQL, messages wait until it may be written again."""
+    [database] = await fetch(blog_engine, "SELECT current_database() AS name")
+    alter = f'ALTER DATABASE "{database.name}"'
+    await execute(blog_engine, f"{alter} SET default_transaction_read_only = on")
+    read_only = blog_service.db.connect(consumer_settings)
+
+    async with consuming(consumer_settings, read_only):
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: _has_rolled_back(blog_engine, 2))
+        await execute(
+            blog_engine,
+            "SET TRANSACTION READ WRITE",
+            f"{alter} RESET default_transaction_read_only",
+        )
+        await execute(
+            blog_engine,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        await eventually(lambda: has_applied(blog_engine, 1))
+    await read_only.dispose()
+
+    assert await parked(blog_engine) == []
+
+
+@pytest.fixture
+async def mortal(
+    mortal_postgres: tuple[EmbeddedPostgres, Databases], amqp_url: str
+) -> AsyncIterator[tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine]]:
+    """A server that the test may stop, and a consumer's settings and engine on it."""
+    server, databases = mortal_postgres
+    url = databases.make("blog")
+    settings = ConsumerSettings(database_url=url, amqp_url=amqp_url, retry_seconds_max=0.5)
+    engine = blog_service.db.connect(settings)
+    yield server, settings, engine
+    await engine.dispose()
+    server.start()
+    databases.drop(url)
+
+
+async def test_messages_wait_in_place_while_the_database_is_away(
+    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
+) -> None:
+    """A database that is back in time finds its messages still held: none parked or lost."""
+    server, settings, engine = mortal
+    events = [an_event(a_state()) for _ in range(50)]
+
+    async with consuming(settings, engine) as consumer:
+        await asyncio.to_thread(server.stop)
+        await source.publish(*events)
+        await eventually(lambda: _is_ready(source, 0))
+        started = asyncio.get_running_loop().time()
+        cpu = time.process_time()
+        await eventually(lambda: asyncio.get_running_loop().time() > started + 1.5, every=0.1)
+        cpu = time.process_time() - cpu
+        held = await source.ready()
+        await asyncio.to_thread(server.start)
+        await eventually(lambda: has_applied(engine, len(events)))
+        await eventually(lambda: is_consuming(consumer))
+
+    assert held == 0
+    assert cpu < 0.75, "it spins"
+    assert await parked(engine) == []
+    assert await source.ready() == 0
+
+
+async def test_a_killed_database_loses_and_parks_nothing(
+    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
+) -> None:
+    """Events that come while PostgreSQL is killed and recovers are all applied after it."""
+    server, settings, engine = mortal
+    before = [an_event(a_state()) for _ in range(1_000)]
+    after = [an_event(a_state()) for _ in range(1_000)]
+
+    async with consuming(settings, engine):
+        publishing = asyncio.create_task(source.publish(*before))
+        await asyncio.to_thread(server.kill)
+        await publishing
+        starting = asyncio.create_task(asyncio.to_thread(server.start))
+        await source.publish(*after)
+        await starting
+        await eventually(lambda: has_applied(engine, len(before + after)), within=60)
+
+    assert await parked(engine) == []
+    assert await source.ready() == 0
+
+
+async def test_messages_are_given_back_when_the_database_stays_away(
+    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine],
+    source: Source,
+    broker: Broker,
+    vhost: str,
+) -> None:
+    """After its patience a consumer gives all back, and waits for the database to answer."""
+    server, settings, engine = mortal
+    settings = settings.model_copy(update={"database_patience_seconds": 0.5})
+    events = [an_event(a_state()) for _ in range(50)]
+
+    async with consuming(settings, engine) as consumer:
+        await asyncio.to_thread(server.stop)
+        await source.publish(*events)
+        await eventually(lambda: _is_ready(source, len(events)))
+        depth = await asyncio.to_thread(broker.queue_depth, vhost, LIVE)
+        is_ready_meanwhile = await _is_consuming_or_away(consumer)
+        await asyncio.to_thread(server.start)
+        await eventually(lambda: has_applied(engine, len(events)))
+
+    assert depth is not None
+    assert (depth.ready, depth.consumers) == (len(events), 0)
+    assert not is_ready_meanwhile
+    assert await parked(engine) == []
+    assert await source.ready() == 0
+
+
+async def test_a_database_that_comes_and_goes_never_parks_a_message(
+    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
+) -> None:
+    """Being given back and tried again by a process that lives on is no attempt of a killer."""
+    _, settings, engine = mortal
+    settings = settings.model_copy(
+        update={"database_patience_seconds": 0.05, "retry_seconds_max": 0.1, "attempts_max": 1}
+    )
+    await refuse_writes(engine, "53100")
+
+    async with consuming(settings, engine):
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: _is_tried(engine, 8))
+        [attempts] = await fetch(engine, "SELECT * FROM attempts")
+        await accept_writes(engine)
+        await eventually(lambda: has_applied(engine, 1))
+
+    assert attempts.attempts == 1
+    assert await parked(engine) == []
+    assert await fetch(engine, "SELECT * FROM attempts") == []
+
+
+async def test_a_deleted_queue_is_declared_again(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A consumer whose queue is deleted under it declares it anew and goes on."""
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 1))
+        await source.channel.queue_delete(LIVE)
+        await eventually(lambda: _takes(source))
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 2))
+
+    assert await source.ready() == 0
+
+
+@pytest.mark.usefixtures("source")
+async def test_a_cut_connection_is_made_again(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    broker: Broker,
+    vhost: str,
+) -> None:
+    """When the broker closes the connection, the consumer comes back and loses nothing."""
+    async with consuming(consumer_settings, blog_engine) as consumer:
+        closed = await eventually(
+            lambda: asyncio.to_thread(broker.close_connections, vhost), every=0.5
+        )
+        await eventually(lambda: is_consuming(consumer))
+
+    assert closed
+
+
+async def _is_tried(engine: AsyncEngine, times: int) -> bool:
+    return await tries(engine) >= times
+
+
+async def _has_rolled_back(engine: AsyncEngine, times: int) -> bool:
+    [row] = await fetch(
+        engine,
+        "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()",
+    )
+    return bool(row.xact_rollback >= times)
+
+
+async def _is_ready(source: Source, messages: int) -> bool:
+    found = await source.ready()
+    assert found == messages, f"{found} messages are ready, not {messages}"
+    return True
+
+
+async def _is_consuming_or_away(consumer: object) -> bool:
+    try:
+        return await is_consuming(consumer)  # type: ignore[arg-type]
+    except OSError:
+        return False
+
+
+async def _takes(source: Source) -> bool:
+    connection = source.connection
+    channel = await connection.channel()
+    try:
+        queue = await channel.declare_queue(LIVE, passive=True)
+        return bool(queue.declaration_result.consumer_count)
+    except Exception:  # the queue is not there yet
+        return False

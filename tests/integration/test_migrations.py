@@ -1,0 +1,190 @@
+"""The schemas of both databases: up, down, and what the models say."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from local.postgres_server import PostgresServer
+from tests.support.databases import ROOT, SERVICES, Databases
+from tests.support.eventually import eventually
+from tests.support.processes import BIN
+
+COLUMNS = """
+    SELECT table_name, column_name, data_type, is_nullable, column_default
+    FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
+"""
+RULES = """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+    ORDER BY 1, 2
+"""
+PROBE = '''
+"""What a migration runs with."""
+
+from alembic import op
+
+revision = "9999"
+down_revision = "{head}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute(
+        "CREATE TABLE probe AS SELECT current_setting('lock_timeout') AS lock_timeout,"
+        " current_setting('statement_timeout') AS statement_timeout"
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("probe")
+'''
+
+
+def alembic(
+    service: str, url: str, *arguments: str, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Run ``alembic`` the way an operator does."""
+    return subprocess.run(
+        [str(BIN / "alembic"), "-n", service, *arguments],
+        env={"PATH": os.environ["PATH"], f"{service.upper()}_DATABASE_URL": url},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+async def connect(url: str) -> asyncpg.Connection:
+    """A plain connection, without any time limit."""
+    return await asyncpg.connect(url.replace("+asyncpg", ""))
+
+
+async def schema(url: str) -> list[tuple[object, ...]]:
+    """All columns, constraints and indexes."""
+    connection = await connect(url)
+    try:
+        rows = [*await connection.fetch(COLUMNS), *await connection.fetch(RULES)]
+    finally:
+        await connection.close()
+    return [tuple(row) for row in rows]
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest) -> str:
+    """Each service in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def url(service: str, databases: Databases) -> Iterator[str]:
+    """A database of that service at the newest revision."""
+    url = databases.make(service)
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def empty_url(postgres: PostgresServer, url: str) -> Iterator[str]:
+    """An empty database."""
+    name = url.rpartition("/")[2].partition("?")[0] + "_empty"
+    postgres.drop_database(name)
+    postgres.create_database(name)
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+async def test_down_and_up_again_end_where_they_began(service: str, url: str) -> None:
+    """Every revision can be taken back, leaves nothing behind, and can be applied anew."""
+    before = await schema(url)
+
+    down = alembic(service, url, "downgrade", "base")
+    nothing = await schema(url)
+    up = alembic(service, url, "upgrade", "head")
+
+    assert (down.returncode, up.returncode) == (0, 0), down.stderr + up.stderr
+    assert {row[0] for row in nothing} == {"alembic_version"}
+    assert await schema(url) == before
+    assert len(before) > 20
+
+
+def test_the_models_are_what_the_migrations_make(service: str, url: str) -> None:
+    """Alembic finds no difference between tables in code and tables in the database."""
+    checked = alembic(service, url, "check")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+async def test_a_difference_between_models_and_migrations_is_noticed(
+    service: str, url: str
+) -> None:
+    """The comparison sees a column that only the database has, and one that only the code has."""
+    connection = await connect(url)
+    await connection.execute("ALTER TABLE users RENAME COLUMN email TO mail")
+    await connection.close()
+
+    checked = alembic(service, url, "check")
+
+    assert checked.returncode != 0
+    assert "mail" in checked.stdout + checked.stderr
+
+
+async def test_replicas_that_migrate_at_once_wait_for_each_other(
+    service: str, url: str, empty_url: str
+) -> None:
+    """Both succeed, and the schema is made once."""
+    results = await asyncio.gather(
+        *(asyncio.to_thread(alembic, service, empty_url, "upgrade", "head") for _ in range(2))
+    )
+
+    assert [done.returncode for done in results] == [0, 0], results
+    assert await schema(empty_url) == await schema(url)
+
+
+async def test_a_migration_that_meets_a_lock_gives_up(databases: Databases) -> None:
+    """It does not make everybody who comes after it wait as well; and it changes nothing."""
+    url = databases.make("auth")
+    reader = await connect(url)
+    async with reader.transaction():
+        await reader.execute("SELECT 1 FROM users")
+        migrating = asyncio.create_task(
+            asyncio.to_thread(alembic, "auth", url, "downgrade", "base")
+        )
+
+        # The reader goes on reading for as long as the migration tries.
+        await eventually(migrating.done, within=60, every=0.1)
+        await reader.execute("SELECT 1 FROM users")
+
+    revision = await reader.fetchval("SELECT version_num FROM alembic_version")
+    await reader.close()
+    databases.drop(url)
+    done = await migrating
+    assert done.returncode != 0
+    assert "lock timeout" in done.stdout + done.stderr
+    assert revision == "0001"
+
+
+async def test_a_migration_runs_with_time_limits(service: str, url: str, tmp_path: Path) -> None:
+    """A revision that somebody adds tomorrow has them too."""
+    shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
+    shutil.copy(ROOT / "alembic.ini", tmp_path)
+    versions = tmp_path / "migrations" / service / "versions"
+    head = max(path.name for path in versions.glob("0*.py"))[:4]
+    (versions / "9999_probe.py").write_text(PROBE.format(head=head))
+
+    done = alembic(service, url, "upgrade", "head", folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    connection = await connect(url)
+    [limits] = await connection.fetch("SELECT * FROM probe")
+    await connection.close()
+    assert dict(limits) == {"lock_timeout": "4s", "statement_timeout": "1min"}

@@ -1,0 +1,84 @@
+"""Messages that the client library cannot read end up parked instead of blocking the queue."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pamqp.commands import Basic
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.settings import ConsumerSettings
+from tests.support.builders import a_state, an_event
+from tests.support.checks import has_applied, has_parked
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, parked
+from tests.support.source import Source, source_on
+
+FAR_AWAY = datetime(2100, 1, 1, tzinfo=UTC)
+FAR_AWAY_BYTES = int(FAR_AWAY.timestamp()).to_bytes(8, "big")
+
+
+class Forged(Basic.Properties):
+    """Properties that say one thing to the library and another to the broker."""
+
+    replacement: tuple[bytes, bytes] = (b"", b"")
+
+    def marshal(self) -> bytes:
+        """The properties with some of their bytes replaced."""
+        return super().marshal().replace(*self.replacement)
+
+
+def forged(good: Basic.Properties, old: bytes, new: bytes) -> Basic.Properties:
+    """``good`` with ``old`` replaced on the wire."""
+    values: dict[str, Any] = {name: value for name, value in good if value is not None}
+    properties = Forged(**values)
+    properties.replacement = (old, new)
+    return properties
+
+
+ODD = {
+    "a name of a header that is not UTF-8": forged(
+        Basic.Properties(headers={"odd-name": "x"}), b"odd-name", b"odd-\xff\xfe\x00e"
+    ),
+    "a name inside of a header": forged(
+        Basic.Properties(headers={"table": {"odd-name": 1}}), b"odd-name", b"odd-\xff\xfe\x00e"
+    ),
+    "a property that is not UTF-8": forged(
+        Basic.Properties(message_id="odd-text"), b"odd-text", b"odd-\xff\xfe\x00t"
+    ),
+    "a timestamp after the year 9999": forged(
+        Basic.Properties(timestamp=FAR_AWAY), FAR_AWAY_BYTES, b"\x7f" + b"\xff" * 7
+    ),
+    "a time in a header after the year 9999": forged(
+        Basic.Properties(headers={"when": FAR_AWAY}), FAR_AWAY_BYTES, b"\x7f" + b"\xff" * 7
+    ),
+}
+
+
+@pytest.mark.parametrize("properties", ODD.values(), ids=ODD.keys())
+async def test_what_the_library_cannot_read_is_parked(
+    properties: Basic.Properties,
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    amqp_url: str,
+) -> None:
+    """It is parked with its body, and the message behind it is applied."""
+    async with source_on(amqp_url) as source:
+        await publish_odd_and_good(source, properties, consumer_settings, blog_engine)
+
+    [row] = await parked(blog_engine)
+    assert (row.reason, row.body) == ("not_a_cloud_event", b"odd")
+
+
+async def publish_odd_and_good(
+    source: Source,
+    properties: Basic.Properties,
+    settings: ConsumerSettings,
+    engine: AsyncEngine,
+) -> None:
+    """Publish an odd message and a good one, and wait until both are settled."""
+    async with consuming(settings, engine):
+        await source.publish_raw(b"odd", properties)
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(engine, 1))
+        await eventually(lambda: has_parked(engine, 1))

@@ -1,0 +1,268 @@
+"""Parked messages: one row each, erased with their user, and never in the way of his deletion."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pamqp.commands import Basic
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.apply import apply
+from blog_service.inbox.parking import park
+from blog_service.inbox.subscription import Delivery
+from blog_service.settings import ConsumerSettings
+from contracts.envelope import encode
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.checks import has_applied, has_parked, is_at
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, execute, fetch, parked
+from tests.support.source import Source
+
+
+async def test_a_parked_body_is_erased_with_its_user(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """When a user's deletion is applied, what is parked of him keeps its headers alone."""
+    unreadable = an_event(a_state(email="nul\0@example.org"))
+    other = an_event(a_state(email="other\0@example.org"))
+    user_id = unreadable.data.subject
+    assert user_id
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(unreadable, other)
+        await eventually(lambda: has_parked(blog_engine, 2))
+        [before, _] = await parked(blog_engine)
+        await source.publish(an_event(a_tombstone(user_id, 2)))
+        await eventually(lambda: is_at(blog_engine, user_id, 2))
+
+    [after, untouched] = await parked(blog_engine)
+    assert before.body is not None
+    assert after.body is None
+    assert after.properties == before.properties
+    assert untouched.body is not None
+
+
+async def test_of_a_deleted_user_only_headers_are_parked(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A late message of a deleted user that cannot be read is parked without its body."""
+    user_id = uuid4()
+    late = an_event(a_state(user_id, 1))
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(an_event(a_tombstone(user_id, 2)))
+        await eventually(lambda: is_at(blog_engine, user_id, 2))
+        await source.publish_raw(b"{", encode(late).properties)
+        await eventually(lambda: has_parked(blog_engine, 1))
+
+    [row] = await parked(blog_engine)
+    assert (row.user_id, row.body) == (user_id, None)
+    assert row.properties["headers"]["cloudEvents_subject"] == str(user_id)
+
+
+async def test_parking_again_after_the_deletion_brings_nothing_back(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A parked message is erased even when it is parked again after the deletion."""
+    user_id = uuid4()
+    unreadable = an_event(a_state(user_id, email="nul\0@example.org"))
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(unreadable)
+        await eventually(lambda: has_parked(blog_engine, 1))
+        await source.publish(an_event(a_tombstone(user_id, 2)))
+        await eventually(lambda: is_at(blog_engine, user_id, 2))
+        await source.publish(unreadable, an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 2))
+
+    [row] = await parked(blog_engine)
+    assert (row.body, row.attempts) == (None, 2)
+
+
+async def test_a_user_legible_in_the_body_alone_is_found(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A message without headers whose data tells its user is erased with him as well."""
+    state = a_state()
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish_raw(state.model_dump_json().encode())
+        await eventually(lambda: has_parked(blog_engine, 1))
+        [before] = await parked(blog_engine)
+        await source.publish(an_event(a_tombstone(state.id, 2)))
+        await eventually(lambda: is_at(blog_engine, state.id, 2))
+
+    [after] = await parked(blog_engine)
+    assert before.user_id == state.id
+    assert before.body is not None
+    assert after.body is None
+
+
+async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEngine) -> None:
+    """A deletion that comes while a message of its user is being parked waits, and erases it."""
+    user_id = uuid4()
+    async with blog_engine.connect() as parking:
+        await park(parking, _unreadable(user_id), "reason", "error")
+        deleting = asyncio.create_task(_delete(blog_engine, user_id))
+        await eventually(lambda: _waits_for_a_lock(blog_engine))
+
+        await parking.commit()
+        await deleting
+
+    [row] = await parked(blog_engine)
+    assert row.body is None
+
+
+async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: AsyncEngine) -> None:
+    """Parking that comes while its user is being deleted waits, and keeps headers only."""
+    user_id = uuid4()
+    async with blog_engine.connect() as deleting:
+        await apply(deleting, [an_event(a_tombstone(user_id))])
+        parking = asyncio.create_task(_park(blog_engine, user_id))
+        await eventually(lambda: _waits_for_a_lock(blog_engine))
+
+        await deleting.commit()
+        await parking
+
+    [row] = await parked(blog_engine)
+    assert row.body is None
+
+
+async def test_other_users_are_not_held_up(blog_engine: AsyncEngine) -> None:
+    """Deleting one user does not wait for parking a message of another."""
+    async with blog_engine.connect() as parking:
+        await park(parking, _unreadable(uuid4()), "reason", "error")
+
+        await asyncio.wait_for(_delete(blog_engine, uuid4()), 1.5)
+
+        await parking.commit()
+
+
+async def test_no_race_leaves_a_body_of_a_deleted_user(blog_engine: AsyncEngine) -> None:
+    """Parking and deleting at once, three hundred times, always ends without the body."""
+    users = [uuid4() for _ in range(300)]
+
+    async def race(user_id: UUID, number: int) -> None:
+        both = [_park(blog_engine, user_id), _delete(blog_engine, user_id)]
+        await asyncio.gather(*(both if number % 2 else reversed(both)))
+
+    for start in range(0, len(users), 5):  # ten connections
+        await asyncio.gather(
+            *(race(user_id, number) for number, user_id in enumerate(users[start : start + 5]))
+        )
+
+    rows = await parked(blog_engine)
+    assert {row.user_id for row in rows} == set(users)
+    assert [row for row in rows if row.body is not None] == []
+
+
+async def test_several_deletions_in_opposite_orders_do_not_deadlock(
+    blog_engine: AsyncEngine,
+) -> None:
+    """Two batches that delete the same users take the locks in one order, whatever theirs was."""
+    users = [uuid4() for _ in range(40)]
+    forwards = [an_event(a_tombstone(user_id)) for user_id in users]
+
+    async def apply_all(events: list[Any]) -> None:
+        async with blog_engine.begin() as connection:
+            await apply(connection, events)
+
+    for _ in range(20):
+        await asyncio.gather(apply_all(forwards), apply_all(forwards[::-1]))
+
+    assert len(await fetch(blog_engine, "SELECT 1 FROM users")) == len(users)
+
+
+async def test_what_no_user_is_legible_in_expires(blog_engine: AsyncEngine) -> None:
+    """Nobody's deletion would erase such a message, so it goes after thirty days."""
+    for body, days in ((b"old", 31), (b"recent", 29)):
+        await _park_delivery(blog_engine, _delivery(body))
+        await execute(
+            blog_engine,
+            f"UPDATE parked_messages SET first_failed_at = now() - interval '{days} days'"
+            f" WHERE body = '{body.decode()}'",
+        )
+    of_user = _unreadable(uuid4())
+    await _park_delivery(blog_engine, of_user)
+    await execute(
+        blog_engine,
+        "UPDATE parked_messages SET first_failed_at = now() - interval '99 days'"
+        " WHERE user_id IS NOT NULL",
+    )
+
+    await _park_delivery(blog_engine, _delivery(b"new"))
+
+    assert [row.body for row in await parked(blog_engine)] == [b"recent", of_user.body, b"new"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"body": b"other"}, {"routing_key": "user.created"}, {"headers": {"b": 1}}],
+    ids=repr,
+)
+async def test_different_messages_are_different_rows(
+    blog_engine: AsyncEngine, change: dict[str, Any]
+) -> None:
+    """Body, routing key and headers tell messages apart."""
+    await _park_delivery(blog_engine, _delivery(b"body", headers={"a": 1}))
+
+    await _park_delivery(blog_engine, _delivery(**{"body": b"body", "headers": {"a": 1}, **change}))
+
+    assert len(await parked(blog_engine)) == 2
+
+
+async def test_what_the_broker_adds_does_not_make_another_message(
+    blog_engine: AsyncEngine,
+) -> None:
+    """Redelivered or dead-lettered, a message is the same one."""
+    await _park_delivery(blog_engine, _delivery(b"body", headers={"a": 1}))
+
+    await _park_delivery(
+        blog_engine,
+        _delivery(b"body", headers={"a": 1, "x-delivery-count": 3, "x-death": [{"count": 1}]}),
+    )
+
+    [row] = await parked(blog_engine)
+    assert row.attempts == 2
+
+
+def _delivery(
+    body: bytes, *, headers: dict[str, Any] | None = None, routing_key: str = "user.updated"
+) -> Delivery:
+    return Delivery(
+        tag=1,
+        queue="blog.users",
+        redelivered=False,
+        exchange="users",
+        routing_key=routing_key,
+        properties=Basic.Properties(headers=headers),
+        body=body,
+    )
+
+
+def _unreadable(user_id: UUID) -> Delivery:
+    return _delivery(b"{ somebody@example.org", headers={"cloudEvents:subject": str(user_id)})
+
+
+async def _park(engine: AsyncEngine, user_id: UUID) -> None:
+    await _park_delivery(engine, _unreadable(user_id))
+
+
+async def _park_delivery(engine: AsyncEngine, delivery: Delivery) -> None:
+    async with engine.begin() as connection:
+        await park(connection, delivery, "reason", "error")
+
+
+async def _delete(engine: AsyncEngine, user_id: UUID) -> None:
+    async with engine.begin() as connection:
+        await apply(connection, [an_event(a_tombstone(user_id))])
+
+
+async def _waits_for_a_lock(engine: AsyncEngine) -> bool:
+    rows = await fetch(
+        engine,
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND wait_event = 'advisory'",
+    )
+    return bool(rows)

@@ -1,0 +1,288 @@
+"""One relay is active, another takes over; waking, waiting, and the heartbeat."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import datetime
+from functools import partial
+
+import pytest
+from aiormq.abc import DeliveredMessage
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.leadership import LOCK_WAIT_SECONDS
+from auth_service.settings import RelaySettings
+from contracts.events import Beat
+from tests.support.builders import a_state
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.relaying import (
+    QUEUE,
+    Carried,
+    all_published,
+    assert_in_order_per_user,
+    bind,
+    leader,
+    recorded,
+    relaying,
+    taken,
+)
+from tests.support.source import Source
+
+RELAY = "auth-service relay"
+
+
+@pytest.fixture
+async def bound(source: Source) -> Source:
+    """The broker, with a queue bound as a consuming service does."""
+    await bind(source)
+    return source
+
+
+@pytest.fixture
+def quiet(relay_settings: RelaySettings) -> RelaySettings:
+    """A relay whose only heartbeat is the one at its start, so that no other wakes it."""
+    return relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
+
+
+@pytest.fixture
+async def arrivals(bound: Source) -> asyncio.Queue[Carried]:
+    """Messages about users at the moment when they arrive."""
+    arrivals: asyncio.Queue[Carried] = asyncio.Queue()
+
+    async def arrived(message: DeliveredMessage) -> None:
+        if message.routing_key != "sync.heartbeat":
+            arrivals.put_nowait(Carried(message))
+
+    await bound.channel.basic_consume(QUEUE, arrived, no_ack=True)
+    return arrivals
+
+
+async def test_another_relay_takes_over_at_once(
+    auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
+) -> None:
+    """One of two is active; when its session ends, so does its lock, and the other goes on."""
+    async with relaying(quiet, auth_engine), relaying(quiet, auth_engine):
+        first = await eventually(lambda: leader(auth_engine))
+        await eventually(lambda: waiting(auth_engine))
+        await recorded(auth_engine, a_state())
+        await taken(bound, 1)
+
+        await terminate(auth_engine, first)
+        # Far below the ten seconds after which a relay in waiting asks anew.
+        second = await eventually(lambda: leader(auth_engine), within=LOCK_WAIT_SECONDS / 2)
+        await recorded(auth_engine, a_state())
+        await taken(bound, 1)
+
+    assert second != first
+
+
+async def test_one_relay_alone_comes_back_after_its_session_ended(
+    auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
+) -> None:
+    """A lost session is noticed at once, though the relay waits for a commit."""
+    async with relaying(quiet, auth_engine):
+        first = await eventually(lambda: leader(auth_engine))
+        await recorded(auth_engine, a_state())
+        await taken(bound, 1)
+
+        await terminate(auth_engine, first)
+        await recorded(auth_engine, a_state())
+        messages = await taken(bound, 1)
+
+    assert len(messages) == 1
+
+
+async def test_what_another_relay_noted_does_not_stay(
+    auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
+) -> None:
+    """A relay that becomes active again says what it meets, not what the one before it met."""
+    async with relaying(quiet, auth_engine):
+        await eventually(lambda: is_idle(auth_engine))
+        first = await eventually(lambda: leader(auth_engine))
+        await execute(
+            auth_engine, "UPDATE source SET trouble = 'of another', trouble_since = now()"
+        )
+
+        await terminate(auth_engine, first)
+        await recorded(auth_engine, a_state())
+        await taken(bound, 1)
+
+        await eventually(lambda: is_well(auth_engine))
+
+
+async def test_the_order_per_user_survives_every_change_of_the_active_relay(
+    auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
+) -> None:
+    """Sessions end in the middle of the work; nothing is lost, first publications are in order."""
+    users = [a_state().id for _ in range(5)]
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(relaying(quiet, auth_engine))
+        leaders = set()
+        for version in range(1, 41):
+            await recorded(auth_engine, *(a_state(user, version) for user in users))
+            if version % 10 == 0:
+                active = await eventually(lambda: leader(auth_engine))
+                leaders.add(active)
+                await terminate(auth_engine, active)
+
+        await eventually(lambda: all_published(auth_engine), within=60)
+
+    messages = [Carried(message) for message in await bound.take_all(QUEUE)]
+    messages = [message for message in messages if message.routing_key != "sync.heartbeat"]
+    assert len(leaders) == 4
+    assert_in_order_per_user(messages)
+    assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
+        (user, version) for version in range(1, 41) for user in users
+    }
+
+
+async def test_no_wake_up_is_lost(
+    auth_engine: AsyncEngine, quiet: RelaySettings, arrivals: asyncio.Queue[Carried]
+) -> None:
+    """A commit at any moment of the relay's falling asleep is published at once, 200 times."""
+    state = a_state()
+    async with relaying(quiet, auth_engine):
+        for version in range(1, 201):
+            await recorded(auth_engine, a_state(state.id, version))
+
+            # No heartbeat and no other commit would wake a relay that missed this one.
+            message = await asyncio.wait_for(arrivals.get(), 10)
+
+            assert message.event.data.subject_version == version
+            for _ in range(version % 20):
+                await asyncio.sleep(0)  # another moment each time
+
+
+async def test_a_commit_wakes_the_relay_from_another_session(
+    auth_engine: AsyncEngine, quiet: RelaySettings, arrivals: asyncio.Queue[Carried]
+) -> None:
+    """Many sessions commit at once: each event is published though they share a wake-up."""
+    async with relaying(quiet, auth_engine):
+        await eventually(lambda: is_idle(auth_engine))
+
+        await asyncio.gather(*(recorded(auth_engine, a_state()) for _ in range(50)))
+
+        for _ in range(50):
+            await asyncio.wait_for(arrivals.get(), 10)
+
+
+async def test_an_idle_relay_makes_no_queries(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings
+) -> None:
+    """Between heartbeats the relay waits for a commit instead of polling."""
+    settings = relay_settings.model_copy(update={"heartbeat_seconds": 1.0})
+    queries: set[tuple[int, datetime]] = set()
+
+    async def two_more() -> bool:
+        for row in await fetch(
+            auth_engine,
+            "SELECT pid, query_start FROM pg_stat_activity WHERE application_name = :relay"
+            " AND datname = current_database()",
+            relay=RELAY,
+        ):
+            queries.add((row.pid, row.query_start))
+        return await heartbeats(auth_engine) >= 3
+
+    async with relaying(settings, auth_engine):
+        await eventually(lambda: heartbeats(auth_engine))
+
+        await eventually(two_more)
+
+    # At each heartbeat: look, mark, and look again for it was woken. One that polls makes dozens.
+    assert 3 <= len(queries) <= 14
+
+
+async def test_the_heartbeat_is_recorded_numbered_and_comes_again(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """Heartbeats go through the outbox like any event, without a gap in their numbers."""
+    settings = relay_settings.model_copy(update={"heartbeat_seconds": 0.05})
+    for _ in range(2):  # another relay goes on where the first one stopped
+        already = await heartbeats(auth_engine)
+        async with relaying(settings, auth_engine):
+            await eventually(partial(passed, auth_engine, already + 4))
+
+    messages = [Carried(message) for message in await bound.take_all(QUEUE)]
+    events = [message.event for message in messages]
+    rows = await fetch(auth_engine, "SELECT * FROM outbox_events ORDER BY position")
+    numbers = [event.data.number for event in events if isinstance(event.data, Beat)]
+    distinct = sorted(set(numbers))
+    assert len(distinct) >= 8
+    assert distinct == list(range(1, len(distinct) + 1))
+    assert [row.payload for row in rows] == [{"number": n} for n in range(1, len(rows) + 1)]
+    assert {message.routing_key for message in messages} == {"sync.heartbeat"}
+    assert all(row.user_id is None and row.version is None for row in rows)
+    assert await heartbeats(auth_engine) == len(rows)
+
+
+async def test_a_relay_in_waiting_holds_no_old_snapshot(
+    auth_engine: AsyncEngine, quiet: RelaySettings
+) -> None:
+    """Its snapshot moves on, so that vacuum can remove the dead rows of a busy log."""
+    async with relaying(quiet, auth_engine), relaying(quiet, auth_engine):
+        await eventually(lambda: waiting(auth_engine))
+        [old] = await snapshots(auth_engine)
+        await execute(auth_engine, "CREATE TABLE something_new ()")
+
+        async def moved_on() -> bool:
+            return bool(now := await snapshots(auth_engine)) and now != [old]
+
+        await eventually(moved_on, within=LOCK_WAIT_SECONDS + 10)
+
+        [new] = await snapshots(auth_engine)
+    assert new > old
+
+
+async def terminate(engine: AsyncEngine, pid: int | None) -> None:
+    """End a session from outside, and wait until it is gone."""
+    await fetch(engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+
+
+async def waiting(engine: AsyncEngine) -> bool:
+    """Whether a relay waits to become the active one."""
+    return bool(
+        await fetch(
+            engine,
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = :relay AND wait_event = 'advisory'",
+            relay=RELAY,
+        )
+    )
+
+
+async def is_idle(engine: AsyncEngine) -> bool:
+    """Whether the active relay has published all there is, its first heartbeat included."""
+    published = "SELECT 1 FROM outbox_events WHERE published_at IS NOT NULL AND user_id IS NULL"
+    return bool(await fetch(engine, published))
+
+
+async def is_well(engine: AsyncEngine) -> bool:
+    """Whether no trouble is noted."""
+    return bool(
+        await fetch(engine, "SELECT 1 FROM source WHERE trouble IS NULL AND trouble_since IS NULL")
+    )
+
+
+async def heartbeats(engine: AsyncEngine) -> int:
+    """The number of the last heartbeat."""
+    [row] = await fetch(engine, "SELECT heartbeat FROM source")
+    return int(row.heartbeat)
+
+
+async def passed(engine: AsyncEngine, number: int) -> bool:
+    """Whether that many heartbeats are recorded, and all of them published."""
+    unpublished = await fetch(engine, "SELECT 1 FROM outbox_events WHERE published_at IS NULL")
+    return await heartbeats(engine) >= number and not unpublished
+
+
+async def snapshots(engine: AsyncEngine) -> list[int]:
+    """From which transaction on the relays in waiting keep dead rows from being removed."""
+    held = await fetch(
+        engine,
+        "SELECT backend_xmin::text::bigint AS xmin FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = :relay"
+        " AND wait_event = 'advisory' AND backend_xmin IS NOT NULL",
+        relay=RELAY,
+    )
+    return [row.xmin for row in held]

@@ -1,0 +1,269 @@
+"""What the relay publishes, in which order, and when it counts as published."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import ClauseElement
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox import queue
+from auth_service.outbox.publisher import Outcome
+from auth_service.outbox.record import record
+from auth_service.settings import RelaySettings
+from auth_service.users.change_email import change_email
+from auth_service.users.delete import delete
+from auth_service.users.passwords import Passwords
+from auth_service.users.sign_up import sign_up
+from contracts.events import UserCreated, UserDeleted, UserUpdated
+from tests.support.builders import a_state
+from tests.support.eventually import eventually
+from tests.support.inbox import execute
+from tests.support.relaying import (
+    QUEUE,
+    all_published,
+    assert_in_order_per_user,
+    bind,
+    outbox,
+    proxied,
+    recorded,
+    relaying,
+    rounds,
+    taken,
+)
+from tests.support.source import Source
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+async def bound(source: Source) -> Source:
+    """The broker, with a queue bound as a consuming service does."""
+    await bind(source)
+    return source
+
+
+async def test_what_was_recorded_goes_out_in_order(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
+) -> None:
+    """Each event once, in order of position, persistent, with its headers and its recorded body."""
+    ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
+    bob = await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
+    await change_email(
+        auth_engine, passwords, ada.id, email="lovelace@example.org", password=PASSWORD
+    )
+
+    async with rounds(relay_settings, auth_engine) as run_once:
+        done = await run_once()
+
+    messages = await taken(bound, 3)
+    rows = await outbox(auth_engine)
+    assert (done.claimed, done.erased, done.outcomes) == (3, 0, {Outcome.CONFIRMED: 3})
+    assert [message.routing_key for message in messages] == [row.type for row in rows]
+    assert [message.event.data.subject for message in messages] == [ada.id, bob.id, ada.id]
+    for row, message in zip(rows, messages, strict=True):
+        assert message.body.decode() == row.text
+        assert message.properties.delivery_mode == 2
+        assert message.properties.message_id == str(row.event_id)
+        assert message.headers["cloudEvents_sequence"] == f"{row.position:020d}"
+        assert message.headers["cloudEvents_source"] == relay_settings.issuer
+        assert message.event.time == row.occurred_at
+        assert message.event.data.subject_version == row.version
+        assert row.published_at is not None
+    assert await bound.ready(QUEUE) == 0
+
+
+async def test_what_was_recorded_goes_out_byte_for_byte(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """A field that a newer writer recorded passes through an older relay unharmed."""
+    payload = '{ "tomorrow" : 1.0,  "tomorrow": [ "\\u00e9", "é" ] }'
+    await execute(
+        auth_engine,
+        "INSERT INTO outbox_events (type, user_id, version, payload, traceparent)"
+        f" VALUES ('user.merged', gen_random_uuid(), 1, '{payload}'::text::json, 'trace')",
+    )
+
+    async with rounds(relay_settings, auth_engine) as run_once:
+        await run_once()
+
+    [message] = await taken(bound, 1)
+    assert message.body.decode() == payload
+    assert message.routing_key == "user.merged"
+    assert message.headers["traceparent"] == "trace"
+
+
+async def test_an_event_counts_as_published_only_after_its_confirm(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """An event that has arrived, but whose confirm has not, stays unpublished."""
+    await recorded(auth_engine, a_state())
+    async with (
+        proxied(relay_settings) as (proxy, settings),
+        rounds(settings, auth_engine) as run_once,
+    ):
+        proxy.swallow_answers()
+        running = asyncio.ensure_future(run_once())
+        await taken(bound, 1)
+
+        before = await outbox(auth_engine)
+        proxy.swallow_answers(False)
+        done = await running
+
+    after = await outbox(auth_engine)
+    assert [row.published_at for row in before] == [None]
+    assert done.outcomes == {Outcome.CONFIRMED: 1}
+    assert after[0].published_at is not None
+
+
+async def test_one_event_of_a_user_is_under_way_at_a_time(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """At most one unconfirmed event per user: his second waits for the confirm of his first."""
+    ada, bob = a_state(version=1), a_state(version=1)
+    await recorded(
+        auth_engine, ada, bob, a_state(ada.id, 2), a_state(bob.id, 2), a_state(ada.id, 3)
+    )
+    async with (
+        proxied(relay_settings) as (proxy, settings),
+        rounds(settings, auth_engine) as run_once,
+    ):
+        proxy.swallow_answers()
+        running = asyncio.ensure_future(run_once())
+        first = await taken(bound, 2)
+
+        waiting = await bound.ready(QUEUE)
+        proxy.swallow_answers(False)
+        await running
+
+    rest = await taken(bound, 3)
+    assert waiting == 0
+    assert {message.event.data.subject for message in first} == {ada.id, bob.id}
+    assert [message.event.data.subject_version for message in first] == [1, 1]
+    assert [message.event.data.subject_version for message in rest] == [2, 2, 3]
+
+
+async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
+) -> None:
+    """A row whose payload was erased before it went out is marked published without being sent."""
+    ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
+    await change_email(auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
+    await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+    async with rounds(relay_settings, auth_engine) as run_once:
+        done = await run_once()
+
+    [message] = await taken(bound, 1)
+    rows = await outbox(auth_engine)
+    assert (done.claimed, done.erased, done.outcomes) == (3, 2, {Outcome.CONFIRMED: 1})
+    assert message.routing_key == UserDeleted.type
+    assert message.event.data.subject == ada.id
+    assert [row.type for row in rows] == [UserCreated.type, UserUpdated.type, UserDeleted.type]
+    assert all(row.published_at is not None for row in rows)
+    assert await bound.ready(QUEUE) == 0
+
+
+async def test_a_tombstone_goes_out_even_when_its_payload_is_gone(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """A deletion is read from its headers alone, so nothing may keep it back."""
+    await execute(
+        auth_engine,
+        "INSERT INTO outbox_events (type, user_id, version)"
+        " VALUES ('user.deleted', gen_random_uuid(), 7)",
+    )
+
+    async with rounds(relay_settings, auth_engine) as run_once:
+        await run_once()
+
+    [message] = await taken(bound, 1)
+    assert message.event.data.subject_version == 7
+
+
+async def test_commits_out_of_the_order_of_positions_are_all_published(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """Claiming goes by row state, never by "position greater than the last"."""
+    late, early = a_state(), a_state()
+    async with relaying(relay_settings, auth_engine):
+        async with auth_engine.begin() as slow:
+            await record(slow, UserUpdated.type, late)
+            await recorded(auth_engine, early)
+            [first] = await taken(bound, 1)
+            await eventually(lambda: all_published(auth_engine))
+
+        [second] = await taken(bound, 1)
+
+    rows = await outbox(auth_engine)
+    assert [row.user_id for row in rows] == [late.id, early.id]
+    assert [m.event.data.subject for m in (first, second)] == [early.id, late.id]
+
+
+async def test_a_rolled_back_event_is_never_published(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """What was not committed did not happen."""
+    undone, done = a_state(), a_state()
+    async with auth_engine.connect() as connection:
+        await record(connection, UserUpdated.type, undone)
+        await connection.rollback()
+    await recorded(auth_engine, done)
+
+    async with rounds(relay_settings, auth_engine) as run_once:
+        result = await run_once()
+
+    [message] = await taken(bound, 1)
+    assert result.claimed == 1
+    assert message.event.data.subject == done.id
+
+
+async def test_nothing_is_left_of_a_long_queue(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """More events than a batch, many of few users: all go out once, in order per user."""
+    users = [a_state().id for _ in range(7)]
+    states = [a_state(users[n % 7], n // 7 + 1) for n in range(300)]
+    await recorded(auth_engine, *states)
+    settings = relay_settings.model_copy(update={"relay_batch_size": 50})
+
+    async with relaying(settings, auth_engine):
+        messages = await taken(bound, 300)
+        await eventually(lambda: all_published(auth_engine))
+
+    assert_in_order_per_user(messages)
+    assert len({message.event.id for message in messages}) == 300
+
+
+async def test_claiming_and_marking_use_an_index_however_long_the_log(
+    auth_engine: AsyncEngine,
+) -> None:
+    """The work per event does not grow with the log."""
+    await execute(
+        auth_engine,
+        "INSERT INTO outbox_events (type, user_id, version, payload, published_at)"
+        " SELECT 'user.updated', gen_random_uuid(), 1, '{}', now() FROM generate_series(1, 50000)",
+        "INSERT INTO outbox_events (type, user_id, version, payload)"
+        " SELECT 'user.updated', gen_random_uuid(), 1, '{}' FROM generate_series(1, 100)",
+        "ANALYZE outbox_events",
+    )
+
+    plans = [
+        await plan(auth_engine, statement, argument, mode)
+        for mode in ("force_custom_plan", "force_generic_plan")
+        for statement, argument in ((queue._HEAD, 100), (queue._MARK, [50_001, 50_002]))
+    ]
+
+    assert all("Seq Scan" not in each for each in plans)
+    assert all("outbox_events_unpublished_idx" in claim for claim in plans[::2])
+
+
+async def plan(engine: AsyncEngine, statement: ClauseElement, argument: object, mode: str) -> str:
+    """How PostgreSQL runs ``statement``, prepared as the relay's session prepares it."""
+    compiled = statement.compile(dialect=engine.dialect)
+    async with engine.connect() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None
+        await raw.execute(f"SET plan_cache_mode = {mode}")
+        lines = await raw.fetch(f"EXPLAIN {compiled}", argument)
+        await raw.execute("RESET plan_cache_mode")
+    return "\n".join(line[0] for line in lines)

@@ -1,0 +1,243 @@
+"""What the relay does when the broker is away, silent, full, or has nowhere to put an event."""
+
+import asyncio
+
+from prometheus_client import REGISTRY
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.publisher import Outcome
+from auth_service.settings import RelaySettings
+from auth_service.users.delete import delete
+from auth_service.users.passwords import Passwords
+from auth_service.users.sign_up import sign_up
+from contracts.events import Heartbeat, UserDeleted
+from local.broker import Broker
+from tests.support.builders import a_state
+from tests.support.eventually import eventually
+from tests.support.relaying import (
+    QUEUE,
+    Carried,
+    all_published,
+    assert_in_order_per_user,
+    bind,
+    outbox,
+    proxied,
+    recorded,
+    relaying,
+    rounds,
+    taken,
+    trouble,
+)
+from tests.support.source import Source
+
+PASSWORD = "correct horse battery staple"
+ONE_HEARTBEAT = {"heartbeat_seconds": 3600.0, "retry_seconds_max": 0.1}
+
+
+async def test_a_returned_event_stays_unpublished_until_a_queue_is_bound(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
+) -> None:
+    """With no queue bound the relay says so, loses nothing, and goes on when one is."""
+    states = [a_state() for _ in range(5)]
+    await recorded(auth_engine, *states)
+    settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
+    async with relaying(settings, auth_engine):
+        await eventually(lambda: says(auth_engine, "no queue is bound to the exchange"))
+        before = await outbox(auth_engine)
+
+        await bind(source)
+        messages = await taken(source, 5)
+
+        await eventually(lambda: all_published(auth_engine))
+        await eventually(lambda: says(auth_engine, None))
+    assert [row.published_at for row in before] == [None] * 5
+    assert [message.event.data.subject for message in messages] == [state.id for state in states]
+
+
+async def test_one_event_at_a_time_is_tried_while_they_are_returned(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings
+) -> None:
+    """A broker without a queue is not flooded: after the first refusal one event is enough."""
+    await recorded(auth_engine, *(a_state() for _ in range(40)))
+    settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
+    before = published("returned")
+
+    async with relaying(settings, auth_engine):
+        await eventually(lambda: published("returned") >= before + 45)
+        tried = published("returned") - before
+
+    assert 45 <= tried <= 50
+
+
+async def test_the_order_per_user_survives_refusals(
+    auth_engine: AsyncEngine,
+    relay_settings: RelaySettings,
+    source: Source,
+    broker: Broker,
+    vhost: str,
+) -> None:
+    """A full queue refuses events in any mixture; no two of one user ever change places."""
+    await bind(source, kind="classic")
+    broker.set_policy(vhost, "full", f"^{QUEUE}$", {"max-length": 2, "overflow": "reject-publish"})
+    users = [a_state().id for _ in range(4)]
+    await recorded(
+        auth_engine, *(a_state(user, version) for version in range(1, 7) for user in users)
+    )
+    settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
+    before = published("nacked")
+    async with relaying(settings, auth_engine):
+        await eventually(lambda: says(auth_engine, "a queue refuses events: it is full"))
+
+        messages = await taken(source, 24, within=60)
+
+        await eventually(lambda: all_published(auth_engine))
+        await eventually(lambda: says(auth_engine, None))
+    assert published("nacked") > before
+    assert_in_order_per_user(messages)
+    assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
+        (user, version) for version in range(1, 7) for user in users
+    }
+
+
+async def test_a_refused_user_gets_no_further_event_in_the_round(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
+) -> None:
+    """His second event must not overtake his first, which comes again in the next round."""
+    user = a_state()
+    await recorded(auth_engine, user, a_state(user.id, 2), a_state(user.id, 3))
+
+    async with rounds(relay_settings, auth_engine) as run_once:
+        refused = await run_once()
+        await bind(source)
+        confirmed = await run_once()
+
+    messages = await taken(source, 3)
+    assert (refused.claimed, refused.outcomes) == (3, {Outcome.RETURNED: 1})
+    assert confirmed.outcomes == {Outcome.CONFIRMED: 3}
+    assert [message.event.data.subject_version for message in messages] == [1, 2, 3]
+
+
+async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
+) -> None:
+    """The broker has the event and its answer is lost: it is published a second time."""
+    await bind(source)
+    state = a_state()
+    fast = relay_settings.model_copy(update=ONE_HEARTBEAT | {"publish_timeout_seconds": 0.5})
+    async with proxied(fast) as (proxy, settings), relaying(settings, auth_engine):
+        await recorded(auth_engine, a_state())
+        await taken(source, 1)
+        await eventually(lambda: all_published(auth_engine))
+
+        proxy.swallow_answers()
+        await recorded(auth_engine, state)
+        [first] = await taken(source, 1)
+        await eventually(lambda: says(auth_engine, "the broker does not confirm"))
+        between = await outbox(auth_engine, state.id)
+        proxy.cut()
+        proxy.swallow_answers(False)
+        [second] = await taken(source, 1)
+
+        await eventually(lambda: all_published(auth_engine))
+    assert [row.published_at for row in between] == [None]
+    assert first.event == second.event
+    assert first.event.data.subject == state.id
+
+
+async def test_a_connection_cut_before_the_confirm_loses_nothing(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
+) -> None:
+    """However often the connection goes under load, every event arrives, in order per user."""
+    await bind(source)
+    users = [a_state().id for _ in range(5)]
+    async with (
+        proxied(relay_settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings),
+        relaying(settings, auth_engine),
+    ):
+        for version in range(1, 6):
+            await recorded(auth_engine, *(a_state(user, version) for user in users))
+            await eventually(lambda: some_arrived(source))
+            proxy.cut()
+
+        await eventually(lambda: all_published(auth_engine), within=60)
+
+    messages = [Carried(message) for message in await source.take_all(QUEUE)]
+    messages = [message for message in messages if message.routing_key != Heartbeat.type]
+    assert_in_order_per_user(messages)
+    assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
+        (user, version) for version in range(1, 6) for user in users
+    }
+
+
+async def test_with_the_broker_away_sign_ups_go_on_and_follow_later(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, source: Source
+) -> None:
+    """Nothing on the request path touches the broker; everything stays recorded."""
+    await bind(source)
+    async with proxied(relay_settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings):
+        proxy.refuse()
+        async with relaying(settings, auth_engine):
+            users = [
+                await sign_up(
+                    auth_engine, passwords, email=f"user{n}@example.org", password=PASSWORD
+                )
+                for n in range(3)
+            ]
+            await eventually(lambda: is_away(auth_engine))
+            before = await outbox(auth_engine)
+
+            proxy.refuse(False)
+            messages = await taken(source, 3)
+
+            await eventually(lambda: says(auth_engine, None))
+    assert [row.published_at for row in before] == [None] * 3
+    assert [message.event.data.subject for message in messages] == [user.id for user in users]
+
+
+async def test_deleting_an_account_never_waits_for_the_broker(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, source: Source
+) -> None:
+    """No row lock is held while a confirm is outstanding."""
+    await bind(source)
+    ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
+    async with (
+        proxied(relay_settings) as (proxy, settings),
+        rounds(settings, auth_engine) as run_once,
+    ):
+        proxy.swallow_answers()
+        running = asyncio.ensure_future(run_once())
+        [created] = await taken(source, 1)
+
+        # The lock time-out is two seconds, so waiting for a row would raise.
+        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        meanwhile = await outbox(auth_engine, ada.id)
+        assert not running.done()
+        proxy.swallow_answers(False)
+        await running
+        await run_once()
+
+    [deleted] = await taken(source, 1)
+    assert [row.published_at for row in meanwhile] == [None, None]
+    assert created.event.data.subject == ada.id
+    assert deleted.routing_key == UserDeleted.type
+
+
+async def says(engine: AsyncEngine, expected: str | None) -> bool:
+    """Whether the relay meets exactly that."""
+    return await trouble(engine) == expected
+
+
+async def is_away(engine: AsyncEngine) -> bool:
+    """Whether the relay says that the broker is away."""
+    return (await trouble(engine) or "").startswith("the broker is away")
+
+
+async def some_arrived(source: Source) -> bool:
+    """Whether the queue holds anything."""
+    return await source.ready(QUEUE) > 0
+
+
+def published(result: str) -> float:
+    """How many publishes ended so, in this process."""
+    return REGISTRY.get_sample_value("usersync_relay_published_total", {"result": result}) or 0.0

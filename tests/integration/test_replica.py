@@ -1,0 +1,313 @@
+"""The replica: whatever comes, in whichever order and however often, ends in the same table."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+import blog_service.db
+from blog_service.inbox.apply import apply
+from blog_service.settings import ApiSettings, DatabaseSettings
+from blog_service.users import replica
+from blog_service.users.model import Outcome, State, fold
+from contracts.events import UserState
+from tests.support.blog_api import a_token, blog_api
+from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
+from tests.support.histories import histories, splits
+from tests.support.inbox import fetch
+from tests.support.inbox import replica as replica_of
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(batches=histories().flatmap(splits))
+def test_every_order_duplication_and_split_ends_in_the_same_replica(
+    converging: "Converging", batches: list[list[State]]
+) -> None:
+    """Batches of a history in any order, with duplicates, leave exactly the fold of the history."""
+    states = converging.run(_one_after_the_other(converging, batches))
+
+    assert states == fold([state for batch in batches for state in batch])
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    one=histories().flatmap(splits), seed=st.randoms(use_true_random=False), parts=st.integers(2, 3)
+)
+def test_parallel_consumers_end_in_the_same_replica(
+    converging: "Converging", one: list[list[State]], seed: Any, parts: int
+) -> None:
+    """Connections that apply one history in orders of their own do not disagree."""
+    history = [state for batch in one for state in batch]
+    orders = []
+    for _ in range(parts):
+        order = history.copy()
+        seed.shuffle(order)
+        orders.append([order[start : start + 5] for start in range(0, len(order), 5)])
+    states = converging.run(_at_once(converging, orders))
+
+    assert states == fold(history)
+
+
+async def _one_after_the_other(place: "Converging", batches: list[list[State]]) -> list[State]:
+    for batch in batches:
+        await place.apply(batch)
+    return await place.take_states()
+
+
+async def _at_once(place: "Converging", orders: list[list[list[State]]]) -> list[State]:
+    async def consume(batches: list[list[State]]) -> None:
+        for batch in batches:
+            await place.apply(batch)
+
+    await asyncio.gather(*(consume(order) for order in orders))
+    return await place.take_states()
+
+
+class Converging:
+    """One database for all examples of a property, emptied after each."""
+
+    def __init__(self, url: str) -> None:
+        self._runner = asyncio.Runner()
+        self._engine = blog_service.db.connect(DatabaseSettings(database_url=url))
+
+    def run(self, coroutine: Any) -> Any:
+        """Run in the loop to which the connections belong."""
+        return self._runner.run(coroutine)
+
+    async def apply(self, batch: list[State]) -> None:
+        """Apply a batch as the consumer does."""
+        async with self._engine.begin() as connection:
+            await apply(connection, [an_event(state) for state in batch])
+
+    async def take_states(self) -> list[State]:
+        """What the replica says of each user, by id; the table is empty after it."""
+        async with self._engine.begin() as connection:
+            rows = await connection.execute(text("SELECT * FROM users ORDER BY id"))
+            states = [_state(row) for row in rows]
+            await connection.execute(text("TRUNCATE users"))
+        return states
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._runner.run(self._engine.dispose())
+        self._runner.close()
+
+
+@pytest.fixture
+def converging(blog_url: str) -> Any:
+    """A database and a loop that outlive an example."""
+    place = Converging(blog_url)
+    yield place
+    place.close()
+
+
+def _state(row: Any) -> State:
+    if row.deleted_at:
+        return a_tombstone(row.id, row.version)
+    return UserState(
+        id=row.id,
+        version=row.version,
+        email=row.email,
+        email_verified=row.email_verified,
+        roles=tuple(row.roles),
+        status=row.status,
+        tokens_valid_after=row.tokens_valid_after,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+async def test_every_field_arrives_as_it_was_sent(blog_engine: AsyncEngine) -> None:
+    """The replica holds each field of the state, with microseconds."""
+    state = a_state(
+        version=2**53 - 1,
+        email="Ř" * 300 + "@example.org",
+        email_verified=True,
+        status="disabled",
+        tokens_valid_after=NOON,
+        created_at=NOON.replace(microsecond=1),
+        updated_at=NOON.replace(microsecond=999_999),
+    )
+
+    await _apply(blog_engine, state)
+
+    assert _state((await replica_of(blog_engine))[state.id]) == state
+
+
+async def test_a_tombstone_holds_nothing_personal(blog_engine: AsyncEngine) -> None:
+    """Of a deleted user id, version and time of deletion remain."""
+    state = a_state(roles=("admin",), tokens_valid_after=NOON)
+    await _apply(blog_engine, state)
+
+    await _apply(blog_engine, a_tombstone(state.id, 2))
+
+    [row] = await fetch(blog_engine, "SELECT * FROM users")
+    left = {name: value for name, value in row._mapping.items() if value not in (None, [], False)}
+    assert left.keys() == {"id", "version", "status", "deleted_at", "applied_at"}
+    assert (row.version, row.status, row.deleted_at) == (2, "deleted", NOON)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_two_users_who_swap_addresses_may_arrive_in_either_order(
+    blog_engine: AsyncEngine, order: tuple[int, int]
+) -> None:
+    """Nothing but the id is unique in a replica."""
+    one, other = a_state(email="one@example.org"), a_state(email="other@example.org")
+    await _apply(blog_engine, one, other)
+    swapped = [
+        a_state(one.id, 2, email="other@example.org"),
+        a_state(other.id, 2, email="one@example.org"),
+    ]
+
+    for place in order:
+        await _apply(blog_engine, swapped[place])
+
+    rows = await replica_of(blog_engine)
+    assert rows[one.id].email == "other@example.org"
+    assert rows[other.id].email == "one@example.org"
+
+
+async def test_a_deletion_that_overtakes_the_sign_up_stays(blog_engine: AsyncEngine) -> None:
+    """A tombstone may be the first event of a user; what comes late changes nothing."""
+    user_id = uuid4()
+    late = [an_event(a_state(user_id, 1), created=True), an_event(a_state(user_id, 9))]
+
+    first = await _apply(blog_engine, a_tombstone(user_id, 2))
+    async with blog_engine.begin() as connection:
+        then = await apply(connection, late)
+
+    assert first == [Outcome.APPLIED]
+    assert then == [Outcome.TOMBSTONED, Outcome.TOMBSTONED]
+    row = (await replica_of(blog_engine))[user_id]
+    assert (row.status, row.version, row.email) == ("deleted", 2, None)
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        (),
+        ('"', '""', '"quoted"'),
+        ("\\", "\\\\", '\\"', "\\N"),
+        (",", "a,b", ", "),
+        ("{", "}", "{}", "{a,b}"),
+        ("NULL", "null", "Null"),
+        (" ", "  padded  ", "\t", "\n"),
+        ("žluťoučký", "管理者", "🐴", "e\u0301", "\u202e"),
+        tuple(f"role {number}" for number in range(32)),
+        ("x" * 64,),
+    ],
+    ids=repr,
+)
+async def test_roles_survive_whatever_they_are_called(
+    blog_engine: AsyncEngine, roles: tuple[str, ...]
+) -> None:
+    """Quotes, backslashes, commas, braces, white space and the word NULL are only text."""
+    plain, special = a_state(), a_state(roles=roles)
+
+    await _apply(blog_engine, plain, special)
+
+    rows = await replica_of(blog_engine)
+    assert tuple(rows[special.id].roles) == roles
+    assert rows[plain.id].roles == []
+
+
+async def test_a_provisional_row_has_an_id_and_nothing_else(blog_engine: AsyncEngine) -> None:
+    """A user who came before his event has version 0."""
+    user_id = uuid4()
+
+    async with blog_engine.begin() as connection:
+        await replica.provide(connection, user_id)
+
+    row = (await replica_of(blog_engine))[user_id]
+    assert (row.version, row.status, row.email, row.roles) == (0, "provisional", None, [])
+
+
+@pytest.mark.parametrize("present", ["state", "tombstone"])
+async def test_a_provisional_row_never_overwrites(blog_engine: AsyncEngine, present: str) -> None:
+    """A row that is there already, a tombstone even, stays as it is."""
+    state: State = a_state(version=5) if present == "state" else a_tombstone(version=5)
+    await _apply(blog_engine, state)
+    before = await replica_of(blog_engine)
+
+    async with blog_engine.begin() as connection:
+        await replica.provide(connection, state.id)
+
+    assert await replica_of(blog_engine) == before
+
+
+@pytest.mark.parametrize("make", [a_state, a_tombstone])
+async def test_every_event_beats_a_provisional_row(blog_engine: AsyncEngine, make: Any) -> None:
+    """The first event of a user fills his provisional row, be it a deletion."""
+    user_id = uuid4()
+    async with blog_engine.begin() as connection:
+        await replica.provide(connection, user_id)
+
+    outcome = await _apply(blog_engine, make(user_id, 1))
+
+    row = (await replica_of(blog_engine))[user_id]
+    assert outcome == [Outcome.APPLIED]
+    assert row.version == 1
+    assert row.status in ("active", "deleted")
+
+
+@pytest.mark.parametrize("make", [a_state, a_tombstone])
+async def test_a_provisional_row_never_passes_an_event_under_way(
+    blog_engine: AsyncEngine, make: Any
+) -> None:
+    """A first request waits for an event that is being applied, and leaves what it wrote."""
+    state = make(uuid4(), 3)
+    async with blog_engine.connect() as applying, blog_engine.connect() as requesting:
+        await apply(applying, [an_event(state)])
+        providing = asyncio.create_task(_provide(requesting, state.id))
+        await asyncio.wait([providing], timeout=0.2)
+        waited = not providing.done()
+
+        await applying.commit()
+        await providing
+
+    assert waited
+    assert (await replica_of(blog_engine))[state.id].version == 3
+
+
+async def test_fifty_first_requests_at_once_all_succeed(
+    blog_engine: AsyncEngine,
+    blog_url: str,
+    public_pem: str,
+    signing_key: rsa.RSAPrivateKey,
+) -> None:
+    """A page that loads with many requests right after sign-up works, and leaves one row."""
+    user_id = uuid4()
+    headers = {"Authorization": f"Bearer {a_token(signing_key, user_id)}"}
+    async with blog_api(_api(blog_url, public_pem)) as blog:
+        answers: list[httpx.Response] = await asyncio.gather(
+            *(blog.get("/v1/me", headers=headers) for _ in range(50))
+        )
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert {answer.json()["status"] for answer in answers} == {"provisional"}
+    assert list(await replica_of(blog_engine)) == [user_id]
+
+
+def _api(blog_url: str, public_pem: str) -> ApiSettings:
+    return ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+
+
+async def _provide(connection: AsyncConnection, user_id: UUID) -> None:
+    await replica.provide(connection, user_id)
+    await connection.commit()
+
+
+async def _apply(engine: AsyncEngine, *states: State) -> list[Outcome]:
+    async with engine.begin() as connection:
+        return await apply(connection, [an_event(state) for state in states])

@@ -1,0 +1,167 @@
+"""The blog's names on the broker: declared as designed, and checked at each start."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.consumer import Consumer
+from blog_service.inbox.topology import declare, depths
+from blog_service.settings import ConsumerSettings
+from contracts.events import Beat
+from local.broker import Broker
+from tests.support.builders import a_state, an_event
+from tests.support.checks import has_applied
+from tests.support.eventually import eventually
+from tests.support.inbox import is_consuming
+from tests.support.processes import run
+from tests.support.source import DEAD, LIVE, Source, source_on
+
+
+async def test_queues_and_bindings_are_declared_as_designed(
+    source: Source, broker: Broker, vhost: str
+) -> None:
+    """Quorum queues, dead letters at least once by an exchange of their own, a high limit."""
+    await declare(source.connection)
+
+    queues = {queue["name"]: queue for queue in _management(broker, f"queues/{vhost}")}
+    bindings = {
+        (binding["source"], binding["destination"], binding["routing_key"])
+        for binding in _management(broker, f"bindings/{vhost}")
+        if binding["source"]
+    }
+    exchanges = {
+        exchange["name"]: exchange for exchange in _management(broker, f"exchanges/{vhost}")
+    }
+    assert queues.keys() == {LIVE, DEAD}
+    assert queues[LIVE]["durable"]
+    assert queues[LIVE]["arguments"] == {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": 1_000,
+        "x-dead-letter-exchange": DEAD,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    assert queues[DEAD]["arguments"] == {"x-queue-type": "quorum"}
+    assert (exchanges[DEAD]["type"], exchanges[DEAD]["durable"]) == ("fanout", True)
+    assert bindings == {
+        ("users", LIVE, "user.*"),
+        ("users", LIVE, "sync.heartbeat"),
+        (DEAD, DEAD, DEAD),
+    }
+
+
+async def test_declaring_again_changes_nothing(source: Source) -> None:
+    """Repeating the declaration keeps the messages that wait."""
+    await declare(source.connection)
+    await source.publish(an_event(a_state()), an_event(Beat(number=1)))
+
+    await declare(source.connection)
+
+    assert await depths(source.connection) == {LIVE: 2, DEAD: 0}
+
+
+async def test_an_event_of_a_type_to_come_reaches_the_queue(source: Source) -> None:
+    """An event of a user that this version does not know is parked later, not missed."""
+    await declare(source.connection)
+
+    await source.publish_raw(b"{}", routing_key="user.promoted")
+
+    assert await source.ready() == 1
+
+
+async def test_depths_of_missing_queues_are_unknown(source: Source) -> None:
+    """Where no consumer was ever started there is no depth, and asking makes no queue."""
+    assert await depths(source.connection) == {LIVE: None, DEAD: None}
+    assert await depths(source.connection) == {LIVE: None, DEAD: None}
+
+
+async def _classic(channel: AbstractChannel) -> None:
+    await channel.declare_queue(LIVE, durable=True)
+
+
+async def _other_limit(channel: AbstractChannel) -> None:
+    arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 5}
+    await channel.declare_queue(LIVE, durable=True, arguments=arguments)
+
+
+async def _classic_dead(channel: AbstractChannel) -> None:
+    await channel.declare_queue(DEAD, durable=True)
+
+
+async def _direct_dead_exchange(channel: AbstractChannel) -> None:
+    await channel.declare_exchange(DEAD, ExchangeType.DIRECT, durable=True)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "name"),
+    [
+        (_classic, LIVE),
+        (_other_limit, LIVE),
+        (_classic_dead, DEAD),
+        (_direct_dead_exchange, DEAD),
+    ],
+)
+async def test_a_wrong_queue_stops_the_start_with_a_sentence(
+    source: Source,
+    blog_url: str,
+    amqp_url: str,
+    unused_port: int,
+    tmp_path: Path,
+    prepare: Callable[[AbstractChannel], Awaitable[None]],
+    name: str,
+) -> None:
+    """A queue of another type or with other arguments is named, with what to do about it."""
+    await prepare(await source.connection.channel())
+    environment = {
+        "BLOG_DATABASE_URL": blog_url,
+        "BLOG_AMQP_URL": amqp_url,
+        "BLOG_CONSUMER_PORT": str(unused_port),
+    }
+
+    ended = await asyncio.to_thread(run, "blog-service consumer", environment, tmp_path)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"{name} exists on the broker")
+    assert "rabbitmqctl" in ended.stderr
+    assert "start again" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+async def test_a_missing_source_is_waited_for_passively(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    amqp_url: str,
+    broker: Broker,
+    vhost: str,
+) -> None:
+    """Without the source's exchange a consumer declares its own names alone, and waits."""
+    consumer = Consumer(consumer_settings, blog_engine)
+    running = asyncio.create_task(consumer.run())
+    await eventually(lambda: _has_queue(broker, vhost))
+    exchanges = {exchange["name"] for exchange in _management(broker, f"exchanges/{vhost}")}
+    was_consuming = await is_consuming(consumer)
+
+    async with source_on(amqp_url) as source:
+        await eventually(lambda: is_consuming(consumer))
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 1))
+    consumer.stop()
+    await running
+
+    assert "users" not in exchanges
+    assert not was_consuming
+
+
+async def _has_queue(broker: Broker, vhost: str) -> bool:
+    return await asyncio.to_thread(broker.queue_depth, vhost, LIVE) is not None
+
+
+def _management(broker: Broker, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = broker._call("GET", path)
+    return found

@@ -1,0 +1,1 @@
+"""What tests share: servers, databases, builders, waiting, a proxy that cuts, processes."""

@@ -1,0 +1,56 @@
+"""States and events with sensible values, of which a test names only what it is about."""
+
+import itertools
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from contracts.events import (
+    Beat,
+    Event,
+    Heartbeat,
+    UserCreated,
+    UserDeleted,
+    UserState,
+    UserTombstone,
+    UserUpdated,
+)
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SOURCE = "https://auth.example"
+_positions = itertools.count(1)
+
+
+def a_state(user_id: UUID | None = None, version: int = 1, **changes: Any) -> UserState:
+    """A living user at ``version``."""
+    user_id = user_id or uuid4()
+    values: dict[str, Any] = {
+        "email": f"{user_id.hex[:12]}@example.org",
+        "email_verified": False,
+        "roles": (),
+        "status": "active",
+        "tokens_valid_after": None,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return UserState(id=user_id, version=version, **(values | changes))
+
+
+def a_tombstone(user_id: UUID | None = None, version: int = 2) -> UserTombstone:
+    """A deleted user at ``version``."""
+    return UserTombstone(id=user_id or uuid4(), version=version, deleted_at=NOON)
+
+
+def an_event(data: UserState | UserTombstone | Beat, *, created: bool = False) -> Event:
+    """The event that carries ``data``; a living state is an update unless ``created``."""
+    common: dict[str, Any] = {
+        "id": uuid4(),
+        "source": SOURCE,
+        "time": NOON,
+        "sequence": next(_positions),
+    }
+    if isinstance(data, Beat):
+        return Heartbeat(**common, data=data)
+    if isinstance(data, UserTombstone):
+        return UserDeleted(**common, data=data)
+    return UserCreated(**common, data=data) if created else UserUpdated(**common, data=data)

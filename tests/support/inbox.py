@@ -1,0 +1,101 @@
+"""A consumer running inside a test, and what it left in its database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.consumer import Consumer, NotConsuming
+from blog_service.settings import ConsumerSettings
+from tests.support.eventually import eventually
+
+
+@asynccontextmanager
+async def consuming(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIterator[Consumer]:
+    """A consumer that takes messages inside the block, and has drained after it."""
+    consumer = Consumer(settings, engine)
+    running = asyncio.create_task(consumer.run())
+    try:
+        await eventually(lambda: running.done() or is_consuming(consumer), within=30)
+        yield consumer
+    finally:
+        consumer.stop()
+        async with asyncio.timeout(60):
+            await running
+
+
+async def is_consuming(consumer: Consumer) -> bool:
+    """Whether ``consumer`` takes messages now and its database answers."""
+    try:
+        await consumer.ready()
+    except NotConsuming:
+        return False
+    return True
+
+
+async def fetch(engine: AsyncEngine, query: str, **values: Any) -> list[Row[Any]]:
+    """The rows of a query."""
+    async with engine.connect() as connection:
+        return list(await connection.execute(text(query), values))
+
+
+async def execute(engine: AsyncEngine, *statements: str) -> None:
+    """Run statements in one transaction."""
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
+async def replica(engine: AsyncEngine) -> dict[UUID, Row[Any]]:
+    """The replica's rows by id."""
+    return {row.id: row for row in await fetch(engine, "SELECT * FROM users")}
+
+
+async def parked(engine: AsyncEngine) -> list[Row[Any]]:
+    """The parked messages, in the order in which they were first parked."""
+    return await fetch(engine, "SELECT * FROM parked_messages ORDER BY id")
+
+
+async def applied(engine: AsyncEngine) -> int:
+    """How many users the replica has an event of."""
+    [row] = await fetch(engine, "SELECT count(*) AS users FROM users WHERE version > 0")
+    return int(row.users)
+
+
+async def refuse_writes(engine: AsyncEngine, sqlstate: str, user_id: UUID | None = None) -> None:
+    """Let PostgreSQL refuse every write of users, or of one, with an error of this SQLSTATE.
+
+    The sequence ``tries`` counts how often it was asked, for it is not rolled back.
+    """
+    condition = f"NEW.id = '{user_id}'" if user_id else "true"
+    await execute(
+        engine,
+        "CREATE SEQUENCE IF NOT EXISTS tries",
+        f"""
+        CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF {condition} THEN
+                PERFORM nextval('tries');
+                RAISE EXCEPTION 'refused for a test' USING ERRCODE = '{sqlstate}';
+            END IF;
+            RETURN NEW;
+        END $$
+        """,
+        "CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON users"
+        " FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+
+
+async def accept_writes(engine: AsyncEngine) -> None:
+    """Take back ``refuse_writes``."""
+    await execute(engine, "DROP TRIGGER refuse ON users")
+
+
+async def tries(engine: AsyncEngine) -> int:
+    """How often a refused write was tried."""
+    [row] = await fetch(engine, "SELECT last_value, is_called FROM tries")
+    return int(row.last_value) if row.is_called else 0

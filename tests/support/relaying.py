@@ -1,0 +1,159 @@
+"""A relay running inside a test, and a queue that shows what it published."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from aiormq.abc import DeliveredMessage
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.leadership import LOCK_KEY, lead
+from auth_service.outbox.publisher import publisher
+from auth_service.outbox.record import record
+from auth_service.outbox.relay import Relay, RelayRound
+from auth_service.settings import RelaySettings
+from contracts.envelope import decode
+from contracts.events import Beat, Event, Heartbeat, UserState, UserTombstone, UserUpdated
+from contracts.names import EXCHANGE, HEARTBEAT_BINDING, USER_BINDING
+from tests.support.eventually import eventually
+from tests.support.inbox import fetch
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.source import Source
+
+QUEUE = "spy"
+
+
+class Carried:
+    """A delivered message, in the shape that ``decode`` reads."""
+
+    def __init__(self, message: DeliveredMessage) -> None:
+        self.properties = message.header.properties
+        self.headers: dict[str, Any] = dict(self.properties.headers or {})
+        self.body = message.body
+        self.routing_key = message.routing_key
+
+    @property
+    def event(self) -> Event:
+        """The event."""
+        return decode(self)
+
+
+@asynccontextmanager
+async def relaying(settings: RelaySettings, engine: AsyncEngine) -> AsyncIterator[None]:
+    """A relay that runs inside the block, and is cancelled after it."""
+    running = asyncio.create_task(Relay(settings, engine).run())
+    try:
+        yield
+        assert not running.done(), f"the relay ended: {running}"
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+@asynccontextmanager
+async def rounds(
+    settings: RelaySettings, engine: AsyncEngine
+) -> AsyncIterator[Callable[[], Awaitable[RelayRound]]]:
+    """The active relay, one round a call, of up to a hundred events."""
+    async with (
+        lead(settings) as leader,
+        publisher(
+            settings.amqp_url,
+            source=settings.issuer,
+            timeout_seconds=settings.publish_timeout_seconds,
+        ) as to,
+    ):
+        relay = Relay(settings, engine)
+        yield lambda: relay.run_once(leader.connection, to, limit=100)
+
+
+@asynccontextmanager
+async def proxied(settings: RelaySettings) -> AsyncIterator[tuple[Proxy, RelaySettings]]:
+    """A proxy before the broker, and the settings of a relay that goes through it."""
+    address = urlsplit(settings.amqp_url)
+    assert address.hostname is not None
+    async with proxy_to(address.hostname, address.port or 5672) as proxy:
+        credentials = address.netloc.rpartition("@")[0]
+        through = address._replace(netloc=f"{credentials}@127.0.0.1:{proxy.port}").geturl()
+        yield proxy, settings.model_copy(update={"amqp_url": through})
+
+
+async def bind(source: Source, queue: str = QUEUE, *, kind: str = "quorum") -> None:
+    """Declare a queue and bind it as a consuming service does."""
+    await source.channel.queue_declare(queue, durable=True, arguments={"x-queue-type": kind})
+    for key in (USER_BINDING, HEARTBEAT_BINDING):
+        await source.channel.queue_bind(queue, EXCHANGE, key)
+
+
+async def taken(source: Source, count: int, *, within: float = 30) -> list[Carried]:
+    """The next ``count`` messages about users out of the queue, in their order."""
+    messages: list[Carried] = []
+
+    async def look() -> bool:
+        while len(messages) < count and (message := await source.take(QUEUE)):
+            if message.routing_key != Heartbeat.type:
+                messages.append(Carried(message))
+        return len(messages) == count
+
+    await eventually(look, within=within)
+    return messages
+
+
+async def recorded(engine: AsyncEngine, *data: UserState | UserTombstone | Beat) -> None:
+    """Record an update for each of ``data``, all in one transaction."""
+    async with engine.begin() as connection:
+        for each in data:
+            await record(connection, UserUpdated.type, each)
+
+
+async def outbox(engine: AsyncEngine, user_id: UUID | None = None) -> list[Row[Any]]:
+    """What the outbox holds about users, or one user, in order of position."""
+    return await fetch(
+        engine,
+        "SELECT *, payload::text AS text FROM outbox_events WHERE user_id IS NOT NULL"
+        " AND (user_id = :user_id OR CAST(:user_id AS uuid) IS NULL) ORDER BY position",
+        user_id=user_id,
+    )
+
+
+async def all_published(engine: AsyncEngine) -> bool:
+    """Whether nothing about users waits."""
+    return all(row.published_at is not None for row in await outbox(engine))
+
+
+async def trouble(engine: AsyncEngine) -> str | None:
+    """What the relay says that it meets."""
+    [row] = await fetch(engine, "SELECT trouble FROM source")
+    found: str | None = row.trouble
+    return found
+
+
+async def leader(engine: AsyncEngine) -> int | None:
+    """The process id of the active relay's session."""
+    held = await fetch(
+        engine,
+        "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+        " AND classid::bigint = :high AND objid::bigint = :low",
+        high=LOCK_KEY >> 32,
+        low=LOCK_KEY & 0xFFFFFFFF,
+    )
+    return held[0].pid if held else None
+
+
+def assert_in_order_per_user(messages: list[Carried]) -> None:
+    """First publications of each user come in the order of his versions; repeats may come late."""
+    seen: dict[UUID, list[int]] = {}
+    for message in messages:
+        data = message.event.data
+        assert not isinstance(data, Beat)
+        versions = seen.setdefault(data.id, [])
+        if data.version not in versions:
+            versions.append(data.version)
+    for versions in seen.values():
+        assert versions == sorted(versions)

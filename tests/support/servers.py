@@ -1,0 +1,45 @@
+"""Servers of a test's own, for tests that stop them."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.embedded_postgres import EmbeddedPostgres
+from local.private_rabbitmq import PrivateRabbitMQ
+from tests.support.databases import Databases
+
+
+@contextmanager
+def own_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
+    """A PostgreSQL server that a test may stop and kill, with migrated databases on it."""
+    with _folder() as folder:
+        postgres = EmbeddedPostgres(folder / "pg")
+        try:
+            yield postgres, Databases(postgres.start(), "own")
+        finally:
+            postgres.stop()
+
+
+@contextmanager
+def own_rabbitmq() -> Iterator[PrivateRabbitMQ]:
+    """A RabbitMQ node that a test may stop and kill."""
+    with _folder() as folder:
+        node = PrivateRabbitMQ(folder / "mq")
+        try:
+            node.start()
+            yield node
+        finally:
+            node.kill()
+            node.stop()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    # Not pytest's own: PostgreSQL opens the folders above its data to others, pytest closes them.
+    folder = Path(tempfile.mkdtemp(prefix="usersync-test-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""The source's end of the broker, played by a test: it publishes events, and garbage."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from pamqp.commands import Basic
+
+from contracts.envelope import encode
+from contracts.events import Event
+from contracts.names import EXCHANGE
+
+LIVE = "blog.users"
+DEAD = "blog.users.dead"
+
+
+class Source:
+    """Publishes with confirms on the layer below aio-pika, which takes any property."""
+
+    def __init__(self, connection: AbstractConnection, channel: AbstractChannel) -> None:
+        self.connection = connection
+        self.channel = channel
+
+    async def publish(self, *events: Event) -> None:
+        """Publish ``events`` in their order; all are in the queues when it returns."""
+        for start in range(0, len(events), 500):
+            await asyncio.gather(
+                *(self._publish_event(event) for event in events[start : start + 500])
+            )
+
+    async def publish_raw(
+        self,
+        body: bytes,
+        properties: Basic.Properties | None = None,
+        *,
+        exchange: str = EXCHANGE,
+        routing_key: str = "user.updated",
+    ) -> None:
+        """Publish what may be anything but an event."""
+        answer = await self.channel.basic_publish(
+            body,
+            exchange=exchange,
+            routing_key=routing_key,
+            properties=properties or Basic.Properties(delivery_mode=2),
+            mandatory=True,
+        )
+        assert isinstance(answer, Basic.Ack), f"the broker did not take it: {answer}"
+
+    async def ready(self, queue: str = LIVE) -> int:
+        """How many messages a queue holds that no consumer has."""
+        declared = await self.channel.queue_declare(queue, passive=True)
+        return declared.message_count or 0
+
+    async def take(self, queue: str = LIVE) -> DeliveredMessage | None:
+        """Take one message out of a queue for good; None when it is empty."""
+        message = await self.channel.basic_get(queue, no_ack=True)
+        return None if isinstance(message.delivery, Basic.GetEmpty) else message
+
+    async def take_all(self, queue: str = LIVE) -> list[DeliveredMessage]:
+        """Take every message out of a queue."""
+        messages = []
+        while message := await self.take(queue):
+            messages.append(message)
+        return messages
+
+    async def record(self) -> list[DeliveredMessage]:
+        """Everything published from now on, in the order in which the broker took it."""
+        queue = await self.channel.queue_declare(exclusive=True)
+        assert queue.queue
+        await self.channel.queue_bind(queue.queue, EXCHANGE, "#")
+        messages: list[DeliveredMessage] = []
+
+        async def take(message: DeliveredMessage) -> None:
+            messages.append(message)
+
+        await self.channel.basic_consume(queue.queue, take, no_ack=True)
+        return messages
+
+    async def _publish_event(self, event: Event) -> None:
+        message = encode(event)
+        await self.publish_raw(message.body, message.properties, routing_key=event.type)
+
+
+@asynccontextmanager
+async def source_on(amqp_url: str, *, declare: bool = True) -> AsyncIterator[Source]:
+    """The source's end of a virtual host, with its exchange declared unless told otherwise."""
+    connection = await aio_pika.connect(amqp_url, timeout=20)
+    async with connection:
+        channel = await connection.channel(publisher_confirms=True)
+        if declare:
+            await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        yield Source(connection, await channel.get_underlay_channel())

@@ -1,0 +1,101 @@
+"""The whole system: its four processes on databases and a virtual host of a test."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+
+from local.ports import free_port
+from tests.support.builders import SOURCE
+from tests.support.processes import Process
+from tests.support.proxy import Proxy, proxy_to
+
+COMMANDS = ("auth-service api", "auth-service relay", "blog-service api", "blog-service consumer")
+_PORTS = dict(
+    zip(
+        COMMANDS,
+        ("AUTH_PORT", "AUTH_RELAY_PORT", "BLOG_PORT", "BLOG_CONSUMER_PORT"),
+        strict=True,
+    )
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """Where the parts are; processes are made from it as often as a test needs them."""
+
+    auth_url: str
+    blog_url: str
+    amqp_url: str
+    private_pem: str
+    public_pem: str
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of both services."""
+        return {
+            "AUTH_DATABASE_URL": self.auth_url,
+            "AUTH_AMQP_URL": self.amqp_url,
+            "AUTH_ISSUER": SOURCE,
+            "AUTH_PRIVATE_KEY": self.private_pem,
+            "BLOG_DATABASE_URL": self.blog_url,
+            "BLOG_AMQP_URL": self.amqp_url,
+            "BLOG_ISSUER": SOURCE,
+            "BLOG_PUBLIC_KEY": self.public_pem,
+        }
+
+    def process(self, command: str, **settings: object) -> "Member":
+        """One of the processes on a port of its own, with more settings; not started yet."""
+        port = free_port()
+        environment = {**self.environment, _PORTS[command]: str(port)}
+        environment |= {name: str(value) for name, value in settings.items()}
+        log = self.folder / f"{command.replace(' ', '-')}-{port}.log"
+        return Member(command, environment, log, f"http://127.0.0.1:{port}")
+
+    def logs(self) -> dict[str, str]:
+        """What every process wrote, by file."""
+        return {log.name: log.read_text() for log in self.folder.glob("*.log")}
+
+
+class Member(Process):
+    """A process with the address at which it answers."""
+
+    def __init__(self, command: str, environment: dict[str, str], log: Path, url: str) -> None:
+        super().__init__(command, environment, log)
+        self.url = url
+
+    async def ready(self) -> None:
+        """Start it unless it runs, and wait until it is ready."""
+        if not self.is_running:
+            self.start()
+        await self.is_ready(f"{self.url}/readyz", within=60)
+
+    async def metric(self, line: str) -> float:
+        """The value of a metric, named with its labels; 0 when it is not there."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            metrics = (await client.get(f"{self.url}/metrics")).text
+        values = [text.split()[-1] for text in metrics.splitlines() if text.startswith(f"{line} ")]
+        return float(values[0]) if values else 0.0
+
+
+@contextmanager
+def ended(*processes: Process) -> Iterator[None]:
+    """Processes that are killed after the block, whatever happened in it."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@asynccontextmanager
+async def broker_behind_a_proxy(amqp_url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy to the broker, and the virtual host's address through it."""
+    parts = urlsplit(amqp_url)
+    async with proxy_to(parts.hostname or "127.0.0.1", parts.port or 5672) as proxy:
+        place = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+        yield proxy, parts._replace(netloc=place).geturl()

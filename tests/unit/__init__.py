@@ -1,0 +1,1 @@
+"""Pure code alone: no server, no socket, no clock to wait for."""

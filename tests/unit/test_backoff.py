@@ -1,0 +1,28 @@
+"""Pauses between tries."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.backoff import SHORTEST_SECONDS, pause_seconds
+
+
+def test_the_first_pause_is_the_shortest() -> None:
+    """A server that restarts is back in seconds; the first tries should find it at once."""
+    assert pause_seconds(1, longest=5.0) == SHORTEST_SECONDS
+
+
+@given(st.floats(0.1, 3600))
+def test_pauses_double_up_to_the_longest(longest: float) -> None:
+    """No pause is more than twice the one before, none shrinks, none exceeds the limit."""
+    pauses = [pause_seconds(failures, longest=longest) for failures in range(1, 40)]
+
+    assert all(one <= other <= 2 * one for one, other in pairwise(pauses))
+    assert pauses[-1] == min(longest, SHORTEST_SECONDS * 2**10)
+
+
+@given(st.integers(1, 10**9))
+def test_any_number_of_failures_has_a_pause(failures: int) -> None:
+    """A server that is away for weeks does not overflow the arithmetic."""
+    assert 0 < pause_seconds(failures, longest=5.0) <= 5.0

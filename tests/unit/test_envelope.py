@@ -1,0 +1,459 @@
+"""Event to message and back: what is written is read, what cannot be read is said in one way."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from contracts.envelope import (
+    BODY_BYTES_MAX,
+    Attributes,
+    Fault,
+    Undecodable,
+    decode,
+    encode,
+    legible_user,
+    wrap,
+)
+from contracts.events import (
+    VERSION_MAX,
+    Beat,
+    Event,
+    Heartbeat,
+    UserCreated,
+    UserDeleted,
+    UserState,
+    UserTombstone,
+    UserUpdated,
+)
+from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
+
+PREFIXES = ("cloudEvents_", "cloudEvents:")
+NAMES = (
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "time",
+    "dataschema",
+    "sequence",
+    "subject",
+    "partitionkey",
+    "subjectversion",
+    "traceparent",
+)
+
+
+@dataclass
+class Delivery:
+    """A message as it arrives."""
+
+    headers: dict[str, Any] | None = field(default_factory=dict)
+    body: bytes = b""
+
+
+def delivery_of(event: Event) -> Delivery:
+    """What arrives when ``event`` is published."""
+    message = encode(event)
+    return Delivery(dict(message.headers), message.body)
+
+
+def changed(event: Event, body: bytes | None = None, **headers: Any) -> Delivery:
+    """The message of ``event`` with another body, and headers replaced (None: taken away)."""
+    delivery = delivery_of(event)
+    assert delivery.headers is not None
+    for name, value in headers.items():
+        delivery.headers[f"cloudEvents_{name}"] = value
+    delivery.headers = {
+        name: value for name, value in delivery.headers.items() if value is not None
+    }
+    return delivery if body is None else Delivery(delivery.headers, body)
+
+
+def body_of(event: Event, **changes: Any) -> bytes:
+    """The data of ``event`` with fields replaced."""
+    return json.dumps(json.loads(encode(event).body) | changes).encode()
+
+
+def fault_of(delivery: Delivery) -> Fault:
+    """Why ``delivery`` cannot be decoded."""
+    with pytest.raises(Undecodable) as caught:
+        decode(delivery)
+    return caught.value.fault
+
+
+zones = st.one_of(
+    st.just(UTC), st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
+)
+instants = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=zones)  # noqa: DTZ001
+versions = st.integers(1, VERSION_MAX)
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
+states = st.builds(
+    UserState,
+    id=st.uuids(),
+    version=versions,
+    email=st.text(st.characters(exclude_categories=["Cs"]), min_size=3, max_size=320),
+    email_verified=st.booleans(),
+    roles=st.lists(texts, max_size=32).map(tuple),
+    status=st.sampled_from(["active", "disabled"]),
+    tokens_valid_after=st.none() | instants,
+    created_at=instants,
+    updated_at=instants,
+)
+attributes: dict[str, st.SearchStrategy[Any]] = {
+    "id": st.uuids(),
+    "source": texts,
+    "time": instants,
+    "sequence": st.none() | st.integers(0, VERSION_MAX),
+    "traceparent": st.none() | texts,
+}
+
+
+@st.composite
+def deletions(draw: st.DrawFn) -> UserDeleted:
+    """A deletion, which happened when its data says."""
+    common = {name: draw(strategy) for name, strategy in attributes.items()}
+    data = UserTombstone(id=draw(st.uuids()), version=draw(versions), deleted_at=common["time"])
+    return UserDeleted(**common, data=data)
+
+
+events: st.SearchStrategy[Event] = st.one_of(
+    st.builds(UserCreated, **attributes, data=states),
+    st.builds(UserUpdated, **attributes, data=states),
+    deletions(),
+    st.builds(Heartbeat, **attributes, data=st.builds(Beat, number=versions)),
+)
+amqp_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.decimals(allow_nan=False)
+    | st.text(max_size=40)
+    | st.binary(max_size=40)
+    | st.datetimes()
+    | instants,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=4,
+)
+bodies = st.binary(max_size=200) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "version", "email", "number", "x"]), inner)
+    ),
+).map(lambda value: json.dumps(value).encode())
+
+
+class TestRoundTrip:
+    """What ``encode`` writes ``decode`` reads."""
+
+    @given(events)
+    def test_any_event_is_read_back_equal(self, event: Event) -> None:
+        """Encoding and decoding any event gives the same event."""
+        read = decode(delivery_of(event))
+
+        assert read == event
+        assert type(read) is type(event)
+
+    @given(events)
+    def test_both_spellings_of_the_header_names_are_read(self, event: Event) -> None:
+        """The AMQP binding allows ``cloudEvents:`` as well as ``cloudEvents_``."""
+        message = encode(event)
+        other = {name.replace("_", ":", 1): value for name, value in message.headers.items()}
+
+        read = decode(Delivery(other, message.body))
+
+        assert read == event
+
+    @given(events)
+    def test_native_amqp_types_are_read(self, event: Event) -> None:
+        """A time may come as AMQP's timestamp, a number as a number."""
+        message = encode(event)
+        native = dict(message.headers)
+        native["cloudEvents_time"] = event.time
+        for name in ("sequence", "subjectversion"):
+            if f"cloudEvents_{name}" in native:
+                native[f"cloudEvents_{name}"] = int(str(native[f"cloudEvents_{name}"]))
+
+        read = decode(Delivery(native, message.body))
+
+        assert read == event
+
+    def test_an_amqp_timestamp_without_zone_is_utc(self) -> None:
+        """AMQP's timestamps count seconds since 1970 in UTC and carry no zone."""
+        event = an_event(a_state())
+
+        read = decode(changed(event, time=NOON.replace(tzinfo=None)))
+
+        assert read.time == NOON
+
+    def test_the_message_is_persistent_and_says_what_it_is(self) -> None:
+        """A dead-lettered copy keeps the delivery mode, so it is set by the source."""
+        event = an_event(a_state())
+
+        message = encode(event)
+
+        assert message.delivery_mode == 2
+        assert message.content_type == "application/json"
+        assert message.message_id == str(event.id)
+        assert message.type == event.type
+
+    def test_version_and_sequence_have_a_fixed_width(self) -> None:
+        """CloudEvents orders sequences as text, so they are padded with zeros."""
+        event = UserUpdated(
+            id=uuid4(), source=SOURCE, time=NOON, sequence=42, data=a_state(version=7)
+        )
+
+        headers = encode(event).headers
+
+        assert headers["cloudEvents_sequence"] == "00000000000000000042"
+        assert headers["cloudEvents_subjectversion"] == "0000000000000007"
+
+    def test_unknown_fields_of_recorded_data_pass_through(self) -> None:
+        """What a newer writer recorded goes out byte for byte through an older relay."""
+        body = b'{ "tomorrow" : [1,  2] }'
+        attributes = Attributes(id=uuid4(), source=SOURCE, type="user.updated", time=NOON)
+
+        message = wrap(attributes, body)
+
+        assert message.body == body
+
+
+class TestDeletion:
+    """A deletion is applied from its headers alone, so that no schema can hold it up."""
+
+    @given(deletions(), st.binary(max_size=100))
+    def test_no_body_can_hold_it_up(self, event: UserDeleted, body: bytes) -> None:
+        """Whatever the body holds, the tombstone is the headers'."""
+        assert decode(changed(event, body)) == event
+
+    def test_no_schema_can_hold_it_up(self) -> None:
+        """Not even an unknown major schema, or a body that is too large."""
+        event = an_event(a_tombstone())
+
+        read = decode(
+            changed(event, b"x" * (BODY_BYTES_MAX + 1), dataschema="urn:usersync:schema:x:99")
+        )
+
+        assert read == event
+
+    @pytest.mark.parametrize("missing", ["subject", "subjectversion", "time"])
+    def test_it_needs_user_version_and_time(self, missing: str) -> None:
+        """The data is not consulted for what the headers lack."""
+        event = an_event(a_tombstone())
+
+        assert fault_of(changed(event, **{missing: None})) is Fault.INVALID_ATTRIBUTE
+
+
+class TestUndecodable:
+    """Whatever cannot be read raises ``Undecodable`` with a stable fault, never anything else."""
+
+    @given(
+        st.dictionaries(
+            st.one_of(
+                st.builds(str.__add__, st.sampled_from(PREFIXES), st.sampled_from(NAMES)),
+                st.text(max_size=20),
+            ),
+            amqp_values,
+            max_size=12,
+        ),
+        bodies,
+    )
+    def test_garbage_is_undecodable_and_nothing_else(
+        self, headers: dict[str, Any], body: bytes
+    ) -> None:
+        """Arbitrary headers and bodies raise nothing but Undecodable."""
+        with pytest.raises(Undecodable):
+            decode(Delivery(headers, body))
+
+    @given(events, st.sampled_from(NAMES), amqp_values, st.none() | bodies)
+    @example(an_event(a_state()), "type", ["user.created"], None)
+    @example(an_event(a_state()), "type", {"a": 1}, None)
+    @example(an_event(a_state()), "time", "0001-01-01T00:00:00+23:59", None)
+    def test_an_event_gone_wrong_is_read_or_undecodable(
+        self, event: Event, name: str, value: object, body: bytes | None
+    ) -> None:
+        """One header of any value, or another body, never raises anything else."""
+        delivery = changed(event, body, **{name: value})
+
+        try:
+            read = decode(delivery)
+        except Undecodable:
+            return
+        assert isinstance(read, UserCreated | UserUpdated | UserDeleted | Heartbeat)
+
+    def test_a_message_without_headers_is_no_cloud_event(self) -> None:
+        """A message from elsewhere has no CloudEvents headers at all."""
+        assert fault_of(Delivery(None, b"{}")) is Fault.NOT_A_CLOUD_EVENT
+        assert fault_of(Delivery({}, b"{}")) is Fault.NOT_A_CLOUD_EVENT
+
+    def test_another_spec_version_is_no_cloud_event(self) -> None:
+        """CloudEvents 2.0 may mean anything."""
+        assert fault_of(changed(an_event(a_state()), specversion="2.0")) is Fault.NOT_A_CLOUD_EVENT
+
+    def test_an_unknown_type_is_named_as_such(self) -> None:
+        """A type from tomorrow is parked and redriven after the upgrade."""
+        assert fault_of(changed(an_event(a_state()), type="user.merged")) is Fault.UNKNOWN_TYPE
+
+    def test_an_unknown_major_schema_is_named_as_such(self) -> None:
+        """An incompatible change is parked, never misread, though the data look familiar."""
+        schema = "urn:usersync:schema:user.updated:2"
+
+        assert fault_of(changed(an_event(a_state()), dataschema=schema)) is Fault.UNKNOWN_SCHEMA
+
+    def test_a_body_of_the_largest_size_is_read(self) -> None:
+        """CloudEvents asks every hop to carry 64 KiB."""
+        event = an_event(a_state())
+        body = body_of(event).ljust(BODY_BYTES_MAX)
+
+        assert decode(changed(event, body)) == event
+
+    def test_a_larger_body_is_too_large(self) -> None:
+        """One byte more is refused before it is parsed."""
+        event = an_event(a_state())
+        body = body_of(event).ljust(BODY_BYTES_MAX + 1)
+
+        assert fault_of(changed(event, body)) is Fault.TOO_LARGE
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"id": str(UUID(int=1))},
+            {"version": 5},
+            {"version": "1"},
+            {"version": 0},
+            {"version": VERSION_MAX + 1},
+            {"version": True},
+            {"email": "a" * 321},
+            {"email": None},
+            {"email_verified": 1},
+            {"roles": "admin"},
+            {"roles": ["r"] * 33},
+            {"roles": [""]},
+            {"roles": ["r" * 65]},
+            {"status": "deleted"},
+            {"created_at": "2026-01-01T12:00:00"},
+            {"updated_at": 0},
+        ],
+        ids=str,
+    )
+    def test_data_that_breaks_a_rule_is_invalid(self, changes: dict[str, Any]) -> None:
+        """Models are strict and bounded, and agree with the headers."""
+        event = an_event(a_state())
+
+        assert fault_of(changed(event, body_of(event, **changes))) is Fault.INVALID_DATA
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"null",
+            b"[]",
+            b"{",
+            b"{\x00}",
+            b"\xff\xfe",
+            b"[" * 50_000,
+            json.dumps({"id": "1"}).encode("utf-16"),
+        ],
+        ids=["empty", "null", "list", "cut", "NUL", "no-UTF-8", "deep", "UTF-16"],
+    )
+    def test_a_body_that_is_no_object_is_invalid(self, body: bytes) -> None:
+        """Whatever is no JSON object in UTF-8 is invalid data."""
+        assert fault_of(changed(an_event(a_state()), body)) is Fault.INVALID_DATA
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("id", "not-a-uuid"),
+            ("id", None),
+            ("id", "\x00"),
+            ("source", ""),
+            ("source", 7),
+            ("subject", f"{UUID(int=1)}\x00"),
+            ("subject", None),
+            ("subjectversion", "0"),
+            ("subjectversion", str(VERSION_MAX + 1)),
+            ("subjectversion", "-1"),
+            ("subjectversion", "１２"),  # noqa: RUF001 - digits, but not ASCII's
+            ("subjectversion", " 12"),
+            ("subjectversion", 1.0),
+            ("subjectversion", True),
+            ("sequence", "9" * 21),
+            ("sequence", "x"),
+            ("time", "yesterday"),
+            ("time", None),
+        ],
+    )
+    def test_an_attribute_that_breaks_a_rule_is_invalid(self, name: str, value: Any) -> None:
+        """Each attribute has one type and bounds."""
+        event = an_event(a_state())
+
+        assert fault_of(changed(event, **{name: value})) is Fault.INVALID_ATTRIBUTE
+
+    def test_a_version_in_the_headers_alone_must_be_the_datas(self) -> None:
+        """Two versions of one event would make two replicas disagree."""
+        event = an_event(a_state(version=5))
+
+        assert fault_of(changed(event, subjectversion=f"{6:016d}")) is Fault.INVALID_DATA
+
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != "traceparent"])
+    def test_its_text_never_quotes_an_attribute(self, name: str) -> None:
+        """The text is stored and shown, and the value may be personal."""
+        secret = "ada@secret.example"
+
+        with pytest.raises(Undecodable) as caught:
+            decode(changed(an_event(a_state()), b"{}", **{name: secret}))
+
+        assert secret not in str(caught.value)
+
+    @pytest.mark.parametrize("field", sorted(UserState.model_fields))
+    def test_its_text_never_quotes_the_data(self, field: str) -> None:
+        """It names the field and the rule, without the value that broke it."""
+        secret = "ada@secret.example" * 20
+        event = an_event(a_state())
+
+        with pytest.raises(Undecodable) as caught:
+            decode(changed(event, body_of(event, **{field: secret})))
+
+        assert "ada" not in str(caught.value)
+        assert field in str(caught.value)
+
+
+class TestLegibleUser:
+    """Parking keys a message by its user, as far as he is still legible."""
+
+    @given(events.filter(lambda event: not isinstance(event, Heartbeat)))
+    def test_it_is_the_user_of_any_user_event(self, event: UserCreated | UserDeleted) -> None:
+        """An event that can be read is about the user it names."""
+        assert legible_user(delivery_of(event)) == event.data.id
+
+    @pytest.mark.parametrize("prefix", PREFIXES)
+    @pytest.mark.parametrize("name", ["subject", "partitionkey"])
+    def test_a_header_tells_even_in_a_message_that_is_no_event(
+        self, prefix: str, name: str
+    ) -> None:
+        """Erasing a user has to find his parked messages, however broken they are."""
+        user_id = uuid4()
+
+        assert legible_user(Delivery({prefix + name: str(user_id)}, b"\xff")) == user_id
+
+    def test_the_data_tells_when_the_headers_do_not(self) -> None:
+        """Also when a header is there and is no id."""
+        state = a_state()
+        body = body_of(an_event(state))
+
+        assert legible_user(Delivery({}, body)) == state.id
+        assert legible_user(Delivery({"cloudEvents_subject": "nobody"}, body)) == state.id
+
+    @given(st.dictionaries(st.text(max_size=20), amqp_values) | st.none(), bodies)
+    @example({"cloudEvents_subject": ["x"]}, b"[" * 50_000)
+    @example({}, b'{"id": ' + b"9" * 5_000 + b"}")
+    def test_it_never_raises(self, headers: dict[str, Any] | None, body: bytes) -> None:
+        """Whatever arrives, parking it must not fail for want of a user."""
+        assert legible_user(Delivery(headers, body)) is None

@@ -1,0 +1,236 @@
+"""Reading keys in every form that people have them in, and refusing the rest without quoting it."""
+
+import base64
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.keys import UnusableKey, jwk, jwks, private_key, public_key
+
+RFC_7638_MODULUS = (
+    "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKR"
+    "XjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAta"
+    "Sqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksI"
+    "NHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+)
+
+Form = Callable[[bytes, Path], str]
+
+
+@cache
+def openssl(*arguments: str, given: bytes = b"") -> bytes:
+    """What openssl writes; asked once."""
+    done = subprocess.run(["openssl", *arguments], input=given, capture_output=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def private_pem() -> bytes:
+    """A private key as openssl writes it (PKCS #8)."""
+    return openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+
+
+@pytest.fixture(scope="module")
+def public_pem(private_pem: bytes) -> bytes:
+    """Its public half as openssl writes it."""
+    return openssl("pkey", "-pubout", given=private_pem)
+
+
+def _path(pem: bytes, folder: Path) -> str:
+    file = folder / "key.pem"
+    file.write_bytes(pem)
+    return str(file)
+
+
+def _base64_of_der(pem: bytes, _: Path) -> str:
+    lines = [line for line in pem.decode().splitlines() if not line.startswith("-----")]
+    return "".join(lines)
+
+
+FORMS: dict[str, Form] = {
+    "path": _path,
+    "PEM": lambda pem, _: pem.decode(),
+    "PEM with Windows line ends": lambda pem, _: pem.decode().replace("\n", "\r\n"),
+    "PEM in spaces": lambda pem, _: f"\n  {pem.decode()} \n",
+    "one line": lambda pem, _: pem.decode().replace("\n", "\\n"),
+    "base64 of PEM": lambda pem, _: base64.b64encode(pem).decode(),
+    "base64 of PEM, wrapped": lambda pem, _: base64.encodebytes(pem).decode(),
+    "base64 of DER": _base64_of_der,
+}
+
+
+class TestForms:
+    """A path, PEM, the one-line PEM of a .env file, base64 of PEM or DER."""
+
+    @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+    def test_a_private_key_is_read(self, form: Form, private_pem: bytes, tmp_path: Path) -> None:
+        """Every accepted form gives the key that openssl made."""
+        modulus = openssl("rsa", "-noout", "-modulus", given=private_pem)
+
+        key = private_key(form(private_pem, tmp_path))
+
+        numbers = key.private_numbers().public_numbers
+        assert modulus.decode().strip() == f"Modulus={numbers.n:X}"
+
+    @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+    def test_a_public_key_is_read(
+        self, form: Form, private_pem: bytes, public_pem: bytes, tmp_path: Path
+    ) -> None:
+        """Every accepted form gives the public half."""
+        key = public_key(form(public_pem, tmp_path))
+
+        assert key == private_key(private_pem.decode()).public_key()
+
+    def test_the_traditional_private_form_is_read(self, private_pem: bytes) -> None:
+        """Older tools write PKCS #1 ("RSA PRIVATE KEY")."""
+        traditional = openssl("rsa", "-traditional", given=private_pem).decode()
+
+        key = private_key(traditional)
+
+        assert "BEGIN RSA PRIVATE KEY" in traditional
+        assert key.private_numbers() == private_key(private_pem.decode()).private_numbers()
+
+    def test_a_file_may_hold_der(self, private_pem: bytes, tmp_path: Path) -> None:
+        """A file's content is taken as it is."""
+        file = tmp_path / "key.der"
+        file.write_bytes(openssl("pkey", "-outform", "DER", given=private_pem))
+
+        key = private_key(str(file))
+
+        assert key.private_numbers() == private_key(private_pem.decode()).private_numbers()
+
+
+class TestRefusals:
+    """Whatever is wrong raises ``UnusableKey`` with a sentence that never repeats the value."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], "1024 bits"),
+            (
+                ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+                "no RSA key",
+            ),
+            (["genpkey", "-algorithm", "ED25519"], "no RSA key"),
+            (
+                ["genrsa", "-aes256", "-passout", "pass:secret", "2048"],
+                "unencrypted",
+            ),
+        ],
+        ids=["short", "EC", "Ed25519", "encrypted"],
+    )
+    @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+    def test_another_private_key_is_refused(
+        self, form: Form, arguments: list[str], sentence: str, tmp_path: Path
+    ) -> None:
+        """Only an unencrypted RSA key of at least 2048 bits signs tokens."""
+        pem = openssl(*arguments)
+
+        message = refusal(private_key, form(pem, tmp_path))
+
+        assert sentence in message
+        assert_not_quoted(pem, message)
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], "1024 bits"),
+            (
+                ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+                "no RSA key",
+            ),
+        ],
+        ids=["short", "EC"],
+    )
+    def test_another_public_key_is_refused(self, arguments: list[str], sentence: str) -> None:
+        """Only an RSA key of at least 2048 bits verifies tokens."""
+        pem = openssl("pkey", "-pubout", given=openssl(*arguments))
+
+        message = refusal(public_key, pem.decode())
+
+        assert sentence in message
+        assert_not_quoted(pem, message)
+
+    @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
+    def test_a_private_key_is_refused_where_the_public_one_belongs(
+        self, form: Form, private_pem: bytes, tmp_path: Path
+    ) -> None:
+        """A service that verifies must not hold what signs."""
+        message = refusal(public_key, form(private_pem, tmp_path))
+
+        assert_not_quoted(private_pem, message)
+
+    def test_a_public_key_is_refused_where_the_private_one_belongs(self, public_pem: bytes) -> None:
+        """The public half signs nothing."""
+        assert "no readable" in refusal(private_key, public_pem.decode())
+
+    def test_a_broken_key_is_not_quoted(self, private_pem: bytes) -> None:
+        """Half of a key is still a secret."""
+        broken = private_pem.decode()[:800]
+
+        assert_not_quoted(private_pem, refusal(private_key, broken))
+
+    @pytest.mark.parametrize("read", [private_key, public_key])
+    @pytest.mark.parametrize(
+        "text", ["", " ", "hunter2 hunter2", "/no/such/hunter2.pem", "~nobody/hunter2", "schlüssel"]
+    )
+    def test_text_that_is_no_key_is_refused(self, read: Callable[[str], Any], text: str) -> None:
+        """Nothing but a key is a key, and the text stays untold."""
+        message = refusal(read, text)
+
+        assert "hunter2" not in message
+
+    def test_a_folder_is_no_key(self, tmp_path: Path) -> None:
+        """A path must name a file."""
+        assert "no path of a file" in refusal(private_key, str(tmp_path))
+
+    @given(st.text() | st.binary().map(lambda data: base64.b64encode(data).decode()))
+    def test_any_text_is_refused_in_one_way(self, text: str) -> None:
+        """Arbitrary text raises nothing but UnusableKey."""
+        assert refusal(private_key, text)
+        assert refusal(public_key, text)
+
+
+class TestJwk:
+    """The public half as JWK."""
+
+    def test_kid_is_the_rfc_7638_thumbprint(self) -> None:
+        """The example of RFC 7638 section 3.1 has the thumbprint printed there."""
+        modulus = int.from_bytes(base64.urlsafe_b64decode(RFC_7638_MODULUS + "=="), "big")
+        key = RSAPublicNumbers(65537, modulus).public_key()
+
+        shown = jwk(key)
+
+        assert shown["kid"] == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        assert (shown["n"], shown["e"]) == (RFC_7638_MODULUS, "AQAB")
+
+    def test_it_says_what_the_key_is_for_and_nothing_private(self, private_pem: bytes) -> None:
+        """Exactly the public members, for verifying RS256 signatures."""
+        key = private_key(private_pem.decode()).public_key()
+
+        [shown] = jwks(key)["keys"]
+
+        assert shown.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
+        assert (shown["kty"], shown["use"], shown["alg"]) == ("RSA", "sig", "RS256")
+        assert shown["key_ops"] == ["verify"]
+
+
+def refusal(read: Callable[[str], Any], text: str) -> str:
+    """The sentence with which ``text`` is refused."""
+    with pytest.raises(UnusableKey) as caught:
+        read(text)
+    return str(caught.value)
+
+
+def assert_not_quoted(pem: bytes, message: str) -> None:
+    """No piece of the key is in the message."""
+    encoded = "".join(line for line in pem.decode().splitlines() if "-----" not in line)
+    pieces = {encoded[start : start + 8] for start in range(len(encoded) - 8)}
+    assert not any(piece in message for piece in pieces)

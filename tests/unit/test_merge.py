@@ -1,0 +1,73 @@
+"""The merge of two states: the heart of why both services agree."""
+
+from itertools import pairwise
+
+from hypothesis import given
+
+from blog_service.users.model import Outcome, State, fold, outcomes, rank
+from tests.support.builders import a_state, a_tombstone
+from tests.support.histories import histories, orders_with_duplicates, splits
+
+
+@given(histories().flatmap(orders_with_duplicates))
+def test_every_order_and_duplication_folds_to_the_same_states(
+    orders: tuple[list[State], list[State]],
+) -> None:
+    """Two orders of one history, each with duplicates of its own, end in the same states."""
+    one, other = orders
+
+    assert fold(one) == fold(other)
+
+
+@given(histories().flatmap(splits))
+def test_every_split_folds_to_the_same_states(batches: list[list[State]]) -> None:
+    """It does not matter how a history is cut into batches."""
+    whole = [state for batch in batches for state in batch]
+    piecewise: list[State] = []
+    for batch in batches:
+        piecewise = fold([*piecewise, *batch])
+
+    assert piecewise == fold(whole)
+
+
+@given(histories())
+def test_a_fold_has_one_state_a_user_sorted_by_id(history: list[State]) -> None:
+    """PostgreSQL refuses the same row twice, and two batches must not deadlock."""
+    folded = fold(history)
+
+    assert all(one.id < other.id for one, other in pairwise(folded))
+
+
+def test_a_tombstone_beats_any_living_state_even_of_a_higher_version() -> None:
+    """Deletion is final."""
+    tombstone = a_tombstone(version=5)
+    later = a_state(tombstone.id, version=9)
+
+    assert fold([tombstone, later]) == fold([later, tombstone]) == [tombstone]
+
+
+def test_outcomes_tell_new_same_old_and_deleted_apart() -> None:
+    """Each message of a batch is counted for what it did."""
+    state = a_state(version=5)
+    older = a_state(state.id, version=4)
+    newer = a_state(state.id, version=6)
+    tombstone = a_tombstone(state.id, version=7)
+    late = a_state(state.id, version=8)
+
+    assert outcomes([state, state, older, newer, tombstone, late], {}) == [
+        Outcome.APPLIED,
+        Outcome.UNCHANGED,
+        Outcome.STALE,
+        Outcome.APPLIED,
+        Outcome.APPLIED,
+        Outcome.TOMBSTONED,
+    ]
+
+
+def test_outcomes_respect_what_the_replica_has() -> None:
+    """A state that the row already has, or has passed, did nothing."""
+    state = a_state(version=5)
+
+    assert outcomes([state], {state.id: rank(state)}) == [Outcome.UNCHANGED]
+    assert outcomes([state], {state.id: (False, 6)}) == [Outcome.STALE]
+    assert outcomes([state], {state.id: (True, 1)}) == [Outcome.TOMBSTONED]

@@ -1,0 +1,121 @@
+"""What a log line may hold, and which trace a request belongs to."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.telemetry import new_traceparent, traced, traceparent
+
+ROOT = Path(__file__).parents[2]
+GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+LOGGING = """
+import logging, sys, structlog
+from contracts.telemetry import configure_logging
+
+configure_logging("test")
+log = structlog.get_logger()
+
+def fails():
+    raise ValueError("ada@secret.example")
+
+try:
+    fails()
+except ValueError as error:
+    log.exception("ours.exception")
+    log.warning("ours.exc_info", exc_info=True)
+    log.warning("ours.error", exc_info=error)
+    logging.getLogger("uvicorn.error").error("theirs.error", exc_info=error)
+    logging.getLogger("asyncio").exception("theirs.exception")
+    try:
+        raise RuntimeError("ada@secret.example") from error
+    except RuntimeError:
+        log.exception("ours.chained")
+log.info("ours.plain", number=3)
+"""
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[dict[str, Any]]:
+    """What a process that meets exceptions writes to standard output."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOGGING], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_no_line_has_the_message_of_an_exception(lines: list[dict[str, Any]]) -> None:
+    """A message may quote data, an e-mail address even; neither ours nor a library's is kept."""
+    assert len(lines) == 7
+    assert "ada@secret.example" not in json.dumps(lines)
+
+
+def test_an_exception_keeps_its_type_and_frames(lines: list[dict[str, Any]]) -> None:
+    """Enough to find the place in the code."""
+    by_event = {line["event"]: line for line in lines}
+
+    for event in ("ours.exception", "ours.exc_info", "ours.error", "theirs.error"):
+        assert by_event[event]["error"] == "ValueError"
+        assert by_event[event]["frames"][-1].endswith(" fails")
+
+
+def test_every_line_names_its_process_level_and_time(lines: list[dict[str, Any]]) -> None:
+    """Library lines too; times are UTC."""
+    for line in lines:
+        assert line["process"] == "test"
+        assert line["level"] in {"info", "warning", "error"}
+        assert line["timestamp"].endswith("Z")
+
+
+class TestTrace:
+    """W3C Trace Context of a request."""
+
+    async def test_the_callers_trace_is_kept(self) -> None:
+        """Events that the request causes carry the trace that it came with."""
+        assert await traced_as(GIVEN.encode()) == GIVEN
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            b"",
+            b"rubbish",
+            GIVEN.upper().encode(),
+            GIVEN.replace("00-", "ff-", 1).encode(),
+            GIVEN.encode() + b"-more",
+            b"00-" + b"0" * 32 + b"-b7ad6b7169203331-01",
+            b"00-0af7651916cd43dd8448eb211c80319c-" + b"0" * 16 + b"-01",
+            b"\xff" * 55,
+        ],
+    )
+    async def test_what_is_no_trace_is_replaced(self, sent: bytes) -> None:
+        """A header that breaks the format starts a new trace."""
+        trace = await traced_as(sent)
+
+        assert trace is not None
+        assert trace.encode() != sent
+        assert await traced_as(trace.encode()) == trace
+
+    def test_new_traces_differ(self) -> None:
+        """Each request without a trace gets one of its own."""
+        assert new_traceparent() != new_traceparent()
+
+
+async def traced_as(sent: bytes) -> str | None:
+    """The trace of a request with that header."""
+    seen: list[str | None] = []
+
+    async def app(_: MutableMapping[str, Any], __: Callable[..., Any], ___: Any) -> None:
+        seen.append(traceparent.get())
+
+    async def nothing(*_: Any) -> Awaitable[None] | None:
+        return None
+
+    await traced(app)({"type": "http", "headers": [(b"traceparent", sent)]}, nothing, nothing)
+    [trace] = seen
+    return trace
