@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
-from sqlalchemy import text
 
 from auth_service.context import Context
-from auth_service.db import connect
+from auth_service.db import ask, connect
 from auth_service.outbox import metrics
 from auth_service.sessions import routes as sessions
 from auth_service.sessions.sign_in import AccountDisabled, WrongCredentials
@@ -81,14 +81,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     for router in (users.router, sessions.router, tokens.router):
         app.include_router(router)
 
-    async def ready() -> None:
-        async with engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
-
-    async def refresh() -> None:
-        async with engine.connect() as connection:
-            await metrics.refresh(connection)
-
-    app.router.routes.extend(health_routes(ready=ready, refresh=refresh))
+    app.router.routes.extend(
+        health_routes(ready=partial(ask, engine), refresh=partial(metrics.refresh, engine))
+    )
     Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)
     return app

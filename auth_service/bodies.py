@@ -30,7 +30,7 @@ Password = Annotated[
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
 class Credentials(_Body):
@@ -58,20 +58,6 @@ class UserBody(_Body):
     created_at: datetime
     updated_at: datetime
 
-    @classmethod
-    def of(cls, user: User) -> Self:
-        """The body for ``user``."""
-        return cls(
-            id=user.id,
-            email=user.email,
-            email_verified=user.email_verified,
-            roles=list(user.roles),
-            status=user.status,
-            version=user.version,
-            created_at=user.created_at,
-            updated_at=user.updated_at,
-        )
-
 
 class SignedIn(_Body):
     """A user and an access token for him (RFC 6749 5.1); ``expires_in`` in seconds."""
@@ -85,7 +71,7 @@ class SignedIn(_Body):
     def of(cls, user: User, signer: TokenSigner) -> Self:
         """The body for ``user`` with a new token."""
         return cls(
-            user=UserBody.of(user),
+            user=UserBody.model_validate(user),
             access_token=signer.sign(user),
             expires_in=signer.lifetime_seconds,
         )

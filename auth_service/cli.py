@@ -2,12 +2,12 @@
 
 import asyncio
 import dataclasses
+from functools import partial
 from typing import Annotated
 
 import typer
-from sqlalchemy import text
 
-from auth_service.db import connect
+from auth_service.db import ask, connect
 from auth_service.outbox import metrics
 from auth_service.outbox.relay import Relay
 from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
@@ -29,7 +29,7 @@ def api() -> None:
 
     settings = load(ApiSettings)
     configure_logging("auth-service api")
-    serve(create_app(settings), host=settings.host, port=settings.port)
+    serve(create_app(settings), host=settings.host, port=settings.port, setting="AUTH_PORT")
 
 
 @app.command(epilog="Example: AUTH_AMQP_URL=amqp://localhost/ auth-service relay")
@@ -38,21 +38,13 @@ def relay() -> None:
     """Publish recorded events to RabbitMQ; any number may run, one is active."""
     settings = load(RelaySettings)
     configure_logging("auth-service relay")
-    engine = connect(settings.model_copy(update={"database_connections_max": 2}))
-
-    async def ready() -> None:
-        async with engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
-
-    async def refresh() -> None:
-        async with engine.connect() as connection:
-            await metrics.refresh(connection)
-
+    engine = connect(settings)
     serve_beside(
-        Relay(settings, engine).run(),
-        health_routes(ready=ready, refresh=refresh),
+        Relay(settings).run(),
+        health_routes(ready=partial(ask, engine), refresh=partial(metrics.refresh, engine)),
         host=settings.host,
         port=settings.relay_port,
+        setting="AUTH_RELAY_PORT",
     )
 
 

@@ -4,7 +4,7 @@ Every session has its time limits from the start, so that no statement can hang 
 """
 
 import asyncpg
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -19,8 +19,17 @@ metadata = MetaData(
     }
 )
 
-DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+DATABASE_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What only a database raises."""
+
+DATABASE_AWAY = (*DATABASE_ERRORS, OSError)
 """What a worker meets when its database stops, restarts or refuses: wait and try again."""
+
+CONNECT_TIMEOUT_SECONDS = 5
+"""A database that is there accepts in milliseconds."""
+
+GRACE_SECONDS = 2
+"""How much later than the server the client gives a statement up: then the server is silent."""
 
 
 def connect(settings: DatabaseSettings) -> AsyncEngine:
@@ -32,7 +41,8 @@ def connect(settings: DatabaseSettings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.statement_timeout_ms / 1000,
         connect_args={
-            "timeout": 5,
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "command_timeout": settings.statement_timeout_ms / 1000 + GRACE_SECONDS,
             "server_settings": {
                 "application_name": "auth-service",
                 "timezone": "UTC",
@@ -42,3 +52,9 @@ def connect(settings: DatabaseSettings) -> AsyncEngine:
             },
         },
     )
+
+
+async def ask(engine: AsyncEngine) -> None:
+    """Raise unless the database answers."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
-from sqlalchemy import text
 
 from blog_service.context import Context
-from blog_service.db import connect
+from blog_service.db import ask, connect
 from blog_service.inbox import metrics
 from blog_service.settings import ApiSettings
 from blog_service.users import routes as users
@@ -46,14 +46,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     answer_with_problems(app, {})
     app.include_router(users.router)
 
-    async def ready() -> None:
-        async with engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
-
-    async def refresh() -> None:
-        async with engine.connect() as connection:
-            await metrics.refresh(connection)
-
-    app.router.routes.extend(health_routes(ready=ready, refresh=refresh))
+    app.router.routes.extend(
+        health_routes(ready=partial(ask, engine), refresh=partial(metrics.refresh, engine))
+    )
     Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)
     return app

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+from functools import partial
 from typing import Annotated, Any
 
 import aio_pika
@@ -32,7 +33,7 @@ def api() -> None:
 
     settings = load(ApiSettings)
     configure_logging("blog-service api")
-    serve(create_app(settings), host=settings.host, port=settings.port)
+    serve(create_app(settings), host=settings.host, port=settings.port, setting="BLOG_PORT")
 
 
 @app.command(epilog="Example: BLOG_AMQP_URL=amqp://localhost/ blog-service consumer")
@@ -43,16 +44,12 @@ def consumer() -> None:
     configure_logging("blog-service consumer")
     engine = connect(settings)
     worker = Consumer(settings, engine)
-
-    async def refresh() -> None:
-        async with engine.connect() as connection:
-            await metrics.refresh(connection)
-
     serve_beside(
         worker.run(),
-        health_routes(ready=worker.ready, refresh=refresh),
+        health_routes(ready=worker.ready, refresh=partial(metrics.refresh, engine)),
         host=settings.host,
         port=settings.consumer_port,
+        setting="BLOG_CONSUMER_PORT",
         stop=worker.stop,
         stop_seconds_max=settings.drain_seconds_max,
     )
@@ -84,7 +81,7 @@ async def _queues(amqp_url: str) -> dict[str, int | None]:
     names = {LIVE: "queue_depth", DEAD: "dead_queue_depth"}
     try:
         connection = await aio_pika.connect(amqp_url, timeout=CONNECT_TIMEOUT_SECONDS)
-        async with connection:
+        async with connection, asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
             found = await depths(connection)
     except (*CONNECTION_EXCEPTIONS, TimeoutError):
         found = dict.fromkeys(names)

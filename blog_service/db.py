@@ -3,7 +3,7 @@
 Every session has its time limits from the start, so that no statement can hang a request or a lock.
 """
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from blog_service.settings import DatabaseSettings
@@ -17,6 +17,12 @@ metadata = MetaData(
     }
 )
 
+CONNECT_TIMEOUT_SECONDS = 5
+"""A database that is there accepts in milliseconds."""
+
+GRACE_SECONDS = 2
+"""How much later than the server the client gives a statement up: then the server is silent."""
+
 
 def connect(settings: DatabaseSettings) -> AsyncEngine:
     """An engine of bounded size; it connects when first used."""
@@ -27,7 +33,8 @@ def connect(settings: DatabaseSettings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=settings.statement_timeout_ms / 1000,
         connect_args={
-            "timeout": 5,
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "command_timeout": settings.statement_timeout_ms / 1000 + GRACE_SECONDS,
             "server_settings": {
                 "application_name": "blog-service",
                 "timezone": "UTC",
@@ -37,3 +44,9 @@ def connect(settings: DatabaseSettings) -> AsyncEngine:
             },
         },
     )
+
+
+async def ask(engine: AsyncEngine) -> None:
+    """Raise unless the database answers."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))

@@ -13,6 +13,7 @@ Not here: publishing and consuming.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -39,6 +40,9 @@ from contracts.events import (
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """CloudEvents asks every hop to carry 64 KiB; ours need under one, so more is garbage."""
+
+ATTRIBUTE_LENGTH_MAX: Final = 512
+"""Of a text in a header; ours are an issuer's address at the longest."""
 
 CONTENT_TYPE: Final = "application/json"
 SPEC_VERSION: Final = "1.0"
@@ -157,13 +161,13 @@ def decode(message: Carrier) -> Event:
     Raises:
         Undecodable: for anything else than an event of a known type and major schema.
     """
-    read = _reader(message.headers or {})
-    attributes = _attributes(read)
+    sent = _attributes_in(message.headers or {})
+    attributes = _attributes(sent)
     if attributes.type == UserDeleted.type:
         return _deletion(attributes)
     if len(message.body) > BODY_BYTES_MAX:
         raise Undecodable(Fault.TOO_LARGE, f"the body has more than {BODY_BYTES_MAX} bytes")
-    schema = read("dataschema")
+    schema = sent.get("dataschema")
     if schema is not None and schema != dataschema(attributes.type):
         raise Undecodable(Fault.UNKNOWN_SCHEMA, "this version does not know the data's schema")
     try:
@@ -183,20 +187,20 @@ def decode(message: Carrier) -> Event:
 def legible_user(message: Carrier) -> UUID | None:
     """The user whom ``message`` concerns, as far as its headers or its data still tell.
 
-    Never raises; None when no user is legible.
+    Never raises; None when no user is legible, or when it names several: erasing what is kept of
+    one of them would miss the other.
     """
     headers = message.headers or {}
-    named = (
+    named = [
         headers.get(prefix + name)
         for name in ("subject", "partitionkey")
         for prefix in (_PREFIX, _ALTERNATIVE_PREFIX)
-    )
+    ]
+    users = set()
     for value in (*named, _id_in(message.body)):
-        try:
-            return _uuid(value, "subject")
-        except Undecodable:
-            continue
-    return None
+        with suppress(Undecodable):
+            users.add(_uuid(value, "subject"))
+    return users.pop() if len(users) == 1 else None
 
 
 def _id_in(body: bytes) -> object:
@@ -207,39 +211,36 @@ def _id_in(body: bytes) -> object:
     return data.get("id") if isinstance(data, dict) else None
 
 
-def _reader(headers: Mapping[str, Any]) -> "_Reader":
-    return _Reader(headers, _PREFIX if f"{_PREFIX}specversion" in headers else _ALTERNATIVE_PREFIX)
+def _attributes_in(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The CloudEvents attributes by their names, in whichever spelling the message uses."""
+    prefix = _PREFIX if f"{_PREFIX}specversion" in headers else _ALTERNATIVE_PREFIX
+    return {
+        name.removeprefix(prefix): value
+        for name, value in headers.items()
+        if name.startswith(prefix)
+    }
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads attributes by name, in the spelling that the message uses."""
-
-    headers: Mapping[str, Any]
-    prefix: str
-
-    def __call__(self, name: str) -> Any:
-        return self.headers.get(self.prefix + name)
-
-
-def _attributes(read: _Reader) -> Attributes:
-    if read("specversion") != SPEC_VERSION:
+def _attributes(sent: Mapping[str, Any]) -> Attributes:
+    if sent.get("specversion") != SPEC_VERSION:
         raise Undecodable(Fault.NOT_A_CLOUD_EVENT, "no CloudEvents 1.0 headers")
-    event_type = read("type")
+    event_type = sent.get("type")
     if not isinstance(event_type, str) or event_type not in DATA_OF:
         raise Undecodable(Fault.UNKNOWN_TYPE, "this version does not know the event's type")
-    version = read("subjectversion")
-    sequence = read("sequence")
+    version = sent.get("subjectversion")
+    sequence = sent.get("sequence")
     of_user = event_type != Heartbeat.type
     return Attributes(
-        id=_uuid(read("id"), "id"),
-        source=_text(read("source"), "source"),
+        id=_uuid(sent.get("id"), "id"),
+        source=_text(sent.get("source"), "source"),
         type=event_type,
-        time=_time(read("time")),
+        time=_time(sent.get("time")),
         sequence=None if sequence is None else _integer(sequence, "sequence", at_least=0),
-        subject=_uuid(read("subject"), "subject") if of_user else None,
+        subject=_uuid(sent.get("subject"), "subject") if of_user else None,
         version=None if version is None else _integer(version, "subjectversion", at_least=1),
-        traceparent=traceparent if isinstance(traceparent := read("traceparent"), str) else None,
+        traceparent=traceparent
+        if isinstance(traceparent := sent.get("traceparent"), str)
+        else None,
     )
 
 
@@ -263,9 +264,9 @@ def _common(attributes: Attributes) -> dict[str, Any]:
 
 
 def _text(value: object, name: str) -> str:
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and 0 < len(value) <= ATTRIBUTE_LENGTH_MAX:
         return value
-    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is missing or no text")
+    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is missing, no text or too long")
 
 
 def _uuid(value: object, name: str) -> UUID:

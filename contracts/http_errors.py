@@ -14,8 +14,10 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from contracts import problems
+from contracts.bearer import challenge
 from contracts.problems import Code, Problem
 from contracts.telemetry import Asgi
 
@@ -25,6 +27,9 @@ RETRY_AFTER_SECONDS: Final = "2"
 
 OUR_MISTAKES: Final = ("22", "23", "42")
 """SQLSTATE classes of a statement that will not be better later: data, integrity, syntax."""
+
+_OWED: Final = {401: challenge(), 503: {"Retry-After": RETRY_AFTER_SECONDS}}
+"""Headers that RFC 9110 wants with a status."""
 
 _BY_STATUS: Final = {
     code.status: code
@@ -47,8 +52,7 @@ def answer_with_problems(app: FastAPI, refusals: Mapping[type[Exception], Code])
 
     async def refusal(_: Request, error: Exception) -> JSONResponse:
         code = next(code for kind, code in refusals.items() if isinstance(error, kind))
-        headers = {"Retry-After": RETRY_AFTER_SECONDS} if code.status == 503 else None
-        return _answer(Problem(code, headers=headers))
+        return _answer(Problem(code, headers=_OWED.get(code.status)))
 
     app.add_exception_handler(Problem, problem)
     for kind in refusals:
@@ -104,11 +108,23 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     return _answer(Problem(problems.INVALID_REQUEST, errors=wrong))
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == problems.METHOD_NOT_ALLOWED.status:
+        error.headers = {"Allow": ", ".join(sorted(_methods(request)))}
     others = problems.INVALID_REQUEST if error.status_code < 500 else problems.INTERNAL
     code = _BY_STATUS.get(error.status_code, others)
     return _answer(Problem(code, headers=dict(error.headers or {})))
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path offers: Starlette names the methods of the first route alone."""
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _away(request: Request, error: Exception) -> JSONResponse:

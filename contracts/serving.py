@@ -7,6 +7,7 @@ are counted and timed in the metrics, and probes would drown everything else.
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Final
 
@@ -16,17 +17,29 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from contracts.errors import OperatorError
+
 FINISH_SECONDS_MAX: Final = 10
 """How long requests at hand may take once the process has been asked to end."""
 
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted, as uvicorn has it."""
 
-def serve(app: ASGIApp, *, host: str, port: int) -> None:
-    """Serve ``app`` until asked to end, and finish the requests at hand."""
+CANCEL_AGAIN_SECONDS: Final = 2.0
+"""Longer than closing connections takes."""
+
+
+def serve(app: ASGIApp, *, host: str, port: int, setting: str) -> None:
+    """Serve ``app`` until asked to end, and finish the requests at hand.
+
+    Raises:
+        OperatorError: the port, which ``setting`` chooses, cannot be listened on.
+    """
 
     async def until_asked() -> None:
         asked = asyncio.Event()
         _when_asked_to_end(asked.set)
-        async with _serving(app, host, port):
+        async with _serving(app, _listening(host, port, setting)):
             await asked.wait()
 
     uvloop.run(until_asked())
@@ -38,6 +51,7 @@ def serve_beside(
     *,
     host: str,
     port: int,
+    setting: str,
     stop: Callable[[], None] | None = None,
     stop_seconds_max: float = 0,
 ) -> None:
@@ -45,20 +59,36 @@ def serve_beside(
 
     Asked to end, the work's ``stop`` is called, and it has ``stop_seconds_max`` to end by itself;
     then, or at once without ``stop``, it is cancelled.
+
+    Raises:
+        OperatorError: the port, which ``setting`` chooses, cannot be listened on.
     """
 
     async def both() -> None:
         working = asyncio.ensure_future(work)
 
+        ending = asyncio.Event()
+
         def end() -> None:
+            ending.set()
             if stop is not None:
                 stop()
-            asyncio.get_running_loop().call_later(stop_seconds_max, working.cancel)
+            asyncio.get_running_loop().call_later(stop_seconds_max, cancel)
+
+        def cancel() -> None:
+            # Until it ends: Python 3.11's asyncio.wait_for, which the client libraries use, loses
+            # a cancellation that meets a result.
+            if not working.done():
+                working.cancel()
+                asyncio.get_running_loop().call_later(CANCEL_AGAIN_SECONDS, cancel)
 
         _when_asked_to_end(end)
-        async with _serving(Starlette(routes=routes), host, port):
-            with contextlib.suppress(asyncio.CancelledError):
+        async with _serving(Starlette(routes=routes), _listening(host, port, setting)):
+            try:
                 await working
+            except asyncio.CancelledError:
+                if not ending.is_set():  # a library's own cancellation is a failure, not an end
+                    raise
 
     uvloop.run(both())
 
@@ -66,6 +96,16 @@ def serve_beside(
 def _when_asked_to_end(call: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, call)
+
+
+def _listening(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another port in {setting}"
+        ) from None
 
 
 class _Server(uvicorn.Server):
@@ -77,18 +117,16 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
+async def _serving(app: ASGIApp, listening: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=FINISH_SECONDS_MAX,
     )
     server = _Server(config)
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve([listening]))
     try:
         yield
     finally:

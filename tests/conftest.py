@@ -107,9 +107,7 @@ def amqp_url(broker: Broker, vhost: str) -> str:
 @pytest.fixture
 def relay_settings(auth_url: str, amqp_url: str) -> RelaySettings:
     """Settings of a relay between the fresh database and the fresh virtual host."""
-    return RelaySettings(
-        _env_file=None, database_url=auth_url, amqp_url=amqp_url, issuer=SOURCE
-    )
+    return RelaySettings(_env_file=None, database_url=auth_url, amqp_url=amqp_url, issuer=SOURCE)
 
 
 @pytest.fixture

@@ -5,22 +5,32 @@ misses a number knows that messages were lost; one that sees none knows that the
 not quiet.
 """
 
-from sqlalchemy import func, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import func, insert, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.outbox.record import record
-from auth_service.outbox.table import source
-from contracts.events import Beat, Heartbeat
+from auth_service.outbox.table import WAKE_UP_CHANNEL, outbox_events, source
+from contracts.events import Heartbeat
 
+_NUMBERED = (
+    update(source)
+    .values(heartbeat=source.c.heartbeat + 1, heartbeat_at=func.now())
+    .returning(source.c.heartbeat)
+    .cte("numbered")
+)
 
-async def record_heartbeat(engine: AsyncEngine) -> int:
-    """Record the next heartbeat; returns its number. The relay goes on from there."""
-    numbered = (
-        update(source)
-        .values(heartbeat=source.c.heartbeat + 1, heartbeat_at=func.now())
-        .returning(source.c.heartbeat)
+_RECORD = (
+    insert(outbox_events)
+    .from_select(
+        ["type", "payload"],
+        select(literal(Heartbeat.type), func.json_build_object("number", _NUMBERED.c.heartbeat)),
     )
-    async with engine.begin() as connection:
-        number: int = (await connection.execute(numbered)).scalar_one()
-        await record(connection, Heartbeat.type, Beat(number=number))
-    return number
+    .returning(func.pg_notify(WAKE_UP_CHANNEL, ""))
+)
+
+
+async def record_heartbeat(connection: AsyncConnection) -> None:
+    """Number and record the next heartbeat.
+
+    One statement, so that no number is ever without its event, in autocommit as well.
+    """
+    await connection.execute(_RECORD)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from auth_service.db import CONNECT_TIMEOUT_SECONDS, GRACE_SECONDS
 from auth_service.outbox.table import WAKE_UP_CHANNEL
 from auth_service.settings import DatabaseSettings
 
@@ -58,7 +59,8 @@ async def lead(settings: DatabaseSettings) -> AsyncIterator[Leader]:
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
         connect_args={
-            "timeout": 5,
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "command_timeout": LOCK_WAIT_SECONDS + GRACE_SECONDS,
             "server_settings": {
                 "application_name": "auth-service relay",
                 "timezone": "UTC",

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.outbox.leadership import is_led
 
@@ -70,8 +70,9 @@ async def figures(connection: AsyncConnection) -> OutboxFigures:
     )
 
 
-async def refresh(connection: AsyncConnection) -> None:
+async def refresh(engine: AsyncEngine) -> None:
     """Set the gauges that come from the database."""
-    now = await figures(connection)
+    async with engine.connect() as connection:
+        now = await figures(connection)
     unpublished.set(now.unpublished)
     oldest_age.set(now.oldest_unpublished_age_seconds)

@@ -12,7 +12,7 @@ import aio_pika
 from aio_pika.abc import AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from auth_service.outbox.queue import RecordedEvent
+from auth_service.outbox.backlog import RecordedEvent
 from contracts.envelope import Attributes, wrap
 from contracts.names import EXCHANGE
 

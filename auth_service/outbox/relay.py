@@ -19,14 +19,14 @@ from dataclasses import dataclass
 import structlog
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from sqlalchemy import func, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.db import DATABASE_AWAY
+from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
 from auth_service.outbox import metrics
+from auth_service.outbox.backlog import RecordedEvent, head, mark_published, waves
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.leadership import Leader, lead
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
-from auth_service.outbox.queue import RecordedEvent, head, mark_published, waves
 from auth_service.outbox.table import source
 from auth_service.settings import RelaySettings
 from contracts.backoff import pause_seconds
@@ -58,9 +58,8 @@ class RelayRound:
 class Relay:
     """The relay process: ``run`` goes on for ever, ``run_once`` is one round of it."""
 
-    def __init__(self, settings: RelaySettings, engine: AsyncEngine) -> None:
+    def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
-        self._engine = engine
         self._noted: str | None = "unknown"  # what the database says until the first note
         self._failures = 0  # in a row, of whatever kind
 
@@ -119,6 +118,8 @@ class Relay:
                     timeout_seconds=settings.publish_timeout_seconds,
                 ) as to:
                     await self._publish(leader, to)
+            except DATABASE_ERRORS:
+                raise
             except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
                 await self._note(leader, f"the broker is away ({type(error).__name__})")
             await self._pause()
@@ -129,7 +130,7 @@ class Relay:
         while True:
             leader.woken.clear()
             if time.monotonic() >= next_heartbeat:
-                await record_heartbeat(self._engine)
+                await record_heartbeat(leader.connection)
                 next_heartbeat = time.monotonic() + self._settings.heartbeat_seconds
             # While events are refused one is tried at a time: enough to see when it ends.
             limit = 1 if self._failures else self._settings.relay_batch_size

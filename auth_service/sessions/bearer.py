@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import structlog
 from fastapi import Depends, Request
 from sqlalchemy import select
 
@@ -10,11 +9,8 @@ from auth_service.context import Auth
 from auth_service.users.model import User
 from auth_service.users.table import to_user, users
 from contracts import problems
-from contracts.bearer import invalid_token, token_of
+from contracts.bearer import invalid_token, users_token
 from contracts.problems import Problem
-from contracts.tokens import InvalidToken
-
-log = structlog.get_logger()
 
 
 async def current_user(request: Request, auth: Auth) -> User:
@@ -24,15 +20,9 @@ async def current_user(request: Request, auth: Auth) -> User:
         Problem: 401 without a valid token of a user who still exists, 403 when he is disabled or
             the token is a service's.
     """
-    try:
-        token = auth.verifier.verify(token_of(request.headers))
-    except InvalidToken as error:
-        log.info("token.refused", reason=error.reason)
-        raise invalid_token() from None
-    if token.user_id is None:
-        raise Problem(problems.USER_REQUIRED)
+    user_id, token = users_token(request.headers, auth.verifier)
     async with auth.engine.connect() as connection:
-        query = select(users).where(users.c.id == token.user_id)
+        query = select(users).where(users.c.id == user_id)
         row = (await connection.execute(query)).one_or_none()
     if row is None or row.status == "deleted":
         raise invalid_token()

@@ -35,8 +35,10 @@ async def delete(
             .values(
                 version=NEXT_VERSION,
                 status="deleted",
-                deleted_at=func.clock_timestamp(),
-                updated_at=func.now(),
+                # One instant for all, so that nothing tells when the user came.
+                deleted_at=func.statement_timestamp(),
+                created_at=func.statement_timestamp(),
+                updated_at=func.statement_timestamp(),
                 email=None,
                 email_verified=False,
                 password_hash=None,

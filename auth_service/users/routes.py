@@ -32,7 +32,7 @@ async def post_signup(body: Credentials, auth: Auth, response: Response) -> Sign
 @router.get("/me", summary="The own account")
 async def get_me(user: CurrentUser) -> UserBody:
     """The account as it is now."""
-    return UserBody.of(user)
+    return UserBody.model_validate(user)
 
 
 @router.patch("/me", summary="Change the own e-mail address")
@@ -45,7 +45,7 @@ async def patch_me(body: Credentials, user: CurrentUser, auth: Auth) -> UserBody
         email=body.email,
         password=body.password.get_secret_value(),
     )
-    return UserBody.of(changed)
+    return UserBody.model_validate(changed)
 
 
 @router.delete("/me", status_code=status.HTTP_204_NO_CONTENT, summary="Delete the own account")

@@ -12,7 +12,7 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.inbox.parking import erase
+from blog_service.inbox.parking import erase, expire
 from blog_service.inbox.table import heartbeats
 from blog_service.users import replica
 from blog_service.users.model import Outcome
@@ -38,6 +38,7 @@ async def _apply_users(connection: AsyncConnection, events: Sequence[UserEvent])
 
 
 async def _apply_heartbeat(connection: AsyncConnection, event: Heartbeat) -> Outcome:
+    """Note the heartbeat; what is parked without a legible user expires by its beat."""
     upsert = insert(heartbeats).values(
         source=event.source, number=event.data.number, recorded_at=event.time
     )
@@ -51,4 +52,5 @@ async def _apply_heartbeat(connection: AsyncConnection, event: Heartbeat) -> Out
         where=heartbeats.c.number < upsert.excluded.number,
     )
     written = await connection.execute(newer)
+    await expire(connection)
     return Outcome.APPLIED if written.rowcount else Outcome.STALE

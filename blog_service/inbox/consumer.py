@@ -10,16 +10,18 @@ Not here: what becomes of a message (``settle``), how messages come (``subscript
 """
 
 import asyncio
+import contextlib
+from collections import Counter
 
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
-from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import ask
 from blog_service.inbox import metrics
-from blog_service.inbox.faults import is_messages_fault
 from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
 from blog_service.inbox.subscription import Subscription, subscribed
 from blog_service.inbox.topology import DEAD, LIVE, SourceMissing, declare
@@ -29,6 +31,9 @@ from contracts.backoff import pause_seconds
 log = structlog.get_logger()
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+
+DECLARE_TIMEOUT_SECONDS = 30.0
+"""A new quorum queue elects its leader in under a second; a broker that is silent is away."""
 
 
 class NotConsuming(Exception):
@@ -44,6 +49,7 @@ class Consumer:
         self._settler = Settler(settings, engine)
         self._stopping = asyncio.Event()
         self._consuming = False
+        self._failures = 0  # in a row, of whatever kind
 
     async def run(self) -> None:
         """Consume until ``stop``; whatever is away is waited for.
@@ -51,15 +57,14 @@ class Consumer:
         Raises:
             WrongTopology: a queue is not as it has to be.
         """
-        failures = 0
         while not self._stopping.is_set():
             try:
                 connection = await aio_pika.connect(
                     self._settings.amqp_url, timeout=CONNECT_TIMEOUT_SECONDS
                 )
                 async with connection:
-                    await declare(connection)
-                    failures = 0
+                    async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
+                        await declare(connection)
                     await self._consume(connection)
             except SourceMissing as error:
                 log.info("consumer.source_missing", reason=str(error))
@@ -72,8 +77,7 @@ class Consumer:
                 await self._stopping.wait()
             except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
                 log.warning("consumer.broker_away", error=type(error).__name__)
-            failures += 1
-            await self._pause(failures)
+            await self._pause()
 
     def stop(self) -> None:
         """Take no further messages, settle those at hand, and let ``run`` end."""
@@ -83,7 +87,7 @@ class Consumer:
         """Raise unless messages are consumed and the database answers."""
         if not self._consuming:
             raise NotConsuming
-        await self._ask_database()
+        await ask(self._engine)
 
     async def _consume(self, connection: AbstractConnection) -> None:
         prefetch = self._settings.prefetch
@@ -93,9 +97,10 @@ class Consumer:
             log.info("consumer.consuming")
             try:
                 while batch := await subscription.next_batch(self._settings.batch_size):
-                    for outcome in await self._settler.settle(batch):
-                        metrics.messages.labels(outcome=outcome.value).inc()
+                    for outcome, count in Counter(await self._settler.settle(batch)).items():
+                        metrics.messages.labels(outcome=outcome.value).inc(count)
                     await subscription.acknowledge(batch)
+                    self._failures = 0
             finally:
                 self._consuming = False
                 ending.cancel()
@@ -105,27 +110,16 @@ class Consumer:
         await subscription.end()
 
     async def _until_database_answers(self) -> None:
-        failures = 0
         while not self._stopping.is_set():
-            try:
-                await self._ask_database()
-            except Exception as error:
-                if is_messages_fault(error):
-                    raise
-            else:
+            with contextlib.suppress(SQLAlchemyError, OSError):
+                await ask(self._engine)
                 return
-            failures += 1
-            await self._pause(failures)
+            await self._pause()
 
-    async def _ask_database(self) -> None:
-        async with self._engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
-
-    async def _pause(self, failures: int) -> None:
-        """Wait before the next try, unless asked to stop."""
-        seconds = pause_seconds(failures, longest=self._settings.retry_seconds_max)
-        try:
-            async with asyncio.timeout(seconds):
+    async def _pause(self) -> None:
+        """Wait after a failure, the longer the more there were in a row, unless asked to stop."""
+        self._failures += 1
+        longest = self._settings.retry_seconds_max
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_seconds(self._failures, longest=longest)):
                 await self._stopping.wait()
-        except TimeoutError:
-            pass

@@ -5,14 +5,14 @@ from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 messages = Counter(
     "usersync_inbox_messages", "Messages that the consumer settled, by what they did", ["outcome"]
 )
 latency = Histogram(
     "usersync_end_to_end_latency_seconds",
-    "From the commit at the source to the commit in this replica",
+    "From the record at the source to the commit in this replica",
     buckets=(0.002, 0.004, 0.006, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120, 600),
 )
 parked = Gauge("usersync_parked_messages", "Messages that wait for an operator")
@@ -57,6 +57,7 @@ async def figures(connection: AsyncConnection) -> InboxFigures:
     return InboxFigures(**(await connection.execute(_FIGURES)).mappings().one())
 
 
-async def refresh(connection: AsyncConnection) -> None:
+async def refresh(engine: AsyncEngine) -> None:
     """Set the gauges that come from the database."""
-    parked.set(await connection.scalar(text("SELECT count(*) FROM parked_messages")) or 0)
+    async with engine.connect() as connection:
+        parked.set(await connection.scalar(text("SELECT count(*) FROM parked_messages")) or 0)

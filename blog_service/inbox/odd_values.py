@@ -7,6 +7,7 @@ ever. Read leniently, such a message reaches ``decode``, and is parked like all 
 Guarantees: what pamqp can read is read by pamqp.
 """
 
+import struct
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from pamqp import common, decode
 
 def accept_odd_values() -> None:
     """Make this process's pamqp lenient; repeating it changes nothing."""
-    decode.METHODS |= {"shortstr": _short_str, "timestamp": _timestamp, "table": _field_table}
+    decode.METHODS |= {"shortstr": _short_str, "timestamp": _timestamp, "table": _headers}
     decode.TABLE_MAPPING |= {b"T": _timestamp, b"F": _field_table}
 
 
@@ -31,6 +32,14 @@ def _timestamp(value: bytes) -> tuple[int, datetime | int]:
         return decode.timestamp(value)
     except (ValueError, OverflowError, OSError):
         return 8, int.from_bytes(value[:8], "big")
+
+
+def _headers(value: bytes) -> tuple[int, dict[str, Any]]:
+    """The header table, empty when there is no reading it, such as one that is nested too deep."""
+    try:
+        return _field_table(value)
+    except (ValueError, TypeError, IndexError, struct.error, RecursionError):
+        return 4 + common.Struct.integer.unpack(value[:4])[0], {}
 
 
 def _field_table(value: bytes) -> tuple[int, dict[str, Any]]:

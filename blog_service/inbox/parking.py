@@ -55,6 +55,10 @@ async def park(connection: AsyncConnection, delivery: Delivery, reason: str, err
             },
         )
     )
+
+
+async def expire(connection: AsyncConnection) -> None:
+    """Delete what no user was legible in when it was parked, a long time ago."""
     await connection.execute(
         delete(parked_messages).where(
             parked_messages.c.user_id.is_(None),

@@ -11,12 +11,14 @@ Not here: what an event does (``apply``), acknowledging (``consumer``).
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import uuid4
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.inbox import metrics
@@ -74,13 +76,10 @@ class Settler:
         if batch[0].redelivered:
             return [await self._settle_suspect(batch[0])]
         try:
-            outcomes = await self._patiently(lambda: self._apply(batch))
+            return await self._patiently(lambda: self._apply(batch))
         except Exception as error:
             if not is_messages_fault(error):
                 raise
-        else:
-            self._last_verdict = None
-            return outcomes
         return [await self._settle_alone(delivery) for delivery in batch]
 
     async def _settle_suspect(self, delivery: Delivery) -> Outcome:
@@ -92,9 +91,16 @@ class Settler:
 
         processes = await self._patiently(count)
         if processes > self._settings.attempts_max:
-            found = Verdict(Reason.KILLS_THE_PROCESS, f"{processes - 1} processes died trying it")
+            found = Verdict(Reason.KILLS_THE_PROCESS, f"{processes - 1} tries ended with a process")
             return await self._park(delivery, found)
-        return await self._settle_alone(delivery)
+        try:
+            return await self._settle_alone(delivery)
+        except DatabaseAway:
+            # This process lives: it must not count, however often several hand a message round.
+            with contextlib.suppress(SQLAlchemyError, OSError):
+                async with self._engine.begin() as connection:
+                    await clear_attempts(connection, message_hash(delivery))
+            raise
 
     async def _settle_alone(self, delivery: Delivery) -> Outcome:
         """Apply one message in a transaction of its own, or park it when it is at fault."""
@@ -104,7 +110,6 @@ class Settler:
             if not is_messages_fault(error):
                 raise
             return await self._park(delivery, verdict(error))
-        self._last_verdict = None
         return outcome
 
     async def _apply(self, batch: list[Delivery]) -> list[Outcome]:
@@ -114,6 +119,8 @@ class Settler:
             outcomes = await apply(connection, events)
             if batch[0].redelivered:
                 await clear_attempts(connection, message_hash(batch[0]))
+        if not all(isinstance(event, Heartbeat) for event in events):
+            self._last_verdict = None  # a heartbeat would apply whatever is wrong with users
         now = time.time()
         for event, outcome in zip(events, outcomes, strict=True):
             if outcome is Outcome.APPLIED and not isinstance(event, Heartbeat):

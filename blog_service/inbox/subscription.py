@@ -19,6 +19,9 @@ from pamqp.commands import Basic
 
 from blog_service.inbox.odd_values import accept_odd_values
 
+SUBSCRIBE_TIMEOUT_SECONDS = 10.0
+"""A broker answers in milliseconds; one that is silent is away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -132,6 +135,7 @@ async def subscribed(
         underlay.on_consumer_cancel_callbacks.add(
             lambda *_: subscription.lose("the queue was deleted")
         )
-        for queue in queues:
-            await underlay.basic_consume(queue, subscription.arrived, consumer_tag=queue)
+        async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
+            for queue in queues:
+                await underlay.basic_consume(queue, subscription.arrived, consumer_tag=queue)
         yield subscription

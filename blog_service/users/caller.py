@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-import structlog
 from fastapi import Depends, Request
 from prometheus_client import Counter
 from sqlalchemy import Row, select
@@ -23,11 +22,9 @@ from blog_service.context import Blog
 from blog_service.users import replica
 from blog_service.users.table import users
 from contracts import problems
-from contracts.bearer import invalid_token, token_of
+from contracts.bearer import invalid_token, users_token
 from contracts.problems import Problem
-from contracts.tokens import AccessToken, InvalidToken
-
-log = structlog.get_logger()
+from contracts.tokens import AccessToken
 
 behind = Counter(
     "usersync_requests_behind",
@@ -56,14 +53,8 @@ async def current_user(request: Request, blog: Blog) -> ReplicaUser:
         Problem: 401 without a valid token, or when its user is deleted or it was revoked; 403 when
             he is disabled or the token is a service's.
     """
-    try:
-        token = blog.verifier.verify(token_of(request.headers))
-    except InvalidToken as error:
-        log.info("token.refused", reason=error.reason)
-        raise invalid_token() from None
-    if token.user_id is None:
-        raise Problem(problems.USER_REQUIRED)
-    row = await _row(blog.engine, token.user_id)
+    user_id, token = users_token(request.headers, blog.verifier)
+    row = await _row(blog.engine, user_id)
     if row.status == "deleted" or _is_revoked(token, row.tokens_valid_after):
         raise invalid_token()
     if row.status == "disabled":

@@ -1,15 +1,14 @@
 """Users over HTTP, answered from the replica alone."""
 
 from datetime import datetime
-from typing import Self
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
 from blog_service.context import Blog
-from blog_service.users.caller import CurrentUser, ReplicaUser
+from blog_service.users.caller import CurrentUser
 from blog_service.users.table import users
 from contracts import problems
 from contracts.problems import Problem
@@ -20,6 +19,8 @@ router = APIRouter(prefix="/v1", tags=["users"])
 class Me(BaseModel):
     """The caller as this service knows him; null is what no event has told yet."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     id: UUID
     email: str | None
     email_verified: bool
@@ -28,20 +29,6 @@ class Me(BaseModel):
     version: int
     created_at: datetime | None
     updated_at: datetime | None
-
-    @classmethod
-    def of(cls, user: ReplicaUser) -> Self:
-        """The body for ``user``."""
-        return cls(
-            id=user.id,
-            email=user.email,
-            email_verified=user.email_verified,
-            roles=list(user.roles),
-            status=user.status,
-            version=user.version,
-            created_at=user.created_at,
-            updated_at=user.updated_at,
-        )
 
 
 class PublicUser(BaseModel):
@@ -56,7 +43,7 @@ class PublicUser(BaseModel):
 @router.get("/me", summary="The caller, as this service knows him")
 async def get_me(user: CurrentUser) -> Me:
     """The caller's row of the replica; the first request after sign-up always works."""
-    return Me.of(user)
+    return Me.model_validate(user)
 
 
 @router.get("/users/{user_id}", summary="A user, as anyone may see him")

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.heartbeat import record_heartbeat
@@ -111,7 +112,9 @@ async def test_a_heartbeat_survives_what_events_survive(
             await asyncio.gather(relay.ready(), consumer.ready())
             relay.kill()
             consumer.kill()
-        last = await record_heartbeat(auth_engine)
+        async with auth_engine.begin() as connection:
+            await record_heartbeat(connection)
+            last: int = await connection.scalar(text("SELECT heartbeat FROM source"))
         relay.start()
         consumer.start()
 

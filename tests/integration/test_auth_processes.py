@@ -1,6 +1,8 @@
 """The auth service's processes, as an operator starts them, and what they write."""
 
+import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from joserfc.jwk import KeySet
 
 from local.ports import free_port
 from tests.support.builders import SOURCE
+from tests.support.databases import ROOT
 from tests.support.eventually import eventually
 from tests.support.processes import Process, run
 from tests.support.relaying import bind, taken
@@ -23,6 +26,24 @@ PASSWORD = "correct horse battery staple"
 WRONG = "incorrect horse battery staple"
 CREDENTIALS = {"email": ADDRESS, "password": PASSWORD}
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+DEAF = """
+import asyncio
+from contracts.health import health_routes
+from contracts.serving import serve_beside
+
+async def deaf_once():
+    try:
+        await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        await asyncio.sleep(3600)
+
+async def nothing():
+    pass
+
+routes = health_routes(ready=nothing, refresh=nothing)
+serve_beside(deaf_once(), routes, host="127.0.0.1", port={port})
+"""
 
 
 @pytest.fixture
@@ -162,3 +183,29 @@ async def test_status_without_a_database_is_a_sentence(
     assert "the database cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
     assert "hunter2" not in done.stderr
+
+
+async def test_a_process_ends_though_a_cancellation_was_lost(tmp_path: Path) -> None:
+    """Python 3.11's ``asyncio.wait_for`` loses one that meets a result; SIGTERM still ends it."""
+    port = free_port()
+    script = tmp_path / "deaf.py"
+    script.write_text(DEAF.format(port=port))
+    process = await asyncio.create_subprocess_exec(sys.executable, str(script), cwd=ROOT)
+
+    async def is_alive() -> bool:
+        try:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                return (await client.get(f"http://127.0.0.1:{port}/livez")).is_success
+        except httpx.HTTPError:
+            return False
+
+    try:
+        await eventually(is_alive)
+        process.terminate()
+
+        code = await asyncio.wait_for(process.wait(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert code == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from sqlalchemy.engine import make_url
 
 from local.postgres_server import PostgresServer
 from tests.support.databases import ROOT, SERVICES, Databases
@@ -96,7 +97,7 @@ def url(service: str, databases: Databases) -> Iterator[str]:
 @pytest.fixture
 def empty_url(postgres: PostgresServer, url: str) -> Iterator[str]:
     """An empty database."""
-    name = url.rpartition("/")[2].partition("?")[0] + "_empty"
+    name = f"{make_url(url).database}_empty"
     postgres.drop_database(name)
     postgres.create_database(name)
     yield postgres.url(name)

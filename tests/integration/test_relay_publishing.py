@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox import queue
+from auth_service.outbox import backlog
 from auth_service.outbox.publisher import Outcome
 from auth_service.outbox.record import record
 from auth_service.settings import RelaySettings
@@ -52,7 +52,7 @@ async def test_what_was_recorded_goes_out_in_order(
         auth_engine, passwords, ada.id, email="lovelace@example.org", password=PASSWORD
     )
 
-    async with rounds(relay_settings, auth_engine) as run_once:
+    async with rounds(relay_settings) as run_once:
         done = await run_once()
 
     messages = await taken(bound, 3)
@@ -83,7 +83,7 @@ async def test_what_was_recorded_goes_out_byte_for_byte(
         f" VALUES ('user.merged', gen_random_uuid(), 1, '{payload}'::text::json, 'trace')",
     )
 
-    async with rounds(relay_settings, auth_engine) as run_once:
+    async with rounds(relay_settings) as run_once:
         await run_once()
 
     [message] = await taken(bound, 1)
@@ -99,7 +99,7 @@ async def test_an_event_counts_as_published_only_after_its_confirm(
     await recorded(auth_engine, a_state())
     async with (
         proxied(relay_settings) as (proxy, settings),
-        rounds(settings, auth_engine) as run_once,
+        rounds(settings) as run_once,
     ):
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
@@ -125,7 +125,7 @@ async def test_one_event_of_a_user_is_under_way_at_a_time(
     )
     async with (
         proxied(relay_settings) as (proxy, settings),
-        rounds(settings, auth_engine) as run_once,
+        rounds(settings) as run_once,
     ):
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
@@ -150,7 +150,7 @@ async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
     await change_email(auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
     await delete(auth_engine, passwords, ada.id, password=PASSWORD)
 
-    async with rounds(relay_settings, auth_engine) as run_once:
+    async with rounds(relay_settings) as run_once:
         done = await run_once()
 
     [message] = await taken(bound, 1)
@@ -173,7 +173,7 @@ async def test_a_tombstone_goes_out_even_when_its_payload_is_gone(
         " VALUES ('user.deleted', gen_random_uuid(), 7)",
     )
 
-    async with rounds(relay_settings, auth_engine) as run_once:
+    async with rounds(relay_settings) as run_once:
         await run_once()
 
     [message] = await taken(bound, 1)
@@ -185,7 +185,7 @@ async def test_commits_out_of_the_order_of_positions_are_all_published(
 ) -> None:
     """Claiming goes by row state, never by "position greater than the last"."""
     late, early = a_state(), a_state()
-    async with relaying(relay_settings, auth_engine):
+    async with relaying(relay_settings):
         async with auth_engine.begin() as slow:
             await record(slow, UserUpdated.type, late)
             await recorded(auth_engine, early)
@@ -209,7 +209,7 @@ async def test_a_rolled_back_event_is_never_published(
         await connection.rollback()
     await recorded(auth_engine, done)
 
-    async with rounds(relay_settings, auth_engine) as run_once:
+    async with rounds(relay_settings) as run_once:
         result = await run_once()
 
     [message] = await taken(bound, 1)
@@ -226,7 +226,7 @@ async def test_nothing_is_left_of_a_long_queue(
     await recorded(auth_engine, *states)
     settings = relay_settings.model_copy(update={"relay_batch_size": 50})
 
-    async with relaying(settings, auth_engine):
+    async with relaying(settings):
         messages = await taken(bound, 300)
         await eventually(lambda: all_published(auth_engine))
 
@@ -250,7 +250,7 @@ async def test_claiming_and_marking_use_an_index_however_long_the_log(
     plans = [
         await plan(auth_engine, statement, argument, mode)
         for mode in ("force_custom_plan", "force_generic_plan")
-        for statement, argument in ((queue._HEAD, 100), (queue._MARK, [50_001, 50_002]))
+        for statement, argument in ((backlog._HEAD, 100), (backlog._MARK, [50_001, 50_002]))
     ]
 
     assert all("Seq Scan" not in each for each in plans)

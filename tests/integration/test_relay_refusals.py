@@ -41,7 +41,7 @@ async def test_a_returned_event_stays_unpublished_until_a_queue_is_bound(
     states = [a_state() for _ in range(5)]
     await recorded(auth_engine, *states)
     settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
-    async with relaying(settings, auth_engine):
+    async with relaying(settings):
         await eventually(lambda: says(auth_engine, "no queue is bound to the exchange"))
         before = await outbox(auth_engine)
 
@@ -62,7 +62,7 @@ async def test_one_event_at_a_time_is_tried_while_they_are_returned(
     settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
     before = published("returned")
 
-    async with relaying(settings, auth_engine):
+    async with relaying(settings):
         await eventually(lambda: published("returned") >= before + 45)
         tried = published("returned") - before
 
@@ -85,7 +85,7 @@ async def test_the_order_per_user_survives_refusals(
     )
     settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
     before = published("nacked")
-    async with relaying(settings, auth_engine):
+    async with relaying(settings):
         await eventually(lambda: says(auth_engine, "a queue refuses events: it is full"))
 
         messages = await taken(source, 24, within=60)
@@ -106,7 +106,7 @@ async def test_a_refused_user_gets_no_further_event_in_the_round(
     user = a_state()
     await recorded(auth_engine, user, a_state(user.id, 2), a_state(user.id, 3))
 
-    async with rounds(relay_settings, auth_engine) as run_once:
+    async with rounds(relay_settings) as run_once:
         refused = await run_once()
         await bind(source)
         confirmed = await run_once()
@@ -124,7 +124,7 @@ async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(
     await bind(source)
     state = a_state()
     fast = relay_settings.model_copy(update=ONE_HEARTBEAT | {"publish_timeout_seconds": 0.5})
-    async with proxied(fast) as (proxy, settings), relaying(settings, auth_engine):
+    async with proxied(fast) as (proxy, settings), relaying(settings):
         await recorded(auth_engine, a_state())
         await taken(source, 1)
         await eventually(lambda: all_published(auth_engine))
@@ -152,7 +152,7 @@ async def test_a_connection_cut_before_the_confirm_loses_nothing(
     users = [a_state().id for _ in range(5)]
     async with (
         proxied(relay_settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings),
-        relaying(settings, auth_engine),
+        relaying(settings),
     ):
         for version in range(1, 6):
             await recorded(auth_engine, *(a_state(user, version) for user in users))
@@ -176,7 +176,7 @@ async def test_with_the_broker_away_sign_ups_go_on_and_follow_later(
     await bind(source)
     async with proxied(relay_settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings):
         proxy.refuse()
-        async with relaying(settings, auth_engine):
+        async with relaying(settings):
             users = [
                 await sign_up(
                     auth_engine, passwords, email=f"user{n}@example.org", password=PASSWORD
@@ -202,7 +202,7 @@ async def test_deleting_an_account_never_waits_for_the_broker(
     ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
     async with (
         proxied(relay_settings) as (proxy, settings),
-        rounds(settings, auth_engine) as run_once,
+        rounds(settings) as run_once,
     ):
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())

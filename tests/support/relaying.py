@@ -43,21 +43,24 @@ class Carried:
 
 
 @asynccontextmanager
-async def relaying(settings: RelaySettings, engine: AsyncEngine) -> AsyncIterator[None]:
+async def relaying(settings: RelaySettings) -> AsyncIterator[None]:
     """A relay that runs inside the block, and is cancelled after it."""
-    running = asyncio.create_task(Relay(settings, engine).run())
+    running = asyncio.create_task(Relay(settings).run())
     try:
         yield
         assert not running.done(), f"the relay ended: {running}"
     finally:
-        running.cancel()
+        # Until it ends: Python 3.11's wait_for loses a cancellation that meets a result.
+        while not running.done():
+            running.cancel()
+            await asyncio.wait([running], timeout=2)
         with suppress(asyncio.CancelledError):
-            await running
+            running.result()
 
 
 @asynccontextmanager
 async def rounds(
-    settings: RelaySettings, engine: AsyncEngine
+    settings: RelaySettings,
 ) -> AsyncIterator[Callable[[], Awaitable[RelayRound]]]:
     """The active relay, one round a call, of up to a hundred events."""
     async with (
@@ -68,7 +71,7 @@ async def rounds(
             timeout_seconds=settings.publish_timeout_seconds,
         ) as to,
     ):
-        relay = Relay(settings, engine)
+        relay = Relay(settings)
         yield lambda: relay.run_once(leader.connection, to, limit=100)
 
 

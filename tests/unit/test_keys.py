@@ -162,9 +162,10 @@ class TestRefusals:
     def test_a_private_key_is_refused_where_the_public_one_belongs(
         self, form: Form, private_pem: bytes, tmp_path: Path
     ) -> None:
-        """A service that verifies must not hold what signs."""
+        """A service that verifies must not hold what signs; where it can be told, it is."""
         message = refusal(public_key, form(private_pem, tmp_path))
 
+        assert form is _base64_of_der or "it is a private key" in message
         assert_not_quoted(private_pem, message)
 
     def test_a_public_key_is_refused_where_the_private_one_belongs(self, public_pem: bytes) -> None:

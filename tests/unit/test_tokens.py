@@ -325,6 +325,7 @@ HOSTILE_CLAIMS: dict[str, Json] = {
     "user_version as text": claims(user_version="7"),
     "user_version true": claims(user_version=True),
     "user_version negative": claims(user_version=-1),
+    "user_version beyond 53 bits": claims(user_version=2**53),
 }
 
 
@@ -354,7 +355,7 @@ class TestRefused:
             json.dumps(claims()).encode("utf-8-sig"),
             json.dumps(claims()).encode().replace(b"first_party", b"\xff\xfe"),
             json.dumps(claims()).encode()[:-1] + b', "sub": "svc_admin"}',
-            json.dumps(claims()).encode()[:-1] + b', "exp": NaN}',
+            json.dumps(claims()).encode()[:-1] + b', "x": NaN}',
             json.dumps(claims()).encode().replace(str(NOW + 900).encode(), b"NaN"),
             json.dumps(claims()).encode().replace(str(NOW + 900).encode(), b"Infinity"),
             json.dumps(claims()).encode().replace(str(NOW + 900).encode(), b"9" * 5_000),

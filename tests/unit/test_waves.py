@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_service.outbox.queue import RecordedEvent, waves
+from auth_service.outbox.backlog import RecordedEvent, waves
 from tests.support.builders import NOON
 
 USERS = [UUID(int=number) for number in range(1, 5)]

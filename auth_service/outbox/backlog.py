@@ -1,4 +1,4 @@
-"""The unpublished events as a queue: look at its head, mark what went out.
+"""The backlog of unpublished events: look at its head, mark what went out.
 
 Guarantees: an event is found by its state, never by "position greater than the last", for
 transactions commit out of the order of their positions; no row is locked while a confirm is
@@ -71,7 +71,7 @@ async def head(connection: AsyncConnection, limit: int) -> list[RecordedEvent]:
 
 
 async def mark_published(connection: AsyncConnection, positions: list[int]) -> None:
-    """Take the events at ``positions`` out of the queue.
+    """Take the events at ``positions`` out of the backlog.
 
     They must be of different users: then this statement and a deletion, which locks the rows of
     one user, can wait for each other in one direction only.
