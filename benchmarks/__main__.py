@@ -1,0 +1,76 @@
+"""``python -m benchmarks``: measure the claims, print them, and keep the result."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated
+
+import typer
+import uvloop
+
+from benchmarks import apply, latency, passwords, relay, whole_way
+from benchmarks.figures import Section
+from benchmarks.machine import machine
+from benchmarks.processes import DidNotStart
+from benchmarks.report import show, write_figures, write_page
+from benchmarks.scale import DEFAULT, LONG, QUICK, Scale
+from benchmarks.stage import Stage, declare_names, staged
+from benchmarks.waiting import TooSlow
+from local.errors import LocalError
+from local.progress import say
+
+Measurement = Callable[[Stage, Scale], Awaitable[Section]]
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "relay": relay.measure,
+    "apply": apply.measure,
+    "whole-way": whole_way.measure,
+    "latency": latency.measure,
+    "passwords": passwords.measure,
+}
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(epilog="Example: python -m benchmarks --quick relay apply")
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Which ones: {', '.join(MEASUREMENTS)}.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="A look in a minute; proves little.")] = False,
+    long: Annotated[bool, typer.Option(help="A million events the whole way as well.")] = False,
+) -> None:
+    """Measure what is promised about speed, beside peers and limits in the same run.
+
+    The page in docs/ is only written by a whole run that is not quick.
+    """
+    unknown = set(names or ()) - MEASUREMENTS.keys()
+    if unknown:
+        raise typer.BadParameter(f"no measurement is called {', '.join(sorted(unknown))}")
+    scale = QUICK if quick else LONG if long else DEFAULT
+    try:
+        with staged() as stage:
+            about, sections = uvloop.run(_measure(stage, scale, names or list(MEASUREMENTS)))
+    except (LocalError, DidNotStart, TooSlow) as error:
+        typer.secho(str(error), err=True, fg="red")
+        raise typer.Exit(1) from None
+    show(about, sections)
+    write_figures(about, sections)
+    if not (names or quick):
+        write_page(about, sections, rounds=scale.rounds)
+
+
+async def _measure(
+    stage: Stage, scale: Scale, names: Sequence[str]
+) -> tuple[dict[str, str], list[Section]]:
+    about = await machine(stage)
+    await declare_names(stage)
+    sections = []
+    for name in names:
+        started = time.monotonic()
+        sections.append(await MEASUREMENTS[name](stage, scale))
+        say(f"{name}: {time.monotonic() - started:.0f} s")
+    return about, sections
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,78 @@
+"""How fast messages are applied, beside the client alone, FastStream and dramatiq."""
+
+from benchmarks import client, contestants
+from benchmarks.contestants import Process
+from benchmarks.figures import Figures, Promise, Section, medians
+from benchmarks.peers.dramatiq_queue import enqueue
+from benchmarks.scale import Scale
+from benchmarks.stage import Stage
+from benchmarks.tables import applied_per_second, until_applied
+
+_HOW = """
+The messages wait in the queue before the process starts, each creates another user, and the rate
+comes from the rows' `applied_at`, after the first tenth. The client takes the same messages from
+the same queue with a prefetch of 500 and `multiple` acks, and drops them: that it neither reads nor
+writes them is unfair to us. FastStream takes them from the same queue too: a handler with a
+pydantic model and one version-guarded upsert in a transaction through SQLAlchemy, acknowledged
+after the commit, ten at a time, with the library's own log lines (two a message) as it ships, which
+is unfair to FastStream where they are switched off. dramatiq has its own message format and a
+classic queue; eight threads, and since the project's lock has no synchronous driver, each with an
+asyncpg connection of its own, without SQLAlchemy and without a log line, which is unfair to us.
+"""
+
+
+async def measure(stage: Stage, scale: Scale) -> Section:
+    """Let the client alone, our consumer, FastStream and dramatiq take turns."""
+    return Section(
+        title="Apply",
+        how=_HOW,
+        figures=medians([await _round(stage, scale) for _ in range(scale.rounds)]),
+        promises=[
+            Promise(
+                words="apply ÷ the client's own consume rate",
+                figure="apply_to_client_ratio",
+                at_least=0.8,
+            ),
+            Promise(
+                words="apply ÷ FastStream, one upsert transaction a message",
+                figure="apply_to_faststream_ratio",
+                at_least=15,
+            ),
+            Promise(
+                words="apply ÷ dramatiq, eight threads",
+                figure="apply_to_dramatiq_ratio",
+                at_least=5,
+            ),
+        ],
+    )
+
+
+async def _round(stage: Stage, scale: Scale) -> Figures:
+    await stage.empty()
+    await client.publish(stage, scale.events)
+    limit = await client.consume(stage, scale.events)
+    await client.publish(stage, scale.events)
+    ours = await _applied(stage, contestants.consumer(stage), scale.events)
+    await stage.empty()
+    await client.publish(stage, scale.faststream_events)
+    faststream = await _applied(
+        stage, contestants.faststream_consumer(stage), scale.faststream_events
+    )
+    await stage.empty()
+    enqueue(stage.amqp_url, scale.dramatiq_events)
+    dramatiq = await _applied(stage, contestants.dramatiq_consumer(stage), scale.dramatiq_events)
+    return {
+        "client_consume_events_per_second": limit,
+        "apply_events_per_second": ours,
+        "faststream_apply_events_per_second": faststream,
+        "dramatiq_apply_events_per_second": dramatiq,
+        "apply_to_client_ratio": ours / limit,
+        "apply_to_faststream_ratio": ours / faststream,
+        "apply_to_dramatiq_ratio": ours / dramatiq,
+    }
+
+
+async def _applied(stage: Stage, process: Process, count: int) -> float:
+    async with process:
+        await until_applied(stage.blog_url, count)
+    return await applied_per_second(stage.blog_url)

@@ -1,0 +1,102 @@
+"""The limit: aio-pika alone on the same messages, the same exchange and queue, with no database.
+
+Publishing keeps 100 confirms in flight, by as many coroutines that each await theirs (of the ways
+to pipeline with aio-pika the fastest that was found); consuming holds 500 messages and acknowledges
+250 at a time with ``multiple``. The messages are made before the clock starts.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from uuid import uuid4
+
+import aio_pika
+from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
+
+from benchmarks.recording import new_users
+from benchmarks.stage import ISSUER, Stage
+from blog_service.inbox.topology import LIVE
+from contracts.envelope import encode
+from contracts.events import UserCreated
+from contracts.names import EXCHANGE
+
+IN_FLIGHT: Final = 100
+PREFETCH: Final = 500
+ACKNOWLEDGED_AT_ONCE: Final = PREFETCH // 2
+
+WARM_UP: Final = 0.1
+"""The share of the events after which the clock starts; the same for every contestant."""
+
+
+async def publish(stage: Stage, count: int) -> float:
+    """Publish ``count`` events to the exchange of live events; events per second."""
+    messages = _messages(count)
+    async with await aio_pika.connect(stage.amqp_url) as connection:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        exchange = await channel.get_exchange(EXCHANGE)
+        warm_up = int(WARM_UP * count)
+        with _garbage_frozen():
+            await _publish(exchange, messages[:warm_up])
+            started = time.perf_counter()
+            await _publish(exchange, messages[warm_up:])
+            return (count - warm_up) / (time.perf_counter() - started)
+
+
+async def consume(stage: Stage, count: int) -> float:
+    """Consume ``count`` events from the queue of live events; events per second."""
+    warm_up = int(WARM_UP * count)
+    taken = 0
+    started = ended = 0.0
+    done = asyncio.Event()
+
+    async def take(message: AbstractIncomingMessage) -> None:
+        nonlocal taken, started, ended
+        taken += 1
+        if taken == warm_up:
+            started = time.perf_counter()
+        if taken % ACKNOWLEDGED_AT_ONCE == 0 or taken == count:
+            await message.ack(multiple=True)
+        if taken == count:
+            ended = time.perf_counter()
+            done.set()
+
+    async with await aio_pika.connect(stage.amqp_url) as connection:
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=PREFETCH)
+        queue = await channel.get_queue(LIVE)
+        await queue.consume(take)
+        await done.wait()
+    return (count - warm_up) / (ended - started)
+
+
+async def _publish(exchange: AbstractExchange, messages: list[aio_pika.Message]) -> None:
+    waiting: Iterator[aio_pika.Message] = iter(messages)
+
+    async def one_after_the_other() -> None:
+        for message in waiting:
+            await exchange.publish(message, routing_key=UserCreated.type, mandatory=True)
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(IN_FLIGHT)))
+
+
+def _messages(count: int) -> list[aio_pika.Message]:
+    return [
+        encode(
+            UserCreated(id=uuid4(), source=ISSUER, time=user.created_at, sequence=number, data=user)
+        )
+        for number, user in enumerate(new_users(count))
+    ]
+
+
+@contextmanager
+def _garbage_frozen() -> Iterator[None]:
+    """Keep the garbage collector away from the prepared messages: they are not the client's."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

@@ -1,0 +1,78 @@
+"""The processes that are measured: ours, with the settings of the stage, and their peers."""
+
+import sys
+from contextlib import AbstractAsyncContextManager
+
+import psutil
+
+from benchmarks.processes import running
+from benchmarks.stage import ISSUER, Stage
+from local.keys import PRIVATE_KEY, ensure_keys
+from local.ports import free_port
+from local.processes import program
+
+Process = AbstractAsyncContextManager[psutil.Process]
+
+
+def relay(stage: Stage, *, database_url: str | None = None) -> Process:
+    """``auth-service relay``, as it is shipped."""
+    port = free_port()
+    settings = {
+        "AUTH_DATABASE_URL": database_url or stage.auth_url,
+        "AUTH_AMQP_URL": stage.amqp_url,
+        "AUTH_ISSUER": ISSUER,
+        "AUTH_RELAY_PORT": str(port),
+    }
+    command = [str(program("auth-service")), "relay"]
+    return running("relay", command, settings, health_port=port)
+
+
+def consumer(stage: Stage) -> Process:
+    """``blog-service consumer``, as it is shipped."""
+    port = free_port()
+    settings = {
+        "BLOG_DATABASE_URL": stage.blog_url,
+        "BLOG_AMQP_URL": stage.amqp_url,
+        "BLOG_CONSUMER_PORT": str(port),
+    }
+    command = [str(program("blog-service")), "consumer"]
+    return running("consumer", command, settings, health_port=port)
+
+
+def api(stage: Stage, port: int) -> Process:
+    """``auth-service api``, as it is shipped, with the kind of key that ``make up`` makes."""
+    ensure_keys()
+    settings = {
+        "AUTH_DATABASE_URL": stage.auth_url,
+        "AUTH_ISSUER": ISSUER,
+        "AUTH_PORT": str(port),
+        "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),
+    }
+    return running("api", [str(program("auth-service")), "api"], settings, health_port=port)
+
+
+def polled_relay(stage: Stage) -> Process:
+    """The outbox that is polled each second and published one by one."""
+    command = [sys.executable, "-m", "benchmarks.peers.polled_relay"]
+    return running("polled_relay", command, _peer_settings(stage))
+
+
+def faststream_consumer(stage: Stage) -> Process:
+    """The FastStream handler with one upsert transaction a message."""
+    command = [str(program("faststream")), "run", "benchmarks.peers.faststream_consumer:app"]
+    return running("faststream_consumer", command, _peer_settings(stage))
+
+
+def dramatiq_consumer(stage: Stage) -> Process:
+    """The dramatiq actor with one transaction a message, on eight threads."""
+    command = [str(program("dramatiq")), "benchmarks.peers.dramatiq_consumer"]
+    options = ["--processes", "1", "--threads", "8"]
+    return running("dramatiq_consumer", [*command, *options], _peer_settings(stage))
+
+
+def _peer_settings(stage: Stage) -> dict[str, str]:
+    return {
+        "PEER_SOURCE_URL": stage.auth_url,
+        "PEER_REPLICA_URL": stage.blog_url,
+        "PEER_AMQP_URL": stage.amqp_url,
+    }

@@ -1,0 +1,54 @@
+"""A small HTTP client, for the load generator shares the cores with what it measures.
+
+Guarantees: one kept-alive connection; an answer with another status than expected raises. It knows
+the answers of our own services and no more of HTTP/1.1 than they need.
+"""
+
+import asyncio
+import json
+from typing import Self
+
+from local.ports import LOOPBACK
+
+
+class UnexpectedAnswer(Exception):
+    """The service answered otherwise than it should have; the message is its answer."""
+
+
+class Connection:
+    """One connection to a service on this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(LOOPBACK, self._port)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._writer.close()
+
+    async def get(self, path: str, expected: int) -> None:
+        """GET ``path`` and check the status."""
+        await self._ask(f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n".encode(), expected)
+
+    async def post(self, path: str, body: dict[str, str], expected: int) -> None:
+        """POST ``body`` as JSON to ``path`` and check the status."""
+        content = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(content)}\r\n\r\n"
+        )
+        await self._ask(head.encode() + content, expected)
+
+    async def _ask(self, request: bytes, expected: int) -> None:
+        self._writer.write(request)
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
+        length = next(
+            int(line.partition(":")[2])
+            for line in head.splitlines()
+            if line.lower().startswith("content-length:")
+        )
+        content = await self._reader.readexactly(length)
+        if int(head.split()[1]) != expected:
+            raise UnexpectedAnswer(f"{head}{content.decode()}")

@@ -1,0 +1,87 @@
+"""Run a program as a process of its own for as long as a block lasts, and watch what it takes.
+
+Guarantees: the process is ended with the block; its output is kept under ``.local/bench``; it sees
+none of the settings of the running system, and no ``.env``.
+
+Not here: which programs there are (``contestants``).
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import httpx
+import psutil
+
+from benchmarks.waiting import TooSlow, until
+from local.addresses import url
+from local.places import LOCAL, ROOT
+
+OUTPUT = LOCAL / "bench"
+
+_START_SECONDS_MAX = 30.0
+_STOP_SECONDS_MAX = 10.0
+_OURS = ("AUTH_", "BLOG_")
+
+
+class DidNotStart(Exception):
+    """A process ended or took too long before it was ready; the message names its output."""
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with ``settings`` in place of any other of our settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    return inherited | {"PYTHONPATH": str(ROOT)} | dict(settings)
+
+
+@asynccontextmanager
+async def running(
+    name: str,
+    command: Sequence[str],
+    settings: Mapping[str, str],
+    *,
+    health_port: int | None = None,
+) -> AsyncIterator[psutil.Process]:
+    """Run ``command`` inside the block; with a health port, the block starts when it is ready."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    output = OUTPUT / f"{name}.log"
+    with output.open("wb") as file:
+        child = await asyncio.create_subprocess_exec(
+            *command, cwd=OUTPUT, env=environment(settings), stdout=file, stderr=file
+        )
+    try:
+        if health_port is not None and not await _becomes_ready(
+            child, f"{url(health_port)}/readyz"
+        ):
+            raise DidNotStart(f"{name} does not start; see {output}")
+        yield psutil.Process(child.pid)
+    finally:
+        await _end(child)
+
+
+async def _becomes_ready(child: asyncio.subprocess.Process, address: str) -> bool:
+    async with httpx.AsyncClient(trust_env=False) as client:
+
+        async def is_settled() -> bool:
+            try:
+                return child.returncode is not None or (await client.get(address)).is_success
+            except httpx.TransportError:
+                return False
+
+        try:
+            await until(f"{address} answers", is_settled, seconds_max=_START_SECONDS_MAX)
+        except TooSlow:
+            return False
+    return child.returncode is None
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is not None:
+        return
+    child.terminate()
+    try:
+        await asyncio.wait_for(child.wait(), _STOP_SECONDS_MAX)
+    except TimeoutError:
+        child.kill()
+        await child.wait()

@@ -1,0 +1,93 @@
+"""Fill the outbox in bulk, each event recorded as ``auth_service.outbox.record`` does.
+
+What ``record`` does once per request (insert one row, wake the relay) is done here once per batch,
+because one statement per event would cost the two cores more than everything that is measured.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from auth_service.outbox.table import WAKE_UP_CHANNEL
+from benchmarks.stage import Stage, connect
+from contracts.events import UserCreated, UserState
+
+BATCH: Final = 1_000
+
+_RECORD = """
+    WITH recorded AS (
+        INSERT INTO outbox_events (type, user_id, version, payload)
+        SELECT $2, user_id, version, payload::json
+        FROM unnest($3::uuid[], $4::bigint[], $5::text[]) AS new (user_id, version, payload)
+    )
+    SELECT pg_notify($1, '')
+"""
+
+# Rows that were published long ago, made inside PostgreSQL: only their number matters.
+_FILL_LOG = """
+    INSERT INTO outbox_events (type, user_id, version, payload, published_at)
+    SELECT $1, gen_random_uuid(), 1700000000000000 + n, $2::text::json, now()
+    FROM generate_series(1, $3::int) AS n
+"""
+
+
+def new_users(count: int) -> Iterator[UserState]:
+    """Users who have just signed up, each another one."""
+    now = datetime.now(UTC)
+    first_version = int(now.timestamp() * 1_000_000)
+    for number in range(count):
+        user_id = uuid4()
+        yield UserState(
+            id=user_id,
+            version=first_version + number,
+            email=f"user-{user_id.hex[:12]}@example.org",
+            email_verified=True,
+            roles=("author",),
+            status="active",
+            tokens_valid_after=None,
+            created_at=now,
+            updated_at=now,
+        )
+
+
+async def record_batch(connection: asyncpg.Connection, users: list[UserState]) -> UUID:
+    """Record ``user.created`` for all of ``users`` in one transaction; the last one's id."""
+    await connection.execute(
+        _RECORD,
+        WAKE_UP_CHANNEL,
+        UserCreated.type,
+        [user.id for user in users],
+        [user.version for user in users],
+        [user.model_dump_json() for user in users],
+    )
+    return users[-1].id
+
+
+async def record_all(database_url: str, count: int) -> None:
+    """Record ``count`` events, a batch after the other."""
+    async with _connected(database_url) as connection:
+        for start in range(0, count, BATCH):
+            await record_batch(connection, list(new_users(min(BATCH, count - start))))
+
+
+async def fill_log(stage: Stage, database_url: str, count: int) -> None:
+    """Leave ``count`` published events in the log, and nothing else."""
+    [user] = new_users(1)
+    async with _connected(database_url) as connection:
+        await connection.execute("TRUNCATE outbox_events")
+        await connection.execute(_FILL_LOG, UserCreated.type, user.model_dump_json(), count)
+    # What autovacuum would do in its own time, and in the middle of a measurement.
+    await stage.run(database_url, "VACUUM (ANALYZE) outbox_events")
+
+
+@asynccontextmanager
+async def _connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await connect(database_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()

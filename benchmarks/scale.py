@@ -1,0 +1,37 @@
+"""How much is measured: enough to trust (the default), a look (quick), a million events (long)."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Numbers of events and seconds; each measurement repeats its turns ``rounds`` times."""
+
+    rounds: int = 3
+    # Recorded or queued before the clock starts, so that neither side ever waits for work.
+    events: int = 20_000
+    # The slower peers get less, for about as many seconds.
+    faststream_events: int = 3_000
+    dramatiq_events: int = 5_000
+    # The log's length for the claim that the relay's work does not grow with it.
+    short_log_rows: int = 10_000
+    long_log_rows: int = 1_000_000
+    whole_way_seconds: float = 8.0
+    # One further run of the whole way; 0: none.
+    million: int = 0
+    latency_seconds: float = 10.0
+    password_seconds: float = 4.0
+
+
+DEFAULT = Scale()
+QUICK = Scale(
+    rounds=1,
+    events=8_000,
+    faststream_events=1_500,
+    dramatiq_events=2_000,
+    long_log_rows=200_000,
+    whole_way_seconds=4.0,
+    latency_seconds=4.0,
+    password_seconds=2.0,
+)
+LONG = replace(DEFAULT, million=1_000_000)

@@ -1,0 +1,157 @@
+"""How fast events go the whole way, sustained: recorded, relayed, applied, all at once."""
+
+import asyncio
+import time
+from collections import deque
+from contextlib import AsyncExitStack
+from statistics import median
+from uuid import UUID
+
+import psutil
+
+from benchmarks import contestants
+from benchmarks.contestants import Process
+from benchmarks.figures import Figures, Promise, Section, medians
+from benchmarks.recording import BATCH, new_users, record_batch
+from benchmarks.scale import Scale
+from benchmarks.stage import Stage, connect
+from benchmarks.tables import applied_per_second, until_applied
+
+_HOW = """
+Three processes share the two cores with PostgreSQL and RabbitMQ: the relay, the consumer, and a
+producer that records {batch} events in a transaction whenever fewer than {in_flight:,} are on the
+way, so that neither side waits for work and no queue grows. The rate comes from the replica's
+`applied_at`, after the first tenth. The pipeline beside it has the same producer and the same
+tables; its outbox is polled once a second, again at once while it finds events, 500 at a time, and
+published one by one; its consumer is the FastStream handler of the measurement above. Memory is the
+resident set, its growth from the median of the second tenth of the samples to that of the last.
+"""
+
+_IN_FLIGHT_MAX = 10 * BATCH
+_LOOK_SECONDS = 0.05
+_MEBIBYTE = 2**20
+
+
+async def measure(stage: Stage, scale: Scale) -> Section:
+    """Let our pipeline and the usual one take turns; then a million events, if asked for."""
+    figures = medians([await _round(stage, scale) for _ in range(scale.rounds)])
+    words = "memory of {} (MiB)"
+    grown = "its growth during the run (MiB)"
+    if scale.million:
+        figures |= await _ours(stage, count=scale.million)
+        words += f" over {scale.million:,} events"
+    promises = [
+        Promise(
+            words="whole way ÷ polled outbox and FastStream",
+            figure="whole_way_to_faststream_ratio",
+            at_least=8,
+        )
+    ]
+    for name in ("relay", "consumer"):
+        promises += [
+            Promise(words=words.format(name), figure=f"{name}_memory_mib", at_most=150),
+            Promise(words=f"{name}: {grown}", figure=f"{name}_memory_growth_mib", at_most=10),
+        ]
+    return Section(
+        title="The whole way",
+        how=_HOW.format(batch=BATCH, in_flight=_IN_FLIGHT_MAX),
+        figures=figures,
+        promises=promises,
+    )
+
+
+async def _round(stage: Stage, scale: Scale) -> Figures:
+    ours = await _ours(stage, seconds=scale.whole_way_seconds)
+    peers = {
+        "polled_relay": contestants.polled_relay(stage),
+        "faststream_consumer": contestants.faststream_consumer(stage),
+    }
+    theirs = await _sustained(stage, peers, seconds=scale.whole_way_seconds)
+    rate = theirs["events_per_second"]
+    return ours | {
+        "faststream_whole_way_events_per_second": rate,
+        "whole_way_to_faststream_ratio": ours["whole_way_events_per_second"] / rate,
+    }
+
+
+async def _ours(stage: Stage, *, seconds: float = 0.0, count: int = 0) -> Figures:
+    processes = {"relay": contestants.relay(stage), "consumer": contestants.consumer(stage)}
+    measured = await _sustained(stage, processes, seconds=seconds, count=count)
+    measured["whole_way_events_per_second"] = measured.pop("events_per_second")
+    return measured
+
+
+async def _sustained(
+    stage: Stage, processes: dict[str, Process], *, seconds: float = 0.0, count: int = 0
+) -> Figures:
+    """Run the pipeline for ``seconds`` after the first event arrived, or for ``count`` events."""
+    await stage.empty()
+    async with AsyncExitStack() as stack:
+        # The relay first: it declares the exchange that a consumer waits for.
+        started = {
+            name: await stack.enter_async_context(process) for name, process in processes.items()
+        }
+        samples: dict[str, list[int]] = {name: [] for name in started}
+        watching = asyncio.create_task(_watch(started, samples))
+        stack.callback(watching.cancel)
+        async with _Producer(stage) as producer:
+            await producer.until_first_applied()
+            end = time.monotonic() + seconds
+            while producer.recorded < count or time.monotonic() < end:
+                await producer.keep_up()
+        if count:
+            await until_applied(stage.blog_url, producer.recorded)
+    figures = {"events_per_second": await applied_per_second(stage.blog_url)}
+    for name, memory in samples.items():
+        tenth = max(1, len(memory) // 10)
+        growth = median(memory[-tenth:]) - median(memory[tenth : 2 * tenth] or memory)
+        figures[f"{name}_memory_mib"] = max(memory) / _MEBIBYTE
+        figures[f"{name}_memory_growth_mib"] = growth / _MEBIBYTE
+    return figures
+
+
+class _Producer:
+    """Records events in bulk, as many as arrive."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._on_the_way: deque[UUID] = deque()
+        self.recorded = 0
+
+    async def __aenter__(self) -> "_Producer":
+        self._source = await connect(self._stage.auth_url)
+        self._replica = await connect(self._stage.blog_url)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._source.close()
+        await self._replica.close()
+
+    async def until_first_applied(self) -> None:
+        """Start the pipeline with one batch, and wait until some of it has arrived."""
+        await self._record()
+        await until_applied(self._stage.blog_url, 1)
+
+    async def keep_up(self) -> None:
+        """Fill up what is on the way; then wait a little."""
+        arrived = await self._replica.fetch(
+            "SELECT id FROM users WHERE id = ANY($1)", list(self._on_the_way)
+        )
+        for row in arrived:
+            self._on_the_way.remove(row["id"])
+        while len(self._on_the_way) * BATCH < _IN_FLIGHT_MAX:
+            await self._record()
+        await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _record(self) -> None:
+        last = await record_batch(self._source, list(new_users(BATCH)))
+        self._on_the_way.append(last)
+        self.recorded += BATCH
+
+
+async def _watch(processes: dict[str, psutil.Process], samples: dict[str, list[int]]) -> None:
+    """Note the resident memory of each process a few times a second."""
+    while True:
+        for name, process in processes.items():
+            samples[name].append(process.memory_info().rss)
+        await asyncio.sleep(0.25)
