@@ -1,5 +1,6 @@
 """``python -m benchmarks``: measure the claims, print them, and keep the result."""
 
+import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
@@ -9,7 +10,7 @@ import uvloop
 
 from benchmarks import apply, latency, passwords, relay, whole_way
 from benchmarks.figures import Section
-from benchmarks.machine import machine
+from benchmarks.machine import machine, other_work
 from benchmarks.processes import DidNotStart
 from benchmarks.report import show, write_figures, write_page
 from benchmarks.scale import DEFAULT, LONG, QUICK, Scale
@@ -46,6 +47,8 @@ def main(
     unknown = set(names or ()) - MEASUREMENTS.keys()
     if unknown:
         raise typer.BadParameter(f"no measurement is called {', '.join(sorted(unknown))}")
+    # As after Ctrl-C: what was started is ended, and what was made is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     scale = QUICK if quick else LONG if long else DEFAULT
     try:
         with staged() as stage:
@@ -63,12 +66,14 @@ async def _measure(
     stage: Stage, scale: Scale, names: Sequence[str]
 ) -> tuple[dict[str, str], list[Section]]:
     about = await machine(stage)
+    before = other_work()
     await declare_names(stage)
     sections = []
     for name in names:
         started = time.monotonic()
         sections.append(await MEASUREMENTS[name](stage, scale))
         say(f"{name}: {time.monotonic() - started:.0f} s")
+    about["cores busy with other work"] = f"{before:.0f} % before, {other_work():.0f} % after"
     return about, sections
 
 

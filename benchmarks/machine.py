@@ -1,6 +1,5 @@
 """The machine and the versions that the figures belong to."""
 
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +13,9 @@ from benchmarks.stage import Stage
 _PACKAGES = ("aio-pika", "asyncpg", "sqlalchemy", "uvloop", "faststream", "dramatiq")
 
 
+_LOOK_SECONDS = 2.0
+
+
 async def machine(stage: Stage) -> dict[str, str]:
     """What a reader needs to know to compare; every value as it is shown."""
     memory = psutil.virtual_memory().total / 2**30
@@ -21,12 +23,16 @@ async def machine(stage: Stage) -> dict[str, str]:
         "CPU": _cpu_model(),
         "cores": str(len(psutil.Process().cpu_affinity() or [])),
         "memory": f"{memory:.0f} GiB",
-        "load before": f"{os.getloadavg()[0]:.1f}",
         "Python": platform.python_version(),
         "PostgreSQL": str(stage.postgres.execute("SHOW server_version")[0][0]),
         "RabbitMQ": await _rabbitmq_version(stage.amqp_url),
         **{package: version(package) for package in _PACKAGES},
     }
+
+
+def other_work() -> float:
+    """The share of the cores that others are using now, in percent; while nothing is measured."""
+    return psutil.cpu_percent(_LOOK_SECONDS)
 
 
 def _cpu_model() -> str:

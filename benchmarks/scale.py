@@ -26,12 +26,12 @@ class Scale:
 DEFAULT = Scale()
 QUICK = Scale(
     rounds=1,
-    events=8_000,
-    faststream_events=1_500,
-    dramatiq_events=2_000,
-    long_log_rows=200_000,
-    whole_way_seconds=4.0,
-    latency_seconds=4.0,
-    password_seconds=2.0,
+    events=5_000,
+    faststream_events=800,
+    dramatiq_events=1_500,
+    long_log_rows=100_000,
+    whole_way_seconds=3.0,
+    latency_seconds=3.0,
+    password_seconds=1.5,
 )
 LONG = replace(DEFAULT, million=1_000_000)

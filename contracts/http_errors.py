@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 from contracts import problems
 from contracts.bearer import challenge
@@ -24,6 +24,8 @@ from contracts.telemetry import Asgi
 log = structlog.get_logger()
 
 RETRY_AFTER_SECONDS: Final = "2"
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 OUR_MISTAKES: Final = ("22", "23", "42")
 """SQLSTATE classes of a statement that will not be better later: data, integrity, syntax."""
@@ -121,9 +123,9 @@ def _methods(request: Request) -> set[str]:
     """What the path offers: Starlette names the methods of the first route alone."""
     return {
         method
+        for method in METHODS
         for route in request.app.routes
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
     }
 
 

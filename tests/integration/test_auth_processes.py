@@ -42,7 +42,7 @@ async def nothing():
     pass
 
 routes = health_routes(ready=nothing, refresh=nothing)
-serve_beside(deaf_once(), routes, host="127.0.0.1", port={port})
+serve_beside(deaf_once(), routes, host="127.0.0.1", port={port}, setting="PORT")
 """
 
 

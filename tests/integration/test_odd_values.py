@@ -36,7 +36,19 @@ def forged(good: Basic.Properties, old: bytes, new: bytes) -> Basic.Properties:
     return properties
 
 
+class Nested(Basic.Properties):
+    """Headers that are nested deeper than the library's encoder would go."""
+
+    def marshal(self) -> bytes:
+        """The flag of the header table alone, and the table."""
+        table = b""
+        for _ in range(600):
+            table = b"\x01tF" + len(table).to_bytes(4, "big") + table
+        return b"\x20\x00" + len(table).to_bytes(4, "big") + table
+
+
 ODD = {
+    "headers nested too deep": Nested(),
     "a name of a header that is not UTF-8": forged(
         Basic.Properties(headers={"odd-name": "x"}), b"odd-name", b"odd-\xff\xfe\x00e"
     ),

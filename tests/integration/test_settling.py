@@ -1,0 +1,80 @@
+"""What becomes of messages that consumers hand round, and of errors that hide behind heartbeats."""
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
+from blog_service.inbox.subscription import Delivery
+from blog_service.inbox.topology import LIVE
+from blog_service.settings import ConsumerSettings
+from blog_service.users.model import Outcome
+from contracts.envelope import encode
+from contracts.events import Beat, Event
+from tests.support.builders import a_state, an_event
+from tests.support.inbox import accept_writes, parked, refuse_writes
+
+
+def delivery(event: Event, *, redelivered: bool = False, body: bytes | None = None) -> Delivery:
+    """A message as the broker would deliver it."""
+    message = encode(event)
+    return Delivery(
+        tag=1,
+        queue=LIVE,
+        redelivered=redelivered,
+        exchange="users",
+        routing_key=event.type,
+        properties=message.properties,
+        body=message.body if body is None else body,
+    )
+
+
+async def test_consumers_that_hand_a_message_round_never_park_it(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+) -> None:
+    """Each of them lived on: a database in trouble is no killer, whomever it meets."""
+    impatient = consumer_settings.model_copy(
+        update={"database_patience_seconds": 0.01, "attempts_max": 2}
+    )
+    consumers = [Settler(impatient, blog_engine) for _ in range(2)]
+    message = delivery(an_event(a_state()), redelivered=True)
+    await refuse_writes(blog_engine, "42703")
+
+    for number in range(8):
+        with pytest.raises(DatabaseAway):
+            await consumers[number % 2].settle([message])
+    await accept_writes(blog_engine)
+    outcomes = await consumers[0].settle([message])
+
+    assert outcomes == [Outcome.APPLIED]
+    assert await parked(blog_engine) == []
+
+
+async def test_a_heartbeat_does_not_hide_that_nothing_can_be_read(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+) -> None:
+    """Ten in a row stop the consumer although heartbeats come between them."""
+    settler = Settler(consumer_settings, blog_engine)
+
+    async def settle_garbage_and_heartbeats() -> None:
+        for number in range(1, 12):
+            await settler.settle([delivery(an_event(a_state()), body=b"{")])
+            await settler.settle([delivery(an_event(Beat(number=number)))])
+
+    with pytest.raises(ParkedInARow):
+        await settle_garbage_and_heartbeats()
+
+    assert len(await parked(blog_engine)) == consumer_settings.parked_in_a_row_max
+
+
+async def test_a_source_of_any_length_is_parked_or_applied(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+) -> None:
+    """An over-long header is the message's fault, and never taken for the database's."""
+    settler = Settler(consumer_settings, blog_engine)
+    message = delivery(an_event(Beat(number=1)))
+    assert message.headers is not None
+    message.headers["cloudEvents_source"] = "s" * 9_000
+
+    outcomes = await settler.settle([message])
+
+    assert outcomes == [Outcome.PARKED]
