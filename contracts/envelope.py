@@ -12,12 +12,12 @@ Not here: publishing and consuming.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
 from aio_pika import DeliveryMode, Message
@@ -50,6 +50,12 @@ APP_ID: Final = "auth_service"
 
 _PREFIX: Final = "cloudEvents_"
 _ALTERNATIVE_PREFIX: Final = "cloudEvents:"
+
+
+DataModel = TypeVar("DataModel", UserState, Beat)
+
+Read = Callable[[str], Any]
+"""Reads an attribute of a message by its name; None when it is not there."""
 
 
 class Carrier(Protocol):
@@ -161,27 +167,28 @@ def decode(message: Carrier) -> Event:
     Raises:
         Undecodable: for anything else than an event of a known type and major schema.
     """
-    sent = _attributes_in(message.headers or {})
-    attributes = _attributes(sent)
-    if attributes.type == UserDeleted.type:
-        return _deletion(attributes)
-    if len(message.body) > BODY_BYTES_MAX:
-        raise Undecodable(Fault.TOO_LARGE, f"the body has more than {BODY_BYTES_MAX} bytes")
-    schema = sent.get("dataschema")
-    if schema is not None and schema != dataschema(attributes.type):
-        raise Undecodable(Fault.UNKNOWN_SCHEMA, "this version does not know the data's schema")
-    try:
-        data = DATA_OF[attributes.type].model_validate_json(message.body)
-    except ValidationError as error:
-        raise Undecodable(Fault.INVALID_DATA, _summary(error)) from None
-    if isinstance(data, Beat):
-        return Heartbeat(**_common(attributes), data=data)
-    if (data.id, data.version) != (attributes.subject, attributes.version or data.version):
+    read = _reader(message.headers or {})
+    if read("specversion") != SPEC_VERSION:
+        raise Undecodable(Fault.NOT_A_CLOUD_EVENT, "no CloudEvents 1.0 headers")
+    event_type = read("type")
+    if not isinstance(event_type, str) or event_type not in DATA_OF:
+        raise Undecodable(Fault.UNKNOWN_TYPE, "this version does not know the event's type")
+    common = _common(read)
+    if event_type == Heartbeat.type:
+        return Heartbeat(**common, data=_data(Beat, event_type, read, message.body))
+    subject = _uuid(read("subject"), "subject")
+    version = _optional_integer(read("subjectversion"), "subjectversion", at_least=1)
+    if event_type == UserDeleted.type:
+        if version is None:
+            raise Undecodable(Fault.INVALID_ATTRIBUTE, "a deletion needs subjectversion")
+        tombstone = UserTombstone(id=subject, version=version, deleted_at=common["time"])
+        return UserDeleted(**common, data=tombstone)
+    state = _data(UserState, event_type, read, message.body)
+    if state.id != subject or version not in (None, state.version):
         raise Undecodable(Fault.INVALID_DATA, "the data's id or version is not the headers'")
-    assert isinstance(data, UserState)  # a deletion was read above, from its headers
-    if attributes.type == UserCreated.type:
-        return UserCreated(**_common(attributes), data=data)
-    return UserUpdated(**_common(attributes), data=data)
+    if event_type == UserCreated.type:
+        return UserCreated(**common, data=state)
+    return UserUpdated(**common, data=state)
 
 
 def legible_user(message: Carrier) -> UUID | None:
@@ -211,56 +218,33 @@ def _id_in(body: bytes) -> object:
     return data.get("id") if isinstance(data, dict) else None
 
 
-def _attributes_in(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """The CloudEvents attributes by their names, in whichever spelling the message uses."""
+def _reader(headers: Mapping[str, Any]) -> Read:
+    """How to read an attribute by its name, in whichever spelling the message uses."""
     prefix = _PREFIX if f"{_PREFIX}specversion" in headers else _ALTERNATIVE_PREFIX
+    return lambda name: headers.get(prefix + name)
+
+
+def _common(read: Read) -> dict[str, Any]:
+    """The attributes that events of every type have."""
+    traceparent = read("traceparent")
     return {
-        name.removeprefix(prefix): value
-        for name, value in headers.items()
-        if name.startswith(prefix)
+        "id": _uuid(read("id"), "id"),
+        "source": _text(read("source"), "source"),
+        "time": _time(read("time")),
+        "sequence": _optional_integer(read("sequence"), "sequence", at_least=0),
+        "traceparent": traceparent if isinstance(traceparent, str) else None,
     }
 
 
-def _attributes(sent: Mapping[str, Any]) -> Attributes:
-    if sent.get("specversion") != SPEC_VERSION:
-        raise Undecodable(Fault.NOT_A_CLOUD_EVENT, "no CloudEvents 1.0 headers")
-    event_type = sent.get("type")
-    if not isinstance(event_type, str) or event_type not in DATA_OF:
-        raise Undecodable(Fault.UNKNOWN_TYPE, "this version does not know the event's type")
-    version = sent.get("subjectversion")
-    sequence = sent.get("sequence")
-    of_user = event_type != Heartbeat.type
-    return Attributes(
-        id=_uuid(sent.get("id"), "id"),
-        source=_text(sent.get("source"), "source"),
-        type=event_type,
-        time=_time(sent.get("time")),
-        sequence=None if sequence is None else _integer(sequence, "sequence", at_least=0),
-        subject=_uuid(sent.get("subject"), "subject") if of_user else None,
-        version=None if version is None else _integer(version, "subjectversion", at_least=1),
-        traceparent=traceparent
-        if isinstance(traceparent := sent.get("traceparent"), str)
-        else None,
-    )
-
-
-def _deletion(attributes: Attributes) -> UserDeleted:
-    if attributes.subject is None or attributes.version is None:
-        raise Undecodable(Fault.INVALID_ATTRIBUTE, "a deletion needs subject and subjectversion")
-    tombstone = UserTombstone(
-        id=attributes.subject, version=attributes.version, deleted_at=attributes.time
-    )
-    return UserDeleted(**_common(attributes), data=tombstone)
-
-
-def _common(attributes: Attributes) -> dict[str, Any]:
-    return {
-        "id": attributes.id,
-        "source": attributes.source,
-        "time": attributes.time,
-        "sequence": attributes.sequence,
-        "traceparent": attributes.traceparent,
-    }
+def _data(model: type[DataModel], event_type: str, read: Read, body: bytes) -> DataModel:
+    if len(body) > BODY_BYTES_MAX:
+        raise Undecodable(Fault.TOO_LARGE, f"the body has more than {BODY_BYTES_MAX} bytes")
+    if read("dataschema") not in (None, dataschema(event_type)):
+        raise Undecodable(Fault.UNKNOWN_SCHEMA, "this version does not know the data's schema")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise Undecodable(Fault.INVALID_DATA, _summary(error)) from None
 
 
 def _text(value: object, name: str) -> str:
@@ -285,10 +269,12 @@ def _time(value: object) -> datetime:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
-def _integer(value: object, name: str, *, at_least: int) -> int:
+def _optional_integer(value: object, name: str, *, at_least: int) -> int | None:
     """A number, or digits in a string: sequence and version are strings of fixed width."""
-    text = str(value)
-    if isinstance(value, int | str) and text.isascii() and text.isdigit() and len(text) <= 20:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else str(value) if type(value) is int else ""
+    if len(text) <= 20 and text.isascii() and text.isdigit():
         number = int(text)
         if at_least <= number <= VERSION_MAX:
             return number

@@ -1,10 +1,11 @@
-"""Publish one event and say what became of it.
+"""Publish events and say what became of each.
 
-Guarantees: persistent, ``mandatory`` and confirmed; every publish ends within its timeout; what is
+Guarantees: persistent, ``mandatory`` and confirmed; every publish ends within the timeout; what is
 not CONFIRMED may or may not have arrived, and must be published again.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
@@ -36,12 +37,22 @@ class Publisher:
         self._source = source
         self._timeout_seconds = timeout_seconds
 
-    async def publish(self, event: RecordedEvent) -> Outcome:
-        """Publish ``event`` and wait for the broker's word on it.
+    async def publish(self, wave: Sequence[RecordedEvent]) -> list[Outcome]:
+        """Publish a wave, all in flight at once, and wait for the broker's word on each event.
 
         RETURNED: no queue is bound. NACKED: a queue refused, being full. UNCONFIRMED: no answer
         in time, or the connection is gone.
         """
+        if not wave:
+            return []
+        publishing = [asyncio.create_task(self._publish(event)) for event in wave]
+        # One timer for all: they start together, and a timer each costs more than it is worth.
+        _, unanswered = await asyncio.wait(publishing, timeout=self._timeout_seconds)
+        for task in unanswered:
+            task.cancel()
+        return [Outcome.UNCONFIRMED if task in unanswered else task.result() for task in publishing]
+
+    async def _publish(self, event: RecordedEvent) -> Outcome:
         attributes = Attributes(
             id=event.event_id,
             source=self._source,
@@ -54,14 +65,12 @@ class Publisher:
         )
         message = wrap(attributes, (event.payload or "{}").encode())
         try:
-            await self._exchange.publish(
-                message, routing_key=event.type, mandatory=True, timeout=self._timeout_seconds
-            )
+            await self._exchange.publish(message, routing_key=event.type, mandatory=True)
         except PublishError:
             return Outcome.RETURNED
         except DeliveryError:
             return Outcome.NACKED
-        except (TimeoutError, *aio_pika.exceptions.CONNECTION_EXCEPTIONS):
+        except aio_pika.exceptions.CONNECTION_EXCEPTIONS:
             return Outcome.UNCONFIRMED
         return Outcome.CONFIRMED
 

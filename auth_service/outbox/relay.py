@@ -93,7 +93,7 @@ class Relay:
         refused = set()
         for wave in waves([event for event in events if not event.is_erased]):
             ready = [event for event in wave if event.user_id not in refused]
-            results = await asyncio.gather(*(to.publish(event) for event in ready))
+            results = await to.publish(ready)
             confirmed = []
             for event, outcome in zip(ready, results, strict=True):
                 if outcome is Outcome.CONFIRMED:

@@ -11,13 +11,13 @@ import struct
 from datetime import datetime
 from typing import Any
 
-from pamqp import common, decode
+from pamqp import decode
 
 
 def accept_odd_values() -> None:
     """Make this process's pamqp lenient; repeating it changes nothing."""
     decode.METHODS |= {"shortstr": _short_str, "timestamp": _timestamp, "table": _headers}
-    decode.TABLE_MAPPING |= {b"T": _timestamp, b"F": _field_table}
+    decode.TABLE_MAPPING |= {b"T": _timestamp, b"F": _table}
 
 
 def _short_str(value: bytes) -> tuple[int, str]:
@@ -37,15 +37,21 @@ def _timestamp(value: bytes) -> tuple[int, datetime | int]:
 def _headers(value: bytes) -> tuple[int, dict[str, Any]]:
     """The header table, empty when there is no reading it, such as one that is nested too deep."""
     try:
-        return _field_table(value)
+        return _table(value)
     except (ValueError, TypeError, IndexError, struct.error, RecursionError):
-        return 4 + common.Struct.integer.unpack(value[:4])[0], {}
+        return _end(value), {}
 
 
-def _field_table(value: bytes) -> tuple[int, dict[str, Any]]:
-    """A table whose names may be any bytes."""
-    end = 4 + common.Struct.integer.unpack(value[:4])[0]
-    offset = 4
+def _table(value: bytes) -> tuple[int, dict[str, Any]]:
+    """A table, whose names may be any bytes."""
+    try:
+        return decode.field_table(value)
+    except UnicodeDecodeError:
+        return _table_of_odd_names(value)
+
+
+def _table_of_odd_names(value: bytes) -> tuple[int, dict[str, Any]]:
+    end, offset = _end(value), 4
     table = {}
     while offset < end:
         length, name = _short_str(value[offset:])
@@ -54,3 +60,7 @@ def _field_table(value: bytes) -> tuple[int, dict[str, Any]]:
         offset += consumed
         table[name] = member
     return end, table
+
+
+def _end(table: bytes) -> int:
+    return 4 + int.from_bytes(table[:4], "big")

@@ -8,6 +8,7 @@ is needed.
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from operator import attrgetter
 from uuid import UUID
 
 from contracts.events import UserState, UserTombstone
@@ -42,7 +43,7 @@ def fold(states: Iterable[State]) -> list[State]:
         winner = winners.get(state.id)
         if winner is None or rank(winner) < rank(state):
             winners[state.id] = state
-    return [winners[user_id] for user_id in sorted(winners)]
+    return [winners[user_id] for user_id in sorted(winners, key=attrgetter("int"))]
 
 
 def outcomes(states: Sequence[State], present: dict[UUID, Rank]) -> list[Outcome]:

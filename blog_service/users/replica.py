@@ -14,10 +14,6 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Boolean,
-    DateTime,
-    Text,
-    Uuid,
     bindparam,
     func,
     select,
@@ -30,25 +26,27 @@ from blog_service.users.model import Outcome, Rank, State, fold, outcomes
 from blog_service.users.table import users
 from contracts.events import UserState
 
-_COLUMNS: dict[str, Any] = {
-    "id": Uuid,
-    "version": BigInteger,
-    "email": Text,
-    "email_verified": Boolean,
-    "roles": Text,  # an array's literal, for unnest would flatten an array of arrays
-    "status": Text,
-    "tokens_valid_after": DateTime(timezone=True),
-    "created_at": DateTime(timezone=True),
-    "updated_at": DateTime(timezone=True),
-    "deleted_at": DateTime(timezone=True),
+_COLUMNS = {
+    "id": "uuid",
+    "version": "bigint",
+    "email": "text",
+    "email_verified": "boolean",
+    "roles": "text",  # an array's literal, for unnest would flatten an array of arrays
+    "status": "text",
+    "tokens_valid_after": "timestamptz",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+    "deleted_at": "timestamptz",
 }
 
-# One array a column: five times the speed of a VALUES list, and one plan for every batch size.
+# One array a column: five times the speed of a VALUES list, and one plan for every batch size. The
+# types stand in the statement, so that SQLAlchemy hands the lists to the driver as they are.
 _WRITE_IF_NEWER = text(
     f"""
     INSERT INTO users AS present ({", ".join(_COLUMNS)})
     SELECT {", ".join(f"{name}::text[]" if name == "roles" else name for name in _COLUMNS)}
-    FROM unnest({", ".join(f":{name}" for name in _COLUMNS)}) AS coming ({", ".join(_COLUMNS)})
+    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())})
+        AS coming ({", ".join(_COLUMNS)})
     ON CONFLICT (id) DO UPDATE SET
         {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "id")},
         applied_at = now()
@@ -56,7 +54,7 @@ _WRITE_IF_NEWER = text(
         < (excluded.deleted_at IS NOT NULL, excluded.version)
     RETURNING id
     """  # noqa: S608 - made of the constant names above
-).bindparams(*(bindparam(name, type_=ARRAY(kind)) for name, kind in _COLUMNS.items()))
+)
 
 
 async def write(connection: AsyncConnection, states: Sequence[State]) -> list[Outcome]:
