@@ -42,7 +42,8 @@ def main(
 ) -> None:
     """Measure what is promised about speed, beside peers and limits in the same run.
 
-    The page in docs/ is only written by a whole run that is not quick.
+    The figures in .local/ are written when nothing is left out, the page in docs/ when the run is
+    not quick either.
     """
     unknown = set(names or ()) - MEASUREMENTS.keys()
     if unknown:
@@ -57,7 +58,8 @@ def main(
         typer.secho(str(error), err=True, fg="red")
         raise typer.Exit(1) from None
     show(about, sections)
-    write_figures(about, sections)
+    if not names:
+        write_figures(about | {"run": "quick" if quick else "whole"}, sections)
     if not (names or quick):
         write_page(about, sections, rounds=scale.rounds)
 
