@@ -1,9 +1,9 @@
 """Take messages from queues, in batches.
 
 Guarantees: a batch is there as soon as there is a message, and holds what came meanwhile, up to its
-limit; only under load, where it saves transactions, a batch waits a moment to be filled; messages come in the order of their delivery tags
-without a gap, so that one ``multiple`` acknowledgement settles exactly a batch; a message that was
-delivered before comes alone.
+limit; only under load, where it saves transactions, it waits a moment to be filled. Messages come
+in the order of their delivery tags without a gap, so that one ``multiple`` acknowledgement settles
+exactly a batch. A message that was delivered before comes alone.
 """
 
 import asyncio
