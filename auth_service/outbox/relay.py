@@ -13,7 +13,6 @@ Not here: deciding what to publish (``users``), being the active one (``leadersh
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -23,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
 from auth_service.outbox import metrics
-from auth_service.outbox.backlog import RecordedEvent, head, mark_published, waves
+from auth_service.outbox.backlog import head, mark_published, waves
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.leadership import Leader, lead
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
@@ -81,14 +80,14 @@ class Relay:
     async def run_once(
         self, connection: AsyncConnection, to: Publisher, *, limit: int
     ) -> RelayRound:
-        """Publish up to ``limit`` events from the head of the queue and mark what was confirmed.
+        """Publish up to ``limit`` events from the head of the backlog and mark what was confirmed.
 
         A user whose event was refused gets no further event in this round.
         """
         events = await head(connection, limit)
         erased = [event for event in events if event.is_erased]
-        if erased:
-            await self._mark(connection, erased)
+        for wave in waves(erased):
+            await mark_published(connection, [event.position for event in wave])
         outcomes: Counter[Outcome] = Counter()
         refused = set()
         for wave in waves([event for event in events if not event.is_erased]):
@@ -97,11 +96,11 @@ class Relay:
             confirmed = []
             for event, outcome in zip(ready, results, strict=True):
                 if outcome is Outcome.CONFIRMED:
-                    confirmed.append(event)
+                    confirmed.append(event.position)
                 else:
                     refused.add(event.user_id)
             if confirmed:
-                await self._mark(connection, confirmed)
+                await mark_published(connection, confirmed)
             outcomes.update(results)
         for outcome, count in outcomes.items():
             metrics.published.labels(result=outcome.value).inc(count)
@@ -146,10 +145,6 @@ class Relay:
                 await self._note(leader, None)
             if done.claimed < limit:
                 await _wait(leader.woken, until=next_heartbeat)
-
-    async def _mark(self, connection: AsyncConnection, events: Sequence[RecordedEvent]) -> None:
-        for wave in waves(list(events)):
-            await mark_published(connection, [event.position for event in wave])
 
     async def _note(self, leader: Leader, trouble: str | None) -> None:
         """Keep what ``auth-service status`` shows in step with what the relay meets."""
