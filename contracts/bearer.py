@@ -3,6 +3,7 @@
 A token comes in the ``Authorization`` header alone, never in the address, which ends up in logs.
 """
 
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -10,9 +11,12 @@ from starlette.datastructures import Headers
 
 from contracts import problems
 from contracts.problems import Problem
-from contracts.tokens import AccessToken, InvalidToken, TokenVerifier
+from contracts.tokens import AccessToken, InvalidToken, KeysUnavailable, Verifier
 
 log = structlog.get_logger()
+
+KEYS_RETRY_SECONDS: Final = "10"
+"""When to come back while there are no keys: they are asked for about that often."""
 
 
 def token_of(headers: Headers) -> str:
@@ -36,17 +40,20 @@ def invalid_token() -> Problem:
     return Problem(problems.INVALID_TOKEN, headers=challenge("invalid_token"))
 
 
-def users_token(headers: Headers, verifier: TokenVerifier) -> tuple[UUID, AccessToken]:
+async def users_token(headers: Headers, verifier: Verifier) -> tuple[UUID, AccessToken]:
     """The user whom a request's token names, and the token.
 
     Raises:
-        Problem: 401 without a valid token, 403 for a service's.
+        Problem: 401 without a valid token, 403 for a service's, 503 while it cannot be told.
     """
     try:
-        token = verifier.verify(token_of(headers))
+        token = await verifier.verify(token_of(headers))
     except InvalidToken as error:
         log.info("token.refused", reason=error.reason)
         raise invalid_token() from None
+    except KeysUnavailable:
+        log.warning("token.no_keys")
+        raise Problem(problems.UNAVAILABLE, headers={"Retry-After": KEYS_RETRY_SECONDS}) from None
     if token.user_id is None:
         raise Problem(problems.USER_REQUIRED)
     return token.user_id, token

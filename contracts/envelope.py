@@ -29,6 +29,8 @@ from contracts.events import (
     Beat,
     Event,
     Heartbeat,
+    KeyRevoked,
+    RevokedKey,
     UserCreated,
     UserDeleted,
     UserState,
@@ -52,7 +54,7 @@ _PREFIX: Final = "cloudEvents_"
 _ALTERNATIVE_PREFIX: Final = "cloudEvents:"
 
 
-DataModel = TypeVar("DataModel", UserState, Beat)
+DataModel = TypeVar("DataModel", UserState, Beat, RevokedKey)
 
 Read = Callable[[str], Any]
 """Reads an attribute of a message by its name; None when it is not there."""
@@ -96,7 +98,7 @@ class Undecodable(ValueError):
 class Attributes:
     """The CloudEvents attributes of one event, apart from its data.
 
-    ``subject`` is the user's id and ``version`` his version; a heartbeat has neither.
+    ``subject`` is the user's id and ``version`` his version; heartbeats and keys have neither.
     """
 
     id: UUID
@@ -176,6 +178,8 @@ def decode(message: Carrier) -> Event:
     common = _common(read)
     if event_type == Heartbeat.type:
         return Heartbeat(**common, data=_data(Beat, event_type, read, message.body))
+    if event_type == KeyRevoked.type:
+        return KeyRevoked(**common, data=_data(RevokedKey, event_type, read, message.body))
     subject = _uuid(read("subject"), "subject")
     version = _optional_integer(read("subjectversion"), "subjectversion", at_least=1)
     if event_type == UserDeleted.type:

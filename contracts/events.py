@@ -18,6 +18,8 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from contracts.key_set import KID_LENGTH_MAX, KID_PATTERN
+
 VERSION_MAX: Final = 2**53 - 1
 """Versions stay exact in every JSON reader, JavaScript's included."""
 
@@ -85,6 +87,21 @@ class Beat(_Data):
         """A heartbeat is about no user."""
 
 
+class RevokedKey(_Data):
+    """A signing key (by its ``kid``) that verifies nothing any more, whatever its tokens say."""
+
+    kid: Annotated[str, Field(min_length=1, max_length=KID_LENGTH_MAX, pattern=KID_PATTERN)]
+    revoked_at: AwareDatetime
+
+    @property
+    def subject(self) -> None:
+        """A key belongs to no user."""
+
+    @property
+    def subject_version(self) -> None:
+        """A key belongs to no user."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
     """The CloudEvents attributes that all events share.
@@ -133,15 +150,24 @@ class Heartbeat(_Event):
     data: Beat
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRevoked(_Event):
+    """An operator revoked a signing key; tokens that it signed are refused from now on."""
+
+    type: ClassVar[str] = "key.revoked"
+    data: RevokedKey
+
+
 UserEvent = UserCreated | UserUpdated | UserDeleted
-Event = UserEvent | Heartbeat
-Data = UserState | UserTombstone | Beat
+Event = UserEvent | Heartbeat | KeyRevoked
+Data = UserState | UserTombstone | Beat | RevokedKey
 
 DATA_OF: Final[dict[str, type[Data]]] = {
     UserCreated.type: UserState,
     UserUpdated.type: UserState,
     UserDeleted.type: UserTombstone,
     Heartbeat.type: Beat,
+    KeyRevoked.type: RevokedKey,
 }
 """Which model the body of each type of event follows."""
 

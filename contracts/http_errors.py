@@ -1,19 +1,22 @@
 """Every error answer of a FastAPI app as a problem document.
 
-Guarantees: no answer and no log line repeats what was sent; a database that is away is 503 with
-``Retry-After``, whatever else is unexpected is 500.
+Guarantees: no answer and no log line repeats a value that was sent, or the message of an exception;
+a database that is away is 503 with ``Retry-After``, whatever else is unexpected is 500.
+
+Not here: what the server refuses before there is a request (``http_protocol``).
 """
 
-from collections.abc import Mapping, MutableMapping
-from typing import Any, Final
+import json
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.routing import Match
 
 from contracts import problems
@@ -26,6 +29,15 @@ log = structlog.get_logger()
 RETRY_AFTER_SECONDS: Final = "2"
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+ERRORS_SHOWN_MAX: Final = 20
+"""Wrong fields in one answer: nobody corrects more at once, and a body can hold thousands."""
+
+POINTER_LENGTH_MAX: Final = 100
+"""Of the path to a wrong field; a longer one is made of names that the caller invented."""
+
+NO_TEXT: Final = ("22021", "22P05")
+"""SQLSTATEs of a text that PostgreSQL cannot keep, such as one with a NUL: the caller's mistake."""
 
 OUR_MISTAKES: Final = ("22", "23", "42")
 """SQLSTATE classes of a statement that will not be better later: data, integrity, syntax."""
@@ -40,21 +52,25 @@ _BY_STATUS: Final = {
         problems.AUTHENTICATION_REQUIRED,
         problems.NOT_FOUND,
         problems.METHOD_NOT_ALLOWED,
+        problems.REQUEST_TIMEOUT,
         problems.BODY_TOO_LARGE,
     )
 }
 
+Refusals: TypeAlias = Mapping[type[Exception], Code | Callable[[Any], Problem]]
+"""A service's own errors, each with its code, or what makes a problem of it."""
 
-def answer_with_problems(app: FastAPI, refusals: Mapping[type[Exception], Code]) -> None:
-    """Install the handlers; ``refusals`` maps the service's own errors to codes."""
 
-    async def problem(_: Request, error: Exception) -> JSONResponse:
+def answer_with_problems(app: FastAPI, refusals: Refusals) -> None:
+    """Install the handlers; an error's subclasses are answered like it."""
+
+    async def problem(_: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
-        return _answer(error)
+        return answer(error)
 
-    async def refusal(_: Request, error: Exception) -> JSONResponse:
-        code = next(code for kind, code in refusals.items() if isinstance(error, kind))
-        return _answer(Problem(code, headers=_OWED.get(code.status)))
+    async def refusal(_: Request, error: Exception) -> Response:
+        made = next(made for kind, made in refusals.items() if isinstance(error, kind))
+        return answer(Problem(made) if isinstance(made, Code) else made(error))
 
     app.add_exception_handler(Problem, problem)
     for kind in refusals:
@@ -63,60 +79,67 @@ def answer_with_problems(app: FastAPI, refusals: Mapping[type[Exception], Code])
     app.add_exception_handler(HTTPException, _http)
     for away in (DBAPIError, NoConnectionFree, OSError):
         app.add_exception_handler(away, _away)
-    app.add_exception_handler(Exception, _unexpected)
 
 
-class LimitedBody:
-    """Middleware (ASGI): a body of more than ``bytes_max`` bytes is 413, announced or not.
+def without_surprises(app: Asgi) -> Asgi:
+    """Middleware (ASGI): what nobody expected is a line in the log and a bare 500.
 
-    FastAPI's own ``max_body_size`` answers an announced one in plain text.
+    In place of Starlette's own, which answers outside all other middleware: without a request id.
+    An answer that has begun already is cut off, so that nobody takes it for a whole one.
     """
 
-    def __init__(self, app: Asgi, bytes_max: int) -> None:
-        self._app = app
-        self._bytes_max = bytes_max
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """Serve one request."""
-        announced = dict(scope.get("headers", ())).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self._bytes_max:
-            await _answer(Problem(problems.BODY_TOO_LARGE))(scope, receive, send)
+    async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
             return
-        read = 0
+        has_begun = False
 
-        async def receive_limited() -> Any:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._bytes_max:
-                raise HTTPException(problems.BODY_TOO_LARGE.status)
-            return message
+        async def send_noting(message: MutableMapping[str, Any]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
 
-        await self._app(scope, receive_limited, send)
+        try:
+            await app(scope, receive, send_noting)
+        except Exception as error:
+            if has_begun:
+                raise
+            log.error("http.unexpected", exc_info=error)
+            await answer(Problem(problems.INTERNAL))(scope, receive, send)
+
+    return call
 
 
-def _answer(problem: Problem) -> JSONResponse:
-    return JSONResponse(
-        problem.document(), problem.code.status, problem.headers, problems.MEDIA_TYPE
-    )
+def answer(problem: Problem) -> Response:
+    """The answer that carries ``problem``, with the headers that its status owes."""
+    # ASCII: a name in a pointer may be half of a surrogate pair, which no encoding of text holds.
+    document = json.dumps(problem.document(), ensure_ascii=True)
+    headers = {**_OWED.get(problem.code.status, {}), **problem.headers}
+    return Response(document, problem.code.status, headers, problems.MEDIA_TYPE)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = [
-        {"pointer": "/" + "/".join(str(part) for part in field["loc"]), "detail": field["msg"]}
-        for field in error.errors()
+        {"pointer": _pointer(field["loc"]), "detail": field["msg"]}
+        for field in error.errors()[:ERRORS_SHOWN_MAX]
     ]
-    return _answer(Problem(problems.INVALID_REQUEST, errors=wrong))
+    return answer(Problem(problems.INVALID_REQUEST, errors=wrong))
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+def _pointer(path: tuple[object, ...]) -> str:
+    """A JSON Pointer (RFC 6901) to a field, from the part of the request that it is in."""
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return "".join(f"/{part}" for part in parts)[:POINTER_LENGTH_MAX]
+
+
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == problems.METHOD_NOT_ALLOWED.status:
         error.headers = {"Allow": ", ".join(sorted(_methods(request)))}
     others = problems.INVALID_REQUEST if error.status_code < 500 else problems.INTERNAL
     code = _BY_STATUS.get(error.status_code, others)
-    return _answer(Problem(code, headers=dict(error.headers or {})))
+    return answer(Problem(code, headers=dict(error.headers or {})))
 
 
 def _methods(request: Request) -> set[str]:
@@ -129,15 +152,12 @@ def _methods(request: Request) -> set[str]:
     }
 
 
-async def _away(request: Request, error: Exception) -> JSONResponse:
+async def _away(_: Request, error: Exception) -> Response:
     state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    if state in NO_TEXT:
+        return answer(Problem(problems.INVALID_REQUEST))
     if state.startswith(OUR_MISTAKES):
         log.error("http.statement_refused", sqlstate=state, exc_info=error)
-        return await _unexpected(request, error)
+        return answer(Problem(problems.INTERNAL))
     log.warning("http.database_away", error=type(error).__name__)
-    return _answer(Problem(problems.UNAVAILABLE, headers={"Retry-After": RETRY_AFTER_SECONDS}))
-
-
-async def _unexpected(_: Request, __: Exception) -> JSONResponse:
-    # Starlette raises it again for the server's log, which keeps the frames and drops the message.
-    return _answer(Problem(problems.INTERNAL))
+    return answer(Problem(problems.UNAVAILABLE))

@@ -1,8 +1,9 @@
 r"""RSA keys: reading them from a setting, and showing the public half as a JWK Set (RFC 7517).
 
 A key may be given as the path of a PEM file, as PEM with real newlines, as the one-line PEM of a
-``.env`` file with ``\n`` in it, or as base64 of PEM or DER. Whatever is wrong raises
-``UnusableKey`` with a sentence that never repeats the value.
+``.env`` file with ``\n`` in it, or as base64 of PEM or DER; also in quotes, since not everything
+that reads such a file takes them off. Whatever is wrong raises ``UnusableKey`` with a sentence that
+never repeats the value.
 
 Not here: verifying tokens (``tokens``), signing them (``auth_service.tokens``).
 """
@@ -17,6 +18,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
+from contracts.encodings import base64url_text
+
+ALGORITHM: Final = "RS256"
+
 RSA_BITS_MIN: Final = 2048
 """NIST SP 800-131A and RFC 7518 3.3: nothing shorter signs a token."""
 
@@ -26,8 +31,10 @@ class UnusableKey(ValueError):
 
 
 def private_key(text: str) -> RSAPrivateKey:
-    """The RSA private key in ``text``; raises ``UnusableKey``."""
+    """The RSA private key in ``text``; raises ``UnusableKey``, for a public key as well."""
     encoded = _encoded(text)
+    if b"PUBLIC KEY" in encoded:
+        raise UnusableKey("it is a public key; what signs is the private one")
     try:
         load = serialization.load_pem_private_key if _is_pem(encoded) else _load_der_private
         key = load(encoded, password=None)
@@ -60,12 +67,11 @@ def jwk(key: RSAPublicKey) -> dict[str, Any]:
     numbers = key.public_numbers()
     required = {"e": _base64url_uint(numbers.e), "kty": "RSA", "n": _base64url_uint(numbers.n)}
     canonical = json.dumps(required, separators=(",", ":"), sort_keys=True).encode()
-    thumbprint = base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=")
     return {
         **required,
-        "kid": thumbprint.decode(),
+        "kid": base64url_text(hashlib.sha256(canonical).digest()),
         "use": "sig",
-        "alg": "RS256",
+        "alg": ALGORITHM,
         "key_ops": ["verify"],
     }
 
@@ -76,9 +82,9 @@ def jwks(*keys: RSAPublicKey) -> dict[str, Any]:
 
 
 def _encoded(text: str) -> bytes:
-    text = text.strip()
+    text = text.strip().strip("\"'").strip()
     if "-----BEGIN" in text:
-        return text.replace("\\n", "\n").encode()
+        return text.replace("\\r", "").replace("\\n", "\n").encode()
     if _names_a_file(text):
         try:
             return Path(text).expanduser().read_bytes()
@@ -115,5 +121,4 @@ def _demand_size(bits: int) -> None:
 
 
 def _base64url_uint(number: int) -> str:
-    octets = number.to_bytes((number.bit_length() + 7) // 8, "big")
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+    return base64url_text(number.to_bytes((number.bit_length() + 7) // 8, "big"))

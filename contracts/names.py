@@ -15,6 +15,13 @@ USER_BINDING: Final = "user.*"
 HEARTBEAT_BINDING: Final = "sync.heartbeat"
 """The numbered heartbeat, which tells quiet from broken."""
 
+KEY_BINDING: Final = "key.*"
+"""What happens to signing keys: a revoked one must not verify another token."""
+
+BINDINGS: Final = (USER_BINDING, HEARTBEAT_BINDING, KEY_BINDING)
+"""All that a consumer's queue is bound to. The source waits for a queue to take each event, so that
+a consumer is upgraded before the first event of a new type is recorded."""
+
 
 def live_queue(service: str) -> str:
     """The durable queue of ``service`` for live events, such as ``blog.users``."""

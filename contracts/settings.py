@@ -5,15 +5,18 @@ also come as ``NAME_FILE``, the path of a file that holds it. A bad value stops 
 sentence that names the variable and never repeats the value.
 """
 
+import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -82,8 +85,9 @@ def load(settings: type[Settings]) -> Settings:
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         lines = [
-            f"{prefix}{'.'.join(str(part) for part in problem['loc'])}".upper()
-            + f": {problem['msg'].removeprefix('Value error, ')}"
+            # About several settings at once, the message names them itself.
+            (f"{prefix}{'.'.join(map(str, problem['loc']))}: ".upper() if problem["loc"] else "")
+            + problem["msg"].removeprefix("Value error, ")
             for problem in error.errors(include_url=False)
         ]
         raise BadSettings("\n".join(lines)) from None
@@ -112,8 +116,75 @@ def _is_amqp(url: str) -> str:
     return url
 
 
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+
+
+def _listed(value: object) -> object:
+    """The items of a comma-separated list, as the environment holds it."""
+    if not isinstance(value, str):
+        return value
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def _are_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin) or _port_is_wrong(origin):
+            raise ValueError(
+                "must be origins as browsers send them, each by itself, in lower case and without "
+                "a path (https://blog.example,http://localhost:8002)"
+            )
+    return origins
+
+
+def _port_is_wrong(origin: str) -> bool:
+    try:
+        port = urlsplit(origin).port
+    except ValueError:  # over 65535, or brackets around what is no address
+        return True
+    # Browsers leave the usual port out, so that an origin with it never matches.
+    return port == 0 or (urlsplit(origin).scheme, port) in (("http", 80), ("https", 443))
+
+
+def _are_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        try:
+            found = ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError(
+                "must be addresses or networks (10.1.2.3,192.168.0.0/16); a network has no bit "
+                "set beyond its prefix"
+            ) from None
+        if found.prefixlen == 0:
+            raise ValueError("would believe everybody about his address")
+    return networks
+
+
+def _is_http(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no number for a port, an open bracket
+        is_usable = False
+    if not is_usable or not url.isprintable() or " " in url:
+        raise ValueError("must be an address to fetch (http://… or https://…)")
+    return url
+
+
 DatabaseUrl = Annotated[str, AfterValidator(_with_asyncpg)]
 """The address of a PostgreSQL database, always with the asyncpg driver."""
 
 AmqpUrl = Annotated[str, AfterValidator(_is_amqp)]
 """The address of a virtual host on a RabbitMQ server."""
+
+HttpUrl = Annotated[str, AfterValidator(_is_http)]
+"""An address to fetch something from; pydantic's own type would add a slash to some."""
+
+Origins = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_origins)
+]
+"""Origins (RFC 6454) whose pages may call, separated by commas; none by default, never all."""
+
+TrustedProxies = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_networks)
+]
+"""Addresses and networks whose ``X-Forwarded-For`` is believed, separated by commas."""

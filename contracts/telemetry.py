@@ -1,9 +1,10 @@
 """Logs and traces, the same in every process.
 
-Logs are JSON lines on standard output: a constant dotted ``event`` to match on, and fields. No
-payload, token, password or e-mail address is ever a field. Traces follow W3C Trace Context: a
-request's ``traceparent`` is kept for as long as the request lasts, and recorded with the events
-that it causes.
+Logs are JSON lines on standard output: a constant ``event`` to match on, dotted or OWASP's name,
+and fields. No payload, token, password or e-mail address is ever a field. Traces follow W3C Trace
+Context: a request's ``traceparent`` is kept for as long as the request lasts, and recorded with the
+events that it causes. Each request has an id, by which a caller and an operator speak of the same
+one.
 """
 
 import logging
@@ -13,7 +14,8 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
+from uuid import uuid4
 
 import structlog
 
@@ -21,6 +23,13 @@ _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9
 
 traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
 """The trace of the request at hand; None outside a request."""
+
+REQUEST_ID: Final = b"x-request-id"
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request at hand; None outside a request."""
 
 Asgi = Callable[[MutableMapping[str, Any], Callable[..., Any], Callable[..., Any]], Awaitable[None]]
 
@@ -86,6 +95,41 @@ def traced(app: Asgi) -> Asgi:
         await app(scope, receive, send)
 
     return call
+
+
+def identified(app: Asgi) -> Asgi:
+    """Middleware (ASGI): an id for each request, in its answer and in each of its log lines.
+
+    The caller's ``X-Request-ID`` if it has from 1 to 128 letters, digits, dots, lines or
+    underscores, so that it is safe wherever it is written; otherwise a new one.
+    """
+
+    async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        sent = next((value for name, value in scope["headers"] if name == REQUEST_ID), b"")
+        chosen = sent.decode() if _REQUEST_ID.fullmatch(sent) else new_request_id()
+
+        async def send_with_id(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = message.setdefault("headers", [])
+                message["headers"] = [*headers, (REQUEST_ID, chosen.encode())]
+            await send(message)
+
+        token = request_id.set(chosen)
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=chosen):
+                await app(scope, receive, send_with_id)
+        finally:
+            request_id.reset(token)
+
+    return call
+
+
+def new_request_id() -> str:
+    """An id for a request that came without one."""
+    return str(uuid4())
 
 
 def new_traceparent() -> str:

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from sqlalchemy.exc import DBAPIError
@@ -19,6 +19,9 @@ from contracts.settings import BadSettings
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")]
+"""The option of a command whose figures ``show`` prints."""
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
