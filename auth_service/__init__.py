@@ -4,6 +4,9 @@
 2. ``outbox.record``: the same transaction records the event.
 3. ``outbox.relay``: another process publishes what was recorded, in order per user.
 
-Beside the journey stand ``sessions`` (from credentials or a token to a user) and ``tokens``
-(signing). Nothing here knows who consumes the events, and no request ever touches the broker.
+Beside the journey stand ``sessions`` (from credentials or a token to a user), ``tokens`` (the keys
+that sign), ``services`` and ``oauth`` (other back-ends, and how they get tokens), ``throttle`` (how
+often something may be tried), ``mail`` (links to people) and ``audit`` (who did what).
+
+Nothing here knows who consumes the events, and no request ever touches the broker.
 """

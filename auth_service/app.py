@@ -1,5 +1,6 @@
 """The API's composition root: settings in, application out."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -7,61 +8,95 @@ from functools import partial
 from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
 
+from auth_service.audit import routes as audit
 from auth_service.context import Context
-from auth_service.db import ask, connect
+from auth_service.db import connect
+from auth_service.mail import page
+from auth_service.mail import routes as mail
+from auth_service.mail.links import InvalidLink
+from auth_service.mail.sender import MailSender
+from auth_service.oauth import errors as oauth_errors
+from auth_service.oauth import routes as oauth
 from auth_service.outbox import metrics
+from auth_service.services import routes as services
+from auth_service.services.model import (
+    BadServiceName,
+    NoSuchApiKey,
+    NoSuchService,
+    ServiceNameTaken,
+    TooManyApiKeys,
+)
 from auth_service.sessions import routes as sessions
-from auth_service.sessions.sign_in import AccountDisabled, WrongCredentials
+from auth_service.sessions.sign_in import WrongCredentials
 from auth_service.settings import ApiSettings
+from auth_service.throttle.throttle import Throttle, TooManyRequests
 from auth_service.tokens import routes as tokens
-from auth_service.tokens.sign import TokenSigner
+from auth_service.tokens.keyring import KeyRing, NoSigningKey
+from auth_service.users import admin_routes as administration
 from auth_service.users import routes as users
-from auth_service.users.model import BadEmail, EmailTaken, NoSuchUser, WrongPassword
+from auth_service.users.model import (
+    AccountDisabled,
+    BadEmail,
+    EmailTaken,
+    LastAdministrator,
+    NoSuchUser,
+    WrongPassword,
+)
+from auth_service.users.password_policy import WeakPassword
 from auth_service.users.passwords import HashingBusy, Passwords
 from contracts import problems
 from contracts.health import health_routes
-from contracts.http_errors import LimitedBody, answer_with_problems
-from contracts.keys import jwks, private_key
-from contracts.telemetry import traced
-from contracts.tokens import TokenVerifier
+from contracts.http_errors import Refusals
+from contracts.http_manners import polish
+from contracts.problems import Problem
+from contracts.tokens import KeysUnavailable
 
-REFUSALS = {
-    BadEmail: problems.INVALID_EMAIL,
-    EmailTaken: problems.EMAIL_TAKEN,
-    NoSuchUser: problems.NOT_FOUND,
-    WrongPassword: problems.WRONG_PASSWORD,
-    WrongCredentials: problems.INVALID_CREDENTIALS,
+REFUSALS: Refusals = {
     AccountDisabled: problems.ACCOUNT_DISABLED,
+    BadEmail: problems.INVALID_EMAIL,
+    BadServiceName: lambda error: Problem(problems.INVALID_REQUEST, str(error)),
+    EmailTaken: problems.EMAIL_TAKEN,
+    InvalidLink: problems.INVALID_LINK,
+    LastAdministrator: problems.LAST_ADMINISTRATOR,
+    NoSuchApiKey: problems.NOT_FOUND,
+    NoSuchService: problems.NOT_FOUND,
+    NoSuchUser: problems.NOT_FOUND,
+    ServiceNameTaken: problems.SERVICE_NAME_TAKEN,
+    TooManyApiKeys: problems.TOO_MANY_KEYS,
+    WrongPassword: problems.WRONG_PASSWORD,
+    WeakPassword: lambda error: Problem(problems.WEAK_PASSWORD, str(error)),
+    WrongCredentials: problems.INVALID_CREDENTIALS,
     HashingBusy: problems.BUSY,
+    TooManyRequests: TooManyRequests.problem,
+    KeysUnavailable: problems.UNAVAILABLE,
+    NoSigningKey: problems.UNAVAILABLE,
 }
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """The auth API; it connects to its database when first asked, and never to the broker."""
-    key = private_key(settings.private_key.get_secret_value())
-    public = jwks(key.public_key())
     engine = connect(settings)
+    secrets = settings.secrets
+    can_mail = settings.smtp_url is not None or settings.mail_folder is not None
     context = Context(
+        settings=settings,
         engine=engine,
+        secrets=secrets,
         passwords=Passwords(
             threads=settings.hashing_threads, waiting_max=settings.hashing_waiting_max
         ),
-        signer=TokenSigner(
-            key,
-            issuer=settings.issuer,
-            audience=settings.audience,
-            lifetime_seconds=settings.access_token_seconds,
-        ),
-        verifier=TokenVerifier.from_jwks(
-            public, issuer=settings.issuer, audience=settings.audience
-        ),
-        jwks=public,
-        password_length_min=settings.password_length_min,
+        keys=KeyRing(engine, settings),
+        throttle=Throttle(engine, secrets),
+        mail=MailSender(engine, settings) if can_mail else None,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sending = asyncio.create_task(context.mail.run()) if context.mail else None
         yield
+        if sending is not None:
+            sending.cancel()
+            await asyncio.wait([sending])
         context.passwords.close()
         await engine.dispose()
 
@@ -70,19 +105,36 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="Sign-up, sign-in and accounts; the source of truth about users",
         version="1",
         lifespan=lifespan,
-        openapi_url="/openapi.json" if settings.docs else None,
+        # Its page loads scripts from elsewhere, which would run with this origin's cookies.
+        docs_url="/docs" if settings.docs else None,
+        redoc_url=None,
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
     )
     app.state.context = context
-    app.add_middleware(LimitedBody, bytes_max=settings.body_bytes_max)
-    app.add_middleware(traced)
-    answer_with_problems(app, REFUSALS)
-    for router in (users.router, sessions.router, tokens.router):
+    polish(
+        app,
+        refusals=REFUSALS,
+        cors_origins=settings.cors_origins,
+        body_bytes_max=settings.body_bytes_max,
+        body_seconds_max=settings.body_seconds_max,
+    )
+    app.add_exception_handler(oauth_errors.OAuthError, oauth_errors.answer)
+    for router in (
+        users.router,
+        administration.router,
+        audit.router,
+        sessions.router,
+        tokens.router,
+        services.router,
+        oauth.router,
+        mail.router,
+        page.router,
+    ):
         app.include_router(router)
 
     app.router.routes.extend(
-        health_routes(ready=partial(ask, engine), refresh=partial(metrics.refresh, engine))
+        health_routes(ready=context.ready, refresh=partial(metrics.refresh, engine))
     )
     Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)
     return app

@@ -1,14 +1,13 @@
-"""The bodies of requests and answers about users, as ``interfaces`` promises them to clients."""
+"""The bodies of requests and answers about users and their sessions; OpenAPI shows them."""
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from enum import StrEnum
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from auth_service.settings import PASSWORD_LENGTH_MAX
-from auth_service.tokens.sign import TokenSigner
-from auth_service.users.model import User
+from auth_service.users.model import PASSWORD_LENGTH_MAX
 from contracts.events import EMAIL_LENGTH_MAX
 
 
@@ -40,10 +39,34 @@ class Credentials(_Body):
     password: Password
 
 
+class Keep(StrEnum):
+    """Where a client keeps its refresh token: itself, or in a cookie that no script can read."""
+
+    TOKEN = "token"  # noqa: S105 - a place, no secret
+    COOKIE = "cookie"
+
+
+class NewCredentials(Credentials):
+    """E-mail address and password, and what shall hold the session."""
+
+    session: Keep = Field(
+        Keep.TOKEN,
+        description="`cookie`, for browsers: the refresh token comes as the cookie `__Host-refresh`"
+        " in place of `refresh_token`, and `POST /v1/session/refresh` takes it",
+    )
+
+
 class PasswordOnly(_Body):
     """The password, to confirm what cannot be undone."""
 
     password: Password
+
+
+class PasswordChange(_Body):
+    """The password, and the one that shall take its place."""
+
+    current_password: Password
+    new_password: Password
 
 
 class UserBody(_Body):
@@ -60,18 +83,24 @@ class UserBody(_Body):
 
 
 class SignedIn(_Body):
-    """A user and an access token for him (RFC 6749 5.1); ``expires_in`` in seconds."""
+    """A user and tokens for him (RFC 6749 5.1); ``expires_in`` in seconds.
+
+    ``refresh_token`` is missing where a cookie holds it.
+    """
 
     user: UserBody
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a type, no secret
     expires_in: int
+    refresh_token: str | None = None
 
-    @classmethod
-    def of(cls, user: User, signer: TokenSigner) -> Self:
-        """The body for ``user`` with a new token."""
-        return cls(
-            user=UserBody.model_validate(user),
-            access_token=signer.sign(user),
-            expires_in=signer.lifetime_seconds,
-        )
+
+class SessionBody(_Body):
+    """A session as its user sees it. Times are UTC; it expires earlier if it is ended before."""
+
+    id: UUID
+    created_at: datetime
+    refreshed_at: datetime
+    expires_at: datetime
+    user_agent: str | None = Field(description="what the device called itself at sign-in")
+    current: bool = Field(description="whether this request was made in it")

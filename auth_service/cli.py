@@ -1,23 +1,28 @@
 """The command ``auth-service``: its processes and what operators ask of it."""
 
-import asyncio
 import dataclasses
 from functools import partial
-from typing import Annotated
 
 import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import ask, connect
+from auth_service.db import ask, connect, on_database
 from auth_service.outbox import metrics
 from auth_service.outbox.relay import Relay
+from auth_service.services import commands as services
 from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
+from auth_service.tokens import commands as keys
+from auth_service.users import commands as users
 from contracts.health import health_routes
 from contracts.serving import serve, serve_beside
 from contracts.settings import load
 from contracts.telemetry import configure_logging
-from contracts.terminal import failing_with_a_sentence, show
+from contracts.terminal import AsJson, failing_with_a_sentence, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.add_typer(keys.app, name="keys")
+app.add_typer(services.app, name="services")
+app.add_typer(users.app, name="users")
 
 
 @app.command(epilog="Example: AUTH_PORT=8001 auth-service api")
@@ -29,7 +34,13 @@ def api() -> None:
 
     settings = load(ApiSettings)
     configure_logging("auth-service api")
-    serve(create_app(settings), host=settings.host, port=settings.port, setting="AUTH_PORT")
+    serve(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        setting="AUTH_PORT",
+        trusted_proxies=settings.trusted_proxies,
+    )
 
 
 @app.command(epilog="Example: AUTH_AMQP_URL=amqp://localhost/ auth-service relay")
@@ -50,18 +61,12 @@ def relay() -> None:
 
 @app.command(epilog="Example: auth-service status --json")
 @failing_with_a_sentence
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
-) -> None:
+def status(as_json: AsJson = False) -> None:
     """Show the near end of the pipe: what waits to be published, and whether the relay works."""
-    settings = load(DatabaseSettings)
 
-    async def read() -> metrics.OutboxFigures:
-        engine = connect(settings)
-        try:
-            async with engine.connect() as connection:
-                return await metrics.figures(connection)
-        finally:
-            await engine.dispose()
+    async def read(engine: AsyncEngine) -> metrics.OutboxFigures:
+        async with engine.connect() as connection:
+            return await metrics.figures(connection)
 
-    show(dataclasses.asdict(asyncio.run(read())), as_json=as_json)
+    figures = on_database(load(DatabaseSettings), read)
+    show(dataclasses.asdict(figures), as_json=as_json)

@@ -1,26 +1,37 @@
 """What a request works with: made once by ``app``, asked for by routes as ``Auth``."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.tokens.sign import TokenSigner
+from auth_service.db import ask
+from auth_service.mail.sender import MailSender
+from auth_service.secrets import Secrets
+from auth_service.settings import ApiSettings
+from auth_service.throttle.throttle import Throttle
+from auth_service.tokens.keyring import KeyRing
 from auth_service.users.passwords import Passwords
-from contracts.tokens import TokenVerifier
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The API's database, passwords and keys."""
+    """The API's settings, database, passwords, keys and limits."""
 
+    settings: ApiSettings
     engine: AsyncEngine
+    secrets: Secrets
     passwords: Passwords
-    signer: TokenSigner
-    verifier: TokenVerifier
-    jwks: dict[str, Any]
-    password_length_min: int
+    keys: KeyRing
+    throttle: Throttle
+    mail: MailSender | None
+    """None where no mail can be sent."""
+
+    async def ready(self) -> None:
+        """Raise unless requests can be answered: a database, and a key to sign with."""
+        await ask(self.engine)
+        await self.keys.ready()
 
 
 async def _context(request: Request) -> Context:

@@ -4,24 +4,70 @@ Every process asks for what it needs and no more: the relay has no private key, 
 """
 
 import os
-from typing import Annotated
+import re
+from datetime import timedelta
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from contracts.keys import UnusableKey, private_key
-from contracts.settings import AmqpUrl, DatabaseUrl, ServiceSettings
-
-PASSWORD_LENGTH_MAX = 256
-"""Far above any passphrase; more would only make hashing a way to keep the service busy."""
+from auth_service.mail.addresses import sender_address, smtp_server
+from auth_service.secrets import Secrets, secret_of
+from auth_service.sessions.model import Limits
+from auth_service.throttle.model import Rate, rate
+from contracts.key_set import InvalidKeySet, read_key_set
+from contracts.keys import UnusableKey, jwks, private_key
+from contracts.settings import AmqpUrl, DatabaseUrl, Origins, ServiceSettings, TrustedProxies
 
 
 def _usable(value: SecretStr) -> SecretStr:
     try:
-        private_key(value.get_secret_value())
-    except UnusableKey as error:
+        read_key_set(jwks(private_key(value.get_secret_value()).public_key()))
+    except (UnusableKey, InvalidKeySet) as error:
         raise ValueError(f"is not usable: {error}") from None
     return value
+
+
+def _or_a_secret(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    if value is None and info.data.get("secret") is None:
+        raise ValueError("set it, or AUTH_SECRET and have keys in the database")
+    return value
+
+
+def _is_mail_server(value: SecretStr) -> SecretStr:
+    smtp_server(value.get_secret_value())
+    return value
+
+
+def _is_sender(value: str) -> str:
+    sender_address(value)
+    return value
+
+
+def _is_page(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s#]+", value):
+        raise ValueError("must be the address of a page (https://…), without a #")
+    return value
+
+
+RateSetting = Annotated[Rate, NoDecode, BeforeValidator(rate)]
+"""``QUOTA/SECONDS``: so many in that time, at once or spread over it."""
+
+
+def _before(text: SecretStr) -> bytes:
+    """The previous secret; a private key is meant as what was derived from it."""
+    try:
+        return secret_of(private_key(text.get_secret_value()))
+    except UnusableKey:
+        return text.get_secret_value().encode()
 
 
 class DatabaseSettings(ServiceSettings):
@@ -37,28 +83,143 @@ class DatabaseSettings(ServiceSettings):
     lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
 
 
-class ApiSettings(DatabaseSettings):
-    """``auth-service api``."""
+class OperatorSettings(DatabaseSettings):
+    """What the commands about users need besides."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8001
-    # `iss` of every token and `source` of every event; an address by which clients know us.
-    issuer: Annotated[str, Field(min_length=1, max_length=512)]
-    # `aud` of every token: the services that accept them.
-    audience: Annotated[str, Field(min_length=1, max_length=512)] = "blog"
-    private_key: Annotated[SecretStr, AfterValidator(_usable)]
-    # How long a stolen token could be used at a service that does not see the user's state.
-    access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
     # NIST SP 800-63B-4: 15 where a password is the only factor, never under 8.
     password_length_min: Annotated[int, Field(ge=8, le=64)] = 15
+
+
+class KeySettings(DatabaseSettings):
+    """What the commands about keys and service accounts need besides: the secrets."""
+
+    # What stored keys are sealed, and API keys, refresh tokens and throttle rows are hashed with.
+    # Without it, derived from the private key.
+    secret: Annotated[SecretStr, Field(min_length=32, max_length=1024)] | None = None
+    # Signs until another key is activated (`auth-service keys`); without it, keys come from the
+    # database alone.
+    private_key: Annotated[
+        Annotated[SecretStr, AfterValidator(_usable)] | None,
+        AfterValidator(_or_a_secret),
+        Field(validate_default=True),
+    ] = None
+    # The secret before the present one, or the private key before it where none was set: what was
+    # sealed or hashed with it stays readable.
+    previous_secret: Annotated[SecretStr, Field(min_length=32, max_length=16_384)] | None = None
+    # How long a new key is published before it may sign: longer than any verifier keeps a set.
+    key_wait_seconds: Annotated[int, Field(ge=0)] = 900
+    # How long a retired key stays published: longer than any token that it signed lives.
+    key_hold_seconds: Annotated[int, Field(ge=0)] = 4200
+    # An API key that nobody renews stops working by itself.
+    api_key_days: Annotated[int, Field(ge=1, le=3650)] = 90
+
+    @property
+    def configured_key(self) -> RSAPrivateKey | None:
+        """The private key of the setting, parsed."""
+        text = self.private_key
+        return None if text is None else private_key(text.get_secret_value())
+
+    @property
+    def secrets(self) -> Secrets:
+        """Every key that is derived from the secret, and from those that were in its place."""
+        key = self.configured_key
+        own = [] if key is None else [secret_of(key)]
+        present = [] if self.secret is None else [self.secret.get_secret_value().encode()]
+        previous = [] if self.previous_secret is None else [_before(self.previous_secret)]
+        first, *others = present + own
+        return Secrets(first, *previous, *others)
+
+
+class ApiSettings(KeySettings, OperatorSettings):
+    """``auth-service api``."""
+
+    # `iss` of every token: the address by which clients know us.
+    issuer: Annotated[str, Field(min_length=1, max_length=512)]
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8001
+    # `aud` of every token: the services that accept them.
+    audience: Annotated[str, Field(min_length=1, max_length=512)] = "blog"
+    # How long a stolen token could be used at a service that does not see the user's state.
+    access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
+    # A service has its API key at hand and asks again.
+    service_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 600
+    # A session ends when it was not refreshed for that long, ...
+    session_idle_seconds: Annotated[int, Field(ge=60)] = 14 * 86_400
+    # ... and in any case after that.
+    session_absolute_seconds: Annotated[int, Field(ge=60)] = 30 * 86_400
+    # How long a refresh that crossed another one, or lost its answer, gets the same successor;
+    # 0 takes every repetition for theft.
+    refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 10
+    # Devices of one person; a further sign-in ends the session that was idle the longest.
+    sessions_per_user_max: Annotated[int, Field(ge=1, le=1_000)] = 50
     # argon2id takes 20 MB and 18 ms of a core each; more threads than cores only add memory.
     hashing_threads: Annotated[int, Field(ge=1, le=64)] = os.cpu_count() or 1
     # About two seconds of work; who comes later is told to come back instead of waiting.
     hashing_waiting_max: Annotated[int, Field(ge=1)] = 128
-    # The longest body is a sign-up of under a kilobyte.
+    # Sign-ups from one network (an IPv4 address, an IPv6 /64).
+    limit_signup: RateSetting = Rate(20, 60)
+    # Sign-ins from one network, right or wrong ...
+    limit_signin: RateSetting = Rate(30, 60)
+    # ... and wrong ones.
+    limit_signin_failures: RateSetting = Rate(10, 60)
+    # Wrong passwords for one account, from networks where its owner has not signed in for 90 days.
+    limit_account_failures: RateSetting = Rate(100, 3600)
+    # Wrong passwords for one account from one network before each further try has to wait.
+    signin_failures_free: Annotated[int, Field(ge=1, le=100)] = 5
+    # The wait doubles from one second up to this.
+    signin_delay_seconds_max: Annotated[int, Field(ge=1, le=86_400)] = 900
+    # After that long without a try, failures are forgotten.
+    signin_memory_seconds: Annotated[int, Field(ge=60)] = 12 * 3600
+    # Refreshes from one network.
+    limit_refresh: RateSetting = Rate(150, 300)
+    # Requests of one service for tokens, introspection and revocation, each for itself. From one
+    # network: the same with wrong credentials, revocations without any, and opened links of mails.
+    limit_token: RateSetting = Rate(60, 60)
+    # Questions of one service about tokens: as many as strangers may send it rubbish.
+    limit_introspect: RateSetting = Rate(6000, 60)
+    # Tries to confirm something by password, in one session.
+    limit_password: RateSetting = Rate(5, 300)
+    # Mails asked for to one e-mail address, and from one network.
+    limit_mail: RateSetting = Rate(5, 3600)
+    # The SMTP server, smtp://user:password@host:587 (STARTTLS) or smtps://…:465; without it, and
+    # without a folder, no mail is sent and addresses stay unverified.
+    smtp_url: Annotated[SecretStr, AfterValidator(_is_mail_server)] | None = None
+    # For development: mails are written here as files.
+    mail_folder: str | None = None
+    mail_from: Annotated[str, Field(max_length=320), AfterValidator(_is_sender)] = (
+        "usersync <no-reply@localhost>"
+    )
+    # The page that the links in mails open; the token follows after the #. Default: ISSUER/link
+    link_url: Annotated[str, Field(max_length=512), AfterValidator(_is_page)] | None = None
+    # People read their mail within a day; a reset is asked for by someone who waits for it.
+    verification_link_seconds: Annotated[int, Field(ge=60)] = 86_400
+    reset_link_seconds: Annotated[int, Field(ge=60)] = 1800
+    # The longest body is a sign-up of under a kilobyte ...
     body_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024
-    # The interactive documentation is for development.
-    docs: bool = True
+    # ... which arrives at once; who dribbles it holds a connection.
+    body_seconds_max: Annotated[float, Field(gt=0)] = 10.0
+    # Pages of these origins may call from browsers, and use the refresh cookie.
+    cors_origins: Origins = ()
+    # Only these are believed about whom they forward for (X-Forwarded-For, -Proto).
+    trusted_proxies: TrustedProxies = ()
+    # The interactive documentation is for development: its scripts come from elsewhere.
+    docs: bool = False
+
+    @property
+    def session_limits(self) -> Limits:
+        """How long sessions last, and how many a user has."""
+        return Limits(
+            idle=timedelta(seconds=self.session_idle_seconds),
+            absolute=timedelta(seconds=self.session_absolute_seconds),
+            grace=timedelta(seconds=self.refresh_grace_seconds),
+            per_user=self.sessions_per_user_max,
+        )
+
+    @model_validator(mode="after")
+    def _mails_go_one_way(self) -> Self:
+        if self.smtp_url is not None and self.mail_folder is not None:
+            raise ValueError("set AUTH_SMTP_URL or AUTH_MAIL_FOLDER, not both")
+        return self
 
 
 class RelaySettings(DatabaseSettings):

@@ -72,6 +72,11 @@ class Publisher:
             return Outcome.NACKED
         except aio_pika.exceptions.CONNECTION_EXCEPTIONS:
             return Outcome.UNCONFIRMED
+        except Exception as error:
+            # With this very class the client library gives up what waits on a lost connection.
+            if type(error) is not Exception:
+                raise
+            return Outcome.UNCONFIRMED
         return Outcome.CONFIRMED
 
 

@@ -1,36 +1,70 @@
 """The user behind a request's access token (RFC 6750), checked against his row as it is now."""
 
+from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
-from sqlalchemy import select
 
+from auth_service.audit.model import user_actor
 from auth_service.context import Auth
+from auth_service.sessions.holder import holder_of
+from auth_service.users.administrators import ADMINISTRATOR
 from auth_service.users.model import User
-from auth_service.users.table import to_user, users
 from contracts import problems
 from contracts.bearer import invalid_token, users_token
+from contracts.openapi import TOKEN
 from contracts.problems import Problem
 
 
-async def current_user(request: Request, auth: Auth) -> User:
-    """The living, active user whose token came with the request.
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A user, and the session in which he calls."""
+
+    user: User
+    session_id: UUID | None
+
+    @property
+    def actor(self) -> str:
+        """How the audit log names him."""
+        return user_actor(self.user.id)
+
+
+async def caller(request: Request, auth: Auth) -> Caller:
+    """The living, active user whose token came with the request, from a session that lasts.
 
     Raises:
         Problem: 401 without a valid token of a user who still exists, 403 when he is disabled or
             the token is a service's.
     """
-    user_id, token = users_token(request.headers, auth.verifier)
+    _, token = await users_token(request.headers, auth.keys)
     async with auth.engine.connect() as connection:
-        query = select(users).where(users.c.id == user_id)
-        row = (await connection.execute(query)).one_or_none()
-    if row is None or row.status == "deleted":
+        user = await holder_of(connection, token)
+    if user is None:
         raise invalid_token()
-    if row.tokens_valid_after and token.issued_at < row.tokens_valid_after.timestamp():
-        raise invalid_token()
-    if row.status == "disabled":
+    if user.status == "disabled":
         raise Problem(problems.ACCOUNT_DISABLED)
-    return to_user(row)
+    return Caller(user, token.session_id)
 
 
-CurrentUser = Annotated[User, Depends(current_user)]
+CurrentCaller = Annotated[Caller, Depends(caller)]
+
+
+async def _user(caller: CurrentCaller) -> User:
+    return caller.user
+
+
+CurrentUser = Annotated[User, Depends(_user)]
+
+
+async def _administrator(caller: CurrentCaller) -> Caller:
+    if ADMINISTRATOR not in caller.user.roles:
+        raise Problem(problems.FORBIDDEN)
+    return caller
+
+
+Administrator = Annotated[Caller, Depends(_administrator)]
+"""A caller with the role ``admin``, as his row says now, whatever the token says."""
+
+ADMINISTRATORS_ONLY = (*TOKEN, problems.FORBIDDEN)
+"""What a route for them may answer."""

@@ -1,22 +1,156 @@
-"""Sign-in over HTTP."""
+"""Sign-in, refreshing by cookie, signing out and a user's own sessions over HTTP."""
 
-from fastapi import APIRouter, Response
+from uuid import UUID
 
-from auth_service.bodies import Credentials, SignedIn
+import structlog
+from fastapi import APIRouter, Request, Response, status
+
+from auth_service.bodies import Keep, NewCredentials, SessionBody, SignedIn
 from auth_service.context import Auth
-from auth_service.sessions.sign_in import sign_in
+from auth_service.paging import Page
+from auth_service.sessions.answer import COOKIE, demand_own_page, signed_in, without_cookie
+from auth_service.sessions.bearer import CurrentCaller
+from auth_service.sessions.device import SessionHere
+from auth_service.sessions.end import EndReason, end_sessions
+from auth_service.sessions.live import live_sessions
+from auth_service.sessions.refresh import refresh_within_limit
+from auth_service.sessions.refresh_token import InvalidGrant, make
+from auth_service.sessions.sign_in import WrongCredentials, sign_in
+from auth_service.sessions.sign_out import Scope, sign_out
+from auth_service.sessions.start import start_session
+from auth_service.throttle.network import Network
+from contracts import problems
+from contracts.openapi import TOKEN, documented
+from contracts.problems import Problem
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 
+log = structlog.get_logger()
 
-@router.post("/signin", summary="Sign in with e-mail and password")
-async def post_signin(body: Credentials, auth: Auth, response: Response) -> SignedIn:
-    """An access token for the user; one and the same error for every wrong pair."""
-    user = await sign_in(
-        auth.engine,
-        auth.passwords,
-        email=body.email,
-        password=body.password.get_secret_value(),
+TRIES = 2
+"""The second one tells why the account is no longer what the first one found."""
+
+
+@router.post(
+    "/signin",
+    summary="Sign in with e-mail and password",
+    response_model_exclude_none=True,
+    responses=documented(
+        problems.INVALID_CREDENTIALS, problems.ACCOUNT_DISABLED, problems.TOO_MANY_REQUESTS
+    ),
+)
+async def post_signin(
+    body: NewCredentials,
+    auth: Auth,
+    response: Response,
+    network: Network,
+    session: SessionHere,
+) -> SignedIn:
+    """Tokens for the user; one and the same error for every wrong pair."""
+    for _ in range(TRIES):
+        verified = await sign_in(
+            auth, email=body.email, password=body.password.get_secret_value(), network=network
+        )
+        async with auth.engine.begin() as connection:
+            started = await start_session(
+                connection,
+                verified.user.id,
+                verified.password_hash,
+                session,
+                auth.settings.session_limits,
+            )
+        if started is not None:
+            user, at = started
+            response.headers.update(verified.headers)
+            token = make(auth.secrets, session.id, 0)
+            return await signed_in(
+                auth, response, user, session.id, at=at, refresh_token=token, keep=body.session
+            )
+    raise WrongCredentials
+
+
+@router.post(
+    "/session/refresh",
+    summary="Refresh a session by cookie",
+    response_model_exclude_none=True,
+    responses=documented(
+        problems.SESSION_ENDED, problems.ORIGIN_NOT_ALLOWED, problems.TOO_MANY_REQUESTS
+    ),
+)
+async def post_session_refresh(
+    request: Request, auth: Auth, response: Response, network: Network
+) -> SignedIn:
+    """An access token for the session of the cookie, which gets the next refresh token.
+
+    For pages of allowed origins; other clients ask `POST /oauth/token`.
+    """
+    demand_own_page(request, auth.settings)
+    token = request.cookies.get(COOKIE, "")
+    try:
+        refreshed, headers = await refresh_within_limit(auth, token, network=network)
+    except InvalidGrant:
+        raise Problem(problems.SESSION_ENDED, headers=without_cookie()) from None
+    response.headers.update(headers)
+    return await signed_in(
+        auth,
+        response,
+        refreshed.user,
+        refreshed.session_id,
+        at=refreshed.at,
+        refresh_token=refreshed.refresh_token,
+        keep=Keep.COOKIE,
     )
-    response.headers["Cache-Control"] = "no-store"
-    return SignedIn.of(user, auth.signer)
+
+
+@router.post(
+    "/signout",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Sign out here, elsewhere or everywhere",
+    responses=documented(*TOKEN),
+)
+async def post_signout(
+    caller: CurrentCaller, auth: Auth, response: Response, scope: Scope = Scope.LOCAL
+) -> None:
+    """End this session (`local`), all `others`, or all of them (`global`).
+
+    Access tokens of an ended session are refused here at once; other services refuse them at once
+    after `global`, and else when they expire.
+    """
+    await sign_out(auth.engine, caller, scope)
+    log.info("authn_logout", user_id=str(caller.user.id), scope=scope.value)
+    if scope is not Scope.OTHERS:
+        response.headers.update(without_cookie())
+
+
+@router.get("/me/sessions", summary="The own sessions", responses=documented(*TOKEN))
+async def get_sessions(caller: CurrentCaller, auth: Auth) -> Page[SessionBody]:
+    """All sessions that live, the one refreshed last first; there are never many."""
+    limits = auth.settings.session_limits
+    async with auth.engine.connect() as connection:
+        found = await live_sessions(connection, caller.user.id, limits)
+    items = [
+        SessionBody(
+            id=session.id,
+            created_at=session.created_at,
+            refreshed_at=session.refreshed_at,
+            expires_at=session.expires_at(limits),
+            user_agent=session.user_agent,
+            current=session.id == caller.session_id,
+        )
+        for session in found
+    ]
+    return Page(items=items, next_cursor=None)
+
+
+@router.delete(
+    "/me/sessions/{session_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="End one of the own sessions",
+    responses=documented(*TOKEN, problems.NOT_FOUND),
+)
+async def delete_session(session_id: UUID, caller: CurrentCaller, auth: Auth) -> None:
+    """End it; another's, or one that ended already, is not found."""
+    async with auth.engine.begin() as connection:
+        ended = await end_sessions(connection, caller.user.id, EndReason.REVOKED, only=session_id)
+    if not ended:
+        raise Problem(problems.NOT_FOUND)

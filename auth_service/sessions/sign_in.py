@@ -1,39 +1,83 @@
-"""Find the user behind an e-mail address and a password."""
+"""Find the user behind an e-mail address and a password.
 
+Guarantees: an unknown address and a wrong password differ in nothing that the caller can see: the
+same limits count them, the same statements run, one hash is computed, one error answers. No log
+line holds an address or a network; a network is named by a keyed hash, so that lines of one can be
+put together.
+"""
+
+from dataclasses import dataclass
+
+import structlog
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.users.model import BadEmail, User, normalised_email
-from auth_service.users.passwords import Passwords
+from auth_service.context import Context
+from auth_service.throttle.tries import begin_try, succeed, take_back
+from auth_service.users.model import AccountDisabled, BadEmail, User, normalised_email
+from auth_service.users.passwords import HashingBusy
+from auth_service.users.rehash import rehashed
 from auth_service.users.table import to_user, users
+
+log = structlog.get_logger()
 
 
 class WrongCredentials(Exception):
     """Address and password do not belong together; which of the two is wrong stays untold."""
 
 
-class AccountDisabled(Exception):
-    """Address and password are right, but the account is disabled."""
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A user who showed his password.
+
+    Parameters:
+        user: as he was when his row was read.
+        password_hash: the one that his password matches, as it is stored now. A session starts
+            only under the lock of a row that still has it.
+        headers: what is left of the limits, for the answer.
+    """
+
+    user: User
+    password_hash: str
+    headers: dict[str, str]
 
 
-async def sign_in(engine: AsyncEngine, passwords: Passwords, *, email: str, password: str) -> User:
+async def sign_in(auth: Context, *, email: str, password: str, network: str) -> Verified:
     """The user with this address and password.
 
-    An unknown address takes as long as a wrong password, for a hash is checked either way.
-
     Raises:
+        TooManyRequests: the network or the account has to wait; the password was not looked at.
         WrongCredentials: no user has both.
         AccountDisabled: he has, and is disabled.
         HashingBusy: too many passwords wait to be checked.
     """
+    email = _as_stored(email)
+    tried = await begin_try(auth.throttle, auth.settings, account=email, network=network)
+    async with auth.engine.connect() as connection:
+        query = select(users).where(users.c.email == email)
+        row = (await connection.execute(query)).one_or_none()
     try:
-        query = select(users).where(users.c.email == normalised_email(email))
-        async with engine.connect() as connection:
-            row = (await connection.execute(query)).one_or_none()
-    except BadEmail:
-        row = None
-    if not await passwords.matches(password, row.password_hash if row else None) or row is None:
+        matches = await auth.passwords.matches(password, row.password_hash if row else None)
+    except HashingBusy:
+        await take_back(auth.throttle, tried)
+        raise
+    seen = {"network": auth.secrets.mac("log", network.encode()).hex()[:16]}
+    if not matches or row is None:
+        log.info("authn_login_fail", user_id=str(row.id) if row else None, **seen)
         raise WrongCredentials
+    await succeed(auth.throttle, tried)
     if row.status != "active":
+        log.info("authn_login_fail", user_id=str(row.id), reason="disabled", **seen)
         raise AccountDisabled
-    return to_user(row)
+    password_hash = await rehashed(
+        auth.engine, auth.passwords, row.id, password=password, password_hash=row.password_hash
+    )
+    log.info("authn_login_success", user_id=str(row.id), **seen)
+    return Verified(to_user(row), password_hash, tried.headers)
+
+
+def _as_stored(email: str) -> str:
+    """The address as the users' table has it; a text that is none stays one that nobody has."""
+    try:
+        return normalised_email(email)
+    except BadEmail:
+        return email

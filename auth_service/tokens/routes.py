@@ -1,18 +1,106 @@
-"""The public half of the signing key, for whoever verifies our tokens."""
+"""What whoever verifies our tokens, or asks for one, has to know: public keys and metadata."""
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Header, Path, Response, status
 
 from auth_service.context import Auth
+from auth_service.tokens.bodies import MetadataBody
+from contracts import problems
+from contracts.openapi import documented
+from contracts.problems import Problem
 
 router = APIRouter(tags=["tokens"])
 
-MAX_AGE_SECONDS = 300
-"""How long a verifier may keep the set; a new key is published that long before it signs."""
+MAX_AGE_SECONDS: Final = 300
+"""How long a verifier may keep the set; new keys are published longer than that before they sign,
+and a revocation is an event besides."""
+
+JWK_SET: Final = "application/jwk-set+json"
+"""RFC 7517 8.5.2."""
+
+ETAGS_LENGTH_MAX: Final = 1024
+"""A client has one; this has room for a dozen."""
+
+_CACHED: Final = {"Cache-Control": f"public, max-age={MAX_AGE_SECONDS}, must-revalidate"}
+
+_KEY_SET_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The key set",
+        "headers": {"ETag": {"schema": {"type": "string"}}},
+        "content": {
+            JWK_SET: {
+                "schema": {
+                    "type": "object",
+                    "required": ["keys"],
+                    "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+                },
+                "example": {
+                    "keys": [
+                        {
+                            "kty": "RSA",
+                            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4…",
+                            "e": "AQAB",
+                            "kid": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+                            "use": "sig",
+                            "alg": "RS256",
+                            "key_ops": ["verify"],
+                        }
+                    ]
+                },
+            }
+        },
+    },
+    304: {"description": "The set is the one with this entity tag still"},
+}
 
 
-@router.get("/.well-known/jwks.json", summary="Public keys, as a JWK Set (RFC 7517)")
-async def jwks(auth: Auth) -> JSONResponse:
-    """The keys by which access tokens are verified."""
-    cache = f"public, max-age={MAX_AGE_SECONDS}, must-revalidate"
-    return JSONResponse(auth.jwks, headers={"Cache-Control": cache})
+@router.get(
+    "/.well-known/jwks.json",
+    summary="Public keys, as a JWK Set (RFC 7517)",
+    response_class=Response,
+    responses=_KEY_SET_ANSWERS,
+)
+async def get_key_set(
+    auth: Auth, if_none_match: Annotated[str | None, Header(max_length=ETAGS_LENGTH_MAX)] = None
+) -> Response:
+    """The keys by which access tokens are verified, future ones included."""
+    key_set = await auth.keys.key_set()
+    headers = {**_CACHED, "ETag": key_set.etag}
+    if if_none_match is not None and _matches(if_none_match, key_set.etag):
+        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
+    return Response(key_set.body, headers=headers, media_type=JWK_SET)
+
+
+@router.get(
+    "/.well-known/oauth-authorization-server",
+    summary="What this authorization server offers (RFC 8414)",
+)
+async def get_metadata(auth: Auth, response: Response) -> MetadataBody:
+    """Its endpoints, and what they understand."""
+    response.headers.update(_CACHED)
+    return MetadataBody.of(auth.settings.issuer)
+
+
+@router.get(
+    "/.well-known/oauth-authorization-server/{path:path}",
+    summary="The same, for an issuer with a path (RFC 8414 3.1)",
+    responses=documented(problems.NOT_FOUND),
+)
+async def get_metadata_of_path(
+    path: Annotated[str, Path(description="of the issuer's address", examples=["tenant"])],
+    auth: Auth,
+    response: Response,
+) -> MetadataBody:
+    """Where clients look when the issuer's address has a path."""
+    own = urlsplit(auth.settings.issuer).path.strip("/")
+    if not own or path.strip("/") != own:
+        raise Problem(problems.NOT_FOUND)
+    return await get_metadata(auth, response)
+
+
+def _matches(sent: str, etag: str) -> bool:
+    """Whether ``If-None-Match`` names ``etag``, by the weak comparison (RFC 9110 13.1.2)."""
+    tags = {tag.strip().removeprefix("W/") for tag in sent.split(",")}
+    return etag in tags or "*" in tags

@@ -1,25 +1,39 @@
-"""Change a user's e-mail address: row, next version and event, in one transaction."""
+"""Change a user's e-mail address: row, next version and event, in one transaction.
+
+No link that was mailed to the old address works any more: it would prove nothing about the new one.
+"""
 
 from uuid import UUID
 
-from sqlalchemy import func, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox.record import record
+from auth_service.audit.model import Action, user_actor
+from auth_service.audit.record import audit
+from auth_service.mail.ask import ask_for_mail
+from auth_service.mail.erase import erase_links
+from auth_service.mail.purpose import Purpose
+from auth_service.users.change import change
 from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.model import EmailTaken, User, normalised_email
 from auth_service.users.passwords import Passwords
-from auth_service.users.table import NEXT_VERSION, to_user, users
-from contracts.events import UserUpdated
 
 
 async def change_email(
-    engine: AsyncEngine, passwords: Passwords, user_id: UUID, *, email: str, password: str
+    engine: AsyncEngine,
+    passwords: Passwords,
+    user_id: UUID,
+    *,
+    email: str,
+    password: str,
+    mail: bool = False,
 ) -> User:
     """Give the user another address, not verified yet, and record ``user.updated``.
 
     The address that he has already changes nothing and records nothing.
+
+    Parameters:
+        mail: whether to ask for a mail by which he can verify the new address.
 
     Raises:
         BadEmail: the address is none.
@@ -35,19 +49,11 @@ async def change_email(
         if user.email == email:
             return user
         try:
-            updated = await connection.execute(
-                update(users)
-                .where(users.c.id == user_id)
-                .values(
-                    email=email,
-                    email_verified=False,
-                    version=NEXT_VERSION,
-                    updated_at=func.now(),
-                )
-                .returning(users)
-            )
+            changed = await change(connection, user_id, email=email, email_verified=False)
         except IntegrityError:
             raise EmailTaken from None
-        user = to_user(updated.one())
-        await record(connection, UserUpdated.type, user.state())
-    return user
+        await erase_links(connection, user_id)
+        if mail:
+            await ask_for_mail(connection, user_id, Purpose.VERIFY_EMAIL)
+        await audit(connection, Action.EMAIL_CHANGED, actor=user_actor(user_id), subject=user_id)
+    return changed

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from auth_service.users.model import NoSuchUser, User, WrongPassword
+from auth_service.users.lock import locked_row
+from auth_service.users.model import User, WrongPassword
 from auth_service.users.passwords import Passwords
 from auth_service.users.table import to_user, users
 
@@ -29,16 +30,11 @@ async def confirmed_password(
 async def locked(connection: AsyncConnection, user_id: UUID, password_hash: str) -> User:
     """The living user, his row locked until the transaction ends.
 
-    No use case changes a tombstone: that is checked here, under the lock.
-
     Raises:
         NoSuchUser: he was deleted meanwhile.
         WrongPassword: his password is no longer the confirmed one.
     """
-    query = select(users).where(users.c.id == user_id).with_for_update()
-    row = (await connection.execute(query)).one_or_none()
-    if row is None or row.status == "deleted":
-        raise NoSuchUser
+    row = await locked_row(connection, user_id)
     if row.password_hash != password_hash:
         raise WrongPassword
     return to_user(row)

@@ -6,23 +6,32 @@ Pure: imports the standard library, libraries that do no I/O, and ``contracts``.
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
 
 from contracts.events import EMAIL_LENGTH_MAX, UserState
 
+PASSWORD_LENGTH_MAX: Final = 256
+"""Far above any passphrase; more would only make hashing a way to keep the service busy."""
+
 
 class UserError(Exception):
     """A use case refused. Subclasses say why.
 
     UserError
+    ├── AccountDisabled
     ├── BadEmail
     ├── EmailTaken
+    ├── LastAdministrator
     ├── NoSuchUser
     └── WrongPassword
     """
+
+
+class AccountDisabled(UserError):
+    """The user exists, and is disabled."""
 
 
 class BadEmail(UserError):
@@ -31,6 +40,10 @@ class BadEmail(UserError):
 
 class EmailTaken(UserError):
     """Another user has this e-mail address."""
+
+
+class LastAdministrator(UserError):
+    """Without this user nobody could administer the others."""
 
 
 class NoSuchUser(UserError):

@@ -1,54 +1,168 @@
 """Sign-up and a user's own account over HTTP: parse, call the use case, answer."""
 
-from fastapi import APIRouter, Response, status
+from fastapi import APIRouter, Request, Response, status
 
-from auth_service.bodies import Credentials, PasswordOnly, SignedIn, UserBody
-from auth_service.context import Auth
-from auth_service.sessions.bearer import CurrentUser
+from auth_service.bodies import (
+    Credentials,
+    NewCredentials,
+    PasswordChange,
+    PasswordOnly,
+    SignedIn,
+    UserBody,
+)
+from auth_service.context import Auth, Context
+from auth_service.sessions.answer import kept_by, signed_in
+from auth_service.sessions.bearer import Caller, CurrentCaller, CurrentUser
+from auth_service.sessions.device import SessionHere
+from auth_service.sessions.refresh_token import make
+from auth_service.throttle.model import Charge
+from auth_service.throttle.network import Network
+from auth_service.throttle.tries import know
 from auth_service.users.change_email import change_email
+from auth_service.users.change_password import change_password
 from auth_service.users.delete import delete
+from auth_service.users.password_policy import demand_strong
 from auth_service.users.sign_up import sign_up
 from contracts import problems
-from contracts.problems import Problem
+from contracts.openapi import TOKEN, documented
 
 router = APIRouter(prefix="/v1", tags=["users"])
 
+BY_PASSWORD = (*TOKEN, problems.WRONG_PASSWORD, problems.NOT_FOUND, problems.TOO_MANY_REQUESTS)
+"""What a route may answer where the password confirms it."""
 
-@router.post("/signup", status_code=status.HTTP_201_CREATED, summary="Create an account")
-async def post_signup(body: Credentials, auth: Auth, response: Response) -> SignedIn:
+
+@router.post(
+    "/signup",
+    status_code=status.HTTP_201_CREATED,
+    summary="Create an account",
+    response_model_exclude_none=True,
+    responses=documented(
+        problems.EMAIL_TAKEN,
+        problems.INVALID_EMAIL,
+        problems.WEAK_PASSWORD,
+        problems.TOO_MANY_REQUESTS,
+    ),
+)
+async def post_signup(
+    body: NewCredentials,
+    auth: Auth,
+    response: Response,
+    network: Network,
+    session: SessionHere,
+) -> SignedIn:
     """A new user with an access token that every service accepts at once."""
+    charge = Charge("signup", network, auth.settings.limit_signup)
+    response.headers.update(await auth.throttle.spend(charge))
     password = body.password.get_secret_value()
-    if len(password) < auth.password_length_min:
-        too_short = f"a password has at least {auth.password_length_min} characters"
-        raise Problem(
-            problems.INVALID_REQUEST,
-            errors=[{"pointer": "/body/password", "detail": too_short}],
-        )
-    user = await sign_up(auth.engine, auth.passwords, email=body.email, password=password)
-    response.headers["Cache-Control"] = "no-store"
-    return SignedIn.of(user, auth.signer)
+    demand_strong(password, email=body.email, length_min=auth.settings.password_length_min)
+    user = await sign_up(
+        auth.engine,
+        auth.passwords,
+        email=body.email,
+        password=password,
+        session=session,
+        mail=auth.mail is not None,
+    )
+    # From here he can sign in again, whatever others try with his address.
+    await know(auth.throttle, account=user.email, network=network)
+    if auth.mail is not None:
+        auth.mail.wake()
+    token = make(auth.secrets, session.id, 0)
+    return await signed_in(
+        auth,
+        response,
+        user,
+        session.id,
+        at=user.created_at,
+        refresh_token=token,
+        keep=body.session,
+    )
 
 
-@router.get("/me", summary="The own account")
+@router.get("/me", summary="The own account", responses=documented(*TOKEN))
 async def get_me(user: CurrentUser) -> UserBody:
     """The account as it is now."""
     return UserBody.model_validate(user)
 
 
-@router.patch("/me", summary="Change the own e-mail address")
-async def patch_me(body: Credentials, user: CurrentUser, auth: Auth) -> UserBody:
+@router.patch(
+    "/me",
+    summary="Change the own e-mail address",
+    responses=documented(*BY_PASSWORD, problems.EMAIL_TAKEN, problems.INVALID_EMAIL),
+)
+async def patch_me(
+    body: Credentials, caller: CurrentCaller, auth: Auth, response: Response, network: Network
+) -> UserBody:
     """The account with its new address; the password confirms the change."""
+    user = caller.user
+    response.headers.update(await _one_try(auth, caller))
     changed = await change_email(
         auth.engine,
         auth.passwords,
         user.id,
         email=body.email,
         password=body.password.get_secret_value(),
+        mail=auth.mail is not None,
     )
+    if auth.mail is not None:
+        auth.mail.wake()
+    await know(auth.throttle, account=changed.email, network=network)
     return UserBody.model_validate(changed)
 
 
-@router.delete("/me", status_code=status.HTTP_204_NO_CONTENT, summary="Delete the own account")
-async def delete_me(body: PasswordOnly, user: CurrentUser, auth: Auth) -> None:
+@router.post(
+    "/me/password",
+    summary="Change the own password",
+    response_model_exclude_none=True,
+    responses=documented(*BY_PASSWORD, problems.WEAK_PASSWORD),
+)
+async def post_password(
+    body: PasswordChange,
+    caller: CurrentCaller,
+    auth: Auth,
+    request: Request,
+    response: Response,
+    session: SessionHere,
+) -> SignedIn:
+    """A new session in place of all others, whose tokens are refused from now on everywhere.
+
+    The refresh token comes in a cookie if the request had one.
+    """
+    headers = await _one_try(auth, caller)
+    changed, at = await change_password(
+        auth,
+        caller.user,
+        current=body.current_password.get_secret_value(),
+        new=body.new_password.get_secret_value(),
+        session=session,
+    )
+    response.headers.update(headers)
+    token = make(auth.secrets, session.id, 0)
+    return await signed_in(
+        auth, response, changed, session.id, at=at, refresh_token=token, keep=kept_by(request)
+    )
+
+
+@router.delete(
+    "/me",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Delete the own account",
+    responses=documented(*BY_PASSWORD, problems.LAST_ADMINISTRATOR),
+)
+async def delete_me(
+    body: PasswordOnly, caller: CurrentCaller, auth: Auth, response: Response
+) -> None:
     """Erase the account, finally; the password confirms it."""
-    await delete(auth.engine, auth.passwords, user.id, password=body.password.get_secret_value())
+    response.headers.update(await _one_try(auth, caller))
+    user_id = caller.user.id
+    await delete(auth.engine, auth.passwords, user_id, password=body.password.get_secret_value())
+
+
+async def _one_try(auth: Context, caller: Caller) -> dict[str, str]:
+    """Let a session guess at its user's password once more, or not; the headers that say so.
+
+    Counted by session, so that whoever stole one does not use up the owner's tries.
+    """
+    who = f"{caller.user.id} {caller.session_id}"
+    return await auth.throttle.spend(Charge("password", who, auth.settings.limit_password))

@@ -1,17 +1,55 @@
-"""Sign a user up: the row, its first version and the event, in one transaction."""
+"""Sign a user up: the row, its first version and the event, in one transaction.
 
+The first session, and the wish for a mail that verifies the address, are part of it: sign-up is
+what all crowds do at once, and each transaction waits for the disk.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from auth_service.mail.ask import ask_for_mail
+from auth_service.mail.purpose import Purpose
 from auth_service.outbox.record import record
+from auth_service.sessions.model import NewSession
+from auth_service.sessions.start import values_of, with_session
 from auth_service.users.model import EmailTaken, User, normalised_email
 from auth_service.users.passwords import Passwords
 from auth_service.users.table import FIRST_VERSION, to_user, users
 from contracts.events import UserCreated
 
+_CREATED = (
+    insert(users)
+    .values(
+        email=bindparam("new_email"),
+        password_hash=bindparam("new_hash"),
+        roles=bindparam("new_roles"),
+        version=FIRST_VERSION,
+    )
+    .on_conflict_do_nothing(index_elements=[users.c.email])
+    .returning(users)
+    .cte("created")
+)
+_ADD = select(_CREATED)
+_ADD_WITH_SESSION = with_session(_CREATED)
 
-async def sign_up(engine: AsyncEngine, passwords: Passwords, *, email: str, password: str) -> User:
+
+async def sign_up(
+    engine: AsyncEngine,
+    passwords: Passwords,
+    *,
+    email: str,
+    password: str,
+    session: NewSession | None = None,
+    mail: bool = False,
+) -> User:
     """Create a user and record ``user.created``.
+
+    Parameters:
+        session: to start for him.
+        mail: whether to ask for a mail by which he can verify his address.
 
     Raises:
         BadEmail: the address is none.
@@ -21,15 +59,40 @@ async def sign_up(engine: AsyncEngine, passwords: Passwords, *, email: str, pass
     email = normalised_email(email)
     password_hash = await passwords.hash(password)
     async with engine.begin() as connection:
-        inserted = await connection.execute(
-            insert(users)
-            .values(email=email, password_hash=password_hash, version=FIRST_VERSION)
-            .on_conflict_do_nothing(index_elements=[users.c.email])
-            .returning(users)
-        )
-        row = inserted.one_or_none()
-        if row is None:
-            raise EmailTaken
-        user = to_user(row)
-        await record(connection, UserCreated.type, user.state())
+        user = await add_user(connection, email=email, password_hash=password_hash, session=session)
+        if mail:
+            await ask_for_mail(connection, user.id, Purpose.VERIFY_EMAIL)
+    return user
+
+
+async def add_user(
+    connection: AsyncConnection,
+    *,
+    email: str,
+    password_hash: str,
+    roles: Sequence[str] = (),
+    session: NewSession | None = None,
+) -> User:
+    """Insert a user and record ``user.created``; the caller commits.
+
+    Parameters:
+        connection: in a transaction.
+        email: in its normalised form.
+        password_hash: as ``passwords`` makes it.
+        roles: sorted, each once.
+        session: to start for him.
+
+    Raises:
+        EmailTaken: somebody has the address already.
+    """
+    values = {"new_email": email, "new_hash": password_hash, "new_roles": list(roles)}
+    if session is None:
+        added = await connection.execute(_ADD, values)
+    else:
+        added = await connection.execute(_ADD_WITH_SESSION, values | values_of(session))
+    row = added.one_or_none()
+    if row is None:
+        raise EmailTaken
+    user = to_user(row)
+    await record(connection, UserCreated.type, user.state())
     return user

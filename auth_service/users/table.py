@@ -3,6 +3,7 @@
 A deleted user's row stays as his tombstone: id, version and time of deletion, nothing personal.
 """
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -58,6 +59,18 @@ FIRST_VERSION: ColumnElement[int] = literal_column(
 
 NEXT_VERSION: ColumnElement[int] = func.greatest(users.c.version + 1, FIRST_VERSION)
 """The version of a change; assigned while the row is locked, so two changes never share one."""
+
+_SECOND: ColumnElement[timedelta] = literal_column("interval '1 second'")
+
+TOKENS_VALID_FROM_NOW: ColumnElement[datetime] = func.greatest(
+    func.date_trunc("second", func.clock_timestamp()) + _SECOND,
+    users.c.tokens_valid_after + _SECOND,
+)
+"""The next whole second: ``iat`` counts seconds, so a token of the present one may be of before.
+
+A token issued since the last move carries that move's second, so a further move within the same
+second has to go beyond it.
+"""
 
 
 def to_user(row: Row[Any]) -> User:

@@ -1,6 +1,12 @@
 """Alembic's entry for the auth database."""
 
+import auth_service.audit.table
+import auth_service.mail.table
 import auth_service.outbox.table
+import auth_service.services.table
+import auth_service.sessions.table
+import auth_service.throttle.table
+import auth_service.tokens.table
 import auth_service.users.table  # noqa: F401 - the tables register themselves
 from auth_service.db import metadata
 from auth_service.settings import DatabaseSettings

@@ -1,0 +1,61 @@
+"""What is written down, and how those who do it are named. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+ANONYMOUS: Final = "anonymous"
+"""Someone who has not said who he is, such as the holder of a link from a mail."""
+
+
+class Action(StrEnum):
+    """What was done; names follow OWASP's logging vocabulary where it has one."""
+
+    USER_CREATED = "user_created"
+    USER_DELETED = "user_deleted"
+    USER_DISABLED = "user_disabled"
+    USER_ENABLED = "user_enabled"
+    ROLES_CHANGED = "roles_changed"
+    EMAIL_CHANGED = "email_changed"
+    EMAIL_VERIFIED = "email_verified"
+    PASSWORD_CHANGED = "authn_password_change"  # noqa: S105 - a name, no secret
+    PASSWORD_RESET = "authn_password_reset"  # noqa: S105 - a name, no secret
+    TOKEN_REUSED = "authn_token_reuse"  # noqa: S105 - a name, no secret
+    SESSIONS_ENDED = "sessions_ended"
+    KEY_GENERATED = "key_generated"
+    KEY_ACTIVATED = "key_activated"
+    KEY_RETIRED = "key_retired"
+    KEY_REVOKED = "key_revoked"
+    SERVICE_CREATED = "service_created"
+    SERVICE_DELETED = "service_deleted"
+    API_KEY_CREATED = "api_key_created"
+    API_KEY_REVOKED = "api_key_revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing that was done.
+
+    ``request_id`` names the request in the service's log; None for a command. What ``details``
+    holds is up to the action.
+    """
+
+    id: int
+    occurred_at: datetime
+    action: str
+    actor: str
+    subject: str | None
+    request_id: str | None
+    details: dict[str, Any] | None
+
+
+def user_actor(user_id: UUID) -> str:
+    """The actor that is a user."""
+    return f"user:{user_id}"
+
+
+def operator_actor(name: str) -> str:
+    """The actor that is somebody at the command line, by the machine's name for him."""
+    return f"operator:{name}"

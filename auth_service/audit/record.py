@@ -1,0 +1,40 @@
+"""Write down who did what, in the transaction that does it.
+
+Guarantees: an action and its entry are committed together, or neither is.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from auth_service.audit.model import Action
+from auth_service.audit.table import audit_log
+from contracts.telemetry import request_id
+
+
+async def audit(
+    connection: AsyncConnection,
+    action: Action,
+    *,
+    actor: str,
+    subject: UUID | str | None = None,
+    **details: Any,
+) -> None:
+    """Insert an entry; the caller commits.
+
+    Parameters:
+        actor: who did it, in the form that ``model`` makes.
+        subject: the id of what it was done to.
+        details: anything else of use later, JSON; nothing personal and nothing secret.
+    """
+    await connection.execute(
+        insert(audit_log).values(
+            action=action,
+            actor=actor,
+            subject=None if subject is None else str(subject),
+            request_id=request_id.get(),
+            details=details or None,
+        )
+    )

@@ -1,0 +1,105 @@
+"""The mail server and the sender that the settings name. Pure."""
+
+import re
+from dataclasses import dataclass, field
+from email.headerregistry import Address
+from email.policy import SMTP
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from email_validator import EmailNotValidError, validate_email
+
+_PORTS: Final = {"smtp": 587, "smtps": 465}
+"""Where a server takes mails from clients (RFC 6409, RFC 8314)."""
+
+_NO_ADDRESS: Final = "must be one e-mail address, such as Name <name@example.org>"
+
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpServer:
+    """A server that takes mails, and what it wants to know of us.
+
+    With ``is_tls`` the connection is encrypted from its start, otherwise by STARTTLS: if the server
+    offers it, and without fail when there is a password to keep secret.
+    """
+
+    host: str
+    port: int
+    is_tls: bool
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def smtp_server(url: str) -> SmtpServer:
+    """The server behind ``smtp://`` or ``smtps://``; name and password are percent-encoded.
+
+    Raises:
+        ValueError: when it is no such address; the message does not repeat it.
+    """
+    try:
+        if _CONTROLS.search(url) or " " in url:
+            raise ValueError
+        parts = urlsplit(url)
+        port = _PORTS[parts.scheme] if parts.port is None else parts.port
+        name, password = (
+            None if part is None else unquote(part, errors="strict")
+            for part in (parts.username, parts.password)
+        )
+    except (ValueError, KeyError):  # a port that is no number, an open bracket, another scheme
+        is_usable = False
+    else:
+        rest = (parts.path.removeprefix("/"), parts.query, parts.fragment)
+        # Without its own encoding, a / ? # or @ in a password ends up somewhere else.
+        is_usable = bool(parts.hostname) and port != 0 and not any(rest)
+        is_usable = is_usable and bool(name) == bool(password) and "@" not in (parts.password or "")
+    if not is_usable:
+        raise ValueError(
+            "must be the address of a mail server, smtp://user:password@host:587 or smtps://…; in "
+            "name and password, all but letters and digits is percent-encoded"
+        )
+    assert parts.hostname is not None  # seen above
+    return SmtpServer(parts.hostname, port, parts.scheme == "smtps", name or None, password or None)
+
+
+def sender_address(text: str) -> Address:
+    """The one address, with or without a name, that mails come from; ``ValueError`` for others."""
+    address, has_defects = _one_address(text)
+    if has_defects:
+        raise ValueError(_NO_ADDRESS)
+    return address
+
+
+def is_bare_address(text: str) -> bool:
+    """Whether ``text`` is one e-mail address and nothing else: it can add nothing to a mail."""
+    try:
+        # Letters other than ASCII count as a defect, but may be right where they are.
+        return _one_address(text)[0].addr_spec == text
+    except ValueError:
+        return False
+
+
+def deliverable(email: str) -> str:
+    """``email`` as mail servers know it: a domain in other letters in its ASCII form (IDNA).
+
+    Only what is before the @ is then left to need a server with SMTPUTF8 (RFC 6531).
+    """
+    try:
+        return validate_email(email, check_deliverability=False).ascii_email or email
+    except EmailNotValidError:  # of an earlier version of the rules, or of nobody's public domain
+        return email
+
+
+def _one_address(text: str) -> tuple[Address, bool]:
+    """The only address in ``text``, and whether it has to be guessed at; raises ``ValueError``."""
+    try:
+        header = None if _CONTROLS.search(text) else SMTP.header_factory("From", text)
+    except (ValueError, IndexError):  # how the standard library meets some wrong ones
+        header = None
+    if header is None or len(header.addresses) != 1:
+        raise ValueError(_NO_ADDRESS)
+    address: Address = header.addresses[0]
+    if not address.username or not address.domain:
+        raise ValueError(_NO_ADDRESS)
+    return address, bool(header.defects)

@@ -1,0 +1,54 @@
+"""A mail, ready to be handed over. Pure.
+
+Guarantees: it goes to exactly the one recipient it is for, whatever his address looks like, and no
+address can add a header.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP, SMTPUTF8
+from email.utils import format_datetime, make_msgid
+
+from auth_service.mail.addresses import deliverable, is_bare_address
+from auth_service.mail.texts import Letter
+
+
+class BadRecipient(Exception):
+    """The address cannot be put into a mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A mail as bytes, with its envelope."""
+
+    sender: str
+    recipient: str
+    content: bytes
+
+    @property
+    def needs_utf8(self) -> bool:
+        """Whether only a server with SMTPUTF8 (RFC 6531) can take it."""
+        return not (self.sender + self.recipient).isascii()
+
+
+def message(letter: Letter, *, sender: Address, recipient: str, at: datetime) -> Message:
+    """``letter`` from ``sender`` to ``recipient``.
+
+    Raises:
+        BadRecipient: the address is not one address.
+    """
+    from_, to = deliverable(sender.addr_spec), deliverable(recipient)
+    if not is_bare_address(to):
+        raise BadRecipient
+    mail = EmailMessage(policy=SMTP if (from_ + to).isascii() else SMTPUTF8)
+    mail["From"] = Address(sender.display_name, addr_spec=from_)
+    mail["To"] = to
+    mail["Subject"] = letter.subject
+    mail["Date"] = format_datetime(at)
+    mail["Message-ID"] = make_msgid(domain=from_.rpartition("@")[2])
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no absence notes in return
+    # In plain sight as long as it is ASCII, which our own words are: links stay in one piece.
+    mail.set_content(letter.text, cte="7bit" if letter.text.isascii() else "quoted-printable")
+    return Message(from_, to, mail.as_bytes())

@@ -1,0 +1,83 @@
+"""The queue of mails: which one is due, and what became of it.
+
+Guarantees: a mail is claimed by one sender at a time, and comes back by itself when that one is
+killed; no lock outlives the statement that takes it.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from auth_service.mail.purpose import Purpose
+from auth_service.mail.table import mails
+from auth_service.mail.transport import SENDING_SECONDS_MAX
+from contracts.backoff import pause_seconds
+
+CLAIM_SECONDS: Final = 2 * SENDING_SECONDS_MAX
+"""How long a claimed mail is left to its sender: longer than he may take to send it."""
+
+ATTEMPTS_MAX: Final = 20
+"""About three hours: whoever has no mail by then has asked for another or given up."""
+
+FIRST_PAUSE_SECONDS: Final = 2.0
+"""A server that restarts is back in seconds."""
+
+PAUSE_SECONDS_MAX: Final = 900.0
+"""People look for a mail every few minutes, as long as they look for it at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedMail:
+    """A mail to be sent now, for the ``attempts``-th time."""
+
+    id: int
+    user_id: UUID
+    purpose: Purpose
+    attempts: int
+
+
+async def claim(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
+    """Up to ``limit`` mails that are due, the longest waiting first; the caller commits at once."""
+    due = (
+        select(mails.c.id)
+        # Purposes of a later version, during an upgrade, are left to it.
+        .where(mails.c.next_try_at <= func.now(), mails.c.purpose.in_(list(Purpose)))
+        .order_by(mails.c.next_try_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    claimed = await connection.execute(
+        update(mails)
+        .where(mails.c.id.in_(select(due.c.id)))
+        .values(
+            attempts=mails.c.attempts + 1,
+            next_try_at=func.now() + timedelta(seconds=CLAIM_SECONDS),
+        )
+        .returning(mails.c.id, mails.c.user_id, mails.c.purpose, mails.c.attempts)
+    )
+    return [ClaimedMail(row.id, row.user_id, Purpose(row.purpose), row.attempts) for row in claimed]
+
+
+async def put_back(connection: AsyncConnection, mail: ClaimedMail) -> None:
+    """Have the mail tried again, the later the more often it was."""
+    pause = pause_seconds(mail.attempts, longest=PAUSE_SECONDS_MAX, shortest=FIRST_PAUSE_SECONDS)
+    again_at = func.now() + timedelta(seconds=pause)
+    await connection.execute(
+        update(mails).where(mails.c.id == mail.id).values(next_try_at=again_at)
+    )
+
+
+async def take_out(connection: AsyncConnection, mail: ClaimedMail) -> None:
+    """Have the mail never tried again."""
+    await connection.execute(delete(mails).where(mails.c.id == mail.id))
+
+
+async def waiting(connection: AsyncConnection) -> int:
+    """How many mails there are in the queue."""
+    count = await connection.scalar(select(func.count()).select_from(mails))
+    return count or 0

@@ -1,0 +1,107 @@
+"""Mails over HTTP: asking for one, and opening the link in it."""
+
+from fastapi import APIRouter, Response, status
+
+from auth_service.context import Auth, Context
+from auth_service.mail.ask import ask_for_mail, ask_for_mail_to
+from auth_service.mail.bodies import ForgottenPassword, MailedToken, NewPassword
+from auth_service.mail.purpose import Purpose
+from auth_service.mail.sender import MailSender
+from auth_service.sessions.bearer import CurrentUser
+from auth_service.throttle.model import Charge
+from auth_service.throttle.network import Network
+from auth_service.throttle.tries import know
+from auth_service.users.model import normalised_email
+from auth_service.users.reset_password import reset_password
+from auth_service.users.verify_email import verify_email
+from contracts import problems
+from contracts.openapi import TOKEN, documented
+from contracts.problems import Problem
+
+router = APIRouter(prefix="/v1", tags=["mail"])
+
+
+@router.post(
+    "/me/email/verification",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_class=Response,
+    summary="Have the mail that verifies the own address sent again",
+    responses=documented(*TOKEN, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED),
+)
+async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> Response:
+    """Accepted; there is no mail to an address that is verified already."""
+    sender = _sender(auth)
+    headers = await _spend(auth, "verification_mail", user.email, network)
+    async with auth.engine.begin() as connection:
+        await ask_for_mail(connection, user.id, Purpose.VERIFY_EMAIL)
+    sender.wake()
+    return Response(status_code=status.HTTP_202_ACCEPTED, headers=headers)
+
+
+@router.post(
+    "/email/verify",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    summary="Verify an address by the link in a mail",
+    responses=documented(problems.INVALID_LINK, problems.TOO_MANY_REQUESTS),
+)
+async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Response:
+    """The address is verified; the link works once."""
+    headers = await auth.throttle.spend(Charge("link", network, auth.settings.limit_token))
+    await verify_email(auth.engine, body.token)
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+
+
+@router.post(
+    "/password/forgot",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_class=Response,
+    summary="Have a link sent that sets a new password",
+    responses=documented(
+        problems.INVALID_EMAIL, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED
+    ),
+)
+async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> Response:
+    """Accepted; the answer is the same whether or not somebody has the address."""
+    sender = _sender(auth)
+    email = normalised_email(body.email)
+    headers = await _spend(auth, "mail", email, network)
+    async with auth.engine.begin() as connection:
+        await ask_for_mail_to(connection, email, Purpose.RESET_PASSWORD)
+    sender.wake()
+    return Response(status_code=status.HTTP_202_ACCEPTED, headers=headers)
+
+
+@router.post(
+    "/password/reset",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    summary="Set a new password by the link in a mail",
+    responses=documented(problems.INVALID_LINK, problems.WEAK_PASSWORD, problems.TOO_MANY_REQUESTS),
+)
+async def post_reset(body: NewPassword, auth: Auth, network: Network) -> Response:
+    """The password is set, the address verified, every session ended; the link works once."""
+    headers = await auth.throttle.spend(Charge("link", network, auth.settings.limit_token))
+    user = await reset_password(auth, token=body.token, new=body.new_password.get_secret_value())
+    # He is the owner: what others tried with his address must not keep him out here.
+    await know(auth.throttle, account=user.email, network=network)
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+
+
+def _sender(auth: Context) -> MailSender:
+    """Where mails are sent from; raises ``Problem`` where none can be."""
+    if auth.mail is None:
+        raise Problem(problems.MAIL_NOT_CONFIGURED)
+    return auth.mail
+
+
+async def _spend(auth: Context, name: str, email: str, network: str) -> dict[str, str]:
+    """Count a mail to ``email``, whoever has it, and one asked for by ``network``.
+
+    ``name`` tells what only the owner may ask for from what anybody may, who could otherwise use
+    up the owner's.
+    """
+    limit = auth.settings.limit_mail
+    return await auth.throttle.spend(
+        Charge(name, email, limit), Charge("mail_network", network, limit)
+    )

@@ -1,0 +1,209 @@
+"""Send what waits in the queue of mails, over SMTP or into a folder.
+
+Guarantees: a mail that a committed transaction asked for is sent, again after a crash rather than
+never; it goes to the address that its user has then, and not to a disabled or deleted one; its link
+is made then, so that none waits in the queue; neither a row lock nor a transaction is held while
+the server is talked to; a server that hangs holds up neither requests nor the end of the process.
+
+Not here: why a mail is sent (``users``), opening its link (``links``).
+"""
+
+import asyncio
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.db import DATABASE_AWAY
+from auth_service.mail import metrics
+from auth_service.mail.addresses import sender_address, smtp_server
+from auth_service.mail.links import delete_expired_links, make_link
+from auth_service.mail.message import BadRecipient, Message, message
+from auth_service.mail.purpose import Purpose
+from auth_service.mail.queue import ATTEMPTS_MAX, ClaimedMail, claim, put_back, take_out, waiting
+from auth_service.mail.texts import letter
+from auth_service.mail.transport import (
+    FolderTransport,
+    NotDelivered,
+    Refused,
+    SmtpTransport,
+    Transport,
+)
+from auth_service.settings import ApiSettings
+from auth_service.users.table import users
+from contracts.backoff import pause_seconds
+
+log = structlog.get_logger()
+
+AT_ONCE_MAX: Final = 4
+"""Mails in flight from one process: enough to be quick, few enough for any server's limits."""
+
+POLL_SECONDS: Final = 5.0
+"""How late a repeated mail may be, or one that another process, now gone, was asked for."""
+
+TIDY_SECONDS: Final = 60.0
+"""How often expired links are deleted: they are harmless, and few."""
+
+
+class Result(StrEnum):
+    """What became of a mail."""
+
+    SENT = "sent"
+    NEEDLESS = "needless"  # its user is gone or disabled, or has done what it asks for
+    PUT_BACK = "put_back"
+    REFUSED = "refused"
+    GIVEN_UP = "given_up"
+
+
+class MailSender:
+    """Sends queued mails until it is cancelled; any number of processes may run one."""
+
+    def __init__(self, engine: AsyncEngine, settings: ApiSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._from = sender_address(settings.mail_from)
+        self._transport = transport(settings)
+        self._woken = asyncio.Event()
+        self._tidy_at = 0.0
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Send until cancelled; a database that is away is waited for."""
+        failures = 0
+        while True:
+            self._woken.clear()
+            try:
+                claimed = sum((await self.run_once()).values())
+                failures = 0
+            # Nobody would miss this task before his mail: whatever happens, it goes on.
+            except Exception as error:
+                failures += 1
+                if isinstance(error, DATABASE_AWAY):
+                    log.warning("mail.database_away", error=type(error).__name__)
+                else:
+                    log.error("mail.unexpected", exc_info=error)
+                await asyncio.sleep(pause_seconds(failures, longest=POLL_SECONDS))
+                continue
+            if claimed < AT_ONCE_MAX:
+                await self._wait()
+
+    async def run_once(self) -> Counter[Result]:
+        """Send a few mails that are due; how many there were, by what became of them."""
+        await self._tidy()
+        async with self._engine.begin() as connection:
+            claimed = await claim(connection, AT_ONCE_MAX)
+        results = await asyncio.gather(*map(self._send, claimed), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return Counter(result for result in results if isinstance(result, Result))
+
+    async def _send(self, mail: ClaimedMail) -> Result:
+        """Send one mail, and settle what becomes of its row."""
+        result, reason = await self._try(mail)
+        async with self._engine.begin() as connection:
+            if result is Result.PUT_BACK:
+                await put_back(connection, mail)
+            else:
+                await take_out(connection, mail)
+        metrics.mails_total.labels(purpose=mail.purpose.value, result=result.value).inc()
+        self._note(mail, result, reason)
+        return result
+
+    async def _try(self, mail: ClaimedMail) -> tuple[Result, str]:
+        """Hand one mail over; what became of it, and why."""
+        if mail.attempts > ATTEMPTS_MAX:
+            return Result.GIVEN_UP, "no attempt came to an end"
+        try:
+            written = await self._write(mail)
+            if written is None:
+                return Result.NEEDLESS, ""
+            await self._transport.hand_over(written)
+        except BadRecipient:
+            return Result.REFUSED, "the address fits into no mail"
+        except Refused as error:
+            return Result.REFUSED, str(error)
+        except NotDelivered as error:
+            is_last = mail.attempts == ATTEMPTS_MAX
+            return Result.GIVEN_UP if is_last else Result.PUT_BACK, str(error)
+        return Result.SENT, ""
+
+    async def _write(self, mail: ClaimedMail) -> Message | None:
+        """The mail as it is to be sent now, its link stored; None when there is no need for it."""
+        settings, purpose = self._settings, mail.purpose
+        query = select(users.c.email, users.c.email_verified, users.c.status).where(
+            users.c.id == mail.user_id
+        )
+        seconds = {
+            Purpose.VERIFY_EMAIL: settings.verification_link_seconds,
+            Purpose.RESET_PASSWORD: settings.reset_link_seconds,
+        }.get(purpose, 0)
+        link = ""
+        async with self._engine.begin() as connection:
+            # Locked, so that a change of address, which ends all links, ends this one as well.
+            user = (await connection.execute(query.with_for_update(read=True))).one_or_none()
+            if user is None or user.status != "active":
+                return None
+            if purpose is Purpose.VERIFY_EMAIL and user.email_verified:
+                return None
+            if seconds:
+                token = await make_link(connection, mail.user_id, purpose, seconds=seconds)
+                # After the #, so that it never gets to a server, a proxy or a log.
+                link = f"{page_url(settings)}#{purpose.value}={token}"
+        return message(
+            letter(purpose, site=settings.issuer, link=link, seconds=seconds),
+            sender=self._from,
+            recipient=user.email,
+            at=datetime.now(UTC),
+        )
+
+    async def _tidy(self) -> None:
+        if time.monotonic() < self._tidy_at:
+            return
+        async with self._engine.begin() as connection:
+            await delete_expired_links(connection)
+            metrics.waiting.set(await waiting(connection))
+        self._tidy_at = time.monotonic() + TIDY_SECONDS
+
+    def _note(self, mail: ClaimedMail, result: Result, reason: str) -> None:
+        """Leave a line about what went wrong: with ids, never with an address."""
+        about = {
+            "mail": mail.id,
+            "user": str(mail.user_id),
+            "purpose": mail.purpose.value,
+            "attempts": mail.attempts,
+            "reason": reason,
+        }
+        if result is Result.PUT_BACK:
+            log.warning("mail.put_back", **about)
+        elif result in (Result.REFUSED, Result.GIVEN_UP):
+            log.warning("mail.dropped", **about)
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+
+def transport(settings: ApiSettings) -> Transport:
+    """Where the settings want mails to go; one of the two is set."""
+    if settings.smtp_url is not None:
+        return SmtpTransport(smtp_server(settings.smtp_url.get_secret_value()))
+    assert settings.mail_folder is not None  # else there is no sender
+    return FolderTransport(Path(settings.mail_folder))
+
+
+def page_url(settings: ApiSettings) -> str:
+    """The page that the links in mails open."""
+    return settings.link_url or f"{settings.issuer.rstrip('/')}/link"

@@ -1,0 +1,77 @@
+"""Refusals of the OAuth endpoints, in the shape of RFC 6749 5.2 that their clients expect.
+
+Not here: what any request may be refused for (too many, too large, a database that is away); that
+is a problem document, as everywhere.
+"""
+
+from typing import Any, Final, Literal
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from auth_service.sessions.answer import NO_STORE
+
+ErrorCode = Literal[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "unsupported_token_type",
+]
+"""RFC 6749 5.2, and RFC 7009 2.2.1 for the last one."""
+
+CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="usersync"'}
+
+
+class OAuthError(Exception):
+    """The request is refused.
+
+    Parameters:
+        error: the code that programs match on.
+        description: for people; ASCII without quotes and backslashes (RFC 6749 5.2).
+    """
+
+    def __init__(self, error: ErrorCode, description: str) -> None:
+        super().__init__(error)
+        self.error = error
+        self.description = description
+
+
+class OAuthErrorBody(BaseModel):
+    """A refusal (RFC 6749 5.2)."""
+
+    error: ErrorCode = Field(examples=["invalid_request"])
+    error_description: str = Field(examples=["grant_type is missing"])
+
+
+def invalid_client() -> OAuthError:
+    """The one answer to whoever is not the service that he says; what is wrong stays untold."""
+    return OAuthError(
+        "invalid_client", "send the id of a service account and its API key by HTTP Basic"
+    )
+
+
+async def answer(_: Request, error: Exception) -> JSONResponse:
+    """The answer to a request that was refused with an ``OAuthError``."""
+    assert isinstance(error, OAuthError)
+    is_client = error.error == "invalid_client"
+    body = OAuthErrorBody(error=error.error, error_description=error.description)
+    return JSONResponse(
+        body.model_dump(),
+        401 if is_client else 400,
+        {**NO_STORE, **(CHALLENGE if is_client else {})},
+    )
+
+
+REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"model": OAuthErrorBody},
+    401: {
+        "model": OAuthErrorBody,
+        "description": "Not the API key of this service account",
+        "headers": {"WWW-Authenticate": {"$ref": "#/components/headers/WWW-Authenticate"}},
+    },
+}
+"""For the ``responses`` of a route."""

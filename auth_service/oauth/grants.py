@@ -1,0 +1,69 @@
+"""From a grant to an access token (RFC 6749 4.4 and 6).
+
+Guarantees: each grant spends from limits of its own, so that no flood of one stops another; a
+session that has ended is told ``invalid_grant`` even beyond the limit, for its user has to sign in
+again and must not be sent away to wait.
+"""
+
+from auth_service.oauth.bodies import TokenBody
+from auth_service.oauth.client import Client
+from auth_service.oauth.errors import OAuthError
+from auth_service.services.model import ServiceAccount
+from auth_service.sessions.refresh import refresh_within_limit
+from auth_service.sessions.refresh_token import InvalidGrant
+
+
+async def client_credentials(client: Client) -> tuple[TokenBody, dict[str, str]]:
+    """A service shows its API key and gets a token for minutes; the headers of its limit.
+
+    Raises:
+        OAuthError: it is not that service, or may not have the scope.
+        TooManyRequests: its limit is spent.
+    """
+    service, headers = await client.service("client_credentials")
+    scopes = _asked_for(client.form.get("scope"), service)
+    signer = await client.auth.keys.signer()
+    token = TokenBody(
+        access_token=signer.for_service(service.id, scopes),
+        expires_in=signer.service_seconds,
+        scope=" ".join(sorted(scopes)),
+    )
+    return token, headers
+
+
+async def refresh_token(client: Client) -> tuple[TokenBody, dict[str, str]]:
+    """A user's application shows the session's refresh token and gets the next pair.
+
+    Raises:
+        OAuthError: the refresh token is worth nothing, or comes with what it does not go with.
+        TooManyRequests: the network's limit is spent.
+    """
+    if client.shown is not None:
+        await client.service("refresh_as_service")
+        raise OAuthError("unauthorized_client", "a service account has no refresh tokens")
+    client.demand_first_party()
+    if "scope" in client.form:
+        raise OAuthError("invalid_scope", "what a user may do is in his roles, not in scopes")
+    shown = client.form.get("refresh_token")
+    if shown is None:
+        raise OAuthError("invalid_request", "refresh_token is missing")
+    auth = client.auth
+    try:
+        refreshed, headers = await refresh_within_limit(auth, shown, network=client.network)
+    except InvalidGrant:
+        raise OAuthError("invalid_grant", "the session has ended; sign in again") from None
+    signer = await auth.keys.signer()
+    token = TokenBody(
+        access_token=signer.for_user(refreshed.user, refreshed.session_id, at=refreshed.at),
+        expires_in=signer.user_seconds,
+        refresh_token=refreshed.refresh_token,
+    )
+    return token, headers
+
+
+def _asked_for(scope: str | None, service: ServiceAccount) -> set[str]:
+    """The scopes of the token: those that were asked for, or all that the account has."""
+    asked = set(service.scopes if scope is None else scope.split(" "))
+    if not asked <= set(service.scopes):
+        raise OAuthError("invalid_scope", "the service account does not have this scope")
+    return asked

@@ -1,0 +1,33 @@
+"""Take a token back (RFC 7009): its session ends, and with it every token of the session here.
+
+Other services accept an access token of the session until it expires; a user who wants them to
+refuse it too signs out everywhere.
+"""
+
+from auth_service.context import Context
+from auth_service.oauth.errors import OAuthError
+from auth_service.sessions.end import EndReason, end_sessions
+from auth_service.sessions.refresh import end_session_of
+from contracts.tokens import InvalidToken
+
+
+async def revoke(auth: Context, token: str) -> None:
+    """End the session of a refresh or access token; what is neither has nothing to end.
+
+    Raises:
+        OAuthError: the token is a service's, which has no session.
+    """
+    if await end_session_of(auth, token):
+        return
+    try:
+        claims = await auth.keys.verify(token)
+    except InvalidToken:
+        return
+    if claims.user_id is None:
+        raise OAuthError(
+            "unsupported_token_type", "a service's token ends by itself; revoke its API key"
+        )
+    if claims.session_id is None:
+        return
+    async with auth.engine.begin() as connection:
+        await end_sessions(connection, claims.user_id, EndReason.REVOKED, only=claims.session_id)

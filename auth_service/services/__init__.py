@@ -1,0 +1,1 @@
+"""Service accounts: other back-ends, their API keys, and what they get for them."""

@@ -1,0 +1,57 @@
+"""The bodies of requests and answers about service accounts; the commands' JSON has them too."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from auth_service.services.model import NAME_PATTERN, SCOPES, Scope
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+class NewServiceBody(_Body):
+    """A service account to be."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, examples=["feed-importer"])]
+    scopes: Annotated[
+        list[Scope], Field(min_length=1, max_length=len(SCOPES), examples=[["posts:write"]])
+    ]
+
+
+class ServiceBody(_Body):
+    """A service account. Times are UTC."""
+
+    id: Annotated[str, Field(examples=["svc_4fJk0Zr9QmWc2xLp"])]
+    name: str
+    scopes: list[str]
+    created_at: datetime
+
+
+class KeyBody(_Body):
+    """An API key, without the key itself: good until ``expires_at`` or ``revoked_at``."""
+
+    key_id: Annotated[str, Field(examples=["7hQ2mZx0RkTb"])]
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+class IssuedKeyBody(_Body):
+    """A new API key and the service account that it is for; ``api_key`` is never shown again."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    key_id: str
+    api_key: str
+    expires_at: datetime
+
+
+class ServiceWithKeysBody(ServiceBody):
+    """A service account and all its keys, the newest first."""
+
+    keys: list[KeyBody]

@@ -1,0 +1,131 @@
+"""The commands ``auth-service services …``: service accounts and their API keys."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.operator import operator
+from auth_service.db import on_database
+from auth_service.settings import KeySettings
+from contracts.settings import load
+from contracts.terminal import AsJson, failing_with_a_sentence
+
+if TYPE_CHECKING:
+    from auth_service.services.bodies import ServiceWithKeysBody
+    from auth_service.services.model import IssuedKey
+
+# What the commands call is imported by each of them: this file is part of every process's start.
+
+app = typer.Typer(no_args_is_help=True, help="Service accounts and their API keys.")
+
+
+@app.command(
+    epilog="Example: auth-service services create feed-importer --scope posts:write --json"
+)
+@failing_with_a_sentence
+def create(
+    name: Annotated[str, typer.Argument(help="Unique: a-z, 0-9, '.' and '-'.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do; once for each scope.")],
+    as_json: AsJson = False,
+) -> None:
+    """Create a service account, and show its API key: once, it is not kept here."""
+    from auth_service.services.create import create_service
+
+    settings = load(KeySettings)
+    issued = on_database(
+        settings,
+        lambda engine: create_service(
+            engine,
+            settings.secrets,
+            name=name,
+            scopes=scope,
+            key_days=settings.api_key_days,
+            actor=operator(),
+        ),
+    )
+    _show_issued(issued, as_json=as_json)
+
+
+@app.command("list", epilog="Example: auth-service services list")
+@failing_with_a_sentence
+def show_all(as_json: AsJson = False) -> None:
+    """Show all service accounts, with what is known of their keys."""
+    services = on_database(load(KeySettings), _all)
+    if as_json:
+        items = [service.model_dump(mode="json") for service in services]
+        print(json.dumps({"items": items}))
+        return
+    for service in services:
+        print(f"{service.name}  {service.id}  {' '.join(service.scopes)}")
+        for key in service.keys:
+            used = f"last used {key.last_used_at:%F %R}Z" if key.last_used_at else "never used"
+            end = f"expires {key.expires_at:%F %R}Z"
+            if key.revoked_at:
+                end = f"revoked {key.revoked_at:%F %R}Z"
+            print(f"    {key.key_id}  {end}  {used}")
+
+
+@app.command(epilog="Example: auth-service services rotate-key feed-importer")
+@failing_with_a_sentence
+def rotate_key(
+    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Whose key.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a further API key; the one before stays good until you revoke it, or it expires."""
+    from auth_service.services import keys
+
+    settings = load(KeySettings)
+    issued = on_database(
+        settings,
+        lambda engine: keys.rotate_key(
+            engine,
+            settings.secrets,
+            service,
+            key_days=settings.api_key_days,
+            actor=operator(),
+        ),
+    )
+    _show_issued(issued, as_json=as_json)
+
+
+@app.command(epilog="Example: auth-service services revoke-key 7hQ2mZx0RkTb")
+@failing_with_a_sentence
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="As `list` shows it; the key's middle part.")],
+) -> None:
+    """Have an API key get no more tokens; what it got before expires within minutes."""
+    from auth_service.services import keys
+
+    on_database(load(KeySettings), lambda engine: keys.revoke_key(engine, key_id, actor=operator()))
+    print(f"{key_id} is revoked")
+
+
+async def _all(engine: AsyncEngine) -> "list[ServiceWithKeysBody]":
+    from auth_service.services.bodies import KeyBody, ServiceBody, ServiceWithKeysBody
+    from auth_service.services.read import all_services
+
+    async with engine.connect() as connection:
+        found = await all_services(connection)
+    return [
+        ServiceWithKeysBody(
+            **ServiceBody.model_validate(service).model_dump(),
+            keys=[KeyBody.model_validate(key) for key in keys],
+        )
+        for service, keys in found
+    ]
+
+
+def _show_issued(issued: "IssuedKey", *, as_json: bool) -> None:
+    from auth_service.services.bodies import IssuedKeyBody
+
+    if as_json:
+        print(IssuedKeyBody.model_validate(issued).model_dump_json())
+        return
+    print(f"service id  {issued.id}")
+    print(f"API key     {issued.api_key}")
+    print(f"key id      {issued.key_id}")
+    print(f"scopes      {' '.join(issued.scopes)}")
+    print(f"expires     {issued.expires_at:%F %R}Z")
+    print("The key is not kept here: put it where the service reads its secrets.")

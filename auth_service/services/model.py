@@ -1,0 +1,208 @@
+"""What a service account is, what an API key looks like, and how a use case can refuse.
+
+Pure but for the randomness of new ids and keys: imports the standard library and ``contracts``.
+"""
+
+import re
+import secrets
+import string
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Literal, Self, cast, get_args
+from zlib import crc32
+
+from contracts.errors import OperatorError
+from contracts.tokens import SERVICE_PREFIX
+
+Scope = Literal["users:reconcile", "replays:write", "posts:write"]
+
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
+"""What a service account may be allowed to do; its tokens carry a subset."""
+
+NAME_LENGTH_MAX: Final = 64
+NAME_PATTERN: Final = f"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_LENGTH_MAX - 1}}}$"
+"""Safe in a shell, an address and a log."""
+
+LIVE_KEYS_MAX: Final = 2
+"""The one in use and its successor; more would only be keys that nobody watches."""
+
+_BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+SERVICE_ID_PATTERN: Final = f"^{SERVICE_PREFIX}[0-9A-Za-z]{{16}}$"
+_ID_LENGTH: Final = 16
+
+BRAND: Final = "usersync"
+"""What every key begins with, so that whoever finds one knows what it is."""
+
+KEY_ID_LENGTH: Final = 12
+"""71 bits: two keys never share one, and it is short enough to be read out."""
+
+KEY_SECRET_LENGTH: Final = 43
+"""The 256 bits of 32 random bytes."""
+
+_CHECK_LENGTH: Final = 6
+"""The 32 bits of a CRC."""
+
+KEY_ID_PATTERN: Final = f"^[0-9A-Za-z]{{{KEY_ID_LENGTH}}}$"
+
+KEY_PATTERN: Final = (
+    f"{BRAND}_[0-9A-Za-z]{{{KEY_ID_LENGTH}}}"
+    f"_[0-9A-Za-z]{{{KEY_SECRET_LENGTH}}}_[0-9A-Za-z]{{{_CHECK_LENGTH}}}"
+)
+"""For secret scanners; published in docs/service-accounts.md."""
+
+_KEY = re.compile(KEY_PATTERN, re.ASCII)
+_NAME = re.compile(NAME_PATTERN, re.ASCII)
+
+
+class ServiceError(OperatorError):
+    """A use case refused. Subclasses say why.
+
+    ServiceError
+    ├── BadServiceName
+    ├── NoSuchApiKey
+    ├── NoSuchService
+    ├── ServiceNameTaken
+    ├── TooManyApiKeys
+    └── UnknownScope
+    """
+
+
+class BadServiceName(ServiceError):
+    """The text is no name for a service account."""
+
+
+class NoSuchApiKey(ServiceError):
+    """There is no API key with this id."""
+
+
+class NoSuchService(ServiceError):
+    """There is no service account with this id or name, or none any more."""
+
+
+class ServiceNameTaken(ServiceError):
+    """Another service account has this name."""
+
+
+class TooManyApiKeys(ServiceError):
+    """The service account has as many live keys as it may have."""
+
+
+class UnknownScope(ServiceError):
+    """There is no such scope, or none was named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccount:
+    """A back-end that gets tokens of its own."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """What is known of an API key; nothing of its secret. It is live until the first end."""
+
+    key_id: str
+    service_id: str
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedKey:
+    """A new API key and whose it is: the one time that the key itself is at hand."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    key_id: str
+    api_key: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key in two parts: ``id`` finds its row, ``secret`` proves it."""
+
+    id: str
+    secret: str
+
+    @classmethod
+    def new(cls) -> Self:
+        """A key that nobody can guess."""
+        return cls(_random(KEY_ID_LENGTH), _random(KEY_SECRET_LENGTH))
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The key that ``text`` spells, or None when it is none or has a typing error."""
+        if not _KEY.fullmatch(text):
+            return None
+        signed, _, check = text.rpartition("_")
+        if check != _check(signed):
+            return None
+        _, key_id, secret = signed.split("_")
+        return cls(key_id, secret)
+
+    @property
+    def text(self) -> str:
+        """``usersync_<id>_<secret>_<check>``; the check finds a key that lost a character."""
+        signed = f"{BRAND}_{self.id}_{self.secret}"
+        return f"{signed}_{_check(signed)}"
+
+    @property
+    def hashed(self) -> bytes:
+        """What its stored hash is of: the id too, so that no row's hash serves another row."""
+        return f"{self.id}{self.secret}".encode()
+
+    def __repr__(self) -> str:
+        """Without the secret, for whatever prints it."""
+        return f"ApiKey({self.id})"
+
+
+def new_service_id() -> str:
+    """``svc_`` and 95 random bits: never a user's id, never chosen by a client (RFC 9700 4.15)."""
+    return f"{SERVICE_PREFIX}{_random(_ID_LENGTH)}"
+
+
+def demand_name(name: str) -> None:
+    """Accept ``name`` for a service account, or raise ``BadServiceName``.
+
+    What begins like an id is none, so that commands take either.
+    """
+    if not _NAME.fullmatch(name) or name.startswith(SERVICE_PREFIX):
+        raise BadServiceName(
+            f"a name has 1 to {NAME_LENGTH_MAX} letters, digits and any of '._-', and begins with "
+            f"a letter or digit, but not with {SERVICE_PREFIX}"
+        )
+
+
+def known_scopes(scopes: Collection[str]) -> tuple[Scope, ...]:
+    """``scopes``, sorted, each once.
+
+    Raises:
+        UnknownScope: one of them does not exist, or there are none, which allows nothing.
+    """
+    if not scopes or not set(scopes) <= set(SCOPES):
+        raise UnknownScope(f"name one or more of the scopes {', '.join(SCOPES)}")
+    return tuple(sorted(cast(set[Scope], set(scopes))))
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_BASE62) for _ in range(length))
+
+
+def _check(text: str) -> str:
+    """CRC-32 (ISO 3309) in base 62, digits before capitals before small letters."""
+    number = crc32(text.encode())
+    characters = []
+    for _ in range(_CHECK_LENGTH):
+        number, digit = divmod(number, 62)
+        characters.append(_BASE62[digit])
+    return "".join(reversed(characters))

@@ -1,0 +1,128 @@
+"""Service accounts and their API keys over HTTP, for administrators."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query, status
+
+from auth_service.context import Auth
+from auth_service.paging import PAGE_ITEMS_DEFAULT, Limit, Page
+from auth_service.services.bodies import IssuedKeyBody, KeyBody, NewServiceBody, ServiceBody
+from auth_service.services.create import create_service, delete_service
+from auth_service.services.keys import revoke_key, rotate_key
+from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
+from auth_service.services.read import keys_before, service_by_id, services_after
+from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
+from contracts import problems
+from contracts.openapi import documented
+
+router = APIRouter(prefix="/v1/admin/services", tags=["administration"])
+
+ServiceId = Annotated[str, Path(pattern=SERVICE_ID_PATTERN)]
+KeyId = Annotated[str, Path(pattern=KEY_ID_PATTERN)]
+
+ABOUT_ONE: Final = documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND)
+"""What a route about one account, or one of its keys, may answer."""
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    summary="Create a service account",
+    responses=documented(*ADMINISTRATORS_ONLY, problems.SERVICE_NAME_TAKEN),
+)
+async def post_service(
+    body: NewServiceBody, administrator: Administrator, auth: Auth
+) -> IssuedKeyBody:
+    """The account with its first API key, which is shown here and never again."""
+    issued = await create_service(
+        auth.engine,
+        auth.secrets,
+        name=body.name,
+        scopes=body.scopes,
+        key_days=auth.settings.api_key_days,
+        actor=administrator.actor,
+    )
+    return IssuedKeyBody.model_validate(issued)
+
+
+@router.get("", summary="List the service accounts", responses=documented(*ADMINISTRATORS_ONLY))
+async def get_services(
+    _: Administrator,
+    auth: Auth,
+    cursor: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
+    limit: Limit = PAGE_ITEMS_DEFAULT,
+) -> Page[ServiceBody]:
+    """By name, a page at a time."""
+    async with auth.engine.connect() as connection:
+        found = await services_after(connection, cursor, limit + 1)
+    items = [ServiceBody.model_validate(service) for service in found[:limit]]
+    return Page(items=items, next_cursor=items[-1].name if len(found) > limit else None)
+
+
+@router.get("/{service_id}", summary="Show a service account", responses=ABOUT_ONE)
+async def get_service(service_id: ServiceId, _: Administrator, auth: Auth) -> ServiceBody:
+    """The account with this id."""
+    async with auth.engine.connect() as connection:
+        return ServiceBody.model_validate(await service_by_id(connection, service_id))
+
+
+@router.delete(
+    "/{service_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Delete a service account",
+    responses=ABOUT_ONE,
+)
+async def delete_service_by_id(
+    service_id: ServiceId, administrator: Administrator, auth: Auth
+) -> None:
+    """Its keys go with it; a token that it holds expires within minutes."""
+    await delete_service(auth.engine, service_id, actor=administrator.actor)
+
+
+@router.post(
+    "/{service_id}/keys",
+    status_code=status.HTTP_201_CREATED,
+    summary="Issue a further API key",
+    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, problems.TOO_MANY_KEYS),
+)
+async def post_key(
+    service_id: ServiceId, administrator: Administrator, auth: Auth
+) -> IssuedKeyBody:
+    """The key before stays good until it is revoked or expires; an account has two at most."""
+    issued = await rotate_key(
+        auth.engine,
+        auth.secrets,
+        service_id,
+        key_days=auth.settings.api_key_days,
+        actor=administrator.actor,
+    )
+    return IssuedKeyBody.model_validate(issued)
+
+
+@router.get("/{service_id}/keys", summary="List a service account's API keys", responses=ABOUT_ONE)
+async def get_keys(
+    service_id: ServiceId,
+    _: Administrator,
+    auth: Auth,
+    cursor: Annotated[str | None, Query(pattern=KEY_ID_PATTERN)] = None,
+    limit: Limit = PAGE_ITEMS_DEFAULT,
+) -> Page[KeyBody]:
+    """The newest first, with those that are no longer good."""
+    async with auth.engine.connect() as connection:
+        await service_by_id(connection, service_id)
+        found = await keys_before(connection, service_id, cursor, limit + 1)
+    items = [KeyBody.model_validate(key) for key in found[:limit]]
+    return Page(items=items, next_cursor=items[-1].key_id if len(found) > limit else None)
+
+
+@router.delete(
+    "/{service_id}/keys/{key_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Revoke an API key",
+    responses=ABOUT_ONE,
+)
+async def delete_key(
+    service_id: ServiceId, key_id: KeyId, administrator: Administrator, auth: Auth
+) -> None:
+    """From now on it gets no token; one that it got before expires within minutes."""
+    await revoke_key(auth.engine, key_id, actor=administrator.actor, service_id=service_id)

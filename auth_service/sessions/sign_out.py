@@ -1,0 +1,49 @@
+"""Sign out: one session, all others, or everything everywhere."""
+
+from enum import StrEnum
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.model import Action
+from auth_service.audit.record import audit
+from auth_service.sessions.bearer import Caller
+from auth_service.sessions.end import EndReason, end_sessions
+from auth_service.users.change import change
+from auth_service.users.lock import locked_user
+from auth_service.users.table import TOKENS_VALID_FROM_NOW
+
+
+class Scope(StrEnum):
+    """Which of a user's sessions end."""
+
+    LOCAL = "local"
+    OTHERS = "others"
+    GLOBAL = "global"
+
+
+async def sign_out(engine: AsyncEngine, caller: Caller, scope: Scope) -> None:
+    """End the caller's session, all but it, or all.
+
+    Ending all moves ``tokens_valid_after`` too, so that every service refuses the access tokens
+    of before as soon as it has the event; otherwise other services take them until they expire.
+
+    Raises:
+        NoSuchUser: he was deleted meanwhile.
+    """
+    user_id, session_id = caller.user.id, caller.session_id
+    async with engine.begin() as connection:
+        if scope is Scope.LOCAL:
+            if session_id is not None:
+                await end_sessions(connection, user_id, EndReason.SIGNED_OUT, only=session_id)
+            return
+        user = await locked_user(connection, user_id)
+        if scope is Scope.OTHERS:
+            await end_sessions(connection, user_id, EndReason.SIGNED_OUT, but=session_id)
+            return
+        ended = await end_sessions(connection, user_id, EndReason.SIGNED_OUT)
+        if not ended and user.tokens_valid_after != caller.user.tokens_valid_after:
+            return  # a request at the same time has done all of it
+        await change(connection, user_id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
+        await audit(
+            connection, Action.SESSIONS_ENDED, actor=caller.actor, subject=user_id, sessions=ended
+        )

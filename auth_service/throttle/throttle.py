@@ -1,0 +1,177 @@
+"""Spend from rates in PostgreSQL, so that all replicas share them.
+
+Guarantees: one statement decides and spends, and each row is decided again under its lock, so that
+no crowd of parallel requests gets past a limit; rows are always locked in the same order, so that
+requests never deadlock; keys are keyed hashes, so that the table holds neither addresses nor
+e-mails; the clock is PostgreSQL's. Rows that have become worthless are deleted on the way.
+
+Changing a rate, or the secret, forgets what was spent.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from auth_service.secrets import Secrets
+from auth_service.throttle.model import Balance, Charge, headers
+from contracts.problems import Problem
+from contracts.rate_limits import too_many_requests
+
+log = structlog.get_logger()
+
+CLEAN_EVERY: Final = 100
+"""Requests that spend, from one deletion of worthless rows to the next."""
+
+CLEANED_MAX: Final = 1_000
+"""Rows that one deletion takes from a table: more than come in meanwhile, and still some ms."""
+
+NO_WAIT: Final = "set_config('synchronous_commit', 'off', true)"
+"""For the statement's own transaction: what a crash would forget is worth no wait for the disk."""
+
+# A unit is spent where it fits; `now()` is the statement's, for it is a transaction of its own. A
+# row that another request changes meanwhile is looked at again by the second WHERE; so a charge may
+# be refused there after others were spent, which are then given back.
+_SPEND: Final = text(
+    f"""
+    WITH charges AS (
+        SELECT key, unit * interval '1 microsecond' AS unit,
+               size * interval '1 microsecond' AS size, place
+        FROM unnest(CAST(:keys AS bytea[]), CAST(:units AS bigint[]), CAST(:sizes AS bigint[]))
+            WITH ORDINALITY AS charges (key, unit, size, place)
+    ), seen AS (
+        SELECT place, key, greatest(empty_at, now()) AS empty_at,
+               greatest(empty_at, now()) + unit <= now() + size AS fits
+        FROM charges LEFT JOIN throttle_rates USING (key)
+    ), spent AS (
+        INSERT INTO throttle_rates AS rates (key, empty_at)
+        SELECT key, now() + unit FROM charges
+        WHERE (SELECT bool_and(fits) FROM seen)
+        ORDER BY key
+        ON CONFLICT (key) DO UPDATE
+        SET empty_at = greatest(rates.empty_at, now()) + (excluded.empty_at - now())
+        WHERE greatest(rates.empty_at, now()) + (excluded.empty_at - now())
+            <= now() + (SELECT size FROM charges WHERE charges.key = excluded.key)
+        RETURNING key, empty_at
+    )
+    SELECT seen.fits AND (spent.key IS NOT NULL OR NOT (SELECT bool_and(fits) FROM seen)) AS fits,
+           spent.key IS NOT NULL AS is_spent,
+           CAST(extract(epoch FROM coalesce(spent.empty_at, seen.empty_at) - now()) * 1000000
+               AS bigint) AS out_us,
+           {NO_WAIT}
+    FROM seen LEFT JOIN spent USING (key)
+    ORDER BY place
+    """  # noqa: S608 - made of a constant
+)
+
+GIVE_BACK: Final = """
+    UPDATE throttle_rates AS rates SET empty_at = rates.empty_at - unit * interval '1 microsecond'
+    FROM (
+        SELECT key, unit
+        FROM unnest(CAST(:keys AS bytea[]), CAST(:units AS bigint[])) AS charges (key, unit)
+            JOIN throttle_rates USING (key)
+        ORDER BY key
+        FOR UPDATE OF throttle_rates
+    ) AS locked
+    WHERE rates.key = locked.key
+"""
+"""SQL that returns ``units`` of ``keys``."""
+
+
+def _clean(table: str, worthless_at: str) -> TextClause:
+    return text(
+        f"""
+        DELETE FROM {table} WHERE key IN (
+            SELECT key FROM {table} WHERE {worthless_at} < now()
+            ORDER BY {worthless_at} LIMIT {CLEANED_MAX} FOR UPDATE SKIP LOCKED
+        )
+        """  # noqa: S608 - made of constant names
+    )
+
+
+_CLEAN: Final = (
+    _clean("throttle_rates", "empty_at"),
+    _clean("throttle_failures", "forgotten_at"),
+    _clean("throttle_known_networks", "forgotten_at"),
+)
+
+
+class TooManyRequests(Exception):
+    """A limit is spent; the answer is 429 with ``headers``."""
+
+    def __init__(self, names: list[str], headers: dict[str, str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+        self.headers = headers
+
+    def problem(self) -> Problem:
+        """How it is answered."""
+        return too_many_requests(self.names, self.headers)
+
+
+class Throttle:
+    """The limits of this service."""
+
+    def __init__(self, engine: AsyncEngine, secrets: Secrets) -> None:
+        self._autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._secrets = secrets
+        self._calls = 0
+
+    def key(self, *of: str) -> bytes:
+        """The keyed hash that stands for ``of`` in the tables."""
+        return self._secrets.mac("throttle", "\0".join(of).encode())
+
+    async def spend(self, *charges: Charge) -> dict[str, str]:
+        """Spend all charges or, if one limit has nothing left, none.
+
+        Parameters:
+            charges: of different limits.
+
+        Returns:
+            The headers for the answer (``RateLimit``, ``RateLimit-Policy``).
+
+        Raises:
+            TooManyRequests: a limit is spent.
+        """
+        async with self.connect() as connection:
+            return await self.spend_on(connection, *charges)
+
+    def connect(self) -> AsyncConnection:
+        """A connection for the following, on which each statement is a transaction."""
+        return self._autocommitting.connect()
+
+    async def spend_on(self, connection: AsyncConnection, *charges: Charge) -> dict[str, str]:
+        """``spend`` on a connection of ``connect``."""
+        await self._clean_at_times(connection)
+        sizes = [charge.rate.window_us for charge in charges]
+        rows = await connection.execute(_SPEND, {**self.arrays(charges), "sizes": sizes})
+        found = list(zip(charges, rows, strict=True))
+        spent = [charge for charge, row in found if row.is_spent]
+        if spent and len(spent) < len(charges):
+            await self.give_back_on(connection, *spent)
+        balances = [Balance(charge, row.fits, row.out_us) for charge, row in found]
+        violated = [balance.charge.name for balance in balances if not balance.fits]
+        if violated:
+            log.warning("excess_rate_limit_exceeded", limits=violated)
+            raise TooManyRequests(violated, headers(balances))
+        return headers(balances)
+
+    async def give_back_on(self, connection: AsyncConnection, *charges: Charge) -> None:
+        """Return what was spent, since it turned out not to count."""
+        await connection.execute(text(GIVE_BACK), self.arrays(charges))
+
+    def arrays(self, charges: Sequence[Charge]) -> dict[str, Any]:
+        """The parameters that name ``charges`` to a statement."""
+        return {
+            # With the rate: what was spent at another one may be out for longer than this one's.
+            "keys": [self.key(charge.name, charge.who, str(charge.rate)) for charge in charges],
+            "units": [charge.rate.unit_us for charge in charges],
+        }
+
+    async def _clean_at_times(self, connection: AsyncConnection) -> None:
+        self._calls += 1
+        if self._calls % CLEAN_EVERY == 0:
+            for statement in _CLEAN:
+                await connection.execute(statement)

@@ -1,0 +1,175 @@
+"""The commands ``auth-service keys …``: the keys that sign access tokens."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.operator import operator
+from auth_service.db import on_database
+from auth_service.settings import KeySettings
+from auth_service.tokens.model import BITS, Keys, SigningKey, in_words
+from contracts.events import rfc3339
+from contracts.keys import RSA_BITS_MIN
+from contracts.settings import load
+from contracts.terminal import AsJson, failing_with_a_sentence, show
+
+if TYPE_CHECKING:
+    from auth_service.tokens.lifecycle import Change, Lifecycle
+
+# What the commands call is imported by each of them: this file is part of every process's start.
+
+R = TypeVar("R")
+
+BITS_MAX: Final = 4096
+"""A longer one makes every signature slow, and no token safer for as long as it lives."""
+
+app = typer.Typer(no_args_is_help=True, help="The keys that sign access tokens.")
+
+Kid = Annotated[
+    str, typer.Argument(metavar="KID", help="The key's id as `list` shows it, or how it begins.")
+]
+
+_TAKES_KID: Final = {"ignore_unknown_options": True}
+"""An id may begin with a dash, and is no option then."""
+
+
+@app.command(epilog="Example: auth-service keys generate --bits 3072")
+@failing_with_a_sentence
+def generate(
+    bits: Annotated[
+        int, typer.Option(min=RSA_BITS_MIN, max=BITS_MAX, help="The length of its modulus.")
+    ] = BITS,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and publish it; once verifiers know it, it may be activated."""
+    settings = load(KeySettings)
+    key, keys = _on(settings, lambda lifecycle: lifecycle.generate(bits))
+    _show(_of(key, keys), as_json=as_json)
+    _warn_without_a_secret(settings)
+
+
+@app.command(epilog="Example: auth-service keys activate NzbLsXh8", context_settings=_TAKES_KID)
+@failing_with_a_sentence
+def activate(
+    kid: Kid,
+    force: Annotated[
+        bool, typer.Option("--force", help="Though verifiers may not know the key yet.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Sign with a pending key; the former one goes on to verify until its tokens are over."""
+    change, keys = _on(load(KeySettings), lambda lifecycle: lifecycle.activate(kid, force=force))
+    former = change.other
+    _show_change(
+        change,
+        keys,
+        as_json=as_json,
+        former=former and former.kid,
+        former_leaves_at=former and keys.leaves_at(former),
+    )
+
+
+@app.command(epilog="Example: auth-service keys retire NzbLsXh8", context_settings=_TAKES_KID)
+@failing_with_a_sentence
+def retire(kid: Kid, as_json: AsJson = False) -> None:
+    """Withdraw a pending key; it will not sign."""
+    change, keys = _on(load(KeySettings), lambda lifecycle: lifecycle.retire(kid))
+    _show_change(change, keys, as_json=as_json)
+
+
+@app.command(epilog="Example: auth-service keys revoke NzbLsXh8", context_settings=_TAKES_KID)
+@failing_with_a_sentence
+def revoke(kid: Kid, as_json: AsJson = False) -> None:
+    """In an emergency: refuse everything that a key signed, everywhere, at once and for ever.
+
+    If it is the active key, the oldest pending one takes over, or a new one.
+    """
+    settings = load(KeySettings)
+    change, keys = _on(settings, lambda lifecycle: lifecycle.revoke(kid))
+    successor = change.other
+    _show_change(change, keys, as_json=as_json, successor=successor and successor.kid)
+    if successor is not None and not successor.is_configured:
+        _warn_without_a_secret(settings)
+
+
+@app.command("list", epilog="Example: auth-service keys list --json")
+@failing_with_a_sentence
+def show_all(as_json: AsJson = False) -> None:
+    """Show all keys, the oldest first, and what may be done with them when."""
+    _, keys = _on(load(KeySettings), lambda _: asyncio.sleep(0))
+    if as_json:
+        print(json.dumps({"items": [_of(key, keys) for key in keys.keys]}))
+        return
+    if not keys.keys:
+        print("there are no keys yet: `auth-service keys generate`, or start the API")
+    for key in keys.keys:
+        origin = f"{key.bits} bits, {key.origin}"
+        print(f"{key.kid}  {key.state:<7}  {origin:<21}  {_in_words(key, keys)}")
+
+
+def _on(settings: KeySettings, work: "Callable[[Lifecycle], Awaitable[R]]") -> tuple[R, Keys]:
+    """What ``work`` returns, and the keys after it."""
+    from auth_service.tokens.lifecycle import Lifecycle
+
+    async def done(engine: AsyncEngine) -> tuple[R, Keys]:
+        lifecycle = Lifecycle(engine, settings, actor=operator())
+        return await work(lifecycle), await lifecycle.keys()
+
+    return on_database(settings, done)
+
+
+def _of(key: SigningKey, keys: Keys) -> dict[str, Any]:
+    """What a script wants to know of ``key``."""
+    times = {
+        "created_at": key.created_at,
+        "may_be_activated_at": keys.may_be_activated_at(key),
+        "activated_at": key.activated_at,
+        "retired_at": key.retired_at,
+        "leaves_at": keys.leaves_at(key),
+        "revoked_at": key.revoked_at,
+    }
+    return {
+        "kid": key.kid,
+        "state": key.state,
+        "origin": key.origin,
+        "bits": key.bits,
+        **{name: at and rfc3339(at) for name, at in times.items()},
+        "active_for_days": keys.active_for_days(key),
+    }
+
+
+def _in_words(key: SigningKey, keys: Keys) -> str:
+    if (at := keys.may_be_activated_at(key)) is not None:
+        return f"may be activated from {in_words(at)} on" if at > keys.now else "may be activated"
+    if (at := keys.leaves_at(key)) is not None:
+        return f"{'leaves' if at > keys.now else 'left'} the key set at {in_words(at)}"
+    if key.revoked_at is not None:
+        return f"revoked at {in_words(key.revoked_at)}"
+    return f"has signed for {keys.active_for_days(key)} days"
+
+
+def _show_change(change: "Change", keys: Keys, *, as_json: bool, **more: Any) -> None:
+    if not change.is_new and not as_json:
+        print(f"{change.key.kid} is {change.key.state} already")
+        return
+    more = {name: rfc3339(at) if name.endswith("_at") and at else at for name, at in more.items()}
+    _show({**_of(change.key, keys), **more, "changed": change.is_new}, as_json=as_json)
+
+
+def _show(figures: dict[str, Any], *, as_json: bool) -> None:
+    known = figures if as_json else {name: at for name, at in figures.items() if at is not None}
+    show(known, as_json=as_json)
+
+
+def _warn_without_a_secret(settings: KeySettings) -> None:
+    if settings.secret is None:
+        print(
+            "AUTH_SECRET is not set, so the new key is sealed with what AUTH_PRIVATE_KEY yields;"
+            " when you change that, put its present value into AUTH_PREVIOUS_SECRET",
+            file=sys.stderr,
+        )

@@ -1,0 +1,230 @@
+"""The keys of this process: which one signs, which ones verify, which are published.
+
+Guarantees: what another process changes in the table counts here within a second, a revocation
+too; while the database is away, what was read last goes on to count; before anything was read,
+nothing does, the key of AUTH_PRIVATE_KEY included: it may have been revoked, and would come back
+whenever the database is away at a start.
+
+Not here: changing keys (``lifecycle``).
+"""
+
+import asyncio
+import hashlib
+import json
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from prometheus_client import Gauge
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.operator import operator
+from auth_service.db import DATABASE_AWAY
+from auth_service.settings import ApiSettings
+from auth_service.tokens.model import Keys, SigningKey, State
+from auth_service.tokens.private_keys import PrivateKeys, periods
+from auth_service.tokens.register import register, to_register
+from auth_service.tokens.sign import TokenSigner
+from auth_service.tokens.store import read_published_keys
+from contracts.key_set import read_key_set
+from contracts.tokens import LEEWAY_SECONDS, AccessToken, KeysUnavailable, TokenVerifier
+
+log = structlog.get_logger()
+
+activated = Gauge(
+    "usersync_signing_key_activated_timestamp_seconds", "When the active key was activated"
+)
+
+FRESH_SECONDS: Final = 1.0
+"""How long what was read counts without another look: a revocation may take that long."""
+
+WAIT_SECONDS_MAX: Final = 1.0
+"""How long a request waits for another look, where there is an older one to go on with."""
+
+
+class NoSigningKey(Exception):
+    """There is no key that this process could sign with; the log says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetDocument:
+    """The JWK Set (RFC 7517) as bytes, and its strong entity tag (RFC 9110 8.8.3)."""
+
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ring:
+    """What one look at the table amounts to."""
+
+    keys: Keys
+    signer: TokenSigner | None
+    verifier: TokenVerifier
+    document: KeySetDocument
+
+
+class KeyRing:
+    """Signs with the active key, and verifies with all that are published.
+
+    Every method may read the table, so call none with a connection in hand: when all connections
+    are held by requests that wait here for one, each of them waits for ``WAIT_SECONDS_MAX``.
+    """
+
+    def __init__(self, engine: AsyncEngine, settings: ApiSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._periods = periods(settings)
+        self._private = PrivateKeys(settings)
+        longest = max(settings.access_token_seconds, settings.service_token_seconds)
+        self._token_lasts = timedelta(seconds=longest + LEEWAY_SECONDS)
+        self._signers: dict[str, TokenSigner] = {}
+        self._ring: _Ring | None = None
+        self._read_at = -FRESH_SECONDS
+        self._reading: asyncio.Task[None] | None = None
+        self._trouble: str | None = None
+        self._said: set[tuple[str, str]] = set()
+
+    async def signer(self) -> TokenSigner:
+        """The signer of the active key, or of a published substitute whose private half is here.
+
+        Raises:
+            NoSigningKey: there is neither.
+            KeysUnavailable: the table was never read, for the database is away.
+        """
+        ring = await self._current()
+        if ring.signer is None:
+            raise NoSigningKey
+        return ring.signer
+
+    async def verify(self, token: str) -> AccessToken:
+        """The claims of ``token``, if a published key signed it.
+
+        Raises:
+            InvalidToken: it is anything less than a valid one.
+            KeysUnavailable: the table was never read, for the database is away.
+        """
+        return (await self._current()).verifier.verify(token)
+
+    async def key_set(self) -> KeySetDocument:
+        """The published keys, pending ones included, by which others verify.
+
+        Raises:
+            KeysUnavailable: the table was never read, for the database is away.
+        """
+        return (await self._current()).document
+
+    async def ready(self) -> None:
+        """Raise unless the keys are known as they are now, and the active one can be used.
+
+        Raises:
+            NoSigningKey: there is nothing to sign with, or AUTH_SECRET does not open the active
+                key, even if a substitute signs meanwhile.
+            KeysUnavailable: the table cannot be read.
+        """
+        ring = await self._current()
+        if self._trouble is not None:
+            raise KeysUnavailable
+        active = ring.keys.active
+        if ring.signer is None or (active is not None and self._private.is_shut(active)):
+            raise NoSigningKey
+
+    async def _current(self) -> _Ring:
+        """The ring, no older than ``FRESH_SECONDS`` while the database is there."""
+        if self._reading is None and time.monotonic() - self._read_at >= FRESH_SECONDS:
+            self._read_at = time.monotonic()
+            self._reading = asyncio.create_task(self._read())
+        if self._reading is not None:
+            # Not cancelled with the request that began it, for others wait as well.
+            patience = None if self._ring is None else WAIT_SECONDS_MAX
+            await asyncio.wait({self._reading}, timeout=patience)
+        if self._ring is None:
+            raise KeysUnavailable
+        return self._ring
+
+    async def _read(self) -> None:
+        try:
+            keys = await self._look()
+            if to_register(keys, self._private, self._token_lasts) is not None:
+                async with self._engine.begin() as connection:
+                    await register(
+                        connection,
+                        self._periods,
+                        self._private,
+                        token_lasts=self._token_lasts,
+                        actor=operator(),
+                    )
+                keys = await self._look()
+            self._tell_about(keys)
+            self._trouble = None
+        except Exception as error:  # whatever it is, what was read before is the best there is
+            trouble = type(error).__name__
+            if trouble != self._trouble:
+                unexpected = None if isinstance(error, DATABASE_AWAY) else error
+                log.warning("keys.not_read", error=trouble, exc_info=unexpected)
+            self._trouble = trouble
+        finally:
+            self._reading = None
+
+    async def _look(self) -> Keys:
+        async with self._engine.connect() as connection:
+            keys = await read_published_keys(
+                connection, self._periods, also=self._private.configured_kid
+            )
+        self._ring = self._made_of(keys)
+        return keys
+
+    def _made_of(self, keys: Keys) -> _Ring:
+        signer = self._signer_among(keys)
+        kids = [key.kid for key in keys.published]
+        if self._ring is not None and kids == [key.kid for key in self._ring.keys.published]:
+            return replace(self._ring, keys=keys, signer=signer)
+        key_set = {"keys": [key.public_jwk for key in keys.published]}
+        body = json.dumps(key_set).encode()
+        return _Ring(
+            keys=keys,
+            signer=signer,
+            verifier=TokenVerifier(
+                read_key_set(key_set) if kids else {},
+                issuer=self._settings.issuer,
+                audience=self._settings.audience,
+            ),
+            document=KeySetDocument(body, f'"{hashlib.sha256(body).hexdigest()}"'),
+        )
+
+    def _signer_among(self, keys: Keys) -> TokenSigner | None:
+        for key in keys.by_preference(self._token_lasts):
+            private = self._private.of(key)
+            if private is None:
+                continue
+            if key.kid not in self._signers:
+                self._signers[key.kid] = TokenSigner(
+                    private,
+                    issuer=self._settings.issuer,
+                    audience=self._settings.audience,
+                    user_seconds=self._settings.access_token_seconds,
+                    service_seconds=self._settings.service_token_seconds,
+                )
+            return self._signers[key.kid]
+        return None
+
+    def _tell_about(self, keys: Keys) -> None:
+        """Log what an operator has to mend, each thing once in the life of this process."""
+        if keys.active is not None and keys.active.activated_at is not None:
+            activated.set(keys.active.activated_at.timestamp())
+        if self._ring is None or self._ring.signer is None:
+            self._say("keys.none_signs", keys.active, remedy="auth-service keys generate, activate")
+        for key in keys.published:
+            if key.state is not State.RETIRED and self._private.is_shut(key):
+                self._say("keys.sealed_with_another_secret", key, remedy="AUTH_SECRET")
+        configured = keys.get(self._private.configured_kid or "")
+        if configured is not None and configured.state is State.REVOKED:
+            self._say("keys.configured_key_revoked", configured, remedy="AUTH_PRIVATE_KEY")
+
+    def _say(self, event: str, key: SigningKey | None = None, **fields: str) -> None:
+        kid = "" if key is None else key.kid
+        if (event, kid) not in self._said:
+            self._said.add((event, kid))
+            log.warning(event, kid=kid or None, **fields)

@@ -1,0 +1,269 @@
+"""What a signing key is, which of them count, and what may become of one.
+
+::
+
+    pending ──activate──▶ active ──another is activated──▶ retired
+        └─────────────────withdraw─────────────────────────▶
+    any of them ──revoke──▶ revoked
+
+Guarantees: pure; no key signs before the verifiers can know it, and none leaves the key set while
+tokens that it signed are still good, unless an operator insists; a revoked key never comes back.
+
+Not here: the table (``store``), what an operator asks for (``lifecycle``), the private halves
+(``private_keys``).
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from contracts.encodings import base64url_bytes
+from contracts.errors import OperatorError
+
+BITS: Final = 3072
+"""As strong as 128 bits, which NIST SP 800-57 wants beyond 2030."""
+
+PUBLISHED_MAX: Final = 16
+"""A rotation needs two; verifiers refuse a set of more than 32, and keys of the setting come on
+top of what ``generate`` may add."""
+
+
+class State(StrEnum):
+    """Where a key is in its life."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    RETIRED = "retired"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A row of the table; ``sealed_private_key`` is None for a key of AUTH_PRIVATE_KEY."""
+
+    kid: str
+    state: State
+    public_jwk: dict[str, Any]
+    sealed_private_key: bytes | None = field(repr=False)
+    created_at: datetime
+    activated_at: datetime | None
+    retired_at: datetime | None
+    revoked_at: datetime | None
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether its private half is in AUTH_PRIVATE_KEY, or was, and nowhere else."""
+        return self.sealed_private_key is None
+
+    @property
+    def origin(self) -> str:
+        """``configured`` or ``database``, for people and the audit log."""
+        return "configured" if self.is_configured else "database"
+
+    @property
+    def bits(self) -> int:
+        """The length of its modulus."""
+        return int.from_bytes(base64url_bytes(self.public_jwk["n"]), "big").bit_length()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Periods:
+    """How long a new key is published before it signs, and a retired one after it did."""
+
+    wait: timedelta
+    hold: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys as they are at one moment, ``now``, by the database's clock."""
+
+    keys: tuple[SigningKey, ...]
+    now: datetime
+    periods: Periods
+
+    @property
+    def active(self) -> SigningKey | None:
+        """The key that signs."""
+        return next(iter(self._in(State.ACTIVE)), None)
+
+    @property
+    def pending(self) -> list[SigningKey]:
+        """Those that may become active, the oldest first."""
+        return sorted(self._in(State.PENDING), key=lambda key: key.created_at)
+
+    @property
+    def held(self) -> list[SigningKey]:
+        """The retired ones that are published still, the last to leave first."""
+        return self._held_until(self.now)
+
+    @property
+    def published(self) -> list[SigningKey]:
+        """The key set: what verifies."""
+        return [*self._in(State.ACTIVE), *self.pending, *self.held]
+
+    def by_preference(self, token_lasts: timedelta) -> list[SigningKey]:
+        """The keys that may sign, the active one before its substitutes.
+
+        A process that lacks the private half of the active key, as while AUTH_PRIVATE_KEY is being
+        changed at one process after another, goes on with a key that verifiers know: one that
+        retired and outlasts a token signed now, or its own configured one.
+        """
+        lasting = self._held_until(self.now + token_lasts)
+        configured = [key for key in self.pending if key.is_configured]
+        return [*self._in(State.ACTIVE), *lasting, *configured]
+
+    def get(self, kid: str) -> SigningKey | None:
+        """The key with exactly this ``kid``."""
+        return next((key for key in self.keys if key.kid == kid), None)
+
+    def find(self, prefix: str) -> SigningKey:
+        """The key whose ``kid`` is, or alone begins with, ``prefix``.
+
+        Raises:
+            NoSuchKey, AmbiguousKid: there is none, or more than one.
+        """
+        found = [key for key in self.keys if prefix and key.kid.startswith(prefix)]
+        if not found:
+            raise NoSuchKey(f"no key's id begins with {prefix!r}; see `auth-service keys list`")
+        if len(found) > 1:
+            raise AmbiguousKid(f"the ids of {len(found)} keys begin with {prefix!r}; give more")
+        return found[0]
+
+    def may_be_activated_at(self, key: SigningKey) -> datetime | None:
+        """From when a pending key may sign: at once if nothing signs yet."""
+        if key.state is not State.PENDING:
+            return None
+        return key.created_at + self.periods.wait if self.active else key.created_at
+
+    def active_for_days(self, key: SigningKey) -> int | None:
+        """How long the active key has signed."""
+        if key.state is not State.ACTIVE or key.activated_at is None:
+            return None
+        return (self.now - key.activated_at).days
+
+    def leaves_at(self, key: SigningKey) -> datetime | None:
+        """When a retired key leaves the key set, or left it."""
+        if key.state is not State.RETIRED or key.retired_at is None:
+            return None
+        return key.retired_at + self.periods.hold
+
+    def demand_room(self) -> None:
+        """Raise ``TooManyKeys`` unless one more key may be published."""
+        if len(self.published) >= PUBLISHED_MAX:
+            raise TooManyKeys(
+                f"{PUBLISHED_MAX} keys are published already; wait until retired ones have left,"
+                " or revoke some (`auth-service keys list`)"
+            )
+
+    def demand_activatable(self, key: SigningKey, *, force: bool) -> None:
+        """Raise unless ``key``, which is not active, may become so.
+
+        Raises:
+            Gone: it was retired or revoked.
+            TooSoon: verifiers may hold a key set without it; ``force`` ignores that.
+        """
+        if key.state is not State.PENDING:
+            raise Gone(
+                f"{key.kid} is {key.state}, and such a key does not come back; make a new one:"
+                " `auth-service keys generate`"
+            )
+        at = self.may_be_activated_at(key)
+        if at is not None and self.now < at and not force:
+            raise TooSoon(
+                f"{key.kid} may be activated from {in_words(at)} on, when every verifier knows it;"
+                " --force does it now, and tokens may be refused until then"
+            )
+
+    def demand_retirable(self, key: SigningKey) -> None:
+        """Raise unless ``key`` is pending or retired.
+
+        Raises:
+            StillActive: something has to sign.
+            Gone: it was revoked.
+        """
+        if key.state is State.ACTIVE:
+            raise StillActive(
+                f"{key.kid} is the active key; activate another first, which retires it"
+            )
+        if key.state is State.REVOKED:
+            raise Gone(f"{key.kid} is revoked, which is final")
+
+    def _in(self, state: State) -> list[SigningKey]:
+        return [key for key in self.keys if key.state is state]
+
+    def _held_until(self, instant: datetime) -> list[SigningKey]:
+        leaving = [(at, key) for key in self.keys if (at := self.leaves_at(key)) is not None]
+        leaving.sort(key=lambda pair: pair[0], reverse=True)
+        return [key for at, key in leaving if at > instant]
+
+
+class Registration(StrEnum):
+    """What has to be done with the key of AUTH_PRIVATE_KEY."""
+
+    ADD = "add"
+    """Publish it; the active key stays."""
+    ADD_ACTIVE = "add and activate"
+    ACTIVATE = "activate"
+    """It was here before, and signs again."""
+
+
+def registration(
+    keys: Keys, kid: str, *, active_is_lost: bool, token_lasts: timedelta
+) -> Registration | None:
+    """What to do with the key of AUTH_PRIVATE_KEY, whose id is ``kid``; None: nothing.
+
+    Putting another key there and restarting changes the key that signs. Processes that still have
+    the former one go on with it, so that two which run side by side do not take turns; only when
+    its hold ends, and with it their tokens, do they conclude that theirs is the one to stay.
+
+    Parameters:
+        active_is_lost: the private half of the active key is gone, for all that this process knows.
+        token_lasts: for how long a token may be accepted after it was signed.
+    """
+    key = keys.get(kid)
+    if key is None:
+        signs = keys.active is None or active_is_lost
+        return Registration.ADD_ACTIVE if signs else Registration.ADD
+    if key.state is State.RETIRED and active_is_lost and key not in keys.by_preference(token_lasts):
+        return Registration.ACTIVATE
+    return None
+
+
+def in_words(at: datetime) -> str:
+    """A time for people, in UTC; not before ``at``."""
+    full = at if at.microsecond == 0 else at.replace(microsecond=0) + timedelta(seconds=1)
+    return f"{full:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class KeyRefusal(OperatorError):
+    """Something about keys that was asked for and not done; the message has the remedy."""
+
+
+class NoSuchKey(KeyRefusal):
+    """No key has this id."""
+
+
+class AmbiguousKid(KeyRefusal):
+    """More than one key's id begins like this."""
+
+
+class TooManyKeys(KeyRefusal):
+    """The key set is full."""
+
+
+class TooSoon(KeyRefusal):
+    """Verifiers may not know the key yet."""
+
+
+class Gone(KeyRefusal):
+    """The key was retired or revoked."""
+
+
+class StillActive(KeyRefusal):
+    """The key signs."""
+
+
+class NotHere(KeyRefusal):
+    """The private half of the key is not at hand."""

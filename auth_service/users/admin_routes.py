@@ -1,0 +1,107 @@
+"""Administration of users over HTTP: parse, call the use case, answer.
+
+Who may: holders of the role ``admin``, as their rows say now.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, status
+from pydantic import BaseModel, ConfigDict, Field
+
+from auth_service.bodies import UserBody
+from auth_service.context import Auth
+from auth_service.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
+from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
+from auth_service.users.administer import Status, administer
+from auth_service.users.delete import delete_by
+from auth_service.users.find import find_by_email, find_user, find_users
+from auth_service.users.model import User
+from contracts import problems
+from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, ROLES_MAX
+from contracts.openapi import documented
+
+router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
+
+Role = Annotated[
+    str,
+    Field(pattern=rf"^[a-z][a-z0-9_-]{{0,{ROLE_LENGTH_MAX - 1}}}$", examples=["moderator"]),
+]
+
+
+class UserChanges(BaseModel):
+    """What an administrator changes of a user; what is missing or null stays as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    roles: list[Role] | None = Field(
+        None, max_length=ROLES_MAX, description="all roles that he shall have"
+    )
+    status: Status | None = Field(
+        None, description="`disabled` ends his sessions and has his tokens refused everywhere"
+    )
+
+
+@router.get(
+    "",
+    summary="List or find users",
+    responses=documented(*ADMINISTRATORS_ONLY, problems.INVALID_EMAIL),
+)
+async def get_users(
+    _: Administrator,
+    auth: Auth,
+    cursor: UuidCursor | None = None,
+    email: Annotated[
+        str | None,
+        Query(max_length=EMAIL_LENGTH_MAX, description="only the user with exactly this address"),
+    ] = None,
+    limit: Limit = PAGE_ITEMS_DEFAULT,
+) -> Page[UserBody]:
+    """A page of all users, in no particular order, or the one with an e-mail address."""
+    async with auth.engine.connect() as connection:
+        if email is not None:
+            user = await find_by_email(connection, email)
+            found: Sequence[User] = [user] if user else []
+        else:
+            found = await find_users(connection, after=cursor, limit=limit + 1)
+    return page_of(
+        [UserBody.model_validate(user) for user in found], limit, key=lambda user: user.id
+    )
+
+
+@router.get(
+    "/{user_id}",
+    summary="Show a user",
+    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND),
+)
+async def get_user(user_id: UUID, _: Administrator, auth: Auth) -> UserBody:
+    """The user as he is now; one who was deleted is not found."""
+    async with auth.engine.connect() as connection:
+        return UserBody.model_validate(await find_user(connection, user_id))
+
+
+@router.patch(
+    "/{user_id}",
+    summary="Change a user's roles, disable or enable him",
+    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, problems.LAST_ADMINISTRATOR),
+)
+async def patch_user(
+    user_id: UUID, body: UserChanges, caller: Administrator, auth: Auth
+) -> UserBody:
+    """The user as he is after the change."""
+    changed = await administer(
+        auth.engine, user_id, actor=caller.actor, roles=body.roles, status=body.status
+    )
+    return UserBody.model_validate(changed)
+
+
+@router.delete(
+    "/{user_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Delete a user",
+    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, problems.LAST_ADMINISTRATOR),
+)
+async def delete_user(user_id: UUID, caller: Administrator, auth: Auth) -> None:
+    """Erase the user, finally, as if he had done it himself."""
+    await delete_by(auth.engine, user_id, actor=caller.actor)

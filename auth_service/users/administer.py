@@ -1,0 +1,86 @@
+"""What administrators change of others: roles, and whether they are disabled.
+
+One transaction: the user's row, locked, his next version, the event, and the audit log's entries.
+
+Guarantees: a disabled user's sessions end and the tokens that he holds are refused, here at once
+and at other services as soon as they have the event; enabling brings none of them back. A change
+that changes nothing records nothing. There is always an active administrator.
+
+Not here: deleting a user (``delete``).
+"""
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from auth_service.audit.model import Action
+from auth_service.audit.record import audit
+from auth_service.sessions.end import EndReason, end_sessions
+from auth_service.users.administrators import demand_another, is_administrator
+from auth_service.users.change import change
+from auth_service.users.lock import locked_user
+from auth_service.users.model import User
+from auth_service.users.table import TOKENS_VALID_FROM_NOW
+
+Status = Literal["active", "disabled"]
+
+
+async def administer(
+    engine: AsyncEngine,
+    user_id: UUID,
+    *,
+    actor: str,
+    roles: Collection[str] | None = None,
+    status: Status | None = None,
+    granted: Collection[str] = (),
+) -> User:
+    """Give the user these roles and this status, where they are given, and record ``user.updated``.
+
+    Parameters:
+        actor: who does it, for the audit log.
+        roles: all that he shall have, each of them as ``contracts.events`` allows; kept sorted,
+            each once.
+        granted: roles that he shall have besides, whatever he has.
+
+    Raises:
+        NoSuchUser: there is none, or he was deleted.
+        LastAdministrator: he is, and would not be one any longer.
+    """
+    async with engine.begin() as connection:
+        user = await locked_user(connection, user_id)
+        wanted = replace(
+            user,
+            roles=tuple(sorted({*(user.roles if roles is None else roles), *granted})),
+            status=status or user.status,
+        )
+        if wanted == user:
+            return user
+        if is_administrator(user) and not is_administrator(wanted):
+            await demand_another(connection, user_id)
+        values: dict[str, Any] = {"roles": wanted.roles, "status": wanted.status}
+        if (user.status, wanted.status) == ("active", "disabled"):
+            values["tokens_valid_after"] = TOKENS_VALID_FROM_NOW
+            await end_sessions(connection, user_id, EndReason.DISABLED)
+        changed = await change(connection, user_id, **values)
+        await _audit_changes(connection, user, changed, actor=actor)
+    return changed
+
+
+async def _audit_changes(
+    connection: AsyncConnection, before: User, after: User, *, actor: str
+) -> None:
+    if before.roles != after.roles:
+        await audit(
+            connection,
+            Action.ROLES_CHANGED,
+            actor=actor,
+            subject=after.id,
+            granted=sorted(set(after.roles) - set(before.roles)),
+            revoked=sorted(set(before.roles) - set(after.roles)),
+        )
+    if before.status != after.status:
+        action = Action.USER_DISABLED if after.status == "disabled" else Action.USER_ENABLED
+        await audit(connection, action, actor=actor, subject=after.id)

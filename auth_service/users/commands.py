@@ -1,0 +1,220 @@
+"""The commands ``auth-service users …``: the first administrator, and deletion by an operator."""
+
+import secrets
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.db import on_database
+from auth_service.settings import DatabaseSettings, OperatorSettings
+from contracts.errors import OperatorError
+from contracts.settings import load
+from contracts.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
+
+if TYPE_CHECKING:
+    from auth_service.users.model import User
+
+# What the commands call is imported by each of them: this file is part of every process's start.
+
+PROGRESS_SECONDS: Final = 2
+"""How long work may be silent."""
+
+MADE_PASSWORD_BYTES: Final = 24
+"""Nobody guesses 192 bits, and 32 characters can still be typed."""
+
+app = typer.Typer(no_args_is_help=True, help="The first administrator; show and erase users.")
+
+
+@app.command(epilog="Example: auth-service users create-admin ada@example.org")
+@failing_with_a_sentence
+def create_admin(
+    email: Annotated[str, typer.Argument(help="His e-mail address.")], as_json: AsJson = False
+) -> None:
+    """Make an administrator.
+
+    An account that exists becomes an administrator's and keeps its password. For a new one the
+    password is asked for, or read as one line from standard input; if it is empty, a strong one is
+    made and shown once.
+    """
+    from auth_service.audit.operator import operator
+    from auth_service.users import create_admin as use_case
+    from auth_service.users.model import AccountDisabled, BadEmail, EmailTaken, NoSuchUser
+    from auth_service.users.password_policy import WeakPassword
+    from auth_service.users.passwords import Passwords
+
+    settings, actor = load(OperatorSettings), operator()
+    made: dict[str, str] = {}
+    try:
+        user = on_database(settings, lambda engine: use_case.account_of(engine, email))
+        account = "existing" if user else "new"
+        if user is not None:
+            existing = user
+            _warn_unless_verified(existing)
+            user = on_database(
+                settings, lambda engine: use_case.promote(engine, existing, actor=actor)
+            )
+        else:
+            password = _password()
+            if not password:
+                bytes_min = max(MADE_PASSWORD_BYTES, settings.password_length_min)
+                password = made["password"] = secrets.token_urlsafe(bytes_min)
+            passwords = Passwords(threads=1, waiting_max=1)
+            user = on_database(
+                settings,
+                lambda engine: use_case.create_admin(
+                    engine,
+                    passwords,
+                    email=email,
+                    password=password,
+                    length_min=settings.password_length_min,
+                    actor=actor,
+                ),
+            )
+    except BadEmail as error:
+        raise OperatorError(f"this is no e-mail address: {error}") from None
+    except AccountDisabled:
+        raise OperatorError(
+            "this account is disabled; have an administrator enable it, or name another address"
+        ) from None
+    except WeakPassword as error:
+        raise OperatorError(f"not this password: {error}") from None
+    except (EmailTaken, NoSuchUser):
+        raise OperatorError(
+            "this address's account was made or deleted just now; look, and run the command again"
+        ) from None
+    show({"id": user.id, "email": user.email, "account": account, **made}, as_json=as_json)
+    if made:
+        print("the password is not shown again", file=sys.stderr)
+
+
+@app.command("show", epilog="Example: auth-service users show ada@example.org --json")
+@failing_with_a_sentence
+def show_user(
+    user: Annotated[str, typer.Argument(metavar="ID|EMAIL", help="Which user.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a user, how many of his sessions have not ended, and what was done to him last."""
+    from auth_service.users.model import BadEmail, NoSuchUser
+    from auth_service.users.overview import overview
+
+    async def read(engine: AsyncEngine) -> dict[str, Any]:
+        async with engine.connect() as connection:
+            return await overview(connection, user)
+
+    try:
+        found = on_database(load(DatabaseSettings), read)
+    except (BadEmail, NoSuchUser):
+        raise OperatorError("no user has this id or e-mail address") from None
+    if as_json:
+        show(found, as_json=True)
+        return
+    entries = found.pop("audit")
+    if "roles" in found:
+        found["roles"] = ", ".join(found["roles"]) or None
+    show(found, as_json=False)
+    for entry in entries:
+        details = entry["details"] or ""
+        print(f"{entry['occurred_at']:%F %T}Z  {entry['action']} by {entry['actor']} {details}")
+
+
+@app.command(epilog="Example: auth-service users erase 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
+@failing_with_a_sentence
+def erase(
+    ids: Annotated[list[UUID], typer.Argument(metavar="ID …", help="The users' ids.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete users finally, as if each had done it himself.
+
+    Goes on after an id that is unknown or the last administrator's, and ends with exit code 1 then.
+    Who was erased before stays erased.
+    """
+    settings = load(DatabaseSettings)
+    if not yes and sys.stdin.isatty():
+        typer.confirm(f"Erase {len(ids):,} of the users, finally?", abort=True, err=True)
+    if not on_database(settings, lambda engine: _erase(engine, ids)):
+        raise typer.Exit(EXIT_FAILED)
+
+
+async def _erase(engine: AsyncEngine, ids: list[UUID]) -> bool:
+    """Erase all, telling of each; whether there was none that could not be."""
+    from auth_service.audit.operator import operator
+    from auth_service.users.delete import delete_by
+    from auth_service.users.find import is_tombstone
+    from auth_service.users.model import LastAdministrator, NoSuchUser
+
+    is_well, began = True, time.monotonic()
+    told = began
+    for number, user_id in enumerate(ids, 1):
+        try:
+            await delete_by(engine, user_id, actor=operator())
+            print(f"{user_id}  erased")
+        except NoSuchUser:
+            async with engine.connect() as connection:
+                was_erased = await is_tombstone(connection, user_id)
+            if was_erased:
+                print(f"{user_id}  was erased before")
+            else:
+                print(f"{user_id}  is nobody's id", file=sys.stderr)
+                is_well = False
+        except LastAdministrator:
+            print(
+                f"{user_id}  is the last administrator; make another first "
+                "(auth-service users create-admin)",
+                file=sys.stderr,
+            )
+            is_well = False
+        if (now := time.monotonic()) - told > PROGRESS_SECONDS and number < len(ids):
+            told, rate = now, number / (now - began)
+            left = (len(ids) - number) / rate
+            print(
+                f"{number:,} of {len(ids):,}, {rate:,.0f} a second, {left:,.0f} s left",
+                file=sys.stderr,
+            )
+    return is_well
+
+
+def _warn_unless_verified(user: "User") -> None:
+    """Anybody can sign up with an address that is not his; ask, where somebody can answer."""
+    if user.email_verified:
+        return
+    warning = (
+        f"account {user.id} exists already, and nobody has shown that this address is his: whoever "
+        "signed up with it becomes an administrator"
+    )
+    if sys.stdin.isatty():
+        typer.confirm(f"{warning}. Go on?", abort=True, err=True)
+    else:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _password() -> str:
+    """What was typed twice and unseen, or one line of standard input; it may be empty.
+
+    Raises:
+        OperatorError: no password could be that.
+    """
+    from auth_service.users.model import PASSWORD_LENGTH_MAX
+
+    try:
+        if sys.stdin.isatty():
+            typed: str = typer.prompt(
+                "Password (none to have one made)",
+                default="",
+                show_default=False,
+                hide_input=True,
+                confirmation_prompt=True,
+                err=True,
+            )
+        else:
+            # One more than allowed, and the end of the line: enough to see that it is too long.
+            typed = sys.stdin.readline(PASSWORD_LENGTH_MAX + 2).rstrip("\r\n")
+        typed.encode()
+    except UnicodeError:
+        raise OperatorError("not this password: it is no Unicode text") from None
+    if len(typed) > PASSWORD_LENGTH_MAX:
+        raise OperatorError(f"not this password: it has more than {PASSWORD_LENGTH_MAX} characters")
+    return typed

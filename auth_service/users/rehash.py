@@ -1,0 +1,32 @@
+"""Give a user's stored hash today's parameters, at the one moment when his password is at hand."""
+
+from uuid import UUID
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.users.passwords import Passwords
+from auth_service.users.table import users
+
+
+async def rehashed(
+    engine: AsyncEngine, passwords: Passwords, user_id: UUID, *, password: str, password_hash: str
+) -> str:
+    """The hash that is stored from now on; ``password_hash`` itself unless it is out of date.
+
+    Nothing that others know of the user changes: no version, no event. A hash that was changed
+    meanwhile stays as it is.
+
+    Raises:
+        HashingBusy: too many passwords wait to be hashed.
+    """
+    if not passwords.needs_rehash(password_hash):
+        return password_hash
+    new_hash = await passwords.hash(password)
+    async with engine.begin() as connection:
+        updated = await connection.execute(
+            update(users)
+            .where(users.c.id == user_id, users.c.password_hash == password_hash)
+            .values(password_hash=new_hash)
+        )
+    return new_hash if updated.rowcount else password_hash
