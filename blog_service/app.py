@@ -13,22 +13,28 @@ from blog_service.inbox import metrics
 from blog_service.settings import ApiSettings
 from blog_service.users import routes as users
 from contracts.health import health_routes
-from contracts.http_errors import LimitedBody, answer_with_problems
+from contracts.http_manners import polish
+from contracts.jwks_cache import JwksCache
 from contracts.keys import jwks, public_key
-from contracts.telemetry import traced
-from contracts.tokens import TokenVerifier
+from contracts.tokens import FixedKeys, TokenVerifier
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
-    """The blog API; it connects to its database when first asked, and never to another service."""
+    """The blog API; it connects to its database, and for its keys to the issuer, when first asked.
+
+    No request waits for another service while keys are at hand.
+    """
     engine = connect(settings)
-    verifier = TokenVerifier.from_jwks(
-        jwks(public_key(settings.public_key)), issuer=settings.issuer, audience=settings.audience
-    )
+    keys = _keys(settings)
+
+    async def ready() -> None:
+        await ask(engine)
+        await keys.ready()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await keys.close()
         await engine.dispose()
 
     app = FastAPI(
@@ -36,18 +42,32 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="A blog with its own copy of the users it needs",
         version="1",
         lifespan=lifespan,
-        openapi_url="/openapi.json" if settings.docs else None,
+        # Its page loads scripts from elsewhere, which would run with this origin's cookies.
+        docs_url="/docs" if settings.docs else None,
+        redoc_url=None,
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
     )
-    app.state.context = Context(engine=engine, verifier=verifier)
-    app.add_middleware(LimitedBody, bytes_max=settings.body_bytes_max)
-    app.add_middleware(traced)
-    answer_with_problems(app, {})
+    app.state.context = Context(engine=engine, verifier=keys)
+    polish(
+        app,
+        refusals={},
+        cors_origins=settings.cors_origins,
+        body_bytes_max=settings.body_bytes_max,
+        body_seconds_max=settings.body_seconds_max,
+    )
     app.include_router(users.router)
 
-    app.router.routes.extend(
-        health_routes(ready=partial(ask, engine), refresh=partial(metrics.refresh, engine))
-    )
+    app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
     Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)
     return app
+
+
+def _keys(settings: ApiSettings) -> JwksCache | FixedKeys:
+    """Where tokens' keys come from: the issuer, with the configured one to begin with, or that."""
+    given = jwks(public_key(settings.public_key)) if settings.public_key else None
+    issuer, audience = settings.issuer, settings.audience
+    if settings.jwks_url is not None:
+        return JwksCache(settings.jwks_url, issuer=issuer, audience=audience, start=given)
+    assert given is not None  # the settings demand one of the two
+    return FixedKeys(TokenVerifier.from_jwks(given, issuer=issuer, audience=audience))

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import aio_pika
 import typer
@@ -19,7 +19,7 @@ from contracts.health import health_routes
 from contracts.serving import serve, serve_beside
 from contracts.settings import load
 from contracts.telemetry import configure_logging
-from contracts.terminal import failing_with_a_sentence, show
+from contracts.terminal import AsJson, failing_with_a_sentence, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 
@@ -33,7 +33,13 @@ def api() -> None:
 
     settings = load(ApiSettings)
     configure_logging("blog-service api")
-    serve(create_app(settings), host=settings.host, port=settings.port, setting="BLOG_PORT")
+    serve(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        setting="BLOG_PORT",
+        trusted_proxies=settings.trusted_proxies,
+    )
 
 
 @app.command(epilog="Example: BLOG_AMQP_URL=amqp://localhost/ blog-service consumer")
@@ -57,9 +63,7 @@ def consumer() -> None:
 
 @app.command(epilog="Example: blog-service status --json")
 @failing_with_a_sentence
-def status(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
-) -> None:
+def status(as_json: AsJson = False) -> None:
     """Show the far end of the pipe: the replica, the queues, and what is parked."""
     settings = load(StatusSettings)
     logging.disable()  # what the broker's client tries in vain shows as "-" in the figures

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.tokens import TokenVerifier
+from contracts.tokens import Verifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Context:
     """The API's database and the verifier of tokens."""
 
     engine: AsyncEngine
-    verifier: TokenVerifier
+    verifier: Verifier
 
 
 async def _context(request: Request) -> Context:

@@ -5,18 +5,32 @@ Every process asks for what it needs and no more: the API has no broker, the con
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_settings import SettingsConfigDict
 
-from contracts.keys import UnusableKey, public_key
-from contracts.settings import AmqpUrl, DatabaseUrl, ServiceSettings
+from contracts.key_set import InvalidKeySet, read_key_set
+from contracts.keys import UnusableKey, jwks, public_key
+from contracts.settings import (
+    AmqpUrl,
+    DatabaseUrl,
+    HttpUrl,
+    Origins,
+    ServiceSettings,
+    TrustedProxies,
+)
 
 
 def _usable(text: str) -> str:
     try:
-        public_key(text)
-    except UnusableKey as error:
+        read_key_set(jwks(public_key(text)))
+    except (UnusableKey, InvalidKeySet) as error:
         raise ValueError(f"is not usable: {error}") from None
+    return text
+
+
+def _or_an_address(text: str | None, info: ValidationInfo) -> str | None:
+    if text is None and info.data.get("jwks_url") is None:
+        raise ValueError("set it, or BLOG_JWKS_URL, or both: without keys no token can be verified")
     return text
 
 
@@ -41,11 +55,25 @@ class ApiSettings(DatabaseSettings):
     # Whose tokens are accepted, and made out to whom.
     issuer: Annotated[str, Field(min_length=1, max_length=512)]
     audience: Annotated[str, Field(min_length=1, max_length=512)] = "blog"
-    public_key: Annotated[str, AfterValidator(_usable)]
+    # Where the issuer publishes its keys: they may change, and a revoked one is dropped.
+    jwks_url: HttpUrl | None = None
+    # The issuer's one key; with an address as well, what counts until its first answer.
+    public_key: Annotated[
+        Annotated[str, AfterValidator(_usable)] | None,
+        AfterValidator(_or_an_address),
+        Field(validate_default=True),
+    ] = None
     # The longest body this API takes.
     body_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024
-    # The interactive documentation is for development.
-    docs: bool = True
+    # How long it may take to arrive; a slow phone sends 64 KiB in three seconds.
+    body_seconds_max: Annotated[float, Field(gt=0)] = 10.0
+    # Whose pages may call from a browser (CORS), with credentials.
+    cors_origins: Origins = ()
+    # Who is believed about the caller's address and scheme (X-Forwarded-For, -Proto); nobody.
+    # Nothing counts by network here yet; redirects keep https by it.
+    trusted_proxies: TrustedProxies = ()
+    # The interactive documentation is for development: its scripts come from elsewhere.
+    docs: bool = False
 
 
 class StatusSettings(DatabaseSettings):

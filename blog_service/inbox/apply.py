@@ -14,19 +14,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox.parking import erase, expire
 from blog_service.inbox.table import heartbeats
+from blog_service.keys.revoke import revoke
 from blog_service.users import replica
 from blog_service.users.model import Outcome
-from contracts.events import Event, Heartbeat, UserEvent, UserTombstone
+from contracts.events import Event, Heartbeat, KeyRevoked, UserEvent, UserTombstone
 
 
 async def apply(connection: AsyncConnection, events: Sequence[Event]) -> list[Outcome]:
     """Merge ``events`` into the replica; what each of them did, in their order."""
-    of_users = [event for event in events if not isinstance(event, Heartbeat)]
+    of_users = [event for event in events if isinstance(event, UserEvent)]
     done = iter(await _apply_users(connection, of_users))
-    return [
-        await _apply_heartbeat(connection, event) if isinstance(event, Heartbeat) else next(done)
-        for event in events
-    ]
+    outcomes = []
+    for event in events:
+        match event:
+            case Heartbeat():
+                outcomes.append(await _apply_heartbeat(connection, event))
+            case KeyRevoked():
+                is_news = await revoke(connection, event.data)
+                outcomes.append(Outcome.APPLIED if is_news else Outcome.UNCHANGED)
+            case _:
+                outcomes.append(next(done))
+    return outcomes
 
 
 async def _apply_users(connection: AsyncConnection, events: Sequence[UserEvent]) -> list[Outcome]:

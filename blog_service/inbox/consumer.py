@@ -77,6 +77,11 @@ class Consumer:
                 await self._stopping.wait()
             except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
                 log.warning("consumer.broker_away", error=type(error).__name__)
+            except Exception as error:
+                # With this very class the client library gives up what waits on a lost connection.
+                if type(error) is not Exception:
+                    raise
+                log.warning("consumer.broker_away", error=type(error).__name__)
             await self._pause()
 
     def stop(self) -> None:

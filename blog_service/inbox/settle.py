@@ -39,7 +39,7 @@ from blog_service.settings import ConsumerSettings
 from blog_service.users.model import Outcome
 from contracts.backoff import pause_seconds
 from contracts.envelope import decode
-from contracts.events import Event, Heartbeat
+from contracts.events import Event, UserEvent
 
 log = structlog.get_logger()
 
@@ -119,11 +119,11 @@ class Settler:
             outcomes = await apply(connection, events)
             if batch[0].redelivered:
                 await clear_attempts(connection, message_hash(batch[0]))
-        if not all(isinstance(event, Heartbeat) for event in events):
-            self._last_verdict = None  # a heartbeat would apply whatever is wrong with users
+        if any(isinstance(event, UserEvent) for event in events):
+            self._last_verdict = None  # the others would apply whatever is wrong with users
         now = time.time()
         for event, outcome in zip(events, outcomes, strict=True):
-            if outcome is Outcome.APPLIED and not isinstance(event, Heartbeat):
+            if outcome is Outcome.APPLIED and isinstance(event, UserEvent):
                 metrics.latency.observe(now - event.time.timestamp())
         return outcomes
 

@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from contracts.errors import OperatorError
-from contracts.names import EXCHANGE, HEARTBEAT_BINDING, USER_BINDING, dead_queue, live_queue
+from contracts.names import BINDINGS, EXCHANGE, dead_queue, live_queue
 
 SERVICE: Final = "blog"
 LIVE: Final = live_queue(SERVICE)
@@ -70,7 +70,7 @@ async def declare(connection: AbstractConnection) -> None:
             exchange = await channel.get_exchange(EXCHANGE, ensure=True)
         except ChannelNotFoundEntity:
             raise SourceMissing(f"exchange {EXCHANGE} is not declared yet") from None
-        for binding in (USER_BINDING, HEARTBEAT_BINDING):
+        for binding in BINDINGS:
             await live.bind(exchange, binding)
 
 

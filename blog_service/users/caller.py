@@ -1,30 +1,35 @@
 """Who calls: the token's user, checked against the replica's row on every request.
 
 Tokens are stateless, and yet deleting, disabling or revoking at the source reaches this service as
-fast as the event does: a deleted user is answered 401, a disabled one 403, a token issued before
-``tokens_valid_after`` 401.
+fast as the event does: a token of a revoked key is answered 401, a deleted user 401, a disabled one
+403, a token issued before ``tokens_valid_after`` 401, in this order.
 
-Guarantees: the public key is enough, the auth service is never asked; a user whose event has not
-come yet is served all the same, from a provisional row.
+Guarantees: public keys are enough, the auth service is never asked about a user; one query decides;
+a user whose event has not come yet is served all the same, from a provisional row, which no token
+of a revoked key ever gets.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Request
 from prometheus_client import Counter
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Uuid, bindparam, exists, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.context import Blog
+from blog_service.keys.table import revoked_keys
 from blog_service.users import replica
 from blog_service.users.table import users
 from contracts import problems
 from contracts.bearer import invalid_token, users_token
 from contracts.problems import Problem
 from contracts.tokens import AccessToken
+
+log = structlog.get_logger()
 
 behind = Counter(
     "usersync_requests_behind",
@@ -50,17 +55,24 @@ async def current_user(request: Request, blog: Blog) -> ReplicaUser:
     """The living, active user whose token came with the request.
 
     Raises:
-        Problem: 401 without a valid token, or when its user is deleted or it was revoked; 403 when
-            he is disabled or the token is a service's.
+        Problem: 401 without a valid token, or when its key, its user or it itself counts no more;
+            403 when he is disabled or the token is a service's; 503 without keys to verify with.
     """
-    user_id, token = users_token(request.headers, blog.verifier)
-    row = await _row(blog.engine, user_id)
-    if row.status == "deleted" or _is_revoked(token, row.tokens_valid_after):
+    user_id, token = await users_token(request.headers, blog.verifier)
+    row = await _row(blog.engine, user_id, token.key_id)
+    if row.status == "deleted":
         raise invalid_token()
     if row.status == "disabled":
         raise Problem(problems.ACCOUNT_DISABLED)
+    if _is_revoked(token, row.tokens_valid_after):
+        raise invalid_token()
     if token.user_version is not None and row.version < token.user_version:
         behind.inc()
+    return to_replica_user(row)
+
+
+def to_replica_user(row: Row[Any]) -> ReplicaUser:
+    """The user in ``row``, which has all columns of the table."""
     return ReplicaUser(
         id=row.id,
         version=row.version,
@@ -76,15 +88,27 @@ async def current_user(request: Request, blog: Blog) -> ReplicaUser:
 CurrentUser = Annotated[ReplicaUser, Depends(current_user)]
 
 
-async def _row(engine: AsyncEngine, user_id: UUID) -> Row[tuple[object, ...]]:
-    query = select(users).where(users.c.id == user_id)
+# Built once: building it costs more than running it. A row comes in any case, so that an unknown
+# user does not hide that the key is revoked.
+_ALWAYS = select(literal_column("1").label("one")).subquery("always")
+_LOOK = select(
+    users,
+    exists().where(revoked_keys.c.kid == bindparam("kid")).label("key_is_revoked"),
+).select_from(_ALWAYS.outerjoin(users, users.c.id == bindparam("user_id", type_=Uuid)))
+
+
+async def _row(engine: AsyncEngine, user_id: UUID, key_id: str) -> Row[Any]:
+    values = {"user_id": user_id, "kid": key_id}
     async with engine.connect() as connection:
-        row = (await connection.execute(query)).one_or_none()
-    if row is not None:
+        row = (await connection.execute(_LOOK, values)).one()
+    if row.key_is_revoked:
+        log.info("token.refused", reason="its key is revoked")
+        raise invalid_token()
+    if row.id is not None:
         return row
     async with engine.begin() as connection:
         await replica.provide(connection, user_id)
-        return (await connection.execute(query)).one()
+        return (await connection.execute(_LOOK, values)).one()
 
 
 def _is_revoked(token: AccessToken, valid_after: datetime | None) -> bool:

@@ -11,6 +11,7 @@ from blog_service.context import Blog
 from blog_service.users.caller import CurrentUser
 from blog_service.users.table import users
 from contracts import problems
+from contracts.openapi import TOKEN, documented
 from contracts.problems import Problem
 
 router = APIRouter(prefix="/v1", tags=["users"])
@@ -40,13 +41,17 @@ class PublicUser(BaseModel):
     created_at: datetime | None
 
 
-@router.get("/me", summary="The caller, as this service knows him")
+@router.get("/me", summary="The caller, as this service knows him", responses=documented(*TOKEN))
 async def get_me(user: CurrentUser) -> Me:
     """The caller's row of the replica; the first request after sign-up always works."""
     return Me.model_validate(user)
 
 
-@router.get("/users/{user_id}", summary="A user, as anyone may see him")
+@router.get(
+    "/users/{user_id}",
+    summary="A user, as anyone may see him",
+    responses=documented(problems.NOT_FOUND),
+)
 async def get_user(user_id: UUID, blog: Blog) -> PublicUser:
     """A user who is not deleted."""
     query = select(users.c.id, users.c.status, users.c.version, users.c.created_at).where(

@@ -1,0 +1,16 @@
+"""The revoked signing keys. Written by ``revoke`` alone.
+
+A few rows a year, kept for ever: an old token must not come back to life with a pruned row.
+"""
+
+from sqlalchemy import Column, DateTime, Table, Text
+
+from blog_service.db import metadata
+
+revoked_keys = Table(
+    "revoked_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("revoked_at", DateTime(timezone=True), nullable=False, comment="the source's clock"),
+    comment="Signing keys whose tokens are refused, whatever key set is at hand",
+)
