@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 
 from local.errors import LocalError
 from local.keys import PRIVATE_KEY, PUBLIC_KEY
-from local.places import LOCAL
+from local.limits import LIMITS
+from local.places import LOCAL, MAIL
 from local.ports import LOOPBACK
 
 _FILE = LOCAL / "system.json"
@@ -87,6 +88,10 @@ class Addresses:
             "AUTH_ISSUER": self.issuer,
             "AUTH_AUDIENCE": _AUDIENCE,
             "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),
+            "AUTH_CORS_ORIGINS": url(self.ports.blog),
+            "AUTH_MAIL_FOLDER": str(MAIL),
+            "AUTH_DOCS": "true",
+            **LIMITS,
             "BLOG_DATABASE_URL": self.blog_database_url,
             "BLOG_AMQP_URL": self.blog_amqp_url,
             "BLOG_HOST": LOOPBACK,
@@ -95,7 +100,9 @@ class Addresses:
             "BLOG_AUTH_URL": url(self.ports.auth),
             "BLOG_ISSUER": self.issuer,
             "BLOG_AUDIENCE": _AUDIENCE,
+            "BLOG_JWKS_URL": f"{url(self.ports.auth)}/.well-known/jwks.json",
             "BLOG_PUBLIC_KEY": str(PUBLIC_KEY),
+            "BLOG_DOCS": "true",
         }
 
     def urls(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / ".local"
 LOGS = LOCAL / "logs"
+MAIL = LOCAL / "mail"
 
 CHECKOUT = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 """Short enough to read in a listing, long enough that two paths on one machine do not meet."""
