@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import uvloop
 
-from benchmarks import apply, latency, passwords, relay, whole_way
+from benchmarks import apply, latency, passwords, relay, tokens, whole_way
 from benchmarks.figures import Section
 from benchmarks.machine import machine, other_work
 from benchmarks.processes import DidNotStart
@@ -27,6 +27,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "whole-way": whole_way.measure,
     "latency": latency.measure,
     "passwords": passwords.measure,
+    "tokens": tokens.measure,
 }
 
 app = typer.Typer(add_completion=False)

@@ -7,7 +7,8 @@ import psutil
 
 from benchmarks.processes import running
 from benchmarks.stage import ISSUER, Stage
-from local.keys import PRIVATE_KEY, ensure_keys
+from local.keys import PRIVATE_KEY, PUBLIC_KEY, ensure_keys
+from local.limits import LIMITS
 from local.ports import free_port
 from local.processes import program
 
@@ -47,8 +48,21 @@ def api(stage: Stage, port: int) -> Process:
         "AUTH_ISSUER": ISSUER,
         "AUTH_PORT": str(port),
         "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),
+        **LIMITS,  # the load comes from one address
     }
     return running("api", [str(program("auth-service")), "api"], settings, health_port=port)
+
+
+def blog_api(stage: Stage, port: int) -> Process:
+    """``blog-service api``, as it is shipped, with the public key alone."""
+    command = [str(program("blog-service")), "api"]
+    return running("blog_api", command, _blog_settings(stage, port), health_port=port)
+
+
+def unverified_blog_api(stage: Stage, port: int) -> Process:
+    """The same application, which reads the caller without looking at his token."""
+    command = [sys.executable, "-m", "benchmarks.peers.unverified_blog"]
+    return running("unverified_blog", command, _blog_settings(stage, port), health_port=port)
 
 
 def polled_relay(stage: Stage) -> Process:
@@ -68,6 +82,16 @@ def dramatiq_consumer(stage: Stage) -> Process:
     command = [str(program("dramatiq")), "benchmarks.peers.dramatiq_consumer"]
     options = ["--processes", "1", "--threads", "8"]
     return running("dramatiq_consumer", [*command, *options], _peer_settings(stage))
+
+
+def _blog_settings(stage: Stage, port: int) -> dict[str, str]:
+    ensure_keys()
+    return {
+        "BLOG_DATABASE_URL": stage.blog_url,
+        "BLOG_ISSUER": ISSUER,
+        "BLOG_PORT": str(port),
+        "BLOG_PUBLIC_KEY": str(PUBLIC_KEY),
+    }
 
 
 def _peer_settings(stage: Stage) -> dict[str, str]:

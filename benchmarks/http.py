@@ -18,8 +18,11 @@ class UnexpectedAnswer(Exception):
 class Connection:
     """One connection to a service on this machine."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, authorization: str | None = None) -> None:
         self._port = port
+        self._common = f"Host: {LOOPBACK}\r\n"
+        if authorization is not None:
+            self._common += f"Authorization: {authorization}\r\n"
 
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(LOOPBACK, self._port)
@@ -30,13 +33,13 @@ class Connection:
 
     async def get(self, path: str, expected: int) -> None:
         """GET ``path`` and check the status."""
-        await self._ask(f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n".encode(), expected)
+        await self._ask(f"GET {path} HTTP/1.1\r\n{self._common}\r\n".encode(), expected)
 
     async def post(self, path: str, body: dict[str, str], expected: int) -> None:
         """POST ``body`` as JSON to ``path`` and check the status."""
         content = json.dumps(body).encode()
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\nContent-Type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\n{self._common}Content-Type: application/json\r\n"
             f"Content-Length: {len(content)}\r\n\r\n"
         )
         await self._ask(head.encode() + content, expected)

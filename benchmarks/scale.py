@@ -21,6 +21,7 @@ class Scale:
     million: int = 0
     latency_seconds: float = 10.0
     password_seconds: float = 4.0
+    request_seconds: float = 4.0
 
 
 DEFAULT = Scale()
@@ -33,5 +34,6 @@ QUICK = Scale(
     whole_way_seconds=3.0,
     latency_seconds=3.0,
     password_seconds=1.5,
+    request_seconds=1.5,
 )
 LONG = replace(DEFAULT, million=1_000_000)

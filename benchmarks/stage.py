@@ -46,7 +46,7 @@ class Stage:
 
     async def empty(self) -> None:
         """Remove all events, users and messages."""
-        await self.run(self.auth_url, "TRUNCATE outbox_events, users")
+        await self.run(self.auth_url, "TRUNCATE outbox_events, users CASCADE")
         await self.run(self.blog_url, "TRUNCATE users, heartbeats")
         async with await aio_pika.connect(self.amqp_url) as connection:
             channel = await connection.channel()
