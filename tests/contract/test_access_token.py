@@ -47,9 +47,13 @@ def token_like(example: dict[str, Any], key: RSAPrivateKey) -> str:
     )
     lifetime = claims["exp"] - claims["iat"]
     signer = TokenSigner(
-        key, issuer=claims["iss"], audience=claims["aud"], lifetime_seconds=lifetime
+        key,
+        issuer=claims["iss"],
+        audience=claims["aud"],
+        user_seconds=lifetime,
+        service_seconds=lifetime,
     )
-    return signer.sign(ada)
+    return signer.for_user(ada, UUID(claims["sid"]), at=signed_up)
 
 
 def test_a_signed_token_has_the_promised_names(
@@ -91,3 +95,4 @@ def test_the_example_is_accepted_by_the_verifier(
 
     assert str(read.user_id) == claims["sub"]
     assert read.user_version == claims["user_version"]
+    assert str(read.session_id) == claims["sid"]

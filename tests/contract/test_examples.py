@@ -17,6 +17,8 @@ from contracts.events import (
     Beat,
     Event,
     Heartbeat,
+    KeyRevoked,
+    RevokedKey,
     UserCreated,
     UserDeleted,
     UserState,
@@ -85,12 +87,23 @@ HEARTBEAT = Heartbeat(
     sequence=2002,
     data=Beat(number=17),
 )
+KEY_REVOKED = KeyRevoked(
+    id=UUID("0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a05"),
+    source=SOURCE,
+    time=datetime.fromisoformat("2026-01-03T09:03:20Z"),
+    sequence=2003,
+    data=RevokedKey(
+        kid="NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+        revoked_at=datetime.fromisoformat("2026-01-03T09:03:19.750Z"),
+    ),
+)
 
 WRITTEN: dict[str, Event] = {
     "user.created": CREATED_EVENT,
     "user.updated": UPDATED_EVENT,
     "user.deleted": DELETED_EVENT,
     "sync.heartbeat": HEARTBEAT,
+    "key.revoked": KEY_REVOKED,
 }
 """What this version writes."""
 

@@ -1,12 +1,20 @@
 """What the tests of one service against real servers share."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.settings import ApiSettings
 from auth_service.users.passwords import Passwords
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
+from tests.support.auth_api import made_admin, serving, signed_up
+from tests.support.builders import SOURCE
 from tests.support.databases import Databases
 from tests.support.servers import own_postgres
 from tests.support.source import Source, source_on
@@ -38,3 +46,29 @@ def passwords() -> Iterator[Passwords]:
     passwords = Passwords(threads=2, waiting_max=100)
     yield passwords
     passwords.close()
+
+
+@pytest.fixture
+def api_settings(
+    auth_url: str, private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ApiSettings:
+    """Settings of an auth API on the fresh database, out of reach of the checkout's ``.env``."""
+    monkeypatch.chdir(tmp_path)
+    return ApiSettings(
+        database_url=auth_url, issuer=SOURCE, private_key=SecretStr(private_pem), hashing_threads=2
+    )
+
+
+@pytest.fixture
+async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the auth API."""
+    async with serving(api_settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def root(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
+    """An administrator of the auth API, the only one."""
+    signed_in = await signed_up(api, "root@example.org")
+    await made_admin(auth_engine, signed_in)
+    return signed_in

@@ -8,14 +8,25 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.mail.ask import ask_for_mail
+from auth_service.mail.purpose import Purpose
+from auth_service.sessions.model import NewSession
 from auth_service.users.change_email import change_email
 from auth_service.users.delete import delete
-from auth_service.users.model import EmailTaken, NoSuchUser, User, UserError, WrongPassword
+from auth_service.users.model import (
+    EmailTaken,
+    LastAdministrator,
+    NoSuchUser,
+    User,
+    UserError,
+    WrongPassword,
+)
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import sign_up
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
 from tests.support.relaying import outbox
 
 PASSWORD = "correct horse battery staple"
@@ -183,8 +194,109 @@ class TestRecording:
         assert len(await outbox(auth_engine)) == 1
 
 
+class TestMail:
+    """Addresses are verified by links that are mailed to them."""
+
+    async def test_a_sign_up_asks_for_a_mail_where_mails_can_be_sent(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """In the transaction that makes the user, and not otherwise."""
+        bob = await sign_up(
+            auth_engine, passwords, email="bob@example.org", password=PASSWORD, mail=True
+        )
+
+        mails = await fetch(auth_engine, "SELECT user_id, purpose FROM mails")
+        assert ada.id != bob.id
+        assert [tuple(mail) for mail in mails] == [(bob.id, "verify_email")]
+
+    async def test_a_new_address_is_to_be_verified_anew_and_by_no_earlier_link(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """A link for the old address would verify the new one; another user's link stays."""
+        bob = await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
+        await execute(auth_engine, "UPDATE users SET email_verified = true")
+        await give_links(auth_engine)
+
+        changed = await change_email(
+            auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD, mail=True
+        )
+
+        mails = await fetch(auth_engine, "SELECT user_id, purpose FROM mails")
+        links = await fetch(auth_engine, "SELECT user_id FROM mail_links")
+        [entry] = await fetch(auth_engine, "SELECT * FROM audit_log")
+        assert not changed.email_verified
+        assert [tuple(mail) for mail in mails] == [(ada.id, "verify_email")]
+        assert [link.user_id for link in links] == [bob.id]
+        assert (entry.action, entry.actor) == ("email_changed", f"user:{ada.id}")
+        assert (entry.subject, entry.details) == (str(ada.id), None)
+
+    async def test_an_address_that_stays_changes_nothing(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """No mail, and the link that is on its way works."""
+        await give_links(auth_engine)
+
+        await change_email(
+            auth_engine, passwords, ada.id, email="Ada@example.org", password=PASSWORD, mail=True
+        )
+
+        assert await fetch(auth_engine, "SELECT * FROM mails") == []
+        assert len(await fetch(auth_engine, "SELECT * FROM mail_links")) == 1
+        assert await fetch(auth_engine, "SELECT * FROM audit_log") == []
+
+
 class TestDeletion:
     """Deletion is final, and nothing personal is left."""
+
+    async def test_sessions_mails_and_links_go_with_him(
+        self, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """His, and nobody else's; the audit log has his id and who did it."""
+        ada, bob = [
+            await sign_up(
+                auth_engine,
+                passwords,
+                email=f"{name}@example.org",
+                password=PASSWORD,
+                session=NewSession(f"{name}'s telephone"),
+            )
+            for name in ("ada", "bob")
+        ]
+        await give_links(auth_engine)
+        async with auth_engine.begin() as connection:
+            for user in (ada, bob):
+                await ask_for_mail(connection, user.id, Purpose.PASSWORD_CHANGED)
+
+        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        for table in ("sessions", "mails", "mail_links"):
+            rows = await fetch(auth_engine, f"SELECT user_id FROM {table}")
+            assert [row.user_id for row in rows] == [bob.id]
+        [entry] = await fetch(auth_engine, "SELECT * FROM audit_log")
+        assert (entry.action, entry.actor) == ("user_deleted", f"user:{ada.id}")
+        assert entry.subject == str(ada.id)
+
+    async def test_the_last_administrator_stays(
+        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+    ) -> None:
+        """Until there is another one; of two who leave at the same time, one stays."""
+        bob = await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
+        await execute(auth_engine, f"UPDATE users SET roles = '{{admin}}' WHERE id = '{ada.id}'")
+        with pytest.raises(LastAdministrator):
+            await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+        await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
+
+        results = await asyncio.gather(
+            *(delete(auth_engine, passwords, one, password=PASSWORD) for one in (ada.id, bob.id)),
+            return_exceptions=True,
+        )
+
+        left = await fetch(auth_engine, "SELECT * FROM users WHERE status = 'active'")
+        assert sorted(type(result).__name__ for result in results) == [
+            "LastAdministrator",
+            "NoneType",
+        ]
+        assert len(left) == 1
 
     async def test_the_row_becomes_a_tombstone_and_earlier_payloads_are_erased(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
@@ -269,7 +381,7 @@ class TestDeletion:
             waiting = asyncio.ensure_future(
                 late(auth_engine, passwords, ada.id, password=PASSWORD, **email)  # type: ignore[operator]
             )
-            await eventually(lambda: waits_for_a_lock(auth_engine))
+            await eventually(lambda: lock_waits(auth_engine))
             await deletion.exec_driver_sql(
                 "UPDATE users SET status = 'deleted', deleted_at = now(), version = version + 1,"
                 " email = NULL, password_hash = NULL"
@@ -314,23 +426,22 @@ async def assert_is_a_tombstone(engine: AsyncEngine, user_id: UUID) -> None:
     assert all(event.payload is None and event.version < last.version for event in earlier)
 
 
+async def give_links(engine: AsyncEngine) -> None:
+    """A link to each user, as a mail would have brought it."""
+    await execute(
+        engine,
+        "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"
+        " SELECT decode(md5(email), 'hex'), id, 'verify_email', now() + interval '1 hour'"
+        " FROM users",
+    )
+
+
 async def clock(engine: AsyncEngine) -> int:
     """Microseconds of PostgreSQL's clock."""
     [row] = await fetch(
         engine, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"
     )
     return int(row.now)
-
-
-async def waits_for_a_lock(engine: AsyncEngine) -> bool:
-    """Whether a session waits for a row of this database."""
-    return bool(
-        await fetch(
-            engine,
-            "SELECT 1 FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-    )
 
 
 async def everything(engine: AsyncEngine) -> str:

@@ -154,17 +154,17 @@ async def test_a_token_that_is_issued_in_the_second_to_come_is_accepted(
     assert answer.status_code == 200
 
 
-async def test_a_revoked_and_disabled_user_is_told_that_the_token_is_invalid(
+async def test_a_disabled_user_is_told_so_by_a_token_from_before(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """A token that no longer counts says nothing about the account."""
+    """Disabling also moves ``tokens_valid_after``; the user learns why, rather than to sign in."""
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     state = a_state(status="disabled", tokens_valid_after=later)
     await _apply(blog_engine, state)
 
     answer = await blog.get("/v1/me", headers=bearer(state.id))
 
-    _is_problem(answer, 401, "invalid_token")
+    _is_problem(answer, 403, "account_disabled")
 
 
 async def test_a_service_token_is_refused_where_a_user_is_needed(

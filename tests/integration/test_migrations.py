@@ -73,10 +73,11 @@ async def schema(url: str) -> list[tuple[object, ...]]:
     """All columns, constraints and indexes."""
     connection = await connect(url)
     try:
-        rows = [*await connection.fetch(COLUMNS), *await connection.fetch(RULES)]
+        columns, rules = await connection.fetch(COLUMNS), await connection.fetch(RULES)
     finally:
         await connection.close()
-    return [tuple(row) for row in rows]
+    # An index and its constraint share a name.
+    return [*map(tuple, columns), *sorted(map(tuple, rules), key=str)]
 
 
 @pytest.fixture(params=SERVICES)
@@ -171,7 +172,7 @@ async def test_a_migration_that_meets_a_lock_gives_up(databases: Databases) -> N
     done = await migrating
     assert done.returncode != 0
     assert "lock timeout" in done.stdout + done.stderr
-    assert revision == "0001"
+    assert revision == "0007"  # the newest whose tables refer to the locked one
 
 
 async def test_a_migration_runs_with_time_limits(service: str, url: str, tmp_path: Path) -> None:

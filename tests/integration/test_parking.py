@@ -18,6 +18,7 @@ from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming, execute, fetch, parked
+from tests.support.locks import lock_waits
 from tests.support.source import Source
 
 
@@ -106,7 +107,7 @@ async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEng
     async with blog_engine.connect() as parking:
         await park(parking, _unreadable(user_id), "reason", "error")
         deleting = asyncio.create_task(_delete(blog_engine, user_id))
-        await eventually(lambda: _waits_for_a_lock(blog_engine))
+        await eventually(lambda: lock_waits(blog_engine, "advisory"))
 
         await parking.commit()
         await deleting
@@ -121,7 +122,7 @@ async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: Asyn
     async with blog_engine.connect() as deleting:
         await apply(deleting, [an_event(a_tombstone(user_id))])
         parking = asyncio.create_task(_park(blog_engine, user_id))
-        await eventually(lambda: _waits_for_a_lock(blog_engine))
+        await eventually(lambda: lock_waits(blog_engine, "advisory"))
 
         await deleting.commit()
         await parking
@@ -259,12 +260,3 @@ async def _park_delivery(engine: AsyncEngine, delivery: Delivery) -> None:
 async def _delete(engine: AsyncEngine, user_id: UUID) -> None:
     async with engine.begin() as connection:
         await apply(connection, [an_event(a_tombstone(user_id))])
-
-
-async def _waits_for_a_lock(engine: AsyncEngine) -> bool:
-    rows = await fetch(
-        engine,
-        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
-        " AND wait_event_type = 'Lock' AND wait_event = 'advisory'",
-    )
-    return bool(rows)

@@ -52,6 +52,7 @@ async def test_queues_and_bindings_are_declared_as_designed(
     assert bindings == {
         ("users", LIVE, "user.*"),
         ("users", LIVE, "sync.heartbeat"),
+        ("users", LIVE, "key.*"),
         (DEAD, DEAD, DEAD),
     }
 

@@ -7,8 +7,11 @@ from uuid import UUID, uuid4
 
 from contracts.events import (
     Beat,
+    Data,
     Event,
     Heartbeat,
+    KeyRevoked,
+    RevokedKey,
     UserCreated,
     UserDeleted,
     UserState,
@@ -41,7 +44,7 @@ def a_tombstone(user_id: UUID | None = None, version: int = 2) -> UserTombstone:
     return UserTombstone(id=user_id or uuid4(), version=version, deleted_at=NOON)
 
 
-def an_event(data: UserState | UserTombstone | Beat, *, created: bool = False) -> Event:
+def an_event(data: Data, *, created: bool = False) -> Event:
     """The event that carries ``data``; a living state is an update unless ``created``."""
     common: dict[str, Any] = {
         "id": uuid4(),
@@ -51,6 +54,8 @@ def an_event(data: UserState | UserTombstone | Beat, *, created: bool = False) -
     }
     if isinstance(data, Beat):
         return Heartbeat(**common, data=data)
+    if isinstance(data, RevokedKey):
+        return KeyRevoked(**common, data=data)
     if isinstance(data, UserTombstone):
         return UserDeleted(**common, data=data)
     return UserCreated(**common, data=data) if created else UserUpdated(**common, data=data)

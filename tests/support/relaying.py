@@ -18,7 +18,7 @@ from auth_service.outbox.relay import Relay, RelayRound
 from auth_service.settings import RelaySettings
 from contracts.envelope import decode
 from contracts.events import Beat, Event, Heartbeat, UserState, UserTombstone, UserUpdated
-from contracts.names import EXCHANGE, HEARTBEAT_BINDING, USER_BINDING
+from contracts.names import BINDINGS, EXCHANGE
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
 from tests.support.proxy import Proxy, proxy_to
@@ -89,7 +89,7 @@ async def proxied(settings: RelaySettings) -> AsyncIterator[tuple[Proxy, RelaySe
 async def bind(source: Source, queue: str = QUEUE, *, kind: str = "quorum") -> None:
     """Declare a queue and bind it as a consuming service does."""
     await source.channel.queue_declare(queue, durable=True, arguments={"x-queue-type": kind})
-    for key in (USER_BINDING, HEARTBEAT_BINDING):
+    for key in BINDINGS:
         await source.channel.queue_bind(queue, EXCHANGE, key)
 
 
@@ -154,7 +154,7 @@ def assert_in_order_per_user(messages: list[Carried]) -> None:
     seen: dict[UUID, list[int]] = {}
     for message in messages:
         data = message.event.data
-        assert not isinstance(data, Beat)
+        assert isinstance(data, UserState | UserTombstone)
         versions = seen.setdefault(data.id, [])
         if data.version not in versions:
             versions.append(data.version)

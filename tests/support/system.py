@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from local.limits import LIMITS
 from local.ports import free_port
 from tests.support.builders import SOURCE
 from tests.support.processes import Process
@@ -42,6 +43,7 @@ class System:
             "AUTH_AMQP_URL": self.amqp_url,
             "AUTH_ISSUER": SOURCE,
             "AUTH_PRIVATE_KEY": self.private_pem,
+            **LIMITS,
             "BLOG_DATABASE_URL": self.blog_url,
             "BLOG_AMQP_URL": self.amqp_url,
             "BLOG_ISSUER": SOURCE,

@@ -60,6 +60,8 @@ FORMS: dict[str, Form] = {
     "PEM with Windows line ends": lambda pem, _: pem.decode().replace("\n", "\r\n"),
     "PEM in spaces": lambda pem, _: f"\n  {pem.decode()} \n",
     "one line": lambda pem, _: pem.decode().replace("\n", "\\n"),
+    "one line in quotes": lambda pem, _: '"' + pem.decode().replace("\n", "\\n") + '"',
+    "one line from Windows": lambda pem, _: pem.decode().replace("\n", "\\r\\n"),
     "base64 of PEM": lambda pem, _: base64.b64encode(pem).decode(),
     "base64 of PEM, wrapped": lambda pem, _: base64.encodebytes(pem).decode(),
     "base64 of DER": _base64_of_der,
@@ -170,7 +172,7 @@ class TestRefusals:
 
     def test_a_public_key_is_refused_where_the_private_one_belongs(self, public_pem: bytes) -> None:
         """The public half signs nothing."""
-        assert "no readable" in refusal(private_key, public_pem.decode())
+        assert "it is a public key" in refusal(private_key, public_pem.decode())
 
     def test_a_broken_key_is_not_quoted(self, private_pem: bytes) -> None:
         """Half of a key is still a secret."""

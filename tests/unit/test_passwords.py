@@ -1,10 +1,11 @@
 """Hashing off the event loop, a bounded number at a time."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+from collections.abc import Iterator
 
 import pytest
+from argon2 import PasswordHasher
 
 from auth_service.users.passwords import HashingBusy, Passwords
 
@@ -56,27 +57,96 @@ async def test_more_than_the_limit_are_refused_at_once(passwords: Passwords, kno
 
 
 async def test_who_gives_up_waiting_frees_his_place(passwords: Passwords) -> None:
-    """A request that is cancelled leaves room for the next."""
-    waiting = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(2)]
+    """A request that is cancelled before its turn leaves room for the next."""
+    hashing, waiting = (asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(2))
     await asyncio.sleep(0)  # lets them take their places
     with pytest.raises(HashingBusy):
         await passwords.hash(PASSWORD)
 
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
 
     assert await passwords.hash(PASSWORD)
+    assert await hashing
 
 
-async def test_a_check_against_nobody_takes_as_long(passwords: Passwords) -> None:
-    """A real hash is computed either way, so the time does not tell who has an account."""
+async def test_who_gives_up_while_he_is_hashed_for_keeps_his_place(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread goes on; else who disconnects again and again would pile up work."""
+    verifying = threading.Event(), threading.Event()
+
+    def slow(_: PasswordHasher, __: str, ___: str) -> bool:
+        verifying[0].set()
+        return verifying[1].wait(30)
+
+    monkeypatch.setattr(PasswordHasher, "verify", slow)
+    gave_up = [asyncio.create_task(passwords.matches(PASSWORD, None)) for _ in range(2)]
+    await asyncio.to_thread(verifying[0].wait, 30)
+    for task in gave_up:
+        task.cancel()
+    await asyncio.gather(*gave_up, return_exceptions=True)
+
+    # One is on the thread, though nobody waits for it; the other one's place is free.
+    waits = asyncio.create_task(passwords.matches(PASSWORD, None))
+    await asyncio.sleep(0)  # lets it take its place
+    with pytest.raises(HashingBusy):
+        await passwords.matches(PASSWORD, None)
+    verifying[1].set()
+    await waits
+
+
+async def test_a_password_is_the_same_however_it_is_typed(passwords: Passwords) -> None:
+    """Composed or not, in full width or not (NFKC); case and spaces at its ends are part of it."""
+    typed = "\uff22e\u0302te à cornes "
+    password_hash = await passwords.hash(typed)
+
+    assert await passwords.matches("Bête à cornes ", password_hash)
+    assert await passwords.matches(typed, await passwords.hash("Bête à cornes "))
+    for other in ("Bête à cornes", "bête à cornes ", " Bête à cornes ", "Bete a cornes "):
+        assert not await passwords.matches(other, password_hash)
+
+
+@pytest.mark.parametrize("parameters", ["m=1048577,t=1,p=1", "m=8,t=21,p=1", "m=136,t=1,p=17"])
+async def test_a_stored_hash_that_asks_for_too_much_is_not_computed(
+    passwords: Passwords, parameters: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the machine's memory, or a thread's minute; it matches nothing."""
+    computed: list[str] = []
+    monkeypatch.setattr(PasswordHasher, "verify", lambda _, stored, __: computed.append(stored))
+    salt_and_hash = (await passwords.hash(PASSWORD)).split("$", 4)[4]
+
+    assert not await passwords.matches(PASSWORD, f"$argon2id$v=19${parameters}${salt_and_hash}")
+    assert computed == []
+
+
+async def test_a_hash_with_other_parameters_is_to_be_made_anew(passwords: Passwords) -> None:
+    """It still matches until then."""
+    weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
+
+    assert await passwords.matches(PASSWORD, weaker)
+    assert passwords.needs_rehash(weaker)
+    assert not passwords.needs_rehash(await passwords.hash(PASSWORD))
+
+
+async def test_a_check_against_nobody_takes_as_long(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One hash of today's parameters is computed either way: time does not tell who is known."""
+    computed: list[str] = []
+    verify = PasswordHasher.verify
+
+    def counted(self: PasswordHasher, password_hash: str, password: str) -> bool:
+        computed.append(password_hash.rpartition("$")[0].rpartition("$")[0])
+        return verify(self, password_hash, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", counted)
     password_hash = await passwords.hash(PASSWORD)
 
-    of_user = await least_cpu_seconds(lambda: passwords.matches("wrong", password_hash))
-    of_nobody = await least_cpu_seconds(lambda: passwords.matches("wrong", None))
+    assert not await passwords.matches("wrong", password_hash)
+    assert not await passwords.matches("wrong", None)
 
-    assert 0.5 < of_nobody / of_user < 2
+    assert computed == ["$argon2id$v=19$m=19456,t=2,p=1"] * 2
 
 
 async def test_the_loop_goes_on_while_a_password_is_hashed(passwords: Passwords) -> None:
@@ -89,13 +159,3 @@ async def test_the_loop_goes_on_while_a_password_is_hashed(passwords: Passwords)
 
     assert await hashing
     assert rounds > 10
-
-
-async def least_cpu_seconds(check: Callable[[], Awaitable[bool]]) -> float:
-    """The processor time of one check; the least of a few, for others run on this machine."""
-    seconds = []
-    for _ in range(5):
-        start = time.process_time()
-        await check()
-        seconds.append(time.process_time() - start)
-    return min(seconds)

@@ -128,6 +128,18 @@ def test_a_missing_value_is_named(
     assert refusal(settings, complete, monkeypatch).startswith(f"{name}: ")
 
 
+def test_without_a_private_key_a_secret_is_enough(
+    complete: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For keys in the database."""
+    del complete["AUTH_PRIVATE_KEY"]
+    assert "AUTH_SECRET" in refusal(ApiSettings, complete, monkeypatch)
+
+    monkeypatch.setenv("AUTH_SECRET", "a secret of more than thirty-two characters")
+
+    assert load(ApiSettings).configured_key is None
+
+
 def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator mends all of them in one go."""
     message = refusal(ApiSettings, {"AUTH_PORT": "x"}, monkeypatch)

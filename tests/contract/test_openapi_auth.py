@@ -1,0 +1,62 @@
+"""The auth service answers as its OpenAPI document says."""
+
+import asyncio
+from base64 import b64encode
+from pathlib import Path
+
+from auth_service.app import create_app
+from auth_service.db import connect
+from auth_service.settings import ApiSettings
+from auth_service.throttle.model import Rate
+from tests.support.auth_api import bearer, made_admin, serving, signed_up
+from tests.support.builders import SOURCE
+from tests.support.openapi import assert_conforms
+
+EXAMPLES = 8
+"""A third of the operations hash passwords, and there are forty."""
+
+UNLIMITED = Rate(1_000_000, 60)
+
+
+def test_no_answer_is_undocumented_and_none_a_500(
+    auth_url: str, private_pem: str, tmp_path: Path
+) -> None:
+    """Whoever calls, with whatever the document allows, and with what it does not."""
+    settings = ApiSettings(
+        _env_file=None,
+        database_url=auth_url,
+        private_key=private_pem,
+        issuer=SOURCE,
+        mail_folder=str(tmp_path),
+        limit_signup=UNLIMITED,
+        limit_signin=UNLIMITED,
+        limit_signin_failures=UNLIMITED,
+        limit_account_failures=UNLIMITED,
+        limit_refresh=UNLIMITED,
+        limit_token=UNLIMITED,
+        limit_password=UNLIMITED,
+        limit_mail=UNLIMITED,
+    )
+
+    callers = asyncio.run(made_callers(settings))
+
+    assert_conforms(create_app(settings), callers=callers, examples=EXAMPLES, may_refuse=True)
+
+
+async def made_callers(settings: ApiSettings) -> list[dict[str, str]]:
+    """Nobody, a user, an administrator, a service by its key and by its token, and rubbish."""
+    engine = connect(settings)
+    async with serving(settings) as api:
+        user = await signed_up(api, "ada@example.org")
+        admin = await signed_up(api, "grace@example.org")
+        await made_admin(engine, admin)
+        body = {"name": "importer", "scopes": ["posts:write"]}
+        made = await api.post("/v1/admin/services", json=body, headers=bearer(admin))
+        assert made.status_code == 201, made.text
+        basic = b64encode(f"{made.json()['id']}:{made.json()['api_key']}".encode()).decode()
+        by_key = {"Authorization": f"Basic {basic}"}
+        grant = {"grant_type": "client_credentials"}
+        service = (await api.post("/oauth/token", data=grant, headers=by_key)).json()
+    await engine.dispose()
+    rubbish = {"Authorization": "Bearer rubbish"}
+    return [{}, bearer(user), bearer(admin), by_key, bearer(service), rubbish]

@@ -1,0 +1,256 @@
+"""What ends at the auth service ends at the blog within a second, though tokens are stateless."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+
+from tests.end_to_end.conftest import Running
+from tests.support.eventually import eventually
+from tests.support.processes import BIN
+from tests.support.system import System, ended
+
+PASSWORD = "correct horse battery staple"
+OTHER_PASSWORD = "another horse, another battery"
+WITHIN_SECONDS = 1.0
+
+
+@dataclass
+class Person:
+    """Somebody with an account and his latest tokens."""
+
+    id: str
+    email: str
+    headers: dict[str, str]
+    refresh_token: str
+
+
+async def test_changing_the_password_shuts_old_tokens_out_and_not_the_new(
+    running: Running,
+) -> None:
+    """In whichever part of a second it happens: the old token is refused, the new one never."""
+    for phase in (0.02, 0.35, 0.65, 0.93):
+        person = await _known_person(running)
+        await _wait_for_phase(phase)
+
+        changed = await running.auth.post(
+            "/v1/me/password",
+            json={"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
+            headers=person.headers,
+        )
+
+        assert changed.status_code == 200, changed.text
+        new = {"Authorization": f"Bearer {changed.json()['access_token']}"}
+        # The new token's issue time is in the second to come: nobody may take it for a forgery.
+        assert (await running.blog.get("/v1/me", headers=new)).status_code == 200
+        await _refused_in_time(running, person, 401)
+        assert (await running.blog.get("/v1/me", headers=new)).status_code == 200
+        refreshed = await running.auth.post("/oauth/token", data=_refresh(person))
+        assert (refreshed.status_code, refreshed.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_signing_out_everywhere_reaches_the_blog(running: Running) -> None:
+    """One device ends the sessions of all."""
+    person = await _known_person(running)
+
+    answer = await running.auth.post("/v1/signout?scope=global", headers=person.headers)
+
+    assert answer.status_code == 204
+    await _refused_in_time(running, person, 401)
+
+
+async def test_disabling_reaches_the_blog_and_enabling_too(running: Running) -> None:
+    """A disabled user is told so; after he has been enabled he has to sign in anew."""
+    admin = await _administrator(running)
+    person = await _known_person(running)
+    path = f"/v1/admin/users/{person.id}"
+
+    disabled = await running.auth.patch(path, json={"status": "disabled"}, headers=admin)
+
+    assert disabled.status_code == 200, disabled.text
+    refusal = await _refused_in_time(running, person, 403)
+    assert refusal.json()["code"] == "account_disabled"
+    enabled = await running.auth.patch(path, json={"status": "active"}, headers=admin)
+    assert enabled.status_code == 200
+    await _refused_in_time(running, person, 401)
+    credentials = {"email": person.email, "password": PASSWORD}
+    signed_in = await running.auth.post("/v1/signin", json=credentials)
+    new = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
+    assert (await running.blog.get("/v1/me", headers=new)).status_code == 200
+
+
+async def test_a_deletion_by_an_administrator_reaches_the_blog(running: Running) -> None:
+    """The account's token is refused, and the account is gone."""
+    admin = await _administrator(running)
+    person = await _known_person(running)
+
+    deleted = await running.auth.delete(f"/v1/admin/users/{person.id}", headers=admin)
+
+    assert deleted.status_code == 204
+    await _refused_in_time(running, person, 401)
+    assert (await running.blog.get(f"/v1/users/{person.id}")).status_code == 404
+
+
+async def test_roles_reach_the_blog(running: Running) -> None:
+    """What an administrator grants is in the replica, and in the next token."""
+    admin = await _administrator(running)
+    person = await _known_person(running)
+
+    granted = await running.auth.patch(
+        f"/v1/admin/users/{person.id}", json={"roles": ["moderator"]}, headers=admin
+    )
+
+    assert granted.status_code == 200
+    await eventually(lambda: _has_roles(running, person, ["moderator"]))
+
+
+@pytest.fixture
+async def rotating(running: Running) -> AsyncIterator[httpx.AsyncClient]:
+    """A blog that fetches its keys, beside the one with the public key alone."""
+    blog = running.system.process(
+        "blog-service api", BLOG_JWKS_URL=f"{running.auth_api.url}/.well-known/jwks.json"
+    )
+    with ended(blog):
+        await blog.ready()
+        async with httpx.AsyncClient(base_url=blog.url, trust_env=False, timeout=20) as client:
+            yield client
+
+
+async def test_keys_rotate_without_one_refused_token(
+    running: Running, rotating: httpx.AsyncClient
+) -> None:
+    """Tokens of the old key and of the new one are good at the same time."""
+    person = await _sign_up(running)
+    assert (await rotating.get("/v1/me", headers=person.headers)).status_code == 200
+    before = _kid(person)
+    made = await _auth_service(running.system, "keys", "generate")
+    kid = next(key["kid"] for key in await _keys(running) if key["state"] == "pending")
+
+    early = await _auth_service(running.system, "keys", "activate", kid, expected=1)
+    await _auth_service(running.system, "keys", "activate", kid, "--force")
+
+    assert kid in made
+    assert "--force" in early
+    newer = await eventually(lambda: _signed_with(running, kid))
+    assert newer is not None
+    assert _kid(newer) != before
+    for each in (person, newer):
+        assert (await rotating.get("/v1/me", headers=each.headers)).status_code == 200
+        assert (await running.auth.get("/v1/me", headers=each.headers)).status_code == 200
+
+
+async def test_a_revoked_key_is_refused_within_a_second(
+    running: Running, rotating: httpx.AsyncClient
+) -> None:
+    """By the auth service, by a blog that fetches keys, and by one with the public key alone."""
+    person = await _known_person(running)
+    assert (await rotating.get("/v1/me", headers=person.headers)).status_code == 200
+
+    await _auth_service(running.system, "keys", "revoke", _kid(person))
+
+    started = time.monotonic()
+    for service in (running.auth, running.blog, rotating):
+        await eventually(partial(_answers, service, person, 401), every=0.005)
+    seconds = time.monotonic() - started
+    print(f"revoked, refused by all after {seconds * 1000:.0f} ms")
+    # The auth service looks at its keys once a second.
+    assert seconds < 2 * WITHIN_SECONDS
+    after = await _sign_up(running)
+    assert _kid(after) != _kid(person)
+    assert (await running.auth.get("/v1/me", headers=after.headers)).status_code == 200
+    assert (await rotating.get("/v1/me", headers=after.headers)).status_code == 200
+
+
+async def _known_person(running: Running) -> Person:
+    person = await _sign_up(running)
+    await eventually(lambda: _has_roles(running, person, []))
+    return person
+
+
+async def _sign_up(running: Running) -> Person:
+    email = f"{uuid4().hex}@example.org"
+    answer = await running.auth.post("/v1/signup", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 201, answer.text
+    body = answer.json()
+    headers = {"Authorization": f"Bearer {body['access_token']}"}
+    return Person(body["user"]["id"], email, headers, body["refresh_token"])
+
+
+async def _administrator(running: Running) -> dict[str, str]:
+    email = f"admin-{uuid4().hex}@example.org"
+    await _auth_service(running.system, "users", "create-admin", email, given=f"{PASSWORD}\n")
+    answer = await running.auth.post("/v1/signin", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+async def _auth_service(system: System, *arguments: str, given: str = "", expected: int = 0) -> str:
+    """Run an operator's command; what it printed, to either stream."""
+    process = await asyncio.create_subprocess_exec(
+        str(BIN / "auth-service"),
+        *arguments,
+        env=system.environment,
+        cwd=system.folder,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate(given.encode())
+    assert process.returncode == expected, output.decode()
+    return output.decode()
+
+
+async def _keys(running: Running) -> list[dict[str, Any]]:
+    listed = json.loads(await _auth_service(running.system, "keys", "list", "--json"))
+    keys: list[dict[str, Any]] = listed["items"]
+    return keys
+
+
+async def _signed_with(running: Running, kid: str) -> Person | None:
+    person = await _sign_up(running)
+    return person if _kid(person) == kid else None
+
+
+async def _refused_in_time(running: Running, person: Person, status: int) -> httpx.Response:
+    started = time.monotonic()
+    answer = await eventually(partial(_answers, running.blog, person, status), every=0.002)
+    seconds = time.monotonic() - started
+    print(f"refused by the blog after {seconds * 1000:.0f} ms")
+    assert answer is not None
+    assert seconds < WITHIN_SECONDS
+    return answer
+
+
+async def _answers(
+    service: httpx.AsyncClient, person: Person, status: int
+) -> httpx.Response | None:
+    answer = await service.get("/v1/me", headers=person.headers)
+    return answer if answer.status_code == status else None
+
+
+async def _has_roles(running: Running, person: Person, roles: list[str]) -> bool:
+    me = (await running.blog.get("/v1/me", headers=person.headers)).json()
+    return bool(me["status"] == "active" and me["roles"] == roles)
+
+
+def _refresh(person: Person) -> dict[str, str]:
+    return {"grant_type": "refresh_token", "refresh_token": person.refresh_token}
+
+
+def _kid(person: Person) -> str:
+    token = person.headers["Authorization"].removeprefix("Bearer ")
+    kid: str = jwt.get_unverified_header(token)["kid"]
+    return kid
+
+
+async def _wait_for_phase(phase: float) -> None:
+    """Until the clock shows this part of a second: the phase is the condition."""
+    await asyncio.sleep((phase - time.time()) % 1)

@@ -1,0 +1,591 @@
+"""Administration over HTTP: who may, what it does, and what it leaves in the logs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.users.administer import administer
+from auth_service.users.administrators import demand_another
+from auth_service.users.delete import delete_by
+from auth_service.users.model import LastAdministrator
+from tests.support.auth_api import PASSWORD, assert_problem, bearer, made_admin, signed_up
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+from tests.support.relaying import outbox as outbox_of
+
+USERS = "/v1/admin/users"
+USER = {"id", "email", "email_verified", "roles", "status", "version", "created_at", "updated_at"}
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+ACTIVE_ADMINISTRATORS = (
+    "SELECT count(*) AS remaining FROM users WHERE status = 'active' AND roles @> '{admin}'"
+)
+Signed = dict[str, Any]
+
+
+@pytest.fixture
+async def ada(api: httpx.AsyncClient) -> Signed:
+    """A user without a role."""
+    return await signed_up(api, "ada@example.org")
+
+
+class TestWhoMay:
+    """Holders of the role, as their rows are now."""
+
+    REQUESTS = (
+        ("GET", USERS, None),
+        ("GET", f"{USERS}/{NOBODY}", None),
+        ("PATCH", f"{USERS}/{NOBODY}", {"roles": ["admin"]}),
+        ("DELETE", f"{USERS}/{NOBODY}", None),
+        ("GET", "/v1/admin/audit", None),
+    )
+
+    @pytest.mark.parametrize(("method", "path", "body"), REQUESTS)
+    async def test_nobody_else(
+        self, api: httpx.AsyncClient, ada: Signed, method: str, path: str, body: object
+    ) -> None:
+        """401 without a token, 403 without the role, whether or not there is such a user."""
+        unknown = await api.request(method, path, json=body)
+        known = await api.request(method, path, json=body, headers=bearer(ada))
+
+        assert_problem(unknown, 401, "authentication_required")
+        assert_problem(known, 403, "forbidden")
+
+    async def test_a_demoted_administrator_at_once_is_nobody(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """His token was issued to an administrator, and says so until it expires."""
+        await made_admin(auth_engine, ada)
+        credentials = {"email": "ada@example.org", "password": PASSWORD}
+        administrator = (await api.post("/v1/signin", json=credentials)).json()
+        before = await api.get(USERS, headers=bearer(administrator))
+
+        await patch(api, root, ada, roles=[])
+
+        after = await api.get(USERS, headers=bearer(administrator))
+        assert (administrator["user"]["roles"], before.status_code) == (["admin"], 200)
+        assert_problem(after, 403, "forbidden")
+
+    async def test_a_new_administrator_needs_no_new_token(
+        self, api: httpx.AsyncClient, root: Signed, ada: Signed
+    ) -> None:
+        """It is the row that counts, in both directions."""
+        await patch(api, root, ada, roles=["admin"])
+
+        answer = await api.get(USERS, headers=bearer(ada))
+
+        assert answer.status_code == 200
+
+
+class TestFinding:
+    """``GET /v1/admin/users``, ``GET /v1/admin/users/{id}``."""
+
+    async def test_a_user_is_shown_as_he_is(
+        self, api: httpx.AsyncClient, root: Signed, ada: Signed
+    ) -> None:
+        """The same shape that he sees himself."""
+        answer = await api.get(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
+
+        assert answer.status_code == 200
+        assert answer.json() == ada["user"]
+        assert answer.json().keys() == USER
+
+    async def test_pages_hold_each_user_once_while_others_come_and_go(
+        self, api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine
+    ) -> None:
+        """Whoever is there from the first page to the last is on exactly one of them."""
+        there = {root["user"]["id"]}
+        there |= {row.id for row in await add_users(auth_engine, 25)}
+        gone = sorted(there - {root["user"]["id"]})[3]
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = (await api.get(USERS, params=at(cursor, limit=4), headers=bearer(root))).json()
+            assert page.keys() == {"items", "next_cursor"}
+            assert 1 <= len(page["items"]) <= 4
+            seen += [item["id"] for item in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+            await add_users(auth_engine, 2)
+            if gone in seen:
+                await api.delete(f"{USERS}/{gone}", headers=bearer(root))
+
+        assert len(seen) == len(set(seen))
+        assert there <= set(seen)
+
+    async def test_the_last_page_says_so(
+        self, api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine
+    ) -> None:
+        """A page that is full and the last has no cursor."""
+        await add_users(auth_engine, 3)
+
+        page = (await api.get(USERS, params={"limit": 4}, headers=bearer(root))).json()
+
+        assert (len(page["items"]), page["next_cursor"]) == (4, None)
+
+    async def test_by_address_in_any_spelling(
+        self, api: httpx.AsyncClient, root: Signed, ada: Signed
+    ) -> None:
+        """Exactly the one user, or none; a text that is no address is refused."""
+        found, none, bad = [
+            await api.get(USERS, params={"email": email}, headers=bearer(root))
+            for email in ("ADA@Example.org", "da@example.org", "ada")
+        ]
+
+        assert found.json() == {"items": [ada["user"]], "next_cursor": None}
+        assert none.json() == {"items": [], "next_cursor": None}
+        assert_problem(bad, 422, "invalid_email")
+
+    @pytest.mark.parametrize(
+        "cursor", ["", "x", "AAAAAAAAAAU", NOBODY, "A" * 21, "A" * 23, "é", "\x00", "A" * 5000]
+    )
+    async def test_a_bad_cursor_is_refused(
+        self, api: httpx.AsyncClient, root: Signed, cursor: str
+    ) -> None:
+        """422, never a page that looks like the first one."""
+        answer = await api.get(USERS, params={"cursor": cursor}, headers=bearer(root))
+
+        document = assert_problem(answer, 422, "invalid_request")
+        assert document["errors"][0]["pointer"].startswith("/query/cursor")
+
+    @pytest.mark.parametrize("limit", ["0", "101", "-1", "x"])
+    async def test_a_page_has_its_limit(
+        self, api: httpx.AsyncClient, root: Signed, limit: str
+    ) -> None:
+        """Nobody has the whole table sent to him."""
+        answer = await api.get(USERS, params={"limit": limit}, headers=bearer(root))
+
+        assert_problem(answer, 422, "invalid_request")
+
+    async def test_a_deleted_user_is_nobody(
+        self, api: httpx.AsyncClient, root: Signed, ada: Signed
+    ) -> None:
+        """Neither shown nor listed nor changed, and not deleted twice."""
+        path = f"{USERS}/{ada['user']['id']}"
+        deleted = await api.delete(path, headers=bearer(root))
+
+        after = [
+            await api.get(path, headers=bearer(root)),
+            await api.patch(path, json={"status": "active"}, headers=bearer(root)),
+            await api.delete(path, headers=bearer(root)),
+            await api.get(f"{USERS}/{NOBODY}", headers=bearer(root)),
+        ]
+        listed = await api.get(USERS, headers=bearer(root))
+        by_address = await api.get(USERS, params={"email": "ada@example.org"}, headers=bearer(root))
+
+        assert deleted.status_code == 204
+        for answer in after:
+            assert_problem(answer, 404, "not_found")
+        assert [user["email"] for user in listed.json()["items"]] == ["root@example.org"]
+        assert by_address.json()["items"] == []
+
+
+class TestChanging:
+    """``PATCH /v1/admin/users/{id}``."""
+
+    async def test_roles_are_kept_sorted_and_once(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """A new version and one event, in which the user is as the answer says."""
+        answer = await patch(api, root, ada, roles=["writer", "editor", "writer"])
+
+        assert answer.status_code == 200
+        changed = answer.json()
+        assert changed["roles"] == ["editor", "writer"]
+        assert changed["version"] > ada["user"]["version"]
+        *_, event = await outbox(auth_engine, ada)
+        assert (event.type, event.version) == ("user.updated", changed["version"])
+        assert (event.payload["roles"], event.payload["tokens_valid_after"]) == (
+            ["editor", "writer"],
+            None,
+        )
+
+    async def test_disabling_ends_his_sessions_and_refuses_his_tokens(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """At once here; the event tells the other services from which second on."""
+        changed = (await patch(api, root, ada, status="disabled")).json()
+
+        refused = await api.get("/v1/me", headers=bearer(ada))
+        sign_in = await api.post(
+            "/v1/signin", json={"email": "ada@example.org", "password": PASSWORD}
+        )
+        assert_problem(refused, 403, "account_disabled")
+        assert_problem(sign_in, 403, "account_disabled")
+        assert changed["status"] == "disabled"
+        [session] = await sessions(auth_engine, ada)
+        assert session.end_reason == "disabled"
+        *_, event = await outbox(auth_engine, ada)
+        valid_after = datetime.fromisoformat(event.payload["tokens_valid_after"])
+        assert event.payload["status"] == "disabled"
+        assert session.ended_at < valid_after <= session.ended_at + timedelta(seconds=2)
+        assert valid_after.microsecond == 0
+
+    async def test_enabling_brings_no_token_back(
+        self, api: httpx.AsyncClient, root: Signed, ada: Signed
+    ) -> None:
+        """He signs in again; what he held before stays worthless."""
+        await patch(api, root, ada, status="disabled")
+
+        enabled = await patch(api, root, ada, status="active")
+
+        old = await api.get("/v1/me", headers=bearer(ada))
+        sign_in = await api.post(
+            "/v1/signin", json={"email": "ada@example.org", "password": PASSWORD}
+        )
+        new = await api.get("/v1/me", headers=bearer(sign_in.json()))
+        assert enabled.json()["status"] == "active"
+        assert_problem(old, 401, "invalid_token")
+        assert (sign_in.status_code, new.status_code) == (200, 200)
+
+    async def test_both_are_one_change(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """One version, one event, and an entry for each in the audit log."""
+        await patch(api, root, ada, roles=["editor"], status="disabled")
+
+        events = await outbox(auth_engine, ada)
+        entries = await audit(auth_engine, ada)
+        assert [event.type for event in events] == ["user.created", "user.updated"]
+        assert (events[-1].payload["roles"], events[-1].payload["status"]) == (
+            ["editor"],
+            "disabled",
+        )
+        assert [entry.action for entry in entries][-2:] == ["roles_changed", "user_disabled"]
+
+    async def test_what_others_change_at_the_same_time_is_kept(
+        self, auth_engine: AsyncEngine, ada: Signed
+    ) -> None:
+        """A change looks at the user only once it has him for itself."""
+        user_id = UUID(ada["user"]["id"])
+        async with auth_engine.begin() as connection:
+            await connection.execute(text("UPDATE users SET roles = '{editor}'"))
+            disabling = asyncio.create_task(
+                administer(auth_engine, user_id, actor="operator:test", status="disabled")
+            )
+            await eventually(lambda: lock_waits(auth_engine, "transactionid"))
+
+        changed = await disabling
+        assert (changed.roles, changed.status) == (("editor",), "disabled")
+
+    @pytest.mark.parametrize(
+        "same",
+        [{}, {"roles": ["b", "a", "b"]}, {"status": "active"}, {"roles": None, "status": None}],
+    )
+    async def test_a_change_that_changes_nothing_records_nothing(
+        self,
+        api: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        root: Signed,
+        ada: Signed,
+        same: dict[str, Any],
+    ) -> None:
+        """No version, no event, no entry."""
+        first = (await patch(api, root, ada, roles=["a", "b"])).json()
+        events, entries = await traces(auth_engine, ada)
+
+        second = await patch(api, root, ada, **same)
+
+        assert second.json() == first
+        assert await traces(auth_engine, ada) == (events, entries)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"roles": ["Admin"]},
+            {"roles": [""]},
+            {"roles": ["1st"]},
+            {"roles": ["a\n"]},
+            {"roles": ["a b"]},
+            {"roles": ["é"]},
+            {"roles": ["a" * 65]},
+            {"roles": [f"r{n}" for n in range(33)]},
+            {"roles": "admin"},
+            {"status": "deleted"},
+            {"status": "provisional"},
+            {"email": "eve@example.org"},
+            {"version": 1},
+            [],
+        ],
+    )
+    async def test_other_forms_are_refused(
+        self, api: httpx.AsyncClient, root: Signed, ada: Signed, body: Any
+    ) -> None:
+        """422, and the user stays as he is."""
+        path = f"{USERS}/{ada['user']['id']}"
+
+        answer = await api.patch(path, json=body, headers=bearer(root))
+
+        assert_problem(answer, 422, "invalid_request")
+        assert (await api.get(path, headers=bearer(root))).json() == ada["user"]
+
+
+class TestDeleting:
+    """``DELETE /v1/admin/users/{id}``."""
+
+    async def test_nothing_of_the_user_remains(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """Tombstone and event; no text in any table has his address, his outbox no payload."""
+        await patch(api, root, ada, roles=["editor"])
+
+        answer = await api.delete(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
+
+        assert answer.status_code == 204
+        *earlier, last = await outbox(auth_engine, ada)
+        assert [event.payload for event in earlier] == [None] * 2
+        assert (last.type, last.payload.keys()) == ("user.deleted", {"id", "version", "deleted_at"})
+        tables = [
+            row.name
+            for row in await fetch(
+                auth_engine,
+                "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'",
+            )
+        ]
+        assert {"users", "outbox_events", "audit_log"} <= set(tables)
+        for table in tables:
+            rows = await fetch(auth_engine, f"SELECT row_to_json(t)::text AS text FROM {table} t")
+            assert not [row.text for row in rows if "ada@" in row.text.lower()], table
+        assert_problem(await api.get("/v1/me", headers=bearer(ada)), 401, "invalid_token")
+
+
+class TestTheLastAdministrator:
+    """Can neither be demoted, disabled nor deleted, by himself or others."""
+
+    CHANGES: tuple[dict[str, Any] | None, ...] = (
+        {"roles": []},
+        {"roles": ["editor"]},
+        {"status": "disabled"},
+        None,
+    )
+
+    @pytest.mark.parametrize("change", CHANGES)
+    async def test_stays(
+        self,
+        api: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        root: Signed,
+        ada: Signed,
+        change: dict[str, Any] | None,
+    ) -> None:
+        """409, nothing recorded; an administrator who is disabled does not count as another."""
+        await patch(api, root, ada, roles=["admin"])
+        await patch(api, root, ada, status="disabled")
+        before = await traces(auth_engine, root)
+
+        answer = await take_away(api, root, root, change)
+
+        assert_problem(answer, 409, "last_administrator")
+        assert await traces(auth_engine, root) == before
+        assert (await api.get(USERS, headers=bearer(root))).status_code == 200
+
+    async def test_not_even_his_own_account_is_his_to_delete(
+        self, api: httpx.AsyncClient, root: Signed
+    ) -> None:
+        """``DELETE /v1/me`` asks the same question."""
+        answer = await api.request(
+            "DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(root)
+        )
+
+        assert_problem(answer, 409, "last_administrator")
+
+    @pytest.mark.parametrize("change", CHANGES)
+    async def test_goes_when_there_is_another(
+        self, api: httpx.AsyncClient, root: Signed, ada: Signed, change: dict[str, Any] | None
+    ) -> None:
+        """Then nothing is in the way."""
+        await patch(api, root, ada, roles=["admin"])
+
+        answer = await take_away(api, root, root, change)
+
+        assert answer.status_code in (200, 204)
+
+    async def test_may_get_other_roles_besides(self, api: httpx.AsyncClient, root: Signed) -> None:
+        """The rule is about the one role."""
+        answer = await patch(api, root, root, roles=["admin", "operator"])
+
+        assert answer.status_code == 200
+
+    async def test_an_administrator_who_is_disabled_is_demoted_and_deleted(
+        self, api: httpx.AsyncClient, root: Signed, ada: Signed
+    ) -> None:
+        """He is not the last one, whoever else there is."""
+        await patch(api, root, ada, roles=["admin"])
+        await patch(api, root, ada, status="disabled")
+
+        demoted = await patch(api, root, ada, roles=[])
+        await patch(api, root, ada, roles=["admin"])
+        deleted = await api.delete(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
+
+        assert (demoted.status_code, deleted.status_code) == (200, 204)
+
+    async def test_two_who_remove_each_other_at_the_same_time(
+        self, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """In twenty rounds, by demotion, disabling and deletion: one of the two always remains."""
+        ids = [UUID(each["user"]["id"]) for each in (root, ada)]
+        for number in range(20):
+            await execute(auth_engine, "UPDATE users SET roles = '{admin}', status = 'active'")
+
+            ends = await asyncio.gather(
+                *(taken_away(auth_engine, user_id, number) for user_id in ids),
+                return_exceptions=True,
+            )
+
+            [left] = await fetch(auth_engine, ACTIVE_ADMINISTRATORS)
+            assert left.remaining == 1
+            assert [type(end) for end in ends if end] == [LastAdministrator]
+
+    async def test_the_second_waits_for_what_the_first_decides(
+        self, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """He sees the first one's change, though he began before it was committed."""
+        first, second = [UUID(each["user"]["id"]) for each in (root, ada)]
+        await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
+        async with auth_engine.begin() as connection:
+            await demand_another(connection, first)
+            await connection.execute(
+                text("UPDATE users SET roles = '{}' WHERE id = :id"), {"id": first}
+            )
+            waiting = asyncio.create_task(taken_away(auth_engine, second, 0))
+            await eventually(lambda: lock_waits(auth_engine, "advisory"))
+
+        with pytest.raises(LastAdministrator):
+            await waiting
+
+
+class TestAudit:
+    """Each action leaves who, what, to whom, and in which request."""
+
+    async def test_each_action_names_actor_and_request(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """The request's id is the one that its answer had."""
+        actor = f"user:{root['user']['id']}"
+        expected = []
+        for action, change, details in (
+            ("roles_changed", {"roles": ["b", "a"]}, {"granted": ["a", "b"], "revoked": []}),
+            ("roles_changed", {"roles": ["b", "c"]}, {"granted": ["c"], "revoked": ["a"]}),
+            ("user_disabled", {"status": "disabled"}, None),
+            ("user_enabled", {"status": "active"}, None),
+            ("user_deleted", None, None),
+        ):
+            answer = await take_away(api, root, ada, change)
+            assert answer.status_code in (200, 204)
+            expected.append((action, actor, answer.headers["X-Request-ID"], details))
+
+        entries = await audit(auth_engine, ada)
+
+        found = [(e.action, e.actor, e.request_id, e.details) for e in entries][-5:]
+        assert found == expected
+        assert len({request_id for _, _, request_id, _ in found}) == 5
+
+    async def test_no_entry_without_its_action_and_no_action_without_its_entry(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
+    ) -> None:
+        """One transaction: when either cannot be written, neither is."""
+        before = await traces(auth_engine, ada)
+        for table in ("audit_log", "outbox_events"):
+            async with refusing(auth_engine, table):
+                answers = [
+                    await patch(api, root, ada, roles=["editor"]),
+                    await patch(api, root, ada, status="disabled"),
+                    await api.delete(f"{USERS}/{ada['user']['id']}", headers=bearer(root)),
+                ]
+
+            assert [answer.status_code for answer in answers] == [500] * 3, table
+            assert await traces(auth_engine, ada) == before
+            me = await api.get("/v1/me", headers=bearer(ada))
+            assert me.json() == ada["user"]
+
+        assert (await patch(api, root, ada, roles=["editor"])).status_code == 200
+
+
+async def patch(
+    api: httpx.AsyncClient, caller: Signed, user: Signed, **changes: Any
+) -> httpx.Response:
+    """``PATCH /v1/admin/users/{id}``."""
+    return await api.patch(f"{USERS}/{user['user']['id']}", json=changes, headers=bearer(caller))
+
+
+async def take_away(
+    api: httpx.AsyncClient, caller: Signed, user: Signed, change: dict[str, Any] | None
+) -> httpx.Response:
+    """Change the user, or delete him."""
+    if change is not None:
+        return await patch(api, caller, user, **change)
+    return await api.delete(f"{USERS}/{user['user']['id']}", headers=bearer(caller))
+
+
+async def taken_away(engine: AsyncEngine, user_id: UUID, number: int) -> None:
+    """Demote him, disable him or, in the last of twenty rounds, delete him."""
+    if number == 19:
+        await delete_by(engine, user_id, actor="operator:test")
+    elif number % 2:
+        await administer(engine, user_id, actor="operator:test", status="disabled")
+    else:
+        await administer(engine, user_id, actor="operator:test", roles=[])
+
+
+def at(cursor: str | None, **parameters: Any) -> dict[str, Any]:
+    """Parameters of a page."""
+    return parameters if cursor is None else {**parameters, "cursor": cursor}
+
+
+async def add_users(engine: AsyncEngine, count: int) -> list[Row[Any]]:
+    """Users who need no password."""
+    async with engine.begin() as connection:
+        added = await connection.execute(
+            text(
+                "INSERT INTO users (email, password_hash, version)"
+                " SELECT gen_random_uuid() || '@example.org', 'x', 1"
+                " FROM generate_series(1, :count) RETURNING id::text"
+            ),
+            {"count": count},
+        )
+        return list(added)
+
+
+async def outbox(engine: AsyncEngine, user: Signed) -> list[Row[Any]]:
+    """The user's events."""
+    return await outbox_of(engine, UUID(user["user"]["id"]))
+
+
+async def sessions(engine: AsyncEngine, user: Signed) -> list[Row[Any]]:
+    """The user's sessions."""
+    return await fetch(engine, f"SELECT * FROM sessions WHERE user_id = '{user['user']['id']}'")
+
+
+async def audit(engine: AsyncEngine, user: Signed) -> list[Row[Any]]:
+    """What was done to the user, in order."""
+    query = f"SELECT * FROM audit_log WHERE subject = '{user['user']['id']}' ORDER BY id"
+    return await fetch(engine, query)
+
+
+async def traces(engine: AsyncEngine, user: Signed) -> tuple[list[Any], list[Any]]:
+    """His events' versions, and the numbers of the entries about him."""
+    events = [row.version for row in await outbox(engine, user)]
+    return events, [row.id for row in await audit(engine, user)]
+
+
+@asynccontextmanager
+async def refusing(engine: AsyncEngine, table: str) -> AsyncIterator[None]:
+    """A table to which nothing can be added inside the block."""
+    await execute(
+        engine,
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE integrity_constraint_violation; END $$",
+        f"CREATE TRIGGER refuse BEFORE INSERT ON {table} EXECUTE FUNCTION refuse()",
+    )
+    yield
+    await execute(engine, f"DROP TRIGGER refuse ON {table}", "DROP FUNCTION refuse")

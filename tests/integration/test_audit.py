@@ -1,0 +1,153 @@
+"""The audit log: nobody changes it, and administrators read it."""
+
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.model import ANONYMOUS, Action, operator_actor, user_actor
+from auth_service.audit.record import audit
+from tests.support.auth_api import assert_problem, bearer
+from tests.support.inbox import execute, fetch
+
+AUDIT = "/v1/admin/audit"
+
+Signed = dict[str, Any]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_log SET actor = 'nobody'",
+        "UPDATE audit_log SET actor = 'nobody' WHERE false",
+        "DELETE FROM audit_log",
+        "TRUNCATE audit_log",
+        "INSERT INTO audit_log (id, action, actor) OVERRIDING SYSTEM VALUE"
+        " VALUES (1, 'user_deleted', 'nobody')"
+        " ON CONFLICT (id) DO UPDATE SET actor = excluded.actor",
+    ],
+)
+async def test_the_database_itself_refuses_to_change_it(
+    auth_engine: AsyncEngine, statement: str
+) -> None:
+    """Whoever has the service's own connection can add entries, and nothing else."""
+    await written(auth_engine, 1)
+
+    with pytest.raises(DBAPIError, match="append-only"):
+        await execute(auth_engine, statement)
+
+    [row] = await fetch(auth_engine, "SELECT actor FROM audit_log")
+    assert row.actor == "operator:test"
+
+
+async def test_an_entry_goes_with_its_transaction(auth_engine: AsyncEngine) -> None:
+    """What is rolled back was not done."""
+    async with auth_engine.connect() as connection:
+        await audit(connection, Action.USER_DELETED, actor="operator:test", subject=uuid4())
+        await connection.rollback()
+
+    assert not await fetch(auth_engine, "SELECT 1 FROM audit_log")
+
+
+def test_actors_never_share_a_name() -> None:
+    """A user, an operator and somebody unknown are told apart whatever they are called."""
+    same = uuid4()
+
+    actors = {user_actor(same), operator_actor(str(same)), operator_actor(ANONYMOUS), ANONYMOUS}
+
+    assert len(actors) == 4
+
+
+async def test_it_is_read_from_the_newest_page_by_page(
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
+) -> None:
+    """Entries that come meanwhile move nothing."""
+    there = [row.id for row in await written(auth_engine, 10)]
+    seen: list[int] = []
+    cursor = None
+    while True:
+        parameters = {"limit": 3} | ({"cursor": cursor} if cursor else {})
+        page = (await api.get(AUDIT, params=parameters, headers=bearer(root))).json()
+        seen += [entry["id"] for entry in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+        await written(auth_engine, 2)
+
+    assert seen == sorted(seen, reverse=True)
+    assert [number for number in seen if number in there] == there[::-1]
+    assert len(seen) == len(set(seen))
+
+
+async def test_an_entry_says_who_what_whom_when_and_in_which_request(
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
+) -> None:
+    """And what the action adds to it."""
+    user_id = uuid4()
+    async with auth_engine.begin() as connection:
+        await audit(
+            connection, Action.ROLES_CHANGED, actor="operator:eve", subject=user_id, granted=["a"]
+        )
+
+    entry = (await api.get(AUDIT, headers=bearer(root))).json()["items"][0]
+
+    assert entry.pop("id") > 0
+    assert entry.pop("occurred_at").endswith("Z")
+    assert entry == {
+        "action": "roles_changed",
+        "actor": "operator:eve",
+        "subject": str(user_id),
+        "request_id": None,
+        "details": {"granted": ["a"]},
+    }
+
+
+async def test_one_subjects_or_one_actors(
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
+) -> None:
+    """Exactly his, and with both only what the one did to the other."""
+    async with auth_engine.begin() as connection:
+        for actor in ("operator:eve", "operator:eve2"):
+            for subject in ("one", "other"):
+                await audit(connection, Action.KEY_REVOKED, actor=actor, subject=subject)
+
+    async def asked(**parameters: str) -> list[tuple[str, str]]:
+        answer = await api.get(AUDIT, params=parameters, headers=bearer(root))
+        return [(entry["actor"], entry["subject"]) for entry in answer.json()["items"]]
+
+    assert await asked(subject="one") == [("operator:eve2", "one"), ("operator:eve", "one")]
+    assert await asked(actor="operator:eve") == [("operator:eve", "other"), ("operator:eve", "one")]
+    assert await asked(actor="operator:eve", subject="one") == [("operator:eve", "one")]
+    assert await asked(actor="operator:ev") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cursor", "x"),
+        ("cursor", "gAAAAAAAAAA"),  # a negative number
+        ("cursor", "dE2dnhmTTnOfKY-Cuf3oPQ"),  # a user's
+        ("limit", "101"),
+        ("actor", "a" * 257),
+        ("subject", "a\x00"),
+    ],
+)
+async def test_a_wrong_question_is_refused(
+    api: httpx.AsyncClient, root: Signed, name: str, value: str
+) -> None:
+    """422."""
+    answer = await api.get(AUDIT, params={name: value}, headers=bearer(root))
+
+    assert_problem(answer, 422, "invalid_request")
+
+
+async def written(engine: AsyncEngine, count: int) -> list[Any]:
+    """Entries of an operator, and their ids."""
+    async with engine.begin() as connection:
+        for _ in range(count):
+            await audit(connection, Action.KEY_GENERATED, actor="operator:test", subject="key")
+    rows = await fetch(engine, "SELECT id FROM audit_log WHERE subject = 'key' ORDER BY id")
+    return rows[-count:]

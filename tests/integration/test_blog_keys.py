@@ -1,0 +1,246 @@
+"""The blog's keys: where they come from, and a revoked one that counts no more at once."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.apply import apply
+from blog_service.inbox.settle import ParkedInARow, Settler
+from blog_service.settings import ApiSettings, ConsumerSettings
+from blog_service.users.model import Outcome
+from contracts.events import Data, RevokedKey
+from contracts.keys import jwk
+from tests.integration.test_settling import delivery
+from tests.support.blog_api import a_token, blog_api
+from tests.support.builders import NOON, SOURCE, a_state, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, fetch, parked
+from tests.support.inbox import replica as replica_of
+from tests.support.key_source import KeySource, key_source
+from tests.support.source import Source
+
+
+@pytest.fixture(scope="module")
+def other_key() -> rsa.RSAPrivateKey:
+    """The key that takes over."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture
+async def keys(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[KeySource]:
+    """The auth service's published keys."""
+    async with key_source() as source:
+        source.publish(signing_key)
+        yield source
+
+
+@pytest.fixture
+async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
+    """The API with a fixed key."""
+    settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+    async with blog_api(settings) as client:
+        yield client
+
+
+def revocation(key: rsa.RSAPrivateKey) -> RevokedKey:
+    """The data of the event that revokes ``key``."""
+    return RevokedKey(kid=jwk(key.public_key())["kid"], revoked_at=NOON)
+
+
+async def me(
+    blog: httpx.AsyncClient, key: rsa.RSAPrivateKey, subject: UUID | str | None = None
+) -> httpx.Response:
+    """The answer to somebody with a token by ``key``."""
+    token = a_token(key, subject or uuid4())
+    return await blog.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+
+
+class TestRevoked:
+    """A key that the source's operator revoked."""
+
+    async def test_its_tokens_are_refused_though_it_is_still_at_hand(
+        self,
+        blog_url: str,
+        blog_engine: AsyncEngine,
+        keys: KeySource,
+        signing_key: rsa.RSAPrivateKey,
+        other_key: rsa.RSAPrivateKey,
+    ) -> None:
+        """The event is enough; tokens by another key stay good."""
+        keys.publish(signing_key, other_key)
+        user = a_state()
+        await _apply(blog_engine, user)
+        settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
+        async with blog_api(settings) as blog:
+            before = await me(blog, signing_key, user.id)
+            await _apply(blog_engine, revocation(signing_key))
+            after = await me(blog, signing_key, user.id)
+            other = await me(blog, other_key, user.id)
+
+        assert (before.status_code, after.status_code, other.status_code) == (200, 401, 200)
+        assert after.json()["code"] == "invalid_token"
+        assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
+
+    async def test_no_row_is_made_for_whom_its_tokens_name(
+        self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """Whoever stole the key could otherwise fill the table."""
+        await _apply(blog_engine, revocation(signing_key))
+
+        answer = await me(blog, signing_key)
+
+        assert answer.status_code == 401
+        assert await replica_of(blog_engine) == {}
+
+    async def test_it_is_looked_up_in_the_query_that_reads_the_user(
+        self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """A request costs one statement, as if keys were never revoked."""
+        user = a_state()
+        await _apply(blog_engine, user)
+        transport: Any = blog._transport
+        statements: list[str] = []
+
+        @event.listens_for(transport.app.state.context.engine.sync_engine, "before_cursor_execute")
+        def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            statements.append(statement)
+
+        answer = await me(blog, signing_key, user.id)
+
+        assert answer.status_code == 200
+        assert len(statements) == 1
+        assert "revoked_keys" in statements[0]
+
+    async def test_the_consumer_learns_it_from_the_broker(
+        self,
+        consumer_settings: ConsumerSettings,
+        blog_engine: AsyncEngine,
+        source: Source,
+        signing_key: rsa.RSAPrivateKey,
+    ) -> None:
+        """The queue is bound to events about keys; a repetition changes nothing."""
+        data = revocation(signing_key)
+
+        async with consuming(consumer_settings, blog_engine):
+            await source.publish(an_event(data), an_event(data), an_event(user := a_state()))
+            await eventually(lambda: _has(blog_engine, user.id))
+
+        [row] = await fetch(blog_engine, "SELECT * FROM revoked_keys")
+        assert (row.kid, row.revoked_at) == (data.kid, data.revoked_at)
+        assert await parked(blog_engine) == []
+
+    async def test_what_it_did_is_told_apart(
+        self, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """Applied once, unchanged afterwards, whatever else is in the batch."""
+        data = revocation(signing_key)
+        async with blog_engine.begin() as connection:
+            outcomes = await apply(
+                connection, [an_event(each) for each in (data, a_state(), data, a_state())]
+            )
+
+        assert outcomes == [
+            Outcome.APPLIED,
+            Outcome.APPLIED,
+            Outcome.UNCHANGED,
+            Outcome.APPLIED,
+        ]
+
+    async def test_it_does_not_hide_that_nothing_else_can_be_read(
+        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """Like a heartbeat, it would apply whatever is wrong with users."""
+        settler = Settler(consumer_settings, blog_engine)
+
+        async def settle_garbage_and_revocations() -> None:
+            for number in range(12):
+                await settler.settle([delivery(an_event(a_state()), body=b"{")])
+                data = RevokedKey(kid=f"key-{number}", revoked_at=NOON)
+                await settler.settle([delivery(an_event(data))])
+
+        with pytest.raises(ParkedInARow):
+            await settle_garbage_and_revocations()
+
+    async def test_one_that_cannot_be_read_is_parked(
+        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """A key that nobody can name is for an operator to look at."""
+        settler = Settler(consumer_settings, blog_engine)
+        message = delivery(
+            an_event(RevokedKey(kid="k", revoked_at=NOON)),
+            body=b'{"kid": "a b", "revoked_at": "2026-01-01T12:00:00Z"}',
+        )
+
+        assert await settler.settle([message]) == [Outcome.PARKED]
+        assert await fetch(blog_engine, "SELECT * FROM revoked_keys") == []
+
+
+class TestSource:
+    """The settings name an address, a key, or both."""
+
+    async def test_keys_from_the_address(
+        self, blog_url: str, keys: KeySource, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """The first request fetches them; it is ready once it has them."""
+        settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
+        async with blog_api(settings) as blog:
+            ready = await blog.get("/readyz")
+            answer = await me(blog, signing_key)
+
+        assert (ready.status_code, answer.status_code) == (200, 200)
+        assert keys.asked == 1
+
+    async def test_without_keys_it_is_not_ready(
+        self, blog_url: str, keys: KeySource, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """A token is answered 503, with the time to come back, and what needs none is served."""
+        keys.is_down = True
+        settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
+        async with blog_api(settings) as blog:
+            ready = await blog.get("/readyz")
+            answer = await me(blog, signing_key)
+            public = await blog.get(f"/v1/users/{uuid4()}")
+
+        assert (ready.status_code, ready.json()["reason"]) == (503, "KeysUnavailable")
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert public.status_code == 404
+
+    async def test_with_both_the_key_serves_until_the_first_answer(
+        self,
+        blog_url: str,
+        public_pem: str,
+        keys: KeySource,
+        signing_key: rsa.RSAPrivateKey,
+        other_key: rsa.RSAPrivateKey,
+    ) -> None:
+        """The auth service may start later; what it publishes then counts alone."""
+        settings = ApiSettings(
+            database_url=blog_url, jwks_url=keys.url, public_key=public_pem, issuer=SOURCE
+        )
+        keys.is_down = True
+        async with blog_api(settings) as blog:
+            ready = await blog.get("/readyz")
+            answer = await me(blog, signing_key)
+        keys.is_down = False
+        keys.publish(other_key)
+        async with blog_api(settings) as blog:
+            old, new = await me(blog, signing_key), await me(blog, other_key)
+
+        assert (ready.status_code, answer.status_code) == (200, 200)
+        assert (old.status_code, new.status_code) == (401, 200)
+
+
+async def _apply(engine: AsyncEngine, *data: Data) -> None:
+    async with engine.begin() as connection:
+        await apply(connection, [an_event(each) for each in data])
+
+
+async def _has(engine: AsyncEngine, user_id: UUID) -> bool:
+    return user_id in await replica_of(engine)

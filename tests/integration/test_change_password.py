@@ -1,0 +1,339 @@
+"""A new password ends whatever the old one had started, here and at the other service."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.settings import ApiSettings
+from auth_service.throttle.model import Rate
+from blog_service.settings import ApiSettings as BlogSettings
+from blog_service.users import replica
+from contracts.events import UserState
+from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
+from tests.support.blog_api import blog_api
+from tests.support.builders import SOURCE
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.relaying import outbox
+
+ADA = {"email": "ada@example.org", "password": PASSWORD}
+NEW = "staple battery horse correct"
+COOKIE = "__Host-refresh"
+
+
+@pytest.fixture
+async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API that can send mails and lets passwords be tried often."""
+    changes = {
+        "mail_folder": "mail",
+        "limit_password": Rate(1_000, 60),
+        "limit_signup": Rate(1_000, 60),
+        "limit_signin": Rate(1_000, 60),
+        "limit_signin_failures": Rate(1_000, 60),
+        "signin_failures_free": 100,
+    }
+    async with serving(api_settings.model_copy(update=changes)) as client:
+        yield client
+
+
+@pytest.fixture
+async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the blog, which trusts the auth API's key."""
+    settings = BlogSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+    async with blog_api(settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def ada(api: httpx.AsyncClient) -> dict[str, Any]:
+    """What the API answered when Ada signed up."""
+    return await signed_up(api, ADA["email"])
+
+
+class TestChange:
+    """``POST /v1/me/password``."""
+
+    async def test_it_answers_like_sign_in_with_a_fresh_session(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """Tokens that are good at once; the new password signs in, the old one does not."""
+        answer = await change(api, ada)
+
+        body = answer.json()
+        old = await api.post("/v1/signin", json=ADA)
+        new = await api.post("/v1/signin", json={**ADA, "password": NEW})
+        assert answer.status_code == 200
+        assert body.keys() == ada.keys()
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "Set-Cookie" not in answer.headers
+        assert body["user"]["version"] > ada["user"]["version"]
+        assert (await api.get("/v1/me", headers=bearer(body))).json() == body["user"]
+        assert (await refresh(api, body["refresh_token"])).status_code == 200
+        assert_problem(old, 401, "invalid_credentials")
+        assert new.status_code == 200
+
+    async def test_it_keeps_the_refresh_token_where_it_was(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """A request with the cookie gets the next one as a cookie."""
+        answer = await change(api, ada, Cookie=f"{COOKIE}={ada['refresh_token']}")
+
+        assert answer.headers["Set-Cookie"].startswith(f"{COOKIE}=rt_")
+        assert "refresh_token" not in answer.json()
+
+    async def test_it_ends_every_session_of_before(
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
+    ) -> None:
+        """That of the caller too; whoever had stolen one is out."""
+        other = (await api.post("/v1/signin", json=ADA)).json()
+
+        await change(api, ada)
+
+        for session in (ada, other):
+            assert_problem(await api.get("/v1/me", headers=bearer(session)), 401, "invalid_token")
+            assert_problem(await refresh(api, session["refresh_token"]), 401, "session_ended")
+        reasons = await fetch(auth_engine, "SELECT end_reason FROM sessions")
+        assert sorted(str(row.end_reason) for row in reasons) == [
+            "None",
+            "password_changed",
+            "password_changed",
+        ]
+
+    async def test_it_is_recorded_written_down_and_told(
+        self,
+        api: httpx.AsyncClient,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+        tmp_path: Path,
+    ) -> None:
+        """An event with ``tokens_valid_after``, an entry in the audit log, a mail to the user."""
+        user_id = ada["user"]["id"]
+
+        def told() -> bool:
+            mails = (path.read_text() for path in (tmp_path / "mail").iterdir() if path.is_file())
+            return any("Your password was changed" in mail for mail in mails)
+
+        await change(api, ada)
+
+        [_, event] = await outbox(auth_engine)
+        [entry] = await fetch(
+            auth_engine, "SELECT * FROM audit_log WHERE action = 'authn_password_change'"
+        )
+        assert event.type == "user.updated"
+        assert event.payload["tokens_valid_after"] is not None
+        assert (entry.action, entry.actor) == ("authn_password_change", f"user:{user_id}")
+        assert (entry.subject, entry.details) == (user_id, None)
+        assert "argon2" not in event.text
+        assert await eventually(told)
+
+    async def test_no_link_that_was_mailed_works_any_more(
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
+    ) -> None:
+        """A reset that somebody else asked for is off; another user's is not."""
+        bob = await signed_up(api, "bob@example.org")
+        await execute(
+            auth_engine,
+            "DELETE FROM mail_links",
+            "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"
+            " SELECT decode(md5(email), 'hex'), id, 'reset_password', now() + interval '1 hour'"
+            " FROM users",
+        )
+
+        await change(api, ada)
+
+        links = await fetch(
+            auth_engine, "SELECT user_id FROM mail_links WHERE purpose = 'reset_password'"
+        )
+        assert [str(row.user_id) for row in links] == [bob["user"]["id"]]
+
+    async def test_it_can_be_refused(
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
+    ) -> None:
+        """A wrong password, a weak one, no token: nothing changes, nothing ends."""
+        before = await fetch(auth_engine, "SELECT * FROM users")
+
+        wrong = await change(api, ada, current="wrong")
+        short = await change(api, ada, new="short")
+        own = await change(api, ada, new=ADA["email"])
+        anonymous = await api.post("/v1/me/password", json={})
+
+        assert_problem(wrong, 403, "wrong_password")
+        assert_problem(short, 422, "weak_password")
+        assert_problem(own, 422, "weak_password")
+        assert anonymous.status_code in (401, 422)
+        assert await fetch(auth_engine, "SELECT * FROM users") == before
+        assert (await refresh(api, ada["refresh_token"])).status_code == 200
+
+    async def test_guessing_at_the_current_one_has_a_limit(self, api_settings: ApiSettings) -> None:
+        """Whoever stole an access token does not get to try passwords, on any of the routes."""
+        settings = api_settings.model_copy(update={"limit_password": Rate(3, 3600)})
+        async with serving(settings) as api:
+            ada = await signed_up(api, ADA["email"])
+            headers = bearer(ada)
+            wrong = {"password": "wrong"}
+            tried = [
+                await change(api, ada, current="wrong"),
+                await api.patch("/v1/me", json={**ADA, **wrong}, headers=headers),
+                await api.request("DELETE", "/v1/me", json=wrong, headers=headers),
+                await change(api, ada),
+            ]
+
+        assert [answer.status_code for answer in tried] == [403, 403, 403, 429]
+        assert_problem(tried[-1], 429, "too_many_requests")
+
+
+class TestRace:
+    """Sign-ins with the old password that run while it changes."""
+
+    async def test_none_of_them_survives_the_change(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """Some get tokens, some are refused; afterwards no token of the old password is good."""
+        for n in range(4):
+            old, new = (PASSWORD, NEW) if n % 2 == 0 else (NEW, PASSWORD)
+            changed, *answers = await asyncio.gather(
+                change(api, ada, current=old, new=new),
+                *(api.post("/v1/signin", json={**ADA, "password": old}) for _ in range(6)),
+            )
+
+            assert changed.status_code == 200
+            assert {answer.status_code for answer in answers} <= {200, 401}
+            for answer in answers:
+                if answer.status_code == 200:
+                    account = await api.get("/v1/me", headers=bearer(answer.json()))
+                    assert_problem(account, 401, "invalid_token")
+                    dead = await refresh(api, answer.json()["refresh_token"])
+                    assert_problem(dead, 401, "session_ended")
+            ada = changed.json()
+            assert (await api.get("/v1/me", headers=bearer(ada))).status_code == 200
+
+
+class TestWholeSeconds:
+    """``iat`` counts whole seconds, and a stolen token must not live out the one it is in."""
+
+    async def test_at_every_moment_of_a_second_the_old_token_dies_and_the_new_one_lives(
+        self,
+        api: httpx.AsyncClient,
+        blog: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        blog_engine: AsyncEngine,
+    ) -> None:
+        """Here at once, and at the blog as soon as its replica has the event."""
+        tenths: set[int] = set()
+        for n in range(100):
+            # The youngest token that there can be: of this very moment.
+            youngest = await signed_up(api, f"user{n}@example.org")
+            await replicate(auth_engine, blog_engine)
+            assert (await blog.get("/v1/me", headers=bearer(youngest))).status_code == 200
+
+            changed = await change(api, youngest)
+            changed_at = await replicate(auth_engine, blog_engine)
+
+            tenths.add(changed_at.microsecond // 100_000)
+            await assert_replaced(youngest, changed.json(), api, blog)
+            if len(tenths) >= 8:
+                return
+        pytest.fail(f"the changes met only these tenths of a second: {sorted(tenths)}")
+
+    async def test_changes_that_follow_each_other_at_once_replace_each_others_tokens(
+        self,
+        api: httpx.AsyncClient,
+        blog: httpx.AsyncClient,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+        blog_engine: AsyncEngine,
+    ) -> None:
+        """A token of between carries the last change's second, so the next one goes beyond it."""
+        present, passwords = ada, [PASSWORD, NEW] * 4
+        for current, new in pairwise(passwords):
+            changed = await change(api, present, current=current, new=new)
+            await replicate(auth_engine, blog_engine)
+
+            await assert_replaced(present, changed.json(), api, blog)
+            present = changed.json()
+
+    async def test_two_revocations_within_a_second_revoke_what_came_between(
+        self,
+        api: httpx.AsyncClient,
+        blog: httpx.AsyncClient,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+        blog_engine: AsyncEngine,
+    ) -> None:
+        """A token of between carries the first one's second, so the second one goes beyond it."""
+        await execute(
+            auth_engine,
+            "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '1s'",
+        )
+        between = (await api.post("/v1/signin", json=ADA)).json()
+
+        await api.post("/v1/signout?scope=global", headers=bearer(between))
+
+        await replicate(auth_engine, blog_engine)
+        assert ada
+        refused = await blog.get("/v1/me", headers=bearer(between))
+        assert_problem(refused, 401, "invalid_token")
+
+    async def test_no_token_is_handed_out_that_is_from_the_future(
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
+    ) -> None:
+        """After many revocations in one second the answer waits: the leeway is for clocks."""
+        await execute(
+            auth_engine,
+            "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '3s'",
+        )
+
+        answer = await api.post("/v1/signin", json=ADA)
+
+        token = answer.json()["access_token"]
+        issued_at = jwt.decode(token, options={"verify_signature": False})["iat"]
+        assert ada
+        assert issued_at <= time.time() + 1
+
+
+async def assert_replaced(
+    old: dict[str, Any], new: dict[str, Any], *services: httpx.AsyncClient
+) -> None:
+    """Each service refuses the old access token and takes the new one."""
+    for service in services:
+        refused = await service.get("/v1/me", headers=bearer(old))
+        taken = await service.get("/v1/me", headers=bearer(new))
+        assert (refused.status_code, taken.status_code) == (401, 200)
+
+
+async def change(
+    api: httpx.AsyncClient,
+    signed_in: dict[str, Any],
+    *,
+    current: str = PASSWORD,
+    new: str = NEW,
+    **headers: str,
+) -> httpx.Response:
+    """``POST /v1/me/password``."""
+    return await api.post(
+        "/v1/me/password",
+        json={"current_password": current, "new_password": new},
+        headers={**bearer(signed_in), **headers},
+    )
+
+
+async def refresh(api: httpx.AsyncClient, token: str) -> httpx.Response:
+    """Refresh a session from a page of the service's own origin."""
+    headers = {"Cookie": f"{COOKIE}={token}", "Origin": SOURCE}
+    return await api.post("/v1/session/refresh", headers=headers)
+
+
+async def replicate(source: AsyncEngine, target: AsyncEngine) -> Any:
+    """Apply the last event to the blog's replica, as its consumer would; when it was recorded."""
+    *_, event = await outbox(source)
+    async with target.begin() as connection:
+        await replica.write(connection, [UserState.model_validate_json(event.text)])
+    return event.occurred_at

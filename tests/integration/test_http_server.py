@@ -1,0 +1,361 @@
+"""The services' HTTP server against hostile connections: nothing waits long, nothing grows.
+
+The application is small and has no database: what is tested comes before any application.
+"""
+
+import asyncio
+import gc
+import json
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from fastapi import FastAPI, Request
+from pydantic import BaseModel, ConfigDict
+
+from contracts.http_manners import polish
+from contracts.http_protocol import CONNECTIONS_MAX, FIELDS_MAX, HEAD_BYTES_MAX, HttpProtocol
+from tests.support.http_server import Server, read_all, served
+
+PAUSE_SECONDS_MAX = 0.020
+"""No request, however hostile, holds the event loop for longer."""
+
+GET = b"GET /who HTTP/1.1\r\nHost: test\r\n"
+CLOSE = b"Connection: close\r\n\r\n"
+
+
+class Hasty(HttpProtocol):
+    """With limits that a test can wait for and reach."""
+
+    head_seconds_max = 0.2
+    connections_max = 3
+
+
+class Counting(HttpProtocol):
+    """Notes how much it is given in one turn of the event loop."""
+
+    turns: ClassVar[list[int]] = [0]
+
+    def data_received(self, data: bytes) -> None:
+        """Count."""
+        if self.turns[-1] == 0:
+            asyncio.get_running_loop().call_soon(self.turns.append, 0)
+        self.turns[-1] += len(data)
+        super().data_received(data)
+
+
+class Note(BaseModel):
+    """A body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    number: int = 0
+
+
+def an_app() -> FastAPI:
+    """A service that says who calls, and takes notes."""
+    app = FastAPI(telemetry={"tracing": False})
+    polish(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=0.3)
+
+    @app.get("/who")
+    async def who(request: Request, q: str = "") -> dict[str, Any]:
+        assert request.client
+        return {"host": request.client.host, "scheme": request.url.scheme, "q": q}
+
+    @app.post("/notes")
+    async def notes(body: Note) -> Note:
+        return body
+
+    @app.get("/collect")
+    async def collect() -> None:
+        gc.collect()
+
+    @app.post("/trailers")
+    async def trailers(request: Request) -> dict[str, Any]:
+        await request.body()
+        return {"names": sorted(request.headers)}
+
+    return app
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """The service as it is served, trusting nobody."""
+    with served(an_app()) as server:
+        yield server
+
+
+@pytest.fixture
+def hasty() -> Iterator[Server]:
+    """The same with small limits."""
+    with served(an_app(), protocol=Hasty) as server:
+        yield server
+
+
+def a_post(body: bytes, path: bytes = b"/notes", fields: bytes = b"") -> bytes:
+    """A request with a JSON body; the connection ends with the answer."""
+    return (
+        b"POST " + path + b" HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\n" + fields + b"Content-Length: %d\r\n\r\n" % len(body)
+    ) + body
+
+
+def chunked(framed: bytes, path: bytes = b"/notes") -> bytes:
+    """A request whose body comes in chunks, as given."""
+    return (
+        b"POST " + path + b" HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ) + framed
+
+
+def status_of(answer: bytes) -> int:
+    """The status of the one answer in there; 0 where the connection was cut off."""
+    assert answer.count(b"HTTP/1.1 ") <= 1
+    return int(answer.split(b" ", 2)[1]) if answer else 0
+
+
+def problem_of(answer: bytes) -> dict[str, Any]:
+    """The problem document of an answer, after a look at its headers."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    names = {line.partition(b":")[0].lower(): line for line in head.split(b"\r\n")[1:]}
+    document: dict[str, Any] = json.loads(body)
+    assert names[b"content-type"] == b"content-type: application/problem+json"
+    assert names[b"cache-control"] == b"cache-control: no-store"
+    assert b"server" not in names
+    assert document["instance"].encode().rpartition(b":")[2] in names[b"x-request-id"]
+    assert document["status"] == status_of(answer)
+    return document
+
+
+HOSTILE: dict[str, tuple[bytes, set[int]]] = {
+    # Cut off while it was still sent, a client may see no answer: 0.
+    "a header of 10 MB": (GET + b"X: " + b"a" * 10_000_000, {431, 0}),
+    "a header of 17 KB": (GET + b"X: " + b"a" * 17_000 + b"\r\n" + CLOSE, {431}),
+    "an address of 1 MB": (b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n" + CLOSE, {431, 0}),
+    "an address of 9 KB": (b"GET /who?q=" + b"a" * 9_000 + b" HTTP/1.1\r\n" + CLOSE, {431}),
+    "101 headers": (GET + b"a:b\r\n" * (FIELDS_MAX - 1) + CLOSE, {431}),
+    "200,000 headers": (GET + b"a:b\r\n" * 200_000 + CLOSE, {431, 0}),
+    "2 MB before the request": (b"\r\n" * 1_000_000 + GET + CLOSE, {431, 0}),
+    "8 KB of parameters": (b"GET /who?" + b"%41&" * 2_000 + b" HTTP/1.1\r\n" + CLOSE, {200}),
+    "8 KB of escapes": (b"GET /" + b"%41" * 2_700 + b" HTTP/1.1\r\n" + CLOSE, {404}),
+    "16 KB of cookies": (GET + b"Cookie: " + b"a=b;" * 3_900 + b"\r\n" + CLOSE, {200}),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 100, {400}),
+    "two lengths": (a_post(b"{}", fields=b"Content-Length: 20\r\n"), {400}),
+    "length and chunks": (a_post(b"{}", fields=b"Transfer-Encoding: chunked\r\n"), {400}),
+    "no chunk": (chunked(b"zz\r\n"), {400}),
+    "100,000 requests at once": ((GET + b"\r\n") * 100_000, {0}),
+    "200,000 chunks of a byte": (chunked(b"1\r\nx\r\n" * 200_000), {413, 0}),
+    "10,001 pieces of white space": (chunked(b"1\r\n \r\n" * 10_001), {413}),
+    "the extension of a chunk": (chunked(b"1;" + b"x" * 10_000_000), {408, 0}),
+    "200,000 trailers": (chunked(b"2\r\n{}\r\n0\r\n" + b"a:b\r\n" * 200_000), {431, 0}),
+    "64 KB of brackets": (a_post(b"[" * 65_000), {422}),
+    "64 KB of objects in objects": (a_post(b'{"a":' * 13_000), {422}),
+    "20,000 objects": (a_post(b'{"text":[' + b"{}," * 20_000 + b"1]}"), {422}),
+    "20,000 lists and an escape": (a_post(b'{"text":[' + b"[]," * 20_000 + b'"\\u0041"]}'), {422}),
+    "30,000 numbers": (a_post(b'{"text":[' + b"1," * 30_000 + b"1]}"), {422}),
+    "6,500 unknown fields": (
+        a_post(b'{"text":"a",' + b",".join(b'"%x":1' % number for number in range(6_500)) + b"}"),
+        {422},
+    ),
+    "a number of 60,000 digits": (a_post(b'{"text":"a","number":' + b"9" * 60_000 + b"}"), {422}),
+    "a number of 4,000 digits": (a_post(b'{"text":"a","number":' + b"9" * 4_000 + b"}"), {422}),
+    "a number beyond all": (a_post(b'{"text":"a","number":1e99999999}'), {422}),
+    "half a surrogate pair": (a_post(b'{"text":"\\ud800"}'), {422}),
+    "a NUL": (a_post(b'{"text":"\\u0000"}'), {422}),
+    "no UTF-8": (a_post(b'{"text":"\xff\xfe"}'), {422}),
+    "60 KB of quotes": (a_post(b'{"text":"' + b'\\"' * 30_000 + b'\\u0041"}'), {200}),
+    "20 MB": (a_post(b"a" * 20_000_000), {413, 0}),
+}
+
+
+@pytest.mark.parametrize(("sent", "statuses"), HOSTILE.values(), ids=HOSTILE)
+def test_nothing_hostile_holds_the_loop_or_is_a_500(
+    server: Server, sent: bytes, statuses: set[int]
+) -> None:
+    """Refused or answered, and everybody else waits for 20 ms at most; best of three."""
+    for _ in holding_the_loop_briefly(server):
+        answer = server.exchange(sent)
+
+        status = status_of(answer)
+        assert status in statuses
+        if status >= 400:
+            problem_of(answer)
+
+    assert status_of(server.exchange(GET + CLOSE)) == 200
+
+
+def holding_the_loop_briefly(server: Server) -> Iterator[None]:
+    """Goes round up to three times, until once the event loop was not held for long."""
+    pauses = []
+    for _ in range(3):
+        server.forget_pauses()
+        yield
+        pauses.append(server.longest_pause_seconds())
+        if pauses[-1] < PAUSE_SECONDS_MAX:
+            return
+    pytest.fail(f"the event loop was held for {min(pauses) * 1000:.0f} ms at best")
+
+
+def test_collecting_garbage_does_not_hold_the_loop(server: Server) -> None:
+    """Any request may set off a full round; what the start has made is left out of it."""
+    for _ in holding_the_loop_briefly(server):
+        answer = server.exchange(b"GET /collect HTTP/1.1\r\nHost: test\r\n" + CLOSE)
+
+        assert status_of(answer) == 200
+
+
+def test_a_connection_that_sends_much_takes_turns_with_the_others() -> None:
+    """However fast it sends, one reading of the socket is parsed at a time."""
+    Counting.turns[:] = [0]
+    with served(an_app(), protocol=Counting) as server:
+        server.exchange(chunked(b"1;" + b"x" * 10_000_000))
+
+    assert sum(Counting.turns) > 2_000_000
+    assert max(Counting.turns) <= 512 * 1024
+
+
+def test_a_head_of_the_usual_size_is_read(server: Server) -> None:
+    """As many headers and bytes as the limits say, in one piece or byte by byte."""
+    head = GET + b"a:b\r\n" * (FIELDS_MAX - 3) + b"Authorization: Bearer " + b"x" * 8192 + b"\r\n"
+    assert len(head) < HEAD_BYTES_MAX
+
+    assert status_of(server.exchange(head + CLOSE)) == 200
+    with server.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for start in range(200):
+            connection.sendall((GET + CLOSE)[start : start + 1])
+        assert status_of(read_all(connection)) == 200
+
+
+def test_requests_sent_ahead_are_answered_in_order(server: Server) -> None:
+    """A few; heads and bodies of one connection do not add up to too much."""
+    body = b'{"text":"' + b"a" * 12_000 + b'"}'
+    keep = a_post(body, fields=b"X: " + b"a" * 4_000 + b"\r\n")
+    keep = keep.replace(b"Connection: close\r\n", b"")
+
+    answer = server.exchange(keep * 6 + GET + CLOSE)
+
+    assert answer.count(b"HTTP/1.1 200 OK") == 7
+    assert answer.endswith(b'{"host":"127.0.0.1","scheme":"http","q":""}')
+
+
+def test_a_refusal_does_not_pass_for_the_answer_to_an_earlier_request(server: Server) -> None:
+    """What follows a request is refused by closing, whichever is ready first."""
+    answer = server.exchange(GET + b"\r\n" + b"rubbish\r\n\r\n")
+
+    assert b"HTTP/1.1 4" not in answer
+
+
+def test_trailers_are_no_headers(server: Server) -> None:
+    """What comes after the body was seen by no proxy in front."""
+    framed = b"2\r\n{}\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
+
+    answer = server.exchange(chunked(framed, b"/trailers"))
+
+    names = json.loads(answer.partition(b"\r\n\r\n")[2])["names"]
+    assert "host" in names
+    assert "authorization" not in names
+
+
+def test_a_body_that_dribbles_is_refused(hasty: Server) -> None:
+    """408, and the connection ends; the head's deadline is none of the body's."""
+    with hasty.connect() as connection:
+        connection.sendall(chunked(b"1\r\n{\r\n"))
+        answer = read_all(connection)
+
+    assert problem_of(answer)["code"] == "request_timeout"
+
+
+@pytest.mark.parametrize("sent", [b"GET /who HTTP/1.1\r\nX: a", b"G"])
+def test_a_head_that_does_not_end_is_refused(hasty: Server, sent: bytes) -> None:
+    """408, and the connection ends."""
+    with hasty.connect() as connection:
+        connection.sendall(sent)
+        answer = read_all(connection)
+
+    assert problem_of(answer)["code"] == "request_timeout"
+
+
+def test_a_second_head_that_does_not_end_is_refused_too(hasty: Server) -> None:
+    """Keeping a connection alive does not lift the limit."""
+    with hasty.connect() as connection:
+        connection.sendall(GET + b"\r\n" + b"GET /wh")
+        answer = read_all(connection)
+
+    first, _, second = answer.partition(b"}")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert problem_of(second)["code"] == "request_timeout"
+
+
+def test_a_connection_that_asks_nothing_is_closed_without_a_word(hasty: Server) -> None:
+    """Browsers open some in advance."""
+    with hasty.connect() as connection:
+        assert read_all(connection) == b""
+
+
+def test_a_body_that_nobody_reads_does_not_keep_the_connection(hasty: Server) -> None:
+    """After the answer its rest may come for a while, but not for ever."""
+    started = time.monotonic()
+    with hasty.connect() as connection:
+        connection.settimeout(0.02)
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 9999\r\n\r\n")
+        answer = b""
+        is_open = True
+        while is_open and time.monotonic() < started + 5:
+            try:
+                connection.sendall(b"x")
+                answer += (read := connection.recv(65536))
+                is_open = bool(read)
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                is_open = False
+
+    assert status_of(answer) == 404
+    assert not is_open
+
+
+def test_connections_are_limited(hasty: Server) -> None:
+    """Who comes when all are taken is told so, and room comes back."""
+    with hasty.connect() as first, hasty.connect() as second, hasty.connect() as third:
+        for connection in (first, second, third):
+            connection.sendall(GET + b"\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert problem_of(hasty.exchange(b""))["code"] == "busy"
+
+    while (status := status_of(hasty.exchange(GET + CLOSE))) in (503, 0):
+        pass  # until the server has noticed that they are gone
+    assert status == 200
+    assert CONNECTIONS_MAX < 1024 - 100
+
+
+class TestProxies:
+    """Whose address a request is from."""
+
+    FORWARDED = (
+        b"X-Forwarded-For: 198.51.100.66, 203.0.113.7, 10.1.1.1\r\n"
+        b"X-Forwarded-For: 10.9.9.9\r\nX-Forwarded-Proto: https\r\n"
+    )
+
+    def test_nobody_is_believed_unless_configured(self, server: Server) -> None:
+        """Not even a caller on this machine."""
+        assert self.who(server) == ("127.0.0.1", "http")
+
+    def test_of_a_proxy_the_last_address_that_is_no_proxy_counts(self) -> None:
+        """What stands before it may be anybody's invention."""
+        with served(an_app(), trusted_proxies=["127.0.0.0/8", "10.0.0.0/8"]) as server:
+            assert self.who(server) == ("203.0.113.7", "https")
+
+    def test_other_callers_are_not_believed_when_a_proxy_is(self) -> None:
+        """The list is of addresses, not a switch."""
+        with served(an_app(), trusted_proxies=["10.0.0.0/8"]) as server:
+            assert self.who(server) == ("127.0.0.1", "http")
+
+    def who(self, server: Server) -> tuple[str, str]:
+        """Whom the application sees, and how he came."""
+        answer = server.exchange(GET + self.FORWARDED + CLOSE)
+        body = json.loads(answer.partition(b"\r\n\r\n")[2])
+        return body["host"], body["scheme"]

@@ -1,0 +1,654 @@
+"""The cache of a remote key set, against a server that is there, slow, down or hostile."""
+
+import asyncio
+import gzip
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from prometheus_client import REGISTRY
+
+from contracts.jwks_cache import (
+    AHEAD,
+    ANSWER_BYTES_MAX,
+    FRESH_SECONDS_MAX,
+    FRESH_SECONDS_MIN,
+    RETRY_SECONDS,
+    STALE_SECONDS_MAX,
+    UNKNOWN_KEY_PAUSE_SECONDS,
+    UNKNOWN_KID_SECONDS,
+    JwksCache,
+)
+from contracts.keys import jwk, jwks
+from contracts.tokens import InvalidKeySet, InvalidToken, KeysUnavailable
+from tests.support.blog_api import a_token
+from tests.support.builders import SOURCE
+from tests.support.eventually import eventually
+from tests.support.key_source import KeySource, key_source
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        """The time now."""
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def keys() -> list[rsa.RSAPrivateKey]:
+    """Keys that take turns."""
+    return [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3)]
+
+
+@pytest.fixture
+async def source(keys: list[rsa.RSAPrivateKey]) -> AsyncIterator[KeySource]:
+    """A source that publishes the first key."""
+    async with key_source() as source:
+        source.publish(keys[0])
+        yield source
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The cache's clock."""
+    return Clock()
+
+
+def cache_of(source: KeySource, clock: Clock, **limits: Any) -> JwksCache:
+    """A cache of what ``source`` publishes."""
+    return JwksCache(source.url, issuer=SOURCE, audience="blog", clock=clock, **limits)
+
+
+@pytest.fixture
+async def cache(source: KeySource, clock: Clock) -> AsyncIterator[JwksCache]:
+    """A cache that has fetched nothing yet."""
+    async with cache_of(source, clock) as cache:
+        yield cache
+
+
+def token_by(key: rsa.RSAPrivateKey, **header: Any) -> str:
+    """A good token, with more in its header."""
+    claims = jwt.decode(a_token(key, uuid4()), options={"verify_signature": False})
+    kid = jwk(key.public_key())["kid"]
+    return jwt.encode(claims, key, "RS256", headers={"typ": "at+jwt", "kid": kid, **header})
+
+
+def at_once(awaitable: Awaitable[T]) -> T:
+    """What ``awaitable`` gives without a single pause: it fails where it would have to wait."""
+    steps = awaitable.__await__()
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    result: T = ended.value.value
+    return result
+
+
+async def accepts(cache: JwksCache, token: str) -> bool:
+    """Whether the cache finds a token good."""
+    try:
+        await cache.verify(token)
+    except InvalidToken:
+        return False
+    return True
+
+
+class TestFresh:
+    """While the set at hand is fresh."""
+
+    async def test_nothing_is_fetched_and_nothing_waits(
+        self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """The first request fetches; the others never leave the event loop's turn."""
+        token = token_by(keys[0])
+        await cache.verify(token)
+
+        clock.now += AHEAD * 300 - 1
+        read = [at_once(cache.verify(token)) for _ in range(50)]
+
+        assert {each.key_id for each in read} == {jwk(keys[0].public_key())["kid"]}
+        assert source.asked == 1
+
+    async def test_a_hundred_first_requests_fetch_once(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """They all wait for the same answer."""
+        tokens = [token_by(keys[0]) for _ in range(100)]
+
+        assert all(await asyncio.gather(*(accepts(cache, token) for token in tokens)))
+        assert source.asked == 1
+
+    async def test_a_waiting_request_that_is_given_up_takes_nobody_along(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """A client that hangs up does not end the fetch for the others."""
+        source.hold()
+        first, second = (asyncio.create_task(cache.verify(token_by(keys[0]))) for _ in range(2))
+        await eventually(lambda: source.asked == 1)
+
+        first.cancel()
+        await asyncio.wait([first])
+        source.hold(False)
+
+        assert await second
+        assert source.asked == 1
+
+    async def test_the_set_is_fetched_ahead_without_waiting(
+        self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """Before the set expires a request has it fetched, and is served with the one at hand."""
+        token = token_by(keys[0])
+        await cache.verify(token)
+        source.hold()
+
+        clock.now += AHEAD * 300
+        for _ in range(20):
+            at_once(cache.verify(token))
+        await eventually(lambda: source.asked == 2)
+        source.hold(False)
+        await cache.refresh()
+
+        clock.now += AHEAD * 300 - 1
+        at_once(cache.verify(token))
+        assert source.asked == 2
+
+    @pytest.mark.parametrize(
+        ("cache_control", "seconds"),
+        [
+            ("max-age=60", 60),
+            ("public, MAX-AGE=60", 60),
+            ('max-age="60"', 60),
+            ("max-age=86400", FRESH_SECONDS_MAX),
+            ("s-maxage=60", FRESH_SECONDS_MAX),
+            ("max-age=soon", FRESH_SECONDS_MAX),
+            ("", FRESH_SECONDS_MAX),
+            ("max-age=0", FRESH_SECONDS_MIN),
+            ("no-store, max-age=60", FRESH_SECONDS_MIN),
+            ("no-cache", FRESH_SECONDS_MIN),
+        ],
+    )
+    async def test_how_long_an_answer_is_fresh(
+        self,
+        cache: JwksCache,
+        source: KeySource,
+        clock: Clock,
+        keys: list[rsa.RSAPrivateKey],
+        cache_control: str,
+        seconds: float,
+    ) -> None:
+        """Its own ``max-age``, between ten seconds and five minutes; then a key that is gone is."""
+        source.headers["Cache-Control"] = cache_control
+        token = token_by(keys[0])
+        await cache.verify(token)
+        source.publish(keys[1])
+
+        clock.now += AHEAD * seconds - 0.1
+        at_once(cache.verify(token))
+        assert source.asked == 1
+        clock.now += seconds - AHEAD * seconds + 0.2
+
+        assert not await accepts(cache, token)
+
+    async def test_an_unchanged_set_is_confirmed_without_being_sent(
+        self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """304 counts as fresh."""
+        source.publish(keys[0], etag=True)
+        token = token_by(keys[0])
+        await cache.verify(token)
+
+        clock.now += 301
+        await cache.verify(token)
+        clock.now += AHEAD * 300 - 1
+        at_once(cache.verify(token))
+
+        assert [request.get("if-none-match") for request in source.requests] == [
+            None,
+            source.headers["ETag"],
+        ]
+        assert _sample("usersync_jwks_age_seconds") == AHEAD * 300 - 1
+
+    async def test_an_etag_that_is_none_is_not_sent_back(
+        self, cache: JwksCache, source: KeySource
+    ) -> None:
+        """What the source says never breaks the next request."""
+        for etag in ("abc", '"' + "x" * 300 + '"', '"é"'):
+            source.headers["ETag"] = etag
+            await cache.refresh()
+
+        assert await cache.refresh()
+        assert not any("if-none-match" in request for request in source.requests)
+
+    async def test_an_unasked_304_confirms_nothing(
+        self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """Without a set to compare with, there is nothing that could be unchanged."""
+        source.status, source.body = "304 Not Modified", b""
+
+        async with cache_of(source, clock, start=jwks(keys[0].public_key())) as cache:
+            assert not await cache.refresh()
+
+
+class TestRotation:
+    """Keys come and go."""
+
+    async def test_no_token_is_refused(
+        self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """Old and new tokens are good throughout, even if the new key signs at once."""
+        old, new = token_by(keys[0]), token_by(keys[1])
+        assert await accepts(cache, old)
+
+        source.publish(keys[0], keys[1])
+
+        assert all(await asyncio.gather(*(accepts(cache, t) for t in [new, old] * 50)))
+        assert source.asked == 2
+        clock.now += 301
+        assert await accepts(cache, old)
+        assert await accepts(cache, new)
+
+    async def test_a_key_that_vanished_is_dropped(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """A new set replaces the old one whole."""
+        source.publish(keys[0], keys[1])
+        assert await accepts(cache, token_by(keys[0]))
+
+        source.publish(keys[1])
+        await cache.refresh()
+
+        assert not await accepts(cache, token_by(keys[0]))
+        assert await accepts(cache, token_by(keys[1]))
+
+    async def test_a_fetch_that_began_too_early_is_followed_by_another(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """The key was published while an answer without it was on its way."""
+        await cache.refresh()
+        source.hold()
+        early = asyncio.create_task(cache.refresh())
+        await eventually(lambda: source.asked == 2)
+
+        source.publish(keys[0], keys[1])
+        late = asyncio.create_task(accepts(cache, token_by(keys[1])))
+        await asyncio.sleep(0)
+        source.hold(False)
+
+        assert await early
+        assert await late
+        assert source.asked == 3
+
+    async def test_a_set_to_begin_with_counts_until_the_first_answer(
+        self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """It serves while the source has never been reached, and not a moment longer."""
+        source.is_down = True
+        pinned = jwks(keys[2].public_key())
+        async with cache_of(source, clock, start=pinned) as cache:
+            before = await accepts(cache, token_by(keys[2]))
+            source.is_down = False
+            clock.now += RETRY_SECONDS
+            await cache.refresh()
+
+            assert before
+            assert not await accepts(cache, token_by(keys[2]))
+            assert await accepts(cache, token_by(keys[0]))
+
+
+class TestAway:
+    """The source fails."""
+
+    async def test_the_keys_at_hand_serve_without_waiting(
+        self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """One try in ten seconds goes on beside the requests."""
+        token = token_by(keys[0])
+        await cache.verify(token)
+        source.is_down = True
+        clock.now += 301
+        await cache.verify(token)
+        assert source.asked == 2
+
+        for tries in range(3, 6):
+            clock.now += RETRY_SECONDS - 1
+            at_once(cache.verify(token))
+            assert source.asked == tries - 1
+            clock.now += 1
+            for _ in range(20):
+                at_once(cache.verify(token))
+            await cache.refresh()
+            assert source.asked == tries
+
+    async def test_old_keys_end_after_a_day(
+        self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """Nobody knows any more which of them were revoked; the source back, they count again."""
+        token = token_by(keys[0])
+        await cache.verify(token)
+        confirmed = clock.now
+        source.is_down = True
+
+        clock.now = confirmed + STALE_SECONDS_MAX - 1
+        assert await accepts(cache, token)
+        await cache.refresh()
+        clock.now = confirmed + STALE_SECONDS_MAX
+        with pytest.raises(KeysUnavailable):
+            await cache.verify(token)
+        with pytest.raises(KeysUnavailable):
+            await cache.ready()
+
+        source.is_down = False
+        clock.now += RETRY_SECONDS
+        await cache.ready()
+        assert await accepts(cache, token)
+
+    async def test_a_set_to_begin_with_ends_after_a_day_too(
+        self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """A service that runs without the source does not know what was revoked either."""
+        source.is_down = True
+        async with cache_of(source, clock, start=jwks(keys[0].public_key())) as cache:
+            clock.now += STALE_SECONDS_MAX
+
+            with pytest.raises(KeysUnavailable):
+                await cache.verify(token_by(keys[0]))
+
+    async def test_without_keys_nothing_is_told(
+        self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """A token is neither good nor bad; tries are as rare as ever."""
+        source.is_down = True
+        for _ in range(50):
+            with pytest.raises(KeysUnavailable):
+                await cache.verify(token_by(keys[0]))
+        with pytest.raises(KeysUnavailable):
+            await cache.ready()
+        asked = source.asked
+
+        source.is_down = False
+        clock.now += RETRY_SECONDS
+        await cache.ready()
+
+        assert asked == 1
+        assert source.asked == 2
+
+    async def test_the_age_is_shown(self, cache: JwksCache, clock: Clock) -> None:
+        """Infinite without keys, then the time since the last confirmation."""
+        before = _sample("usersync_jwks_age_seconds")
+        await cache.refresh()
+        clock.now += 42
+
+        assert before == float("inf")
+        assert _sample("usersync_jwks_age_seconds") == 42
+
+    async def test_nobody_listens(self, clock: Clock, unused_port: int) -> None:
+        """A refused connection is a failure like others."""
+        url = f"http://127.0.0.1:{unused_port}/"
+        async with JwksCache(url, issuer=SOURCE, audience="blog", clock=clock) as cache:
+            assert not await cache.refresh()
+
+    @pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
+    async def test_a_slow_answer_is_given_up(
+        self, source: KeySource, clock: Clock, drips: bool
+    ) -> None:
+        """The limit is on the whole answer, not on the pause between two of its bytes."""
+        source.drips = drips
+        source.hold(not drips)
+        async with cache_of(source, clock, fetch_seconds_max=0.2) as cache:
+            began = time.monotonic()
+
+            assert not await cache.refresh()
+
+            assert 0.15 < time.monotonic() - began < 2
+
+    async def test_closing_gives_up_what_is_under_way(
+        self, source: KeySource, clock: Clock
+    ) -> None:
+        """A stop does not wait for a source."""
+        source.hold()
+        cache = cache_of(source, clock)
+        waiting = asyncio.create_task(cache.refresh())
+        await eventually(lambda: source.asked == 1)
+
+        async with asyncio.timeout(1):
+            await cache.close()
+            await asyncio.wait([waiting])
+
+        assert waiting.cancelled()
+
+
+class TestHostileAnswer:
+    """Whatever the source sends, the keys at hand remain."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"<html>",
+            b"null",
+            b"[]",
+            b"{}",
+            b'{"keys": []}',
+            b'{"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "o"}]}',
+            b"[" * 60_000,
+            b"\xff\xfe",
+            json.dumps({"keys": []}).encode("utf-16"),
+        ],
+        ids=[
+            *("empty", "page", "null", "list", "object", "no keys", "symmetric", "deep", "binary"),
+            "UTF-16",
+        ],
+    )
+    async def test_a_body_that_is_no_key_set(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey], body: bytes
+    ) -> None:
+        """A set that breaks a rule changes nothing."""
+        await cache.refresh()
+        source.body = body
+
+        assert not await cache.refresh()
+        assert await accepts(cache, token_by(keys[0]))
+
+    async def test_a_name_twice(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """Two readers could each see another set."""
+        await cache.refresh()
+        other = json.dumps(jwks(keys[1].public_key())["keys"]).encode()
+        source.body = source.body[:-1] + b', "keys": ' + other + b"}"
+
+        assert not await cache.refresh()
+        assert not await accepts(cache, token_by(keys[1]))
+        assert await accepts(cache, token_by(keys[0]))
+
+    @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+    async def test_a_body_that_is_too_large(
+        self, cache: JwksCache, source: KeySource, announced: bool
+    ) -> None:
+        """Reading stops at the limit, whatever was announced; up to it an answer is read."""
+        document = json.loads(source.body)
+        room = ANSWER_BYTES_MAX - len(json.dumps(document | {"x": ""}))
+        answers = []
+        for length in (room, room + 1):
+            source.publish_json(document | {"x": "x" * length})
+            if not announced:
+                source.headers["Transfer-Encoding"] = "chunked"
+                source.body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(source.body), source.body)
+            answers.append(await cache.refresh())
+
+        assert answers == [True, False]
+
+    async def test_a_packed_body_is_not_unfolded(self, cache: JwksCache, source: KeySource) -> None:
+        """A few bytes could become gigabytes."""
+        source.headers["Content-Encoding"] = "gzip"
+        source.body = gzip.compress(source.body)
+
+        assert not await cache.refresh()
+        assert source.requests[0]["accept-encoding"] == "identity"
+
+    @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Moved"])
+    async def test_a_redirect_is_not_followed(
+        self, cache: JwksCache, source: KeySource, status: str
+    ) -> None:
+        """The address is the one that was configured."""
+        async with key_source() as elsewhere:
+            source.status = status
+            source.headers["Location"] = elsewhere.url
+
+            assert not await cache.refresh()
+            assert elsewhere.asked == 0
+
+    @pytest.mark.parametrize("status", ["201 Created", "404 Not Found", "500 Error", "503 Busy"])
+    async def test_another_status_brings_no_keys(
+        self, cache: JwksCache, source: KeySource, status: str
+    ) -> None:
+        """A good set in the page of an error is none."""
+        source.status = status
+
+        assert not await cache.refresh()
+
+    async def test_a_proxy_of_the_environment_is_not_used(
+        self, source: KeySource, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nor anything else that the environment says."""
+        async with key_source() as proxy:
+            for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+                monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+            async with cache_of(source, clock) as cache:
+                assert await cache.refresh()
+
+            assert proxy.asked == 0
+
+
+class TestHostileToken:
+    """What is in a token costs the source next to nothing."""
+
+    @pytest.mark.parametrize("state", ["up", "down", "slow"])
+    async def test_a_flood_of_unknown_keys_fetches_once_in_thirty_seconds(
+        self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey], state: str
+    ) -> None:
+        """Failures count; meanwhile good tokens are served."""
+        async with cache_of(
+            source, clock, fresh_seconds_max=10_000, retry_seconds=10_000, fetch_seconds_max=0.2
+        ) as cache:
+            source.publish(keys[0], max_age=10_000)
+            await cache.refresh()
+            source.is_down = state == "down"
+            source.hold(state == "slow")
+            good = token_by(keys[0])
+
+            for fetches in (2, 3, 4):
+                for _ in range(3):
+                    flood = (token_by(keys[1], kid=str(uuid4())) for _ in range(50))
+                    accepted = await asyncio.gather(*(accepts(cache, token) for token in flood))
+                    assert not any(accepted)
+                    at_once(cache.verify(good))
+                    clock.now += UNKNOWN_KEY_PAUSE_SECONDS / 3 - 0.1
+                assert source.asked == fetches
+                clock.now += 0.4
+
+    async def test_an_unknown_key_is_remembered(
+        self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """One and the same does not cost the fetch that a real new key may need."""
+        source.publish(keys[0], max_age=10_000)
+        async with cache_of(source, clock, fresh_seconds_max=10_000) as cache:
+            await cache.refresh()
+            assert not await accepts(cache, token_by(keys[1]))
+            clock.now += UNKNOWN_KEY_PAUSE_SECONDS
+
+            assert not await accepts(cache, token_by(keys[1]))
+            asked_for_the_same = source.asked
+            source.publish(keys[0], keys[2], max_age=10_000)
+            assert await accepts(cache, token_by(keys[2]))
+            clock.now += UNKNOWN_KID_SECONDS
+            assert not await accepts(cache, token_by(keys[1]))
+
+            assert asked_for_the_same == 2
+            assert source.asked == 4
+
+    async def test_a_remembered_key_that_is_published_is_accepted(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """The memory spares fetches; it never refuses a key that is at hand."""
+        assert not await accepts(cache, token_by(keys[1]))
+
+        source.publish(keys[1])
+        await cache.refresh()
+
+        assert await accepts(cache, token_by(keys[1]))
+
+    async def test_a_failure_is_not_remembered_as_an_answer(
+        self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """The source was not reached, so that nobody knows whether it has the key."""
+        async with cache_of(source, clock, start=jwks(keys[0].public_key())) as cache:
+            source.is_down = True
+            assert not await accepts(cache, token_by(keys[1]))
+
+            source.is_down = False
+            source.publish(keys[1])
+            clock.now += UNKNOWN_KEY_PAUSE_SECONDS
+
+            assert await accepts(cache, token_by(keys[1]))
+
+    async def test_the_memory_is_bounded(
+        self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
+    ) -> None:
+        """The oldest go first."""
+        async with cache_of(
+            source, clock, unknown_kids_max=2, unknown_key_pause_seconds=0
+        ) as cache:
+            await cache.refresh()
+            for kid in ("a", "b", "c", "c", "b"):
+                assert not await accepts(cache, token_by(keys[1], kid=kid))
+            asked = source.asked
+            assert not await accepts(cache, token_by(keys[1], kid="a"))
+
+            assert asked == 4
+            assert source.asked == 5
+
+    @pytest.mark.parametrize("kid", ["../../x", "' OR 1=1 --", "k" * 129, "é", ""])
+    async def test_what_names_no_key_fetches_nothing(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey], kid: str
+    ) -> None:
+        """A path is text like another; what cannot be a ``kid`` is not even asked for."""
+        await cache.refresh()
+
+        assert not await accepts(cache, token_by(keys[1], kid=kid))
+
+        assert source.asked == (2 if kid == "../../x" else 1)
+        assert len({request["host"] for request in source.requests}) == 1
+
+    @pytest.mark.parametrize("name", ["jku", "x5u"])
+    async def test_an_address_in_the_header_is_not_visited(
+        self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey], name: str
+    ) -> None:
+        """The attacker's server, which has his key, hears nothing (CVE-2018-0114's kin)."""
+        await cache.refresh()
+        async with key_source() as attackers:
+            attackers.publish(keys[1])
+            for key in (keys[0], keys[1]):
+                assert not await accepts(cache, token_by(key, **{name: attackers.url}))
+
+            assert attackers.asked == 0
+        assert source.asked == 1
+
+
+def test_a_bad_set_to_begin_with_stops_the_start() -> None:
+    """It follows the same rules as a fetched one."""
+    with pytest.raises(InvalidKeySet):
+        JwksCache("http://a.example/", issuer=SOURCE, audience="blog", start={"keys": []})
+
+
+def _sample(name: str) -> float | None:
+    return REGISTRY.get_sample_value(name)

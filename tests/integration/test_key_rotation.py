@@ -1,0 +1,400 @@
+"""Changing the key that signs: on schedule without one refused token, in an emergency at once."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.settings import ApiSettings
+from auth_service.tokens.keyring import KeyRing
+from auth_service.tokens.lifecycle import Lifecycle
+from auth_service.tokens.model import Gone, NoSuchKey, StillActive, TooManyKeys, TooSoon
+from contracts.events import KeyRevoked
+from contracts.tokens import AccessToken, InvalidToken, TokenVerifier
+from tests.support.auth_api import assert_problem, bearer, serving, signed_up
+from tests.support.eventually import eventually
+from tests.support.inbox import fetch
+
+OPERATOR = "operator:test"
+BITS = 2048
+KEY_SET = "/.well-known/jwks.json"
+
+
+@pytest.fixture
+def settings(api_settings: ApiSettings) -> ApiSettings:
+    """An API with a key in AUTH_PRIVATE_KEY, and a secret for those of the database."""
+    secret = SecretStr("a secret of more than thirty-two characters")
+    return api_settings.model_copy(update={"secret": secret})
+
+
+@pytest.fixture
+def keys(auth_engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
+    """What an operator can do."""
+    return Lifecycle(auth_engine, settings, actor=OPERATOR)
+
+
+@pytest.fixture
+def impatient(auth_engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
+    """What an operator can do where nobody has to wait."""
+    return Lifecycle(
+        auth_engine, settings.model_copy(update={"key_wait_seconds": 0}), actor=OPERATOR
+    )
+
+
+class Holder:
+    """A verifier that believes a key set for a while before it fetches it anew."""
+
+    def __init__(self, ring: KeyRing, settings: ApiSettings, seconds: float) -> None:
+        self._ring = ring
+        self._settings = settings
+        self._seconds = seconds
+        self._fetched_at = -seconds
+        self._verifier: TokenVerifier | None = None
+
+    async def verify(self, token: str) -> AccessToken:
+        """The claims of ``token``; raises ``InvalidToken``."""
+        if self._verifier is None or time.monotonic() - self._fetched_at >= self._seconds:
+            self._fetched_at = time.monotonic()
+            self._verifier = TokenVerifier.from_jwks(
+                await published(self._ring),
+                issuer=self._settings.issuer,
+                audience=self._settings.audience,
+            )
+        return self._verifier.verify(token)
+
+
+async def published(ring: KeyRing) -> dict[str, Any]:
+    """The key set."""
+    document: dict[str, Any] = httpx.Response(200, content=(await ring.key_set()).body).json()
+    return document
+
+
+async def a_token(ring: KeyRing) -> str:
+    """A service's token."""
+    return (await ring.signer()).for_service(f"svc_{uuid4().hex}", ["posts:write"])
+
+
+async def test_rotating_refuses_not_one_token(
+    auth_engine: AsyncEngine, settings: ApiSettings
+) -> None:
+    """Two processes sign all the while; verifiers that hold old key sets accept all of it."""
+    settings = settings.model_copy(update={"key_wait_seconds": 3})
+    keys = Lifecycle(auth_engine, settings, actor=OPERATOR)
+    rings = [KeyRing(auth_engine, settings) for _ in range(2)]
+    verifiers: list[Holder | KeyRing] = [*rings, *(Holder(ring, settings, 0.7) for ring in rings)]
+    tokens: list[str] = []
+    signers: list[str] = []
+    is_over = asyncio.Event()
+
+    async def sign_and_verify(ring: KeyRing) -> None:
+        while not is_over.is_set():
+            token = await a_token(ring)
+            tokens.append(token)
+            for verifier in verifiers:
+                for shown in (tokens[0], tokens[len(tokens) // 2], token):
+                    verified = await verifier.verify(shown)
+            signers.append(verified.key_id)
+            await asyncio.sleep(0)
+
+    async def rotate() -> str:
+        key = await keys.generate(BITS)
+        with pytest.raises(TooSoon):
+            await keys.activate(key.kid)
+        await eventually(lambda: succeeds(lambda: keys.activate(key.kid)))
+        return key.kid
+
+    async def operate() -> list[str]:
+        try:
+            rotated = [await rotate(), await rotate()]
+            for ring in rings:
+                await eventually(partial(signs_with, ring, rotated[1]))
+            return rotated
+        finally:
+            is_over.set()
+
+    rotated, *_ = await asyncio.gather(operate(), *(sign_and_verify(ring) for ring in rings))
+
+    assert len(tokens) > 100
+    assert list(dict.fromkeys(signers))[1:] == rotated
+    for verifier in verifiers:
+        for token in tokens[:: len(tokens) // 50]:
+            assert await verifier.verify(token)
+
+
+async def test_the_wait_is_measured_by_the_database_and_can_be_overridden(
+    auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
+) -> None:
+    """15 minutes from its publication, or at once by force; the audit log tells which."""
+    await KeyRing(auth_engine, settings).signer()
+    key = await keys.generate(BITS)
+    with pytest.raises(TooSoon):
+        await keys.activate(key.kid)
+    later = await keys.generate(BITS)
+    async with auth_engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE signing_keys SET created_at = created_at - interval '901 s'"
+            f" WHERE kid = '{later.kid}'"
+        )
+
+    assert (await keys.activate(later.kid)).is_new
+    assert (await keys.activate(key.kid, force=True)).is_new
+
+    audited = await fetch(
+        auth_engine,
+        "SELECT subject, details->>'forced' AS forced FROM audit_log"
+        f" WHERE action = 'key_activated' AND actor = '{OPERATOR}' ORDER BY id",
+    )
+    assert [tuple(row) for row in audited] == [(later.kid, "false"), (key.kid, "true")]
+
+
+async def test_keys_are_activated_one_after_another(
+    auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+) -> None:
+    """Whoever asks at the same time: each key once, and one is active in the end."""
+    await KeyRing(auth_engine, settings).signer()
+    made = [await impatient.generate(BITS) for _ in range(3)]
+
+    changes = await asyncio.gather(
+        *(impatient.activate(key.kid) for key in made for _ in range(2)), return_exceptions=True
+    )
+
+    states = [key.state for key in (await impatient.keys()).keys]
+    assert sorted(states) == ["active", "retired", "retired", "retired"]
+    done = [change for change in changes if not isinstance(change, BaseException)]
+    refused = [change for change in changes if isinstance(change, BaseException)]
+    assert len([change for change in done if change.is_new]) == 3
+    assert all(isinstance(error, Gone) for error in refused)
+
+
+async def test_asking_twice_does_nothing_twice(
+    auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+) -> None:
+    """Activating, retiring and revoking can be repeated; audit log and outbox tell of one."""
+    await KeyRing(auth_engine, settings).signer()
+    key, spare = await impatient.generate(BITS), await impatient.generate(BITS)
+
+    for _ in range(2):
+        activated = await impatient.activate(key.kid)
+        retired = await impatient.retire(spare.kid)
+    for _ in range(2):
+        revoked = await impatient.revoke(spare.kid)
+
+    assert [change.is_new for change in (activated, retired, revoked)] == [False] * 3
+    actions = await fetch(
+        auth_engine,
+        f"SELECT action FROM audit_log WHERE subject IN ('{key.kid}', '{spare.kid}') ORDER BY id",
+    )
+    assert [row.action for row in actions] == [
+        "key_generated",
+        "key_generated",
+        "key_activated",
+        "key_retired",
+        "key_revoked",
+    ]
+    assert len(await revocations(auth_engine)) == 1
+
+
+async def test_what_is_refused_changes_nothing(
+    auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+) -> None:
+    """The active key is not retired, a retired one not activated, an unknown one nothing."""
+    await KeyRing(auth_engine, settings).signer()
+    active, old = await impatient.generate(BITS), await impatient.generate(BITS)
+    await impatient.activate(active.kid)
+    await impatient.retire(old.kid)
+    before = await impatient.keys()
+
+    with pytest.raises(StillActive):
+        await impatient.retire(active.kid)
+    with pytest.raises(Gone):
+        await impatient.activate(old.kid, force=True)
+    for ask in (impatient.activate, impatient.retire, impatient.revoke):
+        with pytest.raises(NoSuchKey):
+            await ask("nobody")
+
+    assert (await impatient.keys()).keys == before.keys
+
+
+async def test_the_key_set_never_grows_beyond_what_verifiers_take(
+    auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+) -> None:
+    """A further key is refused, with the remedy; revoking makes room."""
+    await KeyRing(auth_engine, settings).signer()
+    async with auth_engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO signing_keys (kid, state, public_jwk, created_at)"
+            " SELECT 'key' || n, 'pending', public_jwk, created_at FROM signing_keys,"
+            " generate_series(1, 15) AS n"
+        )
+
+    with pytest.raises(TooManyKeys, match="revoke"):
+        await impatient.generate(BITS)
+
+    await impatient.revoke("key7")
+    assert await impatient.generate(BITS)
+
+
+class TestRevoke:
+    """The emergency."""
+
+    async def test_its_tokens_are_refused_within_a_second_and_another_key_signs(
+        self, settings: ApiSettings, keys: Lifecycle
+    ) -> None:
+        """The oldest pending key, however young; the account signs in again, the set changes."""
+        async with serving(settings) as api:
+            ada = await signed_up(api, "ada@example.org")
+            leaked = await only_key(api)
+            spare = await keys.generate(BITS)
+            await keys.generate(BITS)
+            await eventually(lambda: has_keys(api, 3))
+
+            began = time.monotonic()
+            change = await keys.revoke(leaked)
+            await eventually(lambda: is_refused(api, ada), within=5)
+            took = time.monotonic() - began
+
+            assert took < 2
+            assert change.other is not None
+            assert change.other.kid == spare.kid
+            assert leaked not in await kids(api)
+            bob = await signed_up(api, "bob@example.org")
+            assert (await api.get("/v1/me", headers=bearer(bob))).status_code == 200
+            assert_problem(await api.get("/v1/me", headers=bearer(ada)), 401, "invalid_token")
+
+    async def test_without_a_spare_a_new_key_is_made(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
+    ) -> None:
+        """In the same transaction: there is no moment without an active key."""
+        ring = KeyRing(auth_engine, settings)
+        [leaked] = [key["kid"] for key in (await published(ring))["keys"]]
+
+        change = await keys.revoke(leaked)
+
+        assert change.other is not None
+        assert change.other.bits == 3072
+        states = {key.kid: key.state for key in (await keys.keys()).keys}
+        assert states == {leaked: "revoked", change.other.kid: "active"}
+        await eventually(lambda: signs_with(ring, change.other.kid if change.other else ""))
+
+    async def test_a_spare_that_cannot_be_used_is_passed_over(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+    ) -> None:
+        """A configured key whose private half is elsewhere would leave nobody to sign."""
+        stored = await impatient.generate(BITS)
+        await impatient.activate(stored.kid)
+        await KeyRing(auth_engine, settings).signer()
+        without = settings.model_copy(update={"private_key": None})
+
+        change = await Lifecycle(auth_engine, without, actor=OPERATOR).revoke(stored.kid)
+
+        assert change.other is not None
+        assert not change.other.is_configured
+
+    async def test_the_event_is_recorded_with_it(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+    ) -> None:
+        """For every verifier: which key, since when; about no user."""
+        await KeyRing(auth_engine, settings).signer()
+        key = await impatient.generate(BITS)
+
+        change = await impatient.revoke(key.kid)
+
+        [recorded] = await revocations(auth_engine)
+        assert (recorded.user_id, recorded.version) == (None, None)
+        data = KeyRevoked.__annotations__["data"].model_validate_json(recorded.payload)
+        assert (data.kid, data.revoked_at) == (key.kid, change.key.revoked_at)
+        assert change.other is None
+
+    async def test_a_revocation_that_fails_half_way_never_happened(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
+    ) -> None:
+        """Key, event, successor and audit entries are one transaction."""
+        await KeyRing(auth_engine, settings).signer()
+        before = await keys.keys()
+        async with auth_engine.begin() as connection:
+            await connection.exec_driver_sql(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'refused for a test'; END $$"
+            )
+            await connection.exec_driver_sql(
+                "CREATE TRIGGER refuse BEFORE INSERT ON signing_keys EXECUTE FUNCTION refuse()"
+            )
+
+        with pytest.raises(Exception, match="refused for a test"):
+            await keys.revoke(before.keys[0].kid)
+
+        assert (await keys.keys()).keys == before.keys
+        assert await revocations(auth_engine) == []
+        assert not await fetch(auth_engine, "SELECT 1 FROM audit_log WHERE action = 'key_revoked'")
+
+    async def test_a_refused_token_stays_refused_by_a_process_that_starts_later(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+    ) -> None:
+        """Also one that a retired key signed, whose hold is not over."""
+        ring = KeyRing(auth_engine, settings)
+        token = await a_token(ring)
+        [first] = [key["kid"] for key in (await published(ring))["keys"]]
+        key = await impatient.generate(BITS)
+        await impatient.activate(key.kid)
+        later = KeyRing(auth_engine, settings)
+        assert await later.verify(token)
+
+        await impatient.revoke(first)
+
+        with pytest.raises(InvalidToken):
+            await KeyRing(auth_engine, settings).verify(token)
+
+
+async def revocations(engine: AsyncEngine) -> list[Any]:
+    """The recorded events."""
+    return await fetch(
+        engine,
+        "SELECT user_id, version, payload::text AS payload FROM outbox_events"
+        " WHERE type = 'key.revoked'",
+    )
+
+
+async def kids(api: httpx.AsyncClient) -> set[str]:
+    """The ids of the published keys."""
+    return {key["kid"] for key in (await api.get(KEY_SET)).json()["keys"]}
+
+
+async def only_key(api: httpx.AsyncClient) -> str:
+    """The id of the one published key."""
+    [kid] = await kids(api)
+    return kid
+
+
+async def has_keys(api: httpx.AsyncClient, number: int) -> bool:
+    """Whether so many keys are published."""
+    return len(await kids(api)) == number
+
+
+async def is_refused(api: httpx.AsyncClient, signed_in: dict[str, Any]) -> bool:
+    """Whether the token is accepted no more."""
+    return (await api.get("/v1/me", headers=bearer(signed_in))).status_code == 401
+
+
+async def signs_with(ring: KeyRing, kid: str) -> bool:
+    """Whether ``ring`` has come to sign with that key.
+
+    Not asked of ``verify``: between the two, the ring may come to know of the revocation.
+    """
+    return bool(jwt.get_unverified_header(await a_token(ring))["kid"] == kid)
+
+
+async def succeeds(ask: Callable[[], Awaitable[object]]) -> bool:
+    """Whether it is not too soon any more."""
+    try:
+        await ask()
+    except TooSoon:
+        return False
+    return True

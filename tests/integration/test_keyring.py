@@ -1,0 +1,465 @@
+"""The keys of one process, as the table and its settings make them."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import SecretStr
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+from auth_service.db import connect
+from auth_service.settings import ApiSettings
+from auth_service.tokens.keyring import KeyRing, NoSigningKey
+from auth_service.tokens.lifecycle import Lifecycle
+from auth_service.tokens.model import NotHere, SigningKey, State
+from contracts.keys import jwk
+from contracts.tokens import InvalidToken, KeysUnavailable
+from local.embedded_postgres import EmbeddedPostgres
+from local.ports import free_port
+from tests.support.databases import Databases
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+
+SECRET = SecretStr("the first secret of thirty-two characters")
+OTHER_SECRET = SecretStr("another secret of thirty-two characters or more")
+OPERATOR = "operator:test"
+BITS = 2048
+
+
+@pytest.fixture
+def settings(api_settings: ApiSettings) -> ApiSettings:
+    """An API with a key in AUTH_PRIVATE_KEY, and a secret."""
+    return api_settings.model_copy(update={"secret": SECRET, "key_wait_seconds": 0})
+
+
+@pytest.fixture
+def without_key(settings: ApiSettings) -> ApiSettings:
+    """An API whose keys come from the database alone."""
+    return settings.model_copy(update={"private_key": None})
+
+
+@pytest.fixture(scope="session")
+def other_key() -> SecretStr:
+    """Another value for AUTH_PRIVATE_KEY."""
+    return pem(rsa.generate_private_key(public_exponent=65537, key_size=BITS))
+
+
+def pem(key: rsa.RSAPrivateKey) -> SecretStr:
+    """The key as it stands in the setting."""
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return SecretStr(key.private_bytes(*form).decode())
+
+
+def lifecycle(engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
+    """An operator's hands."""
+    return Lifecycle(engine, settings, actor=OPERATOR)
+
+
+async def states(engine: AsyncEngine) -> dict[str, str]:
+    """The state of each key."""
+    rows = await fetch(engine, "SELECT kid, state FROM signing_keys")
+    return {row.kid: row.state for row in rows}
+
+
+async def a_token(ring: KeyRing) -> str:
+    """A service's token."""
+    return (await ring.signer()).for_service(f"svc_{uuid4().hex}", ["posts:write"])
+
+
+async def kid_of_signer(ring: KeyRing) -> str:
+    """The id of the key that signs."""
+    return (await ring.verify(await a_token(ring))).key_id
+
+
+async def signs_with(ring: KeyRing, kid: str) -> bool:
+    """Whether ``ring`` has come to sign with that key."""
+    return await kid_of_signer(ring) == kid
+
+
+def configured_kid(settings: ApiSettings) -> str:
+    """The id of the key of AUTH_PRIVATE_KEY."""
+    assert settings.configured_key is not None
+    kid: str = jwk(settings.configured_key.public_key())["kid"]
+    return kid
+
+
+class TestConfiguredKey:
+    """The key of AUTH_PRIVATE_KEY becomes a key like the others."""
+
+    async def test_processes_that_start_at_once_register_it_once(
+        self, auth_engine: AsyncEngine, settings: ApiSettings
+    ) -> None:
+        """One row, active, and one entry for each step in the audit log."""
+        rings = [KeyRing(auth_engine, settings) for _ in range(8)]
+
+        signers = await asyncio.gather(*(kid_of_signer(ring) for ring in rings))
+
+        kid = configured_kid(settings)
+        assert set(signers) == {kid}
+        assert await states(auth_engine) == {kid: "active"}
+        audited = await fetch(auth_engine, "SELECT action, subject FROM audit_log ORDER BY id")
+        assert [tuple(row) for row in audited] == [("key_generated", kid), ("key_activated", kid)]
+
+    async def test_another_key_in_the_setting_takes_over(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
+    ) -> None:
+        """The article's way to change it; tokens of processes with either key are good."""
+        changed = settings.model_copy(update={"private_key": other_key})
+        before, after = KeyRing(auth_engine, settings), KeyRing(auth_engine, changed)
+        old, new = configured_kid(settings), configured_kid(changed)
+
+        assert await kid_of_signer(before) == old
+        assert await kid_of_signer(after) == new
+
+        assert await states(auth_engine) == {old: "retired", new: "active"}
+        await eventually(lambda: knows(before, new))
+        for signing, verifying in ((before, after), (after, before)):
+            assert await verifying.verify(await a_token(signing))
+        # The process that was not restarted yet goes on, and does not take the key back.
+        assert await kid_of_signer(before) == old
+        assert await states(auth_engine) == {old: "retired", new: "active"}
+        await before.ready()
+
+    async def test_a_former_key_that_is_put_back_signs_again(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
+    ) -> None:
+        """Though it had left the key set already."""
+        first = settings.model_copy(update={"key_hold_seconds": 0})
+        second = first.model_copy(update={"private_key": other_key})
+        await KeyRing(auth_engine, first).signer()
+        await KeyRing(auth_engine, second).signer()
+
+        assert await kid_of_signer(KeyRing(auth_engine, first)) == configured_kid(first)
+
+        kids = {configured_kid(first): "active", configured_kid(second): "retired"}
+        assert await states(auth_engine) == kids
+
+    async def test_it_waits_where_a_stored_key_signs(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, without_key: ApiSettings
+    ) -> None:
+        """It is published, pending; the operator's choice of the active key stays."""
+        stored = await activated(lifecycle(auth_engine, without_key))
+        ring = KeyRing(auth_engine, settings)
+
+        assert await kid_of_signer(ring) == stored.kid
+        assert await states(auth_engine) == {
+            stored.kid: "active",
+            configured_kid(settings): "pending",
+        }
+        assert await kid_set(ring) == {stored.kid, configured_kid(settings)}
+
+    async def test_it_takes_over_from_keys_that_were_sealed_with_its_predecessor(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
+    ) -> None:
+        """Without AUTH_SECRET, changing the private key is changing the secret."""
+        alone = settings.model_copy(update={"secret": None})
+        changed = alone.model_copy(update={"private_key": other_key})
+        await KeyRing(auth_engine, alone).signer()
+        stored = await activated(lifecycle(auth_engine, alone))
+        ring = KeyRing(auth_engine, changed)
+
+        assert await kid_of_signer(ring) == configured_kid(changed)
+
+        assert (await states(auth_engine))[stored.kid] == "retired"
+        await ring.ready()
+
+    async def test_once_revoked_it_never_signs_again(
+        self, auth_engine: AsyncEngine, settings: ApiSettings
+    ) -> None:
+        """A restart with it in the setting warns of it, and goes on with its successor."""
+        kid = configured_kid(settings)
+        ring = KeyRing(auth_engine, settings)
+        token = await a_token(ring)
+        revoked = await lifecycle(auth_engine, settings).revoke(kid)
+        assert revoked.other is not None
+
+        with capture_logs() as logs:
+            restarted = KeyRing(auth_engine, settings)
+            assert await kid_of_signer(restarted) == revoked.other.kid
+
+        with pytest.raises(InvalidToken):
+            await restarted.verify(token)
+        assert await states(auth_engine) == {kid: "revoked", revoked.other.kid: "active"}
+        [warning] = [line for line in logs if line["event"] == "keys.configured_key_revoked"]
+        assert (warning["kid"], warning["remedy"]) == (kid, "AUTH_PRIVATE_KEY")
+        await restarted.ready()
+
+
+class TestStoredKeys:
+    """Keys of the database, sealed."""
+
+    async def test_they_are_all_that_is_needed(
+        self, auth_engine: AsyncEngine, without_key: ApiSettings
+    ) -> None:
+        """Without AUTH_PRIVATE_KEY nothing signs until a key is activated; no process restarts."""
+        ring = KeyRing(auth_engine, without_key)
+        keys = lifecycle(auth_engine, without_key)
+        with pytest.raises(NoSigningKey):
+            await ring.signer()
+        with pytest.raises(NoSigningKey):
+            await ring.ready()
+        pending = await keys.generate(BITS)
+        await eventually(lambda: knows(ring, pending.kid))
+        with pytest.raises(NoSigningKey):
+            await ring.signer()
+
+        await keys.activate(pending.kid)
+
+        await eventually(lambda: is_ready(ring))
+        assert await kid_of_signer(ring) == pending.kid
+
+    async def test_nothing_private_is_legible_in_the_table(
+        self, auth_engine: AsyncEngine, settings: ApiSettings
+    ) -> None:
+        """The sealed key is neither DER nor PEM, and bound to its id."""
+        keys = lifecycle(auth_engine, settings)
+        first, second = await activated(keys), await keys.generate(BITS)
+
+        [row, *_] = await fetch(auth_engine, "SELECT * FROM signing_keys ORDER BY created_at")
+        await execute(
+            auth_engine,
+            "UPDATE signing_keys SET sealed_private_key = (SELECT sealed_private_key FROM"
+            f" signing_keys WHERE kid = '{second.kid}') WHERE kid = '{first.kid}'",
+        )
+
+        assert row.public_jwk.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
+        assert b"PRIVATE" not in row.sealed_private_key
+        assert not row.sealed_private_key.startswith(b"\x30")
+        with pytest.raises(NoSigningKey):
+            await KeyRing(auth_engine, settings.model_copy(update={"private_key": None})).signer()
+
+    async def test_a_changed_secret_still_opens_them_by_its_predecessor(
+        self, auth_engine: AsyncEngine, without_key: ApiSettings
+    ) -> None:
+        """AUTH_PREVIOUS_SECRET; new keys are sealed with the new one alone."""
+        stored = await activated(lifecycle(auth_engine, without_key))
+        changed = without_key.model_copy(update={"secret": OTHER_SECRET, "previous_secret": SECRET})
+        ring = KeyRing(auth_engine, changed)
+        assert await kid_of_signer(ring) == stored.kid
+        await ring.ready()
+
+        successor = await activated(lifecycle(auth_engine, changed))
+
+        alone = changed.model_copy(update={"previous_secret": None})
+        assert await kid_of_signer(KeyRing(auth_engine, alone)) == successor.kid
+
+    async def test_without_the_secret_the_process_is_not_ready_and_says_why(
+        self, auth_engine: AsyncEngine, without_key: ApiSettings, settings: ApiSettings
+    ) -> None:
+        """Named in the log; a substitute signs, but somebody has to come."""
+        await KeyRing(auth_engine, settings).signer()
+        stored = await activated(lifecycle(auth_engine, settings))
+
+        with capture_logs() as logs:
+            wrong = KeyRing(auth_engine, without_key.model_copy(update={"secret": OTHER_SECRET}))
+            with pytest.raises(NoSigningKey):
+                await wrong.ready()
+            with pytest.raises(NoSigningKey):
+                await wrong.signer()
+        substitute = KeyRing(auth_engine, settings.model_copy(update={"secret": OTHER_SECRET}))
+
+        [line] = [line for line in logs if line["event"] == "keys.sealed_with_another_secret"]
+        assert (line["kid"], line["remedy"]) == (stored.kid, "AUTH_SECRET")
+        assert await kid_of_signer(substitute) == configured_kid(settings)
+        with pytest.raises(NoSigningKey):
+            await substitute.ready()
+        assert (await states(auth_engine))[stored.kid] == "active"
+
+    async def test_an_operator_with_another_secret_can_do_no_harm(
+        self, auth_engine: AsyncEngine, without_key: ApiSettings
+    ) -> None:
+        """A key that the API could not open is neither made nor activated."""
+        keys = lifecycle(auth_engine, without_key)
+        stored, pending = await activated(keys), await keys.generate(BITS)
+        wrong = lifecycle(auth_engine, without_key.model_copy(update={"secret": OTHER_SECRET}))
+
+        with pytest.raises(NotHere, match="AUTH_SECRET"):
+            await wrong.generate(BITS)
+        with pytest.raises(NotHere, match="AUTH_SECRET"):
+            await wrong.activate(pending.kid)
+
+        assert await states(auth_engine) == {stored.kid: "active", pending.kid: "pending"}
+
+    async def test_a_process_with_another_secret_does_not_take_over(
+        self, auth_engine: AsyncEngine, without_key: ApiSettings, other_key: SecretStr
+    ) -> None:
+        """AUTH_SECRET is wrong there, and the others, where it is right, go on as before."""
+        stored = await activated(lifecycle(auth_engine, without_key))
+        changes = {"private_key": other_key, "secret": OTHER_SECRET}
+        wrong = KeyRing(auth_engine, without_key.model_copy(update=changes))
+
+        assert await kid_of_signer(wrong) != stored.kid
+
+        assert (await states(auth_engine))[stored.kid] == "active"
+        assert await kid_of_signer(KeyRing(auth_engine, without_key)) == stored.kid
+
+    async def test_a_configured_key_of_somebody_else_is_not_activated(
+        self, auth_engine: AsyncEngine, settings: ApiSettings, without_key: ApiSettings
+    ) -> None:
+        """Nobody at hand could sign with it."""
+        await activated(lifecycle(auth_engine, without_key))
+        await KeyRing(auth_engine, settings).signer()
+
+        with pytest.raises(NotHere, match="AUTH_PRIVATE_KEY"):
+            await lifecycle(auth_engine, without_key).activate(configured_kid(settings))
+
+
+class TestReading:
+    """One small query a second, and what happens without it."""
+
+    async def test_requests_share_one_query_and_the_next_second_another(
+        self, auth_engine: AsyncEngine, settings: ApiSettings
+    ) -> None:
+        """Fifty at once cost one; what was read is not read again while it is fresh."""
+        ring = KeyRing(auth_engine, settings)
+        token = await a_token(ring)
+        other = KeyRing(auth_engine, settings)
+
+        with queries(auth_engine) as seen:
+            await asyncio.gather(*(other.verify(token) for _ in range(50)))
+            await other.verify(token)
+
+            assert len(seen) == 1
+            await eventually(lambda: asked_again(other, token, seen), within=3)
+
+    async def test_a_table_that_cannot_be_read_now_holds_up_nobody(
+        self, auth_engine: AsyncEngine, settings: ApiSettings
+    ) -> None:
+        """Requests go on with what was read before, and looks at the table do not pile up."""
+        ring = KeyRing(auth_engine, settings)
+        token = await a_token(ring)
+        async with auth_engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE signing_keys IN ACCESS EXCLUSIVE MODE"))
+            await eventually(lambda: is_reading(ring, token), within=3)
+
+            with queries(auth_engine) as seen:
+                began = time.monotonic()
+                await asyncio.gather(*(ring.verify(token) for _ in range(10)))
+                took = time.monotonic() - began
+                await ring.verify(token)
+
+        assert took < 1.5
+        assert seen == []
+
+    async def test_an_error_that_nobody_expects_changes_nothing_but_readiness(
+        self, auth_engine: AsyncEngine, settings: ApiSettings
+    ) -> None:
+        """Verifying goes on; the process is not ready until it knows the keys again."""
+        ring = KeyRing(auth_engine, settings)
+        token = await a_token(ring)
+        await execute(auth_engine, "ALTER TABLE signing_keys RENAME TO elsewhere")
+        await eventually(lambda: is_not_ready(ring, KeysUnavailable))
+
+        assert await ring.verify(token)
+        assert await ring.signer()
+
+        await execute(auth_engine, "ALTER TABLE elsewhere RENAME TO signing_keys")
+        await eventually(lambda: is_ready(ring))
+
+    async def test_with_the_database_away_it_goes_on_with_what_it_read(
+        self, settings: ApiSettings, mortal_postgres: tuple[EmbeddedPostgres, Databases]
+    ) -> None:
+        """Signing and verifying; and by itself it follows when the database is back."""
+        server, databases = mortal_postgres
+        url = databases.make("auth")
+        here = settings.model_copy(
+            update={"database_url": url.replace("postgresql://", "postgresql+asyncpg://")}
+        )
+        engine = connect(here)
+        ring = KeyRing(engine, here)
+        token = await a_token(ring)
+        try:
+            await asyncio.to_thread(server.stop)
+            await eventually(lambda: is_not_ready(ring, KeysUnavailable))
+
+            assert await ring.verify(token)
+            assert await ring.verify(await a_token(ring))
+            assert (await ring.key_set()).body
+        finally:
+            await asyncio.to_thread(server.start)
+        await eventually(lambda: is_ready(ring))
+        await engine.dispose()
+
+    async def test_before_anything_was_read_nothing_counts(self, settings: ApiSettings) -> None:
+        """The configured key may have been revoked: it is not believed without the table."""
+        nowhere = f"postgresql+asyncpg://auth@127.0.0.1:{free_port()}/auth"
+        here = settings.model_copy(update={"database_url": nowhere})
+        engine = connect(here)
+        ring = KeyRing(engine, here)
+
+        for call in (ring.signer, ring.key_set, ring.ready, lambda: ring.verify("a.b.c")):
+            with pytest.raises(KeysUnavailable):
+                await call()
+        await engine.dispose()
+
+
+async def activated(keys: Lifecycle) -> SigningKey:
+    """A stored key that signs."""
+    key = await keys.generate(BITS)
+    change = await keys.activate(key.kid)
+    assert change.key.state is State.ACTIVE
+    return change.key
+
+
+async def kid_set(ring: KeyRing) -> set[str]:
+    """The ids of the published keys."""
+    key_set: dict[str, Any] = json.loads((await ring.key_set()).body)
+    return {key["kid"] for key in key_set["keys"]}
+
+
+async def knows(ring: KeyRing, kid: str) -> bool:
+    """Whether ``ring`` publishes that key."""
+    return kid in await kid_set(ring)
+
+
+async def is_ready(ring: KeyRing) -> bool:
+    """Whether it is."""
+    try:
+        await ring.ready()
+    except (NoSigningKey, KeysUnavailable):
+        return False
+    return True
+
+
+async def is_not_ready(ring: KeyRing, error: type[Exception]) -> bool:
+    """Whether it is not, for that reason."""
+    try:
+        await ring.ready()
+    except error:
+        return True
+    return False
+
+
+async def is_reading(ring: KeyRing, token: str) -> bool:
+    """Whether a look at the table goes on after a request has left."""
+    await ring.verify(token)
+    return ring._reading is not None
+
+
+async def asked_again(ring: KeyRing, token: str, seen: list[str]) -> bool:
+    """Whether a further request led to a second query."""
+    await ring.verify(token)
+    return len(seen) == 2
+
+
+@contextmanager
+def queries(engine: AsyncEngine) -> Iterator[list[str]]:
+    """The statements about keys that are sent inside the block."""
+    seen: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "signing_keys" in statement:
+            seen.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(engine.sync_engine, "before_cursor_execute", note)

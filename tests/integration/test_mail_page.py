@@ -1,0 +1,78 @@
+"""The page that links in mails open: what a browser is given, and what it is forbidden."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.processes import run
+
+ROOT = Path(__file__).parents[2]
+FILES = {
+    "/link": "text/html; charset=utf-8",
+    "/link/link.js": "text/javascript; charset=utf-8",
+    "/link/link.css": "text/css; charset=utf-8",
+}
+
+
+@pytest.mark.parametrize(("path", "kind"), FILES.items())
+async def test_page_may_do_its_own_work_and_no_more(
+    path: str, kind: str, api: httpx.AsyncClient
+) -> None:
+    """No script, frame, form or request but its own, and no address told to the next page."""
+    answer = await api.get(path)
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == kind
+    policy = dict(rule.split(" ", 1) for rule in answer.headers[CSP].split("; "))
+    assert policy == {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "connect-src": "'self'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        "base-uri": "'none'",
+    }
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+CSP = "Content-Security-Policy"
+
+
+async def test_page_keeps_to_its_own_rules(api: httpx.AsyncClient) -> None:
+    """What it loads is there, and nothing in its text would be blocked."""
+    page = (await api.get("/link")).text
+
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert {f"/{path}" for path in loaded} == FILES.keys() - {"/link"}
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script[^>]*>[^<]", page)
+    # Each control has a name, and what happens is said aloud.
+    labelled = set(re.findall(r'<label for="(\w+)"', page))
+    assert labelled == {"password"}
+    assert 'role="status"' in page
+
+
+async def test_script_asks_for_what_there_is(api: httpx.AsyncClient) -> None:
+    """The routes that it calls are ours."""
+    script = (await api.get("/link/link.js")).text
+    paths = re.findall(r'path: "([^"]+)"', script)
+    described = (await api.get("/openapi.json")).json()["paths"]
+
+    assert len(paths) == 2
+    assert {f"/{path}" for path in paths} <= described.keys()
+
+
+def test_page_is_part_of_the_package(tmp_path: Path) -> None:
+    """Whoever installs the wheel has the page too."""
+    built = run(f"hatchling build -t wheel -d {tmp_path}", {}, ROOT)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+
+    names = zipfile.ZipFile(wheel).namelist()
+
+    for name in ("link.html", "link.js", "link.css"):
+        assert f"auth_service/mail/page/{name}" in names

@@ -1,0 +1,217 @@
+"""Handing a mail to a real SMTP server, or to a folder."""
+
+import asyncio
+import stat
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from auth_service.mail.addresses import sender_address, smtp_server
+from auth_service.mail.message import Message, message
+from auth_service.mail.texts import Letter
+from auth_service.mail.transport import (
+    FILES_MAX,
+    FolderTransport,
+    NotDelivered,
+    Refused,
+    SmtpTransport,
+)
+from tests.support.eventually import eventually
+from tests.support.mail_server import certificate, mail_server
+
+CREDENTIALS = "us%3Aer:p%40ss%2Fword"
+
+
+def a_mail(recipient: str = "ada@example.org") -> Message:
+    """A mail to ``recipient``."""
+    return message(
+        Letter("Hello", "Hello, Ada\n"),
+        sender=sender_address("Us <us@example.com>"),
+        recipient=recipient,
+        at=datetime.now(UTC),
+    )
+
+
+def names(folder: Path) -> set[str]:
+    """The names of what is in the folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+async def test_server_gets_the_mail_and_its_envelope() -> None:
+    """What the server takes is what was written, for its one recipient."""
+    async with mail_server() as server:
+        await SmtpTransport(smtp_server(server.url)).hand_over(a_mail())
+
+    (received,) = server.received
+    assert (received.sender, received.recipients) == ("us@example.com", ["ada@example.org"])
+    assert received.text == "Hello, Ada\n"
+    assert received.message["From"] == "Us <us@example.com>"
+    assert received.message["To"] == "ada@example.org"
+    assert received.message["Auto-Submitted"] == "auto-generated"
+
+
+async def test_tls_is_started_when_the_server_offers_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a password too, a mail is encrypted where it can be."""
+    context, authority = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+
+    async with mail_server(starttls=context) as server:
+        await SmtpTransport(smtp_server(server.url)).hand_over(a_mail())
+
+    assert server.received[0].was_encrypted
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+async def test_name_and_password_go_over_tls(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both forms of TLS let a user in whose name and password need percent-encoding."""
+    context, authority = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    kind = {"smtp": "starttls", "smtps": "tls"}[scheme]
+
+    async with mail_server(has_users=True, **{kind: context}) as server:  # type: ignore[arg-type]
+        url = f"{scheme}://{CREDENTIALS}@localhost:{server.port}"
+        await SmtpTransport(smtp_server(url)).hand_over(a_mail())
+
+    assert server.received[0].was_encrypted
+    assert server.received[0].is_authenticated
+
+
+async def test_password_is_never_shown_to_a_server_without_tls() -> None:
+    """Somebody in between who hides STARTTLS gets neither the password nor the mail."""
+    async with mail_server(has_users=True) as server:
+        url = f"smtp://{CREDENTIALS}@localhost:{server.port}"
+        with pytest.raises(NotDelivered):
+            await SmtpTransport(smtp_server(url)).hand_over(a_mail())
+
+    assert not server.passwords
+    assert not server.received
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_server_with_a_wrong_certificate_gets_nothing(
+    is_known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate for another name, or by an unknown authority, is no certificate."""
+    context, authority = certificate(tmp_path, "other.test" if is_known else "localhost")
+    if is_known:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+
+    async with mail_server(starttls=context, has_users=True) as server:
+        url = f"smtp://{CREDENTIALS}@localhost:{server.port}"
+        with pytest.raises(NotDelivered):
+            await SmtpTransport(smtp_server(url)).hand_over(a_mail())
+
+    assert not server.passwords
+    assert not server.received
+
+
+async def test_wrong_password_may_be_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's refusal of us is no refusal of the recipient."""
+    context, authority = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+
+    async with mail_server(starttls=context, has_users=True) as server:
+        url = f"smtp://us%3Aer:wrong@localhost:{server.port}"
+        with pytest.raises(NotDelivered):
+            await SmtpTransport(smtp_server(url)).hand_over(a_mail())
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [("550 5.1.1 no ada@example.org here", Refused), ("450 4.2.1 later", NotDelivered)],
+)
+async def test_refusals_are_for_good_or_for_now(answer: str, error: type[Exception]) -> None:
+    """5xx and 4xx are told apart, and the server's text, which names the address, is not kept."""
+    async with mail_server() as server:
+        server.refusal = answer
+        with pytest.raises(error) as caught:
+            await SmtpTransport(smtp_server(server.url)).hand_over(a_mail())
+
+    assert "ada" not in str(caught.value)
+    assert answer[:3] in str(caught.value)
+
+
+async def test_server_that_is_away_is_for_now(unused_port: int) -> None:
+    """Nobody listens: later, perhaps."""
+    with pytest.raises(NotDelivered):
+        await SmtpTransport(smtp_server(f"smtp://localhost:{unused_port}")).hand_over(a_mail())
+
+
+async def test_address_in_other_letters_needs_smtputf8() -> None:
+    """It is sent where the server can, and refused for good where it cannot."""
+    letters = "müller@example.org"
+
+    async with mail_server() as server:
+        await SmtpTransport(smtp_server(server.url)).hand_over(a_mail(letters))
+    async with mail_server(has_utf8=False) as old_server:
+        with pytest.raises(Refused):
+            await SmtpTransport(smtp_server(old_server.url)).hand_over(a_mail(letters))
+
+    assert server.received[0].recipients == [letters]
+    assert server.received[0].message["To"] == letters
+
+
+async def test_domain_in_other_letters_needs_nothing() -> None:
+    """Any server takes the ASCII form of a domain."""
+    async with mail_server(has_utf8=False) as server:
+        await SmtpTransport(smtp_server(server.url)).hand_over(a_mail("ada@bücher.example"))
+
+    assert server.received[0].recipients == ["ada@xn--bcher-kva.example"]
+
+
+async def test_sending_to_a_silent_server_can_be_called_off_at_once() -> None:
+    """What waits for the server does not wait for it again when it is told to end."""
+    async with mail_server() as server:
+        server.fall_silent()
+        sending = asyncio.create_task(SmtpTransport(smtp_server(server.url)).hand_over(a_mail()))
+        await eventually(lambda: server.asked)
+
+        began = time.monotonic()
+        sending.cancel()
+        await asyncio.wait([sending])
+
+        assert time.monotonic() - began < 1
+
+
+async def test_folder_holds_whole_mails_for_their_owner_alone(tmp_path: Path) -> None:
+    """A file each, readable by nobody else, in a folder that is made when it is needed."""
+    folder = tmp_path / "a" / "mails"
+
+    await asyncio.gather(*(FolderTransport(folder).hand_over(a_mail()) for _ in range(10)))
+
+    files = list(folder.iterdir())
+    assert len(files) == 10
+    assert {path.suffix for path in files} == {".eml"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert all(path.read_bytes().endswith(b"Hello, Ada\r\n") for path in files)
+
+
+async def test_folder_is_bounded_and_keeps_what_is_not_ours(tmp_path: Path) -> None:
+    """The oldest mails go; a file of another name stays."""
+    ours = [tmp_path / f"20200101T{n:012}Z-00000000.eml" for n in range(FILES_MAX)]
+    for path in [*ours, tmp_path / "notes.eml", tmp_path / "0.txt"]:
+        path.touch()
+
+    await FolderTransport(tmp_path).hand_over(a_mail())
+
+    kept = names(tmp_path)
+    assert len(kept) == FILES_MAX + 2
+    assert kept >= {ours[1].name, "notes.eml", "0.txt"}
+    assert ours[0].name not in kept
+
+
+async def test_folder_that_cannot_be_written_is_for_now(tmp_path: Path) -> None:
+    """A file is in the way: the mail waits."""
+    (tmp_path / "mails").touch()
+
+    with pytest.raises(NotDelivered):
+        await FolderTransport(tmp_path / "mails").hand_over(a_mail())

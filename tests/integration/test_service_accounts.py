@@ -1,0 +1,516 @@
+"""Service accounts and their API keys: what is stored, how many live, who administers them."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.secrets import Secrets
+from auth_service.services.authenticate import WrongKey, authenticate
+from auth_service.services.create import create_service, delete_service
+from auth_service.services.keys import revoke_key, rotate_key
+from auth_service.services.model import (
+    SCOPES,
+    ApiKey,
+    BadServiceName,
+    IssuedKey,
+    NoSuchApiKey,
+    NoSuchService,
+    ServiceNameTaken,
+    TooManyApiKeys,
+    UnknownScope,
+)
+from tests.support.auth_api import assert_problem, bearer, signed_up
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+
+SERVICES = "/v1/admin/services"
+ACTOR = "operator:test"
+SECRETS = Secrets(b"the present secret, of thirty-two bytes")
+NOBODY = "svc_0000000000000000"
+NO_KEY = "000000000000"
+ISSUED = {"id", "name", "scopes", "key_id", "api_key", "expires_at"}
+KEY = {"key_id", "created_at", "expires_at", "last_used_at", "revoked_at"}
+
+Signed = dict[str, Any]
+
+
+async def created(engine: AsyncEngine, name: str = "feed", **changes: Any) -> IssuedKey:
+    """A service account, and its key."""
+    values: dict[str, Any] = {"scopes": ["posts:write"], "key_days": 90, "actor": ACTOR}
+    return await create_service(engine, SECRETS, name=name, **(values | changes))
+
+
+async def rotated(engine: AsyncEngine, service: str, secrets: Secrets = SECRETS) -> IssuedKey:
+    """A further key."""
+    return await rotate_key(engine, secrets, service, key_days=90, actor=ACTOR)
+
+
+async def works(
+    engine: AsyncEngine,
+    issued: IssuedKey,
+    secrets: Secrets = SECRETS,
+    *,
+    service_id: str | None = None,
+    api_key: str | None = None,
+) -> bool:
+    """Whether the key, or what is shown in place of it, is its account's."""
+    service_id = issued.id if service_id is None else service_id
+    api_key = issued.api_key if api_key is None else api_key
+    try:
+        found = await authenticate(engine, secrets, service_id=service_id, api_key=api_key)
+    except WrongKey:
+        return False
+    return found.id == issued.id
+
+
+async def last_used(engine: AsyncEngine, key_id: str) -> datetime | None:
+    """When the key was used last, as far as it was noted."""
+    [row] = await fetch(engine, f"SELECT last_used_at FROM api_keys WHERE key_id = '{key_id}'")
+    used: datetime | None = row.last_used_at
+    return used
+
+
+class TestKeys:
+    """Issue, use, rotate, revoke."""
+
+    async def test_a_new_account_has_a_key_that_works(self, auth_engine: AsyncEngine) -> None:
+        """For as many days as it was given, with the scopes that were asked for, once each."""
+        issued = await created(auth_engine, scopes=[*SCOPES, *SCOPES], key_days=30)
+
+        assert await works(auth_engine, issued)
+        assert issued.scopes == tuple(sorted(SCOPES))
+        in_30_days = datetime.now(UTC) + timedelta(days=30)
+        assert abs(issued.expires_at - in_30_days) < timedelta(minutes=1)
+
+    async def test_only_its_hash_is_stored(self, auth_engine: AsyncEngine) -> None:
+        """No table holds the secret; another secret of the service makes another hash."""
+        issued = await created(auth_engine)
+        key = ApiKey.parse(issued.api_key)
+
+        rows = [
+            str(tuple(row))
+            for table in ("api_keys", "service_accounts", "audit_log", "outbox_events")
+            for row in await fetch(auth_engine, f"SELECT * FROM {table}")
+        ]
+        [stored] = await fetch(auth_engine, "SELECT secret_mac FROM api_keys")
+
+        assert key is not None
+        assert key.secret not in "".join(rows)
+        assert stored.secret_mac == SECRETS.mac("api-key", key.hashed)
+        assert not await works(auth_engine, issued, Secrets(b"another secret"))
+
+    async def test_a_key_with_another_secret_or_account_is_refused(
+        self, auth_engine: AsyncEngine
+    ) -> None:
+        """Whatever part of id, key and account does not belong to the others."""
+        feed, blog = await created(auth_engine), await created(auth_engine, "blog")
+        mine, others = ApiKey.parse(feed.api_key), ApiKey.parse(blog.api_key)
+        assert mine is not None
+        assert others is not None
+
+        for wrong in (
+            {"service_id": blog.id},
+            {"service_id": NOBODY},
+            {"service_id": feed.name},
+            {"service_id": ""},
+            {"api_key": blog.api_key},
+            {"api_key": ApiKey(mine.id, others.secret).text},
+            {"api_key": ApiKey(others.id, mine.secret).text},
+            {"api_key": ApiKey.new().text},
+            {"api_key": feed.api_key[:-1]},
+            {"api_key": ""},
+        ):
+            assert not await works(auth_engine, feed, SECRETS, **wrong), wrong
+        assert await works(auth_engine, feed)
+
+    async def test_a_hash_moved_to_another_key_is_worth_nothing(
+        self, auth_engine: AsyncEngine
+    ) -> None:
+        """Who can write to the table, but has not the secret, cannot make his key another's."""
+        feed, blog = await created(auth_engine), await created(auth_engine, "blog")
+        mine, others = ApiKey.parse(feed.api_key), ApiKey.parse(blog.api_key)
+        assert mine is not None
+        assert others is not None
+        await execute(
+            auth_engine,
+            "UPDATE api_keys SET secret_mac ="
+            f" (SELECT secret_mac FROM api_keys WHERE key_id = '{mine.id}')"
+            f" WHERE key_id = '{others.id}'",
+        )
+
+        stolen = ApiKey(others.id, mine.secret).text
+
+        assert not await works(auth_engine, blog, api_key=stolen)
+
+    async def test_the_form_is_checked_before_the_database_is_asked(
+        self, auth_engine: AsyncEngine
+    ) -> None:
+        """A text that is no key costs no query; there is no table to ask here."""
+        await execute(auth_engine, "DROP TABLE api_keys")
+        key = ApiKey.new().text
+
+        for shown in ("", "secret", key[:-1], f"{key[:-6]}000000"):
+            with pytest.raises(WrongKey):
+                await authenticate(auth_engine, SECRETS, service_id=NOBODY, api_key=shown)
+
+    async def test_a_second_key_leaves_the_first_as_it_is(self, auth_engine: AsyncEngine) -> None:
+        """Both work until the old one is revoked, by name or by id of the account."""
+        first = await created(auth_engine)
+        second = await rotated(auth_engine, "feed")
+
+        assert await works(auth_engine, first)
+        assert await works(auth_engine, second)
+        await revoke_key(auth_engine, first.key_id, actor=ACTOR)
+        assert not await works(auth_engine, first)
+        assert await works(auth_engine, second)
+        assert await works(auth_engine, await rotated(auth_engine, first.id))
+
+    async def test_a_third_live_key_is_refused(self, auth_engine: AsyncEngine) -> None:
+        """The refusal names the two; revoked and expired ones do not count."""
+        first = await created(auth_engine)
+        second = await rotated(auth_engine, first.id)
+
+        with pytest.raises(TooManyApiKeys) as refused:
+            await rotated(auth_engine, first.id)
+        assert first.key_id in str(refused.value)
+        assert second.key_id in str(refused.value)
+
+        await execute(
+            auth_engine, f"UPDATE api_keys SET expires_at = now() WHERE key_id = '{first.key_id}'"
+        )
+        await rotated(auth_engine, first.id)
+        await revoke_key(auth_engine, second.key_id, actor=ACTOR)
+        await rotated(auth_engine, first.id)
+
+    async def test_a_crowd_that_rotates_at_once_leaves_two_live_keys(
+        self, auth_engine: AsyncEngine
+    ) -> None:
+        """One of ten gets a key, the others are refused."""
+        issued = await created(auth_engine)
+
+        ended = await asyncio.gather(
+            *(rotated(auth_engine, issued.id) for _ in range(10)), return_exceptions=True
+        )
+
+        assert sum(isinstance(each, IssuedKey) for each in ended) == 1
+        assert sum(isinstance(each, TooManyApiKeys) for each in ended) == 9
+        [row] = await fetch(auth_engine, "SELECT count(*) AS live FROM api_keys")
+        assert row.live == 2
+
+    async def test_an_expired_key_is_refused(self, auth_engine: AsyncEngine) -> None:
+        """From the instant at which it expires."""
+        issued = await created(auth_engine)
+        await execute(auth_engine, "UPDATE api_keys SET expires_at = now()")
+
+        assert not await works(auth_engine, issued)
+
+    async def test_revoking_twice_is_revoking_once(self, auth_engine: AsyncEngine) -> None:
+        """The time of the first stays, and the audit log has one entry."""
+        issued = await created(auth_engine)
+        await revoke_key(auth_engine, issued.key_id, actor=ACTOR)
+        first = await fetch(auth_engine, "SELECT revoked_at FROM api_keys")
+
+        await revoke_key(auth_engine, issued.key_id, actor=ACTOR)
+
+        assert await fetch(auth_engine, "SELECT revoked_at FROM api_keys") == first
+        [row] = await fetch(
+            auth_engine, "SELECT count(*) AS n FROM audit_log WHERE action = 'api_key_revoked'"
+        )
+        assert row.n == 1
+
+    async def test_use_is_noted_once_a_minute(self, auth_engine: AsyncEngine) -> None:
+        """Noting each use would have all requests of a service wait for one row."""
+        issued = await created(auth_engine)
+        statements: list[str] = []
+        event.listen(
+            auth_engine.sync_engine,
+            "before_cursor_execute",
+            lambda _, __, statement, *___: statements.append(statement),
+        )
+        assert await last_used(auth_engine, issued.key_id) is None
+
+        assert await works(auth_engine, issued)
+        first = await last_used(auth_engine, issued.key_id)
+        statements.clear()
+        assert await works(auth_engine, issued)
+        assert len(statements) == 1
+        second = await last_used(auth_engine, issued.key_id)
+        await execute(auth_engine, "UPDATE api_keys SET last_used_at = now() - interval '61 s'")
+        assert await works(auth_engine, issued)
+        third = await last_used(auth_engine, issued.key_id)
+
+        assert first is not None
+        assert second == first
+        assert third is not None
+        assert third > first
+
+    async def test_a_crowd_notes_its_use_once(self, auth_engine: AsyncEngine) -> None:
+        """Those that saw it unnoted too do not write after the first."""
+        issued = await created(auth_engine)
+        await execute(
+            auth_engine,
+            "CREATE SEQUENCE writes MINVALUE 0",
+            "CREATE FUNCTION count_write() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM nextval('writes'); RETURN NULL; END $$",
+            "CREATE TRIGGER count_write AFTER UPDATE ON api_keys"
+            " FOR EACH ROW EXECUTE FUNCTION count_write()",
+        )
+
+        async def all_wait() -> bool:
+            return await lock_waits(auth_engine) == 5
+
+        async with auth_engine.begin() as connection:
+            await connection.execute(text("SELECT * FROM api_keys FOR UPDATE"))
+            crowd = [asyncio.create_task(works(auth_engine, issued)) for _ in range(5)]
+            await eventually(all_wait)
+        assert all(await asyncio.gather(*crowd))
+
+        [row] = await fetch(auth_engine, "SELECT nextval('writes') AS writes")
+        assert row.writes == 1
+
+    async def test_a_refused_use_is_not_noted(self, auth_engine: AsyncEngine) -> None:
+        """Else an attacker could make a dead key look alive."""
+        issued = await created(auth_engine)
+
+        assert not await works(auth_engine, issued, service_id=NOBODY)
+        await revoke_key(auth_engine, issued.key_id, actor=ACTOR)
+        assert not await works(auth_engine, issued)
+
+        assert await last_used(auth_engine, issued.key_id) is None
+
+    async def test_keys_outlive_a_change_of_the_secret(self, auth_engine: AsyncEngine) -> None:
+        """A key that was used while the old secret was known works without it from then on."""
+        old, new = b"the old secret", b"the new secret"
+        issued = await create_service(
+            auth_engine, Secrets(old), name="feed", scopes=SCOPES, key_days=90, actor=ACTOR
+        )
+        unused = await rotated(auth_engine, "feed", Secrets(old))
+
+        assert not await works(auth_engine, issued, Secrets(new))
+        assert await works(auth_engine, issued, Secrets(new, old))
+        assert await works(auth_engine, issued, Secrets(new))
+        assert not await works(auth_engine, unused, Secrets(new))
+
+    async def test_what_cannot_be_is_refused(self, auth_engine: AsyncEngine) -> None:
+        """A name that is taken or none, an unknown scope, account or key."""
+        await created(auth_engine)
+
+        with pytest.raises(ServiceNameTaken):
+            await created(auth_engine)
+        with pytest.raises(BadServiceName):
+            await created(auth_engine, "a feed")
+        with pytest.raises(UnknownScope):
+            await created(auth_engine, "blog", scopes=["users:write"])
+        with pytest.raises(NoSuchService):
+            await rotated(auth_engine, "blog")
+        with pytest.raises(NoSuchService):
+            await delete_service(auth_engine, NOBODY, actor=ACTOR)
+        with pytest.raises(NoSuchApiKey):
+            await revoke_key(auth_engine, NO_KEY, actor=ACTOR)
+        [row] = await fetch(auth_engine, "SELECT count(*) AS n FROM service_accounts")
+        assert row.n == 1
+
+    async def test_everything_is_in_the_audit_log(self, auth_engine: AsyncEngine) -> None:
+        """Who did what to which account and key; a refusal leaves nothing."""
+        issued = await created(auth_engine)
+        await rotated(auth_engine, issued.id)
+        with pytest.raises(TooManyApiKeys):
+            await rotated(auth_engine, issued.id)
+        await revoke_key(auth_engine, issued.key_id, actor=ACTOR)
+        await delete_service(auth_engine, issued.id, actor=ACTOR)
+
+        rows = await fetch(auth_engine, "SELECT * FROM audit_log ORDER BY id")
+        assert [row.action for row in rows] == [
+            "service_created",
+            "api_key_created",
+            "api_key_created",
+            "api_key_revoked",
+            "service_deleted",
+        ]
+        assert {row.actor for row in rows} == {ACTOR}
+        assert rows[0].subject == rows[4].subject == issued.id
+        assert rows[1].subject == rows[3].subject == issued.key_id
+        assert rows[0].details == {"name": "feed", "scopes": ["posts:write"]}
+        assert rows[1].details == {"service": issued.id}
+
+
+async def posted(api: httpx.AsyncClient, root: Signed, name: str = "feed") -> dict[str, Any]:
+    """A service account made over HTTP, and its key."""
+    answer = await api.post(
+        SERVICES, json={"name": name, "scopes": ["posts:write"]}, headers=bearer(root)
+    )
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+class TestAdministration:
+    """``/v1/admin/services`` and the keys below it."""
+
+    REQUESTS = (
+        ("POST", SERVICES, {"name": "feed", "scopes": ["posts:write"]}),
+        ("GET", SERVICES, None),
+        ("GET", f"{SERVICES}/{NOBODY}", None),
+        ("DELETE", f"{SERVICES}/{NOBODY}", None),
+        ("POST", f"{SERVICES}/{NOBODY}/keys", None),
+        ("GET", f"{SERVICES}/{NOBODY}/keys", None),
+        ("DELETE", f"{SERVICES}/{NOBODY}/keys/{NO_KEY}", None),
+    )
+
+    @pytest.mark.parametrize(("method", "path", "body"), REQUESTS)
+    async def test_only_administrators_may(
+        self, api: httpx.AsyncClient, method: str, path: str, body: object
+    ) -> None:
+        """401 without a token, 403 without the role, whether or not there is such an account."""
+        ada = await signed_up(api, "ada@example.org")
+
+        unknown = await api.request(method, path, json=body)
+        known = await api.request(method, path, json=body, headers=bearer(ada))
+
+        assert_problem(unknown, 401, "authentication_required")
+        assert_problem(known, 403, "forbidden")
+
+    @pytest.mark.parametrize(("method", "path", "body"), REQUESTS[2:])
+    async def test_what_is_not_there_is_404(
+        self, api: httpx.AsyncClient, root: Signed, method: str, path: str, body: object
+    ) -> None:
+        """For each path with an id."""
+        answer = await api.request(method, path, json=body, headers=bearer(root))
+
+        assert_problem(answer, 404, "not_found")
+
+    async def test_an_account_is_created_shown_and_deleted(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
+    ) -> None:
+        """The key is in the first answer alone; deleting takes the keys along."""
+        made = await posted(api, root)
+        path = f"{SERVICES}/{made['id']}"
+        shown = await api.get(path, headers=bearer(root))
+        keys = await api.get(f"{path}/keys", headers=bearer(root))
+
+        assert made.keys() == ISSUED
+        assert shown.json().keys() == {"id", "name", "scopes", "created_at"}
+        assert {**made, **shown.json()}.items() >= {"name": "feed"}.items()
+        assert [key.keys() for key in keys.json()["items"]] == [KEY]
+        assert made["api_key"].split("_")[2] not in shown.text + keys.text
+        assert shown.json()["created_at"].endswith("Z")
+
+        deleted = await api.delete(path, headers=bearer(root))
+        assert (deleted.status_code, deleted.content) == (204, b"")
+        assert_problem(await api.get(path, headers=bearer(root)), 404, "not_found")
+        assert await fetch(auth_engine, "SELECT * FROM api_keys") == []
+
+    async def test_keys_are_rotated_and_revoked(
+        self, api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine
+    ) -> None:
+        """Two live at most; revoking names the account too, and twice is as once."""
+        made = await posted(api, root)
+        other = await posted(api, root, "other")
+        keys = f"{SERVICES}/{made['id']}/keys"
+
+        second = await api.post(keys, headers=bearer(root))
+        third = await api.post(keys, headers=bearer(root))
+        strange = await api.delete(f"{keys}/{other['key_id']}", headers=bearer(root))
+        once = await api.delete(f"{keys}/{made['key_id']}", headers=bearer(root))
+        twice = await api.delete(f"{keys}/{made['key_id']}", headers=bearer(root))
+        fourth = await api.post(keys, headers=bearer(root))
+
+        assert (second.status_code, second.json().keys()) == (201, ISSUED)
+        assert_problem(third, 409, "too_many_keys")
+        assert_problem(strange, 404, "not_found")
+        assert (once.status_code, twice.status_code, fourth.status_code) == (204, 204, 201)
+        listed = (await api.get(keys, headers=bearer(root))).json()["items"]
+        assert [key["key_id"] for key in listed] == [
+            fourth.json()["key_id"],
+            second.json()["key_id"],
+            made["key_id"],
+        ]
+        assert [key["revoked_at"] is None for key in listed] == [True, True, False]
+        revoked = await fetch(
+            auth_engine, "SELECT actor, subject FROM audit_log WHERE action = 'api_key_revoked'"
+        )
+        assert [tuple(row) for row in revoked] == [(f"user:{root['user']['id']}", made["key_id"])]
+
+    async def test_a_name_is_taken_once(self, api: httpx.AsyncClient, root: Signed) -> None:
+        """409."""
+        await posted(api, root)
+
+        answer = await api.post(
+            SERVICES, json={"name": "feed", "scopes": ["posts:write"]}, headers=bearer(root)
+        )
+
+        assert_problem(answer, 409, "service_name_taken")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"name": "a feed"},
+            {"name": "svc_0000000000000000"},
+            {"name": "feed\n"},
+            {"scopes": []},
+            {"scopes": ["users:write"]},
+            {"scopes": ["posts:write"] * 4},
+            {"id": "svc_0000000000000000"},
+        ],
+    )
+    async def test_another_form_is_refused(
+        self, api: httpx.AsyncClient, root: Signed, changes: dict[str, Any]
+    ) -> None:
+        """422; the id above all is not the client's to choose."""
+        body = {"name": "feed", "scopes": ["posts:write"], **changes}
+
+        answer = await api.post(SERVICES, json=body, headers=bearer(root))
+
+        assert_problem(answer, 422, "invalid_request")
+
+    async def test_accounts_and_keys_come_in_pages(
+        self, api: httpx.AsyncClient, root: Signed
+    ) -> None:
+        """Each once, accounts by name, keys from the newest; the last page has no cursor."""
+        names = [f"service-{number}" for number in (4, 2, 5, 1, 3)]
+        for name in names:
+            made = await posted(api, root, name)
+        keys = f"{SERVICES}/{made['id']}/keys"
+        issued = [made["key_id"]]
+        for _ in range(4):
+            await api.delete(f"{keys}/{issued[-1]}", headers=bearer(root))
+            issued.append((await api.post(keys, headers=bearer(root))).json()["key_id"])
+
+        services = await pages(api, root, SERVICES)
+        listed = await pages(api, root, keys)
+
+        assert [[item["name"] for item in page] for page in services] == [
+            ["service-1", "service-2"],
+            ["service-3", "service-4"],
+            ["service-5"],
+        ]
+        assert [key["key_id"] for page in listed for key in page] == issued[::-1]
+
+    @pytest.mark.parametrize("cursor", ["-", "a b", "", "x" * 65])
+    async def test_another_cursor_is_refused(
+        self, api: httpx.AsyncClient, root: Signed, cursor: str
+    ) -> None:
+        """422."""
+        for path in (SERVICES, f"{SERVICES}/{NOBODY}/keys"):
+            answer = await api.get(path, params={"cursor": cursor}, headers=bearer(root))
+
+            assert_problem(answer, 422, "invalid_request")
+
+
+async def pages(api: httpx.AsyncClient, root: Signed, path: str) -> list[list[dict[str, Any]]]:
+    """All pages of a collection, two items each."""
+    found: list[list[dict[str, Any]]] = []
+    params: dict[str, Any] = {"limit": 2}
+    while True:
+        page = (await api.get(path, params=params, headers=bearer(root))).json()
+        assert page.keys() == {"items", "next_cursor"}
+        found.append(page["items"])
+        if page["next_cursor"] is None:
+            return found
+        params["cursor"] = page["next_cursor"]

@@ -1,0 +1,569 @@
+"""Sessions in a real database: how they start, are refreshed, and end, whoever comes at once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+from auth_service.app import create_app
+from auth_service.context import Context
+from auth_service.sessions.end import EndReason, end_sessions
+from auth_service.sessions.live import live_sessions
+from auth_service.sessions.model import NewSession
+from auth_service.sessions.refresh import end_session_of, refresh, refresh_within_limit
+from auth_service.sessions.refresh_token import InvalidGrant, make
+from auth_service.sessions.start import start_session
+from auth_service.settings import ApiSettings
+from auth_service.throttle.model import Rate
+from auth_service.throttle.throttle import TooManyRequests
+from auth_service.users.change import change
+from auth_service.users.delete import delete
+from auth_service.users.lock import locked_user
+from auth_service.users.model import EmailTaken, User
+from auth_service.users.sign_up import sign_up
+from auth_service.users.table import TOKENS_VALID_FROM_NOW
+from tests.support.auth_api import PASSWORD
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+
+CROWD = 20
+
+
+@pytest.fixture
+async def auth(api_settings: ApiSettings) -> AsyncIterator[Context]:
+    """What requests work with, at an API of its own."""
+    app = create_app(api_settings)
+    async with app.router.lifespan_context(app):
+        yield app.state.context
+
+
+@pytest.fixture
+def session() -> NewSession:
+    """The session that Ada starts with."""
+    return NewSession("Firefox")
+
+
+@pytest.fixture
+async def ada(auth: Context, session: NewSession) -> User:
+    """A user who signed up."""
+    return await sign_up(
+        auth.engine, auth.passwords, email="ada@example.org", password=PASSWORD, session=session
+    )
+
+
+@pytest.fixture
+def first(auth: Context, ada: User, session: NewSession) -> str:
+    """The refresh token that she got."""
+    assert ada
+    return make(auth.secrets, session.id, 0)
+
+
+class TestRotation:
+    """A refresh token is good once."""
+
+    async def test_each_refresh_gives_the_next_token(self, auth: Context, first: str) -> None:
+        """A chain of tokens, all different, in one row whose counter counts them."""
+        tokens = [first]
+        for _ in range(4):
+            tokens.append((await refresh(auth, tokens[-1])).refresh_token)
+
+        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        assert len(set(tokens)) == 5
+        assert (row.counter, row.ended_at) == (4, None)
+        assert row.refreshed_at > row.created_at
+
+    async def test_it_names_the_user_as_he_is_now(
+        self, auth: Context, ada: User, session: NewSession, first: str
+    ) -> None:
+        """Roles that changed since the sign-in are those of the next access token."""
+        await execute(auth.engine, "UPDATE users SET roles = '{moderator}', version = version + 1")
+
+        refreshed = await refresh(auth, first)
+
+        assert refreshed.user == replace(ada, roles=("moderator",), version=ada.version + 1)
+        assert refreshed.session_id == session.id
+
+    async def test_nothing_of_a_token_is_stored(self, auth: Context, first: str) -> None:
+        """Whoever reads the database finds no part of one, in no encoding."""
+        second = (await refresh(auth, first)).refresh_token
+
+        rows = await fetch(auth.engine, "SELECT s::text AS text FROM sessions AS s")
+        for token in (first, second):
+            assert token[-40:] not in rows[0].text
+
+    async def test_a_crowd_with_one_token_gets_one_and_the_same_child(
+        self, auth: Context, first: str
+    ) -> None:
+        """Twenty parallel refreshes are one step of the counter."""
+        results = await asyncio.gather(*(refresh(auth, first) for _ in range(CROWD)))
+
+        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        assert len({result.refresh_token for result in results}) == 1
+        assert (row.counter, row.ended_at) == (1, None)
+        assert (await refresh(auth, results[0].refresh_token)).refresh_token
+
+    async def test_a_lost_answer_is_given_again_within_the_grace_period(
+        self, auth: Context, first: str
+    ) -> None:
+        """The same to the letter, without a longer life: the period does not begin anew."""
+        child = await refresh(auth, first)
+        [before] = await fetch(auth.engine, "SELECT * FROM sessions")
+
+        again = [await refresh(auth, first) for _ in range(3)]
+
+        [after] = await fetch(auth.engine, "SELECT * FROM sessions")
+        assert [each.refresh_token for each in again] == [child.refresh_token] * 3
+        assert after == before
+
+    async def test_a_child_of_the_previous_secret_refreshes(
+        self, auth: Context, session: NewSession, ada: User
+    ) -> None:
+        """A changed secret signs nobody out."""
+        changed = type(auth.secrets)(b"the next secret, long enough for this")
+        known = type(auth.secrets)(b"the next secret, long enough for this", _OLD)
+        old = make(type(auth.secrets)(_OLD), session.id, 0)
+
+        refreshed = await refresh(replace(auth, secrets=known), old)
+
+        assert ada
+        assert refreshed.refresh_token == make(changed, session.id, 1)
+
+
+class TestReuse:
+    """A token that comes back after the grace period has been in two hands."""
+
+    async def test_it_ends_the_session_and_that_is_committed(
+        self, auth: Context, ada: User, session: NewSession, first: str
+    ) -> None:
+        """The request is refused, the family is dead, and it is written down with ids alone."""
+        child = (await refresh(auth, first)).refresh_token
+        await _later(auth.engine, auth.settings.refresh_grace_seconds)
+
+        with capture_logs() as logs, pytest.raises(InvalidGrant):
+            await refresh(auth, first)
+
+        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        [entry] = await fetch(auth.engine, _REUSES)
+        assert row.ended_at is not None
+        assert row.end_reason == "token_reused"
+        assert (entry.action, entry.actor) == ("authn_token_reuse", "anonymous")
+        assert (entry.subject, entry.details) == (str(ada.id), {"session_id": str(session.id)})
+        [line] = [line for line in logs if line["event"] == "authn_token_reuse"]
+        assert line["session_id"] == str(session.id)
+        assert first not in str(logs)
+        with pytest.raises(InvalidGrant):
+            await refresh(auth, child)
+
+    async def test_thief_and_victim_both_lose_the_session(self, auth: Context, first: str) -> None:
+        """Whoever of them is ahead, the other one's refresh ends it for both, and no other one."""
+        stolen = await _sign_in(auth)
+        ahead = (await refresh(auth, stolen)).refresh_token
+        ahead = (await refresh(auth, ahead)).refresh_token
+        await _later(auth.engine, 60)
+
+        for token in (stolen, ahead):
+            with pytest.raises(InvalidGrant):
+                await refresh(auth, token)
+        assert (await refresh(auth, first)).refresh_token
+
+    async def test_two_steps_behind_is_a_reuse_even_within_the_grace_period(
+        self, auth: Context, first: str
+    ) -> None:
+        """Whoever has the child does not need its parent any more."""
+        child = (await refresh(auth, first)).refresh_token
+        grandchild = (await refresh(auth, child)).refresh_token
+
+        for token in (first, grandchild):
+            with pytest.raises(InvalidGrant):
+                await refresh(auth, token)
+
+    async def test_a_token_of_the_future_is_a_reuse(
+        self, auth: Context, session: NewSession, first: str
+    ) -> None:
+        """After a restore from a backup, nobody can tell who had it."""
+        with pytest.raises(InvalidGrant):
+            await refresh(auth, make(auth.secrets, session.id, 2))
+        with pytest.raises(InvalidGrant):
+            await refresh(auth, first)
+
+    async def test_without_a_grace_period_one_of_a_crowd_wins_and_the_session_ends(
+        self, auth: Context, first: str
+    ) -> None:
+        """``AUTH_REFRESH_GRACE_SECONDS=0`` takes every repetition for theft."""
+        strict = replace(
+            auth, settings=auth.settings.model_copy(update={"refresh_grace_seconds": 0})
+        )
+
+        results = await asyncio.gather(
+            *(refresh(strict, first) for _ in range(CROWD)), return_exceptions=True
+        )
+
+        refused = [result for result in results if isinstance(result, InvalidGrant)]
+        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        assert len(refused) == CROWD - 1
+        assert (row.counter, row.end_reason) == (1, "token_reused")
+
+
+class TestOver:
+    """What ends a session ends its refresh tokens."""
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE sessions SET refreshed_at = refreshed_at - interval '14 days'",
+            "UPDATE sessions SET created_at = created_at - interval '30 days'",
+            "UPDATE sessions SET ended_at = now(), end_reason = 'signed_out'",
+            "UPDATE users SET status = 'disabled'",
+            "DELETE FROM sessions",
+        ],
+        ids=["idle", "absolute", "ended", "disabled", "gone"],
+    )
+    async def test_it_is_not_refreshed(self, auth: Context, first: str, sql: str) -> None:
+        """Refused, and nothing is written: the token was no reuse."""
+        await execute(auth.engine, sql)
+        before = await fetch(auth.engine, "SELECT * FROM sessions")
+
+        with pytest.raises(InvalidGrant):
+            await refresh(auth, first)
+
+        assert await fetch(auth.engine, "SELECT * FROM sessions") == before
+        assert await fetch(auth.engine, _REUSES) == []
+
+    async def test_refreshing_keeps_a_session_alive_until_the_absolute_limit(
+        self, auth: Context, first: str
+    ) -> None:
+        """Thirteen idle days at a time, but not beyond thirty in all."""
+        token = first
+        for _ in range(2):
+            await _later(auth.engine, 13 * 86_400)
+            token = (await refresh(auth, token)).refresh_token
+        await _later(auth.engine, 4 * 86_400)
+
+        with pytest.raises(InvalidGrant):
+            await refresh(auth, token)
+
+    async def test_a_deleted_user_has_no_sessions(
+        self, auth: Context, ada: User, first: str
+    ) -> None:
+        """Their rows are gone with him."""
+        await delete(auth.engine, auth.passwords, ada.id, password=PASSWORD)
+
+        with pytest.raises(InvalidGrant):
+            await refresh(auth, first)
+        assert await fetch(auth.engine, "SELECT * FROM sessions") == []
+
+    async def test_any_of_its_tokens_ends_it(self, auth: Context, first: str) -> None:
+        """Revoking works with an old token, once, and with no other text."""
+        child = (await refresh(auth, first)).refresh_token
+
+        ended = [await end_session_of(auth, token) for token in ("rt_x", first, first)]
+
+        assert ended == [False, True, False]
+        with pytest.raises(InvalidGrant):
+            await refresh(auth, child)
+        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        assert row.end_reason == "revoked"
+
+    async def test_refreshing_and_ending_at_once_never_wait_in_a_circle(
+        self, auth: Context, ada: User
+    ) -> None:
+        """Refreshes, reuses and ends of all sessions, crossing each other: no deadlock."""
+        tokens = [await _sign_in(auth) for _ in range(5)]
+        for token in tokens:
+            await refresh(auth, token)
+        await _later(auth.engine, 60)
+
+        async def end_all() -> None:
+            async with auth.engine.begin() as connection:
+                await locked_user(connection, ada.id)
+                await end_sessions(connection, ada.id, EndReason.SIGNED_OUT)
+
+        crowd: list[Any] = [refresh(auth, token) for token in tokens * 3]
+        crowd += [end_all() for _ in range(3)] + [_sign_in(auth) for _ in range(3)]
+        results = await asyncio.gather(*crowd, return_exceptions=True)
+
+        assert {type(result) for result in results} <= {InvalidGrant, type(None), str}
+
+
+class TestLimit:
+    """A network's limit on refreshes."""
+
+    async def test_it_never_hides_that_a_session_is_over(self, auth: Context, first: str) -> None:
+        """Beyond the limit, a good token has to wait and one that is worth nothing is told so."""
+        auth = replace(
+            auth, settings=auth.settings.model_copy(update={"limit_refresh": Rate(1, 3600)})
+        )
+        refreshed, headers = await refresh_within_limit(auth, first, network="192.0.2.1")
+        assert headers["RateLimit-Policy"] == '"refresh";q=1;w=3600'
+
+        with pytest.raises(TooManyRequests):
+            await refresh_within_limit(auth, refreshed.refresh_token, network="192.0.2.1")
+        await _later(auth.engine, 60)
+        with pytest.raises(InvalidGrant):
+            await refresh_within_limit(auth, first, network="192.0.2.1")
+        with pytest.raises(InvalidGrant):
+            await refresh_within_limit(auth, "rt_x", network="192.0.2.1")
+
+        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        assert (row.counter, row.end_reason) == (1, "token_reused")
+
+
+class TestStart:
+    """A session starts for whoever may have one at that moment."""
+
+    async def test_it_is_the_users_and_remembers_the_device(
+        self, auth: Context, ada: User, session: NewSession
+    ) -> None:
+        """One row, made by the sign-up itself."""
+        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+
+        assert (row.id, row.user_id, row.counter) == (session.id, ada.id, 0)
+        assert (row.user_agent, row.ended_at) == ("Firefox", None)
+
+    async def test_a_sign_up_that_is_refused_starts_none(self, auth: Context, ada: User) -> None:
+        """An address that is taken gets nobody a session."""
+        with pytest.raises(EmailTaken):
+            await sign_up(
+                auth.engine,
+                auth.passwords,
+                email=ada.email,
+                password=PASSWORD,
+                session=NewSession(),
+            )
+
+        assert len(await fetch(auth.engine, "SELECT * FROM sessions")) == 1
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE users SET status = 'disabled'",
+            "UPDATE users SET password_hash = 'another'",
+            "UPDATE users SET status = 'deleted', deleted_at = now(), email = NULL,"
+            " password_hash = NULL",
+        ],
+        ids=["disabled", "changed", "deleted"],
+    )
+    async def test_none_starts_after_the_user_changed(
+        self, auth: Context, ada: User, sql: str
+    ) -> None:
+        """Not even when the change commits while the start waits for the row."""
+        checked = await _hash(auth.engine)
+        async with auth.engine.begin() as change:
+            await change.exec_driver_sql(sql)
+            starting = asyncio.create_task(_start(auth, ada.id, checked))
+            await eventually(lambda: lock_waits(auth.engine))
+
+        assert await starting is None
+        assert await _start(auth, ada.id, checked) is None
+        assert len(await fetch(auth.engine, "SELECT * FROM sessions")) == 1
+
+    async def test_the_change_sees_every_session_that_started_before(
+        self, auth: Context, ada: User
+    ) -> None:
+        """An end of all waits for a start that is under way, and ends that session too."""
+        checked = await _hash(auth.engine)
+
+        async def end_all() -> int:
+            async with auth.engine.begin() as connection:
+                await locked_user(connection, ada.id)
+                return await end_sessions(connection, ada.id, EndReason.PASSWORD_CHANGED)
+
+        async with auth.engine.begin() as starting:
+            started = await start_session(
+                starting, ada.id, checked, NewSession(), auth.settings.session_limits
+            )
+            ending = asyncio.create_task(end_all())
+            await eventually(lambda: lock_waits(auth.engine))
+
+        assert started is not None
+        assert started[0] == ada
+        assert await ending == 2
+
+    async def test_it_gives_the_user_as_he_is_under_the_lock(
+        self, auth: Context, ada: User
+    ) -> None:
+        """A token issued after it is not older than a revocation that came between."""
+        checked = await _hash(auth.engine)
+        async with auth.engine.begin() as change:
+            await change.exec_driver_sql(
+                "UPDATE users SET tokens_valid_after = date_trunc('second', now()) + '1s'"
+            )
+            starting = asyncio.create_task(_start(auth, ada.id, checked))
+            await eventually(lambda: lock_waits(auth.engine))
+
+        started = await starting
+        assert started is not None
+        assert started.tokens_valid_after is not None
+
+
+class TestSignedLate:
+    """Between the look at the session and the signature, everything may happen."""
+
+    async def test_a_revocation_in_between_refuses_the_token(
+        self, auth: Context, ada: User
+    ) -> None:
+        """It is as old as the look, however long signing takes: nothing else would be safe."""
+        refreshed = await refresh(auth, await _sign_in(auth))
+        async with auth.engine.begin() as connection:
+            await end_sessions(connection, ada.id, EndReason.PASSWORD_CHANGED)
+            revoked = await change(connection, ada.id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
+        assert revoked.tokens_valid_after is not None
+        valid_after = revoked.tokens_valid_after.timestamp()
+        await eventually(lambda: time.time() > valid_after)
+
+        signer = await auth.keys.signer()
+        late = signer.for_user(refreshed.user, refreshed.session_id, at=refreshed.at)
+
+        assert (await auth.keys.verify(late)).issued_at < valid_after
+
+    async def test_what_is_told_is_the_time_of_the_look(self, auth: Context, ada: User) -> None:
+        """By PostgreSQL's clock, which sets the time of a revocation too, and within the lock."""
+        async with auth.engine.begin() as connection:
+            started = await start_session(
+                connection,
+                ada.id,
+                await _hash(auth.engine),
+                NewSession(),
+                auth.settings.session_limits,
+            )
+            now = await connection.scalar(select(func.clock_timestamp()))
+        [row] = await fetch(auth.engine, "SELECT clock_timestamp() AS now")
+        refreshed = await refresh(auth, await _sign_in(auth))
+
+        assert started is not None
+        assert now is not None
+        assert started[1] <= now
+        assert refreshed.at >= row.now
+
+
+class TestRoom:
+    """A user has so many sessions, and no more."""
+
+    async def test_the_one_idle_the_longest_makes_room(self, auth: Context, ada: User) -> None:
+        """The others go on; a session that was refreshed lately is not the one."""
+        auth = _with(auth, sessions_per_user_max=3)
+        oldest, second, third = [await _sign_in(auth) for _ in range(3)]
+        await _later(auth.engine, 60)
+        oldest = (await refresh(auth, oldest)).refresh_token
+
+        fourth = await _sign_in(auth)
+
+        assert ada
+        for token in (oldest, third, fourth):
+            assert (await refresh(auth, token)).refresh_token
+        with pytest.raises(InvalidGrant):
+            await refresh(auth, second)
+        [row] = await fetch(
+            auth.engine,
+            "SELECT * FROM sessions WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 1",
+        )
+        assert row.end_reason == "too_many"
+
+    async def test_a_crowd_of_sign_ins_stays_within_the_limit(
+        self, auth: Context, ada: User
+    ) -> None:
+        """Twenty at once: as many as allowed live on, and no deadlock."""
+        auth = _with(auth, sessions_per_user_max=5)
+        checked = await _hash(auth.engine)
+
+        started = await asyncio.gather(*(_start(auth, ada.id, checked) for _ in range(CROWD)))
+
+        live = await fetch(auth.engine, "SELECT * FROM sessions WHERE ended_at IS NULL")
+        assert all(started)
+        assert len(live) == 5
+
+    async def test_rows_of_ended_sessions_do_not_pile_up(self, auth: Context, ada: User) -> None:
+        """As many as may live are remembered, the latest; expired ones count among them."""
+        auth = _with(auth, sessions_per_user_max=3)
+        for _ in range(4):
+            await _sign_in(auth)
+        await _later(auth.engine, 31 * 86_400)
+        expired = {row.id for row in await fetch(auth.engine, "SELECT id FROM sessions")}
+
+        for _ in range(8):
+            await _sign_in(auth)
+
+        rows = await fetch(auth.engine, "SELECT * FROM sessions")
+        assert ada
+        assert sum(row.ended_at is None for row in rows) == 3
+        assert len(rows) <= 2 * 3 + 1
+        assert expired.isdisjoint(row.id for row in rows)
+
+    async def test_only_live_ones_are_listed(self, auth: Context, ada: User, first: str) -> None:
+        """Neither ended nor expired ones, nor another user's; the latest refreshed first."""
+        bob = await sign_up(
+            auth.engine,
+            auth.passwords,
+            email="bob@example.org",
+            password=PASSWORD,
+            session=NewSession(),
+        )
+        for column, limit in (("refreshed_at", 14), ("created_at", 30)):
+            await _sign_in(auth)
+            await execute(
+                auth.engine,
+                f"UPDATE sessions SET {column} = now() - interval '{limit} days'"
+                " WHERE id = (SELECT id FROM sessions ORDER BY created_at DESC, id LIMIT 1)",
+            )
+        await end_session_of(auth, await _sign_in(auth))
+        await _sign_in(auth)
+        refreshed = await refresh(auth, first)
+
+        async with auth.engine.connect() as connection:
+            found = await live_sessions(connection, ada.id, auth.settings.session_limits)
+
+        assert len(found) == 2
+        assert found[0].id == refreshed.session_id
+        assert all(each.user_id != bob.id for each in found)
+
+
+_REUSES = "SELECT * FROM audit_log WHERE action = 'authn_token_reuse'"
+_OLD = b"the secret before the present one"
+
+
+def _with(auth: Context, **settings: object) -> Context:
+    return replace(auth, settings=auth.settings.model_copy(update=settings))
+
+
+async def _hash(engine: AsyncEngine) -> str:
+    [row] = await fetch(engine, "SELECT password_hash FROM users")
+    return str(row.password_hash)
+
+
+async def _start(auth: Context, user_id: UUID, password_hash: str) -> User | None:
+    async with auth.engine.begin() as connection:
+        started = await start_session(
+            connection, user_id, password_hash, NewSession(), auth.settings.session_limits
+        )
+    return None if started is None else started[0]
+
+
+async def _sign_in(auth: Context) -> str:
+    """The refresh token of a new session of Ada's, without the password's hashing."""
+    [row] = await fetch(
+        auth.engine, "SELECT id, password_hash FROM users WHERE email = 'ada@example.org'"
+    )
+    session = NewSession(id=uuid4())
+    async with auth.engine.begin() as connection:
+        assert await start_session(
+            connection, row.id, row.password_hash, session, auth.settings.session_limits
+        )
+    return make(auth.secrets, session.id, 0)
+
+
+async def _later(engine: AsyncEngine, seconds: float) -> None:
+    """Let so much time pass, by moving all sessions into the past."""
+    by = f"interval '{timedelta(seconds=seconds).total_seconds()} seconds'"
+    await execute(
+        engine,
+        f"UPDATE sessions SET created_at = created_at - {by}, refreshed_at = refreshed_at - {by}",
+    )

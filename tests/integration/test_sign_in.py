@@ -1,0 +1,338 @@
+"""Sign-in under attack: what a guesser learns, how fast he may guess, and whom he can harm."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+import structlog
+from argon2 import PasswordHasher
+from fastapi import FastAPI
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.app import create_app
+from auth_service.settings import ApiSettings
+from auth_service.throttle.model import Rate
+from local.ports import free_port
+from tests.support.auth_api import PASSWORD, assert_problem, serving, signed_up
+from tests.support.builders import SOURCE
+from tests.support.inbox import execute, fetch
+from tests.support.processes import Process
+
+ADA = "ada@example.org"
+HOME = "192.0.2.1"
+
+LONGER_AGO = "UPDATE throttle_failures SET blocked_until = now() - interval '1 s'"
+"""As if everybody had waited for as long as he had to."""
+
+
+@pytest.fixture
+async def app(api_settings: ApiSettings) -> AsyncIterator[FastAPI]:
+    """The API, to be asked from several networks."""
+    settings = api_settings.model_copy(update={"limit_account_failures": Rate(12, 3600)})
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def at(app: FastAPI, address: str) -> httpx.AsyncClient:
+    """A client of the API with that address."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4711))
+    return httpx.AsyncClient(transport=transport, base_url="http://auth.test")
+
+
+async def sign_in(
+    api: httpx.AsyncClient, password: str = PASSWORD, email: str = ADA
+) -> httpx.Response:
+    """The answer to a sign-in."""
+    return await api.post("/v1/signin", json={"email": email, "password": password})
+
+
+@contextmanager
+def work() -> Iterator[list[str]]:
+    """The statements that are executed and the hashes that are computed inside the block."""
+    done: list[str] = []
+    verify = PasswordHasher.verify
+
+    def note_statement(_: object, __: object, statement: str, *___: object) -> None:
+        done.append(statement)
+
+    def note_hash(self: PasswordHasher, password_hash: str, password: str) -> bool:
+        done.append(password_hash.rsplit("$", 2)[0])
+        return verify(self, password_hash, password)
+
+    event.listen(Engine, "before_cursor_execute", note_statement)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PasswordHasher, "verify", note_hash)
+            yield done
+    finally:
+        event.remove(Engine, "before_cursor_execute", note_statement)
+
+
+class TestWhatIsTold:
+    """Nothing about who has an account."""
+
+    async def test_an_unknown_address_makes_the_same_work(self, app: FastAPI) -> None:
+        """The same statements in the same order, and one hash of the same parameters."""
+        async with at(app, HOME) as api:
+            await signed_up(api, ADA)
+            done = []
+            for email in (ADA, "nobody@example.org", "no address"):
+                with work() as statements_and_hashes:
+                    answer = await sign_in(api, "incorrect horse battery", email)
+                assert_problem(answer, 401, "invalid_credentials")
+                done.append(statements_and_hashes)
+
+        assert done[0].count("$argon2id$v=19$m=19456,t=2,p=1") == 1
+        assert len(done[0]) > 3
+        for each in done[1:]:
+            assert each == done[0]
+
+    async def test_an_unknown_address_is_delayed_like_a_known_one(self, app: FastAPI) -> None:
+        """429 after the same number of tries, with the same words."""
+        answers: list[list[tuple[int, str | None]]] = []
+        async with at(app, HOME) as api:
+            await signed_up(api, ADA)
+        for email, address in ((ADA, "192.0.2.8"), ("nobody@example.org", "192.0.2.9")):
+            async with at(app, address) as api:
+                tries = [await sign_in(api, "wrong", email) for _ in range(8)]
+            answers.append([(each.status_code, each.headers.get("RateLimit")) for each in tries])
+
+        assert answers[0] == answers[1]
+        assert [status for status, _ in answers[0]] == [401] * 5 + [429] * 3
+
+    async def test_an_address_cannot_be_written_in_a_way_that_counts_anew(
+        self, app: FastAPI
+    ) -> None:
+        """One account in any spelling."""
+        async with at(app, HOME) as api:
+            await signed_up(api, ADA)
+            for email in (ADA, "ADA@example.org", "Ada@EXAMPLE.org", "ada@Example.Org", ADA):
+                assert_problem(await sign_in(api, "wrong", email), 401, "invalid_credentials")
+
+            assert_problem(await sign_in(api, email="aDa@example.org"), 429, "too_many_requests")
+
+    async def test_the_log_names_neither_address_nor_network(
+        self, app: FastAPI, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Users by id, where there is one; networks by a keyed hash, the same for one network."""
+        with structlog.testing.capture_logs() as lines:
+            async with at(app, HOME) as api:
+                ada = await signed_up(api, ADA)
+                await sign_in(api)
+                await sign_in(api, "wrong")
+                await sign_in(api, "wrong", "nobody@example.org")
+            async with at(app, "198.51.100.7") as api:
+                await sign_in(api)
+
+        tries = [line for line in lines if line["event"].startswith("authn_login")]
+        assert [(line["event"], line["user_id"]) for line in tries] == [
+            ("authn_login_success", ada["user"]["id"]),
+            ("authn_login_fail", ada["user"]["id"]),
+            ("authn_login_fail", None),
+            ("authn_login_success", ada["user"]["id"]),
+        ]
+        networks = [line["network"] for line in tries]
+        assert len(set(networks[:3])) == 1
+        assert networks[3] != networks[0]
+        written = json.dumps(lines, default=str) + capsys.readouterr().out
+        for told in ("example.org", HOME, "198.51.100.7", "horse", "argon2"):
+            assert told not in written
+
+
+class TestGuessing:
+    """Delays and limits."""
+
+    async def test_a_hundred_parallel_guesses_are_five(self, app: FastAPI) -> None:
+        """No password is looked at for the others: 429, and when to come back."""
+        async with at(app, "203.0.113.1") as api:
+            with work() as done:
+                answers = await asyncio.gather(
+                    *(sign_in(api, f"guess number {n}") for n in range(25))
+                )
+
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert len(answers) - len(refused) == 5
+        assert sum(line.startswith("$argon2id$") for line in done) == 5
+        for answer in refused:
+            document = assert_problem(answer, 429, "too_many_requests")
+            assert document["violated-policies"] == ["signin_delay"]
+            assert int(answer.headers["Retry-After"]) == 1
+            assert answer.headers["RateLimit"] == '"signin_delay";r=0;t=1'
+
+    async def test_who_waits_may_try_again(self, app: FastAPI, auth_engine: AsyncEngine) -> None:
+        """A delay is no lock: the right password gets in, and what came before is forgotten."""
+        async with at(app, HOME) as api:
+            await signed_up(api, ADA)
+            for _ in range(5):
+                await sign_in(api, "wrong")
+            assert_problem(await sign_in(api), 429, "too_many_requests")
+            await execute(auth_engine, LONGER_AGO)
+
+            assert (await sign_in(api)).status_code == 200
+            assert await fetch(auth_engine, "SELECT 1 FROM throttle_failures") == []
+
+    async def test_a_network_has_a_limit_for_all_accounts_together(self, app: FastAPI) -> None:
+        """One password tried on many accounts: ten wrong ones a minute, whoever is meant."""
+        async with at(app, "203.0.113.1") as api:
+            answers = [await sign_in(api, "wrong", f"u{n}@example.org") for n in range(12)]
+        async with at(app, HOME) as api:
+            elsewhere = await sign_in(api, "wrong", "u1@example.org")
+
+        assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
+        assert answers[-1].json()["violated-policies"] == ["signin_failures"]
+        assert elsewhere.status_code == 401
+
+    async def test_right_ones_have_a_limit_too(self, api_settings: ApiSettings) -> None:
+        """The answers tell what is left of it."""
+        settings = api_settings.model_copy(update={"limit_signin": Rate(3, 3600)})
+        async with serving(settings) as api:
+            await signed_up(api, ADA)
+            answers = [await sign_in(api) for _ in range(4)]
+
+        assert [answer.status_code for answer in answers] == [200] * 3 + [429]
+        assert answers[-1].json()["violated-policies"] == ["signin"]
+        assert answers[0].headers["RateLimit-Policy"] == '"signin";q=3;w=3600'
+        assert answers[0].headers["RateLimit"] == '"signin";r=2;t=1200'
+
+    async def test_an_ipv6_customer_is_one_network(self, app: FastAPI) -> None:
+        """He has 2^64 addresses, and one limit; his neighbour has another."""
+        statuses = []
+        for n in range(6):
+            async with at(app, f"2001:db8:0:1::{n:x}") as api:
+                statuses.append((await sign_in(api, "wrong")).status_code)
+        async with at(app, "2001:db8:0:2::1") as api:
+            neighbour = (await sign_in(api, "wrong")).status_code
+
+        assert statuses == [401] * 5 + [429]
+        assert neighbour == 401
+
+    async def test_a_known_owner_is_never_locked_out_by_others(self, app: FastAPI) -> None:
+        """The account's cap is spent from everywhere; where he signed up he still signs in."""
+        async with at(app, HOME) as home:
+            await signed_up(home, ADA)
+            networks = (f"203.0.113.{n}" for n in count())
+            guesses = []
+            for _ in range(20):
+                async with at(app, next(networks)) as attacker:
+                    guesses.append(await sign_in(attacker, "wrong"))
+            async with at(app, next(networks)) as away:
+                at_a_new_place = await sign_in(away)
+
+            assert (await sign_in(home)).status_code == 200
+        assert [guess.status_code for guess in guesses] == [401] * 12 + [429] * 8
+        assert guesses[-1].json()["violated-policies"] == ["account_failures"]
+        assert_problem(at_a_new_place, 429, "too_many_requests")
+
+    async def test_a_full_hashing_pool_blocks_nobody(self, app: FastAPI) -> None:
+        """503 is no failure: who met it has as many tries as before."""
+        places, taken = app.state.context.passwords._places, 0
+        while places.acquire(blocking=False):
+            taken += 1
+        async with at(app, HOME) as api:
+            busy = [await sign_in(api, "wrong") for _ in range(12)]
+            places.release(taken)
+            after = [await sign_in(api, "wrong") for _ in range(6)]
+
+        assert [answer.status_code for answer in busy] == [503] * 12
+        assert [answer.status_code for answer in after] == [401] * 5 + [429]
+
+
+class TestStoredHash:
+    """A hash of other times."""
+
+    async def test_a_sign_in_renews_an_outdated_hash(
+        self, app: FastAPI, auth_engine: AsyncEngine
+    ) -> None:
+        """With today's parameters; nothing else changes, and no event goes out."""
+        weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
+        async with at(app, HOME) as api:
+            ada = await signed_up(api, ADA)
+            await execute(auth_engine, f"UPDATE users SET password_hash = '{weaker}'")
+            events = await fetch(auth_engine, "SELECT event_id FROM outbox_events")
+
+            wrong = await sign_in(api, "wrong")
+            (after_wrong,) = await fetch(auth_engine, "SELECT password_hash FROM users")
+            first, second = await sign_in(api), await sign_in(api)
+
+        (after,) = await fetch(auth_engine, "SELECT password_hash, version FROM users")
+        assert wrong.status_code == 401
+        assert after_wrong.password_hash == weaker
+        assert (first.status_code, second.status_code) == (200, 200)
+        assert after.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+        assert after.version == ada["user"]["version"]
+        assert await fetch(auth_engine, "SELECT event_id FROM outbox_events") == events
+
+    async def test_parallel_sign_ins_renew_it_once(
+        self, app: FastAPI, auth_engine: AsyncEngine
+    ) -> None:
+        """Nobody is refused because another one was faster."""
+        weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
+        async with at(app, HOME) as api:
+            await signed_up(api, ADA)
+            await execute(auth_engine, f"UPDATE users SET password_hash = '{weaker}'")
+
+            answers = await asyncio.gather(*(sign_in(api) for _ in range(4)))
+
+        assert [answer.status_code for answer in answers] == [200] * 4
+
+
+class TestForwardedFor:
+    """``X-Forwarded-For``, before a real server."""
+
+    async def statuses(
+        self, environment: dict[str, str], folder: Path, forwarded: list[str]
+    ) -> list[int]:
+        """The answers to one sign-up for each of the ``X-Forwarded-For``."""
+        process = Process("auth-service api", environment, folder / "api.log")
+        process.start()
+        base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
+        try:
+            await process.is_ready(f"{base}/readyz")
+            async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+                answers = [
+                    await client.post(
+                        "/v1/signin",
+                        json={"email": f"u{n}@example.org", "password": "wrong"},
+                        headers={"X-Forwarded-For": addresses},
+                    )
+                    for n, addresses in enumerate(forwarded)
+                ]
+        finally:
+            process.kill()
+        return [answer.status_code for answer in answers]
+
+    @pytest.fixture
+    def environment(self, auth_url: str, private_pem: str) -> dict[str, str]:
+        """Settings under which a network has two wrong sign-ins."""
+        return {
+            "AUTH_DATABASE_URL": auth_url,
+            "AUTH_ISSUER": SOURCE,
+            "AUTH_PRIVATE_KEY": private_pem,
+            "AUTH_PORT": str(free_port()),
+            "AUTH_LIMIT_SIGNIN_FAILURES": "2/3600",
+        }
+
+    async def test_from_anybody_it_means_nothing(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        """Another address each time is still one network."""
+        forwarded = [f"198.51.100.{n}" for n in range(4)]
+
+        assert await self.statuses(environment, tmp_path, forwarded) == [401, 401, 429, 429]
+
+    async def test_from_a_trusted_proxy_the_address_that_it_saw_counts(
+        self, environment: dict[str, str], tmp_path: Path
+    ) -> None:
+        """The last one, which the proxy appended, whatever the caller wrote before it."""
+        environment["AUTH_TRUSTED_PROXIES"] = "127.0.0.1"
+        forwarded = [f"198.51.100.{n}, 203.0.113.1" for n in range(3)] + ["203.0.113.2"]
+
+        assert await self.statuses(environment, tmp_path, forwarded) == [401, 401, 429, 401]

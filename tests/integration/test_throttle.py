@@ -1,0 +1,450 @@
+"""Limits in PostgreSQL: what is spent, shared and forgotten. Time passes by moving the rows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import event, text
+from sqlalchemy.engine import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import auth_service.db
+from auth_service.secrets import Secrets
+from auth_service.settings import ApiSettings, DatabaseSettings
+from auth_service.throttle.model import Charge, Rate
+from auth_service.throttle.throttle import CLEAN_EVERY, Throttle, TooManyRequests
+from auth_service.throttle.tries import Try, begin_try, know, succeed, take_back
+from tests.support.builders import SOURCE
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+
+SECRETS = Secrets(b"a secret of thirty-two characters")
+HOME, ELSEWHERE = "192.0.2.1", "198.51.100.7"
+ADA = "ada@example.org"
+
+TIME_COLUMNS = {
+    "throttle_rates": ("empty_at",),
+    "throttle_failures": ("blocked_until", "forgotten_at"),
+    "throttle_known_networks": ("forgotten_at",),
+}
+
+
+@pytest.fixture
+def throttle(auth_engine: AsyncEngine) -> Throttle:
+    """Limits on the fresh database."""
+    return Throttle(auth_engine, SECRETS)
+
+
+@pytest.fixture
+async def replica(auth_url: str) -> AsyncIterator[Throttle]:
+    """The same limits in another process, as far as one can tell; it waits long for a row."""
+    settings = DatabaseSettings(
+        database_url=auth_url, lock_timeout_ms=60_000, statement_timeout_ms=60_000
+    )
+    engine = auth_service.db.connect(settings)
+    yield Throttle(engine, SECRETS)
+    await engine.dispose()
+
+
+@pytest.fixture
+def settings(auth_url: str) -> ApiSettings:
+    """Three free tries, delays up to 8 s, and limits that are hard to reach."""
+    return ApiSettings(
+        _env_file=None,
+        database_url=auth_url,
+        issuer=SOURCE,
+        secret=SecretStr("a secret of thirty-two characters"),
+        limit_signin=Rate(1000, 60),
+        limit_signin_failures=Rate(1000, 60),
+        limit_account_failures=Rate(1000, 3600),
+        signin_failures_free=3,
+        signin_delay_seconds_max=8,
+        signin_memory_seconds=3600,
+    )
+
+
+async def passes(engine: AsyncEngine, seconds: float) -> None:
+    """Move everything that is kept so many seconds into the past."""
+    await execute(
+        engine,
+        *(
+            f"UPDATE {table} SET {column} = {column} - interval '{seconds} s'"
+            for table, columns in TIME_COLUMNS.items()
+            for column in columns
+        ),
+    )
+
+
+async def refused(throttle: Throttle, *charges: Charge) -> TooManyRequests:
+    """The refusal of ``charges``."""
+    with pytest.raises(TooManyRequests) as caught:
+        await throttle.spend(*charges)
+    return caught.value
+
+
+async def how_many_pass(spend: Iterable[Coroutine[Any, Any, object]]) -> int:
+    """How many of the requests are not refused, all made at once."""
+    results = await asyncio.gather(*spend, return_exceptions=True)
+    assert {type(result) for result in results} <= {dict, Try, TooManyRequests}, results
+    return sum(not isinstance(result, Exception) for result in results)
+
+
+async def while_all_wait(
+    throttle: Throttle,
+    engine: AsyncEngine,
+    locked: Charge,
+    spend: Sequence[Coroutine[Any, Any, object]],
+) -> int:
+    """How many pass of requests that all look at a row before it is unlocked."""
+    async with engine.connect() as holder:
+        await holder.execute(
+            text("SELECT 1 FROM throttle_rates WHERE key = ANY(CAST(:keys AS bytea[])) FOR UPDATE"),
+            {"keys": throttle.arrays([locked])["keys"]},
+        )
+        passing = asyncio.create_task(how_many_pass(spend))
+
+        async def all_wait() -> bool:
+            return await lock_waits(engine) == len(spend)
+
+        await eventually(all_wait)
+        await holder.rollback()
+    return await passing
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What is executed inside the block, on any engine."""
+    executed: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        executed.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+class TestSpending:
+    """``Throttle.spend``."""
+
+    async def test_a_quota_is_spent_and_comes_back(
+        self, throttle: Throttle, auth_engine: AsyncEngine
+    ) -> None:
+        """All of it at once, then a unit every twenty seconds; a refusal spends nothing."""
+        charge = Charge("signup", HOME, Rate(3, 60))
+        spent = [await throttle.spend(charge) for _ in range(3)]
+        refusals = [await refused(throttle, charge) for _ in range(5)]
+        await passes(auth_engine, 21)
+        later = await throttle.spend(charge)
+        await refused(throttle, charge)
+        await passes(auth_engine, 3600)
+        much_later = await throttle.spend(charge)
+
+        assert [headers["RateLimit"] for headers in spent] == [
+            '"signup";r=2;t=20',
+            '"signup";r=1;t=20',
+            '"signup";r=0;t=20',
+        ]
+        assert {headers["RateLimit-Policy"] for headers in spent} == {'"signup";q=3;w=60'}
+        for refusal in refusals:
+            assert refusal.names == ["signup"]
+            assert 19 <= int(refusal.headers["Retry-After"]) <= 20
+        assert later["RateLimit"] == '"signup";r=0;t=19'
+        assert much_later["RateLimit"] == '"signup";r=2;t=20'
+
+    async def test_everybody_has_a_limit_of_his_own(self, throttle: Throttle) -> None:
+        """By name of the limit and by whose it is."""
+        once = Rate(1, 60)
+        await throttle.spend(Charge("signup", HOME, once))
+
+        await throttle.spend(Charge("signup", ELSEWHERE, once))
+        await throttle.spend(Charge("signin", HOME, once))
+        await refused(throttle, Charge("signup", HOME, once))
+
+    async def test_all_charges_are_spent_or_none(self, throttle: Throttle) -> None:
+        """One limit with nothing left keeps the others as they were."""
+        wide, narrow = Charge("wide", HOME, Rate(10, 60)), Charge("narrow", HOME, Rate(1, 60))
+        await throttle.spend(wide, narrow)
+
+        refusals = [await refused(throttle, wide, narrow) for _ in range(20)]
+
+        assert {tuple(refusal.names) for refusal in refusals} == {("narrow",)}
+        assert (await throttle.spend(wide))["RateLimit"].startswith('"wide";r=8;')
+
+    async def test_a_crowd_gets_no_more_than_the_quota(
+        self, throttle: Throttle, replica: Throttle
+    ) -> None:
+        """A hundred at once, at two replicas: what they share is spent once."""
+        charge = Charge("signin", HOME, Rate(7, 3600))
+        for charges in (
+            [charge],
+            [Charge("other", HOME, Rate(9, 3600)), Charge("x", HOME, charge.rate)],
+        ):
+            passed = await how_many_pass(
+                (throttle, replica)[n % 2].spend(*charges) for n in range(100)
+            )
+
+            assert passed == 7
+
+    async def test_who_waited_for_a_row_looks_at_it_again(
+        self, replica: Throttle, auth_engine: AsyncEngine
+    ) -> None:
+        """Eight saw that one is left, at the same moment: one gets it, whoever comes first."""
+        charge = Charge("signin", HOME, Rate(2, 3600))
+        await replica.spend(charge)
+
+        passed = await while_all_wait(
+            replica, auth_engine, charge, [replica.spend(charge) for _ in range(8)]
+        )
+
+        assert passed == 1
+
+    async def test_who_is_refused_then_gets_back_what_he_spent_before(
+        self, replica: Throttle, auth_engine: AsyncEngine
+    ) -> None:
+        """All or none holds for those as well who found the second row changed."""
+        for n in range(4):  # so that either row is the first to be locked
+            narrow, wide = (
+                Charge(name, str(n), Rate(quota, 36_000))
+                for name, quota in (("narrow", 2), ("wide", 50))
+            )
+            await replica.spend(wide, narrow)
+
+            passed = await while_all_wait(
+                replica, auth_engine, narrow, [replica.spend(wide, narrow) for _ in range(8)]
+            )
+
+            assert passed == 1
+            assert (await replica.spend(wide))["RateLimit"].startswith('"wide";r=47;')
+
+    async def test_the_order_of_charges_blocks_nobody(
+        self, throttle: Throttle, replica: Throttle
+    ) -> None:
+        """Rows are locked in one order, so that opposite requests never wait for each other."""
+        one, other = (Charge(name, HOME, Rate(100_000, 60)) for name in ("one", "other"))
+
+        passed = await how_many_pass(
+            (throttle, replica)[n % 2].spend(*((one, other) if n % 2 else (other, one)))
+            for n in range(300)
+        )
+
+        assert passed == 300
+
+    async def test_one_statement_is_all_it_takes(self, throttle: Throttle) -> None:
+        """It is on the path of every sign-up: no transaction around it, no second question."""
+        wide, narrow = Charge("wide", HOME, Rate(10, 60)), Charge("narrow", HOME, Rate(1, 60))
+        with statements() as executed:
+            await throttle.spend(wide, narrow)
+            await refused(throttle, wide, narrow)
+
+        assert len(executed) == 2
+
+    async def test_a_changed_secret_or_rate_starts_anew(
+        self, throttle: Throttle, auth_engine: AsyncEngine
+    ) -> None:
+        """Keys are hashes by the secret, and a shorter limit does not wait for a longer one."""
+        charge = Charge("signup", HOME, Rate(1, 3600))
+        await throttle.spend(charge)
+
+        await Throttle(auth_engine, Secrets(b"another secret, just as long as that")).spend(charge)
+        await throttle.spend(Charge("signup", HOME, Rate(1, 60)))
+        await refused(throttle, charge)
+
+    async def test_the_tables_hold_neither_addresses_nor_e_mails(
+        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """Keyed hashes of one length, and times."""
+        await throttle.spend(Charge("signup", HOME, Rate(3, 60)))
+        await succeed(throttle, await begin_try(throttle, settings, account=ADA, network=HOME))
+        await begin_try(throttle, settings, account=ADA, network=ELSEWHERE)
+
+        for table, columns in TIME_COLUMNS.items():
+            rows = await fetch(auth_engine, f"SELECT *, {table}::text AS whole FROM {table}")
+            assert rows, table
+            for row in rows:
+                assert len(row.key) == 32
+                assert set(row._fields) <= {"key", "count", "whole", *columns}
+                for told in (ADA, ADA.encode().hex(), HOME, HOME.encode().hex()):
+                    assert told not in row.whole
+
+    async def test_worthless_rows_go_on_the_way(
+        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """Now and then, and only those that say nothing any more."""
+        rate, network = Rate(3, 60), (str(n) for n in count())
+        for _ in range(10):
+            await throttle.spend(Charge("signup", next(network), rate))
+            await begin_try(throttle, settings, account=ADA, network=next(network))
+            await know(throttle, account=ADA, network=next(network))
+        await passes(auth_engine, 91 * 86_400)
+        kept = Charge("kept", HOME, Rate(1, 3600))
+        await throttle.spend(kept)
+        await know(throttle, account=ADA, network=HOME)
+        await begin_try(throttle, settings, account=ADA, network=HOME)
+
+        for _ in range(CLEAN_EVERY):
+            await throttle.spend(Charge("last", HOME, Rate(1_000_000, 60)))
+
+        left = {
+            table: len(await fetch(auth_engine, f"SELECT 1 FROM {table}")) for table in TIME_COLUMNS
+        }
+        # At most the one kept, three of the try, and the last.
+        assert left.pop("throttle_rates") <= 5
+        assert left == {"throttle_failures": 1, "throttle_known_networks": 1}
+        await refused(throttle, kept)
+
+
+class TestTries:
+    """``begin_try`` and what follows it."""
+
+    async def test_after_the_free_tries_each_waits_twice_as_long(
+        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """1, 2, 4, 8 and again 8 seconds, which is the limit; a refused try prolongs nothing."""
+        for _ in range(3):
+            await begin_try(throttle, settings, account=ADA, network=HOME)
+
+        waits = []
+        for seconds in (1, 2, 4, 8, 8):
+            for _ in range(10):
+                with pytest.raises(TooManyRequests) as caught:
+                    await begin_try(throttle, settings, account=ADA, network=HOME)
+            waits.append(int(caught.value.headers["Retry-After"]))
+            await passes(auth_engine, seconds)
+            await begin_try(throttle, settings, account=ADA, network=HOME)
+
+        assert waits == [1, 2, 4, 8, 8]
+        assert caught.value.names == ["signin_delay"]
+        assert caught.value.headers["RateLimit-Policy"] == '"signin_delay";q=3;w=3600'
+
+    async def test_a_hundred_guesses_at_once_count_as_a_hundred(
+        self, throttle: Throttle, replica: Throttle, settings: ApiSettings
+    ) -> None:
+        """No more get through than one after the other would."""
+        passed = await how_many_pass(
+            begin_try((throttle, replica)[n % 2], settings, account=ADA, network=HOME)
+            for n in range(100)
+        )
+
+        assert passed == 3
+
+    async def test_failures_are_forgotten_by_success_and_by_time(
+        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """Then the first tries are free again."""
+        for _ in range(3):
+            last = await begin_try(throttle, settings, account=ADA, network=HOME)
+        await succeed(throttle, last)
+
+        for _ in range(3):
+            await begin_try(throttle, settings, account=ADA, network=HOME)
+        await passes(auth_engine, 3602)
+        for _ in range(3):
+            await begin_try(throttle, settings, account=ADA, network=HOME)
+        with pytest.raises(TooManyRequests):
+            await begin_try(throttle, settings, account=ADA, network=HOME)
+
+    async def test_a_success_costs_no_failure(
+        self, throttle: Throttle, settings: ApiSettings
+    ) -> None:
+        """A whole office may sign in behind one address, and one person often."""
+        few = settings.model_copy(
+            update={
+                "limit_signin_failures": Rate(2, 3600),
+                "limit_account_failures": Rate(2, 3600),
+            }
+        )
+
+        for n in range(10):
+            account = ADA if n % 2 else f"person-{n}@example.org"
+            await succeed(throttle, await begin_try(throttle, few, account=account, network=HOME))
+
+        for _ in range(2):
+            await begin_try(throttle, few, account="bob@example.org", network=HOME)
+        with pytest.raises(TooManyRequests) as caught:
+            await begin_try(throttle, few, account="eve@example.org", network=HOME)
+        assert caught.value.names == ["signin_failures"]
+
+    async def test_a_try_that_was_not_looked_at_never_was(
+        self, throttle: Throttle, settings: ApiSettings
+    ) -> None:
+        """Else a full hashing pool would block whoever met it."""
+        few = settings.model_copy(update={"limit_signin_failures": Rate(3, 3600)})
+
+        for _ in range(10):
+            await take_back(throttle, await begin_try(throttle, few, account=ADA, network=HOME))
+
+        for _ in range(3):
+            await begin_try(throttle, few, account=ADA, network=HOME)
+
+    async def test_what_a_limit_refuses_counts_as_no_failure(
+        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """A network that has spent its limit makes no account wait longer."""
+        few = settings.model_copy(update={"limit_signin": Rate(1, 3600)})
+        await begin_try(throttle, few, account=ADA, network=HOME)
+        for _ in range(5):
+            with pytest.raises(TooManyRequests) as caught:
+                await begin_try(throttle, few, account=ADA, network=HOME)
+
+        (row,) = await fetch(auth_engine, "SELECT count, blocked_until FROM throttle_failures")
+        assert caught.value.names == ["signin"]
+        assert tuple(row) == (1, None)
+        for _ in range(2):
+            await begin_try(throttle, settings, account=ADA, network=HOME)
+
+    async def test_nobody_elsewhere_can_keep_the_owner_out(
+        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """The account's cap stops guessing from everywhere, but not where the owner is known."""
+        few = settings.model_copy(update={"limit_account_failures": Rate(20, 3600)})
+        await know(throttle, account=ADA, network=HOME)
+        networks = (f"203.0.113.{n}" for n in count())
+
+        guesses = await how_many_pass(
+            begin_try(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
+        )
+        with pytest.raises(TooManyRequests) as caught:
+            await begin_try(throttle, few, account=ADA, network=ELSEWHERE)
+
+        assert guesses == 20
+        assert caught.value.names == ["account_failures"]
+        await succeed(throttle, await begin_try(throttle, few, account=ADA, network=HOME))
+        await passes(auth_engine, 91 * 86_400)
+        await how_many_pass(
+            begin_try(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
+        )
+        with pytest.raises(TooManyRequests):  # by now the network is forgotten
+            await begin_try(throttle, few, account=ADA, network=HOME)
+
+    async def test_a_network_is_known_for_one_account_alone(
+        self, throttle: Throttle, settings: ApiSettings
+    ) -> None:
+        """An account of one's own opens no way around another's cap."""
+        few = settings.model_copy(update={"limit_account_failures": Rate(1, 3600)})
+        await know(throttle, account="eve@example.org", network=ELSEWHERE)
+        await begin_try(throttle, few, account=ADA, network=ELSEWHERE)
+
+        with pytest.raises(TooManyRequests):
+            await begin_try(throttle, few, account=ADA, network=ELSEWHERE)
+
+    async def test_many_at_once_from_one_place_all_get_in(
+        self, throttle: Throttle, replica: Throttle, settings: ApiSettings
+    ) -> None:
+        """Right passwords side by side neither block nor deadlock each other."""
+        free = settings.model_copy(update={"signin_failures_free": 100})
+
+        async def sign_in(n: int) -> dict[str, str]:
+            at = (throttle, replica)[n % 2]
+            tried = await begin_try(at, free, account=ADA, network=HOME)
+            await succeed(at, tried)
+            return tried.headers
+
+        assert await how_many_pass(sign_in(n) for n in range(90)) == 90

@@ -1,0 +1,497 @@
+"""``auth-service users …``, run the way an operator does."""
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import select
+import subprocess
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.operator import operator
+from auth_service.users.passwords import Passwords
+from auth_service.users.sign_up import sign_up
+from tests.support.auth_api import PASSWORD, bearer
+from tests.support.inbox import execute, fetch
+from tests.support.processes import BIN
+from tests.support.relaying import outbox
+
+ROOT = "root@example.org"
+
+LONG = " ".join(str(uuid4()) for _ in range(1000))
+
+# What the commands ask on a terminal, up to the end.
+FIRST = "Password (none to have one made): "
+AGAIN = "Repeat for confirmation: "
+SURE = "[y/N]:"
+
+STUCK_SECONDS = 30
+"""A command that shows nothing for so long waits for an answer that it does not get."""
+
+Ended = subprocess.CompletedProcess[str]
+
+
+class Commands:
+    """Runs ``auth-service users …`` on one database."""
+
+    def __init__(self, auth_url: str, folder: Path) -> None:
+        self._folder = folder
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "AUTH_DATABASE_URL": auth_url,
+            "USER": "op",
+        }
+
+    async def __call__(self, *arguments: str, typed: bytes = b"", **settings: str) -> Ended:
+        """Run one with ``typed`` as its standard input, which is no terminal."""
+        return await asyncio.to_thread(self._run, arguments, typed, settings)
+
+    async def on_a_terminal(
+        self, *arguments: str, typed: list[tuple[str, str]]
+    ) -> tuple[int, str, str]:
+        """Run one on a terminal: exit code, standard output, and all that the terminal showed.
+
+        Each answer is typed, and shows as ⏎, once the terminal shows the question before it.
+        """
+        return await asyncio.to_thread(self._run_on_a_terminal, arguments, typed)
+
+    def _run(self, arguments: tuple[str, ...], typed: bytes, settings: dict[str, str]) -> Ended:
+        ended = subprocess.run(
+            [str(BIN / "auth-service"), "users", *arguments],
+            input=typed,
+            env=self._environment | settings,
+            cwd=self._folder,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        return Ended(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+    def _run_on_a_terminal(
+        self, arguments: tuple[str, ...], typed: list[tuple[str, str]]
+    ) -> tuple[int, str, str]:
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [str(BIN / "auth-service"), "users", *arguments],
+            env=self._environment,
+            cwd=self._folder,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            start_new_session=True,
+        ) as process:
+            os.close(theirs)
+            shown, left = "", list(typed)
+            with contextlib.suppress(OSError):  # the terminal is gone with the command
+                while piece := self._read(ours, process):
+                    shown += piece.decode()
+                    if left and left[0][0] in shown.rpartition("⏎")[2]:
+                        os.write(ours, f"{left.pop(0)[1]}\n".encode())
+                        shown += "⏎"
+            assert process.stdout is not None
+            printed = process.stdout.read().decode()
+        os.close(ours)
+        return process.returncode, printed, shown
+
+    @staticmethod
+    def _read(terminal: int, process: subprocess.Popen[bytes]) -> bytes:
+        if not select.select([terminal], [], [], STUCK_SECONDS)[0]:
+            process.kill()
+        return os.read(terminal, 4096)
+
+
+@pytest.fixture
+def users(auth_url: str, tmp_path: Path) -> Commands:
+    """The commands, on the fresh database."""
+    return Commands(auth_url, tmp_path)
+
+
+async def signs_in(api: httpx.AsyncClient, email: str, password: str) -> bool:
+    """Whether this is the account's password, and whose token may list users."""
+    answer = await api.post("/v1/signin", json={"email": email, "password": password})
+    if answer.status_code != 200:
+        return False
+    listed = await api.get("/v1/admin/users", headers=bearer(answer.json()))
+    return listed.status_code == 200
+
+
+class TestCreateAdmin:
+    """``users create-admin EMAIL``."""
+
+    async def test_with_the_password_from_standard_input(
+        self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
+    ) -> None:
+        """An account that signs in and administers; event and entry go with it."""
+        ended = await users("create-admin", "Root@Example.org", typed=f"{PASSWORD}\nx\n".encode())
+
+        assert ended.returncode == 0, ended.stderr
+        assert PASSWORD not in ended.stdout + ended.stderr
+        assert await signs_in(api, ROOT, PASSWORD)
+        [row] = await fetch(auth_engine, "SELECT * FROM users")
+        [event] = await outbox(auth_engine)
+        assert (row.email, row.roles, row.email_verified) == (ROOT, ["admin"], False)
+        assert (event.type, event.version, event.payload["roles"]) == (
+            "user.created",
+            row.version,
+            ["admin"],
+        )
+        [entry] = await fetch(auth_engine, "SELECT * FROM audit_log WHERE action = 'user_created'")
+        assert (entry.action, entry.actor) == ("user_created", "operator:op")
+        assert (entry.subject, entry.request_id) == (str(row.id), None)
+
+    @pytest.mark.parametrize("typed", [b"", b"\n", b"\r\n"])
+    async def test_without_one_a_strong_one_is_made(
+        self, users: Commands, api: httpx.AsyncClient, typed: bytes
+    ) -> None:
+        """It is shown once, to whoever runs the command."""
+        ended = await users("create-admin", ROOT, "--json", typed=typed)
+
+        shown = json.loads(ended.stdout)
+        assert shown.keys() == {"id", "email", "account", "password"}
+        assert (shown["email"], shown["account"]) == (ROOT, "new")
+        assert len(shown["password"]) >= 32
+        assert shown["password"] not in ended.stderr
+        assert await signs_in(api, ROOT, shown["password"])
+
+    async def test_an_account_that_exists_keeps_its_password(
+        self,
+        users: Commands,
+        api: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        passwords: Passwords,
+    ) -> None:
+        """It gets the role besides those that it has; whose it is, nobody has shown."""
+        user = await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
+        await execute(auth_engine, "UPDATE users SET roles = '{editor}'")
+
+        ended = await users("create-admin", ROOT, "--json", typed=b"another password altogether\n")
+        again = await users("create-admin", ROOT, "--json")
+
+        assert json.loads(ended.stdout) == {
+            "id": str(user.id),
+            "email": ROOT,
+            "account": "existing",
+        }
+        assert (again.returncode, again.stdout) == (0, ended.stdout)
+        assert f"warning: account {user.id} exists already" in ended.stderr
+        assert await signs_in(api, ROOT, PASSWORD)
+        *_, event = await outbox(auth_engine)
+        assert (event.type, event.payload["roles"]) == ("user.updated", ["admin", "editor"])
+        entries = await fetch(auth_engine, "SELECT * FROM audit_log WHERE action = 'roles_changed'")
+        assert [(e.actor, e.details) for e in entries] == [
+            ("operator:op", {"granted": ["admin"], "revoked": []})
+        ]
+
+    async def test_a_verified_account_is_taken_without_a_word(
+        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """He has shown that the address is his."""
+        await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
+        await execute(auth_engine, "UPDATE users SET email_verified = true")
+
+        ended = await users("create-admin", ROOT)
+
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+    async def test_on_a_terminal_it_is_typed_twice_and_not_shown(
+        self, users: Commands, api: httpx.AsyncClient
+    ) -> None:
+        """What was typed appears nowhere; two that differ are asked for again."""
+        typed = [
+            (FIRST, PASSWORD),
+            (AGAIN, "a slip of the finger"),
+            (FIRST, PASSWORD),
+            (AGAIN, PASSWORD),
+        ]
+
+        code, printed, shown = await users.on_a_terminal("create-admin", ROOT, typed=typed)
+
+        assert code == 0, shown
+        assert shown.count("⏎") == 4
+        assert PASSWORD not in shown + printed
+        assert "slip" not in shown + printed
+        assert await signs_in(api, ROOT, PASSWORD)
+
+    async def test_on_a_terminal_one_is_made_when_none_is_typed(
+        self, users: Commands, api: httpx.AsyncClient
+    ) -> None:
+        """Standard output has it, so that it can be put somewhere safe."""
+        code, printed, shown = await users.on_a_terminal(
+            "create-admin", ROOT, "--json", typed=[(FIRST, ""), (AGAIN, "")]
+        )
+
+        assert code == 0, shown
+        password = json.loads(printed)["password"]
+        assert password not in shown
+        assert await signs_in(api, ROOT, password)
+
+    async def test_on_a_terminal_an_unverified_account_is_asked_about(
+        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """Nobody becomes one by having signed up with somebody else's address."""
+        await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
+
+        code, _, shown = await users.on_a_terminal("create-admin", ROOT, typed=[(SURE, "n")])
+
+        assert code == 1, shown
+        assert (await fetch(auth_engine, "SELECT roles FROM users"))[0].roles == []
+
+    @pytest.mark.parametrize(
+        ("email", "typed", "sentence"),
+        [
+            ("root", PASSWORD.encode(), "no e-mail address"),
+            (ROOT, b"too short", "not this password"),
+            (ROOT, LONG[:257].encode(), "more than 256"),
+            (ROOT, LONG.encode(), "more than 256"),
+            (ROOT, b"correct horse \xff battery", "not this password"),
+        ],
+    )
+    async def test_what_is_refused_is_one_sentence(
+        self, users: Commands, auth_engine: AsyncEngine, email: str, typed: bytes, sentence: str
+    ) -> None:
+        """Exit code 1, nothing made, and the password is not repeated."""
+        ended = await users("create-admin", email, typed=typed)
+
+        assert ended.returncode == 1
+        assert sentence in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+        assert ended.stdout == ""
+        assert not await fetch(auth_engine, "SELECT 1 FROM users")
+
+    async def test_how_long_a_password_is_at_least_is_the_services_setting(
+        self, users: Commands
+    ) -> None:
+        """The same one that sign-up goes by."""
+        refused = await users(
+            "create-admin", ROOT, typed=PASSWORD.encode(), AUTH_PASSWORD_LENGTH_MIN="40"
+        )
+        made = await users("create-admin", ROOT, "--json", AUTH_PASSWORD_LENGTH_MIN="64")
+
+        assert refused.returncode == 1
+        assert len(json.loads(made.stdout)["password"]) >= 64
+
+    async def test_a_disabled_account_is_refused(
+        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """The role would let nobody in."""
+        await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
+        await execute(auth_engine, "UPDATE users SET status = 'disabled'")
+
+        ended = await users("create-admin", ROOT)
+
+        assert ended.returncode == 1
+        assert "is disabled" in ended.stderr
+        assert (await fetch(auth_engine, "SELECT roles FROM users"))[0].roles == []
+
+
+class TestShow:
+    """``users show ID|EMAIL``."""
+
+    @pytest.mark.parametrize("by", ["id", "email"])
+    async def test_a_user(self, users: Commands, api: httpx.AsyncClient, by: str) -> None:
+        """All that one asks about, as JSON and as lines."""
+        made = json.loads((await users("create-admin", ROOT, "--json")).stdout)
+        assert await signs_in(api, ROOT, made["password"])
+
+        as_json, as_text = [
+            await users("show", made[by].upper(), *options) for options in (["--json"], [])
+        ]
+
+        shown = json.loads(as_json.stdout)
+        assert (as_json.returncode, as_text.returncode) == (0, 0)
+        assert shown.keys() == {
+            "id",
+            "email",
+            "email_verified",
+            "roles",
+            "status",
+            "version",
+            "tokens_valid_after",
+            "created_at",
+            "updated_at",
+            "sessions",
+            "audit",
+        }
+        assert (shown["id"], shown["email"], shown["roles"]) == (made["id"], ROOT, ["admin"])
+        assert shown["sessions"] == 1
+        first = shown["audit"][-1]
+        assert (first["action"], first["actor"]) == ("user_created", "operator:op")
+        assert "user_created by operator:op" in as_text.stdout
+        assert ROOT in as_text.stdout
+        assert "argon2" not in as_json.stdout + as_text.stdout
+
+    async def test_a_tombstone(self, users: Commands, auth_engine: AsyncEngine) -> None:
+        """What remains of him, and who deleted him."""
+        [user_id] = await some_users(auth_engine, 1)
+        await users("erase", str(user_id))
+
+        as_json, as_text = [
+            await users("show", str(user_id), *options) for options in (["--json"], [])
+        ]
+
+        shown = json.loads(as_json.stdout)
+        assert shown.keys() == {"id", "status", "version", "deleted_at", "sessions", "audit"}
+        assert (shown["status"], shown["sessions"]) == ("deleted", 0)
+        assert shown["audit"][0]["action"] == "user_deleted"
+        assert "user_deleted by operator:op" in as_text.stdout
+
+    @pytest.mark.parametrize(
+        "name", ["0d4a0375-e11b-45fc-aa67-a529852867b1", "nobody@example.org", "nobody", ""]
+    )
+    async def test_nobody(self, users: Commands, name: str) -> None:
+        """Exit code 1 and a sentence."""
+        ended = await users("show", name)
+
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert len(ended.stderr.splitlines()) == 1
+
+
+class TestErase:
+    """``users erase ID …``."""
+
+    async def test_each_is_gone_as_if_he_had_done_it_himself(
+        self, users: Commands, auth_engine: AsyncEngine
+    ) -> None:
+        """Tombstones and events; whose address it was is nowhere any more."""
+        one, other, third = await some_users(auth_engine, 3)
+
+        ended = await users("erase", str(one), str(other))
+
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.splitlines() == [f"{one}  erased", f"{other}  erased"]
+        rows = await fetch(auth_engine, "SELECT id FROM users WHERE status <> 'deleted'")
+        assert [row.id for row in rows] == [third]
+        for user_id in (one, other):
+            [event] = await outbox(auth_engine, user_id)
+            assert event.type == "user.deleted"
+        entries = await fetch(auth_engine, "SELECT * FROM audit_log ORDER BY id")
+        assert [(e.action, e.actor, e.subject) for e in entries] == [
+            ("user_deleted", "operator:op", str(user_id)) for user_id in (one, other)
+        ]
+
+    async def test_it_goes_on_after_one_that_cannot_be(
+        self, users: Commands, auth_engine: AsyncEngine
+    ) -> None:
+        """Exit code 1 when one is unknown or the last administrator; the others are erased."""
+        last, one, other = await some_users(auth_engine, 3)
+        await execute(auth_engine, f"UPDATE users SET roles = '{{admin}}' WHERE id = '{last}'")
+        unknown = uuid4()
+
+        ended = await users("erase", str(unknown), str(one), str(last), str(other))
+
+        assert ended.returncode == 1
+        assert ended.stdout.splitlines() == [f"{one}  erased", f"{other}  erased"]
+        complaints = ended.stderr.splitlines()
+        assert [line.split()[0] for line in complaints] == [str(unknown), str(last)]
+        assert "create-admin" in complaints[1]
+        rows = await fetch(auth_engine, "SELECT id FROM users WHERE status <> 'deleted'")
+        assert [row.id for row in rows] == [last]
+
+    async def test_one_who_is_unknown_is_a_failure(self, users: Commands) -> None:
+        """Also when he is the only one."""
+        ended = await users("erase", str(uuid4()))
+
+        assert (ended.returncode, ended.stdout) == (1, "")
+
+    async def test_once_more_does_no_harm(self, users: Commands, auth_engine: AsyncEngine) -> None:
+        """A run that was cut off is repeated as it was."""
+        one, other = await some_users(auth_engine, 2)
+        await users("erase", str(one))
+
+        ended = await users("erase", str(one), str(other))
+
+        assert ended.returncode == 0
+        assert ended.stdout.splitlines() == [f"{one}  was erased before", f"{other}  erased"]
+        assert len(await outbox(auth_engine, one)) == 1
+
+    @pytest.mark.parametrize(
+        ("options", "typed", "is_erased"),
+        [([], [(SURE, "n")], False), ([], [(SURE, "y")], True), (["--yes"], [], True)],
+    )
+    async def test_on_a_terminal_it_asks(
+        self,
+        users: Commands,
+        auth_engine: AsyncEngine,
+        options: list[str],
+        typed: list[tuple[str, str]],
+        is_erased: bool,
+    ) -> None:
+        """Unless it is told not to."""
+        [user_id] = await some_users(auth_engine, 1)
+
+        code, _, shown = await users.on_a_terminal("erase", str(user_id), *options, typed=typed)
+
+        [row] = await fetch(auth_engine, "SELECT status FROM users")
+        assert (row.status == "deleted") is is_erased, shown
+        assert code == (0 if is_erased else 1)
+        assert shown.count("⏎") == len(typed)
+
+    async def test_what_is_no_id_is_refused_before_anybody_is_erased(
+        self, users: Commands, auth_engine: AsyncEngine
+    ) -> None:
+        """A slip in a long line does no half of the work."""
+        [user_id] = await some_users(auth_engine, 1)
+
+        ended = await users("erase", str(user_id), "ada@example.org")
+
+        assert ended.returncode == 2
+        [row] = await fetch(auth_engine, "SELECT status FROM users")
+        assert row.status == "active"
+
+
+@pytest.mark.parametrize("command", ["create-admin", "show", "erase"])
+async def test_help_shows_an_example(users: Commands, command: str) -> None:
+    """A line to copy, without any settings."""
+    shown = await users(command, "--help", AUTH_DATABASE_URL="", COLUMNS="200")
+
+    assert shown.returncode == 0
+    assert f"auth-service users {command}" in shown.stdout.partition("Example:")[2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["create-admin", ROOT], ["show", ROOT], ["erase", "0d4a0375-e11b-45fc-aa67-a529852867b1"]],
+)
+async def test_without_settings_or_a_database_it_is_a_sentence(
+    users: Commands, tmp_path: Path, command: list[str]
+) -> None:
+    """Exit codes 2 and 1, the variable is named, and there is no traceback."""
+    unset = await users(*command, AUTH_DATABASE_URL="")
+    away = await users(
+        *command, AUTH_DATABASE_URL=f"postgresql://postgres@/nowhere?host={tmp_path}"
+    )
+
+    assert (unset.returncode, away.returncode) == (2, 1)
+    assert "AUTH_DATABASE_URL" in unset.stderr
+    assert "database" in away.stderr
+    assert "Traceback" not in unset.stderr + away.stderr
+
+
+def test_a_user_without_a_name_is_an_operator_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under a bare number."""
+
+    def nameless() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+
+    assert operator() == f"operator:{os.getuid()}"
+
+
+async def some_users(engine: AsyncEngine, count: int) -> list[UUID]:
+    """Users whose passwords nobody needs."""
+    rows: list[UUID] = []
+    async with engine.begin() as connection:
+        for number in range(count):
+            added = await connection.exec_driver_sql(
+                "INSERT INTO users (email, password_hash, version)"
+                f" VALUES ('user{number}@example.org', 'x', 1) RETURNING id"
+            )
+            rows.append(added.scalar_one())
+    return rows

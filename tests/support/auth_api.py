@@ -1,0 +1,59 @@
+"""The auth API running inside a test, and what one needs to talk to it."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.app import create_app
+from auth_service.settings import ApiSettings
+from contracts.problems import MEDIA_TYPE
+from tests.support.inbox import execute
+
+PASSWORD = "correct horse battery staple"
+
+MEMBERS = {"type", "title", "status", "code", "instance", "detail", "errors", "violated-policies"}
+"""All that a problem document may hold."""
+
+
+@asynccontextmanager
+async def serving(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the API, which runs in this process."""
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client,
+    ):
+        yield client
+
+
+async def signed_up(api: httpx.AsyncClient, email: str) -> dict[str, Any]:
+    """What the API answered when somebody signed up."""
+    answer = await api.post("/v1/signup", json={"email": email, "password": PASSWORD})
+    assert answer.status_code == 201, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def made_admin(engine: AsyncEngine, signed_in: Mapping[str, Any]) -> None:
+    """Give the user the role by hand, as he was before the test began."""
+    user_id = signed_in["user"]["id"]
+    await execute(engine, f"UPDATE users SET roles = '{{admin}}' WHERE id = '{user_id}'")
+
+
+def bearer(signed_in: Mapping[str, Any]) -> dict[str, str]:
+    """The header that shows the token."""
+    return {"Authorization": f"Bearer {signed_in['access_token']}"}
+
+
+def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The answer is a problem document with that code; returns it."""
+    document: dict[str, Any] = answer.json()
+    assert answer.status_code == status, document
+    assert answer.headers["Content-Type"] == MEDIA_TYPE
+    assert (document["status"], document["code"]) == (status, code)
+    assert {"type", "title", "instance"} <= document.keys() <= MEMBERS
+    return document

@@ -1,0 +1,103 @@
+"""An application behind a real server, in a thread of its own whose event loop is watched."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+import uvloop
+from starlette.types import ASGIApp
+
+from contracts.http_protocol import HttpProtocol
+from contracts.serving import serving
+
+TICK_SECONDS = 0.001
+
+
+class Server:
+    """A server on a port of its own, and the pauses of its event loop."""
+
+    def __init__(
+        self, app: ASGIApp, trusted_proxies: Sequence[str], protocol: type[HttpProtocol]
+    ) -> None:
+        self._app = app
+        self._trusted_proxies = trusted_proxies
+        self._protocol = protocol
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._pauses: list[float] = []
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    async def _run(self) -> None:
+        async with serving(self._app, self._listening, self._trusted_proxies, self._protocol):
+            while not self._ending.is_set():
+                before = time.thread_time()
+                await asyncio.sleep(TICK_SECONDS)
+                self._pauses.append(time.thread_time() - before)
+
+    def forget_pauses(self) -> None:
+        """Begin to measure, once a pause that may be under way has been noted."""
+        self._wait_for_ticks()
+        self._pauses.clear()
+
+    def longest_pause_seconds(self) -> float:
+        """The longest time for which the event loop did one thing, since it was asked to forget.
+
+        What is under way at the moment counts. It is the processor's time: what another process on
+        the machine takes is nobody's fault.
+        """
+        self._wait_for_ticks()
+        return max(self._pauses)
+
+    def _wait_for_ticks(self) -> None:
+        ticks = len(self._pauses)
+        while len(self._pauses) < ticks + 2:
+            time.sleep(TICK_SECONDS)
+
+    def connect(self) -> socket.socket:
+        """A connection to it, whose calls fail after ten seconds."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def exchange(self, sent: bytes) -> bytes:
+        """All that it answers to what is sent on one connection, until it closes that."""
+        with self.connect() as connection:
+            try:
+                connection.sendall(sent)
+                return read_all(connection)
+            except (BrokenPipeError, ConnectionResetError):
+                return b""
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Everything until the other side closes the connection, even with a reset."""
+    read = b""
+    try:
+        while piece := connection.recv(65536):
+            read += piece
+    except ConnectionResetError:
+        pass
+    return read
+
+
+@contextmanager
+def served(
+    app: ASGIApp,
+    *,
+    trusted_proxies: Sequence[str] = (),
+    protocol: type[HttpProtocol] = HttpProtocol,
+) -> Iterator[Server]:
+    """The application behind a server."""
+    with Server(app, trusted_proxies, protocol) as server:
+        yield server

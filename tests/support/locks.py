@@ -1,0 +1,16 @@
+"""Who waits for whom inside PostgreSQL."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.support.inbox import fetch
+
+
+async def lock_waits(engine: AsyncEngine, kind: str = "%") -> int:
+    """How many sessions of this database wait for a lock; of one kind, such as ``advisory``."""
+    sessions = await fetch(
+        engine,
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND wait_event LIKE :kind",
+        kind=kind,
+    )
+    return len(sessions)

@@ -1,0 +1,197 @@
+"""A real SMTP server in the test's own event loop, which a test can have refuse or fall silent."""
+
+import asyncio
+import email
+import email.policy
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+@dataclass(frozen=True)
+class Received:
+    """A mail that the server took."""
+
+    sender: str
+    recipients: list[str]
+    content: bytes
+    was_encrypted: bool
+    is_authenticated: bool
+
+    @property
+    def message(self) -> EmailMessage:
+        """The mail, parsed."""
+        message = email.message_from_bytes(self.content, policy=email.policy.SMTPUTF8)
+        assert isinstance(message, EmailMessage)
+        return message
+
+    @property
+    def text(self) -> str:
+        """What a reader sees."""
+        body: str = self.message.get_content()
+        return body.replace("\r\n", "\n")
+
+    @property
+    def token(self) -> str:
+        """The token of its only link."""
+        (found,) = re.findall(
+            r"#(?:verify_email|reset_password)=([\w-]+)$", self.text, re.MULTILINE
+        )
+        assert isinstance(found, str)
+        return found
+
+
+@dataclass
+class MailServer:
+    """What a test says to the server, and what the server saw."""
+
+    received: list[Received] = field(default_factory=list)
+    passwords: list[bytes] = field(default_factory=list)
+    asked: int = 0
+    refusal: str | None = None
+    port: int = 0
+    goes_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.goes_on.set()
+
+    def fall_silent(self) -> None:
+        """Answer no recipient until ``goes_on`` is set."""
+        self.goes_on.clear()
+
+    @property
+    def url(self) -> str:
+        """Its address without TLS or password."""
+        return f"smtp://localhost:{self.port}"
+
+    async def handle_RCPT(  # noqa: N802 - as the library wants it
+        self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take the recipient, or answer as the test wants."""
+        self.asked += 1
+        await self.goes_on.wait()
+        if self.refusal:
+            return self.refusal
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 OK"
+
+    async def handle_DATA(  # noqa: N802 - as the library wants it
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
+        """Take the mail."""
+        assert envelope.mail_from is not None
+        assert isinstance(envelope.content, bytes)
+        self.received.append(
+            Received(
+                envelope.mail_from,
+                [str(recipient) for recipient in envelope.rcpt_tos],
+                envelope.content,
+                was_encrypted=is_encrypted(server),
+                is_authenticated=bool(session.authenticated),
+            )
+        )
+        return "250 OK"
+
+    def authenticate(self, _: SMTP, __: Session, ___: Envelope, ____: str, data: Any) -> AuthResult:
+        """Let in whoever has the password ``p@ss/word``."""
+        assert isinstance(data, LoginPassword)
+        self.passwords.append(data.password)
+        is_right = data == LoginPassword(b"us:er", b"p@ss/word")
+        return AuthResult(success=is_right, handled=False)
+
+
+def is_encrypted(connection: SMTP) -> bool:
+    """Whether it is TLS that the server reads from."""
+    transport = connection.transport
+    return transport is not None and transport.get_extra_info("sslcontext") is not None
+
+
+@asynccontextmanager
+async def mail_server(
+    *,
+    port: int = 0,
+    starttls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | None = None,
+    has_utf8: bool = True,
+    has_users: bool = False,
+) -> AsyncIterator[MailServer]:
+    """A server on loopback: with STARTTLS, TLS from the start, SMTPUTF8, or users who sign in."""
+    loop = asyncio.get_running_loop()
+    seen = MailServer()
+    connections: list[SMTP] = []
+
+    def connection() -> SMTP:
+        made = SMTP(
+            seen,
+            hostname="mail.test",
+            enable_SMTPUTF8=has_utf8,
+            tls_context=starttls,
+            authenticator=seen.authenticate if has_users else None,
+            # Whoever does not start TLS may still try: a client must not.
+            auth_require_tls=False,
+            loop=loop,
+        )
+        connections.append(made)
+        return made
+
+    server = await loop.create_server(connection, "127.0.0.1", port, ssl=tls)
+    seen.port = server.sockets[0].getsockname()[1]
+    try:
+        yield seen
+    finally:
+        seen.goes_on.set()
+        server.close()
+        for made in connections:
+            if isinstance(made.transport, asyncio.WriteTransport):
+                made.transport.abort()
+        await server.wait_closed()
+        for made in connections:
+            handler = made._handler_coroutine
+            if handler is not None:
+                handler.cancel()  # after a failed handshake it would wait for five minutes
+                await asyncio.wait([handler])
+
+
+def certificate(folder: Path, name: str = "localhost") -> tuple[ssl.SSLContext, Path]:
+    """A server's TLS context with a certificate of its own making, and the certificate's file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public = folder / f"{name}.crt"
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = folder / f"{name}.key"
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    return context, public

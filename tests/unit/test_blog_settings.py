@@ -1,0 +1,95 @@
+"""The blog's settings: it starts with keys to verify with, or not at all."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from blog_service.settings import ApiSettings
+from contracts.settings import BadSettings, load
+
+COMPLETE = {
+    "BLOG_DATABASE_URL": "postgresql://blog:hunter2@db.example:5433/blog",
+    "BLOG_ISSUER": "https://auth.example",
+}
+URL = "http://auth.example/.well-known/jwks.json"
+
+
+@pytest.fixture(autouse=True)
+def complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An environment that lacks nothing but keys, in a folder without ``.env``."""
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_any_keys_the_start_names_both_settings() -> None:
+    """One sentence says what may be set."""
+    with pytest.raises(BadSettings) as caught:
+        load(ApiSettings)
+
+    [line] = str(caught.value).splitlines()
+    assert line.startswith("BLOG_PUBLIC_KEY: set it, or BLOG_JWKS_URL")
+
+
+@pytest.mark.parametrize("given", [("url",), ("key",), ("url", "key")], ids=str)
+def test_an_address_a_key_or_both_are_enough(
+    monkeypatch: pytest.MonkeyPatch, public_pem: str, given: tuple[str, ...]
+) -> None:
+    """Each works alone."""
+    if "url" in given:
+        monkeypatch.setenv("BLOG_JWKS_URL", URL)
+    if "key" in given:
+        monkeypatch.setenv("BLOG_PUBLIC_KEY", public_pem)
+
+    settings = load(ApiSettings)
+
+    assert (settings.jwks_url is not None, settings.public_key is not None) == (
+        "url" in given,
+        "key" in given,
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "hunter2",
+        "ftp://hunter2.example/",
+        "file:///hunter2",
+        "http://",
+        "http://a:hunter2/",
+        "http://[::1/hunter2",
+        "http://hunter2.example/ x",
+    ],
+)
+def test_an_address_that_cannot_be_fetched_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, public_pem: str, value: str
+) -> None:
+    """The sentence names the variable and never repeats the value."""
+    monkeypatch.setenv("BLOG_PUBLIC_KEY", public_pem)
+    monkeypatch.setenv("BLOG_JWKS_URL", value)
+
+    with pytest.raises(BadSettings) as caught:
+        load(ApiSettings)
+
+    assert str(caught.value).startswith("BLOG_JWKS_URL: ")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("exponent", [3, 65537])
+def test_a_key_that_no_token_is_believed_by_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, exponent: int
+) -> None:
+    """It follows the same rules as a fetched one."""
+    key = rsa.generate_private_key(public_exponent=exponent, key_size=2048).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = key.public_bytes(serialization.Encoding.PEM, form).decode()
+    monkeypatch.setenv("BLOG_PUBLIC_KEY", pem)
+
+    if exponent == 65537:
+        assert load(ApiSettings).public_key == pem
+        return
+    with pytest.raises(BadSettings, match="BLOG_PUBLIC_KEY: is not usable: a key's exponent"):
+        load(ApiSettings)

@@ -1,0 +1,484 @@
+"""What every answer of a service has, whatever became of the request."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import DBAPIError
+from starlette.routing import Route
+
+from contracts import problems
+from contracts.body_limits import LimitedBody
+from contracts.health import health_routes
+from contracts.http_manners import polish
+from contracts.openapi import TOKEN, documented
+from contracts.problems import MEDIA_TYPE, Problem
+from contracts.telemetry import request_id
+
+JSON = {"Content-Type": "application/json"}
+ORIGIN = "https://blog.example"
+UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+LOG = structlog.get_logger()
+
+
+class Note(BaseModel):
+    """A body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    number: int = 0
+
+
+class Refused(Exception):
+    """An error of the service's own."""
+
+
+class RefusedAtLength(Exception):
+    """An error that wants more than a code."""
+
+
+async def nothing() -> None:
+    """A check that finds nothing wrong."""
+
+
+def an_app(*origins: str, body_seconds_max: float = 5) -> FastAPI:
+    """A service with a route for everything that may happen."""
+    app = FastAPI(telemetry={"tracing": False})
+    polish(
+        app,
+        refusals={
+            Refused: problems.EMAIL_TAKEN,
+            RefusedAtLength: lambda _: Problem(problems.BUSY, headers={"Retry-After": "9"}),
+        },
+        cors_origins=origins,
+        body_bytes_max=1024,
+        body_seconds_max=body_seconds_max,
+    )
+
+    @app.get("/fine")
+    async def fine() -> dict[str, str | None]:
+        LOG.info("test.inside")
+        return {"id": request_id.get()}
+
+    @app.post("/notes", responses=documented(*TOKEN, problems.EMAIL_TAKEN))
+    async def notes(body: Note) -> Note:
+        return body
+
+    @app.get("/fails/{how}")
+    async def fails(how: str) -> None:
+        raise {
+            "surprise": RuntimeError("ada@secret.example"),
+            "refused": Refused("ada@secret.example"),
+            "at-length": RefusedAtLength("ada@secret.example"),
+            "token": Problem(problems.INVALID_TOKEN),
+            "away": OSError("ada@secret.example"),
+            "surrogate": Problem(
+                problems.INVALID_REQUEST, errors=[{"pointer": "/body/\ud800", "detail": "wrong"}]
+            ),
+            "text": DBAPIError("ada@secret.example", {}, NoText()),
+        }[how]
+
+    @app.get("/kept")
+    async def kept() -> StreamingResponse:
+        return StreamingResponse(iter(["x"]), headers={"cache-control": "max-age=60"})
+
+    app.router.routes.extend(health_routes(ready=nothing, refresh=nothing))
+    return app
+
+
+class NoText(Exception):
+    """As asyncpg has it for a text with a NUL."""
+
+    sqlstate = "22021"
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    """A client without a socket between; an exception that comes out of the app is the test's."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service, for pages of one origin."""
+    async with client_of(an_app(ORIGIN)) as client:
+        yield client
+
+
+ANSWERS: list[tuple[str, str, dict[str, Any], int]] = [
+    ("GET", "/fine", {}, 200),
+    ("GET", "/kept", {}, 200),
+    ("GET", "/livez", {}, 200),
+    ("HEAD", "/livez", {}, 200),
+    ("HEAD", "/readyz", {}, 200),
+    ("GET", "/metrics", {}, 200),
+    ("POST", "/livez", {}, 405),
+    ("GET", "/nowhere", {}, 404),
+    ("POST", "/fine", {}, 405),
+    ("POST", "/notes", {"json": {}}, 422),
+    ("POST", "/notes", {"content": b"x" * 2000}, 413),
+    ("GET", "/fails/token", {}, 401),
+    ("GET", "/fails/refused", {}, 409),
+    ("GET", "/fails/surprise", {}, 500),
+    ("GET", "/fails/away", {}, 503),
+    ("GET", "/fails/text", {}, 422),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "sent", "status"), ANSWERS)
+async def test_every_answer_has_an_id_and_stays_out_of_caches(
+    client: httpx.AsyncClient, method: str, path: str, sent: dict[str, Any], status: int
+) -> None:
+    """Errors, probes and surprises too; a page of the listed origin may read it."""
+    answer = await client.request(method, path, headers={"Origin": ORIGIN}, **sent)
+
+    assert answer.status_code == status
+    assert re.fullmatch(UUID, answer.headers["X-Request-ID"])
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == ("max-age=60" if path == "/kept" else "no-store")
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "Server" not in answer.headers
+    assert "secret" not in answer.text
+    if status >= 400:
+        problem = answer.json()
+        assert answer.headers["Content-Type"] == MEDIA_TYPE
+        assert problem["status"] == status
+        assert problem["instance"] == f"urn:usersync:request:{answer.headers['X-Request-ID']}"
+    if status in (401, 503):
+        assert answer.headers["WWW-Authenticate" if status == 401 else "Retry-After"]
+
+
+async def test_a_refusal_may_say_more_than_its_code(client: httpx.AsyncClient) -> None:
+    """What the service makes of its own error counts."""
+    answer = await client.get("/fails/at-length")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+    assert answer.headers.get_list("Retry-After") == ["9"]
+
+
+@pytest.mark.parametrize("sent", ["a", "A.b_c-9", "x" * 128])
+async def test_the_callers_id_is_kept(client: httpx.AsyncClient, sent: str) -> None:
+    """In the answer and for whoever asks during the request; not after it."""
+    answer = await client.get("/fine", headers={"X-Request-ID": sent})
+
+    assert answer.headers.get_list("X-Request-ID") == [sent]
+    assert answer.json() == {"id": sent}
+    assert request_id.get() is None
+
+
+@pytest.mark.parametrize("sent", ["", " ", "x" * 129, "a b", "a\nb", "a;b", "é", 'a"b'])
+async def test_an_id_that_is_not_safe_to_write_is_replaced(
+    client: httpx.AsyncClient, sent: str
+) -> None:
+    """It stands in logs and documents, where it must not be able to do anything."""
+    answer = await client.get("/fine", headers={b"X-Request-ID": sent.encode()})
+
+    assert re.fullmatch(UUID, answer.headers["X-Request-ID"])
+
+
+async def test_every_log_line_of_a_request_has_its_id(client: httpx.AsyncClient) -> None:
+    """The line about a surprise too; a line after the request has none."""
+    bind = [structlog.contextvars.merge_contextvars]
+    with structlog.testing.capture_logs(processors=bind) as lines:
+        await client.get("/fine", headers={"X-Request-ID": "one"})
+        await client.get("/fails/surprise", headers={"X-Request-ID": "two"})
+        LOG.info("test.outside")
+
+    assert [(line["event"], line.get("request_id")) for line in lines] == [
+        ("test.inside", "one"),
+        ("http.unexpected", "two"),
+        ("test.outside", None),
+    ]
+
+
+class TestPages:
+    """Cross-origin requests from browsers."""
+
+    async def test_a_listed_origin_may_send_credentials_and_read_what_it_needs(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        """The origin itself, never a wildcard."""
+        answer = await client.get("/fine", headers={"Origin": ORIGIN})
+
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+        assert "Origin" in answer.headers["Vary"]
+        exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+        assert {"X-Request-ID", "Retry-After", "RateLimit", "WWW-Authenticate"} <= set(exposed)
+
+    async def test_a_preflight_is_answered(self, client: httpx.AsyncClient) -> None:
+        """For the methods and headers that the page uses."""
+        answer = await client.options("/notes", headers=preflight(ORIGIN))
+
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+
+    @pytest.mark.parametrize(
+        "origin", ["https://evil.example", "null", f"{ORIGIN}.evil.example", f"{ORIGIN}:8443"]
+    )
+    async def test_another_origin_is_not_let_in(
+        self, client: httpx.AsyncClient, origin: str
+    ) -> None:
+        """Neither by a request nor by a preflight."""
+        answers = [
+            await client.get("/fine", headers={"Origin": origin}),
+            await client.options("/notes", headers=preflight(origin)),
+        ]
+
+        assert all("Access-Control-Allow-Origin" not in answer.headers for answer in answers)
+
+    async def test_without_a_list_nothing_is_said(self) -> None:
+        """No header about it at all."""
+        async with client_of(an_app()) as client:
+            answers = [
+                await client.get("/fine", headers={"Origin": ORIGIN}),
+                await client.options("/notes", headers=preflight(ORIGIN)),
+            ]
+
+        names = {name.lower() for answer in answers for name in answer.headers}
+        assert not [name for name in names if name.startswith("access-control")]
+
+
+def preflight(origin: str) -> dict[str, str]:
+    """What a browser asks before a page's PATCH with a token."""
+    return {
+        "Origin": origin,
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+
+
+class TestBodies:
+    """What a body may be."""
+
+    @pytest.mark.parametrize("body", [b"", b"{", b'{"text":"\\ud800"}', b'{"text":"a","text":"b"}'])
+    async def test_what_is_no_strict_json_is_refused(
+        self, client: httpx.AsyncClient, body: bytes
+    ) -> None:
+        """Before the route sees it, whatever kind of JSON it claims to be."""
+        for kind in ("application/json", "Application/JSON; charset=x", "application/x+json"):
+            answer = await client.post("/notes", content=body, headers={"Content-Type": kind})
+
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+    async def test_a_second_media_type_does_not_hide_the_first(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        """Whichever of the two a framework believes, a name twice is refused."""
+        kinds = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
+        for headers in (kinds, kinds[::-1]):
+            answer = await client.post(
+                "/notes", content=b'{"text":"a","text":"b"}', headers=headers
+            )
+
+            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+    async def test_a_name_that_no_encoding_holds_does_not_break_the_answer(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        """A wrong field is named even if its name cannot be."""
+        answer = await client.get("/fails/surrogate")
+
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["pointer"] == "/body/\ud800"
+
+    @pytest.mark.parametrize("text", ["grüße", "\U0001f600", "\\u0000 \\ud800", "\n\t", ""])
+    async def test_any_text_comes_through(self, client: httpx.AsyncClient, text: str) -> None:
+        """As UTF-8 and as escapes, also when it only looks like an escape."""
+        for ascii_only in (True, False):
+            body = json.dumps({"text": text}, ensure_ascii=ascii_only)
+            answer = await client.post("/notes", content=body, headers=JSON)
+
+            assert (answer.status_code, answer.json().get("text")) == (200, text)
+
+    async def test_few_of_many_wrong_fields_are_told(self, client: httpx.AsyncClient) -> None:
+        """An answer is not larger than what it answers."""
+        wrong = {"text": "a", **{f"x{number}/~": 1 for number in range(60)}}
+        answer = await client.post("/notes", json=wrong)
+
+        errors = answer.json()["errors"]
+        assert len(errors) == 20
+        assert errors[0]["pointer"] == "/body/x0~1~0"
+
+    async def test_a_body_beyond_the_limit_is_refused_unannounced_too(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        """The limit counts bytes, not promises."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(20):
+                yield b" " * 100
+
+        answer = await client.post("/notes", content=pieces(), headers=JSON)
+
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+    async def test_a_body_that_takes_too_long_is_refused(self) -> None:
+        """408, and the connection is of no more use."""
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b'{"text":'
+            await asyncio.Event().wait()
+
+        async with asyncio.timeout(10), client_of(an_app(body_seconds_max=0.05)) as client:
+            answer = await client.post("/notes", content=slow(), headers=JSON)
+
+        assert (answer.status_code, answer.json()["code"]) == (408, "request_timeout")
+        assert answer.headers["Connection"] == "close"
+
+    async def test_after_the_body_nobody_is_hurried(self) -> None:
+        """A stream that waits for its reader to leave may wait for longer than a body may take."""
+        left = asyncio.Event()
+
+        async def receive() -> MutableMapping[str, Any]:
+            if left.is_set():
+                return {"type": "http.disconnect"}
+            left.set()
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def late() -> MutableMapping[str, Any]:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                await asyncio.sleep(0.05)
+            return message
+
+        seen: list[str] = []
+
+        async def app(_: Any, receive: Callable[..., Any], __: Any) -> None:
+            seen.extend([(await receive())["type"], (await receive())["type"]])
+
+        await LimitedBody(app, bytes_max=10, seconds_max=0.01)(
+            {"type": "http", "headers": []}, late, late
+        )
+
+        assert seen == ["http.request", "http.disconnect"]
+
+
+async def test_an_answer_is_streamed_piece_by_piece() -> None:
+    """Each piece leaves when it is made: the second waits here until the first has arrived."""
+    app = an_app(ORIGIN)
+    arrived = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        await arrived.wait()
+        yield b"two"
+
+    async def stream(_: Any) -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    app.router.routes.append(Route("/stream", stream))
+    got = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if body := message.get("body"):
+            got.append(body)
+            arrived.set()
+
+    async with asyncio.timeout(10):
+        await app(a_scope("/stream"), never, send)
+
+    assert got == [b"one", b"two"]
+
+
+async def test_an_answer_that_breaks_is_cut_off() -> None:
+    """It must not look whole; the server closes the connection when the error comes through."""
+    app = an_app()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise RuntimeError
+
+    async def stream(_: Any) -> StreamingResponse:
+        return StreamingResponse(pieces())
+
+    app.router.routes.append(Route("/stream", stream))
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    with pytest.raises(RuntimeError):
+        await app(a_scope("/stream"), never, send)
+
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[-1]["more_body"]
+
+
+async def never() -> MutableMapping[str, Any]:
+    """A caller who neither sends nor leaves."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def a_scope(path: str) -> dict[str, Any]:
+    """A GET as the server hands it over."""
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "scheme": "http",
+        "headers": [],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 2),
+        "state": {},
+    }
+
+
+class TestOpenApi:
+    """The document that clients are written from."""
+
+    async def test_it_describes_every_answer_as_a_problem(self, client: httpx.AsyncClient) -> None:
+        """What any request may be answered, and the route's own, each with an example."""
+        document = (await client.get("/openapi.json")).json()
+
+        answers = document["paths"]["/notes"]["post"]["responses"]
+        assert set(answers) == {
+            *("200", "400", "401", "403", "408", "409", "413", "422", "431", "500", "503")
+        }
+        for status, answer in answers.items():
+            assert "X-Request-ID" in answer["headers"]
+            if status != "200":
+                [(media_type, content)] = answer["content"].items()
+                assert media_type == MEDIA_TYPE
+                assert content["schema"] == {"$ref": "#/components/schemas/ProblemBody"}
+                for code, example in content["examples"].items():
+                    assert example["value"]["code"] == code
+                    assert example["value"]["status"] == int(status)
+        assert set(answers["401"]["content"][MEDIA_TYPE]["examples"]) == {
+            "authentication_required",
+            "invalid_token",
+        }
+        assert "WWW-Authenticate" in answers["401"]["headers"]
+        assert "Retry-After" in answers["503"]["headers"]
+        assert "HTTPValidationError" not in str(document)
+
+    async def test_it_tells_where_a_token_is_wanted(self, client: httpx.AsyncClient) -> None:
+        """A route that documents a token's refusal wants one."""
+        paths = (await client.get("/openapi.json")).json()["paths"]
+
+        assert paths["/notes"]["post"]["security"] == [{"accessToken": []}]
+        assert "security" not in paths["/fine"]["get"]
+
+    async def test_it_stays_the_same(self, client: httpx.AsyncClient) -> None:
+        """Nothing of one request stands in the document that the next one gets."""
+        first = await client.get("/openapi.json")
+        second = await client.get("/openapi.json")
+
+        assert first.json() == second.json()
+        assert first.headers["X-Request-ID"] not in first.text

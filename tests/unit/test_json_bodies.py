@@ -1,0 +1,70 @@
+"""The JSON that request bodies may be."""
+
+import json
+
+import pytest
+
+from contracts.json_bodies import MEMBERS_MAX, OBJECTS_MAX, NotStrict, strict_json
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"{} {}",
+        b"[" * 100_000,
+        b'{"a":' * 13_000,
+        b"9007199254740992",
+        b"-9007199254740992",
+        b"9" * 5_000,
+        b"NaN",
+        b"[Infinity]",
+        b"-Infinity",
+        b'"\xff"',
+        b'"\xed\xa0\x80"',
+        b'"\xc0\x80"',
+        b'"\\ud800"',
+        b'"\\udC00"',
+        b'"\\uDBFFa\\udfff"',
+        b'"\\ud83d\\u0041"',
+        b'"\\udc00\\ud800"',
+        b'{"\\ud800": 1}',
+        b'"\\u0000"',
+        b'["\\\\", "\\\\\\u0000"]',
+        b'"\x00"',
+        b'{"a": 1, "a": 2}',
+        b'[{"a": 1, "\\u0061": 2}]',
+        json.dumps({str(number): 1 for number in range(MEMBERS_MAX + 1)}).encode(),
+        json.dumps([{}] * (OBJECTS_MAX + 1)).encode(),
+        '{"a": 1}'.encode("utf-16"),
+        '{"a": 1}'.encode("utf-32-le"),
+        b"\xef\xbb\xbf{}",
+    ],
+)
+def test_what_readers_would_not_understand_alike_is_refused(body: bytes) -> None:
+    """And nothing of it is repeated."""
+    with pytest.raises(NotStrict) as refusal:
+        strict_json(body)
+
+    assert len(str(refusal.value)) < 60
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        {"text": 'grüße \U0001f600 \n\t"\\', "": [1.5, -1, True]},
+        "\\u0000 \\ud800 \\\\u0000",
+        "\ufffd\uffff\ud7ff\ue000\x7f\x01",
+        2**53 - 1,
+        -(2**53 - 1),
+        {str(number): 1 for number in range(MEMBERS_MAX)},
+        [{}] * OBJECTS_MAX,
+    ],
+)
+def test_everything_else_is_read_as_it_is(value: object) -> None:
+    """As UTF-8 and as escapes."""
+    for ascii_only in (True, False):
+        assert strict_json(json.dumps(value, ensure_ascii=ascii_only).encode()) == value

@@ -1,0 +1,254 @@
+"""Key sets: which are read, and which break a rule."""
+
+import base64
+import time
+from collections.abc import Callable
+from functools import cache
+from math import gcd, prod
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.key_set import EXPONENT_MAX, KEYS_MAX, RSA_BITS_MAX
+from contracts.keys import jwk
+from contracts.tokens import InvalidKeySet, TokenVerifier
+
+ISSUER = "https://auth.example"
+AUDIENCE = "blog"
+
+Json = dict[str, Any]
+
+
+def b64(data: bytes) -> str:
+    """Base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def uint(number: int) -> str:
+    """A number as a JWK holds it."""
+    return b64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
+
+
+def verifier_of(*keys: object) -> TokenVerifier:
+    """A verifier for a key set of ``keys``."""
+    return TokenVerifier.from_jwks({"keys": list(keys)}, issuer=ISSUER, audience=AUDIENCE)
+
+
+@cache
+def _another_key() -> rsa.RSAPublicKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+
+
+def rsa_jwk(**changes: Any) -> Json:
+    """A good JWK with members changed; None takes one away."""
+    key = _another_key()
+    return {name: value for name, value in (jwk(key) | changes).items() if value is not None}
+
+
+def short_jwk() -> Json:
+    """A JWK of 1024 bits."""
+    return jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key())
+
+
+def ec_jwk() -> Json:
+    """A JWK on a curve."""
+    numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+    x, y = (b64(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
+    return {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "e", "use": "sig", "alg": "ES256"}
+
+
+def modulus(key: Json) -> bytes:
+    """The octets of a JWK's modulus."""
+    return base64.urlsafe_b64decode(key["n"] + "==")
+
+
+def large_modulus(below: int = 2**RSA_BITS_MAX) -> int:
+    """A modulus without a small factor."""
+    number = below - 1
+    while gcd(number, prod(range(2, 168))) != 1:
+        number -= 1
+    return number
+
+
+def roca_modulus(bits: int = 2048) -> int:
+    """A modulus with the fingerprint of the flawed library; its factors do not matter to it."""
+    primes = [n for n in range(2, 168) if all(n % d for d in range(2, n))]
+    primorial = prod(primes)
+    number = pow(65537, 1234, primorial)
+    largest: int = number + primorial * ((2**bits - 1 - number) // primorial)
+    return largest
+
+
+class TestKeySet:
+    """A key set that breaks the rules is no key set."""
+
+    @pytest.mark.parametrize("absent", ["use", "alg", "key_ops"])
+    def test_optional_members_may_be_absent(self, absent: str) -> None:
+        """RFC 7517 requires none of them."""
+        assert verifier_of(rsa_jwk(**{absent: None}))
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: "a key",
+            lambda: None,
+            short_jwk,
+            ec_jwk,
+            lambda: {"kty": "oct", "kid": "o", "k": "c2VjcmV0"},
+            lambda: rsa_jwk(kty=None),
+            lambda: rsa_jwk(kid=None),
+            lambda: rsa_jwk(kid=""),
+            lambda: rsa_jwk(kid=7),
+            lambda: rsa_jwk(kid="k" * 129),
+            lambda: rsa_jwk(use="enc"),
+            lambda: rsa_jwk(use=["sig"]),
+            lambda: rsa_jwk(key_ops=["encrypt"]),
+            lambda: rsa_jwk(key_ops=[]),
+            lambda: rsa_jwk(key_ops="verify"),
+            lambda: rsa_jwk() | {"key_ops": None},
+            lambda: rsa_jwk(alg="PS256"),
+            lambda: rsa_jwk(alg="RS384"),
+            lambda: rsa_jwk(d="AQAB"),
+            lambda: rsa_jwk(p="AQAB"),
+            lambda: rsa_jwk(k="c2VjcmV0"),
+            lambda: rsa_jwk(n=None),
+            lambda: rsa_jwk(e=None),
+            lambda: rsa_jwk(n=7),
+            lambda: rsa_jwk(n="***"),
+            lambda: rsa_jwk(n=""),
+            lambda: rsa_jwk(n=rsa_jwk()["n"] + "="),
+            lambda: rsa_jwk(n="AA" + rsa_jwk()["n"]),
+            lambda: rsa_jwk(n=b64(b"\0" + modulus(rsa_jwk()))),
+            lambda: rsa_jwk(n=rsa_jwk()["n"] + "\ud800"),
+            lambda: rsa_jwk(n=uint(large_modulus(2**1100) ** 2)),
+            lambda: rsa_jwk(e="AAEAAQ"),
+            lambda: rsa_jwk(e="AQAA"),
+            lambda: rsa_jwk(e=uint(1)),
+            lambda: rsa_jwk(e=uint(3)),
+            lambda: rsa_jwk(e=uint(65535)),
+            lambda: rsa_jwk(e=uint(65538)),
+            lambda: rsa_jwk(e=uint(EXPONENT_MAX + 2)),
+            lambda: rsa_jwk(e=rsa_jwk()["n"]),
+            lambda: rsa_jwk(n=uint(2**2048)),
+            lambda: rsa_jwk(n=uint(3 * (2**2048 + 981))),
+            lambda: rsa_jwk(n=uint(2**RSA_BITS_MAX + 1)),
+            lambda: rsa_jwk(n=uint(2**65536 + 1)),
+            lambda: rsa_jwk(n=uint(roca_modulus())),
+            lambda: rsa_jwk(kid="a b"),
+            lambda: rsa_jwk(kid="a\n"),
+            lambda: rsa_jwk(kid="\x00"),
+            lambda: rsa_jwk(kid="é"),
+            lambda: rsa_jwk(kid="\ud800"),
+            lambda: rsa_jwk(key_ops=["verify", "verify"]),
+            lambda: rsa_jwk(key_ops=["verify", "encrypt"]),
+            lambda: rsa_jwk(key_ops=["sign"]),
+            lambda: rsa_jwk(key_ops=["sign, verify"]),
+            lambda: rsa_jwk(use="sig", key_ops=["wrapKey", "verify"]),
+            lambda: rsa_jwk(use="enc", key_ops=["verify"]),
+            lambda: rsa_jwk(use=None) | {"use": None},
+            lambda: rsa_jwk(use="SIG"),
+            lambda: rsa_jwk(alg="HS256"),
+            lambda: rsa_jwk(alg="none"),
+            lambda: rsa_jwk(alg="rs256"),
+            lambda: rsa_jwk(alg="RSA1_5"),
+            lambda: rsa_jwk(kty="oct", k="c2VjcmV0"),
+            lambda: rsa_jwk(kty="rsa"),
+            lambda: rsa_jwk(oth=[]),
+            lambda: rsa_jwk(qi=""),
+            lambda: {**ec_jwk(), "kty": "RSA", "alg": "RS256"},
+        ],
+    )
+    def test_a_bad_key_spoils_the_set(self, make: Callable[[], object]) -> None:
+        """Each key is a public RS256 signing key of 2048 bits or more, with a kid of its own."""
+        with pytest.raises(InvalidKeySet):
+            verifier_of(rsa_jwk(kid="good"), make())
+
+    @pytest.mark.parametrize(
+        "key_set",
+        [
+            *({}, {"keys": []}, {"keys": {}}, {"keys": None}, {"KEYS": []}, [], "keys", None),
+            *(b"{}", 7, object, [{"kty": "RSA"}], {"keys": ["a"]}, {"keys": [None]}),
+            *({"keys": [[]]}, {"keys": "RSA"}, {"keys": ({},)}, {b"keys": []}),
+        ],
+        ids=repr,
+    )
+    def test_a_set_without_keys_is_none(self, key_set: Any) -> None:
+        """Verifying with no key at all is a mistake at the start, not at the first request."""
+        with pytest.raises(InvalidKeySet):
+            TokenVerifier.from_jwks(key_set, issuer=ISSUER, audience=AUDIENCE)
+
+    def test_two_keys_with_one_kid_are_refused(self) -> None:
+        """Which of them verifies would be chance."""
+        one = rsa_jwk()
+
+        with pytest.raises(InvalidKeySet, match="same kid"):
+            verifier_of(one, rsa_jwk(kid=one["kid"]))
+
+    def test_a_set_is_bounded(self) -> None:
+        """Thirty-three keys are refused before the first is read."""
+        with pytest.raises(InvalidKeySet, match="from 1 to 32"):
+            verifier_of(*({} for _ in range(KEYS_MAX + 1)))
+
+    @pytest.mark.parametrize("private", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
+    def test_each_private_member_is_noticed(self, private: str) -> None:
+        """Whoever publishes one has lost the key."""
+        with pytest.raises(InvalidKeySet, match="private"):
+            verifier_of(rsa_jwk(**{private: "AQAB"}))
+
+    @pytest.mark.parametrize("exponent", [1, 3, 65535, 65538, EXPONENT_MAX + 2])
+    def test_an_exponent_is_odd_and_neither_small_nor_large(self, exponent: int) -> None:
+        """With 1 everything is a signature; a long one holds up every check."""
+        with pytest.raises(InvalidKeySet, match="exponent"):
+            verifier_of(rsa_jwk(e=uint(exponent)))
+
+    def test_keys_at_the_limits_are_read(self) -> None:
+        """The smallest and the largest that may be, and as many as may be."""
+        keys = [rsa_jwk(kid=f"{number}") for number in range(KEYS_MAX - 2)]
+        largest = rsa_jwk(kid="k" * 128, n=uint(large_modulus()), e=uint(EXPONENT_MAX))
+
+        assert verifier_of(largest, rsa_jwk(key_ops=["sign", "verify"]), *keys)
+
+    def test_the_flawed_librarys_moduli_are_refused_and_no_others(self) -> None:
+        """CVE-2017-15361: they are known by their fingerprint alone, whatever their size."""
+        for bits in (2048, 3072, 4096):
+            with pytest.raises(InvalidKeySet, match="ROCA"):
+                verifier_of(rsa_jwk(n=uint(roca_modulus(bits))))
+        for _ in range(3):
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            assert verifier_of(jwk(key.public_key()))
+
+    def test_reading_the_worst_set_does_not_hold_the_loop(self) -> None:
+        """Sixty-four kilobytes are what the cache reads of an answer at most."""
+        largest = [
+            rsa_jwk(kid=f"{number}", n=uint(large_modulus(below=2**RSA_BITS_MAX - 10**6 * number)))
+            for number in range(KEYS_MAX - 1)
+        ]
+        endless = rsa_jwk(n="A" * 10_000_000)
+
+        for keys in (largest, [endless]):
+            began = time.perf_counter()
+            with pytest.raises(InvalidKeySet):
+                verifier_of(*keys, "no key")
+            assert time.perf_counter() - began < 0.02
+
+    @given(
+        st.sampled_from(["kty", "kid", "use", "key_ops", "alg", "n", "e"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+            ),
+        ),
+    )
+    def test_any_member_of_any_type(
+        self, signing_key: rsa.RSAPrivateKey, name: str, value: object
+    ) -> None:
+        """A member of any type is good or raises InvalidKeySet, nothing else."""
+        try:
+            verifier = verifier_of(jwk(signing_key.public_key()) | {name: value})
+        except InvalidKeySet:
+            return
+        assert isinstance(verifier, TokenVerifier)

@@ -1,0 +1,188 @@
+"""What mails look like, and which settings about them stop the start."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auth_service.mail.addresses import SmtpServer, sender_address, smtp_server
+from auth_service.mail.message import BadRecipient, Message, message
+from auth_service.mail.purpose import Purpose
+from auth_service.mail.texts import Letter, in_words, letter
+from auth_service.settings import ApiSettings
+from contracts.settings import BadSettings, load
+
+SENDER = "Us <us@example.com>"
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def mail_to(recipient: str, sender: str = SENDER, text: str = "Hello\n") -> Message:
+    """A mail to ``recipient``."""
+    return message(
+        Letter("Hello", text), sender=sender_address(sender), recipient=recipient, at=NOW
+    )
+
+
+def headers(mail: Message) -> list[bytes]:
+    """The lines of the head."""
+    return mail.content.partition(b"\r\n\r\n")[0].split(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    [
+        "ada@example.org\r\nBcc: eve@example.org",
+        "ada@example.org\nBcc: eve@example.org",
+        "ada@example.org\r\n\r\nHello from Eve",
+        "ada@example.org, eve@example.org",
+        "ada@example.org; eve@example.org",
+        "friends: ada@example.org, eve@example.org;",
+        "ada@example.org> <eve@example.org",
+        "Ada <ada@example.org>",
+        "ada@example.org (the countess)",
+        "ada@example.org\x00",
+        "ada",
+        "",
+    ],
+)
+def test_address_that_is_more_than_an_address_gets_no_mail(recipient: str) -> None:
+    """Whatever got past other checks adds neither a recipient nor a header."""
+    with pytest.raises(BadRecipient):
+        mail_to(recipient)
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "@example.org", "ada@example.org"]))
+def test_no_address_adds_a_line(text: str, end: str) -> None:
+    """For any text: one recipient and the usual headers, or no mail."""
+    usual = [line.partition(b":")[0] for line in headers(mail_to("ada@example.org"))]
+    try:
+        mail = mail_to(text + end)
+    except BadRecipient:
+        return
+
+    assert [line.partition(b":")[0] for line in headers(mail)] == usual
+    assert mail.content.count(b"\r\nTo: " + mail.recipient.encode() + b"\r\n") == 1
+
+
+def test_long_address_stays_in_one_piece() -> None:
+    """A header that is folded within an address names another one."""
+    long = f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.example.org"
+
+    assert f"To: {long}".encode() in headers(mail_to(long))
+
+
+def test_link_is_in_plain_sight() -> None:
+    """No transfer encoding tears it apart, so that it can be read and clicked in any program."""
+    link = f"https://auth.example/link#verify_email={'x' * 43}"
+    made = letter(Purpose.VERIFY_EMAIL, site="https://auth.example", link=link, seconds=86_400)
+
+    mail = mail_to("ada@example.org", text=made.text)
+
+    assert f"\r\n{link}\r\n".encode() in mail.content
+    assert b"for 24 hours" in mail.content
+
+
+def test_text_in_other_letters_is_whole() -> None:
+    """A site may have a name of its own."""
+    mail = mail_to("ada@example.org", text="https://bücher.example/link\n")
+
+    assert mail.content.isascii()
+    assert b"https://b=C3=BCcher.example/link" in mail.content
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (86_400, "24 hours"),
+        (172_800, "2 days"),
+        (3600, "60 minutes"),
+        (1800, "30 minutes"),
+        (90, "90 seconds"),
+        (60, "60 seconds"),
+    ],
+)
+def test_times_are_whole_numbers(seconds: int, words: str) -> None:
+    """A reader is told how long he has."""
+    assert in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("smtp://mail.example", SmtpServer("mail.example", 587, is_tls=False)),
+        ("smtp://mail.example:25/", SmtpServer("mail.example", 25, is_tls=False)),
+        ("smtps://[::1]", SmtpServer("::1", 465, is_tls=True)),
+        (
+            "smtps://me%40x.org:p%3A%2F%23%25@mail.example",
+            SmtpServer("mail.example", 465, is_tls=True, username="me@x.org", password="p:/#%"),
+        ),
+    ],
+)
+def test_address_of_a_mail_server(url: str, server: SmtpServer) -> None:
+    """Host, usual port, and percent-encoded credentials."""
+    assert smtp_server(url) == server
+    assert server.password is None or server.password not in repr(server)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTH_SMTP_URL", "http://hunter2@mail.example"),
+        ("AUTH_SMTP_URL", "mail.example:hunter2"),
+        ("AUTH_SMTP_URL", "smtp://"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2@"),
+        ("AUTH_SMTP_URL", "smtp://user@mail.example"),
+        ("AUTH_SMTP_URL", "smtp://:hunter2@mail.example"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2/x@mail.example"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2#x@mail.example"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2@x@mail.example"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2@mail.example:0"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2@mail.example:70000"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2@[mail.example"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2 @mail.example"),
+        ("AUTH_SMTP_URL", "smtp://user:hunter2%ff@mail.example"),
+        ("AUTH_MAIL_FROM", "hunter2"),
+        ("AUTH_MAIL_FROM", "a@example.org, hunter2@example.org"),
+        ("AUTH_MAIL_FROM", "a@example.org\nBcc: hunter2@example.org"),
+        ("AUTH_MAIL_FROM", ""),
+        ("AUTH_LINK_URL", "auth.example/hunter2"),
+        ("AUTH_LINK_URL", "https://auth.example/#hunter2"),
+        ("AUTH_LINK_URL", "https://auth.example/ hunter2"),
+    ],
+)
+def test_bad_settings_stop_the_start(
+    name: str, value: str, private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a sentence that names the variable, and does not repeat what may be a password."""
+    complete(private_pem, tmp_path, monkeypatch)
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(BadSettings) as caught:
+        load(ApiSettings)
+
+    assert re.match(f"{name}: must be ", str(caught.value))
+    assert "hunter2" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_mails_go_one_way(
+    private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server and a folder at once leave open what is meant."""
+    complete(private_pem, tmp_path, monkeypatch)
+    monkeypatch.setenv("AUTH_SMTP_URL", "smtp://mail.example")
+    monkeypatch.setenv("AUTH_MAIL_FOLDER", "/mails")
+
+    with pytest.raises(BadSettings, match=r"AUTH_SMTP_URL or AUTH_MAIL_FOLDER, not both"):
+        load(ApiSettings)
+
+
+def complete(pem: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Settings that lack nothing, and nothing of this machine's."""
+    patch.chdir(folder)
+    patch.setenv("AUTH_DATABASE_URL", "postgresql://db.example/auth")
+    patch.setenv("AUTH_ISSUER", "https://auth.example")
+    patch.setenv("AUTH_PRIVATE_KEY", pem)

@@ -1,0 +1,168 @@
+"""The form of a refresh token, and what one is worth in its session."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auth_service.secrets import Secrets
+from auth_service.sessions.model import Limits, NewSession, Session, Verdict, judge
+from auth_service.sessions.refresh_token import InvalidGrant, make, read
+
+SECRET = b"the secret of these tests, and of nothing else"
+SECRETS = Secrets(SECRET)
+ID = UUID("11111111-2222-4333-8444-555555555555")
+TOKEN = make(SECRETS, ID, 7)
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LIMITS = Limits(
+    idle=timedelta(days=14), absolute=timedelta(days=30), grace=timedelta(seconds=10), per_user=50
+)
+SESSION = Session(
+    id=ID,
+    user_id=uuid4(),
+    counter=7,
+    created_at=NOON,
+    refreshed_at=NOON,
+    ended_at=None,
+    user_agent=None,
+)
+INSTANT = timedelta(microseconds=1)
+
+
+class TestForm:
+    """``rt_`` and base64url of id, counter and HMAC."""
+
+    @given(session_id=st.uuids(), counter=st.integers(0, 2**31 - 1))
+    def test_what_was_made_is_read(self, session_id: UUID, counter: int) -> None:
+        """Id and counter come back, and the same two make the same token."""
+        token = make(SECRETS, session_id, counter)
+
+        assert read(SECRETS, token) == (session_id, counter)
+        assert make(SECRETS, session_id, counter) == token
+
+    def test_no_character_of_it_can_be_changed(self) -> None:
+        """Every other character in every place is refused, the unused bits of the last included."""
+        others = [
+            TOKEN[:n] + character + TOKEN[n + 1 :]
+            for n, own in enumerate(TOKEN)
+            for character in ALPHABET
+            if character != own
+        ]
+
+        for other in others:
+            with pytest.raises(InvalidGrant):
+                read(SECRETS, other)
+        assert len(others) > 4_000
+
+    @pytest.mark.parametrize(
+        "token",
+        [
+            "",
+            "rt_",
+            TOKEN.removeprefix("rt_"),
+            TOKEN[:-1],
+            TOKEN + "A",
+            TOKEN + "==",
+            TOKEN + "\n",
+            " " + TOKEN[1:],
+            "rt_" + "é" * 70,
+            "rt_" + "\ud800" * 70,
+            "rt_" + "A" * 70,
+            "rt_" * 1_000_000,
+        ],
+    )
+    def test_what_was_not_made_here_is_refused(self, token: str) -> None:
+        """Another length, other characters, nothing at all: one error, at once."""
+        with pytest.raises(InvalidGrant):
+            read(SECRETS, token)
+
+    def test_another_secret_or_purpose_makes_no_token(self) -> None:
+        """Whoever knows what an API key is hashed with, or reads the database, makes none."""
+        others = [Secrets(b"another secret of thirty-two bytes"), _OtherPurpose(SECRET)]
+
+        for other in others:
+            with pytest.raises(InvalidGrant):
+                read(SECRETS, make(other, ID, 7))
+
+    def test_a_token_of_the_previous_secret_is_read(self) -> None:
+        """The secret can be changed without signing everybody out."""
+        changed = Secrets(b"the next secret, long enough as well", SECRET)
+
+        assert read(changed, TOKEN) == (ID, 7)
+        assert make(changed, ID, 7) != TOKEN
+
+
+class TestWorth:
+    """``judge``: the next one, a repetition, a reuse, or of a session that is over."""
+
+    @pytest.mark.parametrize(
+        ("counter", "after", "verdict"),
+        [
+            (7, timedelta(0), Verdict.NEXT),
+            (7, timedelta(days=13), Verdict.NEXT),
+            (6, -INSTANT, Verdict.REPEATED),
+            (6, timedelta(0), Verdict.REPEATED),
+            (6, LIMITS.grace - INSTANT, Verdict.REPEATED),
+            (6, LIMITS.grace, Verdict.REUSED),
+            (5, timedelta(0), Verdict.REUSED),
+            (0, timedelta(0), Verdict.REUSED),
+            (8, timedelta(0), Verdict.REUSED),
+            (2**32 - 1, timedelta(0), Verdict.REUSED),
+        ],
+    )
+    def test_by_counter_and_time(self, counter: int, after: timedelta, verdict: Verdict) -> None:
+        """One step behind is good for the grace period; anything else has been in two hands."""
+        assert judge(SESSION, counter, now=NOON + after, limits=LIMITS) is verdict
+
+    @pytest.mark.parametrize("after", [-INSTANT, timedelta(0), timedelta(seconds=1)])
+    def test_without_a_grace_period_every_repetition_is_a_reuse(self, after: timedelta) -> None:
+        """Even one that waited for the row, and so seems to come before what it repeats."""
+        limits = replace(LIMITS, grace=timedelta(0))
+
+        assert judge(SESSION, 6, now=NOON + after, limits=limits) is Verdict.REUSED
+
+    @pytest.mark.parametrize("counter", [5, 6, 7, 8])
+    def test_a_session_that_is_over_has_no_good_token(self, counter: int) -> None:
+        """Ended, idle for too long, or too old: nothing that it ever had refreshes it."""
+        idle = NOON + LIMITS.idle
+        old = replace(SESSION, refreshed_at=NOON + LIMITS.absolute - INSTANT)
+        ended = replace(SESSION, ended_at=NOON)
+
+        assert judge(ended, counter, now=NOON, limits=LIMITS) is Verdict.OVER
+        assert judge(SESSION, counter, now=idle, limits=LIMITS) is Verdict.OVER
+        assert judge(SESSION, counter, now=idle - INSTANT, limits=LIMITS) is not Verdict.OVER
+        assert judge(old, counter, now=NOON + LIMITS.absolute, limits=LIMITS) is Verdict.OVER
+
+
+class TestUserAgent:
+    """What a session remembers of the device."""
+
+    @pytest.mark.parametrize(
+        ("sent", "kept"),
+        [
+            (None, None),
+            ("", None),
+            (" \t\r\n", None),
+            ("Firefox", "Firefox"),
+            ("Fire\x00\x1b[31mfox\x7f\x85", "Fire[31mfox"),
+            ("x" * 10_000, "x" * 256),
+            ("\x01" * 10_000 + "x" * 300, "x" * 256),
+            ("é" * 300, "é" * 256),
+        ],
+    )
+    def test_it_is_cut_and_without_control_characters(
+        self, sent: str | None, kept: str | None
+    ) -> None:
+        """What is shown to the user, and to an operator's terminal, is plain text of its length."""
+        assert NewSession.on(sent).user_agent == kept
+
+
+class _OtherPurpose(Secrets):
+    """The same secret used for something else."""
+
+    def mac(self, purpose: str, message: bytes) -> bytes:
+        return super().mac(f"not {purpose}", message)

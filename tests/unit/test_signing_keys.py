@@ -1,0 +1,239 @@
+"""The life of a signing key: what may become of it, and which keys count when."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from auth_service.tokens.model import (
+    PUBLISHED_MAX,
+    AmbiguousKid,
+    Gone,
+    KeyRefusal,
+    Keys,
+    NoSuchKey,
+    Periods,
+    Registration,
+    SigningKey,
+    State,
+    StillActive,
+    TooManyKeys,
+    TooSoon,
+    in_words,
+    registration,
+)
+from tests.support.builders import NOON
+
+WAIT = timedelta(minutes=15)
+HOLD = timedelta(minutes=70)
+TOKEN = timedelta(minutes=15)
+LONG_AGO = NOON - timedelta(days=90)
+
+
+def a_key(kid: str, state: State = State.PENDING, **changes: Any) -> SigningKey:
+    """A key of the database, made long ago; retired and revoked ones are so since noon."""
+    values: dict[str, Any] = {
+        "public_jwk": {"n": "AQAB"},
+        "sealed_private_key": b"sealed",
+        "created_at": LONG_AGO,
+        "activated_at": LONG_AGO if state is State.ACTIVE else None,
+        "retired_at": NOON if state is State.RETIRED else None,
+        "revoked_at": NOON if state is State.REVOKED else None,
+    }
+    return SigningKey(kid=kid, state=state, **(values | changes))
+
+
+def configured(kid: str, state: State = State.PENDING, **changes: Any) -> SigningKey:
+    """A key of AUTH_PRIVATE_KEY."""
+    return a_key(kid, state, sealed_private_key=None, **changes)
+
+
+def keys(*those: SigningKey, now: datetime = NOON) -> Keys:
+    """The keys at that moment."""
+    return Keys(keys=those, now=now, periods=Periods(wait=WAIT, hold=HOLD))
+
+
+def kids(those: list[SigningKey]) -> list[str]:
+    """Their ids."""
+    return [key.kid for key in those]
+
+
+class TestPublished:
+    """The key set."""
+
+    def test_it_holds_all_but_the_revoked_ones(self) -> None:
+        """The active key, those that may follow it, and those that it followed."""
+        ring = keys(
+            a_key("revoked", State.REVOKED),
+            a_key("retired", State.RETIRED),
+            a_key("pending"),
+            a_key("active", State.ACTIVE),
+        )
+
+        assert kids(ring.published) == ["active", "pending", "retired"]
+
+    def test_a_retired_key_leaves_it_when_its_hold_is_over(self) -> None:
+        """Not a microsecond before its last token may be shown, and not one after the hold."""
+        key = a_key("retired", State.RETIRED)
+        end = NOON + HOLD
+
+        assert kids(keys(key, now=end - timedelta(microseconds=1)).published) == ["retired"]
+        assert kids(keys(key, now=end).published) == []
+        assert keys(key).leaves_at(key) == end
+
+
+class TestPreference:
+    """Which keys may sign in a process, the best one first."""
+
+    def test_the_active_one_comes_before_its_substitutes(self) -> None:
+        """Then what verifiers know for sure, then the configured key, which they may know."""
+        earlier = NOON - timedelta(minutes=5)
+        ring = keys(
+            configured("configured"),
+            a_key("pending"),
+            a_key("before", State.RETIRED, retired_at=earlier),
+            a_key("last", State.RETIRED),
+            a_key("active", State.ACTIVE),
+        )
+
+        assert kids(ring.by_preference(TOKEN)) == ["active", "last", "before", "configured"]
+
+    def test_a_key_that_leaves_before_its_token_expires_signs_no_more(self) -> None:
+        """Its token would be refused while it is good."""
+        key = a_key("retired", State.RETIRED)
+        last = NOON + HOLD - TOKEN
+
+        assert kids(keys(key, now=last - timedelta(seconds=1)).by_preference(TOKEN)) == ["retired"]
+        assert kids(keys(key, now=last).by_preference(TOKEN)) == []
+
+    def test_neither_a_pending_nor_a_revoked_key_signs(self) -> None:
+        """An operator decides when a stored key begins; a revoked one is over."""
+        ring = keys(a_key("pending"), configured("revoked", State.REVOKED))
+
+        assert ring.by_preference(TOKEN) == []
+
+
+class TestActivate:
+    """From pending to active."""
+
+    def test_it_has_to_wait_until_verifiers_know_the_key(self) -> None:
+        """The refusal says from when on, and what overrides it; then it is allowed."""
+        key = a_key("new", created_at=NOON)
+        at = NOON + WAIT
+        active = a_key("active", State.ACTIVE)
+
+        with pytest.raises(TooSoon, match=r"from 2026-01-01 12:15:00 UTC on.*--force"):
+            keys(active, key, now=at - timedelta(microseconds=1)).demand_activatable(
+                key, force=False
+            )
+        keys(active, key, now=at).demand_activatable(key, force=False)
+        keys(active, key, now=NOON).demand_activatable(key, force=True)
+
+    def test_the_first_key_need_not_wait(self) -> None:
+        """No verifier has anything to lose yet."""
+        key = a_key("new", created_at=NOON)
+
+        keys(key).demand_activatable(key, force=False)
+
+        assert keys(key).may_be_activated_at(key) == NOON
+
+    @pytest.mark.parametrize("state", [State.RETIRED, State.REVOKED])
+    def test_what_is_gone_does_not_come_back(self, state: State) -> None:
+        """Not even by force; the remedy is a new key."""
+        key = a_key("old", state)
+
+        with pytest.raises(Gone, match=f"{state}.*keys generate"):
+            keys(key).demand_activatable(key, force=True)
+
+
+class TestRetire:
+    """Withdrawing a key."""
+
+    def test_a_pending_key_may_be_withdrawn(self) -> None:
+        """It never signed."""
+        keys(a_key("new")).demand_retirable(a_key("new"))
+
+    def test_the_active_key_may_not(self) -> None:
+        """Something has to sign; the remedy is to activate another."""
+        with pytest.raises(StillActive, match="activate another first"):
+            keys().demand_retirable(a_key("active", State.ACTIVE))
+
+    def test_a_revoked_key_may_not(self) -> None:
+        """It would be published again."""
+        with pytest.raises(Gone):
+            keys().demand_retirable(a_key("old", State.REVOKED))
+
+
+class TestGenerate:
+    """How many keys there may be."""
+
+    def test_the_key_set_stays_small(self) -> None:
+        """Verifiers refuse a long one; revoked keys do not count."""
+        full = [a_key(f"key{n}") for n in range(PUBLISHED_MAX)]
+
+        keys(*full[1:], a_key("old", State.REVOKED)).demand_room()
+        with pytest.raises(TooManyKeys, match="revoke"):
+            keys(*full).demand_room()
+
+
+class TestFind:
+    """Naming a key by how its id begins."""
+
+    def test_an_unambiguous_beginning_is_enough(self) -> None:
+        """As short as it may be; the whole id, too."""
+        ring = keys(a_key("abc"), a_key("abd"))
+
+        assert ring.find("abd").kid == "abd"
+        assert keys(a_key("abc"), a_key("xyz")).find("x").kid == "xyz"
+
+    @pytest.mark.parametrize(
+        ("prefix", "error"), [("ab", AmbiguousKid), ("z", NoSuchKey), ("", NoSuchKey)]
+    )
+    def test_anything_else_is_refused(self, prefix: str, error: type[KeyRefusal]) -> None:
+        """None, or more than one."""
+        with pytest.raises(error):
+            keys(a_key("abc"), a_key("abd")).find(prefix)
+
+
+class TestRegistration:
+    """What becomes of the key of AUTH_PRIVATE_KEY."""
+
+    @pytest.mark.parametrize(
+        ("others", "is_lost", "step"),
+        [
+            ([], False, Registration.ADD_ACTIVE),
+            ([a_key("spare")], False, Registration.ADD_ACTIVE),
+            ([a_key("stored", State.ACTIVE)], False, Registration.ADD),
+            ([configured("former", State.ACTIVE)], True, Registration.ADD_ACTIVE),
+        ],
+        ids=["first", "only a pending one", "a stored one signs", "another one was configured"],
+    )
+    def test_a_new_one(self, others: list[SigningKey], is_lost: bool, step: Registration) -> None:
+        """It signs where nothing does or can; it is a substitute where a stored key signs."""
+        assert registered(keys(*others), is_lost=is_lost) is step
+
+    @pytest.mark.parametrize("state", State)
+    def test_a_known_one_is_left_alone(self, state: State) -> None:
+        """While its state says what it is for; above all, a revoked one does not come back."""
+        ring = keys(configured("mine", state), configured("other", State.ACTIVE))
+
+        assert registered(ring, is_lost=True) is None
+
+    def test_one_whose_hold_ends_takes_over_from_a_lost_one(self) -> None:
+        """Put back into the setting for good, it signs for good; not while the other is here."""
+        former = configured("mine", State.RETIRED)
+        ring = keys(former, configured("other", State.ACTIVE), now=NOON + HOLD - TOKEN)
+
+        assert registered(ring, is_lost=True) is Registration.ACTIVATE
+        assert registered(ring, is_lost=False) is None
+
+
+def registered(ring: Keys, *, is_lost: bool) -> Registration | None:
+    """What to do with the key "mine"."""
+    return registration(ring, "mine", active_is_lost=is_lost, token_lasts=TOKEN)
+
+
+def test_a_time_in_words_is_not_too_early() -> None:
+    """Whoever waits for what he reads has waited long enough."""
+    assert in_words(NOON) == "2026-01-01 12:00:00 UTC"
+    assert in_words(NOON + timedelta(microseconds=1)) == "2026-01-01 12:00:01 UTC"

@@ -1,0 +1,102 @@
+"""Rates and delays, before a database counts them."""
+
+import pytest
+
+from auth_service.throttle.model import Balance, Charge, Rate, delays, headers, rate
+from auth_service.throttle.network import network
+
+SIGNIN = Rate(30, 60)
+
+
+def a_balance(*, out_seconds: float, fits: bool = True, rate: Rate = SIGNIN) -> Balance:
+    """What a charge met when so much needed that long to come back."""
+    return Balance(Charge("signin", "192.0.2.1", rate), fits, round(out_seconds * 1_000_000))
+
+
+@pytest.mark.parametrize("text", ["30/60", " 30 / 60 "])
+def test_a_rate_is_a_quota_and_seconds(text: str) -> None:
+    """As it stands in a setting, and back."""
+    assert rate(text) == SIGNIN
+    assert str(rate(text)) == "30/60"
+    assert rate(SIGNIN) is SIGNIN
+
+
+@pytest.mark.parametrize(
+    "text", ["", "30", "30/", "/60", "0/60", "30/0", "-1/60", "3.5/60", "٣/60"]
+)
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    """With a message that shows the form."""
+    with pytest.raises(ValueError, match="QUOTA/SECONDS"):
+        rate(text)
+
+
+@pytest.mark.parametrize("rate", [Rate(7, 60), Rate(3, 1), Rate(30, 60), Rate(600_000, 60)])
+def test_the_whole_quota_fits_whatever_the_division_leaves(rate: Rate) -> None:
+    """Microseconds are rounded down, else the last one of seven in a minute would be refused."""
+    assert rate.quota * rate.unit_us <= rate.window_us
+    assert a_balance(out_seconds=0, rate=rate).remaining == rate.quota
+
+
+def test_what_is_left_comes_back_bit_by_bit() -> None:
+    """Two seconds a unit: the next one comes when the oldest has come back."""
+    untouched, some, none = (a_balance(out_seconds=out) for out in (0, 31.5, 60))
+
+    assert (untouched.remaining, untouched.reset_seconds) == (30, 2.0)
+    assert (some.remaining, some.reset_seconds) == (14, 1.5)
+    assert (none.remaining, none.reset_seconds) == (0, 2.0)
+
+
+def test_the_headers_tell_of_the_tightest_limit() -> None:
+    """Of those that have the least left, the one that takes longest to come back."""
+    wide = a_balance(out_seconds=2)
+    tight = Balance(Charge("account", "x", Rate(5, 300)), True, 240_000_000)
+
+    assert headers([wide, tight]) == {
+        "RateLimit-Policy": '"account";q=5;w=300',
+        "RateLimit": '"account";r=1;t=60',
+    }
+
+
+def test_a_refusal_says_when_to_come_back() -> None:
+    """The longest wait among the limits that refused, though another has less left."""
+    fits = Balance(Charge("other", "x", Rate(1, 3600)), True, 3600_000_000)
+    soon, late = (a_balance(out_seconds=out, fits=False) for out in (58.5, 59.9))
+
+    assert headers([fits, soon, late]) == {
+        "RateLimit-Policy": '"signin";q=30;w=60',
+        "RateLimit": '"signin";r=0;t=2',
+        "Retry-After": "2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("free", "seconds_max", "expected"),
+    [
+        (5, 900, [None] * 4 + [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900]),
+        (1, 4, [1, 2, 4]),
+        (2, 1, [None, 1]),
+    ],
+)
+def test_delays_double_after_the_free_tries(
+    free: int, seconds_max: int, expected: list[int | None]
+) -> None:
+    """The last free failure makes the next try wait a second; the limit ends the list."""
+    assert delays(free, seconds_max) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::7", "2001:db8:1:3::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_a_network_is_what_one_customer_has(address: str, expected: str) -> None:
+    """One IPv4 address, also in IPv6's clothes, or a whole /64."""
+    assert network(address) == expected
