@@ -198,6 +198,12 @@ class ApiSettings(KeySettings, OperatorSettings):
     body_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024
     # ... which arrives at once; who dribbles it holds a connection.
     body_seconds_max: Annotated[float, Field(gt=0)] = 10.0
+    # How long one answer to a replica that compares itself may take: ten million users take one.
+    reconcile_seconds_max: Annotated[float, Field(gt=0)] = 600.0
+    # Such answers at once; each keeps a core of the database busy.
+    reconcile_at_once_max: Annotated[int, Field(ge=1, le=20)] = 2
+    # Heartbeats that one service may ask for.
+    limit_heartbeats: RateSetting = Rate(120, 60)
     # Pages of these origins may call from browsers, and use the refresh cookie.
     cors_origins: Origins = ()
     # Only these are believed about whom they forward for (X-Forwarded-For, -Proto).
@@ -239,3 +245,7 @@ class RelaySettings(DatabaseSettings):
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
     # The longest pause between two tries while the broker or the database is away.
     retry_seconds_max: Annotated[float, Field(gt=0)] = 5.0
+    # Events of a replay that are read and published at once.
+    replay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
+    # Published events older than that are deleted from the log once an hour; without it, never.
+    outbox_keep_days: Annotated[int, Field(ge=1)] | None = None

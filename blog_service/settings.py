@@ -3,9 +3,9 @@
 Every process asks for what it needs and no more: the API has no broker, the consumer no key.
 """
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from contracts.key_set import InvalidKeySet, read_key_set
@@ -74,6 +74,8 @@ class ApiSettings(DatabaseSettings):
     trusted_proxies: TrustedProxies = ()
     # The interactive documentation is for development: its scripts come from elsewhere.
     docs: bool = False
+    # While the replica is known to be incomplete, /readyz says "degraded" (200); with this, 503.
+    refuse_while_degraded: bool = False
 
 
 class StatusSettings(DatabaseSettings):
@@ -82,7 +84,42 @@ class StatusSettings(DatabaseSettings):
     amqp_url: AmqpUrl
 
 
-class ConsumerSettings(StatusSettings):
+class ReconcileSettings(DatabaseSettings):
+    """What comparing with the source needs besides: where it is, and an account there."""
+
+    # Where the source answers, and the service account (users:reconcile) with which we ask.
+    auth_url: HttpUrl | None = None
+    service_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    api_key: Annotated[SecretStr, Field(min_length=1, max_length=512)] | None = None
+    # How long to wait for a heartbeat that was asked for; behind a long queue it takes its time.
+    reconcile_wait_seconds: Annotated[float, Field(gt=0)] = 60.0
+    # The longest statement of a run: a digest of ten million users takes half a minute.
+    reconcile_statement_seconds: Annotated[float, Field(gt=0)] = 600.0
+    # The longest silence of the source in the middle of an answer; its digests are one silence.
+    reconcile_silence_seconds: Annotated[float, Field(gt=0)] = 600.0
+
+    @property
+    def can_reconcile(self) -> bool:
+        """Whether there is a source to compare with."""
+        return self.auth_url is not None
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        given = {
+            "BLOG_AUTH_URL": self.auth_url,
+            "BLOG_SERVICE_ID": self.service_id,
+            "BLOG_API_KEY": self.api_key,
+        }
+        missing = [name for name, value in given.items() if value is None]
+        if 0 < len(missing) < len(given):
+            raise ValueError(
+                f"{' and '.join(missing)}: set it as well; comparing with the source needs "
+                f"{', '.join(given)}"
+            )
+        return self
+
+
+class ConsumerSettings(StatusSettings, ReconcileSettings):
     """``blog-service consumer``."""
 
     host: str = "127.0.0.1"
@@ -92,6 +129,10 @@ class ConsumerSettings(StatusSettings):
     prefetch: Annotated[int, Field(ge=1, le=5_000)] = 1_000
     # Messages in one transaction; upserts gain nothing above.
     batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
+    # Messages of a replay in one transaction: live ones wait for it at most once.
+    replay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 100
+    # How often the replica is compared with its source by itself, with a tenth of jitter; 0: never.
+    reconcile_every_seconds: Annotated[float, Field(ge=0)] = 6 * 3600.0
     # Tries of a message during which the process died, before it is parked.
     attempts_max: Annotated[int, Field(ge=1, le=100)] = 5
     # Messages parked in a row for the same reason before the consumer stops with an alarm.

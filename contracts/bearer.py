@@ -40,23 +40,44 @@ def invalid_token() -> Problem:
     return Problem(problems.INVALID_TOKEN, headers=challenge("invalid_token"))
 
 
-async def users_token(headers: Headers, verifier: Verifier) -> tuple[UUID, AccessToken]:
-    """The user whom a request's token names, and the token.
+async def verified_token(headers: Headers, verifier: Verifier) -> AccessToken:
+    """The valid token of a request, a user's or a service's.
 
     Raises:
-        Problem: 401 without a valid token, 403 for a service's, 503 while it cannot be told.
+        Problem: 401 without a valid token, 503 while it cannot be told.
     """
     try:
-        token = await verifier.verify(token_of(headers))
+        return await verifier.verify(token_of(headers))
     except InvalidToken as error:
         log.info("token.refused", reason=error.reason)
         raise invalid_token() from None
     except KeysUnavailable:
         log.warning("token.no_keys")
         raise Problem(problems.UNAVAILABLE, headers={"Retry-After": KEYS_RETRY_SECONDS}) from None
+
+
+async def users_token(headers: Headers, verifier: Verifier) -> tuple[UUID, AccessToken]:
+    """The user whom a request's token names, and the token.
+
+    Raises:
+        Problem: 401 without a valid token, 403 for a service's, 503 while it cannot be told.
+    """
+    token = await verified_token(headers, verifier)
     if token.user_id is None:
         raise Problem(problems.USER_REQUIRED)
     return token.user_id, token
+
+
+def demand_scope(token: AccessToken, scope: str) -> None:
+    """Refuse a token, a user's included, that was not issued for ``scope`` (RFC 6750 3.1).
+
+    Raises:
+        Problem: 403, and which scope would do.
+    """
+    if scope not in token.scopes:
+        challenged = challenge("insufficient_scope")
+        challenged["WWW-Authenticate"] += f', scope="{scope}"'
+        raise Problem(problems.INSUFFICIENT_SCOPE, headers=challenged)
 
 
 def challenge(error: str | None = None) -> dict[str, str]:

@@ -9,6 +9,9 @@ from typing import Final
 EXCHANGE: Final = "users"
 """Topic exchange of live events, declared by the source; consumers wait for it passively."""
 
+REPLAY_EXCHANGE: Final = "users.replay"
+"""Direct exchange of replays, declared by the source; the routing key is the consumer's name."""
+
 USER_BINDING: Final = "user.*"
 """A consumer takes every user event: a type it does not know yet is parked, never missed."""
 
@@ -26,6 +29,11 @@ a consumer is upgraded before the first event of a new type is recorded."""
 def live_queue(service: str) -> str:
     """The durable queue of ``service`` for live events, such as ``blog.users``."""
     return f"{service}.{EXCHANGE}"
+
+
+def replay_queue(service: str) -> str:
+    """The durable queue of ``service`` for replays, so that they never delay live events."""
+    return f"{service}.{REPLAY_EXCHANGE}"
 
 
 def dead_queue(service: str) -> str:

@@ -58,6 +58,9 @@ Index(
 )
 Index("outbox_events_user_id_idx", outbox_events.c.user_id, outbox_events.c.position)
 
+# Times rise with positions, or nearly: a few pages tell where a time begins.
+Index("outbox_events_occurred_at_idx", outbox_events.c.occurred_at, postgresql_using="brin")
+
 source = Table(
     "source",
     metadata,
@@ -67,6 +70,13 @@ source = Table(
     Column("heartbeat_at", DateTime(timezone=True)),
     Column("trouble", Text, comment="why the relay cannot publish; NULL while it can"),
     Column("trouble_since", DateTime(timezone=True)),
+    Column(
+        "pruned_position",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="events up to here may be gone from the log",
+    ),
     CheckConstraint("singleton", name="singleton"),
     comment="This source: who it is, its last heartbeat, and the relay's trouble",
 )

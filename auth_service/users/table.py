@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    Index,
     Row,
     Table,
     Text,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 
 from auth_service.db import metadata
 from auth_service.users.model import User
+from contracts.digest import bucket_sql
 
 users = Table(
     "users",
@@ -51,6 +53,8 @@ users = Table(
     ),
     comment="Source of truth; a deleted user stays as a tombstone without personal data",
 )
+
+Index("users_bucket_idx", text(bucket_sql()), _table=users)
 
 FIRST_VERSION: ColumnElement[int] = literal_column(
     "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger

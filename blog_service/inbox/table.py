@@ -37,6 +37,19 @@ parked_messages = Table(
     comment="Messages that could not be read or applied, to be redriven or discarded",
 )
 
+discarded_messages = Table(
+    "discarded_messages",
+    metadata,
+    Column("id", BigInteger, primary_key=True, comment="as it was when parked"),
+    Column("message_hash", LargeBinary, nullable=False),
+    Column("user_id", Uuid),
+    Column("parked_for", Text, nullable=False, comment="the reason of parking"),
+    Column("because", Text, nullable=False, comment="the operator's words"),
+    Column("discarded_by", Text, nullable=False),
+    Column("discarded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="Which parked messages were discarded, by whom and why; not what was in them",
+)
+
 attempts = Table(
     "attempts",
     metadata,
@@ -54,5 +67,7 @@ heartbeats = Table(
     Column("number", BigInteger, nullable=False),
     Column("recorded_at", DateTime(timezone=True), nullable=False, comment="the source's clock"),
     Column("applied_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("suspicion", Text, comment="gap, backwards or queue_lost; NULL once compared"),
+    Column("suspected_at", DateTime(timezone=True)),
     comment="The last heartbeat of each source",
 )

@@ -10,6 +10,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Index,
     Table,
     Text,
     Uuid,
@@ -18,6 +19,7 @@ from sqlalchemy import (
 )
 
 from blog_service.db import metadata
+from contracts.digest import bucket_sql
 
 users = Table(
     "users",
@@ -43,3 +45,5 @@ users = Table(
     ),
     comment="Copy of the auth service's users; tombstones stay for ever",
 )
+
+Index("users_bucket_idx", text(bucket_sql()), _table=users)

@@ -2,6 +2,7 @@
 
 import blog_service.inbox.table
 import blog_service.keys.table
+import blog_service.reconcile.table
 import blog_service.users.table  # noqa: F401 - the tables register themselves
 from blog_service.db import metadata
 from blog_service.settings import DatabaseSettings

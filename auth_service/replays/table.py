@@ -1,0 +1,60 @@
+"""The replays. Written by ``replays`` alone."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+
+from auth_service.db import metadata
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column("consumer", Text, nullable=False, comment="routing key of the replay queue"),
+    Column("of", Text, nullable=False, comment="log: recorded events; state: users as they are"),
+    Column("since", DateTime(timezone=True)),
+    Column("until", DateTime(timezone=True)),
+    Column("from_position", BigInteger),
+    Column("user_ids", ARRAY(Uuid)),
+    Column("types", ARRAY(Text)),
+    Column("rate", Integer, nullable=False, comment="events a second, at most"),
+    Column("state", Text, nullable=False, server_default=text("'running'")),
+    Column("requested_by", Text, nullable=False, comment="user:…, operator:…, svc_…"),
+    Column("last_position", BigInteger, comment="end of the log when the replay was asked for"),
+    Column(
+        "done_position",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="log: up to here all is confirmed",
+    ),
+    Column("done_user_id", Uuid, comment="state: up to here all is confirmed"),
+    Column("expected", BigInteger, nullable=False, comment="events, as counted before"),
+    Column("published", BigInteger, nullable=False, server_default=text("0")),
+    Column("trouble", Text, comment="why it does not get on; NULL while it does"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("started_at", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint("of IN ('log', 'state')", name="of"),
+    CheckConstraint("state IN ('running', 'paused', 'cancelled', 'done')", name="state"),
+    CheckConstraint("rate > 0", name="rate"),
+    comment="Replays to one consumer, and how far each has come",
+)
+
+Index(
+    "replays_unfinished_idx",
+    replays.c.created_at,
+    postgresql_where=text("state IN ('running', 'paused')"),
+)
