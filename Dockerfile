@@ -24,7 +24,7 @@ FROM python:3.13-slim
 # A number, so that an orchestrator can see that it is not root. The folders give the volumes that
 # are mounted there their owner.
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin app \
-    && install -d -o app -g app -m 700 /keys/private \
+    && install -d -o app -g app -m 700 /keys/private /keys/blog \
     && install -d -o app -g app -m 755 /keys/public
 # Root's, so that the user that runs the code cannot change it.
 COPY --from=build /opt/venv /opt/venv

@@ -11,6 +11,7 @@ import os
 import shlex
 from dataclasses import asdict, dataclass
 
+from local.account import account_settings
 from local.errors import LocalError
 from local.keys import PRIVATE_KEY, PUBLIC_KEY
 from local.limits import LIMITS
@@ -77,9 +78,9 @@ class Addresses:
             json.dump(asdict(self), f, indent=2)
         unfinished.rename(_FILE)
 
-    def settings(self) -> dict[str, str]:
-        """The settings of both services."""
-        return {
+    def settings(self, prefix: str = "") -> dict[str, str]:
+        """The settings of both services, or of the one with this prefix."""
+        found = {
             "AUTH_DATABASE_URL": self.auth_database_url,
             "AUTH_AMQP_URL": self.auth_amqp_url,
             "AUTH_HOST": LOOPBACK,
@@ -103,7 +104,9 @@ class Addresses:
             "BLOG_JWKS_URL": f"{url(self.ports.auth)}/.well-known/jwks.json",
             "BLOG_PUBLIC_KEY": str(PUBLIC_KEY),
             "BLOG_DOCS": "true",
+            **account_settings(),
         }
+        return {name: value for name, value in found.items() if name.startswith(prefix)}
 
     def urls(self) -> dict[str, str]:
         """Where to send requests."""

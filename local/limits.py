@@ -20,6 +20,7 @@ LIMITS: Final = {
             "INTROSPECT",
             "PASSWORD",
             "MAIL",
+            "HEARTBEATS",
         )
     },
     # The most that the service accepts: checks sign one user in many times at once.

@@ -5,6 +5,7 @@ between two checkouts on one machine and stays the same for one checkout.
 """
 
 import hashlib
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,3 +18,8 @@ CHECKOUT = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 
 VHOST = f"usersync-{CHECKOUT}"
 """The virtual host of the system that `make up` starts; tests make others beside it."""
+
+
+def program(name: str) -> Path:
+    """A program of the virtual environment that runs us."""
+    return Path(sys.executable).parent / name

@@ -9,7 +9,6 @@ Not here: which processes there are (`system`).
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import httpx
 from local.addresses import url
 from local.errors import LocalError
 from local.pids import StartedProcess
-from local.places import LOCAL, LOGS, ROOT
+from local.places import LOCAL, LOGS, ROOT, program
 from local.waiting import wait_until
 
 _RUN = LOCAL / "run"
@@ -142,8 +141,3 @@ class BackgroundProcess:
     @property
     def _fingerprint_file(self) -> Path:
         return _RUN / f"{self.name}.settings"
-
-
-def program(name: str) -> Path:
-    """A program of the virtual environment that runs us."""
-    return Path(sys.executable).parent / name

@@ -12,16 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from local import docker_rabbitmq, given
+from local.account import ensure_account
 from local.addresses import Addresses, Ports, url
 from local.broker import demand_entry
 from local.errors import LocalError
 from local.keys import ensure_keys
 from local.lock import locked
-from local.places import LOCAL, LOGS, ROOT, VHOST
+from local.places import LOCAL, LOGS, ROOT, VHOST, program
 from local.ports import free_port
 from local.postgres import embedded
 from local.postgres_server import PostgresServer
-from local.processes import BackgroundProcess, program
+from local.processes import BackgroundProcess
 from local.progress import say
 from local.rabbitmq import find_broker, private_node
 
@@ -46,6 +47,7 @@ def up() -> Addresses:
             brokers = beside.submit(_broker_urls)
             databases = _database_urls()
             _migrate(databases)
+            ensure_account(databases["AUTH"])
             auth_amqp_url, blog_amqp_url = brokers.result()
         before = Addresses.load()
         ports = _choose_ports(before)
@@ -81,12 +83,14 @@ def down() -> None:
 
 def processes(addresses: Addresses) -> list[BackgroundProcess]:
     """The four processes, in the order in which they are started."""
-    settings, ports = addresses.settings(), addresses.ports
+    ports = addresses.ports
+    # A service is handed its own settings alone: a new key of the blog restarts the blog.
+    auth, blog = addresses.settings("AUTH_"), addresses.settings("BLOG_")
     return [
-        BackgroundProcess("auth-api", ("auth-service", "api"), settings, ports.auth),
-        BackgroundProcess("relay", ("auth-service", "relay"), settings, ports.relay),
-        BackgroundProcess("blog-api", ("blog-service", "api"), settings, ports.blog),
-        BackgroundProcess("consumer", ("blog-service", "consumer"), settings, ports.consumer),
+        BackgroundProcess("auth-api", ("auth-service", "api"), auth, ports.auth),
+        BackgroundProcess("relay", ("auth-service", "relay"), auth, ports.relay),
+        BackgroundProcess("blog-api", ("blog-service", "api"), blog, ports.blog),
+        BackgroundProcess("consumer", ("blog-service", "consumer"), blog, ports.consumer),
     ]
 
 

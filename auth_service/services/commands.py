@@ -1,6 +1,7 @@
 """The commands ``auth-service services …``: service accounts and their API keys."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +47,46 @@ def create(
         ),
     )
     _show_issued(issued, as_json=as_json)
+
+
+@app.command(
+    epilog="Example: auth-service services ensure blog --scope users:reconcile --folder /keys/blog"
+)
+@failing_with_a_sentence
+def ensure(
+    name: Annotated[str, typer.Argument(help="Unique: a-z, 0-9, '.' and '-'.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do at least; once for each scope.")],
+    folder: Annotated[Path, typer.Option(help="Where id and key are kept: service-id, api-key.")],
+) -> None:
+    """Have a service account whose API key lies in a folder and is good; mend what is not.
+
+    For whoever starts a system, at each start. The key is replaced in the last third of its life;
+    the one before stays good until it expires. It is not shown.
+    """
+    from auth_service.services.credential_files import credential_files
+    from auth_service.services.ensure import ensure_service
+    from auth_service.services.model import Credentials
+
+    settings = load(KeySettings)
+    with credential_files(folder) as files:
+        kept = files.load()
+        issued = on_database(
+            settings,
+            lambda engine: ensure_service(
+                engine,
+                settings.secrets,
+                name=name,
+                scopes=scope,
+                kept=kept,
+                key_days=settings.api_key_days,
+                actor=operator(),
+            ),
+        )
+        if issued is None:
+            print(f"{name} has what it needs in {folder}")
+            return
+        files.save(Credentials(issued.id, issued.api_key))
+    print(f"{name} has a new key in {folder}, good until {issued.expires_at:%F %R}Z")
 
 
 @app.command("list", epilog="Example: auth-service services list")

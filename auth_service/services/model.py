@@ -128,6 +128,14 @@ class IssuedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a service shows at ``/oauth/…``: its id, and a key in its written form."""
+
+    id: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A key in two parts: ``id`` finds its row, ``secret`` proves it."""
 

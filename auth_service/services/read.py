@@ -26,6 +26,12 @@ async def service_by_id(connection: AsyncConnection, service_id: str) -> Service
     return to_service(row)
 
 
+async def is_service(connection: AsyncConnection, service_id: str) -> bool:
+    """Whether the account still exists: without it, a token of its own is worth nothing here."""
+    query = select(service_accounts.c.id).where(service_accounts.c.id == service_id)
+    return await connection.scalar(query) is not None
+
+
 async def keys_before(
     connection: AsyncConnection, service_id: str, key_id: str | None, limit: int
 ) -> list[KeyRecord]:

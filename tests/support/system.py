@@ -1,13 +1,17 @@
 """The whole system: its four processes on databases and a virtual host of a test."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+from pydantic import SecretStr
 
+from auth_service.db import connect
+from auth_service.services.create import create_service
+from auth_service.settings import KeySettings
 from local.limits import LIMITS
 from local.ports import free_port
 from tests.support.builders import SOURCE
@@ -15,6 +19,7 @@ from tests.support.processes import Process
 from tests.support.proxy import Proxy, proxy_to
 
 COMMANDS = ("auth-service api", "auth-service relay", "blog-service api", "blog-service consumer")
+ACCOUNT_SCOPES = ("users:reconcile", "replays:write")
 _PORTS = dict(
     zip(
         COMMANDS,
@@ -34,6 +39,36 @@ class System:
     private_pem: str
     public_pem: str
     folder: Path
+    account: Mapping[str, str] = field(default_factory=dict)
+    """The blog's settings for comparing itself with the source; none unless a test wants them."""
+
+    async def with_account(self, auth_api_url: str) -> "System":
+        """The same, in which the blog may compare itself, as an account that is made here.
+
+        Parameters:
+            auth_api_url: where the auth API will be: of a process that is made before.
+        """
+        settings = KeySettings(
+            database_url=self.auth_url, private_key=SecretStr(self.private_pem), secret=None
+        )
+        engine = connect(settings)
+        try:
+            issued = await create_service(
+                engine,
+                settings.secrets,
+                name="blog",
+                scopes=ACCOUNT_SCOPES,
+                key_days=1,
+                actor="operator:test",
+            )
+        finally:
+            await engine.dispose()
+        account = {
+            "BLOG_AUTH_URL": auth_api_url,
+            "BLOG_SERVICE_ID": issued.id,
+            "BLOG_API_KEY": issued.api_key,
+        }
+        return replace(self, account=account)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -48,6 +83,7 @@ class System:
             "BLOG_AMQP_URL": self.amqp_url,
             "BLOG_ISSUER": SOURCE,
             "BLOG_PUBLIC_KEY": self.public_pem,
+            **self.account,
         }
 
     def process(self, command: str, **settings: object) -> "Member":

@@ -1,0 +1,221 @@
+"""``auth-service services ensure``: an account and a good key, whatever was lost."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.services.credential_files import credential_files
+from auth_service.services.ensure import ensure_service, lasts
+from auth_service.services.model import Credentials, IssuedKey, KeyRecord
+from auth_service.settings import ApiSettings
+from tests.support.inbox import execute, fetch
+from tests.support.processes import run
+
+SCOPES = ("replays:write", "users:reconcile")
+COMMAND = "auth-service services ensure blog --scope users:reconcile --scope replays:write --folder"
+LOSSES = {
+    "account": "DELETE FROM service_accounts",
+    "key": "DELETE FROM api_keys",
+    "revoked": "UPDATE api_keys SET revoked_at = now()",
+    "expired": "UPDATE api_keys SET expires_at = now()",
+    "of_another_secret": "UPDATE api_keys SET secret_mac = sha256('other')",
+    "last_third": "UPDATE api_keys SET created_at = created_at - interval '61 days',"
+    " expires_at = expires_at - interval '61 days'",
+}
+
+
+@pytest.fixture
+def environment(auth_url: str, private_pem: str) -> dict[str, str]:
+    """The settings that the command needs, and no more."""
+    return {"AUTH_DATABASE_URL": auth_url, "AUTH_PRIVATE_KEY": private_pem}
+
+
+@pytest.fixture
+def ensure(api_settings: ApiSettings, auth_engine: AsyncEngine) -> Any:
+    """Does what the command does, but for the files."""
+
+    async def ensure(
+        kept: Credentials | None, scopes: tuple[str, ...] = SCOPES
+    ) -> IssuedKey | None:
+        return await ensure_service(
+            auth_engine,
+            api_settings.secrets,
+            name="blog",
+            scopes=scopes,
+            kept=kept,
+            key_days=90,
+            actor="operator:test",
+        )
+
+    return ensure
+
+
+def credentials(issued: IssuedKey | None) -> Credentials:
+    """What a service keeps of a new key."""
+    assert issued is not None
+    return Credentials(issued.id, issued.api_key)
+
+
+async def scope(api: httpx.AsyncClient, kept: Credentials) -> str | None:
+    """What a token says that is got with these; None when there is none."""
+    answer = await api.post(
+        "/oauth/token",
+        data={"grant_type": "client_credentials"},
+        auth=(kept.id, kept.api_key),
+    )
+    return str(answer.json()["scope"]) if answer.status_code == 200 else None
+
+
+async def test_what_is_in_order_is_left_alone(
+    environment: dict[str, str], api: httpx.AsyncClient, auth_engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """By the command, twice: one account, one key, for its owner's eyes alone, and never shown."""
+    folder = tmp_path / "keys" / "blog"
+
+    first = await asyncio.to_thread(run, f"{COMMAND} {folder}", environment, tmp_path)
+    kept = in_folder(folder)
+    again = await asyncio.to_thread(run, f"{COMMAND} {folder}", environment, tmp_path)
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert in_folder(folder) == kept
+    assert {file.name: file.stat().st_mode & 0o777 for file in folder.iterdir()} == {
+        "service-id": 0o600,
+        "api-key": 0o600,
+    }
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert kept.api_key not in first.stdout + first.stderr + again.stdout + again.stderr
+    [key] = await fetch(auth_engine, "SELECT last_used_at FROM api_keys")
+    assert key.last_used_at is None
+    assert await scope(api, kept) == "replays:write users:reconcile"
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+async def test_what_was_lost_is_mended(
+    ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine, loss: str
+) -> None:
+    """Whatever became of the account or its key in the database, the service gets a good one."""
+    kept = credentials(await ensure(None))
+    await execute(auth_engine, LOSSES[loss])
+
+    mended = credentials(await ensure(kept))
+
+    assert await scope(api, mended) == "replays:write users:reconcile"
+    assert await ensure(mended) is None
+
+
+@pytest.mark.parametrize(
+    "kept", [Credentials("svc_0000000000000000", ""), Credentials("", "usersync_x"), None]
+)
+async def test_a_key_that_was_lost_is_made_anew_however_often(
+    ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine, kept: Credentials | None
+) -> None:
+    """The account stays the same one, and never has more than two live keys."""
+    made = [credentials(await ensure(kept)) for _ in range(4)]
+
+    assert len({each.id for each in made}) == 1
+    assert [await scope(api, each) is not None for each in made] == [False, False, True, True]
+    [live] = await fetch(
+        auth_engine, "SELECT count(*) AS found FROM api_keys WHERE revoked_at IS NULL"
+    )
+    assert live.found == 2
+
+
+async def test_a_key_that_is_replaced_in_time_stays_good(
+    ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
+) -> None:
+    """A service that was not started again yet goes on with the old one."""
+    old = credentials(await ensure(None))
+    await execute(auth_engine, LOSSES["last_third"])
+
+    new = credentials(await ensure(old))
+
+    assert new.api_key != old.api_key
+    assert await scope(api, old) == await scope(api, new) == "replays:write users:reconcile"
+
+
+async def test_a_scope_is_added_and_never_taken_away(
+    ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
+) -> None:
+    """An account of an older installation gets what it lacks; the audit log has it."""
+    kept = credentials(await ensure(None, ("posts:write",)))
+
+    assert await ensure(kept) is None
+    assert await ensure(kept, ("users:reconcile",)) is None
+
+    assert await scope(api, kept) == "posts:write replays:write users:reconcile"
+    [entry] = await fetch(
+        auth_engine, "SELECT subject, details FROM audit_log WHERE action = 'scopes_added'"
+    )
+    assert (entry.subject, entry.details) == (
+        kept.id,
+        {"scopes": ["replays:write", "users:reconcile"]},
+    )
+
+
+def test_one_at_a_time_replaces_the_files(tmp_path: Path) -> None:
+    """Started twice at the same moment, the second finds what the first one made."""
+    folder = tmp_path / "keys"
+
+    with credential_files(folder) as files:
+        files.save(Credentials("svc_1", "key"))
+        with folder_descriptor(folder) as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    with credential_files(folder) as files:
+        assert files.load() == Credentials("svc_1", "key")
+
+
+async def test_a_folder_that_cannot_be_used_is_one_sentence(
+    environment: dict[str, str], auth_engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """Nothing is made whose key could not be kept."""
+    (tmp_path / "file").touch()
+
+    ended = await asyncio.to_thread(run, f"{COMMAND} {tmp_path}/file", environment, tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"{tmp_path}/file cannot be used")
+    assert ended.stderr.count("\n") == 1
+    [made] = await fetch(auth_engine, "SELECT count(*) AS found FROM service_accounts")
+    assert made.found == 0
+
+
+@pytest.mark.parametrize(("days_left", "is_enough"), [(90, True), (31, True), (30, False)])
+def test_a_key_lasts_until_the_last_third_of_its_life(days_left: int, is_enough: bool) -> None:
+    """Of 90 days, the last 30 are for replacing it."""
+    now = datetime(2026, 4, 1, tzinfo=UTC)
+    end = now + timedelta(days=days_left)
+    key = KeyRecord(
+        key_id="7hQ2mZx0RkTb",
+        service_id="svc_4fJk0Zr9QmWc2xLp",
+        created_at=end - timedelta(days=90),
+        expires_at=end,
+        last_used_at=None,
+        revoked_at=None,
+    )
+
+    assert lasts(key, now) is is_enough
+
+
+def in_folder(folder: Path) -> Credentials:
+    """What a service would read."""
+    return Credentials((folder / "service-id").read_text(), (folder / "api-key").read_text())
+
+
+@contextmanager
+def folder_descriptor(folder: Path) -> Iterator[int]:
+    """The folder, opened as another process would."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

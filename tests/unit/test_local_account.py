@@ -1,0 +1,57 @@
+"""The blog's service account in a system that ``make up`` runs."""
+
+from pathlib import Path
+
+import pytest
+
+from local import account
+from local.addresses import Addresses, Ports
+from local.system import processes
+
+ADDRESSES = Addresses(
+    Ports(),
+    "http://127.0.0.1:8001",
+    "postgresql+asyncpg://auth@/auth",
+    "postgresql+asyncpg://blog@/blog",
+    "amqp://localhost/",
+    "amqp://localhost/",
+)
+ID, KEY = "svc_4fJk0Zr9QmWc2xLp", "usersync_7hQ2mZx0RkTb_secret_check"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the account is kept, in place of the checkout's own; empty."""
+    monkeypatch.setattr(account, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_the_blog_alone_is_handed_its_key(folder: Path) -> None:
+    """A process of the auth service is not started again for the blog's new key."""
+    before = {each.name: each.settings for each in processes(ADDRESSES)}
+    (folder / "service-id").write_text(ID)
+    (folder / "api-key").write_text(KEY)
+
+    after = {each.name: each.settings for each in processes(ADDRESSES)}
+
+    assert {name for name in after if after[name] != before[name]} == {"blog-api", "consumer"}
+    assert after["consumer"]["BLOG_SERVICE_ID"] == ID
+    assert after["consumer"]["BLOG_API_KEY"] == KEY
+    assert after["consumer"]["BLOG_AUTH_URL"] == "http://127.0.0.1:8001"
+    assert not [name for name in after["auth-api"] if name.startswith("BLOG_")]
+
+
+def test_a_shell_gets_the_key(folder: Path) -> None:
+    """What ``make env`` prints is all that ``blog-service reconcile`` needs."""
+    (folder / "service-id").write_text(ID)
+    (folder / "api-key").write_text(KEY)
+
+    exports = ADDRESSES.exports().splitlines()
+
+    assert {f"export BLOG_SERVICE_ID={ID}", f"export BLOG_API_KEY={KEY}"} <= set(exports)
+
+
+@pytest.mark.usefixtures("folder")
+def test_there_is_no_account_before_the_first_start() -> None:
+    """Then nothing is exported, rather than something empty."""
+    assert "BLOG_API_KEY" not in ADDRESSES.exports()
