@@ -8,10 +8,15 @@ from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
 
 from blog_service.context import Context
-from blog_service.db import ask, connect
+from blog_service.db import connect
 from blog_service.inbox import metrics
+from blog_service.parked import routes as parked
+from blog_service.parked.model import NoSuchMessage
+from blog_service.reconcile.watch import why_degraded
 from blog_service.settings import ApiSettings
+from blog_service.sync import routes as sync
 from blog_service.users import routes as users
+from contracts import problems
 from contracts.health import health_routes
 from contracts.http_manners import polish
 from contracts.jwks_cache import JwksCache
@@ -19,17 +24,26 @@ from contracts.keys import jwks, public_key
 from contracts.tokens import FixedKeys, TokenVerifier
 
 
+class Degraded(Exception):
+    """The replica may be incomplete, and the settings say not to serve then."""
+
+
 def create_app(settings: ApiSettings) -> FastAPI:
     """The blog API; it connects to its database, and for its keys to the issuer, when first asked.
 
-    No request waits for another service while keys are at hand.
+    No request waits for another service while keys are at hand. While the replica may be incomplete
+    (``reconcile.watch``), requests are answered all the same; ``/readyz`` tells.
     """
     engine = connect(settings)
     keys = _keys(settings)
 
-    async def ready() -> None:
-        await ask(engine)
+    async def ready() -> str | None:
+        async with engine.connect() as connection:
+            degraded = await why_degraded(connection)
         await keys.ready()
+        if degraded and settings.refuse_while_degraded:
+            raise Degraded
+        return degraded
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -51,12 +65,14 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.context = Context(engine=engine, verifier=keys)
     polish(
         app,
-        refusals={},
+        refusals={NoSuchMessage: problems.NOT_FOUND},
         cors_origins=settings.cors_origins,
         body_bytes_max=settings.body_bytes_max,
         body_seconds_max=settings.body_seconds_max,
     )
     app.include_router(users.router)
+    app.include_router(parked.router)
+    app.include_router(sync.router)
 
     app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
     Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)

@@ -1,20 +1,20 @@
 """The command ``blog-service``: its processes and what operators ask of it."""
 
 import asyncio
-import dataclasses
 import logging
 from functools import partial
 from typing import Any
 
-import aio_pika
 import typer
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from blog_service.db import connect
 from blog_service.inbox import metrics
-from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS, Consumer
-from blog_service.inbox.topology import DEAD, LIVE, depths
+from blog_service.inbox.consumer import Consumer
+from blog_service.parked import commands as parked
+from blog_service.reconcile.commands import reconcile
+from blog_service.reconcile.watch import watch
 from blog_service.settings import ApiSettings, ConsumerSettings, StatusSettings
+from blog_service.sync.status import status as read_status
 from contracts.health import health_routes
 from contracts.serving import serve, serve_beside
 from contracts.settings import load
@@ -22,6 +22,10 @@ from contracts.telemetry import configure_logging
 from contracts.terminal import AsJson, failing_with_a_sentence, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.add_typer(parked.app, name="parked")
+
+
+app.command(epilog="Example: blog-service reconcile --repair")(reconcile)
 
 
 @app.command(epilog="Example: BLOG_PORT=8002 blog-service api")
@@ -50,8 +54,22 @@ def consumer() -> None:
     configure_logging("blog-service consumer")
     engine = connect(settings)
     worker = Consumer(settings, engine)
+
+    async def work() -> None:
+        """The consumer and the watch beside it; the first to end, or to fail, ends both."""
+        tasks = [
+            asyncio.ensure_future(worker.run()),
+            asyncio.ensure_future(watch(settings, engine)),
+        ]
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in ended:
+            task.result()
+
     serve_beside(
-        worker.run(),
+        work(),
         health_routes(ready=worker.ready, refresh=partial(metrics.refresh, engine)),
         host=settings.host,
         port=settings.consumer_port,
@@ -72,21 +90,8 @@ def status(as_json: AsJson = False) -> None:
         engine = connect(settings)
         try:
             async with engine.connect() as connection:
-                figures = dataclasses.asdict(await metrics.figures(connection))
+                return await read_status(connection, settings.amqp_url)
         finally:
             await engine.dispose()
-        return figures | await _queues(settings.amqp_url)
 
     show(asyncio.run(read()), as_json=as_json)
-
-
-async def _queues(amqp_url: str) -> dict[str, int | None]:
-    """The depth of each queue; None for all when the broker is away."""
-    names = {LIVE: "queue_depth", DEAD: "dead_queue_depth"}
-    try:
-        connection = await aio_pika.connect(amqp_url, timeout=CONNECT_TIMEOUT_SECONDS)
-        async with connection, asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-            found = await depths(connection)
-    except (*CONNECTION_EXCEPTIONS, TimeoutError):
-        found = dict.fromkeys(names)
-    return {label: found[queue] for queue, label in names.items()}

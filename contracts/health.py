@@ -16,10 +16,13 @@ CHECK_TIMEOUT_SECONDS: Final = 2.0
 """A probe asks every few seconds; a database that answers later than this is not ready."""
 
 Check = Callable[[], Awaitable[None]]
-"""Raises when the process cannot do its work; the error's type is shown, never its text."""
+
+Readiness = Callable[[], Awaitable[str | None]]
+"""Raises when the process cannot do its work; the error's type is shown, never its text. Returns
+why it does it less well than it should, or None."""
 
 
-def health_routes(*, ready: Check, refresh: Check) -> list[Route]:
+def health_routes(*, ready: Readiness, refresh: Check) -> list[Route]:
     """The three routes. ``refresh`` brings gauges up to date before they are read."""
 
     async def livez(_: Request) -> Response:
@@ -28,9 +31,11 @@ def health_routes(*, ready: Check, refresh: Check) -> list[Route]:
     async def readyz(_: Request) -> Response:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-                await ready()
+                degraded = await ready()
         except Exception as error:  # whatever is wrong, the answer is the same
             return JSONResponse({"status": "not ready", "reason": type(error).__name__}, 503)
+        if degraded:
+            return JSONResponse({"status": "degraded", "reason": degraded})
         return JSONResponse({"status": "ok"})
 
     async def metrics(_: Request) -> Response:

@@ -64,6 +64,8 @@ def configure_logging(process: str) -> None:
     # aio-pika reports each refused connection as an error; our own loops say it once.
     for noisy in ("aio_pika", "aiormq"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    # httpx writes a line for every request that it makes.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(process=process)
 
 

@@ -2,13 +2,15 @@
 
 Step 6 of 6.
 
-Guarantees: a state is written only when it is newer than the row (``model.rank``), whatever came
-before it, how often, and in which order; a tombstone stays; a provisional row never overwrites
-anything. The caller owns the transaction.
+Guarantees: a state is written only under one of two guards. *Newer* (``model.rank``) is for events,
+replays and most repairs: whatever came before, how often and in which order, the newest state wins
+and a tombstone stays. *As compared* is for the other repairs, which may write the same or a lower
+version: the row is still the one that was compared with the source. A provisional row never
+overwrites anything. The caller owns the transaction.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -39,21 +41,65 @@ _COLUMNS = {
     "deleted_at": "timestamptz",
 }
 
+COLUMNS: Final = tuple(_COLUMNS)
+"""What is replicated."""
+
+
+def write_if_newer_sql(rows: str) -> str:
+    """SQL that writes ``rows``, an item of FROM with ``COLUMNS``, under the guard *newer*.
+
+    One row a user, in the order of ids, so that two writers never deadlock. Returns the ids of
+    those that were written.
+    """
+    return f"""
+        INSERT INTO users AS present ({", ".join(COLUMNS)})
+        SELECT {", ".join(f"{name}::text[]" if name == "roles" else name for name in COLUMNS)}
+        FROM {rows}
+        ON CONFLICT (id) DO UPDATE SET
+            {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "id")},
+            applied_at = now()
+        WHERE (present.deleted_at IS NOT NULL, present.version)
+            < (excluded.deleted_at IS NOT NULL, excluded.version)
+        RETURNING id
+        """  # noqa: S608 - made of the constant names above
+
+
+def write_as_compared_sql(rows: str) -> str:
+    """SQL that writes ``rows`` under the guard *as compared*.
+
+    ``rows`` is an item of FROM with ``COLUMNS`` and ``compared_version``, of users who were alive
+    on both sides, or deleted on both. Returns the ids of those that were written.
+    """
+    return f"""
+        UPDATE users AS present SET
+            {", ".join(f"{name} = coming.{name}" for name in COLUMNS if name != "id")},
+            applied_at = now()
+        FROM {rows} AS coming
+        WHERE present.id = coming.id AND present.version = coming.compared_version
+            AND (present.deleted_at IS NULL) = (coming.deleted_at IS NULL)
+        RETURNING present.id
+        """  # noqa: S608 - made of the constant names above
+
+
 # One array a column: five times the speed of a VALUES list, and one plan for every batch size. The
 # types stand in the statement, so that SQLAlchemy hands the lists to the driver as they are.
-_WRITE_IF_NEWER = text(
-    f"""
-    INSERT INTO users AS present ({", ".join(_COLUMNS)})
-    SELECT {", ".join(f"{name}::text[]" if name == "roles" else name for name in _COLUMNS)}
-    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())})
-        AS coming ({", ".join(_COLUMNS)})
-    ON CONFLICT (id) DO UPDATE SET
-        {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name != "id")},
-        applied_at = now()
-    WHERE (present.deleted_at IS NOT NULL, present.version)
-        < (excluded.deleted_at IS NOT NULL, excluded.version)
-    RETURNING id
-    """  # noqa: S608 - made of the constant names above
+_ARRAYS = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items())
+_WRITE_IF_NEWER = text(write_if_newer_sql(f"unnest({_ARRAYS}) AS coming ({', '.join(COLUMNS)})"))
+
+_BURY = text(
+    """
+    UPDATE users SET version = users.version + 1, status = 'deleted', deleted_at = now(),
+        email = NULL, email_verified = false, roles = '{}', tokens_valid_after = NULL,
+        created_at = NULL, updated_at = NULL, applied_at = now()
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:versions AS bigint[])) AS compared (id, version)
+    WHERE users.id = compared.id AND users.version = compared.version
+        AND users.deleted_at IS NULL AND users.version > 0
+    RETURNING users.id
+    """
+)
+
+_REMOVE_PROVISIONAL = text(
+    "DELETE FROM users WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'provisional' RETURNING id"
 )
 
 
@@ -75,6 +121,22 @@ async def provide(connection: AsyncConnection, user_id: UUID) -> None:
     """
     row = {"id": user_id, "version": 0, "status": "provisional"}
     await connection.execute(insert(users).values(row).on_conflict_do_nothing())
+
+
+async def bury(connection: AsyncConnection, compared: Sequence[tuple[UUID, int]]) -> set[UUID]:
+    """Put a tombstone, one version higher, in the place of users whom the source does not know.
+
+    Each as compared: the row still has the version that is given with its id. The caller holds
+    their locks (``lock``). Returns the ids of those who were there to bury.
+    """
+    values = {"ids": [row[0] for row in compared], "versions": [row[1] for row in compared]}
+    return set((await connection.execute(_BURY, values)).scalars())
+
+
+async def remove_provisional(connection: AsyncConnection, user_ids: Sequence[UUID]) -> set[UUID]:
+    """Remove rows that are still provisional, of users whom the source does not know."""
+    removed = await connection.execute(_REMOVE_PROVISIONAL, {"ids": list(user_ids)})
+    return set(removed.scalars())
 
 
 async def lock(connection: AsyncConnection, user_ids: Iterable[UUID]) -> None:
@@ -115,7 +177,7 @@ def _row(state: State) -> tuple[Any, ...]:
             state.version,
             state.email,
             state.email_verified,
-            _array_literal(state.roles),
+            array_literal(state.roles),
             state.status,
             state.tokens_valid_after,
             state.created_at,
@@ -127,7 +189,7 @@ def _row(state: State) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _array_literal(texts: Iterable[str]) -> str:
+def array_literal(texts: Iterable[str]) -> str:
     r"""PostgreSQL's text form of an array, in which only ``"`` and ``\`` need an escape."""
     escaped = (text.replace("\\", r"\\").replace('"', r"\"") for text in texts)
     return "{" + ",".join(f'"{text}"' for text in escaped) + "}"

@@ -1,0 +1,198 @@
+"""What can differ between a replica and its source, and what may be done about it. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+
+class Kind(StrEnum):
+    """How a user differs; the ``kind`` label of ``usersync_reconcile_differing_users``."""
+
+    MISSING = "missing"
+    """The source has him, the replica has not (or knows his id alone)."""
+
+    STALE = "stale"
+    """The replica has an older version."""
+
+    UNDELETED = "undeleted"
+    """The source has his tombstone, in the replica he lives."""
+
+    CORRUPT = "corrupt"
+    """The same version with other content: somebody wrote to the replica."""
+
+    AHEAD = "ahead"
+    """The replica has a newer version than the source ever had: that was set back, or is wrong."""
+
+    ORPHAN = "orphan"
+    """The replica has him, the source has never had him."""
+
+    UNDONE_DELETION = "undone_deletion"
+    """The replica has his tombstone, at the source he lives: that was set back."""
+
+    PROVISIONAL_ORPHAN = "provisional_orphan"
+    """An id alone, of a token that was good once, whom the source has never had."""
+
+
+class Verdict(StrEnum):
+    """What a run ends with."""
+
+    IN_STEP = "in_step"
+    DRIFT = "drift"
+    COULD_NOT_COMPARE = "could_not_compare"
+
+
+class Reason(StrEnum):
+    """Why a run is made."""
+
+    OPERATOR = "operator"
+    EMPTY = "empty"
+    GAP = "gap"
+    BACKWARDS = "backwards"
+    QUEUE_LOST = "queue_lost"
+    SCHEDULE = "schedule"
+
+
+NEWER: Final = frozenset({Kind.MISSING, Kind.STALE, Kind.UNDELETED})
+"""The source is ahead: repaired under the guard *newer*, which can do no harm, by itself too."""
+
+AS_COMPARED: Final = frozenset({Kind.CORRUPT, Kind.AHEAD})
+"""Repaired under the guard *as compared*."""
+
+UNKNOWN_THERE: Final = frozenset({Kind.ORPHAN, Kind.PROVISIONAL_ORPHAN})
+"""The source knows nothing of them."""
+
+BY_ITSELF: Final = NEWER
+"""What a run that nobody asked for repairs."""
+
+DELETIONS_MAX: Final = 10
+"""Orphans that one run may bury unless told otherwise: after a mistake, few enough to ask about."""
+
+FINDINGS_MAX: Final = 1_000
+"""Users of each kind that a report names; it counts all of them."""
+
+
+def repairable(*, repair: bool, ahead: bool, orphans: bool) -> frozenset[Kind]:
+    """The kinds that an operator asked to have repaired."""
+    kinds: frozenset[Kind] = frozenset()
+    if repair:
+        kinds |= NEWER | {Kind.CORRUPT}
+    if ahead:
+        kinds |= {Kind.AHEAD}
+    if orphans:
+        kinds |= UNKNOWN_THERE
+    return kinds
+
+
+def repaired_by_itself(reason: Reason) -> frozenset[Kind]:
+    """The kinds that a run repairs without being told.
+
+    None when numbers ran backwards: then the source was set back, and it is for an operator to say
+    what of the replica is right.
+    """
+    return frozenset() if reason is Reason.BACKWARDS else BY_ITSELF
+
+
+def reason_to_run(
+    *,
+    is_empty: bool,
+    suspicion: str | None,
+    compared_last: int | None,
+    seconds_since: float | None,
+    every_seconds: float,
+) -> Reason | None:
+    """Why the replica should be compared now; None when nothing speaks for it.
+
+    Parameters:
+        is_empty: the replica has no user that an event has told of.
+        suspicion: what the heartbeats gave rise to.
+        compared_last: how many users the source had at the last comparison; None before the first.
+        seconds_since: since that comparison.
+        every_seconds: how often the proof is to be renewed; 0 for never.
+    """
+    if compared_last is None or seconds_since is None or (is_empty and compared_last):
+        return Reason.EMPTY
+    if suspicion is not None:
+        return Reason(suspicion)
+    if every_seconds and seconds_since >= every_seconds:
+        return Reason.SCHEDULE
+    return None
+
+
+class CouldNotCompare(Exception):
+    """There is no verdict; the message is a sentence that says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A user who differed. A version is None where there is no row."""
+
+    user_id: UUID
+    kind: Kind
+    source_version: int | None
+    replica_version: int | None
+    repaired: bool
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been found so far, and what was done about it.
+
+    ``in_flight`` counts users who differ because their events are on their way, or who changed
+    while they were looked at: that is not drift.
+    """
+
+    differing: dict[Kind, int] = field(default_factory=dict)
+    repaired: dict[Kind, int] = field(default_factory=dict)
+    in_flight: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, kind: Kind, *, differing: int, repaired: int) -> None:
+        """Count users of one kind."""
+        self.differing[kind] = self.differing.get(kind, 0) + differing
+        if repaired:
+            self.repaired[kind] = self.repaired.get(kind, 0) + repaired
+
+    def wants(self, kind: Kind) -> bool:
+        """Whether the report has room for another finding of this kind."""
+        return sum(finding.kind is kind for finding in self.findings) < FINDINGS_MAX
+
+    @property
+    def unrepaired(self) -> int:
+        """How many still differ."""
+        return sum(self.differing.values()) - sum(self.repaired.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A verdict's grounds: who was compared with, as of when by his clock, and how many users."""
+
+    source: UUID
+    source_at: datetime
+    users: int
+    tombstones: int
+    tally: Tally
+    brake: str | None = None
+    """Why orphans were left although asked for."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """In step when nothing differs any more, apart from what is in flight."""
+        return Verdict.DRIFT if self.tally.unrepaired else Verdict.IN_STEP
+
+
+def brake(orphans: int, deletions_max: int) -> str | None:
+    """Why none of ``orphans`` is buried, all or nothing; None when they may be."""
+    if orphans <= deletions_max:
+        return None
+    return (
+        f"{orphans:,} users are unknown to the source, and at most {deletions_max:,} may be deleted"
+        " here: none was. If the source is the right one, allow as many with --max-deletions"
+    )
+
+
+def by_kind(counts: Mapping[Kind, int]) -> dict[str, int]:
+    """Counts in the order in which kinds are declared, for a report."""
+    return {kind.value: counts[kind] for kind in Kind if counts.get(kind)}

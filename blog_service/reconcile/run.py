@@ -1,0 +1,50 @@
+"""One run: compare, repair, and keep what came of it, whatever that is.
+
+Guarantees: a run that was begun ends with a verdict or an explanation in the table, unless its
+process dies or the replica's own database goes away.
+"""
+
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.faults import describe
+from blog_service.inbox.heartbeats import clear_suspicion
+from blog_service.reconcile import runs
+from blog_service.reconcile.compare import compare
+from blog_service.reconcile.model import CouldNotCompare
+from blog_service.reconcile.runs import Run
+from blog_service.settings import ReconcileSettings
+
+
+async def run(
+    settings: ReconcileSettings, engine: AsyncEngine, begun: Run, *, accepts: UUID | None = None
+) -> Run:
+    """Make a run that was begun (``runs.start``), and return what came of it.
+
+    A verdict answers every suspicion of before it (``inbox.heartbeats``), whatever it says.
+
+    Parameters:
+        accepts: a source to follow from now on, in place of the one that was followed.
+
+    Raises:
+        SQLAlchemyError, OSError: this replica's own database is away.
+    """
+    assert begun.started_at is not None  # it was begun
+    try:
+        async with engine.connect() as connection:
+            follows = accepts or await runs.source_followed(connection)
+        comparison = await compare(
+            settings, follows=follows, repairs=begun.repairs, deletions_max=begun.deletions_max
+        )
+    except CouldNotCompare as error:
+        why = str(error)
+    except DBAPIError as error:
+        why = f"the replica's database refused: {describe(error)}"
+    else:
+        async with engine.begin() as connection:
+            await clear_suspicion(connection, before=begun.started_at)
+            return await runs.finish(connection, begun.id, comparison)
+    async with engine.begin() as connection:
+        return await runs.give_up(connection, begun.id, why)

@@ -1,0 +1,182 @@
+"""Keep every run: why and when it was made, what was compared, what differed, what was repaired."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, delete, func, insert, null, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.reconcile.model import Comparison, Finding, Kind, Reason, Verdict, by_kind
+from blog_service.reconcile.table import reconcile_runs
+
+KEPT_MAX: Final = 1_000
+"""Runs; at four a day the better part of a year."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run, as far as it has come. Times are the replica's clock, ``source_at`` the source's.
+
+    ``verdict`` is None until it has finished; ``explanation`` says why there is none, or why
+    something was left.
+    """
+
+    id: UUID
+    reason: Reason
+    requested_by: str | None
+    repairs: frozenset[Kind]
+    deletions_max: int
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    verdict: Verdict | None
+    explanation: str | None
+    source: UUID | None
+    source_at: datetime | None
+    compared: int | None
+    in_flight: int | None
+    differing: dict[str, int] | None
+    repaired: dict[str, int] | None
+    findings: list[dict[str, Any]] | None
+
+
+async def request(
+    connection: AsyncConnection,
+    *,
+    reason: Reason,
+    requested_by: str | None,
+    repairs: frozenset[Kind],
+    deletions_max: int,
+) -> UUID:
+    """Ask for a run, which a consumer takes up (``watch``), or the caller himself."""
+    run_id: UUID = (
+        await connection.execute(
+            insert(reconcile_runs)
+            .values(
+                reason=reason,
+                requested_by=requested_by,
+                repairs=sorted(repairs),
+                deletions_max=deletions_max,
+            )
+            .returning(reconcile_runs.c.id)
+        )
+    ).scalar_one()
+    return run_id
+
+
+async def start(connection: AsyncConnection, run_id: UUID) -> Run:
+    """Note that it begins now."""
+    return await _changed(connection, run_id, started_at=func.now())
+
+
+async def finish(connection: AsyncConnection, run_id: UUID, comparison: Comparison) -> Run:
+    """Keep the verdict and its grounds."""
+    tally = comparison.tally
+    return await _finished(
+        connection,
+        run_id,
+        verdict=comparison.verdict,
+        explanation=comparison.brake,
+        source=comparison.source,
+        source_at=comparison.source_at,
+        compared=comparison.users + comparison.tombstones,
+        in_flight=tally.in_flight,
+        differing=by_kind(tally.differing),
+        repaired=by_kind(tally.repaired),
+        findings=[_told(finding) for finding in tally.findings],
+    )
+
+
+async def give_up(connection: AsyncConnection, run_id: UUID, explanation: str) -> Run:
+    """Keep that there is no verdict, and why."""
+    return await _finished(
+        connection, run_id, verdict=Verdict.COULD_NOT_COMPARE, explanation=explanation
+    )
+
+
+async def _finished(connection: AsyncConnection, run_id: UUID, **values: Any) -> Run:
+    kept = (
+        select(reconcile_runs.c.id).order_by(reconcile_runs.c.requested_at.desc()).limit(KEPT_MAX)
+    )
+    await connection.execute(delete(reconcile_runs).where(reconcile_runs.c.id.not_in(kept)))
+    return await _changed(connection, run_id, finished_at=func.clock_timestamp(), **values)
+
+
+async def _changed(connection: AsyncConnection, run_id: UUID, **values: Any) -> Run:
+    changed = await connection.execute(
+        update(reconcile_runs)
+        .where(reconcile_runs.c.id == run_id)
+        .values(**values)
+        .returning(reconcile_runs)
+    )
+    return _run(changed.one())
+
+
+async def source_followed(connection: AsyncConnection) -> UUID | None:
+    """The source that this replica was compared with last; None before the first time."""
+    latest = (
+        select(reconcile_runs.c.source)
+        .where(reconcile_runs.c.source.is_not(null()))
+        .order_by(reconcile_runs.c.finished_at.desc())
+        .limit(1)
+    )
+    found: UUID | None = await connection.scalar(latest)
+    return found
+
+
+async def last_run(connection: AsyncConnection) -> Run | None:
+    """The run that finished last, whatever came of it."""
+    return await _latest(connection, reconcile_runs.c.finished_at.is_not(null()))
+
+
+async def last_comparison(connection: AsyncConnection) -> Run | None:
+    """The last run that ended with a verdict."""
+    return await _latest(connection, reconcile_runs.c.verdict.in_(_VERDICTS))
+
+
+async def first_waiting(connection: AsyncConnection) -> UUID | None:
+    """The first of those that were asked for and that nobody has begun."""
+    query = (
+        select(reconcile_runs.c.id)
+        .where(reconcile_runs.c.started_at.is_(null()))
+        .order_by(reconcile_runs.c.requested_at)
+        .limit(1)
+    )
+    found: UUID | None = await connection.scalar(query)
+    return found
+
+
+async def run_by_id(connection: AsyncConnection, run_id: UUID) -> Run | None:
+    """One run."""
+    row = (
+        await connection.execute(select(reconcile_runs).where(reconcile_runs.c.id == run_id))
+    ).one_or_none()
+    return None if row is None else _run(row)
+
+
+_VERDICTS: Final = (Verdict.IN_STEP, Verdict.DRIFT)
+
+
+async def _latest(connection: AsyncConnection, condition: Any) -> Run | None:
+    query = (
+        select(reconcile_runs)
+        .where(condition)
+        .order_by(reconcile_runs.c.finished_at.desc())
+        .limit(1)
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _run(row)
+
+
+def _run(row: Row[Any]) -> Run:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way
+    values["reason"] = Reason(row.reason)
+    values["repairs"] = frozenset(map(Kind, row.repairs))
+    values["verdict"] = None if row.verdict is None else Verdict(row.verdict)
+    return Run(**values)
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    return asdict(finding) | {"user_id": str(finding.user_id)}

@@ -1,0 +1,85 @@
+"""The session in which a run compares: one connection with limits of its own, and two tables.
+
+``seen`` holds what the replica had (id, version, status) before the source was asked, ``staged``
+what the source answered. Both are temporary: they end with the session, and runs at the same time
+do not meet in them. However many users there are, they lie in the database and not in memory.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from blog_service.db import CONNECT_TIMEOUT_SECONDS, GRACE_SECONDS
+from blog_service.settings import ReconcileSettings
+from contracts.events import EMAIL_LENGTH_MAX, ROLES_MAX, VERSION_MAX
+
+WORK_MEMORY: Final = "64MB"
+"""For sorting and joining in one statement, in the database's memory; a batch needs a tenth."""
+
+LOCK_SECONDS_MAX: Final = 10
+"""A batch waits for a user's row as long as anybody may hold it, and some more."""
+
+# As strict as the events' contract: what breaks it must not come in by another door.
+_TABLES: Final = (
+    f"""
+    CREATE TEMP TABLE staged (
+        id uuid NOT NULL,
+        version bigint NOT NULL CHECK (version BETWEEN 1 AND {VERSION_MAX}),
+        email text CHECK (length(email) BETWEEN 3 AND {EMAIL_LENGTH_MAX}),
+        email_verified boolean NOT NULL,
+        roles text[] NOT NULL CHECK (cardinality(roles) <= {ROLES_MAX}),
+        status text NOT NULL CHECK (status IN ('active', 'disabled', 'deleted')),
+        tokens_valid_after timestamptz CHECK (isfinite(tokens_valid_after)),
+        created_at timestamptz CHECK (isfinite(created_at)),
+        updated_at timestamptz CHECK (isfinite(updated_at)),
+        deleted_at timestamptz CHECK (isfinite(deleted_at)),
+        unpublished boolean NOT NULL,
+        CHECK ((status = 'deleted') = (deleted_at IS NOT NULL)),
+        CHECK (status = 'deleted' OR num_nulls(email, created_at, updated_at) = 0)
+    )
+    """,
+    "CREATE TEMP TABLE seen (id uuid NOT NULL, version bigint NOT NULL, status text NOT NULL)",
+)
+
+
+@asynccontextmanager
+async def session(settings: ReconcileSettings) -> AsyncIterator[AsyncConnection]:
+    """The connection of one run, with the two tables, both empty."""
+    seconds = settings.reconcile_statement_seconds
+    engine = create_async_engine(
+        settings.database_url,
+        hide_parameters=True,
+        poolclass=NullPool,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "command_timeout": seconds + GRACE_SECONDS,
+            "server_settings": {
+                "application_name": "blog-service reconcile",
+                "timezone": "UTC",
+                "datestyle": "ISO",
+                "statement_timeout": f"{round(seconds * 1000)}",
+                "lock_timeout": f"{LOCK_SECONDS_MAX}s",
+                "work_mem": WORK_MEMORY,
+                "temp_buffers": WORK_MEMORY,
+                # Compiling costs more than it saves on statements that run for a second.
+                "jit": "off",
+                "plan_cache_mode": "force_custom_plan",
+            },
+        },
+    )
+    async with engine.connect() as connection:
+        for table in _TABLES:
+            await connection.execute(text(table))
+        await connection.commit()
+        yield connection
+
+
+async def driver(connection: AsyncConnection) -> Any:
+    """The driver's own connection, for COPY."""
+    raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None  # it was connected a moment ago
+    return raw

@@ -1,0 +1,144 @@
+"""Fill the two tables of a session: what the replica has, and what the source answered.
+
+In this order: nothing reaches the replica before it is committed at the source, so that only then
+"the source does not know him" and "the replica is ahead" mean anything.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.reconcile.model import CouldNotCompare
+from blog_service.reconcile.session import driver
+from blog_service.reconcile.source import Source, UserStream
+from blog_service.users.replica import array_literal
+from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
+from contracts.progress import Progress
+from contracts.reconcile import StreamBegin, buckets_in
+
+_DIGESTS = text(DIGESTS)
+
+_SEE: Final = "INSERT INTO seen SELECT id, version, status FROM users"
+_SEE_ALL = text(_SEE)
+_SEE_SOME = text(f"{_SEE} WHERE {bucket_sql()} = ANY(CAST(:buckets AS integer[]))")
+
+_BOOLEAN: Final = {True: "t", False: "f"}
+
+
+async def replica_digests(connection: AsyncConnection) -> Digests:
+    """The digests of the replica, of one snapshot."""
+    digests = Digests.of_rows([tuple(row) for row in await connection.execute(_DIGESTS)])
+    await connection.commit()
+    return digests
+
+
+async def see(connection: AsyncConnection, ranges: str) -> None:
+    """Note what the replica has in some buckets, before the source is asked about them."""
+    buckets = [bucket for each in buckets_in(ranges) for bucket in each]
+    if len(buckets) == BUCKETS:
+        await connection.execute(_SEE_ALL)
+    else:
+        await connection.execute(_SEE_SOME, {"buckets": buckets})
+    await connection.execute(text("CREATE UNIQUE INDEX ON seen (id)"))
+    await connection.execute(text("ANALYZE seen"))
+    await connection.commit()
+
+
+async def stage(
+    connection: AsyncConnection, source: Source, ranges: str, progress: Progress
+) -> StreamBegin:
+    """Copy what the source has in some buckets, as it comes; how its answer begins.
+
+    Raises:
+        CouldNotCompare: the answer is cut short, damaged, or holds what no event may hold.
+    """
+    raw = await driver(connection)
+    async with source.users(ranges) as stream:
+        try:
+            await raw.copy_to_table("staged", source=_rows(stream, progress), null="")
+        except asyncpg.DataError as error:
+            raise _not_as_agreed(error) from None
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise _not_as_agreed(error) from None
+    assert stream.begin is not None  # otherwise it had no end either
+    await connection.execute(text("ANALYZE staged"))
+    await connection.commit()
+    return stream.begin
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFigures:
+    """How many users the source answered, and on how many pages they lie."""
+
+    users: int
+    tombstones: int
+    pages: int
+
+
+_FIGURES = text(
+    """
+    SELECT count(*) FILTER (WHERE deleted_at IS NULL) AS users,
+           count(*) FILTER (WHERE deleted_at IS NOT NULL) AS tombstones,
+           pg_relation_size('pg_temp.staged') / current_setting('block_size')::bigint AS pages
+    FROM staged
+    """
+)
+
+
+async def staged_figures(connection: AsyncConnection) -> StagedFigures:
+    """The figures of what was staged."""
+    row = (await connection.execute(_FIGURES)).one()
+    await connection.commit()
+    return StagedFigures(users=row.users, tombstones=row.tombstones, pages=row.pages)
+
+
+async def _rows(stream: UserStream, progress: Progress) -> AsyncIterator[bytes]:
+    """The users in PostgreSQL's text format for COPY."""
+    async for lines in stream.blocks():
+        try:
+            block = "".join([_row(orjson.loads(line)) for line in lines])
+        except (ValueError, TypeError, KeyError) as error:
+            raise _not_as_agreed(error) from None
+        yield block.encode()
+        progress.advance(len(lines))
+
+
+def _row(user: dict[str, Any]) -> str:
+    """One line; PostgreSQL reads the values as strictly as the columns say."""
+    unpublished = _BOOLEAN[user.get("unpublished", False)]
+    if "deleted_at" in user:
+        values = [
+            *(user["id"], str(user["version"]), "", "f", "{}", "deleted", "", "", ""),
+            *(user["deleted_at"], unpublished),
+        ]
+    else:
+        values = [
+            user["id"],
+            str(user["version"]),
+            user["email"],
+            _BOOLEAN[user["email_verified"]],
+            array_literal(user["roles"]) if user["roles"] else "{}",
+            user["status"],
+            user["tokens_valid_after"] or "",
+            user["created_at"],
+            user["updated_at"],
+            "",
+            unpublished,
+        ]
+    line = "\t".join(values)
+    if "\\" in line or "\n" in line or "\r" in line or line.count("\t") != len(values) - 1:
+        line = "\t".join(value.translate(_ESCAPES) for value in values)
+    return line + "\n"
+
+
+_ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _not_as_agreed(error: Exception) -> CouldNotCompare:
+    """The kind of error alone: its text may quote a user's data."""
+    return CouldNotCompare(f"the source's answer is not as agreed ({type(error).__name__})")

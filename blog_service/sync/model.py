@@ -1,0 +1,32 @@
+"""Is the pipe quiet, or broken? Pure."""
+
+from typing import Final
+
+HEARTBEAT_SECONDS_MAX: Final = 45.0
+"""Three heartbeats as the relay sends them by default; one may be late, three are not."""
+
+DEPTH_MAX: Final = 1_000
+"""Messages that may wait in a queue before it counts as behind: a busy moment is not."""
+
+
+def pipe(*, heartbeat_age_seconds: float | None, queue_depth: int | None, knows_queue: bool) -> str:
+    """One line about the pipe from the source to this replica.
+
+    A heartbeat comes every few seconds, whether or not anything else does: that tells a pipe in
+    which nothing happens from one in which nothing arrives.
+
+    Parameters:
+        heartbeat_age_seconds: since the last one was recorded at the source; None before the first.
+        queue_depth: messages that wait; None when there is no queue, or no broker.
+        knows_queue: whether the broker was asked at all.
+    """
+    if knows_queue and queue_depth is None:
+        return "broken: no broker, or no queue of this service on it"
+    waiting = queue_depth or 0
+    if heartbeat_age_seconds is None:
+        return "never heard of the source"
+    if heartbeat_age_seconds <= HEARTBEAT_SECONDS_MAX and waiting <= DEPTH_MAX:
+        return "in touch"
+    if waiting:
+        return f"behind: {waiting:,} messages wait"
+    return f"broken: no heartbeat for {heartbeat_age_seconds:,.0f} s"

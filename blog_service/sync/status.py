@@ -1,0 +1,56 @@
+"""The pipe's far end at a glance: the replica, the queues, what is parked, the last comparison."""
+
+from dataclasses import asdict
+from typing import Any
+
+import aio_pika
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.inbox import metrics
+from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS
+from blog_service.inbox.topology import DEAD, LIVE, REPLAY, depths
+from blog_service.reconcile import runs
+from blog_service.reconcile.watch import why_degraded
+from blog_service.sync.model import pipe
+
+QUEUES = {LIVE: "queue_depth", REPLAY: "replay_queue_depth", DEAD: "dead_queue_depth"}
+
+
+async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str, Any]:
+    """All figures by name; ages in seconds.
+
+    Parameters:
+        amqp_url: of the broker, for the depths of the queues; they are None without it, and when
+            it is away.
+    """
+    figures = await metrics.figures(connection)
+    queues = await _depths(amqp_url) if amqp_url else dict.fromkeys(QUEUES.values())
+    last = await runs.last_run(connection)
+    return {
+        "pipe": pipe(
+            heartbeat_age_seconds=figures.last_heartbeat_age_seconds,
+            queue_depth=queues["queue_depth"],
+            knows_queue=amqp_url is not None,
+        ),
+        **asdict(figures),
+        **queues,
+        "degraded": await why_degraded(connection),
+        "last_reconcile": None if last is None else last.verdict,
+        "last_reconcile_at": None if last is None else last.finished_at,
+        "last_reconcile_reason": None if last is None else last.reason,
+        "last_reconcile_users": None if last is None else last.compared,
+        "last_reconcile_differing": None if last is None else sum((last.differing or {}).values()),
+        "last_reconcile_repaired": None if last is None else sum((last.repaired or {}).values()),
+        "last_reconcile_explanation": None if last is None else last.explanation,
+    }
+
+
+async def _depths(amqp_url: str) -> dict[str, int | None]:
+    try:
+        connection = await aio_pika.connect(amqp_url, timeout=CONNECT_TIMEOUT_SECONDS)
+        async with connection:
+            found = await depths(connection)
+    except (*CONNECTION_EXCEPTIONS, TimeoutError):
+        found = {}
+    return {name: found.get(queue) for queue, name in QUEUES.items()}

@@ -1,0 +1,199 @@
+"""The replica is compared by itself: when empty, when messages were lost, and on a schedule."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.settings import ApiSettings, RelaySettings
+from blog_service.reconcile import runs
+from blog_service.reconcile.model import DELETIONS_MAX, Reason, repairable
+from blog_service.reconcile.watch import watch, why_degraded
+from blog_service.settings import ConsumerSettings
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.reconciling import Pair, paired
+from tests.support.source import LIVE, source_on
+
+
+@pytest.fixture
+async def pair(
+    api_settings: ApiSettings,
+    relay_settings: RelaySettings,
+    consumer_settings: ConsumerSettings,
+    auth_engine: AsyncEngine,
+    blog_engine: AsyncEngine,
+) -> AsyncIterator[Pair]:
+    """Both services at work; the source has two hundred users, the replica none."""
+    quick = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
+    async with paired(api_settings, quick, consumer_settings, auth_engine, blog_engine) as pair:
+        await pair.fill(replica=False)
+        yield pair
+
+
+@asynccontextmanager
+async def watching(pair: Pair, **settings: Any) -> AsyncIterator[None]:
+    """The watch of one consumer, inside the block."""
+    watched = asyncio.create_task(watch(pair.settings.model_copy(update=settings), pair.blog))
+    try:
+        yield
+        assert not watched.done(), watched
+    finally:
+        watched.cancel()
+        await asyncio.wait([watched])
+
+
+async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:
+    """The runs that were made for a reason and have ended; none while there are fewer."""
+    found = await fetch(
+        pair.blog,
+        "SELECT * FROM reconcile_runs WHERE reason = :reason AND finished_at IS NOT NULL"
+        " ORDER BY finished_at",
+        reason=reason.value,
+    )
+    return found if len(found) >= times else []
+
+
+async def degraded(pair: Pair) -> str | None:
+    """What readiness would say."""
+    async with pair.blog.connect() as connection:
+        return await why_degraded(connection)
+
+
+async def test_a_replica_that_starts_empty_fills_itself(pair: Pair) -> None:
+    """Once; until then it says that it is degraded."""
+    before = await degraded(pair)
+    async with watching(pair):
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+        await eventually(pair.agrees)
+
+    [run] = await ended(pair, Reason.EMPTY)
+    assert before == "empty"
+    assert (run.verdict, run.compared, run.repaired) == ("in_step", 200, {"missing": 200})
+    assert run.requested_by is None
+    assert await degraded(pair) is None
+
+
+async def test_a_replica_that_was_emptied_fills_itself_again(pair: Pair) -> None:
+    """A table without users is no state that a source with users leads to."""
+    async with watching(pair):
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+        await pair.damage("TRUNCATE users")
+        await eventually(lambda: ended(pair, Reason.EMPTY, times=2))
+
+    assert await pair.agrees()
+
+
+async def test_lost_messages_lead_to_a_repair(pair: Pair, amqp_url: str) -> None:
+    """A gap between heartbeats: what the purged queue held is fetched from the source."""
+    async with watching(pair), source_on(amqp_url) as source:
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+        # As if the messages about these users had been lost, and heartbeats with them.
+        await pair.damage(
+            "DELETE FROM users WHERE email LIKE 'user1_@%'",
+            "UPDATE users SET version = version - 1 WHERE email LIKE 'user2_@%'",
+        )
+        await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
+        await eventually(lambda: ended(pair, Reason.GAP))
+        await eventually(pair.agrees)
+        assert await source.ready(LIVE) is not None
+
+    [run] = await ended(pair, Reason.GAP)
+    assert run.repaired == {"missing": 9, "stale": 9}
+    assert await degraded(pair) is None
+
+
+async def test_by_itself_it_reports_what_it_may_not_repair(pair: Pair) -> None:
+    """Changed content and users ahead are an operator's to decide; the rest is mended."""
+    async with watching(pair):
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+        await pair.damage(
+            "UPDATE users SET email = 'x' WHERE email = 'user1@example.org'",
+            "UPDATE users SET version = version + 1 WHERE email = 'user2@example.org'",
+            "DELETE FROM users WHERE email = 'user3@example.org'",
+        )
+        await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
+        await eventually(lambda: ended(pair, Reason.GAP))
+
+    [run] = await ended(pair, Reason.GAP)
+    assert run.verdict == "drift"
+    assert run.differing == {"missing": 1, "corrupt": 1, "ahead": 1}
+    assert run.repaired == {"missing": 1}
+
+
+async def test_numbers_that_run_backwards_only_compare(pair: Pair) -> None:
+    """The source was set back: nothing that it says may overwrite anything by itself."""
+    async with watching(pair):
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+        await pair.damage("DELETE FROM users WHERE email = 'user3@example.org'")
+        await execute(pair.auth, "UPDATE source SET heartbeat = 0")
+        await eventually(lambda: ended(pair, Reason.BACKWARDS))
+
+    [run, *_] = await ended(pair, Reason.BACKWARDS)
+    assert (run.verdict, run.repaired) == ("drift", {})
+    assert run.differing == {"missing": 1}
+
+
+async def test_a_schedule_keeps_the_proof_fresh(pair: Pair) -> None:
+    """And mends what somebody did meanwhile, as far as it may by itself."""
+    async with watching(pair, reconcile_every_seconds=0.5):
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+        await pair.damage("DELETE FROM users WHERE email = 'user3@example.org'")
+        await eventually(pair.agrees)
+        assert await ended(pair, Reason.SCHEDULE)
+
+
+async def test_several_watches_make_one_run(pair: Pair) -> None:
+    """Three consumers of one replica do not each ask the source for everything."""
+    async with watching(pair), watching(pair), watching(pair):
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+        await eventually(pair.agrees)
+        await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
+        await eventually(lambda: ended(pair, Reason.GAP))
+
+    assert len(await ended(pair, Reason.EMPTY)) == 1
+    assert len(await ended(pair, Reason.GAP)) == 1
+
+
+async def test_it_is_tried_again_until_the_source_answers(pair: Pair, unused_port: int) -> None:
+    """A source that is not up yet is no reason to stay empty."""
+    away = f"http://127.0.0.1:{unused_port}"
+    async with watching(pair, auth_url=away):
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+    async with watching(pair):
+        await eventually(lambda: ended(pair, Reason.EMPTY, times=2))
+
+    first, *_, last = await ended(pair, Reason.EMPTY)
+    assert (first.verdict, last.verdict) == ("could_not_compare", "in_step")
+
+
+async def test_what_was_asked_for_is_taken_up(pair: Pair) -> None:
+    """By a consumer, with the repairs that were asked for."""
+    async with watching(pair):
+        await eventually(lambda: ended(pair, Reason.EMPTY))
+        await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user1@example.org'")
+        async with pair.blog.begin() as connection:
+            run_id = await runs.request(
+                connection,
+                reason=Reason.OPERATOR,
+                requested_by="user:somebody",
+                repairs=repairable(repair=True, ahead=False, orphans=False),
+                deletions_max=DELETIONS_MAX,
+            )
+        await eventually(lambda: ended(pair, Reason.OPERATOR))
+        await eventually(pair.agrees)
+
+    [run] = await ended(pair, Reason.OPERATOR)
+    assert (run.id, run.repaired) == (run_id, {"corrupt": 1})
+
+
+async def test_without_an_account_nothing_is_compared(pair: Pair) -> None:
+    """The consumer works all the same, and the replica stays degraded."""
+    nothing = {"auth_url": None, "service_id": None, "api_key": None}
+    async with watching(pair, **nothing):
+        assert await degraded(pair) == "empty"
+        assert await fetch(pair.blog, "SELECT 1 FROM reconcile_runs") == []

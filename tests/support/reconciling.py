@@ -1,0 +1,125 @@
+"""A source and a replica with the same users, the pipe between them at work, and ways to damage."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.app import create_app
+from auth_service.services.create import create_service
+from auth_service.settings import ApiSettings, RelaySettings
+from blog_service.reconcile import runs
+from blog_service.reconcile.model import DELETIONS_MAX, Kind, Reason, repairable
+from blog_service.reconcile.run import run
+from blog_service.reconcile.runs import Run
+from blog_service.settings import ConsumerSettings
+from contracts.reconcile import SCOPE
+from local.compare import compare
+from tests.support.http_server import served
+from tests.support.inbox import consuming, execute, fetch
+from tests.support.relaying import relaying
+
+MADE = """
+    INSERT INTO users (id, version, email, email_verified, roles, status, tokens_valid_after,
+                       created_at, updated_at, deleted_at{column})
+    SELECT id, 1700000000000000 + n,
+           CASE WHEN NOT is_dead THEN 'user' || n || '@example.org' END, NOT is_dead AND n % 3 = 0,
+           CASE WHEN NOT is_dead AND n % 7 = 0 THEN '{{moderator,admin}}'::text[] ELSE '{{}}' END,
+           CASE WHEN is_dead THEN 'deleted' WHEN n % 11 = 0 THEN 'disabled' ELSE 'active' END,
+           CASE WHEN NOT is_dead AND n % 5 = 0 THEN timestamptz '2026-01-02 03:04:05Z' END,
+           {kept}, {kept}, CASE WHEN is_dead THEN timestamptz '2026-02-03 04:05:06.789Z' END{value}
+    FROM (
+        SELECT n, md5(n::text)::uuid AS id, n % {one_in} = 0 AS is_dead
+        FROM generate_series(1, {count}) AS n
+    ) AS made
+"""
+"""``count`` users, of whom one in ``one_in`` was deleted; the same on both sides."""
+
+_WHEN = "timestamptz '2026-01-01 00:00:00.123456Z' + n * interval '1 second'"
+IN_AUTH = {
+    "column": ", password_hash",
+    "value": ", CASE WHEN NOT is_dead THEN 'x' END",
+    "kept": _WHEN,
+}
+IN_BLOG = {"column": "", "value": "", "kept": f"CASE WHEN NOT is_dead THEN {_WHEN} END"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both sides, and how to reconcile them."""
+
+    settings: ConsumerSettings
+    auth: AsyncEngine
+    blog: AsyncEngine
+
+    async def fill(self, count: int = 200, one_in: int = 10, *, replica: bool = True) -> None:
+        """Make the same users on both sides, or at the source alone."""
+        await execute(self.auth, MADE.format(count=count, one_in=one_in, **IN_AUTH))
+        if replica:
+            await execute(self.blog, MADE.format(count=count, one_in=one_in, **IN_BLOG))
+
+    async def damage(self, *statements: str) -> None:
+        """Change the replica by hand, as nobody should."""
+        await execute(self.blog, *statements)
+
+    async def reconcile(
+        self,
+        *,
+        repair: bool = False,
+        ahead: bool = False,
+        orphans: bool = False,
+        deletions_max: int = DELETIONS_MAX,
+        settings: ConsumerSettings | None = None,
+    ) -> Run:
+        """What the command does."""
+        kinds: frozenset[Kind] = repairable(repair=repair, ahead=ahead, orphans=orphans)
+        async with self.blog.begin() as connection:
+            requested = await runs.request(
+                connection,
+                reason=Reason.OPERATOR,
+                requested_by="operator:test",
+                repairs=kinds,
+                deletions_max=deletions_max,
+            )
+            begun = await runs.start(connection, requested)
+        return await run(settings or self.settings, self.blog, begun)
+
+    async def agrees(self) -> bool:
+        """Whether both tables agree, id by id and field by field, seen from outside."""
+        found = await compare(
+            self.auth.url.render_as_string(hide_password=False),
+            self.blog.url.render_as_string(hide_password=False),
+        )
+        return not found.differences
+
+    async def ids(self, condition: str, limit: int) -> list[str]:
+        """Ids of some users of the replica."""
+        query = f"SELECT id FROM users WHERE {condition} ORDER BY id LIMIT {limit}"
+        return [str(row.id) for row in await fetch(self.blog, query)]
+
+
+@asynccontextmanager
+async def paired(
+    api_settings: ApiSettings,
+    relay_settings: RelaySettings,
+    consumer_settings: ConsumerSettings,
+    auth: AsyncEngine,
+    blog: AsyncEngine,
+) -> AsyncIterator[Pair]:
+    """Both services at work, on empty tables, with an account of the replica at the source."""
+    issued = await create_service(
+        auth, api_settings.secrets, name="blog", scopes=[SCOPE], key_days=1, actor="operator:test"
+    )
+    with served(create_app(api_settings)) as server:
+        settings = consumer_settings.model_copy(
+            update={
+                "auth_url": f"http://127.0.0.1:{server.port}",
+                "service_id": issued.id,
+                "api_key": SecretStr(issued.api_key),
+                "reconcile_wait_seconds": 20.0,
+            }
+        )
+        async with relaying(relay_settings), consuming(settings, blog):
+            yield Pair(settings, auth, blog)
