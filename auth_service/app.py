@@ -18,6 +18,16 @@ from auth_service.mail.sender import MailSender
 from auth_service.oauth import errors as oauth_errors
 from auth_service.oauth import routes as oauth
 from auth_service.outbox import metrics
+from auth_service.reconcile import routes as reconcile
+from auth_service.reconcile.snapshot import Snapshots
+from auth_service.replays import routes as replays
+from auth_service.replays.model import (
+    BadReplay,
+    LogPruned,
+    NoSuchReplay,
+    ReplayFinished,
+    TooManyReplays,
+)
 from auth_service.services import routes as services
 from auth_service.services.model import (
     BadServiceName,
@@ -54,15 +64,20 @@ from contracts.tokens import KeysUnavailable
 REFUSALS: Refusals = {
     AccountDisabled: problems.ACCOUNT_DISABLED,
     BadEmail: problems.INVALID_EMAIL,
+    BadReplay: lambda error: Problem(problems.INVALID_REQUEST, str(error)),
     BadServiceName: lambda error: Problem(problems.INVALID_REQUEST, str(error)),
     EmailTaken: problems.EMAIL_TAKEN,
     InvalidLink: problems.INVALID_LINK,
     LastAdministrator: problems.LAST_ADMINISTRATOR,
+    LogPruned: lambda error: Problem(problems.LOG_PRUNED, str(error)),
     NoSuchApiKey: problems.NOT_FOUND,
+    NoSuchReplay: problems.NOT_FOUND,
     NoSuchService: problems.NOT_FOUND,
     NoSuchUser: problems.NOT_FOUND,
+    ReplayFinished: lambda error: Problem(problems.REPLAY_FINISHED, str(error)),
     ServiceNameTaken: problems.SERVICE_NAME_TAKEN,
     TooManyApiKeys: problems.TOO_MANY_KEYS,
+    TooManyReplays: problems.TOO_MANY_REPLAYS,
     WrongPassword: problems.WRONG_PASSWORD,
     WeakPassword: lambda error: Problem(problems.WEAK_PASSWORD, str(error)),
     WrongCredentials: problems.INVALID_CREDENTIALS,
@@ -88,6 +103,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         keys=KeyRing(engine, settings),
         throttle=Throttle(engine, secrets),
         mail=MailSender(engine, settings) if can_mail else None,
+        snapshots=Snapshots(settings),
     )
 
     @asynccontextmanager
@@ -127,6 +143,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
         sessions.router,
         tokens.router,
         services.router,
+        replays.router,
+        reconcile.router,
         oauth.router,
         mail.router,
         page.router,

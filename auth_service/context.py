@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import ask
 from auth_service.mail.sender import MailSender
+from auth_service.reconcile.snapshot import Snapshots
 from auth_service.secrets import Secrets
 from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import Throttle
@@ -27,6 +28,7 @@ class Context:
     throttle: Throttle
     mail: MailSender | None
     """None where no mail can be sent."""
+    snapshots: Snapshots
 
     async def ready(self) -> None:
         """Raise unless requests can be answered: a database, and a key to sign with."""

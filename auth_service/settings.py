@@ -201,7 +201,7 @@ class ApiSettings(KeySettings, OperatorSettings):
     # How long one answer to a replica that compares itself may take: ten million users take one.
     reconcile_seconds_max: Annotated[float, Field(gt=0)] = 600.0
     # Such answers at once; each keeps a core of the database busy.
-    reconcile_at_once_max: Annotated[int, Field(ge=1, le=20)] = 2
+    reconcile_at_once_max: Annotated[int, Field(ge=1, le=20)] = 4
     # Heartbeats that one service may ask for.
     limit_heartbeats: RateSetting = Rate(120, 60)
     # Pages of these origins may call from browsers, and use the refresh cookie.
@@ -228,7 +228,14 @@ class ApiSettings(KeySettings, OperatorSettings):
         return self
 
 
-class RelaySettings(DatabaseSettings):
+class StatusSettings(DatabaseSettings):
+    """``auth-service status``."""
+
+    # How often a sign of life goes through the whole pipe.
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
+
+
+class RelaySettings(StatusSettings):
     """``auth-service relay``."""
 
     amqp_url: AmqpUrl
@@ -241,8 +248,6 @@ class RelaySettings(DatabaseSettings):
     relay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
     # A healthy broker confirms in milliseconds; after that the connection is given up.
     publish_timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
-    # How often a sign of life goes through the whole pipe.
-    heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
     # The longest pause between two tries while the broker or the database is away.
     retry_seconds_max: Annotated[float, Field(gt=0)] = 5.0
     # Events of a replay that are read and published at once.

@@ -1,24 +1,29 @@
 """Digests of users, by which two tables are compared without sending them.
 
-A row's digest is the first half of the SHA-256 of its canonical text; a bucket's digest is the XOR
+A row's digest is the first half of the SHA-256 of its canonical form; a bucket's digest is the XOR
 of those of its rows, a user's bucket the last twelve bits of his id. PostgreSQL computes them on
-both sides with the SQL below, the same in every server version, locale and time zone;
+both sides with the SQL below, the same in every server version, encoding, locale and time zone;
 ``row_digest`` is the reference, and ``tests/unit/test_digest.py`` has vectors.
 
-The canonical text is UTF-8. A field is ``LENGTH:TEXT``, its length in bytes, or ``-`` for null:
+The canonical form is a letter and fields without anything between them:
 
-- a living user: ``U``, id, version, email, email_verified (``t`` or ``f``), roles, status,
-  tokens_valid_after, created_at, updated_at;
+- a living user: ``U``, id, version, email, email_verified, roles, status, tokens_valid_after,
+  created_at, updated_at;
 - a tombstone: ``T``, id, version, deleted_at, whatever else its row may hold;
-- a provisional user, whom the source never has: ``P``, id.
+- a row that no source has, such as a provisional user, since it lacks one of these: ``X``, id.
 
-A time is the integer of microseconds since 1970; roles are one field, in which each role is a field
-in turn, without duplicates and in the order of their bytes.
+An id is its 16 bytes; a version 8 bytes, as integers are, with the highest first; a time the
+integer of microseconds since 2000-01-01T00:00:00Z, in 8 bytes; a boolean one byte, 1 or 0. A text
+is its length in characters, in 4 bytes, and UTF-8. Roles are how many, in 4 bytes, and each as a
+text, without duplicates and in the order of their bytes. ``tokens_valid_after``, which alone may be
+null, is a 1 and the time, or a 0. So no two states have the same form. These are the forms in which
+PostgreSQL itself sends values, made in half the time that text takes.
 
 Not here: asking a database (each service's ``reconcile``).
 """
 
 import hashlib
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,7 +39,7 @@ BUCKETS: Final = 4096
 DIGEST_BYTES: Final = 16
 """Half a SHA-256: two different buckets agree by chance once in 2^128."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -44,64 +49,64 @@ def bucket_of(user_id: UUID) -> int:
 
 
 def row_digest(state: UserState | UserTombstone) -> bytes:
-    """The digest of a user's row, ``DIGEST_BYTES`` long: the reference for ``ROW_DIGEST``."""
-    return hashlib.sha256(canonical_text(state).encode()).digest()[:DIGEST_BYTES]
+    """The digest of a user's row, ``DIGEST_BYTES`` long: the reference for ``row_digest_sql``."""
+    return hashlib.sha256(canonical_form(state)).digest()[:DIGEST_BYTES]
 
 
-def canonical_text(state: UserState | UserTombstone) -> str:
+def canonical_form(state: UserState | UserTombstone) -> bytes:
     """What the digest of a row is made of."""
+    begin = state.id.bytes + struct.pack(">q", state.version)
     if isinstance(state, UserTombstone):
-        dead = (str(state.id), str(state.version), _microseconds(state.deleted_at))
-        return "T" + "".join(map(_field, dead))
-    roles = sorted({role.encode() for role in state.roles})
-    values = [
-        str(state.id),
-        str(state.version),
-        state.email,
-        "t" if state.email_verified else "f",
-        "".join(_field(role.decode()) for role in roles),
-        state.status,
-        None if state.tokens_valid_after is None else _microseconds(state.tokens_valid_after),
-        _microseconds(state.created_at),
-        _microseconds(state.updated_at),
-    ]
-    return "U" + "".join(map(_field, values))
+        return b"T" + begin + _time(state.deleted_at)
+    roles = sorted(set(state.roles), key=str.encode)
+    since = state.tokens_valid_after
+    return b"".join(
+        [
+            b"U",
+            begin,
+            _text(state.email),
+            b"\1" if state.email_verified else b"\0",
+            struct.pack(">i", len(roles)),
+            *map(_text, roles),
+            _text(state.status),
+            b"\0" if since is None else b"\1" + _time(since),
+            _time(state.created_at),
+            _time(state.updated_at),
+        ]
+    )
 
 
-def _field(value: str | None) -> str:
-    return "-" if value is None else f"{len(value.encode())}:{value}"
+def _text(text: str) -> bytes:
+    return struct.pack(">i", len(text)) + text.encode()
 
 
-def _microseconds(instant: datetime) -> str:
-    return str((instant - _EPOCH) // _MICROSECOND)
+def _time(instant: datetime) -> bytes:
+    return struct.pack(">q", (instant - _EPOCH) // _MICROSECOND)
 
 
-def _text_sql(column: str) -> str:
-    return f"coalesce(octet_length({column}) || ':' || {column}, '-')"
+def _text_sql(text: str) -> str:
+    return f"int4send(length({text})) || convert_to({text}, 'UTF8')"
 
 
-def _number_sql(number: str) -> str:
-    return _text_sql(f"({number})::text")
-
-
-def _time_sql(column: str) -> str:
-    return _number_sql(f"(extract(epoch FROM {column}) * 1000000)::bigint")
-
-
-ROLES_FUNCTION: Final = """
-    CREATE FUNCTION digest_roles(roles text[]) RETURNS text
+ROLES_FUNCTION: Final = f"""
+    CREATE FUNCTION digest_roles(roles text[]) RETURNS bytea
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-        SELECT octet_length(listed) || ':' || listed
-        FROM (
-            SELECT coalesce(
-                string_agg(octet_length(role) || ':' || role, '' ORDER BY role COLLATE "C"), ''
-            ) AS listed
-            FROM (SELECT DISTINCT unnest(roles) AS role) AS distinct_roles
-        ) AS field
+        SELECT int4send(count(*)::int)
+            || coalesce(string_agg({_text_sql("role")}, '' ORDER BY role COLLATE "C"), '')
+        FROM (SELECT DISTINCT unnest(roles) AS role) AS distinct_roles
     $$
-"""
+"""  # noqa: S608 - made of a constant
 """A function, since a subquery in its place would keep PostgreSQL from working in parallel. Both
 services' migrations create it, each from a copy of its own."""
+
+
+def _roles_sql(roles: str) -> str:
+    # Few users have two, and the call takes four times as long as all the rest of a digest.
+    return (
+        f"CASE cardinality({roles}) WHEN 0 THEN int4send(0)"
+        f" WHEN 1 THEN int4send(1) || {_text_sql(f'{roles}[1]')}"
+        f" ELSE digest_roles({roles}) END"
+    )
 
 
 def bucket_sql(row: str = "users") -> str:
@@ -111,29 +116,28 @@ def bucket_sql(row: str = "users") -> str:
 
 
 def row_digest_sql(row: str = "users") -> str:
-    """SQL for the digest, a ``bit(128)``, of the row that ``row`` names."""
-    living = ", ".join(
+    """SQL for the digest, a ``bit(128)`` and never null, of the row that ``row`` names."""
+    since = f"{row}.tokens_valid_after"
+    living = " || ".join(
         [
-            f"'U36:', {row}.id",
-            _number_sql(f"{row}.version"),
+            f"'U'::bytea || uuid_send({row}.id) || int8send({row}.version)",
             _text_sql(f"{row}.email"),
-            f"'1:', {row}.email_verified",
-            f"CASE WHEN {row}.roles = '{{}}' THEN '0:' ELSE digest_roles({row}.roles) END",
+            f"boolsend({row}.email_verified)",
+            _roles_sql(f"{row}.roles"),
             _text_sql(f"{row}.status"),
-            _time_sql(f"{row}.tokens_valid_after"),
-            _time_sql(f"{row}.created_at"),
-            _time_sql(f"{row}.updated_at"),
+            f"coalesce(boolsend(true) || timestamptz_send({since}), boolsend(false))",
+            f"timestamptz_send({row}.created_at) || timestamptz_send({row}.updated_at)",
         ]
     )
-    tombstone = ", ".join(
-        [f"'T36:', {row}.id", _number_sql(f"{row}.version"), _time_sql(f"{row}.deleted_at")]
+    tombstone = (
+        f"'T'::bytea || uuid_send({row}.id) || int8send({row}.version)"
+        f" || timestamptz_send({row}.deleted_at)"
     )
-    text = (
-        f"CASE WHEN {row}.deleted_at IS NOT NULL THEN concat({tombstone})"
-        f" WHEN {row}.status = 'provisional' THEN concat('P36:', {row}.id)"
-        f" ELSE concat({living}) END"
+    form = (
+        f"coalesce(CASE WHEN {row}.deleted_at IS NULL THEN {living} ELSE {tombstone} END,"
+        f" 'X'::bytea || uuid_send({row}.id))"
     )
-    return f"('x' || encode(sha256(convert_to({text}, 'UTF8')), 'hex'))::bit(128)"
+    return f"('x' || encode(substring(sha256({form}) FROM 1 FOR {DIGEST_BYTES}), 'hex'))::bit(128)"
 
 
 DIGESTS: Final = f"""
@@ -168,6 +172,11 @@ class Digests:
             place = slice(bucket * DIGEST_BYTES, (bucket + 1) * DIGEST_BYTES)
             buckets[place] = int(digest, 2).to_bytes(DIGEST_BYTES, "big")
         return cls(users, tombstones, bytes(buckets))
+
+    @property
+    def rows(self) -> int:
+        """How many rows the table has."""
+        return self.users + self.tombstones
 
     def differing(self, other: "Digests") -> list[int]:
         """The buckets whose digests are not the same, in ascending order."""

@@ -33,7 +33,11 @@ RANGES_MAX: Final = 500
 """Of buckets in one question; they fit into an address of 8 KiB."""
 
 _DIGESTS_LENGTH: Final = -(-BUCKETS * DIGEST_BYTES * 4 // 3)
-_RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
+_RANGE: Final = "([0-9]{1,4})(?:-([0-9]{1,4}))?"
+
+RANGES_PATTERN: Final = f"^{_RANGE}(?:,{_RANGE})*$"
+RANGES_LENGTH_MAX: Final = RANGES_MAX * len("4000-4095,")
+"""What a text that names buckets looks like; whether it does, ``buckets_in`` tells."""
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -41,7 +45,7 @@ Count = Annotated[int, Field(ge=0)]
 class _Answer(BaseModel):
     """Strict, and ignores fields that a newer source may add."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     source: UUID = Field(description="who the source is: made by its first migration")
 
@@ -81,7 +85,7 @@ class StreamBegin(_Answer):
 class StreamEnd(BaseModel):
     """The last line: how many users came, and the SHA-256 (hex) of all bytes before this line."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     end: Literal[True] = True
     count: Count
@@ -128,7 +132,7 @@ def buckets_in(ranges: str) -> list[range]:
         raise ValueError(f"must name at most {RANGES_MAX} ranges")
     found: list[range] = []
     for part in parts:
-        match = _RANGE.fullmatch(part)
+        match = re.fullmatch(_RANGE, part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         after = found[-1].stop if found else 0
         if not after <= first <= last < BUCKETS:

@@ -3,12 +3,11 @@
 Guarantees: whatever is not a live access token is one and the same answer, which says nothing else.
 """
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.context import Context
 from auth_service.oauth.bodies import IntrospectionBody
-from auth_service.services.table import service_accounts
+from auth_service.services.read import is_service
 from auth_service.sessions.holder import holder_of
 from contracts.tokens import AccessToken, InvalidToken
 
@@ -23,7 +22,7 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
         return INACTIVE
     async with auth.engine.connect() as connection:
         is_live = (
-            await _is_services(connection, claims.subject)
+            await is_service(connection, claims.subject)
             if claims.user_id is None
             else await _is_users(connection, claims)
         )
@@ -43,11 +42,6 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
         roles=None if claims.user_id is None else sorted(claims.roles),
         sid=None if claims.session_id is None else str(claims.session_id),
     )
-
-
-async def _is_services(connection: AsyncConnection, service_id: str) -> bool:
-    query = select(service_accounts.c.id).where(service_accounts.c.id == service_id)
-    return await connection.scalar(query) is not None
 
 
 async def _is_users(connection: AsyncConnection, claims: AccessToken) -> bool:

@@ -36,6 +36,7 @@ def test_no_answer_is_undocumented_and_none_a_500(
         limit_token=UNLIMITED,
         limit_password=UNLIMITED,
         limit_mail=UNLIMITED,
+        limit_heartbeats=UNLIMITED,
     )
 
     callers = asyncio.run(made_callers(settings))
@@ -50,7 +51,7 @@ async def made_callers(settings: ApiSettings) -> list[dict[str, str]]:
         user = await signed_up(api, "ada@example.org")
         admin = await signed_up(api, "grace@example.org")
         await made_admin(engine, admin)
-        body = {"name": "importer", "scopes": ["posts:write"]}
+        body = {"name": "importer", "scopes": ["posts:write", "replays:write", "users:reconcile"]}
         made = await api.post("/v1/admin/services", json=body, headers=bearer(admin))
         assert made.status_code == 201, made.text
         basic = b64encode(f"{made.json()['id']}:{made.json()['api_key']}".encode()).decode()

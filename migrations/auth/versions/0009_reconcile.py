@@ -14,15 +14,17 @@ BUCKET = "((get_byte(uuid_send(id), 14) & 15) << 8) | get_byte(uuid_send(id), 15
 def upgrade() -> None:
     op.execute(
         """
-        CREATE FUNCTION digest_roles(roles text[]) RETURNS text
+        CREATE FUNCTION digest_roles(roles text[]) RETURNS bytea
         LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
-            SELECT octet_length(listed) || ':' || listed
-            FROM (
-                SELECT coalesce(
-                    string_agg(octet_length(role) || ':' || role, '' ORDER BY role COLLATE "C"), ''
-                ) AS listed
-                FROM (SELECT DISTINCT unnest(roles) AS role) AS distinct_roles
-            ) AS field
+            SELECT int4send(count(*)::int)
+                || coalesce(
+                    string_agg(
+                        int4send(length(role)) || convert_to(role, 'UTF8'),
+                        '' ORDER BY role COLLATE "C"
+                    ),
+                    ''
+                )
+            FROM (SELECT DISTINCT unnest(roles) AS role) AS distinct_roles
         $$
         """
     )

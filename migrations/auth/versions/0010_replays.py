@@ -26,9 +26,7 @@ def upgrade() -> None:
         sa.Column("rate", sa.Integer, nullable=False, comment="events a second, at most"),
         sa.Column("state", sa.Text, nullable=False, server_default=sa.text("'running'")),
         sa.Column("requested_by", sa.Text, nullable=False, comment="user:…, operator:…, svc_…"),
-        sa.Column(
-            "last_position", sa.BigInteger, comment="end of the log when the replay was asked for"
-        ),
+        sa.Column("last_position", sa.BigInteger, comment="log: the last event, as of asking"),
         sa.Column(
             "done_position",
             sa.BigInteger,

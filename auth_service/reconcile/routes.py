@@ -1,0 +1,112 @@
+"""The endpoints for replicas that compare themselves with this source (``contracts.reconcile``)."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request, Response, status
+from starlette.requests import ClientDisconnect
+
+from auth_service.context import Auth
+from auth_service.outbox.heartbeat import record_heartbeat
+from auth_service.reconcile.stream import UsersAnswer, while_connected
+from auth_service.services.bearer import SERVICES_ONLY, service_caller
+from auth_service.throttle.model import Charge
+from contracts import problems
+from contracts.openapi import documented
+from contracts.problems import Problem
+from contracts.reconcile import (
+    LINES,
+    RANGES_LENGTH_MAX,
+    RANGES_PATTERN,
+    SCOPE,
+    DigestsAnswer,
+    HeartbeatAnswer,
+    buckets_in,
+)
+
+router = APIRouter(prefix="/v1/reconcile", tags=["reconcile"])
+
+ANSWERS: Final = documented(*SERVICES_ONLY)
+
+STREAM: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "Lines of JSON: one about the source, one a user, one with their count and"
+        " SHA-256. Without the last one the answer is not whole.",
+        "content": {LINES: {"schema": {"type": "string"}}},
+    }
+}
+
+
+async def _replica(request: Request, auth: Auth) -> str:
+    return await service_caller(request, auth, SCOPE)
+
+
+Replica = Annotated[str, Depends(_replica)]
+"""The service that compares itself."""
+
+Buckets = Annotated[
+    str,
+    Query(
+        pattern=RANGES_PATTERN,
+        max_length=RANGES_LENGTH_MAX,
+        description="ranges of buckets, ascending",
+        examples=["0-15,17"],
+    ),
+]
+
+
+@router.get(
+    "/digests",
+    summary="The digests of all users",
+    response_model=DigestsAnswer,
+    responses=ANSWERS,
+)
+async def get_digests(_: Replica, auth: Auth, request: Request) -> Response:
+    """Of one snapshot, by bucket: two tables with the same digests hold the same users."""
+
+    async def answer() -> Response:
+        async with auth.snapshots.take() as snapshot:
+            digests = await snapshot.digests()
+        body = DigestsAnswer.of(snapshot.source, snapshot.taken_at, digests)
+        return Response(body.model_dump_json(), media_type="application/json")
+
+    try:
+        return await while_connected(request.receive, answer())
+    except ClientDisconnect:
+        return Response()  # nobody is there to read it
+
+
+@router.get(
+    "/users",
+    summary="The users of some buckets",
+    status_code=status.HTTP_200_OK,
+    response_class=UsersAnswer,
+    responses={**ANSWERS, **STREAM},
+)
+async def get_users(_: Replica, auth: Auth, buckets: Buckets) -> UsersAnswer:
+    """Of one snapshot, tombstones too; `unpublished` marks whose event has not gone out yet."""
+    try:
+        ranges = buckets_in(buckets)
+    except ValueError as error:
+        wrong = {"pointer": "/query/buckets", "detail": str(error)}
+        raise Problem(problems.INVALID_REQUEST, errors=[wrong]) from None
+    return UsersAnswer(auth.snapshots, ranges)
+
+
+@router.post(
+    "/heartbeats",
+    status_code=status.HTTP_201_CREATED,
+    summary="Have a heartbeat recorded now",
+    responses=documented(*SERVICES_ONLY, problems.TOO_MANY_REQUESTS),
+)
+async def post_heartbeat(replica: Replica, auth: Auth, response: Response) -> HeartbeatAnswer:
+    """When it arrives, all that was published before it has arrived."""
+    charge = Charge("heartbeats", replica, auth.settings.limit_heartbeats)
+    response.headers.update(await auth.throttle.spend(charge))
+    async with auth.engine.begin() as connection:
+        recorded = await record_heartbeat(connection)
+    return HeartbeatAnswer(
+        source=recorded.source,
+        issuer=auth.settings.issuer,
+        number=recorded.number,
+        recorded_at=recorded.at,
+    )

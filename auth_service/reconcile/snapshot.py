@@ -1,0 +1,162 @@
+"""Read all users as of one moment, for replicas that compare themselves.
+
+Such a statement takes seconds, so it has connections of its own beside those of the requests, few
+at a time, with limits of their own.
+
+Guarantees: what one ``Snapshot`` tells is of one snapshot (repeatable read) of the primary; who
+stops waiting for it ends the statement in the database, too, and makes room for the next at once.
+
+Not here: the answer's form (``contracts.reconcile``), and what it is good for (the replica's side).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from auth_service.db import CONNECT_TIMEOUT_SECONDS, GRACE_SECONDS
+from auth_service.settings import ApiSettings
+from contracts import problems
+from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
+from contracts.problems import Problem
+
+BUSY_RETRY_SECONDS: Final = "5"
+"""About what an answer takes."""
+
+_ABOUT: Final = text(
+    "SELECT identity, now() AS taken_at, pg_is_in_recovery() AS is_copy FROM source"
+)
+_DIGESTS: Final = text(DIGESTS)
+
+# One pass over the users, each made a line of JSON by PostgreSQL. Ids of unpublished events are
+# collected once and joined: looking into the log for each user would take minutes.
+_LINES: Final = """
+    SELECT CASE WHEN unpublished.user_id IS NULL THEN line
+                ELSE left(line, -1) || ',"unpublished":true}}' END
+    FROM (
+        SELECT users.id AS user_id,
+               CASE WHEN users.deleted_at IS NULL THEN row_to_json(living)
+                    ELSE row_to_json(tombstone) END::text AS line
+        FROM users
+        CROSS JOIN LATERAL (
+            SELECT users.id, users.version, users.email, users.email_verified, users.roles,
+                   users.status, users.tokens_valid_after, users.created_at, users.updated_at
+        ) AS living
+        CROSS JOIN LATERAL (SELECT users.id, users.version, users.deleted_at) AS tombstone
+        {condition}
+    ) AS lines
+    LEFT JOIN (
+        SELECT DISTINCT user_id FROM outbox_events
+        WHERE published_at IS NULL AND user_id IS NOT NULL
+    ) AS unpublished USING (user_id)
+"""
+
+# JSON holds neither of the two characters, so no line is ever quoted: it comes out as it is.
+_AS_IT_IS: Final = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
+
+Sink = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All users as of one moment.
+
+    ``source`` is who holds them; ``taken_at`` its clock, just before the moment.
+    """
+
+    source: UUID
+    taken_at: datetime
+    _connection: AsyncConnection
+
+    async def digests(self) -> Digests:
+        """The digests of all buckets."""
+        rows = await self._connection.execute(_DIGESTS)
+        return Digests.of_rows((row[0], row[1], row[2], row[3]) for row in rows)
+
+    async def copy_lines(self, buckets: Sequence[range], sink: Sink) -> None:
+        """Hand the users of ``buckets`` to ``sink``, as lines of JSON in blocks of some kilobytes.
+
+        No more is read from the database than ``sink`` has taken.
+        """
+        raw = (await self._connection.get_raw_connection()).driver_connection
+        assert raw is not None  # it told a moment ago who it is
+        await raw.copy_from_query(lines_sql(buckets), output=sink, **_AS_IT_IS)
+
+
+class Snapshots:
+    """Takes snapshots, ``reconcile_at_once_max`` at the same time."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self._free = settings.reconcile_at_once_max
+        self._seconds_max = settings.reconcile_seconds_max
+        self._engine = create_async_engine(
+            settings.database_url,
+            hide_parameters=True,
+            poolclass=NullPool,
+            isolation_level="REPEATABLE READ",
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_SECONDS,
+                "server_settings": {
+                    "application_name": "auth-service reconcile",
+                    "timezone": "UTC",
+                    "statement_timeout": f"{round(settings.reconcile_seconds_max * 1000)}",
+                    "lock_timeout": f"{settings.lock_timeout_ms}",
+                    "idle_in_transaction_session_timeout": f"{2 * settings.statement_timeout_ms}",
+                    # Compiling costs more than it saves on statements that run for a second.
+                    "jit": "off",
+                    # However wrong the statistics of a log that grows in bursts: no loop over it.
+                    "enable_nestloop": "off",
+                },
+            },
+        ).execution_options(postgresql_readonly=True)
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[Snapshot]:
+        """A snapshot, which ends with the block.
+
+        Raises:
+            Problem: 503 while as many are taken as may be, or when the database is a copy of the
+                primary, which may lag.
+            TimeoutError: the block takes longer than ``reconcile_seconds_max``.
+        """
+        if self._free == 0:
+            raise Problem(problems.BUSY, headers={"Retry-After": BUSY_RETRY_SECONDS})
+        self._free -= 1
+        try:
+            # The server gives up first, unless it is silent.
+            async with asyncio.timeout(self._seconds_max + GRACE_SECONDS), self._connected() as it:
+                yield it
+        finally:
+            self._free += 1
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Snapshot]:
+        async with self._engine.connect() as connection:
+            try:
+                about = (await connection.execute(_ABOUT)).one()
+                if about.is_copy:
+                    raise Problem(problems.UNAVAILABLE, "this database is no primary")
+                yield Snapshot(about.identity, about.taken_at, connection)
+            except BaseException:
+                # A statement may be running: this has the server end it, and closes.
+                await connection.invalidate()
+                raise
+
+
+def lines_sql(buckets: Sequence[range]) -> str:
+    """SQL for the users of ``buckets``, each as one line.
+
+    All buckets are read in one go, few by their index.
+    """
+    wanted = [bucket for part in buckets for bucket in part]
+    if len(wanted) == BUCKETS:
+        return _LINES.format(condition="")
+    numbers = ",".join(map(str, wanted))
+    return _LINES.format(condition=f"WHERE {bucket_sql()} = ANY ('{{{numbers}}}'::int[])")

@@ -1,0 +1,34 @@
+"""The service behind a request's access token (RFC 6750), if its account still exists."""
+
+from typing import Final
+
+from fastapi import Request
+
+from auth_service.context import Auth
+from auth_service.services.read import is_service
+from contracts import problems
+from contracts.bearer import demand_scope, invalid_token, verified_token
+
+
+async def service_caller(request: Request, auth: Auth, scope: str) -> str:
+    """The id of the service whose token, issued for ``scope``, came with the request.
+
+    Raises:
+        Problem: 401 without a valid token of a service that still exists, 403 without the scope,
+            which no user's token has.
+    """
+    token = await verified_token(request.headers, auth.keys)
+    demand_scope(token, scope)
+    async with auth.engine.connect() as connection:
+        if not await is_service(connection, token.subject):
+            raise invalid_token()
+    return token.subject
+
+
+SERVICES_ONLY: Final = (
+    problems.TWO_CREDENTIALS,
+    problems.AUTHENTICATION_REQUIRED,
+    problems.INVALID_TOKEN,
+    problems.INSUFFICIENT_SCOPE,
+)
+"""What a route for them may answer."""

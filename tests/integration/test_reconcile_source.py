@@ -1,0 +1,560 @@
+"""The source's side of comparing: who may ask, what is answered, and what an answer may cost."""
+
+import asyncio
+import hashlib
+import http.client
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.app import create_app
+from auth_service.audit.model import operator_actor
+from auth_service.outbox.table import WAKE_UP_CHANNEL
+from auth_service.reconcile.snapshot import lines_sql
+from auth_service.services.create import create_service, delete_service
+from auth_service.settings import ApiSettings
+from auth_service.throttle.model import Rate
+from contracts.digest import BUCKETS, Digests, bucket_of, row_digest
+from contracts.events import UserState, UserTombstone
+from contracts.reconcile import (
+    LINES,
+    DigestsAnswer,
+    HeartbeatAnswer,
+    StreamBegin,
+    StreamEnd,
+)
+from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
+from tests.support.builders import SOURCE
+from tests.support.eventually import eventually
+from tests.support.http_server import Server, served
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+from tests.support.states import ODD_TEXTS
+
+ACTOR = operator_actor("test")
+DIGESTS, HEARTBEATS = "/v1/reconcile/digests", "/v1/reconcile/heartbeats"
+USERS = f"/v1/reconcile/users?buckets=0-{BUCKETS - 1}"
+ROUTES = [("GET", DIGESTS), ("GET", USERS), ("POST", HEARTBEATS)]
+SESSION = "auth-service reconcile"
+
+MANY: Final = 30_000
+"""Users that take 9 MB as lines: more than all buffers between the database and a caller hold."""
+
+SOME: Final = 5_000
+
+PAUSE_SECONDS_MAX: Final = 0.020
+
+Headers = dict[str, str]
+
+
+async def a_token(
+    api: httpx.AsyncClient, engine: AsyncEngine, settings: ApiSettings, *scopes: str
+) -> tuple[str, Headers]:
+    """The id of a new service account with these scopes, and the header that shows its token."""
+    name = f"service-{len(await fetch(engine, 'SELECT 1 FROM service_accounts'))}"
+    issued = await create_service(
+        engine, settings.secrets, name=name, scopes=scopes, key_days=1, actor=ACTOR
+    )
+    grant = {"grant_type": "client_credentials"}
+    answer = await api.post("/oauth/token", data=grant, auth=(issued.id, issued.api_key))
+    assert answer.status_code == 200, answer.text
+    return issued.id, bearer(answer.json())
+
+
+@pytest.fixture
+async def replica(
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, api_settings: ApiSettings
+) -> Headers:
+    """The header of a service that may compare itself."""
+    _, headers = await a_token(api, auth_engine, api_settings, "users:reconcile")
+    return headers
+
+
+async def insert(engine: AsyncEngine, users: int) -> None:
+    """Users at versions from 1 on, of whom each tenth is deleted."""
+    await execute(
+        engine,
+        f"""
+        INSERT INTO users (version, email, password_hash, status, roles, deleted_at)
+        SELECT n, CASE WHEN n % 10 > 0 THEN n || '@example.org' END,
+               CASE WHEN n % 10 > 0 THEN 'x' END,
+               CASE WHEN n % 10 > 0 THEN 'active' ELSE 'deleted' END,
+               CASE WHEN n % 10 = 1 THEN '{{a,b}}'::text[] ELSE '{{}}' END,
+               CASE WHEN n % 10 = 0 THEN now() END
+        FROM generate_series(1, {users}) AS n
+        """,
+    )
+
+
+@pytest.fixture
+async def many(auth_engine: AsyncEngine) -> None:
+    """More users than fit into buffers."""
+    await insert(auth_engine, MANY)
+
+
+@pytest.fixture
+def server(api_settings: ApiSettings) -> Iterator[Server]:
+    """The API behind a real server; one such answer at once, of some seconds."""
+    changes = {"reconcile_at_once_max": 1, "lock_timeout_ms": 30_000}
+    with served(create_app(api_settings.model_copy(update=changes))) as server:
+        yield server
+
+
+class Stream:
+    """An answer that a test reads as slowly as it likes."""
+
+    def __init__(self, server: Server, path: str, headers: Headers) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        self._connection.sock = socket.socket()
+        # Small buffers: what the caller has not read has not left the server.
+        self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._connection.sock.settimeout(20)
+        self._connection.sock.connect(("127.0.0.1", server.port))
+        self._connection.request("GET", path, headers=headers)
+
+    def begin(self) -> tuple[int, http.client.HTTPResponse]:
+        """Status and answer, of which nothing but the head has been read."""
+        self._answer = self._connection.getresponse()
+        # http.client forgets the socket of an answer that closes the connection.
+        return self._answer.status, self._answer
+
+    def close(self) -> None:
+        """Go away."""
+        self._connection.close()
+        if hasattr(self, "_answer"):
+            self._answer.close()
+
+
+def read(lines: bytes) -> tuple[StreamBegin, list[dict[str, Any]], StreamEnd]:
+    """The parts of a whole answer, whose last line is right."""
+    begin, *users, end = lines.splitlines(keepends=True)
+    found = StreamEnd.model_validate_json(end)
+    assert found.sha256 == hashlib.sha256(lines[: -len(end)]).hexdigest()
+    assert found.count == len(users)
+    return StreamBegin.model_validate_json(begin), [json.loads(user) for user in users], found
+
+
+def states(lines: bytes) -> list[UserState | UserTombstone]:
+    """The users of a whole answer."""
+    return [
+        (UserTombstone if "deleted_at" in user else UserState).model_validate_json(json.dumps(user))
+        for user in read(lines)[1]
+    ]
+
+
+def combined(found: list[UserState | UserTombstone]) -> bytes:
+    """The digests of all buckets, computed here."""
+    buckets = [0] * BUCKETS
+    for state in found:
+        buckets[bucket_of(state.id)] ^= int.from_bytes(row_digest(state), "big")
+    return b"".join(bucket.to_bytes(16, "big") for bucket in buckets)
+
+
+async def sessions(engine: AsyncEngine) -> int:
+    """How many connections such answers have at the moment."""
+    found = await fetch(
+        engine,
+        "SELECT 1 FROM pg_stat_activity"
+        f" WHERE datname = current_database() AND application_name = '{SESSION}'",
+    )
+    return len(found)
+
+
+class TestWhoMayAsk:
+    """A service account with the scope, and nobody else."""
+
+    async def test_nobody(self, api: httpx.AsyncClient) -> None:
+        """Without a token, or with rubbish."""
+        for method, path in ROUTES:
+            nobody = await api.request(method, path)
+            rubbish = await api.request(method, path, headers={"Authorization": "Bearer x"})
+
+            assert_problem(nobody, 401, "authentication_required")
+            assert_problem(rubbish, 401, "invalid_token")
+
+    async def test_no_user_and_no_other_service(
+        self,
+        api: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        api_settings: ApiSettings,
+        root: dict[str, Any],
+    ) -> None:
+        """Not even an administrator: no user's token has a scope. The answer says which one."""
+        _, other = await a_token(api, auth_engine, api_settings, "posts:write")
+
+        for method, path in ROUTES:
+            for headers in (bearer(root), other):
+                answer = await api.request(method, path, headers=headers)
+
+                assert_problem(answer, 403, "insufficient_scope")
+                assert 'scope="users:reconcile"' in answer.headers["WWW-Authenticate"]
+
+    async def test_no_service_that_was_deleted(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, api_settings: ApiSettings
+    ) -> None:
+        """At once, though its token has minutes left."""
+        service_id, headers = await a_token(api, auth_engine, api_settings, "users:reconcile")
+        before = [await api.request(*route, headers=headers) for route in ROUTES]
+
+        await delete_service(auth_engine, service_id, actor=ACTOR)
+
+        assert all(answer.is_success for answer in before)
+        for route in ROUTES:
+            assert_problem(await api.request(*route, headers=headers), 401, "invalid_token")
+
+
+class TestDigests:
+    """``GET /v1/reconcile/digests``."""
+
+    async def test_they_are_those_of_the_users(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """With who the source is, when it was, and how many there are."""
+        await insert(auth_engine, SOME)
+        [row] = await fetch(auth_engine, "SELECT identity, now() FROM source")
+
+        answer = await api.get(DIGESTS, headers=replica)
+
+        body = DigestsAnswer.model_validate_json(answer.content)
+        lines = (await api.get(USERS, headers=replica)).content
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert body.source == row.identity
+        assert 0 <= (body.taken_at - row.now).total_seconds() < 60
+        assert body.value() == Digests(SOME * 9 // 10, SOME // 10, combined(states(lines)))
+
+    async def test_nobody_is_a_digest_too(self, api: httpx.AsyncClient, replica: Headers) -> None:
+        """Of an empty table: zeros."""
+        answer = await api.get(DIGESTS, headers=replica)
+
+        body = DigestsAnswer.model_validate_json(answer.content)
+        assert body.value() == Digests(0, 0, bytes(16 * BUCKETS))
+
+
+class TestUsers:
+    """``GET /v1/reconcile/users``."""
+
+    async def test_a_user_comes_as_his_events_carry_him(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """Living ones and tombstones; marked while an event of theirs has not gone out."""
+        ada, bob, carl, dora = [
+            await signed_up(api, f"{name}@example.org") for name in ("ada", "bob", "carl", "dora")
+        ]
+        for gone in (carl, dora):
+            left = await api.request(
+                "DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(gone)
+            )
+            assert left.status_code == 204, left.text
+        await execute(
+            auth_engine,
+            "UPDATE outbox_events SET published_at = now()"
+            f" WHERE user_id IN ('{ada['user']['id']}', '{carl['user']['id']}')",
+        )
+        await api.post(HEARTBEATS, headers=replica)
+
+        answer = await api.get(USERS, headers=replica)
+
+        begin, users, _ = read(answer.content)
+        events = await fetch(
+            auth_engine,
+            "SELECT DISTINCT ON (user_id) user_id, payload FROM outbox_events"
+            " WHERE user_id IS NOT NULL ORDER BY user_id, position DESC",
+        )
+        [row] = await fetch(auth_engine, "SELECT identity, now() FROM source")
+        assert answer.headers["Content-Type"] == LINES
+        assert begin.source == row.identity
+        assert 0 <= (row.now - begin.taken_at).total_seconds() < 60
+        marked = {user["id"]: user.pop("unpublished", None) for user in users}
+        assert marked == {
+            ada["user"]["id"]: None,
+            bob["user"]["id"]: True,
+            carl["user"]["id"]: None,
+            dora["user"]["id"]: True,
+        }
+        for event in events:
+            model = UserTombstone if "deleted_at" in event.payload else UserState
+            [user] = [user for user in users if user["id"] == str(event.user_id)]
+            assert user.keys() == event.payload.keys()
+            recorded = model.model_validate_json(json.dumps(event.payload))
+            assert model.model_validate_json(json.dumps(user)) == recorded
+
+    async def test_odd_text_arrives_as_it_is(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """Quotes, control characters and line ends of a text never end a line."""
+        insert = text(
+            "INSERT INTO users (version, email, password_hash, roles, tokens_valid_after)"
+            " VALUES (1, :email, 'x', :roles, '2026-01-01T12:00:00.1+02')"
+        )
+        async with auth_engine.begin() as connection:
+            for number, odd in enumerate(ODD_TEXTS):
+                await connection.execute(insert, {"email": f"{odd}{number}", "roles": [odd, "a"]})
+
+        answer = await api.get(USERS, headers=replica)
+        told = await api.get(DIGESTS, headers=replica)
+
+        found = states(answer.content)
+        emails = {state.email: state.roles for state in found if isinstance(state, UserState)}
+        assert emails == {f"{odd}{number}": (odd, "a") for number, odd in enumerate(ODD_TEXTS)}
+        assert DigestsAnswer.model_validate_json(told.content).value().buckets == combined(found)
+
+    async def test_only_the_buckets_that_were_asked_for(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """All of them and nobody else, tombstones too."""
+        await insert(auth_engine, SOME)
+        everybody = states((await api.get(USERS, headers=replica)).content)
+        wanted = {0, 1, 2, 17, BUCKETS - 1}
+
+        answer = await api.get(
+            "/v1/reconcile/users", params={"buckets": f"0-2,17,{BUCKETS - 1}"}, headers=replica
+        )
+
+        found = {state.id for state in states(answer.content)}
+        assert found == {state.id for state in everybody if bucket_of(state.id) in wanted}
+        assert 0 < len(found) < len(everybody) == SOME
+
+    async def test_no_buckets(self, api: httpx.AsyncClient, replica: Headers) -> None:
+        """What names none is refused, and the parameter named."""
+        for params in ({}, *({"buckets": named} for named in ("", "x", "5-4", "1,1", "4096"))):
+            answer = await api.get("/v1/reconcile/users", params=params, headers=replica)
+
+            problem = assert_problem(answer, 422, "invalid_request")
+            assert [error["pointer"] for error in problem["errors"]] == ["/query/buckets"]
+
+    async def test_few_buckets_are_found_by_their_index(
+        self, auth_engine: AsyncEngine, auth_url: str
+    ) -> None:
+        """All of them by one pass over the table; the log is read once in any case."""
+        await insert(auth_engine, SOME)
+        connection = await asyncpg.connect(auth_url.replace("+asyncpg", ""))
+        await connection.execute("ANALYZE users")
+
+        async def plan(*buckets: range) -> str:
+            rows = await connection.fetch(f"EXPLAIN {lines_sql(buckets)}")
+            return "\n".join(row[0] for row in rows)
+
+        few, everybody = await plan(range(3), range(9, 10)), await plan(range(BUCKETS))
+        await connection.close()
+
+        assert "Index Scan on users_bucket_idx" in few
+        assert "Seq Scan on users" in everybody
+        assert "users_bucket_idx" not in everybody
+        assert "SubPlan" not in few + everybody
+
+
+class TestWhatAnAnswerMayCost:
+    """Slow callers, callers that go away, a database that fails in the middle."""
+
+    @pytest.mark.usefixtures("many")
+    async def test_a_slow_stream_is_of_one_moment(
+        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """What is committed after its first line is not in it; and nobody waits for the caller."""
+        stream = Stream(server, USERS, replica)
+        status, answer = stream.begin()
+        server.forget_pauses()
+        first = answer.read(1000)
+
+        await execute(
+            auth_engine,
+            "UPDATE users SET version = version + 1000000",
+            "DELETE FROM users WHERE version % 3 = 0",
+        )
+        lines = first + answer.read()
+
+        _, users, _ = read(lines)
+        assert status == 200
+        assert sorted(user["version"] for user in users) == list(range(1, MANY + 1))
+        assert server.longest_pause_seconds() < PAUSE_SECONDS_MAX
+        stream.close()
+
+    @pytest.mark.usefixtures("many")
+    async def test_a_stream_that_breaks_has_no_last_line(
+        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """The database ends the connection: so does the API, and the next one is answered."""
+        stream = Stream(server, USERS, replica)
+        _, answer = stream.begin()
+        read_so_far = answer.read(1000)
+
+        await fetch(
+            auth_engine,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE application_name = '{SESSION}' AND datname = current_database()",
+        )
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)) as broken:
+            answer.read()
+
+        partial = getattr(broken.value, "partial", b"")
+        assert b'"end"' not in read_so_far + partial
+        stream.close()
+        await eventually(lambda: is_answered(server, replica))
+
+    @pytest.mark.usefixtures("many")
+    async def test_one_too_many_is_told_to_come_back(
+        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """Other requests are not held up; when the caller goes away, his place is free at once."""
+        slow = Stream(server, USERS, replica)
+        assert slow.begin()[0] == 200
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+            refused = [await client.get(path, headers=replica) for path in (DIGESTS, USERS)]
+            other = await client.post(HEARTBEATS, headers=replica)
+
+        for answer in refused:
+            assert_problem(answer, 503, "busy")
+            assert int(answer.headers["Retry-After"]) > 0
+        assert other.status_code == 201
+        assert await sessions(auth_engine) == 1
+        slow.close()
+        await eventually(lambda: has_ended(auth_engine), within=5)
+        assert await is_answered(server, replica)
+
+    async def test_who_does_not_wait_for_digests_ends_them(
+        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """The statement, which nobody will read the answer of, ends in the database."""
+        async with auth_engine.connect() as holder:
+            await holder.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
+            caller = Stream(server, DIGESTS, replica)
+            await eventually(lambda: lock_waits(auth_engine))
+
+            caller.close()
+
+            await eventually(lambda: has_ended(auth_engine), within=5)
+        assert await is_answered(server, replica)
+
+    @pytest.mark.usefixtures("many")
+    async def test_who_does_not_read_is_cut_off(
+        self, api_settings: ApiSettings, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """A snapshot that is held keeps dead rows in the whole database."""
+        short = api_settings.model_copy(update={"reconcile_seconds_max": 0.5})
+        with served(create_app(short)) as server:
+            stream = Stream(server, USERS, replica)
+            _, answer = stream.begin()
+
+            await eventually(lambda: has_ended(auth_engine), within=10)
+
+            with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+                answer.read()
+            stream.close()
+
+    @pytest.mark.parametrize("path", [DIGESTS, USERS])
+    async def test_a_copy_of_the_primary_is_not_asked(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers, path: str
+    ) -> None:
+        """It may lag, and what it lacks would look like drift."""
+        await execute(
+            auth_engine,
+            "CREATE FUNCTION public.pg_is_in_recovery() RETURNS boolean"
+            " LANGUAGE sql AS 'SELECT true'",
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog',"
+            " current_database()); END $$",
+        )
+
+        answer = await api.get(path, headers=replica)
+
+        problem = assert_problem(answer, 503, "unavailable")
+        assert "primary" in problem["detail"]
+        assert "Retry-After" in answer.headers
+
+
+class TestHeartbeats:
+    """``POST /v1/reconcile/heartbeats``."""
+
+    async def test_one_is_recorded_and_wakes_the_relay(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, auth_url: str, replica: Headers
+    ) -> None:
+        """The answer tells what its event will."""
+        woken = asyncio.Event()
+        listener = await asyncpg.connect(auth_url.replace("+asyncpg", ""))
+        await listener.add_listener(WAKE_UP_CHANNEL, lambda *_: woken.set())
+
+        first, second = [await api.post(HEARTBEATS, headers=replica) for _ in range(2)]
+
+        async with asyncio.timeout(10):
+            await woken.wait()
+        await listener.close()
+        assert (first.status_code, second.status_code) == (201, 201)
+        beats = [HeartbeatAnswer.model_validate_json(each.content) for each in (first, second)]
+        rows = await fetch(auth_engine, "SELECT * FROM outbox_events ORDER BY position")
+        [source] = await fetch(auth_engine, "SELECT identity, heartbeat FROM source")
+        assert [row.type for row in rows] == ["sync.heartbeat"] * 2
+        assert [beat.number for beat in beats] == [1, source.heartbeat] == [1, 2]
+        for beat, row in zip(beats, rows, strict=True):
+            assert row.payload == {"number": beat.number}
+            assert row.occurred_at == beat.recorded_at
+            assert (beat.source, beat.issuer) == (source.identity, SOURCE)
+
+    async def test_each_gets_a_number_of_its_own(
+        self, api: httpx.AsyncClient, replica: Headers
+    ) -> None:
+        """However many are asked for at once; later ones have later times."""
+        answers = await asyncio.gather(*(api.post(HEARTBEATS, headers=replica) for _ in range(8)))
+
+        beats = [HeartbeatAnswer.model_validate_json(each.content) for each in answers]
+        assert sorted(beat.number for beat in beats) == list(range(1, 9))
+        by_number = sorted(beats, key=lambda beat: beat.number)
+        assert by_number == sorted(beats, key=lambda beat: beat.recorded_at)
+
+    async def test_each_service_has_its_limit(
+        self, auth_engine: AsyncEngine, strict: httpx.AsyncClient, api_settings: ApiSettings
+    ) -> None:
+        """One beyond it is refused and records nothing; another service is not concerned."""
+        one, other = [
+            (await a_token(strict, auth_engine, api_settings, "users:reconcile"))[1]
+            for _ in range(2)
+        ]
+
+        answers = [await strict.post(HEARTBEATS, headers=one) for _ in range(3)]
+
+        assert [answer.status_code for answer in answers] == [201, 201, 429]
+        refused = assert_problem(answers[2], 429, "too_many_requests")
+        assert refused["violated-policies"] == ["heartbeats"]
+        assert int(answers[2].headers["Retry-After"]) > 0
+        assert answers[0].headers["RateLimit-Policy"].startswith('"heartbeats";q=2')
+        assert len(await fetch(auth_engine, "SELECT 1 FROM outbox_events")) == 2
+        assert (await strict.post(HEARTBEATS, headers=other)).status_code == 201
+
+
+@pytest.fixture
+async def strict(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API with a small limit."""
+    limits = {"limit_heartbeats": Rate(2, 600)}
+    async with serving(api_settings.model_copy(update=limits)) as client:
+        yield client
+
+
+async def test_the_stream_is_described(api: httpx.AsyncClient) -> None:
+    """OpenAPI tells its media type, and the form of the parameter."""
+    document = (await api.get("/openapi.json")).json()
+
+    operation = document["paths"]["/v1/reconcile/users"]["get"]
+    assert operation["responses"]["200"]["content"].keys() == {LINES}
+    assert operation["parameters"][0]["schema"]["pattern"]
+    assert operation["responses"].keys() >= {"401", "403", "422", "503"}
+
+
+async def has_ended(engine: AsyncEngine) -> bool:
+    """Whether no such answer has a connection."""
+    found = await sessions(engine)
+    assert found == 0, f"{found} connections"
+    return True
+
+
+async def is_answered(server: Server, headers: Headers) -> bool:
+    """Whether there is a place for another answer."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
+        answer = await client.get(DIGESTS, headers=headers)
+    assert answer.status_code == 200, answer.text
+    return True

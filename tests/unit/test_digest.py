@@ -1,0 +1,187 @@
+"""The canonical form of a user, and digests that are compared."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.digest import (
+    BUCKETS,
+    DIGEST_BYTES,
+    Digests,
+    bucket_of,
+    canonical_form,
+    row_digest,
+)
+from contracts.events import UserState, UserTombstone
+from tests.support.states import instants, states, texts, tombstones, versions
+
+ID = UUID("00112233-4455-6677-8899-aabbccddeeff")
+CREATED = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC)
+UPDATED = datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+ADA: dict[str, Any] = {
+    "id": ID,
+    "version": 258,
+    "email": "ada@example.org",
+    "email_verified": True,
+    "roles": (),
+    "status": "active",
+    "tokens_valid_after": None,
+    "created_at": CREATED,
+    "updated_at": UPDATED,
+}
+
+# Written out by hand, field by field, from the specification in `contracts.digest`.
+BEGIN = "00112233445566778899aabbccddeeff" + "0000000000000102"
+EMAIL = "0000000f" + b"ada@example.org".hex()
+ACTIVE = "00000006" + b"active".hex()
+TIMES = "00000000000f4240" + "ffffffffffffffff"
+
+VECTORS: dict[str, tuple[UserState | UserTombstone, str, str]] = {
+    "living": (
+        UserState(**ADA),
+        "55" + BEGIN + EMAIL + "01" + "00000000" + ACTIVE + "00" + TIMES,
+        "2bfc5699676c58dd18c15147893ba889",
+    ),
+    "with a time before which tokens are refused": (
+        UserState(**ADA | {"tokens_valid_after": datetime(2000, 1, 1, tzinfo=UTC)}),
+        "55" + BEGIN + EMAIL + "01" + "00000000" + ACTIVE + "01" + "00" * 8 + TIMES,
+        "40d138dcf2dc81031d541b49492051b9",
+    ),
+    "unicode, counted in characters": (
+        UserState(**ADA | {"email": "ä🐘@", "email_verified": False, "status": "disabled"}),
+        "55" + BEGIN + "00000003" + "c3a4f09f909840" + "00" + "00000000"
+        "00000008" + b"disabled".hex() + "00" + TIMES,
+        "8ecffe9060ec44780c15364bb663e7a4",
+    ),
+    "roles, in the order of their bytes and each once": (
+        UserState(**ADA | {"roles": ("b", "a", "é", "Z", "b", "a,b")}),
+        "55" + BEGIN + EMAIL + "01" + "00000005"
+        "000000015a" "0000000161" "00000003612c62" "0000000162" "00000001c3a9" + ACTIVE + "00"
+        + TIMES,
+        "f71adb7428bc883f508ec9b7c5b27944",
+    ),
+    "tombstone": (
+        UserTombstone(id=ID, version=258, deleted_at=CREATED),
+        "54" + BEGIN + "00000000000f4240",
+        "0c6378248afafaf267ac923160c873f3",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_vectors(name: str) -> None:
+    """What other implementations can be checked with: the canonical form and its digest."""
+    state, form, digest = VECTORS[name]
+
+    assert canonical_form(state).hex() == form
+    assert row_digest(state).hex() == digest
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["living", "deleted"])
+def test_the_same_moment_elsewhere_is_the_same(deleted: bool) -> None:
+    """An offset is a way of writing, and so is the order of roles."""
+    elsewhere = CREATED.astimezone(timezone(timedelta(hours=5, minutes=45)))
+    if deleted:
+        one = UserTombstone(id=ID, version=1, deleted_at=CREATED)
+        other: UserState | UserTombstone = UserTombstone(id=ID, version=1, deleted_at=elsewhere)
+    else:
+        one = UserState(**ADA | {"roles": ("a", "b")})  # type: ignore[assignment]
+        other = UserState(**ADA | {"roles": ("b", "a", "a"), "created_at": elsewhere})
+
+    assert row_digest(one) == row_digest(other)
+
+
+CHANGES: dict[str, st.SearchStrategy[Any]] = {
+    "id": st.uuids(),
+    "version": versions(),
+    "email": texts(3, 320),
+    "email_verified": st.booleans(),
+    "roles": st.lists(texts(1, 64), max_size=4).map(tuple),
+    "status": st.sampled_from(["active", "disabled"]),
+    "tokens_valid_after": st.none() | instants(),
+    "created_at": instants(),
+    "updated_at": instants(),
+}
+
+
+def same(one: UserState | UserTombstone, other: UserState | UserTombstone) -> bool:
+    """Whether the two states say the same; roles are a set."""
+    if isinstance(one, UserState) and isinstance(other, UserState):
+        return one.model_copy(update={"roles": frozenset(one.roles)}) == other.model_copy(
+            update={"roles": frozenset(other.roles)}
+        )
+    return one == other
+
+
+@given(state=states(), data=st.data())
+def test_every_field_counts(state: UserState, data: st.DataObject) -> None:
+    """Two living users have the same form exactly when all of their fields are the same."""
+    names = data.draw(st.sets(st.sampled_from(sorted(CHANGES)), max_size=3))
+    other = state.model_copy(update={name: data.draw(CHANGES[name]) for name in sorted(names)})
+
+    assert (canonical_form(state) == canonical_form(other)) == same(state, other)
+
+
+@given(
+    st.tuples(texts(3, 6), texts(1, 3), texts(1, 3)),
+    st.tuples(texts(3, 6), texts(1, 3), texts(1, 3)),
+)
+def test_no_text_runs_into_the_next(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    """Lengths stand before texts: what moves from one field into its neighbour is a difference."""
+    first, second = (
+        UserState(**ADA | {"email": email, "roles": tuple(roles)}) for email, *roles in (one, other)
+    )
+
+    assert (canonical_form(first) == canonical_form(second)) == same(first, second)
+
+
+@given(tombstones(), tombstones() | states())
+def test_tombstones_differ_from_all_else(
+    one: UserTombstone, other: UserState | UserTombstone
+) -> None:
+    """By id, version or time, and always from a living user."""
+    assert (canonical_form(one) == canonical_form(other)) == same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("user_id", "bucket"),
+    [
+        ("00000000-0000-0000-0000-000000000000", 0),
+        ("ffffffff-ffff-ffff-ffff-fffffffff000", 0),
+        ("00000000-0000-0000-0000-000000000fff", 4095),
+        ("00112233-4455-6677-8899-aabbccddeeff", 0xEFF),
+    ],
+)
+def test_a_bucket_is_the_last_twelve_bits(user_id: str, bucket: int) -> None:
+    """Random in UUIDs of versions 4 and 7 alike."""
+    assert bucket_of(UUID(user_id)) == bucket
+
+
+def digests(**buckets: int) -> Digests:
+    """Digests in which some buckets (``b17=…``) are not empty."""
+    rows = [(int(name[1:]), 1, 1, f"{digest:0128b}") for name, digest in buckets.items()]
+    return Digests.of_rows(rows)
+
+
+def test_rows_become_digests() -> None:
+    """Each in its place, the others zero; users and tombstones are summed."""
+    found = digests(b0=1, b4095=2**128 - 1)
+
+    assert (found.users, found.tombstones, found.rows) == (2, 2, 4)
+    assert len(found.buckets) == BUCKETS * DIGEST_BYTES
+    assert found.buckets[:DIGEST_BYTES] == bytes(15) + b"\1"
+    assert found.buckets[-DIGEST_BYTES:] == b"\xff" * DIGEST_BYTES
+    assert not any(found.buckets[DIGEST_BYTES:-DIGEST_BYTES])
+
+
+def test_differing_buckets_are_named() -> None:
+    """In ascending order: other digests, and what only one side has; counts do not matter."""
+    ours = digests(b0=1, b2=7, b17=3, b4095=5)
+    theirs = digests(b0=1, b2=8, b4095=6, b40=1)
+
+    assert ours.differing(theirs) == theirs.differing(ours) == [2, 17, 40, 4095]
+    assert ours.differing(ours) == []

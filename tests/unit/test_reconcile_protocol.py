@@ -1,0 +1,153 @@
+"""What a replica and its source say to each other: how buckets are named, how answers are read."""
+
+import re
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from contracts.digest import BUCKETS, DIGEST_BYTES, Digests
+from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, ROLES_MAX
+from contracts.http_protocol import HEAD_BYTES_MAX
+from contracts.reconcile import (
+    LINE_BYTES_MAX,
+    RANGES_LENGTH_MAX,
+    RANGES_MAX,
+    RANGES_PATTERN,
+    DigestsAnswer,
+    HeartbeatAnswer,
+    StreamBegin,
+    StreamEnd,
+    bucket_ranges,
+    buckets_in,
+)
+
+SOURCE_ID = UUID(int=1)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+ALL = f"0-{BUCKETS - 1}"
+
+
+@pytest.mark.parametrize(
+    ("buckets", "ranges"),
+    [
+        ([17], "17"),
+        ([0, 1, 2], "0-2"),
+        ([0, 1, 3, 4095], "0-1,3,4095"),
+        (range(BUCKETS), ALL),
+        (range(0, 2 * RANGES_MAX, 2), ",".join(map(str, range(0, 2 * RANGES_MAX, 2)))),
+        (range(0, 2 * RANGES_MAX + 2, 2), ALL),
+    ],
+    ids=["one", "neighbours", "some", "all", "as many as may be", "more than may be"],
+)
+def test_buckets_are_named_by_ranges(buckets: list[int], ranges: str) -> None:
+    """Neighbours in one range; when too many differ, all are asked for."""
+    assert bucket_ranges(buckets) == ranges
+
+
+@given(st.sets(st.integers(0, BUCKETS - 1), min_size=1) | st.just(set(range(0, BUCKETS, 2))))
+def test_what_is_named_is_read_back(buckets: set[int]) -> None:
+    """None is lost, and the question is one that the source accepts and that fits its limits."""
+    ranges = bucket_ranges(sorted(buckets))
+
+    found = [bucket for part in buckets_in(ranges) for bucket in part]
+
+    assert found == sorted(set(found)) == (found if ranges == ALL else sorted(buckets))
+    assert buckets <= set(found)
+    assert re.fullmatch(RANGES_PATTERN, ranges)
+    assert len(ranges) <= RANGES_LENGTH_MAX < HEAD_BYTES_MAX // 3
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        "",
+        ",",
+        "1,",
+        "4096",
+        "0-4096",
+        "3-2",
+        "-1",
+        "1-",
+        "1--2",
+        "2,1",
+        "1,1",
+        "0-5,5",
+        " 1",
+        "1\n",
+        "+1",
+        "\u0661",
+        "1.0",
+        "00001",
+        pytest.param(",".join(map(str, range(0, 2 * RANGES_MAX + 2, 2))), id="too many"),
+    ],
+)
+def test_anything_else_names_no_buckets(ranges: str) -> None:
+    """Each bucket at most once, in ascending order: the work that a question causes is bounded."""
+    with pytest.raises(ValueError, match=r"^must "):
+        buckets_in(ranges)
+
+
+def test_digests_are_told_and_read_back() -> None:
+    """As 16 bytes for each bucket in base64url, through JSON."""
+    digests = Digests(3, 4, bytes(range(256)) * (BUCKETS * DIGEST_BYTES // 256))
+
+    answer = DigestsAnswer.of(SOURCE_ID, NOON, digests)
+    read = DigestsAnswer.model_validate_json(answer.model_dump_json())
+
+    assert read == answer
+    assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, digests)
+
+
+def test_digests_that_are_none_are_refused() -> None:
+    """Of another length before anything is compared, of other characters when they are read."""
+    answer = DigestsAnswer.of(SOURCE_ID, NOON, Digests(0, 0, bytes(BUCKETS * DIGEST_BYTES)))
+    values = answer.model_dump()
+
+    for other in (values["digests"][:-4], values["digests"] + "AAAA"):
+        with pytest.raises(ValidationError):
+            DigestsAnswer(**values | {"digests": other})
+    with pytest.raises(ValueError, match="base64url"):
+        DigestsAnswer(**values | {"digests": "+" * len(values["digests"])}).value()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{}",
+        b'{"end":true,"count":1}',
+        b'{"end":false,"count":1,"sha256":"%064x"}' % 1,
+        b'{"end":true,"count":-1,"sha256":"%064x"}' % 1,
+        b'{"end":true,"count":"1","sha256":"%064x"}' % 1,
+        b'{"end":true,"count":1,"sha256":"%063x"}' % 1,
+        b'{"end":true,"count":1,"sha256":"%064X"}' % 10,
+        StreamBegin(source=SOURCE_ID, taken_at=NOON).model_dump_json().encode(),
+    ],
+)
+def test_no_other_line_is_the_last(line: bytes) -> None:
+    """A stream that was cut off must never look whole."""
+    with pytest.raises(ValidationError):
+        StreamEnd.model_validate_json(line)
+
+
+def test_a_newer_source_may_say_more() -> None:
+    """Fields that nobody knows yet are ignored."""
+    about = '"source":"00000000-0000-0000-0000-000000000001","new":[1]'
+
+    begin = StreamBegin.model_validate_json(f'{{{about},"taken_at":"2026-01-01T12:00:00Z"}}')
+    beat = HeartbeatAnswer.model_validate_json(
+        f'{{{about},"issuer":"x","number":7,"recorded_at":"2026-01-01T14:00:00+02:00"}}'
+    )
+
+    assert begin == StreamBegin(source=SOURCE_ID, taken_at=NOON)
+    assert (beat.number, beat.recorded_at) == (7, NOON)
+
+
+def test_the_longest_line_fits() -> None:
+    """A user whose every character has to be escaped: six bytes each, and some for the rest."""
+    escaped = 6 * (EMAIL_LENGTH_MAX + ROLES_MAX * ROLE_LENGTH_MAX) + 3 * ROLES_MAX
+
+    assert escaped + 500 < LINE_BYTES_MAX
