@@ -3,10 +3,16 @@
 Every session has its time limits from the start, so that no statement can hang a request or a lock.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from blog_service.settings import DatabaseSettings
+
+R = TypeVar("R")
 
 metadata = MetaData(
     naming_convention={
@@ -44,6 +50,19 @@ def connect(settings: DatabaseSettings) -> AsyncEngine:
             },
         },
     )
+
+
+def on_database(settings: DatabaseSettings, work: Callable[[AsyncEngine], Awaitable[R]]) -> R:
+    """What ``work`` returns, given an engine, in a command: with an event loop of its own."""
+
+    async def run() -> R:
+        engine = connect(settings)
+        try:
+            return await work(engine)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
 
 
 async def ask(engine: AsyncEngine) -> None:

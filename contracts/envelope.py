@@ -214,6 +214,12 @@ def legible_user(message: Carrier) -> UUID | None:
     return users.pop() if len(users) == 1 else None
 
 
+def legible_type(message: Carrier) -> str | None:
+    """The event's type that ``message`` names, known or not; never raises."""
+    named = _reader(message.headers or {})("type")
+    return named[:ATTRIBUTE_LENGTH_MAX] if isinstance(named, str) else None
+
+
 def _id_in(body: bytes) -> object:
     try:
         data = json.loads(body) if len(body) <= BODY_BYTES_MAX else None

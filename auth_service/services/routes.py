@@ -5,7 +5,6 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query, status
 
 from auth_service.context import Auth
-from auth_service.paging import PAGE_ITEMS_DEFAULT, Limit, Page
 from auth_service.services.bodies import IssuedKeyBody, KeyBody, NewServiceBody, ServiceBody
 from auth_service.services.create import create_service, delete_service
 from auth_service.services.keys import revoke_key, rotate_key
@@ -14,6 +13,7 @@ from auth_service.services.read import keys_before, service_by_id, services_afte
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
 from contracts import problems
 from contracts.openapi import documented
+from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page
 
 router = APIRouter(prefix="/v1/admin/services", tags=["administration"])
 

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request, Response, status
 
 from auth_service.bodies import Keep, NewCredentials, SessionBody, SignedIn
 from auth_service.context import Auth
-from auth_service.paging import Page
 from auth_service.sessions.answer import COOKIE, demand_own_page, signed_in, without_cookie
 from auth_service.sessions.bearer import CurrentCaller
 from auth_service.sessions.device import SessionHere
@@ -21,6 +20,7 @@ from auth_service.sessions.start import start_session
 from auth_service.throttle.network import Network
 from contracts import problems
 from contracts.openapi import TOKEN, documented
+from contracts.paging import Page
 from contracts.problems import Problem
 
 router = APIRouter(prefix="/v1", tags=["sessions"])

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from auth_service.bodies import UserBody
 from auth_service.context import Auth
-from auth_service.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
 from auth_service.users.administer import Status, administer
 from auth_service.users.delete import delete_by
@@ -21,6 +20,7 @@ from auth_service.users.model import User
 from contracts import problems
 from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, ROLES_MAX
 from contracts.openapi import documented
+from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
 
 router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
 

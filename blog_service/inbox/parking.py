@@ -1,25 +1,26 @@
 """Park a message: keep it as it came, with the reason, where operators can see and redrive it.
 
+The only code that writes the table; what operators ask for (``parked``) goes through here as well.
+
 Guarantees: one row a message however often it is parked; of a deleted user only headers are kept,
 and parking and applying his tombstone exclude each other, so that neither misses the other; what no
 user is legible in expires, for it could not be erased with its user.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Collection
-from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import JSON, Text, cast, delete, func, literal, null, text, update
+from sqlalchemy import JSON, Row, Text, cast, delete, func, literal, null, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog_service.inbox.faults import Verdict
 from blog_service.inbox.subscription import Delivery
 from blog_service.inbox.table import parked_messages
+from blog_service.inbox.tagged_json import tagged
 from blog_service.users import replica
 from contracts.envelope import legible_user
 
@@ -58,14 +59,20 @@ async def park(connection: AsyncConnection, delivery: Delivery, reason: str, err
 
 
 async def expire(connection: AsyncConnection) -> None:
-    """Delete what no user was legible in when it was parked, a long time ago."""
-    await connection.execute(
-        delete(parked_messages).where(
+    """Delete what no user was legible in when it was parked, a long time ago.
+
+    What an operator is at just now waits for the next time, and nobody waits for him.
+    """
+    expired = (
+        select(parked_messages.c.id)
+        .where(
             parked_messages.c.user_id.is_(None),
             parked_messages.c.first_failed_at
             < func.now() - text(f"interval '{ILLEGIBLE_DAYS_MAX} days'"),
         )
+        .with_for_update(skip_locked=True)
     )
+    await connection.execute(delete(parked_messages).where(parked_messages.c.id.in_(expired)))
 
 
 async def erase(connection: AsyncConnection, user_ids: Collection[UUID]) -> None:
@@ -77,6 +84,34 @@ async def erase(connection: AsyncConnection, user_ids: Collection[UUID]) -> None
     )
 
 
+async def claim(connection: AsyncConnection, parked_id: int, *, waits: bool) -> Row[Any] | None:
+    """A parked message, which nobody else redrives or discards until the transaction ends.
+
+    None when it is gone; without ``waits`` also when somebody is at it.
+    """
+    row = select(parked_messages).where(parked_messages.c.id == parked_id)
+    return (await connection.execute(row.with_for_update(skip_locked=not waits))).one_or_none()
+
+
+async def park_again(connection: AsyncConnection, parked_id: int, found: Verdict) -> None:
+    """Note that a message which the caller has claimed has failed once more."""
+    await connection.execute(
+        update(parked_messages)
+        .where(parked_messages.c.id == parked_id)
+        .values(
+            attempts=parked_messages.c.attempts + 1,
+            reason=found.reason,
+            error=found.error,
+            last_failed_at=func.now(),
+        )
+    )
+
+
+async def unpark(connection: AsyncConnection, parked_id: int) -> None:
+    """Remove a message that the caller has claimed."""
+    await connection.execute(delete(parked_messages).where(parked_messages.c.id == parked_id))
+
+
 def message_hash(delivery: Delivery) -> bytes:
     """What tells a message from others, in every delivery: not the headers that the broker adds."""
     parts = (delivery.routing_key.encode(), _properties(delivery, by_broker=False).encode())
@@ -84,7 +119,7 @@ def message_hash(delivery: Delivery) -> bytes:
 
 
 def _properties(delivery: Delivery, *, by_broker: bool = True) -> str:
-    """The AMQP properties as JSON; what JSON has no type for is an object with one ``$`` name."""
+    """The AMQP properties as JSON text."""
     properties = {
         name: value
         for name, value in dict(delivery.properties).items()
@@ -94,25 +129,7 @@ def _properties(delivery: Delivery, *, by_broker: bool = True) -> str:
     properties["headers"] = {
         name: value for name, value in headers.items() if by_broker or not name.startswith("x-")
     }
-    return json.dumps(_tagged(properties), sort_keys=True)
-
-
-def _tagged(value: Any) -> Any:
-    match value:
-        case dict():
-            return {str(name): _tagged(member) for name, member in value.items()}
-        case list() | tuple():
-            return [_tagged(member) for member in value]
-        case bytes() | bytearray():
-            return {"$bytes": base64.b64encode(value).decode()}
-        case datetime():
-            return {"$timestamp": value.isoformat()}
-        case Decimal():
-            return {"$decimal": str(value)}
-        case float() if value != value or value in (float("inf"), float("-inf")):
-            return {"$float": str(value)}
-        case _:
-            return value
+    return json.dumps(tagged(properties), sort_keys=True)
 
 
 def _storable(name: str) -> str:

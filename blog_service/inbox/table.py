@@ -1,4 +1,7 @@
-"""The inbox's tables: parked messages, attempts, heartbeats. Written by ``inbox`` alone."""
+"""The inbox's tables: parked messages, attempts, heartbeats. Written by ``inbox`` alone.
+
+Beside them the notes of what was discarded, which ``parked.discard`` writes.
+"""
 
 from sqlalchemy import (
     JSON,

@@ -11,7 +11,7 @@ of a revoked key ever gets.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import structlog
@@ -26,10 +26,14 @@ from blog_service.users import replica
 from blog_service.users.table import users
 from contracts import problems
 from contracts.bearer import invalid_token, users_token
+from contracts.openapi import TOKEN
 from contracts.problems import Problem
 from contracts.tokens import AccessToken
 
 log = structlog.get_logger()
+
+OPERATOR: Final = "operator"
+"""The role of those who see to what is parked, compared and replayed."""
 
 behind = Counter(
     "usersync_requests_behind",
@@ -86,6 +90,19 @@ def to_replica_user(row: Row[Any]) -> ReplicaUser:
 
 
 CurrentUser = Annotated[ReplicaUser, Depends(current_user)]
+
+
+async def _operator(user: CurrentUser) -> ReplicaUser:
+    if OPERATOR not in user.roles:
+        raise Problem(problems.FORBIDDEN)
+    return user
+
+
+Operator = Annotated[ReplicaUser, Depends(_operator)]
+"""A caller with the role ``operator``, as the replica's row says now, whatever the token says."""
+
+OPERATORS_ONLY: Final = (*TOKEN, problems.FORBIDDEN)
+"""What a route for them may answer."""
 
 
 # Built once: building it costs more than running it. A row comes in any case, so that an unknown

@@ -1,23 +1,48 @@
 """The blog service answers as its OpenAPI document says."""
 
+import asyncio
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from blog_service.app import create_app
+from blog_service.db import connect
+from blog_service.inbox.apply import apply
 from blog_service.settings import ApiSettings
+from contracts.events import UserState
 from tests.support.blog_api import a_token
-from tests.support.builders import SOURCE
+from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.openapi import assert_conforms
+from tests.support.parked_messages import park_deliveries, park_events, rubbish
 
 
 def test_no_answer_is_undocumented_and_none_a_500(
     blog_url: str, public_pem: str, signing_key: rsa.RSAPrivateKey
 ) -> None:
     """Whoever calls, with whatever the document allows, and with what it does not."""
-    app = create_app(
-        ApiSettings(_env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+    settings = ApiSettings(
+        _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
     )
-    tokens = [a_token(signing_key, uuid4()), a_token(signing_key, "svc_importer"), "rubbish"]
+    operator = a_state(roles=("operator",))
+    asyncio.run(prepare(settings, operator))
+    tokens = [
+        a_token(signing_key, uuid4()),
+        a_token(signing_key, operator.id),
+        a_token(signing_key, "svc_importer"),
+        "rubbish",
+    ]
 
-    assert_conforms(app, callers=[{}, *({"Authorization": f"Bearer {t}"} for t in tokens)])
+    assert_conforms(
+        create_app(settings),
+        callers=[{}, *({"Authorization": f"Bearer {token}"} for token in tokens)],
+    )
+
+
+async def prepare(settings: ApiSettings, operator: UserState) -> None:
+    """A replica with an operator, and messages for him."""
+    engine = connect(settings)
+    async with engine.begin() as connection:
+        await apply(connection, [an_event(operator)])
+    await park_deliveries(engine, *(rubbish(b"%d" % number) for number in range(3)))
+    await park_events(engine, an_event(a_state()))
+    await engine.dispose()

@@ -38,10 +38,13 @@ class Page(BaseModel, Generic[Item]):
 def page_of(found: Sequence[Item], limit: int, *, key: Callable[[Item], UUID | int]) -> Page[Item]:
     """The page of the first ``limit`` items, of which one more than that was looked for."""
     items = list(found[:limit])
-    return Page(items=items, next_cursor=_after(key(items[-1])) if len(found) > limit else None)
+    return Page(
+        items=items, next_cursor=cursor_after(key(items[-1])) if len(found) > limit else None
+    )
 
 
-def _after(key: UUID | int) -> str:
+def cursor_after(key: UUID | int) -> str:
+    """The cursor for what comes after the item with this key."""
     packed = key.bytes if isinstance(key, UUID) else key.to_bytes(_NUMBER_BYTES, "big")
     return base64url_text(packed)
 

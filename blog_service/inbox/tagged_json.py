@@ -1,0 +1,72 @@
+"""AMQP values as JSON, and back. Pure.
+
+What JSON has no type for is an object with one name that begins with ``$``: ``$bytes`` (base64),
+``$timestamp`` (ISO 8601), ``$decimal``, ``$float`` (infinite, or no number). A table that looks
+like one of these itself stands inside ``$table``.
+
+Guarantees: ``untagged`` gives back what ``tagged`` was given, and raises for nothing that is JSON.
+"""
+
+import base64
+import math
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+
+def tagged(value: Any) -> Any:
+    """``value`` as JSON."""
+    match value:
+        case dict():
+            table = {str(name): tagged(member) for name, member in value.items()}
+            return {"$table": table} if _tag(table) else table
+        case list() | tuple():
+            return [tagged(member) for member in value]
+        case bytes() | bytearray():
+            return {"$bytes": base64.b64encode(value).decode()}
+        case datetime():
+            return {"$timestamp": value.isoformat()}
+        case Decimal():
+            return {"$decimal": str(value)}
+        case float() if not math.isfinite(value):
+            return {"$float": str(value)}
+        case _:
+            return value
+
+
+def untagged(value: Any) -> Any:
+    """What ``tagged`` made ``value`` of; a list for a tuple, bytes for a bytearray."""
+    match value:
+        case dict():
+            tag = _tag(value)
+            if tag == "$table" and isinstance(value[tag], dict):
+                return _members(value[tag])
+            if tag in _READERS:
+                try:
+                    return _READERS[tag](value[tag])
+                except (TypeError, ValueError, InvalidOperation):
+                    pass  # not made here
+            return _members(value)
+        case list():
+            return [untagged(member) for member in value]
+        case _:
+            return value
+
+
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "$bytes": lambda text: base64.b64decode(text, validate=True),
+    "$timestamp": datetime.fromisoformat,
+    "$decimal": Decimal,
+    "$float": float,
+}
+
+
+def _tag(table: dict[str, Any]) -> str:
+    """The one name of an object, if it begins with ``$``; else an empty one."""
+    [name, *others] = table or [""]
+    return name if name.startswith("$") and not others else ""
+
+
+def _members(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: untagged(member) for name, member in table.items()}

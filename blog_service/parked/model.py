@@ -1,0 +1,79 @@
+"""Parked messages as operators meet them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from blog_service.inbox.faults import Verdict
+from blog_service.inbox.tagged_json import untagged
+from blog_service.users.model import Outcome
+from contracts.errors import OperatorError
+
+
+class NoSuchMessage(OperatorError):
+    """No message with this id is parked, or not any more."""
+
+    def __init__(self, parked_id: int) -> None:
+        super().__init__(f"no message {parked_id} is parked; see blog-service parked list")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedMessage:
+    """A parked message without what is in it.
+
+    ``user_id`` is None when no user is legible in it, ``event_type`` when it names none;
+    ``erased``: its body is gone, for its user was deleted.
+    """
+
+    id: int
+    reason: str
+    error: str
+    user_id: UUID | None
+    event_type: str | None
+    attempts: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+    erased: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeMessage(ParkedMessage):
+    """A parked message as it came.
+
+    ``properties`` and ``headers`` have AMQP's types in the form of ``inbox.tagged_json``;
+    ``body_encoding`` says how the octets of ``body`` are written here, and ``body_bytes`` how many
+    it had: more than are shown when it is a very long one. All three are None once it is erased.
+    """
+
+    exchange: str
+    routing_key: str
+    properties: Mapping[str, Any]
+    headers: Mapping[str, Any]
+    body: str | None
+    body_encoding: str | None
+    body_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redriven:
+    """What redriving did to one message; ``failure`` says why it stays parked, if it does."""
+
+    id: int
+    outcome: Outcome
+    failure: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """A stored message in the form that ``contracts.envelope`` reads."""
+
+    headers: Mapping[str, Any]
+    body: bytes
+
+    @classmethod
+    def of(cls, properties: Mapping[str, Any], body: bytes | None) -> Self:
+        """The message with the properties as they are stored; an erased body is an empty one."""
+        headers = untagged(properties.get("headers"))
+        return cls(headers if isinstance(headers, dict) else {}, body or b"")

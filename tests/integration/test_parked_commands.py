@@ -1,0 +1,350 @@
+"""``blog-service parked …``, as an operator and his scripts meet it."""
+
+import asyncio
+import json
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from typer.testing import CliRunner
+
+from blog_service.actors import operator
+from blog_service.cli import app
+from blog_service.inbox.apply import apply
+from contracts.events import Beat, Data
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.inbox import accept_writes, fetch, parked, refuse_writes, replica
+from tests.support.parked_messages import (
+    UNTIL_NOW,
+    a_delivery,
+    park_deliveries,
+    park_events,
+    rubbish,
+)
+from tests.support.processes import run
+
+OUTCOMES = ("applied", "unchanged", "stale", "tombstoned", "parked")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs ``blog-service parked …`` to its end, with the one setting that it needs.
+
+    In this process, for each start of another costs a second.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    async def command(arguments: str, **more: str) -> Ended:
+        environment = {"BLOG_DATABASE_URL": blog_url, "COLUMNS": "200", **more}
+        words = ["parked", *shlex.split(arguments)]
+        ended = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
+        assert ended.exception is None or isinstance(ended.exception, SystemExit)
+        return Ended(ended.exit_code, ended.stdout, ended.stderr)
+
+    return command
+
+
+async def as_json(command: Any, arguments: str, code: int = 0) -> dict[str, Any]:
+    """What a command prints for scripts."""
+    ended = await command(f"{arguments} --json")
+    assert ended.returncode == code, ended.stderr
+    assert ended.stdout.count("\n") == 1
+    figures: dict[str, Any] = json.loads(ended.stdout)
+    return figures
+
+
+async def test_list_shows_what_is_parked_newest_first(
+    command: Any, blog_engine: AsyncEngine
+) -> None:
+    """A line each, or an object each, without what is in it."""
+    state = a_state()
+    ids = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
+
+    ended = await command("list")
+    listed = await as_json(command, "list")
+
+    newest, oldest = ended.stdout.splitlines()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert oldest.split()[0] == str(ids[0])
+    for part in (*UNTIL_NOW, "user.updated", str(state.id), "1x"):
+        assert part in oldest
+    assert newest.split()[0] == str(ids[1])
+    assert "example.org" not in ended.stdout
+    assert listed["next_before"] is None
+    assert [item["id"] for item in listed["items"]] == ids[::-1]
+    assert listed["items"][1]["user_id"] == str(state.id)
+
+
+async def test_list_goes_on_before_an_id(command: Any, blog_engine: AsyncEngine) -> None:
+    """A long list says how to go on; a reason narrows it down."""
+    ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(3)))
+    [other] = await park_deliveries(blog_engine, rubbish(b"other"), reason="too_large")
+
+    begin = await command("list --limit 2")
+    rest = await as_json(command, f"list --limit 2 --before {ids[2]}")
+    narrow = await as_json(command, "list --reason too_large")
+
+    assert [line.split()[0] for line in begin.stdout.splitlines()] == [str(other), str(ids[2])]
+    assert begin.stderr == f"there are more: --before {ids[2]}\n"
+    assert ([item["id"] for item in rest["items"]], rest["next_before"]) == (ids[1::-1], None)
+    assert [item["id"] for item in narrow["items"]] == [other]
+
+
+async def test_show_has_the_whole_message(command: Any, blog_engine: AsyncEngine) -> None:
+    """Why, where from, properties, headers and body."""
+    event = an_event(a_state(email="ada@example.org"))
+    [parked_id] = await park_deliveries(blog_engine, a_delivery(event, headers={"odd": b"\xff"}))
+
+    ended = await command(f"show {parked_id}")
+    shown = await as_json(command, f"show {parked_id}")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    for part in (*UNTIL_NOW, str(event.id), "ada@example.org", '{"$bytes": "/w=="}', "utf-8"):
+        assert part in ended.stdout
+    assert shown["headers"]["cloudEvents_id"] == str(event.id)
+    assert "ada@example.org" in shown["body"]
+
+
+async def test_show_hands_the_terminal_nothing_that_it_would_obey(
+    command: Any, blog_engine: AsyncEngine
+) -> None:
+    """Whoever can publish could else write what the operator believes to read."""
+    delivery = a_delivery(
+        an_event(a_state()),
+        body="\x1b[2Jall is well\u202e".encode(),
+        headers={"cloudEvents_type": "\x1b[31muser.updated", "\x9bname": "\x1b"},
+    )
+    [parked_id] = await park_deliveries(blog_engine, delivery)
+
+    texts = [(await command(arguments)).stdout for arguments in ("list", f"show {parked_id}")]
+
+    assert "all is well" in texts[1]
+    for text in texts:
+        assert "user.updated" in text
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
+
+
+async def test_show_says_that_the_body_was_erased(command: Any, blog_engine: AsyncEngine) -> None:
+    """With its user; the headers stay."""
+    state = a_state()
+    [parked_id] = await park_events(blog_engine, an_event(state))
+    await _apply(blog_engine, a_tombstone(state.id))
+
+    ended = await command(f"show {parked_id}")
+
+    assert "body erased" in ended.stdout
+    assert state.email not in ended.stdout
+    assert (await as_json(command, f"show {parked_id}"))["erased"]
+    assert "(erased)" in (await command("list")).stdout
+
+
+async def test_redrive_some_tells_of_each(command: Any, blog_engine: AsyncEngine) -> None:
+    """And of how many in all; those that were not named stay."""
+    same = a_state()
+    await _apply(blog_engine, same)
+    ids = await park_events(blog_engine, *(an_event(data) for data in (a_state(), same, a_state())))
+
+    ended = await command(f"redrive {ids[0]} {ids[1]}")
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    lines = ended.stdout.splitlines()
+    assert lines[:2] == [f"{ids[0]}  applied", f"{ids[1]}  unchanged"]
+    assert [line.split() for line in lines[2:]] == [
+        [outcome, "1" if outcome in ("applied", "unchanged") else "0"] for outcome in OUTCOMES
+    ]
+    assert [row.id for row in await parked(blog_engine)] == [ids[2]]
+
+
+async def test_redrive_ends_with_1_when_some_stay(command: Any, blog_engine: AsyncEngine) -> None:
+    """The line says why; scripts get the counts."""
+    [bad, _] = await park_deliveries(blog_engine, rubbish(), a_delivery(an_event(a_state())))
+
+    ended = await command("redrive --all")
+    counts = await as_json(command, "redrive --all", code=1)
+
+    assert ended.returncode == 1
+    assert f"{bad}  parked  not_a_cloud_event: no CloudEvents 1.0 headers\n" in ended.stdout
+    assert counts == dict.fromkeys(OUTCOMES, 0) | {"parked": 1}
+    assert [row.attempts for row in await parked(blog_engine)] == [3]
+
+
+async def test_what_an_event_gives_rise_to_does_not_spoil_the_result(
+    command: Any, blog_engine: AsyncEngine
+) -> None:
+    """A heartbeat that shows a gap says so on standard error; scripts still read one object."""
+    await _apply(blog_engine, Beat(number=1))
+    await park_deliveries(blog_engine, a_delivery(an_event(Beat(number=7))))
+
+    ended = await command("redrive --all --json")
+
+    assert "heartbeat.suspicion" in ended.stderr
+    assert json.loads(ended.stdout)["applied"] == 1
+
+
+async def test_redrive_goes_on_after_an_unknown_id(command: Any, blog_engine: AsyncEngine) -> None:
+    """The sentence names it, and the exit code tells."""
+    [parked_id] = await park_events(blog_engine, an_event(a_state()))
+
+    ended = await command(f"redrive 4711 {parked_id}")
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("no message 4711 is parked")
+    assert f"{parked_id}  applied" in ended.stdout
+
+
+async def test_redrive_all_of_nothing_is_well(command: Any) -> None:
+    """Zeros, and exit code 0."""
+    assert await as_json(command, "redrive --all") == dict.fromkeys(OUTCOMES, 0)
+
+
+@pytest.mark.parametrize("arguments", ["redrive", "redrive 1 --all", "redrive 0", "show x"])
+async def test_what_is_not_meant_is_not_guessed(command: Any, arguments: str) -> None:
+    """Neither none nor both: exit code 2."""
+    ended = await command(arguments)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+async def test_redrive_without_a_database_says_so_and_changes_nothing(
+    command: Any, blog_engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """Away, or refusing: exit code 1, one sentence, no attempt is counted."""
+    await park_events(blog_engine, an_event(a_state()))
+    before = await parked(blog_engine)
+    nowhere = f"postgresql://postgres@/nowhere?host={tmp_path}"
+
+    away = await command("redrive --all", BLOG_DATABASE_URL=nowhere)
+    await refuse_writes(blog_engine, "53100")
+    full = await command("redrive --all")
+
+    for ended in (away, full):
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr.startswith("the database cannot be used")
+        assert "Traceback" not in ended.stderr
+    assert await parked(blog_engine) == before
+    await accept_writes(blog_engine)
+    assert (await command("redrive --all")).returncode == 0
+
+
+async def test_long_work_shows_progress(command: Any, blog_engine: AsyncEngine) -> None:
+    """After two seconds, on standard error, with rate and time left."""
+    await park_events(blog_engine, *(an_event(a_state()) for _ in range(30)))
+    async with blog_engine.begin() as connection:
+        await connection.exec_driver_sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$"
+        )
+        await connection.exec_driver_sql(
+            "CREATE TRIGGER slow BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION slow()"
+        )
+
+    ended = await command("redrive --all --json")
+
+    assert re.search(r"^redriving: \d+ of 30, \d+ a second, \d+ s left$", ended.stderr, re.M)
+    assert json.loads(ended.stdout)["applied"] == 30
+
+
+async def test_discard_leaves_a_note(command: Any, blog_engine: AsyncEngine) -> None:
+    """Who, why and what it was parked for; the message and what was in it are gone."""
+    state = a_state()
+    [parked_id] = await park_events(blog_engine, an_event(state))
+
+    ended = await command(f"discard {parked_id} --because 'sent by a test'")
+
+    assert (ended.returncode, ended.stdout) == (0, f"{parked_id}  discarded\n"), ended.stderr
+    assert await parked(blog_engine) == []
+    assert state.id not in await replica(blog_engine)
+    [note] = await fetch(blog_engine, "SELECT * FROM discarded_messages")
+    assert (note.id, note.user_id, note.parked_for) == (parked_id, state.id, UNTIL_NOW[0])
+    assert (note.because, note.discarded_by) == ("sent by a test", operator())
+
+
+@pytest.mark.parametrize(
+    ("because", "code", "words"),
+    [
+        ("--because ' '", 1, "say why"),
+        (f"--because {'x' * 501}", 1, "say why"),
+        ("--because " + os.fsdecode(b"\xff"), 1, "say why"),
+        ("", 2, "--because"),
+    ],
+    ids=["empty", "long", "octets", "none"],
+)
+async def test_discard_wants_a_reason(
+    command: Any, blog_engine: AsyncEngine, because: str, code: int, words: str
+) -> None:
+    """Nothing is thrown away without one."""
+    [parked_id] = await park_deliveries(blog_engine, rubbish())
+
+    ended = await command(f"discard {parked_id} {because}")
+
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert words in ended.stderr
+    assert len(await parked(blog_engine)) == 1
+
+
+@pytest.mark.parametrize("arguments", ["show 4711", "discard 4711 --because unknown"])
+async def test_an_unknown_id_is_one_sentence(command: Any, arguments: str) -> None:
+    """Exit code 1, and where to look."""
+    ended = await command(arguments)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "no message 4711 is parked; see blog-service parked list\n"
+
+
+@pytest.mark.parametrize("name", ["list", "show", "redrive", "discard"])
+async def test_help_shows_an_example(command: Any, name: str) -> None:
+    """A line to copy, without settings."""
+    shown = await command(f"{name} --help", BLOG_DATABASE_URL="")
+
+    assert shown.returncode == 0
+    assert f"blog-service parked {name}" in shown.stdout.partition("Example:")[2]
+
+
+async def test_the_commands_are_installed(
+    blog_url: str, blog_engine: AsyncEngine, tmp_path: Path
+) -> None:
+    """As a process of their own, which prints what they say and nothing else."""
+    [parked_id] = await park_events(blog_engine, an_event(a_state()))
+
+    ended = await asyncio.to_thread(
+        run,
+        f"blog-service parked redrive {parked_id} --json",
+        {"BLOG_DATABASE_URL": blog_url},
+        tmp_path,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert json.loads(ended.stdout)["applied"] == 1
+
+
+async def test_redriving_a_deletion_reaches_the_replica(
+    command: Any, blog_engine: AsyncEngine
+) -> None:
+    """And what else is parked of its user says nothing any more."""
+    user_id = uuid4()
+    await park_events(blog_engine, an_event(a_tombstone(user_id, 5)), an_event(a_state(user_id, 4)))
+
+    counts = await as_json(command, "redrive --all")
+
+    assert (counts["applied"], counts["tombstoned"]) == (1, 1)
+    assert (await replica(blog_engine))[user_id].status == "deleted"
+
+
+async def _apply(engine: AsyncEngine, *data: Data) -> None:
+    async with engine.begin() as connection:
+        await apply(connection, [an_event(each) for each in data])

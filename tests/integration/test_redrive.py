@@ -1,0 +1,356 @@
+"""Redriving: the code that a fresh message meets, one transaction, nothing lost or done twice."""
+
+import asyncio
+from collections import Counter
+from contextlib import aclosing
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.apply import apply
+from blog_service.inbox.parking import claim
+from blog_service.parked.model import NoSuchMessage, Redriven
+from blog_service.parked.redrive import parked_now, redrive, redrive_all
+from blog_service.users.model import Outcome
+from blog_service.users.replica import lock
+from contracts.events import Beat, RevokedKey
+from tests.support.builders import NOON, a_state, a_tombstone, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import (
+    accept_writes,
+    execute,
+    fetch,
+    parked,
+    refuse_writes,
+    replica,
+)
+from tests.support.locks import lock_waits
+from tests.support.parked_messages import (
+    UNTIL_NOW,
+    a_delivery,
+    park_deliveries,
+    park_events,
+    rubbish,
+)
+from tests.support.processes import Process
+
+KID = "redriven-key"
+
+
+async def test_each_kind_of_event_is_redriven(blog_engine: AsyncEngine) -> None:
+    """A state, a deletion, a heartbeat and a revoked key are applied as they would have been."""
+    state, tombstone = a_state(version=7), a_tombstone(version=9)
+    key = RevokedKey(kid=KID, revoked_at=NOON)
+    await park_events(
+        blog_engine,
+        *(an_event(data) for data in (state, tombstone, Beat(number=5), key)),
+    )
+
+    done = await _all(blog_engine)
+
+    assert [each.outcome for each in done] == [Outcome.APPLIED] * 4
+    users = await replica(blog_engine)
+    assert users[state.id].email == state.email
+    assert (users[tombstone.id].version, users[tombstone.id].deleted_at) == (9, NOON)
+    [beat] = await fetch(blog_engine, "SELECT number FROM heartbeats")
+    [revoked] = await fetch(blog_engine, "SELECT kid FROM revoked_keys")
+    assert (beat.number, revoked.kid) == (5, KID)
+    assert await parked(blog_engine) == []
+
+
+async def test_the_replica_decides_what_a_late_message_does(blog_engine: AsyncEngine) -> None:
+    """Known already, overtaken, or of a deleted user: it is removed, and the outcome says why."""
+    same, newer, gone = a_state(version=3), a_state(version=8), uuid4()
+    async with blog_engine.begin() as connection:
+        present = [an_event(data) for data in (same, newer, a_tombstone(gone, 2))]
+        await apply(connection, present)
+    ids = await park_deliveries(
+        blog_engine,
+        a_delivery(an_event(same)),
+        a_delivery(an_event(a_state(newer.id, 7))),
+        a_delivery(an_event(a_state(gone, 1))),
+    )
+
+    done = [await redrive(blog_engine, parked_id) for parked_id in ids]
+
+    assert [each.outcome for each in done] == ["unchanged", "stale", "tombstoned"]
+    assert await parked(blog_engine) == []
+    assert (await replica(blog_engine))[newer.id].version == 8
+
+
+async def test_what_fails_again_stays_with_the_new_reason(blog_engine: AsyncEngine) -> None:
+    """Attempts, time, reason and error are new; the message and its first failure are not."""
+    unreadable = a_delivery(an_event(a_state()), body=b'{"email": "somebody@example.org"}')
+    refused = a_delivery(an_event(a_state(email="nul\0@example.org")))
+    ids = await park_deliveries(blog_engine, unreadable, refused, reason="dead_lettered")
+    before = await parked(blog_engine)
+
+    done = [await redrive(blog_engine, parked_id) for parked_id in ids]
+
+    after = await parked(blog_engine)
+    assert [each.outcome for each in done] == ["parked", "parked"]
+    assert [row.reason for row in after] == ["invalid_data", "not_applicable"]
+    for was, row, each in zip(before, after, done, strict=True):
+        assert each.failure is not None
+        assert (each.id, each.failure.reason, each.failure.error) == (row.id, row.reason, row.error)
+        assert row.attempts == 2
+        assert row.last_failed_at > was.last_failed_at
+        assert row.error != UNTIL_NOW[1]
+        assert "somebody" not in row.error
+        assert (row.body, row.properties, row.message_hash, row.first_failed_at) == (
+            was.body,
+            was.properties,
+            was.message_hash,
+            was.first_failed_at,
+        )
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "40P01", "57014", "25006"])
+async def test_an_error_of_the_world_changes_nothing(
+    blog_engine: AsyncEngine, sqlstate: str
+) -> None:
+    """A full disk is no fault of the message: it stays as it was, attempts included."""
+    await park_events(blog_engine, an_event(a_state()))
+    before = await parked(blog_engine)
+    await refuse_writes(blog_engine, sqlstate)
+
+    with pytest.raises(DBAPIError):
+        await _all(blog_engine)
+    meanwhile = await parked(blog_engine)
+    await accept_writes(blog_engine)
+    [redriven] = await _all(blog_engine)
+
+    assert meanwhile == before
+    assert redriven.outcome == "applied"
+
+
+async def test_a_connection_that_is_cut_changes_nothing(blog_engine: AsyncEngine) -> None:
+    """A backend that dies while a message is applied leaves the message where it was."""
+    user_id = uuid4()
+    [parked_id] = await park_events(blog_engine, an_event(a_state(user_id)))
+    before = await parked(blog_engine)
+    async with blog_engine.connect() as holder:
+        await apply(holder, [an_event(a_state(user_id, 5))])
+        redriving = asyncio.create_task(redrive(blog_engine, parked_id))
+        await eventually(lambda: lock_waits(blog_engine))
+        await fetch(
+            blog_engine,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+
+        with pytest.raises(DBAPIError):
+            await redriving
+
+    assert await parked(blog_engine) == before
+    assert (await redrive(blog_engine, parked_id)).outcome == "applied"
+
+
+async def test_a_redriven_deletion_erases_what_else_is_parked_of_its_user(
+    blog_engine: AsyncEngine,
+) -> None:
+    """Also what comes later in the same run, which then has nothing to say any more."""
+    user_id = uuid4()
+    await park_events(
+        blog_engine,
+        an_event(a_tombstone(user_id, 5)),
+        an_event(a_state(user_id, 4)),
+        an_event(a_state()),
+    )
+    [_, late, _] = await parked(blog_engine)
+
+    [deletion] = [await redrive(blog_engine, late.id - 1)]
+    [erased, other] = await parked(blog_engine)
+    rest = await _all(blog_engine)
+
+    assert deletion.outcome == "applied"
+    assert (erased.id, erased.body, other.body is None) == (late.id, None, False)
+    assert [each.outcome for each in rest] == ["tombstoned", "applied"]
+    assert (await replica(blog_engine))[user_id].status == "deleted"
+    assert await parked(blog_engine) == []
+
+
+async def test_an_erased_deletion_is_redriven_from_its_headers(blog_engine: AsyncEngine) -> None:
+    """Nothing else is needed of it: a later deletion moves the tombstone's version."""
+    user_id = uuid4()
+    newer = a_delivery(an_event(a_tombstone(user_id, 9)), body=b"{")
+    async with blog_engine.begin() as connection:
+        await apply(connection, [an_event(a_tombstone(user_id, 5))])
+    await park_deliveries(blog_engine, newer)
+    [row] = await parked(blog_engine)
+
+    [done] = await _all(blog_engine)
+
+    assert row.body is None
+    assert done.outcome == "applied"
+    assert (await replica(blog_engine))[user_id].version == 9
+
+
+async def test_erased_without_a_tombstone_is_not_thrown_away(blog_engine: AsyncEngine) -> None:
+    """If the tombstone is missing, something is wrong, and the message stays to tell of it."""
+    await park_events(blog_engine, an_event(a_state()))
+    await execute(blog_engine, "UPDATE parked_messages SET body = NULL")
+
+    [done] = await _all(blog_engine)
+
+    assert (done.outcome, done.failure and done.failure.reason) == ("parked", "invalid_data")
+    assert len(await parked(blog_engine)) == 1
+
+
+async def test_an_unknown_id_is_said_to_be_unknown(blog_engine: AsyncEngine) -> None:
+    """Gone, or never there."""
+    [parked_id] = await park_events(blog_engine, an_event(a_state()))
+    await redrive(blog_engine, parked_id)
+
+    for unknown in (parked_id, 2**53 - 1):
+        with pytest.raises(NoSuchMessage):
+            await redrive(blog_engine, unknown)
+
+
+async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncEngine) -> None:
+    """Failures stay behind and are tried once; what is parked meanwhile is for the next run."""
+    ids = await park_deliveries(
+        blog_engine,
+        *(
+            a_delivery(an_event(a_state())) if number % 3 else rubbish(b"%d" % number)
+            for number in range(250)
+        ),
+    )
+    _, last = await parked_now(blog_engine)
+    await park_events(blog_engine, an_event(a_state()))
+
+    done = [each async for each in redrive_all(blog_engine, last=last)]
+
+    assert [each.id for each in done] == ids
+    assert Counter(each.outcome for each in done) == {"applied": 166, "parked": 84}
+    left = await parked(blog_engine)
+    assert {row.attempts for row in left[:-1]} == {2}
+    assert (len(left), left[-1].attempts) == (85, 1)
+
+
+async def test_several_runs_at_once_share_the_work(blog_engine: AsyncEngine) -> None:
+    """Each message is told of by one run, and each run has some."""
+    users = [uuid4() for _ in range(300)]
+    ids = await park_events(blog_engine, *(an_event(a_state(user_id)) for user_id in users))
+
+    runs = await asyncio.gather(*(_all(blog_engine) for _ in range(3)))
+
+    assert sorted(each.id for run in runs for each in run) == ids
+    assert {each.outcome for run in runs for each in run} == {"applied"}
+    assert all(len(run) > 30 for run in runs)
+    assert set(await replica(blog_engine)) == set(users)
+
+
+async def test_what_another_run_is_at_is_left_to_it(blog_engine: AsyncEngine) -> None:
+    """The rest does not wait for it; at the end the run waits, and takes what was given back."""
+    ids = await park_events(blog_engine, *(an_event(a_state()) for _ in range(3)))
+    async with blog_engine.connect() as other:
+        await claim(other, ids[0], waits=False)
+        running = asyncio.create_task(_all(blog_engine))
+        await eventually(lambda: lock_waits(blog_engine))
+        left = [row.id for row in await parked(blog_engine)]
+        await other.rollback()
+
+        done = await running
+
+    assert left == [ids[0]]
+    assert [each.id for each in done] == [ids[1], ids[2], ids[0]]
+
+
+async def test_redriving_and_deleting_the_same_user_do_not_deadlock(
+    blog_engine: AsyncEngine,
+) -> None:
+    """A parked deletion is redriven while the consumer deletes its user, in either order."""
+    users = [uuid4() for _ in range(40)]
+    ids = await park_events(blog_engine, *(an_event(a_tombstone(user_id, 5)) for user_id in users))
+
+    async def delete(user_id: UUID) -> None:
+        async with blog_engine.begin() as connection:
+            await apply(connection, [an_event(a_tombstone(user_id, 6))])
+
+    for parked_id, user_id in zip(ids, users, strict=True):
+        await asyncio.gather(redrive(blog_engine, parked_id), delete(user_id))
+
+    assert await parked(blog_engine) == []
+    assert {row.version for row in (await replica(blog_engine)).values()} == {6}
+
+
+async def test_a_deletion_waits_for_its_user_before_it_claims_the_message(
+    blog_engine: AsyncEngine,
+) -> None:
+    """While the consumer is at the user, the message is free: nobody waits in a circle."""
+    user_id = uuid4()
+    [parked_id] = await park_events(blog_engine, an_event(a_tombstone(user_id, 5)))
+    async with blog_engine.connect() as consumer:
+        await lock(consumer, [user_id])
+        redriving = asyncio.create_task(redrive(blog_engine, parked_id))
+        await eventually(lambda: lock_waits(blog_engine, "advisory"))
+
+        is_free = await claim(consumer, parked_id, waits=False) is not None
+        await consumer.commit()
+        done = await redriving
+
+    assert is_free
+    assert done.outcome == "applied"
+
+
+async def test_the_heartbeat_does_not_wait_for_what_an_operator_is_at(
+    blog_engine: AsyncEngine,
+) -> None:
+    """A message that would expire now, but is being redriven, is left for the next beat."""
+    ids = await park_deliveries(blog_engine, rubbish(b"1"), rubbish(b"2"))
+    await execute(
+        blog_engine, "UPDATE parked_messages SET first_failed_at = now() - interval '31 days'"
+    )
+
+    async with blog_engine.connect() as operator:
+        await claim(operator, ids[0], waits=True)
+        async with blog_engine.begin() as consumer:
+            await apply(consumer, [an_event(Beat(number=1))])
+
+    assert [row.id for row in await parked(blog_engine)] == ids[:1]
+
+
+async def test_killed_in_the_middle_nothing_is_lost(
+    blog_engine: AsyncEngine, blog_url: str, tmp_path: Path
+) -> None:
+    """Each user is in the replica or his message is parked, never neither; another run ends it."""
+    users = {uuid4() for _ in range(1_500)}
+    await park_events(blog_engine, *(an_event(a_state(user_id)) for user_id in users))
+    process = Process(
+        "blog-service parked redrive --all",
+        {"BLOG_DATABASE_URL": blog_url},
+        tmp_path / "redrive.log",
+    )
+
+    async def has_left(messages: int) -> bool:
+        [row] = await fetch(blog_engine, "SELECT count(*) AS parked FROM parked_messages")
+        assert process.is_running or row.parked <= messages, process.log.read_text()[-2000:]
+        return bool(row.parked <= messages)
+
+    for left in (1_300, 900):
+        process.start()
+        try:
+            await eventually(lambda left=left: has_left(left), every=0.002)  # type: ignore[misc]
+        finally:
+            process.kill()
+        rows = await parked(blog_engine)
+        applied = set(await replica(blog_engine))
+        waiting = {row.user_id for row in rows}
+        assert applied | waiting == users
+        assert applied & waiting == set()
+        assert waiting
+
+    async with aclosing(redrive_all(blog_engine, last=(await parked_now(blog_engine))[1])) as rest:
+        outcomes = Counter([each.outcome async for each in rest])
+
+    assert outcomes == {"applied": len(waiting)}
+    assert set(await replica(blog_engine)) == users
+
+
+async def _all(engine: AsyncEngine) -> list[Redriven]:
+    _, last = await parked_now(engine)
+    return [each async for each in redrive_all(engine, last=last)]

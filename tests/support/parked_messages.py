@@ -1,0 +1,63 @@
+"""Messages that are parked already, as the consumer parks them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pamqp.commands import Basic
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.parking import park
+from blog_service.inbox.subscription import Delivery
+from contracts.envelope import encode
+from contracts.events import Event
+from tests.support.inbox import fetch
+
+UNTIL_NOW = ("unknown_schema", "until the upgrade")
+"""A reason that has passed."""
+
+
+def a_delivery(
+    event: Event, *, body: bytes | None = None, headers: Mapping[str, Any] | None = None
+) -> Delivery:
+    """``event`` as the broker delivers it, with another body or more headers."""
+    message = encode(event)
+    properties = message.properties
+    properties.headers = {**(properties.headers or {}), **(headers or {})}
+    return Delivery(
+        tag=1,
+        queue="blog.users",
+        redelivered=False,
+        exchange="users",
+        routing_key=event.type,
+        properties=properties,
+        body=message.body if body is None else body,
+    )
+
+
+def rubbish(body: bytes = b"{ somebody@example.org") -> Delivery:
+    """A message in which nothing is legible."""
+    return Delivery(
+        tag=1,
+        queue="blog.users",
+        redelivered=False,
+        exchange="",
+        routing_key="nowhere",
+        properties=Basic.Properties(headers={"odd": b"\xff", "deep": [{"$bytes": None}]}),
+        body=body,
+    )
+
+
+async def park_deliveries(
+    engine: AsyncEngine, *deliveries: Delivery, reason: str = UNTIL_NOW[0]
+) -> list[int]:
+    """Park them in one transaction; their ids, in their order."""
+    async with engine.begin() as connection:
+        for delivery in deliveries:
+            await park(connection, delivery, reason, UNTIL_NOW[1])
+    rows = await fetch(engine, "SELECT id FROM parked_messages ORDER BY id")
+    return [row.id for row in rows[-len(deliveries) :]]
+
+
+async def park_events(engine: AsyncEngine, *events: Event) -> list[int]:
+    """Park events that can be applied by now; their ids, in their order."""
+    return await park_deliveries(engine, *(a_delivery(event) for event in events))
