@@ -68,6 +68,8 @@ async def compare(auth_url: str, blog_url: str) -> Comparison:
 def _differences(
     user_id: UUID, source: dict[str, Any] | None, replica: dict[str, Any] | None
 ) -> list[Difference]:
+    if source is None and replica is not None and replica["status"] == "deleted":
+        return []  # somebody whom the source never had, buried here: both say that he is not
     if source is None or replica is None:
         return [Difference(user_id, "row", source and "there", replica and "there")]
     fields = TOMBSTONE_FIELDS if source["status"] == "deleted" else FIELDS

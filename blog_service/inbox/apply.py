@@ -3,17 +3,16 @@
 Step 6 of 6.
 
 Guarantees: live messages, redelivered and redriven ones all meet this same code; a deletion erases
-what is parked of its user in the same transaction.
+what is parked of its user in the same transaction; what is parked without a legible user expires by
+the beat of the heartbeats.
 """
 
 from collections.abc import Sequence
 
-from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog_service.inbox.heartbeats import follow
 from blog_service.inbox.parking import erase, expire
-from blog_service.inbox.table import heartbeats
 from blog_service.keys.revoke import revoke
 from blog_service.users import replica
 from blog_service.users.model import Outcome
@@ -28,7 +27,8 @@ async def apply(connection: AsyncConnection, events: Sequence[Event]) -> list[Ou
     for event in events:
         match event:
             case Heartbeat():
-                outcomes.append(await _apply_heartbeat(connection, event))
+                outcomes.append(await follow(connection, event))
+                await expire(connection)
             case KeyRevoked():
                 is_news = await revoke(connection, event.data)
                 outcomes.append(Outcome.APPLIED if is_news else Outcome.UNCHANGED)
@@ -43,22 +43,3 @@ async def _apply_users(connection: AsyncConnection, events: Sequence[UserEvent])
         await replica.lock(connection, deleted)
         await erase(connection, deleted)
     return await replica.write(connection, [event.data for event in events])
-
-
-async def _apply_heartbeat(connection: AsyncConnection, event: Heartbeat) -> Outcome:
-    """Note the heartbeat; what is parked without a legible user expires by its beat."""
-    upsert = insert(heartbeats).values(
-        source=event.source, number=event.data.number, recorded_at=event.time
-    )
-    newer = upsert.on_conflict_do_update(
-        index_elements=[heartbeats.c.source],
-        set_={
-            "number": upsert.excluded.number,
-            "recorded_at": upsert.excluded.recorded_at,
-            "applied_at": func.now(),
-        },
-        where=heartbeats.c.number < upsert.excluded.number,
-    )
-    written = await connection.execute(newer)
-    await expire(connection)
-    return Outcome.APPLIED if written.rowcount else Outcome.STALE

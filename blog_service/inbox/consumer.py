@@ -2,9 +2,12 @@
 
 Step 5 of 6, the first half.
 
-Guarantees: a message is acknowledged only after what it did is committed; a broker, a source or a
-database that is away is waited for, with the messages given back where they would be held too
-long; a stop settles what is at hand first.
+Live events and replays come in two lanes, each with a channel of its own, so that neither holds the
+other's messages up.
+
+Guarantees: a message is acknowledged only after what it did is committed; a replay takes its turn
+only while no live event waits; a broker, a source or a database that is away is waited for, with
+the messages given back where they would be held too long; a stop settles what is at hand first.
 
 Not here: what becomes of a message (``settle``), how messages come (``subscription``).
 """
@@ -12,6 +15,7 @@ Not here: what becomes of a message (``settle``), how messages come (``subscript
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import aio_pika
 import structlog
@@ -22,9 +26,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.db import ask
 from blog_service.inbox import metrics
+from blog_service.inbox.heartbeats import note_queue_lost
 from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
-from blog_service.inbox.subscription import Subscription, subscribed
-from blog_service.inbox.topology import DEAD, LIVE, SourceMissing, declare
+from blog_service.inbox.subscription import Delivery, Subscription, subscribed
+from blog_service.inbox.topology import (
+    DEAD,
+    LIVE,
+    REPLAY,
+    SourceMissing,
+    bind_replays,
+    declare,
+)
 from blog_service.settings import ConsumerSettings
 from contracts.backoff import pause_seconds
 
@@ -34,6 +46,12 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 DECLARE_TIMEOUT_SECONDS = 30.0
 """A new quorum queue elects its leader in under a second; a broker that is silent is away."""
+
+REPLAY_PREFETCH_BATCHES = 2
+"""One in work and one at hand. Live events come by the same connection, behind these at most."""
+
+REPLAY_EXCHANGE_EVERY_SECONDS = 5.0
+"""How often to look for the exchange of replays, which a source too old for them has not."""
 
 
 class NotConsuming(Exception):
@@ -46,7 +64,8 @@ class Consumer:
     def __init__(self, settings: ConsumerSettings, engine: AsyncEngine) -> None:
         self._settings = settings
         self._engine = engine
-        self._settler = Settler(settings, engine)
+        self._live = Settler(settings, engine)
+        self._replays = Settler(settings, engine)
         self._stopping = asyncio.Event()
         self._consuming = False
         self._failures = 0  # in a row, of whatever kind
@@ -64,8 +83,9 @@ class Consumer:
                 )
                 async with connection:
                     async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
-                        await declare(connection)
-                    await self._consume(connection)
+                        await declare(connection, queue_lost=self._note_queue_lost)
+                        has_replays = await bind_replays(connection)
+                    await self._consume(connection, has_replays=has_replays)
             except SourceMissing as error:
                 log.info("consumer.source_missing", reason=str(error))
             except DatabaseAway:
@@ -94,25 +114,68 @@ class Consumer:
             raise NotConsuming
         await ask(self._engine)
 
-    async def _consume(self, connection: AbstractConnection) -> None:
-        prefetch = self._settings.prefetch
-        async with subscribed(connection, [LIVE, DEAD], prefetch=prefetch) as subscription:
-            ending = asyncio.create_task(self._end_when_stopping(subscription))
+    async def _consume(self, connection: AbstractConnection, *, has_replays: bool) -> None:
+        """Work in both lanes until they are drained, or the first error, which is raised."""
+        settings = self._settings
+        replay_prefetch = REPLAY_PREFETCH_BATCHES * settings.replay_batch_size
+        async with (
+            subscribed(connection, [LIVE, DEAD], prefetch=settings.prefetch) as live,
+            subscribed(connection, [REPLAY], prefetch=replay_prefetch) as replays,
+        ):
+            first_error: Exception | None = None
             self._consuming = True
-            log.info("consumer.consuming")
+            log.info("consumer.consuming", replays=has_replays)
             try:
-                while batch := await subscription.next_batch(self._settings.batch_size):
-                    for outcome, count in Counter(await self._settler.settle(batch)).items():
-                        metrics.messages.labels(outcome=outcome.value).inc(count)
-                    await subscription.acknowledge(batch)
-                    self._failures = 0
+                async with asyncio.TaskGroup() as lanes:
+                    lanes.create_task(self._end_when_stopping(live, replays))
+                    lanes.create_task(self._work_off(live))
+                    lanes.create_task(self._work_off_replays(replays, turn=live.idle))
+                    if not has_replays:
+                        lanes.create_task(self._bind_replays(connection))
+            except ExceptionGroup as failed:
+                first_error = failed.exceptions[0]
             finally:
                 self._consuming = False
-                ending.cancel()
+            if first_error is not None:  # which names its cause, and the group would hide it
+                raise first_error
 
-    async def _end_when_stopping(self, subscription: Subscription) -> None:
+    async def _work_off(self, subscription: Subscription) -> None:
+        while batch := await subscription.next_batch(self._settings.batch_size):
+            await self._settle(self._live, subscription, batch)
+
+    async def _work_off_replays(
+        self, subscription: Subscription, *, turn: Callable[[], Awaitable[None]]
+    ) -> None:
+        while batch := await subscription.next_batch(self._settings.replay_batch_size):
+            await turn()
+            await self._settle(self._replays, subscription, batch)
+
+    async def _settle(
+        self, settler: Settler, subscription: Subscription, batch: list[Delivery]
+    ) -> None:
+        for outcome, count in Counter(await settler.settle(batch)).items():
+            metrics.messages.labels(outcome=outcome.value).inc(count)
+        await subscription.acknowledge(batch)
+        self._failures = 0
+
+    async def _end_when_stopping(self, *subscriptions: Subscription) -> None:
         await self._stopping.wait()
-        await subscription.end()
+        for subscription in subscriptions:
+            await subscription.end()
+
+    async def _bind_replays(self, connection: AbstractConnection) -> None:
+        """Bind the queue of replays as soon as the source has declared their exchange."""
+        while not await self._stops_within(REPLAY_EXCHANGE_EVERY_SECONDS):
+            if await bind_replays(connection):
+                log.info("consumer.replays_bound")
+                return
+
+    async def _note_queue_lost(self) -> None:
+        try:
+            async with self._engine.begin() as database:
+                await note_queue_lost(database)
+        except (SQLAlchemyError, OSError) as error:
+            raise DatabaseAway from error
 
     async def _until_database_answers(self) -> None:
         while not self._stopping.is_set():
@@ -125,6 +188,11 @@ class Consumer:
         """Wait after a failure, the longer the more there were in a row, unless asked to stop."""
         self._failures += 1
         longest = self._settings.retry_seconds_max
+        await self._stops_within(pause_seconds(self._failures, longest=longest))
+
+    async def _stops_within(self, seconds: float) -> bool:
+        """Wait so long for being asked to stop, and tell whether that happened."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_seconds(self._failures, longest=longest)):
+            async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+        return self._stopping.is_set()

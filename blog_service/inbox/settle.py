@@ -34,7 +34,7 @@ from blog_service.inbox.faults import (
 )
 from blog_service.inbox.parking import message_hash, park
 from blog_service.inbox.subscription import Delivery
-from blog_service.inbox.topology import DEAD
+from blog_service.inbox.topology import DEAD, LIVE
 from blog_service.settings import ConsumerSettings
 from blog_service.users.model import Outcome
 from contracts.backoff import pause_seconds
@@ -55,7 +55,7 @@ class ParkedInARow(Exception):
 
 
 class Settler:
-    """Settles the batches of one consumer process, one batch at a time."""
+    """Settles the batches of one lane of a consumer process, one batch at a time."""
 
     def __init__(self, settings: ConsumerSettings, engine: AsyncEngine) -> None:
         self._settings = settings
@@ -122,8 +122,10 @@ class Settler:
         if any(isinstance(event, UserEvent) for event in events):
             self._last_verdict = None  # the others would apply whatever is wrong with users
         now = time.time()
-        for event, outcome in zip(events, outcomes, strict=True):
-            if outcome is Outcome.APPLIED and isinstance(event, UserEvent):
+        for delivery, event, outcome in zip(batch, events, outcomes, strict=True):
+            # What is replayed was recorded long ago, and says nothing about the way here.
+            is_live_change = delivery.queue == LIVE and isinstance(event, UserEvent)
+            if is_live_change and outcome is Outcome.APPLIED:
                 metrics.latency.observe(now - event.time.timestamp())
         return outcomes
 

@@ -58,6 +58,7 @@ class Subscription:
         self._queues = queues
         self._pending: deque[Delivery] = deque()
         self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
         self._last_tag = 0
         self._is_busy = False
         self._ended = False
@@ -72,6 +73,7 @@ class Subscription:
         if self._is_busy:
             await asyncio.sleep(BUSY_PAUSE_SECONDS)
         while not self._pending:
+            self._idle.set()
             if self._lost:
                 raise SubscriptionLost(self._lost)
             if self._ended:
@@ -85,6 +87,10 @@ class Subscription:
             batch.append(self._pending.popleft())
         self._is_busy = len(batch) >= BUSY_BATCH
         return batch
+
+    async def idle(self) -> None:
+        """Wait until every message that is here has been handed out, and the next is waited for."""
+        await self._idle.wait()
 
     async def acknowledge(self, batch: list[Delivery]) -> None:
         """Acknowledge ``batch`` with all that came before it."""
@@ -111,6 +117,7 @@ class Subscription:
             self.lose("messages came out of order")
             return
         self._last_tag = delivery.delivery_tag
+        self._idle.clear()
         self._pending.append(
             Delivery(
                 tag=delivery.delivery_tag,

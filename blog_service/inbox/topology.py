@@ -1,13 +1,14 @@
 """Declare this service's names on the broker, and check that they are what they should be.
 
-Each service declares its own names only: the queues here are the blog's, the exchange is the
-source's and is waited for.
+Each service declares its own names only: the queues here are the blog's, the exchanges are the
+source's and are waited for.
 
 Guarantees: a queue that exists with another type or other arguments stops the start with a sentence
-that says what to do, instead of working differently than promised.
+that says what to do, instead of working differently than promised; a live queue that is not there
+is told of before it is made and after, so that no crash hides that its messages are gone.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from aio_pika import ExchangeType
@@ -15,15 +16,27 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from contracts.errors import OperatorError
-from contracts.names import BINDINGS, EXCHANGE, dead_queue, live_queue
+from contracts.names import (
+    BINDINGS,
+    EXCHANGE,
+    REPLAY_EXCHANGE,
+    dead_queue,
+    live_queue,
+    replay_queue,
+)
 
 SERVICE: Final = "blog"
 LIVE: Final = live_queue(SERVICE)
+REPLAY: Final = replay_queue(SERVICE)
 DEAD: Final = dead_queue(SERVICE)
 
 DELIVERY_LIMIT: Final = 1_000
 """Only a backstop: our own count parks a message long before. It has to be high, because a crash
 counts as a delivery of every message that was prefetched."""
+
+REPLAY_LENGTH_MAX: Final = 100_000
+"""A replay to a consumer that is away waits at the source, where it takes no room, instead of
+filling the broker's disk: this is some 100 MB, and half a minute of work."""
 
 _LIVE_ARGUMENTS: Final[dict[str, Any]] = {
     "x-queue-type": "quorum",
@@ -33,6 +46,7 @@ _LIVE_ARGUMENTS: Final[dict[str, Any]] = {
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
+_REPLAY_ARGUMENTS: Final = {**_LIVE_ARGUMENTS, "x-max-length": REPLAY_LENGTH_MAX}
 _DEAD_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
 
 
@@ -47,8 +61,15 @@ class SourceMissing(Exception):
     """The source's exchange is not there yet: no relay has ever run on this broker."""
 
 
-async def declare(connection: AbstractConnection) -> None:
-    """Declare queues and bindings; repeating it changes nothing.
+async def declare(
+    connection: AbstractConnection, *, queue_lost: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Declare queues and bindings, but for the one of replays; repeating it changes nothing.
+
+    Parameters:
+        connection: to the broker.
+        queue_lost: awaited when the live queue is not there, before it is made and after: whatever
+            was in it, or came meanwhile, is gone.
 
     Raises:
         WrongTopology: a queue or exchange of ours exists and is different.
@@ -63,29 +84,52 @@ async def declare(connection: AbstractConnection) -> None:
             DEAD, channel.declare_queue(DEAD, durable=True, arguments=_DEAD_ARGUMENTS)
         )
         await dead.bind(dead_exchange)
-        live = await _own(
-            LIVE, channel.declare_queue(LIVE, durable=True, arguments=_LIVE_ARGUMENTS)
-        )
+        await _own(REPLAY, channel.declare_queue(REPLAY, durable=True, arguments=_REPLAY_ARGUMENTS))
         try:
             exchange = await channel.get_exchange(EXCHANGE, ensure=True)
         except ChannelNotFoundEntity:
             raise SourceMissing(f"exchange {EXCHANGE} is not declared yet") from None
+        is_lost = await _depth(connection, LIVE) is None
+        if is_lost and queue_lost:
+            await queue_lost()
+        live = await _own(
+            LIVE, channel.declare_queue(LIVE, durable=True, arguments=_LIVE_ARGUMENTS)
+        )
         for binding in BINDINGS:
             await live.bind(exchange, binding)
+        if is_lost and queue_lost:
+            await queue_lost()
+
+
+async def bind_replays(connection: AbstractConnection) -> bool:
+    """Bind the queue of replays, and tell whether that can be done already.
+
+    The exchange is declared by sources that can replay; live events do not wait for it.
+    """
+    channel = await connection.channel()
+    try:
+        exchange = await channel.get_exchange(REPLAY_EXCHANGE, ensure=True)
+    except ChannelNotFoundEntity:  # which has closed the channel
+        return False
+    async with channel:
+        queue = await channel.get_queue(REPLAY, ensure=False)
+        await queue.bind(exchange, SERVICE)
+    return True
 
 
 async def depths(connection: AbstractConnection) -> dict[str, int | None]:
     """How many messages are ready in each queue; None where there is no queue."""
-    found: dict[str, int | None] = {}
-    for name in (LIVE, DEAD):
-        channel: AbstractChannel = await connection.channel()
-        try:
-            queue = await channel.declare_queue(name, passive=True)
-            found[name] = queue.declaration_result.message_count
-            await channel.close()
-        except ChannelNotFoundEntity:
-            found[name] = None
-    return found
+    return {name: await _depth(connection, name) for name in (LIVE, REPLAY, DEAD)}
+
+
+async def _depth(connection: AbstractConnection, name: str) -> int | None:
+    channel: AbstractChannel = await connection.channel()
+    try:
+        queue = await channel.declare_queue(name, passive=True)
+    except ChannelNotFoundEntity:  # which has closed the channel
+        return None
+    await channel.close()
+    return queue.declaration_result.message_count
 
 
 async def _own(name: str, declaration: Awaitable[T]) -> T:

@@ -11,7 +11,9 @@ published, and has been applied here: what still differs then is no event on its
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,15 +22,23 @@ from blog_service.inbox.heartbeats import has_applied
 from blog_service.reconcile.model import Comparison, CouldNotCompare, Kind, Tally
 from blog_service.reconcile.session import session
 from blog_service.reconcile.source import Source
-from blog_service.reconcile.staging import replica_digests, see, stage, staged_figures
+from blog_service.reconcile.staging import (
+    StagedFigures,
+    replica_digests,
+    see,
+    stage,
+    staged_figures,
+)
 from blog_service.reconcile.step import BATCH_PAGES, step
 from blog_service.reconcile.unknown import unknown_there
 from blog_service.settings import ReconcileSettings
 from contracts.digest import BUCKETS, Digests
 from contracts.progress import Progress
-from contracts.reconcile import DigestsAnswer, HeartbeatAnswer, bucket_ranges, buckets_in
+from contracts.reconcile import DigestsAnswer, HeartbeatAnswer, StreamBegin, bucket_ranges
 
-EVERYBODY: Final = bucket_ranges(range(BUCKETS))
+LANE_BUCKETS_MIN: Final = 256
+"""So many differing buckets are worked off in two lanes at once, each with a session of its own:
+databases that have two cores use them, in others the lanes take turns."""
 
 LOOK_EVERY_SECONDS: Final = 0.02
 """A heartbeat takes some milliseconds from the source to here."""
@@ -51,52 +61,97 @@ async def compare(
     Raises:
         CouldNotCompare: there is no verdict.
     """
-    async with Source(settings) as source, session(settings) as connection:
-        ours = await replica_digests(connection)
+    async with Source(settings) as source, AsyncExitStack() as sessions:
+        first = await sessions.enter_async_context(session(settings))
+        ours = await replica_digests(first)
         theirs: Digests | None = None
-        ranges = EVERYBODY
+        differing: Sequence[int] = range(BUCKETS)
         if ours.rows:  # of an empty replica it is known what differs
             answer = await source.digests()
             _demand(answer.source, follows)
+            follows = answer.source
             theirs = _read(answer)
             differing = theirs.differing(ours)
             if not differing:
-                return Comparison(
-                    source=answer.source,
-                    source_at=answer.taken_at,
-                    users=theirs.users,
-                    tombstones=theirs.tombstones,
-                    tally=Tally(),
-                )
-            ranges = bucket_ranges(differing)
-        await see(connection, ranges)
-        staging = Progress("users read", _expected(theirs, ranges))
-        begin = await stage(connection, source, ranges, staging)
-        staging.end()
-        _demand(begin.source, follows if theirs is None else answer.source)
-        await _arrived(connection, await source.heartbeat(), settings.reconcile_wait_seconds)
+                return _comparison(answer, theirs, Tally())
+        parts = [bucket_ranges(part) for part in _parts(differing)]
+        more = [await sessions.enter_async_context(session(settings)) for _ in parts[1:]]
+        lanes = [first, *more]
+        begins = await _stage(source, lanes, parts, _expected(theirs, differing))
+        for begin in begins:
+            _demand(begin.source, follows or begins[0].source)
+        await _arrived(first, await source.heartbeat(), settings.reconcile_wait_seconds)
         tally = Tally()
-        held = await unknown_there(connection, repairs, deletions_max, tally)
-        staged = await staged_figures(connection)
-        told = Progress("users compared", staged.users + staged.tombstones)
-        for first in range(0, staged.pages, BATCH_PAGES):
-            told.advance(await step(connection, first, BATCH_PAGES, repairs, tally))
-        told.end()
-        return Comparison(
-            source=begin.source,
-            source_at=begin.taken_at,
-            users=staged.users if theirs is None else theirs.users,
-            tombstones=staged.tombstones if theirs is None else theirs.tombstones,
-            tally=tally,
-            brake=held,
+        held = await unknown_there(lanes, repairs, deletions_max, tally)
+        staged = [await staged_figures(lane) for lane in lanes]
+        told = Progress("users compared", sum(each.rows for each in staged))
+        await all_of(
+            *(
+                _step(lane, figures.pages, repairs, tally, told)
+                for lane, figures in zip(lanes, staged, strict=True)
+            )
         )
+        told.end()
+        return _comparison(begins[0], theirs or _total(staged), tally, held)
 
 
-def _expected(theirs: Digests | None, ranges: str) -> int | None:
+async def _stage(
+    source: Source, lanes: Sequence[AsyncConnection], parts: Sequence[str], expected: int | None
+) -> list[StreamBegin]:
+    """In each lane, what the replica has and then what the source has; how the answers begin."""
+    progress = Progress("users read", expected)
+
+    async def lane(connection: AsyncConnection, ranges: str) -> StreamBegin:
+        await see(connection, ranges)
+        return await stage(connection, source, ranges, progress)
+
+    begins = await all_of(*(lane(*pair) for pair in zip(lanes, parts, strict=True)))
+    progress.end()
+    return begins
+
+
+async def _step(
+    connection: AsyncConnection,
+    pages: int,
+    repairs: frozenset[Kind],
+    tally: Tally,
+    progress: Progress,
+) -> None:
+    for first in range(0, pages, BATCH_PAGES):
+        progress.advance(await step(connection, first, BATCH_PAGES, repairs, tally))
+
+
+def _comparison(
+    answer: DigestsAnswer | StreamBegin, theirs: Digests, tally: Tally, held: str | None = None
+) -> Comparison:
+    return Comparison(
+        source=answer.source,
+        source_at=answer.taken_at,
+        users=theirs.users,
+        tombstones=theirs.tombstones,
+        tally=tally,
+        brake=held,
+    )
+
+
+def _parts(differing: Sequence[int]) -> list[Sequence[int]]:
+    """The buckets of each lane: one for a few of them, two halves of many."""
+    if len(differing) < LANE_BUCKETS_MIN:
+        return [differing]
+    middle = len(differing) // 2
+    return [differing[:middle], differing[middle:]]
+
+
+def _expected(theirs: Digests | None, buckets: Sequence[int]) -> int | None:
     """About how many users lie in some buckets."""
-    if theirs is None:
-        return None
-    return theirs.rows * sum(len(each) for each in buckets_in(ranges)) // BUCKETS
+    return None if theirs is None else theirs.rows * len(buckets) // BUCKETS
+
+
+def _total(staged: Sequence[StagedFigures]) -> Digests:
+    """What came, where the source was not asked how much there is."""
+    return Digests(
+        sum(figures.users for figures in staged), sum(figures.tombstones for figures in staged), b""
+    )
 
 
 def _demand(source: UUID, follows: UUID | None) -> None:
@@ -138,3 +193,17 @@ async def _arrived(
                 " queue be worked off"
             )
         await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
+R = TypeVar("R")
+
+
+async def all_of(*work: Coroutine[Any, Any, R]) -> list[R]:
+    """What all of them return; when one fails the others are cancelled, and its error is raised."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

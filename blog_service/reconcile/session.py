@@ -65,8 +65,12 @@ async def session(settings: ReconcileSettings) -> AsyncIterator[AsyncConnection]
                 "lock_timeout": f"{LOCK_SECONDS_MAX}s",
                 "work_mem": WORK_MEMORY,
                 "temp_buffers": WORK_MEMORY,
+                # What a crash of the server forgets is repaired by the next run; the verdict comes
+                # from another session, whose commit waits for all that was before it.
+                "synchronous_commit": "off",
                 # Compiling costs more than it saves on statements that run for a second.
                 "jit": "off",
+                # Pages of a batch are parameters, by which the planner sees how small it is.
                 "plan_cache_mode": "force_custom_plan",
             },
         },

@@ -79,6 +79,11 @@ class StagedFigures:
     tombstones: int
     pages: int
 
+    @property
+    def rows(self) -> int:
+        """How many in all."""
+        return self.users + self.tombstones
+
 
 _FIGURES = text(
     """

@@ -5,14 +5,14 @@ meanwhile is left; a tombstone here for an id that the source does not know agre
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox.parking import erase
-from blog_service.reconcile.model import FINDINGS_MAX, UNKNOWN_THERE, Finding, Kind, Tally, brake
+from blog_service.reconcile.model import FINDINGS_MAX, Finding, Kind, Tally, brake
 from blog_service.reconcile.step import retried
 from blog_service.users import replica
 
@@ -45,18 +45,30 @@ _LIST = text(
 
 
 async def unknown_there(
-    connection: AsyncConnection, repairs: frozenset[Kind], deletions_max: int, tally: Tally
+    lanes: Sequence[AsyncConnection],
+    repairs: frozenset[Kind],
+    deletions_max: int,
+    tally: Tally,
 ) -> str | None:
-    """Count, and repair if asked; why the brake held, or None."""
-    async with connection.begin():
-        found = (await connection.execute(_COUNT)).one()
-    tally.in_flight += found.in_flight
-    held = brake(found.orphans, deletions_max) if Kind.ORPHAN in repairs else None
-    for kind, count in ((Kind.ORPHAN, found.orphans), (Kind.PROVISIONAL_ORPHAN, found.provisional)):
-        if count:
-            is_asked_for = kind in repairs & UNKNOWN_THERE and not (kind is Kind.ORPHAN and held)
-            await _of_kind(connection, kind, count, is_asked_for, tally)
+    """Count in all lanes, and repair if asked; why the brake held, or None."""
+    found = [await _count(lane) for lane in lanes]
+    orphans = sum(each.orphans for each in found)
+    held = brake(orphans, deletions_max) if Kind.ORPHAN in repairs else None
+    for lane, each in zip(lanes, found, strict=True):
+        tally.in_flight += each.in_flight
+        for kind, count in (
+            (Kind.ORPHAN, each.orphans),
+            (Kind.PROVISIONAL_ORPHAN, each.provisional),
+        ):
+            if count:
+                is_asked_for = kind in repairs and not (kind is Kind.ORPHAN and held)
+                await _of_kind(lane, kind, count, is_asked_for, tally)
     return held
+
+
+async def _count(connection: AsyncConnection) -> Row[Any]:
+    async with connection.begin():
+        return (await connection.execute(_COUNT)).one()
 
 
 async def _of_kind(
@@ -72,6 +84,7 @@ async def _of_kind(
     if is_asked_for:
         for start in range(0, len(rows), BATCH):
             gone |= await _bury(connection, kind, rows[start : start + BATCH])
+        # Whoever was to go and did not has moved meanwhile.
         tally.in_flight += count - len(gone)
         count = len(gone)
     tally.add(kind, differing=count, repaired=len(gone))

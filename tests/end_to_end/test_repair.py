@@ -1,0 +1,278 @@
+"""The replica is broken in every way there is; after the documented command both tables agree."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import auth_service.db
+import blog_service.db
+from auth_service.settings import DatabaseSettings
+from blog_service.settings import DatabaseSettings as BlogSettings
+from local.compare import compare
+from local.postgres_server import PostgresServer
+from tests.support.backups import backed_up
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.load import loaded
+from tests.support.processes import run
+from tests.support.settled import figure
+from tests.support.source import LIVE, source_on
+from tests.support.system import COMMANDS, Member, System, ended
+
+
+@dataclass
+class Whole:
+    """The system with its four processes, and connections to both databases."""
+
+    system: System
+    processes: dict[str, Member]
+    auth: AsyncEngine
+    blog: AsyncEngine
+
+    async def command(self, line: str) -> tuple[int, str]:
+        """An operator's command: exit code and what it printed."""
+        done = await asyncio.to_thread(run, line, self.system.environment, self.system.folder)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout
+
+    async def figures(self, line: str) -> dict[str, Any]:
+        """What a command with ``--json`` printed."""
+        _, printed = await self.command(f"{line} --json")
+        figures: dict[str, Any] = json.loads(printed)
+        return figures
+
+    async def agrees(self) -> bool:
+        """Whether both tables agree, id by id and field by field, seen from outside."""
+        found = await compare(self.system.auth_url, self.system.blog_url)
+        assert not found.differences, f"{found}: {found.differences[:3]}"
+        return found.users > 0
+
+    async def stop(self, *commands: str) -> None:
+        """Stop some processes, and let go of their databases."""
+        await asyncio.gather(*(self.processes[command].stop() for command in commands))
+        await self.auth.dispose()
+        await self.blog.dispose()
+
+    async def start(self, *commands: str) -> None:
+        """Start some processes again, and wait until they are ready."""
+        await asyncio.gather(*(self.processes[command].ready() for command in commands))
+
+
+AUTH = ("auth-service api", "auth-service relay")
+BLOG = ("blog-service api", "blog-service consumer")
+
+
+@pytest.fixture
+async def whole(system: System) -> AsyncIterator[Whole]:
+    """Everything at work, with some hundred users and a heartbeat four times a second."""
+    async with running(system) as whole:
+        yield whole
+
+
+@asynccontextmanager
+async def running(system: System) -> AsyncIterator[Whole]:
+    """The four processes inside the block."""
+    settings = {"AUTH_HEARTBEAT_SECONDS": 0.25, "BLOG_RETRY_SECONDS_MAX": 0.5}
+    first = system.process(COMMANDS[0], **settings)
+    with_account = await system.with_account(first.url)
+    others = {name: with_account.process(name, **settings) for name in COMMANDS[1:]}
+    processes = {COMMANDS[0]: first, **others}
+    auth = auth_service.db.connect(DatabaseSettings(database_url=system.auth_url))
+    blog = blog_service.db.connect(BlogSettings(database_url=system.blog_url))
+    with ended(*processes.values()):
+        await asyncio.gather(*(process.ready() for process in processes.values()))
+        async with loaded(auth, per_second=200) as load:
+            await eventually(lambda: load.changes > 400)
+        whole = Whole(with_account, processes, auth, blog)
+        await eventually(whole.agrees)
+        yield whole
+    await auth.dispose()
+    await blog.dispose()
+
+
+LIVING = "(SELECT id FROM users WHERE deleted_at IS NULL AND version > 0 ORDER BY id LIMIT 20)"
+
+BY_HAND = {
+    "rows deleted": f"DELETE FROM users WHERE id IN {LIVING}",
+    "rows added": (
+        "INSERT INTO users (id, version, email, status, created_at, updated_at)"
+        " SELECT gen_random_uuid(), 1, 'ghost@example.org', 'active', now(), now()"
+        " FROM generate_series(1, 8)"
+    ),
+    "changed by hand": f"UPDATE users SET email = 'hand@example.org' WHERE id IN {LIVING}",
+    "left behind": f"UPDATE users SET version = 3, email = 'old@x.y' WHERE id IN {LIVING}",
+    "made ahead": f"UPDATE users SET version = version + 10000000 WHERE id IN {LIVING}",
+    "tombstones removed": "DELETE FROM users WHERE deleted_at IS NOT NULL",
+    "tombstones brought to life": (
+        "UPDATE users SET deleted_at = NULL, status = 'active' WHERE deleted_at IS NOT NULL"
+    ),
+}
+
+
+async def test_damage_by_hand_is_repaired_under_live_traffic(whole: Whole) -> None:
+    """Each damage in turn, while users go on to change; then the runbook's command, and exit 0."""
+    for damage, statement in BY_HAND.items():
+        async with loaded(whole.auth, per_second=100):
+            await execute(whole.blog, statement)
+            code, report = await whole.command("blog-service reconcile --repair --ahead --orphans")
+            assert code == 0, f"{damage}: {report}"
+            assert "repaired" in report, f"{damage}: {report}"
+        await eventually(whole.agrees)
+
+    assert (await whole.command("blog-service reconcile"))[0] == 0
+
+
+async def test_a_purged_queue_is_repaired(whole: Whole) -> None:
+    """What was in it is fetched from the source: by itself, or by the command."""
+    consumer = whole.processes["blog-service consumer"]
+    async with source_on(whole.system.amqp_url, declare=False) as source:
+        async with loaded(whole.auth, per_second=100) as load:
+            consumer.signal(signal.SIGSTOP)
+            before = load.changes
+            await eventually(lambda: load.changes > before + 100)
+        consumer.kill()
+        await eventually(lambda: _published(whole))
+        await eventually(lambda: source.ready(LIVE))
+        await source.channel.queue_purge(LIVE)
+        with pytest.raises(AssertionError):
+            await whole.agrees()
+        await consumer.ready()
+        code, report = await whole.command("blog-service reconcile --repair")
+
+    assert code == 0, report
+    await eventually(whole.agrees)
+
+
+async def test_a_deleted_queue_is_repaired_by_itself(whole: Whole) -> None:
+    """The consumer declares it anew, knows that messages may be lost, and compares."""
+    async with source_on(whole.system.amqp_url, declare=False) as source:
+        await whole.processes["blog-service consumer"].stop()
+        async with loaded(whole.auth, per_second=100) as load:
+            before = load.changes
+            await eventually(lambda: load.changes > before + 100)
+        await eventually(lambda: _published(whole))
+        await source.channel.queue_delete(LIVE)
+    with pytest.raises(AssertionError):
+        await whole.agrees()
+
+    await whole.start("blog-service consumer")
+
+    await eventually(whole.agrees, within=40)
+    await eventually(lambda: _last_reason(whole, "queue_lost", "gap"))
+
+
+async def test_the_blogs_database_set_back_needs_nothing(
+    whole: Whole, postgres: PostgresServer
+) -> None:
+    """The numbers of the heartbeats show the gap, and the replica fetches the lost hour."""
+    await whole.stop(*BLOG)
+    with backed_up(postgres, whole.system.blog_url) as backup:
+        await whole.start(*BLOG)
+        await _an_hour_passes(whole)
+        await eventually(whole.agrees)
+        await whole.stop(*BLOG)
+        backup.restore()
+    with pytest.raises(AssertionError):
+        await whole.agrees()
+
+    await whole.start(*BLOG)
+
+    await eventually(whole.agrees, within=40)
+    assert (await whole.command("blog-service reconcile"))[0] == 0
+
+
+async def test_the_auth_database_set_back(whole: Whole, postgres: PostgresServer) -> None:
+    """The documented commands, with messages of the lost hour in the queue and parked.
+
+    Afterwards both agree, nobody who was deleted in the lost hour lives, and later events apply.
+    """
+    await whole.stop(*AUTH)
+    with backed_up(postgres, whole.system.auth_url) as backup:
+        await whole.start(*AUTH)
+        deleted = await _an_hour_passes(whole)
+        await eventually(whole.agrees)
+        late = await _messages_wait(whole)
+        await whole.stop(*AUTH)
+        backup.restore()
+
+    # The runbook: while API and relay are down, the floor, then the command.
+    floor = (await whole.figures("blog-service status"))["highest_version"]
+    code, printed = await whole.command(f"auth-service restored --floor {floor}")
+    assert code == 0, printed
+    await whole.start(*AUTH, "blog-service consumer")
+    code, printed = await whole.command("blog-service parked redrive --all")
+    assert code == 0, printed
+    await eventually(lambda: _nothing_waits(whole))
+    found = await whole.figures(
+        "blog-service reconcile --repair --ahead --orphans --max-deletions 1000"
+    )
+    undone = [one["user_id"] for one in found["findings"] if one["kind"] == "undone_deletion"]
+    assert undone, found
+    assert set(found["differing"]) - set(found["repaired"]) == {"undone_deletion"}
+    code, printed = await whole.command(f"auth-service users erase --yes {' '.join(undone)}")
+    assert code == 0, printed
+
+    await eventually(whole.agrees)
+    assert (await whole.command("blog-service reconcile"))[0] == 0
+    for url in (whole.system.auth_url, whole.system.blog_url):
+        living = "SELECT count(*) FROM users WHERE status <> 'deleted' AND id = ANY('{%s}')"
+        assert await figure(url, living % ",".join(deleted + late)) == 0
+    async with loaded(whole.auth, per_second=100) as load:
+        await eventually(lambda: load.changes > 100)
+    await eventually(whole.agrees)
+
+
+async def _an_hour_passes(whole: Whole) -> list[str]:
+    """Users come, change and go; the ids of those who went and were there before."""
+    before = {
+        row.id for row in await fetch(whole.auth, "SELECT id FROM users WHERE deleted_at IS NULL")
+    }
+    async with loaded(whole.auth, per_second=200) as load:
+        # A load deletes its own users; these were there before it began.
+        ids = " ".join(str(user_id) for user_id in sorted(before)[:5])
+        code, printed = await whole.command(f"auth-service users erase --yes {ids}")
+        assert code == 0, printed
+        await eventually(lambda: load.changes > 300)
+    gone = await fetch(whole.auth, "SELECT id FROM users WHERE deleted_at IS NOT NULL")
+    return [str(row.id) for row in gone if row.id in before]
+
+
+async def _messages_wait(whole: Whole) -> list[str]:
+    """More of the lost hour: a deletion that waits in the queue, and one that is parked.
+
+    The consumer is left stopped.
+    """
+    living = "SELECT id FROM users WHERE deleted_at IS NULL ORDER BY created_at LIMIT 2"
+    queued, parked = [str(row.id) for row in await fetch(whole.auth, living)]
+    await whole.processes["blog-service consumer"].stop()
+    code, printed = await whole.command(f"auth-service users erase --yes {queued} {parked}")
+    assert code == 0, printed
+    await eventually(lambda: _published(whole))
+    return [queued, parked]
+
+
+async def _published(whole: Whole) -> bool:
+    return not await figure(
+        whole.system.auth_url,
+        "SELECT count(*) FROM outbox_events WHERE published_at IS NULL"
+        " AND type <> 'sync.heartbeat'",
+    )
+
+
+async def _nothing_waits(whole: Whole) -> bool:
+    if not await _published(whole):
+        return False
+    status = await whole.figures("blog-service status")
+    return status["queue_depth"] == 0 and bool(status["pipe"] == "in touch")
+
+
+async def _last_reason(whole: Whole, *reasons: str) -> bool:
+    status = await whole.figures("blog-service status")
+    return status["last_reconcile_reason"] in reasons

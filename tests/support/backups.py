@@ -1,0 +1,44 @@
+"""Backups of a database, made and played back while nobody is connected to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import make_url
+
+from local.postgres_server import PostgresServer
+
+
+class Backup:
+    """What a database held at one moment."""
+
+    def __init__(self, server: PostgresServer, url: str) -> None:
+        self._server = server
+        self._name = make_url(url).database or ""
+        self._copy = f"{self._name}_backup"
+        server.drop_database(self._copy)
+        self._end_connections()
+        server.clone_database(self._name, self._copy)
+
+    def restore(self) -> None:
+        """Set the database back; connections to it end."""
+        self._server.drop_database(self._name)
+        self._server.clone_database(self._copy, self._name)
+
+    def drop(self) -> None:
+        """Drop the copy."""
+        self._server.drop_database(self._copy)
+
+    def _end_connections(self) -> None:
+        self._server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", self._name
+        )
+
+
+@contextmanager
+def backed_up(server: PostgresServer, url: str) -> Iterator[Backup]:
+    """A backup, dropped after the block."""
+    backup = Backup(server, url)
+    try:
+        yield backup
+    finally:
+        backup.drop()
