@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 import uvloop
 
-from benchmarks import apply, latency, passwords, relay, tokens, whole_way
+from benchmarks import apply, latency, passwords, reconcile, relay, replay, tokens, whole_way
 from benchmarks.figures import Section
 from benchmarks.machine import machine, other_work
-from benchmarks.processes import DidNotStart
+from benchmarks.processes import CommandFailed, DidNotStart
 from benchmarks.report import show, write_figures, write_page
 from benchmarks.scale import DEFAULT, LONG, QUICK, Scale
 from benchmarks.stage import Stage, declare_names, staged
@@ -28,6 +28,8 @@ MEASUREMENTS: dict[str, Measurement] = {
     "latency": latency.measure,
     "passwords": passwords.measure,
     "tokens": tokens.measure,
+    "reconcile": reconcile.measure,
+    "replay": replay.measure,
 }
 
 app = typer.Typer(add_completion=False)
@@ -55,7 +57,7 @@ def main(
     try:
         with staged() as stage:
             about, sections = uvloop.run(_measure(stage, scale, names or list(MEASUREMENTS)))
-    except (LocalError, DidNotStart, TooSlow) as error:
+    except (LocalError, CommandFailed, DidNotStart, TooSlow) as error:
         typer.secho(str(error), err=True, fg="red")
         raise typer.Exit(1) from None
     show(about, sections)

@@ -1,7 +1,9 @@
 """The processes that are measured: ours, with the settings of the stage, and their peers."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
 
 import psutil
 
@@ -9,8 +11,8 @@ from benchmarks.processes import running
 from benchmarks.stage import ISSUER, Stage
 from local.keys import PRIVATE_KEY, PUBLIC_KEY, ensure_keys
 from local.limits import LIMITS
+from local.places import program
 from local.ports import free_port
-from local.processes import program
 
 Process = AbstractAsyncContextManager[psutil.Process]
 
@@ -28,13 +30,20 @@ def relay(stage: Stage, *, database_url: str | None = None) -> Process:
     return running("relay", command, settings, health_port=port)
 
 
-def consumer(stage: Stage) -> Process:
-    """``blog-service consumer``, as it is shipped."""
+def consumer(stage: Stage, source: Mapping[str, str] = MappingProxyType({})) -> Process:
+    """``blog-service consumer``, as it is shipped.
+
+    Parameters:
+        stage: where.
+        source: the settings that name the source and an account there; without them, the consumer
+            never compares by itself.
+    """
     port = free_port()
     settings = {
         "BLOG_DATABASE_URL": stage.blog_url,
         "BLOG_AMQP_URL": stage.amqp_url,
         "BLOG_CONSUMER_PORT": str(port),
+        **source,
     }
     command = [str(program("blog-service")), "consumer"]
     return running("consumer", command, settings, health_port=port)

@@ -1,19 +1,22 @@
-"""Run a program as a process of its own for as long as a block lasts, and watch what it takes.
+"""Run a program as a process of its own: for as long as a block lasts, or until it has answered.
 
-Guarantees: the process is ended with the block; its output is kept under ``.local/bench``; it sees
-none of the settings of the running system, and no ``.env``.
+Guarantees: the process is ended with the block; its output is kept under ``.local/bench``, but for
+an answer; it sees none of the settings of the running system, and no ``.env``.
 
 Not here: which programs there are (``contestants``).
 """
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import httpx
 import psutil
 
+from benchmarks.memory import Memory
 from benchmarks.waiting import TooSlow, until
 from local.addresses import url
 from local.places import LOCAL, ROOT
@@ -22,11 +25,16 @@ OUTPUT = LOCAL / "bench"
 
 _START_SECONDS_MAX = 30.0
 _STOP_SECONDS_MAX = 10.0
+_ANSWER_SECONDS_MAX = 900.0
 _OURS = ("AUTH_", "BLOG_")
 
 
 class DidNotStart(Exception):
     """A process ended or took too long before it was ready; the message names its output."""
+
+
+class CommandFailed(Exception):
+    """A command, or what it asked for, came to another end than it should; the message says how."""
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -58,6 +66,45 @@ async def running(
         yield psutil.Process(child.pid)
     finally:
         await _end(child)
+
+
+async def answer(
+    name: str,
+    command: Sequence[str],
+    settings: Mapping[str, str],
+    *,
+    memory: Memory | None = None,
+) -> dict[str, Any]:
+    """Run ``command`` to its end; the JSON object that it prints.
+
+    Raises:
+        CommandFailed: its exit code is not 0.
+        TooSlow: it does not end.
+    """
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    errors = OUTPUT / f"{name}.log"
+    with errors.open("wb") as file:
+        child = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=OUTPUT,
+            env=environment(settings),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=file,
+        )
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS_MAX), AsyncExitStack() as stack:
+            if memory is not None:
+                await stack.enter_async_context(memory.of({name: psutil.Process(child.pid)}))
+            printed, _ = await child.communicate()
+    except TimeoutError:
+        raise TooSlow(f"{name}: not within {_ANSWER_SECONDS_MAX:g} s; see {errors}") from None
+    finally:
+        await _end(child)
+    if child.returncode != 0:
+        errors.write_bytes(printed + errors.read_bytes())
+        raise CommandFailed(f"{name} ended with exit code {child.returncode}; see {errors}")
+    answered: dict[str, Any] = json.loads(printed)
+    return answered
 
 
 async def _becomes_ready(child: asyncio.subprocess.Process, address: str) -> bool:

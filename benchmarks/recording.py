@@ -27,11 +27,36 @@ _RECORD = """
     SELECT pg_notify($1, '')
 """
 
-# Rows that were published long ago, made inside PostgreSQL: only their number matters.
+# Rows that were published long ago, each about another user, made inside PostgreSQL.
 _FILL_LOG = """
     INSERT INTO outbox_events (type, user_id, version, payload, published_at)
-    SELECT $1, gen_random_uuid(), 1700000000000000 + n, $2::text::json, now()
-    FROM generate_series(1, $3::int) AS n
+    SELECT $1, id, version, row_to_json(state), now()
+    FROM (
+        SELECT gen_random_uuid() AS id, 1700000000000000 + n AS version,
+               'user-' || n || '@example.org' AS email, true AS email_verified,
+               '{author}'::text[] AS roles, 'active' AS status,
+               NULL::timestamptz AS tokens_valid_after,
+               now() - interval '1 year' AS created_at, now() - interval '1 year' AS updated_at
+        FROM generate_series(1, $2::int) AS n
+    ) AS state
+"""
+
+# Users as a source has them after some time: a tenth deleted, some disabled, some with two roles.
+_MAKE_USERS = """
+    INSERT INTO users (version, email, email_verified, password_hash, roles, status,
+                       tokens_valid_after, created_at, updated_at, deleted_at)
+    SELECT 1700000000000000 + n,
+           CASE WHEN NOT is_dead THEN 'user-' || n || '@example.org' END,
+           NOT is_dead AND n % 3 > 0,
+           CASE WHEN NOT is_dead THEN 'x' END,
+           CASE WHEN NOT is_dead AND n % 7 = 0 THEN '{author,moderator}'::text[] ELSE '{}' END,
+           CASE WHEN is_dead THEN 'deleted' WHEN n % 11 = 0 THEN 'disabled' ELSE 'active' END,
+           CASE WHEN NOT is_dead AND n % 5 = 0 THEN date_trunc('second', now()) END,
+           at, at, CASE WHEN is_dead THEN at END
+    FROM (
+        SELECT n, n % 10 = 0 AS is_dead, now() - n * interval '1.2345 seconds' AS at
+        FROM generate_series($1::int, $2::int) AS n
+    ) AS made
 """
 
 
@@ -75,13 +100,22 @@ async def record_all(database_url: str, count: int) -> None:
 
 
 async def fill_log(stage: Stage, database_url: str, count: int) -> None:
-    """Leave ``count`` published events in the log, and nothing else."""
-    [user] = new_users(1)
+    """Leave ``count`` published events in the log, and nothing else.
+
+    Their users signed up a year ago.
+    """
     async with _connected(database_url) as connection:
         await connection.execute("TRUNCATE outbox_events")
-        await connection.execute(_FILL_LOG, UserCreated.type, user.model_dump_json(), count)
+        await connection.execute(_FILL_LOG, UserCreated.type, count)
     # What autovacuum would do in its own time, and in the middle of a measurement.
     await stage.run(database_url, "VACUUM (ANALYZE) outbox_events")
+
+
+async def make_users(stage: Stage, first: int, last: int) -> None:
+    """Add users to the source, numbered ``first`` to ``last``, whose events are long forgotten."""
+    async with _connected(stage.auth_url) as connection:
+        await connection.execute(_MAKE_USERS, first, last)
+    await stage.run(stage.auth_url, "VACUUM (ANALYZE) users")
 
 
 @asynccontextmanager

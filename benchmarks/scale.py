@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """Numbers of events and seconds; each measurement repeats its turns ``rounds`` times."""
+    """Numbers of events, users and seconds; each measurement repeats its turns ``rounds`` times."""
 
     rounds: int = 3
     # Recorded or queued before the clock starts, so that neither side ever waits for work.
@@ -16,6 +16,8 @@ class Scale:
     # The log's length for the claim that the relay's work does not grow with it.
     short_log_rows: int = 10_000
     long_log_rows: int = 1_000_000
+    # The users of a source that a replica is compared with.
+    users: int = 1_000_000
     whole_way_seconds: float = 8.0
     # One further run of the whole way; 0: none.
     million: int = 0
@@ -31,6 +33,7 @@ QUICK = Scale(
     faststream_events=800,
     dramatiq_events=1_500,
     long_log_rows=100_000,
+    users=20_000,
     whole_way_seconds=3.0,
     latency_seconds=3.0,
     password_seconds=1.5,

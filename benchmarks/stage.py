@@ -15,13 +15,12 @@ import asyncpg
 
 from auth_service.outbox.publisher import publisher
 from benchmarks.processes import environment
-from blog_service.inbox.topology import LIVE, declare
+from blog_service.inbox.topology import LIVE, REPLAY, bind_replays, declare
 from local.broker import Broker
 from local.lock import locked
-from local.places import CHECKOUT, LOCAL, ROOT, VHOST
+from local.places import CHECKOUT, LOCAL, ROOT, VHOST, program
 from local.postgres import find_postgres
 from local.postgres_server import PostgresServer
-from local.processes import program
 from local.rabbitmq import find_broker
 
 ISSUER = "https://auth.example.org"
@@ -46,11 +45,16 @@ class Stage:
 
     async def empty(self) -> None:
         """Remove all events, users and messages."""
-        await self.run(self.auth_url, "TRUNCATE outbox_events, users CASCADE")
-        await self.run(self.blog_url, "TRUNCATE users, heartbeats")
+        await self.run(self.auth_url, "TRUNCATE outbox_events, users, replays CASCADE")
+        await self.empty_replica()
+
+    async def empty_replica(self) -> None:
+        """Remove all messages, and all that the replica knows; the source stays as it is."""
+        await self.run(self.blog_url, "TRUNCATE users, heartbeats, reconcile_runs CASCADE")
         async with await aio_pika.connect(self.amqp_url) as connection:
             channel = await connection.channel()
-            await (await channel.get_queue(LIVE)).purge()
+            for name in (LIVE, REPLAY):
+                await (await channel.get_queue(name)).purge()
 
     async def run(self, database_url: str, statement: str) -> None:
         """Run one statement in one of the databases, in autocommit."""
@@ -91,11 +95,12 @@ def staged() -> Iterator[Stage]:
 
 
 async def declare_names(stage: Stage) -> None:
-    """Declare exchange, queue and bindings as the services themselves do."""
+    """Declare exchanges, queues and bindings as the services themselves do."""
     async with publisher(stage.amqp_url, source=ISSUER, timeout_seconds=10):
         pass
     async with await aio_pika.connect(stage.amqp_url) as connection:
         await declare(connection)
+        await bind_replays(connection)
 
 
 async def connect(database_url: str) -> asyncpg.Connection:

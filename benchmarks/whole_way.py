@@ -4,14 +4,12 @@ import asyncio
 import time
 from collections import deque
 from contextlib import AsyncExitStack
-from statistics import median
 from uuid import UUID
-
-import psutil
 
 from benchmarks import contestants
 from benchmarks.contestants import Process
 from benchmarks.figures import Figures, Promise, Section, medians
+from benchmarks.memory import Memory
 from benchmarks.recording import BATCH, new_users, record_batch
 from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
@@ -91,9 +89,8 @@ async def _sustained(
         started = {
             name: await stack.enter_async_context(process) for name, process in processes.items()
         }
-        samples: dict[str, list[int]] = {name: [] for name in started}
-        watching = asyncio.create_task(_watch(started, samples))
-        stack.callback(watching.cancel)
+        memory = Memory()
+        await stack.enter_async_context(memory.of(started))
         async with _Producer(stage) as producer:
             await producer.until_first_applied()
             end = time.monotonic() + seconds
@@ -102,11 +99,9 @@ async def _sustained(
         if count:
             await until_applied(stage.blog_url, producer.recorded)
     figures = {"events_per_second": await applied_per_second(stage.blog_url)}
-    for name, memory in samples.items():
-        tenth = max(1, len(memory) // 10)
-        growth = median(memory[-tenth:]) - median(memory[tenth : 2 * tenth] or memory)
-        figures[f"{name}_memory_mib"] = max(memory) / _MEBIBYTE
-        figures[f"{name}_memory_growth_mib"] = growth / _MEBIBYTE
+    for name in started:
+        figures[f"{name}_memory_mib"] = memory.peak(name) / _MEBIBYTE
+        figures[f"{name}_memory_growth_mib"] = memory.growth(name) / _MEBIBYTE
     return figures
 
 
@@ -147,11 +142,3 @@ class _Producer:
         last = await record_batch(self._source, list(new_users(BATCH)))
         self._on_the_way.append(last)
         self.recorded += BATCH
-
-
-async def _watch(processes: dict[str, psutil.Process], samples: dict[str, list[int]]) -> None:
-    """Note the resident memory of each process a few times a second."""
-    while True:
-        for name, process in processes.items():
-            samples[name].append(process.memory_info().rss)
-        await asyncio.sleep(0.25)

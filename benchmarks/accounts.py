@@ -1,0 +1,29 @@
+"""The replica's service account at the source."""
+
+from collections.abc import Mapping
+
+from benchmarks.processes import answer
+from benchmarks.stage import Stage
+from contracts.reconcile import SCOPE
+from local.keys import PRIVATE_KEY, ensure_keys
+from local.places import program
+from local.ports import LOOPBACK
+
+
+async def create_account(stage: Stage) -> dict[str, str]:
+    """Have an account made; the replica's settings by which it shows who it is."""
+    ensure_keys()
+    issued = await answer(
+        "services_create",
+        [
+            *(str(program("auth-service")), "services", "create", "benchmarks"),
+            *("--scope", SCOPE, "--json"),
+        ],
+        {"AUTH_DATABASE_URL": stage.auth_url, "AUTH_PRIVATE_KEY": str(PRIVATE_KEY)},
+    )
+    return {"BLOG_SERVICE_ID": issued["id"], "BLOG_API_KEY": issued["api_key"]}
+
+
+def source_settings(account: Mapping[str, str], port: int) -> dict[str, str]:
+    """All that the replica has to know of its source, which answers at ``port``."""
+    return {"BLOG_AUTH_URL": f"http://{LOOPBACK}:{port}", **account}

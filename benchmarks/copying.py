@@ -1,0 +1,61 @@
+"""The limit of a bootstrap: COPY of the replicated columns from one database into another.
+
+Two connections in one process, the blocks of the one handed to the other as they come, in the
+binary format, which is the faster one. The table has the same columns and the same primary key as
+the replica, and neither its other index nor its constraints.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from benchmarks.stage import Stage, connect
+from blog_service.users.replica import COLUMNS
+
+_BLOCKS_MAX: Final = 64
+
+_MAKE: Final = (
+    f"CREATE TABLE copied AS SELECT {', '.join(COLUMNS)} FROM users LIMIT 0",  # noqa: S608 - constants
+    "ALTER TABLE copied ADD PRIMARY KEY (id)",
+)
+
+
+@asynccontextmanager
+async def table_to_copy_to(stage: Stage) -> AsyncIterator[None]:
+    """The table in the replica's database, inside the block."""
+    for statement in _MAKE:
+        await stage.run(stage.blog_url, statement)
+    try:
+        yield
+    finally:
+        await stage.run(stage.blog_url, "DROP TABLE copied")
+
+
+async def copy_users(stage: Stage) -> float:
+    """Copy all users of the source into the emptied table; seconds."""
+    await stage.run(stage.blog_url, "TRUNCATE copied")
+    source, target = await connect(stage.auth_url), await connect(stage.blog_url)
+    blocks: asyncio.Queue[bytes | None] = asyncio.Queue(_BLOCKS_MAX)
+
+    async def read() -> None:
+        query = f"SELECT {', '.join(COLUMNS)} FROM users"  # noqa: S608 - made of constants
+        await source.copy_from_query(query, output=blocks.put, format="binary")
+        await blocks.put(None)
+
+    async def arriving() -> AsyncIterator[bytes]:
+        while (block := await blocks.get()) is not None:
+            yield block
+
+    try:
+        started = time.perf_counter()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(read())
+            both.create_task(
+                target.copy_to_table("copied", source=arriving(), columns=COLUMNS, format="binary")
+            )
+        return time.perf_counter() - started
+    finally:
+        await source.close()
+        await target.close()
