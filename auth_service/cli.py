@@ -1,5 +1,6 @@
 """The command ``auth-service``: its processes and what operators ask of it."""
 
+import asyncio
 import dataclasses
 from functools import partial
 
@@ -7,10 +8,15 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import ask, connect, on_database
+from auth_service.outbox import commands as outbox
 from auth_service.outbox import metrics
+from auth_service.outbox.prune import keep_pruned
 from auth_service.outbox.relay import Relay
+from auth_service.replays import commands as replays
+from auth_service.replays.replayer import Replayer
+from auth_service.restore import commands as restore
 from auth_service.services import commands as services
-from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
+from auth_service.settings import ApiSettings, RelaySettings, StatusSettings
 from auth_service.tokens import commands as keys
 from auth_service.users import commands as users
 from contracts.health import health_routes
@@ -21,6 +27,8 @@ from contracts.terminal import AsJson, failing_with_a_sentence, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(keys.app, name="keys")
+app.add_typer(outbox.app, name="outbox")
+app.add_typer(replays.app, name="replay")
 app.add_typer(services.app, name="services")
 app.add_typer(users.app, name="users")
 
@@ -46,17 +54,23 @@ def api() -> None:
 @app.command(epilog="Example: AUTH_AMQP_URL=amqp://localhost/ auth-service relay")
 @failing_with_a_sentence
 def relay() -> None:
-    """Publish recorded events to RabbitMQ; any number may run, one is active."""
+    """Publish recorded events to RabbitMQ, and replays; any number may run, one is active."""
     settings = load(RelaySettings)
     configure_logging("auth-service relay")
     engine = connect(settings)
     serve_beside(
-        Relay(settings).run(),
+        _relaying(settings),
         health_routes(ready=partial(ask, engine), refresh=partial(metrics.refresh, engine)),
         host=settings.host,
         port=settings.relay_port,
         setting="AUTH_RELAY_PORT",
     )
+
+
+async def _relaying(settings: RelaySettings) -> None:
+    """All that the process does, each part on connections of its own."""
+    # A gathering passes every cancellation on, so that one which a part lost is repeated.
+    await asyncio.gather(Relay(settings).run(), Replayer(settings).run(), keep_pruned(settings))
 
 
 @app.command(epilog="Example: auth-service status --json")
@@ -66,7 +80,11 @@ def status(as_json: AsJson = False) -> None:
 
     async def read(engine: AsyncEngine) -> metrics.OutboxFigures:
         async with engine.connect() as connection:
-            return await metrics.figures(connection)
+            return await metrics.figures(connection, heartbeat_seconds=settings.heartbeat_seconds)
 
-    figures = on_database(load(DatabaseSettings), read)
+    settings = load(StatusSettings)
+    figures = on_database(settings, read)
     show(dataclasses.asdict(figures), as_json=as_json)
+
+
+app.command("restored", epilog=restore.EXAMPLE)(restore.restored)

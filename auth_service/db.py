@@ -4,13 +4,14 @@ Every session has its time limits from the start, so that no statement can hang 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import asyncpg
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from auth_service.settings import DatabaseSettings
 
@@ -71,6 +72,25 @@ def on_database(settings: DatabaseSettings, work: Callable[[AsyncEngine], Awaita
             await engine.dispose()
 
     return asyncio.run(run())
+
+
+@asynccontextmanager
+async def holding(engine: AsyncEngine, lock_key: int) -> AsyncIterator[AsyncConnection | None]:
+    """A connection that has an advisory lock inside the block; None when another session has it.
+
+    The lock ends with the session: work on that very connection cannot go on without it.
+    """
+    async with engine.connect() as connection:
+        try:
+            is_held = await connection.scalar(select(func.pg_try_advisory_lock(lock_key)))
+            await connection.commit()
+            yield connection if is_held else None
+            if is_held:
+                await connection.execute(select(func.pg_advisory_unlock(lock_key)))
+                await connection.commit()
+        except BaseException:
+            await connection.invalidate()  # not back to the pool, with the lock
+            raise
 
 
 async def ask(engine: AsyncEngine) -> None:

@@ -30,8 +30,15 @@ class Action(StrEnum):
     KEY_REVOKED = "key_revoked"
     SERVICE_CREATED = "service_created"
     SERVICE_DELETED = "service_deleted"
+    SCOPES_ADDED = "scopes_added"
     API_KEY_CREATED = "api_key_created"
     API_KEY_REVOKED = "api_key_revoked"
+    SOURCE_RESTORED = "source_restored"
+    LOG_PRUNED = "log_pruned"
+    REPLAY_STARTED = "replay_started"
+    REPLAY_PAUSED = "replay_paused"
+    REPLAY_RESUMED = "replay_resumed"
+    REPLAY_CANCELLED = "replay_cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,3 +17,8 @@ async def erase_mail(connection: AsyncConnection, user_id: UUID) -> None:
 async def erase_links(connection: AsyncConnection, user_id: UUID) -> None:
     """Delete the user's links, such as those sent to an address that he no longer has."""
     await connection.execute(delete(mail_links).where(mail_links.c.user_id == user_id))
+
+
+async def erase_all_links(connection: AsyncConnection) -> int:
+    """Delete the links of everybody; the caller commits. How many there were."""
+    return (await connection.execute(delete(mail_links))).rowcount

@@ -36,7 +36,7 @@ class RecordedEvent:
         return self.payload is None and self.type != UserDeleted.type
 
 
-_COLUMNS = (
+COLUMNS = (
     outbox_events.c.position,
     outbox_events.c.event_id,
     outbox_events.c.type,
@@ -46,9 +46,10 @@ _COLUMNS = (
     cast(outbox_events.c.payload, Text).label("payload"),
     outbox_events.c.traceparent,
 )
+"""What a ``RecordedEvent`` is made of."""
 
 _HEAD = (
-    select(*_COLUMNS)
+    select(*COLUMNS)
     .where(outbox_events.c.published_at.is_(None))
     .order_by(outbox_events.c.position)
     .limit(bindparam("limit"))

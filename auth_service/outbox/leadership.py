@@ -1,13 +1,15 @@
 """Make one relay active, and wake it.
 
 Any number of relays may run. The one whose database session holds an advisory lock is active; the
-lock ends with the session, so another takes over the moment that the active one dies.
+lock ends with the session, so another takes over the moment that the active one dies. Other work of
+the relay process that only one may do at a time has a lock of its own (``Duty``).
 
 Guarantees: the active relay claims and marks on that same session, so that one which lost the lock
 cannot go on; no commit's wake-up is lost, for LISTEN starts before the first claim.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -40,16 +42,36 @@ _KEEPALIVE: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Duty:
+    """What one process does at a time: its advisory lock, who does it, and what wakes him."""
+
+    lock_key: int
+    application_name: str
+    channel: str
+
+
+RELAYING: Final = Duty(LOCK_KEY, "auth-service relay", WAKE_UP_CHANNEL)
+
+
+@dataclass(frozen=True, slots=True)
 class Leader:
-    """The session of the active relay (autocommit), and the event set by each wake-up."""
+    """The session of the active one (autocommit), and the event set by each wake-up."""
 
     connection: AsyncConnection
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def wait(self, *, until: float) -> None:
+        """Sleep until a wake-up, or until the clock (monotonic seconds) reaches ``until``."""
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                await self.woken.wait()
+        except TimeoutError:
+            pass
+
 
 @asynccontextmanager
-async def lead(settings: DatabaseSettings) -> AsyncIterator[Leader]:
-    """Wait until this process is the active relay, and be it inside the block.
+async def lead(settings: DatabaseSettings, duty: Duty = RELAYING) -> AsyncIterator[Leader]:
+    """Wait until this process is the one that has the duty, and be it inside the block.
 
     Raises:
         DBAPIError, OSError: the database is away, before or inside the block.
@@ -62,7 +84,7 @@ async def lead(settings: DatabaseSettings) -> AsyncIterator[Leader]:
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "command_timeout": LOCK_WAIT_SECONDS + GRACE_SECONDS,
             "server_settings": {
-                "application_name": "auth-service relay",
+                "application_name": duty.application_name,
                 "timezone": "UTC",
                 "lock_timeout": f"{LOCK_WAIT_SECONDS}s",
                 **_KEEPALIVE,
@@ -70,11 +92,11 @@ async def lead(settings: DatabaseSettings) -> AsyncIterator[Leader]:
         },
     )
     async with engine.connect() as connection:
-        await _acquire(connection)
+        await _acquire(connection, duty.lock_key)
         limit = f"{settings.statement_timeout_ms}ms"
         await connection.execute(select(func.set_config("statement_timeout", limit, False)))
         leader = Leader(connection)
-        await _listen(leader)
+        await _listen(leader, duty.channel)
         yield leader
 
 
@@ -88,19 +110,19 @@ async def is_led(connection: AsyncConnection) -> bool:
     return bool(await connection.scalar(held))
 
 
-async def _acquire(connection: AsyncConnection) -> None:
+async def _acquire(connection: AsyncConnection, lock_key: int) -> None:
     while True:
         try:
-            await connection.execute(select(func.pg_advisory_lock(LOCK_KEY)))
+            await connection.execute(select(func.pg_advisory_lock(lock_key)))
             return
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
                 raise
 
 
-async def _listen(leader: Leader) -> None:
+async def _listen(leader: Leader, channel: str) -> None:
     raw = (await leader.connection.get_raw_connection()).driver_connection
     assert raw is not None  # it was connected a moment ago
-    await raw.add_listener(WAKE_UP_CHANNEL, lambda *_: leader.woken.set())
-    # A lost session wakes the relay as well, so that it notices at once.
+    await raw.add_listener(channel, lambda *_: leader.woken.set())
+    # A lost session wakes its owner as well, so that it notices at once.
     raw.add_termination_listener(lambda *_: leader.woken.set())

@@ -7,17 +7,24 @@ not CONFIRMED may or may not have arrived, and must be published again.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from auth_service.outbox.backlog import RecordedEvent
 from contracts.envelope import Attributes, wrap
-from contracts.names import EXCHANGE
+from contracts.names import EXCHANGE, REPLAY_EXCHANGE
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+
+_EXCHANGES = {
+    EXCHANGE: aio_pika.ExchangeType.TOPIC,
+    REPLAY_EXCHANGE: aio_pika.ExchangeType.DIRECT,
+}
 
 
 class Outcome(StrEnum):
@@ -29,30 +36,74 @@ class Outcome(StrEnum):
     UNCONFIRMED = "unconfirmed"
 
 
+class Publishable(Protocol):
+    """An event as the database tells it; ``payload`` is JSON text, None where nothing is left."""
+
+    @property
+    def event_id(self) -> UUID:
+        """Its own id."""
+
+    @property
+    def type(self) -> str:
+        """Such as ``user.updated``."""
+
+    @property
+    def occurred_at(self) -> datetime:
+        """When it was recorded."""
+
+    @property
+    def position(self) -> int | None:
+        """Where it is in the log; None when it is not from there."""
+
+    @property
+    def user_id(self) -> UUID | None:
+        """Whom it is about, if anybody."""
+
+    @property
+    def version(self) -> int | None:
+        """His version."""
+
+    @property
+    def payload(self) -> str | None:
+        """Its data."""
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace of the request that caused it."""
+
+
 class Publisher:
-    """Publishes recorded events of one source to the exchange of live events."""
+    """Publishes events of one source to one exchange."""
 
     def __init__(self, exchange: AbstractExchange, *, source: str, timeout_seconds: float) -> None:
         self._exchange = exchange
         self._source = source
         self._timeout_seconds = timeout_seconds
 
-    async def publish(self, wave: Sequence[RecordedEvent]) -> list[Outcome]:
-        """Publish a wave, all in flight at once, and wait for the broker's word on each event.
+    async def publish(
+        self, events: Sequence[Publishable], *, routing_key: str | None = None
+    ) -> list[Outcome]:
+        """Publish ``events``, all in flight at once, and wait for the broker's word on each.
 
         RETURNED: no queue is bound. NACKED: a queue refused, being full. UNCONFIRMED: no answer
         in time, or the connection is gone.
+
+        Parameters:
+            events: what to publish.
+            routing_key: for all of them; each one's type by default.
         """
-        if not wave:
+        if not events:
             return []
-        publishing = [asyncio.create_task(self._publish(event)) for event in wave]
+        publishing = [
+            asyncio.create_task(self._publish(event, routing_key or event.type)) for event in events
+        ]
         # One timer for all: they start together, and a timer each costs more than it is worth.
         _, unanswered = await asyncio.wait(publishing, timeout=self._timeout_seconds)
         for task in unanswered:
             task.cancel()
         return [Outcome.UNCONFIRMED if task in unanswered else task.result() for task in publishing]
 
-    async def _publish(self, event: RecordedEvent) -> Outcome:
+    async def _publish(self, event: Publishable, routing_key: str) -> Outcome:
         attributes = Attributes(
             id=event.event_id,
             source=self._source,
@@ -65,7 +116,7 @@ class Publisher:
         )
         message = wrap(attributes, (event.payload or "{}").encode())
         try:
-            await self._exchange.publish(message, routing_key=event.type, mandatory=True)
+            await self._exchange.publish(message, routing_key=routing_key, mandatory=True)
         except PublishError:
             return Outcome.RETURNED
         except DeliveryError:
@@ -82,9 +133,15 @@ class Publisher:
 
 @asynccontextmanager
 async def publisher(
-    amqp_url: str, *, source: str, timeout_seconds: float
+    amqp_url: str, *, source: str, timeout_seconds: float, to: str = EXCHANGE
 ) -> AsyncIterator[Publisher]:
-    """A publisher on a connection of its own, with the exchange declared.
+    """A publisher on a connection of its own, with both of the source's exchanges declared.
+
+    Parameters:
+        amqp_url: the virtual host.
+        source: the issuer, whose events they are.
+        timeout_seconds: for each publish.
+        to: ``EXCHANGE`` or ``REPLAY_EXCHANGE``.
 
     Raises:
         aio_pika.exceptions.CONNECTION_EXCEPTIONS, TimeoutError: the broker is away.
@@ -92,7 +149,9 @@ async def publisher(
     connection = await aio_pika.connect(amqp_url, timeout=CONNECT_TIMEOUT_SECONDS)
     async with connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        exchange = await channel.declare_exchange(
-            EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True, timeout=timeout_seconds
-        )
-        yield Publisher(exchange, source=source, timeout_seconds=timeout_seconds)
+        # Both, whoever comes first: consumers wait for both of them.
+        exchanges = {
+            name: await channel.declare_exchange(name, kind, durable=True, timeout=timeout_seconds)
+            for name, kind in _EXCHANGES.items()
+        }
+        yield Publisher(exchanges[to], source=source, timeout_seconds=timeout_seconds)

@@ -8,14 +8,22 @@ caller commits; PostgreSQL wakes the relay then, and not if the transaction is r
 Not here: publishing (``relay``). Nothing on a request's path touches the broker.
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import JSON, Text, cast, func, insert, literal, null, update
+from sqlalchemy import JSON, Text, cast, func, insert, literal, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.table import WAKE_UP_CHANNEL, outbox_events
-from contracts.events import Data, UserTombstone
+from contracts.events import Data, UserState, UserTombstone
 from contracts.telemetry import traceparent
+
+_RECORD_MANY = text(
+    "INSERT INTO outbox_events (type, user_id, version, payload, traceparent)"
+    " SELECT :type, user_id, version, payload::json, :traceparent"
+    " FROM unnest(CAST(:users AS uuid[]), CAST(:versions AS bigint[]), CAST(:payloads AS text[]))"
+    " WITH ORDINALITY AS recorded (user_id, version, payload, place) ORDER BY place"
+)
 
 
 async def record(connection: AsyncConnection, event_type: str, data: Data) -> None:
@@ -34,6 +42,24 @@ async def record(connection: AsyncConnection, event_type: str, data: Data) -> No
         )
         .returning(func.pg_notify(WAKE_UP_CHANNEL, ""))
     )
+
+
+async def record_many(
+    connection: AsyncConnection, event_type: str, states: Sequence[UserState]
+) -> None:
+    """Insert an event of ``event_type`` for each state, in their order, by one statement.
+
+    They are what ``record`` would insert; the relay is woken once.
+    """
+    values = {
+        "type": event_type,
+        "users": [state.id for state in states],
+        "versions": [state.version for state in states],
+        "payloads": [state.model_dump_json() for state in states],
+        "traceparent": traceparent.get(),
+    }
+    await connection.execute(_RECORD_MANY, values)
+    await connection.execute(select(func.pg_notify(WAKE_UP_CHANNEL, "")))
 
 
 async def erase(connection: AsyncConnection, user_id: UUID) -> None:

@@ -144,7 +144,7 @@ class Relay:
             if done.claimed:
                 await self._note(leader, None)
             if done.claimed < limit:
-                await _wait(leader.woken, until=next_heartbeat)
+                await leader.wait(until=next_heartbeat)
 
     async def _note(self, leader: Leader, trouble: str | None) -> None:
         """Keep what ``auth-service status`` shows in step with what the relay meets."""
@@ -163,12 +163,3 @@ class Relay:
         self._failures += 1
         longest = self._settings.retry_seconds_max
         await asyncio.sleep(pause_seconds(self._failures, longest=longest))
-
-
-async def _wait(woken: asyncio.Event, *, until: float) -> None:
-    """Sleep until a commit wakes the relay or the clock (monotonic seconds) reaches ``until``."""
-    try:
-        async with asyncio.timeout(max(0.0, until - time.monotonic())):
-            await woken.wait()
-    except TimeoutError:
-        pass

@@ -1,7 +1,8 @@
 """The log of events, and one row about this source.
 
 ``outbox_events`` is inserted to by ``record``, which also erases payloads; the relay sets
-``published_at``. ``source`` is written by the relay alone, its identity by the first migration.
+``published_at``, and ``prune`` deletes. ``source`` is written by this package alone, its identity
+by the first migration.
 """
 
 from sqlalchemy import (
@@ -42,8 +43,11 @@ outbox_events = Table(
     Column("published_at", DateTime(timezone=True), comment="NULL until the broker confirmed"),
     CheckConstraint("(user_id IS NULL) = (version IS NULL)", name="user_version"),
     comment="Log of events in the order of recording",
-    # Every row is updated once: room on its page, and a vacuum that comes by long before the
-    # default fifth of a large log has changed, keep the index of unpublished rows short.
+    # Every row is updated once, when it goes out, and that cannot be a HOT update: the predicate of
+    # the index of unpublished rows names the column. So room on a page would gain nothing, and each
+    # event leaves a dead row and dead index entries behind. A claim passes over those of the index
+    # of unpublished rows, a millisecond for a hundred thousand; so a vacuum comes by when a
+    # hundredth of the log has changed, long before the default fifth.
     postgresql_with={
         "autovacuum_vacuum_scale_factor": "0.01",
         "autovacuum_vacuum_insert_scale_factor": "0.05",

@@ -1,5 +1,7 @@
 """The replays. Written by ``replays`` alone."""
 
+from typing import Any, Final
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -8,6 +10,7 @@ from sqlalchemy import (
     DateTime,
     Index,
     Integer,
+    Row,
     Table,
     Text,
     Uuid,
@@ -16,6 +19,13 @@ from sqlalchemy import (
 )
 
 from auth_service.db import metadata
+from auth_service.replays.model import Replay, Selection, State
+
+WAKE_UP_CHANNEL: Final = "replays"
+"""NOTIFY channel by which a new or changed replay wakes the replayer."""
+
+LOG: Final = "log"
+STATE: Final = "state"
 
 replays = Table(
     "replays",
@@ -31,7 +41,7 @@ replays = Table(
     Column("rate", Integer, nullable=False, comment="events a second, at most"),
     Column("state", Text, nullable=False, server_default=text("'running'")),
     Column("requested_by", Text, nullable=False, comment="user:…, operator:…, svc_…"),
-    Column("last_position", BigInteger, comment="end of the log when the replay was asked for"),
+    Column("last_position", BigInteger, comment="log: the last event, as of asking"),
     Column(
         "done_position",
         BigInteger,
@@ -58,3 +68,35 @@ Index(
     replays.c.created_at,
     postgresql_where=text("state IN ('running', 'paused')"),
 )
+
+unfinished: Final = replays.c.state.in_(("running", "paused"))
+"""Whether a replay will still go on, and so needs its part of the log."""
+
+
+def to_replay(row: Row[Any]) -> Replay:
+    """The replay in ``row``, which has all columns of the table."""
+    return Replay(
+        id=row.id,
+        consumer=row.consumer,
+        selection=Selection(
+            current_state=row.of == STATE,
+            since=row.since,
+            until=row.until,
+            from_position=row.from_position,
+            users=tuple(row.user_ids or ()),
+            types=tuple(row.types or ()),
+        ),
+        rate=row.rate,
+        state=State(row.state),
+        requested_by=row.requested_by,
+        expected=row.expected,
+        published=row.published,
+        trouble=row.trouble,
+        last_position=row.last_position or 0,
+        done_position=row.done_position,
+        done_user_id=row.done_user_id,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        updated_at=row.updated_at,
+        finished_at=row.finished_at,
+    )

@@ -5,10 +5,11 @@ once. Other services learn of it when ``tokens_valid_after`` moves too, which is
 decide.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, delete, func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.sessions.table import sessions
@@ -23,6 +24,7 @@ class EndReason(StrEnum):
     DISABLED = "disabled"
     REVOKED = "revoked"
     TOO_MANY = "too_many"
+    RESTORED = "restored"
 
 
 async def end_sessions(
@@ -47,6 +49,21 @@ async def end_sessions(
         ending = ending.where(sessions.c.id == only)
     if but is not None:
         ending = ending.where(sessions.c.id != but)
+    return (await connection.execute(ending)).rowcount
+
+
+async def end_sessions_of(
+    connection: AsyncConnection, user_ids: Sequence[UUID], reason: EndReason
+) -> int:
+    """End the sessions of many users, whose rows the caller has locked; how many there were."""
+    ending = (
+        update(sessions)
+        .where(
+            sessions.c.user_id == any_(bindparam("users", user_ids, type_=ARRAY(Uuid))),
+            sessions.c.ended_at.is_(None),
+        )
+        .values(ended_at=func.now(), end_reason=reason)
+    )
     return (await connection.execute(ending)).rowcount
 
 

@@ -1,0 +1,66 @@
+"""The commands ``auth-service outbox …``: how long the log of events is kept."""
+
+import dataclasses
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.db import on_database
+from auth_service.settings import DatabaseSettings
+from contracts.progress import Progress
+from contracts.settings import load
+from contracts.terminal import AsJson, failing_with_a_sentence, show
+
+if TYPE_CHECKING:
+    from auth_service.outbox.prune import Pruned
+
+# What the commands call is imported by each of them: this file is part of every process's start.
+
+app = typer.Typer(no_args_is_help=True, help="The log of events: how long it is kept.")
+
+
+def _length(text: str) -> timedelta:
+    from auth_service.outbox.model import BadLength, length_of_time
+
+    try:
+        return length_of_time(text)
+    except BadLength as error:
+        raise typer.BadParameter(f"{text!r} {error}") from None
+
+
+@app.command(epilog="Example: auth-service outbox prune --older-than 30d --dry-run")
+@failing_with_a_sentence
+def prune(
+    older_than: Annotated[
+        timedelta,
+        typer.Option(
+            parser=_length,
+            metavar="TIME",
+            help="Delete events that were recorded longer ago than that: 30d, 12h, 90m.",
+        ),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; delete nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete old events from the log; replays cannot go back beyond them afterwards.
+
+    Events that are not published stay, and so do those that an unfinished replay of the log needs.
+    Users, and what replicas hold of them, are not touched: --current-state replays them at any
+    time. Relays do the same once an hour when AUTH_OUTBOX_KEEP_DAYS is set.
+    """
+    from auth_service.audit.operator import operator
+    from auth_service.outbox import prune as use_case
+
+    async def work(engine: AsyncEngine) -> "Pruned":
+        return await use_case.prune(
+            engine, older_than, actor=operator(), is_dry=dry_run, advance=progress.advance
+        )
+
+    progress = Progress("events looked at")
+    try:
+        pruned = on_database(load(DatabaseSettings), work)
+    finally:
+        progress.end()
+    show({"dry_run": dry_run, **dataclasses.asdict(pruned)}, as_json=as_json)

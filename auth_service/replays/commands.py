@@ -1,0 +1,191 @@
+"""The commands ``auth-service replay …``."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from uuid import UUID
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.db import on_database
+from auth_service.replays.model import RATE_DEFAULT, RATE_MAX, TYPES, Selection, State, Wish
+from auth_service.settings import DatabaseSettings
+from contracts.progress import SILENT_SECONDS
+from contracts.settings import load
+from contracts.terminal import AsJson, failing_with_a_sentence, show
+
+if TYPE_CHECKING:
+    from auth_service.replays.bodies import PlanBody, ReplayBody
+
+# What the commands call is imported by each of them: this file is part of every process's start.
+
+R = TypeVar("R")
+
+LISTED: Final = 50
+"""The newest; those before are behind ``/v1/admin/replays``, a page at a time."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Send recorded events, or users as they are, to one consumer once more.",
+)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("write a time like 2026-01-31T12:00:00Z, or a date") from None
+
+
+ReplayId = Annotated[UUID, typer.Argument(metavar="ID", help="As `list` shows it.")]
+
+
+@app.command(
+    epilog="Example: auth-service replay start --to blog --since 2026-01-31T12:00:00Z --dry-run"
+)
+@failing_with_a_sentence
+def start(
+    to: Annotated[str, typer.Option(metavar="CONSUMER", help="Whom to send to, such as blog.")],
+    since: Annotated[
+        datetime | None,
+        typer.Option(parser=_instant, metavar="T", help="Recorded then or later; UTC by default."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=_instant, metavar="T", help="Recorded before then.")
+    ] = None,
+    from_position: Annotated[
+        int | None, typer.Option(metavar="N", help="From this position in the log on.")
+    ] = None,
+    user: Annotated[
+        list[UUID] | None, typer.Option(metavar="ID", help="Of this user; once for each.")
+    ] = None,
+    event_type: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="T", help=f"{', '.join(TYPES)}; once for each."),
+    ] = None,
+    current_state: Annotated[
+        bool, typer.Option("--current-state", help="Users as they are, in place of the log.")
+    ] = False,
+    rate: Annotated[
+        int, typer.Option(metavar="N", help=f"Events a second, at most; 1 to {RATE_MAX:,}.")
+    ] = RATE_DEFAULT,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be sent.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a replay; the relay process sends it, after those that were asked for before."""
+    from auth_service.audit.operator import operator
+    from auth_service.replays import start as use_case
+    from auth_service.replays.bodies import PlanBody, ReplayBody
+    from auth_service.replays.plan import plan
+
+    settings = load(DatabaseSettings)
+    selection = Selection(
+        current_state=current_state,
+        since=since,
+        until=until,
+        from_position=from_position,
+        users=tuple(user or ()),
+        types=tuple(event_type or ()),
+    )
+
+    async def ask(engine: AsyncEngine) -> PlanBody | ReplayBody:
+        planned = await _patiently(plan(settings, consumer=to, selection=selection, rate=rate))
+        if dry_run:
+            return PlanBody.of(planned)
+        return ReplayBody.of(await use_case.start(engine, planned, actor=operator()))
+
+    _show(on_database(settings, ask), as_json=as_json)
+
+
+@app.command("list", epilog="Example: auth-service replay list")
+@failing_with_a_sentence
+def show_all(as_json: AsJson = False) -> None:
+    """Show the newest replays."""
+    from auth_service.replays.bodies import ReplayBody
+    from auth_service.replays.read import replays_before
+
+    async def read(engine: AsyncEngine) -> list[ReplayBody]:
+        async with engine.connect() as connection:
+            return [ReplayBody.of(each) for each in await replays_before(connection, None, LISTED)]
+
+    found = on_database(load(DatabaseSettings), read)
+    if as_json:
+        print(json.dumps({"items": [replay.model_dump(mode="json") for replay in found]}))
+        return
+    for replay in found:
+        done = f"{replay.published:,} of {replay.expected:,}"
+        line = f"{replay.id}  {replay.created_at:%F %R}Z  {replay.consumer}  {replay.state}  {done}"
+        print(f"{line}  {replay.trouble}" if replay.trouble else line)
+
+
+@app.command(
+    "show", epilog="Example: auth-service replay show 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52"
+)
+@failing_with_a_sentence
+def show_one(replay_id: ReplayId, as_json: AsJson = False) -> None:
+    """Show what was asked for, and how far it has come."""
+    from auth_service.replays.bodies import ReplayBody
+    from auth_service.replays.read import replay_by_id
+
+    async def read(engine: AsyncEngine) -> ReplayBody:
+        async with engine.connect() as connection:
+            return ReplayBody.of(await replay_by_id(connection, replay_id))
+
+    _show(on_database(load(DatabaseSettings), read), as_json=as_json)
+
+
+@app.command(epilog="Example: auth-service replay pause 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
+@failing_with_a_sentence
+def pause(replay_id: ReplayId, as_json: AsJson = False) -> None:
+    """Stop a replay where it is; others go on, and nothing that it needs is pruned."""
+    _steer(replay_id, State.PAUSED, as_json=as_json)
+
+
+@app.command(epilog="Example: auth-service replay resume 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
+@failing_with_a_sentence
+def resume(replay_id: ReplayId, as_json: AsJson = False) -> None:
+    """Let a paused replay go on where it was."""
+    _steer(replay_id, State.RUNNING, as_json=as_json)
+
+
+@app.command(epilog="Example: auth-service replay cancel 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
+@failing_with_a_sentence
+def cancel(replay_id: ReplayId, as_json: AsJson = False) -> None:
+    """End a replay where it is, finally; what was sent stays sent."""
+    _steer(replay_id, State.CANCELLED, as_json=as_json)
+
+
+def _steer(replay_id: UUID, wish: Wish, *, as_json: bool) -> None:
+    from auth_service.audit.operator import operator
+    from auth_service.replays.bodies import ReplayBody
+    from auth_service.replays.steer import steer
+
+    async def ask(engine: AsyncEngine) -> ReplayBody:
+        return ReplayBody.of(await steer(engine, replay_id, wish, actor=operator()))
+
+    _show(on_database(load(DatabaseSettings), ask), as_json=as_json)
+
+
+async def _patiently(counting: Awaitable[R]) -> R:
+    """Wait for a count whose end nobody knows, and say so once that takes long."""
+    waiting = asyncio.ensure_future(counting)
+    if not (await asyncio.wait([waiting], timeout=SILENT_SECONDS))[0]:
+        print("counting the events in the log …", file=sys.stderr, flush=True)
+    return await waiting
+
+
+def _show(body: "PlanBody | ReplayBody", *, as_json: bool) -> None:
+    figures: dict[str, Any] = body.model_dump(mode="json")
+    if as_json:
+        show(figures, as_json=True)
+        return
+    counted = figures.pop("by_type", {})
+    figures |= {name: ", ".join(figures[name]) or "all" for name in ("users", "types")}
+    show(figures | counted, as_json=False)

@@ -1,0 +1,45 @@
+"""Who may ask for replays: users with the role ``operator``, and services with the scope."""
+
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+
+from auth_service.context import Auth
+from auth_service.sessions.bearer import caller
+from contracts import problems
+from contracts.bearer import demand_scope, verified_token
+from contracts.problems import Problem
+
+ROLE: Final = "operator"
+SCOPE: Final = "replays:write"
+
+
+async def _actor(request: Request, auth: Auth) -> str:
+    """How the audit log names whoever calls.
+
+    Raises:
+        Problem: 401 without a valid token of a user who still exists or of a service, 403 without
+            the role, as the user's row says now, or the scope.
+    """
+    token = await verified_token(request.headers, auth.keys)
+    if token.user_id is None:
+        demand_scope(token, SCOPE)
+        return token.subject
+    user = await caller(request, auth)
+    if ROLE not in user.user.roles:
+        raise Problem(problems.FORBIDDEN)
+    return user.actor
+
+
+Operator = Annotated[str, Depends(_actor)]
+"""The actor, who may."""
+
+OPERATORS_ONLY: Final = (
+    problems.TWO_CREDENTIALS,
+    problems.AUTHENTICATION_REQUIRED,
+    problems.INVALID_TOKEN,
+    problems.ACCOUNT_DISABLED,
+    problems.FORBIDDEN,
+    problems.INSUFFICIENT_SCOPE,
+)
+"""What a route for them may answer."""

@@ -1,0 +1,205 @@
+"""Send replays, one after the other, beside the relay and never in its way.
+
+Runs in every relay process, on connections of its own; one of them all is active, by an advisory
+lock of its own. The oldest running replay is sent first. A consumer whose queue is missing or full
+is tried again later, one event at a time, and holds up no replay to another consumer.
+
+Guarantees: how far a replay has come is noted only after the broker confirmed, so that a crash
+repeats one batch at most and loses nothing; that note also tells whether an operator has paused or
+cancelled it; a few events are in flight at a time, so that the relay in the same process gets its
+turn every few milliseconds; without a replay to send it waits for one without asking.
+
+Not here: what is sent (``batch``), how it looks (``contracts.envelope``).
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
+from auth_service.outbox import metrics
+from auth_service.outbox.leadership import Duty, Leader, lead
+from auth_service.outbox.publisher import Outcome, Publishable, Publisher, publisher
+from auth_service.replays.batch import next_batch
+from auth_service.replays.model import Pace, Replay, batch_limit
+from auth_service.replays.progress import note_moved, note_trouble, oldest_running
+from auth_service.replays.table import WAKE_UP_CHANNEL
+from auth_service.settings import RelaySettings
+from contracts.backoff import pause_seconds
+from contracts.names import REPLAY_EXCHANGE
+
+log = structlog.get_logger()
+
+REPLAYING: Final = Duty(0x7265706C61797300, "auth-service replayer", WAKE_UP_CHANNEL)
+"""The lock's key is "replays" in ASCII."""
+
+IN_FLIGHT_MAX: Final = 50
+"""Publishing more at once gains nothing, and keeps the event loop from the relay for longer."""
+
+_TROUBLE: Final = {
+    Outcome.RETURNED: "no queue is bound for this consumer: has it been started yet?",
+    Outcome.NACKED: "the consumer's replay queue refuses events: it is full",
+    Outcome.UNCONFIRMED: "the broker does not confirm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRound:
+    """What one round did: how many events were confirmed, and why it got no further."""
+
+    published: int
+    refused: Outcome | None
+
+
+class Replayer:
+    """Sends replays for as long as its process lives: ``run``; ``run_once`` is one batch."""
+
+    def __init__(self, settings: RelaySettings) -> None:
+        self._settings = settings
+        self._pace = Pace()
+        self._failures = 0  # in a row, of the database or the broker as a whole
+        self._refused: dict[str, int] = {}  # times in a row, by consumer
+        self._put_off: dict[str, float] = {}  # consumers that are not tried before that time
+
+    async def run(self) -> None:
+        """Replay until cancelled; a database or broker that is away is waited for."""
+        while True:
+            try:
+                async with lead(self._settings, REPLAYING) as leader:
+                    await self._lead(leader)
+            except DATABASE_AWAY as error:
+                log.warning("replay.database_away", error=type(error).__name__)
+            await self._pause()
+
+    async def run_once(
+        self, connection: AsyncConnection, to: Publisher, replay: Replay
+    ) -> ReplayRound:
+        """Publish the next batch of ``replay`` and note how far it came."""
+        began = time.monotonic()
+        # While events are refused one is tried at a time: enough to see when it ends.
+        limit = (
+            1
+            if replay.consumer in self._refused
+            else batch_limit(replay.rate, self._settings.replay_batch_size)
+        )
+        batch = await next_batch(connection, replay, limit)
+        outcomes = await _publish(to, batch.events, replay.consumer)
+        moved = batch.after([outcome is Outcome.CONFIRMED for outcome in outcomes])
+        worst = (Outcome.UNCONFIRMED, Outcome.RETURNED, Outcome.NACKED)
+        refused = next((outcome for outcome in worst if outcome in outcomes), None)
+        trouble = None if refused is None else _TROUBLE[refused]
+        await note_moved(connection, replay, moved, trouble)
+        metrics.replayed.inc(outcomes.count(Outcome.CONFIRMED))
+        self._pace.published(replay, len(outcomes), began=began)
+        _tell(replay, trouble, is_done=moved.is_done)
+        return ReplayRound(moved.published, refused)
+
+    async def _lead(self, leader: Leader) -> None:
+        """Be the active one until the database goes; connect to the broker when there is work."""
+        settings = self._settings
+        while True:
+            leader.woken.clear()
+            if await oldest_running(leader.connection) is None:
+                await leader.woken.wait()
+                continue
+            try:
+                async with publisher(
+                    settings.amqp_url,
+                    source=settings.issuer,
+                    timeout_seconds=settings.publish_timeout_seconds,
+                    to=REPLAY_EXCHANGE,
+                ) as to:
+                    if await self._send(leader, to):
+                        continue
+            except DATABASE_ERRORS:
+                raise
+            except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
+                await self._note(leader, f"the broker is away ({type(error).__name__})")
+            await self._pause()
+
+    async def _send(self, leader: Leader, to: Publisher) -> bool:
+        """Send what there is; False when the connection to the broker has to be a new one."""
+        while True:
+            leader.woken.clear()
+            now = time.monotonic()
+            self._put_off = {name: until for name, until in self._put_off.items() if until > now}
+            replay = await oldest_running(leader.connection, self._put_off)
+            if replay is None and not self._put_off:
+                return True
+            due = min(self._put_off.values()) if replay is None else self._pace.due(replay)
+            if replay is None or due > now:
+                await leader.wait(until=due)
+                if leader.woken.is_set():  # an operator did something: try everything anew
+                    self._put_off.clear()
+                continue
+            if await self._try(leader, to, replay) is Outcome.UNCONFIRMED:
+                return False
+
+    async def _try(self, leader: Leader, to: Publisher, replay: Replay) -> Outcome | None:
+        """Send a batch of ``replay``, or put its consumer off; why it was not confirmed."""
+        try:
+            done = await self.run_once(leader.connection, to, replay)
+        except (*DATABASE_AWAY, *CONNECTION_EXCEPTIONS):
+            raise
+        # The live events go through this process too: whatever happens here, it goes on.
+        except Exception as error:
+            log.error("replay.unexpected", replay=str(replay.id), exc_info=error)
+            name = type(error).__name__
+            await note_trouble(leader.connection, replay, f"{name}: see the relay's log")
+            self._refuse(replay.consumer)
+            return None
+        if done.refused is None:
+            self._failures = 0
+            self._refused.pop(replay.consumer, None)
+        elif done.refused is not Outcome.UNCONFIRMED:
+            self._refuse(replay.consumer)
+        return done.refused
+
+    def _refuse(self, consumer: str) -> None:
+        """Let a consumer wait; the more often in a row it was refused, the longer."""
+        self._refused[consumer] = self._refused.get(consumer, 0) + 1
+        longest = self._settings.retry_seconds_max
+        pause = pause_seconds(self._refused[consumer], longest=longest)
+        self._put_off[consumer] = time.monotonic() + pause
+
+    async def _note(self, leader: Leader, trouble: str) -> None:
+        replay = await oldest_running(leader.connection)
+        if replay is not None:
+            await note_trouble(leader.connection, replay, trouble)
+            _tell(replay, trouble, is_done=False)
+
+    async def _pause(self) -> None:
+        """Wait after a failure; the more there were in a row, the longer."""
+        self._failures += 1
+        longest = self._settings.retry_seconds_max
+        await asyncio.sleep(pause_seconds(self._failures, longest=longest))
+
+
+async def _publish(to: Publisher, events: Sequence[Publishable], consumer: str) -> list[Outcome]:
+    """Publish a few at a time, until some are refused; what became of those that were tried."""
+    outcomes: list[Outcome] = []
+    for start in range(0, len(events), IN_FLIGHT_MAX):
+        some = await to.publish(events[start : start + IN_FLIGHT_MAX], routing_key=consumer)
+        outcomes += some
+        if any(outcome is not Outcome.CONFIRMED for outcome in some):
+            break
+    return outcomes
+
+
+def _tell(replay: Replay, trouble: str | None, *, is_done: bool) -> None:
+    """Log what changed."""
+    about = {"replay": str(replay.id), "consumer": replay.consumer}
+    if trouble is not None and trouble != replay.trouble:
+        log.warning("replay.trouble", trouble=trouble, **about)
+    elif trouble is None and replay.trouble is not None:
+        log.info("replay.goes_on", **about)
+    if replay.started_at is None and trouble is None:
+        log.info("replay.begun", **about)
+    if is_done:
+        log.info("replay.done", **about)

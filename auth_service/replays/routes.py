@@ -1,0 +1,83 @@
+"""Replays over HTTP, for operators: parse, call the use case, answer."""
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+from fastapi import APIRouter, status
+from fastapi.responses import JSONResponse
+
+from auth_service.context import Auth
+from auth_service.replays.bodies import NewReplay, PlanBody, ReplayBody, ReplayChange
+from auth_service.replays.model import WISHES
+from auth_service.replays.operators import OPERATORS_ONLY, Operator
+from auth_service.replays.plan import plan
+from auth_service.replays.read import replay_by_id, replays_before
+from auth_service.replays.start import start
+from auth_service.replays.steer import steer
+from contracts import problems
+from contracts.openapi import documented
+from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
+from contracts.problems import Problem
+
+COUNTS_AT_ONCE_MAX: Final = 2
+"""Each may keep a core of the database busy for a minute, on a connection of its own."""
+
+router = APIRouter(prefix="/v1/admin/replays", tags=["administration"])
+
+ABOUT_ONE: Final = documented(*OPERATORS_ONLY, problems.NOT_FOUND)
+
+_counting = asyncio.Semaphore(COUNTS_AT_ONCE_MAX)
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    summary="Start a replay",
+    response_model=ReplayBody,
+    responses={
+        200: {"model": PlanBody, "description": "What it would send (`dry_run`)"},
+        **documented(*OPERATORS_ONLY, problems.LOG_PRUNED, problems.TOO_MANY_REPLAYS),
+    },
+)
+async def post_replay(body: NewReplay, operator: Operator, auth: Auth) -> ReplayBody | JSONResponse:
+    """The replay, which the relay process sends in its turn; the answer waits for the count."""
+    if _counting.locked():
+        raise Problem(problems.BUSY)
+    async with _counting:
+        planned = await plan(
+            auth.settings, consumer=body.to, selection=body.selection(), rate=body.rate
+        )
+    if body.dry_run:
+        return JSONResponse(PlanBody.of(planned).model_dump(mode="json"))
+    return ReplayBody.of(await start(auth.engine, planned, actor=operator))
+
+
+@router.get("", summary="List the replays", responses=documented(*OPERATORS_ONLY))
+async def get_replays(
+    _: Operator, auth: Auth, cursor: UuidCursor | None = None, limit: Limit = PAGE_ITEMS_DEFAULT
+) -> Page[ReplayBody]:
+    """The newest first, a page at a time."""
+    async with auth.engine.connect() as connection:
+        found = await replays_before(connection, cursor, limit + 1)
+    return page_of([ReplayBody.of(replay) for replay in found], limit, key=lambda item: item.id)
+
+
+@router.get("/{replay_id}", summary="Show a replay", responses=ABOUT_ONE)
+async def get_replay(replay_id: UUID, _: Operator, auth: Auth) -> ReplayBody:
+    """What was asked for, and how far it has come."""
+    async with auth.engine.connect() as connection:
+        return ReplayBody.of(await replay_by_id(connection, replay_id))
+
+
+@router.patch(
+    "/{replay_id}",
+    summary="Pause, resume or cancel a replay",
+    responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND, problems.REPLAY_FINISHED),
+)
+async def patch_replay(
+    replay_id: UUID, body: ReplayChange, operator: Operator, auth: Auth
+) -> ReplayBody:
+    """It takes effect within a batch; what was confirmed is not sent again."""
+    wish = WISHES[body.state]
+    return ReplayBody.of(await steer(auth.engine, replay_id, wish, actor=operator))

@@ -1,0 +1,80 @@
+"""Start a replay: count what it will send, then put it in the queue of replays.
+
+Guarantees: the row of ``source`` is locked (FOR SHARE) while the replay is put down, which pruning
+locks before it removes anything. So either pruning sees the replay and keeps what it needs, or the
+replay sees that the log was pruned, and is refused.
+"""
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.model import Action
+from auth_service.audit.record import audit
+from auth_service.outbox.table import source
+from auth_service.replays.model import (
+    UNFINISHED_MAX,
+    Plan,
+    Pruned,
+    Replay,
+    TooManyReplays,
+    demand_recorded,
+)
+from auth_service.replays.plan import PRUNED
+from auth_service.replays.table import LOG, STATE, WAKE_UP_CHANNEL, replays, to_replay, unfinished
+
+_LOCK = select(source.c.singleton).with_for_update(read=True)
+
+
+async def start(engine: AsyncEngine, plan: Plan, *, actor: str) -> Replay:
+    """Start the replay that ``plan`` describes; the relay process sends it.
+
+    Parameters:
+        engine: of the auth database.
+        plan: as counted just before.
+        actor: who asks for it, for the row and the audit log.
+
+    Raises:
+        LogPruned: the log was pruned since it was counted.
+        TooManyReplays: there are ``UNFINISHED_MAX`` already.
+    """
+    selection = plan.selection
+    async with engine.begin() as connection:
+        await connection.execute(_LOCK)
+        pruned = (await connection.execute(PRUNED)).one()
+        demand_recorded(selection, Pruned(*pruned))
+        waiting = await connection.scalar(select(func.count()).where(unfinished))
+        if (waiting or 0) >= UNFINISHED_MAX:
+            raise TooManyReplays(
+                f"{UNFINISHED_MAX} replays are unfinished; cancel one (auth-service replay cancel)"
+            )
+        inserted = await connection.execute(
+            insert(replays)
+            .values(
+                consumer=plan.consumer,
+                of=STATE if selection.current_state else LOG,
+                since=selection.since,
+                until=selection.until,
+                from_position=selection.from_position,
+                user_ids=list(selection.users) or None,
+                types=list(selection.types) or None,
+                rate=plan.rate,
+                requested_by=actor,
+                last_position=plan.last_position,
+                # What lies before the first event need not be kept, nor looked through.
+                done_position=(plan.first_position or 1) - 1,
+                expected=plan.events,
+            )
+            .returning(*replays.c)
+        )
+        replay = to_replay(inserted.one())
+        await audit(
+            connection,
+            Action.REPLAY_STARTED,
+            actor=actor,
+            subject=replay.id,
+            consumer=plan.consumer,
+            current_state=selection.current_state,
+            events=plan.events,
+        )
+        await connection.execute(select(func.pg_notify(WAKE_UP_CHANNEL, "")))
+    return replay

@@ -1,0 +1,42 @@
+"""Pause, resume and cancel a replay; the replayer notices within a batch."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.model import Action
+from auth_service.audit.record import audit
+from auth_service.replays.model import Replay, State, Wish, demand_change
+from auth_service.replays.read import replay_by_id
+from auth_service.replays.table import WAKE_UP_CHANNEL, replays, to_replay
+
+_ACTIONS: Final[dict[Wish, Action]] = {
+    State.PAUSED: Action.REPLAY_PAUSED,
+    State.RUNNING: Action.REPLAY_RESUMED,
+    State.CANCELLED: Action.REPLAY_CANCELLED,
+}
+
+
+async def steer(engine: AsyncEngine, replay_id: UUID, wish: Wish, *, actor: str) -> Replay:
+    """Turn a replay into what is wished for; repeating it changes nothing.
+
+    Raises:
+        NoSuchReplay: there is none.
+        ReplayFinished: it is done or cancelled already.
+    """
+    async with engine.begin() as connection:
+        replay = await replay_by_id(connection, replay_id, lock=True)
+        if not demand_change(replay.state, wish):
+            return replay
+        finished_at = func.now() if wish.is_final else None
+        updated = await connection.execute(
+            update(replays)
+            .where(replays.c.id == replay_id)
+            .values(state=wish, trouble=None, updated_at=func.now(), finished_at=finished_at)
+            .returning(*replays.c)
+        )
+        await audit(connection, _ACTIONS[wish], actor=actor, subject=replay_id)
+        await connection.execute(select(func.pg_notify(WAKE_UP_CHANNEL, "")))
+        return to_replay(updated.one())

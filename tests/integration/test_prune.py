@@ -1,0 +1,330 @@
+"""``auth-service outbox prune``: old events go, and nothing that somebody needs."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+from auth_service.db import holding
+from auth_service.outbox import prune as pruning
+from auth_service.outbox.backlog import head, mark_published
+from auth_service.outbox.heartbeat import record_heartbeat
+from auth_service.outbox.prune import LOCK_KEY, AlreadyPruning, keep_pruned, prune
+from auth_service.settings import RelaySettings
+from auth_service.users.delete import delete_by
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+from tests.support.processes import run
+from tests.support.relaying import outbox
+
+MONTH = timedelta(days=30)
+
+
+async def a_log(engine: AsyncEngine, *, old: int, young: int = 0) -> list[int]:
+    """A user's published events, ``old`` ones of forty days ago and ``young`` ones of now."""
+    async with engine.begin() as connection:
+        added = await connection.execute(
+            text(
+                """
+                WITH him AS (
+                    INSERT INTO users (email, password_hash, version)
+                    VALUES (gen_random_uuid() || '@example.org', 'x', 1) RETURNING id
+                )
+                INSERT INTO outbox_events
+                    (type, user_id, version, payload, published_at, occurred_at)
+                SELECT 'user.updated', him.id, n, '{}', now(),
+                       CASE WHEN n <= CAST(:old AS int) THEN now() - interval '40 days'
+                            ELSE now() END
+                FROM him, generate_series(1, CAST(:all AS int)) AS n ORDER BY n
+                RETURNING position
+                """
+            ),
+            {"old": old, "all": old + young},
+        )
+        return sorted(added.scalars())
+
+
+async def positions(engine: AsyncEngine) -> list[int]:
+    """What the log still holds."""
+    rows = await fetch(engine, "SELECT position FROM outbox_events ORDER BY position")
+    return [row.position for row in rows]
+
+
+async def a_replay(engine: AsyncEngine, *, done: int, state: str, of: str = "log") -> None:
+    """A replay of the whole log that has come so far."""
+    await execute(
+        engine,
+        "INSERT INTO replays (consumer, of, rate, requested_by, expected, done_position, state)"
+        f" VALUES ('blog', '{of}', 1, 'operator:op', 1, {done}, '{state}')",
+    )
+
+
+async def pruned_position(engine: AsyncEngine) -> int:
+    """As replays see it."""
+    [row] = await fetch(engine, "SELECT pruned_position FROM source")
+    return int(row.pruned_position)
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of three events, so that a few make several."""
+    monkeypatch.setattr(pruning, "BATCH_EVENTS", 3)
+
+
+@pytest.mark.usefixtures("small_batches")
+async def test_old_events_go_and_young_ones_stay(auth_engine: AsyncEngine) -> None:
+    """Batch after batch; what is left and how far it went is told."""
+    log = await a_log(auth_engine, old=7, young=5)
+
+    dry = await prune(auth_engine, MONTH, is_dry=True)
+    assert (dry.deleted, dry.oldest_position, dry.pruned_position) == (7, log[0], 0)
+    assert await positions(auth_engine) == log
+    pruned = await prune(auth_engine, MONTH)
+
+    assert pruned.deleted == 7
+    assert (pruned.kept_unpublished, pruned.kept_for_replays, pruned.kept_in_use) == (0, 0, 0)
+    assert await positions(auth_engine) == log[7:]
+    assert (pruned.oldest_position, pruned.pruned_position) == (log[7], log[6])
+    assert await pruned_position(auth_engine) == log[6]
+
+
+async def test_an_empty_log_and_one_that_becomes_empty(auth_engine: AsyncEngine) -> None:
+    """There is no oldest event then; how far it was pruned is kept."""
+    nothing = await prune(auth_engine, MONTH)
+    log = await a_log(auth_engine, old=2)
+    pruned = await prune(auth_engine, MONTH)
+    again = await prune(auth_engine, MONTH)
+
+    assert (nothing.deleted, nothing.oldest_position, nothing.oldest_at) == (0, None, None)
+    assert (pruned.deleted, again.deleted) == (2, 0)
+    assert (again.oldest_position, again.pruned_position) == (None, log[-1])
+
+
+@pytest.mark.usefixtures("small_batches")
+async def test_what_is_not_published_stays_however_old(auth_engine: AsyncEngine) -> None:
+    """It is claimed as ever afterwards."""
+    log = await a_log(auth_engine, old=10, young=1)
+    waiting = [log[0], log[4], log[9]]
+    await execute(
+        auth_engine,
+        f"UPDATE outbox_events SET published_at = NULL WHERE position = ANY ('{set(waiting)}')",
+    )
+
+    pruned = await prune(auth_engine, MONTH)
+
+    assert (pruned.deleted, pruned.kept_unpublished) == (7, 3)
+    assert await positions(auth_engine) == [*waiting, log[-1]]
+    async with auth_engine.connect() as connection:
+        assert [event.position for event in await head(connection, 9)] == waiting
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(
+    ("state", "of", "is_held"),
+    [
+        ("running", "log", True),
+        ("paused", "log", True),
+        ("done", "log", False),
+        ("cancelled", "log", False),
+        ("running", "state", False),
+    ],
+)
+async def test_what_an_unfinished_replay_needs_stays(
+    auth_engine: AsyncEngine, state: str, of: str, is_held: bool
+) -> None:
+    """All after what it has done; a replay of users as they are needs no event."""
+    log = await a_log(auth_engine, old=8)
+    await a_replay(auth_engine, done=log[6], state="running")
+    await a_replay(auth_engine, done=log[3], state=state, of=of)
+
+    pruned = await prune(auth_engine, MONTH)
+
+    kept = log[4:] if is_held else log[7:]
+    assert await positions(auth_engine) == kept
+    assert (pruned.deleted, pruned.kept_for_replays) == (8 - len(kept), len(kept))
+    assert pruned.pruned_position == kept[0] - 1
+
+    await execute(auth_engine, "UPDATE replays SET state = 'done'")
+    assert (await prune(auth_engine, MONTH)).deleted == len(kept)
+
+
+async def test_a_replay_that_is_being_asked_for_is_not_missed(auth_engine: AsyncEngine) -> None:
+    """It holds the source's row while it is put down, and pruning waits for that."""
+    log = await a_log(auth_engine, old=3)
+    async with auth_engine.begin() as asking:
+        await asking.exec_driver_sql("SELECT FROM source FOR SHARE")
+        running = asyncio.create_task(prune(auth_engine, MONTH))
+        await eventually(lambda: lock_waits(auth_engine))
+        await asking.exec_driver_sql(
+            "INSERT INTO replays (consumer, of, rate, requested_by, expected, done_position)"
+            f" VALUES ('blog', 'log', 1, 'operator:op', 3, {log[0]})"
+        )
+    pruned = await running
+
+    assert (pruned.deleted, pruned.kept_for_replays) == (1, 2)
+
+
+async def test_a_deletion_that_erases_is_neither_waited_for_nor_kept_waiting(
+    auth_engine: AsyncEngine,
+) -> None:
+    """What it holds is left to the next time; a deletion after pruning misses nothing."""
+    log = await a_log(auth_engine, old=4)
+    others = await a_log(auth_engine, old=4)
+    [his, *_] = await fetch(auth_engine, "SELECT user_id FROM outbox_events ORDER BY position")
+    async with auth_engine.begin() as deleting:
+        await deleting.exec_driver_sql(
+            f"UPDATE outbox_events SET payload = NULL WHERE user_id = '{his.user_id}'"
+        )
+        pruned = await prune(auth_engine, MONTH)
+        assert (pruned.deleted, pruned.kept_in_use) == (4, 4)
+        assert await positions(auth_engine) == log
+
+    assert (await prune(auth_engine, MONTH)).deleted == 4
+    assert pruned.pruned_position == others[-1]
+    await delete_by(auth_engine, his.user_id, actor="operator:op")
+    assert [event.type for event in await outbox(auth_engine)] == ["user.deleted"]
+
+
+async def test_pruning_beside_deletions_and_the_relays_marks_never_deadlocks(
+    auth_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All three at once, again and again, each in its own order of rows."""
+    monkeypatch.setattr(pruning, "BATCH_EVENTS", 50)
+    for _ in range(12):
+        await a_log(auth_engine, old=40)
+    await execute(
+        auth_engine, "UPDATE outbox_events SET published_at = NULL WHERE position % 3 = 0"
+    )
+    users = [row.id for row in await fetch(auth_engine, "SELECT id FROM users")]
+
+    async def relay() -> None:
+        async with auth_engine.connect() as connection:
+            session = await connection.execution_options(isolation_level="AUTOCOMMIT")
+            while events := await head(session, 20):
+                await mark_published(session, [event.position for event in events])
+                await record_heartbeat(session)
+                await mark_published(
+                    session, [e.position for e in await head(session, 500) if not e.user_id]
+                )
+
+    async def delete_all(users: list[UUID]) -> None:
+        for user_id in users:
+            await delete_by(auth_engine, user_id, actor="operator:op")
+
+    async def keep_pruning(others: list["asyncio.Task[None]"]) -> None:
+        while not all(task.done() for task in others):
+            await prune(auth_engine, MONTH)
+
+    working = [
+        asyncio.create_task(task)
+        for task in (relay(), delete_all(users[:6]), delete_all(users[6:]))
+    ]
+    await asyncio.gather(keep_pruning(working), *working)
+    await prune(auth_engine, MONTH)
+
+    left = await fetch(auth_engine, "SELECT DISTINCT type FROM outbox_events")
+    assert {row.type for row in left} == {"user.deleted", "sync.heartbeat"}
+    assert len(await outbox(auth_engine)) == len(users)
+
+
+@pytest.mark.usefixtures("small_batches")
+async def test_an_interruption_leaves_nothing_half_done(auth_engine: AsyncEngine) -> None:
+    """What was deleted is told by the pruned position; the rest is as it was."""
+    log = await a_log(auth_engine, old=9)
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await prune(auth_engine, MONTH, advance=interrupt)
+
+    assert await positions(auth_engine) == log[3:]
+    assert await pruned_position(auth_engine) == log[2]
+    assert (await prune(auth_engine, MONTH)).deleted == 6
+
+
+async def test_one_prunes_at_a_time(auth_engine: AsyncEngine) -> None:
+    """A second one is told so, and leaves the log alone."""
+    log = await a_log(auth_engine, old=1)
+    async with holding(auth_engine, LOCK_KEY) as connection:
+        assert connection is not None
+        with pytest.raises(AlreadyPruning):
+            await prune(auth_engine, MONTH)
+
+    assert await positions(auth_engine) == log
+    assert (await prune(auth_engine, MONTH)).deleted == 1
+
+
+async def test_a_relay_prunes_by_itself_when_told_how_long_to_keep(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings
+) -> None:
+    """At its start and from then on; without the setting never, and not beside another relay."""
+    await a_log(auth_engine, old=2, young=1)
+    await keep_pruned(relay_settings)
+    assert len(await positions(auth_engine)) == 3
+
+    keeping = relay_settings.model_copy(update={"outbox_keep_days": 30})
+    with capture_logs() as logs:
+        relays = [asyncio.create_task(keep_pruned(keeping)) for _ in range(2)]
+        await eventually(lambda: _left(auth_engine, 1))
+        await eventually(lambda: logs)
+        for relay in relays:
+            relay.cancel()
+        await asyncio.wait(relays)
+
+    assert [(line["event"], line["deleted"]) for line in logs] == [("log.pruned", 2)]
+    assert not await fetch(auth_engine, "SELECT 1 FROM audit_log")
+
+
+async def test_a_relay_whose_database_is_away_goes_on(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next time is as good."""
+    await a_log(auth_engine, old=1)
+    monkeypatch.setattr(pruning, "EVERY_SECONDS", 0.05)
+    keeping = relay_settings.model_copy(update={"outbox_keep_days": 30})
+    await execute(auth_engine, "ALTER TABLE replays RENAME TO away")
+    with capture_logs() as logs:
+        relay = asyncio.create_task(keep_pruned(keeping))
+        await eventually(lambda: logs)
+        await execute(auth_engine, "ALTER TABLE away RENAME TO replays")
+        await eventually(lambda: _left(auth_engine, 0))
+        relay.cancel()
+        await asyncio.wait([relay])
+
+    assert logs[0]["event"] == "log.not_pruned"
+
+
+async def _left(engine: AsyncEngine, count: int) -> bool:
+    return len(await positions(engine)) == count
+
+
+async def test_the_command(auth_engine: AsyncEngine, auth_url: str, tmp_path: Path) -> None:
+    """Figures, an entry in the audit log, and a sentence for what is no length of time."""
+    log = await a_log(auth_engine, old=3, young=1)
+    environment = {"AUTH_DATABASE_URL": auth_url}
+
+    def command(options: str) -> Any:
+        return run(f"auth-service outbox prune {options}", environment, tmp_path)
+
+    dry = await asyncio.to_thread(command, "--older-than 30d --dry-run --json")
+    assert not await fetch(auth_engine, "SELECT 1 FROM audit_log")
+    done = await asyncio.to_thread(command, "--older-than 30d")
+    wrong = await asyncio.to_thread(command, "--older-than 30x")
+
+    shown = json.loads(dry.stdout)
+    assert (shown["dry_run"], shown["deleted"], shown["oldest_position"]) == (True, 3, log[0])
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, len(shown))
+    assert await positions(auth_engine) == log[3:]
+    [entry] = await fetch(auth_engine, "SELECT * FROM audit_log")
+    assert (entry.action, entry.actor.partition(":")[0]) == ("log_pruned", "operator")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "no length of time" in wrong.stderr

@@ -1,0 +1,114 @@
+"""``auth-service replay …``, as an operator and his scripts meet it."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.audit.operator import operator
+from tests.support.inbox import execute, fetch
+from tests.support.processes import run
+from tests.support.replaying import fill
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+Command = Callable[[str], Awaitable[subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture
+def replay(auth_url: str, tmp_path: Path) -> Command:
+    """Runs ``auth-service replay …`` to its end, with the database's address and no more."""
+
+    async def replay(arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {"AUTH_DATABASE_URL": auth_url}
+        return await asyncio.to_thread(
+            run, f"auth-service replay {arguments}", environment, tmp_path
+        )
+
+    return replay
+
+
+async def as_json(replay: Command, arguments: str) -> dict[str, Any]:
+    """What a command that goes well prints for scripts."""
+    ended = await replay(f"{arguments} --json")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("\n") == 1
+    figures: dict[str, Any] = json.loads(ended.stdout)
+    return figures
+
+
+async def test_the_life_of_a_replay(replay: Command, auth_engine: AsyncEngine) -> None:
+    """Planned, started, listed, paused, resumed, cancelled; the audit log has each action."""
+    await fill(auth_engine, 7)
+    conditions = "start --to blog --from-position 3 --type user.created --rate 5"
+    plan = await as_json(replay, f"{conditions} --dry-run")
+    nothing = await as_json(replay, "list")
+    made = await as_json(replay, conditions)
+    steps = [await as_json(replay, f"{verb} {made['id']}") for verb in ("pause", "resume")]
+    listed = await as_json(replay, "list")
+    cancelled = await replay(f"cancel {made['id']}")
+    shown = await as_json(replay, f"show {made['id']}")
+    over = await replay(f"resume {made['id']}")
+
+    assert (plan["events"], plan["seconds"], plan["erased_users"]) == (5, 1.0, 0)
+    assert nothing == {"items": []}
+    assert (made["state"], made["expected"], made["requested_by"]) == ("running", 5, operator())
+    assert "empty replica" in made["warning"]
+    assert [step["state"] for step in steps] == ["paused", "running"]
+    assert [item["id"] for item in listed["items"]] == [made["id"]]
+    assert (cancelled.returncode, shown["state"]) == (0, "cancelled")
+    assert (over.returncode, over.stdout) == (1, "")
+    assert "cancelled" in over.stderr
+    rows = await fetch(auth_engine, "SELECT action, actor FROM audit_log ORDER BY id")
+    assert [row.action for row in rows] == [
+        "replay_started",
+        "replay_paused",
+        "replay_resumed",
+        "replay_cancelled",
+    ]
+    assert {row.actor for row in rows} == {operator()}
+
+
+async def test_people_get_lines(replay: Command, auth_engine: AsyncEngine) -> None:
+    """A figure a line, and a line a replay, with its trouble."""
+    await fill(auth_engine, 7)
+    plan = await replay("start --to blog --dry-run --since 2020-01-01 --until 2099-01-01T00:00Z")
+    made = await replay("start --to blog")
+    await execute(auth_engine, "UPDATE replays SET trouble = 'no queue'")
+    listed = await replay("list")
+
+    figures = dict(line.split("  ", 1) for line in plan.stdout.splitlines())
+    assert figures["events"].strip() == "7"
+    assert figures["user.created"].strip() == "7"
+    assert figures["since"].strip() == "2020-01-01T00:00:00Z"
+    assert figures["users"].strip() == "all"
+    assert "running" in made.stdout
+    [line] = listed.stdout.splitlines()
+    assert line.endswith("blog  running  0 of 7  no queue")
+
+
+async def test_refusals_are_sentences(replay: Command, auth_engine: AsyncEngine) -> None:
+    """Exit code 1 or 2, nothing on standard output, no traceback, nothing put down."""
+    await fill(auth_engine, 7)
+    await execute(auth_engine, "UPDATE source SET pruned_position = 3")
+    refused = [
+        (await replay(arguments), code, sentence)
+        for arguments, code, sentence in (
+            ("start --to blog", 1, "--current-state"),
+            ("start --to blog --current-state --from-position 5", 1, "narrowed"),
+            ("start --to Blog --from-position 5", 1, "name"),
+            ("start --to blog --since yesterday", 2, "2026-01-31T12:00:00Z"),
+            (f"show {NOBODY}", 1, "no replay"),
+        )
+    ]
+
+    for ended, code, sentence in refused:
+        assert (ended.returncode, ended.stdout) == (code, "")
+        assert sentence in ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert await fetch(auth_engine, "SELECT 1 FROM replays") == []

@@ -1,0 +1,254 @@
+"""Replays have a lane of their own: they are applied like live events, and never delay them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from uuid import UUID
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from blog_service.inbox import consumer as consumer_module
+from blog_service.inbox.consumer import Consumer
+from blog_service.settings import ConsumerSettings
+from contracts.events import Event
+from contracts.names import REPLAY_EXCHANGE
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.checks import has_applied, has_parked, is_at
+from tests.support.eventually import eventually
+from tests.support.inbox import (
+    accept_writes,
+    applied,
+    consuming,
+    fetch,
+    is_consuming,
+    parked,
+    refuse_writes,
+    replica,
+)
+from tests.support.locks import lock_waits
+from tests.support.source import LIVE, REPLAY, Source, source_on
+
+
+async def test_replays_meet_the_same_code_and_do_not_count_as_latency(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """The newest state wins, a tombstone stays, and only live events tell how long the way is."""
+    known, deleted, missed = a_state(version=5), a_tombstone(version=9), a_state(version=3)
+    before = _latencies()
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(an_event(known), an_event(deleted))
+        await eventually(lambda: has_applied(blog_engine, 2))
+        live = _latencies()
+        await source.replay(
+            an_event(a_state(known.id, 4)), an_event(a_state(deleted.id, 8)), an_event(missed)
+        )
+        await eventually(lambda: has_applied(blog_engine, 3))
+
+    versions = {row.id: (row.status, row.version) for row in (await replica(blog_engine)).values()}
+    assert live == before + 2
+    assert _latencies() == live
+    assert versions == {
+        known.id: ("active", 5),
+        deleted.id: ("deleted", 9),
+        missed.id: ("active", 3),
+    }
+    assert await _left(source) == 0
+
+
+async def test_a_backlog_of_replays_is_applied_in_small_batches(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """As many as one transaction may hold, and no more."""
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    await source.replay(*(an_event(a_state()) for _ in range(1_000)))
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_applied(blog_engine, 1_000))
+
+    batches = await fetch(blog_engine, "SELECT count(*) AS users FROM users GROUP BY applied_at")
+    assert max(row.users for row in batches) == consumer_settings.replay_batch_size
+    assert len(batches) <= 100
+    assert await _left(source) == 0
+
+
+async def test_a_replay_that_is_held_up_delays_no_live_event(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """While a replay waits for a row, live events are applied and acknowledged."""
+    user = a_state(version=1)
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(an_event(user))
+        await eventually(lambda: has_applied(blog_engine, 1))
+        async with _locked(blog_engine, user.id):
+            await source.replay(an_event(a_state(user.id, 2)))
+            await eventually(lambda: lock_waits(blog_engine))
+            for number in range(1, 6):
+                await source.publish(an_event(a_state()))
+                await eventually(partial(has_applied, blog_engine, 1 + number))
+        await eventually(lambda: is_at(blog_engine, user.id, 2))
+
+
+async def test_replays_wait_until_no_live_event_does(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A replay that came while a live event was being applied begins after it."""
+    user, replayed = a_state(version=1), a_state()
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(an_event(user))
+        await eventually(lambda: has_applied(blog_engine, 1))
+        async with _locked(blog_engine, user.id) as connection:
+            await source.publish(an_event(a_state(user.id, 2)))
+            await eventually(lambda: lock_waits(blog_engine))
+            await source.replay(an_event(replayed))
+            await eventually(lambda: _is_taken(source, REPLAY))
+            released_at = await connection.scalar(text("SELECT clock_timestamp()"))
+        await eventually(lambda: has_applied(blog_engine, 2))
+
+    rows = await replica(blog_engine)
+    assert rows[user.id].version == 2
+    assert rows[user.id].applied_at < released_at < rows[replayed.id].applied_at
+
+
+async def test_what_is_at_fault_in_a_replay_is_parked(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Alone, with where it came from; its neighbours are applied."""
+    good = [an_event(a_state()) for _ in range(30)]
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    await source.replay(*good[:15])
+    await source.publish_raw(b"garbage", exchange=REPLAY_EXCHANGE, routing_key="blog")
+    await source.replay(*good[15:])
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_applied(blog_engine, len(good)))
+
+    [row] = await parked(blog_engine)
+    assert (row.exchange, row.routing_key) == (REPLAY_EXCHANGE, "blog")
+    assert (row.reason, row.body) == ("not_a_cloud_event", b"garbage")
+    assert await _left(source) == 0
+
+
+async def test_each_lane_counts_what_is_parked_in_a_row(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """One short of too many in both lanes goes on; one more in the replay stops both."""
+    almost = consumer_settings.parked_in_a_row_max - 1
+    async with consuming(consumer_settings, blog_engine) as consumer:
+        for number in range(almost):
+            await source.publish_raw(b"live %d" % number)
+            await source.publish_raw(
+                b"replay %d" % number, exchange=REPLAY_EXCHANGE, routing_key="blog"
+            )
+        await eventually(lambda: has_parked(blog_engine, 2 * almost))
+        went_on = await is_consuming(consumer)
+        await source.publish_raw(b"one more", exchange=REPLAY_EXCHANGE, routing_key="blog")
+        await eventually(lambda: _has_stopped(consumer))
+        await source.publish(an_event(a_state()))
+
+    assert went_on
+    assert len(await parked(blog_engine)) == 2 * almost + 1
+    assert await applied(blog_engine) == 0
+    assert await source.ready() == 1
+
+
+async def test_a_database_that_is_away_for_a_replay_gives_both_lanes_back(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    source: Source,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The replay's error is met as a live one would be; nothing is parked or lost."""
+    impatient = consumer_settings.model_copy(
+        update={"database_patience_seconds": 0.05, "retry_seconds_max": 0.2}
+    )
+    event = an_event(a_state())
+    await refuse_writes(blog_engine, "53100", event.data.subject)
+
+    async with consuming(impatient, blog_engine):
+        await source.replay(event)
+        await source.publish(an_event(a_state()))
+        said = ""
+
+        def is_given_back() -> bool:
+            nonlocal said
+            said += capsys.readouterr().out
+            return "consumer.messages_given_back" in said
+
+        await eventually(is_given_back)
+        await accept_writes(blog_engine)
+        await eventually(lambda: has_applied(blog_engine, 2))
+
+    assert await parked(blog_engine) == []
+    assert await _left(source) == 0
+
+
+async def test_a_deleted_queue_of_replays_is_declared_again(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """The consumer notices, declares and binds it anew, and goes on in both lanes."""
+    async with consuming(consumer_settings, blog_engine):
+        await source.replay(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 1))
+        await source.channel.queue_delete(REPLAY)
+        await eventually(lambda: _replayed(source, an_event(a_state())))
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 3))
+
+
+async def test_live_events_do_not_wait_for_a_source_that_can_replay(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    amqp_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beside a relay too old for replays the consumer serves; a newer one finds the queue bound."""
+    monkeypatch.setattr(consumer_module, "REPLAY_EXCHANGE_EVERY_SECONDS", 0.1)
+    async with (
+        source_on(amqp_url, replays=False) as old,
+        consuming(consumer_settings, blog_engine) as consumer,
+    ):
+        await old.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 1))
+        async with source_on(amqp_url) as new:
+            await eventually(lambda: _replayed(new, an_event(a_state())))
+            await eventually(lambda: has_applied(blog_engine, 2))
+
+        assert await is_consuming(consumer)
+
+
+def _latencies() -> float:
+    return REGISTRY.get_sample_value("usersync_end_to_end_latency_seconds_count") or 0
+
+
+@asynccontextmanager
+async def _locked(engine: AsyncEngine, user_id: UUID) -> AsyncIterator[AsyncConnection]:
+    """The user's row is held by somebody else inside the block."""
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("SELECT 1 FROM users WHERE id = :id FOR UPDATE"), {"id": user_id}
+        )
+        yield connection
+
+
+async def _left(source: Source) -> int:
+    return await source.ready(LIVE) + await source.ready(REPLAY)
+
+
+async def _is_taken(source: Source, queue: str) -> bool:
+    return await source.ready(queue) == 0
+
+
+async def _has_stopped(consumer: Consumer) -> bool:
+    return not await is_consuming(consumer)
+
+
+async def _replayed(source: Source, event: Event) -> bool:
+    """Replay ``event``; an AssertionError while no queue is bound."""
+    await source.replay(event)
+    return True

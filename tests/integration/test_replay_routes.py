@@ -1,0 +1,325 @@
+"""Replays over HTTP: who may, what is answered, and what is refused."""
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.replays.routes import COUNTS_AT_ONCE_MAX, _counting
+from tests.support.auth_api import assert_problem, bearer, signed_up
+from tests.support.inbox import execute, fetch
+from tests.support.replaying import fill
+
+REPLAYS = "/v1/admin/replays"
+NOWHERE = f"{REPLAYS}/00000000-0000-4000-8000-000000000000"
+PAUSED = {"state": "paused"}
+CONDITIONS = {
+    "consumer",
+    "current_state",
+    "since",
+    "until",
+    "from_position",
+    "users",
+    "types",
+    "rate",
+    "warning",
+}
+REPLAY = CONDITIONS | {
+    "id",
+    "state",
+    "requested_by",
+    "expected",
+    "published",
+    "seconds_left",
+    "trouble",
+    "created_at",
+    "started_at",
+    "updated_at",
+    "finished_at",
+}
+PLAN = CONDITIONS | {"events", "by_type", "erased_users", "seconds"}
+
+Headers = dict[str, str]
+
+
+@pytest.fixture
+async def ada(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
+    """A user with the role, as his row says since his token was issued."""
+    signed_in = await signed_up(api, "ada@example.org")
+    await has_roles(auth_engine, signed_in, "operator")
+    return signed_in
+
+
+@pytest.fixture
+def operator(ada: dict[str, Any]) -> Headers:
+    """The operator's token."""
+    return bearer(ada)
+
+
+async def has_roles(engine: AsyncEngine, signed_in: dict[str, Any], roles: str) -> None:
+    """Give the user these roles, by hand."""
+    user_id = signed_in["user"]["id"]
+    await execute(engine, f"UPDATE users SET roles = '{{{roles}}}' WHERE id = '{user_id}'")
+
+
+async def service(api: httpx.AsyncClient, root: dict[str, Any], scope: str) -> tuple[str, Headers]:
+    """The id of a service with that scope, and its token."""
+    body = {"name": scope.replace(":", "-"), "scopes": [scope]}
+    made = (await api.post("/v1/admin/services", json=body, headers=bearer(root))).json()
+    answer = await api.post(
+        "/oauth/token",
+        data={"grant_type": "client_credentials"},
+        auth=(made["id"], made["api_key"]),
+    )
+    return made["id"], bearer(answer.json())
+
+
+async def started(api: httpx.AsyncClient, operator: Headers, **body: Any) -> dict[str, Any]:
+    """A replay to the blog."""
+    answer = await api.post(REPLAYS, json={"to": "blog", **body}, headers=operator)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+class TestWhoMay:
+    """Users with the role, as their rows are now, and services with the scope."""
+
+    REQUESTS = (
+        ("GET", REPLAYS, None),
+        ("POST", REPLAYS, {"to": "blog"}),
+        ("GET", NOWHERE, None),
+        ("PATCH", NOWHERE, PAUSED),
+    )
+
+    async def test_nobody_else(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: dict[str, Any]
+    ) -> None:
+        """401 without a token, 403 for administrators and for services without the scope."""
+        _, other = await service(api, root, "posts:write")
+        for method, path, body in self.REQUESTS:
+            for headers, status, code in (
+                ({}, 401, "authentication_required"),
+                ({"Authorization": "Bearer rubbish"}, 401, "invalid_token"),
+                (bearer(root), 403, "forbidden"),
+                (other, 403, "insufficient_scope"),
+            ):
+                answer = await api.request(method, path, json=body, headers=headers)
+                assert_problem(answer, status, code)
+                if code == "insufficient_scope":
+                    assert 'scope="replays:write"' in answer.headers["WWW-Authenticate"]
+
+        assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
+
+    async def test_a_service_with_the_scope(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: dict[str, Any]
+    ) -> None:
+        """All that an operator may; the row and the audit log name it."""
+        service_id, token = await service(api, root, "replays:write")
+
+        made = await started(api, token)
+        changed = await api.patch(f"{REPLAYS}/{made['id']}", json=PAUSED, headers=token)
+        listed = await api.get(REPLAYS, headers=token)
+        shown = await api.get(f"{REPLAYS}/{made['id']}", headers=token)
+
+        assert made["requested_by"] == service_id
+        assert [changed.status_code, listed.status_code, shown.status_code] == [200, 200, 200]
+        rows = await fetch(
+            auth_engine, "SELECT actor FROM audit_log WHERE action LIKE 'replay_%' ORDER BY id"
+        )
+        assert [row.actor for row in rows] == [service_id, service_id]
+
+    async def test_the_role_counts_as_the_row_says_now(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
+    ) -> None:
+        """Neither a new token is needed for it, nor does an old one keep it; disabled is 403."""
+        before = await api.get(REPLAYS, headers=bearer(ada))
+        await has_roles(auth_engine, ada, "")
+        without = await api.get(REPLAYS, headers=bearer(ada))
+        await has_roles(auth_engine, ada, "operator")
+        await execute(auth_engine, "UPDATE users SET status = 'disabled'")
+        disabled = await api.get(REPLAYS, headers=bearer(ada))
+
+        assert before.status_code == 200
+        assert_problem(without, 403, "forbidden")
+        assert_problem(disabled, 403, "account_disabled")
+
+
+class TestAReplay:
+    """Start, look, pause, resume, cancel."""
+
+    async def test_its_life(
+        self,
+        api: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        ada: dict[str, Any],
+        operator: Headers,
+    ) -> None:
+        """Each answer is the replay as it is then."""
+        user = ada["user"]["id"]
+        made = await started(
+            api,
+            operator,
+            since="2026-01-31T13:00:00+01:00",
+            from_position=1,
+            users=[user],
+            types=["user.created"],
+            rate=50,
+        )
+        where = f"{REPLAYS}/{made['id']}"
+        states = []
+        for state in ("paused", "paused", "running", "cancelled", "cancelled"):
+            answer = await api.patch(where, json={"state": state}, headers=operator)
+            states.append((answer.status_code, answer.json()["state"]))
+        shown = (await api.get(where, headers=operator)).json()
+        over = await api.patch(where, json={"state": "running"}, headers=operator)
+
+        assert made.keys() == REPLAY
+        assert (made["consumer"], made["state"], made["rate"]) == ("blog", "running", 50)
+        assert made["since"] == "2026-01-31T12:00:00Z"
+        assert (made["users"], made["types"]) == ([user], ["user.created"])
+        assert (made["expected"], made["published"], made["seconds_left"]) == (1, 0, 0.02)
+        assert "empty replica" in made["warning"]
+        assert made["requested_by"] == f"user:{user}"
+        assert states == [
+            (200, "paused"),
+            (200, "paused"),
+            (200, "running"),
+            (200, "cancelled"),
+            (200, "cancelled"),
+        ]
+        assert shown["finished_at"] is not None
+        assert shown["seconds_left"] is None
+        assert_problem(over, 409, "replay_finished")
+        rows = await fetch(
+            auth_engine,
+            "SELECT action, actor, request_id FROM audit_log WHERE action LIKE 'replay_%'"
+            " ORDER BY id",
+        )
+        assert [row.action for row in rows] == [
+            "replay_started",
+            "replay_paused",
+            "replay_resumed",
+            "replay_cancelled",
+        ]
+        assert {row.actor for row in rows} == {f"user:{user}"}
+        assert all(row.request_id for row in rows)
+
+    async def test_a_dry_run_tells_and_does_nothing(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, operator: Headers
+    ) -> None:
+        """200 with the plan; there is no replay after it."""
+        await fill(auth_engine, 9)
+        answer = await api.post(
+            REPLAYS, json={"to": "blog", "rate": 4, "dry_run": True}, headers=operator
+        )
+        state = await api.post(
+            REPLAYS, json={"to": "blog", "current_state": True, "dry_run": True}, headers=operator
+        )
+
+        plan = answer.json()
+        assert (answer.status_code, state.status_code) == (200, 200)
+        assert plan.keys() == PLAN
+        assert (plan["events"], plan["seconds"], plan["warning"]) == (10, 2.5, None)
+        assert plan["by_type"] == {"user.created": 10, "user.updated": 0, "user.deleted": 0}
+        assert state.json()["by_type"] == {"user.created": 0, "user.updated": 1, "user.deleted": 0}
+        assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
+
+    async def test_the_list_goes_by_pages_the_newest_first(
+        self, api: httpx.AsyncClient, operator: Headers
+    ) -> None:
+        """What is added meanwhile moves nothing."""
+        made = [(await started(api, operator, rate=rate))["id"] for rate in range(1, 6)]
+        pages, cursor = [], None
+        while True:
+            params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+            page = (await api.get(REPLAYS, params=params, headers=operator)).json()
+            pages.append([item["id"] for item in page["items"]])
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+            await started(api, operator)
+
+        assert pages == [made[:2:-1], made[2:0:-1], made[:1]]
+
+    async def test_there_is_no_such_replay(self, api: httpx.AsyncClient, operator: Headers) -> None:
+        """404, to look and to change."""
+        assert_problem(await api.get(NOWHERE, headers=operator), 404, "not_found")
+        answer = await api.patch(NOWHERE, json=PAUSED, headers=operator)
+        assert_problem(answer, 404, "not_found")
+
+
+class TestRefusals:
+    """What is not started, and why."""
+
+    async def test_a_request_that_makes_no_sense(
+        self, api: httpx.AsyncClient, operator: Headers
+    ) -> None:
+        """422, dry or not."""
+        bodies: tuple[dict[str, Any], ...] = (
+            {},
+            {"to": "Blog"},
+            {"to": "blog", "rate": 0},
+            {"to": "blog", "rate": 100_001},
+            {"to": "blog", "rate": "5"},
+            {"to": "blog", "from_position": 0},
+            {"to": "blog", "since": "yesterday"},
+            {"to": "blog", "since": "2026-01-31T12:00:00"},
+            {"to": "blog", "since": 1_700_000_000},
+            {"to": "blog", "since": "0001-01-01T00:00:00+23:00"},
+            {"to": "blog", "users": ["ada"]},
+            {"to": "blog", "types": ["sync.heartbeat"]},
+            {"to": "blog", "current_state": True, "from_position": 1},
+            {"to": "blog", "since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"},
+            {"to": "blog", "why": "because"},
+        )
+        for body in bodies:
+            for dry_run in (True, False):
+                sent = {**body, "dry_run": dry_run}
+                answer = await api.post(REPLAYS, json=sent, headers=operator)
+                assert_problem(answer, 422, "invalid_request")
+
+    async def test_a_change_into_what_is_no_wish(
+        self, api: httpx.AsyncClient, operator: Headers
+    ) -> None:
+        """Nobody declares a replay done."""
+        made = await started(api, operator)
+        answer = await api.patch(
+            f"{REPLAYS}/{made['id']}", json={"state": "done"}, headers=operator
+        )
+
+        assert_problem(answer, 422, "invalid_request")
+
+    async def test_a_log_that_was_pruned(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, operator: Headers
+    ) -> None:
+        """409, and the way out."""
+        await execute(auth_engine, "UPDATE source SET pruned_position = 1")
+        answer = await api.post(REPLAYS, json={"to": "blog"}, headers=operator)
+        state = {"to": "blog", "current_state": True}
+        instead = await api.post(REPLAYS, json=state, headers=operator)
+
+        assert "current_state" in assert_problem(answer, 409, "log_pruned")["detail"]
+        assert instead.status_code == 201
+
+    async def test_too_many(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, operator: Headers
+    ) -> None:
+        """409 when a hundred are unfinished; 503 while too many are counted."""
+        await execute(
+            auth_engine,
+            "INSERT INTO replays (consumer, of, rate, requested_by, expected)"
+            " SELECT 'x', 'log', 1, 'x', 0 FROM generate_series(1, 100)",
+        )
+        answer = await api.post(REPLAYS, json={"to": "blog"}, headers=operator)
+        for _ in range(COUNTS_AT_ONCE_MAX):
+            await _counting.acquire()
+        try:
+            busy = await api.post(REPLAYS, json={"to": "blog"}, headers=operator)
+        finally:
+            for _ in range(COUNTS_AT_ONCE_MAX):
+                _counting.release()
+
+        assert_problem(answer, 409, "too_many_replays")
+        assert_problem(busy, 503, "busy")

@@ -1,0 +1,800 @@
+"""What a replay sends, to whom, and what becomes of it on the way."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.heartbeat import record_heartbeat
+from auth_service.replays.batch import STRETCH
+from auth_service.replays.model import (
+    RATE_MAX,
+    TYPES,
+    UNFINISHED_MAX,
+    LogPruned,
+    NoSuchReplay,
+    ReplayFinished,
+    State,
+    TooManyReplays,
+)
+from auth_service.replays.replayer import REPLAYING
+from auth_service.replays.start import start
+from auth_service.replays.steer import steer
+from auth_service.settings import RelaySettings
+from contracts.events import UserDeleted, UserState, UserTombstone, UserUpdated
+from local.ports import free_port
+from tests.support.builders import SOURCE
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.load import change, delete, sign_up
+from tests.support.locks import lock_waits
+from tests.support.processes import Process
+from tests.support.relaying import outbox, proxied
+from tests.support.replaying import (
+    ACTOR,
+    CONSUMER,
+    bind_replays,
+    fill,
+    has_sent,
+    is_done,
+    killed,
+    planned,
+    positions,
+    received,
+    replay,
+    replaying,
+    says,
+    started,
+)
+from tests.support.source import Source
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOBODY = UUID(int=1)
+
+
+@pytest.fixture
+def settings(relay_settings: RelaySettings) -> RelaySettings:
+    """Small batches, so that little makes many, and short pauses."""
+    return relay_settings.model_copy(update={"replay_batch_size": 10, "retry_seconds_max": 0.2})
+
+
+@pytest.fixture
+async def queue(source: Source) -> str:
+    """The queue that replays to ``CONSUMER`` go to."""
+    return await bind_replays(source)
+
+
+@pytest.fixture
+async def history(auth_engine: AsyncEngine) -> list[Row[Any]]:
+    """Three users who come, change each in turn and go, but for the last; a minute between events.
+
+    In between are heartbeats and a revoked key. The first user's deletion erases what he had.
+    """
+    async with auth_engine.begin() as connection:
+        ada, bob, eve = [await sign_up(connection) for _ in range(3)]
+        for user in (ada, bob, eve, ada, eve):
+            await change(connection, user)
+        await record_heartbeat(connection)
+        for user in (ada, bob):
+            await delete(connection, user)
+        await change(connection, eve)
+    await execute(
+        auth_engine,
+        "INSERT INTO outbox_events (type, payload) VALUES ('key.revoked', '{}')",
+        f"UPDATE outbox_events SET occurred_at = timestamptz '{NOON}'"
+        " + position * interval '1 minute' WHERE type <> 'user.deleted'",
+    )
+    return await outbox(auth_engine)
+
+
+def minute(number: int) -> datetime:
+    """When the event at that position was recorded, unless it is a deletion."""
+    return NOON + timedelta(minutes=number)
+
+
+async def sent(
+    engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str, **request: Any
+) -> list[Any]:
+    """The messages of a replay, once it is done."""
+    asked = await started(engine, settings, **request)
+    async with replaying(settings):
+        await is_done(engine, asked.id)
+    return await received(source, queue)
+
+
+class TestTheLog:
+    """Recorded events, as they were recorded."""
+
+    async def test_the_same_event_goes_out_again(
+        self,
+        auth_engine: AsyncEngine,
+        settings: RelaySettings,
+        source: Source,
+        queue: str,
+    ) -> None:
+        """Byte for byte, with its id, time and position, persistent, under the consumer's name."""
+        async with auth_engine.begin() as connection:
+            user = await sign_up(connection)
+            await change(connection, user)
+        messages = await sent(auth_engine, settings, source, queue)
+
+        rows = await outbox(auth_engine)
+        for row, message in zip(rows, messages, strict=True):
+            assert message.body.decode() == row.text
+            assert message.routing_key == CONSUMER
+            assert message.properties.delivery_mode == 2
+            assert message.properties.message_id == str(row.event_id)
+            assert message.headers["cloudEvents_sequence"] == f"{row.position:020d}"
+            assert message.headers["cloudEvents_source"] == settings.issuer
+            assert message.event.time == row.occurred_at
+            assert message.event.data.subject_version == row.version
+
+    FILTERS: tuple[tuple[str, Callable[[list[Row[Any]]], dict[str, Any]]], ...] = (
+        ("all", lambda _: {}),
+        ("since", lambda _: {"since": minute(5)}),
+        ("until", lambda _: {"until": minute(5)}),
+        ("between", lambda _: {"since": minute(2), "until": minute(8)}),
+        ("position", lambda _: {"from_position": 6}),
+        ("user", lambda rows: {"users": (rows[2].user_id,)}),
+        ("two users", lambda rows: {"users": (rows[0].user_id, rows[1].user_id)}),
+        ("nobody", lambda _: {"users": (NOBODY,)}),
+        ("created", lambda _: {"types": ("user.created",)}),
+        ("two types", lambda _: {"types": ("user.created", "user.updated")}),
+        ("deleted", lambda _: {"types": ("user.deleted",)}),
+        (
+            "position, user and time",
+            lambda rows: {
+                "from_position": 3,
+                "users": (rows[2].user_id, rows[0].user_id),
+                "until": minute(9),
+            },
+        ),
+        (
+            "everything at once",
+            lambda rows: {
+                "since": minute(1),
+                "until": minute(9),
+                "from_position": 2,
+                "users": tuple({row.user_id for row in rows}),
+                "types": ("user.updated",),
+            },
+        ),
+    )
+
+    async def test_what_meets_every_condition_is_sent_as_the_plan_says(
+        self,
+        auth_engine: AsyncEngine,
+        settings: RelaySettings,
+        source: Source,
+        queue: str,
+        history: list[Row[Any]],
+    ) -> None:
+        """Of erased users one tombstone each; of the others the events themselves, in order."""
+        async with replaying(settings):
+            for name, conditions in self.FILTERS:
+                selection = conditions(history)
+                plan = await planned(settings, **selection)
+                asked = await started(auth_engine, settings, **selection)
+                done = await is_done(auth_engine, asked.id)
+                messages = await received(source, queue)
+
+                expected = [row for row in history if meets(row, **selection)]
+                left = [row for row in expected if not is_erased(row)]
+                gone = {row.user_id for row in expected if is_erased(row)}
+                alone = gone - {row.user_id for row in left}
+                in_log = [m for m in messages if "cloudEvents_sequence" in m.headers]
+                stand_ins = [m.event for m in messages if m not in in_log]
+                assert positions(in_log) == [row.position for row in left], name
+                assert {event.data.subject for event in stand_ins} == alone, name
+                assert len(stand_ins) == len(alone), name
+                assert {event.type for event in stand_ins} <= {UserDeleted.type}, name
+                assert Counter(m.event.type for m in messages) == Counter(plan.by_type), name
+                assert (plan.events, plan.erased_users) == (len(messages), len(gone)), name
+                assert plan.by_type.keys() == set(TYPES)
+                assert (plan.warning is not None) == ("types" in selection), name
+                assert (done.expected, done.published) == (len(messages), len(messages)), name
+                assert done.started_at is not None
+                assert done.finished_at is not None
+                assert done.finished_at >= done.started_at >= done.created_at
+
+    async def test_nothing_recorded_later_is_sent(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """The end of the log when it was asked for is the end of the replay."""
+        await fill(auth_engine, 25)
+        asked = await started(auth_engine, settings)
+        await fill(auth_engine, 5)
+
+        async with replaying(settings):
+            done = await is_done(auth_engine, asked.id)
+
+        assert positions(await received(source, queue)) == list(range(1, 26))
+        assert done.published == 25
+
+    async def test_gaps_in_the_log_cost_nothing(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """After a restore positions jump by a thousand million; a rare type is far between."""
+        await fill(auth_engine, 3)
+        await execute(
+            auth_engine,
+            "SELECT setval(pg_get_serial_sequence('outbox_events', 'position'), 1000000000)",
+        )
+        await fill(auth_engine, 3)
+        asked = await started(auth_engine, settings)
+        before = time.monotonic()
+
+        async with replaying(settings):
+            await is_done(auth_engine, asked.id)
+
+        sent = positions(await received(source, queue))
+        assert sent == [1, 2, 3, 1000000001, 1000000002, 1000000003]
+        assert time.monotonic() - before < 10
+        assert STRETCH < 10**9 / 1000
+
+    async def test_users_who_are_not_selected_are_passed_over(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """Two events that a whole stretch of others lies between."""
+        await fill(auth_engine, STRETCH + 2)
+        first, last = [
+            row.user_id
+            for row in await fetch(
+                auth_engine,
+                f"SELECT user_id FROM outbox_events WHERE position IN (1, {STRETCH + 2})"
+                " ORDER BY position",
+            )
+        ]
+
+        messages = await sent(auth_engine, settings, source, queue, users=(last, first))
+
+        assert positions(messages) == [1, STRETCH + 2]
+
+
+class TestErasedUsers:
+    """Nothing of an erased user is ever sent but his tombstone."""
+
+    async def test_his_address_is_in_no_message(
+        self,
+        auth_engine: AsyncEngine,
+        settings: RelaySettings,
+        source: Source,
+        queue: str,
+        history: list[Row[Any]],
+    ) -> None:
+        """Only of the living there are addresses; of the erased, id, version and time."""
+        by_log = await sent(auth_engine, settings, source, queue)
+        by_type = await sent(auth_engine, settings, source, queue, types=("user.created",))
+        by_state = await sent(auth_engine, settings, source, queue, current_state=True)
+
+        [living] = await fetch(auth_engine, "SELECT * FROM users WHERE deleted_at IS NULL")
+        dead = await fetch(auth_engine, "SELECT * FROM users WHERE deleted_at IS NOT NULL")
+        for messages in (by_log, by_type, by_state):
+            with_address = {m.event.data.subject for m in messages if b"@example.org" in m.body}
+            assert with_address == {living.id}
+            tombstones = {m.event.data for m in messages if m.event.type == UserDeleted.type}
+            assert tombstones == {
+                UserTombstone(id=row.id, version=row.version, deleted_at=row.deleted_at)
+                for row in dead
+            }
+        assert len(by_type) == len(history and {row.user_id for row in history})
+
+    async def test_a_user_erased_on_the_way_goes_out_as_his_tombstone(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """Each row is read anew: what was erased after the replay began is not sent."""
+        async with auth_engine.begin() as connection:
+            user = await sign_up(connection)
+            for _ in range(10):
+                await change(connection, user)
+        settings = settings.model_copy(update={"replay_batch_size": 5})
+        asked = await started(auth_engine, settings, types=("user.created", "user.updated"))
+        async with replaying(settings):
+            await is_done(auth_engine, asked.id)
+        before = await received(source, queue)
+
+        asked = await started(
+            auth_engine, settings, types=("user.created", "user.updated"), rate=20
+        )
+        async with replaying(settings):
+            await has_sent(auth_engine, asked.id, 2)
+            async with auth_engine.begin() as connection:
+                await delete(connection, user)
+            seen = (await replay(auth_engine, asked.id)).published
+            done = await is_done(auth_engine, asked.id)
+
+        messages = await received(source, queue)
+        assert len(before) == 11
+        assert isinstance(messages[-1].event.data, UserTombstone)
+        # Those read before the deletion, one batch on its way, and the tombstone.
+        assert seen + 1 <= len(messages) <= seen + 2 + 1 < 11
+        assert done.published == len(messages)
+
+
+class TestTheCurrentState:
+    """Users as they are, by id."""
+
+    async def test_everyone_is_sent_once(
+        self,
+        auth_engine: AsyncEngine,
+        settings: RelaySettings,
+        source: Source,
+        queue: str,
+    ) -> None:
+        """The living with their state and the present time, the dead with the time of death."""
+        async with auth_engine.begin() as connection:
+            users = [await sign_up(connection) for _ in range(35)]
+            for user in users[:12]:
+                await delete(connection, user)
+        plan = await planned(settings, current_state=True)
+        [before] = await fetch(auth_engine, "SELECT clock_timestamp() AS now")
+
+        messages = await sent(auth_engine, settings, source, queue, current_state=True)
+
+        rows = {row.id: row for row in await fetch(auth_engine, "SELECT * FROM users")}
+        [after] = await fetch(auth_engine, "SELECT clock_timestamp() AS now")
+        assert Counter(message.event.data.subject for message in messages) == Counter(list(rows))
+        for message in messages:
+            row, event = rows[message.event.data.subject], message.event
+            assert message.headers["cloudEvents_subjectversion"] == f"{row.version:016d}"
+            assert event.sequence is None
+            if row.deleted_at is None:
+                assert (event.type, message.routing_key) == (UserUpdated.type, CONSUMER)
+                assert isinstance(event.data, UserState)
+                assert (event.data.email, event.data.version) == (row.email, row.version)
+                assert before.now <= event.time <= after.now
+            else:
+                assert (event.type, event.time) == (UserDeleted.type, row.deleted_at)
+        assert (plan.events, plan.erased_users) == (35, 12)
+        assert plan.by_type == {"user.created": 0, "user.updated": 23, "user.deleted": 12}
+
+    async def test_it_can_be_narrowed_to_users(
+        self,
+        auth_engine: AsyncEngine,
+        settings: RelaySettings,
+        source: Source,
+        queue: str,
+        history: list[Row[Any]],
+    ) -> None:
+        """Those who are named, as far as they exist."""
+        named = (history[0].user_id, history[2].user_id, NOBODY)
+
+        messages = await sent(auth_engine, settings, source, queue, current_state=True, users=named)
+
+        assert {message.event.data.subject for message in messages} == set(named) - {NOBODY}
+        assert len(messages) == 2
+
+
+class TestPrunedLog:
+    """A replay from before what the log still holds would be silently incomplete."""
+
+    @pytest.fixture(autouse=True)
+    async def pruned(self, auth_engine: AsyncEngine, history: list[Row[Any]]) -> None:
+        """The first four events are gone."""
+        assert history
+        await execute(
+            auth_engine,
+            "UPDATE source SET pruned_position = 4",
+            "DELETE FROM outbox_events WHERE position <= 4",
+        )
+
+    async def test_what_begins_before_is_refused(
+        self, auth_engine: AsyncEngine, settings: RelaySettings
+    ) -> None:
+        """By whatever it begins; the refusal names the way out, and nothing is put down."""
+        for selection in (
+            {},
+            {"until": minute(100)},
+            {"types": ("user.deleted",)},
+            {"users": (NOBODY,)},
+            {"from_position": 4},
+            {"since": minute(5)},
+            {"from_position": 1, "since": minute(2)},
+        ):
+            with pytest.raises(LogPruned, match="--current-state"):
+                await planned(settings, **selection)
+
+        assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
+
+    async def test_what_begins_later_is_not(self, settings: RelaySettings) -> None:
+        """One condition that begins after the pruned part is enough."""
+        for selection in (
+            {"from_position": 5},
+            {"since": minute(5) + timedelta(microseconds=1)},
+            {"from_position": 1, "since": minute(6)},
+            {"from_position": 6, "since": minute(1)},
+            {"current_state": True},
+        ):
+            assert (await planned(settings, **selection)).events > 0
+
+    async def test_pruning_since_the_count_is_seen(
+        self, auth_engine: AsyncEngine, settings: RelaySettings
+    ) -> None:
+        """The row of the source is locked while the replay is put down, and read after that."""
+        counted = await planned(settings, from_position=5)
+        async with auth_engine.begin() as pruning:
+            await pruning.exec_driver_sql("UPDATE source SET pruned_position = 5")
+            starting = asyncio.ensure_future(start(auth_engine, counted, actor=ACTOR))
+            await eventually(lambda: lock_waits(auth_engine))
+            assert not starting.done()
+
+        with pytest.raises(LogPruned):
+            await starting
+
+
+class TestSteering:
+    """Pause, resume, cancel."""
+
+    async def test_a_resumed_replay_goes_on_exactly_where_it_was(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """Nothing is sent while it is paused, nothing twice, nothing is missing."""
+        await fill(auth_engine, 60)
+        asked = await started(auth_engine, settings, rate=100)
+        async with replaying(settings):
+            await has_sent(auth_engine, asked.id, 10)
+            await steer(auth_engine, asked.id, State.PAUSED, actor=ACTOR)
+            other = await started(auth_engine, settings, from_position=60)
+            await is_done(auth_engine, other.id)  # it is not in the way of the next one
+            paused = await replay(auth_engine, asked.id)
+            assert await source.ready(queue) == paused.published + 1 < 60
+
+            await steer(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+            await is_done(auth_engine, asked.id)
+
+        sent = positions(await received(source, queue))
+        assert sorted(sent) == [*range(1, 61), 60]
+        assert sent[: paused.published] == list(range(1, paused.published + 1))
+
+    async def test_a_cancelled_replay_ends_where_it_is(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """Within a batch, finally, and the next one begins."""
+        await fill(auth_engine, 60)
+        asked = await started(auth_engine, settings, rate=50)
+        next_one = await started(auth_engine, settings, from_position=60)
+        async with replaying(settings):
+            await has_sent(auth_engine, asked.id, 5)
+            cancelled = await steer(auth_engine, asked.id, State.CANCELLED, actor=ACTOR)
+            await is_done(auth_engine, next_one.id)
+
+        found = await replay(auth_engine, asked.id)
+        sent = positions(await received(source, queue))
+        assert sent == [*range(1, found.published + 1), 60]
+        assert found.published <= cancelled.published + 5  # one batch at that rate
+        assert found.state == State.CANCELLED
+        assert found.finished_at is not None
+        with pytest.raises(ReplayFinished):
+            await steer(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+        with pytest.raises(ReplayFinished):
+            await steer(auth_engine, next_one.id, State.CANCELLED, actor=ACTOR)
+
+    async def test_a_new_replay_begins_at_once(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, queue: str
+    ) -> None:
+        """A replayer that has nothing to do asks nothing, and is woken."""
+        assert queue
+        await fill(auth_engine, 1)
+        async with replaying(settings):
+            await eventually(lambda: is_idle(auth_engine))
+            for _ in range(5):
+                asked = await started(auth_engine, settings)
+                await steer(auth_engine, asked.id, State.PAUSED, actor=ACTOR)
+                await steer(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+                before = time.monotonic()
+                await is_done(auth_engine, asked.id)
+                assert time.monotonic() - before < 1
+
+    async def test_every_action_is_written_down(
+        self, auth_engine: AsyncEngine, settings: RelaySettings
+    ) -> None:
+        """With the actor, once: what changes nothing is no action."""
+        await fill(auth_engine, 3)
+        asked = await started(auth_engine, settings)
+        for state in (State.PAUSED, State.PAUSED, State.RUNNING, State.CANCELLED, State.CANCELLED):
+            await steer(auth_engine, asked.id, state, actor="operator:other")
+
+        rows = await fetch(
+            auth_engine, "SELECT action, actor, subject, details FROM audit_log ORDER BY id"
+        )
+        assert [(row.action, row.actor) for row in rows] == [
+            ("replay_started", ACTOR),
+            ("replay_paused", "operator:other"),
+            ("replay_resumed", "operator:other"),
+            ("replay_cancelled", "operator:other"),
+        ]
+        assert {row.subject for row in rows} == {str(asked.id)}
+        assert rows[0].details == {"consumer": CONSUMER, "current_state": False, "events": 3}
+        assert asked.requested_by == ACTOR
+
+    async def test_there_is_an_end_to_them(
+        self, auth_engine: AsyncEngine, settings: RelaySettings
+    ) -> None:
+        """So many may be unfinished; a finished one makes room."""
+        await execute(
+            auth_engine,
+            "INSERT INTO replays (consumer, of, rate, requested_by, expected)"
+            f" SELECT 'x', 'log', 1, 'x', 0 FROM generate_series(1, {UNFINISHED_MAX})",
+        )
+        with pytest.raises(TooManyReplays):
+            await started(auth_engine, settings)
+        await execute(auth_engine, "UPDATE replays SET state = 'done'")
+
+        assert await started(auth_engine, settings)
+        with pytest.raises(NoSuchReplay):
+            await steer(auth_engine, NOBODY, State.PAUSED, actor=ACTOR)
+
+
+class TestTrouble:
+    """What a replay meets, and how it goes on."""
+
+    async def test_a_killed_replayer_repeats_one_batch_at_most(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """Ended in the middle of batches again and again: no event is missing."""
+        await fill(auth_engine, 150)
+        asked = await started(auth_engine, settings)
+        times, begun = 0, 0
+        async with proxied(settings) as (proxy, through):
+            while (await replay(auth_engine, asked.id)).state != State.DONE and times < 3:
+                async with replaying(through) as running:
+                    await has_sent(auth_engine, asked.id, begun + 20)
+                    proxy.swallow_answers()  # the broker has a batch, and nobody learns of it
+                    await eventually(partial(grows, source, queue, begun))
+                    ending = asyncio.ensure_future(killed(running))
+                    await asyncio.sleep(0)  # cancelled before the connection is cut
+                    proxy.cut()
+                    await ending
+                proxy.swallow_answers(False)
+                begun = (await replay(auth_engine, asked.id)).published
+                times += 1
+        async with replaying(settings):
+            await is_done(auth_engine, asked.id)
+
+        counted = Counter(positions(await received(source, queue)))
+        assert times == 3
+        assert sorted(counted) == list(range(1, 151))
+        assert set(counted.values()) <= {1, 2}
+        assert 0 < sum(counted.values()) - 150 <= times * settings.replay_batch_size
+
+    async def test_without_a_queue_it_says_so_and_goes_on_when_there_is_one(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """A replay to a consumer that was never started holds up no other consumer's."""
+        await fill(auth_engine, 25)
+        nowhere = await started(auth_engine, settings, consumer="later")
+        after = await started(auth_engine, settings)
+        async with replaying(settings):
+            waiting = await says(auth_engine, nowhere.id, "no queue is bound")
+            await is_done(auth_engine, after.id)
+            later = await bind_replays(source, "later")
+            done = await is_done(auth_engine, nowhere.id)
+
+        assert (waiting.published, waiting.state) == (0, State.RUNNING)
+        assert (done.published, done.trouble) == (25, None)
+        assert positions(await received(source, queue)) == list(range(1, 26))
+        assert positions(await received(source, later)) == list(range(1, 26))
+
+    async def test_a_full_queue_is_waited_for(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source
+    ) -> None:
+        """Even one that holds less than a batch: what it took is not sent to it for ever."""
+        full = await bind_replays(
+            source,
+            arguments={
+                "x-queue-type": "classic",
+                "x-max-length": 4,
+                "x-overflow": "reject-publish",
+            },
+        )
+        await fill(auth_engine, 30)
+        asked = await started(auth_engine, settings)
+        seen: list[int] = []
+        async with replaying(settings):
+            await says(auth_engine, asked.id, "full")
+
+            async def drained() -> bool:
+                seen.extend(positions(await received(source, full)))
+                return (await replay(auth_engine, asked.id)).state == State.DONE
+
+            await eventually(drained, within=60)
+            await drained()
+
+        assert set(seen) == set(range(1, 31))
+
+    async def test_a_broker_that_is_away_is_waited_for(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """It says so, and goes on by itself; a cut connection loses nothing."""
+        await fill(auth_engine, 100)
+        asked = await started(auth_engine, settings, rate=200)
+        async with proxied(settings) as (proxy, through):
+            proxy.refuse()
+            async with replaying(through):
+                await says(auth_engine, asked.id, "the broker is away")
+                proxy.refuse(False)
+                for _ in range(3):
+                    so_far = (await replay(auth_engine, asked.id)).published
+                    await has_sent(auth_engine, asked.id, min(100, so_far + 10))
+                    proxy.cut()
+                done = await is_done(auth_engine, asked.id)
+
+        assert set(positions(await received(source, queue))) == set(range(1, 101))
+        assert (done.published, done.trouble) == (100, None)
+
+    async def test_two_relays_never_replay_at_once(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """One has the lock; when its session ends the other takes the replay up."""
+        await fill(auth_engine, 120)
+        asked = await started(auth_engine, settings, rate=100)
+        leaders = set()
+        async with AsyncExitStack() as stack:
+            for _ in range(2):
+                await stack.enter_async_context(replaying(settings))
+            for part in (20, 50):
+                await has_sent(auth_engine, asked.id, part)
+                pid = await eventually(lambda: active(auth_engine))
+                leaders.add(pid)
+                await fetch(auth_engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+            await is_done(auth_engine, asked.id)
+
+        counted = Counter(positions(await received(source, queue)))
+        assert len(leaders) == 2
+        assert sorted(counted) == list(range(1, 121))
+        assert sum(counted.values()) <= 120 + 2 * settings.replay_batch_size
+
+    async def test_a_fault_of_ours_holds_up_no_other_consumer(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """A user whose row breaks the contract of events: the replay says so, the next goes on."""
+        async with auth_engine.begin() as connection:
+            user = await sign_up(connection)
+        await execute(auth_engine, f"UPDATE users SET email = 'x' WHERE id = '{user}'")
+        broken = await started(auth_engine, settings, consumer="other", current_state=True)
+        after = await started(auth_engine, settings)
+        async with replaying(settings):
+            await says(auth_engine, broken.id, "ValidationError")
+            await is_done(auth_engine, after.id)
+
+        assert positions(await received(source, queue)) == [1]
+
+    async def test_a_killed_process_is_taken_up(
+        self,
+        auth_engine: AsyncEngine,
+        settings: RelaySettings,
+        source: Source,
+        queue: str,
+        tmp_path: Path,
+    ) -> None:
+        """``auth-service relay`` itself, killed with -9 in the middle, and started again."""
+        await fill(auth_engine, 200)
+        environment = {
+            "AUTH_DATABASE_URL": settings.database_url,
+            "AUTH_AMQP_URL": settings.amqp_url,
+            "AUTH_ISSUER": SOURCE,
+            "AUTH_RELAY_PORT": str(free_port()),
+        }
+        process = Process("auth-service relay", environment, tmp_path / "relay.log")
+        asked = await started(auth_engine, settings, rate=200)
+        try:
+            process.start()
+            await has_sent(auth_engine, asked.id, 60)
+            process.kill()
+            between = await replay(auth_engine, asked.id)
+            process.start()
+            await is_done(auth_engine, asked.id)
+            code = await process.stop()
+        finally:
+            process.kill()
+
+        counted = Counter(positions(await received(source, queue)))
+        assert between.published < 200
+        assert code == 0
+        assert sorted(counted) == list(range(1, 201))
+        assert sum(counted.values()) <= 200 + 20  # one batch at that rate
+
+
+class TestPace:
+    """The rate, and the order of replays."""
+
+    async def test_the_rate_is_held(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, queue: str
+    ) -> None:
+        """At 200 a second no more than that come, but for a batch, and not far fewer."""
+        assert queue
+        await fill(auth_engine, 1_000)
+        asked = await started(auth_engine, settings, rate=200)
+        async with replaying(settings):
+            await has_sent(auth_engine, asked.id, 1)
+            before = time.monotonic()
+            await has_sent(auth_engine, asked.id, 400)
+            found = await replay(auth_engine, asked.id)
+            seconds = time.monotonic() - before
+
+        assert found.published <= 200 * (seconds + 0.1) + 20 + 1
+        assert seconds < 10
+
+    async def test_one_after_the_other(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """The second begins when the first is done; what is confirmed is counted."""
+        await fill(auth_engine, 50)
+        first = await started(auth_engine, settings, rate=500)
+        second = await started(auth_engine, settings, rate=RATE_MAX, from_position=26)
+        name = "usersync_replay_published_total"
+        before = REGISTRY.get_sample_value(name) or 0.0
+
+        async with replaying(settings):
+            done = [await is_done(auth_engine, each.id) for each in (first, second)]
+
+        assert positions(await received(source, queue)) == [*range(1, 51), *range(26, 51)]
+        assert done[0].finished_at is not None
+        assert done[1].started_at is not None
+        assert done[0].finished_at <= done[1].started_at
+        assert REGISTRY.get_sample_value(name) == before + 75
+
+
+def meets(
+    row: Row[Any],
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    from_position: int = 1,
+    users: tuple[UUID, ...] = (),
+    types: tuple[str, ...] = (),
+) -> bool:
+    """Whether an event of the log meets every condition."""
+    return (
+        (since is None or row.occurred_at >= since)
+        and (until is None or row.occurred_at < until)
+        and row.position >= from_position
+        and (not users or row.user_id in users)
+        and (not types or row.type in types)
+    )
+
+
+def is_erased(row: Row[Any]) -> bool:
+    """Whether nothing is left of the event."""
+    return row.text is None and row.type != UserDeleted.type
+
+
+async def grows(source: Source, queue: str, size: int) -> bool:
+    """Whether the queue holds more than that."""
+    return await source.ready(queue) > size
+
+
+async def active(engine: AsyncEngine) -> int | None:
+    """The process id of the active replayer's session."""
+    held = await fetch(
+        engine,
+        "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
+        " AND classid::bigint = :high AND objid::bigint = :low",
+        high=REPLAYING.lock_key >> 32,
+        low=REPLAYING.lock_key & 0xFFFFFFFF,
+    )
+    return held[0].pid if held else None
+
+
+async def is_idle(engine: AsyncEngine) -> bool:
+    """Whether the active replayer has asked for its work, and waits."""
+    return bool(
+        await fetch(
+            engine,
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = :name AND state = 'idle' AND query ILIKE '%FROM replays%'",
+            name=REPLAYING.application_name,
+        )
+    )

@@ -1,0 +1,391 @@
+"""``auth-service restored``: after it nothing of the lost time can win."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.heartbeat import record_heartbeat
+from auth_service.outbox.jump import JUMP
+from auth_service.outbox.leadership import lead
+from auth_service.outbox.record import record
+from auth_service.restore.restored import BATCH_USERS, RelayActive, Restored, restored
+from auth_service.settings import RelaySettings
+from auth_service.users.delete import delete_by
+from auth_service.users.renew import renew
+from auth_service.users.table import to_user
+from blog_service.settings import ConsumerSettings
+from contracts.events import DATA_OF, UserState, UserUpdated
+from tests.support.builders import a_state, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, execute, fetch, replica
+from tests.support.processes import Process, run
+from tests.support.relaying import outbox, relaying
+from tests.support.source import Source
+
+FLOOR = 1_700_000_000_000_000
+"""Of November 2023."""
+
+AHEAD = 4_000_000_000_000_000
+"""Of the year 2096: no clock reaches it."""
+
+
+async def some_users(engine: AsyncEngine, count: int, *, version: int = 1) -> list[UUID]:
+    """Users with a session each."""
+    rows = await returned(
+        engine,
+        "INSERT INTO users (email, password_hash, version, roles, tokens_valid_after)"
+        f" SELECT 'user' || n || '@example.org', 'x', {version}, '{{editor}}', '2026-01-01'"
+        f" FROM generate_series(1, {count}) AS n RETURNING id",
+    )
+    await execute(engine, "INSERT INTO sessions (user_id) SELECT id FROM users")
+    return [row.id for row in rows]
+
+
+async def returned(engine: AsyncEngine, statement: str) -> list[Any]:
+    """The rows that a change returns."""
+    async with engine.begin() as connection:
+        return list(await connection.exec_driver_sql(statement))
+
+
+async def run_restored(engine: AsyncEngine, *, floor: int = FLOOR) -> Restored:
+    """Run it as an operator."""
+    return await restored(engine, floor=floor, actor="operator:op", begin=lambda _: lambda _: None)
+
+
+async def versions(engine: AsyncEngine) -> dict[UUID, int]:
+    """Of all users."""
+    return {row.id: row.version for row in await fetch(engine, "SELECT id, version FROM users")}
+
+
+@pytest.mark.parametrize("floor", [FLOOR, AHEAD], ids=["past", "ahead"])
+async def test_every_version_is_above_the_floor_and_above_the_users_own(
+    auth_engine: AsyncEngine, floor: int
+) -> None:
+    """Whether floor, clock or the user's own version is the highest of the three."""
+    await some_users(auth_engine, 3)
+    [beyond] = await returned(
+        auth_engine,
+        "INSERT INTO users (email, password_hash, version)"
+        f" VALUES ('ahead@example.org', 'x', {AHEAD + 7}) RETURNING id",
+    )
+    [clock] = await fetch(auth_engine, "SELECT extract(epoch FROM now()) * 1000000 AS now")
+
+    done = await run_restored(auth_engine, floor=floor)
+
+    found = await versions(auth_engine)
+    assert (done.users, done.taken_up, done.sessions_ended) == (4, False, 3)
+    assert found.pop(beyond.id) == AHEAD + 8
+    assert all(version > floor for version in found.values())
+    assert all(version >= clock.now for version in found.values())
+
+
+async def test_an_event_with_his_whole_state_for_every_living_user(
+    auth_engine: AsyncEngine,
+) -> None:
+    """What the contract reads from it is the row, and the bytes are those of a single record."""
+    active, disabled, deleted = await some_users(auth_engine, 3)
+    await execute(auth_engine, f"UPDATE users SET status = 'disabled' WHERE id = '{disabled}'")
+    await delete_by(auth_engine, deleted, actor="operator:op")
+    before = await fetch(auth_engine, "SELECT * FROM users WHERE status = 'deleted'")
+
+    await run_restored(auth_engine)
+
+    rows = {row.id: row for row in await fetch(auth_engine, "SELECT * FROM users")}
+    for user_id in (active, disabled):
+        [event] = await outbox(auth_engine, user_id)
+        user = to_user(rows[user_id])
+        assert (event.type, event.version) == (UserUpdated.type, user.version)
+        assert DATA_OF[event.type].model_validate_json(event.text) == user.state()
+        async with auth_engine.begin() as connection:
+            await record(connection, UserUpdated.type, user.state())
+        *_, single = await outbox(auth_engine, user_id)
+        assert single.text == event.text
+    assert rows[deleted] == before[0]
+    assert [event.type for event in await outbox(auth_engine, deleted)] == ["user.deleted"]
+
+
+async def test_positions_and_heartbeats_are_never_used_twice(auth_engine: AsyncEngine) -> None:
+    """Both go on far above what the lost time may have used, before anything is recorded."""
+    await some_users(auth_engine, 2)
+    await execute(auth_engine, "UPDATE source SET heartbeat = 41")
+    async with auth_engine.begin() as connection:
+        await record_heartbeat(connection)
+    [last] = await fetch(auth_engine, "SELECT max(position) AS position FROM outbox_events")
+
+    done = await run_restored(auth_engine)
+    async with auth_engine.begin() as connection:
+        await record_heartbeat(connection)
+
+    events = await fetch(auth_engine, "SELECT * FROM outbox_events ORDER BY position")
+    positions = [event.position for event in events]
+    assert positions[0] == last.position
+    assert positions[1] == done.position + 1 > last.position + JUMP
+    assert events[-1].payload == {"number": done.heartbeat + 1}
+    assert done.heartbeat == 42 + JUMP
+
+
+async def test_what_was_revoked_in_the_lost_time_stays_revoked(auth_engine: AsyncEngine) -> None:
+    """All sessions end, all tokens of before are refused, and links in mails are void."""
+    one, other = await some_users(auth_engine, 2)
+    await execute(
+        auth_engine,
+        f"UPDATE sessions SET ended_at = '2026-01-01', end_reason = 'signed_out'"
+        f" WHERE user_id = '{one}'",
+        "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"
+        f" VALUES ('x', '{one}', 'password_reset', now() + interval '1 hour')",
+    )
+    [now] = await fetch(auth_engine, "SELECT date_trunc('second', now()) AS second")
+
+    done = await run_restored(auth_engine)
+
+    ended = {
+        row.user_id: row.end_reason for row in await fetch(auth_engine, "SELECT * FROM sessions")
+    }
+    assert ended == {one: "signed_out", other: "restored"}
+    assert (done.sessions_ended, done.links_erased) == (1, 1)
+    assert not await fetch(auth_engine, "SELECT 1 FROM mail_links")
+    for event in await outbox(auth_engine):
+        state = UserState.model_validate_json(event.text)
+        assert state.tokens_valid_after is not None
+        assert state.tokens_valid_after > now.second
+
+
+async def test_it_refuses_while_a_relay_is_active(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings
+) -> None:
+    """Nothing is changed then; and none becomes active as long as it is at work."""
+    [user_id] = await some_users(auth_engine, 1)
+    async with lead(relay_settings):
+        with pytest.raises(RelayActive):
+            await run_restored(auth_engine)
+    assert await versions(auth_engine) == {user_id: 1}
+
+    relays = []
+
+    async def relay() -> int:
+        async with lead(relay_settings):
+            return (await versions(auth_engine))[user_id]
+
+    def begin(_: int) -> Any:
+        relays.append(asyncio.get_running_loop().create_task(relay()))
+        return lambda _: None
+
+    await restored(auth_engine, floor=FLOOR, actor="operator:op", begin=begin)
+    [seen] = await asyncio.gather(*relays)
+    assert seen > FLOOR
+
+
+async def test_run_once_more_it_does_no_harm(auth_engine: AsyncEngine) -> None:
+    """Everybody gets yet another version, and numbers move again; both runs are written down."""
+    await some_users(auth_engine, 2)
+
+    first = await run_restored(auth_engine)
+    before = await versions(auth_engine)
+    second = await run_restored(auth_engine)
+
+    after = await versions(auth_engine)
+    assert (first.taken_up, second.taken_up) == (False, False)
+    assert all(after[user_id] > before[user_id] for user_id in before)
+    assert second.position > first.position + JUMP
+    entries = await fetch(auth_engine, "SELECT * FROM audit_log ORDER BY id")
+    assert [(e.action, e.actor, e.details["step"]) for e in entries] == [
+        ("source_restored", "operator:op", step) for step in ("begun", "done", "begun", "done")
+    ]
+
+
+async def test_cut_off_it_goes_on_where_it_was(auth_engine: AsyncEngine) -> None:
+    """A second run changes those who are left, and nobody twice; another floor begins anew."""
+    await some_users(auth_engine, BATCH_USERS + 3, version=FLOOR + 5)
+
+    class CutOff(Exception):
+        """As if the process had died."""
+
+    def begin(_: int) -> Any:
+        def advance(_: int) -> None:
+            raise CutOff
+
+        return advance
+
+    with pytest.raises(CutOff):
+        await restored(auth_engine, floor=FLOOR, actor="operator:op", begin=begin)
+    first = await outbox(auth_engine)
+    told: list[int] = []
+
+    done = await restored(
+        auth_engine,
+        floor=FLOOR,
+        actor="operator:op",
+        begin=lambda users: lambda by: told.extend([users, by]),
+    )
+
+    assert len(first) == BATCH_USERS
+    assert (done.taken_up, done.users, told) == (True, 3, [3, 3])
+    events = await outbox(auth_engine)
+    assert len(events) == len({event.user_id for event in events}) == BATCH_USERS + 3
+    assert all(event.position > done.position for event in events)
+
+    again = await run_restored(auth_engine, floor=FLOOR + 1)
+    assert (again.taken_up, again.users) == (False, BATCH_USERS + 3)
+
+
+async def test_who_changed_below_the_floor_meanwhile_is_not_passed_over(
+    auth_engine: AsyncEngine,
+) -> None:
+    """As when the API was opened too early, with a floor that is ahead of the clock."""
+    changed, left, done = sorted(await some_users(auth_engine, 3))
+    await execute(
+        auth_engine,
+        f"UPDATE users SET version = {AHEAD + 1} WHERE id <> '{changed}'",
+        "INSERT INTO outbox_events (type, user_id, version, payload)"
+        f" SELECT 'user.updated', id, version, '{{}}' FROM users WHERE id <> '{left}'",
+    )
+    async with auth_engine.begin() as connection:
+        renewed = await renew(connection, floor=AHEAD, after=UUID(int=0), since=0, limit=9)
+
+    assert [user.id for user in renewed] == [changed, left]
+    assert (await versions(auth_engine))[done] == AHEAD + 1
+
+
+async def test_killed_the_command_is_taken_up(
+    auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
+) -> None:
+    """With kill -9 in the midst of its work: run again, everybody has exactly one event."""
+    await some_users(auth_engine, 3 * BATCH_USERS)
+    # The last user's row is locked, so that the command waits in its last batch.
+    async with auth_engine.begin() as holder:
+        await holder.exec_driver_sql("SELECT id FROM users ORDER BY id DESC LIMIT 1 FOR UPDATE")
+        command = f"auth-service restored --floor {FLOOR} --yes"
+        environment = {"AUTH_DATABASE_URL": auth_url, "AUTH_LOCK_TIMEOUT_MS": "60000"}
+        process = Process(command, environment, tmp_path / "log")
+        process.start()
+
+        async def two_batches() -> bool:
+            assert process.is_running, process.log.read_text()
+            return len(await outbox(auth_engine)) == 2 * BATCH_USERS
+
+        await eventually(two_batches)
+        process.signal(signal.SIGKILL)
+        await eventually(lambda: not process.is_running)
+
+    def again() -> dict[str, Any]:
+        ended = run(f"{command} --json", environment, tmp_path)
+        # The database may take a moment to see that the process is gone, and end its session.
+        assert ended.returncode == 0, ended.stderr
+        found: dict[str, Any] = json.loads(ended.stdout)
+        return found
+
+    done = await eventually(lambda: asyncio.to_thread(again))
+
+    assert (done["taken_up"], done["users"]) == (True, BATCH_USERS)
+    events = await outbox(auth_engine)
+    assert len(events) == len({event.user_id for event in events}) == 3 * BATCH_USERS
+    assert all(version > FLOOR for version in (await versions(auth_engine)).values())
+
+
+async def test_what_was_recorded_before_the_backup_still_goes_out_and_is_stale(
+    auth_engine: AsyncEngine,
+    relay_settings: RelaySettings,
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    source: Source,
+) -> None:
+    """The replica, which has seen the lost time, ends with what the restored source says."""
+    [user_id] = await some_users(auth_engine, 1, version=FLOOR - 10)
+    async with auth_engine.begin() as connection:
+        row = (await connection.exec_driver_sql("SELECT * FROM users")).one()
+        await record(connection, UserUpdated.type, to_user(row).state())
+    lost = a_state(user_id, FLOOR, email="lost@example.org")
+    created = a_state(uuid4(), FLOOR - 1)
+
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(an_event(lost), an_event(created))
+        await eventually(lambda: _has(blog_engine, user_id, "lost@example.org"))
+        await run_restored(auth_engine)
+        async with relaying(relay_settings):
+            await eventually(lambda: _has(blog_engine, user_id, "user1@example.org"))
+
+    rows = await replica(blog_engine)
+    assert rows[user_id].version == (await versions(auth_engine))[user_id] > FLOOR
+    assert rows[created.id].version == FLOOR - 1
+    assert all(event.published_at for event in await outbox(auth_engine))
+
+
+async def _has(engine: AsyncEngine, user_id: UUID, email: str) -> bool:
+    rows = await replica(engine)
+    return user_id in rows and rows[user_id].email == email
+
+
+class TestCommand:
+    """What an operator sees."""
+
+    async def test_it_tells_what_was_done_and_what_to_look_at(
+        self, auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
+    ) -> None:
+        """Figures on standard output; what it cannot know, and what comes next, beside it."""
+        await some_users(auth_engine, 2)
+        environment = {"AUTH_DATABASE_URL": auth_url}
+
+        as_json = await asyncio.to_thread(
+            run, f"auth-service restored --floor {FLOOR} --json", environment, tmp_path
+        )
+        as_text = await asyncio.to_thread(
+            run, f"auth-service restored --floor {AHEAD}", environment, tmp_path
+        )
+
+        shown = json.loads(as_json.stdout)
+        assert (as_json.returncode, as_text.returncode) == (0, 0), as_text.stderr
+        assert (shown["floor"], shown["users"], shown["sessions_ended"]) == (FLOOR, 2, 2)
+        assert len(as_text.stdout.splitlines()) == len(shown)
+        for remedy in ("keys list", "services list", "reconcile", "users erase"):
+            assert remedy in as_json.stderr
+        assert "warning" not in as_json.stderr
+        assert "days ahead" in as_text.stderr
+
+    @pytest.mark.parametrize(
+        ("option", "code", "sentence"),
+        [
+            ("", 2, "--floor"),
+            ("--floor 9007199254740991", 1, "from 0 to 9007199254740990"),
+        ],
+    )
+    async def test_it_wants_a_floor_that_can_be(
+        self,
+        auth_engine: AsyncEngine,
+        auth_url: str,
+        tmp_path: Path,
+        option: str,
+        code: int,
+        sentence: str,
+    ) -> None:
+        """A sentence, and nothing is changed."""
+        [user_id] = await some_users(auth_engine, 1)
+
+        ended = await asyncio.to_thread(
+            run, f"auth-service restored {option}", {"AUTH_DATABASE_URL": auth_url}, tmp_path
+        )
+
+        assert (ended.returncode, ended.stdout) == (code, "")
+        assert sentence in ended.stderr
+        assert await versions(auth_engine) == {user_id: 1}
+
+    async def test_with_a_relay_it_is_a_sentence(
+        self, relay_settings: RelaySettings, auth_url: str, tmp_path: Path
+    ) -> None:
+        """Exit code 1, and what to do."""
+        async with lead(relay_settings):
+            ended = await asyncio.to_thread(
+                run,
+                f"auth-service restored --floor {FLOOR}",
+                {"AUTH_DATABASE_URL": auth_url},
+                tmp_path,
+            )
+
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("a relay is active on this database; stop")
+        assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,146 @@
+"""A replayer running inside a test, and a queue that shows what it sends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+from pamqp.common import FieldTable
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.replays.model import RATE_MAX, Plan, Replay, Selection, State
+from auth_service.replays.plan import plan
+from auth_service.replays.read import replay_by_id
+from auth_service.replays.replayer import Replayer
+from auth_service.replays.start import start
+from auth_service.settings import RelaySettings
+from contracts.names import REPLAY_EXCHANGE
+from tests.support.eventually import eventually
+from tests.support.relaying import Carried
+from tests.support.source import Source
+
+CONSUMER = "spy"
+ACTOR = "operator:test"
+
+
+@asynccontextmanager
+async def replaying(settings: RelaySettings) -> AsyncIterator[asyncio.Task[None]]:
+    """A replayer that runs inside the block, and is cancelled after it."""
+    running = asyncio.create_task(Replayer(settings).run())
+    try:
+        yield running
+    finally:
+        await killed(running)
+
+
+async def killed(running: asyncio.Task[None]) -> None:
+    """End the task wherever it is."""
+    # Until it ends: Python 3.11's wait_for loses a cancellation that meets a result.
+    while not running.done():
+        running.cancel()
+        await asyncio.wait([running], timeout=2)
+    with suppress(asyncio.CancelledError):
+        running.result()
+
+
+async def bind_replays(
+    source: Source, consumer: str = CONSUMER, *, arguments: FieldTable | None = None
+) -> str:
+    """Declare a queue of a consumer's, and bind it as he does; its name."""
+    queue = f"{consumer}.{REPLAY_EXCHANGE}"
+    kind: FieldTable = {"x-queue-type": "quorum"}
+    await source.channel.exchange_declare(REPLAY_EXCHANGE, exchange_type="direct", durable=True)
+    await source.channel.queue_declare(queue, durable=True, arguments=arguments or kind)
+    await source.channel.queue_bind(queue, REPLAY_EXCHANGE, consumer)
+    return queue
+
+
+async def planned(
+    settings: RelaySettings,
+    *,
+    consumer: str = CONSUMER,
+    rate: int = RATE_MAX,
+    **selection: Any,
+) -> Plan:
+    """What a replay would send."""
+    return await plan(settings, consumer=consumer, selection=Selection(**selection), rate=rate)
+
+
+async def started(engine: AsyncEngine, settings: RelaySettings, **request: Any) -> Replay:
+    """A replay, as fast as it goes unless told otherwise."""
+    return await start(engine, await planned(settings, **request), actor=ACTOR)
+
+
+async def replay(engine: AsyncEngine, replay_id: UUID) -> Replay:
+    """The replay as it is now."""
+    async with engine.connect() as connection:
+        return await replay_by_id(connection, replay_id)
+
+
+async def is_in(engine: AsyncEngine, replay_id: UUID, state: State) -> Replay:
+    """The replay once it is in ``state``."""
+
+    async def look() -> Replay | None:
+        found = await replay(engine, replay_id)
+        assert found.state == state, f"{found.state}, {found.published} sent, {found.trouble}"
+        return found
+
+    found = await eventually(look)
+    assert found is not None
+    return found
+
+
+async def is_done(engine: AsyncEngine, replay_id: UUID) -> Replay:
+    """The replay once it is done."""
+    return await is_in(engine, replay_id, State.DONE)
+
+
+async def says(engine: AsyncEngine, replay_id: UUID, trouble: str) -> Replay:
+    """The replay once it is in trouble of that kind."""
+
+    async def look() -> Replay | None:
+        found = await replay(engine, replay_id)
+        assert trouble in (found.trouble or ""), found.trouble
+        return found
+
+    found = await eventually(look)
+    assert found is not None
+    return found
+
+
+async def has_sent(engine: AsyncEngine, replay_id: UUID, events: int) -> Replay:
+    """The replay once so many of its events, or more, are confirmed."""
+
+    async def look() -> Replay | None:
+        found = await replay(engine, replay_id)
+        assert found.published >= events, f"{found.published} of {events} sent, {found.trouble}"
+        return found
+
+    found = await eventually(look)
+    assert found is not None
+    return found
+
+
+async def received(source: Source, queue: str) -> list[Carried]:
+    """All messages out of the queue, in their order."""
+    return [Carried(message) for message in await source.take_all(queue)]
+
+
+def positions(messages: Iterable[Carried]) -> list[int]:
+    """Where the messages' events are in the log."""
+    return [int(message.headers["cloudEvents_sequence"]) for message in messages]
+
+
+async def fill(engine: AsyncEngine, events: int) -> None:
+    """Record so many events, each of another user."""
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO outbox_events (type, user_id, version, payload, published_at)"
+                " SELECT 'user.created', gen_random_uuid(), n,"
+                " json_build_object('number', n), now() FROM generate_series(1, :events) AS n"
+            ),
+            {"events": events},
+        )

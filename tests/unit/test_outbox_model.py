@@ -1,0 +1,70 @@
+"""What the outbox's figures mean, and lengths of time as operators write them."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from auth_service.outbox.model import BadLength, length_of_time, verdict
+
+WELL: dict[str, Any] = {
+    "is_led": True,
+    "trouble": None,
+    "unpublished": 0,
+    "oldest_age_seconds": 0.0,
+    "heartbeat_age_seconds": 10.0,
+    "heartbeat_seconds": 15.0,
+    "now": datetime(2026, 1, 1, 12, tzinfo=UTC),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("30d", timedelta(days=30)),
+        ("12h", timedelta(hours=12)),
+        ("90m", timedelta(minutes=90)),
+        ("999999d", timedelta(days=999_999)),
+    ],
+)
+def test_a_length_of_time(text: str, length: timedelta) -> None:
+    """A number and a unit."""
+    assert length_of_time(text) == length
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "30", "d", "0d", "-1d", "1.5d", "30 d", "30D", "30s", "1d12h", "1000000d", "\u0663d"],
+)
+def test_no_length_of_time(text: str) -> None:
+    """Nothing is guessed, and nothing at all is too short."""
+    with pytest.raises(BadLength, match="30d, 12h, 90m"):
+        length_of_time(text)
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({}, "quiet"),
+        ({"unpublished": 3, "oldest_age_seconds": 0.2}, "publishing"),
+        (
+            {"unpublished": 1_234, "oldest_age_seconds": 60.0},
+            "behind: 1,234 events wait since 2026-01-01T11:59:00.000000Z",
+        ),
+        ({"heartbeat_age_seconds": 45.0}, "quiet"),
+        ({"heartbeat_age_seconds": 45.6}, "broken: no heartbeat for 46 s"),
+        ({"heartbeat_age_seconds": 100.0, "heartbeat_seconds": 60.0}, "quiet"),
+        ({"heartbeat_age_seconds": None}, "broken: no heartbeat yet"),
+        (
+            {"trouble": "the broker is away (ConnectionError)", "heartbeat_age_seconds": 100.0},
+            "broken: the broker is away (ConnectionError)",
+        ),
+        (
+            {"is_led": False, "trouble": "the broker is away", "unpublished": 3},
+            "broken: no relay is active",
+        ),
+    ],
+)
+def test_the_verdict_is_what_matters_most(figures: dict[str, Any], said: str) -> None:
+    """Broken before behind, behind before busy."""
+    assert verdict(**WELL | figures) == said

@@ -1,0 +1,284 @@
+"""What can be asked of a replay, how it may change, and when its next events are due."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auth_service.outbox.backlog import RecordedEvent
+from auth_service.replays.batch import Batch, Done, Moved, Step
+from auth_service.replays.model import (
+    CATCH_UP_SECONDS,
+    POSITION_MAX,
+    RATE_DEFAULT,
+    RATE_MAX,
+    TYPES,
+    USERS_MAX,
+    BadReplay,
+    LogPruned,
+    Pace,
+    Plan,
+    Pruned,
+    Replay,
+    ReplayFinished,
+    Selection,
+    State,
+    answered_prefix,
+    batch_limit,
+    demand_change,
+    demand_recorded,
+    demand_sensible,
+)
+from tests.support.builders import NOON
+
+HOUR = timedelta(hours=1)
+USER = UUID(int=7)
+
+
+def a_replay(number: int = 1, **changes: Any) -> Replay:
+    """A replay that has just been asked for."""
+    values: dict[str, Any] = {
+        "id": UUID(int=number),
+        "consumer": "blog",
+        "selection": Selection(),
+        "rate": 100,
+        "state": State.RUNNING,
+        "requested_by": "operator:ada",
+        "expected": 500,
+        "published": 0,
+        "trouble": None,
+        "last_position": 500,
+        "done_position": 0,
+        "done_user_id": None,
+        "created_at": NOON,
+        "started_at": None,
+        "updated_at": None,
+        "finished_at": None,
+    }
+    return Replay(**(values | changes))
+
+
+class TestWhatIsAskedFor:
+    """A replay that contradicts itself or a limit is refused with a sentence."""
+
+    @pytest.mark.parametrize(
+        ("refused", "because"),
+        [
+            ({"consumer": "Blog"}, "name"),
+            ({"consumer": ""}, "name"),
+            ({"consumer": "a" * 65}, "name"),
+            ({"consumer": "blog\n"}, "name"),
+            ({"rate": 0}, "rate"),
+            ({"rate": RATE_MAX + 1}, "rate"),
+            ({"types": ("key.revoked",)}, "types"),
+            ({"types": ("sync.heartbeat", "user.created")}, "types"),
+            ({"users": (USER,) * (USERS_MAX + 1)}, "users"),
+            ({"from_position": 0}, "begin with 1"),
+            ({"from_position": POSITION_MAX + 1}, "begin with 1"),
+            ({"since": NOON, "until": NOON}, "later"),
+            ({"since": NOON + HOUR, "until": NOON}, "later"),
+            ({"current_state": True, "since": NOON}, "history"),
+            ({"current_state": True, "until": NOON}, "history"),
+            ({"current_state": True, "from_position": 1}, "history"),
+            ({"current_state": True, "types": ("user.deleted",)}, "history"),
+        ],
+        ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+    )
+    def test_is_refused(self, refused: dict[str, Any], because: str) -> None:
+        """Each contradiction and each limit by its own sentence."""
+        with pytest.raises(BadReplay, match=because):
+            demand(**refused)
+
+    def test_what_makes_sense_is_not(self) -> None:
+        """All conditions at once, or the current state of some users."""
+        demand(
+            since=NOON, until=NOON + HOUR, from_position=1, users=(USER,) * USERS_MAX, types=TYPES
+        )
+        demand(current_state=True, users=(USER,), rate=RATE_MAX)
+        demand(consumer="a-2_b", rate=1)
+
+    def test_a_filter_by_type_warns(self) -> None:
+        """An empty replica may end up with old states; not if all types are named."""
+        assert Selection(types=("user.created",)).warning is not None
+        assert a_replay(selection=Selection(types=("user.created",))).warning is not None
+        assert Selection(types=TYPES).warning is None
+        assert Selection().warning is None
+
+    @pytest.mark.parametrize(
+        ("selection", "is_refused"),
+        [
+            (Selection(), True),
+            (Selection(from_position=10), True),
+            (Selection(from_position=11), False),
+            (Selection(since=NOON), True),
+            (Selection(since=NOON + HOUR), False),
+            (Selection(since=NOON, from_position=11), False),
+            (Selection(since=NOON + HOUR, from_position=1), False),
+            (Selection(current_state=True), False),
+        ],
+        ids=["all", "in", "after", "at", "later", "by position", "by time", "state"],
+    )
+    def test_a_start_before_what_the_log_holds(
+        self, selection: Selection, is_refused: bool
+    ) -> None:
+        """Refused once the log was pruned, and never before."""
+        demand_recorded(selection, Pruned(0, NOON))
+        if is_refused:
+            with pytest.raises(LogPruned, match=r"after position 10 .*--current-state"):
+                demand_recorded(selection, Pruned(10, NOON))
+        else:
+            demand_recorded(selection, Pruned(10, NOON))
+
+    def test_an_empty_log_knows_no_time(self) -> None:
+        """All of it was pruned: no time is known to lie behind that."""
+        with pytest.raises(LogPruned):
+            demand_recorded(Selection(since=NOON + HOUR), Pruned(10, None))
+
+    def test_a_plan_adds_up(self) -> None:
+        """All types together, and seconds at the rate."""
+        by_type = {"user.created": 40, "user.updated": 50, "user.deleted": 10}
+        plan = Plan(
+            consumer="blog", selection=Selection(), rate=50, by_type=by_type, erased_users=3
+        )
+
+        assert (plan.events, plan.seconds, plan.warning) == (100, 2.0, None)
+
+
+class TestStates:
+    """What an operator may turn a replay into."""
+
+    @pytest.mark.parametrize("wish", [State.RUNNING, State.PAUSED, State.CANCELLED])
+    @pytest.mark.parametrize("state", list(State))
+    def test_a_finished_one_stays_so(self, state: State, wish: Any) -> None:
+        """Anything else changes, unless it is so already."""
+        if state.is_final and state != wish:
+            with pytest.raises(ReplayFinished, match=state):
+                demand_change(state, wish)
+        else:
+            assert demand_change(state, wish) == (state != wish)
+
+    def test_what_is_left(self) -> None:
+        """By the rate; never less than nothing, and nothing to tell of a finished one."""
+        assert a_replay(published=200).seconds_left == 3.0
+        assert a_replay(published=501).seconds_left == 0.0
+        assert a_replay(published=200, state=State.CANCELLED).seconds_left is None
+
+
+class TestPace:
+    """Events come evenly, at the rate that was asked for."""
+
+    @pytest.mark.parametrize(
+        ("rate", "limit"),
+        [(1, 1), (10, 1), (99, 9), (RATE_DEFAULT, 100), (5_000, 500), (RATE_MAX, 500)],
+    )
+    def test_a_batch_takes_a_tenth_of_a_second(self, rate: int, limit: int) -> None:
+        """One event at least, and no more than the setting says."""
+        assert batch_limit(rate, 500) == limit
+
+    @given(
+        rate=st.integers(1, RATE_MAX),
+        works=st.lists(st.floats(0, 3, allow_subnormal=False), min_size=1, max_size=50),
+    )
+    def test_no_stretch_of_time_sees_more_than_the_rate(
+        self, rate: int, works: list[float]
+    ) -> None:
+        """However long batches take, from any of them on: delays are never made up in a burst."""
+        limit = batch_limit(rate, 500)
+        begun = list(begins(a_replay(rate=rate), limit, works))
+
+        for n, first in enumerate(begun):
+            for m, later in enumerate(begun[n:], 1):
+                seconds = later - first + CATCH_UP_SECONDS
+                assert (m - 1) * limit <= rate * seconds * (1 + 1e-9) + 1e-6
+
+    def test_small_delays_are_made_up_for(self) -> None:
+        """The rate is reached, though each batch takes some time of its own."""
+        begun = list(begins(a_replay(rate=100), 10, [0.05] * 100))
+
+        assert begun[-1] == pytest.approx(99 * 0.1, abs=0.11)
+
+    def test_another_replay_is_due_at_once(self) -> None:
+        """What the one before still had to wait for is not its business."""
+        pace = Pace()
+        pace.published(a_replay(1, rate=1), 1, began=1000.0)
+
+        assert pace.due(a_replay(1, rate=1)) > 1000.0
+        assert pace.due(a_replay(2)) < 1000.0
+
+
+class TestProgress:
+    """How far a replay is once the broker has answered."""
+
+    @given(st.lists(st.booleans()))
+    def test_only_what_all_before_were_confirmed_counts(self, confirmed: list[bool]) -> None:
+        """The longest beginning without a refusal."""
+        prefix = answered_prefix(confirmed)
+
+        assert all(confirmed[:prefix])
+        assert prefix == len(confirmed) or not confirmed[prefix]
+
+    @pytest.mark.parametrize(
+        ("confirmed", "moved"),
+        [
+            ([], Moved(Done(2), 0, False)),
+            ([False, True, True], Moved(Done(2), 0, False)),
+            ([True], Moved(Done(4), 1, False)),
+            ([True, False, True], Moved(Done(4), 1, False)),
+            ([True, True, False], Moved(Done(5), 2, False)),
+            ([True, True, True], Moved(Done(9), 3, True)),
+        ],
+        ids=["nothing", "none", "cut short", "middle", "last", "all"],
+    )
+    def test_it_stands_before_the_first_that_was_refused(
+        self, confirmed: list[bool], moved: Moved
+    ) -> None:
+        """Events that are not sent are passed over, up to the one that has to come again."""
+        steps = [
+            Step(Done(2), None),
+            Step(Done(3), an_event(3)),
+            Step(Done(4), None),
+            Step(Done(5), an_event(5)),
+            Step(Done(6), an_event(6)),
+        ]
+        batch = Batch(Done(1), steps, Done(9), is_last=True)
+
+        assert batch.after(confirmed) == moved
+
+    def test_a_batch_of_nothing_moves_on(self) -> None:
+        """A stretch of the log in which nothing is selected."""
+        batch = Batch(Done(1), [], Done(50_001), is_last=False)
+
+        assert batch.after([]) == Moved(Done(50_001), 0, False)
+
+
+def demand(*, consumer: str = "blog", rate: int = RATE_DEFAULT, **selection: Any) -> None:
+    """Ask for a replay of which only what matters is named."""
+    demand_sensible(consumer, Selection(**selection), rate)
+
+
+def begins(replay: Replay, limit: int, works: list[float]) -> Iterator[float]:
+    """When each batch begins, if publishing takes ``works`` seconds."""
+    pace, now = Pace(), 0.0
+    for work in works:
+        now = max(now, pace.due(replay))
+        yield now
+        pace.published(replay, limit, began=now)
+        now += work
+
+
+def an_event(position: int) -> RecordedEvent:
+    """An event of the log."""
+    return RecordedEvent(
+        position=position,
+        event_id=UUID(int=position),
+        type="user.updated",
+        user_id=USER,
+        version=position,
+        occurred_at=datetime(2026, 1, 1, tzinfo=UTC),
+        payload="{}",
+        traceparent=None,
+    )
