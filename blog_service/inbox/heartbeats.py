@@ -73,7 +73,7 @@ _FOLLOW = text(
             ELSE statement_timestamp()
         END
     WHERE excluded.number > last.number OR excluded.recorded_at > last.recorded_at
-    RETURNING suspicion AS noticed
+    RETURNING CASE WHEN suspected_at = statement_timestamp() THEN suspicion END AS noticed
     """  # noqa: S608 - made of constants
 )
 

@@ -36,7 +36,7 @@ counts as a delivery of every message that was prefetched."""
 
 REPLAY_LENGTH_MAX: Final = 100_000
 """A replay to a consumer that is away waits at the source, where it takes no room, instead of
-filling the broker's disk: this is some 100 MB, and half a minute of work."""
+filling the broker's disk: this is some 100 MB, and a minute of work."""
 
 _LIVE_ARGUMENTS: Final[dict[str, Any]] = {
     "x-queue-type": "quorum",

@@ -147,7 +147,7 @@ class Tally:
     differing: dict[Kind, int] = field(default_factory=dict)
     repaired: dict[Kind, int] = field(default_factory=dict)
     in_flight: int = 0
-    findings: list[Finding] = field(default_factory=list)
+    listed: dict[Kind, list[Finding]] = field(default_factory=dict)
 
     def add(self, kind: Kind, *, differing: int, repaired: int) -> None:
         """Count users of one kind."""
@@ -157,7 +157,12 @@ class Tally:
 
     def wants(self, kind: Kind) -> bool:
         """Whether the report has room for another finding of this kind."""
-        return sum(finding.kind is kind for finding in self.findings) < FINDINGS_MAX
+        return len(self.listed.get(kind, ())) < FINDINGS_MAX
+
+    def list(self, finding: Finding) -> None:
+        """Name a user in the report, if there is room."""
+        if self.wants(finding.kind):
+            self.listed.setdefault(finding.kind, []).append(finding)
 
     @property
     def unrepaired(self) -> int:

@@ -85,7 +85,7 @@ async def finish(connection: AsyncConnection, run_id: UUID, comparison: Comparis
         in_flight=tally.in_flight,
         differing=by_kind(tally.differing),
         repaired=by_kind(tally.repaired),
-        findings=[_told(finding) for finding in tally.findings],
+        findings=[_told(finding) for kind in Kind for finding in tally.listed.get(kind, ())],
     )
 
 

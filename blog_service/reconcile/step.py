@@ -145,9 +145,9 @@ async def step(
         tally.in_flight += moved
         tally.add(kind, differing=row.differing - moved, repaired=row.repaired)
         for user_id, source_version, replica_version, repaired in row.findings or ():
-            if tally.wants(kind) and (repaired or not moved):
-                finding = Finding(UUID(user_id), kind, source_version, replica_version, repaired)
-                tally.findings.append(finding)
+            if repaired or not moved:
+                versions = (source_version, replica_version)
+                tally.list(Finding(UUID(user_id), kind, *versions, repaired))
     return written
 
 

@@ -89,8 +89,8 @@ async def _of_kind(
         count = len(gone)
     tally.add(kind, differing=count, repaired=len(gone))
     for user_id, version in rows:
-        if tally.wants(kind) and (user_id in gone or not is_asked_for):
-            tally.findings.append(Finding(user_id, kind, None, version, user_id in gone))
+        if user_id in gone or not is_asked_for:
+            tally.list(Finding(user_id, kind, None, version, user_id in gone))
 
 
 async def _bury(

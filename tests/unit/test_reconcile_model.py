@@ -120,11 +120,14 @@ def test_the_verdict_is_about_what_is_left(
 def test_findings_of_a_kind_are_limited() -> None:
     """A million missing users do not hide one undone deletion."""
     tally = Tally()
-    while tally.wants(Kind.MISSING):
-        tally.findings.append(Finding(uuid4(), Kind.MISSING, 1, None, False))
+    for _ in range(FINDINGS_MAX + 1):
+        tally.list(Finding(uuid4(), Kind.MISSING, 1, None, False))
+    tally.list(Finding(uuid4(), Kind.UNDONE_DELETION, 1, 2, False))
 
-    assert len(tally.findings) == FINDINGS_MAX
-    assert tally.wants(Kind.UNDONE_DELETION)
+    assert {kind: len(found) for kind, found in tally.listed.items()} == {
+        Kind.MISSING: FINDINGS_MAX,
+        Kind.UNDONE_DELETION: 1,
+    }
 
 
 @pytest.mark.parametrize(
