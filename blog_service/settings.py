@@ -47,7 +47,37 @@ class DatabaseSettings(ServiceSettings):
     lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
 
 
-class ApiSettings(DatabaseSettings):
+class SourceSettings(DatabaseSettings):
+    """Where the source is, and an account there: to be compared with it, and to ask for replays."""
+
+    # Where the source answers, and the service account (users:reconcile, replays:write) with which
+    # we ask.
+    auth_url: HttpUrl | None = None
+    service_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    api_key: Annotated[SecretStr, Field(min_length=1, max_length=512)] | None = None
+
+    @property
+    def can_reconcile(self) -> bool:
+        """Whether there is a source to compare with."""
+        return self.auth_url is not None
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        given = {
+            "BLOG_AUTH_URL": self.auth_url,
+            "BLOG_SERVICE_ID": self.service_id,
+            "BLOG_API_KEY": self.api_key,
+        }
+        missing = [name for name, value in given.items() if value is None]
+        if 0 < len(missing) < len(given):
+            raise ValueError(
+                f"{' and '.join(missing)}: set it as well; to ask the source needs"
+                f" {', '.join(given)}"
+            )
+        return self
+
+
+class ApiSettings(SourceSettings):
     """``blog-service api``."""
 
     host: str = "127.0.0.1"
@@ -84,39 +114,15 @@ class StatusSettings(DatabaseSettings):
     amqp_url: AmqpUrl
 
 
-class ReconcileSettings(DatabaseSettings):
-    """What comparing with the source needs besides: where it is, and an account there."""
+class ReconcileSettings(SourceSettings):
+    """What comparing with the source needs besides."""
 
-    # Where the source answers, and the service account (users:reconcile) with which we ask.
-    auth_url: HttpUrl | None = None
-    service_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    api_key: Annotated[SecretStr, Field(min_length=1, max_length=512)] | None = None
     # How long to wait for a heartbeat that was asked for; behind a long queue it takes its time.
     reconcile_wait_seconds: Annotated[float, Field(gt=0)] = 60.0
     # The longest statement of a run: a digest of ten million users takes half a minute.
     reconcile_statement_seconds: Annotated[float, Field(gt=0)] = 600.0
     # The longest silence of the source in the middle of an answer; its digests are one silence.
     reconcile_silence_seconds: Annotated[float, Field(gt=0)] = 600.0
-
-    @property
-    def can_reconcile(self) -> bool:
-        """Whether there is a source to compare with."""
-        return self.auth_url is not None
-
-    @model_validator(mode="after")
-    def _all_or_none(self) -> Self:
-        given = {
-            "BLOG_AUTH_URL": self.auth_url,
-            "BLOG_SERVICE_ID": self.service_id,
-            "BLOG_API_KEY": self.api_key,
-        }
-        missing = [name for name, value in given.items() if value is None]
-        if 0 < len(missing) < len(given):
-            raise ValueError(
-                f"{' and '.join(missing)}: set it as well; comparing with the source needs "
-                f"{', '.join(given)}"
-            )
-        return self
 
 
 class ConsumerSettings(StatusSettings, ReconcileSettings):
@@ -129,8 +135,8 @@ class ConsumerSettings(StatusSettings, ReconcileSettings):
     prefetch: Annotated[int, Field(ge=1, le=5_000)] = 1_000
     # Messages in one transaction; upserts gain nothing above.
     batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
-    # Messages of a replay in one transaction: live ones wait for it at most once. With a hundred, one
-    # live event in a hundred takes over 100 ms while a replay runs on two busy cores.
+    # Messages of a replay in one transaction: live ones wait for it at most once. On two overloaded
+    # cores the slowest hundredth of them took 75 ms at fifty, 110 ms at a hundred; idle cores, 15.
     replay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 50
     # How often the replica is compared with its source by itself, with a tenth of jitter; 0: never.
     reconcile_every_seconds: Annotated[float, Field(ge=0)] = 6 * 3600.0

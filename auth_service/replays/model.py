@@ -15,7 +15,7 @@ from contracts.errors import OperatorError
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 
 RATE_DEFAULT: Final = 1_000
-"""Events a second. A consumer applies ten times as many, and has its live events besides; a
+"""Events a second. A consumer applies several times as many, and has its live events besides; a
 million users still take only a quarter of an hour."""
 
 RATE_MAX: Final = 100_000

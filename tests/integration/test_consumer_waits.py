@@ -93,6 +93,8 @@ async def test_a_read_only_database_is_waited_for(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
     """After a failover to a replica of PostgreSQL, messages wait until it may be written again."""
+    async with consuming(consumer_settings, blog_engine):
+        pass
     [database] = await fetch(blog_engine, "SELECT current_database() AS name")
     alter = f'ALTER DATABASE "{database.name}"'
     await execute(blog_engine, f"{alter} SET default_transaction_read_only = on")

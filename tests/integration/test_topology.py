@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractChannel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.inbox.consumer import Consumer
-from blog_service.inbox.topology import declare, depths
+from blog_service.inbox.topology import bind_replays, declare, depths
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
 from local.broker import Broker
@@ -20,14 +20,15 @@ from tests.support.checks import has_applied
 from tests.support.eventually import eventually
 from tests.support.inbox import is_consuming
 from tests.support.processes import run
-from tests.support.source import DEAD, LIVE, Source, source_on
+from tests.support.source import DEAD, LIVE, REPLAY, Source, source_on
 
 
 async def test_queues_and_bindings_are_declared_as_designed(
     source: Source, broker: Broker, vhost: str
 ) -> None:
-    """Quorum queues, dead letters at least once by an exchange of their own, a high limit."""
+    """Quorum queues, dead letters at least once by an exchange of their own, high limits."""
     await declare(source.connection)
+    is_bound = await bind_replays(source.connection)
 
     queues = {queue["name"]: queue for queue in _management(broker, f"queues/{vhost}")}
     bindings = {
@@ -38,21 +39,25 @@ async def test_queues_and_bindings_are_declared_as_designed(
     exchanges = {
         exchange["name"]: exchange for exchange in _management(broker, f"exchanges/{vhost}")
     }
-    assert queues.keys() == {LIVE, DEAD}
-    assert queues[LIVE]["durable"]
-    assert queues[LIVE]["arguments"] == {
+    arguments = {
         "x-queue-type": "quorum",
         "x-delivery-limit": 1_000,
         "x-dead-letter-exchange": DEAD,
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
+    assert is_bound
+    assert queues.keys() == {LIVE, REPLAY, DEAD}
+    assert all(queue["durable"] for queue in queues.values())
+    assert queues[LIVE]["arguments"] == arguments
+    assert queues[REPLAY]["arguments"] == {**arguments, "x-max-length": 100_000}
     assert queues[DEAD]["arguments"] == {"x-queue-type": "quorum"}
     assert (exchanges[DEAD]["type"], exchanges[DEAD]["durable"]) == ("fanout", True)
     assert bindings == {
         ("users", LIVE, "user.*"),
         ("users", LIVE, "sync.heartbeat"),
         ("users", LIVE, "key.*"),
+        ("users.replay", REPLAY, "blog"),
         (DEAD, DEAD, DEAD),
     }
 
@@ -64,7 +69,20 @@ async def test_declaring_again_changes_nothing(source: Source) -> None:
 
     await declare(source.connection)
 
-    assert await depths(source.connection) == {LIVE: 2, DEAD: 0}
+    assert await depths(source.connection) == {LIVE: 2, REPLAY: 0, DEAD: 0}
+
+
+async def test_a_live_queue_that_is_not_there_is_told_of(source: Source) -> None:
+    """Before it is made, in case of a crash; and after, for what came meanwhile. Once only."""
+    told: list[int | None] = []
+
+    async def queue_lost() -> None:
+        told.append((await depths(source.connection))[LIVE])
+
+    await declare(source.connection, queue_lost=queue_lost)
+    await declare(source.connection, queue_lost=queue_lost)
+
+    assert told == [None, 0]
 
 
 async def test_an_event_of_a_type_to_come_reaches_the_queue(source: Source) -> None:
@@ -78,8 +96,8 @@ async def test_an_event_of_a_type_to_come_reaches_the_queue(source: Source) -> N
 
 async def test_depths_of_missing_queues_are_unknown(source: Source) -> None:
     """Where no consumer was ever started there is no depth, and asking makes no queue."""
-    assert await depths(source.connection) == {LIVE: None, DEAD: None}
-    assert await depths(source.connection) == {LIVE: None, DEAD: None}
+    assert await depths(source.connection) == {LIVE: None, REPLAY: None, DEAD: None}
+    assert await depths(source.connection) == {LIVE: None, REPLAY: None, DEAD: None}
 
 
 async def _classic(channel: AbstractChannel) -> None:
@@ -95,6 +113,10 @@ async def _classic_dead(channel: AbstractChannel) -> None:
     await channel.declare_queue(DEAD, durable=True)
 
 
+async def _unlimited_replays(channel: AbstractChannel) -> None:
+    await channel.declare_queue(REPLAY, durable=True, arguments={"x-queue-type": "quorum"})
+
+
 async def _direct_dead_exchange(channel: AbstractChannel) -> None:
     await channel.declare_exchange(DEAD, ExchangeType.DIRECT, durable=True)
 
@@ -106,6 +128,7 @@ async def _direct_dead_exchange(channel: AbstractChannel) -> None:
         (_other_limit, LIVE),
         (_classic_dead, DEAD),
         (_direct_dead_exchange, DEAD),
+        (_unlimited_replays, REPLAY),
     ],
 )
 async def test_a_wrong_queue_stops_the_start_with_a_sentence(
@@ -160,7 +183,7 @@ async def test_a_missing_source_is_waited_for_passively(
 
 
 async def _has_queue(broker: Broker, vhost: str) -> bool:
-    return await asyncio.to_thread(broker.queue_depth, vhost, LIVE) is not None
+    return await asyncio.to_thread(broker.queue_depth, vhost, REPLAY) is not None
 
 
 def _management(broker: Broker, path: str) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ from pamqp.commands import Basic
 
 from contracts.envelope import encode
 from contracts.events import Event
-from contracts.names import EXCHANGE
+from contracts.names import EXCHANGE, REPLAY_EXCHANGE
 
 LIVE = "blog.users"
+REPLAY = "blog.users.replay"
 DEAD = "blog.users.dead"
 
 
@@ -29,6 +30,22 @@ class Source:
         for start in range(0, len(events), 500):
             await asyncio.gather(
                 *(self._publish_event(event) for event in events[start : start + 500])
+            )
+
+    async def replay(self, *events: Event) -> None:
+        """Publish ``events`` as a replay to the blog; all are in its queue when it returns."""
+        for start in range(0, len(events), 500):
+            messages = [encode(event) for event in events[start : start + 500]]
+            await asyncio.gather(
+                *(
+                    self.publish_raw(
+                        message.body,
+                        message.properties,
+                        exchange=REPLAY_EXCHANGE,
+                        routing_key="blog",
+                    )
+                    for message in messages
+                )
             )
 
     async def publish_raw(
@@ -85,11 +102,17 @@ class Source:
 
 
 @asynccontextmanager
-async def source_on(amqp_url: str, *, declare: bool = True) -> AsyncIterator[Source]:
-    """The source's end of a virtual host, with its exchange declared unless told otherwise."""
+async def source_on(
+    amqp_url: str, *, declare: bool = True, replays: bool = True
+) -> AsyncIterator[Source]:
+    """The source's end of a virtual host, with its exchanges declared unless told otherwise."""
     connection = await aio_pika.connect(amqp_url, timeout=20)
     async with connection:
         channel = await connection.channel(publisher_confirms=True)
         if declare:
             await channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
+        if declare and replays:
+            await channel.declare_exchange(
+                REPLAY_EXCHANGE, aio_pika.ExchangeType.DIRECT, durable=True
+            )
         yield Source(connection, await channel.get_underlay_channel())

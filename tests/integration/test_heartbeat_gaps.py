@@ -1,0 +1,328 @@
+"""Lost messages are noticed by the numbers of heartbeats, and a lost queue by its absence."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.apply import apply
+from blog_service.inbox.consumer import Consumer
+from blog_service.inbox.heartbeats import (
+    Suspicion,
+    SuspicionKind,
+    clear_suspicion,
+    has_applied,
+    note_queue_lost,
+    suspicion,
+)
+from blog_service.inbox.topology import depths
+from blog_service.settings import ConsumerSettings
+from blog_service.users.model import Outcome
+from contracts.events import Beat, Heartbeat
+from tests.support.builders import NOON, SOURCE, a_state, an_event
+from tests.support.checks import has_applied as has_users
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, execute, fetch, is_consuming
+from tests.support.locks import lock_waits
+from tests.support.source import LIVE, Source
+
+GAP, BACKWARDS, QUEUE_LOST = SuspicionKind
+APPLIED, STALE = Outcome.APPLIED, Outcome.STALE
+
+Mark = tuple[int, int]
+"""A heartbeat's number, and the minutes past noon at which it was recorded."""
+
+
+def a_heartbeat(number: int, minutes: int, source: str = SOURCE) -> Heartbeat:
+    """A heartbeat recorded so many minutes past noon."""
+    return Heartbeat(
+        id=uuid4(), source=source, time=NOON + timedelta(minutes=minutes), data=Beat(number=number)
+    )
+
+
+async def _apply(engine: AsyncEngine, *heartbeats: Heartbeat) -> list[Outcome]:
+    """Apply them in one transaction."""
+    async with engine.begin() as connection:
+        return await apply(connection, heartbeats)
+
+
+async def _suspicion(engine: AsyncEngine) -> Suspicion | None:
+    async with engine.connect() as connection:
+        return await suspicion(connection)
+
+
+async def _kind(engine: AsyncEngine) -> SuspicionKind | None:
+    found = await _suspicion(engine)
+    return None if found is None else found.kind
+
+
+async def _now(engine: AsyncEngine) -> datetime:
+    [row] = await fetch(engine, "SELECT clock_timestamp() AS now")
+    now: datetime = row.now
+    return now
+
+
+async def _row(engine: AsyncEngine) -> Row[Any]:
+    [row] = await fetch(engine, "SELECT * FROM heartbeats")
+    return row
+
+
+CASES: dict[str, tuple[Sequence[Mark], Sequence[Outcome], SuspicionKind | None, Mark]] = {
+    "the first": ([(1, 0)], [APPLIED], None, (1, 0)),
+    "the first, late": ([(4_711, 0)], [APPLIED], None, (4_711, 0)),
+    "in a row": ([(7, 0), (8, 1), (9, 2)], [APPLIED] * 3, None, (9, 2)),
+    "in a row, by a clock set back": ([(7, 5), (8, 1)], [APPLIED] * 2, None, (8, 1)),
+    "a duplicate": ([(7, 0), (7, 0)], [APPLIED, STALE], None, (7, 0)),
+    "a row again": (
+        [(7, 0), (8, 1), (7, 0), (8, 1), (9, 2)],
+        [APPLIED, APPLIED, STALE, STALE, APPLIED],
+        None,
+        (9, 2),
+    ),
+    "a gap": ([(7, 0), (9, 2)], [APPLIED] * 2, GAP, (9, 2)),
+    "a gap, then in a row": ([(7, 0), (9, 2), (10, 3)], [APPLIED] * 3, GAP, (10, 3)),
+    "a gap by a clock set back": ([(7, 5), (9, 2)], [APPLIED] * 2, GAP, (9, 2)),
+    "the missing one after all": (
+        [(7, 0), (9, 2), (8, 1)],
+        [APPLIED, APPLIED, STALE],
+        GAP,
+        (9, 2),
+    ),
+    "backwards": ([(90, 0), (71, 5)], [APPLIED] * 2, BACKWARDS, (71, 5)),
+    "backwards, then in a row": ([(90, 0), (71, 5), (72, 6)], [APPLIED] * 3, BACKWARDS, (72, 6)),
+    "the same number, later": ([(90, 0), (90, 5)], [APPLIED] * 2, BACKWARDS, (90, 5)),
+    "the last one wins": ([(90, 0), (71, 5), (80, 6)], [APPLIED] * 3, GAP, (80, 6)),
+}
+
+
+@pytest.mark.parametrize("in_one_batch", [True, False], ids=["one batch", "alone"])
+@pytest.mark.parametrize(("marks", "outcomes", "kind", "last"), CASES.values(), ids=CASES.keys())
+async def test_numbers_are_judged(
+    blog_engine: AsyncEngine,
+    marks: Sequence[Mark],
+    outcomes: Sequence[Outcome],
+    kind: SuspicionKind | None,
+    last: Mark,
+    in_one_batch: bool,
+) -> None:
+    """What the numbers tell is the same for a batch and for one heartbeat after the other."""
+    heartbeats = [a_heartbeat(*mark) for mark in marks]
+    batches = [heartbeats] if in_one_batch else [[heartbeat] for heartbeat in heartbeats]
+    began = await _now(blog_engine)
+
+    found = [outcome for batch in batches for outcome in await _apply(blog_engine, *batch)]
+
+    suspected = await _suspicion(blog_engine)
+    row = await _row(blog_engine)
+    assert found == list(outcomes)
+    assert (row.number, row.recorded_at) == (last[0], NOON + timedelta(minutes=last[1]))
+    assert (suspected and suspected.kind) == kind
+    if suspected is not None:
+        assert began <= suspected.since <= await _now(blog_engine)
+
+
+async def test_it_is_told_once(
+    blog_engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line in the log a suspicion, with its kind, however many heartbeats follow in a batch."""
+    await _apply(blog_engine, *(a_heartbeat(n, n) for n in (1, 2, 5, 6, 7)))
+    await _apply(blog_engine, a_heartbeat(8, 8), a_heartbeat(3, 30))
+
+    lines = [line for line in capsys.readouterr().out.splitlines() if "heartbeat.suspicion" in line]
+    assert ["gap" in line for line in lines] == [True, False]
+    assert ["backwards" in line for line in lines] == [False, True]
+
+
+async def test_sources_do_not_make_each_other_suspect(blog_engine: AsyncEngine) -> None:
+    """Each source counts for itself; the newest suspicion about any of them is the one told."""
+    other = "https://other.example"
+    await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(50, 0, other))
+    await _apply(blog_engine, a_heartbeat(2, 1), a_heartbeat(51, 1, other))
+    before = await _kind(blog_engine)
+
+    await _apply(blog_engine, a_heartbeat(9, 2))
+    await _apply(blog_engine, a_heartbeat(4, 2, other))
+
+    assert before is None
+    assert await _kind(blog_engine) is BACKWARDS
+
+
+async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine) -> None:
+    """Its row is set back with all the rest: the next heartbeat shows what it missed."""
+    await _apply(blog_engine, *(a_heartbeat(n, n) for n in range(1, 9)))
+    await execute(
+        blog_engine,
+        f"UPDATE heartbeats SET number = 3, recorded_at = '{NOON + timedelta(minutes=3)}'",
+    )
+
+    await _apply(blog_engine, a_heartbeat(9, 9))
+
+    assert await _kind(blog_engine) is GAP
+
+
+async def test_a_comparison_answers_what_was_suspected_before_it(blog_engine: AsyncEngine) -> None:
+    """A suspicion of after its beginning stays; one of before is forgotten."""
+    await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(5, 1))
+    suspected = await _suspicion(blog_engine)
+    assert suspected is not None
+
+    async with blog_engine.begin() as connection:
+        await clear_suspicion(connection, before=suspected.since)
+    during = await _suspicion(blog_engine)
+    async with blog_engine.begin() as connection:
+        await clear_suspicion(connection, before=await _now(blog_engine))
+
+    assert during == suspected
+    assert await _suspicion(blog_engine) is None
+    assert (await _row(blog_engine)).number == 5
+    await _apply(blog_engine, a_heartbeat(6, 2))
+    assert await _suspicion(blog_engine) is None
+
+
+@pytest.mark.parametrize(
+    ("issuer", "number", "minutes", "expected"),
+    [
+        (SOURCE, 8, 8, True),
+        (SOURCE, 7, 7, True),
+        (SOURCE, 9, 9, False),
+        # Of the time before the source was restored: the number alone would do.
+        (SOURCE, 7, 9, False),
+        ("https://other.example", 7, 7, False),
+    ],
+)
+async def test_a_heartbeat_is_known_to_have_arrived(
+    blog_engine: AsyncEngine, issuer: str, number: int, minutes: int, expected: bool
+) -> None:
+    """This one or one after it, of this source, by number and by time."""
+    await _apply(blog_engine, a_heartbeat(7, 7), a_heartbeat(8, 8))
+
+    async with blog_engine.connect() as connection:
+        found = await has_applied(
+            connection, issuer=issuer, number=number, recorded_at=NOON + timedelta(minutes=minutes)
+        )
+
+    assert found is expected
+
+
+async def test_a_lost_queue_makes_a_replica_that_knows_a_source_suspect(
+    blog_engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A replica that has never heard of a source has lost nothing."""
+    async with blog_engine.begin() as connection:
+        await note_queue_lost(connection)
+    before = await _suspicion(blog_engine)
+    told_before = "heartbeat.suspicion" in capsys.readouterr().out
+    await _apply(blog_engine, a_heartbeat(1, 0))
+
+    async with blog_engine.begin() as connection:
+        await note_queue_lost(connection)
+
+    assert before is None
+    assert not told_before
+    assert await _kind(blog_engine) is QUEUE_LOST
+    assert "queue_lost" in capsys.readouterr().out
+
+
+async def test_a_purged_queue_shows_as_a_gap(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Messages purged on the broker take a heartbeat along; the next one misses it."""
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(a_heartbeat(1, 0), an_event(a_state()))
+        await eventually(lambda: has_users(blog_engine, 1))
+    await source.publish(an_event(a_state()), a_heartbeat(2, 1), an_event(a_state()))
+
+    await source.channel.queue_purge(LIVE)
+    await source.publish(a_heartbeat(3, 2), an_event(a_state()))
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_users(blog_engine, 2))
+
+    assert await _kind(blog_engine) is GAP
+
+
+async def test_a_queue_deleted_while_the_consumer_is_away_is_noticed(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Also when no heartbeat was in it: the numbers alone would not tell."""
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(a_heartbeat(1, 0))
+        await eventually(lambda: _has_beat(blog_engine, 1))
+    async with consuming(consumer_settings, blog_engine):
+        after_a_restart = await _suspicion(blog_engine)
+    await source.publish(an_event(a_state()))
+
+    await source.channel.queue_delete(LIVE)
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(a_heartbeat(2, 1))
+        await eventually(lambda: _has_beat(blog_engine, 2))
+
+    assert after_a_restart is None
+    assert await _kind(blog_engine) is QUEUE_LOST
+
+
+async def test_a_queue_deleted_under_the_consumer_is_noticed(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """It declares its queue anew, and suspects that messages went with the old one."""
+    async with consuming(consumer_settings, blog_engine) as consumer:
+        await source.publish(a_heartbeat(1, 0))
+        await eventually(lambda: _has_beat(blog_engine, 1))
+        before = await _suspicion(blog_engine)
+        await source.channel.queue_delete(LIVE)
+        await eventually(lambda: _is_suspected(blog_engine))
+        await eventually(lambda: is_consuming(consumer))
+        since = await _now(blog_engine)
+
+    suspected = await _suspicion(blog_engine)
+    assert before is None
+    assert suspected is not None
+    assert suspected.kind is QUEUE_LOST
+    assert suspected.since < since
+
+
+async def test_a_new_consumer_suspects_nothing(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Its first queue is not a lost one, and its first heartbeat begins the row."""
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(a_heartbeat(300, 0))
+        await eventually(lambda: _has_beat(blog_engine, 300))
+
+    assert await _suspicion(blog_engine) is None
+
+
+async def test_no_queue_is_made_before_its_loss_is_written_down(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Made first, a crash before the note would leave a loss that nobody hears of."""
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish(a_heartbeat(1, 0))
+        await eventually(lambda: _has_beat(blog_engine, 1))
+    await source.channel.queue_delete(LIVE)
+
+    async with blog_engine.begin() as connection:
+        await connection.execute(text("LOCK TABLE heartbeats IN ACCESS EXCLUSIVE MODE"))
+        consumer = Consumer(consumer_settings, blog_engine)
+        running = asyncio.create_task(consumer.run())
+        await eventually(lambda: lock_waits(blog_engine))
+        meanwhile = await depths(source.connection)
+    await eventually(lambda: is_consuming(consumer))
+    consumer.stop()
+    await running
+
+    assert meanwhile[LIVE] is None
+    assert await _kind(blog_engine) is QUEUE_LOST
+
+
+async def _has_beat(engine: AsyncEngine, number: int) -> bool:
+    rows = await fetch(engine, "SELECT number FROM heartbeats")
+    return [row.number for row in rows] == [number]
+
+
+async def _is_suspected(engine: AsyncEngine) -> bool:
+    return await _suspicion(engine) is not None
