@@ -200,8 +200,8 @@ class ApiSettings(KeySettings, OperatorSettings):
     body_seconds_max: Annotated[float, Field(gt=0)] = 10.0
     # How long one answer to a replica that compares itself may take: ten million users take one.
     reconcile_seconds_max: Annotated[float, Field(gt=0)] = 600.0
-    # Such answers at once; each keeps a core of the database busy.
-    reconcile_at_once_max: Annotated[int, Field(ge=1, le=20)] = 4
+    # Such answers at once; each keeps a core of the database busy, and one replica asks for two.
+    reconcile_at_once_max: Annotated[int, Field(ge=2, le=20)] = 4
     # Heartbeats that one service may ask for.
     limit_heartbeats: RateSetting = Rate(120, 60)
     # Pages of these origins may call from browsers, and use the refresh cookie.

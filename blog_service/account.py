@@ -43,7 +43,7 @@ class NotSetUp(NoAnswer):
 
 
 class _Granted(BaseModel):
-    """What of a token answer is of use (RFC 6749 5.1); the token's letters are those of a header."""
+    """What of a token answer is of use (RFC 6749 5.1); the token has letters of a header."""
 
     access_token: Annotated[str, Field(pattern=r"^[\x21-\x7E]+$")]
     expires_in: Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -7,14 +7,16 @@ from functools import partial
 from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
 
+from blog_service.account import Account
 from blog_service.context import Context
 from blog_service.db import connect
-from blog_service.inbox import metrics
 from blog_service.parked import routes as parked
 from blog_service.parked.model import NoSuchMessage
 from blog_service.reconcile.watch import why_degraded
 from blog_service.settings import ApiSettings
+from blog_service.sync import metrics, replay_routes
 from blog_service.sync import routes as sync
+from blog_service.sync.replays import SILENCE_SECONDS_MAX
 from blog_service.users import routes as users
 from contracts import problems
 from contracts.health import health_routes
@@ -31,11 +33,15 @@ class Degraded(Exception):
 def create_app(settings: ApiSettings) -> FastAPI:
     """The blog API; it connects to its database, and for its keys to the issuer, when first asked.
 
-    No request waits for another service while keys are at hand. While the replica may be incomplete
-    (``reconcile.watch``), requests are answered all the same; ``/readyz`` tells.
+    While keys are at hand no request waits for another service, but for those about replays, which
+    the source makes. While the replica may be incomplete (``reconcile.watch``), requests are
+    answered all the same; ``/readyz`` tells.
     """
     engine = connect(settings)
     keys = _keys(settings)
+    source = (
+        Account(settings, silence_seconds=SILENCE_SECONDS_MAX) if settings.can_reconcile else None
+    )
 
     async def ready() -> str | None:
         async with engine.connect() as connection:
@@ -49,6 +55,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await keys.close()
+        if source is not None:
+            await source.close()
         await engine.dispose()
 
     app = FastAPI(
@@ -62,7 +70,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
     )
-    app.state.context = Context(engine=engine, verifier=keys)
+    app.state.context = Context(engine=engine, verifier=keys, source=source)
     polish(
         app,
         refusals={NoSuchMessage: problems.NOT_FOUND},
@@ -73,6 +81,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(users.router)
     app.include_router(parked.router)
     app.include_router(sync.router)
+    app.include_router(replay_routes.router)
 
     app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
     Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)

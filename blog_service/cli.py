@@ -8,12 +8,12 @@ from typing import Any
 import typer
 
 from blog_service.db import connect
-from blog_service.inbox import metrics
 from blog_service.inbox.consumer import Consumer
 from blog_service.parked import commands as parked
 from blog_service.reconcile.commands import reconcile
 from blog_service.reconcile.watch import watch
 from blog_service.settings import ApiSettings, ConsumerSettings, StatusSettings
+from blog_service.sync import metrics
 from blog_service.sync.status import status as read_status
 from contracts.health import health_routes
 from contracts.serving import serve, serve_beside

@@ -6,15 +6,17 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.account import Account
 from contracts.tokens import Verifier
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The API's database and the verifier of tokens."""
+    """The API's database, the verifier of tokens, and the source: None unless it is set up."""
 
     engine: AsyncEngine
     verifier: Verifier
+    source: Account | None
 
 
 async def _context(request: Request) -> Context:

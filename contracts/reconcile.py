@@ -107,8 +107,8 @@ class HeartbeatAnswer(_Answer):
 def bucket_ranges(buckets: Iterable[int]) -> str:
     """How a question names ``buckets``, ascending: ``0-15,17``.
 
-    When that takes more than ``RANGES_MAX`` ranges, it names all: so many differ that a question
-    for each would cost more than the answer.
+    When that takes more than ``RANGES_MAX`` ranges, it names all from the first to the last: so
+    many differ that naming each would cost more than the rest of the answer.
     """
     ranges: list[list[int]] = []
     for bucket in buckets:
@@ -117,7 +117,7 @@ def bucket_ranges(buckets: Iterable[int]) -> str:
         else:
             ranges.append([bucket, bucket])
     if len(ranges) > RANGES_MAX:
-        return f"0-{BUCKETS - 1}"
+        return f"{ranges[0][0]}-{ranges[-1][1]}"
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
 
 

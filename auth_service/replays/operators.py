@@ -5,9 +5,10 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from auth_service.context import Auth
+from auth_service.services.bearer import service_caller
 from auth_service.sessions.bearer import caller
 from contracts import problems
-from contracts.bearer import demand_scope, verified_token
+from contracts.bearer import verified_token
 from contracts.problems import Problem
 
 ROLE: Final = "operator"
@@ -23,8 +24,7 @@ async def _actor(request: Request, auth: Auth) -> str:
     """
     token = await verified_token(request.headers, auth.keys)
     if token.user_id is None:
-        demand_scope(token, SCOPE)
-        return token.subject
+        return await service_caller(request, auth, SCOPE)
     user = await caller(request, auth)
     if ROLE not in user.user.roles:
         raise Problem(problems.FORBIDDEN)

@@ -42,6 +42,9 @@ REPLAYING: Final = Duty(0x7265706C61797300, "auth-service replayer", WAKE_UP_CHA
 IN_FLIGHT_MAX: Final = 50
 """Publishing more at once gains nothing, and keeps the event loop from the relay for longer."""
 
+FRESH_SECONDS: Final = 1.0
+"""How long events that were read may wait for their turn; a batch takes a tenth of that."""
+
 _TROUBLE: Final = {
     Outcome.RETURNED: "no queue is bound for this consumer: has it been started yet?",
     Outcome.NACKED: "the consumer's replay queue refuses events: it is full",
@@ -182,12 +185,16 @@ class Replayer:
 
 
 async def _publish(to: Publisher, events: Sequence[Publishable], consumer: str) -> list[Outcome]:
-    """Publish a few at a time, until some are refused; what became of those that were tried."""
+    """Publish a few at a time, until some are refused; what became of those that were tried.
+
+    When the broker is slow the rest is left, to be read anew: its users may be deleted meanwhile.
+    """
     outcomes: list[Outcome] = []
+    stale = time.monotonic() + FRESH_SECONDS
     for start in range(0, len(events), IN_FLIGHT_MAX):
         some = await to.publish(events[start : start + IN_FLIGHT_MAX], routing_key=consumer)
         outcomes += some
-        if any(outcome is not Outcome.CONFIRMED for outcome in some):
+        if any(outcome is not Outcome.CONFIRMED for outcome in some) or time.monotonic() > stale:
             break
     return outcomes
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 messages = Counter(
     "usersync_inbox_messages", "Messages that the consumer settled, by what they did", ["outcome"]
@@ -57,7 +57,6 @@ async def figures(connection: AsyncConnection) -> InboxFigures:
     return InboxFigures(**(await connection.execute(_FIGURES)).mappings().one())
 
 
-async def refresh(engine: AsyncEngine) -> None:
+async def refresh(connection: AsyncConnection) -> None:
     """Set the gauges that come from the database."""
-    async with engine.connect() as connection:
-        parked.set(await connection.scalar(text("SELECT count(*) FROM parked_messages")) or 0)
+    parked.set(await connection.scalar(text("SELECT count(*) FROM parked_messages")) or 0)

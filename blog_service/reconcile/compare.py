@@ -80,7 +80,9 @@ async def compare(
         begins = await _stage(source, lanes, parts, _expected(theirs, differing))
         for begin in begins:
             _demand(begin.source, follows or begins[0].source)
-        await _arrived(first, await source.heartbeat(), settings.reconcile_wait_seconds)
+        heartbeat = await source.heartbeat()
+        _demand(heartbeat.source, begins[0].source)
+        await _arrived(first, heartbeat, settings.reconcile_wait_seconds)
         tally = Tally()
         held = await unknown_there(lanes, repairs, deletions_max, tally)
         staged = [await staged_figures(lane) for lane in lanes]

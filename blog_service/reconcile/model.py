@@ -95,6 +95,14 @@ def repaired_by_itself(reason: Reason) -> frozenset[Kind]:
     return frozenset() if reason is Reason.BACKWARDS else BY_ITSELF
 
 
+def answers(reason: Reason, repairs: frozenset[Kind], verdict: Verdict) -> bool:
+    """Whether a run with a verdict answers the suspicion that messages were lost.
+
+    After numbers ran backwards there is nothing to repair by itself: the comparison is the answer.
+    """
+    return verdict is Verdict.IN_STEP or repairs >= NEWER or reason is Reason.BACKWARDS
+
+
 def reason_to_run(
     *,
     is_empty: bool,

@@ -13,7 +13,7 @@ from blog_service.inbox.faults import describe
 from blog_service.inbox.heartbeats import clear_suspicion
 from blog_service.reconcile import runs
 from blog_service.reconcile.compare import compare
-from blog_service.reconcile.model import CouldNotCompare
+from blog_service.reconcile.model import CouldNotCompare, answers
 from blog_service.reconcile.runs import Run
 from blog_service.settings import ReconcileSettings
 
@@ -23,7 +23,8 @@ async def run(
 ) -> Run:
     """Make a run that was begun (``runs.start``), and return what came of it.
 
-    A verdict answers every suspicion of before it (``inbox.heartbeats``), whatever it says.
+    A verdict answers suspicions of before it (``inbox.heartbeats``) if it is well, or if whatever
+    the source had newer was repaired: who only looks, and finds drift, has mended nothing.
 
     Parameters:
         accepts: a source to follow from now on, in place of the one that was followed.
@@ -44,7 +45,8 @@ async def run(
         why = f"the replica's database refused: {describe(error)}"
     else:
         async with engine.begin() as connection:
-            await clear_suspicion(connection, before=begun.started_at)
+            if answers(begun.reason, begun.repairs, comparison.verdict):
+                await clear_suspicion(connection, before=begun.started_at)
             return await runs.finish(connection, begun.id, comparison)
     async with engine.begin() as connection:
         return await runs.give_up(connection, begun.id, why)

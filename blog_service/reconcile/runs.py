@@ -8,11 +8,35 @@ from uuid import UUID
 from sqlalchemy import Row, delete, func, insert, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.reconcile.model import Comparison, Finding, Kind, Reason, Verdict, by_kind
+from blog_service.reconcile.model import (
+    NEWER,
+    Comparison,
+    Finding,
+    Kind,
+    Reason,
+    Verdict,
+    by_kind,
+)
 from blog_service.reconcile.table import reconcile_runs
 
 KEPT_MAX: Final = 1_000
-"""Runs; at four a day the better part of a year."""
+"""Runs with a verdict; at four a day the better part of a year. As many without: however often
+there is none, the last verdict and its source are remembered."""
+
+_AGE = (
+    func.row_number()
+    .over(
+        partition_by=reconcile_runs.c.verdict == Verdict.COULD_NOT_COMPARE,
+        order_by=reconcile_runs.c.finished_at.desc(),
+    )
+    .label("age")
+)
+_AGED = (
+    select(reconcile_runs.c.id, _AGE).where(reconcile_runs.c.finished_at.is_not(null())).subquery()
+)
+_FORGET = delete(reconcile_runs).where(
+    reconcile_runs.c.id.in_(select(_AGED.c.id).where(_AGED.c.age > KEPT_MAX))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +121,9 @@ async def give_up(connection: AsyncConnection, run_id: UUID, explanation: str) -
 
 
 async def _finished(connection: AsyncConnection, run_id: UUID, **values: Any) -> Run:
-    kept = (
-        select(reconcile_runs.c.id).order_by(reconcile_runs.c.requested_at.desc()).limit(KEPT_MAX)
-    )
-    await connection.execute(delete(reconcile_runs).where(reconcile_runs.c.id.not_in(kept)))
-    return await _changed(connection, run_id, finished_at=func.clock_timestamp(), **values)
+    finished = await _changed(connection, run_id, finished_at=func.clock_timestamp(), **values)
+    await connection.execute(_FORGET)
+    return finished
 
 
 async def _changed(connection: AsyncConnection, run_id: UUID, **values: Any) -> Run:
@@ -127,13 +149,25 @@ async def source_followed(connection: AsyncConnection) -> UUID | None:
 
 
 async def last_run(connection: AsyncConnection) -> Run | None:
-    """The run that finished last, whatever came of it."""
+    """The run that finished last, whatever came of it; without its findings."""
     return await _latest(connection, reconcile_runs.c.finished_at.is_not(null()))
 
 
 async def last_comparison(connection: AsyncConnection) -> Run | None:
-    """The last run that ended with a verdict."""
-    return await _latest(connection, reconcile_runs.c.verdict.in_(_VERDICTS))
+    """The last run that ended with a verdict; without its findings."""
+    return await _latest(connection, _HAS_VERDICT)
+
+
+async def last_answer(connection: AsyncConnection) -> Run | None:
+    """The last run after which nothing was missing any more; without its findings.
+
+    It found all in step, or it repaired whatever the source had newer. One that only looked and
+    found drift answers nothing.
+    """
+    repaired = reconcile_runs.c.repairs.contains(sorted(NEWER))
+    return await _latest(
+        connection, _HAS_VERDICT & ((reconcile_runs.c.verdict == Verdict.IN_STEP) | repaired)
+    )
 
 
 async def first_waiting(connection: AsyncConnection) -> UUID | None:
@@ -148,6 +182,12 @@ async def first_waiting(connection: AsyncConnection) -> UUID | None:
     return found
 
 
+async def waiting(connection: AsyncConnection) -> int:
+    """How many were asked for that nobody has begun."""
+    query = select(func.count()).where(reconcile_runs.c.started_at.is_(null()))
+    return (await connection.execute(query)).scalar_one()
+
+
 async def run_by_id(connection: AsyncConnection, run_id: UUID) -> Run | None:
     """One run."""
     row = (
@@ -156,12 +196,18 @@ async def run_by_id(connection: AsyncConnection, run_id: UUID) -> Run | None:
     return None if row is None else _run(row)
 
 
-_VERDICTS: Final = (Verdict.IN_STEP, Verdict.DRIFT)
+_HAS_VERDICT = reconcile_runs.c.verdict.in_((Verdict.IN_STEP, Verdict.DRIFT))
+
+# Findings may be a megabyte, and probes ask for the last run every few seconds.
+_WITHOUT_FINDINGS: Final = (
+    *(column for column in reconcile_runs.c if column is not reconcile_runs.c.findings),
+    null().label("findings"),
+)
 
 
 async def _latest(connection: AsyncConnection, condition: Any) -> Run | None:
     query = (
-        select(reconcile_runs)
+        select(*_WITHOUT_FINDINGS)
         .where(condition)
         .order_by(reconcile_runs.c.finished_at.desc())
         .limit(1)

@@ -61,10 +61,12 @@ async def stage(
     async with source.users(ranges) as stream:
         try:
             await raw.copy_to_table("staged", source=_rows(stream, progress), null="")
-        except asyncpg.DataError as error:
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise _not_as_agreed(error) from None
-        except asyncpg.IntegrityConstraintViolationError as error:
-            raise _not_as_agreed(error) from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise CouldNotCompare(
+                f"the replica's database broke off ({type(error).__name__}); try again"
+            ) from None
     assert stream.begin is not None  # otherwise it had no end either
     await connection.execute(text("ANALYZE staged"))
     await connection.commit()
@@ -107,7 +109,7 @@ async def _rows(stream: UserStream, progress: Progress) -> AsyncIterator[bytes]:
     async for lines in stream.blocks():
         try:
             block = "".join([_row(orjson.loads(line)) for line in lines])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _not_as_agreed(error) from None
         yield block.encode()
         progress.advance(len(lines))
@@ -127,7 +129,7 @@ def _row(user: dict[str, Any]) -> str:
             str(user["version"]),
             user["email"],
             _BOOLEAN[user["email_verified"]],
-            array_literal(user["roles"]) if user["roles"] else "{}",
+            _roles(user["roles"]),
             user["status"],
             user["tokens_valid_after"] or "",
             user["created_at"],
@@ -139,6 +141,15 @@ def _row(user: dict[str, Any]) -> str:
     if "\\" in line or "\n" in line or "\r" in line or line.count("\t") != len(values) - 1:
         line = "\t".join(value.translate(_ESCAPES) for value in values)
     return line + "\n"
+
+
+def _roles(roles: object) -> str:
+    """PostgreSQL's text form of an array of texts, and of nothing else."""
+    if not roles and isinstance(roles, list):
+        return "{}"  # as almost everybody's
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise TypeError
+    return array_literal(roles)
 
 
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})

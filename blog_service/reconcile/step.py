@@ -32,6 +32,10 @@ from contracts.digest import row_digest_sql
 BATCH_PAGES: Final = 100
 """About five thousand users: one transaction of some 100 ms, behind which live events wait."""
 
+LOCKS_MAX: Final = 1_000
+"""Users' locks in one transaction. Tombstones are small, and 100 pages may hold 8,000; the table of
+locks is all databases' of a server, and has room for 6,400 by default."""
+
 TRIES_MAX: Final = 5
 """Of a batch that met a deadlock or a lock that was held too long."""
 
@@ -104,6 +108,17 @@ _STEP = text(
 )
 
 
+async def _tombstones(connection: AsyncConnection, first: int, pages: int) -> int:
+    """How many tombstones a batch may write."""
+    async with connection.begin():
+        await connection.execute(_BY_INDEX)
+        return len(list(await connection.execute(_TOMBSTONES, _batch(first, pages))))
+
+
+def _batch(first: int, pages: int) -> dict[str, str]:
+    return {"first": f"({first},0)", "next": f"({first + pages},0)"}
+
+
 async def step(
     connection: AsyncConnection, first: int, pages: int, repairs: frozenset[Kind], tally: Tally
 ) -> int:
@@ -113,7 +128,11 @@ async def step(
         repairs: the kinds to repair; none only looks.
         tally: gets what was found and done.
     """
-    batch = {"first": f"({first},0)", "next": f"({first + pages},0)"}
+    if repairs and pages > 1 and await _tombstones(connection, first, pages) > LOCKS_MAX:
+        half = pages // 2
+        written = await step(connection, first, half, repairs, tally)
+        return written + await step(connection, first + half, pages - half, repairs, tally)
+    batch = _batch(first, pages)
     listed = [kind.value for kind in Kind if tally.wants(kind)]
 
     async def once() -> list[Row[Any]]:

@@ -82,6 +82,9 @@ async def watch(settings: ConsumerSettings, engine: AsyncEngine) -> None:
             await _look(settings, engine, patience)
         except (SQLAlchemyError, OSError) as error:
             log.warning("reconcile.database_away", error=type(error).__name__)
+        # Live events go through this process too: whatever happens here, they go on.
+        except Exception as error:
+            log.error("reconcile.unexpected", exc_info=error)
         await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
@@ -134,7 +137,7 @@ async def _begin(connection: AsyncConnection, every_seconds: float) -> Run | Non
 
 
 async def _reason(connection: AsyncConnection, every_seconds: float) -> Reason | None:
-    last = await runs.last_comparison(connection)
+    last = await runs.last_answer(connection)
     suspected = await suspicion(connection)
     now = (await connection.execute(_NOW)).scalar_one()
     return reason_to_run(

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from blog_service.reconcile.model import DELETIONS_MAX, Kind, Reason, Verdict
 
@@ -56,7 +56,7 @@ class RunBody(BaseModel):
     id: UUID
     reason: Reason
     requested_by: str | None
-    repairs: list[Kind]
+    repairs: Annotated[list[Kind], BeforeValidator(sorted)]
     requested_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

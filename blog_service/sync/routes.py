@@ -1,5 +1,6 @@
 """Comparisons over HTTP, for operators. A consumer makes the run; these ask for it and look."""
 
+from typing import Final
 from uuid import UUID
 
 from fastapi import APIRouter, status
@@ -14,6 +15,9 @@ from blog_service.users.caller import OPERATORS_ONLY, Operator
 from contracts import problems
 from contracts.openapi import documented
 from contracts.problems import Problem
+
+WAITING_MAX: Final = 20
+"""Comparisons that may wait. Each reads all digests of both sides; one that waits does for all."""
 
 router = APIRouter(prefix="/v1/sync", tags=["operation"])
 
@@ -34,6 +38,10 @@ async def get_status(_: Operator, blog: Blog) -> StatusBody:
 async def post_reconcile(body: NewRunBody, operator: Operator, blog: Blog) -> RunBody:
     """Asked for; a consumer takes it up within seconds. Look at it by its id."""
     async with blog.engine.begin() as connection:
+        if await runs.waiting(connection) >= WAITING_MAX:
+            raise Problem(
+                problems.BUSY, f"{WAITING_MAX} comparisons wait already: is a consumer at work?"
+            )
         run_id = await runs.request(
             connection,
             reason=Reason.OPERATOR,

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.settings import ApiSettings, RelaySettings
 from auth_service.users.change import change
 from blog_service.reconcile.model import Tally, Verdict, repairable
+from blog_service.reconcile.runs import KEPT_MAX
 from blog_service.reconcile.session import session
 from blog_service.reconcile.step import BATCH_PAGES, step
 from blog_service.settings import ConsumerSettings
@@ -46,6 +47,15 @@ async def test_in_step_when_nothing_differs(pair: Pair) -> None:
     assert (ended.verdict, ended.compared, ended.differing) == (Verdict.IN_STEP, 200, {})
     assert ended.in_flight == 0
     assert ended.source_at is not None
+
+
+async def _end_copy(pair: Pair) -> bool:
+    """End the session that copies the source's answer, as soon as there is one."""
+    backend = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'blog-service reconcile' AND query ILIKE 'COPY%'"
+    )
+    return bool(await eventually(lambda: fetch(pair.blog, backend), every=0.001))
 
 
 LIVING, DEAD = "deleted_at IS NULL", "deleted_at IS NOT NULL"
@@ -104,6 +114,26 @@ async def test_damage_is_named_and_repaired(pair: Pair, damage: str) -> None:
     assert not changed
     assert (repaired.verdict, repaired.repaired) == (Verdict.IN_STEP, kinds)
     assert (again.verdict, again.differing) == (Verdict.IN_STEP, {})
+    assert await pair.agrees()
+
+
+async def test_two_lanes_count_each_user_once(pair: Pair) -> None:
+    """So many buckets differ that their ranges are too many to name: the lanes share none."""
+    await execute(pair.auth, "TRUNCATE users")
+    await pair.damage("TRUNCATE users")
+    await pair.fill(6000, one_in=2)
+    await pair.damage("DELETE FROM users WHERE ('x' || right(id::text, 1))::bit(4)::int % 2 = 0")
+    await pair.damage(
+        "INSERT INTO users (id, version, email, status, created_at, updated_at)"
+        " SELECT gen_random_uuid(), 7, 'ghost@example.org', 'active', now(), now()"
+        " FROM generate_series(1, 8)"
+    )
+    missing = 6000 - len(await fetch(pair.blog, "SELECT 1 FROM users")) + 8
+
+    ended = await pair.reconcile(repair=True, orphans=True)
+
+    assert ended.repaired == {"missing": missing, "orphan": 8}
+    assert (ended.verdict, ended.in_flight, ended.compared) == (Verdict.IN_STEP, 0, 6000)
     assert await pair.agrees()
 
 
@@ -325,6 +355,17 @@ class TestNoVerdict:
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert "rotate-key" in str(ended.explanation)
 
+    async def test_of_a_database_that_breaks_off(self, pair: Pair) -> None:
+        """The replica's own, in the middle of the answer: a sentence, and no end of the process."""
+        await pair.damage("TRUNCATE users")
+        ending = asyncio.create_task(_end_copy(pair))
+
+        ended = await pair.reconcile(repair=True)
+
+        assert await ending
+        assert ended.verdict is Verdict.COULD_NOT_COMPARE
+        assert "broke off" in str(ended.explanation)
+
     async def test_of_another_source(self, pair: Pair) -> None:
         """One that was put in the place of the one that this replica follows."""
         await pair.reconcile()
@@ -336,6 +377,51 @@ class TestNoVerdict:
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert "--accept-source" in str(ended.explanation)
         assert not await pair.agrees()
+
+
+async def test_however_often_there_is_none_the_source_is_remembered(pair: Pair) -> None:
+    """A thousand failures do not make another source acceptable."""
+    await pair.reconcile()
+    await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
+    await pair.damage(
+        "INSERT INTO reconcile_runs (reason, repairs, deletions_max, requested_at, started_at,"
+        " finished_at, verdict) SELECT 'gap', '{}', 0, now(), now(), now() + n * interval '1 ms',"
+        " 'could_not_compare' FROM generate_series(1, 1100) AS n"
+    )
+
+    ended = await pair.reconcile()
+
+    kept = await fetch(pair.blog, "SELECT count(*) FROM reconcile_runs")
+    assert kept[0].count == KEPT_MAX + 1
+    assert "--accept-source" in str(ended.explanation)
+
+
+async def test_only_a_repair_answers_a_suspicion(pair: Pair) -> None:
+    """Who looks and finds drift leaves it to be repaired by itself."""
+    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+    await pair.damage(
+        "UPDATE heartbeats SET suspicion = 'gap', suspected_at = now() - interval '1 second'"
+    )
+
+    await pair.reconcile()
+    looked = await fetch(pair.blog, "SELECT suspicion FROM heartbeats")
+    await pair.reconcile(repair=True)
+    repaired = await fetch(pair.blog, "SELECT suspicion FROM heartbeats")
+
+    assert [row.suspicion for row in looked] == ["gap"]
+    assert [row.suspicion for row in repaired] == [None]
+
+
+async def test_more_tombstones_than_locks(pair: Pair) -> None:
+    """A batch of nothing but tombstones is split: the table of locks is the whole server's."""
+    await execute(pair.auth, "TRUNCATE users")
+    await pair.fill(3000, one_in=1, replica=False)
+    await pair.damage("TRUNCATE users")
+
+    ended = await pair.reconcile(repair=True)
+
+    assert ended.repaired == {"missing": 3000}
+    assert await pair.agrees()
 
 
 async def test_two_at_once_do_no_harm(pair: Pair) -> None:

@@ -480,6 +480,22 @@ class TestSteering:
         with pytest.raises(ReplayFinished):
             await steer(auth_engine, next_one.id, State.CANCELLED, actor=ACTOR)
 
+    async def test_what_was_cancelled_during_its_last_batch_is_not_done(
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    ) -> None:
+        """What is confirmed is counted, and what the operator decided stays."""
+        await fill(auth_engine, 2)
+        asked = await started(auth_engine, settings, rate=1)
+        async with proxied(settings) as (proxy, through), replaying(through):
+            await has_sent(auth_engine, asked.id, 1)
+            proxy.swallow_answers()
+            await eventually(lambda: grows(source, queue, 1))
+            await steer(auth_engine, asked.id, State.CANCELLED, actor=ACTOR)
+            proxy.swallow_answers(False)
+            found = await has_sent(auth_engine, asked.id, 2)
+
+        assert found.state == State.CANCELLED
+
     async def test_a_new_replay_begins_at_once(
         self, auth_engine: AsyncEngine, settings: RelaySettings, queue: str
     ) -> None:
@@ -488,10 +504,12 @@ class TestSteering:
         await fill(auth_engine, 1)
         async with replaying(settings):
             await eventually(lambda: is_idle(auth_engine))
-            for _ in range(5):
+            for is_resumed in (False, True, False, True):
                 asked = await started(auth_engine, settings)
-                await steer(auth_engine, asked.id, State.PAUSED, actor=ACTOR)
-                await steer(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+                if is_resumed:
+                    await is_done(auth_engine, asked.id)
+                    await execute(auth_engine, "UPDATE replays SET state = 'paused'")
+                    await steer(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
                 before = time.monotonic()
                 await is_done(auth_engine, asked.id)
                 assert time.monotonic() - before < 1

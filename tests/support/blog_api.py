@@ -30,6 +30,12 @@ async def blog_api(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+def metric(text: str, line: str) -> float:
+    """The value of a metric, named with its labels."""
+    [value] = [each.split()[-1] for each in text.splitlines() if each.startswith(f"{line} ")]
+    return float(value)
+
+
 def a_token(key: rsa.RSAPrivateKey, subject: UUID | str, **claims: Any) -> str:
     """An access token for a user or a service, good for a minute unless ``claims`` differ."""
     now = claims.get("iat", int(time.time()))

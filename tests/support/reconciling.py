@@ -1,20 +1,22 @@
 """A source and a replica with the same users, the pipe between them at work, and ways to damage."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
 from auth_service.services.create import create_service
-from auth_service.settings import ApiSettings, RelaySettings
+from auth_service.settings import ApiSettings as AuthApiSettings
+from auth_service.settings import RelaySettings
 from blog_service.reconcile import runs
 from blog_service.reconcile.model import DELETIONS_MAX, Kind, Reason, repairable
 from blog_service.reconcile.run import run
 from blog_service.reconcile.runs import Run
-from blog_service.settings import ConsumerSettings
+from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.reconcile import SCOPE
 from local.compare import compare
 from tests.support.http_server import served
@@ -94,6 +96,20 @@ class Pair:
         )
         return not found.differences
 
+    async def make_operator(self) -> UUID:
+        """One of the users on both sides, who may now see to this."""
+        for engine in (self.auth, self.blog):
+            await execute(
+                engine, "UPDATE users SET roles = '{operator}' WHERE email = 'user1@example.org'"
+            )
+        [made] = await fetch(self.blog, "SELECT id FROM users WHERE roles = '{operator}'")
+        return UUID(str(made.id))
+
+    def of_the_api(self, settings: ApiSettings) -> ApiSettings:
+        """Settings of the blog's API, with the replica's account at the source added."""
+        account = ("auth_url", "service_id", "api_key")
+        return settings.model_copy(update={name: getattr(self.settings, name) for name in account})
+
     async def ids(self, condition: str, limit: int) -> list[str]:
         """Ids of some users of the replica."""
         query = f"SELECT id FROM users WHERE {condition} ORDER BY id LIMIT {limit}"
@@ -102,15 +118,17 @@ class Pair:
 
 @asynccontextmanager
 async def paired(
-    api_settings: ApiSettings,
+    api_settings: AuthApiSettings,
     relay_settings: RelaySettings,
     consumer_settings: ConsumerSettings,
     auth: AsyncEngine,
     blog: AsyncEngine,
+    *,
+    scopes: Sequence[str] = (SCOPE,),
 ) -> AsyncIterator[Pair]:
     """Both services at work, on empty tables, with an account of the replica at the source."""
     issued = await create_service(
-        auth, api_settings.secrets, name="blog", scopes=[SCOPE], key_days=1, actor="operator:test"
+        auth, api_settings.secrets, name="blog", scopes=scopes, key_days=1, actor="operator:test"
     )
     with served(create_app(api_settings)) as server:
         settings = consumer_settings.model_copy(

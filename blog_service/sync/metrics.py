@@ -1,0 +1,13 @@
+"""Bring the gauges of both halves, inbox and reconcile, up to date for ``/metrics``."""
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox import metrics as inbox
+from blog_service.reconcile import metrics as reconcile
+
+
+async def refresh(engine: AsyncEngine) -> None:
+    """Set those that come from the database, as the API and the consumer both show them."""
+    async with engine.connect() as connection:
+        await inbox.refresh(connection)
+        await reconcile.refresh(connection)

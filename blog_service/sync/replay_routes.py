@@ -1,0 +1,72 @@
+"""Replays to this service over HTTP, for operators: the source is asked, and its answer passed on.
+
+The source's audit log names this service's account; who asked it is in this service's log.
+"""
+
+from typing import Final
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, status
+from fastapi.responses import JSONResponse
+
+from blog_service.actors import user_actor
+from blog_service.context import Blog
+from blog_service.sync import replays
+from blog_service.sync.replay_bodies import (
+    NewReplayBody,
+    PlanBody,
+    ReplayBody,
+    ReplayChangeBody,
+)
+from blog_service.users.caller import OPERATORS_ONLY, Operator
+from contracts import problems
+from contracts.openapi import documented
+
+log = structlog.get_logger()
+
+router = APIRouter(prefix="/v1/sync/replays", tags=["operation"])
+
+ABOUT_ONE: Final = (*OPERATORS_ONLY, problems.NOT_FOUND)
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    summary="Start a replay to this service",
+    response_model=ReplayBody,
+    responses={
+        200: {"model": PlanBody, "description": "What it would send (`dry_run`)"},
+        **documented(*OPERATORS_ONLY, problems.LOG_PRUNED, problems.TOO_MANY_REPLAYS),
+    },
+)
+async def post_replay(
+    body: NewReplayBody, operator: Operator, blog: Blog
+) -> ReplayBody | JSONResponse:
+    """The replay, which the source sends in its turn; the answer waits for the source's count."""
+    told = await replays.start(blog.source, body)
+    if isinstance(told, PlanBody):
+        return JSONResponse(told.model_dump(mode="json"))
+    log.info("replay.requested", replay=str(told.id), actor=user_actor(operator.id))
+    return told
+
+
+@router.get("/{replay_id}", summary="Show a replay", responses=documented(*ABOUT_ONE))
+async def get_replay(replay_id: UUID, _: Operator, blog: Blog) -> ReplayBody:
+    """What was asked for, and how far it has come."""
+    return await replays.show(blog.source, replay_id)
+
+
+@router.patch(
+    "/{replay_id}",
+    summary="Pause, resume or cancel a replay",
+    responses=documented(*ABOUT_ONE, problems.REPLAY_FINISHED),
+)
+async def patch_replay(
+    replay_id: UUID, body: ReplayChangeBody, operator: Operator, blog: Blog
+) -> ReplayBody:
+    """It takes effect within a batch; what was confirmed is not sent again."""
+    told = await replays.steer(blog.source, replay_id, body)
+    actor = user_actor(operator.id)
+    log.info("replay.steered", replay=str(replay_id), state=body.state, actor=actor)
+    return told

@@ -1,0 +1,113 @@
+"""Ask the source for replays to this service, as its service account, for an operator.
+
+Guarantees: only replays to this service are shown and steered; the source's refusals are passed on
+where they are about the question, and what is between the source and this service (its account, its
+tokens, the way there) is 503, never a 401 or 403 that an operator would take for his own.
+
+Not here: who may ask (``replay_routes``), what a replay sends (the source).
+"""
+
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from blog_service.account import Account, NoAnswer, NotSetUp, not_as_agreed, refused, whole
+from blog_service.inbox.topology import SERVICE
+from blog_service.sync.replay_bodies import (
+    NewReplayBody,
+    PlanBody,
+    RefusalBody,
+    ReplayBody,
+    ReplayChangeBody,
+)
+from contracts import problems
+from contracts.problems import Problem
+
+SCOPE: Final = "replays:write"
+"""What the service account needs for this."""
+
+SILENCE_SECONDS_MAX: Final = 130.0
+"""The source counts for two minutes at most before it answers; whoever gave up sooner would not
+know whether the replay has begun."""
+
+PATH: Final = "/v1/admin/replays"
+
+ABOUT_THE_QUESTION: Final = {
+    code.name: code
+    for code in (
+        problems.NOT_FOUND,
+        problems.LOG_PRUNED,
+        problems.REPLAY_FINISHED,
+        problems.TOO_MANY_REPLAYS,
+        problems.INVALID_REQUEST,
+        problems.BUSY,
+    )
+}
+"""Refusals that are passed on."""
+
+Told = TypeVar("Told", bound=BaseModel)
+
+
+async def start(source: Account | None, wanted: NewReplayBody) -> ReplayBody | PlanBody:
+    """Start a replay, or with ``dry_run`` tell what it would send.
+
+    Raises:
+        Problem: the source refuses, or cannot be asked.
+    """
+    # What was left out is left to the source's defaults.
+    body = {"to": SERVICE, **wanted.model_dump(mode="json", exclude_unset=True, exclude_none=True)}
+    return await _ask(source, "POST", PATH, PlanBody if wanted.dry_run else ReplayBody, body)
+
+
+async def show(source: Account | None, replay_id: UUID) -> ReplayBody:
+    """A replay to this service, as far as it has come.
+
+    Raises:
+        Problem: there is none, or the source cannot be asked.
+    """
+    found = await _ask(source, "GET", f"{PATH}/{replay_id}", ReplayBody)
+    if found.consumer != SERVICE:
+        raise Problem(problems.NOT_FOUND)
+    return found
+
+
+async def steer(source: Account | None, replay_id: UUID, change: ReplayChangeBody) -> ReplayBody:
+    """Pause, resume or cancel a replay to this service.
+
+    Raises:
+        Problem: there is none, the source refuses, or it cannot be asked.
+    """
+    await show(source, replay_id)
+    return await _ask(source, "PATCH", f"{PATH}/{replay_id}", ReplayBody, change.model_dump())
+
+
+async def _ask(
+    source: Account | None, method: str, path: str, model: type[Told], body: Any = None
+) -> Told:
+    try:
+        if source is None:
+            raise NotSetUp
+        answer = await source.send(method, path, scope=SCOPE, json=body)
+        content = await whole(answer)
+        if not answer.is_success:
+            raise _refusal(answer, content)
+        try:
+            return model.model_validate_json(content)
+        except ValidationError:
+            raise not_as_agreed(answer) from None
+    except NoAnswer as error:
+        raise Problem(problems.UNAVAILABLE, str(error)) from None
+
+
+def _refusal(answer: httpx.Response, content: bytes) -> Problem | NoAnswer:
+    """The source's refusal as this service's, if it is about the question."""
+    try:
+        told = RefusalBody.model_validate_json(content)
+    except ValidationError:
+        return refused(answer)
+    code = ABOUT_THE_QUESTION.get(told.code)
+    if code is None or code.status != answer.status_code:
+        return refused(answer)
+    return Problem(code, told.detail, errors=told.wrong())

@@ -1,0 +1,227 @@
+"""The blog's account at the source: where key and tokens go, and what no answer can do to it.
+
+The source is played here, for it does what the real one never would.
+"""
+
+import gzip
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route, Router
+
+from blog_service.account import ANSWER_BYTES_MAX, Account, NoAnswer, NotSetUp, whole
+from blog_service.settings import SourceSettings
+from contracts.telemetry import request_id, traceparent
+from tests.support.http_server import served
+
+THING, TOKEN = "/v1/thing", "/oauth/token"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+
+@dataclass
+class Played:
+    """A source that answers as a test wants, and remembers who asked."""
+
+    url: str = ""
+    grant: Response | None = None
+    """In place of a token."""
+
+    answer: Response = field(default_factory=lambda: JSONResponse({"fine": True}))
+    refused: set[str] = field(default_factory=set)
+    """Tokens that are good no more."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Path and Authorization header, in their order."""
+
+    headers: list[dict[str, str]] = field(default_factory=list)
+    scopes: list[str] = field(default_factory=list)
+
+    async def token(self, request: Request) -> Response:
+        """Grant one token after the other."""
+        self._note(request)
+        form = (await request.body()).decode()
+        self.scopes.append(form.rpartition("scope=")[2])
+        granted = {"access_token": f"token-{len(self.scopes)}", "expires_in": 600}
+        return self.grant or JSONResponse(granted)
+
+    async def thing(self, request: Request) -> Response:
+        """Answer a question."""
+        self._note(request)
+        await request.body()
+        if request.headers["Authorization"].removeprefix("Bearer ") in self.refused:
+            return JSONResponse({}, 401)
+        return self.answer
+
+    def _note(self, request: Request) -> None:
+        self.asked.append((request.url.path, request.headers.get("Authorization", "")))
+        self.headers.append(dict(request.headers))
+
+
+@pytest.fixture
+async def source() -> AsyncIterator[Played]:
+    """The source, behind a real server."""
+    played = Played()
+    app = Router(
+        [
+            Route(TOKEN, played.token, methods=["POST"]),
+            Route("/{path:path}", played.thing, methods=["GET", "POST"]),
+        ]
+    )
+    with served(app) as server:
+        played.url = f"http://127.0.0.1:{server.port}"
+        yield played
+
+
+@pytest.fixture
+async def account(source: Played) -> AsyncIterator[Account]:
+    """An account there."""
+    settings = SourceSettings(
+        _env_file=None,
+        database_url="postgresql://blog@db.example/blog",
+        auth_url=source.url,
+        service_id="svc_blog",
+        api_key="secret",
+    )
+    account = Account(settings, silence_seconds=10)
+    yield account
+    await account.close()
+
+
+async def ask(account: Account, scope: str = "a:b") -> bytes:
+    """The answer to a question."""
+    return await whole(await account.send("POST", THING, scope=scope, json={"number": 1}))
+
+
+async def test_the_key_goes_to_the_token_endpoint_alone(account: Account, source: Played) -> None:
+    """Questions show the token; it is used again while it is good, for its scope."""
+    for scope in ("a:b", "a:b", "c:d"):
+        assert await ask(account, scope) == b'{"fine":true}'
+
+    basic = "Basic c3ZjX2Jsb2c6c2VjcmV0"
+    assert source.asked == [
+        (TOKEN, basic),
+        (THING, "Bearer token-1"),
+        (THING, "Bearer token-1"),
+        (TOKEN, basic),
+        (THING, "Bearer token-2"),
+    ]
+    assert source.scopes == ["a%3Ab", "c%3Ad"]
+
+
+async def test_a_token_that_soon_ends_is_not_used_again(account: Account, source: Played) -> None:
+    """It could end on its way."""
+    source.grant = JSONResponse({"access_token": "short", "expires_in": 29})
+
+    await ask(account)
+    await ask(account)
+
+    assert [path for path, _ in source.asked] == [TOKEN, THING, TOKEN, THING]
+
+
+async def test_a_refused_token_is_replaced_once(account: Account, source: Played) -> None:
+    """Its key may have been revoked; if the next one is refused too, that is the answer."""
+    source.refused = {"token-1"}
+    first = await ask(account)
+    source.refused = {"token-2", "token-3"}
+
+    second = await account.send("GET", THING, scope="a:b")
+    await second.aclose()
+
+    assert first == b'{"fine":true}'
+    assert second.status_code == 401
+    assert [shown for path, shown in source.asked if path == THING] == [
+        "Bearer token-1",
+        "Bearer token-2",
+        "Bearer token-2",
+        "Bearer token-3",
+    ]
+
+
+async def test_a_question_tells_where_it_comes_from(account: Account, source: Played) -> None:
+    """Trace and request id are those of the request that caused it."""
+    request_id.set("request-7")
+    traceparent.set(TRACE)
+
+    await ask(account)
+
+    told = source.headers[-1]
+    assert (told["x-request-id"], told["traceparent"]) == ("request-7", TRACE)
+
+
+async def test_nobody_else_is_asked(
+    account: Account, source: Played, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No redirect is followed, whether for a token or a question, and no proxy used."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    source.answer = RedirectResponse("/elsewhere")
+    answer = await account.send("GET", THING, scope="a:b")
+    await answer.aclose()
+    source.grant = RedirectResponse("/elsewhere")
+
+    with pytest.raises(NoAnswer, match="/oauth/token with status 307"):
+        await account.token("c:d")
+
+    assert answer.status_code == 307
+    assert [path for path, _ in source.asked] == [TOKEN, THING, TOKEN]
+
+
+@pytest.mark.parametrize("of", ["token", "question"])
+async def test_an_answer_without_an_end_is_not_read_to_it(
+    account: Account, source: Played, of: str
+) -> None:
+    """Neither in memory nor in time, and a packed one is not unfolded."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(16 * 1024)
+
+    if of == "token":
+        source.grant = StreamingResponse(endless())
+    else:
+        source.answer = StreamingResponse(endless())
+
+    with pytest.raises(NoAnswer, match="is not as agreed"):
+        await ask(account)
+
+
+async def test_a_packed_answer_is_not_unfolded(account: Account, source: Played) -> None:
+    """It could be a thousand times as long as what came."""
+    packed = gzip.compress(bytes(10 * ANSWER_BYTES_MAX))
+    source.answer = Response(packed, headers={"Content-Encoding": "gzip"})
+
+    assert await ask(account) == packed
+
+
+@pytest.mark.parametrize(
+    "granted",
+    [
+        {},
+        {"access_token": "", "expires_in": 600},
+        {"access_token": "line\r\nX-Other: header", "expires_in": 600},
+        {"access_token": "töken", "expires_in": 600},
+        {"access_token": "fine", "expires_in": "soon"},
+        {"access_token": "fine", "expires_in": -1},
+        ["access_token"],
+    ],
+    ids=["nothing", "empty", "two-lines", "not-ascii", "when", "ended", "list"],
+)
+async def test_what_is_no_token_is_none(account: Account, source: Played, granted: object) -> None:
+    """Nothing of it is sent anywhere."""
+    source.grant = JSONResponse(granted)
+
+    with pytest.raises(NoAnswer, match="/oauth/token is not as agreed"):
+        await ask(account)
+
+    assert [path for path, _ in source.asked] == [TOKEN]
+
+
+def test_without_settings_there_is_no_account() -> None:
+    """The sentence names them, and the scopes."""
+    settings = SourceSettings(_env_file=None, database_url="postgresql://blog@db.example/blog")
+
+    with pytest.raises(NotSetUp, match="BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY"):
+        Account(settings, silence_seconds=10)

@@ -1,0 +1,342 @@
+"""``blog-service status`` and ``blog-service reconcile``, as an operator and his scripts meet them.
+
+And the consumer's own metrics about comparing.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import shlex
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from typer.testing import CliRunner
+
+from auth_service.settings import ApiSettings, RelaySettings
+from blog_service.cli import app
+from blog_service.reconcile.model import Kind
+from blog_service.reconcile.runs import Run
+from blog_service.settings import ConsumerSettings
+from blog_service.sync.bodies import StatusBody
+from blog_service.sync.model import DEPTH_MAX, HEARTBEAT_SECONDS_MAX, pipe
+from local.ports import free_port
+from tests.support.blog_api import metric
+from tests.support.builders import a_state, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, execute, fetch
+from tests.support.processes import Process
+from tests.support.reconciling import Pair, paired
+from tests.support.source import LIVE, REPLAY, Source
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What it printed for scripts."""
+        assert self.stdout.count("\n") == 1
+        figures: dict[str, Any] = json.loads(self.stdout)
+        return figures
+
+
+Command = Callable[..., Awaitable[Ended]]
+
+
+@pytest.fixture
+def command(
+    blog_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Command]:
+    """Runs ``blog-service …`` to its end, in this process, with more settings."""
+    monkeypatch.chdir(tmp_path)
+
+    async def command(arguments: str, **settings: str) -> Ended:
+        environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": amqp_url, **settings}
+        words = shlex.split(arguments)
+        ended = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
+        assert ended.exception is None or isinstance(ended.exception, SystemExit)
+        return Ended(ended.exit_code, ended.stdout, ended.stderr)
+
+    yield command
+    logging.disable(logging.NOTSET)  # which status switches off, in a process of its own
+
+
+@pytest.fixture
+async def pair(
+    api_settings: ApiSettings,
+    relay_settings: RelaySettings,
+    consumer_settings: ConsumerSettings,
+    auth_engine: AsyncEngine,
+    blog_engine: AsyncEngine,
+) -> AsyncIterator[Pair]:
+    """Two hundred users on both sides, twenty of them deleted, and both services at work."""
+    async with paired(
+        api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
+    ) as pair:
+        await pair.fill()
+        yield pair
+
+
+def account(pair: Pair) -> dict[str, str]:
+    """The settings by which a command reaches the source."""
+    settings = pair.settings
+    assert settings.auth_url and settings.service_id and settings.api_key
+    return {
+        "BLOG_AUTH_URL": settings.auth_url,
+        "BLOG_SERVICE_ID": settings.service_id,
+        "BLOG_API_KEY": settings.api_key.get_secret_value(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("age", "depth", "knows", "said"),
+    [
+        (None, None, False, "never heard of the source"),
+        (None, 5, True, "never heard of the source"),
+        (1.0, None, True, "broken: no broker"),
+        (HEARTBEAT_SECONDS_MAX, None, False, "in touch"),
+        (HEARTBEAT_SECONDS_MAX, DEPTH_MAX, True, "in touch"),
+        (1.0, DEPTH_MAX + 1, True, "behind: 1,001 messages wait"),
+        (HEARTBEAT_SECONDS_MAX + 1, 3, True, "behind: 3 messages wait"),
+        (HEARTBEAT_SECONDS_MAX + 1, 0, True, "broken: no heartbeat for 46 s"),
+        (3600.0, None, False, "broken: no heartbeat for 3,600 s"),
+    ],
+)
+def test_one_line_about_the_pipe(
+    age: float | None, depth: int | None, knows: bool, said: str
+) -> None:
+    """Quiet is told from broken by the heartbeat, late from lost by the queue."""
+    line = pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows)
+
+    assert line.startswith(said)
+
+
+class TestStatus:
+    """``blog-service status``."""
+
+    async def test_all_is_well(self, pair: Pair, command: Command) -> None:
+        """As JSON and as lines: the replica, the queues, and the last comparison."""
+        ended = await pair.reconcile()
+        await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+        await pair.reconcile(repair=True)
+
+        scripted, human = await command("status --json"), await command("status")
+
+        figures = scripted.figures
+        assert (scripted.code, scripted.stderr, human.code, human.stderr) == (0, "", 0, "")
+        assert figures.keys() == StatusBody.model_fields.keys()
+        assert ended.compared == 200
+        expected = {
+            "pipe": "in touch",
+            "users": 180,
+            "users_deleted": 20,
+            "users_provisional": 0,
+            "highest_version": 1700000000000200,
+            "parked_messages": 0,
+            "queue_depth": 0,
+            "replay_queue_depth": 0,
+            "dead_queue_depth": 0,
+            "degraded": None,
+            "last_reconcile": "in_step",
+            "last_reconcile_reason": "operator",
+            "last_reconcile_users": 200,
+            "last_reconcile_differing": 1,
+            "last_reconcile_repaired": 1,
+            "last_reconcile_explanation": None,
+        }
+        assert {name: figures[name] for name in expected} == expected
+        assert figures["last_heartbeat"] >= 1
+        assert 0 <= figures["last_heartbeat_age_seconds"] < 30
+        lines = dict(re.split(r"  +", line, maxsplit=1) for line in human.stdout.splitlines())
+        assert lines.keys() == {name.replace("_", " ") for name in figures}
+        assert (lines["pipe"], lines["last reconcile"]) == ("in touch", "in_step")
+        assert (lines["highest version"], lines["degraded"]) == ("1,700,000,000,000,200", "-")
+
+    async def test_before_anything_ran(self, command: Command) -> None:
+        """No queue is there, and the replica says that it is empty."""
+        figures = (await command("status --json")).figures
+
+        assert figures["pipe"].startswith("broken: no broker, or no queue")
+        assert (figures["queue_depth"], figures["last_heartbeat"]) == (None, None)
+        assert (figures["degraded"], figures["last_reconcile"]) == ("empty", None)
+
+    async def test_a_broker_that_is_away(self, command: Command) -> None:
+        """Depths are unknown, the rest is shown, and nothing else is written."""
+        shown = await command("status --json", BLOG_AMQP_URL="amqp://guest:guest@127.0.0.1:1/")
+
+        assert (shown.code, shown.stderr) == (0, "")
+        assert shown.figures["users"] == 0
+        assert {shown.figures[name] for name in DEPTHS} == {None}
+        assert shown.figures["pipe"].startswith("broken")
+
+    async def test_depths_are_those_of_the_queues(
+        self,
+        command: Command,
+        source: Source,
+        consumer_settings: ConsumerSettings,
+        blog_engine: AsyncEngine,
+    ) -> None:
+        """While no consumer takes them, messages wait in two of the three."""
+        async with consuming(consumer_settings, blog_engine):
+            pass
+        await source.publish(*(an_event(a_state()) for _ in range(3)))
+        await source.replay(*(an_event(a_state()) for _ in range(2)))
+        await eventually(lambda: _ready(source, {LIVE: 3, REPLAY: 2}))
+        await execute(
+            blog_engine,
+            "INSERT INTO heartbeats (source, number, recorded_at)"
+            " VALUES ('x', 1, now() - interval '2 minutes')",
+        )
+
+        figures = (await command("status --json")).figures
+
+        assert [figures[name] for name in DEPTHS] == [3, 2, 0]
+        assert figures["pipe"] == "behind: 3 messages wait"
+
+
+class TestReconcile:
+    """``blog-service reconcile``: 0 in step, 1 drift, 2 could not compare."""
+
+    async def test_in_step(self, pair: Pair, command: Command) -> None:
+        """The proof in one line; who asked is on record."""
+        ended = await command("reconcile", **account(pair))
+
+        [run] = await fetch(pair.blog, "SELECT * FROM reconcile_runs")
+        assert (ended.code, ended.stderr) == (0, "")
+        assert ended.stdout == (f"in step: 200 users, 0 differ, as of {run.source_at:%F %T}Z\n")
+        assert (run.reason, run.repairs) == ("operator", [])
+        assert run.requested_by.startswith("operator:")
+
+    async def test_drift_and_its_repair(self, pair: Pair, command: Command) -> None:
+        """A table of kinds with remedies and users; repaired, only what was not asked for is left."""
+        await pair.damage(
+            "DELETE FROM users WHERE email = 'user1@example.org'",
+            "UPDATE users SET version = version + 1 WHERE email = 'user2@example.org'",
+        )
+
+        found = await command("reconcile", **account(pair))
+        mended = await command("reconcile --repair", **account(pair))
+        scripted = await command("reconcile --repair --ahead --json", **account(pair))
+        last = await command("reconcile", **account(pair))
+
+        assert [each.code for each in (found, mended, scripted, last)] == [1, 1, 0, 0]
+        assert found.stdout.startswith("drift: 200 users, 2 differ, as of ")
+        assert re.search(r"^missing +1 +0  at the source, not here +--repair$", found.stdout, re.M)
+        assert re.search(r"^ahead +1 +0  a newer version .* --ahead$", found.stdout, re.M)
+        ids = {str(row.id) for row in await fetch(pair.auth, OF_TWO)}
+        assert {line.split()[0] for line in found.stdout.splitlines() if "-" in line[:20]} >= ids
+        assert mended.stdout.startswith("drift: 200 users, 2 differ, 1 repaired, as of ")
+        assert re.search(r"^missing +1 +1  at the source, not here$", mended.stdout, re.M)
+        figures = scripted.figures
+        assert figures.keys() == {each.name for each in fields(Run)}
+        assert (figures["verdict"], figures["compared"]) == ("in_step", 200)
+        assert (figures["differing"], figures["repaired"]) == ({"ahead": 1}, {"ahead": 1})
+        assert figures["repairs"] == ["ahead", "corrupt", "missing", "stale", "undeleted"]
+        [finding] = figures["findings"]
+        assert finding["source_version"] + 1 == finding["replica_version"]
+        assert (finding["kind"], finding["repaired"]) == ("ahead", True)
+        assert finding["user_id"] in ids
+
+    async def test_the_brake(self, pair: Pair, command: Command) -> None:
+        """More orphans than may be deleted: none is, and the way to go on is named."""
+        await pair.damage(
+            "INSERT INTO users (id, version, status, email, email_verified, created_at,"
+            " updated_at) SELECT gen_random_uuid(), 1, 'active', n || '@example.net', false, now(),"
+            " now() FROM generate_series(1, 3) AS n"
+        )
+
+        held = await command("reconcile --orphans --max-deletions 2", **account(pair))
+        gone = await command("reconcile --orphans --max-deletions 3", **account(pair))
+
+        assert (held.code, gone.code) == (1, 0)
+        assert "--max-deletions" in held.stdout
+        assert re.search(r"^orphan +3 +3 ", gone.stdout, re.M)
+
+    async def test_a_source_that_is_away(self, pair: Pair, command: Command) -> None:
+        """No verdict, a reason, and a code of its own; never "in step"."""
+        away = account(pair) | {"BLOG_AUTH_URL": "http://127.0.0.1:1"}
+
+        human = await command("reconcile", **away)
+        scripted = await command("reconcile --json", **away)
+
+        assert (human.code, scripted.code) == (2, 2)
+        assert human.stdout.startswith(
+            "could not compare: there is no verdict\nthe source does not"
+        )
+        assert scripted.figures["verdict"] == "could_not_compare"
+        assert "BLOG_AUTH_URL" in scripted.figures["explanation"]
+        assert scripted.figures["findings"] is None
+
+    async def test_settings_that_are_missing(self, command: Command) -> None:
+        """All three are named, or those that are missing; the code is the one of no verdict."""
+        none = await command("reconcile")
+        some = await command("reconcile", BLOG_AUTH_URL="http://127.0.0.1:1")
+
+        assert (none.code, some.code) == (2, 2)
+        assert "set BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY" in none.stdout
+        assert "BLOG_SERVICE_ID and BLOG_API_KEY: set it as well" in some.stderr
+        assert some.stdout == ""
+
+
+async def test_the_consumers_metrics_tell_of_its_comparisons(
+    pair: Pair, blog_url: str, amqp_url: str, tmp_path: Path
+) -> None:
+    """The process compares by itself, and shows what it found and what is left."""
+    await pair.damage(
+        "DELETE FROM users WHERE email = 'user1@example.org'",
+        "UPDATE users SET email = 'x' WHERE email = 'user2@example.org'",
+    )
+    port = free_port()
+    environment = {
+        "BLOG_DATABASE_URL": blog_url,
+        "BLOG_AMQP_URL": amqp_url,
+        "BLOG_CONSUMER_PORT": str(port),
+        **account(pair),
+    }
+    process = Process("blog-service consumer", environment, tmp_path / "consumer.log")
+    process.start()
+    try:
+        await process.is_ready(f"http://127.0.0.1:{port}/readyz")
+        await eventually(lambda: _runs(pair))
+        text = await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/metrics")
+    finally:
+        process.kill()
+
+    name = "usersync_reconcile_differing_users"
+    left = {kind: metric(text, f'{name}{{kind="{kind}"}}') for kind in Kind}
+    [run] = await _runs(pair)
+    assert run.differing == {"missing": 1, "corrupt": 1}
+    assert left == {**dict.fromkeys(Kind, 0), Kind.CORRUPT: 1}
+    assert metric(text, "usersync_degraded") == 0
+    assert metric(text, "usersync_last_reconciled_timestamp_seconds") == pytest.approx(
+        run.source_at.timestamp(), abs=0.001
+    )
+
+
+DEPTHS = ("queue_depth", "replay_queue_depth", "dead_queue_depth")
+OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user2@example.org')"
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+async def _runs(pair: Pair) -> list[Any]:
+    return await fetch(pair.blog, "SELECT * FROM reconcile_runs WHERE finished_at IS NOT NULL")
+
+
+async def _ready(source: Source, depths: dict[str, int]) -> bool:
+    return {queue: await source.ready(queue) for queue in depths} == depths

@@ -1,0 +1,285 @@
+"""``/v1/sync/replays``: operators have the source replay to the blog, by the blog's own account."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+import auth_service.settings
+from auth_service.settings import RelaySettings
+from auth_service.users.change import change
+from blog_service.settings import ApiSettings, ConsumerSettings
+from contracts.reconcile import SCOPE
+from tests.support.auth_api import assert_problem
+from tests.support.blog_api import a_token, blog_api
+from tests.support.builders import SOURCE
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.reconciling import Pair, paired
+from tests.support.replaying import replaying, started
+
+REPLAYS = "/v1/sync/replays"
+
+WRONG: list[tuple[dict[str, Any], str | None, str]] = [
+    ({"to": "other"}, "/body/to", ""),
+    ({"rate": 0}, "/body/rate", ""),
+    ({"since": "yesterday"}, "/body/since", ""),
+    # What follows, the source finds.
+    ({"since": "9999-99-99T99:99:99Z"}, "/body/since", ""),
+    ({"current_state": True, "from_position": 1}, None, "current state"),
+]
+"""Bodies, which part of them is named, and what is said."""
+
+
+@pytest.fixture
+async def pair(
+    api_settings: auth_service.settings.ApiSettings,
+    relay_settings: RelaySettings,
+    consumer_settings: ConsumerSettings,
+    auth_engine: AsyncEngine,
+    blog_engine: AsyncEngine,
+) -> AsyncIterator[Pair]:
+    """Two hundred users on both sides, and both services at work; the account may ask for both."""
+    async with paired(
+        api_settings,
+        relay_settings,
+        consumer_settings,
+        auth_engine,
+        blog_engine,
+        scopes=[SCOPE, "replays:write"],
+    ) as pair:
+        await pair.fill()
+        yield pair
+
+
+@pytest.fixture
+def plain(blog_url: str, public_pem: str) -> ApiSettings:
+    """Settings of the blog's API on the fresh database, without a source."""
+    return ApiSettings(_env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+
+
+@pytest.fixture
+async def operator(pair: Pair) -> UUID:
+    """A user who is operator on both sides."""
+    return await pair.make_operator()
+
+
+@pytest.fixture
+async def blog(
+    pair: Pair, plain: ApiSettings, operator: UUID, signing_key: rsa.RSAPrivateKey
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the blog's API with the operator's token."""
+    async with as_operator(pair.of_the_api(plain), operator, signing_key) as client:
+        yield client
+
+
+@asynccontextmanager
+async def as_operator(
+    settings: ApiSettings, operator: UUID, key: rsa.RSAPrivateKey
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API with these settings, with the operator's token."""
+    async with blog_api(settings) as client:
+        client.headers["Authorization"] = f"Bearer {a_token(key, operator)}"
+        yield client
+
+
+async def test_a_replay_reaches_the_replica(
+    blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings, operator: UUID
+) -> None:
+    """Asked for here, sent by the source, applied by the consumer; who asked is in the log."""
+    await pair.damage(f"DELETE FROM users WHERE id <> '{operator}'")
+
+    with capture_logs() as logs:
+        answer = await blog.post(REPLAYS, json={"current_state": True, "rate": 5_000})
+    made = answer.json()
+    async with replaying(relay_settings):
+        done = await eventually(lambda: _is(blog, made["id"], "done"))
+    await eventually(pair.agrees)
+
+    [row] = await fetch(pair.auth, "SELECT * FROM replays")
+    assert answer.status_code == 201
+    assert made["id"] == str(row.id)
+    assert (made["consumer"], made["state"], made["rate"]) == ("blog", "running", 5_000)
+    assert (made["expected"], made["current_state"], made["users"]) == (200, True, [])
+    assert made["requested_by"] == row.requested_by == pair.settings.service_id
+    assert (done["published"], done["seconds_left"]) == (200, None)
+    assert done["finished_at"].endswith("Z")
+    [told] = [entry for entry in logs if entry["event"] == "replay.requested"]
+    assert (told["replay"], told["actor"]) == (made["id"], f"user:{operator}")
+
+
+async def test_conditions_reach_the_source(blog: httpx.AsyncClient) -> None:
+    """All of them, and what was left out is the source's default."""
+    users = [str(uuid4()), str(uuid4())]
+    everything = {
+        "since": "2026-01-31T12:00:00.5+01:00",
+        "until": "2026-02-01t00:00:00z",
+        "from_position": 1,
+        "users": users,
+        "types": ["user.created", "user.deleted"],
+        "rate": 7,
+    }
+
+    some = await blog.post(REPLAYS, json=everything)
+    none = await blog.post(REPLAYS, json={"rate": None, "since": None})
+
+    assert (some.status_code, none.status_code) == (201, 201)
+    told = some.json()
+    assert told["since"] == "2026-01-31T11:00:00.500000Z"
+    assert told["until"] == "2026-02-01T00:00:00Z"
+    assert (told["from_position"], told["users"], told["rate"]) == (1, users, 7)
+    assert told["types"] == everything["types"]
+    assert "older state" in told["warning"]
+    assert (none.json()["rate"], none.json()["types"], none.json()["warning"]) == (1_000, [], None)
+
+
+async def test_a_dry_run_only_tells(blog: httpx.AsyncClient, pair: Pair) -> None:
+    """What it would send; nothing is begun, and nothing logged as asked for."""
+    async with pair.auth.begin() as connection:
+        [row] = await fetch(pair.auth, "SELECT id FROM users WHERE email = 'user2@example.org'")
+        await change(connection, row.id, email_verified=True)
+
+    with capture_logs() as logs:
+        answer = await blog.post(REPLAYS, json={"dry_run": True, "rate": 1})
+
+    assert answer.status_code == 200
+    plan = answer.json()
+    assert (plan["consumer"], plan["events"], plan["seconds"]) == ("blog", 1, 1.0)
+    assert plan["by_type"] == {"user.created": 0, "user.updated": 1, "user.deleted": 0}
+    assert plan["erased_users"] == 0
+    assert await fetch(pair.auth, "SELECT 1 FROM replays") == []
+    assert [entry for entry in logs if entry["event"] == "replay.requested"] == []
+
+
+async def test_steering(blog: httpx.AsyncClient, operator: UUID) -> None:
+    """Paused, resumed, cancelled; what is cancelled stays so. Each is in the log."""
+    made = (await blog.post(REPLAYS, json={})).json()
+    path = f"{REPLAYS}/{made['id']}"
+
+    with capture_logs() as logs:
+        states = [
+            (await blog.patch(path, json={"state": state})).json()["state"]
+            for state in ("paused", "running", "cancelled")
+        ]
+        refused = await blog.patch(path, json={"state": "running"})
+
+    assert states == ["paused", "running", "cancelled"]
+    assert "cancelled" in assert_problem(refused, 409, "replay_finished")["detail"]
+    assert (await blog.get(path)).json()["state"] == "cancelled"
+    assert [
+        (entry["state"], entry["actor"]) for entry in logs if entry["event"] == "replay.steered"
+    ] == [(state, f"user:{operator}") for state in states]
+
+
+class TestRefusals:
+    """What the source refuses, in its words where they are about the question."""
+
+    async def test_what_is_not_there(self, blog: httpx.AsyncClient) -> None:
+        """No such replay."""
+        path = f"{REPLAYS}/{uuid4()}"
+
+        for answer in (await blog.get(path), await blog.patch(path, json={"state": "paused"})):
+            assert_problem(answer, 404, "not_found")
+
+    async def test_replays_to_others(
+        self, blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings
+    ) -> None:
+        """Another consumer's are none of the blog's business, though its account may see them."""
+        other = await started(pair.auth, relay_settings, consumer="other")
+        path = f"{REPLAYS}/{other.id}"
+
+        answers = [await blog.get(path), await blog.patch(path, json={"state": "cancelled"})]
+
+        for answer in answers:
+            assert_problem(answer, 404, "not_found")
+        [row] = await fetch(pair.auth, "SELECT state FROM replays")
+        assert row.state == "running"
+
+    async def test_a_log_that_was_pruned(self, blog: httpx.AsyncClient, pair: Pair) -> None:
+        """The way out is named."""
+        await execute(pair.auth, "UPDATE source SET pruned_position = 1000000")
+
+        answer = await blog.post(REPLAYS, json={})
+
+        assert "current_state" in assert_problem(answer, 409, "log_pruned")["detail"]
+
+    async def test_what_is_not_right(self, blog: httpx.AsyncClient) -> None:
+        """Found here, or by the source: the part or the contradiction is named."""
+        for body, pointer, detail in WRONG:
+            answer = await blog.post(REPLAYS, json=body)
+
+            problem = assert_problem(answer, 422, "invalid_request")
+            pointers = [error["pointer"] for error in problem.get("errors", [])]
+            assert pointers == ([pointer] if pointer else [])
+            assert detail in problem.get("detail", "")
+
+
+class TestNobodyToAsk:
+    """Between the blog and its source something is wrong: 503, never the operator's fault."""
+
+    async def test_not_set_up(
+        self, plain: ApiSettings, operator: UUID, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """The settings are named."""
+        async with as_operator(plain, operator, signing_key) as blog:
+            answers = await _all(blog)
+
+        for answer in answers:
+            detail = assert_problem(answer, 503, "unavailable")["detail"]
+            for name in ("BLOG_AUTH_URL", "BLOG_SERVICE_ID", "BLOG_API_KEY", "replays:write"):
+                assert name in detail
+
+    @pytest.mark.parametrize(
+        ("wrong", "says"),
+        [
+            ({"auth_url": "http://127.0.0.1:1"}, "BLOG_AUTH_URL"),
+            ({"api_key": SecretStr("usersync_wrong_wrong")}, "rotate-key"),
+        ],
+        ids=["away", "wrong-key"],
+    )
+    async def test_away_or_not_let_in(
+        self,
+        pair: Pair,
+        plain: ApiSettings,
+        operator: UUID,
+        signing_key: rsa.RSAPrivateKey,
+        wrong: dict[str, Any],
+        says: str,
+    ) -> None:
+        """The sentence says what to look at, and never shows the key."""
+        settings = pair.of_the_api(plain).model_copy(update=wrong)
+        async with as_operator(settings, operator, signing_key) as blog:
+            answers = await _all(blog)
+
+        for answer in answers:
+            assert says in assert_problem(answer, 503, "unavailable")["detail"]
+            assert answer.headers["Retry-After"]
+            assert "usersync_" not in answer.text
+
+    async def test_an_account_that_may_not(self, blog: httpx.AsyncClient, pair: Pair) -> None:
+        """The scope that it lacks is named."""
+        await execute(pair.auth, f"UPDATE service_accounts SET scopes = ARRAY['{SCOPE}']")
+
+        for answer in await _all(blog):
+            assert "replays:write" in assert_problem(answer, 503, "unavailable")["detail"]
+
+
+async def _all(blog: httpx.AsyncClient) -> list[httpx.Response]:
+    path = f"{REPLAYS}/{uuid4()}"
+    return [
+        await blog.post(REPLAYS, json={}),
+        await blog.get(path),
+        await blog.patch(path, json={"state": "paused"}),
+    ]
+
+
+async def _is(blog: httpx.AsyncClient, replay_id: str, state: str) -> dict[str, Any]:
+    found: dict[str, Any] = (await blog.get(f"{REPLAYS}/{replay_id}")).json()
+    return found if found["state"] == state else {}

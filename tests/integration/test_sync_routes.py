@@ -1,0 +1,337 @@
+"""What operators see and do over HTTP about the pipe: status, comparisons, readiness, metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import auth_service.settings
+from auth_service.settings import RelaySettings
+from blog_service.inbox.apply import apply
+from blog_service.reconcile.model import Kind
+from blog_service.reconcile.watch import watch
+from blog_service.settings import ApiSettings, ConsumerSettings
+from blog_service.sync.routes import WAITING_MAX
+from contracts.events import Beat, Data
+from tests.support.auth_api import assert_problem
+from tests.support.blog_api import a_token, blog_api, metric
+from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.parked_messages import park_deliveries, rubbish
+from tests.support.reconciling import Pair, paired
+
+STATUS, RECONCILE, REPLAYS = "/v1/sync/status", "/v1/sync/reconcile", "/v1/sync/replays"
+ROUTES = [
+    ("GET", STATUS, None),
+    ("POST", RECONCILE, {}),
+    ("GET", f"{RECONCILE}/{uuid4()}", None),
+    ("POST", REPLAYS, {}),
+    ("GET", f"{REPLAYS}/{uuid4()}", None),
+    ("PATCH", f"{REPLAYS}/{uuid4()}", {"state": "paused"}),
+]
+OPERATOR = a_state(roles=("operator",))
+
+
+@pytest.fixture
+def settings(blog_url: str, public_pem: str) -> ApiSettings:
+    """Settings of the blog's API on the fresh database, without a source."""
+    return ApiSettings(_env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+
+
+@pytest.fixture
+async def blog(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the blog's API without a token."""
+    async with blog_api(settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def operator(blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey) -> dict[str, str]:
+    """The header that shows an operator's token."""
+    await _apply(blog_engine, OPERATOR)
+    return bearer(signing_key, OPERATOR.id)
+
+
+@pytest.fixture
+async def pair(
+    api_settings: auth_service.settings.ApiSettings,
+    relay_settings: RelaySettings,
+    consumer_settings: ConsumerSettings,
+    auth_engine: AsyncEngine,
+    blog_engine: AsyncEngine,
+) -> AsyncIterator[Pair]:
+    """Two hundred users on both sides, twenty of them deleted, and both services at work."""
+    async with paired(
+        api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
+    ) as pair:
+        await pair.fill()
+        yield pair
+
+
+def bearer(key: rsa.RSAPrivateKey, subject: UUID) -> dict[str, str]:
+    """The header that shows a token of this user."""
+    return {"Authorization": f"Bearer {a_token(key, subject)}"}
+
+
+@asynccontextmanager
+async def watching(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIterator[None]:
+    """The watch of one consumer, inside the block."""
+    watched = asyncio.create_task(watch(settings, engine))
+    try:
+        yield
+    finally:
+        watched.cancel()
+        await asyncio.wait([watched])
+
+
+async def test_nobody_but_operators(
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
+) -> None:
+    """Not without a token, and not with any other role; nothing is begun for them."""
+    admin = a_state(roles=("admin", "moderator"))
+    await _apply(blog_engine, admin)
+
+    for method, path, body in ROUTES:
+        nobody = await blog.request(method, path, json=body)
+        other = await blog.request(method, path, json=body, headers=bearer(signing_key, admin.id))
+
+        assert_problem(nobody, 401, "authentication_required")
+        assert_problem(other, 403, "forbidden")
+    assert await fetch(blog_engine, "SELECT 1 FROM reconcile_runs") == []
+
+
+class TestStatus:
+    """``GET /v1/sync/status``."""
+
+    async def test_of_a_replica_that_knows_nothing(
+        self, blog: httpx.AsyncClient, operator: dict[str, str]
+    ) -> None:
+        """What is not known is null; nobody has told of the source."""
+        answer = await blog.get(STATUS, headers=operator)
+
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        known = {name: value for name, value in answer.json().items() if value is not None}
+        assert known.pop("last_applied_at")
+        assert known == {
+            "pipe": "never heard of the source",
+            "users": 1,
+            "users_deleted": 0,
+            "users_provisional": 0,
+            "highest_version": 1,
+            "parked_messages": 0,
+            "degraded": "empty",
+        }
+
+    async def test_values_are_those_of_the_database(
+        self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
+    ) -> None:
+        """The replica, what is parked, the last heartbeat, and the run that finished last."""
+        await _apply(blog_engine, a_state(version=70), a_tombstone(version=9), Beat(number=5))
+        await park_deliveries(blog_engine, rubbish())
+        await execute(
+            blog_engine,
+            "UPDATE heartbeats SET recorded_at = now() - interval '7 seconds'",
+            f"INSERT INTO users (id, version, status) VALUES ('{uuid4()}', 0, 'provisional')",
+            "INSERT INTO reconcile_runs (reason, repairs, deletions_max, started_at, finished_at,"
+            " verdict, compared, differing, repaired, explanation) VALUES"
+            " ('schedule', '{}', 1, now(), now() - interval '1 hour', 'in_step', 1, '{}', '{}',"
+            "  NULL),"
+            " ('gap', '{missing}', 1, now(), now(), 'drift', 42, '{\"missing\": 5, \"ahead\": 2}',"
+            "  '{\"missing\": 4}', 'the brake held')",
+        )
+
+        shown = (await blog.get(STATUS, headers=operator)).json()
+
+        [row] = await fetch(
+            blog_engine,
+            "SELECT (SELECT max(applied_at) FROM users) AS applied_at,"
+            " (SELECT max(finished_at) FROM reconcile_runs) AS finished_at",
+        )
+        times = {name: _time(shown.pop(name)) for name in ("last_applied_at", "last_reconcile_at")}
+        assert times == {"last_applied_at": row.applied_at, "last_reconcile_at": row.finished_at}
+        assert 7 <= shown.pop("last_heartbeat_age_seconds") < 60
+        assert shown == {
+            "pipe": "in touch",
+            "users": 2,
+            "users_deleted": 1,
+            "users_provisional": 1,
+            "highest_version": 70,
+            "parked_messages": 1,
+            "last_heartbeat": 5,
+            "queue_depth": None,
+            "replay_queue_depth": None,
+            "dead_queue_depth": None,
+            "degraded": None,
+            "last_reconcile": "drift",
+            "last_reconcile_reason": "gap",
+            "last_reconcile_users": 42,
+            "last_reconcile_differing": 7,
+            "last_reconcile_repaired": 4,
+            "last_reconcile_explanation": "the brake held",
+        }
+
+
+class TestReconcile:
+    """``POST /v1/sync/reconcile`` and ``GET /v1/sync/reconcile/{id}``."""
+
+    async def test_a_consumer_takes_it_up(
+        self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """With the repairs that were asked for; who asked stays on record."""
+        operator = await pair.make_operator()
+        headers = bearer(signing_key, operator)
+        await pair.reconcile()
+        await pair.damage(
+            "UPDATE users SET email = 'x' WHERE email = 'user2@example.org'",
+            "UPDATE users SET version = version + 1 WHERE email = 'user3@example.org'",
+        )
+
+        answer = await blog.post(RECONCILE, json={"repair": True}, headers=headers)
+        asked = answer.json()
+        async with watching(pair.settings, pair.blog):
+            done = await eventually(lambda: _finished(blog, asked["id"], headers))
+
+        assert answer.status_code == 202
+        assert (asked["started_at"], asked["finished_at"], asked["verdict"]) == (None, None, None)
+        assert asked["repairs"] == ["corrupt", "missing", "stale", "undeleted"]
+        assert done["requested_by"] == f"user:{operator}"
+        assert (done["reason"], done["verdict"], done["compared"]) == ("operator", "drift", 200)
+        assert (done["differing"], done["repaired"]) == (
+            {"corrupt": 1, "ahead": 1},
+            {"corrupt": 1},
+        )
+        assert {finding["kind"]: finding["repaired"] for finding in done["findings"]} == {
+            "corrupt": True,
+            "ahead": False,
+        }
+        assert _time(done["requested_at"]) <= _time(done["started_at"])
+        assert _time(done["started_at"]) <= _time(done["finished_at"])
+
+    async def test_what_is_asked_for_is_kept(
+        self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
+    ) -> None:
+        """All kinds and another brake; without anything it only looks."""
+        everything = {"repair": True, "ahead": True, "orphans": True, "max_deletions": 3}
+
+        some = await blog.post(RECONCILE, json=everything, headers=operator)
+        none = await blog.post(RECONCILE, json={}, headers=operator)
+
+        rows = await fetch(
+            blog_engine, "SELECT repairs, deletions_max FROM reconcile_runs ORDER BY requested_at"
+        )
+        assert set(some.json()["repairs"]) == set(Kind) - {Kind.UNDONE_DELETION}
+        assert none.json()["repairs"] == []
+        assert [row.deletions_max for row in rows] == [3, 10]
+
+    async def test_only_so_many_wait(
+        self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
+    ) -> None:
+        """Without a consumer they do not pile up: one more is told to come back."""
+        answers = [
+            await blog.post(RECONCILE, json={}, headers=operator) for _ in range(WAITING_MAX + 1)
+        ]
+
+        assert {answer.status_code for answer in answers[:-1]} == {202}
+        refused = assert_problem(answers[-1], 503, "busy")
+        assert "consumer" in refused["detail"]
+        assert len(await fetch(blog_engine, "SELECT 1 FROM reconcile_runs")) == WAITING_MAX
+
+    async def test_what_is_not_there_or_not_right(
+        self, blog: httpx.AsyncClient, operator: dict[str, str]
+    ) -> None:
+        """An unknown id is 404; a wrong or unknown field is named."""
+        unknown = await blog.get(f"{RECONCILE}/{uuid4()}", headers=operator)
+        wrong = await blog.post(
+            RECONCILE, json={"max_deletions": -1, "dry_run": True}, headers=operator
+        )
+
+        assert_problem(unknown, 404, "not_found")
+        errors = assert_problem(wrong, 422, "invalid_request")["errors"]
+        assert {error["pointer"] for error in errors} == {"/body/max_deletions", "/body/dry_run"}
+
+
+class TestReadiness:
+    """``/readyz`` and ``/metrics``."""
+
+    async def test_degraded_until_it_was_compared(
+        self, pair: Pair, settings: ApiSettings, blog: httpx.AsyncClient
+    ) -> None:
+        """It serves all the same, unless the settings say otherwise; a metric says it too."""
+        strict = settings.model_copy(update={"refuse_while_degraded": True})
+        async with blog_api(strict) as refusing:
+            before = [await client.get("/readyz") for client in (blog, refusing)]
+            metrics_before = (await blog.get("/metrics")).text
+            ended = await pair.reconcile()
+            after = [await client.get("/readyz") for client in (blog, refusing)]
+            metrics_after = (await blog.get("/metrics")).text
+
+        assert [answer.status_code for answer in before] == [200, 503]
+        assert before[0].json() == {"status": "degraded", "reason": "empty"}
+        assert before[1].json() == {"status": "not ready", "reason": "Degraded"}
+        assert [answer.status_code for answer in after] == [200, 200]
+        assert [answer.json() for answer in after] == [{"status": "ok"}] * 2
+        assert metric(metrics_before, "usersync_degraded") == 1
+        assert metric(metrics_before, "usersync_last_reconciled_timestamp_seconds") == 0
+        assert metric(metrics_after, "usersync_degraded") == 0
+        assert ended.source_at is not None
+        assert metric(metrics_after, "usersync_last_reconciled_timestamp_seconds") == (
+            pytest.approx(ended.source_at.timestamp(), abs=0.001)
+        )
+
+    async def test_metrics_tell_what_is_left(self, pair: Pair, blog: httpx.AsyncClient) -> None:
+        """Of each kind what was not repaired; a run without a verdict changes nothing of it."""
+        assert await _differing(blog) == dict.fromkeys(Kind, 0)
+        await pair.damage(
+            "DELETE FROM users WHERE email IN ('user1@example.org', 'user2@example.org')",
+            "UPDATE users SET version = version + 1 WHERE email LIKE 'user4_@example.org'",
+            "UPDATE users SET email = 'x' WHERE email = 'user3@example.org'",
+        )
+        await pair.reconcile()
+        found = await _differing(blog)
+
+        await pair.reconcile(repair=True)
+        left = await _differing(blog)
+        at = metric((await blog.get("/metrics")).text, "usersync_last_reconciled_timestamp_seconds")
+        away = pair.settings.model_copy(update={"auth_url": "http://127.0.0.1:1"})
+        failed = await pair.reconcile(settings=away)
+
+        nothing = dict.fromkeys(Kind, 0)
+        assert found == {**nothing, Kind.MISSING: 2, Kind.AHEAD: 9, Kind.CORRUPT: 1}
+        assert left == {**nothing, Kind.AHEAD: 9}
+        assert failed.verdict == "could_not_compare"
+        assert await _differing(blog) == left
+        assert (
+            metric((await blog.get("/metrics")).text, "usersync_last_reconciled_timestamp_seconds")
+            == at
+        )
+
+
+async def _differing(blog: httpx.AsyncClient) -> dict[Kind, float]:
+    text = (await blog.get("/metrics")).text
+    name = "usersync_reconcile_differing_users"
+    return {kind: metric(text, f'{name}{{kind="{kind}"}}') for kind in Kind}
+
+
+async def _finished(
+    blog: httpx.AsyncClient, run_id: str, headers: dict[str, str]
+) -> dict[str, Any]:
+    run: dict[str, Any] = (await blog.get(f"{RECONCILE}/{run_id}", headers=headers)).json()
+    return run if run["finished_at"] else {}
+
+
+async def _apply(engine: AsyncEngine, *data: Data) -> None:
+    async with engine.begin() as connection:
+        await apply(connection, [an_event(each) for each in data])
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
