@@ -119,7 +119,7 @@ async def test_damage_is_named_and_repaired(pair: Pair, damage: str) -> None:
 
 async def test_two_lanes_count_each_user_once(pair: Pair) -> None:
     """So many buckets differ that their ranges are too many to name: the lanes share none."""
-    await execute(pair.auth, "TRUNCATE users")
+    await execute(pair.auth, "TRUNCATE users CASCADE")
     await pair.damage("TRUNCATE users")
     await pair.fill(6000, one_in=2)
     await pair.damage("DELETE FROM users WHERE ('x' || right(id::text, 1))::bit(4)::int % 2 = 0")
@@ -398,6 +398,7 @@ async def test_however_often_there_is_none_the_source_is_remembered(pair: Pair) 
 
 async def test_only_a_repair_answers_a_suspicion(pair: Pair) -> None:
     """Who looks and finds drift leaves it to be repaired by itself."""
+    await eventually(lambda: fetch(pair.blog, "SELECT 1 FROM heartbeats"))
     await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
     await pair.damage(
         "UPDATE heartbeats SET suspicion = 'gap', suspected_at = now() - interval '1 second'"
@@ -414,7 +415,7 @@ async def test_only_a_repair_answers_a_suspicion(pair: Pair) -> None:
 
 async def test_more_tombstones_than_locks(pair: Pair) -> None:
     """A batch of nothing but tombstones is split: the table of locks is the whole server's."""
-    await execute(pair.auth, "TRUNCATE users")
+    await execute(pair.auth, "TRUNCATE users CASCADE")
     await pair.fill(3000, one_in=1, replica=False)
     await pair.damage("TRUNCATE users")
 
