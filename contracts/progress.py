@@ -14,10 +14,14 @@ _TERMINAL_EVERY_SECONDS: Final = 0.2
 
 
 class Progress:
-    """Progress of work of a known size, or of an unknown one (``total`` None)."""
+    """Progress of work of a known size, or of an unknown one (``total`` None).
 
-    def __init__(self, what: str, total: int | None = None) -> None:
+    One that ``is_quiet`` tells nothing: for work that nobody watches.
+    """
+
+    def __init__(self, what: str, total: int | None = None, *, is_quiet: bool = False) -> None:
         self._what = what
+        self._is_quiet = is_quiet
         self.total = total
         self._done = 0
         self._began = time.monotonic()
@@ -30,7 +34,7 @@ class Progress:
         self._done += by
         now = time.monotonic()
         every = _TERMINAL_EVERY_SECONDS if self._is_terminal else LINE_EVERY_SECONDS
-        if now >= self._told:
+        if now >= self._told and not self._is_quiet:
             self._told = now + every
             self._write(now)
 

@@ -29,23 +29,31 @@ EXIT_BAD_SETTINGS = 2
 
 def failing_with_a_sentence(command: Callable[P, R]) -> Callable[P, R]:
     """Turn errors that an operator can mend into a sentence and an exit code."""
+    return failing_with(EXIT_FAILED)(command)
 
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except BadSettings as error:
-            print(f"cannot start, bad settings:\n{error}", file=sys.stderr)
-            raise typer.Exit(EXIT_BAD_SETTINGS) from None
-        except OperatorError as error:
-            print(error, file=sys.stderr)
-            raise typer.Exit(EXIT_FAILED) from None
-        except (DBAPIError, OSError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            print(f"the database cannot be used: {cause}", file=sys.stderr)
-            raise typer.Exit(EXIT_FAILED) from None
 
-    return wrapped
+def failing_with(exit_code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """The same with another exit code, for a command in which 1 means something else."""
+
+    def decorated(command: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(command)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return command(*args, **kwargs)
+            except BadSettings as error:
+                print(f"cannot start, bad settings:\n{error}", file=sys.stderr)
+                raise typer.Exit(EXIT_BAD_SETTINGS) from None
+            except OperatorError as error:
+                print(error, file=sys.stderr)
+                raise typer.Exit(exit_code) from None
+            except (DBAPIError, OSError) as error:
+                cause = error.orig if isinstance(error, DBAPIError) else error
+                print(f"the database cannot be used: {cause}", file=sys.stderr)
+                raise typer.Exit(exit_code) from None
+
+        return wrapped
+
+    return decorated
 
 
 def show(figures: Mapping[str, Any], *, as_json: bool) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.backlog import COLUMNS, RecordedEvent
 from auth_service.outbox.table import outbox_events
-from auth_service.replays.model import Replay, Selection, answered_prefix
+from auth_service.replays.model import Replay, Selection, confirmed_prefix
 from auth_service.replays.selecting import LAST, of_users, recorded, stands
 from auth_service.users.table import to_user, users
 from contracts.events import UserDeleted, UserTombstone, UserUpdated
@@ -89,7 +89,7 @@ class Batch:
         Parameters:
             confirmed: whether it confirmed each event; those that were not tried are missing.
         """
-        published = answered_prefix(confirmed)
+        published = confirmed_prefix(confirmed)
         if published == len(self.events):
             return Moved(self.end, published, self.is_last)
         refused = self.events[published]

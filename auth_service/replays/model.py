@@ -294,6 +294,6 @@ class Pace:
         self._of = replay.id
 
 
-def answered_prefix(confirmed: Sequence[bool]) -> int:
+def confirmed_prefix(confirmed: Sequence[bool]) -> int:
     """How many of the first were all confirmed: further on one would be missing."""
     return next((n for n, is_confirmed in enumerate(confirmed) if not is_confirmed), len(confirmed))

@@ -1,5 +1,6 @@
 """Compare the replica with its source, and repair what differs.
 
-``source`` asks the source, ``compare`` finds what differs, ``repair`` mends it through the
-replica's one writer, ``run`` does both and keeps the verdict, ``watch`` has it done by itself.
+``compare`` is the whole in its order: ``source`` asks, ``staging`` keeps its answer (``session``),
+``step`` and ``unknown`` tell apart what differs and mend it through the replica's one writer.
+``run`` makes a run of it, which ``runs`` keeps; ``watch`` has it done by itself.
 """

@@ -12,12 +12,12 @@ from blog_service.db import connect
 from blog_service.reconcile.model import DELETIONS_MAX, Reason, Verdict, repairable
 from blog_service.settings import ReconcileSettings
 from contracts.settings import load
-from contracts.terminal import AsJson, failing_with_a_sentence, show
+from contracts.terminal import AsJson, failing_with, show
 
 EXIT_CODE = {Verdict.IN_STEP: 0, Verdict.DRIFT: 1, Verdict.COULD_NOT_COMPARE: 2}
 
 
-@failing_with_a_sentence
+@failing_with(EXIT_CODE[Verdict.COULD_NOT_COMPARE])
 def reconcile(
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend missing, stale, undeleted and corrupt users.")
@@ -63,7 +63,7 @@ def reconcile(
                     deletions_max=deletions_max,
                 )
                 begun = await runs.start(connection, requested)
-            return await run(settings, engine, begun, accepts=accept_source)
+            return await run(settings, engine, begun, accepts=accept_source, is_quiet=False)
         finally:
             await engine.dispose()
 

@@ -23,7 +23,6 @@ from blog_service.reconcile.model import Comparison, CouldNotCompare, Kind, Tall
 from blog_service.reconcile.session import session
 from blog_service.reconcile.source import Source
 from blog_service.reconcile.staging import (
-    StagedFigures,
     replica_digests,
     see,
     stage,
@@ -50,6 +49,7 @@ async def compare(
     follows: UUID | None,
     repairs: frozenset[Kind],
     deletions_max: int,
+    is_quiet: bool,
 ) -> Comparison:
     """What differs, after the repairs.
 
@@ -57,6 +57,7 @@ async def compare(
         follows: the source that this replica was compared with before; None for the first time.
         repairs: the kinds to repair.
         deletions_max: how many orphans may be buried, all of them or none.
+        is_quiet: nobody watches, so that progress is not told.
 
     Raises:
         CouldNotCompare: there is no verdict.
@@ -73,11 +74,18 @@ async def compare(
             theirs = _read(answer)
             differing = theirs.differing(ours)
             if not differing:
-                return _comparison(answer, theirs, Tally())
+                return _comparison(answer, theirs.rows, Tally())
         parts = [bucket_ranges(part) for part in _parts(differing)]
         more = [await sessions.enter_async_context(session(settings)) for _ in parts[1:]]
         lanes = [first, *more]
-        begins = await _stage(source, lanes, parts, _expected(theirs, differing))
+        reading = Progress("users read", _expected(theirs, differing), is_quiet=is_quiet)
+        begins = await all_of(
+            *(
+                _stage(source, lane, ranges, reading)
+                for lane, ranges in zip(lanes, parts, strict=True)
+            )
+        )
+        reading.end()
         for begin in begins:
             _demand(begin.source, follows or begins[0].source)
         heartbeat = await source.heartbeat()
@@ -86,7 +94,8 @@ async def compare(
         tally = Tally()
         held = await unknown_there(lanes, repairs, deletions_max, tally)
         staged = [await staged_figures(lane) for lane in lanes]
-        told = Progress("users compared", sum(each.rows for each in staged))
+        rows = sum(each.rows for each in staged)
+        told = Progress("users compared", rows, is_quiet=is_quiet)
         await all_of(
             *(
                 _step(lane, figures.pages, repairs, tally, told)
@@ -94,22 +103,15 @@ async def compare(
             )
         )
         told.end()
-        return _comparison(begins[0], theirs or _total(staged), tally, held)
+        return _comparison(begins[0], theirs.rows if theirs else rows, tally, held)
 
 
 async def _stage(
-    source: Source, lanes: Sequence[AsyncConnection], parts: Sequence[str], expected: int | None
-) -> list[StreamBegin]:
-    """In each lane, what the replica has and then what the source has; how the answers begin."""
-    progress = Progress("users read", expected)
-
-    async def lane(connection: AsyncConnection, ranges: str) -> StreamBegin:
-        await see(connection, ranges)
-        return await stage(connection, source, ranges, progress)
-
-    begins = await all_of(*(lane(*pair) for pair in zip(lanes, parts, strict=True)))
-    progress.end()
-    return begins
+    source: Source, lane: AsyncConnection, ranges: str, progress: Progress
+) -> StreamBegin:
+    """What the replica has, and then what the source has; how its answer begins."""
+    await see(lane, ranges)
+    return await stage(lane, source, ranges, progress)
 
 
 async def _step(
@@ -124,15 +126,10 @@ async def _step(
 
 
 def _comparison(
-    answer: DigestsAnswer | StreamBegin, theirs: Digests, tally: Tally, held: str | None = None
+    answer: DigestsAnswer | StreamBegin, users: int, tally: Tally, held: str | None = None
 ) -> Comparison:
     return Comparison(
-        source=answer.source,
-        source_at=answer.taken_at,
-        users=theirs.users,
-        tombstones=theirs.tombstones,
-        tally=tally,
-        brake=held,
+        source=answer.source, source_at=answer.taken_at, users=users, tally=tally, brake=held
     )
 
 
@@ -149,19 +146,13 @@ def _expected(theirs: Digests | None, buckets: Sequence[int]) -> int | None:
     return None if theirs is None else theirs.rows * len(buckets) // BUCKETS
 
 
-def _total(staged: Sequence[StagedFigures]) -> Digests:
-    """What came, where the source was not asked how much there is."""
-    return Digests(
-        sum(figures.users for figures in staged), sum(figures.tombstones for figures in staged), b""
-    )
-
-
 def _demand(source: UUID, follows: UUID | None) -> None:
     """Refuse the answer of another source than the one that this replica follows."""
     if follows is not None and source != follows:
         raise CouldNotCompare(
             f"the source that answers is {source}, and this replica follows {follows}: point"
-            f" BLOG_AUTH_URL at the right one, or accept it with --accept-source {source}"
+            " BLOG_AUTH_URL at the right one, or accept this one with"
+            f" blog-service reconcile --accept-source {source}"
         )
 
 

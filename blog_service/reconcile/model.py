@@ -180,12 +180,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A verdict's grounds: who was compared with, as of when by his clock, and how many users."""
+    """A verdict's grounds: who was compared with, as of when by his clock, and how many users.
+
+    Deleted ones count: their tombstones are compared like anybody.
+    """
 
     source: UUID
     source_at: datetime
     users: int
-    tombstones: int
     tally: Tally
     brake: str | None = None
     """Why orphans were left although asked for."""
@@ -202,7 +204,8 @@ def brake(orphans: int, deletions_max: int) -> str | None:
         return None
     return (
         f"{orphans:,} users are unknown to the source, and at most {deletions_max:,} may be deleted"
-        " here: none was. If the source is the right one, allow as many with --max-deletions"
+        " here: none was. If the source is the right one, allow as many:"
+        " blog-service reconcile --orphans --max-deletions N (over HTTP max_deletions)"
     )
 
 

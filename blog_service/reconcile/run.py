@@ -19,7 +19,12 @@ from blog_service.settings import ReconcileSettings
 
 
 async def run(
-    settings: ReconcileSettings, engine: AsyncEngine, begun: Run, *, accepts: UUID | None = None
+    settings: ReconcileSettings,
+    engine: AsyncEngine,
+    begun: Run,
+    *,
+    accepts: UUID | None = None,
+    is_quiet: bool = True,
 ) -> Run:
     """Make a run that was begun (``runs.start``), and return what came of it.
 
@@ -28,6 +33,7 @@ async def run(
 
     Parameters:
         accepts: a source to follow from now on, in place of the one that was followed.
+        is_quiet: nobody watches, so that progress is not told.
 
     Raises:
         SQLAlchemyError, OSError: this replica's own database is away.
@@ -37,7 +43,11 @@ async def run(
         async with engine.connect() as connection:
             follows = accepts or await runs.source_followed(connection)
         comparison = await compare(
-            settings, follows=follows, repairs=begun.repairs, deletions_max=begun.deletions_max
+            settings,
+            follows=follows,
+            repairs=begun.repairs,
+            deletions_max=begun.deletions_max,
+            is_quiet=is_quiet,
         )
     except CouldNotCompare as error:
         why = str(error)

@@ -105,7 +105,7 @@ async def finish(connection: AsyncConnection, run_id: UUID, comparison: Comparis
         explanation=comparison.brake,
         source=comparison.source,
         source_at=comparison.source_at,
-        compared=comparison.users + comparison.tombstones,
+        compared=comparison.users,
         in_flight=tally.in_flight,
         differing=by_kind(tally.differing),
         repaired=by_kind(tally.repaired),

@@ -104,13 +104,12 @@ class Source:
 class UserStream:
     """The lines of one answer.
 
-    ``begin`` is there once the first block has come, ``end`` after the last one.
+    ``begin`` is there once the first block has come.
     """
 
     def __init__(self, answer: httpx.Response) -> None:
         self._answer = answer
         self.begin: StreamBegin | None = None
-        self.end: StreamEnd | None = None
 
     async def blocks(self) -> AsyncIterator[list[bytes]]:
         """The users' lines as they come, some hundred at a time.
@@ -137,8 +136,8 @@ class UserStream:
                 self.begin = _line(StreamBegin, lines.pop(0))
             count += len(lines)
             yield lines
-        self.end = _line(StreamEnd, held)
-        if self.begin is None or (self.end.count, self.end.sha256) != (count, digest.hexdigest()):
+        end = _line(StreamEnd, held)
+        if self.begin is None or (end.count, end.sha256) != (count, digest.hexdigest()):
             raise CouldNotCompare("the source's answer is damaged: its digest is another one")
 
 

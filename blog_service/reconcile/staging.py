@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog_service.reconcile.model import CouldNotCompare
 from blog_service.reconcile.session import driver
 from blog_service.reconcile.source import Source, UserStream
-from blog_service.users.replica import array_literal
+from blog_service.users.replica import COLUMNS, array_literal
 from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
 from contracts.progress import Progress
 from contracts.reconcile import StreamBegin, buckets_in
@@ -26,6 +26,8 @@ _DIGESTS = text(DIGESTS)
 _SEE: Final = "INSERT INTO seen SELECT id, version, status FROM users"
 _SEE_ALL = text(_SEE)
 _SEE_SOME = text(f"{_SEE} WHERE {bucket_sql()} = ANY(CAST(:buckets AS integer[]))")
+
+_COPIED: Final = [*COLUMNS, "unpublished"]
 
 _BOOLEAN: Final = {True: "t", False: "f"}
 
@@ -60,7 +62,9 @@ async def stage(
     raw = await driver(connection)
     async with source.users(ranges) as stream:
         try:
-            await raw.copy_to_table("staged", source=_rows(stream, progress), null="")
+            await raw.copy_to_table(
+                "staged", source=_rows(stream, progress), columns=_COPIED, null=""
+            )
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise _not_as_agreed(error) from None
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -77,23 +81,14 @@ async def stage(
 class StagedFigures:
     """How many users the source answered, and on how many pages they lie."""
 
-    users: int
-    tombstones: int
+    rows: int
     pages: int
-
-    @property
-    def rows(self) -> int:
-        """How many in all."""
-        return self.users + self.tombstones
 
 
 _FIGURES = text(
-    """
-    SELECT count(*) FILTER (WHERE deleted_at IS NULL) AS users,
-           count(*) FILTER (WHERE deleted_at IS NOT NULL) AS tombstones,
-           pg_relation_size('pg_temp.staged') / current_setting('block_size')::bigint AS pages
-    FROM staged
-    """
+    "SELECT count(*) AS rows,"
+    " pg_relation_size('pg_temp.staged') / current_setting('block_size')::bigint AS pages"
+    " FROM staged"
 )
 
 
@@ -101,7 +96,7 @@ async def staged_figures(connection: AsyncConnection) -> StagedFigures:
     """The figures of what was staged."""
     row = (await connection.execute(_FIGURES)).one()
     await connection.commit()
-    return StagedFigures(users=row.users, tombstones=row.tombstones, pages=row.pages)
+    return StagedFigures(rows=row.rows, pages=row.pages)
 
 
 async def _rows(stream: UserStream, progress: Progress) -> AsyncIterator[bytes]:

@@ -39,7 +39,7 @@ locks is all databases' of a server, and has room for 6,400 by default."""
 TRIES_MAX: Final = 5
 """Of a batch that met a deadlock or a lock that was held too long."""
 
-_DEADLOCK: Final = ("40P01", "55P03", "40001")
+_MAY_PASS: Final = ("40P01", "55P03", "40001")
 """SQLSTATEs of what may be well the next time."""
 
 _COLUMNS: Final = ", ".join(f"s.{name}" for name in replica.COLUMNS)
@@ -179,6 +179,6 @@ async def retried(transaction: Callable[[], Awaitable[T]]) -> T:
         try:
             return await transaction()
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) not in _DEADLOCK:
+            if getattr(error.orig, "sqlstate", None) not in _MAY_PASS:
                 raise
     return await transaction()

@@ -92,9 +92,7 @@ def test_the_brake_holds_beyond_the_limit(orphans: int, holds: bool) -> None:
 
 def a_comparison(tally: Tally) -> Comparison:
     """One with that tally."""
-    return Comparison(
-        source=uuid4(), source_at=datetime.now(UTC), users=1, tombstones=0, tally=tally
-    )
+    return Comparison(source=uuid4(), source_at=datetime.now(UTC), users=1, tally=tally)
 
 
 @pytest.mark.parametrize(

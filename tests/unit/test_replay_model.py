@@ -27,8 +27,8 @@ from auth_service.replays.model import (
     ReplayFinished,
     Selection,
     State,
-    answered_prefix,
     batch_limit,
+    confirmed_prefix,
     demand_change,
     demand_recorded,
     demand_sensible,
@@ -216,7 +216,7 @@ class TestProgress:
     @given(st.lists(st.booleans()))
     def test_only_what_all_before_were_confirmed_counts(self, confirmed: list[bool]) -> None:
         """The longest beginning without a refusal."""
-        prefix = answered_prefix(confirmed)
+        prefix = confirmed_prefix(confirmed)
 
         assert all(confirmed[:prefix])
         assert prefix == len(confirmed) or not confirmed[prefix]
