@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
-from uuid import UUID
 
 ANONYMOUS: Final = "anonymous"
 """Someone who has not said who he is, such as the holder of a link from a mail."""
@@ -56,13 +55,3 @@ class Entry:
     subject: str | None
     request_id: str | None
     details: dict[str, Any] | None
-
-
-def user_actor(user_id: UUID) -> str:
-    """The actor that is a user."""
-    return f"user:{user_id}"
-
-
-def operator_actor(name: str) -> str:
-    """The actor that is somebody at the command line, by the machine's name for him."""
-    return f"operator:{name}"

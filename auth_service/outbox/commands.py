@@ -50,8 +50,8 @@ def prune(
     Users, and what replicas hold of them, are not touched: --current-state replays them at any
     time. Relays do the same once an hour when AUTH_OUTBOX_KEEP_DAYS is set.
     """
-    from auth_service.audit.operator import operator
     from auth_service.outbox import prune as use_case
+    from contracts.actors import operator
 
     async def work(engine: AsyncEngine) -> "Pruned":
         return await use_case.prune(

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.outbox.leadership import is_led
-from auth_service.outbox.model import verdict
+from auth_service.outbox.model import pipe
 
 published = Counter(
     "usersync_relay_published",
@@ -66,7 +66,7 @@ class OutboxFigures:
     Replays by position and time go back to ``oldest_position``.
     """
 
-    verdict: str
+    pipe: str
     source: UUID
     position: int | None
     unpublished: int
@@ -91,7 +91,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
     rest = (await connection.execute(_REST)).one()
     is_active = await is_led(connection)
     return OutboxFigures(
-        verdict=verdict(
+        pipe=pipe(
             is_led=is_active,
             trouble=rest.trouble,
             unpublished=waiting.unpublished,

@@ -34,7 +34,7 @@ def length_of_time(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def verdict(
+def pipe(
     *,
     is_led: bool,
     trouble: str | None,

@@ -80,10 +80,10 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Start a replay; the relay process sends it, after those that were asked for before."""
-    from auth_service.audit.operator import operator
     from auth_service.replays import start as use_case
     from auth_service.replays.bodies import PlanBody, ReplayBody
     from auth_service.replays.plan import plan
+    from contracts.actors import operator
 
     settings = load(DatabaseSettings)
     selection = Selection(
@@ -163,9 +163,9 @@ def cancel(replay_id: ReplayId, as_json: AsJson = False) -> None:
 
 
 def _steer(replay_id: UUID, wish: Wish, *, as_json: bool) -> None:
-    from auth_service.audit.operator import operator
     from auth_service.replays.bodies import ReplayBody
     from auth_service.replays.steer import steer
+    from contracts.actors import operator
 
     async def ask(engine: AsyncEngine) -> ReplayBody:
         return ReplayBody.of(await steer(engine, replay_id, wish, actor=operator()))

@@ -55,9 +55,9 @@ def restored(
 
     Cut off, run it again: it goes on where it was. Run once more, it does no harm.
     """
-    from auth_service.audit.operator import operator
     from auth_service.restore.restored import Restored
     from auth_service.restore.restored import restored as use_case
+    from contracts.actors import operator
 
     # A request's limit is none here.
     settings = load(DatabaseSettings).model_copy(

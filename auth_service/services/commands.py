@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.audit.operator import operator
 from auth_service.db import on_database
 from auth_service.settings import KeySettings
+from contracts.actors import operator
 from contracts.settings import load
 from contracts.terminal import AsJson, failing_with_a_sentence
 

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from fastapi import Depends, Request
 
-from auth_service.audit.model import user_actor
 from auth_service.context import Auth
 from auth_service.sessions.holder import holder_of
 from auth_service.users.administrators import ADMINISTRATOR
 from auth_service.users.model import User
 from contracts import problems
+from contracts.actors import user_actor
 from contracts.bearer import invalid_token, users_token
 from contracts.openapi import TOKEN
 from contracts.problems import Problem

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.audit.operator import operator
 from auth_service.db import on_database
 from auth_service.settings import KeySettings
 from auth_service.tokens.model import BITS, Keys, SigningKey, in_words
+from contracts.actors import operator
 from contracts.events import rfc3339
 from contracts.keys import RSA_BITS_MIN
 from contracts.settings import load

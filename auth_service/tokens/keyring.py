@@ -20,7 +20,6 @@ import structlog
 from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.audit.operator import operator
 from auth_service.db import DATABASE_AWAY
 from auth_service.settings import ApiSettings
 from auth_service.tokens.model import Keys, SigningKey, State
@@ -28,6 +27,7 @@ from auth_service.tokens.private_keys import PrivateKeys, periods
 from auth_service.tokens.register import register, to_register
 from auth_service.tokens.sign import TokenSigner
 from auth_service.tokens.store import read_published_keys
+from contracts.actors import operator
 from contracts.key_set import read_key_set
 from contracts.tokens import LEEWAY_SECONDS, AccessToken, KeysUnavailable, TokenVerifier
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.audit.model import Action, user_actor
+from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.mail.ask import ask_for_mail
 from auth_service.mail.erase import erase_links
@@ -17,6 +17,7 @@ from auth_service.users.change import change
 from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.model import EmailTaken, User, normalised_email
 from auth_service.users.passwords import Passwords
+from contracts.actors import user_actor
 
 
 async def change_email(

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.audit.model import Action, user_actor
+from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.context import Context
 from auth_service.mail.ask import ask_for_mail
@@ -19,6 +19,7 @@ from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.model import AccountDisabled, User
 from auth_service.users.password_policy import demand_strong
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
+from contracts.actors import user_actor
 
 
 async def change_password(

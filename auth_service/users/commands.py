@@ -40,11 +40,11 @@ def create_admin(
     password is asked for, or read as one line from standard input; if it is empty, a strong one is
     made and shown once.
     """
-    from auth_service.audit.operator import operator
     from auth_service.users import create_admin as use_case
     from auth_service.users.model import AccountDisabled, BadEmail, EmailTaken, NoSuchUser
     from auth_service.users.password_policy import WeakPassword
     from auth_service.users.passwords import Passwords
+    from contracts.actors import operator
 
     settings, actor = load(OperatorSettings), operator()
     made: dict[str, str] = {}
@@ -141,10 +141,10 @@ def erase(
 
 async def _erase(engine: AsyncEngine, ids: list[UUID]) -> bool:
     """Erase all, telling of each; whether there was none that could not be."""
-    from auth_service.audit.operator import operator
     from auth_service.users.delete import delete_by
     from auth_service.users.find import is_tombstone
     from auth_service.users.model import LastAdministrator, NoSuchUser
+    from contracts.actors import operator
 
     is_well, began = True, time.monotonic()
     told = began

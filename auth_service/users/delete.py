@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from auth_service.audit.model import Action, user_actor
+from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.mail.erase import erase_mail
 from auth_service.outbox.record import erase, record
@@ -21,6 +21,7 @@ from auth_service.users.lock import locked_user
 from auth_service.users.model import User
 from auth_service.users.passwords import Passwords
 from auth_service.users.table import NEXT_VERSION, users
+from contracts.actors import user_actor
 from contracts.events import UserDeleted, UserTombstone
 
 

@@ -10,9 +10,9 @@ import structlog
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.actors import operator
 from blog_service.db import on_database
 from blog_service.settings import DatabaseSettings
+from contracts.actors import operator
 from contracts.errors import OperatorError
 from contracts.progress import Progress
 from contracts.settings import load

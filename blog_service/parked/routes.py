@@ -12,7 +12,6 @@ from typing import Annotated, Final
 import structlog
 from fastapi import APIRouter, Path, Query, status
 
-from blog_service.actors import user_actor
 from blog_service.context import Blog
 from blog_service.parked import read
 from blog_service.parked import redrive as redriving
@@ -27,6 +26,7 @@ from blog_service.parked.discard import discard
 from blog_service.parked.model import Redriven
 from blog_service.users.caller import OPERATORS_ONLY, Operator, ReplicaUser
 from contracts import problems
+from contracts.actors import user_actor
 from contracts.events import VERSION_MAX
 from contracts.openapi import documented
 from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, NumberCursor, Page, cursor_after, page_of

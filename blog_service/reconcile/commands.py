@@ -7,10 +7,10 @@ from uuid import UUID
 
 import typer
 
-from blog_service.actors import operator
 from blog_service.db import connect
 from blog_service.reconcile.model import DELETIONS_MAX, Reason, Verdict, repairable
 from blog_service.settings import ReconcileSettings
+from contracts.actors import operator
 from contracts.settings import load
 from contracts.terminal import AsJson, failing_with, show
 

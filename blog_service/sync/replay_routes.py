@@ -10,7 +10,6 @@ import structlog
 from fastapi import APIRouter, status
 from fastapi.responses import JSONResponse
 
-from blog_service.actors import user_actor
 from blog_service.context import Blog
 from blog_service.sync import replays
 from blog_service.sync.replay_bodies import (
@@ -21,6 +20,7 @@ from blog_service.sync.replay_bodies import (
 )
 from blog_service.users.caller import OPERATORS_ONLY, Operator
 from contracts import problems
+from contracts.actors import user_actor
 from contracts.openapi import documented
 
 log = structlog.get_logger()

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, status
 
-from blog_service.actors import user_actor
 from blog_service.context import Blog
 from blog_service.reconcile import runs
 from blog_service.reconcile.model import Reason, repairable
@@ -13,6 +12,7 @@ from blog_service.sync.bodies import NewRunBody, RunBody, StatusBody
 from blog_service.sync.status import status as read_status
 from blog_service.users.caller import OPERATORS_ONLY, Operator
 from contracts import problems
+from contracts.actors import user_actor
 from contracts.openapi import documented
 from contracts.problems import Problem
 

@@ -18,7 +18,7 @@ from tests.support.system import COMMANDS, System
 
 STATUS = {
     "auth-service status": {
-        "verdict",
+        "pipe",
         "source",
         "position",
         "unpublished",
@@ -65,7 +65,7 @@ async def test_status_shows_both_ends_of_the_pipe(
     assert near.keys() == STATUS["auth-service status"]
     assert far.keys() == STATUS["blog-service status"]
     assert (near["unpublished"], near["relay"], near["trouble"]) == (0, "active", None)
-    assert near["verdict"] in ("quiet", "publishing")  # a heartbeat may be on its way
+    assert near["pipe"] in ("quiet", "publishing")  # a heartbeat may be on its way
     assert near["last_heartbeat"] >= 1
     assert (far["users"], far["users_deleted"], far["users_provisional"]) == (3, 0, 0)
     assert (far["parked_messages"], far["queue_depth"], far["dead_queue_depth"]) == (0, 0, 0)
@@ -89,7 +89,7 @@ async def test_status_shows_what_is_wrong(
     near, far = [await _status(system, command, tmp_path) for command in STATUS]
 
     assert (near["unpublished"], near["relay"]) == (1, "none is active")
-    assert near["verdict"] == "broken: no relay is active"
+    assert near["pipe"] == "broken: no relay is active"
     assert near["oldest_unpublished_age_seconds"] > 0
     assert (far["queue_depth"], far["dead_queue_depth"]) == (None, None)
     assert (far["users"], far["highest_version"], far["last_heartbeat"]) == (0, None, None)

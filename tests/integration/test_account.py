@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 
 from blog_service.account import ANSWER_BYTES_MAX, Account, NoAnswer, NotSetUp, whole
@@ -169,23 +169,18 @@ async def test_nobody_else_is_asked(
     assert [path for path, _ in source.asked] == [TOKEN, THING, TOKEN]
 
 
-@pytest.mark.parametrize("of", ["token", "question"])
-async def test_an_answer_without_an_end_is_not_read_to_it(
-    account: Account, source: Played, of: str
-) -> None:
-    """Neither in memory nor in time, and a packed one is not unfolded."""
-
-    async def endless() -> AsyncIterator[bytes]:
-        while True:
-            yield bytes(16 * 1024)
-
-    if of == "token":
-        source.grant = StreamingResponse(endless())
-    else:
-        source.answer = StreamingResponse(endless())
-
-    with pytest.raises(NoAnswer, match="is not as agreed"):
+async def test_an_answer_may_only_be_so_long(account: Account, source: Played) -> None:
+    """A byte more is no answer, whether it is a token's or a question's."""
+    source.answer = Response(bytes(ANSWER_BYTES_MAX))
+    longest = await ask(account)
+    source.answer = Response(bytes(ANSWER_BYTES_MAX + 1))
+    with pytest.raises(NoAnswer, match="/v1/thing is not as agreed"):
         await ask(account)
+    source.grant = Response(bytes(ANSWER_BYTES_MAX + 1))
+    with pytest.raises(NoAnswer, match="/oauth/token is not as agreed"):
+        await ask(account, "c:d")
+
+    assert len(longest) == ANSWER_BYTES_MAX
 
 
 async def test_a_packed_answer_is_not_unfolded(account: Account, source: Played) -> None:

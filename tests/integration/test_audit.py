@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.audit.model import ANONYMOUS, Action, operator_actor, user_actor
+from auth_service.audit.model import ANONYMOUS, Action
 from auth_service.audit.record import audit
+from contracts.actors import operator_actor, user_actor
 from tests.support.auth_api import assert_problem, bearer
 from tests.support.inbox import execute, fetch
 

@@ -10,7 +10,6 @@ import structlog
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.audit.model import operator_actor
 from auth_service.oauth.form import MEDIA_TYPE
 from auth_service.secrets import Secrets
 from auth_service.services.authenticate import WrongKey, authenticate
@@ -20,6 +19,7 @@ from auth_service.services.model import SCOPES, ApiKey, IssuedKey
 from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Rate
 from blog_service.settings import ApiSettings as BlogSettings
+from contracts.actors import operator_actor
 from contracts.tokens import AccessToken, TokenVerifier
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.blog_api import blog_api

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
-from blog_service.actors import operator
 from blog_service.cli import app
 from blog_service.inbox.apply import apply
+from contracts.actors import operator
 from contracts.events import Beat, Data
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.inbox import accept_writes, fetch, parked, refuse_writes, replica

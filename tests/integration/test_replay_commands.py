@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.audit.operator import operator
+from contracts.actors import operator
 from tests.support.inbox import execute, fetch
 from tests.support.processes import run
 from tests.support.replaying import fill

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from auth_service.settings import ApiSettings, RelaySettings
@@ -64,7 +65,9 @@ def command(
     async def command(arguments: str, **settings: str) -> Ended:
         environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": amqp_url, **settings}
         words = shlex.split(arguments)
-        ended = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
+        # What others log meanwhile, in this process, is not the command's output.
+        with capture_logs():
+            ended = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
         assert ended.exception is None or isinstance(ended.exception, SystemExit)
         return Ended(ended.exit_code, ended.stdout, ended.stderr)
 
@@ -91,7 +94,9 @@ async def pair(
 def account(pair: Pair) -> dict[str, str]:
     """The settings by which a command reaches the source."""
     settings = pair.settings
-    assert settings.auth_url and settings.service_id and settings.api_key
+    assert settings.auth_url is not None
+    assert settings.service_id is not None
+    assert settings.api_key is not None
     return {
         "BLOG_AUTH_URL": settings.auth_url,
         "BLOG_SERVICE_ID": settings.service_id,
@@ -219,7 +224,7 @@ class TestReconcile:
         assert run.requested_by.startswith("operator:")
 
     async def test_drift_and_its_repair(self, pair: Pair, command: Command) -> None:
-        """A table of kinds with remedies and users; repaired, only what was not asked for is left."""
+        """A table of kinds with remedies, and users; what was not asked for is left as it is."""
         await pair.damage(
             "DELETE FROM users WHERE email = 'user1@example.org'",
             "UPDATE users SET version = version + 1 WHERE email = 'user2@example.org'",
@@ -308,7 +313,10 @@ async def test_the_consumers_metrics_tell_of_its_comparisons(
     process.start()
     try:
         await process.is_ready(f"http://127.0.0.1:{port}/readyz")
-        await eventually(lambda: _runs(pair))
+        try:
+            await eventually(lambda: _runs(pair), within=8)
+        finally:
+            print(process.log.read_text())
         text = await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/metrics")
     finally:
         process.kill()

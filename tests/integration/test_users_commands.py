@@ -14,9 +14,9 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.audit.operator import operator
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import sign_up
+from contracts.actors import operator
 from tests.support.auth_api import PASSWORD, bearer
 from tests.support.inbox import execute, fetch
 from tests.support.processes import BIN

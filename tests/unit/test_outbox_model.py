@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from auth_service.outbox.model import BadLength, length_of_time, verdict
+from auth_service.outbox.model import BadLength, length_of_time, pipe
 
 WELL: dict[str, Any] = {
     "is_led": True,
@@ -65,6 +65,6 @@ def test_no_length_of_time(text: str) -> None:
         ),
     ],
 )
-def test_the_verdict_is_what_matters_most(figures: dict[str, Any], said: str) -> None:
+def test_the_pipe_is_what_matters_most(figures: dict[str, Any], said: str) -> None:
     """Broken before behind, behind before busy."""
-    assert verdict(**WELL | figures) == said
+    assert pipe(**WELL | figures) == said

@@ -1,9 +1,18 @@
-"""Who stands at the command line, as far as the machine knows."""
+"""How those are named who do something that is written down."""
 
 import getpass
 import os
+from uuid import UUID
 
-from auth_service.audit.model import operator_actor
+
+def user_actor(user_id: UUID) -> str:
+    """The actor that is a user."""
+    return f"user:{user_id}"
+
+
+def operator_actor(name: str) -> str:
+    """The actor that is somebody at the command line, by the machine's name for him."""
+    return f"operator:{name}"
 
 
 def operator() -> str:
