@@ -12,7 +12,7 @@ from blog_service.context import Context
 from blog_service.db import connect
 from blog_service.parked import routes as parked
 from blog_service.parked.model import NoSuchMessage
-from blog_service.reconcile.watch import why_degraded
+from blog_service.reconcile.due import why_degraded
 from blog_service.settings import ApiSettings
 from blog_service.sync import metrics, replay_routes
 from blog_service.sync import routes as sync

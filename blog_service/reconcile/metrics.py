@@ -4,8 +4,8 @@ from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.reconcile import runs
+from blog_service.reconcile.due import why_degraded
 from blog_service.reconcile.model import Kind
-from blog_service.reconcile.watch import why_degraded
 
 differing = Gauge(
     "usersync_reconcile_differing_users",

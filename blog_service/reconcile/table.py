@@ -1,7 +1,6 @@
 """The runs. Written by ``reconcile`` alone."""
 
 from sqlalchemy import (
-    ARRAY,
     JSON,
     BigInteger,
     CheckConstraint,
@@ -14,6 +13,7 @@ from sqlalchemy import (
     Uuid,
     func,
 )
+from sqlalchemy.dialects.postgresql import ARRAY  # the general one cannot be asked what is in it
 
 from blog_service.db import metadata
 

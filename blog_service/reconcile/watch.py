@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from blog_service.inbox.heartbeats import suspicion
 from blog_service.reconcile import runs
+from blog_service.reconcile.due import reason_due
 from blog_service.reconcile.model import (
     DELETIONS_MAX,
     Reason,
     Verdict,
-    reason_to_run,
     repaired_by_itself,
 )
 from blog_service.reconcile.run import run
@@ -47,9 +46,6 @@ JITTER: Final = 0.1
 
 LOCK_KEY: Final = 0x7265636F6E63696C
 """"reconcil" in ASCII: the advisory lock of the one who compares."""
-
-_IS_EMPTY = text("SELECT NOT EXISTS (SELECT FROM users WHERE status <> 'provisional')")
-_NOW = select(func.clock_timestamp())
 
 
 @dataclass(slots=True)
@@ -88,20 +84,11 @@ async def watch(settings: ConsumerSettings, engine: AsyncEngine) -> None:
         await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
-async def why_degraded(connection: AsyncConnection) -> str | None:
-    """Why the replica may be incomplete until a run that is due has been made; None when it is not.
-
-    It was never compared with its source, or heartbeats tell that messages were lost.
-    """
-    found = await _reason(connection, every_seconds=0)
-    return None if found is None else found.value
-
-
 async def _look(settings: ConsumerSettings, engine: AsyncEngine, patience: _Patience) -> None:
     every_seconds = settings.reconcile_every_seconds * patience.every
     async with engine.connect() as connection:
         waiting = await runs.first_waiting(connection)
-        reason = await _reason(connection, every_seconds)
+        reason = await reason_due(connection, every_seconds)
     if waiting is None and (reason is None or time.monotonic() < patience.until):
         return
     autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -123,7 +110,7 @@ async def _look(settings: ConsumerSettings, engine: AsyncEngine, patience: _Pati
 async def _begin(connection: AsyncConnection, every_seconds: float) -> Run | None:
     waiting = await runs.first_waiting(connection)
     if waiting is None:
-        reason = await _reason(connection, every_seconds)
+        reason = await reason_due(connection, every_seconds)
         if reason is None:
             return None
         waiting = await runs.request(
@@ -134,23 +121,6 @@ async def _begin(connection: AsyncConnection, every_seconds: float) -> Run | Non
             deletions_max=DELETIONS_MAX,
         )
     return await runs.start(connection, waiting)
-
-
-async def _reason(connection: AsyncConnection, every_seconds: float) -> Reason | None:
-    last = await runs.last_answer(connection)
-    suspected = await suspicion(connection)
-    now = (await connection.execute(_NOW)).scalar_one()
-    return reason_to_run(
-        is_empty=bool(await connection.scalar(_IS_EMPTY)),
-        suspicion=None if suspected is None else suspected.kind,
-        compared_last=None if last is None else last.compared,
-        seconds_since=(
-            None
-            if last is None or last.finished_at is None
-            else (now - last.finished_at).total_seconds()
-        ),
-        every_seconds=every_seconds,
-    )
 
 
 def _tell(ended: Run) -> None:

@@ -11,7 +11,7 @@ from blog_service.inbox import metrics
 from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS
 from blog_service.inbox.topology import DEAD, LIVE, REPLAY, depths
 from blog_service.reconcile import runs
-from blog_service.reconcile.watch import why_degraded
+from blog_service.reconcile.due import why_degraded
 from blog_service.sync.model import pipe
 
 QUEUES = {LIVE: "queue_depth", REPLAY: "replay_queue_depth", DEAD: "dead_queue_depth"}

@@ -4,7 +4,12 @@ import asyncio
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretStr
 
+import auth_service.app
+import auth_service.db
+import auth_service.settings
+from auth_service.services.create import create_service
 from blog_service.app import create_app
 from blog_service.db import connect
 from blog_service.inbox.apply import apply
@@ -12,14 +17,22 @@ from blog_service.settings import ApiSettings
 from contracts.events import UserState
 from tests.support.blog_api import a_token
 from tests.support.builders import SOURCE, a_state, an_event
+from tests.support.http_server import served
 from tests.support.openapi import assert_conforms
 from tests.support.parked_messages import park_deliveries, park_events, rubbish
 
 
 def test_no_answer_is_undocumented_and_none_a_500(
-    blog_url: str, public_pem: str, signing_key: rsa.RSAPrivateKey
+    blog_url: str,
+    auth_url: str,
+    private_pem: str,
+    public_pem: str,
+    signing_key: rsa.RSAPrivateKey,
 ) -> None:
-    """Whoever calls, with whatever the document allows, and with what it does not."""
+    """Whoever calls, with whatever the document allows, and with what it does not.
+
+    The source is there: what it answers to questions about replays is passed on.
+    """
     settings = ApiSettings(
         _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
     )
@@ -31,11 +44,19 @@ def test_no_answer_is_undocumented_and_none_a_500(
         a_token(signing_key, "svc_importer"),
         "rubbish",
     ]
-
-    assert_conforms(
-        create_app(settings),
-        callers=[{}, *({"Authorization": f"Bearer {token}"} for token in tokens)],
+    of_source = auth_service.settings.ApiSettings(
+        _env_file=None, database_url=auth_url, private_key=private_pem, issuer=SOURCE
     )
+
+    with served(auth_service.app.create_app(of_source)) as source:
+        account = asyncio.run(made_account(of_source))
+        account["auth_url"] = f"http://127.0.0.1:{source.port}"
+        assert_conforms(
+            create_app(settings.model_copy(update=account)),
+            callers=[{}, *({"Authorization": f"Bearer {token}"} for token in tokens)],
+            # Conditions may contradict each other.
+            may_refuse={"POST /v1/sync/replays"},
+        )
 
 
 async def prepare(settings: ApiSettings, operator: UserState) -> None:
@@ -46,3 +67,18 @@ async def prepare(settings: ApiSettings, operator: UserState) -> None:
     await park_deliveries(engine, *(rubbish(b"%d" % number) for number in range(3)))
     await park_events(engine, an_event(a_state()))
     await engine.dispose()
+
+
+async def made_account(settings: auth_service.settings.ApiSettings) -> dict[str, object]:
+    """The replica's account at the source, as settings."""
+    engine = auth_service.db.connect(settings)
+    issued = await create_service(
+        engine,
+        settings.secrets,
+        name="blog",
+        scopes=["replays:write"],
+        key_days=1,
+        actor="operator:test",
+    )
+    await engine.dispose()
+    return {"service_id": issued.id, "api_key": SecretStr(issued.api_key)}

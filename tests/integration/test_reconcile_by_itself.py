@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings, RelaySettings
 from blog_service.reconcile import runs
+from blog_service.reconcile.due import why_degraded
 from blog_service.reconcile.model import DELETIONS_MAX, Reason, repairable
-from blog_service.reconcile.watch import watch, why_degraded
+from blog_service.reconcile.watch import watch
 from blog_service.settings import ConsumerSettings
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch

@@ -1,0 +1,45 @@
+"""Whether a comparison is due, and why.
+
+Asked by the watch, which makes it, and by all who tell operators and probes about it.
+
+Not here: making it (``watch``).
+"""
+
+from typing import Final
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.inbox.heartbeats import suspicion
+from blog_service.reconcile import runs
+from blog_service.reconcile.model import Reason, reason_to_run
+
+NEVER: Final = 0.0
+"""As a schedule: only what has happened makes a comparison due, and not the time."""
+
+_IS_EMPTY = text("SELECT NOT EXISTS (SELECT FROM users WHERE status <> 'provisional')")
+_NOW = select(func.clock_timestamp())
+
+
+async def reason_due(connection: AsyncConnection, every_seconds: float) -> Reason | None:
+    """Why the replica should be compared now; None when nothing speaks for it."""
+    last = await runs.last_answer(connection)
+    suspected = await suspicion(connection)
+    now = (await connection.execute(_NOW)).scalar_one()
+    ended = None if last is None else last.finished_at
+    return reason_to_run(
+        is_empty=bool(await connection.scalar(_IS_EMPTY)),
+        suspicion=None if suspected is None else suspected.kind,
+        compared_last=None if last is None else last.compared,
+        seconds_since=None if ended is None else (now - ended).total_seconds(),
+        every_seconds=every_seconds,
+    )
+
+
+async def why_degraded(connection: AsyncConnection) -> str | None:
+    """Why the replica may be incomplete until a run that is due has been made; None when it is not.
+
+    It was never compared with its source, or heartbeats tell that messages were lost.
+    """
+    found = await reason_due(connection, NEVER)
+    return None if found is None else found.value
