@@ -6,6 +6,7 @@ Guarantees: a failure that an operator can mend is one sentence on standard erro
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -45,6 +46,10 @@ def failing_with(exit_code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 raise typer.Exit(EXIT_BAD_SETTINGS) from None
             except OperatorError as error:
                 print(error, file=sys.stderr)
+                raise typer.Exit(exit_code) from None
+            except BrokenPipeError:
+                # Whoever reads has seen enough (``| head``): nothing more must be flushed to him.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 raise typer.Exit(exit_code) from None
             except (DBAPIError, OSError) as error:
                 cause = error.orig if isinstance(error, DBAPIError) else error

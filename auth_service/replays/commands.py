@@ -102,6 +102,8 @@ def start(
         return ReplayBody.of(await use_case.start(engine, planned, actor=operator()))
 
     _show(on_database(settings, ask), as_json=as_json)
+    if dry_run and not as_json:
+        print("nothing was sent: without --dry-run it would be", file=sys.stderr)
 
 
 @app.command("list", epilog="Example: auth-service replay list")

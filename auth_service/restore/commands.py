@@ -32,12 +32,18 @@ Then start the relay and the API; when `auth-service status` says quiet, run
   blog-service reconcile      it names the undone deletions: auth-service users erase ID … again"""
 
 
+def _version(text: str) -> int:
+    """A version as ``status`` shows it: with commas, or in JSON without."""
+    return int(text.replace(",", ""))
+
+
 @failing_with_a_sentence
 def restored(
     floor: Annotated[
         int,
         typer.Option(
             metavar="V",
+            parser=_version,
             help="The highest version that any replica holds: `blog-service status`, 'highest"
             " version'; of several services the highest.",
         ),

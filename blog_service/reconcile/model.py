@@ -203,7 +203,7 @@ def brake(orphans: int, deletions_max: int) -> str | None:
     if orphans <= deletions_max:
         return None
     return (
-        f"{orphans:,} users are unknown to the source, and at most {deletions_max:,} may be deleted"
+        f"unknown to the source: {orphans:,}, of whom at most {deletions_max:,} may be deleted"
         " here: none was. If the source is the right one, allow as many:"
         " blog-service reconcile --orphans --max-deletions N (over HTTP max_deletions)"
     )

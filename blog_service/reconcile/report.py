@@ -32,7 +32,7 @@ def report(run: Run) -> str:
     """Some lines: the verdict first, then each kind with its remedy, then the first users."""
     lines = [_headline(run)]
     if run.explanation:
-        lines.append(f"{run.explanation}.")
+        lines.append(run.explanation if run.explanation.endswith("?") else f"{run.explanation}.")
     differing, repaired = run.differing or {}, run.repaired or {}
     if differing:
         lines += ["", f"{'kind':<19}{'differ':>10}{'repaired':>10}  {'what it is':<42}remedy"]
