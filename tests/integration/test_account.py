@@ -76,8 +76,12 @@ async def source() -> AsyncIterator[Played]:
 
 
 @pytest.fixture
-async def account(source: Played) -> AsyncIterator[Account]:
-    """An account there."""
+async def account(source: Played, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Account]:
+    """An account there; the environment names a proxy where nobody is."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
     settings = SourceSettings(
         _env_file=None,
         database_url="postgresql://blog@db.example/blog",
@@ -151,12 +155,8 @@ async def test_a_question_tells_where_it_comes_from(account: Account, source: Pl
     assert (told["x-request-id"], told["traceparent"]) == ("request-7", TRACE)
 
 
-async def test_nobody_else_is_asked(
-    account: Account, source: Played, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nobody_else_is_asked(account: Account, source: Played) -> None:
     """No redirect is followed, whether for a token or a question, and no proxy used."""
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
     source.answer = RedirectResponse("/elsewhere")
     answer = await account.send("GET", THING, scope="a:b")
     await answer.aclose()
