@@ -29,6 +29,9 @@ _SEE_SOME = text(f"{_SEE} WHERE {bucket_sql()} = ANY(CAST(:buckets AS integer[])
 
 _COPIED: Final = [*COLUMNS, "unpublished"]
 
+_BROKEN_OFF: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""How the driver tells that a session ended in the middle of a COPY."""
+
 _BOOLEAN: Final = {True: "t", False: "f"}
 
 
@@ -67,7 +70,7 @@ async def stage(
             )
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise _not_as_agreed(error) from None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except _BROKEN_OFF as error:
             raise CouldNotCompare(
                 f"the replica's database broke off ({type(error).__name__}); try again"
             ) from None
