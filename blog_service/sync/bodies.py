@@ -15,7 +15,7 @@ DELETIONS_LIMIT = 1_000_000
 class StatusBody(BaseModel):
     """The pipe's far end at a glance; ages in seconds, null is what is not known."""
 
-    pipe: str = Field(description="in one line: in touch, behind or broken")
+    pipe: str = Field(description="in one line: quiet, consuming, behind or broken")
     users: int
     users_deleted: int
     users_provisional: int

@@ -24,9 +24,14 @@ def pipe(*, heartbeat_age_seconds: float | None, queue_depth: int | None, knows_
         return "broken: no broker, or no queue of this service on it"
     waiting = queue_depth or 0
     if heartbeat_age_seconds is None:
-        return "never heard of the source"
+        return "broken: no heartbeat of the source yet"
     if heartbeat_age_seconds <= HEARTBEAT_SECONDS_MAX and waiting <= DEPTH_MAX:
-        return "in touch"
-    if waiting:
+        return "consuming" if waiting else "quiet"
+    if heartbeat_age_seconds <= HEARTBEAT_SECONDS_MAX:
         return f"behind: {waiting:,} messages wait"
+    if waiting:
+        return (
+            f"behind: {waiting:,} messages wait, and the last heartbeat is"
+            f" {heartbeat_age_seconds:,.0f} s old: is the consumer at work?"
+        )
     return f"broken: no heartbeat for {heartbeat_age_seconds:,.0f} s"

@@ -270,7 +270,7 @@ async def _nothing_waits(whole: Whole) -> bool:
     if not await _published(whole):
         return False
     status = await whole.figures("blog-service status")
-    return status["queue_depth"] == 0 and bool(status["pipe"] == "in touch")
+    return status["queue_depth"] == 0 and bool(status["pipe"] == "quiet")
 
 
 async def _last_reason(whole: Whole, *reasons: str) -> bool:

@@ -107,11 +107,11 @@ def account(pair: Pair) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("age", "depth", "knows", "said"),
     [
-        (None, None, False, "never heard of the source"),
-        (None, 5, True, "never heard of the source"),
+        (None, None, False, "broken: no heartbeat of the source yet"),
+        (None, 5, True, "broken: no heartbeat of the source yet"),
         (1.0, None, True, "broken: no broker"),
-        (HEARTBEAT_SECONDS_MAX, None, False, "in touch"),
-        (HEARTBEAT_SECONDS_MAX, DEPTH_MAX, True, "in touch"),
+        (HEARTBEAT_SECONDS_MAX, None, False, "quiet"),
+        (HEARTBEAT_SECONDS_MAX, DEPTH_MAX, True, "consuming"),
         (1.0, DEPTH_MAX + 1, True, "behind: 1,001 messages wait"),
         (HEARTBEAT_SECONDS_MAX + 1, 3, True, "behind: 3 messages wait"),
         (HEARTBEAT_SECONDS_MAX + 1, 0, True, "broken: no heartbeat for 46 s"),
@@ -143,7 +143,7 @@ class TestStatus:
         assert figures.keys() == StatusBody.model_fields.keys()
         assert ended.compared == 200
         expected = {
-            "pipe": "in touch",
+            "pipe": "quiet",
             "users": 180,
             "users_deleted": 20,
             "users_provisional": 0,
@@ -165,7 +165,7 @@ class TestStatus:
         assert 0 <= figures["last_heartbeat_age_seconds"] < 30
         lines = dict(re.split(r"  +", line, maxsplit=1) for line in human.stdout.splitlines())
         assert lines.keys() == {name.replace("_", " ") for name in figures}
-        assert (lines["pipe"], lines["last reconcile"]) == ("in touch", "in_step")
+        assert (lines["pipe"], lines["last reconcile"]) == ("quiet", "in_step")
         assert (lines["highest version"], lines["degraded"]) == ("1,700,000,000,000,200", "-")
 
     async def test_before_anything_ran(self, command: Command) -> None:
@@ -207,7 +207,7 @@ class TestStatus:
         figures = (await command("status --json")).figures
 
         assert [figures[name] for name in DEPTHS] == [3, 2, 0]
-        assert figures["pipe"] == "behind: 3 messages wait"
+        assert figures["pipe"].startswith("behind: 3 messages wait, and the last heartbeat is")
 
 
 class TestReconcile:

@@ -122,7 +122,7 @@ class TestStatus:
         known = {name: value for name, value in answer.json().items() if value is not None}
         assert known.pop("last_applied_at")
         assert known == {
-            "pipe": "never heard of the source",
+            "pipe": "broken: no heartbeat of the source yet",
             "users": 1,
             "users_deleted": 0,
             "users_provisional": 0,
@@ -160,7 +160,7 @@ class TestStatus:
         assert times == {"last_applied_at": row.applied_at, "last_reconcile_at": row.finished_at}
         assert 7 <= shown.pop("last_heartbeat_age_seconds") < 60
         assert shown == {
-            "pipe": "in touch",
+            "pipe": "quiet",
             "users": 2,
             "users_deleted": 1,
             "users_provisional": 1,

@@ -18,7 +18,6 @@ from blog_service.reconcile.model import (
     repairable,
     repaired_by_itself,
 )
-from blog_service.sync.model import DEPTH_MAX, HEARTBEAT_SECONDS_MAX, pipe
 
 
 @pytest.mark.parametrize(
@@ -126,24 +125,3 @@ def test_findings_of_a_kind_are_limited() -> None:
         Kind.MISSING: FINDINGS_MAX,
         Kind.UNDONE_DELETION: 1,
     }
-
-
-@pytest.mark.parametrize(
-    ("age", "depth", "knows", "line"),
-    [
-        (1.0, 0, True, "in touch"),
-        (HEARTBEAT_SECONDS_MAX, DEPTH_MAX, True, "in touch"),
-        (HEARTBEAT_SECONDS_MAX + 1, 0, True, "broken: no heartbeat for 46 s"),
-        (HEARTBEAT_SECONDS_MAX + 1, 0, False, "broken: no heartbeat for 46 s"),
-        (HEARTBEAT_SECONDS_MAX + 1, 7, True, "behind: 7 messages wait"),
-        (1.0, DEPTH_MAX + 1, True, "behind: 1,001 messages wait"),
-        (1.0, None, True, "broken: no broker, or no queue of this service on it"),
-        (1.0, None, False, "in touch"),
-        (None, 0, True, "never heard of the source"),
-    ],
-)
-def test_quiet_and_broken_are_told_apart(
-    age: float | None, depth: int | None, knows: bool, line: str
-) -> None:
-    """By the heartbeat, which comes even when nothing happens."""
-    assert pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows) == line
