@@ -15,7 +15,8 @@ Not here: what becomes of a message (``settle``), how messages come (``subscript
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import aio_pika
 import structlog
@@ -46,6 +47,9 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 DECLARE_TIMEOUT_SECONDS = 30.0
 """A new quorum queue elects its leader in under a second; a broker that is silent is away."""
+
+CANCEL_AGAIN_SECONDS = 2.0
+"""Longer than a statement that is given up takes to end."""
 
 REPLAY_PREFETCH_BATCHES = 2
 """One in work and one at hand. Live events come by the same connection, behind these at most."""
@@ -122,22 +126,19 @@ class Consumer:
             subscribed(connection, [LIVE, DEAD], prefetch=settings.prefetch) as live,
             subscribed(connection, [REPLAY], prefetch=replay_prefetch) as replays,
         ):
-            first_error: Exception | None = None
+            work = [
+                self._end_when_stopping(live, replays),
+                self._work_off(live),
+                self._work_off_replays(replays, turn=live.idle),
+            ]
+            if not has_replays:
+                work.append(self._bind_replays(connection))
             self._consuming = True
             log.info("consumer.consuming", replays=has_replays)
             try:
-                async with asyncio.TaskGroup() as lanes:
-                    lanes.create_task(self._end_when_stopping(live, replays))
-                    lanes.create_task(self._work_off(live))
-                    lanes.create_task(self._work_off_replays(replays, turn=live.idle))
-                    if not has_replays:
-                        lanes.create_task(self._bind_replays(connection))
-            except ExceptionGroup as failed:
-                first_error = failed.exceptions[0]
+                await _until_first_error(work)
             finally:
                 self._consuming = False
-            if first_error is not None:  # which names its cause, and the group would hide it
-                raise first_error
 
     async def _work_off(self, subscription: Subscription) -> None:
         while batch := await subscription.next_batch(self._settings.batch_size):
@@ -196,3 +197,21 @@ class Consumer:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
         return self._stopping.is_set()
+
+
+async def _until_first_error(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Do all of ``work`` at once; the first error ends the rest, and is raised as it is."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        # Until they end, and not a task group: Python 3.11's asyncio.wait_for, which the driver
+        # uses, loses a cancellation that meets a result; a lane would live on without the other.
+        while unfinished := [task for task in tasks if not task.done()]:
+            for task in unfinished:
+                task.cancel()
+            await asyncio.wait(unfinished, timeout=CANCEL_AGAIN_SECONDS)
+        for task in tasks:  # what else failed on the way has nothing to add
+            _ = task.cancelled() or task.exception()
