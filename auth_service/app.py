@@ -59,6 +59,7 @@ from contracts.health import health_routes
 from contracts.http_errors import Refusals
 from contracts.http_manners import polish
 from contracts.problems import Problem
+from contracts.tasks import end_tasks
 from contracts.tokens import KeysUnavailable
 
 REFUSALS: Refusals = {
@@ -111,8 +112,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         sending = asyncio.create_task(context.mail.run()) if context.mail else None
         yield
         if sending is not None:
-            sending.cancel()
-            await asyncio.wait([sending])
+            await end_tasks(sending)
         context.passwords.close()
         await engine.dispose()
 

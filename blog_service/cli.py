@@ -18,6 +18,7 @@ from blog_service.sync.status import status as read_status
 from contracts.health import health_routes
 from contracts.serving import serve, serve_beside
 from contracts.settings import load
+from contracts.tasks import end_tasks
 from contracts.telemetry import configure_logging
 from contracts.terminal import AsJson, failing_with_a_sentence, show
 
@@ -61,10 +62,10 @@ def consumer() -> None:
             asyncio.ensure_future(worker.run()),
             asyncio.ensure_future(watch(settings, engine)),
         ]
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        try:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await end_tasks(*tasks)
         for task in ended:
             task.result()
 

@@ -20,15 +20,13 @@ from starlette.types import ASGIApp
 
 from contracts.errors import OperatorError
 from contracts.http_protocol import HttpProtocol
+from contracts.tasks import CANCEL_AGAIN_SECONDS
 
 FINISH_SECONDS_MAX: Final = 10
 """How long requests at hand may take once the process has been asked to end."""
 
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted, as uvicorn has it."""
-
-CANCEL_AGAIN_SECONDS: Final = 2.0
-"""Longer than closing connections takes."""
 
 
 def serve(

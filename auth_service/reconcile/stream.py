@@ -19,14 +19,12 @@ from starlette.types import Receive, Scope, Send
 from auth_service.db import DATABASE_AWAY
 from auth_service.reconcile.snapshot import Snapshots
 from contracts.reconcile import LINES, StreamBegin, StreamEnd
+from contracts.tasks import end_tasks
 
 log = structlog.get_logger()
 
 BLOCK_BYTES: Final = 64 * 1024
 """PostgreSQL's own blocks have 8 KiB; each one that is sent costs the same, whatever its size."""
-
-CANCEL_AGAIN_SECONDS: Final = 5.0
-"""Longer than closing a connection takes."""
 
 R = TypeVar("R")
 
@@ -129,12 +127,7 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, R]) -> R:
             raise ClientDisconnect
         return working.result()
     finally:
-        leaving.cancel()
-        # Until it ends: Python 3.11's asyncio.wait_for, which the driver uses, loses a cancellation
-        # that meets a result.
-        while not working.done():
-            working.cancel()
-            await asyncio.wait((working,), timeout=CANCEL_AGAIN_SECONDS)
+        await end_tasks(working, leaving)
 
 
 async def _left(receive: Receive) -> None:

@@ -15,8 +15,7 @@ Not here: what becomes of a message (``settle``), how messages come (``subscript
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import aio_pika
 import structlog
@@ -40,6 +39,7 @@ from blog_service.inbox.topology import (
 )
 from blog_service.settings import ConsumerSettings
 from contracts.backoff import pause_seconds
+from contracts.tasks import all_of
 
 log = structlog.get_logger()
 
@@ -47,9 +47,6 @@ CONNECT_TIMEOUT_SECONDS = 5.0
 
 DECLARE_TIMEOUT_SECONDS = 30.0
 """A new quorum queue elects its leader in under a second; a broker that is silent is away."""
-
-CANCEL_AGAIN_SECONDS = 2.0
-"""Longer than a statement that is given up takes to end."""
 
 REPLAY_PREFETCH_BATCHES = 2
 """One in work and one at hand. Live events come by the same connection, behind these at most."""
@@ -136,7 +133,7 @@ class Consumer:
             self._consuming = True
             log.info("consumer.consuming", replays=has_replays)
             try:
-                await _until_first_error(work)
+                await all_of(*work)
             finally:
                 self._consuming = False
 
@@ -197,21 +194,3 @@ class Consumer:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
         return self._stopping.is_set()
-
-
-async def _until_first_error(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Do all of ``work`` at once; the first error ends the rest, and is raised as it is."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        # Until they end, and not a task group: Python 3.11's asyncio.wait_for, which the driver
-        # uses, loses a cancellation that meets a result; a lane would live on without the other.
-        while unfinished := [task for task in tasks if not task.done()]:
-            for task in unfinished:
-                task.cancel()
-            await asyncio.wait(unfinished, timeout=CANCEL_AGAIN_SECONDS)
-        for task in tasks:  # what else failed on the way has nothing to add
-            _ = task.cancelled() or task.exception()

@@ -11,9 +11,9 @@ published, and has been applied here: what still differs then is no event on its
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,6 +34,7 @@ from blog_service.settings import ReconcileSettings
 from contracts.digest import BUCKETS, Digests
 from contracts.progress import Progress
 from contracts.reconcile import DigestsAnswer, HeartbeatAnswer, StreamBegin, bucket_ranges
+from contracts.tasks import all_of
 
 LANE_BUCKETS_MIN: Final = 256
 """So many differing buckets are worked off in two lanes at once, each with a session of its own:
@@ -186,17 +187,3 @@ async def _arrived(
                 " queue be worked off"
             )
         await asyncio.sleep(LOOK_EVERY_SECONDS)
-
-
-R = TypeVar("R")
-
-
-async def all_of(*work: Coroutine[Any, Any, R]) -> list[R]:
-    """What all of them return; when one fails the others are cancelled, and its error is raised."""
-    tasks = [asyncio.ensure_future(each) for each in work]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)

@@ -15,6 +15,7 @@ from blog_service.reconcile.due import why_degraded
 from blog_service.reconcile.model import DELETIONS_MAX, Reason, repairable
 from blog_service.reconcile.watch import watch
 from blog_service.settings import ConsumerSettings
+from contracts.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair, paired
@@ -44,8 +45,7 @@ async def watching(pair: Pair, **settings: Any) -> AsyncIterator[None]:
         yield
         assert not watched.done(), watched
     finally:
-        watched.cancel()
-        await asyncio.wait([watched])
+        await end_tasks(watched)
 
 
 async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:

@@ -19,6 +19,7 @@ from auth_service.settings import RelaySettings
 from contracts.envelope import decode
 from contracts.events import Beat, Event, Heartbeat, UserState, UserTombstone, UserUpdated
 from contracts.names import BINDINGS, EXCHANGE
+from contracts.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
 from tests.support.proxy import Proxy, proxy_to
@@ -50,10 +51,7 @@ async def relaying(settings: RelaySettings) -> AsyncIterator[None]:
         yield
         assert not running.done(), f"the relay ended: {running}"
     finally:
-        # Until it ends: Python 3.11's wait_for loses a cancellation that meets a result.
-        while not running.done():
-            running.cancel()
-            await asyncio.wait([running], timeout=2)
+        await end_tasks(running)
         with suppress(asyncio.CancelledError):
             running.result()
 

@@ -17,6 +17,7 @@ from auth_service.replays.replayer import Replayer
 from auth_service.replays.start import start
 from auth_service.settings import RelaySettings
 from contracts.names import REPLAY_EXCHANGE
+from contracts.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.relaying import Carried
 from tests.support.source import Source
@@ -37,10 +38,7 @@ async def replaying(settings: RelaySettings) -> AsyncIterator[asyncio.Task[None]
 
 async def killed(running: asyncio.Task[None]) -> None:
     """End the task wherever it is."""
-    # Until it ends: Python 3.11's wait_for loses a cancellation that meets a result.
-    while not running.done():
-        running.cancel()
-        await asyncio.wait([running], timeout=2)
+    await end_tasks(running)
     with suppress(asyncio.CancelledError):
         running.result()
 
