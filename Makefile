@@ -40,6 +40,7 @@ env: $(STAMP) ## print the running system's settings and addresses as shell expo
 	@$(BIN)/python -m local env
 
 test: $(STAMP) ## run every test (ARGS="tests/unit -x" for some of them)
+	@$(BIN)/python -m local browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts, schema drift

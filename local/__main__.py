@@ -1,4 +1,4 @@
-"""The commands behind `make`: `python -m local up|down|status|logs|env|demo|servers`.
+"""The commands behind `make`: `python -m local up|down|status|logs|env|demo|servers|browser`.
 
 Guarantees: a failure is one sentence on standard error and exit code 1; `env` writes nothing but
 exports to standard output.
@@ -72,6 +72,14 @@ def servers() -> None:
 
     postgres.install_postgres()
     rabbitmq.install_broker()
+
+
+@app.command()
+def browser() -> None:
+    """Make a Chromium available, for the tests of the pages."""
+    from local.chromium import install_chromium
+
+    install_chromium()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""RabbitMQ's program from Debian's packages, without the service that they would start.
+"""Programs from Debian's packages, without the services that they would start.
 
 Guarantees: nothing is started by the installation, so nothing listens on all addresses; a
 `policy-rc.d` that was there before is there again afterwards.
@@ -20,7 +20,7 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 _LOCK = Path("/run/usersync-apt.lock")  # the machine's, for another checkout may install too
 _START_NOTHING = "#!/bin/sh\nexit 101\n"  # Debian's policy: 101 forbids the action
 _LOCK_TIMEOUT_SECONDS = 300  # another installation on this machine may be under way
-_INSTALL_TIMEOUT_SECONDS = 900.0  # 35 MB over a slow line
+_INSTALL_TIMEOUT_SECONDS = 900.0  # 200 MB over a slow line
 
 
 def is_possible() -> bool:
@@ -28,24 +28,27 @@ def is_possible() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install_rabbitmq() -> None:
-    """Install rabbitmq-server.
+def install(*packages: str, otherwise: str) -> None:
+    """Install Debian packages.
+
+    Parameters:
+        packages: their names; the first one is what is wanted.
+        otherwise: what a person can do when that fails.
 
     Raises:
         LocalError: apt-get fails; names its log.
     """
     with locked(_LOCK):
-        say("installing rabbitmq-server with apt-get (no service is started)")
+        say(f"installing {packages[0]} with apt-get (no service is started)")
         LOGS.mkdir(parents=True, exist_ok=True)
         log = LOGS / "apt.log"
         with _nothing_starts():
             # A fresh container image has no package lists; elsewhere they need no refreshing.
-            if not _apt_get(log, "install", "rabbitmq-server"):
+            if not _apt_get(log, "install", *packages):
                 _apt_get(log, "update")
-                if not _apt_get(log, "install", "rabbitmq-server"):
+                if not _apt_get(log, "install", *packages):
                     raise LocalError(
-                        f"apt-get cannot install rabbitmq-server (see {log}); install it by hand, "
-                        "or name a broker in AUTH_AMQP_URL and BLOG_AMQP_URL."
+                        f"apt-get cannot install {packages[0]} (see {log}); {otherwise}."
                     )
 
 

@@ -109,7 +109,10 @@ def _install() -> None:
         return
     if not apt.is_possible():
         raise LocalError(_NOTHING_FOUND)
-    apt.install_rabbitmq()
+    apt.install(
+        "rabbitmq-server",
+        otherwise="install it by hand, or name a broker in AUTH_AMQP_URL and BLOG_AMQP_URL",
+    )
 
 
 def _usable(origin: Origin, address: str, host: str, port: int) -> Broker:
