@@ -1,4 +1,6 @@
-"""The replica's table: replicated columns only. Written by ``replica`` alone.
+"""The replica's table. Written by ``replica`` alone.
+
+Beside what is replicated it has two notes of this service's own: ``applied_at`` and ``sweep``.
 
 No column but the id is unique: two users who swap their addresses may arrive in either order.
 """
@@ -35,6 +37,7 @@ users = Table(
     Column("updated_at", DateTime(timezone=True)),
     Column("deleted_at", DateTime(timezone=True)),
     Column("applied_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("sweep", Text, comment="why his content is yet to be erased; NULL: it is not"),
     CheckConstraint("status IN ('active', 'disabled', 'deleted', 'provisional')", name="status"),
     CheckConstraint("(status = 'deleted') = (deleted_at IS NOT NULL)", name="deleted"),
     CheckConstraint("(status = 'provisional') = (version = 0)", name="provisional"),
@@ -43,7 +46,9 @@ users = Table(
         " AND created_at IS NULL AND updated_at IS NULL)",
         name="tombstone",
     ),
+    CheckConstraint("sweep IN ('deleted', 'orphan')", name="sweep"),
     comment="Copy of the auth service's users; tombstones stay for ever",
 )
 
 Index("users_bucket_idx", text(bucket_sql()), _table=users)
+Index("users_sweep_idx", users.c.deleted_at, postgresql_where=text("sweep IS NOT NULL"))

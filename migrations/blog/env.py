@@ -1,7 +1,10 @@
 """Alembic's entry for the blog database."""
 
+import blog_service.comments.table
 import blog_service.inbox.table
 import blog_service.keys.table
+import blog_service.posts.table
+import blog_service.profiles.table
 import blog_service.reconcile.table
 import blog_service.users.table  # noqa: F401 - the tables register themselves
 from blog_service.db import metadata

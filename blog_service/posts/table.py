@@ -1,0 +1,57 @@
+"""The posts' table. Written by ``posts`` and ``sweep``.
+
+A deleted post leaves its id, so that nothing brings it back: a service that keeps posts (``PUT``)
+sends each of them again and again.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+
+from blog_service.db import metadata
+
+posts = Table(
+    "posts",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
+    Column(
+        "position", BigInteger, Identity(always=True), nullable=False, comment="newest: highest"
+    ),
+    # No foreign key: a replica's row that was lost comes back, and finds its posts again.
+    Column("author_id", Uuid, nullable=False),
+    Column("title", Text, comment="NULL once deleted"),
+    Column("body", Text, comment="NULL once deleted"),
+    Column("service_id", Text, comment="the service that keeps it; NULL: its author wrote it here"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("deleted_at", DateTime(timezone=True)),
+    Column(
+        "sweep",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="deleted, and its comments are yet to be erased",
+    ),
+    CheckConstraint(
+        "(deleted_at IS NULL) = (title IS NOT NULL AND body IS NOT NULL)"
+        " AND (title IS NULL) = (body IS NULL)",
+        name="deleted",
+    ),
+    comment="Posts; of a deleted one only the id is left",
+)
+
+_IS_THERE = text("deleted_at IS NULL")
+Index("posts_position_idx", posts.c.position, postgresql_where=_IS_THERE)
+Index("posts_author_id_idx", posts.c.author_id, posts.c.position, postgresql_where=_IS_THERE)
+Index("posts_sweep_idx", posts.c.deleted_at, postgresql_where=text("sweep"))

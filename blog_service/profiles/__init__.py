@@ -1,0 +1,1 @@
+"""What users tell of themselves, and how readers see who wrote something."""
