@@ -1,4 +1,4 @@
-"""The profiles' table: what users tell of themselves here. Written by ``profiles`` and ``sweep``."""
+"""The profiles' table. Written by ``profiles`` and ``sweep``."""
 
 from sqlalchemy import Column, DateTime, Table, Text, Uuid, func
 
