@@ -86,9 +86,9 @@ class System:
             **self.account,
         }
 
-    def process(self, command: str, **settings: object) -> "Member":
-        """One of the processes on a port of its own, with more settings; not started yet."""
-        port = free_port()
+    def process(self, command: str, port: int | None = None, /, **settings: object) -> "Member":
+        """One of the processes on a port, else one of its own, with more settings; not started."""
+        port = port or free_port()
         environment = {**self.environment, _PORTS[command]: str(port)}
         environment |= {name: str(value) for name, value in settings.items()}
         log = self.folder / f"{command.replace(' ', '-')}-{port}.log"

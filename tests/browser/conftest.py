@@ -1,0 +1,70 @@
+"""One running system and one Chromium for all tests of a file; each visitor has a browser context.
+
+Each file says ``pytestmark = pytest.mark.asyncio(loop_scope="module")``: they share an event loop.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from local.broker import Broker
+from local.chromium import find_chromium
+from local.places import CHECKOUT
+from tests.conftest import WORKER
+from tests.support.databases import Databases
+from tests.support.site import Site, Visit, visiting
+from tests.support.system import System, ended
+
+FLAGS = (
+    "--no-sandbox",  # as root there is none to be had
+    "--disable-gpu",
+    "--disable-background-networking",  # nothing but our own pages is asked for
+)
+
+Visiting = Callable[..., AbstractAsyncContextManager[Visit]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    databases: Databases,
+    broker: Broker,
+    private_pem: str,
+    public_pem: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Site]:
+    """The four processes on fresh databases and a fresh virtual host, all ready."""
+    vhost = f"test-{CHECKOUT}-{WORKER}-site"
+    broker.delete_vhost(vhost)
+    broker.create_vhost(vhost)
+    auth_url, blog_url = databases.make("auth"), databases.make("blog")
+    folder = tmp_path_factory.mktemp("site")
+    system = System(auth_url, blog_url, broker.amqp_url(vhost), private_pem, public_pem, folder)
+    site = await Site.on(system)
+    with ended(*site.members):
+        await asyncio.gather(*(member.ready() for member in site.members))
+        yield site
+    databases.drop(auth_url)
+    databases.drop(blog_url)
+    broker.delete_vhost(vhost)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """A Chromium without a window."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=find_chromium(), args=list(FLAGS)
+        )
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def visit(site: Site, chromium: Browser) -> Visiting:
+    """Give somebody a browser of his own, for the length of an `async with`."""
+    return partial(visiting, chromium, site)

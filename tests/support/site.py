@@ -1,0 +1,130 @@
+"""The whole system at addresses that a browser can open, and those who visit it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import httpx
+from playwright.async_api import Browser, ConsoleMessage, Page, Request
+
+from auth_service.db import connect
+from auth_service.settings import DatabaseSettings
+from auth_service.users.administer import administer
+from local.ports import free_port
+from tests.support.auth_api import PASSWORD
+from tests.support.eventually import eventually
+from tests.support.system import COMMANDS, Member, System
+
+PATIENCE_MS = 10_000
+"""How long a page may take to show what it should; a busy machine takes a second."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """The four processes. Pages are the blog's, which may compare itself with the source."""
+
+    system: System
+    auth_api: Member
+    relay: Member
+    blog_api: Member
+    consumer: Member
+
+    @classmethod
+    async def on(cls, system: System, **settings: object) -> "Site":
+        """The processes, with ``settings`` besides; not started yet."""
+        ports = {command: free_port() for command in COMMANDS}
+        auth_url, blog_url = (
+            f"http://127.0.0.1:{ports[command]}"
+            for command in ("auth-service api", "blog-service api")
+        )
+        system = await system.with_account(auth_url)
+        shared: dict[str, object] = {
+            "AUTH_ISSUER": auth_url,
+            "AUTH_CORS_ORIGINS": blog_url,
+            "BLOG_ISSUER": auth_url,
+            "AUTH_RETRY_SECONDS_MAX": 0.5,
+            "BLOG_RETRY_SECONDS_MAX": 0.5,
+        }
+        members = (
+            system.process(command, port, **(shared | settings)) for command, port in ports.items()
+        )
+        return cls(system, *members)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All processes."""
+        return self.auth_api, self.relay, self.blog_api, self.consumer
+
+    @property
+    def url(self) -> str:
+        """Where the pages are."""
+        return self.blog_api.url
+
+    async def signed_up(self, email: str, *roles: str) -> dict[str, Any]:
+        """What sign-up answered; the replica knows the user, with ``roles``, by then."""
+        async with (
+            httpx.AsyncClient(base_url=self.auth_api.url, trust_env=False) as auth,
+            httpx.AsyncClient(base_url=self.blog_api.url, trust_env=False) as blog,
+        ):
+            answer = await auth.post("/v1/signup", json={"email": email, "password": PASSWORD})
+            assert answer.status_code == 201, answer.text
+            signed_in: dict[str, Any] = answer.json()
+            user_id = UUID(signed_in["user"]["id"])
+            if roles:
+                await self.give_roles(user_id, *roles)
+            headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
+
+            async def is_known() -> bool:
+                me = (await blog.get("/v1/me", headers=headers)).json()
+                return bool(me["status"] == "active" and me["roles"] == sorted(roles))
+
+            await eventually(is_known)
+            return signed_in
+
+    async def give_roles(self, user_id: UUID, *roles: str) -> None:
+        """Have the user hold these roles and no others, as an administrator decides."""
+        engine = connect(DatabaseSettings(database_url=self.system.auth_url))
+        try:
+            await administer(engine, user_id, actor="operator:test", roles=roles)
+        finally:
+            await engine.dispose()
+
+
+@dataclass
+class Visit:
+    """A browser of somebody's own, with one tab, and what went wrong in it."""
+
+    page: Page
+    errors: list[str] = field(default_factory=list)
+    """Exceptions in scripts, and what the content security policy stopped."""
+    requests: list[str] = field(default_factory=list)
+    """The addresses of all requests."""
+
+
+@asynccontextmanager
+async def visiting(browser: Browser, site: Site, **options: Any) -> AsyncIterator[Visit]:
+    """Somebody's browser, without cookies; whatever goes wrong in a script fails the test.
+
+    A service that is down, or an answer of 4xx, is nothing that goes wrong in a script.
+    """
+    context = await browser.new_context(base_url=site.url, **options)
+    context.set_default_timeout(PATIENCE_MS)
+    visit = Visit(await context.new_page())
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            visit.errors.append(message.text)
+
+    def note_request(request: Request) -> None:
+        visit.requests.append(request.url)
+
+    visit.page.on("console", note)
+    visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
+    visit.page.on("request", note_request)
+    try:
+        yield visit
+        assert not visit.errors
+    finally:
+        await context.close()
