@@ -3,7 +3,7 @@
 Every process asks for what it needs and no more: the API has no broker, the consumer no key.
 """
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -47,6 +47,17 @@ class DatabaseSettings(ServiceSettings):
     lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
 
 
+DeletedAuthors = Literal["remove", "keep"]
+"""What becomes of what a user wrote when he is deleted."""
+
+
+class ContentSettings(DatabaseSettings):
+    """What both know who show content and who erase it."""
+
+    # "remove": it goes with him; "keep": it stays, under "deleted user". His profile always goes.
+    deleted_authors: DeletedAuthors = "remove"
+
+
 class SourceSettings(DatabaseSettings):
     """Where the source is, and an account there: to be compared with it, and to ask for replays."""
 
@@ -77,7 +88,7 @@ class SourceSettings(DatabaseSettings):
         return self
 
 
-class ApiSettings(SourceSettings):
+class ApiSettings(SourceSettings, ContentSettings):
     """``blog-service api``."""
 
     host: str = "127.0.0.1"
@@ -125,7 +136,7 @@ class ReconcileSettings(SourceSettings):
     reconcile_silence_seconds: Annotated[float, Field(gt=0)] = 600.0
 
 
-class ConsumerSettings(StatusSettings, ReconcileSettings):
+class ConsumerSettings(StatusSettings, ReconcileSettings, ContentSettings):
     """``blog-service consumer``."""
 
     host: str = "127.0.0.1"
