@@ -11,21 +11,27 @@ from typing import Annotated, Self
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationInfo,
     model_validator,
 )
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from auth_service.mail.addresses import sender_address, smtp_server
 from auth_service.secrets import Secrets, secret_of
 from auth_service.sessions.model import Limits
-from auth_service.throttle.model import Rate, rate
 from contracts.key_set import InvalidKeySet, read_key_set
 from contracts.keys import UnusableKey, jwks, private_key
-from contracts.settings import AmqpUrl, DatabaseUrl, Origins, ServiceSettings, TrustedProxies
+from contracts.rate_limits import Rate
+from contracts.settings import (
+    AmqpUrl,
+    DatabaseUrl,
+    Origins,
+    RateSetting,
+    ServiceSettings,
+    TrustedProxies,
+)
 
 
 def _usable(value: SecretStr) -> SecretStr:
@@ -56,10 +62,6 @@ def _is_page(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s#]+", value):
         raise ValueError("must be the address of a page (https://…), without a #")
     return value
-
-
-RateSetting = Annotated[Rate, NoDecode, BeforeValidator(rate)]
-"""``QUOTA/SECONDS``: so many in that time, at once or spread over it."""
 
 
 def _before(text: SecretStr) -> bytes:

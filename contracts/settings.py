@@ -24,6 +24,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from contracts.errors import OperatorError
+from contracts.rate_limits import Rate, rate
 
 
 class BadSettings(OperatorError):
@@ -188,3 +189,6 @@ TrustedProxies = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_networks)
 ]
 """Addresses and networks whose ``X-Forwarded-For`` is believed, separated by commas."""
+
+RateSetting = Annotated[Rate, NoDecode, BeforeValidator(rate)]
+"""``QUOTA/SECONDS``: so many in that time, at once or spread over it."""

@@ -20,9 +20,10 @@ from auth_service.oauth.errors import OAuthError, invalid_client
 from auth_service.oauth.form import MEDIA_TYPE, BadForm, decoded, read_form
 from auth_service.services.authenticate import WrongKey, authenticate
 from auth_service.services.model import ServiceAccount
-from auth_service.throttle.model import Charge, Rate
+from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network
 from auth_service.tokens.sign import FIRST_PARTY_CLIENT
+from contracts.rate_limits import Rate
 
 BASIC_LENGTH_MAX: Final = 512
 """An id and a key take 120 characters, three times as many if a client encodes each of them."""

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
-from auth_service.throttle.model import Rate
 from blog_service.settings import ApiSettings as BlogSettings
 from blog_service.users import replica
 from contracts.events import UserState
+from contracts.rate_limits import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE

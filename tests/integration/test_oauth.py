@@ -17,9 +17,9 @@ from auth_service.services.create import create_service, delete_service
 from auth_service.services.keys import revoke_key
 from auth_service.services.model import SCOPES, ApiKey, IssuedKey
 from auth_service.settings import ApiSettings
-from auth_service.throttle.model import Rate
 from blog_service.settings import ApiSettings as BlogSettings
 from contracts.actors import operator_actor
+from contracts.rate_limits import Rate
 from contracts.tokens import AccessToken, TokenVerifier
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.blog_api import blog_api

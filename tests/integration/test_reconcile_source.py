@@ -19,10 +19,10 @@ from auth_service.outbox.table import WAKE_UP_CHANNEL
 from auth_service.reconcile.snapshot import lines_sql
 from auth_service.services.create import create_service, delete_service
 from auth_service.settings import ApiSettings
-from auth_service.throttle.model import Rate
 from contracts.actors import operator_actor
 from contracts.digest import BUCKETS, Digests, bucket_of, row_digest
 from contracts.events import UserState, UserTombstone
+from contracts.rate_limits import Rate
 from contracts.reconcile import (
     LINES,
     DigestsAnswer,

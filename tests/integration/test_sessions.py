@@ -22,7 +22,6 @@ from auth_service.sessions.refresh import end_session_of, refresh, refresh_withi
 from auth_service.sessions.refresh_token import InvalidGrant, make
 from auth_service.sessions.start import start_session
 from auth_service.settings import ApiSettings
-from auth_service.throttle.model import Rate
 from auth_service.throttle.throttle import TooManyRequests
 from auth_service.users.change import change
 from auth_service.users.delete import delete
@@ -30,6 +29,7 @@ from auth_service.users.lock import locked_user
 from auth_service.users.model import EmailTaken, User
 from auth_service.users.sign_up import sign_up
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
+from contracts.rate_limits import Rate
 from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch

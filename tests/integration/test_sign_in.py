@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
-from auth_service.throttle.model import Rate
+from contracts.rate_limits import Rate
 from local.ports import free_port
 from tests.support.auth_api import PASSWORD, assert_problem, serving, signed_up
 from tests.support.builders import SOURCE

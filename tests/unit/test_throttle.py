@@ -2,8 +2,9 @@
 
 import pytest
 
-from auth_service.throttle.model import Balance, Charge, Rate, delays, headers, rate
+from auth_service.throttle.model import Balance, Charge, delays, headers
 from auth_service.throttle.network import network
+from contracts.rate_limits import Rate, rate
 
 SIGNIN = Rate(30, 60)
 
