@@ -8,10 +8,13 @@ from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
 
 from blog_service.account import Account
+from blog_service.comments import routes as comments
 from blog_service.context import Context
 from blog_service.db import connect
 from blog_service.parked import routes as parked
 from blog_service.parked.model import NoSuchMessage
+from blog_service.posts import routes as posts
+from blog_service.profiles import routes as profiles
 from blog_service.reconcile.due import why_degraded
 from blog_service.settings import ApiSettings
 from blog_service.sync import metrics, replay_routes
@@ -70,7 +73,13 @@ def create_app(settings: ApiSettings) -> FastAPI:
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
     )
-    app.state.context = Context(engine=engine, verifier=keys, source=source)
+    app.state.context = Context(
+        settings=settings,
+        engine=engine,
+        reader=engine.execution_options(isolation_level="AUTOCOMMIT"),
+        verifier=keys,
+        source=source,
+    )
     polish(
         app,
         refusals={NoSuchMessage: problems.NOT_FOUND},
@@ -78,6 +87,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         body_bytes_max=settings.body_bytes_max,
         body_seconds_max=settings.body_seconds_max,
     )
+    app.include_router(posts.router)
+    app.include_router(comments.router)
+    app.include_router(profiles.router)
     app.include_router(users.router)
     app.include_router(parked.router)
     app.include_router(sync.router)

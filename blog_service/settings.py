@@ -10,11 +10,13 @@ from pydantic_settings import SettingsConfigDict
 
 from contracts.key_set import InvalidKeySet, read_key_set
 from contracts.keys import UnusableKey, jwks, public_key
+from contracts.rate_limits import Rate
 from contracts.settings import (
     AmqpUrl,
     DatabaseUrl,
     HttpUrl,
     Origins,
+    RateSetting,
     ServiceSettings,
     TrustedProxies,
 )
@@ -104,9 +106,13 @@ class ApiSettings(SourceSettings, ContentSettings):
         AfterValidator(_or_an_address),
         Field(validate_default=True),
     ] = None
-    # The longest body this API takes.
-    body_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024
-    # How long it may take to arrive; a slow phone sends 64 KiB in three seconds.
+    # Posts of one user ...
+    limit_posts: RateSetting = Rate(60, 3600)
+    # ... and his comments. Services are not counted: they take over what is there elsewhere.
+    limit_comments: RateSetting = Rate(600, 3600)
+    # The longest body this API takes: that of the longest post, in any script, even as escapes.
+    body_bytes_max: Annotated[int, Field(ge=1024)] = 128 * 1024
+    # How long it may take to arrive; a slow phone sends 128 KiB in six seconds.
     body_seconds_max: Annotated[float, Field(gt=0)] = 10.0
     # Whose pages may call from a browser (CORS), with credentials.
     cors_origins: Origins = ()

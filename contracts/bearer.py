@@ -75,9 +75,14 @@ def demand_scope(token: AccessToken, scope: str) -> None:
         Problem: 403, and which scope would do.
     """
     if scope not in token.scopes:
-        challenged = challenge("insufficient_scope")
-        challenged["WWW-Authenticate"] += f', scope="{scope}"'
-        raise Problem(problems.INSUFFICIENT_SCOPE, headers=challenged)
+        raise insufficient_scope(scope)
+
+
+def insufficient_scope(scope: str) -> Problem:
+    """The answer to a token that was not issued for ``scope``."""
+    challenged = challenge("insufficient_scope")
+    challenged["WWW-Authenticate"] += f', scope="{scope}"'
+    return Problem(problems.INSUFFICIENT_SCOPE, headers=challenged)
 
 
 def challenge(error: str | None = None) -> dict[str, str]:

@@ -19,4 +19,4 @@ comments = Table(
 )
 
 Index("comments_post_id_idx", comments.c.post_id, comments.c.position)
-Index("comments_author_id_idx", comments.c.author_id)
+Index("comments_author_id_idx", comments.c.author_id, comments.c.position)

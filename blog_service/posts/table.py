@@ -54,4 +54,11 @@ posts = Table(
 _IS_THERE = text("deleted_at IS NULL")
 Index("posts_position_idx", posts.c.position, postgresql_where=_IS_THERE)
 Index("posts_author_id_idx", posts.c.author_id, posts.c.position, postgresql_where=_IS_THERE)
+# What a user wrote lately, what he has deleted included.
+Index(
+    "posts_written_idx",
+    posts.c.author_id,
+    posts.c.position,
+    postgresql_where=text("service_id IS NULL"),
+)
 Index("posts_sweep_idx", posts.c.deleted_at, postgresql_where=text("sweep"))

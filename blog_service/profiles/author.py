@@ -8,7 +8,9 @@ Not here: erasing (``erasure``). Between tombstone and erasure these conditions 
 from readers, so every statement that shows content has them.
 """
 
-from typing import Final
+from typing import Any, Final
+
+from sqlalchemy import Row
 
 from blog_service.settings import DeletedAuthors
 
@@ -40,3 +42,13 @@ def join_author_sql(author_id: str) -> str:
     return f"""
         JOIN users AS author ON author.id = {author_id}
         LEFT JOIN profiles AS profile ON profile.user_id = author.id"""
+
+
+def author_document(row: Row[Any]) -> dict[str, Any]:
+    """The author in a row with ``AUTHOR_COLUMNS``, as JSON shows him."""
+    return {
+        "id": row.author_id,
+        "display_name": row.author_name,
+        "avatar_url": row.author_avatar_url,
+        "status": row.author_status,
+    }

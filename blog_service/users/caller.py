@@ -1,39 +1,40 @@
-"""Who calls: the token's user, checked against the replica's row on every request.
+"""Who calls: a service, or a user who is checked against the replica's row on every request.
 
 Tokens are stateless, and yet deleting, disabling or revoking at the source reaches this service as
 fast as the event does: a token of a revoked key is answered 401, a deleted user 401, a disabled one
-403, a token issued before ``tokens_valid_after`` 401, in this order.
+403, a token issued before ``tokens_valid_after`` 401, in this order. Of a service's token only the
+key can be revoked; it lives for minutes.
 
 Guarantees: public keys are enough, the auth service is never asked about a user; one query decides;
 a user whose event has not come yet is served all the same, from a provisional row, which no token
 of a revoked key ever gets.
+
+Not here: what a caller may do (``policy``).
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 import structlog
 from fastapi import Depends, Request
 from prometheus_client import Counter
 from sqlalchemy import Row, Uuid, bindparam, exists, literal_column, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.context import Blog
 from blog_service.keys.table import revoked_keys
+from blog_service.policy import Action, Service, User, may
 from blog_service.users import replica
 from blog_service.users.table import users
 from contracts import problems
-from contracts.bearer import invalid_token, users_token
+from contracts.bearer import invalid_token, users_token, verified_token
 from contracts.openapi import TOKEN
 from contracts.problems import Problem
 from contracts.tokens import AccessToken
 
 log = structlog.get_logger()
-
-OPERATOR: Final = "operator"
-"""The role of those who see to what is parked, compared and replayed."""
 
 behind = Counter(
     "usersync_requests_behind",
@@ -42,17 +43,17 @@ behind = Counter(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaUser:
+class ReplicaUser(User):
     """A user as this service knows him; what no event has told yet is None."""
 
-    id: UUID
     version: int
     email: str | None
     email_verified: bool
-    roles: tuple[str, ...]
-    status: str
     created_at: datetime | None
     updated_at: datetime | None
+
+
+Caller: TypeAlias = ReplicaUser | Service
 
 
 async def current_user(request: Request, blog: Blog) -> ReplicaUser:
@@ -63,7 +64,23 @@ async def current_user(request: Request, blog: Blog) -> ReplicaUser:
             403 when he is disabled or the token is a service's; 503 without keys to verify with.
     """
     user_id, token = await users_token(request.headers, blog.verifier)
-    row = await _row(blog.engine, user_id, token.key_id)
+    return await _user(blog.engine, user_id, token)
+
+
+async def _current_caller(request: Request, blog: Blog) -> Caller:
+    token = await verified_token(request.headers, blog.verifier)
+    if token.user_id is not None:
+        return await _user(blog.engine, token.user_id, token)
+    await _row(blog.engine, None, token.key_id)
+    return Service(id=token.subject, scopes=token.scopes)
+
+
+async def _user(engine: AsyncEngine, user_id: UUID, token: AccessToken) -> ReplicaUser:
+    row = await _row(engine, user_id, token.key_id)
+    if row.id is None:
+        async with engine.begin() as connection:
+            await replica.provide(connection, user_id)
+            row = await _look(connection, user_id, token.key_id)
     if row.status == "deleted":
         raise invalid_token()
     if row.status == "disabled":
@@ -91,9 +108,21 @@ def to_replica_user(row: Row[Any]) -> ReplicaUser:
 
 CurrentUser = Annotated[ReplicaUser, Depends(current_user)]
 
+CurrentCaller = Annotated[Caller, Depends(_current_caller)]
+"""A user as above, or a service."""
+
+CALLER: Final = tuple(code for code in TOKEN if code is not problems.USER_REQUIRED)
+"""What a route for either may answer."""
+
 
 async def _operator(user: CurrentUser) -> ReplicaUser:
-    if OPERATOR not in user.roles:
+    if not may(user, Action.OPERATE):
+        raise Problem(problems.FORBIDDEN)
+    return user
+
+
+async def _administrator(user: CurrentUser) -> ReplicaUser:
+    if not may(user, Action.LIST_USERS):
         raise Problem(problems.FORBIDDEN)
     return user
 
@@ -101,8 +130,13 @@ async def _operator(user: CurrentUser) -> ReplicaUser:
 Operator = Annotated[ReplicaUser, Depends(_operator)]
 """A caller with the role ``operator``, as the replica's row says now, whatever the token says."""
 
+Administrator = Annotated[ReplicaUser, Depends(_administrator)]
+"""A caller with the role ``admin``, likewise."""
+
 OPERATORS_ONLY: Final = (*TOKEN, problems.FORBIDDEN)
 """What a route for them may answer."""
+
+ADMINISTRATORS_ONLY: Final = OPERATORS_ONLY
 
 
 # Built once: building it costs more than running it. A row comes in any case, so that an unknown
@@ -114,18 +148,18 @@ _LOOK = select(
 ).select_from(_ALWAYS.outerjoin(users, users.c.id == bindparam("user_id", type_=Uuid)))
 
 
-async def _row(engine: AsyncEngine, user_id: UUID, key_id: str) -> Row[Any]:
-    values = {"user_id": user_id, "kid": key_id}
+async def _row(engine: AsyncEngine, user_id: UUID | None, key_id: str) -> Row[Any]:
+    """The user's row, without values if there is none; raises unless the key counts."""
     async with engine.connect() as connection:
-        row = (await connection.execute(_LOOK, values)).one()
+        row = await _look(connection, user_id, key_id)
     if row.key_is_revoked:
         log.info("token.refused", reason="its key is revoked")
         raise invalid_token()
-    if row.id is not None:
-        return row
-    async with engine.begin() as connection:
-        await replica.provide(connection, user_id)
-        return (await connection.execute(_LOOK, values)).one()
+    return row
+
+
+async def _look(connection: AsyncConnection, user_id: UUID | None, key_id: str) -> Row[Any]:
+    return (await connection.execute(_LOOK, {"user_id": user_id, "kid": key_id})).one()
 
 
 def _is_revoked(token: AccessToken, valid_after: datetime | None) -> bool:

@@ -1,4 +1,4 @@
-"""Users over HTTP, answered from the replica alone."""
+"""The replica over HTTP, for administrators."""
 
 from datetime import datetime
 from uuid import UUID
@@ -8,17 +8,16 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
 from blog_service.context import Blog
-from blog_service.users.caller import CurrentUser
+from blog_service.users.caller import ADMINISTRATORS_ONLY, Administrator
 from blog_service.users.table import users
-from contracts import problems
-from contracts.openapi import TOKEN, documented
-from contracts.problems import Problem
+from contracts.openapi import documented
+from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
 
-router = APIRouter(prefix="/v1", tags=["users"])
+router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
 
 
-class Me(BaseModel):
-    """The caller as this service knows him; null is what no event has told yet."""
+class ReplicaUserBody(BaseModel):
+    """A row of the replica; null is what no event has told, or a tombstone does not keep."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -30,35 +29,23 @@ class Me(BaseModel):
     version: int
     created_at: datetime | None
     updated_at: datetime | None
+    deleted_at: datetime | None
+    applied_at: datetime
 
 
-class PublicUser(BaseModel):
-    """What anyone may see of a user: no e-mail address."""
-
-    id: UUID
-    status: str
-    version: int
-    created_at: datetime | None
-
-
-@router.get("/me", summary="The caller, as this service knows him", responses=documented(*TOKEN))
-async def get_me(user: CurrentUser) -> Me:
-    """The caller's row of the replica; the first request after sign-up always works."""
-    return Me.model_validate(user)
-
-
-@router.get(
-    "/users/{user_id}",
-    summary="A user, as anyone may see him",
-    responses=documented(problems.NOT_FOUND),
-)
-async def get_user(user_id: UUID, blog: Blog) -> PublicUser:
-    """A user who is not deleted."""
-    query = select(users.c.id, users.c.status, users.c.version, users.c.created_at).where(
-        users.c.id == user_id, users.c.status != "deleted"
+@router.get("", summary="List the replica's users", responses=documented(*ADMINISTRATORS_ONLY))
+async def get_users(
+    _: Administrator,
+    blog: Blog,
+    cursor: UuidCursor | None = None,
+    limit: Limit = PAGE_ITEMS_DEFAULT,
+) -> Page[ReplicaUserBody]:
+    """A page of all rows, tombstones too, in no particular order."""
+    query = select(users).order_by(users.c.id).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(users.c.id > cursor)
+    async with blog.reader.connect() as connection:
+        found = (await connection.execute(query)).all()
+    return page_of(
+        [ReplicaUserBody.model_validate(row) for row in found], limit, key=lambda user: user.id
     )
-    async with blog.engine.connect() as connection:
-        row = (await connection.execute(query)).mappings().one_or_none()
-    if row is None:
-        raise Problem(problems.NOT_FOUND)
-    return PublicUser(**row)

@@ -67,6 +67,12 @@ def upgrade() -> None:
     op.create_index(
         "posts_author_id_idx", "posts", ["author_id", "position"], postgresql_where=is_there
     )
+    op.create_index(
+        "posts_written_idx",
+        "posts",
+        ["author_id", "position"],
+        postgresql_where=sa.text("service_id IS NULL"),
+    )
     op.create_index("posts_sweep_idx", "posts", ["deleted_at"], postgresql_where=sa.text("sweep"))
     op.create_table(
         "comments",
@@ -91,7 +97,7 @@ def upgrade() -> None:
         comment="Comments on posts",
     )
     op.create_index("comments_post_id_idx", "comments", ["post_id", "position"])
-    op.create_index("comments_author_id_idx", "comments", ["author_id"])
+    op.create_index("comments_author_id_idx", "comments", ["author_id", "position"])
     op.add_column(
         "users",
         sa.Column("sweep", sa.Text, comment="why his content is yet to be erased; NULL: it is not"),

@@ -1,0 +1,44 @@
+"""Change what a comment says."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.comments.read import comment_by_id
+from blog_service.ownership import IS_REACHED_BY_USER, demand, reach_values
+from blog_service.policy import Action, Owned
+from blog_service.settings import DeletedAuthors
+from blog_service.users.caller import ReplicaUser
+from blog_service.users.hold import hold_user
+
+_UPDATE: Final = text(
+    f"""
+    UPDATE comments SET body = :body, updated_at = now()
+    WHERE id = :id AND body <> :body AND {IS_REACHED_BY_USER}
+    """  # noqa: S608 - made of a constant
+)
+
+
+async def change_comment(
+    engine: AsyncEngine,
+    deleted_authors: DeletedAuthors,
+    caller: ReplicaUser,
+    comment_id: UUID,
+    *,
+    body: str | None,
+) -> Row[Any]:
+    """The comment as it is after the change; None leaves it as it is.
+
+    Raises:
+        Problem: there is none that is shown (404), or it is not the caller's to change (403).
+    """
+    async with engine.begin() as connection:
+        user = await hold_user(connection, caller)
+        comment = await comment_by_id(connection, deleted_authors, comment_id)
+        demand(user, Action.CHANGE_COMMENT, Owned(comment.owner_id))
+        if body is not None:
+            reached = reach_values(user, Action.CHANGE_COMMENT)
+            await connection.execute(_UPDATE, {"id": comment_id, "body": body, **reached})
+        return await comment_by_id(connection, deleted_authors, comment_id)

@@ -1,0 +1,38 @@
+"""Delete a comment."""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.comments.read import comment_by_id
+from blog_service.ownership import IS_REACHED_BY_USER, demand, reach_values
+from blog_service.policy import Action, Owned
+from blog_service.settings import DeletedAuthors
+from blog_service.users.caller import ReplicaUser
+from blog_service.users.hold import hold_user
+from contracts import problems
+from contracts.problems import Problem
+
+_DELETE: Final = text(
+    f"DELETE FROM comments WHERE id = :id AND {IS_REACHED_BY_USER}"  # noqa: S608 - a constant
+)
+
+
+async def delete_comment(
+    engine: AsyncEngine, deleted_authors: DeletedAuthors, caller: ReplicaUser, comment_id: UUID
+) -> None:
+    """Delete it, row and all.
+
+    Raises:
+        Problem: there is none that is shown (404), or it is not the caller's to delete (403).
+    """
+    async with engine.begin() as connection:
+        user = await hold_user(connection, caller)
+        comment = await comment_by_id(connection, deleted_authors, comment_id)
+        demand(user, Action.DELETE_COMMENT, Owned(comment.owner_id))
+        reached = reach_values(user, Action.DELETE_COMMENT)
+        deleted = await connection.execute(_DELETE, {"id": comment_id, **reached})
+        if deleted.rowcount == 0:  # somebody else was faster
+            raise Problem(problems.NOT_FOUND)

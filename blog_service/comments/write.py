@@ -1,0 +1,59 @@
+"""Write a comment.
+
+Guarantees: the post is there when the comment is committed, for its row is held; who deletes it
+afterwards, or erases it with its author, finds the comment.
+"""
+
+from functools import cache
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.comments.read import comment_by_id
+from blog_service.limits import demand_room
+from blog_service.ownership import demand
+from blog_service.policy import Action, Owned
+from blog_service.profiles.author import is_shown_sql
+from blog_service.settings import ApiSettings, DeletedAuthors
+from blog_service.users.caller import ReplicaUser
+from blog_service.users.hold import hold_user
+from contracts import problems
+from contracts.problems import Problem
+
+_INSERT: Final = text(
+    "INSERT INTO comments (post_id, author_id, body) VALUES (:post_id, :author_id, :body)"
+    " RETURNING id"
+)
+
+
+async def write_comment(
+    engine: AsyncEngine, settings: ApiSettings, caller: ReplicaUser, post_id: UUID, *, body: str
+) -> Row[Any]:
+    """The new comment.
+
+    Raises:
+        Problem: there is no such post that is shown (404), or the caller may not, or not yet again.
+    """
+    async with engine.begin() as connection:
+        user = await hold_user(connection, caller, alone=True)
+        demand(user, Action.WRITE_COMMENT, Owned(user.id))
+        held = await connection.execute(_hold_post(settings.deleted_authors), {"id": post_id})
+        if held.one_or_none() is None:
+            raise Problem(problems.NOT_FOUND)
+        await demand_room(connection, "comments", user.id, settings.limit_comments)
+        values = {"post_id": post_id, "author_id": user.id, "body": body}
+        comment_id = (await connection.execute(_INSERT, values)).scalar_one()
+        return await comment_by_id(connection, settings.deleted_authors, comment_id)
+
+
+@cache
+def _hold_post(shown: DeletedAuthors) -> TextClause:
+    return text(
+        f"""
+        SELECT post.id FROM posts AS post JOIN users AS author ON author.id = post.author_id
+        WHERE post.id = :id AND post.deleted_at IS NULL AND {is_shown_sql(shown)}
+        FOR SHARE OF post
+        """  # noqa: S608 - made of constants
+    )

@@ -1,0 +1,48 @@
+"""Change what a post says."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.ownership import IS_REACHED, demand, reach_values
+from blog_service.policy import Action, Owned, Service
+from blog_service.posts.read import post_by_id
+from blog_service.settings import DeletedAuthors
+from blog_service.users.caller import Caller
+from blog_service.users.hold import hold_author, hold_caller
+
+_UPDATE: Final = text(
+    f"""
+    UPDATE posts SET title = coalesce(:title, title), body = coalesce(:body, body),
+        updated_at = CASE WHEN (title, body) IS DISTINCT FROM
+            (coalesce(:title, title), coalesce(:body, body)) THEN now() ELSE updated_at END
+    WHERE id = :id AND deleted_at IS NULL AND {IS_REACHED}
+    """  # noqa: S608 - made of a constant
+)
+
+
+async def change_post(
+    engine: AsyncEngine,
+    deleted_authors: DeletedAuthors,
+    caller: Caller,
+    post_id: UUID,
+    *,
+    title: str | None,
+    body: str | None,
+) -> Row[Any]:
+    """The post as it is after the change; None leaves something as it is.
+
+    Raises:
+        Problem: there is none that is shown (404), or it is not the caller's to change (403).
+    """
+    async with engine.begin() as connection:
+        actor = await hold_caller(connection, caller)
+        post = await post_by_id(connection, deleted_authors, post_id)
+        demand(actor, Action.CHANGE_POST, Owned(post.owner_id, post.service_id))
+        if isinstance(actor, Service):
+            await hold_author(connection, post.owner_id)
+        reached = reach_values(actor, Action.CHANGE_POST)
+        await connection.execute(_UPDATE, {"id": post_id, "title": title, "body": body, **reached})
+        return await post_by_id(connection, deleted_authors, post_id)

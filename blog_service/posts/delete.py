@@ -1,0 +1,46 @@
+"""Delete a post.
+
+Guarantees: title and body are gone with the statement that deletes it, its comments are hidden from
+the same moment, for a comment is shown only with its post, and erased afterwards (``erasure``). The
+id stays, so that no service brings the post back.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.ownership import IS_REACHED, demand, reach_values
+from blog_service.policy import Action, Owned
+from blog_service.posts.read import post_by_id
+from blog_service.settings import DeletedAuthors
+from blog_service.users.caller import Caller
+from blog_service.users.hold import hold_caller
+from contracts import problems
+from contracts.problems import Problem
+
+_DELETE: Final = text(
+    f"""
+    UPDATE posts SET title = NULL, body = NULL, deleted_at = now(), sweep = true
+    WHERE id = :id AND deleted_at IS NULL AND {IS_REACHED}
+    """  # noqa: S608 - made of a constant
+)
+
+
+async def delete_post(
+    engine: AsyncEngine, deleted_authors: DeletedAuthors, caller: Caller, post_id: UUID
+) -> None:
+    """Delete it, finally.
+
+    Raises:
+        Problem: there is none that is shown (404), or it is not the caller's to delete (403).
+    """
+    async with engine.begin() as connection:
+        actor = await hold_caller(connection, caller)
+        post = await post_by_id(connection, deleted_authors, post_id)
+        demand(actor, Action.DELETE_POST, Owned(post.owner_id, post.service_id))
+        reached = reach_values(actor, Action.DELETE_POST)
+        deleted = await connection.execute(_DELETE, {"id": post_id, **reached})
+        if deleted.rowcount == 0:  # somebody else was faster
+            raise Problem(problems.NOT_FOUND)

@@ -1,0 +1,68 @@
+"""Keep a post in step with what a service made it from: the same request any number of times.
+
+The service chooses the post's id, so that the same entry of a feed is the same post for ever. A
+post that was deleted here stays deleted, whoever did it: its id is left to tell.
+"""
+
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.ownership import IS_REACHED, demand, reach_values
+from blog_service.policy import Action, Owned, Service
+from blog_service.posts.read import post_by_id
+from blog_service.settings import DeletedAuthors
+from blog_service.users.hold import hold_author
+from contracts import problems
+from contracts.problems import Problem
+
+_INSERT: Final = text(
+    "INSERT INTO posts (id, author_id, title, body, service_id)"
+    " VALUES (:id, :author_id, :title, :body, :service_id)"
+    " ON CONFLICT (id) DO NOTHING RETURNING id"
+)
+_PRESENT: Final = text(
+    "SELECT author_id, service_id, deleted_at FROM posts WHERE id = :id FOR UPDATE"
+)
+_UPDATE: Final = text(
+    f"""
+    UPDATE posts SET title = :title, body = :body, updated_at = now()
+    WHERE id = :id AND deleted_at IS NULL AND {IS_REACHED}
+        AND (title, body) IS DISTINCT FROM (CAST(:title AS text), CAST(:body AS text))
+    """  # noqa: S608 - made of a constant
+)
+
+
+async def keep_post(
+    engine: AsyncEngine,
+    deleted_authors: DeletedAuthors,
+    service: Service,
+    post_id: UUID,
+    *,
+    author_id: UUID,
+    title: str,
+    body: str,
+) -> tuple[Row[Any], bool]:
+    """The post as it is now, and whether it is new.
+
+    Raises:
+        Problem: the author is none here, the post is somebody else's or another author's (403), or
+            was deleted (410).
+    """
+    kept = Owned(author_id, service.id)
+    values = {"id": post_id, "author_id": author_id, "title": title, "body": body}
+    async with engine.begin() as connection:
+        demand(service, Action.KEEP_POST, kept)
+        await hold_author(connection, author_id)
+        inserted = await connection.scalar(_INSERT, {**values, "service_id": service.id})
+        if inserted is None:
+            present = (await connection.execute(_PRESENT, {"id": post_id})).one()
+            if Owned(present.author_id, present.service_id) != kept:
+                raise Problem(problems.FORBIDDEN, "the post is another's")
+            if present.deleted_at is not None:
+                raise Problem(problems.POST_DELETED)
+            reached = reach_values(service, Action.KEEP_POST)
+            await connection.execute(_UPDATE, {**values, **reached})
+        return await post_by_id(connection, deleted_authors, post_id), inserted is not None

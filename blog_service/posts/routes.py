@@ -1,0 +1,153 @@
+"""Posts over HTTP: parse, call the use case, answer."""
+
+from typing import Annotated, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response, status
+
+from blog_service.context import Blog
+from blog_service.documents import document, page_document
+from blog_service.policy import POSTS_WRITE, Service
+from blog_service.posts.bodies import KeptPostBody, NewPostBody, PostBody, PostChanges
+from blog_service.posts.change import change_post
+from blog_service.posts.delete import delete_post
+from blog_service.posts.keep import keep_post
+from blog_service.posts.read import post_by_id, post_document, posts_page
+from blog_service.posts.write import write_post
+from blog_service.users.caller import CALLER, Caller, CurrentCaller
+from contracts import problems
+from contracts.bearer import insufficient_scope
+from contracts.openapi import documented
+from contracts.paging import Limit, NumberCursor, Page
+from contracts.problems import Problem
+
+POSTS_DEFAULT: Final = 20
+"""On a page: more than one screen, with bodies of some thousand characters."""
+
+_WRITES: Final = (*CALLER, problems.INSUFFICIENT_SCOPE, problems.FORBIDDEN)
+
+router = APIRouter(prefix="/v1/posts", tags=["posts"])
+
+
+@router.get("", summary="List posts", response_model=Page[PostBody])
+async def get_posts(
+    blog: Blog,
+    cursor: NumberCursor | None = None,
+    author: Annotated[UUID | None, Query(description="only the posts of this user")] = None,
+    limit: Limit = POSTS_DEFAULT,
+) -> Response:
+    """A page of posts, newest first."""
+    async with blog.reader.connect() as connection:
+        found = await posts_page(
+            connection,
+            blog.settings.deleted_authors,
+            limit=limit + 1,
+            before=cursor,
+            author_id=author,
+        )
+    return page_document(found, limit, post_document)
+
+
+@router.get(
+    "/{post_id}",
+    summary="Read a post",
+    response_model=PostBody,
+    responses=documented(problems.NOT_FOUND),
+)
+async def get_post(post_id: UUID, blog: Blog) -> Response:
+    """The post with this id."""
+    async with blog.reader.connect() as connection:
+        found = await post_by_id(connection, blog.settings.deleted_authors, post_id)
+    return document(post_document(found))
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    summary="Write a post",
+    response_model=PostBody,
+    responses=documented(*_WRITES, problems.UNKNOWN_AUTHOR, problems.TOO_MANY_REQUESTS),
+)
+async def post_post(body: NewPostBody, caller: CurrentCaller, blog: Blog) -> Response:
+    """A user writes for himself; a service with scope `posts:write` for the author it names."""
+    written = await write_post(
+        blog.engine,
+        blog.settings,
+        caller,
+        author_id=_author_id(body, caller),
+        title=body.title,
+        body=body.body,
+    )
+    return document(post_document(written), status.HTTP_201_CREATED)
+
+
+@router.put(
+    "/{post_id}",
+    summary="Keep a post in step with its origin",
+    response_model=PostBody,
+    responses={
+        **documented(*_WRITES, problems.NOT_FOUND, problems.POST_DELETED, problems.UNKNOWN_AUTHOR),
+        status.HTTP_201_CREATED: {"model": PostBody, "description": "It is new"},
+    },
+)
+async def put_post(
+    post_id: UUID, body: KeptPostBody, caller: CurrentCaller, blog: Blog
+) -> Response:
+    """For services with scope `posts:write`, any number of times, under an id of their choice.
+
+    A post that was deleted here stays deleted; one that somebody else wrote stays his.
+    """
+    if not isinstance(caller, Service):
+        raise insufficient_scope(POSTS_WRITE)
+    kept, is_new = await keep_post(
+        blog.engine,
+        blog.settings.deleted_authors,
+        caller,
+        post_id,
+        author_id=body.author_id,
+        title=body.title,
+        body=body.body,
+    )
+    return document(post_document(kept), status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+
+@router.patch(
+    "/{post_id}",
+    summary="Change a post",
+    response_model=PostBody,
+    responses=documented(*_WRITES, problems.NOT_FOUND, problems.UNKNOWN_AUTHOR),
+)
+async def patch_post(
+    post_id: UUID, body: PostChanges, caller: CurrentCaller, blog: Blog
+) -> Response:
+    """Its author may, the service that keeps it, and who has the role `moderator` or `admin`."""
+    changed = await change_post(
+        blog.engine,
+        blog.settings.deleted_authors,
+        caller,
+        post_id,
+        title=body.title,
+        body=body.body,
+    )
+    return document(post_document(changed))
+
+
+@router.delete(
+    "/{post_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Delete a post",
+    responses=documented(*_WRITES, problems.NOT_FOUND),
+)
+async def remove_post(post_id: UUID, caller: CurrentCaller, blog: Blog) -> None:
+    """Its author may, the service that keeps it, and who has the role `moderator` or `admin`."""
+    await delete_post(blog.engine, blog.settings.deleted_authors, caller, post_id)
+
+
+def _author_id(body: NewPostBody, caller: Caller) -> UUID:
+    if isinstance(caller, Service) and body.author_id is not None:
+        return body.author_id
+    if not isinstance(caller, Service) and body.author_id is None:
+        return caller.id
+    detail = "Field required" if isinstance(caller, Service) else "Extra inputs are not permitted"
+    wrong = {"pointer": "/body/author_id", "detail": detail}
+    raise Problem(problems.INVALID_REQUEST, errors=[wrong])

@@ -1,0 +1,39 @@
+"""Change what a user tells of himself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Row, func
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.ownership import demand
+from blog_service.policy import Action, Owned
+from blog_service.profiles.read import user_with_profile
+from blog_service.profiles.table import profiles
+from blog_service.users.caller import ReplicaUser
+from blog_service.users.hold import hold_user
+from contracts.bearer import invalid_token
+
+
+async def change_profile(
+    engine: AsyncEngine, caller: ReplicaUser, changes: Mapping[str, str | None]
+) -> Row[Any]:
+    """The caller with his profile as it is after ``changes``, whose nulls clear.
+
+    Raises:
+        Problem: he was deleted or disabled meanwhile.
+    """
+    async with engine.begin() as connection:
+        user = await hold_user(connection, caller)
+        demand(user, Action.CHANGE_PROFILE, Owned(user.id))
+        if changes:
+            row = insert(profiles).values(user_id=user.id, **changes)
+            changed = {**changes, "updated_at": func.now()}
+            await connection.execute(
+                row.on_conflict_do_update(index_elements=[profiles.c.user_id], set_=changed)
+            )
+        found = await user_with_profile(connection, user.id)
+    if found is None:
+        raise invalid_token()
+    return found

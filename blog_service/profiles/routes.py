@@ -1,0 +1,49 @@
+"""Users over HTTP: themselves with their profiles, and as anyone may see them."""
+
+from typing import Final
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from blog_service.context import Blog
+from blog_service.profiles.bodies import MeBody, ProfileChanges, PublicUserBody
+from blog_service.profiles.change import change_profile
+from blog_service.profiles.read import user_with_profile
+from blog_service.users.caller import CurrentUser
+from contracts import problems
+from contracts.bearer import invalid_token
+from contracts.openapi import TOKEN, documented
+from contracts.problems import Problem
+
+router: Final = APIRouter(prefix="/v1", tags=["users"])
+
+
+@router.get("/me", summary="The caller, as this service knows him", responses=documented(*TOKEN))
+async def get_me(user: CurrentUser, blog: Blog) -> MeBody:
+    """The caller's row of the replica; the first request after sign-up always works."""
+    async with blog.reader.connect() as connection:
+        found = await user_with_profile(connection, user.id)
+    if found is None:  # deleted since his token was looked at
+        raise invalid_token()
+    return MeBody.model_validate(found)
+
+
+@router.patch("/me", summary="Change one's profile", responses=documented(*TOKEN))
+async def patch_me(body: ProfileChanges, user: CurrentUser, blog: Blog) -> MeBody:
+    """The caller as he is after the change. E-mail and password are the auth service's."""
+    changes = body.model_dump(exclude_unset=True)
+    return MeBody.model_validate(await change_profile(blog.engine, user, changes))
+
+
+@router.get(
+    "/users/{user_id}",
+    summary="A user, as anyone may see him",
+    responses=documented(problems.NOT_FOUND),
+)
+async def get_user(user_id: UUID, blog: Blog) -> PublicUserBody:
+    """A user who is not deleted."""
+    async with blog.reader.connect() as connection:
+        found = await user_with_profile(connection, user_id)
+    if found is None:
+        raise Problem(problems.NOT_FOUND)
+    return PublicUserBody.model_validate(found)

@@ -1,0 +1,106 @@
+"""What people and services do at the blog, and what they are answered."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.apply import apply
+from blog_service.settings import ApiSettings
+from contracts.events import Data
+from tests.support.blog_api import a_token, blog_api
+from tests.support.builders import a_state, an_event
+
+IMPORTER = "svc_importer"
+
+
+class People:
+    """Those who read and write at the blog, each request with the token of one of them."""
+
+    def __init__(self, client: httpx.AsyncClient, engine: AsyncEngine, key: rsa.RSAPrivateKey):
+        self.client = client
+        self.engine = engine
+        self._key = key
+
+    async def user(self, user_id: UUID | None = None, **state: Any) -> UUID:
+        """A user whose event has come."""
+        made = a_state(user_id, **state)
+        await self.apply(made)
+        return made.id
+
+    async def apply(self, *data: Data) -> None:
+        """Let events come."""
+        async with self.engine.begin() as connection:
+            await apply(connection, [an_event(each) for each in data])
+
+    def token(self, who: UUID | str, **claims: Any) -> str:
+        """A good token; a service's has the scope for posts unless ``claims`` differ."""
+        if isinstance(who, str):
+            claims = {"scope": "posts:write", **claims}
+        return a_token(self._key, who, **claims)
+
+    async def ask(
+        self,
+        who: UUID | str | None,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> httpx.Response:
+        """What somebody is answered; None is anybody."""
+        headers = {} if who is None else {"Authorization": f"Bearer {self.token(who)}"}
+        return await self.client.request(method, path, headers=headers, json=body, params=params)
+
+    async def done(
+        self,
+        who: UUID | str | None,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        **params: Any,
+    ) -> Any:
+        """The JSON of an answer that has to be a success."""
+        answer = await self.ask(who, method, path, body, **params)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    async def post(self, who: UUID, title: str = "A title", body: str = "A body") -> dict[str, Any]:
+        """A post that a user writes."""
+        written: dict[str, Any] = await self.done(
+            who, "POST", "/v1/posts", {"title": title, "body": body}
+        )
+        return written
+
+    async def keep(
+        self, author_id: UUID, post_id: UUID | None = None, *, service: str = IMPORTER, **text: str
+    ) -> httpx.Response:
+        """What a service is answered that keeps a post."""
+        body = {"author_id": str(author_id), "title": "Kept", "body": "By a service", **text}
+        return await self.ask(service, "PUT", f"/v1/posts/{post_id or uuid4()}", body)
+
+    async def comment(self, who: UUID, post: Mapping[str, Any], body: str = "Indeed") -> Any:
+        """A comment that a user writes."""
+        return await self.done(who, "POST", f"/v1/posts/{post['id']}/comments", {"body": body})
+
+    async def titles(self, **params: Any) -> list[str]:
+        """The titles on a page of posts, as anybody sees it."""
+        page = await self.done(None, "GET", "/v1/posts", **params)
+        return [item["title"] for item in page["items"]]
+
+    async def comments(self, post: Mapping[str, Any]) -> list[str]:
+        """The first comments on a post, as anybody sees them."""
+        page = await self.done(None, "GET", f"/v1/posts/{post['id']}/comments")
+        return [item["body"] for item in page["items"]]
+
+
+@asynccontextmanager
+async def people_of(
+    settings: ApiSettings, engine: AsyncEngine, key: rsa.RSAPrivateKey
+) -> AsyncIterator[People]:
+    """People at a blog with these settings."""
+    async with blog_api(settings) as client:
+        yield People(client, engine, key)
