@@ -147,10 +147,10 @@ def create_app(settings: ApiSettings) -> FastAPI:
         reconcile.router,
         oauth.router,
         mail.router,
-        page.router,
     ):
         app.include_router(router)
 
+    app.router.routes.extend(page.routes())
     app.router.routes.extend(
         health_routes(ready=context.ready, refresh=partial(metrics.refresh, engine))
     )
