@@ -1,0 +1,199 @@
+// The blog's page: which view an address has, and who is here.
+//
+// Guarantees: the back button, a reload and a copied address lead to the same view; a view that
+// takes long shows that it is coming, one that fails says why and can be tried again; after each
+// step the focus is on the heading of where one is.
+
+import { openAccount } from "./account.js";
+import { h } from "./dom.js";
+import { openForgot, openSignIn, openSignUp } from "./enter.js";
+import { avatar, me, nameOf, restored } from "./people.js";
+import { openPost, openPosts } from "./posts.js";
+import { sentence } from "./said.js";
+import { session, signOut, Unreachable } from "./session.js";
+import { announce, go, notice, rememberPlace, SITE, step } from "./shell.js";
+import { openUser } from "./users.js";
+import { failure, missing, skeleton } from "./view.js";
+import { openEdit, openNew } from "./write.js";
+
+const SKELETON_AFTER_MS = 150;
+
+const ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})";
+const OPEN = "for everybody";
+const PRIVATE = "for who is signed in";
+const ENTRANCE = "for who is not";
+
+const ROUTES = [
+  ["", openPosts, OPEN],
+  [`posts/${ID}`, openPost, OPEN],
+  [`users/${ID}`, openUser, OPEN],
+  ["write", openNew, PRIVATE],
+  [`posts/${ID}/edit`, openEdit, PRIVATE],
+  ["account", openAccount, PRIVATE],
+  ["sign-in", openSignIn, ENTRANCE],
+  ["sign-up", openSignUp, ENTRANCE],
+  ["forgot", openForgot, ENTRANCE],
+].map(([path, open, whom]) => [new RegExp(`^#/${path}$`), open, whom]);
+
+const SAID_AT_THE_END = {
+  ended: "Your session has ended. Please sign in again; what you have written is kept.",
+  disabled: "An administrator has disabled your account, so you are signed out. Reading goes on.",
+  elsewhere: "You are signed out: the session of this browser ended in another tab.",
+};
+
+const main = document.getElementById("main");
+const menu = document.getElementById("menu");
+const scrolledTo = new Map();
+
+let place = null; // the address, the kind and the end of what is shown
+history.scrollRestoration = "manual";
+
+function found() {
+  const address = location.hash || "#/";
+  for (const [pattern, open, whom] of ROUTES) {
+    const match = pattern.exec(address);
+    if (match) return { open, whom, parts: match.slice(1) };
+  }
+  return { open: missing, whom: OPEN, parts: [] };
+}
+
+async function show({ isBack = false, isFirst = false } = {}) {
+  place?.leave.abort();
+  const leave = new AbortController();
+  const { open, whom, parts } = found();
+  if (place) scrolledTo.set(place.address, place.scroll);
+  place = { address: location.hash || "#/", whom, leave, scroll: 0 };
+  if (whom !== ENTRANCE) rememberPlace();
+  drawMenu();
+
+  const waiting = setTimeout(() => {
+    main.replaceChildren(skeleton());
+    announce("Loading");
+  }, SKELETON_AFTER_MS);
+  main.setAttribute("aria-busy", "true");
+  let view;
+  try {
+    if (whom !== OPEN) await restored();
+    if (leave.signal.aborted) return;
+    if (whom === ENTRANCE && session.user) {
+      go("#/", { replace: true });
+      return;
+    }
+    if (whom === PRIVATE && !session.user) view = await gate();
+    else view = await open({ signal: leave.signal, isBack }, ...parts);
+  } catch (error) {
+    if (leave.signal.aborted) return;
+    view = failure(error, () => show());
+  } finally {
+    clearTimeout(waiting);
+  }
+  if (leave.signal.aborted) return;
+
+  main.removeAttribute("aria-busy");
+  main.replaceChildren(...view.content);
+  document.title = view.title === SITE ? SITE : `${view.title} · ${SITE}`;
+  scrollTo(0, isBack ? (scrolledTo.get(place.address) ?? 0) : 0);
+  if (isFirst) return;
+  const heading = main.querySelector("h1");
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
+/** In place of a view for which one has to be signed in. */
+async function gate() {
+  const error = await restored();
+  if (error instanceof Unreachable) return failure(error, () => restored({ again: true }).then(() => show()));
+  return {
+    title: "Sign in first",
+    content: [
+      h("h1", {}, "Sign in first"),
+      h("p", { class: "lead" }, "This is for people with an account. It takes a minute to have one."),
+      h("div", { class: "actions" }, h("a", { class: "button primary", href: "#/sign-in" }, "Sign in"), h("a", { class: "button", href: "#/sign-up" }, "Sign up")),
+    ],
+  };
+}
+
+function drawMenu() {
+  const link = (href, content, look = "") => h("a", { href, class: look, "aria-current": href === place?.address && "page" }, content);
+  if (session.user) {
+    const shown = me.profile ?? { id: session.user.id, display_name: null, avatar_url: null };
+    menu.replaceChildren(
+      link("#/write", "Write", "write"),
+      link("#/account", [avatar(shown), h("span", { class: "name", dir: "auto" }, nameOf(shown))], "self"),
+      h("button", { type: "button", class: "plain", onclick: leaveAccount }, "Sign out"),
+    );
+  } else {
+    menu.replaceChildren(link("#/sign-in", "Sign in"), link("#/sign-up", "Sign up", "button primary"));
+  }
+}
+
+async function leaveAccount({ target }) {
+  if (target.getAttribute("aria-disabled") === "true") return;
+  target.setAttribute("aria-disabled", "true");
+  try {
+    await signOut();
+    notice("You are signed out.");
+  } catch (error) {
+    notice(`You are signed out on this page, but your session could not be ended. ${sentence(error)}`, { stays: true });
+  }
+}
+
+session.addEventListener("change", ({ detail }) => {
+  drawMenu();
+  if (SAID_AT_THE_END[detail]) {
+    notice(SAID_AT_THE_END[detail], { stays: true, action: { label: "Sign in", act: () => go("#/sign-in") } });
+  }
+  if (!session.user && place.whom === PRIVATE) {
+    if (detail === "signed-out" || detail === "deleted") go("#/", { replace: true });
+    else show();
+  }
+  // Somebody signed in, in another tab, while this one asked him to.
+  if (detail === "restored" && place.whom !== OPEN) show();
+});
+me.addEventListener("change", drawMenu);
+
+addEventListener("hashchange", () => {
+  const isBack = !step.isForward;
+  step.isForward = false;
+  show({ isBack });
+});
+addEventListener("scroll", () => {
+  if (place) place.scroll = scrollY;
+}, { passive: true });
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.('a[href^="#"]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const address = link.getAttribute("href");
+  if (address === "#main") {
+    // To follow it would be to leave the view.
+    event.preventDefault();
+    main.focus();
+  } else if (address === (location.hash || "#/")) {
+    event.preventDefault();
+    show();
+  } else {
+    step.isForward = true;
+  }
+});
+
+async function welcome() {
+  const error = await restored();
+  drawMenu();
+  if (!error) return;
+  notice(
+    error instanceof Unreachable
+      ? "The account service does not answer, so you are signed out for now. Reading goes on."
+      : `You could not be signed in again. ${sentence(error)}`,
+    { stays: true, action: { label: "Try again", act: again } },
+  );
+}
+
+function again() {
+  restored({ again: true });
+  welcome();
+}
+
+show({ isFirst: true });
+menu.replaceChildren(); // nothing is told until it is known who is here
+welcome();

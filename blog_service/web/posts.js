@@ -1,0 +1,99 @@
+// Lists of posts, and one post with its comments.
+
+import { comments } from "./comments.js";
+import { excerpt, h, prose } from "./dom.js";
+import { dropDraft } from "./drafts.js";
+import { ask } from "./forms.js";
+import { firstPage, forgetLists, list } from "./lists.js";
+import { byline, mayChange } from "./people.js";
+import { call, session } from "./session.js";
+import { go, notice } from "./shell.js";
+import { live } from "./view.js";
+
+const PATH = "/v1/posts";
+
+/** All posts, the newest first. */
+export async function openPosts(visit) {
+  const first = await firstPage(PATH, visit);
+  const empty = [
+    h("p", { class: "empty" }, "Nothing has been written yet."),
+    h("p", {}, h("a", { href: "#/write" }, "Write the first post")),
+  ];
+  return {
+    title: "Latest posts",
+    content: [h("h1", { class: "overline" }, "Latest posts"), postList(PATH, first, { empty }).element],
+  };
+}
+
+/** Posts as they stand in a list; under an author's own heading his name is left out. */
+export function postList(path, first, { empty, level = "h2" }) {
+  return list(path, first, {
+    className: "posts",
+    more: "More posts",
+    count: (number) => `${number} more ${number === 1 ? "post" : "posts"}`,
+    empty,
+    entry: (post) =>
+      h(
+        "li",
+        {},
+        h(
+          "article",
+          {},
+          h(level, { class: "title", dir: "auto" }, h("a", { href: `#/posts/${post.id}` }, post.title)),
+          byline(post.author, post.created_at, { editedAt: post.updated_at }),
+          h("p", { class: "excerpt", dir: "auto" }, excerpt(post.body)),
+        ),
+      ),
+  });
+}
+
+/** One post. */
+export async function openPost(visit, id) {
+  const path = `${PATH}/${id}`;
+  const [post, first] = await Promise.all([
+    call("blog", "GET", path, undefined, visit),
+    firstPage(`${path}/comments`, visit),
+  ]);
+  const actions = live(visit.signal, () =>
+    mayChange(post.author)
+      ? [
+          h("a", { class: "button", href: `#/posts/${id}/edit` }, "Edit"),
+          h("button", { type: "button", class: "secondary", onclick: () => remove(post) }, "Delete"),
+        ]
+      : [],
+  );
+  actions.className = "actions";
+  return {
+    title: post.title,
+    content: [
+      h(
+        "article",
+        { class: "post" },
+        h("h1", { dir: "auto" }, post.title),
+        byline(post.author, post.created_at, { editedAt: post.updated_at }),
+        prose(post.body),
+        actions,
+      ),
+      comments(post, first, visit.signal),
+    ],
+  };
+}
+
+async function remove(post) {
+  const own = session.user?.id === post.author.id;
+  const isDone = await ask({
+    title: "Delete this post?",
+    text: [
+      h("q", { dir: "auto" }, post.title),
+      `It goes for good, with all of its comments${own ? "" : ", and its author is not asked"}.`,
+    ],
+    submit: "Delete the post",
+    busy: "Deleting …",
+    act: () => call("blog", "DELETE", `${PATH}/${post.id}`),
+  });
+  if (!isDone) return;
+  forgetLists();
+  dropDraft(`post ${post.id}`);
+  notice("The post is deleted.");
+  go("#/", { replace: true });
+}

@@ -1,0 +1,52 @@
+// What views are made of besides their content: parts that depend on who is here, and their states.
+
+import { h } from "./dom.js";
+import { sentence } from "./said.js";
+import { session, Unreachable } from "./session.js";
+
+/** A part that is made anew when somebody else is signed in, for as long as its view is shown. */
+export function live(signal, make) {
+  const who = () => `${session.user?.id} ${session.user?.roles}`;
+  let before = who();
+  const part = h("div", {}, make());
+  const again = () => {
+    if (who() === before) return;
+    before = who();
+    part.replaceChildren(...make());
+  };
+  session.addEventListener("change", again, { signal });
+  return part;
+}
+
+/** Grey lines in the place of what is loaded. */
+export function skeleton() {
+  const line = (look) => h("div", { class: `bar ${look}` });
+  const block = () => h("div", { class: "block" }, line("wide"), line("name"), line(""), line(""), line("short"));
+  return h("div", { class: "skeleton", "aria-hidden": "true" }, block(), block(), block());
+}
+
+/** In place of a view that could not be shown; `retry` shows it once more. */
+export function failure(error, retry) {
+  if (error.code === "not_found") return missing();
+  let title = "That did not work";
+  if (error instanceof Unreachable) title = error.service === "blog" ? "The blog does not answer" : "The account service does not answer";
+  return {
+    title,
+    content: [
+      h("h1", {}, title),
+      h("p", { class: "lead" }, sentence(error)),
+      h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: retry }, "Try again")),
+    ],
+  };
+}
+
+export function missing() {
+  return {
+    title: "Not here",
+    content: [
+      h("h1", {}, "This is not here"),
+      h("p", { class: "lead" }, "It may have been deleted, or the link is not complete."),
+      h("p", {}, h("a", { href: "#/" }, "Latest posts")),
+    ],
+  };
+}

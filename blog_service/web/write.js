@@ -1,0 +1,64 @@
+// Writing a post, and changing one.
+
+import { h } from "./dom.js";
+import { draft, dropDraft, keepDraft, NEW_POST } from "./drafts.js";
+import { form } from "./forms.js";
+import { forgetLists } from "./lists.js";
+import { mayChange } from "./people.js";
+import { call, Problem } from "./session.js";
+import { go, notice } from "./shell.js";
+
+const TITLE_LENGTH_MAX = 200;
+const BODY_LENGTH_MAX = 20_000;
+
+export function openNew() {
+  return editor({
+    title: "New post",
+    name: NEW_POST,
+    submit: "Publish",
+    busy: "Publishing …",
+    back: "#/",
+    save: (values) => call("blog", "POST", "/v1/posts", values),
+    said: "Your post is published.",
+  });
+}
+
+export async function openEdit(visit, id) {
+  const post = await call("blog", "GET", `/v1/posts/${id}`, undefined, visit);
+  if (!mayChange(post.author)) throw new Problem({ headers: new Headers() }, { code: "forbidden" });
+  return editor({
+    title: "Edit post",
+    name: `post ${id}`,
+    saved: post,
+    submit: "Save",
+    busy: "Saving …",
+    back: `#/posts/${id}`,
+    save: (values) => call("blog", "PATCH", `/v1/posts/${id}`, values),
+    said: "Your changes are saved.",
+  });
+}
+
+function editor({ title, name, saved, submit, busy, back, save, said }) {
+  const found = draft(name);
+  const values = found ?? saved ?? { title: "", body: "" };
+  const discard = h("a", { class: "button", href: back, onclick: () => dropDraft(name) }, "Discard");
+  const { element } = form({
+    fields: [
+      { name: "title", label: "Title", value: values.title, limit: TITLE_LENGTH_MAX, oneLine: true, look: "headline" },
+      { name: "body", label: "Text", type: "textarea", value: values.body, limit: BODY_LENGTH_MAX, rows: 14, look: "page", hint: "Plain text. An empty line begins a paragraph. Ctrl + Enter sends it." },
+    ],
+    submit,
+    busy,
+    beside: [discard],
+    changed: (typed) => keepDraft(name, typed),
+    async act(typed) {
+      const post = await save(typed);
+      dropDraft(name);
+      forgetLists();
+      notice(said);
+      go(`#/posts/${post.id}`, { replace: true });
+    },
+  });
+  const isKept = found && h("p", { class: "kept" }, "This is what you had written before.");
+  return { title, content: [h("h1", {}, title), isKept, element].filter(Boolean) };
+}
