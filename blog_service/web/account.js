@@ -22,7 +22,11 @@ export async function openAccount(visit) {
 }
 
 function section(title, ...content) {
-  return h("section", { class: "panel" }, h("h2", {}, title), content);
+  return h("section", { class: "panel" }, h("h2", {}, title), h("div", {}, content));
+}
+
+function folded(label, content) {
+  return h("details", {}, h("summary", {}, label), content);
 }
 
 function profile(visit) {
@@ -81,7 +85,7 @@ function email() {
       notice("Your address is changed.");
     },
   });
-  return section("E-mail address", state, element);
+  return section("E-mail address", state, folded("Change the address", element));
 }
 
 function password() {
@@ -99,7 +103,7 @@ function password() {
       notice("Your password is changed, and all other devices are signed out.");
     },
   });
-  return section("Password", element);
+  return section("Password", folded("Change the password", element));
 }
 
 function devices() {

@@ -11,7 +11,7 @@ import { avatar, me, nameOf, restored } from "./people.js";
 import { openPost, openPosts } from "./posts.js";
 import { sentence } from "./said.js";
 import { session, signOut, Unreachable } from "./session.js";
-import { announce, go, notice, rememberPlace, SITE, step } from "./shell.js";
+import { announce, endNotice, go, notice, rememberPlace, SITE, step } from "./shell.js";
 import { openUser } from "./users.js";
 import { failure, missing, skeleton } from "./view.js";
 import { openEdit, openNew } from "./write.js";
@@ -59,6 +59,7 @@ function found() {
 
 async function show({ isBack = false, isFirst = false } = {}) {
   place?.leave.abort();
+  endNotice();
   const leave = new AbortController();
   const { open, whom, parts } = found();
   if (place) scrolledTo.set(place.address, place.scroll);
@@ -118,7 +119,7 @@ function drawMenu() {
   if (session.user) {
     const shown = me.profile ?? { id: session.user.id, display_name: null, avatar_url: null };
     menu.replaceChildren(
-      link("#/write", "Write", "write"),
+      link("#/write", "Write", "button primary"),
       link("#/account", [avatar(shown), h("span", { class: "name", dir: "auto" }, nameOf(shown))], "self"),
       h("button", { type: "button", class: "plain", onclick: leaveAccount }, "Sign out"),
     );

@@ -161,7 +161,7 @@ function control(field, id) {
   const over = () => (limit ? [...input.value.normalize("NFC")].length - limit : 0);
 
   function verdict() {
-    if (!optional && !input.value.trim()) return `${label} is needed.`;
+    if (!optional && !input.value.trim()) return "Please fill this in.";
     if (over() > 0) return `This is ${over()} ${over() === 1 ? "character" : "characters"} too long.`;
     if (type === "email" && !/^\S+@\S+$/.test(input.value.trim())) return "This is not an e-mail address.";
     if (type === "url" && input.value.trim() && !isHttps(input.value.trim())) return "Please give an address that begins with https://";

@@ -73,7 +73,8 @@ export function byline(author, iso, { editedAt } = {}) {
 
 function initialsOf(author) {
   if (!author.id) return "–";
-  const words = (author.display_name ?? author.id).trim().split(/\s+/);
+  if (!author.display_name) return author.id.slice(0, 2).toUpperCase();
+  const words = author.display_name.trim().split(/\s+/);
   const letters = [words[0], words.length > 1 ? words.at(-1) : ""].map((word) => [...word][0] ?? "");
   return letters.join("").toUpperCase();
 }

@@ -15,10 +15,12 @@ const PATH = "/v1/posts";
 /** All posts, the newest first. */
 export async function openPosts(visit) {
   const first = await firstPage(PATH, visit);
-  const empty = [
-    h("p", { class: "empty" }, "Nothing has been written yet."),
-    h("p", {}, h("a", { href: "#/write" }, "Write the first post")),
-  ];
+  const empty = h(
+    "div",
+    { class: "blank" },
+    h("p", {}, "Nothing has been written yet. The first page is yours."),
+    h("a", { class: "button primary", href: "#/write" }, "Write the first post"),
+  );
   return {
     title: "Latest posts",
     content: [h("h1", { class: "overline" }, "Latest posts"), postList(PATH, first, { empty }).element],

@@ -6,6 +6,8 @@ import { h } from "./dom.js";
 
 export const SITE = "Daybook";
 
+const STEP_MS = 500; // longer than a notice and the step that it belongs to lie apart
+
 const announcer = document.getElementById("announcer");
 const notices = document.getElementById("notices");
 
@@ -31,9 +33,18 @@ export function announce(text) {
   }, 50); // a change right after another one would be swallowed
 }
 
-/** Say something to everybody, until the next notice or for long enough to read it twice. */
+let shown = null;
+
+/**
+ * Say something to everybody, until it is closed, something else is said or one goes on to another
+ * view; `stays` keeps it over views. What comes back says something else in its place.
+ */
 export function notice(text, { action, stays = false } = {}) {
   const said = h("p", {}, text);
+  const close = (act) => {
+    box.remove();
+    act?.();
+  };
   const box = h(
     "div",
     { class: "notice" },
@@ -41,20 +52,16 @@ export function notice(text, { action, stays = false } = {}) {
     action && h("button", { type: "button", class: "plain", onclick: () => close(action.act) }, action.label),
     h("button", { type: "button", class: "close", "aria-label": "Close this message", onclick: () => close() }, "×"),
   );
-  const end = stays ? null : setTimeout(() => box.remove(), 12_000);
-  function close(act) {
-    clearTimeout(end);
-    box.remove();
-    act?.();
-  }
+  shown = { box, stays, at: performance.now() };
   notices.replaceChildren(box);
-  return {
-    say(other, { stays: still = false } = {}) {
-      said.textContent = other;
-      clearTimeout(end);
-      if (!still) setTimeout(() => box.remove(), 12_000);
-    },
+  return (other) => {
+    said.textContent = other;
   };
+}
+
+/** End what is said, unless it stays, or goes with the very step that is being made. */
+export function endNotice() {
+  if (shown && !shown.stays && performance.now() - shown.at > STEP_MS) shown.box.remove();
 }
 
 // Where a visitor wanted to go when he was asked to sign in; kept nowhere else, so that no link
