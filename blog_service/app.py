@@ -96,7 +96,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(sync.router)
     app.include_router(replay_routes.router)
 
-    app.router.routes.extend(web.routes(settings.issuer))
+    app.router.routes.extend(web.routes(settings))
     app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
     Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)
     return app

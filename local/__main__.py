@@ -22,8 +22,10 @@ def up() -> None:
     """Start what is not running, wait until it is ready, print the addresses."""
     from local import system
 
-    for name, url in system.up().urls().items():
+    urls = system.up().urls()
+    for name, url in urls.items():
         print(f"{name}={url}")
+    print(f"\nThe blog, for a browser: {urls['BLOG_URL']}/")
 
 
 @app.command()

@@ -5,17 +5,18 @@
 
 from starlette.routing import Route
 
+from blog_service.settings import ApiSettings
 from contracts.pages import page_routes
 
 
-def routes(issuer: str) -> list[Route]:
-    """The page and its files; ``issuer`` is where browsers find the auth service."""
+def routes(settings: ApiSettings) -> list[Route]:
+    """The page and its files; the issuer is where browsers find the auth service."""
     return page_routes(
         __name__,
         at="/",
         files_at="/web/",
-        connect_to=[issuer],
+        connect_to=[settings.issuer],
         # Avatars are wherever their owners keep them.
         images_from=["https:"],
-        values={"auth": issuer},
+        values={"auth": settings.issuer, "deleted_authors": settings.deleted_authors},
     )

@@ -8,6 +8,7 @@ import { sentence } from "./said.js";
 import { call, changeEmail, changePassword, deleteAccount, session, signOut } from "./session.js";
 import { go, notice } from "./shell.js";
 
+// What becomes of it is a setting of the blog.
 const GONE = {
   remove: "Your posts and comments disappear at once, and with each post its comments.",
   keep: "Your posts and comments stay, under the name “deleted user”. If you do not want that, delete them first.",
@@ -45,7 +46,10 @@ function profile(visit) {
     submit: "Save profile",
     busy: "Saving …",
     async act(values) {
-      const body = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, value.trim() ? value : null]));
+      const told = Object.entries(values).map(([name, value]) => [name, value.trim() || null]);
+      const body = Object.fromEntries(told);
+      // As browsers write it, which is ASCII whatever was typed.
+      if (body.avatar_url) body.avatar_url = new URL(body.avatar_url).href;
       setProfile(await call("blog", "PATCH", "/v1/me", body));
       forgetLists();
       notice("Your profile is saved.");
@@ -130,7 +134,7 @@ function devices() {
 }
 
 function end() {
-  const what = GONE[document.querySelector('meta[name="deleted-authors"]')?.content] ?? GONE.remove;
+  const what = GONE[document.querySelector('meta[name="deleted-authors"]').content];
   const button = h("button", { type: "button", class: "danger" }, "Delete account …");
   button.addEventListener("click", async () => {
     const isDone = await ask({

@@ -157,8 +157,8 @@ function control(field, id) {
     else input.removeAttribute("aria-invalid");
   }
 
-  /** The server counts characters as Unicode does, and so does this. */
-  const over = () => (limit ? [...input.value.normalize("NFC")].length - limit : 0);
+  // The blog counts characters as Unicode does, not halves of pairs.
+  const over = () => (limit ? [...input.value].length - limit : 0);
 
   function verdict() {
     if (!optional && !input.value.trim()) return "Please fill this in.";

@@ -44,7 +44,7 @@ export function sentencesByField(error) {
   return Object.fromEntries(
     found.map(({ pointer, detail }) => [
       pointer.split("/").at(-1),
-      asSentence(detail.replace(/^Value error, /, "")),
+      asSentence(detail.replace(/^Value error, /, "").replace(/^(?=has |must )/, "this ")),
     ]),
   );
 }
