@@ -6,7 +6,10 @@ Guarantees: a state is written only under one of two guards. *Newer* (``model.ra
 replays and most repairs: whatever came before, how often and in which order, the newest state wins
 and a tombstone stays. *As compared* is for the other repairs, which may write the same or a lower
 version: the row is still the one that was compared with the source. A provisional row never
-overwrites anything. The caller owns the transaction.
+overwrites anything. Whoever writes a tombstone, whatever the occasion, notes with it that the
+user's content is yet to be erased (``sweep``). The caller owns the transaction.
+
+Not here: erasing it (``erasure``).
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,6 +48,11 @@ COLUMNS: Final = tuple(_COLUMNS)
 """What is replicated."""
 
 
+def _sweep_sql(deleted_at: str) -> str:
+    """SQL for the note that belongs to a state of the source."""
+    return f"CASE WHEN {deleted_at} IS NOT NULL THEN 'deleted' END"
+
+
 def write_if_newer_sql(rows: str) -> str:
     """SQL that writes ``rows``, an item of FROM with ``COLUMNS``, under the guard *newer*.
 
@@ -52,12 +60,13 @@ def write_if_newer_sql(rows: str) -> str:
     those that were written.
     """
     return f"""
-        INSERT INTO users AS present ({", ".join(COLUMNS)})
-        SELECT {", ".join(f"{name}::text[]" if name == "roles" else name for name in COLUMNS)}
+        INSERT INTO users AS present ({", ".join(COLUMNS)}, sweep)
+        SELECT {", ".join(f"{name}::text[]" if name == "roles" else name for name in COLUMNS)},
+            {_sweep_sql("deleted_at")}
         FROM {rows}
         ON CONFLICT (id) DO UPDATE SET
             {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "id")},
-            applied_at = now()
+            sweep = excluded.sweep, applied_at = now()
         WHERE (present.deleted_at IS NOT NULL, present.version)
             < (excluded.deleted_at IS NOT NULL, excluded.version)
         RETURNING id
@@ -73,7 +82,7 @@ def write_as_compared_sql(rows: str) -> str:
     return f"""
         UPDATE users AS present SET
             {", ".join(f"{name} = coming.{name}" for name in COLUMNS if name != "id")},
-            applied_at = now()
+            sweep = {_sweep_sql("coming.deleted_at")}, applied_at = now()
         FROM {rows} AS coming
         WHERE present.id = coming.id AND present.version = coming.compared_version
             AND (present.deleted_at IS NULL) = (coming.deleted_at IS NULL)
@@ -90,7 +99,7 @@ _BURY = text(
     """
     UPDATE users SET version = users.version + 1, status = 'deleted', deleted_at = now(),
         email = NULL, email_verified = false, roles = '{}', tokens_valid_after = NULL,
-        created_at = NULL, updated_at = NULL, applied_at = now()
+        created_at = NULL, updated_at = NULL, sweep = 'orphan', applied_at = now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:versions AS bigint[])) AS compared (id, version)
     WHERE users.id = compared.id AND users.version = compared.version
         AND users.deleted_at IS NULL AND users.version > 0
@@ -100,6 +109,10 @@ _BURY = text(
 
 _REMOVE_PROVISIONAL = text(
     "DELETE FROM users WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 'provisional' RETURNING id"
+)
+
+_SWEPT = text(
+    "UPDATE users SET sweep = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND deleted_at IS NOT NULL"
 )
 
 
@@ -137,6 +150,15 @@ async def remove_provisional(connection: AsyncConnection, user_ids: Sequence[UUI
     """Remove rows that are still provisional, of users whom the source does not know."""
     removed = await connection.execute(_REMOVE_PROVISIONAL, {"ids": list(user_ids)})
     return set(removed.scalars())
+
+
+async def mark_swept(connection: AsyncConnection, user_ids: Sequence[UUID]) -> None:
+    """Note that nothing of these deleted users is left to erase.
+
+    The caller has held their rows since before it looked, so that it is true: whoever writes
+    content holds his author's row ``FOR SHARE`` and looks at it, and adds nothing to a tombstone.
+    """
+    await connection.execute(_SWEPT, {"ids": list(user_ids)})
 
 
 async def lock(connection: AsyncConnection, user_ids: Iterable[UUID]) -> None:

@@ -146,7 +146,7 @@ async def test_every_field_arrives_as_it_was_sent(blog_engine: AsyncEngine) -> N
 
 
 async def test_a_tombstone_holds_nothing_personal(blog_engine: AsyncEngine) -> None:
-    """Of a deleted user id, version and time of deletion remain."""
+    """Of a deleted user id, version, time of deletion and the note to erase his content remain."""
     state = a_state(roles=("admin",), tokens_valid_after=NOON)
     await _apply(blog_engine, state)
 
@@ -154,7 +154,7 @@ async def test_a_tombstone_holds_nothing_personal(blog_engine: AsyncEngine) -> N
 
     [row] = await fetch(blog_engine, "SELECT * FROM users")
     left = {name: value for name, value in row._mapping.items() if value not in (None, [], False)}
-    assert left.keys() == {"id", "version", "status", "deleted_at", "applied_at"}
+    assert left.keys() == {"id", "version", "status", "deleted_at", "applied_at", "sweep"}
     assert (row.version, row.status, row.deleted_at) == (2, "deleted", NOON)
 
 
