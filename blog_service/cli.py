@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from blog_service.db import connect
+from blog_service.erasure.sweep import keep_swept
 from blog_service.inbox.consumer import Consumer
 from blog_service.parked import commands as parked
 from blog_service.reconcile.commands import reconcile
@@ -57,10 +58,11 @@ def consumer() -> None:
     worker = Consumer(settings, engine)
 
     async def work() -> None:
-        """The consumer and the watch beside it; the first to end, or to fail, ends both."""
+        """The consumer, the watch and the sweep; the first to end, or to fail, ends all."""
         tasks = [
             asyncio.ensure_future(worker.run()),
             asyncio.ensure_future(watch(settings, engine)),
+            asyncio.ensure_future(keep_swept(settings, engine)),
         ]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

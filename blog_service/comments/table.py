@@ -1,4 +1,4 @@
-"""The comments' table. Written by ``comments`` and ``sweep``."""
+"""The comments' table. Written by ``comments``; ``erasure`` erases."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, Table, Text, Uuid, func
 

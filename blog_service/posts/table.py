@@ -1,4 +1,4 @@
-"""The posts' table. Written by ``posts`` and ``sweep``.
+"""The posts' table. Written by ``posts``; ``erasure`` erases.
 
 A deleted post leaves its id, so that nothing brings it back: a service that keeps posts (``PUT``)
 sends each of them again and again.
@@ -60,5 +60,10 @@ Index(
     posts.c.author_id,
     posts.c.position,
     postgresql_where=text("service_id IS NULL"),
+)
+Index(
+    "posts_deleted_author_id_idx",
+    posts.c.author_id,
+    postgresql_where=text("deleted_at IS NOT NULL"),
 )
 Index("posts_sweep_idx", posts.c.deleted_at, postgresql_where=text("sweep"))

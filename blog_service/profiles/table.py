@@ -1,4 +1,4 @@
-"""The profiles' table. Written by ``profiles`` and ``sweep``."""
+"""The profiles' table. Written by ``profiles``; ``erasure`` erases."""
 
 from sqlalchemy import Column, DateTime, Table, Text, Uuid, func
 

@@ -1,7 +1,8 @@
-"""Bring the gauges of both halves, inbox and reconcile, up to date for ``/metrics``."""
+"""Bring the gauges of inbox, reconcile and erasure up to date for ``/metrics``."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.erasure import metrics as erasure
 from blog_service.inbox import metrics as inbox
 from blog_service.reconcile import metrics as reconcile
 
@@ -11,3 +12,4 @@ async def refresh(engine: AsyncEngine) -> None:
     async with engine.connect() as connection:
         await inbox.refresh(connection)
         await reconcile.refresh(connection)
+        await erasure.refresh(connection)

@@ -73,6 +73,12 @@ def upgrade() -> None:
         ["author_id", "position"],
         postgresql_where=sa.text("service_id IS NULL"),
     )
+    op.create_index(
+        "posts_deleted_author_id_idx",
+        "posts",
+        ["author_id"],
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
     op.create_index("posts_sweep_idx", "posts", ["deleted_at"], postgresql_where=sa.text("sweep"))
     op.create_table(
         "comments",

@@ -1,0 +1,51 @@
+"""Whose content is to be erased now: tombstones and deleted posts that are not swept yet.
+
+Orphans become due by time alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.erasure.model import ORPHAN_DAYS
+
+_USER: Final = f"""
+    (sweep = 'deleted' OR sweep = 'orphan' AND deleted_at < now() - interval '{ORPHAN_DAYS} days')
+"""
+
+# Writers hold the author's row FOR SHARE, commenters the post's, and the consumer writes users:
+# none of them is waited for.
+_USERS = text(
+    f"""
+    SELECT id, sweep = 'orphan' AS is_orphan FROM users WHERE {_USER}
+    ORDER BY deleted_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    """  # noqa: S608 - a constant
+)
+_POSTS = text(
+    "SELECT id FROM posts WHERE sweep ORDER BY deleted_at LIMIT :limit FOR UPDATE SKIP LOCKED"
+)
+
+_COUNT = text(
+    f"SELECT (SELECT count(*) FROM users WHERE {_USER}) + (SELECT count(*) FROM posts WHERE sweep)"  # noqa: S608 - a constant
+)
+
+
+async def due_users(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
+    """Some of the tombstones, the oldest first, which are held until the transaction ends.
+
+    Each with its ``id``, and whether it ``is_orphan``.
+    """
+    return (await connection.execute(_USERS, {"limit": limit})).all()
+
+
+async def due_posts(connection: AsyncConnection, limit: int) -> list[UUID]:
+    """Some of the posts, likewise."""
+    return list((await connection.execute(_POSTS, {"limit": limit})).scalars())
+
+
+async def count_due(connection: AsyncConnection) -> int:
+    """How many tombstones and posts there are of whom content is to be erased now."""
+    return await connection.scalar(_COUNT) or 0

@@ -1,0 +1,24 @@
+"""What sweeping shows to Prometheus: what is due, and what was erased."""
+
+from prometheus_client import Counter, Gauge
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.erasure.due import count_due
+from blog_service.erasure.model import Swept
+
+due = Gauge("usersync_sweep_due", "Tombstones and deleted posts whose content is yet to be erased")
+erased = Counter("usersync_sweep_erased_rows", "Rows that were erased, by kind", ["kind"])
+for kind in ("profile", "post", "comment"):
+    erased.labels(kind=kind)
+
+
+def count(swept: Swept) -> None:
+    """Count what a round has erased."""
+    erased.labels(kind="profile").inc(swept.profiles)
+    erased.labels(kind="post").inc(swept.posts)
+    erased.labels(kind="comment").inc(swept.comments)
+
+
+async def refresh(connection: AsyncConnection) -> None:
+    """Set the gauge, from the database."""
+    due.set(await count_due(connection))
