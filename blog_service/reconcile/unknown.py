@@ -1,7 +1,9 @@
 """Users whom the source does not know: count them, and bury them when asked, under the brake.
 
 Guarantees: all or nothing, as far as the brake goes; each as compared, so that one who moved
-meanwhile is left; a tombstone here for an id that the source does not know agrees with it.
+meanwhile is left; a tombstone here for an id that the source does not know agrees with it; what a
+provisional one wrote goes with him, and a buried one's is hidden at once and erased after a week
+(``erasure``).
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog_service.erasure.content import erase_all_of
 from blog_service.inbox.parking import erase
 from blog_service.reconcile.model import FINDINGS_MAX, Finding, Kind, Tally, brake
 from blog_service.reconcile.step import retried
@@ -100,7 +103,11 @@ async def _bury(
         ids = [user_id for user_id, _ in rows]
         async with connection.begin():
             if kind is Kind.PROVISIONAL_ORPHAN:
-                return await replica.remove_provisional(connection, ids)
+                removed = await replica.remove_provisional(connection, ids)
+                # He leaves no tombstone to be swept. He was never more than a token, which is good
+                # for minutes: what he wrote is little enough to go with him in this transaction.
+                await erase_all_of(connection, list(removed))
+                return removed
             await replica.lock(connection, ids)
             await erase(connection, ids)
             return await replica.bury(connection, rows)
