@@ -18,6 +18,7 @@ from auth_service.mail.sender import MailSender
 from auth_service.oauth import errors as oauth_errors
 from auth_service.oauth import routes as oauth
 from auth_service.outbox import metrics
+from auth_service.outbox import routes as outbox
 from auth_service.reconcile import routes as reconcile
 from auth_service.reconcile.snapshot import Snapshots
 from auth_service.replays import routes as replays
@@ -143,6 +144,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         sessions.router,
         tokens.router,
         services.router,
+        outbox.router,
         replays.router,
         reconcile.router,
         oauth.router,

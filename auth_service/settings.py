@@ -85,6 +85,13 @@ class DatabaseSettings(ServiceSettings):
     lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
 
 
+class StatusSettings(DatabaseSettings):
+    """``auth-service status``, and the API, which tells operators the same."""
+
+    # How often a sign of life goes through the whole pipe.
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
+
+
 class OperatorSettings(DatabaseSettings):
     """What the commands about users need besides."""
 
@@ -132,7 +139,7 @@ class KeySettings(DatabaseSettings):
         return Secrets(first, *previous, *others)
 
 
-class ApiSettings(KeySettings, OperatorSettings):
+class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     """``auth-service api``."""
 
     # `iss` of every token: the address by which clients know us.
@@ -228,13 +235,6 @@ class ApiSettings(KeySettings, OperatorSettings):
         if self.smtp_url is not None and self.mail_folder is not None:
             raise ValueError("set AUTH_SMTP_URL or AUTH_MAIL_FOLDER, not both")
         return self
-
-
-class StatusSettings(DatabaseSettings):
-    """``auth-service status``."""
-
-    # How often a sign of life goes through the whole pipe.
-    heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
 
 
 class RelaySettings(StatusSettings):

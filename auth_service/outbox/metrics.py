@@ -57,6 +57,14 @@ _REST = text(
     """
 )
 
+_USERS = text(
+    """
+    SELECT count(*) FILTER (WHERE status <> 'deleted') AS living,
+           count(*) FILTER (WHERE status = 'deleted') AS deleted
+    FROM users
+    """
+)
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxFigures:
@@ -68,6 +76,8 @@ class OutboxFigures:
 
     pipe: str
     source: UUID
+    users: int
+    users_deleted: int
     position: int | None
     unpublished: int
     oldest_unpublished_age_seconds: float
@@ -89,6 +99,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
     """Read the figures, all in one look; a heartbeat is expected every ``heartbeat_seconds``."""
     waiting = (await connection.execute(_WAITING)).one()
     rest = (await connection.execute(_REST)).one()
+    users = (await connection.execute(_USERS)).one()
     is_active = await is_led(connection)
     return OutboxFigures(
         pipe=pipe(
@@ -101,6 +112,8 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
             now=rest.now,
         ),
         source=rest.identity,
+        users=users.living,
+        users_deleted=users.deleted,
         position=rest.position,
         unpublished=waiting.unpublished,
         oldest_unpublished_age_seconds=waiting.age,

@@ -6,12 +6,11 @@ from fastapi import Depends, Request
 
 from auth_service.context import Auth
 from auth_service.services.bearer import service_caller
-from auth_service.sessions.bearer import caller
+from auth_service.sessions.bearer import OPERATOR, caller
 from contracts import problems
 from contracts.bearer import verified_token
 from contracts.problems import Problem
 
-ROLE: Final = "operator"
 SCOPE: Final = "replays:write"
 
 
@@ -26,7 +25,7 @@ async def _actor(request: Request, auth: Auth) -> str:
     if token.user_id is None:
         return await service_caller(request, auth, SCOPE)
     user = await caller(request, auth)
-    if ROLE not in user.user.roles:
+    if OPERATOR not in user.user.roles:
         raise Problem(problems.FORBIDDEN)
     return user.actor
 

@@ -1,7 +1,7 @@
 """The user behind a request's access token (RFC 6750), checked against his row as it is now."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Depends, Request
@@ -15,6 +15,9 @@ from contracts.actors import user_actor
 from contracts.bearer import invalid_token, users_token
 from contracts.openapi import TOKEN
 from contracts.problems import Problem
+
+OPERATOR: Final = "operator"
+"""The role of those who see to the pipe: its figures, and replays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +70,17 @@ Administrator = Annotated[Caller, Depends(_administrator)]
 """A caller with the role ``admin``, as his row says now, whatever the token says."""
 
 ADMINISTRATORS_ONLY = (*TOKEN, problems.FORBIDDEN)
+"""What a route for them may answer."""
+
+
+async def _operator(caller: CurrentCaller) -> Caller:
+    if OPERATOR not in caller.user.roles:
+        raise Problem(problems.FORBIDDEN)
+    return caller
+
+
+Operator = Annotated[Caller, Depends(_operator)]
+"""A caller with the role ``operator``, as his row says now, whatever the token says."""
+
+OPERATORS_ONLY = ADMINISTRATORS_ONLY
 """What a route for them may answer."""

@@ -1,0 +1,50 @@
+"""``GET /v1/admin/status``: the near end of the pipe, for operators."""
+
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.support.auth_api import assert_problem, bearer, signed_up
+from tests.support.inbox import execute
+
+STATUS = "/v1/admin/status"
+
+
+@pytest.fixture
+async def ada(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
+    """An operator, as her row says since her token was issued."""
+    signed_in = await signed_up(api, "ada@example.org")
+    await execute(auth_engine, "UPDATE users SET roles = '{operator}'")
+    return signed_in
+
+
+async def test_figures_are_those_of_the_command(
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
+) -> None:
+    """What waits, for how long, and whether a relay is active; and how many users there are."""
+    await execute(
+        auth_engine,
+        "UPDATE outbox_events SET occurred_at = now() - interval '90 seconds'",
+        "INSERT INTO users (version, status, deleted_at) VALUES (1, 'deleted', now())",
+    )
+
+    answer = await api.get(STATUS, headers=bearer(ada))
+
+    shown = answer.json()
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    assert (shown["pipe"], shown["relay"]) == ("broken: no relay is active", "none is active")
+    assert (shown["users"], shown["users_deleted"], shown["unpublished"]) == (1, 1, 1)
+    assert 90 <= shown["oldest_unpublished_age_seconds"] < 120
+    assert (shown["last_heartbeat"], shown["replay"], shown["trouble"]) == (0, None, None)
+
+
+async def test_nobody_but_operators(
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
+) -> None:
+    """Neither a stranger nor an administrator, nor somebody who was one when he signed in."""
+    await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
+
+    assert_problem(await api.get(STATUS), 401, "authentication_required")
+    assert_problem(await api.get(STATUS, headers=bearer(ada)), 403, "forbidden")
