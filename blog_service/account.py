@@ -136,17 +136,17 @@ class Account:
             raise away(error) from None
 
 
-async def whole(answer: httpx.Response) -> bytes:
+async def whole(answer: httpx.Response, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
     """All of an answer's body, which is closed then.
 
     Raises:
-        NoAnswer: it breaks off, or has more than ``ANSWER_BYTES_MAX``.
+        NoAnswer: it breaks off, or has more than ``bytes_max``.
     """
     body = bytearray()
     try:
         async for chunk in answer.aiter_raw():
             body += chunk
-            if len(body) > ANSWER_BYTES_MAX:
+            if len(body) > bytes_max:
                 raise not_as_agreed(answer)
     except httpx.HTTPError as error:
         raise away(error) from None

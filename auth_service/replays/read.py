@@ -28,7 +28,11 @@ async def replay_by_id(
 
 
 async def replays_before(
-    connection: AsyncConnection, replay_id: UUID | None, limit: int
+    connection: AsyncConnection,
+    replay_id: UUID | None,
+    limit: int,
+    *,
+    consumer: str | None = None,
 ) -> Sequence[Replay]:
     """At most ``limit`` replays, the newest first.
 
@@ -36,10 +40,13 @@ async def replays_before(
         connection: to read with.
         replay_id: only those that were asked for before this one.
         limit: how many at most.
+        consumer: only those to this one.
     """
     age = tuple_(replays.c.created_at, replays.c.id)
     query = select(replays).order_by(replays.c.created_at.desc(), replays.c.id.desc()).limit(limit)
     if replay_id is not None:
         since = select(replays.c.created_at).where(replays.c.id == replay_id).scalar_subquery()
         query = query.where(age < tuple_(since, replay_id))
+    if consumer is not None:
+        query = query.where(replays.c.consumer == consumer)
     return [to_replay(row) for row in await connection.execute(query)]

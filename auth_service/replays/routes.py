@@ -1,15 +1,15 @@
 """Replays over HTTP, for operators: parse, call the use case, answer."""
 
 import asyncio
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Query, status
 from fastapi.responses import JSONResponse
 
 from auth_service.context import Auth
 from auth_service.replays.bodies import NewReplay, PlanBody, ReplayBody, ReplayChange
-from auth_service.replays.model import WISHES
+from auth_service.replays.model import CONSUMER_LENGTH_MAX, WISHES
 from auth_service.replays.operators import OPERATORS_ONLY, Operator
 from auth_service.replays.plan import plan
 from auth_service.replays.read import replay_by_id, replays_before
@@ -55,11 +55,18 @@ async def post_replay(body: NewReplay, operator: Operator, auth: Auth) -> Replay
 
 @router.get("", summary="List the replays", responses=documented(*OPERATORS_ONLY))
 async def get_replays(
-    _: Operator, auth: Auth, cursor: UuidCursor | None = None, limit: Limit = PAGE_ITEMS_DEFAULT
+    _: Operator,
+    auth: Auth,
+    cursor: UuidCursor | None = None,
+    consumer: Annotated[
+        str | None,
+        Query(max_length=CONSUMER_LENGTH_MAX, description="only those to this consumer"),
+    ] = None,
+    limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ReplayBody]:
-    """The newest first, a page at a time."""
+    """The newest first, a page at a time; all of them, or those to one consumer."""
     async with auth.engine.connect() as connection:
-        found = await replays_before(connection, cursor, limit + 1)
+        found = await replays_before(connection, cursor, limit + 1, consumer=consumer)
     return page_of([ReplayBody.of(replay) for replay in found], limit, key=lambda item: item.id)
 
 

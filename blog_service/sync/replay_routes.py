@@ -22,6 +22,7 @@ from blog_service.users.caller import OPERATORS_ONLY, Operator
 from contracts import problems
 from contracts.actors import user_actor
 from contracts.openapi import documented
+from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor
 
 log = structlog.get_logger()
 
@@ -49,6 +50,14 @@ async def post_replay(
         return JSONResponse(told.model_dump(mode="json"))
     log.info("replay.requested", replay=str(told.id), actor=user_actor(operator.id))
     return told
+
+
+@router.get("", summary="List the replays to this service", responses=documented(*OPERATORS_ONLY))
+async def get_replays(
+    _: Operator, blog: Blog, cursor: UuidCursor | None = None, limit: Limit = PAGE_ITEMS_DEFAULT
+) -> Page[ReplayBody]:
+    """The newest first, a page at a time, as the source tells."""
+    return await replays.page(blog.source, cursor, limit)
 
 
 @router.get("/{replay_id}", summary="Show a replay", responses=documented(*ABOUT_ONE))

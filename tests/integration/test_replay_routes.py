@@ -243,6 +243,19 @@ class TestAReplay:
 
         assert pages == [made[:2:-1], made[2:0:-1], made[:1]]
 
+    async def test_the_list_may_be_of_one_consumer(
+        self, api: httpx.AsyncClient, operator: Headers
+    ) -> None:
+        """Pages of it hold as many as any."""
+        await started(api, operator)
+        [made, *_] = [await started(api, operator, to="other") for _ in range(2)]
+        await started(api, operator)
+
+        answer = await api.get(REPLAYS, params={"consumer": "other", "limit": 2}, headers=operator)
+
+        assert [item["consumer"] for item in answer.json()["items"]] == ["other"] * 2
+        assert (answer.json()["items"][1]["id"], answer.json()["next_cursor"]) == (made["id"], None)
+
     async def test_there_is_no_such_replay(self, api: httpx.AsyncClient, operator: Headers) -> None:
         """404, to look and to change."""
         assert_problem(await api.get(NOWHERE, headers=operator), 404, "not_found")

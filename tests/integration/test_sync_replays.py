@@ -178,6 +178,23 @@ async def test_steering(blog: httpx.AsyncClient, operator: UUID) -> None:
     ] == [(state, f"user:{operator}") for state in states]
 
 
+async def test_the_list_shows_its_own_a_page_at_a_time(
+    blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings
+) -> None:
+    """The newest first; those to other consumers are not counted in."""
+    made = []
+    for _ in range(3):
+        made.append((await blog.post(REPLAYS, json={})).json()["id"])
+        await started(pair.auth, relay_settings, consumer="other")
+
+    first = (await blog.get(REPLAYS, params={"limit": 2})).json()
+    second = (await blog.get(REPLAYS, params={"limit": 2, "cursor": first["next_cursor"]})).json()
+
+    assert [replay["id"] for replay in first["items"]] == made[:0:-1]
+    assert [replay["id"] for replay in second["items"]] == made[:1]
+    assert second["next_cursor"] is None
+
+
 class TestRefusals:
     """What the source refuses, in its words where they are about the question."""
 
@@ -275,6 +292,7 @@ async def _all(blog: httpx.AsyncClient) -> list[httpx.Response]:
     path = f"{REPLAYS}/{uuid4()}"
     return [
         await blog.post(REPLAYS, json={}),
+        await blog.get(REPLAYS),
         await blog.get(path),
         await blog.patch(path, json={"state": "paused"}),
     ]
