@@ -13,6 +13,7 @@ from blog_service.inbox.consumer import Consumer
 from blog_service.parked import commands as parked
 from blog_service.reconcile.commands import reconcile
 from blog_service.reconcile.watch import watch
+from blog_service.samples.take import keep_sampling
 from blog_service.settings import ApiSettings, ConsumerSettings, StatusSettings
 from blog_service.sync import metrics
 from blog_service.sync.status import status as read_status
@@ -58,11 +59,12 @@ def consumer() -> None:
     worker = Consumer(settings, engine)
 
     async def work() -> None:
-        """The consumer, the watch and the sweep; the first to end, or to fail, ends all."""
+        """The consumer and what goes on beside it; the first to end, or to fail, ends all."""
         tasks = [
             asyncio.ensure_future(worker.run()),
             asyncio.ensure_future(watch(settings, engine)),
             asyncio.ensure_future(keep_swept(settings, engine)),
+            asyncio.ensure_future(keep_sampling(settings, engine, worker.work)),
         ]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

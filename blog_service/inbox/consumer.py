@@ -37,6 +37,7 @@ from blog_service.inbox.topology import (
     bind_replays,
     declare,
 )
+from blog_service.inbox.work import State, Work
 from blog_service.settings import ConsumerSettings
 from contracts.backoff import pause_seconds
 from contracts.tasks import all_of
@@ -65,10 +66,10 @@ class Consumer:
     def __init__(self, settings: ConsumerSettings, engine: AsyncEngine) -> None:
         self._settings = settings
         self._engine = engine
-        self._live = Settler(settings, engine)
-        self._replays = Settler(settings, engine)
+        self.work = Work()
+        self._live = Settler(settings, engine, self.work)
+        self._replays = Settler(settings, engine, self.work)
         self._stopping = asyncio.Event()
-        self._consuming = False
         self._failures = 0  # in a row, of whatever kind
 
     async def run(self) -> None:
@@ -95,6 +96,7 @@ class Consumer:
             except ParkedInARow as error:
                 log.critical("consumer.stopped", reason=str(error))
                 metrics.stopped.set(1)
+                self.work.state = State.STOPPED
                 await self._stopping.wait()
             except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
                 log.warning("consumer.broker_away", error=type(error).__name__)
@@ -111,7 +113,7 @@ class Consumer:
 
     async def ready(self) -> None:
         """Raise unless messages are consumed and the database answers."""
-        if not self._consuming:
+        if self.work.state is not State.CONSUMING:
             raise NotConsuming
         await ask(self._engine)
 
@@ -130,12 +132,12 @@ class Consumer:
             ]
             if not has_replays:
                 work.append(self._bind_replays(connection))
-            self._consuming = True
+            self.work.state = State.CONSUMING
             log.info("consumer.consuming", replays=has_replays)
             try:
                 await all_of(*work)
             finally:
-                self._consuming = False
+                self.work.state = State.WAITING
 
     async def _work_off(self, subscription: Subscription) -> None:
         while batch := await subscription.next_batch(self._settings.batch_size):

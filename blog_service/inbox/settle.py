@@ -35,6 +35,7 @@ from blog_service.inbox.faults import (
 from blog_service.inbox.parking import message_hash, park
 from blog_service.inbox.subscription import Delivery
 from blog_service.inbox.topology import DEAD, LIVE
+from blog_service.inbox.work import Work
 from blog_service.settings import ConsumerSettings
 from blog_service.users.model import Outcome
 from contracts.backoff import pause_seconds
@@ -57,9 +58,12 @@ class ParkedInARow(Exception):
 class Settler:
     """Settles the batches of one lane of a consumer process, one batch at a time."""
 
-    def __init__(self, settings: ConsumerSettings, engine: AsyncEngine) -> None:
+    def __init__(
+        self, settings: ConsumerSettings, engine: AsyncEngine, work: Work | None = None
+    ) -> None:
         self._settings = settings
         self._engine = engine
+        self._work = work or Work()
         self._process = uuid4()
         self._last_verdict: Verdict | None = None
         self._parked_in_a_row = 0
@@ -122,11 +126,14 @@ class Settler:
         if any(isinstance(event, UserEvent) for event in events):
             self._last_verdict = None  # the others would apply whatever is wrong with users
         now = time.time()
+        self._work.applied += len(events)
         for delivery, event, outcome in zip(batch, events, outcomes, strict=True):
             # What is replayed was recorded long ago, and says nothing about the way here.
-            is_live_change = delivery.queue == LIVE and isinstance(event, UserEvent)
-            if is_live_change and outcome is Outcome.APPLIED:
-                metrics.latency.observe(now - event.time.timestamp())
+            if delivery.queue == LIVE and outcome is Outcome.APPLIED:
+                seconds = now - event.time.timestamp()
+                self._work.note_latency(seconds)
+                if isinstance(event, UserEvent):
+                    metrics.latency.observe(seconds)
         return outcomes
 
     async def _park(self, delivery: Delivery, found: Verdict) -> Outcome:

@@ -19,20 +19,21 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox.heartbeats import has_applied
-from blog_service.reconcile.model import Comparison, CouldNotCompare, Kind, Tally
+from blog_service.reconcile.model import Comparison, CouldNotCompare, Kind, Phase, Tally
 from blog_service.reconcile.session import session
 from blog_service.reconcile.source import Source
 from blog_service.reconcile.staging import (
+    StagedFigures,
     replica_digests,
     see,
     stage,
     staged_figures,
 )
 from blog_service.reconcile.step import BATCH_PAGES, step
+from blog_service.reconcile.steps import Steps
 from blog_service.reconcile.unknown import unknown_there
 from blog_service.settings import ReconcileSettings
 from contracts.digest import BUCKETS, Digests
-from contracts.progress import Progress
 from contracts.reconcile import DigestsAnswer, HeartbeatAnswer, StreamBegin, bucket_ranges
 from contracts.tasks import all_of
 
@@ -50,7 +51,7 @@ async def compare(
     follows: UUID | None,
     repairs: frozenset[Kind],
     deletions_max: int,
-    is_quiet: bool,
+    steps: Steps,
 ) -> Comparison:
     """What differs, after the repairs.
 
@@ -58,7 +59,7 @@ async def compare(
         follows: the source that this replica was compared with before; None for the first time.
         repairs: the kinds to repair.
         deletions_max: how many orphans may be buried, all of them or none.
-        is_quiet: nobody watches, so that progress is not told.
+        steps: is told how far it has come.
 
     Raises:
         CouldNotCompare: there is no verdict.
@@ -79,51 +80,53 @@ async def compare(
         parts = [bucket_ranges(part) for part in _parts(differing)]
         more = [await sessions.enter_async_context(session(settings)) for _ in parts[1:]]
         lanes = [first, *more]
-        reading = Progress("users read", _expected(theirs, differing), is_quiet=is_quiet)
+        steps.begin(Phase.READING, _expected(theirs, differing))
         begins = await all_of(
             *(
-                _stage(source, lane, ranges, reading)
+                _stage(source, lane, ranges, steps)
                 for lane, ranges in zip(lanes, parts, strict=True)
             )
         )
-        reading.end()
         for begin in begins:
             _demand(begin.source, follows or begins[0].source)
         heartbeat = await source.heartbeat()
         _demand(heartbeat.source, begins[0].source)
+        steps.begin(Phase.ARRIVING)
         await _arrived(first, heartbeat, settings.reconcile_wait_seconds)
         tally = Tally()
         held = await unknown_there(lanes, repairs, deletions_max, tally)
         staged = [await staged_figures(lane) for lane in lanes]
         rows = sum(each.rows for each in staged)
-        told = Progress("users compared", rows, is_quiet=is_quiet)
+        steps.begin(Phase.COMPARING, rows)
         await all_of(
             *(
-                _step(lane, figures.pages, repairs, tally, told)
+                _step(lane, figures, repairs, tally, steps)
                 for lane, figures in zip(lanes, staged, strict=True)
             )
         )
-        told.end()
         return _comparison(begins[0], theirs.rows if theirs else rows, tally, held)
 
 
-async def _stage(
-    source: Source, lane: AsyncConnection, ranges: str, progress: Progress
-) -> StreamBegin:
+async def _stage(source: Source, lane: AsyncConnection, ranges: str, steps: Steps) -> StreamBegin:
     """What the replica has, and then what the source has; how its answer begins."""
     await see(lane, ranges)
-    return await stage(lane, source, ranges, progress)
+    return await stage(lane, source, ranges, steps)
 
 
 async def _step(
     connection: AsyncConnection,
-    pages: int,
+    staged: StagedFigures,
     repairs: frozenset[Kind],
     tally: Tally,
-    progress: Progress,
+    steps: Steps,
 ) -> None:
-    for first in range(0, pages, BATCH_PAGES):
-        progress.advance(await step(connection, first, BATCH_PAGES, repairs, tally))
+    done = 0
+    for first in range(0, staged.pages, BATCH_PAGES):
+        await step(connection, first, BATCH_PAGES, repairs, tally)
+        # Pages hold about as many users each.
+        so_far = staged.rows * min(first + BATCH_PAGES, staged.pages) // staged.pages
+        steps.advance(so_far - done)
+        done = so_far
 
 
 def _comparison(

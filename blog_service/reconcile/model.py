@@ -55,6 +55,55 @@ class Reason(StrEnum):
     SCHEDULE = "schedule"
 
 
+class Phase(StrEnum):
+    """What a run is at."""
+
+    DIGESTS = "digests"
+    """The digests of all users are computed on both sides."""
+
+    READING = "reading"
+    """The users of differing buckets come from the source."""
+
+    ARRIVING = "arriving"
+    """What is on its way is waited for, with a heartbeat behind it."""
+
+    COMPARING = "comparing"
+    """Users are told apart, and repaired."""
+
+
+class State(StrEnum):
+    """What has become of a run."""
+
+    WAITING = "waiting"
+    """Asked for; a consumer takes it up within seconds."""
+
+    RUNNING = "running"
+
+    LAPSED = "lapsed"
+    """No consumer took it up in time, and none will."""
+
+    BROKEN_OFF = "broken_off"
+    """Whoever made it has died."""
+
+    ENDED = "ended"
+
+
+WAITING_SECONDS_MAX: Final = 600.0
+"""How long a run that was asked for waits: a consumer is back within a minute after an upgrade. One
+that was asked for in the night must not repair in the morning, when all may be different."""
+
+STARTING_SECONDS_MAX: Final = 10.0
+"""Between the note that it begins and its lock a run has milliseconds."""
+
+WHY_NO_VERDICT: Final = {
+    State.LAPSED: (
+        f"no consumer took it up within {WAITING_SECONDS_MAX / 60:.0f} minutes: start one"
+        " (blog-service consumer), and ask again"
+    ),
+    State.BROKEN_OFF: "whoever made it has died on the way; what it had repaired stays repaired",
+}
+"""Explanations of runs that nobody is left to explain."""
+
 NEWER: Final = frozenset({Kind.MISSING, Kind.STALE, Kind.UNDELETED})
 """The source is ahead: repaired under the guard *newer*, which can do no harm, by itself too."""
 
@@ -127,6 +176,30 @@ def reason_to_run(
     if every_seconds and seconds_since >= every_seconds:
         return Reason.SCHEDULE
     return None
+
+
+def state(
+    *,
+    has_ended: bool,
+    waited_seconds: float,
+    running_seconds: float | None,
+    is_at_work: bool,
+) -> State:
+    """What has become of a run.
+
+    Parameters:
+        has_ended: it has a verdict, or an explanation.
+        waited_seconds: since it was asked for.
+        running_seconds: since it was begun; None when it was not.
+        is_at_work: somebody holds its lock.
+    """
+    if has_ended:
+        return State.ENDED
+    if running_seconds is None:
+        return State.WAITING if waited_seconds < WAITING_SECONDS_MAX else State.LAPSED
+    if is_at_work or running_seconds < STARTING_SECONDS_MAX:
+        return State.RUNNING
+    return State.BROKEN_OFF
 
 
 class CouldNotCompare(Exception):

@@ -1,7 +1,7 @@
 """One run: compare, repair, and keep what came of it, whatever that is.
 
 Guarantees: a run that was begun ends with a verdict or an explanation in the table, unless its
-process dies or the replica's own database goes away.
+process dies or the replica's own database goes away; then a consumer ends it (``at_work``).
 """
 
 from uuid import UUID
@@ -12,9 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.inbox.faults import describe
 from blog_service.inbox.heartbeats import clear_suspicion
 from blog_service.reconcile import runs
+from blog_service.reconcile.at_work import held
 from blog_service.reconcile.compare import compare
 from blog_service.reconcile.model import CouldNotCompare, answers
 from blog_service.reconcile.runs import Run
+from blog_service.reconcile.steps import Steps, noted
 from blog_service.settings import ReconcileSettings
 
 
@@ -38,17 +40,25 @@ async def run(
     Raises:
         SQLAlchemyError, OSError: this replica's own database is away.
     """
+    async with held(engine, begun.id):
+        return await _run(settings, engine, begun, accepts, Steps(is_quiet=is_quiet))
+
+
+async def _run(
+    settings: ReconcileSettings, engine: AsyncEngine, begun: Run, accepts: UUID | None, steps: Steps
+) -> Run:
     assert begun.started_at is not None  # it was begun
     try:
         async with engine.connect() as connection:
             follows = accepts or await runs.source_followed(connection)
-        comparison = await compare(
-            settings,
-            follows=follows,
-            repairs=begun.repairs,
-            deletions_max=begun.deletions_max,
-            is_quiet=is_quiet,
-        )
+        async with noted(engine, begun.id, steps):
+            comparison = await compare(
+                settings,
+                follows=follows,
+                repairs=begun.repairs,
+                deletions_max=begun.deletions_max,
+                steps=steps,
+            )
     except CouldNotCompare as error:
         why = str(error)
     except DBAPIError as error:

@@ -1,18 +1,21 @@
 """Keep every run: why and when it was made, what was compared, what differed, what was repaired."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, insert, null, select, update
+from sqlalchemy import Row, delete, func, insert, null, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.reconcile.model import (
     NEWER,
+    WAITING_SECONDS_MAX,
     Comparison,
     Finding,
     Kind,
+    Phase,
     Reason,
     Verdict,
     by_kind,
@@ -44,7 +47,8 @@ class Run:
     """One run, as far as it has come. Times are the replica's clock, ``source_at`` the source's.
 
     ``verdict`` is None until it has finished; ``explanation`` says why there is none, or why
-    something was left.
+    something was left. While it runs, ``done`` of about ``total`` users have been through its
+    ``phase``.
     """
 
     id: UUID
@@ -64,6 +68,9 @@ class Run:
     differing: dict[str, int] | None
     repaired: dict[str, int] | None
     findings: list[dict[str, Any]] | None
+    phase: Phase | None
+    done: int | None
+    total: int | None
 
 
 async def request(
@@ -95,6 +102,13 @@ async def start(connection: AsyncConnection, run_id: UUID) -> Run:
     return await _changed(connection, run_id, started_at=func.now())
 
 
+async def note(
+    connection: AsyncConnection, run_id: UUID, phase: Phase, done: int, total: int | None
+) -> None:
+    """Note how far it has come."""
+    await _changed(connection, run_id, phase=phase, done=done, total=total)
+
+
 async def finish(connection: AsyncConnection, run_id: UUID, comparison: Comparison) -> Run:
     """Keep the verdict and its grounds."""
     tally = comparison.tally
@@ -121,7 +135,10 @@ async def give_up(connection: AsyncConnection, run_id: UUID, explanation: str) -
 
 
 async def _finished(connection: AsyncConnection, run_id: UUID, **values: Any) -> Run:
-    finished = await _changed(connection, run_id, finished_at=func.clock_timestamp(), **values)
+    over: dict[str, Any] = {"phase": None, "done": None, "total": None}
+    finished = await _changed(
+        connection, run_id, finished_at=func.clock_timestamp(), **over, **values
+    )
     await connection.execute(_FORGET)
     return finished
 
@@ -174,7 +191,7 @@ async def first_waiting(connection: AsyncConnection) -> UUID | None:
     """The first of those that were asked for and that nobody has begun."""
     query = (
         select(reconcile_runs.c.id)
-        .where(reconcile_runs.c.started_at.is_(null()))
+        .where(_IS_WAITING)
         .order_by(reconcile_runs.c.requested_at)
         .limit(1)
     )
@@ -184,7 +201,7 @@ async def first_waiting(connection: AsyncConnection) -> UUID | None:
 
 async def waiting(connection: AsyncConnection) -> int:
     """How many were asked for that nobody has begun."""
-    query = select(func.count()).where(reconcile_runs.c.started_at.is_(null()))
+    query = select(func.count()).where(_IS_WAITING)
     return (await connection.execute(query)).scalar_one()
 
 
@@ -195,6 +212,47 @@ async def run_by_id(connection: AsyncConnection, run_id: UUID) -> Run | None:
     ).one_or_none()
     return None if row is None else _run(row)
 
+
+async def unfinished(connection: AsyncConnection) -> Sequence[Run]:
+    """All that have not ended, whatever became of them."""
+    query = select(*_WITHOUT_FINDINGS).where(reconcile_runs.c.finished_at.is_(null()))
+    return [_run(row) for row in await connection.execute(query)]
+
+
+async def runs_before(
+    connection: AsyncConnection, run_id: UUID | None, limit: int
+) -> Sequence[Run]:
+    """At most ``limit`` runs, the newest first, without their findings.
+
+    Parameters:
+        connection: to read with.
+        run_id: only those that were asked for before this one.
+        limit: how many at most.
+    """
+    age = tuple_(reconcile_runs.c.requested_at, reconcile_runs.c.id)
+    query = (
+        select(*_WITHOUT_FINDINGS)
+        .order_by(reconcile_runs.c.requested_at.desc(), reconcile_runs.c.id.desc())
+        .limit(limit)
+    )
+    if run_id is not None:
+        since = (
+            select(reconcile_runs.c.requested_at)
+            .where(reconcile_runs.c.id == run_id)
+            .scalar_subquery()
+        )
+        query = query.where(age < tuple_(since, run_id))
+    return [_run(row) for row in await connection.execute(query)]
+
+
+_IS_WAITING = (
+    reconcile_runs.c.started_at.is_(null())
+    & reconcile_runs.c.finished_at.is_(null())
+    & (
+        reconcile_runs.c.requested_at
+        > func.now() - text(f"interval '{WAITING_SECONDS_MAX} seconds'")
+    )
+)
 
 _HAS_VERDICT = reconcile_runs.c.verdict.in_((Verdict.IN_STEP, Verdict.DRIFT))
 
@@ -220,6 +278,7 @@ def _run(row: Row[Any]) -> Run:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way
     values["reason"] = Reason(row.reason)
     values["repairs"] = frozenset(map(Kind, row.repairs))
+    values["phase"] = None if row.phase is None else Phase(row.phase)
     values["verdict"] = None if row.verdict is None else Verdict(row.verdict)
     return Run(**values)
 

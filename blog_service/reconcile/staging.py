@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog_service.reconcile.model import CouldNotCompare
 from blog_service.reconcile.session import driver
 from blog_service.reconcile.source import Source, UserStream
+from blog_service.reconcile.steps import Steps
 from blog_service.users.replica import COLUMNS, array_literal
 from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
-from contracts.progress import Progress
 from contracts.reconcile import StreamBegin, buckets_in
 
 _DIGESTS = text(DIGESTS)
@@ -55,7 +55,7 @@ async def see(connection: AsyncConnection, ranges: str) -> None:
 
 
 async def stage(
-    connection: AsyncConnection, source: Source, ranges: str, progress: Progress
+    connection: AsyncConnection, source: Source, ranges: str, steps: Steps
 ) -> StreamBegin:
     """Copy what the source has in some buckets, as it comes; how its answer begins.
 
@@ -65,9 +65,7 @@ async def stage(
     raw = await driver(connection)
     async with source.users(ranges) as stream:
         try:
-            await raw.copy_to_table(
-                "staged", source=_rows(stream, progress), columns=_COPIED, null=""
-            )
+            await raw.copy_to_table("staged", source=_rows(stream, steps), columns=_COPIED, null="")
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise _not_as_agreed(error) from None
         except _BROKEN_OFF as error:
@@ -102,7 +100,7 @@ async def staged_figures(connection: AsyncConnection) -> StagedFigures:
     return StagedFigures(rows=row.rows, pages=row.pages)
 
 
-async def _rows(stream: UserStream, progress: Progress) -> AsyncIterator[bytes]:
+async def _rows(stream: UserStream, steps: Steps) -> AsyncIterator[bytes]:
     """The users in PostgreSQL's text format for COPY."""
     async for lines in stream.blocks():
         try:
@@ -110,7 +108,7 @@ async def _rows(stream: UserStream, progress: Progress) -> AsyncIterator[bytes]:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _not_as_agreed(error) from None
         yield block.encode()
-        progress.advance(len(lines))
+        steps.advance(len(lines))
 
 
 def _row(user: dict[str, Any]) -> str:

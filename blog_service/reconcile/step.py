@@ -121,8 +121,8 @@ def _batch(first: int, pages: int) -> dict[str, str]:
 
 async def step(
     connection: AsyncConnection, first: int, pages: int, repairs: frozenset[Kind], tally: Tally
-) -> int:
-    """Look at ``pages`` pages of ``staged`` from ``first`` on; how many users were written.
+) -> None:
+    """Look at ``pages`` pages of ``staged`` from ``first`` on.
 
     Parameters:
         repairs: the kinds to repair; none only looks.
@@ -130,8 +130,9 @@ async def step(
     """
     if repairs and pages > 1 and await _tombstones(connection, first, pages) > LOCKS_MAX:
         half = pages // 2
-        written = await step(connection, first, half, repairs, tally)
-        return written + await step(connection, first + half, pages - half, repairs, tally)
+        await step(connection, first, half, repairs, tally)
+        await step(connection, first + half, pages - half, repairs, tally)
+        return
     batch = _batch(first, pages)
     listed = [kind.value for kind in Kind if tally.wants(kind)]
 
@@ -152,9 +153,7 @@ async def step(
             }
             return list(await connection.execute(_STEP, values))
 
-    written = 0
     for row in await retried(once):
-        written += row.repaired
         if row.kind == "in_flight":
             tally.in_flight += row.differing
             continue
@@ -167,7 +166,6 @@ async def step(
             if repaired or not moved:
                 versions = (source_version, replica_version)
                 tally.list(Finding(UUID(user_id), kind, *versions, repaired))
-    return written
 
 
 T = TypeVar("T")

@@ -37,6 +37,9 @@ reconcile_runs = Table(
     Column("differing", JSON, comment="users by kind"),
     Column("repaired", JSON, comment="users by kind"),
     Column("findings", JSON, comment="the first of the users that differed, ids only"),
+    Column("phase", Text, comment="what it is at, while it runs"),
+    Column("done", BigInteger, comment="users, of this phase"),
+    Column("total", BigInteger, comment="users, about; NULL: nobody knows"),
     CheckConstraint("verdict IN ('in_step', 'drift', 'could_not_compare')", name="verdict"),
     comment="Every comparison with the source, and what came of it",
 )

@@ -5,7 +5,8 @@ messages were lost, when somebody asked for it over HTTP, and on a schedule.
 
 Guarantees: one run at a time among all consumers of this replica, by a lock that ends with its
 database session; a run that could not compare is made again, after longer and longer pauses; the
-watch never ends on its own, and live events do not wait for it.
+watch never ends on its own, and live events do not wait for it. Runs whose maker died, or that
+nobody took up in time, are ended.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.reconcile import runs
+from blog_service.reconcile.at_work import end_abandoned
 from blog_service.reconcile.due import reason_due
 from blog_service.reconcile.model import (
     DELETIONS_MAX,
@@ -35,7 +37,7 @@ from contracts.backoff import pause_seconds
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS: Final = 2.0
-"""A look costs three small statements; a gap should not wait for its repair."""
+"""A look costs five small statements; a gap should not wait for its repair."""
 
 RETRY_SECONDS_MIN: Final = 2.0
 RETRY_SECONDS_MAX: Final = 60.0
@@ -86,6 +88,8 @@ async def watch(settings: ConsumerSettings, engine: AsyncEngine) -> None:
 
 async def _look(settings: ConsumerSettings, engine: AsyncEngine, patience: _Patience) -> None:
     every_seconds = settings.reconcile_every_seconds * patience.every
+    for abandoned in await end_abandoned(engine):
+        _tell(abandoned)
     async with engine.connect() as connection:
         waiting = await runs.first_waiting(connection)
         reason = await reason_due(connection, every_seconds)

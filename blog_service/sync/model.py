@@ -9,8 +9,16 @@ DEPTH_MAX: Final = 1_000
 """Messages that may wait in a queue before it counts as behind: a busy moment is not."""
 
 
-def pipe(*, heartbeat_age_seconds: float | None, queue_depth: int | None, knows_queue: bool) -> str:
-    """One line about the pipe from the source to this replica.
+def pipe(
+    *,
+    heartbeat_age_seconds: float | None,
+    queue_depth: int | None,
+    knows_queue: bool,
+    consumers: int,
+    consumers_stopped: int,
+    consumer_age_seconds: float | None,
+) -> str:
+    """One line about the pipe from the source to this replica: the first of what is the matter.
 
     A heartbeat comes every few seconds, whether or not anything else does: that tells a pipe in
     which nothing happens from one in which nothing arrives.
@@ -18,11 +26,21 @@ def pipe(*, heartbeat_age_seconds: float | None, queue_depth: int | None, knows_
     Parameters:
         heartbeat_age_seconds: since the last one was recorded at the source; None before the first.
         queue_depth: messages that wait; None when there is no queue, or no broker.
-        knows_queue: whether the broker was asked at all.
+        knows_queue: whether anybody asked the broker at all: the caller, or a consumer.
+        consumers: how many are heard of, ...
+        consumers_stopped: ... of which so many have given up.
+        consumer_age_seconds: since one was heard of; None when none ever was.
     """
     if knows_queue and queue_depth is None:
         return "broken: no broker, or no queue of this service on it"
     waiting = queue_depth or 0
+    meanwhile = f"; {waiting:,} messages wait" if waiting else ""
+    if not consumers:
+        if consumer_age_seconds is None:
+            return f"broken: no consumer has ever been at work{meanwhile}"
+        return f"broken: no consumer for {consumer_age_seconds:,.0f} s{meanwhile}"
+    if consumers_stopped == consumers:
+        return f"broken: the consumer has stopped, for too many messages were parked{meanwhile}"
     if heartbeat_age_seconds is None:
         return "broken: no heartbeat of the source yet"
     if heartbeat_age_seconds <= HEARTBEAT_SECONDS_MAX and waiting <= DEPTH_MAX:
@@ -32,6 +50,6 @@ def pipe(*, heartbeat_age_seconds: float | None, queue_depth: int | None, knows_
     if waiting:
         return (
             f"behind: {waiting:,} messages wait, and the last heartbeat is"
-            f" {heartbeat_age_seconds:,.0f} s old: is the consumer at work?"
+            f" {heartbeat_age_seconds:,.0f} s old"
         )
     return f"broken: no heartbeat for {heartbeat_age_seconds:,.0f} s"

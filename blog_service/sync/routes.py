@@ -1,19 +1,32 @@
-"""Comparisons over HTTP, for operators. A consumer makes the run; these ask for it and look."""
+"""The pipe's far end over HTTP, for operators: its figures, how it did, and comparisons.
 
-from typing import Final
+A consumer makes a comparison; these routes ask for it, and look.
+"""
+
+from typing import Annotated, Final
 from uuid import UUID
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Query, status
 
 from blog_service.context import Blog
 from blog_service.reconcile import runs
+from blog_service.reconcile.at_work import at_work
 from blog_service.reconcile.model import Reason, repairable
-from blog_service.sync.bodies import NewRunBody, RunBody, StatusBody
+from blog_service.samples.model import KEPT_HOURS
+from blog_service.samples.read import series
+from blog_service.sync.bodies import (
+    NewRunBody,
+    RunBody,
+    RunSummaryBody,
+    SeriesBody,
+    StatusBody,
+)
 from blog_service.sync.status import status as read_status
 from blog_service.users.caller import OPERATORS_ONLY, Operator
 from contracts import problems
 from contracts.actors import user_actor
 from contracts.openapi import documented
+from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
 from contracts.problems import Problem
 
 WAITING_MAX: Final = 20
@@ -24,9 +37,23 @@ router = APIRouter(prefix="/v1/sync", tags=["operation"])
 
 @router.get("/status", summary="The far end of the pipe", responses=documented(*OPERATORS_ONLY))
 async def get_status(_: Operator, blog: Blog) -> StatusBody:
-    """As ``blog-service status``, but for the queues: this process does not speak to the broker."""
+    """As ``blog-service status``, with the queues as the consumers saw them a moment ago.
+
+    This process does not speak to the broker.
+    """
     async with blog.engine.connect() as connection:
         return StatusBody.model_validate(await read_status(connection, None))
+
+
+@router.get("/samples", summary="Lag and queues over time", responses=documented(*OPERATORS_ONLY))
+async def get_samples(
+    _: Operator,
+    blog: Blog,
+    minutes: Annotated[int, Query(ge=1, le=KEPT_HOURS * 60, description="how far back")] = 60,
+) -> SeriesBody:
+    """What the consumers saw: of several the worst latency, the deepest queue, all messages."""
+    async with blog.engine.connect() as connection:
+        return SeriesBody.model_validate(await series(connection, minutes))
 
 
 @router.post(
@@ -49,7 +76,21 @@ async def post_reconcile(body: NewRunBody, operator: Operator, blog: Blog) -> Ru
             repairs=repairable(repair=body.repair, ahead=body.ahead, orphans=body.orphans),
             deletions_max=body.max_deletions,
         )
-        return RunBody.model_validate(await runs.run_by_id(connection, run_id))
+        seen = await at_work(connection)
+        asked = await runs.run_by_id(connection, run_id)
+        assert asked is not None  # it was put down in this transaction
+        return RunBody.of(asked, seen)
+
+
+@router.get("/reconcile", summary="List the comparisons", responses=documented(*OPERATORS_ONLY))
+async def get_runs(
+    _: Operator, blog: Blog, cursor: UuidCursor | None = None, limit: Limit = PAGE_ITEMS_DEFAULT
+) -> Page[RunSummaryBody]:
+    """The newest first, a page at a time; without the users that differed."""
+    async with blog.engine.connect() as connection:
+        seen = await at_work(connection)
+        found = await runs.runs_before(connection, cursor, limit + 1)
+    return page_of([RunSummaryBody.of(run, seen) for run in found], limit, key=lambda item: item.id)
 
 
 @router.get(
@@ -60,7 +101,8 @@ async def post_reconcile(body: NewRunBody, operator: Operator, blog: Blog) -> Ru
 async def get_run(run_id: UUID, _: Operator, blog: Blog) -> RunBody:
     """The run with this id."""
     async with blog.engine.connect() as connection:
+        seen = await at_work(connection)
         found = await runs.run_by_id(connection, run_id)
     if found is None:
         raise Problem(problems.NOT_FOUND)
-    return RunBody.model_validate(found)
+    return RunBody.of(found, seen)

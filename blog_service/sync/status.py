@@ -12,6 +12,7 @@ from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS
 from blog_service.inbox.topology import DEAD, LIVE, REPLAY, depths
 from blog_service.reconcile import runs
 from blog_service.reconcile.due import why_degraded
+from blog_service.samples.read import presence
 from blog_service.sync.model import pipe
 
 QUEUES = {LIVE: "queue_depth", REPLAY: "replay_queue_depth", DEAD: "dead_queue_depth"}
@@ -21,20 +22,32 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
     """All figures by name; ages in seconds.
 
     Parameters:
-        amqp_url: of the broker, for the depths of the queues; they are None without it, and when
-            it is away.
+        amqp_url: of the broker, for the depths of the queues; without it they are as the consumers
+            saw them a moment ago. They are None when the broker does not answer, or nobody asks it.
     """
     figures = await metrics.figures(connection)
-    queues = await _depths(amqp_url) if amqp_url else dict.fromkeys(QUEUES.values())
+    present = await presence(connection)
+    queues = (
+        await _depths(amqp_url)
+        if amqp_url
+        else {name: getattr(present, name) for name in QUEUES.values()}
+    )
     last = await runs.last_run(connection)
     return {
         "pipe": pipe(
             heartbeat_age_seconds=figures.last_heartbeat_age_seconds,
             queue_depth=queues["queue_depth"],
-            knows_queue=amqp_url is not None,
+            knows_queue=amqp_url is not None or present.consumers > 0,
+            consumers=present.consumers,
+            consumers_stopped=present.stopped,
+            consumer_age_seconds=present.age_seconds,
         ),
         **asdict(figures),
         **queues,
+        "consumers": present.consumers,
+        "consumers_stopped": present.stopped,
+        "consumer_age_seconds": present.age_seconds,
+        "lag_seconds": present.lag_seconds,
         "degraded": await why_degraded(connection),
         "last_reconcile": None if last is None else last.verdict,
         "last_reconcile_at": None if last is None else last.finished_at,

@@ -20,6 +20,8 @@ STATUS = {
     "auth-service status": {
         "pipe",
         "source",
+        "users",
+        "users_deleted",
         "position",
         "unpublished",
         "oldest_unpublished_age_seconds",
@@ -38,6 +40,10 @@ STATUS = {
     },
     "blog-service status": {
         "pipe",
+        "consumers",
+        "consumers_stopped",
+        "consumer_age_seconds",
+        "lag_seconds",
         "degraded",
         "replay_queue_depth",
         "last_reconcile",

@@ -104,25 +104,35 @@ def account(pair: Pair) -> dict[str, str]:
     }
 
 
+HERE = {"consumers": 2, "consumers_stopped": 1, "consumer_age_seconds": 1.0}
+GONE = {"consumers": 0, "consumers_stopped": 0, "consumer_age_seconds": 90.0}
+NEVER = {**GONE, "consumer_age_seconds": None}
+STOPPED = {**HERE, "consumers_stopped": 2}
+
+
 @pytest.mark.parametrize(
-    ("age", "depth", "knows", "said"),
+    ("age", "depth", "knows", "consumers", "said"),
     [
-        (None, None, False, "broken: no heartbeat of the source yet"),
-        (None, 5, True, "broken: no heartbeat of the source yet"),
-        (1.0, None, True, "broken: no broker"),
-        (HEARTBEAT_SECONDS_MAX, None, False, "quiet"),
-        (HEARTBEAT_SECONDS_MAX, DEPTH_MAX, True, "consuming"),
-        (1.0, DEPTH_MAX + 1, True, "behind: 1,001 messages wait"),
-        (HEARTBEAT_SECONDS_MAX + 1, 3, True, "behind: 3 messages wait"),
-        (HEARTBEAT_SECONDS_MAX + 1, 0, True, "broken: no heartbeat for 46 s"),
-        (3600.0, None, False, "broken: no heartbeat for 3,600 s"),
+        (None, None, False, NEVER, "broken: no consumer has ever been at work"),
+        (None, 5, True, HERE, "broken: no heartbeat of the source yet"),
+        (1.0, None, True, GONE, "broken: no broker"),
+        (1.0, None, True, HERE, "broken: no broker"),
+        (1.0, None, False, GONE, "broken: no consumer for 90 s"),
+        (1.0, 7, True, GONE, "broken: no consumer for 90 s; 7 messages wait"),
+        (1.0, 7, True, STOPPED, "broken: the consumer has stopped, for too many"),
+        (HEARTBEAT_SECONDS_MAX, 0, True, HERE, "quiet"),
+        (HEARTBEAT_SECONDS_MAX, DEPTH_MAX, True, HERE, "consuming"),
+        (1.0, DEPTH_MAX + 1, True, HERE, "behind: 1,001 messages wait"),
+        (HEARTBEAT_SECONDS_MAX + 1, 3, True, HERE, "behind: 3 messages wait, and the last heart"),
+        (HEARTBEAT_SECONDS_MAX + 1, 0, True, HERE, "broken: no heartbeat for 46 s"),
+        (3600.0, 0, True, HERE, "broken: no heartbeat for 3,600 s"),
     ],
 )
 def test_one_line_about_the_pipe(
-    age: float | None, depth: int | None, knows: bool, said: str
+    age: float | None, depth: int | None, knows: bool, consumers: dict[str, Any], said: str
 ) -> None:
-    """Quiet is told from broken by the heartbeat, late from lost by the queue."""
-    line = pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows)
+    """Quiet is told from broken by the heartbeat, late from lost by the queue; and who is gone."""
+    line = pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows, **consumers)
 
     assert line.startswith(said)
 
@@ -135,6 +145,7 @@ class TestStatus:
         ended = await pair.reconcile()
         await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
         await pair.reconcile(repair=True)
+        await execute(pair.blog, A_SAMPLE)
 
         scripted, human = await command("status --json"), await command("status")
 
@@ -152,6 +163,9 @@ class TestStatus:
             "queue_depth": 0,
             "replay_queue_depth": 0,
             "dead_queue_depth": 0,
+            "consumers": 1,
+            "consumers_stopped": 0,
+            "lag_seconds": 0.25,
             "degraded": None,
             "last_reconcile": "in_step",
             "last_reconcile_reason": "operator",
@@ -202,6 +216,7 @@ class TestStatus:
             blog_engine,
             "INSERT INTO heartbeats (source, number, recorded_at)"
             " VALUES ('x', 1, now() - interval '2 minutes')",
+            A_SAMPLE,
         )
 
         figures = (await command("status --json")).figures
@@ -332,6 +347,10 @@ async def test_the_consumers_metrics_tell_of_its_comparisons(
     )
 
 
+A_SAMPLE = (
+    "INSERT INTO samples (process, state, latency_seconds, applied)"
+    " VALUES (gen_random_uuid(), 'consuming', 0.25, 1)"
+)
 DEPTHS = ("queue_depth", "replay_queue_depth", "dead_queue_depth")
 OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user2@example.org')"
 

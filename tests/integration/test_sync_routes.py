@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import auth_service.settings
 from auth_service.settings import RelaySettings
 from blog_service.inbox.apply import apply
+from blog_service.reconcile.at_work import end_abandoned, held
 from blog_service.reconcile.model import Kind
 from blog_service.reconcile.watch import watch
 from blog_service.settings import ApiSettings, ConsumerSettings
@@ -28,9 +30,13 @@ from tests.support.inbox import execute, fetch
 from tests.support.parked_messages import park_deliveries, rubbish
 from tests.support.reconciling import Pair, paired
 
-STATUS, RECONCILE, REPLAYS = "/v1/sync/status", "/v1/sync/reconcile", "/v1/sync/replays"
+STATUS, SAMPLES = "/v1/sync/status", "/v1/sync/samples"
+RECONCILE, REPLAYS = "/v1/sync/reconcile", "/v1/sync/replays"
 ROUTES = [
     ("GET", STATUS, None),
+    ("GET", SAMPLES, None),
+    ("GET", RECONCILE, None),
+    ("GET", REPLAYS, None),
     ("POST", RECONCILE, {}),
     ("GET", f"{RECONCILE}/{uuid4()}", None),
     ("POST", REPLAYS, {}),
@@ -122,7 +128,9 @@ class TestStatus:
         known = {name: value for name, value in answer.json().items() if value is not None}
         assert known.pop("last_applied_at")
         assert known == {
-            "pipe": "broken: no heartbeat of the source yet",
+            "pipe": "broken: no consumer has ever been at work",
+            "consumers": 0,
+            "consumers_stopped": 0,
             "users": 1,
             "users_deleted": 0,
             "users_provisional": 0,
@@ -147,6 +155,9 @@ class TestStatus:
             "  NULL),"
             " ('gap', '{missing}', 1, now(), now(), 'drift', 42, '{\"missing\": 5, \"ahead\": 2}',"
             "  '{\"missing\": 4}', 'the brake held')",
+            "INSERT INTO samples (taken_at, process, state, latency_seconds, applied, queue_depth,"
+            " replay_queue_depth, dead_queue_depth) VALUES"
+            " (now() - interval '3 seconds', gen_random_uuid(), 'consuming', 0.5, 1, 7, 8, 9)",
         )
 
         shown = (await blog.get(STATUS, headers=operator)).json()
@@ -159,17 +170,21 @@ class TestStatus:
         times = {name: _time(shown.pop(name)) for name in ("last_applied_at", "last_reconcile_at")}
         assert times == {"last_applied_at": row.applied_at, "last_reconcile_at": row.finished_at}
         assert 7 <= shown.pop("last_heartbeat_age_seconds") < 60
+        assert 3 <= shown.pop("consumer_age_seconds") < 60
         assert shown == {
-            "pipe": "quiet",
+            "pipe": "consuming",
             "users": 2,
             "users_deleted": 1,
             "users_provisional": 1,
             "highest_version": 70,
             "parked_messages": 1,
             "last_heartbeat": 5,
-            "queue_depth": None,
-            "replay_queue_depth": None,
-            "dead_queue_depth": None,
+            "queue_depth": 7,
+            "replay_queue_depth": 8,
+            "dead_queue_depth": 9,
+            "consumers": 1,
+            "consumers_stopped": 0,
+            "lag_seconds": 0.5,
             "degraded": None,
             "last_reconcile": "drift",
             "last_reconcile_reason": "gap",
@@ -257,6 +272,91 @@ class TestReconcile:
         assert_problem(unknown, 404, "not_found")
         errors = assert_problem(wrong, 422, "invalid_request")["errors"]
         assert {error["pointer"] for error in errors} == {"/body/max_deletions", "/body/dry_run"}
+
+    async def test_the_list_goes_by_pages_the_newest_first(
+        self, blog: httpx.AsyncClient, operator: dict[str, str]
+    ) -> None:
+        """Without findings; what is asked for meanwhile moves nothing."""
+        made = [
+            (await blog.post(RECONCILE, json={}, headers=operator)).json()["id"] for _ in range(3)
+        ]
+
+        first = (await blog.get(f"{RECONCILE}?limit=2", headers=operator)).json()
+        await blog.post(RECONCILE, json={}, headers=operator)
+        path = f"{RECONCILE}?limit=2&cursor={first['next_cursor']}"
+        second = (await blog.get(path, headers=operator)).json()
+
+        assert [run["id"] for run in first["items"]] == made[:0:-1]
+        assert [run["id"] for run in second["items"]] == made[:1]
+        assert second["next_cursor"] is None
+        assert {run["state"] for run in first["items"]} == {"waiting"}
+        assert all("findings" not in run for run in first["items"])
+
+    async def test_one_that_nobody_takes_up_lapses(
+        self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """It says so, and a consumer that comes later does not make it: it only ends it."""
+        headers = bearer(signing_key, await pair.make_operator())
+        await pair.reconcile()
+        asked = (await blog.post(RECONCILE, json={"orphans": True}, headers=headers)).json()
+        await pair.damage(
+            "UPDATE reconcile_runs SET requested_at = requested_at - interval '11 minutes'"
+            f" WHERE id = '{asked['id']}'"
+        )
+
+        shown = (await blog.get(f"{RECONCILE}/{asked['id']}", headers=headers)).json()
+        async with watching(pair.settings, pair.blog):
+            ended = await eventually(lambda: _finished(blog, asked["id"], headers))
+
+        assert (asked["state"], shown["state"], ended["state"]) == ("waiting", "lapsed", "ended")
+        assert "no consumer took it up" in shown["explanation"]
+        assert (ended["verdict"], ended["started_at"]) == ("could_not_compare", None)
+        assert ended["explanation"] == shown["explanation"]
+
+    async def test_one_whose_maker_died_is_broken_off(
+        self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """While somebody holds its lock it runs, however long; then it is over, for all to see."""
+        headers = bearer(signing_key, await pair.make_operator())
+        asked = (await blog.post(RECONCILE, json={}, headers=headers)).json()
+        await pair.damage("UPDATE reconcile_runs SET started_at = now() - interval '1 hour'")
+        path = f"{RECONCILE}/{asked['id']}"
+
+        async with held(pair.blog, UUID(asked["id"])):
+            alive = (await blog.get(path, headers=headers)).json()
+            assert list(await end_abandoned(pair.blog)) == []
+        dead = (await blog.get(path, headers=headers)).json()
+        [given_up] = await end_abandoned(pair.blog)
+        ended = (await blog.get(path, headers=headers)).json()
+
+        assert (alive["state"], alive["explanation"]) == ("running", None)
+        assert (dead["state"], dead["finished_at"]) == ("broken_off", None)
+        assert "has died" in dead["explanation"]
+        assert (str(given_up.id), given_up.verdict) == (asked["id"], "could_not_compare")
+        assert (ended["state"], ended["explanation"]) == ("ended", dead["explanation"])
+
+    async def test_it_tells_how_far_it_has_come(
+        self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """While it runs, such as while a heartbeat is waited for; and nothing of it afterwards."""
+        headers = bearer(signing_key, await pair.make_operator())
+        await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user2@example.org'")
+
+        async def newest() -> dict[str, Any]:
+            run: dict[str, Any] = (await blog.get(RECONCILE, headers=headers)).json()["items"][0]
+            assert run["phase"] == "arriving"
+            return run
+
+        async with pair.blog.begin() as connection:
+            # Heartbeats can be neither applied nor looked for.
+            await connection.execute(text("LOCK TABLE heartbeats"))
+            comparing = asyncio.create_task(pair.reconcile())
+            held_up = await eventually(newest)
+        ended = await comparing
+
+        assert (held_up["state"], held_up["verdict"]) == ("running", None)
+        assert (held_up["done"], held_up["total"]) == (0, None)
+        assert (ended.verdict, ended.phase, ended.done) == ("drift", None, None)
 
 
 class TestReadiness:

@@ -1,0 +1,116 @@
+"""Take samples, inside the consumer process.
+
+Guarantees: a sample is of this consumer alone, so that several take theirs beside each other; a
+broker that is away shows as depths that are not known; while the database is away nothing is
+written, and what was done meanwhile counts in the next sample; the loop never ends on its own, and
+live events do not wait for it. What is older than a day is deleted on the way.
+
+Not here: what the samples of several consumers mean together (``read``).
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Final
+from uuid import UUID, uuid4
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from sqlalchemy import insert, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.topology import DEAD, LIVE, REPLAY, depths
+from blog_service.inbox.work import Work
+from blog_service.samples.model import EVERY_SECONDS, KEPT_HOURS
+from blog_service.samples.table import samples
+from blog_service.settings import ConsumerSettings
+
+log = structlog.get_logger()
+
+BROKER_SECONDS_MAX: Final = 2.0
+"""A broker that is there answers in milliseconds; the next sample should not wait."""
+
+_AWAY: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
+
+_FORGET: Final = text(
+    "DELETE FROM samples WHERE taken_at < now() - make_interval(hours => :hours)"
+).bindparams(hours=KEPT_HOURS)
+
+_DEPTHS: Final = {
+    "queue_depth": LIVE,
+    "replay_queue_depth": REPLAY,
+    "dead_queue_depth": DEAD,
+}
+
+
+async def keep_sampling(settings: ConsumerSettings, engine: AsyncEngine, work: Work) -> None:
+    """Go on for ever, with a sample at once and then every few seconds."""
+    process = uuid4()
+    queues = _Queues(settings.amqp_url)
+    try:
+        while True:
+            began = time.monotonic()
+            try:
+                await _take(engine, process, work, await queues.depths())
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("sample.database_away", error=type(error).__name__)
+            # Live events go through this process too: whatever happens here, they go on.
+            except Exception as error:
+                log.error("sample.unexpected", exc_info=error)
+            await asyncio.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - began)))
+    finally:
+        await queues.close()
+
+
+async def _take(
+    engine: AsyncEngine, process: UUID, work: Work, known: dict[str, int | None]
+) -> None:
+    taken = work.take()
+    sample = insert(samples).values(
+        process=process,
+        state=taken.state,
+        latency_seconds=taken.latency_seconds,
+        applied=taken.applied,
+        **known,
+    )
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(sample)
+            await connection.execute(_FORGET)
+    except BaseException:
+        work.put_back(taken)
+        raise
+
+
+class _Queues:
+    """The depths of the queues, by a connection of its own: it waits for no message."""
+
+    def __init__(self, amqp_url: str) -> None:
+        self._amqp_url = amqp_url
+        self._connection: AbstractConnection | None = None
+
+    async def depths(self) -> dict[str, int | None]:
+        """How many messages wait in each; all None when the broker does not answer."""
+        try:
+            async with asyncio.timeout(BROKER_SECONDS_MAX):
+                if self._connection is None:
+                    self._connection = await aio_pika.connect(self._amqp_url)
+                found = await depths(self._connection)
+        except Exception as error:
+            # With the class itself the client library gives up what waits on a lost connection.
+            if type(error) is not Exception and not isinstance(error, _AWAY):
+                raise
+            await self.close()
+            found = {}
+        return {name: found.get(queue) for name, queue in _DEPTHS.items()}
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*_AWAY):
+                async with asyncio.timeout(BROKER_SECONDS_MAX):
+                    await connection.close()

@@ -1,0 +1,299 @@
+"""Samples of the pipe: what a consumer writes down, and the series and figures made of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+from blog_service.inbox.apply import apply
+from blog_service.inbox.consumer import Consumer
+from blog_service.inbox.work import State, Work
+from blog_service.samples import take
+from blog_service.samples.model import POINTS_MAX, SILENT_SECONDS, bucket_seconds
+from blog_service.samples.read import presence, series
+from blog_service.samples.take import keep_sampling
+from blog_service.settings import ApiSettings, ConsumerSettings
+from contracts.events import Beat, Event
+from contracts.tasks import end_tasks
+from tests.support.auth_api import assert_problem
+from tests.support.blog_api import a_token, blog_api
+from tests.support.builders import SOURCE, a_state, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, execute, fetch
+from tests.support.source import DEAD, Source
+
+SAMPLES = "/v1/sync/samples"
+ADA, BOB = "'a0000000-0000-4000-8000-000000000000'", "'b0000000-0000-4000-8000-000000000000'"
+"""Two consumers."""
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples come ten times a second."""
+    monkeypatch.setattr(take, "EVERY_SECONDS", 0.1)
+
+
+@asynccontextmanager
+async def sampling(
+    settings: ConsumerSettings, engine: AsyncEngine, work: Work
+) -> AsyncIterator[None]:
+    """The loop of one consumer, inside the block."""
+    task = asyncio.create_task(keep_sampling(settings, engine, work))
+    try:
+        yield
+        assert not task.done(), task
+    finally:
+        await end_tasks(task)
+
+
+def recorded(event: Event, ago: float) -> Event:
+    """The event as if it had been recorded so many seconds ago."""
+    return replace(event, time=datetime.now(UTC) - timedelta(seconds=ago))
+
+
+async def taken(engine: AsyncEngine) -> list[Row[Any]]:
+    """All samples, oldest first."""
+    return await fetch(engine, "SELECT * FROM samples ORDER BY taken_at")
+
+
+async def sampled(engine: AsyncEngine, condition: str) -> list[Row[Any]]:
+    """The samples that meet a condition, oldest first."""
+    query = f"SELECT * FROM samples WHERE {condition} ORDER BY taken_at"
+    return await fetch(engine, query)
+
+
+async def put(engine: AsyncEngine, process: str, ago: float, **values: object) -> None:
+    """A sample that ``process`` took so many seconds ago."""
+    row = {"state": "'consuming'", "applied": 0, **values}
+    await execute(
+        engine,
+        f"INSERT INTO samples (process, taken_at, {', '.join(row)}) VALUES"
+        f" ({process}, now() - interval '{ago} seconds', {', '.join(map(str, row.values()))})",
+    )
+
+
+class TestTaking:
+    """What one consumer writes down."""
+
+    async def test_what_was_applied_and_how_late(
+        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """Messages since the last sample, and the worst latency of the live ones among them."""
+        async with consuming(consumer_settings, blog_engine) as consumer:
+            await source.replay(recorded(an_event(a_state(version=3)), 3_600))
+            await eventually(lambda: consumer.work.applied)
+            await source.publish(
+                recorded(an_event(a_state(version=4)), 40),
+                recorded(an_event(a_state(version=5)), 1),
+            )
+            await eventually(lambda: consumer.work.applied == 3)
+            async with sampling(consumer_settings, blog_engine, consumer.work):
+                await eventually(lambda: taken_times(blog_engine, 2))
+
+        first, second, *_ = await taken(blog_engine)
+        assert (first.state, first.applied) == ("consuming", 3)
+        assert 40 <= first.latency_seconds < 100
+        assert (second.applied, second.latency_seconds) == (0, None)
+        assert first.process == second.process
+
+    async def test_a_heartbeat_tells_the_lag_when_nothing_else_comes(
+        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """It goes the way of all events."""
+        async with consuming(consumer_settings, blog_engine) as consumer:
+            await source.publish(recorded(an_event(Beat(number=1)), 7))
+            await eventually(lambda: consumer.work.applied)
+
+        assert consumer.work.latency_seconds is not None
+        assert 7 <= consumer.work.latency_seconds < 60
+
+    async def test_what_is_parked_was_not_applied(
+        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """The count is of what arrived."""
+        async with consuming(consumer_settings, blog_engine) as consumer:
+            await source.publish_raw(b"rubbish")
+            await source.publish(an_event(a_state()))
+            await eventually(lambda: consumer.work.applied)
+
+        assert consumer.work.applied == 1
+
+    async def test_depths_are_those_of_the_queues(
+        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """While nobody takes messages, they wait; of each queue it is told."""
+        async with consuming(consumer_settings, blog_engine):
+            pass
+        await source.publish(*(an_event(a_state()) for _ in range(3)))
+        await source.replay(*(an_event(a_state()) for _ in range(2)))
+        await source.publish_raw(b"given up", exchange=DEAD)
+        async with sampling(consumer_settings, blog_engine, Work()):
+            await eventually(
+                lambda: sampled(
+                    blog_engine,
+                    "queue_depth = 3 AND replay_queue_depth = 2 AND dead_queue_depth = 1",
+                )
+            )
+
+        [first, *_] = await taken(blog_engine)
+        assert (first.state, first.applied) == ("waiting", 0)
+
+    async def test_a_broker_that_is_away(
+        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, unused_port: int
+    ) -> None:
+        """Depths are not known; samples are taken all the same."""
+        away = consumer_settings.model_copy(
+            update={"amqp_url": f"amqp://guest:guest@127.0.0.1:{unused_port}/"}
+        )
+        async with sampling(away, blog_engine, Work()):
+            await eventually(lambda: taken_times(blog_engine, 2))
+
+        assert {row.queue_depth for row in await taken(blog_engine)} == {None}
+
+    async def test_a_database_that_is_away_loses_no_count(
+        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """What was done meanwhile is in the first sample after it, and the loop goes on."""
+        work = Work(State.CONSUMING, applied=5, latency_seconds=2.0)
+        await execute(blog_engine, "ALTER TABLE samples RENAME TO elsewhere")
+        with capture_logs() as logs:
+            async with sampling(consumer_settings, blog_engine, work):
+                await eventually(lambda: [each for each in logs if "sample." in each["event"]])
+                work.applied += 2
+                await execute(blog_engine, "ALTER TABLE elsewhere RENAME TO samples")
+                await eventually(lambda: taken(blog_engine))
+
+        [first, *_] = await taken(blog_engine)
+        assert (first.applied, first.latency_seconds) == (7, 2.0)
+
+    async def test_a_consumer_that_has_given_up_says_so(
+        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """It is alive, and takes nothing."""
+        impatient = consumer_settings.model_copy(update={"parked_in_a_row_max": 2})
+        consumer = Consumer(impatient, blog_engine)
+        running = asyncio.create_task(consumer.run())
+        async with sampling(impatient, blog_engine, consumer.work):
+            await eventually(lambda: consumer.work.state is State.CONSUMING)
+            await source.publish_raw(b"rubbish 1")
+            await source.publish_raw(b"rubbish 2")
+            await eventually(lambda: sampled(blog_engine, "state = 'stopped'"))
+        consumer.stop()
+        await running
+
+        async with blog_engine.connect() as connection:
+            present = await presence(connection)
+        assert (present.consumers, present.stopped) == (1, 1)
+
+    async def test_what_is_older_than_a_day_goes(
+        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    ) -> None:
+        """By itself; the rest stays."""
+        await put(blog_engine, ADA, ago=24 * 3600 + 60, applied=1)
+        await put(blog_engine, ADA, ago=24 * 3600 - 60, applied=2)
+        async with sampling(consumer_settings, blog_engine, Work(applied=3)):
+            await eventually(lambda: sampled(blog_engine, "applied = 3"))
+
+        assert [row.applied for row in await taken(blog_engine)][:2] == [2, 3]
+
+
+class TestReading:
+    """What the samples of all consumers say together."""
+
+    async def test_a_bucket_holds_the_worst_of_all(self, blog_engine: AsyncEngine) -> None:
+        """The longest latency and the deepest queue count, and all messages; a gap stays one."""
+        await put(blog_engine, ADA, 40 * 60, latency_seconds=0.5, applied=3, queue_depth=1)
+        await put(blog_engine, ADA, 40 * 60, latency_seconds=0.1, applied=4, queue_depth=9)
+        await put(blog_engine, BOB, 40 * 60, applied=5)
+        await put(blog_engine, BOB, 10 * 60, applied=6)
+        await put(blog_engine, BOB, 70 * 60, applied=7)
+
+        async with blog_engine.connect() as connection:
+            found = await series(connection, 60)
+
+        then, later = found.items
+        assert (then.consumers, then.applied) == (2, 12)
+        assert (then.latency_seconds, then.queue_depth) == (0.5, 9)
+        assert (later.consumers, later.applied, later.queue_depth) == (1, 6, None)
+        assert 25 * 60 < (later.at - then.at).total_seconds() < 35 * 60
+        assert 9 * 60 < (found.until - later.at).total_seconds() < 11 * 60
+
+    @pytest.mark.parametrize("minutes", [1, 60, 6 * 60, 24 * 60])
+    def test_a_series_is_never_too_long(self, minutes: int) -> None:
+        """However far back it goes; and a sample never misses its bucket by chance."""
+        assert minutes * 60 / bucket_seconds(minutes) <= POINTS_MAX
+        assert bucket_seconds(minutes) >= 10
+
+    async def test_each_consumer_counts_as_he_was_last(self, blog_engine: AsyncEngine) -> None:
+        """A silent one no more; of the depths the deepest, of the lags the worst of a minute."""
+        await put(blog_engine, ADA, 8, queue_depth=500, state="'stopped'", latency_seconds=9)
+        await put(blog_engine, ADA, 3, queue_depth=2, replay_queue_depth=1)
+        await put(blog_engine, BOB, 4, queue_depth=3)
+        await put(
+            blog_engine, "gen_random_uuid()", SILENT_SECONDS + 1, queue_depth=77, latency_seconds=1
+        )
+        await put(blog_engine, BOB, 90, latency_seconds=1_000)
+
+        async with blog_engine.connect() as connection:
+            present = await presence(connection)
+
+        assert (present.consumers, present.stopped) == (2, 0)
+        assert (present.queue_depth, present.replay_queue_depth) == (3, 1)
+        assert present.dead_queue_depth is None
+        assert present.lag_seconds == 9
+        assert present.age_seconds == pytest.approx(3, abs=2)
+
+    async def test_without_any(self, blog_engine: AsyncEngine) -> None:
+        """Nothing is known."""
+        async with blog_engine.connect() as connection:
+            present, found = await presence(connection), await series(connection, 60)
+
+        assert (present.consumers, present.age_seconds, present.lag_seconds) == (0, None, None)
+        assert list(found.items) == []
+
+
+async def test_over_http(
+    blog_url: str, public_pem: str, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
+) -> None:
+    """A series with its stretch and its end; a day is the limit."""
+    operator = a_state(roles=("operator",))
+    async with blog_engine.begin() as connection:
+        await apply(connection, [an_event(operator)])
+    await put(blog_engine, ADA, 30, latency_seconds=0.02, applied=3, queue_depth=0)
+    settings = ApiSettings(
+        _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
+    )
+    headers = {"Authorization": f"Bearer {a_token(signing_key, operator.id)}"}
+
+    async with blog_api(settings) as blog:
+        answer = await blog.get(SAMPLES, headers=headers)
+        day = await blog.get(f"{SAMPLES}?minutes=1440", headers=headers)
+        longer = await blog.get(f"{SAMPLES}?minutes=1441", headers=headers)
+
+    shown = answer.json()
+    [point] = shown["items"]
+    assert (shown["minutes"], shown["bucket_seconds"]) == (60, 10)
+    assert day.json()["bucket_seconds"] == 120
+    assert point.pop("at") < shown["until"]
+    assert point == {
+        "consumers": 1,
+        "latency_seconds": 0.02,
+        "applied": 3,
+        "queue_depth": 0,
+        "replay_queue_depth": None,
+        "dead_queue_depth": None,
+    }
+    assert_problem(longer, 422, "invalid_request")
+
+
+async def taken_times(engine: AsyncEngine, times: int) -> bool:
+    """Whether there are so many samples."""
+    return len(await taken(engine)) >= times
