@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 import uvloop
 
-from benchmarks import apply, latency, passwords, reconcile, relay, replay, tokens, whole_way
+from benchmarks import apply, latency, passwords, posts, reconcile, relay, replay, tokens, whole_way
 from benchmarks.figures import Section
 from benchmarks.machine import machine, other_work
 from benchmarks.processes import CommandFailed, DidNotStart
@@ -28,6 +28,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "latency": latency.measure,
     "passwords": passwords.measure,
     "tokens": tokens.measure,
+    "posts": posts.measure,
     "reconcile": reconcile.measure,
     "replay": replay.measure,
 }

@@ -74,6 +74,16 @@ def unverified_blog_api(stage: Stage, port: int) -> Process:
     return running("unverified_blog", command, _blog_settings(stage, port), health_port=port)
 
 
+def bare_posts(stage: Stage, port: int) -> Process:
+    """The list of posts as a bare FastAPI route on an asyncpg pool."""
+    command = [sys.executable, "-m", "benchmarks.peers.bare_posts"]
+    settings = {
+        "PEER_REPLICA_URL": stage.blog_url.replace("+asyncpg", ""),
+        "PEER_PORT": str(port),
+    }
+    return running("bare_posts", command, settings, health_port=port)
+
+
 def polled_relay(stage: Stage) -> Process:
     """The outbox that is polled each second and published one by one."""
     command = [sys.executable, "-m", "benchmarks.peers.polled_relay"]

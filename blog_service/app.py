@@ -11,7 +11,7 @@ from blog_service import web
 from blog_service.account import Account
 from blog_service.comments import routes as comments
 from blog_service.context import Context
-from blog_service.db import connect
+from blog_service.db import Reader, connect
 from blog_service.parked import routes as parked
 from blog_service.parked.model import NoSuchMessage
 from blog_service.posts import routes as posts
@@ -77,7 +77,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.context = Context(
         settings=settings,
         engine=engine,
-        reader=engine.execution_options(isolation_level="AUTOCOMMIT"),
+        reader=Reader(engine),
         verifier=keys,
         source=source,
     )

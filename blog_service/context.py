@@ -7,21 +7,18 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.account import Account
+from blog_service.db import Reader
 from blog_service.settings import ApiSettings
 from contracts.tokens import Verifier
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The API's settings, its database, the verifier of tokens, and the source, if it is set up.
-
-    On a connection of ``reader`` each statement is a transaction of its own: for who asks one
-    thing and writes nothing, two messages to the database fewer.
-    """
+    """The API's settings, its database, the verifier of tokens, and the source, if it is set up."""
 
     settings: ApiSettings
     engine: AsyncEngine
-    reader: AsyncEngine
+    reader: Reader
     verifier: Verifier
     source: Account | None
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 from fastapi import status
-from sqlalchemy import Row
 from starlette.responses import Response
 
+from blog_service.db import Found
 from contracts.paging import cursor_after
 
 
@@ -23,9 +23,9 @@ def document(value: Any, status_code: int = status.HTTP_200_OK) -> Response:
 
 
 def page_document(
-    found: Sequence[Row[Any]], limit: int, item: Callable[[Row[Any]], dict[str, Any]]
+    found: Sequence[Found], limit: int, item: Callable[[Found], dict[str, Any]]
 ) -> Response:
     """The page of the first ``limit`` rows, of which one more was looked for."""
     shown = found[:limit]
-    cursor = cursor_after(shown[-1].position) if len(found) > limit else None
+    cursor = cursor_after(shown[-1]["position"]) if len(found) > limit else None
     return document({"items": [item(row) for row in shown], "next_cursor": cursor})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias
 
 import structlog
+from asyncpg import InterfaceError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
@@ -77,7 +78,7 @@ def answer_with_problems(app: FastAPI, refusals: Refusals) -> None:
         app.add_exception_handler(kind, refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for away in (DBAPIError, NoConnectionFree, OSError):
+    for away in (DBAPIError, NoConnectionFree, PostgresError, InterfaceError, OSError):
         app.add_exception_handler(away, _away)
 
 
@@ -153,7 +154,8 @@ def _methods(request: Request) -> set[str]:
 
 
 async def _away(_: Request, error: Exception) -> Response:
-    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    # SQLAlchemy's errors wrap the driver's, which come bare from who asks the driver itself.
+    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
     if state in NO_TEXT:
         return answer(Problem(problems.INVALID_REQUEST))
     if state.startswith(OUR_MISTAKES):

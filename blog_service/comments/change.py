@@ -1,12 +1,13 @@
 """Change what a comment says."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.comments.read import comment_by_id
+from blog_service.db import Found
 from blog_service.ownership import IS_REACHED_BY_USER, demand, reach_values
 from blog_service.policy import Action, Owned
 from blog_service.settings import DeletedAuthors
@@ -28,7 +29,7 @@ async def change_comment(
     comment_id: UUID,
     *,
     body: str | None,
-) -> Row[Any]:
+) -> Found:
     """The comment as it is after the change; None leaves it as it is.
 
     Raises:
@@ -37,7 +38,7 @@ async def change_comment(
     async with engine.begin() as connection:
         user = await hold_user(connection, caller)
         comment = await comment_by_id(connection, deleted_authors, comment_id)
-        demand(user, Action.CHANGE_COMMENT, Owned(comment.owner_id))
+        demand(user, Action.CHANGE_COMMENT, Owned(comment["owner_id"]))
         if body is not None:
             reached = reach_values(user, Action.CHANGE_COMMENT)
             await connection.execute(_UPDATE, {"id": comment_id, "body": body, **reached})

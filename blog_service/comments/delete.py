@@ -31,7 +31,7 @@ async def delete_comment(
     async with engine.begin() as connection:
         user = await hold_user(connection, caller)
         comment = await comment_by_id(connection, deleted_authors, comment_id)
-        demand(user, Action.DELETE_COMMENT, Owned(comment.owner_id))
+        demand(user, Action.DELETE_COMMENT, Owned(comment["owner_id"]))
         reached = reach_values(user, Action.DELETE_COMMENT)
         deleted = await connection.execute(_DELETE, {"id": comment_id, **reached})
         if deleted.rowcount == 0:  # somebody else was faster

@@ -38,10 +38,9 @@ async def get_comments(
     limit: Limit = COMMENTS_DEFAULT,
 ) -> Response:
     """A page of comments, oldest first."""
-    async with blog.reader.connect() as connection:
-        found = await comments_page(
-            connection, blog.settings.deleted_authors, post_id, limit=limit + 1, after=cursor
-        )
+    found = await comments_page(
+        blog.reader, blog.settings.deleted_authors, post_id, limit=limit + 1, after=cursor
+    )
     return page_document(found, limit, comment_document)
 
 

@@ -5,17 +5,17 @@ afterwards, or erases it with its author, finds the comment.
 """
 
 from functools import cache
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.comments.read import comment_by_id
+from blog_service.comments.read import comment_by_id, shown_post_sql
+from blog_service.db import Found
 from blog_service.limits import demand_room
 from blog_service.ownership import demand
 from blog_service.policy import Action, Owned
-from blog_service.profiles.author import is_shown_sql
 from blog_service.settings import ApiSettings, DeletedAuthors
 from blog_service.users.caller import ReplicaUser
 from blog_service.users.hold import hold_user
@@ -30,7 +30,7 @@ _INSERT: Final = text(
 
 async def write_comment(
     engine: AsyncEngine, settings: ApiSettings, caller: ReplicaUser, post_id: UUID, *, body: str
-) -> Row[Any]:
+) -> Found:
     """The new comment.
 
     Raises:
@@ -50,10 +50,4 @@ async def write_comment(
 
 @cache
 def _hold_post(shown: DeletedAuthors) -> TextClause:
-    return text(
-        f"""
-        SELECT post.id FROM posts AS post JOIN users AS author ON author.id = post.author_id
-        WHERE post.id = :id AND post.deleted_at IS NULL AND {is_shown_sql(shown)}
-        FOR SHARE OF post
-        """  # noqa: S608 - made of constants
-    )
+    return text(f"{shown_post_sql(shown, ':id')} FOR SHARE OF post")

@@ -1,11 +1,12 @@
 """Change what a post says."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import Found
 from blog_service.ownership import IS_REACHED, demand, reach_values
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
@@ -31,7 +32,7 @@ async def change_post(
     *,
     title: str | None,
     body: str | None,
-) -> Row[Any]:
+) -> Found:
     """The post as it is after the change; None leaves something as it is.
 
     Raises:
@@ -40,9 +41,9 @@ async def change_post(
     async with engine.begin() as connection:
         actor = await hold_caller(connection, caller)
         post = await post_by_id(connection, deleted_authors, post_id)
-        demand(actor, Action.CHANGE_POST, Owned(post.owner_id, post.service_id))
+        demand(actor, Action.CHANGE_POST, Owned(post["owner_id"], post["service_id"]))
         if isinstance(actor, Service):
-            await hold_author(connection, post.owner_id)
+            await hold_author(connection, post["owner_id"])
         reached = reach_values(actor, Action.CHANGE_POST)
         await connection.execute(_UPDATE, {"id": post_id, "title": title, "body": body, **reached})
         return await post_by_id(connection, deleted_authors, post_id)

@@ -39,7 +39,7 @@ async def delete_post(
     async with engine.begin() as connection:
         actor = await hold_caller(connection, caller)
         post = await post_by_id(connection, deleted_authors, post_id)
-        demand(actor, Action.DELETE_POST, Owned(post.owner_id, post.service_id))
+        demand(actor, Action.DELETE_POST, Owned(post["owner_id"], post["service_id"]))
         reached = reach_values(actor, Action.DELETE_POST)
         deleted = await connection.execute(_DELETE, {"id": post_id, **reached})
         if deleted.rowcount == 0:  # somebody else was faster

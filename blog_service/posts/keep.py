@@ -4,12 +4,13 @@ The service chooses the post's id, so that the same entry of a feed is the same 
 post that was deleted here stays deleted, whoever did it: its id is left to tell.
 """
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import Found
 from blog_service.ownership import IS_REACHED, demand, reach_values
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
@@ -44,7 +45,7 @@ async def keep_post(
     author_id: UUID,
     title: str,
     body: str,
-) -> tuple[Row[Any], bool]:
+) -> tuple[Found, bool]:
     """The post as it is now, and whether it is new.
 
     Raises:

@@ -37,14 +37,13 @@ async def get_posts(
     limit: Limit = POSTS_DEFAULT,
 ) -> Response:
     """A page of posts, newest first."""
-    async with blog.reader.connect() as connection:
-        found = await posts_page(
-            connection,
-            blog.settings.deleted_authors,
-            limit=limit + 1,
-            before=cursor,
-            author_id=author,
-        )
+    found = await posts_page(
+        blog.reader,
+        blog.settings.deleted_authors,
+        limit=limit + 1,
+        before=cursor,
+        author_id=author,
+    )
     return page_document(found, limit, post_document)
 
 
@@ -56,7 +55,7 @@ async def get_posts(
 )
 async def get_post(post_id: UUID, blog: Blog) -> Response:
     """The post with this id."""
-    async with blog.reader.connect() as connection:
+    async with blog.engine.connect() as connection:
         found = await post_by_id(connection, blog.settings.deleted_authors, post_id)
     return document(post_document(found))
 

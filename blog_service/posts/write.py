@@ -1,11 +1,12 @@
 """Write a post: a user for himself, a service for an author."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import Found
 from blog_service.limits import demand_room
 from blog_service.ownership import demand
 from blog_service.policy import Action, Owned, Service
@@ -28,7 +29,7 @@ async def write_post(
     author_id: UUID,
     title: str,
     body: str,
-) -> Row[Any]:
+) -> Found:
     """The new post.
 
     Parameters:

@@ -10,8 +10,7 @@ from readers, so every statement that shows content has them.
 
 from typing import Any, Final
 
-from sqlalchemy import Row
-
+from blog_service.db import Found
 from blog_service.settings import DeletedAuthors
 
 DELETED_USER: Final = "deleted user"
@@ -44,11 +43,11 @@ def join_author_sql(author_id: str) -> str:
         LEFT JOIN profiles AS profile ON profile.user_id = author.id"""
 
 
-def author_document(row: Row[Any]) -> dict[str, Any]:
+def author_document(row: Found) -> dict[str, Any]:
     """The author in a row with ``AUTHOR_COLUMNS``, as JSON shows him."""
     return {
-        "id": row.author_id,
-        "display_name": row.author_name,
-        "avatar_url": row.author_avatar_url,
-        "status": row.author_status,
+        "id": row["author_id"],
+        "display_name": row["author_name"],
+        "avatar_url": row["author_avatar_url"],
+        "status": row["author_status"],
     }

@@ -21,7 +21,7 @@ router: Final = APIRouter(prefix="/v1", tags=["users"])
 @router.get("/me", summary="The caller, as this service knows him", responses=documented(*TOKEN))
 async def get_me(user: CurrentUser, blog: Blog) -> MeBody:
     """The caller's row of the replica; the first request after sign-up always works."""
-    async with blog.reader.connect() as connection:
+    async with blog.engine.connect() as connection:
         found = await user_with_profile(connection, user.id)
     if found is None:  # deleted since his token was looked at
         raise invalid_token()
@@ -42,7 +42,7 @@ async def patch_me(body: ProfileChanges, user: CurrentUser, blog: Blog) -> MeBod
 )
 async def get_user(user_id: UUID, blog: Blog) -> PublicUserBody:
     """A user who is not deleted."""
-    async with blog.reader.connect() as connection:
+    async with blog.engine.connect() as connection:
         found = await user_with_profile(connection, user_id)
     if found is None:
         raise Problem(problems.NOT_FOUND)

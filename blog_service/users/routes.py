@@ -44,7 +44,7 @@ async def get_users(
     query = select(users).order_by(users.c.id).limit(limit + 1)
     if cursor is not None:
         query = query.where(users.c.id > cursor)
-    async with blog.reader.connect() as connection:
+    async with blog.engine.connect() as connection:
         found = (await connection.execute(query)).all()
     return page_of(
         [ReplicaUserBody.model_validate(row) for row in found], limit, key=lambda user: user.id
