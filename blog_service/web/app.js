@@ -11,7 +11,7 @@ import { avatar, me, nameOf, restored } from "./people.js";
 import { openPost, openPosts } from "./posts.js";
 import { sentence } from "./said.js";
 import { session, signOut, Unreachable } from "./session.js";
-import { announce, endNotice, go, notice, rememberPlace, SITE, step } from "./shell.js";
+import { announce, endNotice, go, notice, rememberPlace, SITE } from "./shell.js";
 import { openUser } from "./users.js";
 import { failure, missing, skeleton } from "./view.js";
 import { openEdit, openNew } from "./write.js";
@@ -45,8 +45,9 @@ const main = document.getElementById("main");
 const menu = document.getElementById("menu");
 const scrolledTo = new Map();
 
-let place = null; // the address, the kind and the end of what is shown
-history.scrollRestoration = "manual";
+let place = null; // what is shown: its address, for whom it is, its place in the history, its end
+let places = 0;
+history.scrollRestoration = "manual"; // which comes before there is anything to scroll
 
 function found() {
   const address = location.hash || "#/";
@@ -57,13 +58,15 @@ function found() {
   return { open: missing, whom: OPEN, parts: [] };
 }
 
+/** Show what the address says; `isBack` if it was shown before, and is to be as it was. */
 async function show({ isBack = false, isFirst = false } = {}) {
   place?.leave.abort();
   endNotice();
   const leave = new AbortController();
   const { open, whom, parts } = found();
-  if (place) scrolledTo.set(place.address, place.scroll);
-  place = { address: location.hash || "#/", whom, leave, scroll: 0 };
+  const top = isBack ? (scrolledTo.get(history.state) ?? 0) : 0;
+  if (!isBack) history.replaceState(`${performance.timeOrigin} ${(places += 1)}`, "");
+  place = { address: location.hash || "#/", whom, entry: history.state, leave };
   if (whom !== ENTRANCE) rememberPlace();
   drawMenu();
 
@@ -93,7 +96,7 @@ async function show({ isBack = false, isFirst = false } = {}) {
   main.removeAttribute("aria-busy");
   main.replaceChildren(...view.content);
   document.title = view.title === SITE ? SITE : `${view.title} · ${SITE}`;
-  scrollTo(0, isBack ? (scrolledTo.get(place.address) ?? 0) : 0);
+  scrollTo(0, top);
   if (isFirst) return;
   const heading = main.querySelector("h1");
   heading.tabIndex = -1;
@@ -119,7 +122,7 @@ function drawMenu() {
   if (session.user) {
     const shown = me.profile ?? { id: session.user.id, display_name: null, avatar_url: null };
     menu.replaceChildren(
-      link("#/write", "Write", "button primary"),
+      link("#/write", "Write", "button"),
       link("#/account", [avatar(shown), h("span", { class: "name", dir: "auto" }, nameOf(shown))], "self"),
       h("button", { type: "button", class: "plain", onclick: leaveAccount }, "Sign out"),
     );
@@ -153,14 +156,9 @@ session.addEventListener("change", ({ detail }) => {
 });
 me.addEventListener("change", drawMenu);
 
-addEventListener("hashchange", () => {
-  const isBack = !step.isForward;
-  step.isForward = false;
-  show({ isBack });
-});
-addEventListener("scroll", () => {
-  if (place) place.scroll = scrollY;
-}, { passive: true });
+// Only an entry of the history where this page was before has a state.
+addEventListener("hashchange", () => show({ isBack: history.state !== null && history.state !== place.entry }));
+addEventListener("scroll", () => scrolledTo.set(history.state, scrollY), { passive: true });
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.('a[href^="#"]');
@@ -173,8 +171,6 @@ document.addEventListener("click", (event) => {
   } else if (address === (location.hash || "#/")) {
     event.preventDefault();
     show();
-  } else {
-    step.isForward = true;
   }
 });
 

@@ -24,7 +24,7 @@ export function prose(text) {
 export function excerpt(text, length = 280) {
   const line = text.replace(/\s+/g, " ").trim();
   if (line.length <= length) return line;
-  return `${line.slice(0, length).replace(/\s+\S*$/u, "").toWellFormed()} …`;
+  return `${line.slice(0, length).replace(/\s+\S*$/u, "").toWellFormed()}\u00a0…`;
 }
 
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });

@@ -62,13 +62,15 @@ export function avatar(author, size = "") {
   return round;
 }
 
-/** Picture, name with a link, and when. */
-export function byline(author, iso, { editedAt } = {}) {
+/** Picture, name with a link, and when; the last alone below the author's own heading. */
+export function byline(author, iso, { editedAt, isOwn = false } = {}) {
+  const edited = editedAt && Date.parse(editedAt) > Date.parse(iso);
+  const when = h("span", { class: "when" }, time(iso), edited && " · edited");
+  if (isOwn) return h("p", { class: "byline" }, when);
   const name = author.id
     ? h("a", { class: "name", href: `#/users/${author.id}`, dir: "auto" }, nameOf(author))
     : h("span", { class: "name gone" }, nameOf(author));
-  const edited = editedAt && Date.parse(editedAt) > Date.parse(iso);
-  return h("p", { class: "byline" }, avatar(author), name, h("span", { class: "when" }, time(iso), edited && " · edited"));
+  return h("p", { class: "byline" }, avatar(author), name, when);
 }
 
 function initialsOf(author) {

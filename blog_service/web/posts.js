@@ -28,7 +28,7 @@ export async function openPosts(visit) {
 }
 
 /** Posts as they stand in a list; under an author's own heading his name is left out. */
-export function postList(path, first, { empty, level = "h2" }) {
+export function postList(path, first, { empty, isOwn = false }) {
   return list(path, first, {
     className: "posts",
     more: "More posts",
@@ -41,8 +41,8 @@ export function postList(path, first, { empty, level = "h2" }) {
         h(
           "article",
           {},
-          h(level, { class: "title", dir: "auto" }, h("a", { href: `#/posts/${post.id}` }, post.title)),
-          byline(post.author, post.created_at, { editedAt: post.updated_at }),
+          h(isOwn ? "h3" : "h2", { class: "title", dir: "auto" }, h("a", { href: `#/posts/${post.id}` }, post.title)),
+          byline(post.author, post.created_at, { editedAt: post.updated_at, isOwn }),
           h("p", { class: "excerpt", dir: "auto" }, excerpt(post.body)),
         ),
       ),

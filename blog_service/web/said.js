@@ -24,7 +24,7 @@ const BY_CODE = {
 
 const AWAY = {
   auth: "The account service does not answer, so nobody can sign up, sign in or change an account. Reading goes on.",
-  blog: "The blog does not answer. What you see may be old, and nothing can be saved.",
+  blog: "The blog does not answer. What you have typed stays here.",
 };
 
 /** The sentence about `error`; only a problem's own words for what is a matter of its details. */

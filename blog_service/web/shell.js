@@ -7,12 +7,10 @@ import { h } from "./dom.js";
 export const SITE = "Daybook";
 
 const STEP_MS = 500; // longer than a notice and the step that it belongs to lie apart
+const READ_MS = 8_000;
 
 const announcer = document.getElementById("announcer");
 const notices = document.getElementById("notices");
-
-/** Whether the next change of the address is a step forward that the page or a link makes. */
-export const step = { isForward: false };
 
 /** Go to a view, or show it anew; `replace` leaves no way back to where one was. */
 export function go(hash, { replace = false } = {}) {
@@ -20,7 +18,6 @@ export function go(hash, { replace = false } = {}) {
     dispatchEvent(new HashChangeEvent("hashchange"));
     return;
   }
-  step.isForward = true;
   if (replace) location.replace(hash);
   else location.hash = hash;
 }
@@ -36,8 +33,9 @@ export function announce(text) {
 let shown = null;
 
 /**
- * Say something to everybody, until it is closed, something else is said or one goes on to another
- * view; `stays` keeps it over views. What comes back says something else in its place.
+ * Say something to everybody, until it is read, closed, or left behind with its view; what `stays`
+ * is there until it is closed or something else is said. What comes back says something else in its
+ * place.
  */
 export function notice(text, { action, stays = false } = {}) {
   const said = h("p", {}, text);
@@ -54,8 +52,15 @@ export function notice(text, { action, stays = false } = {}) {
   );
   shown = { box, stays, at: performance.now() };
   notices.replaceChildren(box);
+  let end;
+  const begin = () => {
+    clearTimeout(end);
+    if (!stays) end = setTimeout(close, READ_MS);
+  };
+  begin();
   return (other) => {
     said.textContent = other;
+    begin();
   };
 }
 

@@ -30,7 +30,7 @@ export async function openUser(visit, id) {
         user.bio && prose(user.bio),
         own,
       ),
-      h("section", { "aria-labelledby": "posts" }, h("h2", { id: "posts", class: "overline" }, "Posts"), postList(path, first, { empty: h("p", { class: "empty" }, "No posts yet."), level: "h3" }).element),
+      h("section", { "aria-labelledby": "posts" }, h("h2", { id: "posts", class: "overline" }, "Posts"), postList(path, first, { empty: h("p", { class: "empty" }, "No posts yet."), isOwn: true }).element),
     ],
   };
 }

@@ -25,16 +25,20 @@ export function skeleton() {
   return h("div", { class: "skeleton", "aria-hidden": "true" }, block(), block(), block());
 }
 
+const AWAY = {
+  auth: ["The account service does not answer", "This has to wait until it is back. Reading goes on."],
+  blog: ["The blog does not answer", "It may be starting anew. Nothing that was written is lost."],
+};
+
 /** In place of a view that could not be shown; `retry` shows it once more. */
 export function failure(error, retry) {
   if (error.code === "not_found") return missing();
-  let title = "That did not work";
-  if (error instanceof Unreachable) title = error.service === "blog" ? "The blog does not answer" : "The account service does not answer";
+  const [title, text] = error instanceof Unreachable ? AWAY[error.service] : ["That did not work", sentence(error)];
   return {
     title,
     content: [
       h("h1", {}, title),
-      h("p", { class: "lead" }, sentence(error)),
+      h("p", { class: "lead" }, text),
       h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: retry }, "Try again")),
     ],
   };
