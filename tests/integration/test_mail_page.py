@@ -1,15 +1,10 @@
 """The page that links in mails open: what a browser is given, and what it is forbidden."""
 
 import re
-import zipfile
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.processes import run
-
-ROOT = Path(__file__).parents[2]
 FILES = {
     "/link": "text/html; charset=utf-8",
     "/link/link.js": "text/javascript; charset=utf-8",
@@ -64,15 +59,3 @@ async def test_script_asks_for_what_there_is(api: httpx.AsyncClient) -> None:
 
     assert len(paths) == 2
     assert {f"/{path}" for path in paths} <= described.keys()
-
-
-def test_page_is_part_of_the_package(tmp_path: Path) -> None:
-    """Whoever installs the wheel has the page too."""
-    built = run(f"hatchling build -t wheel -d {tmp_path}", {}, ROOT)
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-
-    names = zipfile.ZipFile(wheel).namelist()
-
-    for name in ("link.html", "link.js", "link.css"):
-        assert f"auth_service/mail/page/{name}" in names
