@@ -1,0 +1,736 @@
+"""Deletion reaches what users wrote: in bounded rounds, whatever is lost or killed on the way."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from time import perf_counter
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+from auth_service.settings import ApiSettings, RelaySettings
+from blog_service.erasure import model
+from blog_service.erasure import sweep as sweeping
+from blog_service.erasure.due import count_due
+from blog_service.erasure.model import ORPHAN_DAYS, ROWS_MAX
+from blog_service.erasure.sweep import keep_swept, sweep
+from blog_service.profiles.author import is_shown_sql
+from blog_service.settings import ConsumerSettings, DeletedAuthors
+from blog_service.sync import metrics
+from blog_service.users import replica
+from contracts.tasks import end_tasks
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.checks import is_at
+from tests.support.erasing import (
+    NOTHING,
+    Left,
+    a_deleted_post,
+    a_post,
+    a_user,
+    applied,
+    comments,
+    deleted,
+    left,
+    posts,
+    swept_all,
+    written_as_a_request,
+)
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, execute, fetch
+from tests.support.locks import lock_waits
+from tests.support.parked_messages import a_delivery, park_deliveries
+from tests.support.reconciling import Pair, paired
+from tests.support.source import Source
+
+BOTH: tuple[DeletedAuthors, ...] = ("remove", "keep")
+
+
+@asynccontextmanager
+async def kept_swept(engine: AsyncEngine, settings: ConsumerSettings) -> AsyncIterator[None]:
+    """The sweep of one consumer, inside the block."""
+    sweeping = asyncio.create_task(keep_swept(settings, engine))
+    try:
+        yield
+        assert not sweeping.done(), sweeping
+    finally:
+        await end_tasks(sweeping)
+
+
+async def is_swept(engine: AsyncEngine, user_id: UUID | None = None) -> bool:
+    """Whether nothing is left of a user, or of anybody, and that is noted."""
+    found = await left(engine, user_id)
+    assert found == NOTHING, f"{found} is left"
+    return True
+
+
+async def note_of(engine: AsyncEngine, user_id: UUID) -> str | None:
+    """Why his content is to be erased."""
+    [row] = await fetch(engine, "SELECT sweep FROM users WHERE id = :id", id=user_id)
+    return None if row.sweep is None else str(row.sweep)
+
+
+class TestTheNote:
+    """Every way in which a tombstone is written notes that its content is to be erased."""
+
+    @pytest.mark.parametrize("before", ["nothing", "provisional", "living", "tombstone"])
+    async def test_an_event_notes_it(self, blog_engine: AsyncEngine, before: str) -> None:
+        """Whatever was there, a row without an event even."""
+        user_id = uuid4()
+        if before == "provisional":
+            async with blog_engine.begin() as connection:
+                await replica.provide(connection, user_id)
+        elif before == "living":
+            await applied(blog_engine, a_state(user_id, 1))
+        elif before == "tombstone":
+            await applied(blog_engine, a_tombstone(user_id, 1))
+            await swept_all(blog_engine)
+
+        await applied(blog_engine, a_tombstone(user_id, 2))
+
+        assert await note_of(blog_engine, user_id) == "deleted"
+
+    async def test_what_changes_nothing_notes_nothing(self, blog_engine: AsyncEngine) -> None:
+        """A tombstone that comes again, or a state that comes late, is not swept once more."""
+        user_id = uuid4()
+        await applied(blog_engine, a_tombstone(user_id, 5))
+        await swept_all(blog_engine)
+
+        await applied(blog_engine, a_tombstone(user_id, 5))
+        await applied(blog_engine, a_state(user_id, 9))
+
+        assert await note_of(blog_engine, user_id) is None
+
+    async def test_the_living_have_none(self, blog_engine: AsyncEngine) -> None:
+        """New, changed, or repaired."""
+        state = a_state(version=1)
+        await applied(blog_engine, state)
+        await applied(blog_engine, a_state(state.id, 2))
+
+        assert await note_of(blog_engine, state.id) is None
+        assert await swept_all(blog_engine) == 0
+
+    async def test_the_sources_tombstone_takes_an_orphans_place(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """Then he is deleted like anybody, and does not wait a week."""
+        state = a_state(version=1)
+        await applied(blog_engine, state)
+        async with blog_engine.begin() as connection:
+            await replica.bury(connection, [(state.id, 1)])
+        buried = await note_of(blog_engine, state.id)
+
+        await applied(blog_engine, a_tombstone(state.id, 3))
+
+        assert (buried, await note_of(blog_engine, state.id)) == ("orphan", "deleted")
+
+
+class TestDeletedUsers:
+    """What becomes of a deleted user's content, by the setting."""
+
+    async def test_removed_all_goes_that_he_wrote_and_nothing_else(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """His profile, posts and comments, and what others wrote on his posts."""
+        ada, grace = await a_user(blog_engine), await a_user(blog_engine)
+        hers, his = await a_post(blog_engine, ada), await a_post(blog_engine, grace)
+        for author in (ada, grace):
+            for post in (hers, his):
+                await comments(blog_engine, author, post, 3)
+        await deleted(blog_engine, ada)
+
+        await swept_all(blog_engine)
+
+        assert await left(blog_engine, ada) == NOTHING
+        assert await left(blog_engine, grace) == Left(profiles=1, posts=1, comments=3, noted=0)
+        assert await posts(blog_engine) == {his: False}
+        assert await fetch(blog_engine, "SELECT 1 FROM comments WHERE post_id = :id", id=hers) == []
+
+    async def test_kept_his_profile_goes_alone(self, blog_engine: AsyncEngine) -> None:
+        """Posts and comments stay, his and others'."""
+        ada, grace = await a_user(blog_engine), await a_user(blog_engine)
+        post = await a_post(blog_engine, ada)
+        await comments(blog_engine, ada, post, 2)
+        await comments(blog_engine, grace, post, 2)
+        await deleted(blog_engine, ada)
+
+        await swept_all(blog_engine, "keep")
+
+        assert await left(blog_engine, ada) == Left(profiles=0, posts=1, comments=2, noted=0)
+        assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=2, noted=0)
+
+    async def test_the_setting_may_change_its_mind(self, blog_engine: AsyncEngine) -> None:
+        """From keep to remove: what the runbook says has everything erased that was kept."""
+        ada, orphan = await a_user(blog_engine), await a_user(blog_engine)
+        await comments(blog_engine, ada, await a_post(blog_engine, ada), 2)
+        await deleted(blog_engine, ada)
+        async with blog_engine.begin() as connection:
+            await replica.bury(connection, [(orphan, 1)])
+        await swept_all(blog_engine, "keep")
+
+        await execute(
+            blog_engine,
+            "UPDATE users SET sweep = 'deleted' WHERE deleted_at IS NOT NULL AND sweep IS NULL",
+        )
+        await swept_all(blog_engine, "remove")
+
+        assert await left(blog_engine, ada) == NOTHING
+        assert await note_of(blog_engine, orphan) == "orphan"
+
+    @pytest.mark.parametrize("deleted_authors", BOTH)
+    async def test_nothing_personal_is_left_in_any_table(
+        self, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
+    ) -> None:
+        """Neither his address nor his name nor, where it is to go, what he wrote."""
+        ada, grace = await a_user(blog_engine, "ada@example.org"), await a_user(blog_engine)
+        await comments(blog_engine, ada, await a_post(blog_engine, ada), 2)
+        await comments(blog_engine, ada, await a_post(blog_engine, ada, "svc_feed"), 2)
+        await a_deleted_post(blog_engine, ada, "svc_feed")
+        await execute(
+            blog_engine,
+            f"UPDATE profiles SET display_name = 'Grace', bio = NULL WHERE user_id = '{grace}'",
+        )
+        parked = an_event(a_state(ada, 7, email="ada@example.org"))
+        await park_deliveries(blog_engine, a_delivery(parked))
+        words = {"ada@example.org", "Ada Lovelace", "writes programs"}
+        if deleted_authors == "remove":
+            words |= {"On engines", "They might compose music", "I quite agree"}
+        before = {word for word in words if await is_anywhere(blog_engine, word)}
+
+        await deleted(blog_engine, ada)
+        await swept_all(blog_engine, deleted_authors)
+
+        assert before == words
+        assert {word for word in words if await is_anywhere(blog_engine, word)} == set()
+        if deleted_authors == "remove":
+            [row] = await fetch(blog_engine, "SELECT count(*) AS rows FROM posts")
+            assert row.rows == 0
+
+
+async def is_anywhere(engine: AsyncEngine, word: str) -> bool:
+    """Whether any column of any table holds the word, as text, in JSON or as bytes."""
+    tables = await fetch(
+        engine, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        " AND relkind = 'r'"
+    )  # fmt: skip
+    for table in tables:
+        found = await fetch(
+            engine,
+            f"SELECT 1 FROM {table.relname} AS row WHERE row::text LIKE '%' || :word || '%'"
+            " OR row::text LIKE '%' || :bytes || '%' LIMIT 1",
+            word=word,
+            bytes=word.encode().hex(),
+        )
+        if found:
+            return True
+    return False
+
+
+class TestDeletedPosts:
+    """A deleted post's comments go, whoever wrote them, and then its row."""
+
+    @pytest.mark.parametrize("deleted_authors", BOTH)
+    async def test_its_comments_and_its_row_go(
+        self, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
+    ) -> None:
+        """Whatever becomes of deleted users: it was deleted by whoever may."""
+        ada, grace = await a_user(blog_engine), await a_user(blog_engine)
+        gone, there = await a_deleted_post(blog_engine, ada), await a_post(blog_engine, ada)
+        for post in (gone, there):
+            await comments(blog_engine, grace, post, 5)
+
+        await swept_all(blog_engine, deleted_authors)
+
+        assert await posts(blog_engine) == {there: False}
+        assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=5, noted=0)
+
+    async def test_of_one_that_a_service_keeps_the_empty_row_stays(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """Otherwise the service would bring it back; it goes when its author is deleted."""
+        ada = await a_user(blog_engine)
+        post = await a_deleted_post(blog_engine, ada, "svc_feed")
+        await comments(blog_engine, ada, post, 5)
+
+        await swept_all(blog_engine)
+        while_he_lives = await posts(blog_engine)
+        rounds_more = await swept_all(blog_engine)
+        await deleted(blog_engine, ada)
+        await swept_all(blog_engine)
+
+        assert (while_he_lives, rounds_more) == ({post: False}, 0)
+        assert await posts(blog_engine) == {}
+
+    async def test_one_that_was_not_swept_when_its_author_went(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """No row of a deleted author stays, a service's neither."""
+        ada, grace = await a_user(blog_engine), await a_user(blog_engine)
+        await comments(blog_engine, grace, await a_deleted_post(blog_engine, ada, "svc_feed"), 2)
+        await deleted(blog_engine, ada)
+
+        await swept_all(blog_engine)
+
+        assert await posts(blog_engine) == {}
+        assert await left(blog_engine, ada) == NOTHING
+
+
+class TestOrphans:
+    """Users whom the source does not know: hidden at once, erased after a week."""
+
+    @pytest.fixture
+    async def orphan(self, blog_engine: AsyncEngine) -> UUID:
+        """One who wrote, and was buried."""
+        user_id = await a_user(blog_engine)
+        await comments(blog_engine, user_id, await a_post(blog_engine, user_id))
+        async with blog_engine.begin() as connection:
+            await replica.bury(connection, [(user_id, 1)])
+        return user_id
+
+    @pytest.mark.parametrize("deleted_authors", BOTH)
+    async def test_hidden_at_once_and_erased_after_a_week(
+        self, blog_engine: AsyncEngine, orphan: UUID, deleted_authors: DeletedAuthors
+    ) -> None:
+        """Whatever the setting says."""
+        shown = f"SELECT {is_shown_sql(deleted_authors)} AS is_shown FROM users AS author"
+        [now] = await fetch(blog_engine, shown)
+        rounds = await swept_all(blog_engine, deleted_authors)
+        await self.wait_days(blog_engine, ORPHAN_DAYS, "- interval '1 minute'")
+        rounds += await swept_all(blog_engine, deleted_authors)
+        before = await left(blog_engine, orphan)
+        due_before = await self.due(blog_engine)
+
+        await self.wait_days(blog_engine, ORPHAN_DAYS, "+ interval '1 minute'")
+        due = await self.due(blog_engine)
+        await swept_all(blog_engine, deleted_authors)
+
+        assert not now.is_shown
+        assert (rounds, before) == (0, Left(profiles=1, posts=1, comments=1, noted=1))
+        assert (due_before, due) == (0, 1)
+        assert await left(blog_engine, orphan) == NOTHING
+
+    async def test_within_the_week_a_mistake_can_be_mended(
+        self,
+        api_settings: ApiSettings,
+        relay_settings: RelaySettings,
+        consumer_settings: ConsumerSettings,
+        auth_engine: AsyncEngine,
+        blog_engine: AsyncEngine,
+    ) -> None:
+        """Buried by a comparison with a source that was set back; he is there, with his posts."""
+        async with paired(
+            api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
+        ) as pair:
+            await pair.fill()
+            [user_id] = await pair.ids("email = 'user1@example.org'", 1)
+            post = await a_post(blog_engine, UUID(user_id))
+            async with blog_engine.begin() as connection:
+                await replica.bury(connection, [(UUID(user_id), 1700000000000001)])
+            await swept_all(blog_engine)
+
+            await pair.damage("DELETE FROM users WHERE sweep = 'orphan'")
+            run = await pair.reconcile(repair=True)
+            await swept_all(blog_engine)
+
+            assert run.repaired == {"missing": 1}
+            assert await posts(blog_engine) == {post: False}
+            assert await left(blog_engine, UUID(user_id)) == Left(0, posts=1, comments=0, noted=0)
+
+    async def wait_days(self, engine: AsyncEngine, days: int, more: str) -> None:
+        """Let everybody be deleted so long ago."""
+        await execute(
+            engine,
+            f"UPDATE users SET deleted_at = now() - (interval '{days} days' {more})"
+            " WHERE deleted_at IS NOT NULL",
+        )
+
+    async def due(self, engine: AsyncEngine) -> int:
+        """How many the metric shows."""
+        async with engine.connect() as connection:
+            return await count_due(connection)
+
+
+class TestLost:
+    """It is driven by the state of the tables, so that no message has to arrive."""
+
+    @pytest.fixture
+    async def pair(
+        self,
+        api_settings: ApiSettings,
+        relay_settings: RelaySettings,
+        consumer_settings: ConsumerSettings,
+        auth_engine: AsyncEngine,
+        blog_engine: AsyncEngine,
+    ) -> AsyncIterator[Pair]:
+        """Two hundred users on both sides; of the twentieth the deletion was lost."""
+        async with paired(
+            api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
+        ) as pair:
+            await pair.fill()
+            await pair.damage(
+                "UPDATE users SET deleted_at = NULL, status = 'active', version = version - 1,"
+                " email = 'ada@example.org', created_at = now(), updated_at = now()"
+                " WHERE id = md5('20')::uuid"
+            )
+            yield pair
+
+    async def test_a_tombstone_that_reconcile_wrote_is_swept(self, pair: Pair) -> None:
+        """Like that of an event."""
+        user_id = UUID("98f13708210194c475687be6106a3b84")  # md5 of 20
+        await comments(pair.blog, user_id, await a_post(pair.blog, user_id), 3)
+
+        run = await pair.reconcile(repair=True)
+        await swept_all(pair.blog)
+
+        assert run.repaired == {"undeleted": 1}
+        assert await left(pair.blog, user_id) == NOTHING
+
+    async def test_a_tombstone_that_was_lost_and_came_back_is_swept(self, pair: Pair) -> None:
+        """Somebody deletes the row, and the user writes once more with a good token."""
+        [user_id] = [UUID(each) for each in await pair.ids("deleted_at IS NOT NULL", 1)]
+        await pair.damage(f"DELETE FROM users WHERE id = '{user_id}'")
+        async with pair.blog.begin() as connection:
+            await replica.provide(connection, user_id)
+            assert await written_as_a_request(connection, user_id)
+
+        await pair.reconcile(repair=True)
+        await swept_all(pair.blog)
+
+        assert await left(pair.blog, user_id) == NOTHING
+
+    async def test_a_tombstone_that_was_changed_and_repaired_is_swept_again(
+        self, pair: Pair
+    ) -> None:
+        """Repairs under the other guard note it as well; there is no need, and no harm."""
+        [user_id] = [UUID(each) for each in await pair.ids("deleted_at IS NOT NULL", 1)]
+        await pair.damage(f"UPDATE users SET deleted_at = now() WHERE id = '{user_id}'")
+
+        run = await pair.reconcile(repair=True)
+
+        assert run.repaired == {"corrupt": 1, "undeleted": 1}
+        assert await note_of(pair.blog, user_id) == "deleted"
+        assert await swept_all(pair.blog) == 1
+        assert await pair.agrees()
+
+    async def test_a_provisional_orphan_goes_with_all_that_he_wrote(self, pair: Pair) -> None:
+        """He leaves no tombstone: his posts, and what others wrote on them, go with his row."""
+        stranger, reader = uuid4(), await a_user(pair.blog)
+        async with pair.blog.begin() as connection:
+            await replica.provide(connection, stranger)
+        post = await a_post(pair.blog, stranger)
+        await comments(pair.blog, stranger, post)
+        await comments(pair.blog, reader, post)
+        await execute(pair.blog, f"INSERT INTO profiles (user_id) VALUES ('{stranger}')")
+        await comments(pair.blog, reader)
+
+        await pair.reconcile(orphans=True, deletions_max=1)
+
+        assert await left(pair.blog, stranger) == NOTHING
+        assert await posts(pair.blog) == {}
+        assert (await left(pair.blog, reader)).comments == 1
+        assert await fetch(pair.blog, "SELECT 1 FROM users WHERE id = :id", id=stranger) == []
+
+
+class TestAtOnce:
+    """Consumers, writers and operators are at it at the same time."""
+
+    async def test_several_sweepers_share_the_work(
+        self, blog_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each row goes once, nobody is forgotten, and nobody is waited for."""
+        monkeypatch.setattr(model, "ROWS_MAX", 20)
+        users = [await a_user(blog_engine) for _ in range(10)]
+        for user in users:
+            post = await a_post(blog_engine, user)
+            for commenter in users:
+                await comments(blog_engine, commenter, post, 2)
+        before = erased()
+        await deleted(blog_engine, *users)
+
+        async def rounds() -> None:
+            while await count(blog_engine, "users WHERE sweep IS NOT NULL"):
+                await sweep(blog_engine, "remove")
+
+        await asyncio.gather(*(rounds() for _ in range(4)))
+        await swept_all(blog_engine)
+
+        assert await left(blog_engine) == NOTHING
+        assert erased() == {kind: before[kind] + n for kind, n in EXPECTED.items()}
+
+    async def test_no_round_begins_during_another(self, blog_engine: AsyncEngine) -> None:
+        """Two at once would only wait for each other's rows."""
+        await deleted(blog_engine, await a_user(blog_engine))
+        async with blog_engine.begin() as connection:
+            await connection.execute(sweeping._BEGIN, {"key": sweeping.LOCK_KEY})
+            meanwhile = await sweep(blog_engine, "remove")
+        after = await sweep(blog_engine, "remove")
+
+        assert (meanwhile.has_come_further, after.profiles) == (False, 1)
+
+    @pytest.mark.parametrize(
+        "held",
+        [
+            "SELECT 1 FROM comments WHERE body LIKE '% 7' FOR UPDATE",
+            "SELECT 1 FROM posts FOR SHARE",
+            "SELECT 1 FROM users WHERE sweep IS NOT NULL FOR SHARE",
+        ],
+        ids=["a comment", "a post", "his row"],
+    )
+    async def test_what_is_held_is_not_waited_for(
+        self, blog_engine: AsyncEngine, held: str
+    ) -> None:
+        """It is left to the next round; until then the user is not swept."""
+        user = await a_user(blog_engine)
+        await comments(blog_engine, user, await a_post(blog_engine, user), 10)
+        await deleted(blog_engine, user)
+
+        async with blog_engine.begin() as connection:
+            await connection.execute(text(held))
+            async with asyncio.timeout(1.5):  # under the time for which a lock is waited for
+                await swept_all(blog_engine)
+            assert (await left(blog_engine, user)).noted == 1
+        await swept_all(blog_engine)
+
+        assert await left(blog_engine, user) == NOTHING
+
+    async def test_what_is_written_before_the_tombstone_is_swept(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """The tombstone waits for a request that writes, so that the sweep sees what it wrote."""
+        user = await a_user(blog_engine)
+        async with blog_engine.connect() as writing:
+            assert await written_as_a_request(writing, user)
+            deleting = asyncio.create_task(deleted(blog_engine, user))
+            await eventually(lambda: lock_waits(blog_engine))
+            too_early = await swept_all(blog_engine)
+            await writing.commit()
+            await deleting
+
+        await swept_all(blog_engine)
+
+        assert too_early == 0
+        assert await left(blog_engine, user) == NOTHING
+
+    async def test_no_race_leaves_anything_of_a_deleted_user(
+        self, blog_engine: AsyncEngine, consumer_settings: ConsumerSettings
+    ) -> None:
+        """Users who write as fast as they can until they are deleted, and the sweep beside them."""
+        users = [await a_user(blog_engine) for _ in range(30)]
+
+        async def write(user: UUID) -> int:
+            written = 0
+            while True:
+                async with blog_engine.begin() as connection:
+                    if not await written_as_a_request(connection, user):
+                        return written
+                written += 1
+
+        async with kept_swept(blog_engine, consumer_settings):
+            writing = [asyncio.create_task(write(user)) for user in users for _ in range(2)]
+            for user in users:
+                await deleted(blog_engine, user)
+            written = await asyncio.gather(*writing)
+            await eventually(lambda: is_swept(blog_engine))
+
+        assert sum(written) > len(users)
+        assert await posts(blog_engine) == {}
+
+
+EXPECTED = {"profile": 10, "post": 10, "comment": 200}
+
+
+def erased() -> dict[str, float]:
+    """The counter, by kind."""
+    name = "usersync_sweep_erased_rows_total"
+    return {kind: REGISTRY.get_sample_value(name, {"kind": kind}) or 0 for kind in EXPECTED}
+
+
+async def count(engine: AsyncEngine, what: str) -> int:
+    """How many rows there are."""
+    [row] = await fetch(engine, f"SELECT count(*) AS rows FROM {what}")
+    return int(row.rows)
+
+
+class TestMuch:
+    """However much there is, each transaction is short, and live events go on."""
+
+    async def test_no_transaction_erases_more_than_so_many_rows(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """Counted by triggers: of posts, comments and profiles together."""
+        ada, grace = await a_user(blog_engine), await a_user(blog_engine)
+        for _ in range(150):
+            await a_post(blog_engine, ada)
+        await comments(blog_engine, ada, count=3_500)
+        await comments(blog_engine, grace, await a_deleted_post(blog_engine, grace), 2_500)
+        await execute(blog_engine, *COUNTING)
+        await deleted(blog_engine, ada)
+
+        rounds = await swept_all(blog_engine)
+
+        erased = await fetch(
+            blog_engine, "SELECT sum(rows) AS rows FROM erasures GROUP BY transaction ORDER BY 1"
+        )
+        assert await left(blog_engine, ada) == NOTHING
+        assert max(row.rows for row in erased) == ROWS_MAX
+        # Of each post the text goes first, and then the row.
+        assert sum(row.rows for row in erased) == 3_500 + 2_500 + 1 + 2 * 150 + 1
+        assert rounds <= 8
+
+    async def test_a_hundred_thousand_comments_hold_up_no_live_event(
+        self,
+        blog_engine: AsyncEngine,
+        consumer_settings: ConsumerSettings,
+        source: Source,
+    ) -> None:
+        """Events of others, and late ones of the user himself, are applied as ever meanwhile."""
+        ada = await a_user(blog_engine)
+        await comments(blog_engine, ada, count=100_000)
+        await deleted(blog_engine, ada)
+        took: list[float] = []
+        async with consuming(consumer_settings, blog_engine):
+            before = tombstoned()
+            async with kept_swept(blog_engine, consumer_settings):
+                while await count(blog_engine, "comments"):
+                    state = a_state()
+                    began = perf_counter()
+                    await source.publish(an_event(a_state(ada, 9)), an_event(state))
+                    await eventually(partial(is_at, blog_engine, state.id, 1), every=0.002)
+                    await eventually(partial(has_tombstoned, before + len(took) + 1), every=0.002)
+                    took.append(perf_counter() - began)
+                await eventually(lambda: is_swept(blog_engine))
+
+        took.sort()
+        assert len(took) >= 20
+        assert took[len(took) // 2] < 0.25
+        assert took[-1] < 1.0
+
+    async def test_tombstones_of_a_new_replica_are_done_in_no_time(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """Most users have written nothing: many of them are one round."""
+        await applied(blog_engine, *(a_tombstone() for _ in range(1_000)))
+
+        rounds = await swept_all(blog_engine)
+
+        assert rounds <= 1_000 / model.USERS_MAX
+        assert await left(blog_engine) == NOTHING
+
+
+COUNTING = (
+    "CREATE TABLE erasures (transaction xid8, rows int)",
+    """
+    CREATE FUNCTION count_erased() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO erasures SELECT pg_current_xact_id(), count(*) FROM gone;
+        RETURN NULL;
+    END $$
+    """,
+    *(
+        f"CREATE TRIGGER count_{event} AFTER {event} ON {table}"
+        " REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION count_erased()"
+        for table in ("profiles", "posts", "comments")
+        for event in ("DELETE", "UPDATE")
+    ),
+)
+
+
+def tombstoned() -> float:
+    """How many events came after their user's tombstone."""
+    labels = {"outcome": "tombstoned"}
+    return REGISTRY.get_sample_value("usersync_inbox_messages_total", labels) or 0
+
+
+def has_tombstoned(events: float) -> bool:
+    """Whether so many did."""
+    return tombstoned() == events
+
+
+class TestKeptSwept:
+    """The loop beside the consumer."""
+
+    async def test_it_survives_whatever_happens(
+        self,
+        blog_engine: AsyncEngine,
+        consumer_settings: ConsumerSettings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """An error of the database, and a fault of ours; it goes on when they have passed."""
+        monkeypatch.setattr(sweeping, "LOOK_EVERY_SECONDS", 0.01)
+        user = await a_user(blog_engine)
+        await deleted(blog_engine, user)
+        await execute(blog_engine, "ALTER TABLE profiles RENAME TO gone")
+        with capture_logs() as logs:
+            async with kept_swept(blog_engine, consumer_settings):
+                await eventually(lambda: any(_event(log, "sweep.database_away") for log in logs))
+                with monkeypatch.context() as ours:
+                    ours.setattr(sweeping, "sweep", _fails)
+                    await eventually(lambda: any(_event(log, "sweep.unexpected") for log in logs))
+                await execute(blog_engine, "ALTER TABLE gone RENAME TO profiles")
+                await eventually(lambda: is_swept(blog_engine, user))
+
+    async def test_it_tells_by_id_alone_what_took_long(
+        self,
+        blog_engine: AsyncEngine,
+        consumer_settings: ConsumerSettings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A user whose content took several rounds, and a post; not whoever took one."""
+        monkeypatch.setattr(model, "ROWS_MAX", 20)
+        monkeypatch.setattr(model, "TOOK_LONG_SECONDS", 0.0)
+        ada, grace = await a_user(blog_engine), await a_user(blog_engine)
+        await comments(blog_engine, ada, count=30)
+        post = await a_deleted_post(blog_engine, grace)
+        await comments(blog_engine, grace, post, 30)
+        await deleted(blog_engine, ada, uuid4())
+        with capture_logs() as logs:
+            async with kept_swept(blog_engine, consumer_settings):
+                await eventually(lambda: len(logs) == 2)
+
+        told = [{name: log[name] for name in log if name.endswith("_id")} for log in logs]
+        assert {log["event"] for log in logs} == {"sweep.took_long"}
+        assert told == [{"user_id": str(ada)}, {"post_id": str(post)}]
+
+    async def test_the_setting_is_the_consumers(
+        self, blog_engine: AsyncEngine, consumer_settings: ConsumerSettings
+    ) -> None:
+        """With BLOG_DELETED_AUTHORS=keep, posts stay."""
+        user = await a_user(blog_engine)
+        await a_post(blog_engine, user)
+        await deleted(blog_engine, user)
+
+        keeping = consumer_settings.model_copy(update={"deleted_authors": "keep"})
+        async with kept_swept(blog_engine, keeping):
+            await eventually(lambda: _has_no_note(blog_engine, user))
+
+        assert await left(blog_engine, user) == Left(profiles=0, posts=1, comments=0, noted=0)
+
+    async def test_what_is_due_is_a_metric(self, blog_engine: AsyncEngine) -> None:
+        """Tombstones and deleted posts; those that are swept no more."""
+        ada, grace = await a_user(blog_engine), await a_user(blog_engine)
+        await a_deleted_post(blog_engine, grace)
+        await deleted(blog_engine, ada)
+
+        await metrics.refresh(blog_engine)
+        due = REGISTRY.get_sample_value("usersync_sweep_due")
+        await swept_all(blog_engine)
+        await metrics.refresh(blog_engine)
+
+        assert (due, REGISTRY.get_sample_value("usersync_sweep_due")) == (2, 0)
+
+
+async def _fails(*_: Any) -> None:
+    raise RuntimeError
+
+
+def _event(log: Any, event: str) -> bool:
+    return bool(log["event"] == event)
+
+
+async def _has_no_note(engine: AsyncEngine, user_id: UUID) -> bool:
+    return await note_of(engine, user_id) is None

@@ -1,0 +1,134 @@
+"""What users leave behind, as the blog's own verbs write it, and a look at what is left of it."""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from blog_service.erasure.sweep import sweep
+from blog_service.inbox.apply import apply
+from blog_service.settings import DeletedAuthors
+from blog_service.users.model import State
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.inbox import execute, fetch
+
+
+async def applied(engine: AsyncEngine, *states: State) -> None:
+    """Apply events in one transaction, as the consumer does."""
+    async with engine.begin() as connection:
+        await apply(connection, [an_event(state) for state in states])
+
+
+async def a_user(engine: AsyncEngine, email: str | None = None) -> UUID:
+    """A living user, with a profile."""
+    state = a_state(email=email) if email else a_state()
+    await applied(engine, state)
+    await execute(
+        engine,
+        "INSERT INTO profiles (user_id, display_name, bio)"
+        f" VALUES ('{state.id}', 'Ada Lovelace', 'writes programs')",
+    )
+    return state.id
+
+
+async def deleted(engine: AsyncEngine, *user_ids: UUID) -> None:
+    """Apply their tombstones."""
+    await applied(engine, *(a_tombstone(user_id) for user_id in user_ids))
+
+
+async def a_post(engine: AsyncEngine, author: UUID, service: str | None = None) -> UUID:
+    """A post, written by its author or kept by a service."""
+    post_id = uuid4()
+    kept_by = f"'{service}'" if service else "NULL"
+    await execute(
+        engine,
+        "INSERT INTO posts (id, author_id, title, body, service_id)"
+        f" VALUES ('{post_id}', '{author}', 'On engines', 'They might compose music', {kept_by})",
+    )
+    return post_id
+
+
+async def a_deleted_post(engine: AsyncEngine, author: UUID, service: str | None = None) -> UUID:
+    """A post that its author, or a moderator, has deleted."""
+    post_id = await a_post(engine, author, service)
+    await execute(
+        engine,
+        "UPDATE posts SET title = NULL, body = NULL, deleted_at = now(), sweep = true"
+        f" WHERE id = '{post_id}'",
+    )
+    return post_id
+
+
+async def comments(
+    engine: AsyncEngine, author: UUID, post: UUID | None = None, count: int = 1
+) -> None:
+    """So many comments on a post; each on one of its own that is not there, if none is named."""
+    on = f"'{post}'" if post else "gen_random_uuid()"
+    await execute(
+        engine,
+        "INSERT INTO comments (post_id, author_id, body)"
+        f" SELECT {on}, '{author}', 'I quite agree ' || n FROM generate_series(1, {count}) AS n",
+    )
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a database still holds, and for how many content is to be erased."""
+
+    profiles: int
+    posts: int
+    comments: int
+    noted: int
+
+
+async def left(engine: AsyncEngine, user_id: UUID | None = None) -> Left:
+    """What is left of a user, or of all; of posts, the texts count, and not what is empty."""
+    of = f"= '{user_id}'" if user_id else "IS NOT NULL"
+    [row] = await fetch(
+        engine,
+        f"""
+        SELECT (SELECT count(*) FROM profiles WHERE user_id {of}) AS profiles,
+               (SELECT count(*) FROM posts WHERE author_id {of} AND title IS NOT NULL) AS posts,
+               (SELECT count(*) FROM comments WHERE author_id {of}) AS comments,
+               (SELECT count(*) FROM users WHERE id {of} AND sweep IS NOT NULL) AS noted
+        """,
+    )
+    return Left(**row._mapping)
+
+
+NOTHING = Left(profiles=0, posts=0, comments=0, noted=0)
+
+
+async def posts(engine: AsyncEngine) -> dict[UUID, bool]:
+    """The rows of posts, empty ones too, and whether each is to be swept."""
+    return {row.id: row.sweep for row in await fetch(engine, "SELECT id, sweep FROM posts")}
+
+
+async def swept_all(engine: AsyncEngine, deleted_authors: DeletedAuthors = "remove") -> int:
+    """Make rounds until one comes no further; how many did."""
+    rounds = 0
+    while (await sweep(engine, deleted_authors)).has_come_further:
+        rounds += 1
+    return rounds
+
+
+async def written_as_a_request(connection: AsyncConnection, author: UUID) -> bool:
+    """Write a post and a comment the way requests do; False when the author is deleted.
+
+    The caller ends the transaction.
+    """
+    held = await connection.scalar(
+        text("SELECT status FROM users WHERE id = :id FOR SHARE"), {"id": author}
+    )
+    if held == "deleted":
+        return False
+    await connection.execute(
+        text(
+            "WITH post AS (INSERT INTO posts (author_id, title, body)"
+            " VALUES (:id, 'On engines', 'They might compose music') RETURNING id)"
+            " INSERT INTO comments (post_id, author_id, body) SELECT id, :id, 'Indeed' FROM post"
+        ),
+        {"id": author},
+    )
+    return True
