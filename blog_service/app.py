@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
 
-from blog_service import web
+from blog_service import console, web
 from blog_service.account import Account
 from blog_service.comments import routes as comments
 from blog_service.context import Context
@@ -96,7 +96,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(sync.router)
     app.include_router(replay_routes.router)
 
-    app.router.routes.extend(web.routes(settings))
+    app.router.routes.extend([*web.routes(settings), *console.routes(settings.issuer)])
     app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
     Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)
     return app

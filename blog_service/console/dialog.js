@@ -1,0 +1,48 @@
+// Asking before something is done that cannot be taken back.
+
+import { h } from "/web/dom.js";
+import { tell } from "./put.js";
+import { sentence } from "./say.js";
+
+/**
+ * Ask; `content` says what will happen, and may hold controls. `act(form)` does it while the dialog
+ * is open, and what goes wrong is said in it. Closed with `signal`. Whether it was done.
+ */
+export function ask({ title, content, submit, act, signal }) {
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const doing = h("button", { class: "danger" }, submit);
+  const cancel = h("button", { type: "button" }, "Cancel");
+  const form = h("form", {}, content, problem, h("div", { class: "actions" }, doing, cancel));
+  const heading = h("h2", { id: "dialog-title" }, title);
+  const dialog = h("dialog", { "aria-labelledby": heading.id }, heading, form);
+  let isDone = false;
+  let isBusy = false;
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (isBusy) return;
+    isBusy = true;
+    doing.setAttribute("aria-disabled", "true");
+    tell(problem, "");
+    try {
+      await act(new FormData(form));
+      isDone = true;
+      dialog.close();
+    } catch (error) {
+      tell(problem, sentence(error));
+    }
+    isBusy = false;
+    doing.removeAttribute("aria-disabled");
+  });
+  cancel.addEventListener("click", () => dialog.close());
+  signal.addEventListener("abort", () => dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+  (form.querySelector("input:not([type=checkbox]), textarea") ?? cancel).focus();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(isDone);
+    });
+  });
+}

@@ -1,0 +1,200 @@
+// What is wrong, and where to look. Pure: figures in, sentences out.
+
+import { ago, count, many, span } from "./say.js";
+
+/** From worst to best. What is `unknown` was true once. */
+export const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];
+
+const LAG_SECONDS_MAX = 1; // above it the lag is an alarm
+const UNPUBLISHED_SECONDS_MAX = 5;
+const DEPTH_MAX = 1_000;
+const HEARTBEAT_SECONDS_MAX = 45;
+
+const REMEDIES = [
+  [/no relay is active/, "Start auth-service relay, or look at its log. Nothing is lost: events wait in the outbox."],
+  [/broker is away|no broker/, "RabbitMQ is down, or refuses. Nothing is lost: all events follow when it is back."],
+  [/no queue is bound/, "Start blog-service consumer: it declares and binds the queue. Events wait in the outbox."],
+  [/refuses events/, "A policy limits the queue: start the consumer, or lift the policy."],
+  [/does not confirm/, "A disk or memory alarm, or a partition: rabbitmq-diagnostics alarms."],
+  [/consumer has stopped/, "Too many messages in a row were parked for the same reason. See what is parked, mend the cause, then start the consumer again."],
+  [/no consumer/, "Start blog-service consumer, or look at its log. Nothing is lost: messages wait in the queue."],
+  [/no heartbeat/, "Nothing arrives here: is this the broker that the relay publishes to, and is its queue bound?"],
+  [/messages wait/, "A flood, or a slow database: look at the consumer's log. A second consumer helps."],
+  [/events wait/, "The relay does not get on: look at its log."],
+];
+
+const NAMES = { near: "The auth service", far: "The blog service" };
+const COMMANDS = { near: "auth-service api", far: "blog-service api" };
+
+const DEGRADED = {
+  empty: "the replica was never compared, or has lost all its users",
+  gap: "messages were lost",
+  queue_lost: "the queue was lost, and what was in it",
+  backwards: "the source was set back",
+};
+
+/**
+ * All that is the matter, worst first, as {level, line, remedy, at}; never empty. `at` is the id of
+ * the place to look at.
+ *
+ * near, far: {figures, at, error} of either end: the last figures, when they came, and why none has
+ * come since. lastRun: the newest comparison; replays: the newest ones.
+ */
+export function troubles({ near, far, runs, replays }) {
+  const found = [];
+  const add = (level, at, line, remedy = "") => found.push({ level, at, line, remedy });
+
+  for (const [end, told] of Object.entries({ near, far })) {
+    if (!told.error) continue;
+    const since = told.at ? ` for ${span((Date.now() - told.at) / 1000)}` : "";
+    add("broken", "pipe", `${NAMES[end]} does not answer${since}`, `Look at ${COMMANDS[end]}: its log, and its /readyz. What is known of it is as old as it says.`);
+  }
+  const isNear = near.figures && !near.error;
+  const isFar = far.figures && !far.error;
+  if (isNear) ofPipe(near.figures.pipe, add, near.figures);
+  if (isFar && !(isNear && isSame(near.figures.pipe, far.figures.pipe))) ofPipe(far.figures.pipe, add, far.figures);
+  if (isFar) ofReplica(far.figures, runs, add);
+  for (const replay of replays) {
+    if (replay.state === "running" && replay.trouble) add("look", "replay", `A replay does not get on: ${replay.trouble}`);
+    else if (replay.state === "running") add("busy", "replay", `A replay is under way: ${count(replay.published)} of ${count(replay.expected)}`);
+  }
+  if (!found.length) add("quiet", "pipe", "Quiet: nothing waits, and heartbeats arrive");
+  const order = (trouble) => LEVELS.indexOf(trouble.level);
+  return found.sort((one, other) => order(one) - order(other));
+}
+
+function ofPipe(line, add, figures) {
+  const [word] = line.split(":");
+  const at = /stopped/.test(line) ? "parked" : /wait/.test(line) ? "over-time" : "pipe";
+  const remedy = REMEDIES.find(([pattern]) => pattern.test(line))?.[1] ?? "";
+  if (word === "broken") {
+    const waiting = figures.unpublished ? `; ${many(figures.unpublished, "event")} wait in the outbox` : "";
+    add("broken", at, `Broken: ${line.replace(/^broken: /, "")}${waiting}`, remedy);
+  } else if (word === "behind") {
+    add("behind", at, `Behind: ${line.replace(/^behind: /, "")}`, remedy);
+  } else if (word === "publishing") {
+    add("busy", "pipe", `Publishing: ${many(figures.unpublished, "event is", "events are")} on the way`);
+  } else if (word === "consuming") {
+    add("busy", "pipe", `Consuming: ${many(figures.queue_depth, "message waits", "messages wait")}`);
+  }
+}
+
+/** Whether both ends tell of the same broker, or the far end of what the near end explains. */
+function isSame(near, far) {
+  if (/broker/.test(near) && /broker/.test(far)) return true;
+  return near.startsWith("broken") && /no heartbeat/.test(far);
+}
+
+function ofReplica(figures, runs, add) {
+  const [newest] = runs;
+  const left = (figures.last_reconcile_differing ?? 0) - (figures.last_reconcile_repaired ?? 0);
+  const isAtIt = newest && (newest.state === "running" || newest.state === "waiting");
+  if (isAtIt && newest.state === "running") {
+    add("busy", "reconcile", newest.repairs.length ? "A comparison that repairs is under way" : "A comparison is under way");
+  }
+  if (figures.last_reconcile === "drift" && left > 0) {
+    add("wrong", "reconcile", `Drift: ${many(left, "user differs", "users differ")} from the source, as of the comparison ${ago(figures.last_reconcile_at)}`, "See who and how, below; repair what may be repaired.");
+  }
+  if (figures.degraded) {
+    add("look", "reconcile", `Degraded: ${DEGRADED[figures.degraded] ?? figures.degraded}; a comparison is due`, figures.last_reconcile_explanation ?? "The consumer makes it by itself, within seconds if it can.");
+  } else if (figures.last_reconcile === "could_not_compare") {
+    add("look", "reconcile", `The comparison ${ago(figures.last_reconcile_at)} came to no verdict`, figures.last_reconcile_explanation ?? "");
+  }
+  if (figures.parked_messages) {
+    add("look", "parked", `${many(figures.parked_messages, "message is parked", "messages are parked")}`, "See why; redrive them when the cause is mended, or discard them.");
+  }
+  if (figures.lag_seconds > LAG_SECONDS_MAX) {
+    add("behind", "over-time", `Late: an event took ${span(figures.lag_seconds)} to arrive, in the last minute`);
+  }
+}
+
+/** How each station of the picture does: {level, figure, lines} by its name. */
+export function stations({ near, far }) {
+  const a = near.figures;
+  const b = far.figures;
+  const aged = (told, station) => (told.figures && !told.error ? station : { ...station, level: "unknown" });
+  const nothing = { level: "unknown", figure: "?", lines: [] };
+  return {
+    source: a ? aged(near, source(a)) : nothing,
+    outbox: a ? aged(near, outbox(a)) : nothing,
+    relay: a ? aged(near, relay(a)) : nothing,
+    broker: broker(a, b, near, far),
+    consumer: b ? aged(far, consumer(b)) : nothing,
+    replica: b ? aged(far, replica(b)) : nothing,
+    parked: b ? aged(far, parked(b)) : nothing,
+    compared: b ? aged(far, compared(b)) : { ...nothing, figure: "not known" },
+  };
+}
+
+const source = (a) => ({
+  level: "quiet",
+  figure: many(a.users, "user"),
+  lines: [a.users_deleted ? `and ${many(a.users_deleted, "tombstone")}` : "no tombstones"],
+});
+
+function outbox(a) {
+  const isLate = a.unpublished && a.oldest_unpublished_age_seconds > UNPUBLISHED_SECONDS_MAX;
+  return {
+    level: isLate ? "behind" : a.unpublished ? "busy" : "quiet",
+    figure: a.unpublished ? `${count(a.unpublished)} wait` : "empty",
+    lines: a.unpublished ? [`the oldest for ${span(a.oldest_unpublished_age_seconds)}`] : ["all is published"],
+  };
+}
+
+function relay(a) {
+  if (a.relay !== "active") return { level: "broken", figure: "none active", lines: ["no relay has the lock"] };
+  const beat = a.last_heartbeat_age_seconds;
+  const lines = [beat === null ? "no heartbeat yet" : `heartbeat ${span(beat)} ago`];
+  if (a.trouble) return { level: "broken", figure: "in trouble", lines: [a.trouble] };
+  if (a.replay) lines.push(`replay ${count(a.replay_published)} of ${count(a.replay_expected)}`);
+  const isSilent = a.pipe.startsWith("broken");
+  return { level: isSilent ? "broken" : a.replay ? "busy" : "quiet", figure: "active", lines };
+}
+
+function broker(a, b, near, far) {
+  const isAway = a && !near.error && /broker is away|does not confirm/.test(a.trouble ?? "");
+  if (isAway) return { level: "broken", figure: "away", lines: ["says the relay"] };
+  if (!b || far.error || !b.consumers) return { level: "unknown", figure: "?", lines: ["no consumer tells"] };
+  if (b.queue_depth === null) return { level: "broken", figure: "away", lines: ["or without our queue,", "says the consumer"] };
+  const lines = [`replay queue ${count(b.replay_queue_depth ?? 0)}`];
+  if (b.dead_queue_depth) lines.push(`dead queue ${count(b.dead_queue_depth)}`);
+  return {
+    level: b.queue_depth > DEPTH_MAX ? "behind" : b.queue_depth || b.replay_queue_depth ? "busy" : "quiet",
+    figure: b.queue_depth ? `${count(b.queue_depth)} wait` : "empty",
+    lines,
+  };
+}
+
+function consumer(b) {
+  if (!b.consumers) {
+    const heard = b.consumer_age_seconds === null ? "never heard of" : `last heard of ${span(b.consumer_age_seconds)} ago`;
+    return { level: "broken", figure: "none alive", lines: [heard] };
+  }
+  if (b.consumers_stopped === b.consumers) return { level: "broken", figure: "stopped", lines: ["too much was parked"] };
+  const lag = b.lag_seconds === null ? "nothing in the last minute" : `lag ${span(b.lag_seconds)}`;
+  const beat = b.last_heartbeat_age_seconds;
+  const lines = [lag, beat === null ? "no heartbeat yet" : `heartbeat ${span(beat)} old`];
+  const isLate = b.lag_seconds > LAG_SECONDS_MAX || beat > HEARTBEAT_SECONDS_MAX;
+  return { level: isLate ? "behind" : "quiet", figure: b.consumers === 1 ? "alive" : `${count(b.consumers)} alive`, lines };
+}
+
+function replica(b) {
+  const lines = [b.users_deleted ? `and ${many(b.users_deleted, "tombstone")}` : "no tombstones"];
+  if (b.users_provisional) lines.push(`${count(b.users_provisional)} provisional`);
+  return { level: b.degraded ? "look" : "quiet", figure: many(b.users, "user"), lines };
+}
+
+const parked = (b) => ({
+  level: b.parked_messages ? "look" : "quiet",
+  figure: b.parked_messages ? `${count(b.parked_messages)} parked` : "none parked",
+  lines: [],
+});
+
+function compared(b) {
+  if (b.last_reconcile === null) return { level: "look", figure: "never compared", lines: [] };
+  const when = ago(b.last_reconcile_at);
+  if (b.last_reconcile === "could_not_compare") return { level: "look", figure: `no verdict ${when}`, lines: [] };
+  const left = b.last_reconcile_differing - b.last_reconcile_repaired;
+  if (b.last_reconcile === "in_step") return { level: "quiet", figure: `in step: ${many(b.last_reconcile_users, "user")}, 0 differ, compared ${when}`, lines: [] };
+  return { level: "wrong", figure: `drift: ${count(left)} of ${many(b.last_reconcile_users, "user")} differ, compared ${when}`, lines: [] };
+}

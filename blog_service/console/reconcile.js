@@ -1,0 +1,319 @@
+// Compare the replica with its source, watch it, and repair what may be repaired.
+
+import { h } from "/web/dom.js";
+import { ask } from "./dialog.js";
+import { SHAPES } from "./picture.js";
+import { poll } from "./poll.js";
+import { keyed, put, s, set, tell } from "./put.js";
+import { ago, capital, clock, count, many, now, sentence, span } from "./say.js";
+
+const PATH = "/v1/sync/reconcile";
+const LISTED = 15;
+const FINDINGS_SHOWN = 20;
+const BUSY_MS = 1_000;
+const IDLE_MS = 4_000;
+
+const KINDS = {
+  missing: ["At the source, not here.", "repair"],
+  stale: ["An older version here than at the source.", "repair"],
+  undeleted: ["Deleted at the source, alive here.", "repair"],
+  corrupt: ["The same version with other content: somebody wrote to the replica.", "repair"],
+  ahead: ["A newer version here than at the source: that was set back, or somebody wrote here.", "ahead"],
+  orphan: ["Here, never at the source.", "orphans"],
+  undone_deletion: ["Deleted here, alive at the source: that was set back. The source must delete again: auth-service users erase ID.", null],
+  provisional_orphan: ["An id without a user, of a token that was good once.", "orphans"],
+};
+
+const REASONS = {
+  operator: "asked for",
+  empty: "the replica was empty",
+  gap: "messages were lost",
+  backwards: "the source was set back",
+  queue_lost: "the queue was lost",
+  schedule: "by schedule",
+};
+
+const VERDICTS = { in_step: ["quiet", "in step"], drift: ["wrong", "drift"], could_not_compare: ["look", "no verdict"] };
+
+const PHASES = {
+  digests: "comparing the digests of all users",
+  reading: "reading the users of differing buckets from the source",
+  arriving: "waiting for a heartbeat, behind which nothing is on its way",
+  comparing: "telling users apart, and repairing",
+};
+
+export const isUnfinished = (run) => run.state === "waiting" || run.state === "running";
+
+const sum = (counts) => Object.values(counts ?? {}).reduce((all, one) => all + one, 0);
+
+/** The panel; `heard(runs)` hears of the newest ones. Ends with `signal`. */
+export function reconcilePanel({ call, signal, heard, missed }) {
+  const place = (id) => document.getElementById(id);
+  const problem = place("reconcile-problem");
+  let runs = [];
+  let shownId = null; // chosen from the history; null is the newest that has ended
+  let whole = null; // the run that is shown, with its findings
+  let older = []; // pages of the history behind the first
+  let cursor = null;
+
+  const now_ = nowShown(place("run-now"));
+  const details = detailsShown(place("run-shown"));
+  const history = keyed(place("runs"), (run) => run.id, (run) => row(run, () => choose(run.id)));
+
+  const soon = poll((stop) => call("blog", "GET", `${PATH}?limit=${LISTED}`, undefined, { signal: stop }), {
+    every: () => (runs.some(isUnfinished) ? BUSY_MS : IDLE_MS),
+    signal,
+    missed,
+    heard({ items, next_cursor: next }) {
+      runs = items;
+      if (!older.length) cursor = next;
+      show();
+      heard(runs);
+    },
+  });
+
+  function show() {
+    const [newest] = runs;
+    const unfinished = runs.filter((run) => isUnfinished(run) || run.state === "lapsed" || run.state === "broken_off");
+    now_(unfinished[0] === newest || (newest && isUnfinished(newest)) ? newest : unfinished.find(isUnfinished));
+    history([...runs, ...older]);
+    place("older-runs").hidden = cursor === null;
+    const wanted = shownId ?? runs.find((run) => run.finished_at)?.id;
+    if (wanted && whole?.id !== wanted) load(wanted);
+    else if (!wanted) details(null);
+    if (whole) details(whole, shownId !== null, leave);
+    const why = whyNoRepair();
+    set(place("repair"), "aria-disabled", why ? "true" : null);
+    put(place("repair-why"), why ?? "");
+  }
+
+  function whyNoRepair() {
+    if (runs.some(isUnfinished)) return "One is under way.";
+    const last = runs.find((run) => run.verdict && run.verdict !== "could_not_compare");
+    if (!last) return "Compare first: what differs decides what can be repaired.";
+    if (last.verdict === "in_step") return "Nothing differs.";
+    return null;
+  }
+
+  async function load(id) {
+    try {
+      const found = await call("blog", "GET", `${PATH}/${id}`, undefined, { signal });
+      if (id !== (shownId ?? runs.find((run) => run.finished_at)?.id)) return;
+      whole = found;
+      details(whole, shownId !== null, leave);
+    } catch (error) {
+      if (!signal.aborted) missed(error);
+    }
+  }
+
+  function choose(id) {
+    shownId = id;
+    show();
+    place("run-shown").scrollIntoView({ block: "nearest" });
+  }
+
+  function leave() {
+    shownId = null;
+    show();
+    place("compare").focus();
+  }
+
+  async function begin(body) {
+    const run = await call("blog", "POST", PATH, body, { signal });
+    runs = [run, ...runs];
+    shownId = null;
+    show();
+    heard(runs);
+    soon();
+  }
+
+  place("compare").addEventListener("click", async ({ currentTarget: button }) => {
+    if (button.getAttribute("aria-disabled") === "true") return;
+    button.setAttribute("aria-disabled", "true");
+    tell(problem, "");
+    try {
+      await begin({});
+    } catch (error) {
+      if (!signal.aborted) tell(problem, sentence(error));
+    }
+    button.removeAttribute("aria-disabled");
+  });
+
+  place("repair").addEventListener("click", () => {
+    if (whyNoRepair()) return;
+    const last = runs.find((run) => run.verdict && run.verdict !== "could_not_compare");
+    askToRepair(last);
+  });
+
+  function askToRepair(last) {
+    const left = (kinds) => kinds.reduce((all, kind) => all + (last.differing?.[kind] ?? 0) - (last.repaired?.[kind] ?? 0), 0);
+    const numbers = { plain: left(["missing", "stale", "undeleted", "corrupt"]), ahead: left(["ahead"]), orphans: left(["orphan"]), provisional: left(["provisional_orphan"]) };
+    const box = (name, number, label, meaning) =>
+      h("label", { class: "check" }, h("input", { type: "checkbox", name, value: "yes", disabled: number === 0 }), h("span", {}, h("b", {}, label), " ", meaning));
+    const brake = h("input", { type: "number", name: "max_deletions", min: 0, max: 1_000_000, step: 1, value: 10, required: true, inputmode: "numeric" });
+    const content = [
+      h("p", {}, `The replica is compared once more, and what differs then is repaired. At the comparison ${ago(last.finished_at)} it was:`),
+      h("p", {}, numbers.plain ? `${many(numbers.plain, "user")} missing, stale, undeleted or corrupt: written anew, as the source has them.` : "Nobody missing, stale, undeleted or corrupt."),
+      box("ahead", numbers.ahead, `Set back ${many(numbers.ahead, "user")} who are ahead.`, "Their newer state here is lost. Right if the source is right."),
+      box("orphans", numbers.orphans + numbers.provisional, `Delete ${many(numbers.orphans, "user")} whom the source does not know`, `${numbers.provisional ? `, and ${many(numbers.provisional, "id")} without a user` : ""}. A tombstone is final: their posts are hidden at once, and erased after seven days.`),
+      h("label", { class: "brake" }, "Delete at most ", brake, " users: all of them, or none."),
+    ];
+    return ask({
+      title: "Repair the replica?",
+      content,
+      submit: "Repair",
+      signal,
+      act: (form) => begin({ repair: true, ahead: form.has("ahead"), orphans: form.has("orphans"), max_deletions: Number(form.get("max_deletions")) }),
+    });
+  }
+
+  place("older-runs").addEventListener("click", async () => {
+    try {
+      const page = await call("blog", "GET", `${PATH}?limit=${LISTED}&cursor=${cursor}`, undefined, { signal });
+      older = [...older, ...page.items];
+      cursor = page.next_cursor;
+      show();
+    } catch (error) {
+      if (!signal.aborted) tell(problem, sentence(error));
+    }
+  });
+}
+
+function badge() {
+  const path = s("path", { d: "" });
+  const word = h("span", {});
+  const element = h("span", { class: "verdict" }, s("svg", { viewBox: "0 0 24 24", class: "shape", "aria-hidden": "true" }, path), word);
+  return {
+    element,
+    update([level, text]) {
+      set(element, "data-level", level);
+      set(path, "d", SHAPES[level]);
+      put(word, text);
+    },
+  };
+}
+
+/** What goes on now, or why it never will. */
+function nowShown(place) {
+  const mark = badge();
+  const line = h("p", {});
+  const bar = h("progress", { "aria-label": "Users of this phase" });
+  const amount = h("p", { class: "hint" });
+  const box = h("div", { class: "running" }, h("div", { class: "spread" }, mark.element, line), bar, amount);
+  return (run) => {
+    if (!run || run.state === "ended") {
+      box.remove();
+      return;
+    }
+    if (!box.isConnected) place.append(box);
+    const what = run.repairs.length ? `Comparing, and repairing ${run.repairs.join(", ")}` : "Comparing";
+    if (run.state === "waiting") {
+      mark.update(["busy", "waiting"]);
+      put(line, `${what}: asked for ${ago(run.requested_at)}. A consumer takes it up within seconds.`);
+    } else if (run.state === "running") {
+      mark.update(["busy", "running"]);
+      put(line, `${what}: ${PHASES[run.phase] ?? "begun"}, for ${span((now() - Date.parse(run.started_at)) / 1000)}.`);
+    } else {
+      mark.update(["look", run.state === "lapsed" ? "not taken up" : "broken off"]);
+      put(line, capital(run.explanation));
+    }
+    const isCounted = run.state === "running" && run.done !== null && (run.phase === "reading" || run.phase === "comparing");
+    bar.hidden = !isUnfinished(run);
+    if (isCounted && run.total) {
+      set(bar, "max", run.total);
+      set(bar, "value", Math.min(run.done, run.total));
+    } else set(bar, "value", null);
+    put(amount, isCounted ? `${count(run.done)}${run.total ? ` of about ${count(run.total)}` : ""} users` : "");
+  };
+}
+
+/** A run that has ended: verdict, counts by kind, and the users. */
+function detailsShown(place) {
+  let shown = null;
+  let wasChosen = false;
+  let age = null;
+  return (run, isChosen = false, leave = null) => {
+    if (!run) {
+      if (shown !== "none") place.replaceChildren(h("p", { class: "empty" }, "The replica was never compared with its source."));
+      shown = "none";
+      return;
+    }
+    if (shown !== run.id || wasChosen !== isChosen) {
+      shown = run.id;
+      wasChosen = isChosen;
+      age = h("span", {});
+      place.replaceChildren(...details(run, age, isChosen, leave));
+    }
+    put(age, ago(run.source_at ?? run.finished_at));
+  };
+}
+
+function details(run, age, isChosen, leave) {
+  const mark = badge();
+  mark.update(VERDICTS[run.verdict]);
+  const differing = sum(run.differing);
+  const repaired = sum(run.repaired);
+  const parts = run.verdict === "could_not_compare" ? ["There is no verdict, neither good nor bad"] : [
+    many(run.compared, "user"),
+    `${count(differing)} ${repaired ? "differed" : differing === 1 ? "differs" : "differ"}`,
+    ...(repaired ? [`${count(repaired)} repaired`] : []),
+    ...(run.in_flight ? [`${count(run.in_flight)} in flight`] : []),
+  ];
+  const why = `${REASONS[run.reason]}${run.requested_by ? ` by ${run.requested_by}` : ""}`;
+  const blocks = [
+    h("div", { class: "spread verdict-line" }, mark.element, h("p", { class: "strong" }, parts.join(", ")), h("p", { class: "hint" }, "as of ", h("time", { datetime: run.source_at ?? run.finished_at }, clock(run.source_at ?? run.finished_at)), ", ", age, "; ", why, ".")),
+  ];
+  if (isChosen) blocks.unshift(h("p", {}, h("button", { type: "button", class: "plain", onclick: leave }, "Back to the last one")));
+  if (run.explanation) blocks.push(h("p", { class: run.verdict === "could_not_compare" ? "problem" : "notice" }, capital(run.explanation)));
+  if (differing) blocks.push(kindsTable(run));
+  const findings = run.findings ?? [];
+  if (findings.length) blocks.push(findingsTable(findings, differing));
+  return blocks;
+}
+
+function kindsTable(run) {
+  const rows = Object.entries(run.differing).map(([kind, number]) => {
+    const repaired = run.repaired?.[kind] ?? 0;
+    const [meaning] = KINDS[kind] ?? [""];
+    return h("tr", {}, h("th", { scope: "row" }, kind.replaceAll("_", " ")), h("td", { class: "number" }, count(number)), h("td", { class: "number" }, count(repaired)), h("td", {}, meaning));
+  });
+  return h("div", { class: "scroll" }, h("table", {}, h("caption", {}, "By kind"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Kind"), h("th", { scope: "col", class: "number" }, "Differ"), h("th", { scope: "col", class: "number" }, "Repaired"), h("th", { scope: "col" }, "What it is"))), h("tbody", {}, rows)));
+}
+
+function findingsTable(findings, differing) {
+  const body = h("tbody", {}, findings.slice(0, FINDINGS_SHOWN).map(finding));
+  const rest = findings.length - FINDINGS_SHOWN;
+  const more = rest > 0 && h("button", { type: "button", class: "plain", onclick: () => { body.append(...findings.slice(FINDINGS_SHOWN).map(finding)); more.remove(); } }, `Show ${count(rest)} more`);
+  const unnamed = differing - findings.length;
+  return h(
+    "div",
+    { class: "scroll", id: "findings" },
+    h("table", {}, h("caption", {}, "Users that differed"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "User"), h("th", { scope: "col" }, "Kind"), h("th", { scope: "col", class: "number" }, "Version at the source"), h("th", { scope: "col", class: "number" }, "Version here"), h("th", { scope: "col" }, "Repaired"))), body),
+    more,
+    unnamed > 0 && h("p", { class: "hint" }, `${count(unnamed)} more are counted, not named.`),
+  );
+}
+
+const finding = (each) =>
+  h("tr", {}, h("td", {}, h("code", {}, each.user_id)), h("td", {}, each.kind.replaceAll("_", " ")), h("td", { class: "number" }, h("code", {}, String(each.source_version ?? "none"))), h("td", { class: "number" }, h("code", {}, String(each.replica_version ?? "none"))), h("td", {}, each.repaired ? "yes" : "no"));
+
+/** A line of the history. */
+function row(run, choose) {
+  const mark = badge();
+  const when = h("td", {}, h("time", { datetime: run.requested_at }, clock(run.requested_at)));
+  const cells = Array.from({ length: 5 }, (_, index) => h("td", { class: index > 1 ? "number" : "" }));
+  const show = h("button", { type: "button", class: "plain", onclick: choose, "aria-label": `Show the comparison of ${clock(run.requested_at)}` }, "Show");
+  const element = h("tr", {}, when, cells[0], cells[1], h("td", {}, mark.element), cells.slice(2), h("td", {}, show));
+  return {
+    element,
+    update(now) {
+      put(cells[0], REASONS[now.reason]);
+      put(cells[1], now.repairs.length ? now.repairs.join(", ").replaceAll("_", " ") : "–");
+      mark.update(VERDICTS[now.verdict] ?? (isUnfinished(now) ? ["busy", now.state] : ["look", now.state.replaceAll("_", " ")]));
+      put(cells[2], now.compared === null ? "–" : count(now.compared));
+      put(cells[3], now.differing === null ? "–" : count(sum(now.differing)));
+      put(cells[4], now.repaired === null ? "–" : count(sum(now.repaired)));
+      show.hidden = now.finished_at === null;
+    },
+  };
+}

@@ -1,0 +1,73 @@
+// Numbers, times and errors in words. Times are UTC, as in the logs and the commands.
+
+import { Problem, Unreachable } from "/web/session.js";
+
+const COUNT = new Intl.NumberFormat("en");
+
+// What the services' clock is ahead of this machine's, in ms.
+let ahead = 0;
+
+/** Take over the services' clock, from an answer that says what time it is there. */
+export function setClock(iso) {
+  ahead = Date.parse(iso) - Date.now();
+}
+
+/** Now, by the services' clock, in ms. */
+export const now = () => Date.now() + ahead;
+
+export const count = (number) => COUNT.format(number);
+
+/** "1 user", "2 users". */
+export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
+
+/** A length of time in the unit that suits it: 4 ms, 1.2 s, 40 s, 3 min, 2 h 5 min, 3 d. */
+export function span(seconds) {
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 9.95) return `${Number(seconds.toFixed(1))} s`;
+  if (seconds < 99.5) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
+  return `${Math.round(hours / 24)} d`;
+}
+
+/** How long ago a moment is. */
+export function ago(iso) {
+  const seconds = Math.max(0, (now() - Date.parse(iso)) / 1000);
+  return seconds < 1 ? "just now" : `${span(Math.floor(seconds))} ago`;
+}
+
+/** The time of day; of another day the date as well. */
+export function clock(iso, { seconds = true } = {}) {
+  const text = new Date(iso).toISOString();
+  const time = text.slice(11, seconds ? 19 : 16);
+  const isToday = text.slice(0, 10) === new Date(now()).toISOString().slice(0, 10);
+  return isToday ? time : `${text.slice(0, 10)} ${time}`;
+}
+
+const AWAY = { auth: "The auth service does not answer.", blog: "The blog service does not answer." };
+
+const BY_CODE = {
+  invalid_credentials: "E-mail or password is wrong.",
+  account_disabled: "An administrator has disabled this account.",
+  origin_not_allowed: "The auth service does not know this page's address: it has to be in AUTH_CORS_ORIGINS.",
+};
+
+/** What went wrong, in a sentence or two. */
+export function sentence(error) {
+  if (error instanceof Unreachable) return AWAY[error.service];
+  if (error.name === "TimeoutError") return "The answer takes too long.";
+  if (!(error instanceof Problem)) {
+    console.error(error);
+    return "Something went wrong in this page; load it again.";
+  }
+  const parts = error.errors.map(({ pointer, detail }) => `${pointer.split("/").slice(2).join(" ")}: ${detail}`);
+  return BY_CODE[error.code] ?? capital([error.detail || error.title, ...parts].filter(Boolean).join("; "));
+}
+
+/** Beginning with a capital, and with a full stop in the end. */
+export function capital(text) {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.?!…]$/.test(begun) ? begun : `${begun}.`;
+}
