@@ -1,0 +1,1 @@
+"""Keep the posts of an author in step with an RSS or Atom feed."""

@@ -1,0 +1,68 @@
+"""``python -m feed_importer FEED --author ID``."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from .blog import Blog, ServiceAccount, Stopped
+from .feed import Unusable, read_feed
+
+OUTCOMES = ("created", "changed", "unchanged", "gone", "refused")
+
+
+def main() -> int:
+    """Import; 0 when all went well, 1 when entries were left, 2 when there is nothing to import."""
+    arguments = _arguments()
+    try:
+        account = ServiceAccount(
+            _setting("FEED_AUTH_URL"), _setting("FEED_SERVICE_ID"), _setting("FEED_API_KEY")
+        )
+        blog = Blog(_setting("FEED_BLOG_URL"), account)
+        entries = read_feed(arguments.feed, float(_setting("FEED_SECONDS_MAX", "30")))
+    except (Unusable, ValueError) as error:
+        _say(str(error))
+        return 2
+    counts: Counter[str] = Counter()
+    try:
+        for entry in entries:
+            # The same entry for the same author is the same post for ever.
+            post_id = uuid5(arguments.author, entry.key)
+            outcome, reason = blog.keep(post_id, arguments.author, entry.title, entry.body)
+            counts[outcome] += 1
+            if reason:
+                _say(f"{entry.title}: {reason}")
+    except Stopped as error:
+        _say(str(error))
+    print(", ".join(f"{outcome} {counts[outcome]}" for outcome in OUTCOMES))
+    return 1 if counts["refused"] or counts.total() < len(entries) else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "feed_importer", description="Keep the posts of an author in step with an RSS or Atom feed."
+    )
+    parser.add_argument("feed", metavar="FEED", help="a file, or an http(s) address")
+    parser.add_argument("--author", metavar="ID", type=UUID, required=True, help="a user's id")
+    return parser.parse_args()
+
+
+def _setting(name: str, default: str = "") -> str:
+    """A setting from the environment, or from the file that NAME_FILE names."""
+    file = os.environ.get(f"{name}_FILE")
+    try:
+        value = Path(file).read_text().strip() if file else os.environ.get(name, default)
+    except (OSError, ValueError):
+        raise Unusable(f"{name}_FILE: {file} cannot be read") from None
+    if not value:
+        raise Unusable(f"{name} is not set")
+    return value
+
+
+def _say(text: str) -> None:
+    print(f"feed_importer: {text}", file=sys.stderr)
+
+
+sys.exit(main())

@@ -1,0 +1,431 @@
+"""The example of a third back-end, run as its README says, against both services."""
+
+import ast
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from tests.end_to_end.conftest import Running
+from tests.support.eventually import eventually
+from tests.support.feeds import Item, as_feed, at_an_address, atom, rss
+from tests.support.http_server import served
+from tests.support.processes import run
+from tests.support.settled import figure
+
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
+PASSWORD: Final = "correct horse battery staple"
+THREE: Final = tuple(
+    Item(f"urn:entry:{day}", f"Day {day}", f"<p>It is {day} &amp; fine.</p>", day)
+    for day in (1, 2, 3)
+)
+
+
+@dataclass
+class Importer:
+    """The program with its settings, and an author who has an account."""
+
+    running: Running
+    author: str
+    author_headers: dict[str, str]
+    settings: dict[str, str]
+    key_id: str
+    said: list[str] = field(default_factory=list)
+
+    async def imports(self, feed: str | Path, **settings: str) -> tuple[int, str, str]:
+        """Run it to its end: exit code, the line of counts, and what it says besides."""
+        code, out, err = await imported(
+            str(feed), "--author", self.author, **{**self.settings, **settings}
+        )
+        self.said += [out, err]
+        return code, out.strip(), err.strip()
+
+    async def posts(self) -> list[dict[str, Any]]:
+        """The author's posts as the blog shows them, newest first."""
+        page = (await self.running.blog.get(f"/v1/posts?author={self.author}")).json()
+        posts: list[dict[str, Any]] = page["items"]
+        return posts
+
+    async def tokens_got(self) -> float:
+        """How many access tokens the auth service has issued for API keys."""
+        return await self.running.auth_api.metric(
+            'http_requests_total{handler="/oauth/token",method="POST",status="2xx"}'
+        )
+
+
+async def imported(*arguments: str, **settings: str) -> tuple[int, str, str]:
+    """Run the importer the way its README says."""
+    command = [sys.executable, "-m", "feed_importer", *arguments]
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        command,
+        env=settings,
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in ended.stderr, ended.stderr
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def counts(**different: int) -> str:
+    """The line of counts."""
+    names = ("created", "changed", "unchanged", "gone", "refused")
+    return ", ".join(f"{name} {different.get(name, 0)}" for name in names)
+
+
+@pytest.fixture
+async def importer(running: Running, tmp_path: Path) -> AsyncIterator[Importer]:
+    """An importer with an API key from the command of the README; it shows none of its secrets."""
+    created = await asyncio.to_thread(
+        run,
+        "auth-service services create feed-importer --scope posts:write --json",
+        running.system.environment,
+        tmp_path,
+    )
+    account = json.loads(created.stdout)
+    key = tmp_path / "api-key"
+    key.write_text(f"{account['api_key']}\n")
+    signed_up = await running.auth.post(
+        "/v1/signup", json={"email": f"{uuid4().hex}@example.org", "password": PASSWORD}
+    )
+    author = signed_up.json()["user"]["id"]
+    await eventually(lambda: _knows(running, author))
+    importer = Importer(
+        running,
+        author,
+        {"Authorization": f"Bearer {signed_up.json()['access_token']}"},
+        {
+            "FEED_AUTH_URL": running.auth_api.url,
+            "FEED_BLOG_URL": running.blog_api.url,
+            "FEED_SERVICE_ID": account["id"],
+            "FEED_API_KEY_FILE": str(key),
+        },
+        account["key_id"],
+    )
+    yield importer
+    for text in importer.said:
+        assert account["api_key"] not in text
+        assert "eyJ" not in text, "a token begins like this"
+
+
+@pytest.mark.parametrize("write", [rss, atom])
+async def test_the_same_feed_twice_creates_nothing_twice(
+    importer: Importer, tmp_path: Path, write: Callable[..., bytes]
+) -> None:
+    """From a file, then from an address: the second time every entry is as it was."""
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(write(*THREE))
+
+    first = await importer.imports(feed)
+    posts = await importer.posts()
+    with at_an_address(lambda _: as_feed(write(*THREE))) as address:
+        again = await importer.imports(address)
+
+    assert first == (0, counts(created=3), "")
+    assert again == (0, counts(unchanged=3), "")
+    assert [(post["title"], post["body"]) for post in posts] == [
+        (f"Day {day}", f"It is {day} & fine.") for day in (3, 2, 1)
+    ], "the oldest entry was written first"
+    assert await importer.posts() == posts
+    assert await figure(importer.running.system.blog_url, "SELECT count(*) FROM posts") == 3
+    assert await importer.tokens_got() == 2, "one token for each run, however many entries"
+
+
+async def test_what_changed_is_changed_and_what_was_deleted_stays_so(
+    importer: Importer, tmp_path: Path
+) -> None:
+    """Of three entries one was rewritten since, and one deleted at the blog by its author."""
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(rss(*THREE))
+    await importer.imports(feed)
+    newest, _, oldest = await importer.posts()
+
+    deleted = await importer.running.blog.delete(
+        f"/v1/posts/{newest['id']}", headers=importer.author_headers
+    )
+    feed.write_bytes(rss(Item(THREE[0].key, "Day one", "<p>Rewritten.</p>", 1), *THREE[1:]))
+    ended = await importer.imports(feed)
+
+    assert deleted.status_code == 204
+    assert ended == (0, counts(changed=1, unchanged=1, gone=1), "")
+    first = (await importer.posts())[-1]
+    assert (first["id"], first["title"], first["body"]) == (oldest["id"], "Day one", "Rewritten.")
+    assert first["created_at"] == oldest["created_at"]
+    assert len(await importer.posts()) == 2
+
+
+async def test_nothing_is_written_for_a_deleted_author(importer: Importer, tmp_path: Path) -> None:
+    """With the author's account his posts go, and the importer brings none of them back."""
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(rss(*THREE))
+    await importer.imports(feed)
+
+    await importer.running.auth.request(
+        "DELETE", "/v1/me", json={"password": PASSWORD}, headers=importer.author_headers
+    )
+    await eventually(lambda: _knows(importer.running, importer.author, status_code=404))
+    code, line, said = await importer.imports(feed)
+
+    assert (code, line) == (1, counts(refused=3))
+    assert said.count("unknown_author") == 3
+    assert await importer.posts() == []
+
+
+async def test_a_revoked_key_gets_no_token(importer: Importer, tmp_path: Path) -> None:
+    """One sentence, and nothing is written."""
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(rss(*THREE))
+    await asyncio.to_thread(
+        run,
+        f"auth-service services revoke-key {importer.key_id}",
+        importer.running.system.environment,
+        tmp_path,
+    )
+
+    code, line, said = await importer.imports(feed)
+
+    assert (code, line) == (1, counts())
+    assert said == "feed_importer: the auth service gives no token: 401 invalid_client"
+    assert await importer.posts() == []
+
+
+async def test_a_token_is_renewed_when_it_expires(importer: Importer, tmp_path: Path) -> None:
+    """Told that tokens are good for no time, it gets one for each request, and none is refused."""
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(rss(*THREE))
+
+    def shorter(answer: httpx.Response) -> Response:
+        return Response(json.dumps({**answer.json(), "expires_in": 0}))
+
+    with in_front_of(importer.running.auth_api.url, [shorter] * 6) as auth:
+        ended = await importer.imports(feed, FEED_AUTH_URL=auth)
+
+    assert ended == (0, counts(created=3), "")
+    assert await importer.tokens_got() == 6, "each entry is looked at and written"
+
+
+async def test_a_refused_token_is_replaced_once(importer: Importer, tmp_path: Path) -> None:
+    """A fresh token is tried when the blog refuses one; if that is refused too, it stops."""
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(rss(*THREE))
+
+    with in_front_of(importer.running.blog_api.url, [_refused]) as blog:
+        once = await importer.imports(feed, FEED_BLOG_URL=blog)
+    with in_front_of(importer.running.blog_api.url, [_refused] * 9) as blog:
+        always = await importer.imports(feed, FEED_BLOG_URL=blog)
+
+    assert once == (0, counts(created=3), "")
+    assert always == (1, counts(), "feed_importer: the blog answers 401 invalid_token")
+    assert await importer.tokens_got() == 4
+
+
+async def test_a_busy_server_is_given_the_time_that_it_asks_for(
+    importer: Importer, tmp_path: Path
+) -> None:
+    """429 and 503 are repeated after Retry-After; one that asks for an hour ends the run."""
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(rss(*THREE))
+    busy = [_later(429, "1"), _later(503, "0")]
+
+    with (
+        in_front_of(importer.running.auth_api.url, busy) as auth,
+        in_front_of(importer.running.blog_api.url, busy) as blog,
+    ):
+        patient = await importer.imports(feed, FEED_AUTH_URL=auth, FEED_BLOG_URL=blog)
+    with in_front_of(importer.running.blog_api.url, [_later(503, "3600")]) as blog:
+        ended = await importer.imports(feed, FEED_BLOG_URL=blog)
+
+    assert patient == (0, counts(created=3), "")
+    assert ended == (1, counts(), "feed_importer: the blog answers 503 busy")
+
+
+async def test_hostile_entries_become_plain_text(importer: Importer, tmp_path: Path) -> None:
+    """Scripts, entities, strange dates, missing and endless texts: what can be shown, is."""
+    feed = tmp_path / "feed.xml"
+    feed.write_text(
+        '<?xml version="1.0"?><rss version="2.0" xmlns:c="http://purl.org/rss/1.0/modules/content/">'
+        "<channel><title>Hostile</title>"
+        + "".join(f"<item>{item}</item>" for item in HOSTILE)
+        + "</channel></rss>"
+    )
+
+    ended = await importer.imports(feed)
+    again = await importer.imports(feed)
+
+    posts = [(post["title"], post["body"]) for post in await importer.posts()]
+    assert ended == (0, counts(created=len(SHOWN)), "")
+    assert again == (0, counts(unchanged=len(SHOWN)), "")
+    assert posts == SHOWN
+
+
+HOSTILE: Final = (
+    "<title>Script</title><description>&lt;script&gt;alert(1)&lt;/script&gt;&lt;p onclick=x&gt;One"
+    "&lt;br&gt;two&lt;p&gt;three &amp;amp;lt;b&amp;amp;gt;</description>",
+    "<guid>2</guid><pubDate>yesterday at noon</pubDate><description><![CDATA[<h1>No title</h1>"
+    "a < b && c]]></description>",
+    "<link>http://example.org/3</link>",
+    "<title>Turned \u202e round &#x9b;31m\t\n twice</title><description>\u2067x\x7f</description>",
+    f"<guid>5</guid><title>{'long ' * 99}</title><description>{'é' * 30_000}</description>",
+    "<guid>6</guid><title>Same key</title><pubDate>01 Jan 2026 00:00 GMT</pubDate>",
+    "<guid>6</guid><title>Newer</title><pubDate>02 Jan 2026 00:00 GMT</pubDate>",
+    f"<guid>7</guid><description><![CDATA[{'<a ' * 30_000}]]></description>",
+    "<description>&lt;![CDATA[&lt;!-- nothing to see",
+    "",
+)
+SHOWN: Final[list[tuple[str, str]]] = []
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is no RSS or Atom feed"),
+        (b"<!doctype html><title>Sign in</title>", "is no RSS or Atom feed"),
+        (b"\x89PNG\r\n\x1a\n", "is no RSS or Atom feed"),
+        (rss(*THREE)[:-40], "is a broken feed: no element found"),
+        (rss(*THREE).replace(b"</title>", b"", 1), "is a broken feed: mismatched tag"),
+        (rss(Item("1", "&#xD800;", "", 1)).replace(b"&amp;", b"&"), "cannot be read as a feed"),
+        (rss(*THREE) + b" " * 2_000_000, "has more than 2000000 bytes"),
+    ],
+)
+async def test_what_is_no_feed_is_one_sentence(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    """From a file or from an address, it ends with exit code 2 before anybody is asked."""
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(content)
+
+    from_file = await imported(str(feed), "--author", str(uuid4()), **NOWHERE)
+    with at_an_address(lambda _: as_feed(content)) as address:
+        from_address = await imported(address, "--author", str(uuid4()), **NOWHERE)
+
+    for code, out, err in (from_file, from_address):
+        assert (code, out) == (2, "")
+        assert sentence in err
+        assert err.count("\n") == 1
+
+
+NOWHERE: Final = {
+    "FEED_AUTH_URL": "http://127.0.0.1:1",
+    "FEED_BLOG_URL": "http://127.0.0.1:1",
+    "FEED_SERVICE_ID": "svc_nobody",
+    "FEED_API_KEY": "usersync_none",
+    "FEED_SECONDS_MAX": "2",
+}
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    yield rss(*THREE)
+    while True:
+        yield b" "
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (lambda _: Response(status_code=404), "answers 404"),
+        (lambda request: RedirectResponse(request.url), "Exceeded maximum allowed redirects"),
+        (lambda _: RedirectResponse("file:///etc/passwd"), "unsupported protocol 'file://'"),
+        (lambda _: StreamingResponse(_endless()), "takes longer than 2 seconds"),
+    ],
+)
+async def test_an_address_without_a_feed_is_one_sentence(
+    answer: Callable[[Request], Response], sentence: str
+) -> None:
+    """An address that refuses, goes round in circles or elsewhere, or never ends: exit code 2."""
+    with at_an_address(answer) as address:
+        code, out, err = await imported(address, "--author", str(uuid4()), **NOWHERE)
+
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("feed", "without", "sentence"),
+    [
+        ("ftp://example.org/feed", "", "unsupported protocol 'ftp://'"),
+        ("http://", "", "cannot be fetched"),
+        ("/nowhere/feed.xml", "", "cannot be read: No such file or directory"),
+        ("/", "", "cannot be read: Is a directory"),
+        ("feed.xml", "FEED_API_KEY", "FEED_API_KEY is not set"),
+    ],
+)
+async def test_what_cannot_be_read_is_one_sentence(feed: str, without: str, sentence: str) -> None:
+    """A file that is not there, an address of another kind, a setting that is missing."""
+    settings = {name: value for name, value in NOWHERE.items() if name != without}
+
+    code, out, err = await imported(feed, "--author", str(uuid4()), **settings)
+
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_it_imports_nothing_of_ours() -> None:
+    """Only the standard library, its own modules, and what its requirements.txt names."""
+    folder = EXAMPLES / "feed_importer"
+    trees = [ast.parse(file.read_text()) for file in folder.glob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {
+        str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level
+    }
+
+    foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+
+    assert foreign == set((folder / "requirements.txt").read_text().split())
+
+
+@contextmanager
+def in_front_of(url: str, answers: list[Callable[[httpx.Response], Response]]) -> Iterator[str]:
+    """The service at ``url``, except that the first answers are made into others on their way."""
+    waiting = list(answers)
+
+    async def forward(request: Request) -> Response:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.request(
+                request.method,
+                f"{url}{request.url.path}",
+                headers={
+                    name: value
+                    for name, value in request.headers.items()
+                    if name in ("authorization", "content-type")
+                },
+                content=await request.body(),
+            )
+        if waiting:
+            return waiting.pop(0)(answer)
+        return Response(answer.content, answer.status_code, media_type="application/json")
+
+    methods = ["GET", "POST", "PUT"]
+    with served(Starlette(routes=[Route("/{path:path}", forward, methods=methods)])) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+def _refused(_: httpx.Response) -> Response:
+    return Response('{"code": "invalid_token"}', 401)
+
+
+def _later(status: int, seconds: str) -> Callable[[httpx.Response], Response]:
+    return lambda _: Response('{"code": "busy"}', status, headers={"Retry-After": seconds})
+
+
+async def _knows(running: Running, user_id: str, status_code: int = 200) -> bool:
+    return (await running.blog.get(f"/v1/users/{user_id}")).status_code == status_code
