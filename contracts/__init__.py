@@ -2,13 +2,15 @@
 
 The only package that both services import; it imports neither of them.
 
-The contract: ``events``, ``envelope``, ``names``, ``schemas``; ``tokens``, ``bearer``, ``key_set``,
-``keys``, ``encodings``; ``problems``. The plumbing that both would otherwise write twice:
-``jwks_cache``; ``settings``, ``errors``, ``terminal``, ``telemetry``, ``backoff``, ``health``;
-``serving`` and ``http_protocol`` below HTTP applications; in them ``http_manners``, with
-``http_errors``, ``body_limits``, ``json_bodies``, ``openapi`` and ``rate_limits``.
+The contract: ``events``, ``envelope``, ``names``, ``queues``, ``schemas``; ``tokens``, ``bearer``,
+``key_set``, ``keys``, ``encodings``; ``problems``; ``merge`` and ``replica``, which keep a table in
+step. The plumbing that both would otherwise write twice: ``jwks_cache``; ``settings``, ``errors``,
+``terminal``, ``telemetry``, ``backoff``, ``health``; ``serving`` and ``http_protocol`` below HTTP
+applications; in them ``http_manners``, with ``http_errors``, ``body_limits``, ``json_bodies``,
+``openapi`` and ``rate_limits``.
 
 ``envelope`` alone knows aio-pika. A third service that only verifies tokens needs ``tokens`` with
 ``key_set``, ``keys`` and ``encodings``, ``jwks_cache`` to have the keys from an address, and none
-of the rest.
+of the rest; one that keeps a replica needs ``replica`` and what reads its messages.
+``docs/add-a-service.md`` leads through both.
 """

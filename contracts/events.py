@@ -8,7 +8,7 @@ know, and bound every text, so that a newer source never breaks an older consume
 is larger than the tables behind it.
 
 Not here: how an event looks on the wire (``envelope``), and which of two states wins
-(``blog_service.users.model``).
+(``contracts.merge``).
 """
 
 from dataclasses import dataclass

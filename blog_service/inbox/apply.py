@@ -15,8 +15,8 @@ from blog_service.inbox.heartbeats import follow
 from blog_service.inbox.parking import erase, expire
 from blog_service.keys.revoke import revoke
 from blog_service.users import replica
-from blog_service.users.model import Outcome
 from contracts.events import Event, Heartbeat, KeyRevoked, UserEvent, UserTombstone
+from contracts.merge import Outcome
 
 
 async def apply(connection: AsyncConnection, events: Sequence[Event]) -> list[Outcome]:

@@ -31,8 +31,8 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.users.model import Outcome
 from contracts.events import Heartbeat
+from contracts.merge import Outcome
 
 log = structlog.get_logger()
 

@@ -37,10 +37,10 @@ from blog_service.inbox.subscription import Delivery
 from blog_service.inbox.topology import DEAD, LIVE
 from blog_service.inbox.work import Work
 from blog_service.settings import ConsumerSettings
-from blog_service.users.model import Outcome
 from contracts.backoff import pause_seconds
 from contracts.envelope import decode
 from contracts.events import Event, UserEvent
+from contracts.merge import Outcome
 
 log = structlog.get_logger()
 

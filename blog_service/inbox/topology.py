@@ -9,7 +9,7 @@ is told of before it is made and after, so that no crash hides that its messages
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -24,31 +24,12 @@ from contracts.names import (
     live_queue,
     replay_queue,
 )
+from contracts.queues import DEAD_ARGUMENTS, live_arguments, replay_arguments
 
 SERVICE: Final = "blog"
 LIVE: Final = live_queue(SERVICE)
 REPLAY: Final = replay_queue(SERVICE)
 DEAD: Final = dead_queue(SERVICE)
-
-DELIVERY_LIMIT: Final = 1_000
-"""Only a backstop: our own count parks a message long before. It has to be high, because a crash
-counts as a delivery of every message that was prefetched."""
-
-REPLAY_LENGTH_MAX: Final = 100_000
-"""A replay to a consumer that is away waits at the source, where it takes no room, instead of
-filling the broker's disk: this is some 100 MB, and a minute of work."""
-
-_LIVE_ARGUMENTS: Final[dict[str, Any]] = {
-    "x-queue-type": "quorum",
-    "x-delivery-limit": DELIVERY_LIMIT,
-    "x-dead-letter-exchange": DEAD,
-    # At least once only works together with reject-publish; alone it is silently at most once.
-    "x-dead-letter-strategy": "at-least-once",
-    "x-overflow": "reject-publish",
-}
-_REPLAY_ARGUMENTS: Final = {**_LIVE_ARGUMENTS, "x-max-length": REPLAY_LENGTH_MAX}
-_DEAD_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
-
 
 T = TypeVar("T")
 
@@ -80,11 +61,11 @@ async def declare(
         dead_exchange = await _own(
             DEAD, channel.declare_exchange(DEAD, ExchangeType.FANOUT, durable=True)
         )
-        dead = await _own(
-            DEAD, channel.declare_queue(DEAD, durable=True, arguments=_DEAD_ARGUMENTS)
-        )
+        dead = await _own(DEAD, channel.declare_queue(DEAD, durable=True, arguments=DEAD_ARGUMENTS))
         await dead.bind(dead_exchange)
-        await _own(REPLAY, channel.declare_queue(REPLAY, durable=True, arguments=_REPLAY_ARGUMENTS))
+        await _own(
+            REPLAY, channel.declare_queue(REPLAY, durable=True, arguments=replay_arguments(SERVICE))
+        )
         try:
             exchange = await channel.get_exchange(EXCHANGE, ensure=True)
         except ChannelNotFoundEntity:
@@ -93,7 +74,7 @@ async def declare(
         if is_lost and queue_lost:
             await queue_lost()
         live = await _own(
-            LIVE, channel.declare_queue(LIVE, durable=True, arguments=_LIVE_ARGUMENTS)
+            LIVE, channel.declare_queue(LIVE, durable=True, arguments=live_arguments(SERVICE))
         )
         for binding in BINDINGS:
             await live.bind(exchange, binding)

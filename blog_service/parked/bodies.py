@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from blog_service.parked.discard import BECAUSE_LENGTH_MAX
 from blog_service.parked.model import Redriven
-from blog_service.users.model import Outcome
+from contracts.merge import Outcome
 
 
 class _Body(BaseModel):

@@ -164,7 +164,7 @@ async def _redrive(
 ) -> tuple[dict[str, int], bool]:
     """Redrive some or all, telling of each; how many went which way, and whether any is unknown."""
     from blog_service.parked.redrive import parked_now, redrive_all
-    from blog_service.users.model import Outcome
+    from contracts.merge import Outcome
 
     outcomes: Counter[str] = Counter()
     is_any_unknown = False

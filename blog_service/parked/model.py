@@ -8,8 +8,8 @@ from uuid import UUID
 
 from blog_service.inbox.faults import Verdict
 from blog_service.inbox.tagged_json import untagged
-from blog_service.users.model import Outcome
 from contracts.errors import OperatorError
+from contracts.merge import Outcome
 
 
 class NoSuchMessage(OperatorError):

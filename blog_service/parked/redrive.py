@@ -20,9 +20,9 @@ from blog_service.inbox.parking import claim, park_again, unpark
 from blog_service.inbox.table import parked_messages
 from blog_service.parked.model import Carrier, NoSuchMessage, Redriven
 from blog_service.users import replica
-from blog_service.users.model import Outcome
 from contracts.envelope import Undecodable, decode
 from contracts.events import UserDeleted
+from contracts.merge import Outcome
 
 PAGE_IDS: Final = 100
 """Ids that are read at once; messages are read one by one, for their size is anybody's."""

@@ -17,9 +17,10 @@ from blog_service.reconcile.model import CouldNotCompare
 from blog_service.reconcile.session import driver
 from blog_service.reconcile.source import Source, UserStream
 from blog_service.reconcile.steps import Steps
-from blog_service.users.replica import COLUMNS, array_literal
+from blog_service.users.replica import COLUMNS
 from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
 from contracts.reconcile import StreamBegin, buckets_in
+from contracts.replica import array_literal
 
 _DIGESTS = text(DIGESTS)
 

@@ -90,7 +90,6 @@ _STEP = text(
     ), newer AS ({
         replica.write_if_newer_sql(
             "(SELECT * FROM classified WHERE kind = ANY(CAST(:newer AS text[])) ORDER BY id)"
-            " AS coming"
         )
     }), compared AS ({
         replica.write_as_compared_sql(

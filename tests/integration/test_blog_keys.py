@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.inbox.apply import apply
 from blog_service.inbox.settle import ParkedInARow, Settler
 from blog_service.settings import ApiSettings, ConsumerSettings
-from blog_service.users.model import Outcome
 from contracts.events import Data, RevokedKey
 from contracts.keys import jwk
+from contracts.merge import Outcome
 from tests.integration.test_settling import delivery
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, an_event

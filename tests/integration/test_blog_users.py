@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.inbox.apply import apply
 from blog_service.settings import ApiSettings
-from blog_service.users.model import State
+from contracts.merge import State
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 from tests.support.inbox import replica as replica_of

@@ -22,8 +22,8 @@ from blog_service.inbox.heartbeats import (
 )
 from blog_service.inbox.topology import depths
 from blog_service.settings import ConsumerSettings
-from blog_service.users.model import Outcome
 from contracts.events import Beat, Heartbeat
+from contracts.merge import Outcome
 from tests.support.builders import NOON, SOURCE, a_state, an_event
 from tests.support.checks import has_applied as has_users
 from tests.support.eventually import eventually

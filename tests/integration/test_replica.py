@@ -16,8 +16,8 @@ import blog_service.db
 from blog_service.inbox.apply import apply
 from blog_service.settings import ApiSettings, DatabaseSettings
 from blog_service.users import replica
-from blog_service.users.model import Outcome, State, fold
 from contracts.events import UserState
+from contracts.merge import Outcome, State, fold
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 from tests.support.histories import histories, splits

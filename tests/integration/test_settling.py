@@ -7,9 +7,9 @@ from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
 from blog_service.inbox.subscription import Delivery
 from blog_service.inbox.topology import LIVE
 from blog_service.settings import ConsumerSettings
-from blog_service.users.model import Outcome
 from contracts.envelope import encode
 from contracts.events import Beat, Event
+from contracts.merge import Outcome
 from tests.support.builders import a_state, an_event
 from tests.support.inbox import accept_writes, parked, refuse_writes
 

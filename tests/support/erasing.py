@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from blog_service.erasure.sweep import sweep
 from blog_service.inbox.apply import apply
 from blog_service.settings import DeletedAuthors
-from blog_service.users.model import State
+from contracts.merge import State
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.inbox import execute, fetch
 

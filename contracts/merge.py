@@ -18,7 +18,10 @@ Rank = tuple[bool, int]
 
 
 class Outcome(StrEnum):
-    """What a message did to the replica; the ``outcome`` label of its metric."""
+    """What a message did to a replica; the ``outcome`` label of the consumer's metric.
+
+    ``PARKED`` is a consumer's word for what did nothing: the merge never says it.
+    """
 
     APPLIED = "applied"
     UNCHANGED = "unchanged"
