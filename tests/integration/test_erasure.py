@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from random import choice
 from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,13 +22,15 @@ from blog_service.erasure import sweep as sweeping
 from blog_service.erasure.due import count_due
 from blog_service.erasure.model import ORPHAN_DAYS, ROWS_MAX
 from blog_service.erasure.sweep import keep_swept, sweep
-from blog_service.profiles.author import is_shown_sql
+from blog_service.settings import ApiSettings as BlogApiSettings
 from blog_service.settings import ConsumerSettings, DeletedAuthors
 from blog_service.sync import metrics
 from blog_service.users import replica
+from contracts.rate_limits import Rate
 from contracts.tasks import end_tasks
-from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
 from tests.support.checks import is_at
+from tests.support.content import People, people_of
 from tests.support.erasing import (
     NOTHING,
     Left,
@@ -47,6 +51,30 @@ from tests.support.locks import lock_waits
 from tests.support.parked_messages import a_delivery, park_deliveries
 from tests.support.reconciling import Pair, paired
 from tests.support.source import Source
+
+
+@pytest.fixture
+def blog_settings(blog_url: str, public_pem: str) -> BlogApiSettings:
+    """Settings of a blog API that lets everybody write as much as he can."""
+    without_end = Rate(10**6, 1)
+    return BlogApiSettings(
+        _env_file=None,
+        database_url=blog_url,
+        public_key=public_pem,
+        issuer=SOURCE,
+        limit_posts=without_end,
+        limit_comments=without_end,
+    )
+
+
+@pytest.fixture
+async def people(
+    blog_settings: BlogApiSettings, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
+) -> AsyncIterator[People]:
+    """Those who read and write at the blog."""
+    async with people_of(blog_settings, blog_engine, signing_key) as people:
+        yield people
+
 
 BOTH: tuple[DeletedAuthors, ...] = ("remove", "keep")
 
@@ -184,17 +212,18 @@ class TestDeletedUsers:
 
     @pytest.mark.parametrize("deleted_authors", BOTH)
     async def test_nothing_personal_is_left_in_any_table(
-        self, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
+        self, people: People, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
     ) -> None:
         """Neither his address nor his name nor, where it is to go, what he wrote."""
-        ada, grace = await a_user(blog_engine, "ada@example.org"), await a_user(blog_engine)
-        await comments(blog_engine, ada, await a_post(blog_engine, ada), 2)
-        await comments(blog_engine, ada, await a_post(blog_engine, ada, "svc_feed"), 2)
-        await a_deleted_post(blog_engine, ada, "svc_feed")
-        await execute(
-            blog_engine,
-            f"UPDATE profiles SET display_name = 'Grace', bio = NULL WHERE user_id = '{grace}'",
-        )
+        grace, ada = await people.user(), await people.user(email="ada@example.org")
+        him = {"display_name": "Ada Lovelace", "bio": "writes programs"}
+        await people.done(ada, "PATCH", "/v1/me", him)
+        post = await people.post(ada, **A_POST)
+        await people.comment(ada, post, "I quite agree")
+        await people.comment(ada, await people.post(grace), "I quite agree")
+        await people.keep(ada, title="On engines", body="They might compose music")
+        kept = (await people.keep(ada, title="On engines", body="They might compose music")).json()
+        await people.done(ada, "DELETE", f"/v1/posts/{kept['id']}")
         parked = an_event(a_state(ada, 7, email="ada@example.org"))
         await park_deliveries(blog_engine, a_delivery(parked))
         words = {"ada@example.org", "Ada Lovelace", "writes programs"}
@@ -207,9 +236,7 @@ class TestDeletedUsers:
 
         assert before == words
         assert {word for word in words if await is_anywhere(blog_engine, word)} == set()
-        if deleted_authors == "remove":
-            [row] = await fetch(blog_engine, "SELECT count(*) AS rows FROM posts")
-            assert row.rows == 0
+        assert await count(blog_engine, "posts") == (1 if deleted_authors == "remove" else 3)
 
 
 async def is_anywhere(engine: AsyncEngine, word: str) -> bool:
@@ -294,11 +321,17 @@ class TestOrphans:
 
     @pytest.mark.parametrize("deleted_authors", BOTH)
     async def test_hidden_at_once_and_erased_after_a_week(
-        self, blog_engine: AsyncEngine, orphan: UUID, deleted_authors: DeletedAuthors
+        self,
+        blog_engine: AsyncEngine,
+        blog_settings: BlogApiSettings,
+        signing_key: rsa.RSAPrivateKey,
+        orphan: UUID,
+        deleted_authors: DeletedAuthors,
     ) -> None:
         """Whatever the setting says."""
-        shown = f"SELECT {is_shown_sql(deleted_authors)} AS is_shown FROM users AS author"
-        [now] = await fetch(blog_engine, shown)
+        settings = blog_settings.model_copy(update={"deleted_authors": deleted_authors})
+        async with people_of(settings, blog_engine, signing_key) as people:
+            shown = await people.titles()
         rounds = await swept_all(blog_engine, deleted_authors)
         await self.wait_days(blog_engine, ORPHAN_DAYS, "- interval '1 minute'")
         rounds += await swept_all(blog_engine, deleted_authors)
@@ -309,7 +342,7 @@ class TestOrphans:
         due = await self.due(blog_engine)
         await swept_all(blog_engine, deleted_authors)
 
-        assert not now.is_shown
+        assert shown == []
         assert (rounds, before) == (0, Left(profiles=1, posts=1, comments=1, noted=1))
         assert (due_before, due) == (0, 1)
         assert await left(blog_engine, orphan) == NOTHING
@@ -396,7 +429,7 @@ class TestLost:
         await pair.damage(f"DELETE FROM users WHERE id = '{user_id}'")
         async with pair.blog.begin() as connection:
             await replica.provide(connection, user_id)
-            assert await written_as_a_request(connection, user_id)
+            await written_as_a_request(connection, user_id)
 
         await pair.reconcile(repair=True)
         await swept_all(pair.blog)
@@ -504,7 +537,7 @@ class TestAtOnce:
         """The tombstone waits for a request that writes, so that the sweep sees what it wrote."""
         user = await a_user(blog_engine)
         async with blog_engine.connect() as writing:
-            assert await written_as_a_request(writing, user)
+            await written_as_a_request(writing, user)
             deleting = asyncio.create_task(deleted(blog_engine, user))
             await eventually(lambda: lock_waits(blog_engine))
             too_early = await swept_all(blog_engine)
@@ -517,28 +550,50 @@ class TestAtOnce:
         assert await left(blog_engine, user) == NOTHING
 
     async def test_no_race_leaves_anything_of_a_deleted_user(
-        self, blog_engine: AsyncEngine, consumer_settings: ConsumerSettings
+        self, people: People, consumer_settings: ConsumerSettings
     ) -> None:
         """Users who write as fast as they can until they are deleted, and the sweep beside them."""
-        users = [await a_user(blog_engine) for _ in range(30)]
+        users = [await people.user() for _ in range(20)]
+        first = [await people.post(user) for user in users]
+        late = {401, 404}  # he is deleted, or the author of what he comments on is
 
         async def write(user: UUID) -> int:
             written = 0
             while True:
-                async with blog_engine.begin() as connection:
-                    if not await written_as_a_request(connection, user):
-                        return written
+                post = await people.ask(user, "POST", "/v1/posts", A_POST)
+                theirs = f"/v1/posts/{choice(first)['id']}/comments"
+                answers = [
+                    post,
+                    await people.ask(user, "POST", theirs, {"body": "Indeed"}),
+                    await people.ask(user, "PATCH", "/v1/me", {"display_name": "Ada"}),
+                ]
+                if post.is_success:
+                    his = f"/v1/posts/{post.json()['id']}"
+                    answers.append(await people.ask(user, "POST", f"{his}/comments", A_COMMENT))
+                    answers.append(await people.ask(user, "DELETE", his))
+                assert {each.status_code for each in answers if not each.is_success} <= late
+                if post.status_code == 401:
+                    return written
                 written += 1
 
-        async with kept_swept(blog_engine, consumer_settings):
-            writing = [asyncio.create_task(write(user)) for user in users for _ in range(2)]
+        async with kept_swept(people.engine, consumer_settings):
+            writing = [asyncio.create_task(write(user)) for user in users]
+            await eventually(lambda: _has(people.engine, "posts", 3 * len(users)))
             for user in users:
-                await deleted(blog_engine, user)
+                await people.apply(a_tombstone(user))
             written = await asyncio.gather(*writing)
-            await eventually(lambda: is_swept(blog_engine))
+            await eventually(lambda: is_swept(people.engine))
 
-        assert sum(written) > len(users)
-        assert await posts(blog_engine) == {}
+        assert min(written) > 0
+        assert await posts(people.engine) == {}
+
+
+A_POST = {"title": "On engines", "body": "They might compose music"}
+A_COMMENT = {"body": "I quite agree"}
+
+
+async def _has(engine: AsyncEngine, what: str, rows: int) -> bool:
+    return await count(engine, what) >= rows
 
 
 EXPECTED = {"profile": 10, "post": 10, "comment": 200}

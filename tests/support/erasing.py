@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from blog_service.erasure.sweep import sweep
 from blog_service.inbox.apply import apply
 from blog_service.settings import DeletedAuthors
+from blog_service.users.hold import hold_author
 from contracts.merge import State
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.inbox import execute, fetch
@@ -113,16 +114,13 @@ async def swept_all(engine: AsyncEngine, deleted_authors: DeletedAuthors = "remo
     return rounds
 
 
-async def written_as_a_request(connection: AsyncConnection, author: UUID) -> bool:
-    """Write a post and a comment the way requests do; False when the author is deleted.
+async def written_as_a_request(connection: AsyncConnection, author: UUID) -> None:
+    """Write a post and a comment with the locks of a request; the caller ends the transaction.
 
-    The caller ends the transaction.
+    Raises:
+        Problem: the author is deleted.
     """
-    held = await connection.scalar(
-        text("SELECT status FROM users WHERE id = :id FOR SHARE"), {"id": author}
-    )
-    if held == "deleted":
-        return False
+    await hold_author(connection, author)
     await connection.execute(
         text(
             "WITH post AS (INSERT INTO posts (author_id, title, body)"
@@ -131,4 +129,3 @@ async def written_as_a_request(connection: AsyncConnection, author: UUID) -> boo
         ),
         {"id": author},
     )
-    return True
