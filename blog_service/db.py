@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, PoolProxiedConnection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from blog_service.settings import DatabaseSettings
@@ -86,15 +86,19 @@ class Reader:
 
     async def rows(self, statement: str, *values: object) -> Sequence[Found]:
         """The rows of ``statement``, whose values are $1 and so on."""
-        borrowed = await self._engine.raw_connection()
-        while borrowed.driver_connection.is_closed():  # the server ended it while it was idle
+        borrowed, driver = await self._borrow()
+        while driver.is_closed():  # the server ended it while it was idle
             borrowed.invalidate()
-            borrowed = await self._engine.raw_connection()
+            borrowed, driver = await self._borrow()
         try:
-            rows: Sequence[Found] = await borrowed.driver_connection.fetch(statement, *values)
+            rows: Sequence[Found] = await driver.fetch(statement, *values)
             return rows
         finally:
             borrowed.close()
+
+    async def _borrow(self) -> tuple[PoolProxiedConnection, Any]:
+        borrowed = await self._engine.raw_connection()
+        return borrowed, borrowed.driver_connection
 
 
 async def ask(engine: AsyncEngine) -> None:

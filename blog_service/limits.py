@@ -24,7 +24,7 @@ _OWN_ROWS: Final = {
 service keeps for him."""
 
 # Until the last row of the quota is old enough for another one.
-_SECONDS_LEFT: Final = {
+SECONDS_LEFT: Final = {
     written: text(
         f"""
         SELECT extract(epoch FROM created_at - now()) + CAST(:seconds AS integer) {rows}
@@ -44,7 +44,7 @@ async def demand_room(
         Problem: 429, with the time after which he may.
     """
     values = {"author_id": author_id, "quota": limit.quota, "seconds": limit.seconds}
-    left = await connection.scalar(_SECONDS_LEFT[written], values)
+    left = await connection.scalar(SECONDS_LEFT[written], values)
     if left is not None and left > 0:
         raise too_many_requests(
             [written],

@@ -14,7 +14,7 @@ from blog_service.settings import DeletedAuthors
 from blog_service.users.caller import ReplicaUser
 from blog_service.users.hold import hold_user
 
-_UPDATE: Final = text(
+UPDATE: Final = text(
     f"""
     UPDATE comments SET body = :body, updated_at = now()
     WHERE id = :id AND body <> :body AND {IS_REACHED_BY_USER}
@@ -41,5 +41,5 @@ async def change_comment(
         demand(user, Action.CHANGE_COMMENT, Owned(comment["owner_id"]))
         if body is not None:
             reached = reach_values(user, Action.CHANGE_COMMENT)
-            await connection.execute(_UPDATE, {"id": comment_id, "body": body, **reached})
+            await connection.execute(UPDATE, {"id": comment_id, "body": body, **reached})
         return await comment_by_id(connection, deleted_authors, comment_id)

@@ -15,7 +15,7 @@ from blog_service.users.hold import hold_user
 from contracts import problems
 from contracts.problems import Problem
 
-_DELETE: Final = text(
+DELETE: Final = text(
     f"DELETE FROM comments WHERE id = :id AND {IS_REACHED_BY_USER}"  # noqa: S608 - a constant
 )
 
@@ -33,6 +33,6 @@ async def delete_comment(
         comment = await comment_by_id(connection, deleted_authors, comment_id)
         demand(user, Action.DELETE_COMMENT, Owned(comment["owner_id"]))
         reached = reach_values(user, Action.DELETE_COMMENT)
-        deleted = await connection.execute(_DELETE, {"id": comment_id, **reached})
+        deleted = await connection.execute(DELETE, {"id": comment_id, **reached})
         if deleted.rowcount == 0:  # somebody else was faster
             raise Problem(problems.NOT_FOUND)

@@ -14,7 +14,7 @@ from blog_service.settings import DeletedAuthors
 from blog_service.users.caller import Caller
 from blog_service.users.hold import hold_author, hold_caller
 
-_UPDATE: Final = text(
+UPDATE: Final = text(
     f"""
     UPDATE posts SET title = coalesce(:title, title), body = coalesce(:body, body),
         updated_at = CASE WHEN (title, body) IS DISTINCT FROM
@@ -45,5 +45,5 @@ async def change_post(
         if isinstance(actor, Service):
             await hold_author(connection, post["owner_id"])
         reached = reach_values(actor, Action.CHANGE_POST)
-        await connection.execute(_UPDATE, {"id": post_id, "title": title, "body": body, **reached})
+        await connection.execute(UPDATE, {"id": post_id, "title": title, "body": body, **reached})
         return await post_by_id(connection, deleted_authors, post_id)

@@ -20,7 +20,7 @@ from blog_service.users.hold import hold_caller
 from contracts import problems
 from contracts.problems import Problem
 
-_DELETE: Final = text(
+DELETE: Final = text(
     f"""
     UPDATE posts SET title = NULL, body = NULL, deleted_at = now(), sweep = true
     WHERE id = :id AND deleted_at IS NULL AND {IS_REACHED}
@@ -41,6 +41,6 @@ async def delete_post(
         post = await post_by_id(connection, deleted_authors, post_id)
         demand(actor, Action.DELETE_POST, Owned(post["owner_id"], post["service_id"]))
         reached = reach_values(actor, Action.DELETE_POST)
-        deleted = await connection.execute(_DELETE, {"id": post_id, **reached})
+        deleted = await connection.execute(DELETE, {"id": post_id, **reached})
         if deleted.rowcount == 0:  # somebody else was faster
             raise Problem(problems.NOT_FOUND)

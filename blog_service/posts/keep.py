@@ -27,7 +27,7 @@ _INSERT: Final = text(
 _PRESENT: Final = text(
     "SELECT author_id, service_id, deleted_at FROM posts WHERE id = :id FOR UPDATE"
 )
-_UPDATE: Final = text(
+UPDATE: Final = text(
     f"""
     UPDATE posts SET title = :title, body = :body, updated_at = now()
     WHERE id = :id AND deleted_at IS NULL AND {IS_REACHED}
@@ -65,5 +65,5 @@ async def keep_post(
             if present.deleted_at is not None:
                 raise Problem(problems.POST_DELETED)
             reached = reach_values(service, Action.KEEP_POST)
-            await connection.execute(_UPDATE, {**values, **reached})
+            await connection.execute(UPDATE, {**values, **reached})
         return await post_by_id(connection, deleted_authors, post_id), inserted is not None

@@ -52,9 +52,11 @@ def page_sql(shown: DeletedAuthors, limit: int, *, of_one: bool = False) -> str:
     Of one author nothing is shown once he is deleted: who remembers his id would otherwise know
     whose the posts of a "deleted user" were.
     """
-    of_author = "AND post.author_id = $2 AND author.deleted_at IS NULL" if of_one else ""
+    condition = "post.title IS NOT NULL"  # by which the index of everybody's posts is found
+    if of_one:
+        condition = "post.author_id = $2 AND author.deleted_at IS NULL"
     return f"""
-        {_select(shown)} AND post.position < $1 {of_author}
+        {_select(shown)} AND {condition} AND post.position < $1
         ORDER BY post.position DESC LIMIT {limit}
         """
 

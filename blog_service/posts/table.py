@@ -51,9 +51,15 @@ posts = Table(
     comment="Posts; of a deleted one only the id is left",
 )
 
-_IS_THERE = text("deleted_at IS NULL")
-Index("posts_position_idx", posts.c.position, postgresql_where=_IS_THERE)
-Index("posts_author_id_idx", posts.c.author_id, posts.c.position, postgresql_where=_IS_THERE)
+# Two names for the same rows, which PostgreSQL does not know to be the same: it would otherwise
+# look for the posts of one author among everybody's, where it expects the first ones soon.
+Index("posts_position_idx", posts.c.position, postgresql_where=text("title IS NOT NULL"))
+Index(
+    "posts_author_id_idx",
+    posts.c.author_id,
+    posts.c.position,
+    postgresql_where=text("deleted_at IS NULL"),
+)
 # What a user wrote lately, what he has deleted included.
 Index(
     "posts_written_idx",

@@ -6,15 +6,18 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import blog_service.settings
 from auth_service.settings import ApiSettings
 from auth_service.users.passwords import Passwords
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
 from tests.support.auth_api import made_admin, serving, signed_up
 from tests.support.builders import SOURCE
+from tests.support.content import People, people_of
 from tests.support.databases import Databases
 from tests.support.servers import own_postgres
 from tests.support.source import Source, source_on
@@ -72,3 +75,20 @@ async def root(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, An
     signed_in = await signed_up(api, "root@example.org")
     await made_admin(auth_engine, signed_in)
     return signed_in
+
+
+@pytest.fixture
+def blog_settings(blog_url: str, public_pem: str) -> blog_service.settings.ApiSettings:
+    """Settings of a blog API on the fresh database."""
+    return blog_service.settings.ApiSettings(
+        _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
+    )
+
+
+@pytest.fixture
+async def people(
+    blog_settings: blog_service.settings.ApiSettings, signing_key: rsa.RSAPrivateKey
+) -> AsyncIterator[People]:
+    """People at the blog."""
+    async with people_of(blog_settings, signing_key) as people:
+        yield people

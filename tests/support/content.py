@@ -7,13 +7,16 @@ from uuid import UUID, uuid4
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import connect
 from blog_service.inbox.apply import apply
 from blog_service.settings import ApiSettings
 from contracts.events import Data
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import a_state, an_event
+from tests.support.inbox import execute
 
 IMPORTER = "svc_importer"
 
@@ -21,10 +24,17 @@ IMPORTER = "svc_importer"
 class People:
     """Those who read and write at the blog, each request with the token of one of them."""
 
-    def __init__(self, client: httpx.AsyncClient, engine: AsyncEngine, key: rsa.RSAPrivateKey):
+    def __init__(
+        self,
+        settings: ApiSettings,
+        client: httpx.AsyncClient,
+        engine: AsyncEngine,
+        key: rsa.RSAPrivateKey,
+    ) -> None:
+        self.settings = settings
         self.client = client
         self.engine = engine
-        self._key = key
+        self.key = key
 
     async def user(self, user_id: UUID | None = None, **state: Any) -> UUID:
         """A user whose event has come."""
@@ -41,7 +51,7 @@ class People:
         """A good token; a service's has the scope for posts unless ``claims`` differ."""
         if isinstance(who, str):
             claims = {"scope": "posts:write", **claims}
-        return a_token(self._key, who, **claims)
+        return a_token(self.key, who, **claims)
 
     async def ask(
         self,
@@ -51,7 +61,8 @@ class People:
         body: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> httpx.Response:
-        """What somebody is answered; None is anybody."""
+        """What somebody is answered; None is anybody, and a parameter that is not sent."""
+        params = {name: value for name, value in params.items() if value is not None}
         headers = {} if who is None else {"Authorization": f"Bearer {self.token(who)}"}
         return await self.client.request(method, path, headers=headers, json=body, params=params)
 
@@ -86,6 +97,17 @@ class People:
         """A comment that a user writes."""
         return await self.done(who, "POST", f"/v1/posts/{post['id']}/comments", {"body": body})
 
+    async def plan(self, kinds: str, statement: str, values: str) -> str:
+        """The plan by which a prepared statement is run, whatever its values are."""
+        await execute(self.engine, "ANALYZE")
+        async with self.engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await driver.execute("SET plan_cache_mode = force_generic_plan")
+            await driver.execute(f"PREPARE statement ({kinds}) AS {statement}")
+            lines = await driver.fetch(f"EXPLAIN EXECUTE statement({values})")
+            await driver.execute("DEALLOCATE statement; RESET plan_cache_mode")
+        return "\n".join(line[0] for line in lines)
+
     async def titles(self, **params: Any) -> list[str]:
         """The titles on a page of posts, as anybody sees it."""
         page = await self.done(None, "GET", "/v1/posts", **params)
@@ -97,10 +119,18 @@ class People:
         return [item["body"] for item in page["items"]]
 
 
+def driver_sql(statement: TextClause, *names: str) -> str:
+    """The statement with $1, $2 and so on for ``names``."""
+    sql = str(statement)
+    for number, name in enumerate(names, start=1):
+        sql = sql.replace(f":{name}", f"${number}")
+    return sql
+
+
 @asynccontextmanager
-async def people_of(
-    settings: ApiSettings, engine: AsyncEngine, key: rsa.RSAPrivateKey
-) -> AsyncIterator[People]:
-    """People at a blog with these settings."""
+async def people_of(settings: ApiSettings, key: rsa.RSAPrivateKey) -> AsyncIterator[People]:
+    """People at a blog with these settings, whose tokens ``key`` signs."""
+    engine = connect(settings)
     async with blog_api(settings) as client:
-        yield People(client, engine, key)
+        yield People(settings, client, engine, key)
+    await engine.dispose()

@@ -62,10 +62,17 @@ def upgrade() -> None:
         ),
         comment="Posts; of a deleted one only the id is left",
     )
-    is_there = sa.text("deleted_at IS NULL")
-    op.create_index("posts_position_idx", "posts", ["position"], postgresql_where=is_there)
     op.create_index(
-        "posts_author_id_idx", "posts", ["author_id", "position"], postgresql_where=is_there
+        "posts_position_idx",
+        "posts",
+        ["position"],
+        postgresql_where=sa.text("title IS NOT NULL"),
+    )
+    op.create_index(
+        "posts_author_id_idx",
+        "posts",
+        ["author_id", "position"],
+        postgresql_where=sa.text("deleted_at IS NULL"),
     )
     op.create_index(
         "posts_written_idx",

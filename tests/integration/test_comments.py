@@ -1,0 +1,404 @@
+"""Comments: who writes, changes and deletes them, and who sees what."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from blog_service.comments.change import UPDATE
+from blog_service.comments.delete import DELETE
+from blog_service.comments.read import page_sql
+from blog_service.inbox.apply import apply
+from blog_service.limits import SECONDS_LEFT
+from blog_service.ownership import reach_values
+from blog_service.policy import Action, User
+from contracts.rate_limits import Rate
+from tests.support.auth_api import assert_problem
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.content import People, driver_sql, people_of
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+
+
+class TestWriting:
+    """``POST /v1/posts/{id}/comments``."""
+
+    async def test_what_was_written_is_there_for_everybody(self, people: People) -> None:
+        """By whom, on which post, and as it was written."""
+        ada, eve = await people.user(), await people.user()
+        await people.done(eve, "PATCH", "/v1/me", {"display_name": "Eve"})
+        post = await people.post(ada)
+
+        written = await people.comment(eve, post, "So\nit is")
+
+        author = {"id": str(eve), "display_name": "Eve", "avatar_url": None, "status": "active"}
+        expected = {"post_id": post["id"], "author": author, "body": "So\nit is"}
+        assert expected.items() <= written.items()
+        assert written.keys() - expected.keys() == {"id", "created_at", "updated_at"}
+        page = await people.done(None, "GET", f"/v1/posts/{post['id']}/comments")
+        assert page == {"items": [written], "next_cursor": None}
+
+    async def test_before_the_event_has_come(self, people: People) -> None:
+        """The author appears by name as soon as he has one."""
+        post = await people.post(await people.user())
+        eve = uuid4()
+
+        written = await people.comment(eve, post)
+        await people.apply(a_state(eve, 3), a_state(eve, 2))
+        await people.apply(a_state(eve, 3))
+        await people.done(eve, "PATCH", "/v1/me", {"display_name": "Eve"})
+
+        assert written["author"]["status"] == "provisional"
+        [seen] = (await people.done(None, "GET", f"/v1/posts/{post['id']}/comments"))["items"]
+        assert seen["author"] == {
+            "id": str(eve), "display_name": "Eve", "avatar_url": None, "status": "active"
+        }  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"body": ""}, {"body": "x" * 5001}, {"body": "\x00"}, {"body": "x", "id": 1}]
+    )
+    async def test_texts_that_break_a_rule_are_refused(
+        self, people: People, body: dict[str, Any]
+    ) -> None:
+        """And nothing is stored."""
+        post = await people.post(await people.user())
+        eve = await people.user()
+
+        answer = await people.ask(eve, "POST", f"/v1/posts/{post['id']}/comments", body)
+
+        assert_problem(answer, 422, "invalid_request")
+        assert await people.comments(post) == []
+
+    async def test_without_a_token_or_while_disabled(self, people: People) -> None:
+        """Nobody in particular writes nothing, a disabled user neither; what he wrote stays."""
+        post = await people.post(await people.user())
+        eve = await people.user()
+        written = await people.comment(eve, post)
+        await people.apply(a_state(eve, 2, status="disabled"))
+        path = f"/v1/posts/{post['id']}/comments"
+
+        assert_problem(
+            await people.ask(None, "POST", path, {"body": "x"}), 401, "authentication_required"
+        )
+        assert_problem(await people.ask(eve, "POST", path, {"body": "x"}), 403, "account_disabled")
+        answer = await people.ask(eve, "DELETE", f"/v1/comments/{written['id']}")
+        assert_problem(answer, 403, "account_disabled")
+        assert await people.comments(post) == ["Indeed"]
+
+    async def test_no_more_than_the_limit(self, people: People) -> None:
+        """As for posts; what others write does not count."""
+        limited = people.settings.model_copy(update={"limit_comments": Rate(2, 60)})
+        async with people_of(limited, people.key) as people:
+            eve = await people.user()
+            post = await people.post(await people.user())
+            await people.comment(await people.user(), post)
+            for _ in range(2):
+                await people.comment(eve, post)
+
+            refused = await people.ask(
+                eve, "POST", f"/v1/posts/{post['id']}/comments", {"body": "x"}
+            )
+
+            assert_problem(refused, 429, "too_many_requests")
+            assert refused.json()["violated-policies"] == ["comments"]
+            assert 0 < int(refused.headers["Retry-After"]) <= 60
+
+
+class TestUnseenPosts:
+    """A post that is not shown is not told of by its comments either."""
+
+    @pytest.fixture(params=["unknown", "deleted", "of a deleted author", "of nobody"])
+    async def unseen(
+        self, request: pytest.FixtureRequest, people: People
+    ) -> AsyncIterator[tuple[str, str]]:
+        """The ids of such a post, and of a comment on it."""
+        ada, eve = await people.user(), await people.user()
+        post = await people.post(ada)
+        comment = await people.comment(eve, post)
+        if request.param == "unknown":
+            yield str(uuid4()), str(uuid4())
+            return
+        if request.param == "deleted":
+            await people.done(ada, "DELETE", f"/v1/posts/{post['id']}")
+        elif request.param == "of a deleted author":
+            await people.apply(a_tombstone(ada))
+        else:
+            await execute(people.engine, f"DELETE FROM users WHERE id = '{ada}'")
+        yield post["id"], comment["id"]
+
+    async def test_every_answer_is_that_there_is_none(
+        self, people: People, unseen: tuple[str, str]
+    ) -> None:
+        """Word for word, whoever asks: a reader, a user, who moderates."""
+        post_id, comment_id = unseen
+        mod = await people.user(roles=("moderator",))
+        path = f"/v1/posts/{post_id}/comments"
+
+        for who in (None, await people.user(), mod):
+            answers = [await people.ask(who, "GET", path)]
+            if who is not None:
+                answers += [
+                    await people.ask(who, "POST", path, {"body": "x"}),
+                    await people.ask(who, "PATCH", f"/v1/comments/{comment_id}", {"body": "x"}),
+                    await people.ask(who, "DELETE", f"/v1/comments/{comment_id}"),
+                ]
+            for answer in answers:
+                document = assert_problem(answer, 404, "not_found")
+                assert document.keys() == {"type", "title", "status", "code", "instance"}
+
+    async def test_deleting_a_post_hides_its_comments_at_once(self, people: People) -> None:
+        """They are erased afterwards; the note for that was written with the deletion."""
+        ada = await people.user()
+        post = await people.post(ada)
+        await people.comment(ada, post)
+
+        await people.done(ada, "DELETE", f"/v1/posts/{post['id']}")
+
+        answer = await people.ask(None, "GET", f"/v1/posts/{post['id']}/comments")
+        assert_problem(answer, 404, "not_found")
+        assert len(await fetch(people.engine, "SELECT 1 FROM comments")) == 1
+        assert len(await fetch(people.engine, "SELECT 1 FROM posts WHERE sweep")) == 1
+
+    async def test_none_is_added_to_a_post_that_is_deleted_meanwhile(self, people: People) -> None:
+        """Who comments waits for the deletion, and is told that there is no such post."""
+        ada, eve = await people.user(), await people.user()
+        post = await people.post(ada)
+        async with people.engine.begin() as connection:
+            await connection.execute(
+                text("UPDATE posts SET title = NULL, body = NULL, deleted_at = now(), sweep = true")
+            )
+            writing = asyncio.create_task(
+                people.ask(eve, "POST", f"/v1/posts/{post['id']}/comments", {"body": "x"})
+            )
+            await eventually(lambda: lock_waits(people.engine))
+
+        assert_problem(await writing, 404, "not_found")
+        assert await fetch(people.engine, "SELECT 1 FROM comments") == []
+
+    async def test_a_deletion_waits_for_a_comment_that_holds_the_post(self, people: People) -> None:
+        """So that the erasing, which follows the deletion, finds it."""
+        ada, eve = await people.user(), await people.user()
+        post = await people.post(ada)
+        async with people.engine.begin() as blocking:
+            # The comment is at its last step: its post is held, its row not in yet.
+            await blocking.execute(text("LOCK TABLE comments IN EXCLUSIVE MODE"))
+            writing = asyncio.create_task(
+                people.ask(eve, "POST", f"/v1/posts/{post['id']}/comments", {"body": "x"})
+            )
+            await eventually(lambda: _waits(people, 1))
+            deleting = asyncio.create_task(people.ask(ada, "DELETE", f"/v1/posts/{post['id']}"))
+            await eventually(lambda: _waits(people, 2))
+            assert not deleting.done()
+
+        assert (await writing).status_code == 201
+        assert (await deleting).status_code == 204
+
+    async def test_none_appears_after_the_authors_tombstone(self, people: People) -> None:
+        """In whatever order they come."""
+        post = await people.post(await people.user())
+        count = text("SELECT count(*) FROM comments WHERE author_id = :eve")
+        for _ in range(10):
+            eve = await people.user()
+
+            async def bury(eve: UUID = eve) -> int:
+                async with people.engine.begin() as connection:
+                    await apply(connection, [an_event(a_tombstone(eve))])
+                    return await connection.scalar(count, {"eve": eve}) or 0
+
+            path = f"/v1/posts/{post['id']}/comments"
+            _, _, with_it, _ = await asyncio.gather(
+                *(people.ask(eve, "POST", path, {"body": "x"}) for _ in "12"),
+                bury(),
+                people.ask(eve, "POST", path, {"body": "x"}),
+            )
+
+            async with people.engine.connect() as connection:
+                assert await connection.scalar(count, {"eve": eve}) == with_it
+
+
+class TestChanging:
+    """``PATCH`` and ``DELETE /v1/comments/{id}``."""
+
+    @pytest.mark.parametrize("role", [None, "moderator", "admin"])
+    async def test_who_may(self, people: People, role: str | None) -> None:
+        """Its author, who moderates and who administers."""
+        author = await people.user()
+        who = author if role is None else await people.user(roles=(role,))
+        post = await people.post(await people.user())
+        comment = await people.comment(author, post)
+        path = f"/v1/comments/{comment['id']}"
+
+        changed = await people.done(who, "PATCH", path, {"body": "Changed"})
+
+        assert changed == comment | {"body": "Changed", "updated_at": changed["updated_at"]}
+        assert changed["updated_at"] > comment["updated_at"]
+        for same in ({}, {"body": None}, {"body": "Changed"}):
+            assert await people.done(who, "PATCH", path, same) == changed
+        await people.done(who, "DELETE", path)
+        assert_problem(await people.ask(who, "DELETE", path), 404, "not_found")
+        assert await people.comments(post) == []
+        assert await fetch(people.engine, "SELECT 1 FROM comments") == []
+
+    async def test_who_may_not(self, people: People) -> None:
+        """Neither a stranger nor whose post it is on."""
+        ada, eve = await people.user(), await people.user()
+        post = await people.post(ada)
+        path = f"/v1/comments/{(await people.comment(eve, post))['id']}"
+
+        for who in (ada, await people.user(roles=("operator",))):
+            assert_problem(await people.ask(who, "PATCH", path, {"body": "x"}), 403, "forbidden")
+            assert_problem(await people.ask(who, "DELETE", path), 403, "forbidden")
+        assert await people.comments(post) == ["Indeed"]
+
+    async def test_a_demotion_works_with_the_next_request(self, people: People) -> None:
+        """The role is read from the replica's row."""
+        post = await people.post(await people.user())
+        path = f"/v1/comments/{(await people.comment(await people.user(), post))['id']}"
+        mod = await people.user(roles=("moderator",))
+
+        await people.done(mod, "PATCH", path, {"body": "1"})
+        await people.apply(a_state(mod, 2))
+
+        assert_problem(await people.ask(mod, "PATCH", path, {"body": "2"}), 403, "forbidden")
+
+    async def test_the_statement_itself_reaches_no_others_comment(self, people: People) -> None:
+        """Were the check before it wrong, the condition would still hold."""
+        post = await people.post(await people.user())
+        comment = await people.comment(await people.user(), post)
+        stranger = User(id=uuid4(), roles=(), status="active")
+        values = {"id": UUID(comment["id"]), "body": "x"}
+
+        async with people.engine.begin() as connection:
+            changed = await connection.execute(
+                UPDATE, values | reach_values(stranger, Action.CHANGE_COMMENT)
+            )
+            deleted = await connection.execute(
+                DELETE, {"id": values["id"]} | reach_values(stranger, Action.DELETE_COMMENT)
+            )
+
+        assert (changed.rowcount, deleted.rowcount) == (0, 0)
+
+
+class TestPages:
+    """``GET /v1/posts/{id}/comments`` by cursor."""
+
+    async def test_oldest_first(self, people: People) -> None:
+        """Each page goes on where the one before ended; the last one says so."""
+        ada = await people.user()
+        post, other = await people.post(ada), await people.post(ada)
+        for number in range(7):
+            await people.comment(ada, post, f"{number}")
+            await people.comment(ada, other, "elsewhere")
+
+        pages = await pages_of(people, post, limit=3)
+
+        assert [[item["body"] for item in page] for page in pages] == [
+            ["0", "1", "2"],
+            ["3", "4", "5"],
+            ["6"],
+        ]
+
+    async def test_a_page_that_has_become_empty_is_one(self, people: People) -> None:
+        """The post is there, though nothing comes after the cursor any more."""
+        ada = await people.user()
+        post = await people.post(ada)
+        comments = [await people.comment(ada, post) for _ in range(2)]
+        path = f"/v1/posts/{post['id']}/comments"
+        first = await people.done(None, "GET", path, limit=1)
+
+        await people.done(ada, "DELETE", f"/v1/comments/{comments[1]['id']}")
+
+        page = await people.done(None, "GET", path, cursor=first["next_cursor"])
+        assert page == {"items": [], "next_cursor": None}
+
+    async def test_they_stay_right_while_others_write_and_delete(self, people: People) -> None:
+        """No comment comes twice, and none that was there at the start and still is, is missing."""
+        ada = await people.user()
+        post = await people.post(ada)
+        await execute(
+            people.engine,
+            f"INSERT INTO comments (post_id, author_id, body) SELECT '{post['id']}', '{ada}',"
+            " 'old ' || n FROM generate_series(1, 200) AS n",
+        )
+        ending = asyncio.Event()
+        deleted: set[str] = set()
+
+        async def disturb(number: int) -> None:
+            while not ending.is_set():
+                async with people.engine.begin() as connection:
+                    await connection.execute(
+                        text(
+                            "INSERT INTO comments (post_id, author_id, body)"
+                            " VALUES (:post, :ada, 'new')"
+                        ),
+                        {"post": UUID(post["id"]), "ada": ada},
+                    )
+                    await connection.execute(text("SELECT pg_sleep(random() * 0.01)"))
+                    gone = await connection.execute(
+                        text(
+                            "DELETE FROM comments WHERE id = (SELECT id FROM comments"
+                            " WHERE body <> 'new' AND position % 3 = :number"
+                            " ORDER BY random() LIMIT 1) RETURNING body"
+                        ),
+                        {"number": number},
+                    )
+                deleted.update(gone.scalars())
+
+        disturbing = [asyncio.create_task(disturb(number)) for number in range(3)]
+        await eventually(lambda: len(deleted) > 5)
+        pages = await pages_of(people, post, limit=7, pages_max=30)
+        ending.set()
+        await asyncio.gather(*disturbing)
+
+        seen = [item for page in pages for item in page]
+        ids = [item["id"] for item in seen]
+        assert len(ids) == len(set(ids))
+        old = {f"old {number}" for number in range(1, 201)}
+        assert len(old - deleted) > 20
+        assert old - deleted <= {item["body"] for item in seen}
+
+    @pytest.mark.parametrize("choice", ["remove", "keep"])
+    async def test_it_follows_an_index(self, people: People, choice: Any) -> None:
+        """Neither a sort nor a whole table, with the plan that is kept for every value."""
+        ada = await people.user()
+        posts = [await people.post(ada) for _ in range(3)]
+        for post in posts:
+            await execute(
+                people.engine,
+                f"INSERT INTO comments (post_id, author_id, body) SELECT '{post['id']}', '{ada}',"
+                " 'x' FROM generate_series(1, 1000)",
+            )
+
+        plan = await people.plan("uuid, bigint", page_sql(choice, 21), f"'{posts[0]['id']}', 50")
+        statement = driver_sql(SECONDS_LEFT["comments"], "seconds", "author_id", "quota")
+        counting = await people.plan("integer, uuid, integer", statement, f"60, '{ada}', 10")
+
+        for each in (plan, counting):
+            assert "Sort" not in each
+            assert "Seq Scan on comments" not in each
+        assert "Index Scan using comments_post_id_idx" in plan
+        assert "Index Scan Backward using comments_author_id_idx" in counting
+
+
+async def pages_of(
+    people: People, post: dict[str, Any], *, limit: int, pages_max: int = 100
+) -> list[list[dict[str, Any]]]:
+    """The comments on each page, from the first one to the last."""
+    pages: list[list[dict[str, Any]]] = []
+    cursor: str | None = None
+    while len(pages) < pages_max:
+        path = f"/v1/posts/{post['id']}/comments"
+        page = await people.done(None, "GET", path, limit=limit, cursor=cursor)
+        pages.append(page["items"])
+        if page["next_cursor"] is None:
+            break
+        cursor = page["next_cursor"]
+    return pages
+
+
+async def _waits(people: People, count: int) -> bool:
+    return await lock_waits(people.engine) >= count

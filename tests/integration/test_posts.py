@@ -1,0 +1,838 @@
+"""Posts: who writes, changes and deletes them, and who sees what."""
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import text
+
+from blog_service.inbox.apply import apply
+from blog_service.limits import SECONDS_LEFT
+from blog_service.ownership import reach_values
+from blog_service.policy import Action, Actor, Service, User
+from blog_service.posts.change import UPDATE
+from blog_service.posts.delete import DELETE
+from blog_service.posts.read import page_sql
+from blog_service.settings import ApiSettings
+from blog_service.users import replica
+from contracts.events import RevokedKey
+from contracts.keys import jwk
+from contracts.rate_limits import Rate
+from tests.support.auth_api import assert_problem
+from tests.support.builders import NOON, a_state, a_tombstone, an_event
+from tests.support.content import IMPORTER, People, driver_sql
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+
+GONE = {"id": None, "display_name": "deleted user", "avatar_url": None, "status": "deleted"}
+HOSTILE = "<script>alert('x')</script> \"onload='y' & \\u0000 ${7*7} {{7*7}} ');DROP TABLE posts;--"
+
+
+_COUNT = text("SELECT count(*) FROM posts WHERE author_id = :ada")
+
+
+class TestWriting:
+    """``POST /v1/posts``."""
+
+    async def test_what_was_written_is_there_for_everybody(self, people: People) -> None:
+        """The answer, the post by its id and the list show the same."""
+        ada = await people.user()
+
+        written = await people.post(ada, "Engines", "Of the\nfirst kind")
+
+        author = {"id": str(ada), "display_name": None, "avatar_url": None, "status": "active"}
+        expected = {"author": author, "title": "Engines", "body": "Of the\nfirst kind"}
+        assert expected.items() <= written.items()
+        assert written.keys() - expected.keys() == {"id", "created_at", "updated_at"}
+        assert written["created_at"] == written["updated_at"]
+        assert written["created_at"].endswith("Z")
+        assert await people.done(None, "GET", f"/v1/posts/{written['id']}") == written
+        assert await people.done(None, "GET", "/v1/posts") == {
+            "items": [written],
+            "next_cursor": None,
+        }
+
+    async def test_without_a_token_nobody_writes(self, people: People) -> None:
+        """Reading needs none, writing does."""
+        post = await people.post(await people.user())
+        body = {"title": "x", "body": "y"}
+
+        for method, path in [
+            ("POST", "/v1/posts"),
+            ("PUT", f"/v1/posts/{uuid4()}"),
+            ("PATCH", f"/v1/posts/{post['id']}"),
+            ("DELETE", f"/v1/posts/{post['id']}"),
+        ]:
+            answer = await people.ask(None, method, path, None if method == "DELETE" else body)
+            assert_problem(answer, 401, "authentication_required")
+
+    async def test_a_user_writes_for_himself_alone(self, people: People) -> None:
+        """He cannot name an author, not even himself: who writes is told by the token."""
+        ada, eve = await people.user(), await people.user()
+
+        for author in (ada, eve):
+            body = {"title": "x", "body": "y", "author_id": str(author)}
+            refused = assert_problem(
+                await people.ask(eve, "POST", "/v1/posts", body), 422, "invalid_request"
+            )
+            assert [error["pointer"] for error in refused["errors"]] == ["/body/author_id"]
+        assert await people.titles() == []
+
+    async def test_a_provisional_user_writes_before_his_event(self, people: People) -> None:
+        """And the event changes nothing of it, when it comes, comes twice or comes late."""
+        user_id = uuid4()
+
+        post = await people.post(user_id)
+        assert post["author"]["status"] == "provisional"
+        for versions in [(2,), (2,), (1,), (3, 1, 2)]:
+            await people.apply(*(a_state(user_id, version) for version in versions))
+            seen = await people.done(None, "GET", f"/v1/posts/{post['id']}")
+            assert seen["author"] == post["author"] | {"status": "active"}
+        await people.done(user_id, "PATCH", "/v1/me", {"display_name": "Ada"})
+
+        [seen] = (await people.done(None, "GET", "/v1/posts"))["items"]
+        assert seen["author"]["display_name"] == "Ada"
+        assert await people.post(user_id, "And another one")
+
+    async def test_a_disabled_user_writes_nothing_and_his_posts_stay(self, people: People) -> None:
+        """Reading goes on, writing is refused, until he is enabled."""
+        ada = await people.user()
+        post = await people.post(ada)
+        await people.apply(a_state(ada, 2, status="disabled"))
+
+        path = f"/v1/posts/{post['id']}"
+        for method, where, body in [
+            ("POST", "/v1/posts", {"title": "x", "body": "y"}),
+            ("PATCH", path, {"title": "x"}),
+            ("DELETE", path, None),
+        ]:
+            assert_problem(await people.ask(ada, method, where, body), 403, "account_disabled")
+        assert_problem(await people.keep(ada), 403, "account_disabled")
+        [seen] = (await people.done(None, "GET", "/v1/posts"))["items"]
+        assert seen["author"]["status"] == "disabled"
+        await people.apply(a_state(ada, 3))
+        assert await people.post(ada)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"title": "", "body": "y"},
+            {"title": "x"},
+            {"title": "x", "body": None},
+            {"title": "x" * 201, "body": "y"},
+            {"title": "x", "body": "y" * 20_001},
+            {"title": "two\nlines", "body": "y"},
+            {"title": "x", "body": "a\x00b"},
+            {"title": "x", "body": "a\x1bb"},
+            {"title": "\u202eevil", "body": "y"},
+            {"title": "\u200b", "body": "y"},
+            {"title": "x", "body": "y", "deleted_at": None},
+            {"title": ["x"], "body": {"y": 1}},
+        ],
+        ids=lambda body: ascii(body)[:40],
+    )
+    async def test_texts_that_break_a_rule_are_refused(
+        self, people: People, body: dict[str, Any]
+    ) -> None:
+        """No text gets past the limits, and nothing is stored of one that tries."""
+        ada = await people.user()
+        post = await people.post(ada)
+
+        for method, path in [("POST", "/v1/posts"), ("PATCH", f"/v1/posts/{post['id']}")]:
+            if method == "PATCH" and (len(body) == 1 or body["body"] is None):
+                continue  # what is missing or null stays
+            assert_problem(await people.ask(ada, method, path, body), 422, "invalid_request")
+        assert await people.done(None, "GET", f"/v1/posts/{post['id']}") == post
+
+    async def test_hostile_texts_come_back_as_text(self, people: People) -> None:
+        """JSON that no browser takes for a page, with what was written and not one bit more."""
+        ada = await people.user()
+        title = HOSTILE[:200]
+        await people.post(ada, title, HOSTILE)
+
+        answer = await people.ask(None, "GET", "/v1/posts")
+
+        [post] = answer.json()["items"]
+        assert (post["title"], post["body"]) == (title, HOSTILE)
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+    async def test_the_longest_post(self, people: People) -> None:
+        """It passes whole, in a script of three bytes a character, even escaped."""
+        ada = await people.user()
+        body = {"title": "字" * 200, "body": "字" * 20_000}
+
+        answer = await people.client.post(
+            "/v1/posts",
+            content=json.dumps(body, ensure_ascii=True),
+            headers={
+                "Authorization": f"Bearer {people.token(ada)}",
+                "Content-Type": "application/json",
+            },
+        )
+
+        assert answer.status_code == 201
+        assert body.items() <= answer.json().items()
+
+
+class TestLimit:
+    """How much one user may write."""
+
+    @pytest.fixture
+    def blog_settings(self, blog_settings: ApiSettings) -> ApiSettings:
+        """Three posts an hour, two comments."""
+        return blog_settings.model_copy(
+            update={"limit_posts": Rate(3, 3600), "limit_comments": Rate(2, 3600)}
+        )
+
+    async def test_one_too_many_is_told_when_to_come_back(self, people: People) -> None:
+        """Another user may, a service may, and he may again when the time is over."""
+        ada, eve = await people.user(), await people.user()
+        for _ in range(3):
+            await people.post(ada)
+
+        refused = await people.ask(ada, "POST", "/v1/posts", {"title": "x", "body": "y"})
+
+        assert_problem(refused, 429, "too_many_requests")
+        assert refused.json()["violated-policies"] == ["posts"]
+        assert 3590 < int(refused.headers["Retry-After"]) <= 3600
+        assert refused.headers["RateLimit-Policy"] == '"posts";q=3;w=3600'
+        assert await people.post(eve)
+        for _ in range(5):
+            assert (await people.keep(ada)).status_code == 201
+        await execute(people.engine, "UPDATE posts SET created_at = now() - interval '1 hour'")
+        assert await people.post(ada)
+
+    async def test_deleting_makes_no_room_for_posts(self, people: People) -> None:
+        """A deleted post leaves its id, so that writing and deleting would fill the table."""
+        ada = await people.user()
+        for _ in range(3):
+            post = await people.post(ada)
+            await people.done(ada, "DELETE", f"/v1/posts/{post['id']}")
+
+        refused = await people.ask(ada, "POST", "/v1/posts", {"title": "x", "body": "y"})
+
+        assert_problem(refused, 429, "too_many_requests")
+
+    async def test_a_crowd_gets_no_more_than_the_limit(self, people: People) -> None:
+        """Requests at the same moment are counted one after the other."""
+        ada = await people.user()
+        post = await people.post(await people.user())
+
+        posts = await asyncio.gather(
+            *(people.ask(ada, "POST", "/v1/posts", {"title": "x", "body": "y"}) for _ in range(12))
+        )
+        path = f"/v1/posts/{post['id']}/comments"
+        comments = await asyncio.gather(
+            *(people.ask(ada, "POST", path, {"body": "y"}) for _ in range(12))
+        )
+
+        assert sorted(answer.status_code for answer in posts) == [201] * 3 + [429] * 9
+        assert sorted(answer.status_code for answer in comments) == [201] * 2 + [429] * 10
+
+
+class TestServices:
+    """Services that keep posts for authors."""
+
+    async def test_it_names_the_author(self, people: People) -> None:
+        """The post is the author's, in whose name it is shown; without one it is refused."""
+        ada = await people.user()
+        body = {"title": "x", "body": "y"}
+
+        unnamed = await people.ask(IMPORTER, "POST", "/v1/posts", body)
+        written = await people.done(IMPORTER, "POST", "/v1/posts", {**body, "author_id": str(ada)})
+
+        assert_problem(unnamed, 422, "invalid_request")
+        assert written["author"]["id"] == str(ada)
+        assert (await people.done(None, "GET", "/v1/posts", author=str(ada)))["items"] == [written]
+
+    @pytest.mark.parametrize("kind", ["unknown", "deleted"])
+    async def test_there_has_to_be_such_an_author(self, people: People, kind: str) -> None:
+        """Neither an id that nobody has, nor one of somebody who is gone."""
+        author = uuid4()
+        if kind == "deleted":
+            await people.apply(a_state(author), a_tombstone(author))
+        body = {"title": "x", "body": "y", "author_id": str(author)}
+
+        written = await people.ask(IMPORTER, "POST", "/v1/posts", body)
+
+        assert_problem(written, 422, "unknown_author")
+        assert_problem(await people.keep(author), 422, "unknown_author")
+
+    async def test_it_needs_the_scope(self, people: People) -> None:
+        """The answer names the scope; a user's token that has it is still a user's."""
+        ada = await people.user()
+        post = await people.post(ada)
+        named = {"title": "x", "body": "y", "author_id": str(ada)}
+
+        async def ask(who: UUID | str, scope: str, method: str, path: str, body: Any) -> Any:
+            token = people.token(who, scope=scope)
+            headers = {"Authorization": f"Bearer {token}"}
+            return await people.client.request(method, path, json=body, headers=headers)
+
+        answers = [
+            await ask(IMPORTER, "users:reconcile", "POST", "/v1/posts", named),
+            await ask(IMPORTER, "users:reconcile", "PUT", f"/v1/posts/{uuid4()}", named),
+            await ask(IMPORTER, "users:reconcile", "DELETE", f"/v1/posts/{post['id']}", None),
+            await ask(ada, "posts:write", "PUT", f"/v1/posts/{uuid4()}", named),
+        ]
+
+        for answer in answers:
+            assert_problem(answer, 403, "insufficient_scope")
+            assert answer.headers["WWW-Authenticate"].endswith('scope="posts:write"')
+
+    async def test_keeping_is_idempotent(self, people: People) -> None:
+        """New once, then changed only by what has changed."""
+        ada, post_id = await people.user(), uuid4()
+
+        new = await people.keep(ada, post_id)
+        same = await people.keep(ada, post_id)
+        other = await people.keep(ada, post_id, title="Changed")
+        again = await people.keep(ada, post_id, title="Changed")
+
+        assert [answer.status_code for answer in (new, same, other, again)] == [201, 200, 200, 200]
+        assert new.json()["id"] == str(post_id)
+        assert same.json() == new.json()
+        assert other.json()["title"] == "Changed"
+        assert other.json()["updated_at"] > new.json()["updated_at"]
+        assert again.json() == other.json()
+        assert await people.titles() == ["Changed"]
+
+    async def test_a_crowd_that_keeps_the_same_post_makes_one(self, people: People) -> None:
+        """An importer that is started twice creates nothing twice."""
+        ada, post_id = await people.user(), uuid4()
+
+        answers = await asyncio.gather(*(people.keep(ada, post_id) for _ in range(8)))
+
+        assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+        assert await people.titles() == ["Kept"]
+
+    async def test_what_is_anothers_stays_his(self, people: People) -> None:
+        """A user's post, another service's, and one that it keeps for another author."""
+        ada, eve = await people.user(), await people.user()
+        written = UUID((await people.post(ada))["id"])
+        kept, of_other = uuid4(), uuid4()
+        await people.keep(ada, kept)
+        await people.keep(ada, of_other, service="svc_other")
+        before = await people.done(None, "GET", "/v1/posts")
+
+        for answer in (
+            await people.keep(ada, written),
+            await people.keep(ada, of_other),
+            await people.keep(eve, kept),
+            await people.ask(IMPORTER, "PATCH", f"/v1/posts/{of_other}", {"title": "x"}),
+            await people.ask(IMPORTER, "PATCH", f"/v1/posts/{written}", {"title": "x"}),
+            await people.ask(IMPORTER, "DELETE", f"/v1/posts/{of_other}"),
+            await people.ask(IMPORTER, "DELETE", f"/v1/posts/{written}"),
+        ):
+            assert_problem(answer, 403, "forbidden")
+        assert await people.done(None, "GET", "/v1/posts") == before
+
+    async def test_it_changes_and_deletes_what_it_keeps(self, people: People) -> None:
+        """As its author may too."""
+        ada = await people.user()
+        first, second = uuid4(), uuid4()
+        await people.keep(ada, first)
+        await people.keep(ada, second)
+
+        await people.done(IMPORTER, "PATCH", f"/v1/posts/{first}", {"title": "By the service"})
+        await people.done(ada, "PATCH", f"/v1/posts/{second}", {"title": "By its author"})
+        assert await people.titles() == ["By its author", "By the service"]
+        await people.done(IMPORTER, "DELETE", f"/v1/posts/{first}")
+        await people.done(ada, "DELETE", f"/v1/posts/{second}")
+        assert await people.titles() == []
+
+    async def test_a_deleted_post_stays_deleted(self, people: People) -> None:
+        """Whoever deleted it; and who may not know that it was his is told what he was before."""
+        ada, post_id = await people.user(), uuid4()
+        await people.keep(ada, post_id)
+        await people.done(ada, "DELETE", f"/v1/posts/{post_id}")
+
+        again = await people.keep(ada, post_id)
+        by_other = await people.keep(ada, post_id, service="svc_other")
+
+        assert_problem(again, 410, "post_deleted")
+        assert_problem(by_other, 403, "forbidden")
+        assert await people.titles() == []
+
+    async def test_a_token_of_a_revoked_key_is_refused(
+        self, people: People, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """As a user's is."""
+        ada = await people.user()
+        assert (await people.keep(ada)).status_code == 201
+
+        kid = jwk(signing_key.public_key())["kid"]
+        await people.apply(RevokedKey(kid=kid, revoked_at=NOON))
+
+        assert_problem(await people.keep(ada), 401, "invalid_token")
+
+    async def test_nothing_else_is_for_services(self, people: People) -> None:
+        """They have no profile, write no comments and see no administration."""
+        post = await people.post(await people.user())
+
+        for method, path, body in [
+            ("GET", "/v1/me", None),
+            ("PATCH", "/v1/me", {"bio": "x"}),
+            ("GET", "/v1/admin/users", None),
+            ("POST", f"/v1/posts/{post['id']}/comments", {"body": "x"}),
+        ]:
+            answer = await people.ask(IMPORTER, method, path, body)
+            assert_problem(answer, 403, "user_required")
+
+
+class TestChanging:
+    """``PATCH`` and ``DELETE /v1/posts/{id}``."""
+
+    @pytest.mark.parametrize("role", [None, "moderator", "admin"])
+    async def test_who_may(self, people: People, role: str | None) -> None:
+        """Its author, who moderates and who administers."""
+        author = await people.user()
+        who = author if role is None else await people.user(roles=(role,))
+        post = await people.post(author)
+        path = f"/v1/posts/{post['id']}"
+
+        changed = await people.done(who, "PATCH", path, {"title": "Changed"})
+
+        assert changed == post | {"title": "Changed", "updated_at": changed["updated_at"]}
+        assert changed["updated_at"] > post["updated_at"]
+        assert (await people.done(who, "PATCH", path, {})) == changed
+        assert (await people.done(who, "PATCH", path, {"title": None})) == changed
+        assert (await people.done(who, "PATCH", path, {"title": "Changed"})) == changed
+        await people.done(who, "DELETE", path)
+        for method in ("GET", "PATCH", "DELETE"):
+            body = {"title": "x"} if method == "PATCH" else None
+            assert_problem(await people.ask(who, method, path, body), 404, "not_found")
+        assert await people.titles() == []
+
+    @pytest.mark.parametrize("roles", [(), ("operator",), ("editor",)])
+    async def test_who_may_not(self, people: People, roles: tuple[str, ...]) -> None:
+        """He sees it, so he is told that he may not."""
+        post = await people.post(await people.user())
+        eve = await people.user(roles=roles)
+        path = f"/v1/posts/{post['id']}"
+
+        assert_problem(await people.ask(eve, "PATCH", path, {"title": "x"}), 403, "forbidden")
+        assert_problem(await people.ask(eve, "DELETE", path), 403, "forbidden")
+        assert await people.done(None, "GET", path) == post
+
+    async def test_a_demotion_works_with_the_next_request(self, people: People) -> None:
+        """The role is read from the replica's row, whatever the token says."""
+        post = await people.post(await people.user())
+        path = f"/v1/posts/{post['id']}"
+        mod = await people.user(roles=("moderator",))
+        token = people.token(mod, roles=["moderator"])
+        headers = {"Authorization": f"Bearer {token}"}
+
+        before = await people.client.patch(path, json={"title": "1"}, headers=headers)
+        await people.apply(a_state(mod, 2))
+        after = await people.client.patch(path, json={"title": "2"}, headers=headers)
+
+        assert before.status_code == 200
+        assert_problem(after, 403, "forbidden")
+
+    async def test_a_demotion_between_check_and_change_counts(self, people: People) -> None:
+        """A moderator whose demotion is being applied waits for it, and may not then."""
+        post = await people.post(await people.user())
+        mod = await people.user(roles=("moderator",))
+
+        async with people.engine.begin() as connection:
+            await replica.write(connection, [a_state(mod, 2)])
+            change = asyncio.create_task(
+                people.ask(mod, "PATCH", f"/v1/posts/{post['id']}", {"title": "x"})
+            )
+            await eventually(lambda: lock_waits(people.engine))
+
+        assert_problem(await change, 403, "forbidden")
+
+    async def test_a_deleted_post_leaves_no_text(self, people: People) -> None:
+        """Only the id is left, and the note that its comments are to be erased."""
+        ada = await people.user()
+        post = await people.post(ada, "Secret", "Very secret")
+
+        await people.done(ada, "DELETE", f"/v1/posts/{post['id']}")
+
+        [row] = await fetch(people.engine, "SELECT * FROM posts")
+        assert (str(row.id), row.title, row.body) == (post["id"], None, None)
+        assert row.deleted_at is not None
+        assert row.sweep
+
+    async def test_two_who_delete_the_same_post(self, people: People) -> None:
+        """One has done it, the other is told that there is nothing."""
+        ada = await people.user()
+        path = f"/v1/posts/{(await people.post(ada))['id']}"
+
+        answers = await asyncio.gather(*(people.ask(ada, "DELETE", path) for _ in range(6)))
+
+        assert sorted(answer.status_code for answer in answers) == [204] + [404] * 5
+
+    async def test_the_statement_itself_reaches_no_others_post(self, people: People) -> None:
+        """Were the check before it wrong, the condition would still hold."""
+        ada = await people.user()
+        post = await people.post(ada)
+        strangers: list[Actor] = [
+            User(id=uuid4(), roles=(), status="active"),
+            User(id=ada, roles=("admin",), status="disabled"),
+            Service(id="svc_other", scopes=frozenset({"posts:write"})),
+            Service(id="svc_other", scopes=frozenset()),
+        ]
+
+        async with people.engine.begin() as connection:
+            for who in strangers:
+                values = {"id": UUID(post["id"]), "title": "x", "body": "y"}
+                changed = await connection.execute(
+                    UPDATE, values | reach_values(who, Action.CHANGE_POST)
+                )
+                deleted = await connection.execute(
+                    DELETE, {"id": UUID(post["id"])} | reach_values(who, Action.DELETE_POST)
+                )
+                assert (changed.rowcount, deleted.rowcount) == (0, 0)
+
+
+class TestPages:
+    """``GET /v1/posts`` by cursor."""
+
+    async def test_newest_first(self, people: People) -> None:
+        """Each page goes on where the one before ended; the last one says so."""
+        ada = await people.user()
+        for number in range(7):
+            await people.post(ada, f"{number}")
+
+        pages = [page async for page in pages_of(people, limit=3)]
+
+        assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
+
+    async def test_twenty_unless_asked_for_others(self, people: People) -> None:
+        """And never more than a hundred."""
+        ada = await people.user()
+        await insert_posts(people, ada, 101)
+
+        assert len(await people.titles()) == 20
+        assert len(await people.titles(limit=100)) == 100
+        for limit in (0, 101, "x"):
+            answer = await people.ask(None, "GET", "/v1/posts", limit=limit)
+            assert_problem(answer, 422, "invalid_request")
+
+    async def test_of_one_author(self, people: People) -> None:
+        """With the same cursors."""
+        ada, eve = await people.user(), await people.user()
+        for number in range(5):
+            await people.post(ada, f"ada {number}")
+            await people.post(eve, f"eve {number}")
+
+        pages = [page async for page in pages_of(people, limit=2, author=str(ada))]
+
+        assert pages == [["ada 4", "ada 3"], ["ada 2", "ada 1"], ["ada 0"]]
+        assert await people.titles(author=str(uuid4())) == []
+
+    @pytest.mark.parametrize("cursor", ["x", "", "AAAAAAAAAAAAAAAAAAAAAA", "//////////8", "-1"])
+    async def test_another_cursor_is_refused(self, people: People, cursor: str) -> None:
+        """Nothing is taken for a cursor that this list did not make."""
+        answer = await people.ask(None, "GET", "/v1/posts", cursor=cursor)
+
+        assert_problem(answer, 422, "invalid_request")
+
+    async def test_they_stay_right_while_others_write_and_delete(self, people: People) -> None:
+        """No post comes twice, and none that was there at the start and still is, is missing."""
+        ada = await people.user()
+        await insert_posts(people, ada, 200)
+        old = set(await people.titles(limit=100))
+        ending = asyncio.Event()
+        deleted: set[str] = set()
+
+        async def disturb(number: int) -> None:
+            """Write at the head, in transactions that commit out of order, and delete at random."""
+            while not ending.is_set():
+                async with people.engine.begin() as connection:
+                    await connection.execute(
+                        text(
+                            "INSERT INTO posts (author_id, title, body)"
+                            " SELECT :ada, 'new', 'x' FROM generate_series(1, 3)"
+                        ),
+                        {"ada": ada},
+                    )
+                    await connection.execute(text("SELECT pg_sleep(random() * 0.01)"))
+                    gone = await connection.execute(
+                        text(
+                            "UPDATE posts SET title = NULL, body = NULL, deleted_at = now()"
+                            " WHERE id = (SELECT id FROM posts WHERE title <> 'new'"
+                            " AND position % 3 = :number ORDER BY random() LIMIT 1)"
+                            " RETURNING old.title"
+                        ),
+                        {"number": number},
+                    )
+                deleted.update(gone.scalars())
+
+        disturbing = [asyncio.create_task(disturb(number)) for number in range(3)]
+        await eventually(lambda: len(deleted) > 5)
+        seen = [title async for page in ids_of(people, limit=7) for title in page]
+        ending.set()
+        await asyncio.gather(*disturbing)
+
+        ids = [post_id for post_id, _ in seen]
+        titles = {title for _, title in seen}
+        assert len(ids) == len(set(ids))
+        assert len(titles - {"new"}) > 50
+        everything = {f"Post {number}" for number in range(1, 201)}
+        assert everything - deleted <= titles
+        assert old
+
+
+class TestDeletedAuthors:
+    """What becomes of the posts of somebody who is deleted."""
+
+    @pytest.fixture(params=["remove", "keep"])
+    def choice(self, request: pytest.FixtureRequest) -> str:
+        """BLOG_DELETED_AUTHORS."""
+        choice: str = request.param
+        return choice
+
+    @pytest.fixture
+    def blog_settings(self, blog_settings: ApiSettings, choice: str) -> ApiSettings:
+        """With the choice."""
+        return blog_settings.model_copy(update={"deleted_authors": choice})
+
+    async def test_nothing_personal_is_shown_from_the_tombstone_on(
+        self, people: People, choice: str
+    ) -> None:
+        """Removed, or kept under "deleted user": in no case his id, name, picture or profile."""
+        ada, eve = await people.user(), await people.user()
+        profile = {"display_name": "Ada", "bio": "x", "avatar_url": "https://img.example/ada"}
+        await people.done(ada, "PATCH", "/v1/me", profile)
+        post = await people.post(ada, "By Ada")
+        await people.comment(eve, post, "By Eve")
+        mine = await people.post(eve, "By Eve")
+        await people.comment(ada, mine, "By Ada")
+        path = f"/v1/posts/{post['id']}"
+
+        await people.apply(a_tombstone(ada))
+
+        answers = [
+            await people.ask(None, "GET", "/v1/posts"),
+            await people.ask(None, "GET", path),
+            await people.ask(None, "GET", f"{path}/comments"),
+            await people.ask(None, "GET", f"/v1/posts/{mine['id']}/comments"),
+            await people.ask(None, "GET", f"/v1/users/{ada}"),
+            await people.ask(None, "GET", "/v1/posts", author=str(ada)),
+        ]
+        for answer in answers:
+            assert str(ada) not in answer.text
+            assert "img.example" not in answer.text
+        assert answers[5].json()["items"] == []
+        assert_problem(answers[4], 404, "not_found")
+        comments = await people.comments(mine)
+        if choice == "remove":
+            assert await people.titles() == ["By Eve"]
+            assert_problem(answers[1], 404, "not_found")
+            assert_problem(answers[2], 404, "not_found")
+            assert comments == []
+        else:
+            assert await people.titles() == ["By Eve", "By Ada"]
+            assert answers[1].json() == post | {"author": GONE}
+            assert await people.comments(post) == ["By Eve"]
+            assert comments == ["By Ada"]
+            assert answers[3].json()["items"][0]["author"] == GONE
+
+    async def test_orphans_are_hidden_in_any_case(self, people: People) -> None:
+        """Whom the source does not know may never have been; his content goes in seven days."""
+        ada, eve = await people.user(), await people.user()
+        post = await people.post(ada)
+        mine = await people.post(eve, "By Eve")
+        await people.comment(ada, mine)
+        await people.comment(eve, post)
+        async with people.engine.begin() as connection:
+            await replica.bury(connection, [(ada, 1)])
+            await connection.execute(
+                text("UPDATE users SET sweep = 'orphan' WHERE id = :id"), {"id": ada}
+            )
+
+        assert await people.titles() == ["By Eve"]
+        assert await people.comments(mine) == []
+        for path in (f"/v1/posts/{post['id']}", f"/v1/posts/{post['id']}/comments"):
+            assert_problem(await people.ask(None, "GET", path), 404, "not_found")
+
+    async def test_posts_of_a_row_that_was_lost_come_back_with_it(self, people: People) -> None:
+        """There is no foreign key: damage to the replica costs no content."""
+        ada = await people.user()
+        await people.post(ada)
+        await execute(people.engine, "DELETE FROM users")
+        assert await people.titles() == []
+
+        await people.apply(a_state(ada))
+
+        assert await people.titles() == ["A title"]
+
+    async def test_what_is_kept_can_be_moderated(self, people: People, choice: str) -> None:
+        """A moderator sees it as readers do, and may delete what is left."""
+        ada, mod = await people.user(), await people.user(roles=("moderator",))
+        path = f"/v1/posts/{(await people.post(ada))['id']}"
+        await people.apply(a_tombstone(ada))
+
+        answer = await people.ask(mod, "DELETE", path)
+
+        assert answer.status_code == (404 if choice == "remove" else 204)
+
+    async def test_a_write_that_waits_for_the_tombstone_is_refused(self, people: People) -> None:
+        """The tombstone came first: nothing of the user appears after it."""
+        ada = await people.user()
+
+        async with people.engine.begin() as connection:
+            await apply(connection, [an_event(a_tombstone(ada))])
+            writing = asyncio.create_task(
+                people.ask(ada, "POST", "/v1/posts", {"title": "x", "body": "y"})
+            )
+            keeping = asyncio.create_task(people.keep(ada))
+            await eventually(lambda: _waits(people, 2))
+
+        assert_problem(await writing, 401, "invalid_token")
+        assert_problem(await keeping, 422, "unknown_author")
+        assert await fetch(people.engine, "SELECT 1 FROM posts") == []
+
+    async def test_a_tombstone_waits_for_a_write_that_holds_the_author(
+        self, people: People
+    ) -> None:
+        """The write came first: its post is there when the tombstone is, for the sweep to find."""
+        ada = await people.user()
+        async with people.engine.begin() as blocking:
+            # The write is at its last step: its author is held, its row not in yet.
+            await blocking.execute(text("LOCK TABLE posts IN EXCLUSIVE MODE"))
+            writing = asyncio.create_task(
+                people.ask(ada, "POST", "/v1/posts", {"title": "x", "body": "y"})
+            )
+            await eventually(lambda: _waits(people, 1))
+            burying = asyncio.create_task(people.apply(a_tombstone(ada)))
+            await eventually(lambda: _waits(people, 2))
+            assert not burying.done()
+
+        assert (await writing).status_code == 201
+        await burying
+        [row] = await fetch(
+            people.engine,
+            "SELECT users.status FROM posts JOIN users ON users.id = posts.author_id",
+        )
+        assert row.status == "deleted"
+
+    async def test_nothing_appears_after_the_tombstone(self, people: People) -> None:
+        """In whatever order they come: what is there with the tombstone is all there will be."""
+        for _ in range(15):
+            ada = await people.user()
+
+            async def bury(ada: UUID = ada) -> int:
+                async with people.engine.begin() as connection:
+                    await apply(connection, [an_event(a_tombstone(ada))])
+                    return await connection.scalar(_COUNT, {"ada": ada}) or 0
+
+            _, _, _, with_it, _ = await asyncio.gather(
+                *(people.ask(ada, "POST", "/v1/posts", {"title": "x", "body": "y"}) for _ in "12"),
+                people.keep(ada),
+                bury(),
+                people.keep(ada),
+            )
+
+            async with people.engine.connect() as connection:
+                assert await connection.scalar(_COUNT, {"ada": ada}) == with_it
+
+
+class TestCost:
+    """What a page costs, however many posts there are."""
+
+    async def test_a_page_is_one_statement(self, people: People) -> None:
+        """Authors and profiles come with it, and nothing around it: no BEGIN, no N+1."""
+        for number in range(10):
+            await people.post(await people.user(), f"{number}")
+        statements = await listen(people)
+
+        for limit in (5, 10, 1):
+            assert len(await people.titles(limit=limit)) == limit
+
+        await eventually(lambda: statements and "LIMIT 2" in statements[-1])
+        assert [statement.split()[-2:] for statement in statements] == [
+            ["LIMIT", "6"],
+            ["LIMIT", "11"],
+            ["LIMIT", "2"],
+        ]
+
+    @pytest.mark.parametrize("choice", ["remove", "keep"])
+    async def test_it_follows_an_index(self, people: People, choice: Any) -> None:
+        """Neither a sort nor a whole table, with the plan that is kept for every value."""
+        await insert_posts(people, await people.user(), 3_000)
+
+        plan = await people.plan("bigint", page_sql(choice, 21), "2000")
+
+        assert "Sort" not in plan
+        assert "Seq Scan on posts" not in plan
+        assert "Index Scan Backward using posts_position_idx" in plan
+
+    @pytest.mark.parametrize("choice", ["remove", "keep"])
+    async def test_that_of_an_author_follows_his_own(self, people: People, choice: Any) -> None:
+        """Though there are few authors, and PostgreSQL expects one's posts among everybody's."""
+        ada, eve = await people.user(), await people.user()
+        await insert_posts(people, eve, 20)
+        await insert_posts(people, ada, 3_000)
+
+        statement = page_sql(choice, 21, of_one=True)
+        plan = await people.plan("bigint, uuid", statement, f"5000, '{eve}'")
+
+        assert "Sort" not in plan
+        assert "Seq Scan on posts" not in plan
+        assert "Index Scan Backward using posts_author_id_idx" in plan
+
+    async def test_counting_what_somebody_wrote_follows_an_index(self, people: People) -> None:
+        """It reads no more rows than the limit allows."""
+        ada = await people.user()
+        await insert_posts(people, ada, 3_000)
+
+        statement = driver_sql(SECONDS_LEFT["posts"], "seconds", "author_id", "quota")
+        plan = await people.plan("integer, uuid, integer", statement, f"60, '{ada}', 10")
+
+        assert "Sort" not in plan
+        assert "Index Scan Backward using posts_written_idx" in plan
+
+
+async def pages_of(people: People, **params: Any) -> Any:
+    """The titles of each page, from the first one to the last."""
+    async for page in ids_of(people, **params):
+        yield [title for _, title in page]
+
+
+async def ids_of(people: People, **params: Any) -> Any:
+    """Ids and titles of each page, from the first one to the last."""
+    cursor: str | None = None
+    while True:
+        page = await people.done(None, "GET", "/v1/posts", **params, cursor=cursor)
+        yield [(item["id"], item["title"]) for item in page["items"]]
+        if page["next_cursor"] is None:
+            return
+        cursor = page["next_cursor"]
+
+
+async def insert_posts(people: People, author_id: UUID, count: int) -> None:
+    """Posts beside the API, for no limit."""
+    await execute(
+        people.engine,
+        f"INSERT INTO posts (author_id, title, body) SELECT '{author_id}', 'Post ' || n, 'x'"
+        f" FROM generate_series(1, {count}) AS n",
+    )
+
+
+async def listen(people: People) -> list[str]:
+    """The statements that the API sends from now on, as its driver sends them."""
+    statements: list[str] = []
+    transport: Any = people.client._transport
+    engine = transport.app.state.context.engine
+    borrowed = await engine.raw_connection()
+
+    def note(record: Any) -> None:
+        statements.append(record.query)
+
+    borrowed.driver_connection.add_query_logger(note)
+    borrowed.close()
+    return statements
+
+
+async def _waits(people: People, count: int) -> bool:
+    return await lock_waits(people.engine) >= count
