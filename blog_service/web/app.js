@@ -60,7 +60,10 @@ function found() {
 
 /** Show what the address says; `isBack` if it was shown before, and is to be as it was. */
 async function show({ isBack = false, isFirst = false } = {}) {
-  place?.leave.abort();
+  if (place) {
+    place.leave.abort();
+    scrolledTo.set(place.entry, scrollY);
+  }
   endNotice();
   const leave = new AbortController();
   const { open, whom, parts } = found();
@@ -68,7 +71,7 @@ async function show({ isBack = false, isFirst = false } = {}) {
   if (!isBack) history.replaceState(`${performance.timeOrigin} ${(places += 1)}`, "");
   place = { address: location.hash || "#/", whom, entry: history.state, leave };
   if (whom !== ENTRANCE) rememberPlace();
-  drawMenu();
+  markPlace();
 
   const waiting = setTimeout(() => {
     main.replaceChildren(skeleton());
@@ -117,17 +120,37 @@ async function gate() {
   };
 }
 
+// What has the focus stays: the menu is made anew for somebody else alone.
+const self = h("a", { href: "#/account", class: "self" });
+let drawnFor;
+
 function drawMenu() {
-  const link = (href, content, look = "") => h("a", { href, class: look, "aria-current": href === place?.address && "page" }, content);
-  if (session.user) {
-    const shown = me.profile ?? { id: session.user.id, display_name: null, avatar_url: null };
+  const { user } = session;
+  if (user) {
+    const shown = me.profile ?? { id: user.id, display_name: null, avatar_url: null };
+    self.replaceChildren(avatar(shown), h("span", { class: "name", dir: "auto" }, nameOf(shown)));
+  }
+  if (drawnFor === (user?.id ?? null)) return;
+  drawnFor = user?.id ?? null;
+  if (user) {
     menu.replaceChildren(
-      link("#/write", "Write", "button"),
-      link("#/account", [avatar(shown), h("span", { class: "name", dir: "auto" }, nameOf(shown))], "self"),
+      h("a", { href: "#/write", class: "button" }, "Write"),
+      self,
       h("button", { type: "button", class: "plain", onclick: leaveAccount }, "Sign out"),
     );
   } else {
-    menu.replaceChildren(link("#/sign-in", "Sign in"), link("#/sign-up", "Sign up", "button primary"));
+    menu.replaceChildren(
+      h("a", { href: "#/sign-in" }, "Sign in"),
+      h("a", { href: "#/sign-up", class: "button primary" }, "Sign up"),
+    );
+  }
+  markPlace();
+}
+
+function markPlace() {
+  for (const link of menu.querySelectorAll("a")) {
+    if (link.getAttribute("href") === place.address) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
 }
 
@@ -158,7 +181,6 @@ me.addEventListener("change", drawMenu);
 
 // Only an entry of the history where this page was before has a state.
 addEventListener("hashchange", () => show({ isBack: history.state !== null && history.state !== place.entry }));
-addEventListener("scroll", () => scrolledTo.set(history.state, scrollY), { passive: true });
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.('a[href^="#"]');
@@ -192,5 +214,4 @@ function again() {
 }
 
 show({ isFirst: true });
-menu.replaceChildren(); // nothing is told until it is known who is here
 welcome();

@@ -74,16 +74,16 @@ function entrance(title, ...content) {
 
 /** Tell, quietly, when the blog knows who has just signed up, and how long that took. */
 async function follow(answeredAt) {
-  const say = notice("Welcome. The blog is being told of you …");
+  notice("Welcome. The blog is being told of you …");
   const passed = () => performance.now() - answeredAt;
   for (let pause = PAUSE_MS; passed() < KNOWN_AFTER_MS_MAX; pause = Math.min(pause * 1.6, PAUSE_MS_MAX)) {
     const profile = await call("blog", "GET", "/v1/me").catch(() => null);
     if (profile && profile.status !== "provisional") {
       setProfile(profile);
-      say(`Welcome. The blog knew you ${Math.round(passed())} ms after you had signed up.`);
+      notice(`Welcome. The blog knew you ${Math.round(passed())} ms after you had signed up.`);
       return;
     }
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
-  say("Welcome. Word of you is still on its way to the blog; you can write all the same.");
+  notice("Welcome. Word of you is still on its way to the blog; you can write all the same.");
 }

@@ -96,7 +96,7 @@ export function form({ fields = [], submit, busy, act, about = {}, changed, dang
     const tick = () => {
       const left = Math.ceil((until - Date.now()) / 1000);
       if (left > 0 && button.isConnected) {
-        button.textContent = `Try again in ${left} s`;
+        button.textContent = `Try again in ${left > 120 ? `${Math.ceil(left / 60)} min` : `${left} s`}`;
         return;
       }
       clearInterval(waiting);

@@ -17,7 +17,7 @@ const BY_CODE = {
   not_found: "This is not here any more.",
   origin_not_allowed: "The account service does not know this page's address. Whoever runs this site has to add it to AUTH_CORS_ORIGINS.",
   session_ended: "Your session has ended. Please sign in again.",
-  too_many_requests: "That was tried too often in a short time.",
+  too_many_requests: "That was too often in a short time.",
   unavailable: "The service cannot reach its data at the moment. Please try again soon.",
   wrong_password: "This password is wrong.",
 };

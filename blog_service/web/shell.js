@@ -34,11 +34,9 @@ let shown = null;
 
 /**
  * Say something to everybody, until it is read, closed, or left behind with its view; what `stays`
- * is there until it is closed or something else is said. What comes back says something else in its
- * place.
+ * is there until it is closed or something else is said.
  */
 export function notice(text, { action, stays = false } = {}) {
-  const said = h("p", {}, text);
   const close = (act) => {
     box.remove();
     act?.();
@@ -46,22 +44,13 @@ export function notice(text, { action, stays = false } = {}) {
   const box = h(
     "div",
     { class: "notice" },
-    said,
+    h("p", {}, text),
     action && h("button", { type: "button", class: "plain", onclick: () => close(action.act) }, action.label),
     h("button", { type: "button", class: "close", "aria-label": "Close this message", onclick: () => close() }, "×"),
   );
   shown = { box, stays, at: performance.now() };
   notices.replaceChildren(box);
-  let end;
-  const begin = () => {
-    clearTimeout(end);
-    if (!stays) end = setTimeout(close, READ_MS);
-  };
-  begin();
-  return (other) => {
-    said.textContent = other;
-    begin();
-  };
+  if (!stays) setTimeout(close, READ_MS);
 }
 
 /** End what is said, unless it stays, or goes with the very step that is being made. */

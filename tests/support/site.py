@@ -85,9 +85,16 @@ class Site:
 
     async def give_roles(self, user_id: UUID, *roles: str) -> None:
         """Have the user hold these roles and no others, as an administrator decides."""
+        await self._administer(user_id, roles=roles)
+
+    async def disable(self, user_id: UUID) -> None:
+        """Disable the user's account, as an administrator decides."""
+        await self._administer(user_id, status="disabled")
+
+    async def _administer(self, user_id: UUID, **wanted: Any) -> None:
         engine = connect(DatabaseSettings(database_url=self.system.auth_url))
         try:
-            await administer(engine, user_id, actor="operator:test", roles=roles)
+            await administer(engine, user_id, actor="operator:test", **wanted)
         finally:
             await engine.dispose()
 

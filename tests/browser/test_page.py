@@ -1,0 +1,822 @@
+"""The blog's page in Chromium, as people use it, with both services and the broker real."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import rsa
+from playwright.async_api import BrowserContext, Dialog, Page, Request, Route, expect
+
+from tests.browser.conftest import Visiting
+from tests.support.auth_api import PASSWORD
+from tests.support.blog_api import a_token
+from tests.support.eventually import eventually
+from tests.support.site import Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OTHER_PASSWORD = "a lantern under seven bridges"
+
+PATIENCE_MS = 20_000
+"""For what waits for an event, or for a process that is starting."""
+
+
+class Person:
+    """Somebody in front of a page, who uses what it shows."""
+
+    def __init__(self, page: Page, email: str) -> None:
+        self.page = page
+        self.email = email
+
+    async def sign_up(self) -> None:
+        """From wherever he is."""
+        await self.page.locator("#menu").get_by_role("link", name="Sign up").click()
+        await self._enter("Create account", PASSWORD)
+
+    async def sign_in(self, password: str = PASSWORD) -> None:
+        """From wherever he is."""
+        await self.page.locator("#menu").get_by_role("link", name="Sign in").click()
+        await self._enter("Sign in", password)
+
+    async def _enter(self, button: str, password: str) -> None:
+        main = self.page.get_by_role("main")
+        await main.get_by_label("E-mail address").fill(self.email)
+        await main.get_by_label("Password", exact=True).fill(password)
+        await main.get_by_role("button", name=button).click()
+
+    async def publish(self, title: str, body: str) -> None:
+        """A post; he is on its page afterwards."""
+        await self.page.get_by_role("link", name="Write", exact=True).click()
+        await self.page.get_by_label("Title").fill(title)
+        await self.page.get_by_label("Text").fill(body)
+        await self.page.get_by_role("button", name="Publish").click()
+        await expect(self.page.get_by_role("heading", name=title, level=1)).to_be_visible()
+
+    async def comment(self, text: str) -> None:
+        """A comment on the post that he reads."""
+        await self.page.get_by_label("Write a comment").fill(text)
+        await self.page.get_by_role("button", name="Comment", exact=True).click()
+
+    def comments(self) -> Any:
+        """The comments that he sees."""
+        return self.page.get_by_role("region", name="Comments").get_by_role("article")
+
+    async def is_signed_in(self) -> None:
+        """He sees that he is."""
+        await expect(self.page.get_by_role("button", name="Sign out", exact=True)).to_be_visible()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def blog(site: Site) -> AsyncIterator[httpx.AsyncClient]:
+    """The blog's API, for what a test needs to be there before."""
+    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
+        yield client
+
+
+async def posted(blog: httpx.AsyncClient, author: dict[str, Any], **post: str) -> str:
+    """The id of a post that was written before."""
+    return await _sent(blog, author, "/v1/posts", {"title": "Soup", "body": "Onions.", **post})
+
+
+async def _sent(
+    blog: httpx.AsyncClient, author: dict[str, Any], path: str, body: dict[str, str]
+) -> str:
+    headers = {"Authorization": f"Bearer {author['access_token']}"}
+    answer = await blog.post(path, json=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def refused(blog: httpx.AsyncClient, signed_in: dict[str, Any]) -> None:
+    """Wait until the blog has heard that this token counts no more."""
+    headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
+
+    async def is_refused() -> bool:
+        return (await blog.get("/v1/me", headers=headers)).status_code in (401, 403)
+
+    await eventually(is_refused)
+
+
+class TestStory:
+    """Two people, from the first visit to the end of an account."""
+
+    async def test_who_signs_up_writes_at_once_and_what_he_wrote_goes_with_him(
+        self, visit: Visiting
+    ) -> None:
+        """He posts with his first token, another comments, and all of it ends with his account."""
+        async with visit() as of_ada, visit() as of_bob:
+            ada = Person(of_ada.page, "ada.story@example.org")
+            bob = Person(of_bob.page, "bob.story@example.org")
+            await ada.page.goto("/")
+            await ada.sign_up()
+            await ada.publish("On two copies", "Both are right.\n\nThey agree.")
+            await expect(
+                ada.page.get_by_text(re.compile(r"^Reader [0-9a-f]{6}$")).last
+            ).to_be_visible()
+
+            await bob.page.goto("/")
+            await bob.page.get_by_role("link", name="On two copies").click()
+            await expect(bob.page.get_by_role("main").get_by_text("They agree.")).to_be_visible()
+            await bob.sign_up()
+            # He is back where he was.
+            await bob.comment("I see none of them.")
+            await expect(bob.comments()).to_contain_text(["I see none of them."])
+
+            await ada.page.reload()
+            await expect(ada.comments()).to_contain_text(["I see none of them."])
+            await ada.page.goto("/#/account")
+            await ada.page.get_by_role("button", name="Delete account").click()
+            dialog = ada.page.get_by_role("dialog", name="Delete your account?")
+            await expect(dialog).to_contain_text("Your posts and comments disappear")
+            await dialog.get_by_label("Your password").fill("not hers")
+            await dialog.get_by_role("button", name="Delete my account").click()
+            await expect(dialog.get_by_text("This password is wrong.")).to_be_visible()
+            await dialog.get_by_label("Your password").fill(PASSWORD)
+            await dialog.get_by_role("button", name="Delete my account").click()
+            await expect(ada.page.get_by_text("Your account is deleted")).to_be_visible()
+            await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Latest posts")
+
+            async def is_gone() -> bool:
+                await bob.page.reload()
+                heading = bob.page.get_by_role("heading", level=1)
+                return await heading.text_content() == "This is not here"
+
+            await eventually(is_gone)
+            await bob.is_signed_in()
+            await ada.sign_in()
+            await expect(
+                ada.page.get_by_text("E-mail address or password is wrong")
+            ).to_be_visible()
+
+    async def test_who_signs_up_is_told_when_the_blog_knows_him(self, visit: Visiting) -> None:
+        """Quietly, and after how many milliseconds."""
+        async with visit() as visitor:
+            ada = Person(visitor.page, "ada.known@example.org")
+            await ada.page.goto("/")
+            await ada.sign_up()
+
+            said = ada.page.get_by_role("status").get_by_text(re.compile(r"knew you \d+ ms after"))
+            await expect(said).to_be_visible(timeout=PATIENCE_MS)
+
+    async def test_before_the_event_has_come_he_writes_all_the_same(
+        self, site: Site, visit: Visiting
+    ) -> None:
+        """With the consumer away he is a reader without a name, and is told kindly."""
+        site.consumer.kill()
+        async with visit() as visitor:
+            ada = Person(visitor.page, "ada.early@example.org")
+            await ada.page.goto("/")
+            await ada.sign_up()
+            await ada.publish("Early", "Before anybody knew.")
+            # Said after ten seconds, wherever he is then.
+            late = ada.page.get_by_text("Word of you is still on its way")
+            await expect(late).to_be_visible(timeout=PATIENCE_MS)
+
+            await site.consumer.ready()
+            await ada.page.goto("/#/account")
+            await ada.page.get_by_label("Display name").fill("Ada Early")
+            await ada.page.get_by_role("button", name="Save profile").click()
+            await expect(ada.page.get_by_text("Your profile is saved")).to_be_visible()
+            await ada.page.goto("/")
+            early = ada.page.get_by_role("article").filter(has_text="Before anybody knew.")
+            await expect(early.get_by_role("link", name="Ada Early")).to_be_visible()
+
+
+class TestWriting:
+    """Posts and comments, and what was typed."""
+
+    async def test_posts_and_comments_are_changed_and_deleted(self, visit: Visiting) -> None:
+        """By who wrote them, in place, after a question where it is for good."""
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.edits@example.org")
+            await page.goto("/")
+            await ada.sign_up()
+            await ada.publish("Draft of a title", "First.")
+            await page.get_by_role("link", name="Edit", exact=True).click()
+            await page.get_by_label("Title").fill("The title")
+            await page.get_by_label("Text").fill("Second.")
+            await page.get_by_label("Text").press("Control+Enter")
+            await expect(page.get_by_role("heading", level=1)).to_have_text("The title")
+            await expect(page.get_by_text("· edited")).to_be_visible()
+
+            await ada.comment("A thought")
+            await expect(ada.comments()).to_have_count(1)
+            await ada.comments().get_by_role("button", name="Edit").click()
+            await page.get_by_label("Edit your comment").fill("A better thought")
+            await page.get_by_role("button", name="Save").click()
+            await expect(ada.comments()).to_contain_text(["A better thought"])
+            await ada.comments().get_by_role("button", name="Delete").click()
+            await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+            await expect(page.get_by_text("No comments yet.")).to_be_visible()
+
+            await page.get_by_role("button", name="Delete", exact=True).click()
+            await page.get_by_role("button", name="Cancel").click()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("The title")
+            await page.get_by_role("button", name="Delete", exact=True).click()
+            await page.get_by_role("button", name="Delete the post").click()
+            await expect(page.get_by_text("The post is deleted.")).to_be_visible()
+            await expect(page.get_by_role("link", name="The title")).to_have_count(0)
+
+    async def test_a_post_is_sent_once_however_often_it_is_asked_for(self, visit: Visiting) -> None:
+        """While the first answer is under way, neither button nor keys send another."""
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.once@example.org")
+            await page.goto("/")
+            await ada.sign_up()
+            held: list[Route] = []
+
+            async def hold(route: Route) -> None:
+                if route.request.method == "POST":
+                    held.append(route)
+                else:
+                    await route.continue_()
+
+            await page.route("**/v1/posts", hold)
+            await page.get_by_role("link", name="Write", exact=True).click()
+            await page.get_by_label("Title").fill("Once")
+            await page.get_by_label("Text").fill("And not twice.")
+            button = page.get_by_role("button", name="Publish")
+            await button.click()
+            busy = page.get_by_role("button", name="Publishing")
+            await expect(busy).to_have_attribute("aria-disabled", "true")
+            await busy.click(force=True)
+            await page.get_by_label("Text").press("Control+Enter")
+            assert len(held) == 1
+            await held[0].continue_()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Once")
+            assert len(held) == 1
+
+    async def test_a_draft_survives_a_reload_and_is_nobody_elses(self, visit: Visiting) -> None:
+        """It is there again for who typed it, and gone when he has signed out."""
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.draft@example.org")
+            await page.goto("/#/write")
+            await ada.sign_up()
+            await page.get_by_label("Text").fill("Half a thought")
+            await page.reload()
+            await expect(page.get_by_label("Text")).to_have_value("Half a thought")
+            await expect(page.get_by_text("what you had written before")).to_be_visible()
+
+            await page.get_by_role("button", name="Sign out", exact=True).click()
+            await expect(page.get_by_text("You are signed out.")).to_be_visible()
+            await page.goto("/#/write")
+            await Person(page, "bob.draft@example.org").sign_up()
+            await expect(page.get_by_label("Text")).to_have_value("")
+            assert await page.evaluate("sessionStorage.length") == 0
+
+    async def test_who_writes_too_much_is_told_when_he_may_go_on(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """The button counts; what he typed stays."""
+        signed_in = await site.signed_up("ada.much@example.org")
+        for _ in range(60):
+            await posted(blog, signed_in)
+        async with visit() as visitor:
+            page = visitor.page
+            await page.goto("/#/write")
+            await Person(page, "ada.much@example.org").sign_in()
+            await page.get_by_label("Title").fill("One more")
+            await page.get_by_label("Text").fill("And another.")
+            await page.get_by_role("button", name="Publish").click()
+
+            await expect(page.get_by_role("alert")).to_contain_text("too often")
+            button = page.get_by_role("button", name=re.compile(r"Try again in \d+ min"))
+            await expect(button).to_have_attribute("aria-disabled", "true")
+            await expect(page.get_by_label("Text")).to_have_value("And another.")
+
+    async def test_what_is_wrong_is_said_where_it_is(self, visit: Visiting) -> None:
+        """Beside its field, which has the focus and is called invalid."""
+        async with visit() as visitor:
+            page = visitor.page
+            await page.goto("/#/sign-up")
+            ada = Person(page, "ada.wrong@example.org")
+            email, password = (
+                page.get_by_label("E-mail address"),
+                page.get_by_label("Password", exact=True),
+            )
+            await page.get_by_role("button", name="Create account").click()
+            await expect(email).to_be_focused()
+            await expect(email).to_have_attribute("aria-invalid", "true")
+            await expect(email).to_have_accessible_description("Please fill this in.")
+
+            await email.fill(ada.email)
+            await password.fill("short")
+            await page.get_by_role("button", name="Create account").click()
+            await expect(password).to_be_focused()
+            await expect(password).to_have_accessible_description(
+                re.compile("A password has at least 15 characters.")
+            )
+            await password.fill(PASSWORD)
+            await page.get_by_role("button", name="Create account").click()
+            await ada.is_signed_in()
+
+            await page.get_by_role("button", name="Sign out", exact=True).click()
+            await ada.sign_up()
+            await expect(email).to_have_accessible_description(
+                re.compile("^Somebody has an account")
+            )
+
+
+class TestSession:
+    """What ends it, and what does not."""
+
+    async def test_an_expired_token_is_refreshed_once_without_a_word(
+        self, site: Site, visit: Visiting, signing_key: rsa.RSAPrivateKey
+    ) -> None:
+        """However many calls meet it."""
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.expired@example.org")
+
+            async def expired(route: Route) -> None:
+                answer = await route.fetch()
+                body = await answer.json()
+                user_id, issuer = UUID(body["user"]["id"]), site.auth_api.url
+                body["access_token"] = a_token(signing_key, user_id, iat=1_700_000_000, iss=issuer)
+                await route.fulfill(response=answer, json=body)
+
+            await page.route("**/v1/signup", expired)
+            await page.goto("/")
+            await ada.sign_up()
+            await expect(page.get_by_text("ms after")).to_be_visible(timeout=PATIENCE_MS)
+            await ada.publish("With a fresh token", "It went on.")
+
+            refreshed = [url for url in visitor.requests if url.endswith("/v1/session/refresh")]
+            assert len(refreshed) == 1
+
+    async def test_a_revoked_token_ends_the_session_with_a_sentence(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """He is signed out, and finds what he was typing when he has signed in again."""
+        signed_in = await site.signed_up("ada.revoked@example.org")
+        post = await posted(blog, signed_in, title="Read by all")
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.revoked@example.org")
+            await page.goto(f"/#/posts/{post}")
+            await ada.sign_in()
+            await page.get_by_label("Write a comment").fill("In the middle of a sen")
+            async with httpx.AsyncClient(base_url=site.auth_api.url, trust_env=False) as auth:
+                answer = await auth.post(
+                    "/v1/signout?scope=global",
+                    headers={"Authorization": f"Bearer {signed_in['access_token']}"},
+                )
+            assert answer.status_code == 204
+            await refused(blog, signed_in)
+            await page.get_by_role("button", name="Comment", exact=True).click()
+            await expect(page.get_by_text("Your session has ended")).to_be_visible()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Read by all")
+
+            await ada.sign_in()
+            kept = page.get_by_label("Write a comment")
+            await expect(kept).to_have_value("In the middle of a sen")
+
+    async def test_a_disabled_account_is_signed_out_with_a_sentence(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """And may read on."""
+        signed_in = await site.signed_up("ada.disabled@example.org")
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.disabled@example.org")
+            await page.goto("/#/account")
+            await ada.sign_in()
+            await expect(page.get_by_label("Display name")).to_be_visible()
+            await site.disable(UUID(signed_in["user"]["id"]))
+            await refused(blog, signed_in)
+            await page.get_by_role("button", name="Save profile").click()
+            await expect(page.get_by_text("has disabled your account")).to_be_visible()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in first")
+
+    async def test_a_sign_out_in_one_tab_is_noticed_in_the_others(self, visit: Visiting) -> None:
+        """And a sign-in too."""
+        async with visit() as visitor:
+            ada = Person(visitor.page, "ada.tabs@example.org")
+            await ada.page.goto("/")
+            await ada.sign_up()
+            await ada.is_signed_in()
+            other = Person(await visitor.page.context.new_page(), ada.email)
+            await other.page.goto("/")
+            await other.is_signed_in()
+
+            await ada.page.get_by_role("button", name="Sign out", exact=True).click()
+            await expect(other.page.get_by_text("ended in another tab")).to_be_visible()
+            await expect(other.page.get_by_role("link", name="Sign in")).to_be_visible()
+            await ada.sign_in()
+            await other.is_signed_in()
+
+    async def test_no_script_can_read_what_is_kept(self, visit: Visiting) -> None:
+        """The refresh token is in a cookie for HTTP alone, the access token nowhere."""
+        async with visit() as visitor:
+            ada = Person(visitor.page, "ada.kept@example.org")
+            await ada.page.goto("/")
+            await ada.sign_up()
+            await ada.is_signed_in()
+
+            kept = await ada.page.evaluate(
+                "JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])"
+            )
+            [cookie] = await _cookies(ada.page.context)
+
+        assert kept == '["",{"session":"maybe"},{}]'
+        assert cookie["name"] == "__Host-refresh"
+        assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
+
+    async def test_it_is_where_the_issuer_is(self, site: Site, visit: Visiting) -> None:
+        """Cookies do not pass between localhost and 127.0.0.1: the page moves to the issuer's."""
+        async with visit() as visitor:
+            address = site.url.replace("127.0.0.1", "localhost")
+            await visitor.page.goto(f"{address}/#/sign-in")
+
+            await expect(visitor.page).to_have_url(f"{site.url}/#/sign-in")
+            await expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
+class TestAccount:
+    """The own account, beside deleting it."""
+
+    async def test_address_and_password_are_changed(self, visit: Visiting) -> None:
+        """With the password, and one signs in with them from then on."""
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.before@example.org")
+            await page.goto("/")
+            await ada.sign_up()
+            await page.goto("/#/account")
+            await page.get_by_text("Change the address").click()
+            await page.get_by_label("New e-mail address").fill("ada.after@example.org")
+            await page.get_by_label("Your password").fill(PASSWORD)
+            await page.get_by_role("button", name="Change address").click()
+            await expect(page.get_by_text("Your address is changed")).to_be_visible()
+            await expect(page.get_by_role("main")).to_contain_text("It is ada.after@example.org")
+
+            await page.get_by_text("Change the password").click()
+            current = page.get_by_label("Current password")
+            await current.fill(OTHER_PASSWORD)
+            await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
+            await page.get_by_role("button", name="Change password").click()
+            await expect(current).to_have_accessible_description("This password is wrong.")
+            await current.fill(PASSWORD)
+            await page.get_by_role("button", name="Change password").click()
+            await expect(page.get_by_text("Your password is changed")).to_be_visible()
+
+            await page.get_by_role("button", name="Sign out", exact=True).click()
+            ada.email = "ada.after@example.org"
+            await ada.sign_in(OTHER_PASSWORD)
+            await ada.is_signed_in()
+
+    async def test_a_profile_is_what_others_see(self, visit: Visiting) -> None:
+        """Name, text and picture, on the author's page and beside what he writes."""
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.profile@example.org")
+            await page.goto("/")
+            await ada.sign_up()
+            await ada.publish("By somebody", "With a name.")
+            await page.goto("/#/account")
+            await page.get_by_label("Display name").fill("Ada Lovelace")
+            await page.get_by_label("About you").fill("Engines, rivers.")
+            await page.get_by_role("button", name="Save profile").click()
+            await expect(page.get_by_role("navigation")).to_contain_text("Ada Lovelace")
+
+            await page.get_by_role("main").get_by_role("link", name="Ada Lovelace").click()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Ada Lovelace")
+            await expect(page).to_have_title("Ada Lovelace · Daybook")
+            await expect(page.get_by_text("Engines, rivers.")).to_be_visible()
+            await page.get_by_role("link", name="By somebody").click()
+            await expect(
+                page.get_by_role("article").get_by_role("link", name="Ada Lovelace")
+            ).to_be_visible()
+
+
+class TestAway:
+    """A service that is down."""
+
+    async def test_without_the_account_service_reading_goes_on(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """Signing in says what is away, and works when it is back, by the same button."""
+        signed_in = await site.signed_up("ada.away@example.org")
+        post = await posted(blog, signed_in, title="Still there")
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.away@example.org")
+            await page.goto("/")
+            await ada.sign_in()
+            await ada.is_signed_in()
+            site.auth_api.kill()
+            try:
+                await page.goto(f"/#/posts/{post}")
+                await page.reload()
+                notice = page.get_by_role("status").filter(has_text="signed out for now")
+                await expect(notice).to_be_visible()
+                await expect(page.get_by_role("heading", level=1)).to_have_text("Still there")
+
+                await ada.sign_in()
+                alert = page.get_by_role("alert")
+                await expect(alert).to_contain_text("The account service does not answer")
+            finally:
+                await site.auth_api.ready()
+            await page.get_by_role("main").get_by_role("button", name="Try again").click()
+            await ada.is_signed_in()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Still there")
+
+    async def test_without_the_blog_nothing_typed_is_lost(
+        self, site: Site, visit: Visiting
+    ) -> None:
+        """What cannot be saved stays, what cannot be read can be asked for again."""
+        async with visit() as visitor:
+            page = visitor.page
+            ada = Person(page, "ada.down@example.org")
+            await page.goto("/")
+            await ada.sign_up()
+            await page.get_by_role("link", name="Write", exact=True).click()
+            await page.get_by_label("Title").fill("Through the storm")
+            await page.get_by_label("Text").fill("Not lost.")
+            site.blog_api.kill()
+            try:
+                await page.get_by_role("button", name="Publish").click()
+                await expect(page.get_by_role("alert")).to_contain_text("The blog does not answer")
+                await page.get_by_role("link", name="Daybook").click()
+                heading = page.get_by_role("heading", level=1)
+                await expect(heading).to_have_text("The blog does not answer")
+            finally:
+                await site.blog_api.ready()
+            await page.get_by_role("button", name="Try again").click()
+            await expect(heading).to_have_text("Latest posts")
+            await page.get_by_role("link", name="Write", exact=True).click()
+            await page.get_by_role("button", name="Publish").click()
+            await expect(heading).to_have_text("Through the storm")
+
+
+class TestWays:
+    """Addresses, the back button, and those who use no mouse."""
+
+    async def test_back_leads_to_where_one_was(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """To the same posts, as far down; a reload and a title fit the address."""
+        signed_in = await site.signed_up("ada.many@example.org")
+        user_id = signed_in["user"]["id"]
+        for number in range(25):
+            await posted(blog, signed_in, title=f"Number {number:02}")
+        async with visit(viewport={"width": 360, "height": 740}) as visitor:
+            page = visitor.page
+            await page.goto(f"/#/users/{user_id}")
+            posts = page.get_by_role("article")
+            await expect(posts).to_have_count(20)
+            await page.get_by_role("button", name="More posts").click()
+            await expect(posts).to_have_count(25)
+            await expect(page.get_by_role("button", name="More posts")).to_be_hidden()
+            # What came has the focus.
+            await expect(page.get_by_role("link", name="Number 04")).to_be_focused()
+
+            await page.get_by_role("link", name="Number 02").click()
+            heading = page.get_by_role("heading", level=1)
+            await expect(heading).to_have_text("Number 02")
+            await expect(heading).to_be_focused()
+            await expect(page).to_have_title("Number 02 · Daybook")
+            assert await page.evaluate("scrollY") == 0
+            await page.reload()
+            await expect(heading).to_have_text("Number 02")
+
+            await page.get_by_role("link", name="Daybook").click()
+            await expect(heading).to_have_text("Latest posts")
+            await page.get_by_role("link", name="Number 20").click()
+            await expect(heading).to_have_text("Number 20")
+            await page.go_back()
+            await expect(heading).to_have_text("Latest posts")
+            await expect(page.get_by_role("link", name="Number 20")).to_be_in_viewport()
+            assert await page.evaluate("scrollY") > 0
+
+    async def test_an_address_of_nothing_is_said_to_be_one(self, visit: Visiting) -> None:
+        """Whether nothing has the form, or nothing has the id."""
+        async with visit() as visitor:
+            page = visitor.page
+            for address in ("/#/nowhere", "/#/posts/0", f"/#/users/{UUID(int=0)}"):
+                await page.goto(address)
+                heading = page.get_by_role("heading", level=1)
+                await expect(heading).to_have_text("This is not here")
+
+    async def test_keys_are_enough(self, visit: Visiting) -> None:
+        """From the first link to a post that is published, without a mouse."""
+        async with visit() as visitor:
+            page = visitor.page
+            await page.goto("/")
+            keyboard = page.keyboard
+            focused = page.locator(":focus")
+            await expect(page.get_by_role("link", name="Sign up")).to_be_visible()
+            await keyboard.press("Tab")
+            await expect(focused).to_have_text("Skip to the content")
+            await keyboard.press("Enter")
+            await expect(page.get_by_role("main")).to_be_focused()
+            await keyboard.press("Shift+Tab")
+            await expect(focused).to_have_text("Sign up")
+            await keyboard.press("Enter")
+            await expect(page.get_by_role("heading", name="Sign up")).to_be_focused()
+            await keyboard.press("Tab")
+            await keyboard.type("ada.keys@example.org")
+            await keyboard.press("Tab")
+            await expect(focused).to_have_text("Show password")
+            await keyboard.press("Tab")
+            await keyboard.type(PASSWORD)
+            await keyboard.press("Enter")
+            await expect(page.get_by_role("link", name="Write", exact=True)).to_be_visible()
+            await page.get_by_role("link", name="Write", exact=True).focus()
+            await keyboard.press("Enter")
+            await expect(page.get_by_role("heading", name="New post")).to_be_focused()
+            await keyboard.press("Tab")
+            await keyboard.type("By keys")
+            await keyboard.press("Tab")
+            await keyboard.type("Alone.")
+            await keyboard.press("Control+Enter")
+            await expect(page.get_by_role("heading", name="By keys")).to_be_focused()
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    async def test_each_view_has_order_names_and_contrast(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting, scheme: str
+    ) -> None:
+        """One heading of the first level and none left out, a name for all that can be used."""
+        email = f"ada.{scheme}@example.org"
+        signed_in = await site.signed_up(email)
+        post = await posted(blog, signed_in)
+        await _sent(blog, signed_in, f"/v1/posts/{post}/comments", {"body": "Yes."})
+        views = ("", f"posts/{post}", f"users/{signed_in['user']['id']}")
+        async with visit(color_scheme=scheme, viewport={"width": 360, "height": 740}) as visitor:
+            page = visitor.page
+            for view in (*views, "write", "sign-in", "sign-up", "forgot", "nowhere"):
+                await page.goto(f"/#/{view}")
+                await expect(page.get_by_role("main")).not_to_have_attribute("aria-busy", "true")
+                assert await page.evaluate(FAULTS) == [], view
+            await Person(page, email).sign_in()
+            for view in (*views, "write", f"posts/{post}/edit", "account"):
+                await page.goto(f"/#/{view}")
+                await expect(page.get_by_role("main")).not_to_have_attribute("aria-busy", "true")
+                assert await page.evaluate(FAULTS) == [], view
+
+
+FAULTS = """() => {
+  const faults = [];
+  const levels = [...document.querySelectorAll("h1, h2, h3")].map((h) => Number(h.tagName[1]));
+  if (levels.filter((level) => level === 1).length !== 1) faults.push("not one h1");
+  if (levels.some((level, at) => level > (levels[at - 1] ?? 0) + 1)) faults.push("a level is out");
+  const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
+  if (new Set(ids).size < ids.length) faults.push("an id stands twice");
+  for (const control of document.querySelectorAll("input, textarea, button, a")) {
+    const named = control.labels?.[0]?.textContent || control.ariaLabel || control.textContent;
+    if (!named?.trim()) faults.push(`no name: ${control.outerHTML}`);
+  }
+  for (const image of document.images) if (!image.hasAttribute("alt")) faults.push("no alt");
+  if (document.documentElement.scrollWidth > innerWidth) faults.push("wider than the phone");
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const paint = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = ([r, g, b]) => {
+    const linear = (x) => (x <= 10.31 ? x / 3294.6 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  };
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = paint(getComputedStyle(at).backgroundColor);
+      if (colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    const colours = [paint(getComputedStyle(element).color), ground(element)];
+    const [darker, lighter] = colours.map(luminance).sort((a, b) => a - b);
+    const contrast = (lighter + 0.05) / (darker + 0.05);
+    if (contrast < 4.5) faults.push(`contrast ${contrast.toFixed(1)}: ${walker.currentNode.data}`);
+  }
+  return faults;
+}"""
+"""What a reader with other senses, or another screen, would stumble over. The contrast is WCAG's
+for small text."""
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><svg/onload=alert(1)>',
+    "javascript:alert(1)",
+    "</textarea><iframe srcdoc='<script>parent.alert(1)</script>'>",
+    "{{7*7}} ${alert(1)} &lt;b&gt;",
+)
+
+PICTURE = "https://pictures.invalid/a.png"
+
+
+async def test_what_a_user_writes_never_runs(
+    site: Site, blog: httpx.AsyncClient, visit: Visiting
+) -> None:
+    """Wherever it stands it is text: no dialog, nothing to stop, no request but for the picture."""
+    signed_in = await site.signed_up("mallory@example.org")
+    headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
+    text = "\n\n".join(HOSTILE)
+    post = await posted(blog, signed_in, title="".join(HOSTILE[:2]), body=text)
+    await _sent(blog, signed_in, f"/v1/posts/{post}/comments", {"body": text})
+    profile = {
+        "display_name": HOSTILE[1],
+        "bio": text,
+        "avatar_url": PICTURE,
+    }
+    answer = await blog.patch("/v1/me", json=profile, headers=headers)
+    assert answer.status_code == 200, answer.text
+    dialogs: list[Dialog] = []
+    pictures: list[Request] = []
+
+    async with visit() as visitor:
+        page = visitor.page
+        page.on("dialog", lambda dialog: dialogs.append(dialog))
+        page.on("request", lambda request: _note_picture(request, pictures))
+        await page.goto("/#/sign-in")
+        await Person(page, "mallory@example.org").sign_in()
+        for view in (
+            "",
+            f"posts/{post}",
+            f"users/{signed_in['user']['id']}",
+            f"posts/{post}/edit",
+            "account",
+        ):
+            await page.goto(f"/#/{view}")
+            await expect(page.get_by_role("main")).not_to_have_attribute("aria-busy", "true")
+            await expect(page.get_by_role("navigation")).to_contain_text(HOSTILE[1])
+        await page.goto(f"/#/posts/{post}")
+        for hostile in HOSTILE:
+            await expect(page.get_by_role("article").get_by_text(hostile).first).to_be_visible()
+        assert await page.locator("main :is(script, iframe, svg, [onerror], [onload])").count() == 0
+        own = (site.url, site.auth_api.url)
+        elsewhere = {url for url in visitor.requests if not url.startswith(own)}
+        # Whoever keeps the picture is not told on which page it was seen, nor by whom.
+        for picture in pictures:
+            assert not picture.headers.get("referer")
+            assert "cookie" not in picture.headers
+
+    assert not dialogs
+    assert elsewhere == {PICTURE}
+
+
+def _note_picture(request: Request, pictures: list[Request]) -> None:
+    if request.url == PICTURE:
+        pictures.append(request)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://127.0.0.1:1/a.png", "javascript:alert(1)", "data:image/png;base64,AA"]
+)
+async def test_a_picture_is_fetched_over_https_or_not_at_all(
+    site: Site, blog: httpx.AsyncClient, visit: Visiting, address: str
+) -> None:
+    """Whatever the blog may answer: initials take its place."""
+    signed_in = await site.signed_up(f"{address.partition(':')[0]}@example.org")
+    await posted(blog, signed_in, title="With a picture")
+
+    async def changed(route: Route) -> None:
+        answer = await route.fetch()
+        body = await answer.json()
+        for item in body["items"]:
+            item["author"]["avatar_url"] = address
+        await route.fulfill(response=answer, json=body)
+
+    async with visit() as visitor:
+        await visitor.page.route("**/v1/posts", changed)
+        await visitor.page.goto("/")
+        await expect(visitor.page.get_by_role("link", name="With a picture").first).to_be_visible()
+
+        assert await visitor.page.locator("img").count() == 0
+        assert address not in visitor.requests
+
+
+async def test_the_page_is_in_nobodys_frame(site: Site, visit: Visiting) -> None:
+    """A page that would have its visitor click on what he does not see."""
+    async with visit() as visitor:
+        page = visitor.page
+        await page.route(
+            "http://elsewhere.test/",
+            lambda route: route.fulfill(
+                content_type="text/html", body=f"<iframe src='{site.url}/'></iframe>"
+            ),
+        )
+        await page.goto("http://elsewhere.test/")
+        frame = page.frames[1]
+
+        await eventually(lambda: frame.url.startswith("chrome-error:"))
+        visitor.errors.clear()  # that it was refused is one
+
+
+async def _cookies(context: BrowserContext) -> list[Any]:
+    return list(await context.cookies())
