@@ -129,7 +129,7 @@ function openConsole() {
 
   const missed = () => refresh();
   const shared = { call: asOperator, signal, missed };
-  reconcilePanel({ ...shared, heard: (runs) => { told.runs = runs; refresh(); } });
+  reconcilePanel({ ...shared, consumers: () => told.far.figures?.consumers, heard: (runs) => { told.runs = runs; refresh(); } });
   replayPanel({ ...shared, heard: (replays) => { told.replays = replays; refresh(); }, missed: (error) => tell(place("replay-problem"), sentence(error)) });
   parkedPanel(shared);
   charts(asOperator, signal);
@@ -217,9 +217,16 @@ function tableOf({ minutes, bucket_seconds: bucket, items, until }) {
   const worst = (values) => (values.length ? Math.max(...values) : null);
   const known = (points, name) => points.map((point) => point[name]).filter((value) => value !== null);
   const silent = silences(items.map((item) => ({ ms: Date.parse(item.at) + bucket * 500 })), bucket, to - minutes * 60_000, to);
-  const rows = Array.from({ length: ROWS_MAX }, (_, index) => {
+  const rows = [];
+  for (let index = 0; index < ROWS_MAX; index += 1) {
     const [begin, end] = [to - (index + 1) * stretch, to - index * stretch];
     const points = items.filter(({ at }) => Date.parse(at) >= begin && Date.parse(at) < end);
+    const last = rows.at(-1);
+    // What is empty takes one row, however long it was.
+    if (!points.length && last && !last.points.length) last.begin = begin;
+    else rows.push({ begin, end, points });
+  }
+  const cells = ({ begin, end, points }) => {
     const latency = worst(known(points, "latency_seconds"));
     const depth = worst(known(points, "queue_depth"));
     const isSilent = silent.some(([from, till]) => from < end && till > begin);
@@ -232,9 +239,9 @@ function tableOf({ minutes, bucket_seconds: bucket, items, until }) {
       h("td", { class: "number" }, points.length ? count(points.reduce((all, point) => all + point.applied, 0)) : "–"),
       h("td", {}, !points.length ? "none" : isSilent ? "not all the time" : "alive"),
     );
-  });
+  };
   const head = ["When", "Worst lag", "Deepest queue", "Applied", "Consumer"].map((title, index) => h("th", { scope: "col", class: index > 0 && index < 4 ? "number" : "" }, title));
-  return h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows));
+  return h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(cells)));
 }
 
 function enter() {

@@ -5,7 +5,7 @@ import { clock, count, now, span } from "./say.js";
 import { put, s, set } from "./put.js";
 
 const HEIGHT = 208;
-const EDGE = { top: 14, right: 10, bottom: 26, left: 58 };
+const EDGE = { top: 14, right: 20, bottom: 26, left: 58 };
 const TICKS = 4;
 const SILENT_SECONDS = 25; // as long as a consumer may be silent and count as alive, and a little
 const HEARTBEAT_SECONDS = 45; // values further apart than three heartbeats are not joined
@@ -37,7 +37,7 @@ export function chart(place, { title, unit, value, least, read, empty }, signal)
   const cursor = s("g", { class: "cursor", visibility: "hidden" }, s("path", { d: "" }), s("circle", { r: 4 }));
   const id = `hatch-${unit}`;
   const hatch = s("pattern", { id, width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, s("path", { d: "M0 0V7", class: "hatch" }));
-  const svg = s("svg", { class: "chart", height: HEIGHT, tabindex: 0, role: "img", "aria-roledescription": "chart" }, s("defs", {}, hatch), gaps, axes, area, line, dots, cursor);
+  const svg = s("svg", { class: "chart", height: HEIGHT, tabindex: 0, role: "img", "aria-roledescription": "chart" }, s("defs", {}, hatch), axes, area, line, dots, gaps, cursor);
   place.replaceChildren(heading, readout, svg);
 
   let series = null;

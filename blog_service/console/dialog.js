@@ -6,9 +6,10 @@ import { sentence } from "./say.js";
 
 /**
  * Ask; `content` says what will happen, and may hold controls. `act(form)` does it while the dialog
- * is open, and what goes wrong is said in it. Closed with `signal`. Whether it was done.
+ * is open, and what goes wrong is said in it; `changed(form, button)` hears of every change of a
+ * control. Closed with `signal`. Whether it was done.
  */
-export function ask({ title, content, submit, act, signal }) {
+export function ask({ title, content, submit, act, signal, changed = () => {} }) {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const doing = h("button", { class: "danger" }, submit);
   const cancel = h("button", { type: "button" }, "Cancel");
@@ -34,11 +35,13 @@ export function ask({ title, content, submit, act, signal }) {
     isBusy = false;
     doing.removeAttribute("aria-disabled");
   });
+  form.addEventListener("input", () => changed(form, doing));
+  changed(form, doing);
   cancel.addEventListener("click", () => dialog.close());
   signal.addEventListener("abort", () => dialog.close());
   document.body.append(dialog);
   dialog.showModal();
-  (form.querySelector("input:not([type=checkbox]), textarea") ?? cancel).focus();
+  (form.querySelector("[data-first]") ?? cancel).focus();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       dialog.remove();

@@ -1,6 +1,6 @@
 // What is wrong, and where to look. Pure: figures in, sentences out.
 
-import { ago, count, many, span } from "./say.js";
+import { age, ago, count, many, span } from "./say.js";
 
 /** From worst to best. What is `unknown` was true once. */
 export const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];
@@ -46,7 +46,7 @@ export function troubles({ near, far, runs, replays }) {
 
   for (const [end, told] of Object.entries({ near, far })) {
     if (!told.error) continue;
-    const since = told.at ? ` for ${span((Date.now() - told.at) / 1000)}` : "";
+    const since = told.at ? ` for ${age((Date.now() - told.at) / 1000)}` : "";
     add("broken", "pipe", `${NAMES[end]} does not answer${since}`, `Look at ${COMMANDS[end]}: its log, and its /readyz. What is known of it is as old as it says.`);
   }
   const isNear = near.figures && !near.error;
@@ -58,9 +58,16 @@ export function troubles({ near, far, runs, replays }) {
     if (replay.state === "running" && replay.trouble) add("look", "replay", `A replay does not get on: ${replay.trouble}`);
     else if (replay.state === "running") add("busy", "replay", `A replay is under way: ${count(replay.published)} of ${count(replay.expected)}`);
   }
-  if (!found.length) add("quiet", "pipe", "Quiet: nothing waits, and heartbeats arrive");
+  if (!found.length) add("quiet", "pipe", "Quiet: nothing waits, and heartbeats arrive", inStep(near.figures, far.figures));
   const order = (trouble) => LEVELS.indexOf(trouble.level);
   return found.sort((one, other) => order(one) - order(other));
+}
+
+/** What lets somebody go back to sleep. */
+function inStep(a, b) {
+  if (!a || !b || b.last_reconcile !== "in_step") return "";
+  const lag = b.lag_seconds === null ? "" : ` Lag ${span(b.lag_seconds)}.`;
+  return `${many(a.users, "user")} at the source, ${count(b.users)} in the replica; in step at the comparison ${ago(b.last_reconcile_at)}.${lag}`;
 }
 
 function ofPipe(line, add, figures) {
@@ -101,7 +108,7 @@ function ofReplica(figures, runs, add) {
     add("look", "reconcile", `The comparison ${ago(figures.last_reconcile_at)} came to no verdict`, figures.last_reconcile_explanation ?? "");
   }
   if (figures.parked_messages) {
-    add("look", "parked", `${many(figures.parked_messages, "message is parked", "messages are parked")}`, "See why; redrive them when the cause is mended, or discard them.");
+    add("look", "parked", `${many(figures.parked_messages, "message is parked", "messages are parked")}`, "See why; redrive when the cause is mended, or discard.");
   }
   if (figures.lag_seconds > LAG_SECONDS_MAX) {
     add("behind", "over-time", `Late: an event took ${span(figures.lag_seconds)} to arrive, in the last minute`);
@@ -113,13 +120,14 @@ export function stations({ near, far }) {
   const a = near.figures;
   const b = far.figures;
   const aged = (told, station) => (told.figures && !told.error ? station : { ...station, level: "unknown" });
+  const isReplaying = Boolean(a?.replay) && !near.error;
   const nothing = { level: "unknown", figure: "?", lines: [] };
   return {
     source: a ? aged(near, source(a)) : nothing,
     outbox: a ? aged(near, outbox(a)) : nothing,
     relay: a ? aged(near, relay(a)) : nothing,
-    broker: broker(a, b, near, far),
-    consumer: b ? aged(far, consumer(b)) : nothing,
+    broker: broker(a, b, near, far, isReplaying),
+    consumer: b ? aged(far, consumer(b, isReplaying)) : nothing,
     replica: b ? aged(far, replica(b)) : nothing,
     parked: b ? aged(far, parked(b)) : nothing,
     compared: b ? aged(far, compared(b)) : { ...nothing, figure: "not known" },
@@ -137,21 +145,21 @@ function outbox(a) {
   return {
     level: isLate ? "behind" : a.unpublished ? "busy" : "quiet",
     figure: a.unpublished ? `${count(a.unpublished)} wait` : "empty",
-    lines: a.unpublished ? [`the oldest for ${span(a.oldest_unpublished_age_seconds)}`] : ["all is published"],
+    lines: a.unpublished ? [`the oldest for ${age(a.oldest_unpublished_age_seconds)}`] : ["all is published"],
   };
 }
 
 function relay(a) {
   if (a.relay !== "active") return { level: "broken", figure: "none active", lines: ["no relay has the lock"] };
   const beat = a.last_heartbeat_age_seconds;
-  const lines = [beat === null ? "no heartbeat yet" : `heartbeat ${span(beat)} ago`];
+  const lines = [beat === null ? "no heartbeat yet" : `heartbeat ${age(beat)} ago`];
   if (a.trouble) return { level: "broken", figure: "in trouble", lines: [a.trouble] };
   if (a.replay) lines.push(`replay ${count(a.replay_published)} of ${count(a.replay_expected)}`);
   const isSilent = a.pipe.startsWith("broken");
   return { level: isSilent ? "broken" : a.replay ? "busy" : "quiet", figure: "active", lines };
 }
 
-function broker(a, b, near, far) {
+function broker(a, b, near, far, isReplaying) {
   const isAway = a && !near.error && /broker is away|does not confirm/.test(a.trouble ?? "");
   if (isAway) return { level: "broken", figure: "away", lines: ["says the relay"] };
   if (!b || far.error || !b.consumers) return { level: "unknown", figure: "?", lines: ["no consumer tells"] };
@@ -159,23 +167,23 @@ function broker(a, b, near, far) {
   const lines = [`replay queue ${count(b.replay_queue_depth ?? 0)}`];
   if (b.dead_queue_depth) lines.push(`dead queue ${count(b.dead_queue_depth)}`);
   return {
-    level: b.queue_depth > DEPTH_MAX ? "behind" : b.queue_depth || b.replay_queue_depth ? "busy" : "quiet",
+    level: b.queue_depth > DEPTH_MAX ? "behind" : b.queue_depth || b.replay_queue_depth || isReplaying ? "busy" : "quiet",
     figure: b.queue_depth ? `${count(b.queue_depth)} wait` : "empty",
     lines,
   };
 }
 
-function consumer(b) {
+function consumer(b, isReplaying) {
   if (!b.consumers) {
-    const heard = b.consumer_age_seconds === null ? "never heard of" : `last heard of ${span(b.consumer_age_seconds)} ago`;
+    const heard = b.consumer_age_seconds === null ? "never heard of" : `last heard of ${age(b.consumer_age_seconds)} ago`;
     return { level: "broken", figure: "none alive", lines: [heard] };
   }
   if (b.consumers_stopped === b.consumers) return { level: "broken", figure: "stopped", lines: ["too much was parked"] };
   const lag = b.lag_seconds === null ? "nothing in the last minute" : `lag ${span(b.lag_seconds)}`;
   const beat = b.last_heartbeat_age_seconds;
-  const lines = [lag, beat === null ? "no heartbeat yet" : `heartbeat ${span(beat)} old`];
+  const lines = [lag, beat === null ? "no heartbeat yet" : `heartbeat ${age(beat)} old`];
   const isLate = b.lag_seconds > LAG_SECONDS_MAX || beat > HEARTBEAT_SECONDS_MAX;
-  return { level: isLate ? "behind" : "quiet", figure: b.consumers === 1 ? "alive" : `${count(b.consumers)} alive`, lines };
+  return { level: isLate ? "behind" : isReplaying || b.queue_depth ? "busy" : "quiet", figure: b.consumers === 1 ? "alive" : `${count(b.consumers)} alive`, lines };
 }
 
 function replica(b) {
@@ -195,6 +203,6 @@ function compared(b) {
   const when = ago(b.last_reconcile_at);
   if (b.last_reconcile === "could_not_compare") return { level: "look", figure: `no verdict ${when}`, lines: [] };
   const left = b.last_reconcile_differing - b.last_reconcile_repaired;
-  if (b.last_reconcile === "in_step") return { level: "quiet", figure: `in step: ${many(b.last_reconcile_users, "user")}, 0 differ, compared ${when}`, lines: [] };
-  return { level: "wrong", figure: `drift: ${count(left)} of ${many(b.last_reconcile_users, "user")} differ, compared ${when}`, lines: [] };
+  if (b.last_reconcile === "in_step") return { level: "quiet", figure: `in step: none of ${count(b.last_reconcile_users)} differs, compared ${when}`, lines: [] };
+  return { level: "wrong", figure: `drift: ${count(left)} of ${count(b.last_reconcile_users)} ${left === 1 ? "differs" : "differ"}, compared ${when}`, lines: [] };
 }

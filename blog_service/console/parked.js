@@ -73,7 +73,7 @@ export function parkedPanel({ call, signal, missed }) {
   }
 
   async function discard(message) {
-    const reason = h("input", { name: "because", required: true, maxlength: BECAUSE_LENGTH_MAX, id: "because", autocomplete: "off" });
+    const reason = h("input", { name: "because", required: true, maxlength: BECAUSE_LENGTH_MAX, id: "because", autocomplete: "off", "data-first": true });
     const isDone = await ask({
       title: `Discard message ${message.id}?`,
       content: [

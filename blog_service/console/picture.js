@@ -38,14 +38,14 @@ const LINES_MAX = 3;
 
 // Where everything is, wide and narrow. Both have the same parts.
 const WIDE = {
-  size: [1180, 342],
-  box: [152, 132],
-  at: (index) => [[20, 194, 368, 566, 764, 938][index] + (index > 2 ? (index > 3 ? 56 : 27) : 0), 64],
+  size: [1170, 318],
+  box: [158, 122],
+  at: (index) => [[14, 202, 390, 600, 810, 998][index], 44],
   arrow: ([x, y], [w, h], [nextX]) => [x + w + 4, y + h / 2, nextX - 5, y + h / 2],
-  areas: { near: [6, 8, 528, 200], far: [806, 8, 354, 266] },
-  parked: [820, 224, 152, 38],
-  parkedArrow: [896, 198, 896, 219],
-  compared: { path: "M1070 198V306H96V202", text: [583, 300] },
+  areas: { near: [2, 4, 558, 174], far: [798, 4, 370, 234] },
+  parked: [810, 190, 158, 36],
+  parkedArrow: [889, 168, 889, 185],
+  compared: { path: "M1077 168V284H93V172", text: [585, 289] },
 };
 const NARROW = {
   size: [340, 946],

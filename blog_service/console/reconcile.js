@@ -5,7 +5,7 @@ import { ask } from "./dialog.js";
 import { SHAPES } from "./picture.js";
 import { poll } from "./poll.js";
 import { keyed, put, s, set, tell } from "./put.js";
-import { ago, capital, clock, count, many, now, sentence, span } from "./say.js";
+import { actor, ago, capital, clock, count, many, now, sentence, span } from "./say.js";
 
 const PATH = "/v1/sync/reconcile";
 const LISTED = 15;
@@ -44,10 +44,20 @@ const PHASES = {
 
 export const isUnfinished = (run) => run.state === "waiting" || run.state === "running";
 
+/** Kinds in the words of the command's options. */
+function repairsSaid(kinds) {
+  const has = (kind) => kinds.includes(kind);
+  const plain = has("corrupt") ? "repair" : has("missing") ? "what is safe by itself" : null;
+  return [plain, has("ahead") && "ahead", has("orphan") && "orphans"].filter(Boolean).join(", ");
+}
+
 const sum = (counts) => Object.values(counts ?? {}).reduce((all, one) => all + one, 0);
 
-/** The panel; `heard(runs)` hears of the newest ones. Ends with `signal`. */
-export function reconcilePanel({ call, signal, heard, missed }) {
+/**
+ * The panel; `heard(runs)` hears of the newest ones, `consumers()` tells how many are alive. Ends
+ * with `signal`.
+ */
+export function reconcilePanel({ call, signal, heard, missed, consumers }) {
   const place = (id) => document.getElementById(id);
   const problem = place("reconcile-problem");
   let runs = [];
@@ -56,8 +66,8 @@ export function reconcilePanel({ call, signal, heard, missed }) {
   let older = []; // pages of the history behind the first
   let cursor = null;
 
-  const now_ = nowShown(place("run-now"));
-  const details = detailsShown(place("run-shown"));
+  const showNow = nowShown(place("run-now"));
+  const showEnded = detailsShown(place("run-shown"));
   const history = keyed(place("runs"), (run) => run.id, (run) => row(run, () => choose(run.id)));
 
   const soon = poll((stop) => call("blog", "GET", `${PATH}?limit=${LISTED}`, undefined, { signal: stop }), {
@@ -75,13 +85,13 @@ export function reconcilePanel({ call, signal, heard, missed }) {
   function show() {
     const [newest] = runs;
     const unfinished = runs.filter((run) => isUnfinished(run) || run.state === "lapsed" || run.state === "broken_off");
-    now_(unfinished[0] === newest || (newest && isUnfinished(newest)) ? newest : unfinished.find(isUnfinished));
+    showNow(unfinished[0] === newest || (newest && isUnfinished(newest)) ? newest : unfinished.find(isUnfinished), consumers());
     history([...runs, ...older]);
     place("older-runs").hidden = cursor === null;
     const wanted = shownId ?? runs.find((run) => run.finished_at)?.id;
     if (wanted && whole?.id !== wanted) load(wanted);
-    else if (!wanted) details(null);
-    if (whole) details(whole, shownId !== null, leave);
+    else if (!wanted) showEnded(null);
+    if (whole) showEnded(whole, shownId !== null, leave);
     const why = whyNoRepair();
     set(place("repair"), "aria-disabled", why ? "true" : null);
     put(place("repair-why"), why ?? "");
@@ -100,7 +110,7 @@ export function reconcilePanel({ call, signal, heard, missed }) {
       const found = await call("blog", "GET", `${PATH}/${id}`, undefined, { signal });
       if (id !== (shownId ?? runs.find((run) => run.finished_at)?.id)) return;
       whole = found;
-      details(whole, shownId !== null, leave);
+      showEnded(whole, shownId !== null, leave);
     } catch (error) {
       if (!signal.aborted) missed(error);
     }
@@ -146,24 +156,41 @@ export function reconcilePanel({ call, signal, heard, missed }) {
   });
 
   function askToRepair(last) {
-    const left = (kinds) => kinds.reduce((all, kind) => all + (last.differing?.[kind] ?? 0) - (last.repaired?.[kind] ?? 0), 0);
-    const numbers = { plain: left(["missing", "stale", "undeleted", "corrupt"]), ahead: left(["ahead"]), orphans: left(["orphan"]), provisional: left(["provisional_orphan"]) };
+    const left = (...kinds) => kinds.reduce((all, kind) => all + (last.differing?.[kind] ?? 0) - (last.repaired?.[kind] ?? 0), 0);
+    const plain = left("missing", "stale", "undeleted", "corrupt");
+    const ahead = left("ahead");
+    const orphans = left("orphan");
+    const provisional = left("provisional_orphan");
+    const undone = left("undone_deletion");
     const box = (name, number, label, meaning) =>
-      h("label", { class: "check" }, h("input", { type: "checkbox", name, value: "yes", disabled: number === 0 }), h("span", {}, h("b", {}, label), " ", meaning));
-    const brake = h("input", { type: "number", name: "max_deletions", min: 0, max: 1_000_000, step: 1, value: 10, required: true, inputmode: "numeric" });
+      number > 0 && h("label", { class: "check" }, h("input", { type: "checkbox", name, value: "yes" }), h("span", {}, h("b", {}, label), " ", meaning));
+    const brake = h("label", { class: "brake" }, "Delete at most ", h("input", { type: "number", name: "max_deletions", min: 0, max: 1_000_000, step: 1, value: 10, required: true, inputmode: "numeric" }), " users: all of them, or none.");
     const content = [
       h("p", {}, `The replica is compared once more, and what differs then is repaired. At the comparison ${ago(last.finished_at)} it was:`),
-      h("p", {}, numbers.plain ? `${many(numbers.plain, "user")} missing, stale, undeleted or corrupt: written anew, as the source has them.` : "Nobody missing, stale, undeleted or corrupt."),
-      box("ahead", numbers.ahead, `Set back ${many(numbers.ahead, "user")} who are ahead.`, "Their newer state here is lost. Right if the source is right."),
-      box("orphans", numbers.orphans + numbers.provisional, `Delete ${many(numbers.orphans, "user")} whom the source does not know`, `${numbers.provisional ? `, and ${many(numbers.provisional, "id")} without a user` : ""}. A tombstone is final: their posts are hidden at once, and erased after seven days.`),
-      h("label", { class: "brake" }, "Delete at most ", brake, " users: all of them, or none."),
-    ];
+      h("p", {}, plain ? h("b", {}, `${many(plain, "user")} missing, stale, undeleted or corrupt. `) : "Nobody missing, stale, undeleted or corrupt.", plain > 0 && "Written anew, as the source has them."),
+      box("ahead", ahead, `Set back ${many(ahead, "user who is", "users who are")} ahead.`, "Their newer state here is lost: right if the source is right."),
+      box(
+        "orphans",
+        orphans + provisional,
+        `Delete ${[orphans && many(orphans, "user"), provisional && many(provisional, "id without a user", "ids without a user")].filter(Boolean).join(" and ")} whom the source does not know.`,
+        "A tombstone is final: their posts are hidden at once, and erased after seven days.",
+      ),
+      orphans > 0 && brake,
+      undone > 0 && h("p", {}, `${many(undone, "undone deletion stays", "undone deletions stay")}: it is the source that has to delete again.`),
+    ].filter(Boolean);
     return ask({
       title: "Repair the replica?",
       content,
       submit: "Repair",
       signal,
-      act: (form) => begin({ repair: true, ahead: form.has("ahead"), orphans: form.has("orphans"), max_deletions: Number(form.get("max_deletions")) }),
+      act: (form) => begin({ repair: true, ahead: form.has("ahead"), orphans: form.has("orphans"), max_deletions: Number(form.get("max_deletions") ?? 0) }),
+      changed(form, button) {
+        const wanted = new FormData(form);
+        const all = plain + (wanted.has("ahead") ? ahead : 0) + (wanted.has("orphans") ? orphans + provisional : 0);
+        brake.hidden = !wanted.has("orphans");
+        put(button, all ? `Repair ${many(all, "user")}` : "Repair");
+        button.disabled = !all;
+      },
     });
   }
 
@@ -200,16 +227,17 @@ function nowShown(place) {
   const bar = h("progress", { "aria-label": "Users of this phase" });
   const amount = h("p", { class: "hint" });
   const box = h("div", { class: "running" }, h("div", { class: "spread" }, mark.element, line), bar, amount);
-  return (run) => {
+  return (run, consumers) => {
     if (!run || run.state === "ended") {
       box.remove();
       return;
     }
     if (!box.isConnected) place.append(box);
-    const what = run.repairs.length ? `Comparing, and repairing ${run.repairs.join(", ")}` : "Comparing";
+    const what = run.repairs.length ? `Comparing, and repairing (${repairsSaid(run.repairs)})` : "Comparing";
     if (run.state === "waiting") {
       mark.update(["busy", "waiting"]);
-      put(line, `${what}: asked for ${ago(run.requested_at)}. A consumer takes it up within seconds.`);
+      const when = consumers === 0 ? "No consumer is alive: it waits for one, for ten minutes at most." : "A consumer takes it up within seconds.";
+      put(line, `${what}: asked for ${ago(run.requested_at)}. ${when}`);
     } else if (run.state === "running") {
       mark.update(["busy", "running"]);
       put(line, `${what}: ${PHASES[run.phase] ?? "begun"}, for ${span((now() - Date.parse(run.started_at)) / 1000)}.`);
@@ -254,12 +282,12 @@ function details(run, age, isChosen, leave) {
   const differing = sum(run.differing);
   const repaired = sum(run.repaired);
   const parts = run.verdict === "could_not_compare" ? ["There is no verdict, neither good nor bad"] : [
-    many(run.compared, "user"),
+    `${many(run.compared, "user")}, deleted ones too`,
     `${count(differing)} ${repaired ? "differed" : differing === 1 ? "differs" : "differ"}`,
     ...(repaired ? [`${count(repaired)} repaired`] : []),
     ...(run.in_flight ? [`${count(run.in_flight)} in flight`] : []),
   ];
-  const why = `${REASONS[run.reason]}${run.requested_by ? ` by ${run.requested_by}` : ""}`;
+  const why = `${REASONS[run.reason]}${run.requested_by ? ` by ${actor(run.requested_by)}` : ""}`;
   const blocks = [
     h("div", { class: "spread verdict-line" }, mark.element, h("p", { class: "strong" }, parts.join(", ")), h("p", { class: "hint" }, "as of ", h("time", { datetime: run.source_at ?? run.finished_at }, clock(run.source_at ?? run.finished_at)), ", ", age, "; ", why, ".")),
   ];
@@ -267,7 +295,10 @@ function details(run, age, isChosen, leave) {
   if (run.explanation) blocks.push(h("p", { class: run.verdict === "could_not_compare" ? "problem" : "notice" }, capital(run.explanation)));
   if (differing) blocks.push(kindsTable(run));
   const findings = run.findings ?? [];
-  if (findings.length) blocks.push(findingsTable(findings, differing));
+  if (findings.length) {
+    const table = findingsTable(findings, differing);
+    blocks.push(run.verdict === "in_step" ? h("details", {}, h("summary", {}, "Users that differed and were repaired"), table) : table);
+  }
   return blocks;
 }
 
@@ -308,7 +339,7 @@ function row(run, choose) {
     element,
     update(now) {
       put(cells[0], REASONS[now.reason]);
-      put(cells[1], now.repairs.length ? now.repairs.join(", ").replaceAll("_", " ") : "–");
+      put(cells[1], repairsSaid(now.repairs) || "–");
       mark.update(VERDICTS[now.verdict] ?? (isUnfinished(now) ? ["busy", now.state] : ["look", now.state.replaceAll("_", " ")]));
       put(cells[2], now.compared === null ? "–" : count(now.compared));
       put(cells[3], now.differing === null ? "–" : count(sum(now.differing)));

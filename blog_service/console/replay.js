@@ -5,7 +5,7 @@ import { ask } from "./dialog.js";
 import { SHAPES } from "./picture.js";
 import { poll } from "./poll.js";
 import { keyed, put, s, set, tell } from "./put.js";
-import { ago, capital, clock, count, many, sentence, span } from "./say.js";
+import { actor, ago, capital, clock, count, many, sentence, span } from "./say.js";
 
 const PATH = "/v1/sync/replays";
 const LISTED = 10;
@@ -135,6 +135,9 @@ export function replayPanel({ call, signal, heard, missed }) {
   });
 }
 
+/** The source knows those that were asked for here by the blog's account. */
+const by = (text) => (text.startsWith("svc_") ? ", asked for at the blog" : ` by ${actor(text)}`);
+
 function planSaid(plan) {
   const byType = Object.entries(plan.by_type).filter(([, number]) => number).map(([type, number]) => `${count(number)} ${type}`);
   return [
@@ -170,7 +173,7 @@ function card(made, steer) {
   const element = h(
     "article",
     { class: "running replay" },
-    h("div", { class: "spread" }, mark, h("p", {}, conditions(made)), h("p", { class: "hint" }, age, ` by ${made.requested_by}, at most ${count(made.rate)} a second`)),
+    h("div", { class: "spread" }, mark, h("p", {}, conditions(made)), h("p", { class: "hint" }, age, `${by(made.requested_by)}, at most ${count(made.rate)} a second`)),
     bar,
     h("div", { class: "spread" }, amount, actions),
     trouble,

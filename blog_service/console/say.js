@@ -1,6 +1,6 @@
 // Numbers, times and errors in words. Times are UTC, as in the logs and the commands.
 
-import { Problem, Unreachable } from "/web/session.js";
+import { Problem, session, Unreachable } from "/web/session.js";
 
 const COUNT = new Intl.NumberFormat("en");
 
@@ -32,10 +32,13 @@ export function span(seconds) {
   return `${Math.round(hours / 24)} d`;
 }
 
+/** How old something is, in whole seconds, one at the least. */
+export const age = (seconds) => span(seconds < 60 ? Math.max(1, Math.floor(seconds)) : seconds);
+
 /** How long ago a moment is. */
 export function ago(iso) {
   const seconds = Math.max(0, (now() - Date.parse(iso)) / 1000);
-  return seconds < 1 ? "just now" : `${span(Math.floor(seconds))} ago`;
+  return seconds < 1 ? "just now" : `${age(seconds)} ago`;
 }
 
 /** The time of day; of another day the date as well. */
@@ -44,6 +47,12 @@ export function clock(iso, { seconds = true } = {}) {
   const time = text.slice(11, seconds ? 19 : 16);
   const isToday = text.slice(0, 10) === new Date(now()).toISOString().slice(0, 10);
   return isToday ? time : `${text.slice(0, 10)} ${time}`;
+}
+
+/** Who asked for something: "user:ID" is how the services name a user. */
+export function actor(text) {
+  const id = text.replace(/^user:/, "");
+  return id === session.user?.id ? "you" : text;
 }
 
 const AWAY = { auth: "The auth service does not answer.", blog: "The blog service does not answer." };
