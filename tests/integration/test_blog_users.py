@@ -60,6 +60,9 @@ async def test_me_is_the_replicas_row(
         "roles": ["moderator", "editor"],
         "status": "active",
         "version": 7,
+        "display_name": None,
+        "bio": None,
+        "avatar_url": None,
     }
 
 
@@ -229,7 +232,7 @@ async def test_a_token_in_the_address_is_not_looked_at(
 async def test_anyone_may_see_a_user_without_his_address(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """The public answer names id, status, version and time of sign-up, and nothing else."""
+    """The public answer has id, status, version, time of sign-up and profile, and nothing else."""
     state = a_state(version=3, roles=("admin",))
     await _apply(blog_engine, state)
 
@@ -241,6 +244,9 @@ async def test_anyone_may_see_a_user_without_his_address(
         "status": "active",
         "version": 3,
         "created_at": "2026-01-01T12:00:00Z",
+        "display_name": None,
+        "bio": None,
+        "avatar_url": None,
     }
     assert "@" not in answer.text
 

@@ -23,7 +23,7 @@ from contracts.keys import jwk
 from contracts.rate_limits import Rate
 from tests.support.auth_api import assert_problem
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
-from tests.support.content import IMPORTER, People, driver_sql
+from tests.support.content import IMPORTER, People, driver_sql, people_of
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
@@ -793,6 +793,45 @@ class TestCost:
         assert "Index Scan Backward using posts_written_idx" in plan
 
 
+class TestAway:
+    """The list reads past SQLAlchemy; what SQLAlchemy does for a lost database is not lost."""
+
+    async def test_a_connection_that_ended_while_it_was_idle_is_replaced(
+        self, people: People
+    ) -> None:
+        """PostgreSQL was restarted, say; no request is refused for it."""
+        await people.post(await people.user())
+        for _ in range(3):
+            await execute(
+                people.engine,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            await eventually(lambda: _is_alone(people))
+
+            assert await people.titles() == ["A title"]
+
+    async def test_a_locked_table_is_a_503(self, people: People) -> None:
+        """As for every other request, with the time to come back."""
+        impatient = people.settings.model_copy(update={"lock_timeout_ms": 100})
+        async with people_of(impatient, people.key) as others, people.engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"))
+
+            answer = await others.ask(None, "GET", "/v1/posts")
+
+        assert_problem(answer, 503, "unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+
+    async def test_no_database_is_a_503(self, people: People, unused_port: int) -> None:
+        """Whether it refuses the connection or is not there."""
+        url = f"postgresql+asyncpg://x@127.0.0.1:{unused_port}/x"
+        nowhere = people.settings.model_copy(update={"database_url": url})
+        async with people_of(nowhere, people.key) as others:
+            answer = await others.ask(None, "GET", "/v1/posts")
+
+        assert_problem(answer, 503, "unavailable")
+
+
 async def pages_of(people: People, **params: Any) -> Any:
     """The titles of each page, from the first one to the last."""
     async for page in ids_of(people, **params):
@@ -832,6 +871,15 @@ async def listen(people: People) -> list[str]:
     borrowed.driver_connection.add_query_logger(note)
     borrowed.close()
     return statements
+
+
+async def _is_alone(people: People) -> bool:
+    others = await fetch(
+        people.engine,
+        "SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    return not others
 
 
 async def _waits(people: People, count: int) -> bool:

@@ -1,0 +1,222 @@
+"""What users tell of themselves, and what administrators see of the replica."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from blog_service.inbox.apply import apply
+from tests.support.auth_api import assert_problem
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.content import People
+from tests.support.eventually import eventually
+from tests.support.inbox import fetch
+from tests.support.locks import lock_waits
+
+ADA = {
+    "display_name": "Ada",
+    "bio": "Writes about\nengines",
+    "avatar_url": "https://img.example/ada.png",
+}
+NOTHING = dict.fromkeys(ADA)
+
+
+class TestProfile:
+    """``GET, PATCH /v1/me`` and ``GET /v1/users/{id}``."""
+
+    async def test_it_is_shown_to_himself_and_to_everybody(self, people: People) -> None:
+        """With what the replica knows of him; to others without his e-mail address."""
+        ada = await people.user(email="ada@example.org", roles=("editor",))
+
+        changed = await people.done(ada, "PATCH", "/v1/me", ADA)
+
+        assert changed == await people.done(ada, "GET", "/v1/me")
+        assert changed.items() >= {"email": "ada@example.org", "id": str(ada), **ADA}.items()
+        public = await people.done(None, "GET", f"/v1/users/{ada}")
+        assert public == {
+            name: changed[name] for name in ("id", "status", "version", "created_at", *ADA)
+        }
+
+    async def test_what_is_missing_stays_and_null_clears(self, people: People) -> None:
+        """One by one, and all at once."""
+        ada = await people.user()
+
+        async def changed(**changes: str | None) -> dict[str, Any]:
+            me = await people.done(ada, "PATCH", "/v1/me", changes)
+            return {name: me[name] for name in ADA}
+
+        assert await changed() == NOTHING
+        assert await fetch(people.engine, "SELECT 1 FROM profiles") == []
+        assert await changed(**ADA) == ADA
+        assert await changed(display_name="Lovelace") == ADA | {"display_name": "Lovelace"}
+        assert await changed(bio=None) == ADA | {"display_name": "Lovelace", "bio": None}
+        assert await changed() == ADA | {"display_name": "Lovelace", "bio": None}
+        assert await changed(**NOTHING) == NOTHING
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"display_name": ""},
+            {"display_name": " \u200b"},
+            {"display_name": "x" * 51},
+            {"display_name": "two\nlines"},
+            {"display_name": "\u202eadA"},
+            {"bio": "x" * 501},
+            {"bio": "\x00"},
+            {"avatar_url": "http://img.example/ada.png"},
+            {"avatar_url": "javascript:alert(1)"},
+            {"avatar_url": "https://img.example/\"onerror='alert(1)'"},
+            {"email": "eve@example.org"},
+            {"roles": ["admin"]},
+            {"user_id": str(uuid4())},
+        ],
+        ids=lambda changes: ascii(changes)[:40],
+    )
+    async def test_what_breaks_a_rule_is_refused(
+        self, people: People, changes: dict[str, Any]
+    ) -> None:
+        """And what is not his to tell; nothing of such a request is kept."""
+        ada = await people.user()
+        await people.done(ada, "PATCH", "/v1/me", ADA)
+
+        answer = await people.ask(ada, "PATCH", "/v1/me", {"bio": "Other", **changes})
+
+        assert_problem(answer, 422, "invalid_request")
+        me = await people.done(ada, "GET", "/v1/me")
+        assert me.items() >= ADA.items()
+
+    async def test_before_the_event_has_come(self, people: People) -> None:
+        """A provisional user has a profile like any other, and keeps it."""
+        ada = uuid4()
+
+        before = await people.done(ada, "PATCH", "/v1/me", ADA)
+        await people.apply(a_state(ada, 2))
+        after = await people.done(ada, "GET", "/v1/me")
+
+        assert (before["status"], before["email"]) == ("provisional", None)
+        assert after["status"] == "active"
+        assert after.items() >= ADA.items()
+
+    async def test_everybody_has_his_own(self, people: People) -> None:
+        """Nobody's profile is changed by another, whatever his roles."""
+        ada, root = await people.user(), await people.user(roles=("admin", "moderator"))
+        await people.done(ada, "PATCH", "/v1/me", ADA)
+
+        await people.done(root, "PATCH", "/v1/me", {"display_name": "Root"})
+
+        public = await people.done(None, "GET", f"/v1/users/{ada}")
+        assert public["display_name"] == "Ada"
+        for method in ("PATCH", "PUT"):
+            answer = await people.ask(root, method, f"/v1/users/{ada}", {"display_name": "Eve"})
+            assert_problem(answer, 405, "method_not_allowed")
+
+    async def test_a_deleted_users_profile_is_gone_at_once(self, people: People) -> None:
+        """Before anything has been erased."""
+        ada = await people.user()
+        await people.done(ada, "PATCH", "/v1/me", ADA)
+
+        await people.apply(a_tombstone(ada))
+
+        assert_problem(await people.ask(None, "GET", f"/v1/users/{ada}"), 404, "not_found")
+        assert_problem(await people.ask(ada, "GET", "/v1/me"), 401, "invalid_token")
+        assert_problem(await people.ask(ada, "PATCH", "/v1/me", ADA), 401, "invalid_token")
+
+    async def test_none_appears_after_the_tombstone(self, people: People) -> None:
+        """A change that waits for the tombstone is refused, and leaves nothing to erase."""
+        ada = await people.user()
+
+        async with people.engine.begin() as connection:
+            await apply(connection, [an_event(a_tombstone(ada))])
+            changing = asyncio.create_task(people.ask(ada, "PATCH", "/v1/me", ADA))
+            await eventually(lambda: lock_waits(people.engine))
+
+        assert_problem(await changing, 401, "invalid_token")
+        assert await fetch(people.engine, "SELECT 1 FROM profiles") == []
+
+    async def test_a_change_that_meets_the_removal_of_a_provisional_row(
+        self, people: People
+    ) -> None:
+        """Reconcile may take it for an orphan's just then; his token is good, so he is served."""
+        ada = uuid4()
+        await people.done(ada, "GET", "/v1/me")
+
+        async with people.engine.begin() as connection:
+            await connection.execute(text("DELETE FROM users WHERE id = :ada"), {"ada": ada})
+            changing = asyncio.create_task(people.ask(ada, "PATCH", "/v1/me", ADA))
+            await eventually(lambda: lock_waits(people.engine))
+
+        answer = await changing
+        assert answer.status_code == 200
+        assert answer.json().items() >= {"status": "provisional", **ADA}.items()
+
+
+class TestReplica:
+    """``GET /v1/admin/users``."""
+
+    async def test_every_row_is_listed(self, people: People) -> None:
+        """The living, the disabled, those not known yet and the deleted, of whom little is left."""
+        root = await people.user(roles=("admin",), version=4)
+        ada = await people.user(email="ada@example.org")
+        off = await people.user(status="disabled")
+        new, gone = uuid4(), uuid4()
+        await people.done(new, "GET", "/v1/me")
+        await people.apply(a_tombstone(gone, 9))
+
+        page = await people.done(root, "GET", "/v1/admin/users")
+
+        rows = {UUID(row["id"]): row for row in page["items"]}
+        assert {user_id: row["status"] for user_id, row in rows.items()} == {
+            root: "active",
+            ada: "active",
+            off: "disabled",
+            new: "provisional",
+            gone: "deleted",
+        }
+        assert page["next_cursor"] is None
+        assert rows[ada]["applied_at"]
+        assert rows[ada].items() >= {"email": "ada@example.org", "deleted_at": None}.items()
+        assert (rows[root]["version"], rows[root]["roles"]) == (4, ["admin"])
+        assert rows[gone]["deleted_at"] == "2026-01-01T12:00:00Z"
+        assert (rows[gone]["email"], rows[gone]["version"]) == (None, 9)
+        assert rows[gone].keys() == {
+            "id", "email", "email_verified", "roles", "status", "version", "created_at",
+            "updated_at", "deleted_at", "applied_at",
+        }  # fmt: skip
+
+    async def test_it_is_paged(self, people: People) -> None:
+        """By id, so that everybody comes once, whoever is added meanwhile."""
+        root = await people.user(roles=("admin",))
+        users = {root, *[await people.user() for _ in range(6)]}
+        seen: list[UUID] = []
+        cursor = None
+
+        while True:
+            page = await people.done(root, "GET", "/v1/admin/users", limit=3, cursor=cursor)
+            seen += [UUID(row["id"]) for row in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+            await people.user()
+
+        assert len(seen) == len(set(seen))
+        assert users <= set(seen)
+
+    @pytest.mark.parametrize("roles", [(), ("moderator",), ("operator",)])
+    async def test_it_is_for_administrators(self, people: People, roles: tuple[str, ...]) -> None:
+        """It shows e-mail addresses; no other role will do."""
+        who = await people.user(roles=roles)
+
+        assert_problem(await people.ask(who, "GET", "/v1/admin/users"), 403, "forbidden")
+        answer = await people.ask(None, "GET", "/v1/admin/users")
+        assert_problem(answer, 401, "authentication_required")
+
+    async def test_a_demotion_works_with_the_next_request(self, people: People) -> None:
+        """The role is read from the replica's row."""
+        root = await people.user(roles=("admin",))
+        await people.done(root, "GET", "/v1/admin/users")
+
+        await people.apply(a_state(root, 2))
+
+        assert_problem(await people.ask(root, "GET", "/v1/admin/users"), 403, "forbidden")
