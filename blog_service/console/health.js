@@ -5,7 +5,7 @@ import { age, ago, count, many, span } from "./say.js";
 /** From worst to best. What is `unknown` was true once. */
 export const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];
 
-const LAG_SECONDS_MAX = 1; // above it the lag is an alarm
+const LAG_SECONDS_MAX = 5; // an event takes milliseconds; one that took longer waited for something
 const UNPUBLISHED_SECONDS_MAX = 5;
 const DEPTH_MAX = 1_000;
 const HEARTBEAT_SECONDS_MAX = 45;
@@ -111,7 +111,7 @@ function ofReplica(figures, runs, add) {
     add("look", "parked", `${many(figures.parked_messages, "message is parked", "messages are parked")}`, "See why; redrive when the cause is mended, or discard.");
   }
   if (figures.lag_seconds > LAG_SECONDS_MAX) {
-    add("behind", "over-time", `Late: an event took ${span(figures.lag_seconds)} to arrive, in the last minute`);
+    add("look", "over-time", `Late: an event took ${span(figures.lag_seconds)} to arrive, in the last minute`);
   }
 }
 
@@ -183,7 +183,7 @@ function consumer(b, isReplaying) {
   const beat = b.last_heartbeat_age_seconds;
   const lines = [lag, beat === null ? "no heartbeat yet" : `heartbeat ${age(beat)} old`];
   const isLate = b.lag_seconds > LAG_SECONDS_MAX || beat > HEARTBEAT_SECONDS_MAX;
-  return { level: isLate ? "behind" : isReplaying || b.queue_depth ? "busy" : "quiet", figure: b.consumers === 1 ? "alive" : `${count(b.consumers)} alive`, lines };
+  return { level: isLate ? "look" : isReplaying || b.queue_depth ? "busy" : "quiet", figure: b.consumers === 1 ? "alive" : `${count(b.consumers)} alive`, lines };
 }
 
 function replica(b) {

@@ -1,0 +1,456 @@
+"""The operators' console in Chromium: what it shows, what it does, and whom it refuses."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, expect
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import auth_service.db
+import blog_service.db
+from auth_service.settings import DatabaseSettings as AuthDatabase
+from blog_service.settings import DatabaseSettings as BlogDatabase
+from local.compare import compare
+from tests.browser.conftest import Visiting
+from tests.support.auth_api import PASSWORD
+from tests.support.builders import a_state, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.parked_messages import park_events
+from tests.support.reconciling import IN_AUTH, MADE
+from tests.support.site import PATIENCE_MS, Site
+from tests.support.source import source_on
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+OPERATOR = "grace@example.org"
+READER = "ada@example.org"
+
+SLOW_MS = 30_000
+"""What waits for a consumer, a heartbeat or a replay."""
+
+MINUTE_MS = 75_000
+"""For so long an event that was late counts."""
+
+WEIGHT_BYTES_MAX = 150_000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
+async def people(site: Site) -> dict[str, UUID]:
+    """An operator and somebody who is none, by their addresses."""
+    roles = {OPERATOR: ("operator",), READER: ()}
+    return {
+        email: UUID((await site.signed_up(email, *held))["user"]["id"])
+        for email, held in roles.items()
+    }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def auth(site: Site) -> AsyncIterator[AsyncEngine]:
+    """Connections to the source's database."""
+    engine = auth_service.db.connect(AuthDatabase(database_url=site.system.auth_url))
+    yield engine
+    await engine.dispose()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def blog(site: Site) -> AsyncIterator[AsyncEngine]:
+    """Connections to the replica's database."""
+    engine = blog_service.db.connect(BlogDatabase(database_url=site.system.blog_url))
+    yield engine
+    await engine.dispose()
+
+
+@asynccontextmanager
+async def console(visit: Visiting, email: str = OPERATOR) -> AsyncIterator[Page]:
+    """The console, in the browser of somebody who has signed in there."""
+    async with visit() as visitor:
+        page = visitor.page
+        await page.goto("/console")
+        await page.get_by_label("E-mail").fill(email)
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        yield page
+
+
+def headline(page: Page) -> Locator:
+    """The one line about all of it."""
+    return page.locator("#headline h1")
+
+
+def station(page: Page, name: str) -> Locator:
+    """A part of the picture."""
+    return page.get_by_role("listitem", name=re.compile(f"^{name}, "))
+
+
+async def compared(page: Page, verdict: str) -> None:
+    """Compare, and see the verdict of it."""
+    await page.get_by_role("button", name="Compare").click()
+    await expect(page.locator("#run-now")).to_contain_text("Comparing", timeout=PATIENCE_MS)
+    await expect(page.locator("#run-now")).to_be_empty(timeout=SLOW_MS)
+    await expect(page.locator("#run-shown .verdict")).to_have_text(verdict)
+
+
+WELL = re.compile(", quiet: ")
+
+
+class TestWhoMay:
+    """Nobody without the role."""
+
+    async def test_a_stranger_is_asked_who_he_is(self, visit: Visiting) -> None:
+        """There is a form, and nothing of what operators see; a wrong password says so."""
+        async with visit() as visitor:
+            await visitor.page.goto("/console")
+            await visitor.page.get_by_label("E-mail").fill("nobody@example.org")
+            await visitor.page.get_by_label("Password").fill("not the password at all")
+            await visitor.page.get_by_role("button", name="Sign in").click()
+
+            await expect(visitor.page.get_by_role("alert")).to_have_text(
+                "E-mail or password is wrong."
+            )
+            await expect(visitor.page.locator("#headline")).to_have_count(0)
+            assert not [url for url in visitor.requests if "/v1/sync" in url or "/admin" in url]
+
+    async def test_who_lacks_the_role_sees_a_sentence(self, visit: Visiting, site: Site) -> None:
+        """And nothing else; the services would refuse him too."""
+        async with visit() as visitor:
+            await visitor.page.goto("/console")
+            await visitor.page.get_by_label("E-mail").fill(READER)
+            await visitor.page.get_by_label("Password").fill(PASSWORD)
+            await visitor.page.get_by_role("button", name="Sign in").click()
+
+            await expect(visitor.page.get_by_role("alert")).to_contain_text("is no operator")
+            await expect(visitor.page.locator("main section")).to_have_count(1)
+            await expect(visitor.page.locator("#sections")).to_be_hidden()
+            assert not [url for url in visitor.requests if "/v1/sync" in url or "/admin" in url]
+        assert await _refused(site, READER) == [403] * 5
+
+    async def test_a_demoted_operator_is_shown_out(self, visit: Visiting, site: Site) -> None:
+        """While the console is open: it closes, and says why."""
+        email = f"{uuid4().hex}@example.org"
+        demoted = UUID((await site.signed_up(email, "operator"))["user"]["id"])
+        async with console(visit, email) as page:
+            await expect(headline(page)).not_to_be_empty()
+            await site.give_roles(demoted)
+
+            await expect(page.get_by_role("alert")).to_contain_text("not an operator any more")
+            await expect(page.locator("#headline")).to_have_count(0)
+            await expect(page.locator("#state")).to_be_hidden()
+
+    async def test_signing_out_takes_all_of_it_away(self, visit: Visiting) -> None:
+        """What was shown is gone, and a reload does not bring it back."""
+        async with console(visit) as page:
+            await expect(headline(page)).not_to_be_empty()
+            await page.get_by_role("button", name="Sign out").click()
+            await expect(page.get_by_label("Password")).to_be_visible()
+            await page.reload()
+
+            await expect(page.get_by_label("Password")).to_be_visible()
+            await expect(page.locator("#headline")).to_have_count(0)
+
+
+class TestThePicture:
+    """What goes on, at a glance."""
+
+    async def test_all_is_well(self, visit: Visiting) -> None:
+        """Every station has a word; both ends have as many users; lag and queue are drawn."""
+        async with console(visit) as page:
+            await expect(headline(page)).to_have_text(re.compile("^Quiet"), timeout=MINUTE_MS)
+            for name, word in (
+                ("Source", "users"),
+                ("Outbox", "empty"),
+                ("Relay", "active"),
+                ("RabbitMQ", "empty"),
+                ("Consumer", "alive"),
+                ("Replica", "users"),
+                ("Parked messages", "none parked"),
+            ):
+                await expect(station(page, name)).to_have_accessible_name(
+                    re.compile(f"^{name}, quiet: .*{word}")
+                )
+            await expect(page.locator("#lag .readout")).to_contain_text("worst")
+            await expect(page.locator("#depth .readout")).to_contain_text("last 0")
+
+    async def test_it_can_be_read_without_a_mouse(self, visit: Visiting) -> None:
+        """Arrow keys read the chart's points, and a table says the same."""
+        async with console(visit) as page:
+            chart = page.get_by_role("img", name=re.compile("^Lag"))
+            await expect(chart).to_have_accessible_name(re.compile("worst"))
+            await chart.focus()
+            await chart.press("ArrowLeft")
+            await expect(page.locator("#lag .readout")).to_contain_text("applied, 1 consumer")
+            await chart.press("Escape")
+            await expect(page.locator("#lag .readout")).to_contain_text("worst")
+
+            await page.get_by_text("The same as a table").click()
+            rows = page.locator("#samples-table tbody tr")
+            await expect(rows.first.locator("td").last).to_have_text(
+                re.compile("alive|all the time")
+            )
+            await expect(rows.last.locator("td").last).to_have_text("none")
+
+    async def test_other_spans_of_time(self, visit: Visiting) -> None:
+        """A day back; and a logarithmic scale says that it is one."""
+        async with console(visit) as page:
+            await page.get_by_label("24 hours").check()
+            await expect(page.locator("#lag .gaps text")).to_have_text("no consumer")
+            await page.get_by_label("logarithmic lag").check()
+            await expect(page.locator("#lag h3")).to_contain_text("logarithmic")
+
+    async def test_a_service_that_is_down_is_named(self, visit: Visiting, site: Site) -> None:
+        """The other end goes on; what is known of it is as old as it says. Then it is back."""
+        async with console(visit) as page:
+            await expect(station(page, "Replica")).to_have_accessible_name(WELL)
+            site.auth_api.kill()
+            try:
+                await expect(headline(page)).to_contain_text("auth service does not answer")
+                await expect(page.locator("#state")).to_have_text("broken")
+                await expect(station(page, "Source")).to_have_accessible_name(
+                    re.compile("not known: .*users")
+                )
+                await expect(page.locator("#picture .when").first).to_contain_text("as of")
+                await expect(station(page, "Replica")).to_have_accessible_name(WELL)
+            finally:
+                await site.auth_api.ready()
+            await expect(station(page, "Source")).to_have_accessible_name(WELL, timeout=SLOW_MS)
+
+    async def test_a_relay_that_is_gone_is_named(self, visit: Visiting, site: Site) -> None:
+        """Broken looks like broken: a word, a remedy, and the place in the picture."""
+        async with console(visit) as page:
+            await expect(station(page, "Replica")).to_have_accessible_name(WELL)
+            site.relay.kill()
+            try:
+                await expect(headline(page)).to_contain_text("Broken: no relay is active")
+                await expect(page.locator("#headline .remedy")).to_contain_text(
+                    "auth-service relay"
+                )
+                await expect(station(page, "Relay")).to_have_accessible_name(
+                    re.compile("broken: none active")
+                )
+            finally:
+                await site.relay.ready()
+            await expect(station(page, "Relay")).to_have_accessible_name(WELL, timeout=SLOW_MS)
+
+
+class TestComparing:
+    """Damage the replica, see it found, repair it."""
+
+    async def test_damage_is_named_and_repaired(
+        self, visit: Visiting, site: Site, blog: AsyncEngine, people: dict[str, UUID]
+    ) -> None:
+        """Nothing is repaired that was not asked for, and asked about."""
+        orphan = uuid4()
+        await execute(
+            blog,
+            f"UPDATE users SET email = 'mallory@example.org' WHERE id = '{people[READER]}'",
+            "INSERT INTO users (id, version, status, email, email_verified, created_at, updated_at)"
+            f" VALUES ('{orphan}', 1, 'active', 'x@example.net', false, now(), now())",
+        )
+        async with console(visit) as page:
+            await compared(page, "drift")
+            findings = page.locator("#findings tbody tr")
+            await expect(findings).to_have_count(2)
+            corrupt = findings.filter(has_text=str(people[READER]))
+            await expect(corrupt).to_contain_text("corrupt")
+            await expect(findings.filter(has_text=str(orphan))).to_contain_text("orphan")
+            await expect(headline(page)).to_contain_text("2 users differ")
+
+            await page.get_by_role("button", name="Repair …").click()
+            dialog = page.get_by_role("dialog")
+            await expect(dialog).to_contain_text("1 user missing, stale, undeleted or corrupt")
+            await dialog.get_by_role("button", name="Cancel").click()
+            assert await _email(blog, people[READER]) == "mallory@example.org"
+
+            await page.get_by_role("button", name="Repair …").click()
+            await dialog.get_by_role("button", name="Repair 1 user").click()
+            await expect(headline(page)).to_contain_text("1 user differs", timeout=SLOW_MS)
+            assert await _email(blog, people[READER]) == READER
+
+            await page.get_by_role("button", name="Repair …").click()
+            await dialog.get_by_label("Delete 1 user whom the source does not know").check()
+            await dialog.get_by_role("button", name="Repair 1 user").click()
+            await expect(page.locator("#run-shown .verdict")).to_have_text(
+                "in step", timeout=SLOW_MS
+            )
+            await expect(page.locator("#repair-why")).to_have_text("Nothing differs.")
+            await expect(headline(page)).not_to_contain_text("differ")
+
+            await page.get_by_text("History").click()
+            await expect(page.locator("#runs tr").first).to_contain_text("repair, orphans")
+        found = await compare(site.system.auth_url, site.system.blog_url)
+        assert found.differences == []
+
+    async def test_what_nobody_takes_up_says_so(self, visit: Visiting, site: Site) -> None:
+        """Without a consumer it waits, for all to see; the next one makes it."""
+        site.consumer.kill()
+        try:
+            async with console(visit) as page:
+                await expect(headline(page)).to_contain_text("no consumer", timeout=SLOW_MS)
+                await page.get_by_role("button", name="Compare").click()
+                await expect(page.locator("#run-now")).to_contain_text("No consumer is alive")
+                await expect(station(page, "Consumer")).to_have_accessible_name(
+                    re.compile("broken: none alive")
+                )
+                await site.consumer.ready()
+                await expect(page.locator("#run-now")).to_be_empty(timeout=SLOW_MS)
+                await expect(page.locator("#run-shown .verdict")).to_have_text("in step")
+        finally:
+            await site.consumer.ready()
+
+
+class TestReplaying:
+    """Count first, then start, pause and go on."""
+
+    async def test_a_replay_is_followed(
+        self, visit: Visiting, auth: AsyncEngine, blog: AsyncEngine
+    ) -> None:
+        """It cannot be started uncounted; paused it stays where it is; in the end all is sent."""
+        await execute(auth, MADE.format(count=40, one_in=10, **IN_AUTH))
+        async with console(visit) as page:
+            await page.get_by_text("Start a replay").click()
+            start = page.get_by_role("button", name="Start", exact=True)
+            await expect(start).to_be_disabled()
+            await page.get_by_label("Events a second, at most").fill("10")
+            await page.get_by_role("button", name="Count what would be sent").click()
+            await expect(page.locator("#plan")).to_contain_text("events would be sent")
+            assert await fetch(auth, "SELECT 1 FROM replays") == []
+            await page.get_by_label("Events a second, at most").fill("8")
+            await expect(start).to_be_disabled()
+            await page.get_by_role("button", name="Count what would be sent").click()
+            await start.click()
+
+            replay = page.locator("#replays article").first
+            await expect(replay).to_contain_text("running")
+            await expect(replay).to_contain_text(re.compile("[1-9][0-9]* of [0-9]+ sent.* left"))
+            await replay.get_by_role("button", name="Pause").click()
+            await expect(replay).to_contain_text("paused")
+            [paused] = await fetch(auth, "SELECT state, published, expected FROM replays")
+            assert paused.state == "paused"
+            assert 0 < paused.published < paused.expected
+
+            await replay.get_by_role("button", name="Resume").click()
+            await expect(replay).to_contain_text("done", timeout=SLOW_MS)
+            await expect(replay).to_contain_text(f"{paused.expected} of {paused.expected} sent")
+            await expect(replay.get_by_role("button", name="Pause")).to_be_hidden()
+
+        async def has_all() -> bool:
+            [row] = await fetch(blog, "SELECT count(*) AS n FROM users WHERE email LIKE 'user%'")
+            return bool(row.n == 36)
+
+        await eventually(has_all)
+
+    async def test_what_makes_no_sense_is_said(self, visit: Visiting) -> None:
+        """In the source's words; nothing can be started."""
+        async with console(visit) as page:
+            await page.get_by_text("Start a replay").click()
+            await page.get_by_label("Recorded events").check()
+            await page.get_by_label("Recorded since").fill("2026-01-02T00:00:00")
+            await page.get_by_label("Recorded before").fill("2026-01-01T00:00:00")
+            await page.get_by_role("button", name="Count what would be sent").click()
+
+            await expect(page.locator("#replay-problem")).to_contain_text("until")
+            await expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+
+
+class TestParked:
+    """See why, redrive, discard."""
+
+    async def test_a_message_is_redriven(self, visit: Visiting, blog: AsyncEngine) -> None:
+        """It is applied and gone; the picture had told of it."""
+        state = a_state()
+        [parked_id] = await park_events(blog, an_event(state))
+        async with console(visit) as page:
+            await expect(page.locator("#headline")).to_contain_text("1 message is parked")
+            message = page.get_by_role("article", name=f"Message {parked_id}")
+            await expect(message).to_contain_text("unknown schema until the upgrade")
+            await message.get_by_role("button", name="Redrive").click()
+
+            await expect(page.locator("#parked-outcome")).to_have_text(f"{parked_id}: applied.")
+            await expect(message).to_have_count(0)
+        assert await _email(blog, state.id) == state.email
+        await execute(blog, f"DELETE FROM users WHERE id = '{state.id}'")
+
+    async def test_garbage_is_shown_as_text_and_discarded(
+        self, visit: Visiting, site: Site, blog: AsyncEngine, people: dict[str, UUID]
+    ) -> None:
+        """What is in a message runs nowhere; it stays when redriven, and goes with a reason."""
+        body = b"<script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
+        async with source_on(site.system.amqp_url) as source:
+            await source.publish_raw(body)
+        async with console(visit) as page:
+            message = page.get_by_role("article", name=re.compile("^Message"))
+            await expect(message).to_contain_text("not a cloud event", timeout=SLOW_MS)
+            await message.get_by_text("Headers and body").click()
+            await expect(message.locator("pre")).to_have_text(body.decode())
+            await expect(message.locator("pre *")).to_have_count(0)
+
+            await page.get_by_role("button", name="Redrive all").click()
+            await expect(page.locator("#parked-outcome")).to_contain_text("1 stays parked")
+
+            await message.get_by_role("button", name="Discard").click()
+            dialog = page.get_by_role("dialog")
+            await dialog.get_by_label("Why?").fill("sent by a test")
+            await dialog.get_by_role("button", name="Discard").click()
+            await expect(page.locator("#parked-list")).to_have_text("Nothing is parked.")
+            assert "owned" not in await page.title()
+        [note] = await fetch(blog, "SELECT because, discarded_by FROM discarded_messages")
+        assert (note.because, note.discarded_by) == (
+            "sent by a test",
+            f"user:{people[OPERATOR]}",
+        )
+
+
+async def test_it_is_light_and_all_from_here(visit: Visiting, site: Site) -> None:
+    """No other host is asked, and it weighs less than a photograph."""
+    async with visit() as visitor:
+        await visitor.page.goto("/console")
+        await expect(visitor.page.get_by_label("Password")).to_be_visible()
+        urls = set(visitor.requests)
+    assert {url for url in urls if not url.startswith(site.url)} == set()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        weights = [len((await client.get(url)).content) for url in urls]
+    assert sum(weights) < WEIGHT_BYTES_MAX
+
+
+async def test_on_a_phone_nothing_is_cut_off(visit: Visiting) -> None:
+    """The page is as wide as the screen; the picture goes from top to bottom."""
+    async with visit(viewport={"width": 375, "height": 800}, color_scheme="dark") as visitor:
+        page = visitor.page
+        await page.goto("/console")
+        await page.get_by_label("E-mail").fill(OPERATOR)
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(headline(page)).not_to_be_empty()
+
+        assert await page.evaluate("document.documentElement.scrollWidth") == 375
+        await expect(page.locator("svg.pipe.narrow")).to_be_visible()
+
+
+async def _refused(site: Site, email: str) -> list[int]:
+    """How both services answer to somebody's questions of an operator."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        body = {"email": email, "password": PASSWORD}
+        signed_in = (await client.post(f"{site.auth_api.url}/v1/signin", json=body)).json()
+        headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
+        return [
+            (await client.get(url, headers=headers)).status_code
+            for url in (
+                f"{site.auth_api.url}/v1/admin/status",
+                *(
+                    f"{site.url}/v1/sync/{name}"
+                    for name in ("status", "samples", "reconcile", "parked")
+                ),
+            )
+        ]
+
+
+async def _email(engine: AsyncEngine, user_id: UUID) -> str | None:
+    [row] = await fetch(engine, f"SELECT email FROM users WHERE id = '{user_id}'")
+    email: str | None = row.email
+    return email
