@@ -116,7 +116,7 @@ def _entries(found: list[Any]) -> Iterator[Entry]:
     for each in found:
         link = plain(each.get("link", ""))
         title = " ".join(_text(each.get("title_detail")).split())
-        body = _text((each.get("content") or [each.get("summary_detail")])[0]) or link or title
+        body = _text((each.get("content") or [each.get("summary_detail")])[0]) or title or link
         date = each.get("published") or each.get("updated") or ""
         key = plain(each.get("id", "")) or link or f"{title} {plain(date)}".strip() or body
         if key:

@@ -285,7 +285,7 @@ HOSTILE: Final = (
     "<guid>6</guid><title>Same key</title><pubDate>01 Jan 2026 00:00 GMT</pubDate>",
     "<guid>6</guid><title>Newer</title><pubDate>02 Jan 2026 00:00 GMT</pubDate>",
     f"<guid>7</guid><description><![CDATA[{'<a ' * 30_000}]]></description>",
-    "<description>&lt;![CDATA[&lt;!-- nothing to see",
+    "<description>&lt;![CDATA[&lt;!-- nothing to see</description>",
     "",
 )
 SHOWN: Final[list[tuple[str, str]]] = []

