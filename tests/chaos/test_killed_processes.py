@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.heartbeat import record_heartbeat
 from blog_service.inbox.topology import declare
+from tests.support.erasing import NOTHING, a_post, a_user, comments, deleted, left
 from tests.support.eventually import eventually
 from tests.support.load import loaded, sign_up
 from tests.support.settled import figure, is_settled, last_applied, published, unpublished
@@ -146,6 +148,26 @@ async def test_two_consumers_share_a_queue_and_agree(
     assert min(shares) > 100
 
 
+@pytest.mark.usefixtures("source")
+async def test_a_sweep_that_is_killed_is_taken_up(system: System, blog_engine: AsyncEngine) -> None:
+    """However often the consumer is killed at it, in the end nothing of the user is left."""
+    user = await a_user(blog_engine)
+    await comments(blog_engine, user, await a_post(blog_engine, user), 40_000)
+    consumer = system.process("blog-service consumer")
+
+    async def erased() -> int:
+        return 40_000 - (await left(blog_engine, user)).comments
+
+    await deleted(blog_engine, user)
+    with ended(consumer):
+        await _kill_at_work(consumer, 3, erased)
+        after_the_kills = await left(blog_engine, user)
+        await eventually(lambda: _nothing_is_left(blog_engine, user), within=60, every=0.05)
+
+    assert after_the_kills.comments > 0
+    assert (after_the_kills.profiles, after_the_kills.noted) == (0, 1)
+
+
 @pytest.mark.parametrize("kills", [3])
 async def test_order_per_user_holds_over_take_overs_of_relays(
     system: System, source: Source, auth_engine: AsyncEngine, kills: int
@@ -203,6 +225,10 @@ async def _sign_up(engine: AsyncEngine, users: int) -> None:
     async with engine.begin() as connection:
         for _ in range(users):
             await sign_up(connection)
+
+
+async def _nothing_is_left(engine: AsyncEngine, user: UUID) -> bool:
+    return await left(engine, user) == NOTHING
 
 
 async def _published_and_idle(system: System) -> bool:
