@@ -42,7 +42,9 @@ def commands_of(page: str) -> list[Command]:
     for kind, text in _BLOCK.findall(page):
         if kind == "console":
             for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-                typed, shown = re.fullmatch(r"((?:[^\n]*\\\n)*[^\n]*)\n(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
+                typed, shown = re.fullmatch(  # type: ignore[union-attr]
+                    r"((?:[^\n]*\\\n)*[^\n]*)\n(.*)", part, re.DOTALL
+                ).groups()
                 commands.append(Command(typed.strip(), shown.strip()))
     return commands
 
