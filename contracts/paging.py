@@ -73,18 +73,22 @@ def _reads(key: Callable[[bytes], Key]) -> Callable[[object], Key]:
     return read
 
 
-_CURSOR = WithJsonSchema(
-    {
-        "type": "string",
-        "maxLength": CURSOR_LENGTH_MAX,
-        "description": "`next_cursor` of the page before",
-    }
-)
+def _documented(pattern: str) -> WithJsonSchema:
+    description = "`next_cursor` of the page before"
+    return WithJsonSchema({"type": "string", "pattern": pattern, "description": description})
 
-UuidCursor = Annotated[UUID, BeforeValidator(_reads(_uuid)), _CURSOR]
+
+# The last characters have bits that are not used, and zero; a number's first bit is its sign.
+UuidCursor = Annotated[
+    UUID, BeforeValidator(_reads(_uuid)), _documented("^[A-Za-z0-9_-]{21}[AQgw]$")
+]
 """A cursor in a collection whose keys are UUIDs; another text is answered 422."""
 
-NumberCursor = Annotated[int, BeforeValidator(_reads(_number)), _CURSOR]
+NumberCursor = Annotated[
+    int,
+    BeforeValidator(_reads(_number)),
+    _documented("^[A-Za-f][A-Za-z0-9_-]{9}[AEIMQUYcgkosw048]$"),
+]
 """A cursor in a collection whose keys are numbers."""
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_ITEMS_MAX, description="items on a page, at most")]

@@ -1,6 +1,7 @@
 """The blog service answers as its OpenAPI document says."""
 
 import asyncio
+import time
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -50,10 +51,11 @@ def test_no_answer_is_undocumented_and_none_a_500(
     # Who may do everything that users may; what is made up alike meets posts and comments of his.
     everybody = a_state(roles=("operator", "moderator", "admin"))
     asyncio.run(prepare(settings, everybody))
+    later = int(time.time()) + 3_000  # no token ends before the test does
     tokens = [
-        a_token(signing_key, uuid4()),
-        a_token(signing_key, everybody.id),
-        a_token(signing_key, "svc_importer", scope="posts:write"),
+        a_token(signing_key, uuid4(), exp=later),
+        a_token(signing_key, everybody.id, exp=later),
+        a_token(signing_key, "svc_importer", scope="posts:write", exp=later),
         "rubbish",
     ]
     of_source = auth_service.settings.ApiSettings(
