@@ -59,7 +59,9 @@ async def keep_post(
         await hold_author(connection, author_id)
         inserted = await connection.scalar(_INSERT, {**values, "service_id": service.id})
         if inserted is None:
-            present = (await connection.execute(_PRESENT, {"id": post_id})).one()
+            present = (await connection.execute(_PRESENT, {"id": post_id})).one_or_none()
+            if present is None:  # somebody else's, erased just now: the id is free next time
+                raise Problem(problems.UNAVAILABLE)
             if Owned(present.author_id, present.service_id) != kept:
                 raise Problem(problems.FORBIDDEN, "the post is another's")
             if present.deleted_at is not None:

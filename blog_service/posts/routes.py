@@ -85,7 +85,7 @@ async def post_post(body: NewPostBody, caller: CurrentCaller, blog: Blog) -> Res
     summary="Keep a post in step with its origin",
     response_model=PostBody,
     responses={
-        **documented(*_WRITES, problems.NOT_FOUND, problems.POST_DELETED, problems.UNKNOWN_AUTHOR),
+        **documented(*_WRITES, problems.POST_DELETED, problems.UNKNOWN_AUTHOR),
         status.HTTP_201_CREATED: {"model": PostBody, "description": "It is new"},
     },
 )
