@@ -55,6 +55,7 @@ fix: $(STAMP) ## format, and mend what the linter can mend
 	@$(BIN)/ruff check -q --fix .
 
 bench: $(STAMP) ## measure the claims, with peers in the same run
+	@$(BIN)/python -m local browser
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 import uvloop
 
-from benchmarks import apply, latency, passwords, posts, reconcile, relay, replay, tokens, whole_way
+from benchmarks import (
+    apply,
+    latency,
+    page,
+    passwords,
+    posts,
+    reconcile,
+    relay,
+    replay,
+    tokens,
+    whole_way,
+)
 from benchmarks.figures import Section
 from benchmarks.machine import machine, other_work
 from benchmarks.processes import CommandFailed, DidNotStart
@@ -29,6 +40,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "passwords": passwords.measure,
     "tokens": tokens.measure,
     "posts": posts.measure,
+    "page": page.measure,
     "reconcile": reconcile.measure,
     "replay": replay.measure,
 }
