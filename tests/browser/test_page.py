@@ -355,28 +355,40 @@ class TestSession:
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
         """He is signed out, and finds what he was typing when he has signed in again."""
-        signed_in = await site.signed_up("ada.revoked@example.org")
-        post = await posted(blog, signed_in, title="Read by all")
         async with visit() as visitor:
-            page = visitor.page
-            ada = Person(page, "ada.revoked@example.org")
-            await page.goto(f"/#/posts/{post}")
-            await ada.sign_in()
-            await page.get_by_label("Write a comment").fill("In the middle of a sen")
-            async with httpx.AsyncClient(base_url=site.auth_api.url, trust_env=False) as auth:
-                answer = await auth.post(
-                    "/v1/signout?scope=global",
-                    headers={"Authorization": f"Bearer {signed_in['access_token']}"},
-                )
-            assert answer.status_code == 204
-            await refused(blog, signed_in)
-            await page.get_by_role("button", name="Comment", exact=True).click()
-            await expect(page.get_by_text("Your session has ended")).to_be_visible()
-            await expect(page.get_by_role("heading", level=1)).to_have_text("Read by all")
+            ada = await self.revoked(site, blog, visitor.page, "ada.revoked@example.org")
 
             await ada.sign_in()
-            kept = page.get_by_label("Write a comment")
+            kept = ada.page.get_by_label("Write a comment")
             await expect(kept).to_have_value("In the middle of a sen")
+
+    async def test_what_he_was_typing_is_nobody_elses(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """Who signs in next at this device, without his having signed out, does not see it."""
+        async with visit() as visitor:
+            await self.revoked(site, blog, visitor.page, "ada.away.from.desk@example.org")
+
+            await Person(visitor.page, "bob.at.desk@example.org").sign_up()
+            await expect(visitor.page.get_by_label("Write a comment")).to_have_value("")
+
+    async def revoked(self, site: Site, blog: httpx.AsyncClient, page: Page, email: str) -> Person:
+        """Somebody who was signed out from elsewhere, and met that while he was typing."""
+        signed_in = await site.signed_up(email)
+        post = await posted(blog, signed_in, title="Read by all")
+        person = Person(page, email)
+        await page.goto(f"/#/posts/{post}")
+        await person.sign_in()
+        await page.get_by_label("Write a comment").fill("In the middle of a sen")
+        headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
+        async with httpx.AsyncClient(base_url=site.auth_api.url, trust_env=False) as auth:
+            answer = await auth.post("/v1/signout?scope=global", headers=headers)
+        assert answer.status_code == 204
+        await refused(blog, signed_in)
+        await page.get_by_role("button", name="Comment", exact=True).click()
+        await expect(page.get_by_text("Your session has ended")).to_be_visible()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Read by all")
+        return person
 
     async def test_a_disabled_account_is_signed_out_with_a_sentence(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
