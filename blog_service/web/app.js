@@ -130,6 +130,7 @@ function drawMenu() {
     const shown = me.profile ?? { id: user.id, display_name: null, avatar_url: null };
     self.replaceChildren(avatar(shown), h("span", { class: "name", dir: "auto" }, nameOf(shown)));
   }
+  document.getElementById("console").hidden = !user?.roles.includes("operator");
   if (drawnFor === (user?.id ?? null)) return;
   drawnFor = user?.id ?? null;
   if (user) {
