@@ -33,15 +33,44 @@ function folded(label, content) {
 function profile(visit) {
   const shown = h("div", { class: "preview" });
   const show = () => {
-    if (me.profile) shown.replaceChildren(avatar(me.profile, "large"), h("a", { href: `#/users/${me.profile.id}`, dir: "auto" }, nameOf(me.profile)));
+    if (me.profile)
+      shown.replaceChildren(
+        avatar(me.profile, "large"),
+        h("a", { href: `#/users/${me.profile.id}`, dir: "auto" }, nameOf(me.profile)),
+      );
   };
   show();
   me.addEventListener("change", show, { signal: visit.signal });
   const { element } = form({
     fields: [
-      { name: "display_name", label: "Display name", value: me.profile.display_name ?? "", limit: 50, oneLine: true, optional: true, autocomplete: "nickname" },
-      { name: "bio", label: "About you", type: "textarea", rows: 3, value: me.profile.bio ?? "", limit: 500, optional: true },
-      { name: "avatar_url", label: "Picture", type: "url", value: me.profile.avatar_url ?? "", limit: 500, optional: true, autocomplete: "photo", hint: "An address that begins with https://. Readers’ browsers fetch it from there." },
+      {
+        name: "display_name",
+        label: "Display name",
+        value: me.profile.display_name ?? "",
+        limit: 50,
+        oneLine: true,
+        optional: true,
+        autocomplete: "nickname",
+      },
+      {
+        name: "bio",
+        label: "About you",
+        type: "textarea",
+        rows: 3,
+        value: me.profile.bio ?? "",
+        limit: 500,
+        optional: true,
+      },
+      {
+        name: "avatar_url",
+        label: "Picture",
+        type: "url",
+        value: me.profile.avatar_url ?? "",
+        limit: 500,
+        optional: true,
+        autocomplete: "photo",
+        hint: "An address that begins with https://. Readers’ browsers fetch it from there.",
+      },
     ],
     submit: "Save profile",
     busy: "Saving …",
@@ -55,7 +84,12 @@ function profile(visit) {
       notice("Your profile is saved.");
     },
   });
-  return section("Profile", h("p", { class: "quiet" }, "What everybody sees beside what you write."), shown, element);
+  return section(
+    "Profile",
+    h("p", { class: "quiet" }, "What everybody sees beside what you write."),
+    shown,
+    element,
+  );
 }
 
 function email() {
@@ -63,7 +97,12 @@ function email() {
   const again = h("button", { type: "button", class: "plain" }, "Send the mail again");
   const show = () => {
     const { email: address, email_verified: isVerified } = session.user;
-    state.replaceChildren("It is ", h("strong", {}, address), isVerified ? ", confirmed." : ", not confirmed yet. ", ...(isVerified ? [] : [again]));
+    state.replaceChildren(
+      "It is ",
+      h("strong", {}, address),
+      isVerified ? ", confirmed." : ", not confirmed yet. ",
+      ...(isVerified ? [] : [again]),
+    );
   };
   again.addEventListener("click", async () => {
     try {
@@ -77,7 +116,12 @@ function email() {
   const { element, clear } = form({
     fields: [
       { name: "email", label: "New e-mail address", type: "email", autocomplete: "email" },
-      { name: "password", label: "Your password", type: "password", autocomplete: "current-password" },
+      {
+        name: "password",
+        label: "Your password",
+        type: "password",
+        autocomplete: "current-password",
+      },
     ],
     submit: "Change address",
     busy: "Changing …",
@@ -95,8 +139,19 @@ function email() {
 function password() {
   const { element, clear } = form({
     fields: [
-      { name: "current", label: "Current password", type: "password", autocomplete: "current-password" },
-      { name: "wanted", label: "New password", type: "password", autocomplete: "new-password", hint: "Long beats complicated: a few words that only you would put together." },
+      {
+        name: "current",
+        label: "Current password",
+        type: "password",
+        autocomplete: "current-password",
+      },
+      {
+        name: "wanted",
+        label: "New password",
+        type: "password",
+        autocomplete: "new-password",
+        hint: "Long beats complicated: a few words that only you would put together.",
+      },
     ],
     submit: "Change password",
     busy: "Changing …",
@@ -123,11 +178,20 @@ function devices() {
     }).element;
   return section(
     "Devices",
-    h("p", { class: "quiet" }, "You stay signed in on each device until you sign out there, or here."),
+    h(
+      "p",
+      { class: "quiet" },
+      "You stay signed in on each device until you sign out there, or here.",
+    ),
     h(
       "div",
       { class: "beside" },
-      out("others", "Sign out all others", "Signing out …", "All your other devices are signed out."),
+      out(
+        "others",
+        "Sign out all others",
+        "Signing out …",
+        "All your other devices are signed out.",
+      ),
       out("local", "Sign out here", "Signing out …", "You are signed out."),
     ),
   );
@@ -139,8 +203,19 @@ function end() {
   button.addEventListener("click", async () => {
     const isDone = await ask({
       title: "Delete your account?",
-      text: ["Your e-mail address, your password and your profile are erased, here and in every service that has a copy.", what, "Nobody can bring any of it back."],
-      fields: [{ name: "password", label: "Your password", type: "password", autocomplete: "current-password" }],
+      text: [
+        "Your e-mail address, your password and your profile are erased, here and in every service that has a copy.",
+        what,
+        "Nobody can bring any of it back.",
+      ],
+      fields: [
+        {
+          name: "password",
+          label: "Your password",
+          type: "password",
+          autocomplete: "current-password",
+        },
+      ],
       submit: "Delete my account",
       busy: "Deleting …",
       about: { wrong_password: "password" },

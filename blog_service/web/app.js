@@ -109,13 +109,23 @@ async function show({ isBack = false, isFirst = false } = {}) {
 /** In place of a view for which one has to be signed in. */
 async function gate() {
   const error = await restored();
-  if (error instanceof Unreachable) return failure(error, () => restored({ again: true }).then(() => show()));
+  if (error instanceof Unreachable)
+    return failure(error, () => restored({ again: true }).then(() => show()));
   return {
     title: "Sign in first",
     content: [
       h("h1", {}, "Sign in first"),
-      h("p", { class: "lead" }, "This is for people with an account. It takes a minute to have one."),
-      h("div", { class: "actions" }, h("a", { class: "button primary", href: "#/sign-in" }, "Sign in"), h("a", { class: "button", href: "#/sign-up" }, "Sign up")),
+      h(
+        "p",
+        { class: "lead" },
+        "This is for people with an account. It takes a minute to have one.",
+      ),
+      h(
+        "div",
+        { class: "actions" },
+        h("a", { class: "button primary", href: "#/sign-in" }, "Sign in"),
+        h("a", { class: "button", href: "#/sign-up" }, "Sign up"),
+      ),
     ],
   };
 }
@@ -162,14 +172,20 @@ async function leaveAccount({ target }) {
     await signOut();
     notice("You are signed out.");
   } catch (error) {
-    notice(`You are signed out on this page, but your session could not be ended. ${sentence(error)}`, { stays: true });
+    notice(
+      `You are signed out on this page, but your session could not be ended. ${sentence(error)}`,
+      { stays: true },
+    );
   }
 }
 
 session.addEventListener("change", ({ detail }) => {
   drawMenu();
   if (SAID_AT_THE_END[detail]) {
-    notice(SAID_AT_THE_END[detail], { stays: true, action: { label: "Sign in", act: () => go("#/sign-in") } });
+    notice(SAID_AT_THE_END[detail], {
+      stays: true,
+      action: { label: "Sign in", act: () => go("#/sign-in") },
+    });
   }
   if (!session.user && place.whom === PRIVATE) {
     if (detail === "signed-out" || detail === "deleted") go("#/", { replace: true });
@@ -181,7 +197,9 @@ session.addEventListener("change", ({ detail }) => {
 me.addEventListener("change", drawMenu);
 
 // Only an entry of the history where this page was before has a state.
-addEventListener("hashchange", () => show({ isBack: history.state !== null && history.state !== place.entry }));
+addEventListener("hashchange", () =>
+  show({ isBack: history.state !== null && history.state !== place.entry }),
+);
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.('a[href^="#"]');

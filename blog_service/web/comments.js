@@ -27,8 +27,16 @@ export function comments(post, first, signal) {
     const actions = live(signal, () =>
       mayChange(comment.author)
         ? [
-            h("button", { type: "button", class: "plain", onclick: () => edit(comment, actions) }, "Edit"),
-            h("button", { type: "button", class: "plain", onclick: () => remove(comment) }, "Delete"),
+            h(
+              "button",
+              { type: "button", class: "plain", onclick: () => edit(comment, actions) },
+              "Edit",
+            ),
+            h(
+              "button",
+              { type: "button", class: "plain", onclick: () => remove(comment) },
+              "Delete",
+            ),
           ]
         : [],
     );
@@ -85,7 +93,14 @@ export function comments(post, first, signal) {
     const name = `comment on ${post.id}`;
     if (!session.user) {
       return [
-        h("p", { class: "invitation" }, h("a", { href: "#/sign-in" }, "Sign in"), " or ", h("a", { href: "#/sign-up" }, "sign up"), " to comment."),
+        h(
+          "p",
+          { class: "invitation" },
+          h("a", { href: "#/sign-in" }, "Sign in"),
+          " or ",
+          h("a", { href: "#/sign-up" }, "sign up"),
+          " to comment.",
+        ),
       ];
     }
     const { element, clear } = form({
@@ -104,7 +119,13 @@ export function comments(post, first, signal) {
     return [element];
   }
 
-  return h("section", { class: "talk", "aria-labelledby": "comments" }, heading, shown.element, live(signal, writing));
+  return h(
+    "section",
+    { class: "talk", "aria-labelledby": "comments" },
+    heading,
+    shown.element,
+    live(signal, writing),
+  );
 }
 
 const FIELD = { name: "body", type: "textarea", rows: 4, limit: LENGTH_MAX };

@@ -8,7 +8,8 @@ export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
+    else if (value !== false && value != null)
+      element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat().filter((child) => child != null && child !== false));
   return element;
@@ -17,14 +18,21 @@ export function h(tag, attributes = {}, ...children) {
 /** What somebody wrote: an empty line begins a paragraph, other line ends stay what they are. */
 export function prose(text) {
   const paragraphs = text.split(/\n\s*\n/).filter((part) => part.trim());
-  return h("div", { class: "prose", dir: "auto" }, paragraphs.map((part) => h("p", {}, part.trim())));
+  return h(
+    "div",
+    { class: "prose", dir: "auto" },
+    paragraphs.map((part) => h("p", {}, part.trim())),
+  );
 }
 
 /** The beginning of a text in one paragraph, cut between words. */
 export function excerpt(text, length = 280) {
   const line = text.replace(/\s+/g, " ").trim();
   if (line.length <= length) return line;
-  return `${line.slice(0, length).replace(/\s+\S*$/u, "").toWellFormed()}\u00a0…`;
+  return `${line
+    .slice(0, length)
+    .replace(/\s+\S*$/u, "")
+    .toWellFormed()}\u00a0…`;
 }
 
 const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });

@@ -17,7 +17,11 @@ export function openSignUp() {
   const { element } = form({
     fields: [
       { ...EMAIL, autocomplete: "email" },
-      { ...PASSWORD, autocomplete: "new-password", hint: "Long beats complicated: a few words that only you would put together." },
+      {
+        ...PASSWORD,
+        autocomplete: "new-password",
+        hint: "Long beats complicated: a few words that only you would put together.",
+      },
     ],
     submit: "Create account",
     busy: "Creating your account …",
@@ -29,7 +33,11 @@ export function openSignUp() {
       await follow(answeredAt);
     },
   });
-  return entrance("Sign up", element, h("p", {}, "You have an account? ", h("a", { href: "#/sign-in" }, "Sign in"), "."));
+  return entrance(
+    "Sign up",
+    element,
+    h("p", {}, "You have an account? ", h("a", { href: "#/sign-in" }, "Sign in"), "."),
+  );
 }
 
 export function openSignIn() {
@@ -62,10 +70,16 @@ export function openForgot() {
     async act({ email }) {
       await call("auth", "POST", "/v1/password/forgot", { email });
       go("#/sign-in", { replace: true });
-      notice("If somebody has an account with this address, a mail with a link is on its way.", { stays: true });
+      notice("If somebody has an account with this address, a mail with a link is on its way.", {
+        stays: true,
+      });
     },
   });
-  return entrance("Forgot your password?", element, h("p", {}, h("a", { href: "#/sign-in" }, "Back to signing in"), "."));
+  return entrance(
+    "Forgot your password?",
+    element,
+    h("p", {}, h("a", { href: "#/sign-in" }, "Back to signing in"), "."),
+  );
 }
 
 function entrance(title, ...content) {
@@ -76,7 +90,11 @@ function entrance(title, ...content) {
 async function follow(answeredAt) {
   notice("Welcome. The blog is being told of you …");
   const passed = () => performance.now() - answeredAt;
-  for (let pause = PAUSE_MS; passed() < KNOWN_AFTER_MS_MAX; pause = Math.min(pause * 1.6, PAUSE_MS_MAX)) {
+  for (
+    let pause = PAUSE_MS;
+    passed() < KNOWN_AFTER_MS_MAX;
+    pause = Math.min(pause * 1.6, PAUSE_MS_MAX)
+  ) {
     const profile = await call("blog", "GET", "/v1/me").catch(() => null);
     if (profile && profile.status !== "provisional") {
       setProfile(profile);

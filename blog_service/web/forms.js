@@ -12,12 +12,26 @@ let made = 0; // for ids
  * rows}; `act(values)` does what it is for, and may throw. `about` names the field that a problem's
  * code is about. `changed(values)` hears of everything that is typed.
  */
-export function form({ fields = [], submit, busy, act, about = {}, changed, danger = false, beside = [], quiet = false }) {
+export function form({
+  fields = [],
+  submit,
+  busy,
+  act,
+  about = {},
+  changed,
+  danger = false,
+  beside = [],
+  quiet = false,
+}) {
   made += 1;
   const controls = fields.map((field) => control(field, `f${made}-${field.name}`));
   const byName = Object.fromEntries(controls.map((each) => [each.name, each]));
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
-  const button = h("button", { class: danger ? "danger" : quiet ? "secondary" : "primary" }, submit);
+  const button = h(
+    "button",
+    { class: danger ? "danger" : quiet ? "secondary" : "primary" },
+    submit,
+  );
   let isBusy = false;
   let waiting = null;
 
@@ -96,7 +110,8 @@ export function form({ fields = [], submit, busy, act, about = {}, changed, dang
     const tick = () => {
       const left = Math.ceil((until - Date.now()) / 1000);
       if (left > 0 && button.isConnected) {
-        button.textContent = `Try again in ${left > 120 ? `${Math.ceil(left / 60)} min` : `${left} s`}`;
+        const span = left > 120 ? `${Math.ceil(left / 60)} min` : `${left} s`;
+        button.textContent = `Try again in ${span}`;
         return;
       }
       clearInterval(waiting);
@@ -118,7 +133,16 @@ export function form({ fields = [], submit, busy, act, about = {}, changed, dang
 }
 
 function control(field, id) {
-  const { name, label, type = "text", value = "", hint, optional = false, limit, oneLine = false } = field;
+  const {
+    name,
+    label,
+    type = "text",
+    value = "",
+    hint,
+    optional = false,
+    limit,
+    oneLine = false,
+  } = field;
   const describedBy = [hint && `${id}-hint`, `${id}-error`].filter(Boolean).join(" ");
   const attributes = {
     id,
@@ -162,9 +186,12 @@ function control(field, id) {
 
   function verdict() {
     if (!optional && !input.value.trim()) return "Please fill this in.";
-    if (over() > 0) return `This is ${over()} ${over() === 1 ? "character" : "characters"} too long.`;
-    if (type === "email" && !/^\S+@\S+$/.test(input.value.trim())) return "This is not an e-mail address.";
-    if (type === "url" && input.value.trim() && !isHttps(input.value.trim())) return "Please give an address that begins with https://";
+    if (over() > 0)
+      return `This is ${over()} ${over() === 1 ? "character" : "characters"} too long.`;
+    if (type === "email" && !/^\S+@\S+$/.test(input.value.trim()))
+      return "This is not an e-mail address.";
+    if (type === "url" && input.value.trim() && !isHttps(input.value.trim()))
+      return "Please give an address that begins with https://";
     if (oneLine && /[\r\n]/.test(input.value)) return "This has to be one line.";
     return "";
   }
@@ -197,7 +224,11 @@ function control(field, id) {
 }
 
 function reveal(input) {
-  const button = h("button", { type: "button", class: "plain reveal", "aria-pressed": "false" }, "Show password");
+  const button = h(
+    "button",
+    { type: "button", class: "plain reveal", "aria-pressed": "false" },
+    "Show password",
+  );
   button.addEventListener("click", () => {
     const isShown = input.type === "password";
     input.type = isShown ? "text" : "password";
@@ -218,7 +249,11 @@ export function ask({ title, text = [], fields, submit, busy, about, act }) {
   made += 1;
   const cancel = h("button", { type: "button", class: "secondary" }, "Cancel");
   const heading = h("h2", { id: `d${made}-title` }, title);
-  const words = h("div", { id: `d${made}-text` }, text.map((each) => h("p", {}, each)));
+  const words = h(
+    "div",
+    { id: `d${made}-text` },
+    text.map((each) => h("p", {}, each)),
+  );
   let isDone = false;
   const { element } = form({
     fields,
@@ -233,7 +268,13 @@ export function ask({ title, text = [], fields, submit, busy, about, act }) {
       dialog.close();
     },
   });
-  const dialog = h("dialog", { "aria-labelledby": heading.id, "aria-describedby": words.id }, heading, words, element);
+  const dialog = h(
+    "dialog",
+    { "aria-labelledby": heading.id, "aria-describedby": words.id },
+    heading,
+    words,
+    element,
+  );
   cancel.addEventListener("click", () => dialog.close());
   dialog.addEventListener("cancel", (event) => {
     if (element.getAttribute("aria-busy") === "true") event.preventDefault();

@@ -91,7 +91,10 @@ export function list(path, first, { entry, more, count, empty, className }) {
       return made;
     },
     remove(id) {
-      items.splice(items.findIndex((item) => item.id === id), 1);
+      items.splice(
+        items.findIndex((item) => item.id === id),
+        1,
+      );
       shown.get(id).remove();
       shown.delete(id);
       settle();

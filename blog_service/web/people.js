@@ -48,11 +48,22 @@ export function mayChange(author) {
 
 /** His picture; initials where he has none, or it cannot be had. */
 export function avatar(author, size = "") {
-  const round = h("span", { class: `avatar ${size}`, "aria-hidden": "true", "data-hue": hue(author) });
+  const round = h("span", {
+    class: `avatar ${size}`,
+    "aria-hidden": "true",
+    "data-hue": hue(author),
+  });
   const initials = initialsOf(author);
   if (author.avatar_url?.startsWith("https://")) {
     // Attributes before the address: the request must know them.
-    const image = h("img", { alt: "", loading: "lazy", referrerpolicy: "no-referrer", decoding: "async", width: 40, height: 40 });
+    const image = h("img", {
+      alt: "",
+      loading: "lazy",
+      referrerpolicy: "no-referrer",
+      decoding: "async",
+      width: 40,
+      height: 40,
+    });
     image.addEventListener("error", () => image.replaceWith(initials));
     image.src = author.avatar_url;
     round.append(image);
@@ -77,7 +88,9 @@ function initialsOf(author) {
   if (!author.id) return "–";
   if (!author.display_name) return author.id.slice(0, 2).toUpperCase();
   const words = author.display_name.trim().split(/\s+/);
-  const letters = [words[0], words.length > 1 ? words.at(-1) : ""].map((word) => [...word][0] ?? "");
+  const letters = [words[0], words.length > 1 ? words.at(-1) : ""].map(
+    (word) => [...word][0] ?? "",
+  );
   return letters.join("").toUpperCase();
 }
 

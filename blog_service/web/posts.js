@@ -23,7 +23,10 @@ export async function openPosts(visit) {
   );
   return {
     title: "Latest posts",
-    content: [h("h1", { class: "overline" }, "Latest posts"), postList(PATH, first, { empty }).element],
+    content: [
+      h("h1", { class: "overline" }, "Latest posts"),
+      postList(PATH, first, { empty }).element,
+    ],
   };
 }
 
@@ -41,7 +44,11 @@ export function postList(path, first, { empty, isOwn = false }) {
         h(
           "article",
           {},
-          h(isOwn ? "h3" : "h2", { class: "title", dir: "auto" }, h("a", { href: `#/posts/${post.id}` }, post.title)),
+          h(
+            isOwn ? "h3" : "h2",
+            { class: "title", dir: "auto" },
+            h("a", { href: `#/posts/${post.id}` }, post.title),
+          ),
           byline(post.author, post.created_at, { editedAt: post.updated_at, isOwn }),
           h("p", { class: "excerpt", dir: "auto" }, excerpt(post.body)),
         ),
@@ -60,7 +67,11 @@ export async function openPost(visit, id) {
     mayChange(post.author)
       ? [
           h("a", { class: "button", href: `#/posts/${id}/edit` }, "Edit"),
-          h("button", { type: "button", class: "secondary", onclick: () => remove(post) }, "Delete"),
+          h(
+            "button",
+            { type: "button", class: "secondary", onclick: () => remove(post) },
+            "Delete",
+          ),
         ]
       : [],
   );

@@ -15,7 +15,8 @@ const BY_CODE = {
   last_administrator: "You are the last administrator: name another one first.",
   mail_not_configured: "This site sends no mail.",
   not_found: "This is not here any more.",
-  origin_not_allowed: "The account service does not know this page's address. Whoever runs this site has to add it to AUTH_CORS_ORIGINS.",
+  origin_not_allowed:
+    "The account service does not know this page's address. Whoever runs this site has to add it to AUTH_CORS_ORIGINS.",
   session_ended: "Your session has ended. Please sign in again.",
   too_many_requests: "That was too often in a short time.",
   unavailable: "The service cannot reach its data at the moment. Please try again soon.",

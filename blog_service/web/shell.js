@@ -45,8 +45,22 @@ export function notice(text, { action, stays = false } = {}) {
     "div",
     { class: "notice" },
     h("p", {}, text),
-    action && h("button", { type: "button", class: "plain", onclick: () => close(action.act) }, action.label),
-    h("button", { type: "button", class: "close", "aria-label": "Close this message", onclick: () => close() }, "×"),
+    action &&
+      h(
+        "button",
+        { type: "button", class: "plain", onclick: () => close(action.act) },
+        action.label,
+      ),
+    h(
+      "button",
+      {
+        type: "button",
+        class: "close",
+        "aria-label": "Close this message",
+        onclick: () => close(),
+      },
+      "×",
+    ),
   );
   shown = { box, stays, at: performance.now() };
   notices.replaceChildren(box);

@@ -17,7 +17,11 @@ export async function openUser(visit, id) {
     firstPage(path, visit),
   ]);
   const name = nameOf(user);
-  const own = live(visit.signal, () => (session.user?.id === id ? [h("a", { class: "button", href: "#/account" }, "Edit your profile")] : []));
+  const own = live(visit.signal, () =>
+    session.user?.id === id
+      ? [h("a", { class: "button", href: "#/account" }, "Edit your profile")]
+      : [],
+  );
   return {
     title: name,
     content: [
@@ -26,11 +30,18 @@ export async function openUser(visit, id) {
         { class: "person" },
         avatar(user, "large"),
         h("h1", { dir: "auto" }, name),
-        user.created_at && h("p", { class: "quiet" }, `Here since ${SINCE.format(new Date(user.created_at))}`),
+        user.created_at &&
+          h("p", { class: "quiet" }, `Here since ${SINCE.format(new Date(user.created_at))}`),
         user.bio && prose(user.bio),
         own,
       ),
-      h("section", { "aria-labelledby": "posts" }, h("h2", { id: "posts", class: "overline" }, "Posts"), postList(path, first, { empty: h("p", { class: "empty" }, "No posts yet."), isOwn: true }).element),
+      h(
+        "section",
+        { "aria-labelledby": "posts" },
+        h("h2", { id: "posts", class: "overline" }, "Posts"),
+        postList(path, first, { empty: h("p", { class: "empty" }, "No posts yet."), isOwn: true })
+          .element,
+      ),
     ],
   };
 }

@@ -21,25 +21,34 @@ export function live(signal, make) {
 /** Grey lines in the place of what is loaded. */
 export function skeleton() {
   const line = (look) => h("div", { class: `bar ${look}` });
-  const block = () => h("div", { class: "block" }, line("wide"), line("name"), line(""), line(""), line("short"));
+  const block = () =>
+    h("div", { class: "block" }, line("wide"), line("name"), line(""), line(""), line("short"));
   return h("div", { class: "skeleton", "aria-hidden": "true" }, block(), block(), block());
 }
 
 const AWAY = {
-  auth: ["The account service does not answer", "This has to wait until it is back. Reading goes on."],
+  auth: [
+    "The account service does not answer",
+    "This has to wait until it is back. Reading goes on.",
+  ],
   blog: ["The blog does not answer", "It may be starting anew. Nothing that was written is lost."],
 };
 
 /** In place of a view that could not be shown; `retry` shows it once more. */
 export function failure(error, retry) {
   if (error.code === "not_found") return missing();
-  const [title, text] = error instanceof Unreachable ? AWAY[error.service] : ["That did not work", sentence(error)];
+  const [title, text] =
+    error instanceof Unreachable ? AWAY[error.service] : ["That did not work", sentence(error)];
   return {
     title,
     content: [
       h("h1", {}, title),
       h("p", { class: "lead" }, text),
-      h("div", { class: "actions" }, h("button", { type: "button", class: "primary", onclick: retry }, "Try again")),
+      h(
+        "div",
+        { class: "actions" },
+        h("button", { type: "button", class: "primary", onclick: retry }, "Try again"),
+      ),
     ],
   };
 }

@@ -41,11 +41,31 @@ export async function openEdit(visit, id) {
 function editor({ title, name, saved, submit, busy, back, save, said }) {
   const found = draft(name);
   const values = found ?? saved ?? { title: "", body: "" };
-  const discard = h("a", { class: "button", href: back, onclick: () => dropDraft(name) }, "Discard");
+  const discard = h(
+    "a",
+    { class: "button", href: back, onclick: () => dropDraft(name) },
+    "Discard",
+  );
   const { element } = form({
     fields: [
-      { name: "title", label: "Title", value: values.title, limit: TITLE_LENGTH_MAX, oneLine: true, look: "headline" },
-      { name: "body", label: "Text", type: "textarea", value: values.body, limit: BODY_LENGTH_MAX, rows: 14, look: "page", hint: "Plain text. An empty line begins a paragraph. Ctrl + Enter sends it." },
+      {
+        name: "title",
+        label: "Title",
+        value: values.title,
+        limit: TITLE_LENGTH_MAX,
+        oneLine: true,
+        look: "headline",
+      },
+      {
+        name: "body",
+        label: "Text",
+        type: "textarea",
+        value: values.body,
+        limit: BODY_LENGTH_MAX,
+        rows: 14,
+        look: "page",
+        hint: "Plain text. An empty line begins a paragraph. Ctrl + Enter sends it.",
+      },
     ],
     submit,
     busy,
