@@ -10,7 +10,7 @@ import { stations, troubles } from "./health.js";
 import { picture, SHAPES, WORDS } from "./picture.js";
 import { poll } from "./poll.js";
 import { parkedPanel } from "./parked.js";
-import { put, set, tell } from "./put.js";
+import { keyed, put, set, tell } from "./put.js";
 import { reconcilePanel } from "./reconcile.js";
 import { replayPanel } from "./replay.js";
 import { clock, count, many, sentence, setClock, span } from "./say.js";
@@ -42,6 +42,7 @@ function show(template) {
   main.replaceChildren(place(template).content.cloneNode(true));
   place("who").hidden = !session.user;
   put(place("who-email"), session.user?.email ?? "");
+  main.focus({ preventScroll: true });
 }
 
 function openEntrance(why = "") {
@@ -88,6 +89,7 @@ function openConsole() {
 
   const told = { near: { figures: null, at: null, error: null }, far: { figures: null, at: null, error: null }, runs: [], replays: [] };
   const draw = picture(place("picture"), signal);
+  const showHeadline = headlineShown();
 
   /** Ask as an operator; whoever is none any more is shown out. */
   async function asOperator(...question) {
@@ -101,9 +103,12 @@ function openConsole() {
     }
   }
 
+  const isHeard = ({ figures, error }) => figures !== null || error !== null;
+
   function refresh() {
-    if (!told.near.figures && !told.far.figures && !told.near.error && !told.far.error) return;
+    if (!isHeard(told.near) || !isHeard(told.far)) return;
     showHeadline(troubles(told));
+    showParked(told.far);
     draw({ stations: stations(told), near: seen(told.near), far: seen(told.far) });
   }
 
@@ -141,30 +146,50 @@ function seen({ figures, at, error }) {
   return { isAway: true, said: `does not answer; as of ${clock(new Date(at).toISOString())}` };
 }
 
-function showHeadline([worst, ...others]) {
-  const headline = place("headline");
-  set(headline, "data-level", worst.level);
-  set(headline.querySelector(".shape path"), "d", SHAPES[worst.level]);
-  const link = worst.at === "pipe" ? null : worst.at;
-  const title = headline.querySelector("h1");
-  if (title.dataset.line !== worst.line) {
-    title.dataset.line = worst.line;
-    title.replaceChildren(link ? h("a", { href: `#${link}` }, worst.line) : worst.line);
-  }
-  put(headline.querySelector(".remedy"), worst.remedy);
-  const list = headline.querySelector(".also");
-  const wanted = JSON.stringify(others);
-  if (list.dataset.shown !== wanted) {
-    list.dataset.shown = wanted;
-    list.replaceChildren(...others.map(({ level, line, at }) => h("li", { "data-level": level }, h("a", { href: `#${at}` }, line))));
-  }
-  const state = place("state");
-  set(state, "data-level", worst.level);
-  put(state, WORDS[worst.level]);
-  document.title = `${WORDS[worst.level]} – console`;
-  const parked = others.concat(worst).find(({ at, level }) => at === "parked" && level === "look");
-  place("parked-badge").hidden = !parked;
-  put(place("parked-badge"), parked ? parked.line.split(" ")[0] : "");
+/** The top of the console; what it says is read out when it says something else, not at each tick. */
+function headlineShown() {
+  const element = place("headline");
+  const shape = element.querySelector(".shape path");
+  const link = element.querySelector("h1 a");
+  const remedy = element.querySelector(".remedy");
+  const also = keyed(element.querySelector(".also"), unnumbered, ({ at }) => {
+    const text = h("a", { href: `#${at}` });
+    const item = h("li", {}, text);
+    return {
+      element: item,
+      update({ level, line }) {
+        set(item, "data-level", level);
+        put(text, line);
+      },
+    };
+  });
+  let announced = "";
+
+  return ([worst, ...others]) => {
+    set(element, "data-level", worst.level);
+    set(shape, "d", SHAPES[worst.level]);
+    put(link, worst.line);
+    set(link, "href", worst.at === "pipe" ? null : `#${worst.at}`);
+    put(remedy, worst.remedy);
+    also(others);
+    const state = place("state");
+    set(state, "data-level", worst.level);
+    put(state, WORDS[worst.level]);
+    document.title = `${WORDS[worst.level]} – console`;
+    if (announced !== unnumbered(worst)) {
+      announced = unnumbered(worst);
+      put(place("announcer"), `${WORDS[worst.level]}. ${worst.line}`);
+    }
+  };
+}
+
+/** The same trouble has the same words, whatever its numbers and ages are by now. */
+const unnumbered = ({ level, at, line }) => `${level} ${at} ${line.replace(/\d[\d.,]* ?(ms|s|min|h|d)?\b/g, "")}`;
+
+function showParked({ figures }) {
+  const number = figures?.parked_messages ?? 0;
+  place("parked-badge").hidden = number === 0;
+  put(place("parked-badge"), count(number));
 }
 
 function charts(ask, signal) {

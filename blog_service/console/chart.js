@@ -27,7 +27,6 @@ export function chart(place, { title, unit, value, least, read, empty }, signal)
   const heading = document.createElement("h3");
   const readout = document.createElement("p");
   readout.className = "readout";
-  readout.setAttribute("aria-live", "polite");
   put(heading, title);
   const area = s("path", { class: "under" });
   const line = s("path", { class: "curve" });
@@ -101,7 +100,9 @@ export function chart(place, { title, unit, value, least, read, empty }, signal)
     return `${title}: now ${SAY[unit](known.at(-1).value)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms)}${gone}. Arrow keys read single points.`;
   }
 
+  // What is under the cursor is read out; what changes by itself is not.
   function rest() {
+    set(readout, "aria-live", "off");
     cursor.setAttribute("visibility", "hidden");
     const known = scale.points.filter((each) => each.value !== null);
     if (!known.length) return put(readout, empty);
@@ -113,6 +114,7 @@ export function chart(place, { title, unit, value, least, read, empty }, signal)
     const found = scale.points[index];
     if (!found) return;
     at = index;
+    set(readout, "aria-live", "polite");
     const { x, y, top, bottom } = scale;
     cursor.setAttribute("visibility", "visible");
     set(cursor.firstChild, "d", `M${x(found.ms)} ${top}V${bottom}`);

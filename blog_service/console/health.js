@@ -47,7 +47,7 @@ export function troubles({ near, far, runs, replays }) {
   for (const [end, told] of Object.entries({ near, far })) {
     if (!told.error) continue;
     const since = told.at ? ` for ${age((Date.now() - told.at) / 1000)}` : "";
-    add("broken", "pipe", `${NAMES[end]} does not answer${since}`, `Look at ${COMMANDS[end]}: its log, and its /readyz. What is known of it is as old as it says.`);
+    add("broken", "pipe", `${silence(end, told.error)}${since}`, `Look at ${COMMANDS[end]}: its log, and its /readyz. What is shown of it is as old as the picture says.`);
   }
   const isNear = near.figures && !near.error;
   const isFar = far.figures && !far.error;
@@ -61,6 +61,13 @@ export function troubles({ near, far, runs, replays }) {
   if (!found.length) add("quiet", "pipe", "Quiet: nothing waits, and heartbeats arrive", inStep(near.figures, far.figures));
   const order = (trouble) => LEVELS.indexOf(trouble.level);
   return found.sort((one, other) => order(one) - order(other));
+}
+
+/** Why nothing is heard of an end. */
+function silence(end, error) {
+  if (error.status) return `${NAMES[end]} cannot tell how it is (${error.status}, ${error.title})`;
+  if (error.service === "auth" && end === "far") return "The blog service cannot be asked: our access has expired, and the auth service does not renew it";
+  return `${NAMES[end]} does not answer`;
 }
 
 /** What lets somebody go back to sleep. */
@@ -179,7 +186,7 @@ function consumer(b, isReplaying) {
     return { level: "broken", figure: "none alive", lines: [heard] };
   }
   if (b.consumers_stopped === b.consumers) return { level: "broken", figure: "stopped", lines: ["too much was parked"] };
-  const lag = b.lag_seconds === null ? "nothing in the last minute" : `lag ${span(b.lag_seconds)}`;
+  const lag = b.lag_seconds === null ? "nothing in the last minute" : `lag ${span(b.lag_seconds)} at worst`;
   const beat = b.last_heartbeat_age_seconds;
   const lines = [lag, beat === null ? "no heartbeat yet" : `heartbeat ${age(beat)} old`];
   const isLate = b.lag_seconds > LAG_SECONDS_MAX || beat > HEARTBEAT_SECONDS_MAX;

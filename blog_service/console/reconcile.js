@@ -229,6 +229,7 @@ function nowShown(place) {
   const box = h("div", { class: "running" }, h("div", { class: "spread" }, mark.element, line), bar, amount);
   return (run, consumers) => {
     if (!run || run.state === "ended") {
+      if (box.isConnected) put(document.getElementById("announcer"), "The comparison has ended.");
       box.remove();
       return;
     }
