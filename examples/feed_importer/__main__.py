@@ -21,8 +21,8 @@ def main() -> int:
             _setting("FEED_AUTH_URL"), _setting("FEED_SERVICE_ID"), _setting("FEED_API_KEY")
         )
         blog = Blog(_setting("FEED_BLOG_URL"), account)
-        entries = read_feed(arguments.feed, float(_setting("FEED_SECONDS_MAX", "30")))
-    except (Unusable, ValueError) as error:
+        entries = read_feed(arguments.feed, arguments.seconds_max)
+    except Unusable as error:
         _say(str(error))
         return 2
     counts: Counter[str] = Counter()
@@ -46,14 +46,17 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("feed", metavar="FEED", help="a file, or an http(s) address")
     parser.add_argument("--author", metavar="ID", type=UUID, required=True, help="a user's id")
+    parser.add_argument(
+        "--seconds-max", metavar="N", type=float, default=30, help="to fetch the feed; %(default)s"
+    )
     return parser.parse_args()
 
 
-def _setting(name: str, default: str = "") -> str:
+def _setting(name: str) -> str:
     """A setting from the environment, or from the file that NAME_FILE names."""
     file = os.environ.get(f"{name}_FILE")
     try:
-        value = Path(file).read_text().strip() if file else os.environ.get(name, default)
+        value = Path(file).read_text().strip() if file else os.environ.get(name, "")
     except (OSError, ValueError):
         raise Unusable(f"{name}_FILE: {file} cannot be read") from None
     if not value:

@@ -19,12 +19,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.end_to_end.conftest import Running
 from tests.support.eventually import eventually
 from tests.support.feeds import Item, as_feed, at_an_address, atom, rss
 from tests.support.http_server import served
 from tests.support.processes import run
 from tests.support.settled import figure
+from tests.support.system import Member, System, ended
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 PASSWORD: Final = "correct horse battery staple"
@@ -33,12 +33,47 @@ THREE: Final = tuple(
     for day in (1, 2, 3)
 )
 
+NOWHERE: Final = {
+    "FEED_AUTH_URL": "http://127.0.0.1:1",
+    "FEED_BLOG_URL": "http://127.0.0.1:1",
+    "FEED_SERVICE_ID": "svc_nobody",
+    "FEED_API_KEY": "usersync_none",
+}
+HOSTILE: Final = (
+    "<title>Script</title><description>&lt;script&gt;alert(1)&lt;/script&gt;&lt;p onclick=x&gt;One"
+    "&lt;br&gt;two&lt;p&gt;three &amp;amp;lt;b&amp;amp;gt;</description>",
+    "<guid>2</guid><pubDate>yesterday at noon</pubDate><description><![CDATA[<h1>No title</h1>"
+    "a < b && c]]></description>",
+    "<link>http://example.org/3</link>",
+    "<title>Turned \u202e round &#x9b;31m\t\n twice</title><description>\u2067x\x7f</description>",
+    f"<guid>5</guid><title>{'long ' * 99}</title><description>{'é' * 30_000}</description>",
+    "<guid>6</guid><title>Same key</title><pubDate>01 Jan 2026 00:00 GMT</pubDate>",
+    "<guid>6</guid><title>Newer</title><pubDate>02 Jan 2026 00:00 GMT</pubDate>",
+    f"<guid>7</guid><description><![CDATA[{'<a ' * 30_000}]]></description>",
+    "<description>&lt;![CDATA[&lt;!-- nothing to see</description>",
+    "",
+)
+SHOWN: Final = [
+    ("Newer", "Newer"),
+    ("Script", "One\ntwo\n\nthree &lt;b&gt;"),
+    ("No title", "No title\n\na < b && c"),
+    ("http://example.org/3", "http://example.org/3"),
+    ("Turned round \u203a31m twice", "x"),
+    ("long " * 39 + "long…", "é" * 19_999 + "…"),
+    (("<a " * 67)[:199] + "…", ("<a " * 6_667)[:19_999] + "…"),
+    ("<![CDATA[", "<![CDATA["),
+]
+"""Newest first: those without a date are the oldest, the last one of them the very oldest."""
+
 
 @dataclass
 class Importer:
-    """The program with its settings, and an author who has an account."""
+    """The program with its settings, both APIs, and an author who has an account."""
 
-    running: Running
+    system: System
+    auth: Member
+    blog: Member
+    client: httpx.AsyncClient
     author: str
     author_headers: dict[str, str]
     settings: dict[str, str]
@@ -55,13 +90,13 @@ class Importer:
 
     async def posts(self) -> list[dict[str, Any]]:
         """The author's posts as the blog shows them, newest first."""
-        page = (await self.running.blog.get(f"/v1/posts?author={self.author}")).json()
-        posts: list[dict[str, Any]] = page["items"]
+        page = await self.client.get(f"{self.blog.url}/v1/posts?author={self.author}")
+        posts: list[dict[str, Any]] = page.json()["items"]
         return posts
 
     async def tokens_got(self) -> float:
         """How many access tokens the auth service has issued for API keys."""
-        return await self.running.auth_api.metric(
+        return await self.auth.metric(
             'http_requests_total{handler="/oauth/token",method="POST",status="2xx"}'
         )
 
@@ -90,35 +125,47 @@ def counts(**different: int) -> str:
 
 
 @pytest.fixture
-async def importer(running: Running, tmp_path: Path) -> AsyncIterator[Importer]:
-    """An importer with an API key from the command of the README; it shows none of its secrets."""
-    created = await asyncio.to_thread(
-        run,
-        "auth-service services create feed-importer --scope posts:write --json",
-        running.system.environment,
-        tmp_path,
-    )
-    account = json.loads(created.stdout)
-    key = tmp_path / "api-key"
-    key.write_text(f"{account['api_key']}\n")
-    signed_up = await running.auth.post(
-        "/v1/signup", json={"email": f"{uuid4().hex}@example.org", "password": PASSWORD}
-    )
-    author = signed_up.json()["user"]["id"]
-    await eventually(lambda: _knows(running, author))
-    importer = Importer(
-        running,
-        author,
-        {"Authorization": f"Bearer {signed_up.json()['access_token']}"},
-        {
-            "FEED_AUTH_URL": running.auth_api.url,
-            "FEED_BLOG_URL": running.blog_api.url,
-            "FEED_SERVICE_ID": account["id"],
-            "FEED_API_KEY_FILE": str(key),
-        },
-        account["key_id"],
-    )
-    yield importer
+async def importer(system: System, tmp_path: Path) -> AsyncIterator[Importer]:
+    """An importer with an API key from the command of the README; it shows none of its secrets.
+
+    No relay and no consumer runs: the blog knows the author by his first request.
+    """
+    auth, blog = (system.process(f"{name} api") for name in ("auth-service", "blog-service"))
+    with ended(auth, blog):
+        await asyncio.gather(auth.ready(), blog.ready())
+        created = await asyncio.to_thread(
+            run,
+            "auth-service services create feed-importer --scope posts:write --json",
+            system.environment,
+            tmp_path,
+        )
+        account = json.loads(created.stdout)
+        key = tmp_path / "api-key"
+        key.write_text(f"{account['api_key']}\n")
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+            signed_up = await client.post(
+                f"{auth.url}/v1/signup",
+                json={"email": f"{uuid4().hex}@example.org", "password": PASSWORD},
+            )
+            bearer = {"Authorization": f"Bearer {signed_up.json()['access_token']}"}
+            me = await client.get(f"{blog.url}/v1/me", headers=bearer)
+            settings = {
+                "FEED_AUTH_URL": auth.url,
+                "FEED_BLOG_URL": blog.url,
+                "FEED_SERVICE_ID": account["id"],
+                "FEED_API_KEY_FILE": str(key),
+            }
+            importer = Importer(
+                system,
+                auth,
+                blog,
+                client,
+                me.json()["id"],
+                bearer,
+                settings,
+                account["key_id"],
+            )
+            yield importer
     for text in importer.said:
         assert account["api_key"] not in text
         assert "eyJ" not in text, "a token begins like this"
@@ -143,7 +190,7 @@ async def test_the_same_feed_twice_creates_nothing_twice(
         (f"Day {day}", f"It is {day} & fine.") for day in (3, 2, 1)
     ], "the oldest entry was written first"
     assert await importer.posts() == posts
-    assert await figure(importer.running.system.blog_url, "SELECT count(*) FROM posts") == 3
+    assert await figure(importer.system.blog_url, "SELECT count(*) FROM posts") == 3
     assert await importer.tokens_got() == 2, "one token for each run, however many entries"
 
 
@@ -156,8 +203,8 @@ async def test_what_changed_is_changed_and_what_was_deleted_stays_so(
     await importer.imports(feed)
     newest, _, oldest = await importer.posts()
 
-    deleted = await importer.running.blog.delete(
-        f"/v1/posts/{newest['id']}", headers=importer.author_headers
+    deleted = await importer.client.delete(
+        f"{importer.blog.url}/v1/posts/{newest['id']}", headers=importer.author_headers
     )
     feed.write_bytes(rss(Item(THREE[0].key, "Day one", "<p>Rewritten.</p>", 1), *THREE[1:]))
     ended = await importer.imports(feed)
@@ -176,10 +223,17 @@ async def test_nothing_is_written_for_a_deleted_author(importer: Importer, tmp_p
     feed.write_bytes(rss(*THREE))
     await importer.imports(feed)
 
-    await importer.running.auth.request(
-        "DELETE", "/v1/me", json={"password": PASSWORD}, headers=importer.author_headers
-    )
-    await eventually(lambda: _knows(importer.running, importer.author, status_code=404))
+    relay = importer.system.process("auth-service relay")
+    consumer = importer.system.process("blog-service consumer")
+    with ended(relay, consumer):
+        await asyncio.gather(relay.ready(), consumer.ready())
+        await importer.client.request(
+            "DELETE",
+            f"{importer.auth.url}/v1/me",
+            json={"password": PASSWORD},
+            headers=importer.author_headers,
+        )
+        await eventually(lambda: _is_deleted(importer))
     code, line, said = await importer.imports(feed)
 
     assert (code, line) == (1, counts(refused=3))
@@ -194,7 +248,7 @@ async def test_a_revoked_key_gets_no_token(importer: Importer, tmp_path: Path) -
     await asyncio.to_thread(
         run,
         f"auth-service services revoke-key {importer.key_id}",
-        importer.running.system.environment,
+        importer.system.environment,
         tmp_path,
     )
 
@@ -213,7 +267,7 @@ async def test_a_token_is_renewed_when_it_expires(importer: Importer, tmp_path: 
     def shorter(answer: httpx.Response) -> Response:
         return Response(json.dumps({**answer.json(), "expires_in": 0}))
 
-    with in_front_of(importer.running.auth_api.url, [shorter] * 6) as auth:
+    with in_front_of(importer.auth.url, [shorter] * 6) as auth:
         ended = await importer.imports(feed, FEED_AUTH_URL=auth)
 
     assert ended == (0, counts(created=3), "")
@@ -225,9 +279,9 @@ async def test_a_refused_token_is_replaced_once(importer: Importer, tmp_path: Pa
     feed = tmp_path / "feed.xml"
     feed.write_bytes(rss(*THREE))
 
-    with in_front_of(importer.running.blog_api.url, [_refused]) as blog:
+    with in_front_of(importer.blog.url, [_refused]) as blog:
         once = await importer.imports(feed, FEED_BLOG_URL=blog)
-    with in_front_of(importer.running.blog_api.url, [_refused] * 9) as blog:
+    with in_front_of(importer.blog.url, [_refused] * 9) as blog:
         always = await importer.imports(feed, FEED_BLOG_URL=blog)
 
     assert once == (0, counts(created=3), "")
@@ -244,11 +298,11 @@ async def test_a_busy_server_is_given_the_time_that_it_asks_for(
     busy = [_later(429, "1"), _later(503, "0")]
 
     with (
-        in_front_of(importer.running.auth_api.url, busy) as auth,
-        in_front_of(importer.running.blog_api.url, busy) as blog,
+        in_front_of(importer.auth.url, busy) as auth,
+        in_front_of(importer.blog.url, busy) as blog,
     ):
         patient = await importer.imports(feed, FEED_AUTH_URL=auth, FEED_BLOG_URL=blog)
-    with in_front_of(importer.running.blog_api.url, [_later(503, "3600")]) as blog:
+    with in_front_of(importer.blog.url, [_later(503, "3600")]) as blog:
         ended = await importer.imports(feed, FEED_BLOG_URL=blog)
 
     assert patient == (0, counts(created=3), "")
@@ -272,23 +326,6 @@ async def test_hostile_entries_become_plain_text(importer: Importer, tmp_path: P
     assert ended == (0, counts(created=len(SHOWN)), "")
     assert again == (0, counts(unchanged=len(SHOWN)), "")
     assert posts == SHOWN
-
-
-HOSTILE: Final = (
-    "<title>Script</title><description>&lt;script&gt;alert(1)&lt;/script&gt;&lt;p onclick=x&gt;One"
-    "&lt;br&gt;two&lt;p&gt;three &amp;amp;lt;b&amp;amp;gt;</description>",
-    "<guid>2</guid><pubDate>yesterday at noon</pubDate><description><![CDATA[<h1>No title</h1>"
-    "a < b && c]]></description>",
-    "<link>http://example.org/3</link>",
-    "<title>Turned \u202e round &#x9b;31m\t\n twice</title><description>\u2067x\x7f</description>",
-    f"<guid>5</guid><title>{'long ' * 99}</title><description>{'é' * 30_000}</description>",
-    "<guid>6</guid><title>Same key</title><pubDate>01 Jan 2026 00:00 GMT</pubDate>",
-    "<guid>6</guid><title>Newer</title><pubDate>02 Jan 2026 00:00 GMT</pubDate>",
-    f"<guid>7</guid><description><![CDATA[{'<a ' * 30_000}]]></description>",
-    "<description>&lt;![CDATA[&lt;!-- nothing to see</description>",
-    "",
-)
-SHOWN: Final[list[tuple[str, str]]] = []
 
 
 @pytest.mark.parametrize(
@@ -320,15 +357,6 @@ async def test_what_is_no_feed_is_one_sentence(
         assert err.count("\n") == 1
 
 
-NOWHERE: Final = {
-    "FEED_AUTH_URL": "http://127.0.0.1:1",
-    "FEED_BLOG_URL": "http://127.0.0.1:1",
-    "FEED_SERVICE_ID": "svc_nobody",
-    "FEED_API_KEY": "usersync_none",
-    "FEED_SECONDS_MAX": "2",
-}
-
-
 async def _endless() -> AsyncIterator[bytes]:
     yield rss(*THREE)
     while True:
@@ -350,7 +378,9 @@ async def test_an_address_without_a_feed_is_one_sentence(
 ) -> None:
     """An address that refuses, goes round in circles or elsewhere, or never ends: exit code 2."""
     with at_an_address(answer) as address:
-        code, out, err = await imported(address, "--author", str(uuid4()), **NOWHERE)
+        code, out, err = await imported(
+            address, "--author", str(uuid4()), "--seconds-max", "2", **NOWHERE
+        )
 
     assert (code, out) == (2, "")
     assert sentence in err
@@ -427,5 +457,6 @@ def _later(status: int, seconds: str) -> Callable[[httpx.Response], Response]:
     return lambda _: Response('{"code": "busy"}', status, headers={"Retry-After": seconds})
 
 
-async def _knows(running: Running, user_id: str, status_code: int = 200) -> bool:
-    return (await running.blog.get(f"/v1/users/{user_id}")).status_code == status_code
+async def _is_deleted(importer: Importer) -> bool:
+    answer = await importer.client.get(f"{importer.blog.url}/v1/users/{importer.author}")
+    return answer.status_code == 404

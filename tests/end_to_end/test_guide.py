@@ -18,6 +18,7 @@ from tests.end_to_end.conftest import Running
 from tests.support.eventually import eventually
 from tests.support.guide import Command, Shell, commands_of, files_of, shell_in
 from tests.support.source import source_on
+from tests.support.system import through
 
 PAGE: Final = (Path(__file__).parents[2] / "docs/add-a-service.md").read_text()
 
@@ -48,7 +49,7 @@ async def shell(running: Running, mailer_url: str, tmp_path: Path) -> AsyncItera
         "AUTH_URL": running.auth_api.url,
         "AUTH_AUDIENCE": "blog",
         "MAILER_DATABASE_URL": mailer_url,
-        "MAILER_AMQP_URL": running.system.amqp_url,
+        "MAILER_AMQP_URL": through(running.broker, running.system.amqp_url),
     }
     async with shell_in(folder, environment) as shell:
         yield shell
@@ -82,6 +83,9 @@ async def test_a_reader_gets_what_the_page_shows(
     await shell.type("auth-service replay start --to mailer --current-state")
     await shell.follow(Command("python in_step.py", "2 users, 0 differ"))
     assert signed_up.status_code == 201
+
+    running.broker.cut()
+    await shell.follow(Command("wait $!; echo $?", "1"))
 
 
 def test_the_code_is_short() -> None:

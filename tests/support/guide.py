@@ -17,6 +17,7 @@ from typing import Final
 from tests.support.eventually import eventually
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _ENDED: Final = "--- ended"
 _LOOKS: Final = re.compile(r"curl -s (-D- )?http|psql|python in_step")
 """Commands that change nothing. Like a reader, who sees that it takes a moment, one tries again."""
@@ -38,15 +39,12 @@ def files_of(page: str) -> dict[str, str]:
 
 def commands_of(page: str) -> list[Command]:
     """What a page has its reader type, in order."""
-    commands = []
-    for kind, text in _BLOCK.findall(page):
-        if kind == "console":
-            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-                typed, shown = re.fullmatch(  # type: ignore[union-attr]
-                    r"((?:[^\n]*\\\n)*[^\n]*)\n(.*)", part, re.DOTALL
-                ).groups()
-                commands.append(Command(typed.strip(), shown.strip()))
-    return commands
+    sessions = [text for kind, text in _BLOCK.findall(page) if kind == "console"]
+    return [
+        Command(typed, shown.strip())
+        for session in sessions
+        for typed, shown in _COMMAND.findall(session)
+    ]
 
 
 class Shell:

@@ -135,5 +135,11 @@ async def broker_behind_a_proxy(amqp_url: str) -> AsyncIterator[tuple[Proxy, str
     """A proxy to the broker, and the virtual host's address through it."""
     parts = urlsplit(amqp_url)
     async with proxy_to(parts.hostname or "127.0.0.1", parts.port or 5672) as proxy:
-        place = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
-        yield proxy, parts._replace(netloc=place).geturl()
+        yield proxy, through(proxy, amqp_url)
+
+
+def through(proxy: Proxy, amqp_url: str) -> str:
+    """The address of the same virtual host, through the proxy."""
+    parts = urlsplit(amqp_url)
+    place = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+    return parts._replace(netloc=place).geturl()
