@@ -1,16 +1,18 @@
-"""How the queues of a consuming service are declared, so that nothing in them gets lost.
+"""The queues that a consuming service declares, so that nothing in them gets lost.
 
-Data alone: arguments for whichever client declares the queues that ``names`` names. All of them are
-durable; a queue that exists with other arguments has to be deleted first.
+Data alone: the arguments of aio-pika's ``declare_queue``, and of whatever else declares queues. One
+that exists with other arguments has to be deleted first.
 
-Guarantees: quorum queues; what the broker gives up on after ``DELIVERY_LIMIT`` deliveries goes to
-the service's dead queue, by way of the fanout exchange of the same name, and is kept until it has
-arrived there.
+Guarantees: durable quorum queues; what the broker gives up on after ``DELIVERY_LIMIT`` deliveries,
+and what the service rejects, goes to its dead queue, by way of the fanout exchange of the same
+name, and is kept until it has arrived there.
+
+Not here: what a queue is bound to (``names``).
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
-from contracts.names import dead_queue
+from contracts import names
 
 DELIVERY_LIMIT: Final = 1_000
 """Only a backstop: a consumer counts for itself, and parks a message long before. It has to be
@@ -20,22 +22,40 @@ REPLAY_LENGTH_MAX: Final = 100_000
 """A replay to a consumer that is away waits at the source, where it takes no room, instead of
 filling the broker's disk: this is some 100 MB, and a minute of work."""
 
-DEAD_ARGUMENTS: Final[dict[str, Any]] = {"x-queue-type": "quorum"}
-"""Of ``dead_queue``."""
+
+class Queue(TypedDict):
+    """What declares a queue."""
+
+    name: str
+    durable: bool
+    arguments: dict[str, Any]
 
 
-def live_arguments(service: str) -> dict[str, Any]:
-    """Of ``live_queue``."""
+def live_queue(service: str) -> Queue:
+    """Of live events."""
+    return _quorum(names.live_queue(service), **_dead_lettered(service))
+
+
+def replay_queue(service: str) -> Queue:
+    """Of replays, which holds so many and no more."""
+    limits = {"x-max-length": REPLAY_LENGTH_MAX}
+    return _quorum(names.replay_queue(service), **_dead_lettered(service), **limits)
+
+
+def dead_queue(service: str) -> Queue:
+    """Of what the broker gave up on, or the service rejected."""
+    return _quorum(names.dead_queue(service))
+
+
+def _dead_lettered(service: str) -> dict[str, Any]:
     return {
-        "x-queue-type": "quorum",
         "x-delivery-limit": DELIVERY_LIMIT,
-        "x-dead-letter-exchange": dead_queue(service),
+        "x-dead-letter-exchange": names.dead_queue(service),
         # At least once only works together with reject-publish; alone it is silently at most once.
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }
 
 
-def replay_arguments(service: str) -> dict[str, Any]:
-    """Of ``replay_queue``."""
-    return {**live_arguments(service), "x-max-length": REPLAY_LENGTH_MAX}
+def _quorum(name: str, **arguments: Any) -> Queue:
+    return {"name": name, "durable": True, "arguments": {"x-queue-type": "quorum", **arguments}}

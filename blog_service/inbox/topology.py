@@ -15,6 +15,7 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
+from contracts import queues
 from contracts.errors import OperatorError
 from contracts.names import (
     BINDINGS,
@@ -24,7 +25,6 @@ from contracts.names import (
     live_queue,
     replay_queue,
 )
-from contracts.queues import DEAD_ARGUMENTS, live_arguments, replay_arguments
 
 SERVICE: Final = "blog"
 LIVE: Final = live_queue(SERVICE)
@@ -61,11 +61,9 @@ async def declare(
         dead_exchange = await _own(
             DEAD, channel.declare_exchange(DEAD, ExchangeType.FANOUT, durable=True)
         )
-        dead = await _own(DEAD, channel.declare_queue(DEAD, durable=True, arguments=DEAD_ARGUMENTS))
+        dead = await _own(DEAD, channel.declare_queue(**queues.dead_queue(SERVICE)))
         await dead.bind(dead_exchange)
-        await _own(
-            REPLAY, channel.declare_queue(REPLAY, durable=True, arguments=replay_arguments(SERVICE))
-        )
+        await _own(REPLAY, channel.declare_queue(**queues.replay_queue(SERVICE)))
         try:
             exchange = await channel.get_exchange(EXCHANGE, ensure=True)
         except ChannelNotFoundEntity:
@@ -73,9 +71,7 @@ async def declare(
         is_lost = await _depth(connection, LIVE) is None
         if is_lost and queue_lost:
             await queue_lost()
-        live = await _own(
-            LIVE, channel.declare_queue(LIVE, durable=True, arguments=live_arguments(SERVICE))
-        )
+        live = await _own(LIVE, channel.declare_queue(**queues.live_queue(SERVICE)))
         for binding in BINDINGS:
             await live.bind(exchange, binding)
         if is_lost and queue_lost:
