@@ -16,18 +16,15 @@ from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
 from auth_service.users.administer import Status, administer
 from auth_service.users.delete import delete_by
 from auth_service.users.find import find_by_email, find_user, find_users
-from auth_service.users.model import User
+from auth_service.users.model import ROLE_PATTERN, User
 from contracts import problems
-from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, ROLES_MAX
+from contracts.events import EMAIL_LENGTH_MAX, ROLES_MAX
 from contracts.openapi import documented
 from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
 
 router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
 
-Role = Annotated[
-    str,
-    Field(pattern=rf"^[a-z][a-z0-9_-]{{0,{ROLE_LENGTH_MAX - 1}}}$", examples=["moderator"]),
-]
+Role = Annotated[str, Field(pattern=ROLE_PATTERN, examples=["moderator"])]
 
 
 class UserChanges(BaseModel):

@@ -1,5 +1,6 @@
 """The commands ``auth-service users …``: the first administrator, and deletion by an operator."""
 
+import re
 import secrets
 import sys
 import time
@@ -29,10 +30,25 @@ MADE_PASSWORD_BYTES: Final = 24
 app = typer.Typer(no_args_is_help=True, help="The first administrator; show and erase users.")
 
 
-@app.command(epilog="Example: auth-service users create-admin ada@example.org")
+def _role(text: str) -> str:
+    from auth_service.users.model import ROLE_PATTERN
+
+    if not re.fullmatch(ROLE_PATTERN, text):
+        raise typer.BadParameter("a role is lower-case letters, digits, - and _, from a letter on")
+    return text
+
+
+@app.command(epilog="Example: auth-service users create-admin ada@example.org --role operator")
 @failing_with_a_sentence
 def create_admin(
-    email: Annotated[str, typer.Argument(help="His e-mail address.")], as_json: AsJson = False
+    email: Annotated[str, typer.Argument(help="His e-mail address.")],
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=_role, metavar="ROLE", help="What he shall be besides, such as operator."
+        ),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make an administrator.
 
@@ -46,7 +62,7 @@ def create_admin(
     from auth_service.users.passwords import Passwords
     from contracts.actors import operator
 
-    settings, actor = load(OperatorSettings), operator()
+    settings, actor, roles = load(OperatorSettings), operator(), role or []
     made: dict[str, str] = {}
     try:
         user = on_database(settings, lambda engine: use_case.account_of(engine, email))
@@ -55,7 +71,8 @@ def create_admin(
             existing = user
             _warn_unless_verified(existing)
             user = on_database(
-                settings, lambda engine: use_case.promote(engine, existing, actor=actor)
+                settings,
+                lambda engine: use_case.promote(engine, existing, actor=actor, roles=roles),
             )
         else:
             password = _password()
@@ -72,6 +89,7 @@ def create_admin(
                     password=password,
                     length_min=settings.password_length_min,
                     actor=actor,
+                    roles=roles,
                 ),
             )
     except BadEmail as error:

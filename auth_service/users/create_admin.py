@@ -3,6 +3,8 @@
 Not here: asking for a password (``commands``).
 """
 
+from collections.abc import Collection
+
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import Action
@@ -22,8 +24,16 @@ async def account_of(engine: AsyncEngine, email: str) -> User | None:
         return await find_by_email(connection, email)
 
 
-async def promote(engine: AsyncEngine, user: User, *, actor: str) -> User:
+async def promote(
+    engine: AsyncEngine, user: User, *, actor: str, roles: Collection[str] = ()
+) -> User:
     """Make an account an administrator's; it keeps its password, and may be one already.
+
+    Parameters:
+        engine: the auth database.
+        user: whose account it is.
+        actor: who does it, for the audit log.
+        roles: what he shall be besides.
 
     Raises:
         AccountDisabled: the role would be of no use; only an administrator may change that.
@@ -31,7 +41,7 @@ async def promote(engine: AsyncEngine, user: User, *, actor: str) -> User:
     """
     if user.status == "disabled":
         raise AccountDisabled
-    return await administer(engine, user.id, actor=actor, granted=[ADMINISTRATOR])
+    return await administer(engine, user.id, actor=actor, granted=[ADMINISTRATOR, *roles])
 
 
 async def create_admin(
@@ -42,8 +52,11 @@ async def create_admin(
     password: str,
     length_min: int,
     actor: str,
+    roles: Collection[str] = (),
 ) -> User:
-    """Create an administrator and record ``user.created``; his address is not verified.
+    """Create an administrator, who is ``roles`` besides, and record ``user.created``.
+
+    His address is not verified.
 
     Raises:
         BadEmail: the address is none.
@@ -52,14 +65,13 @@ async def create_admin(
     """
     demand_strong(password, email=email, length_min=length_min)
     password_hash = await passwords.hash(password)
+    granted = sorted({ADMINISTRATOR, *roles})
     async with engine.begin() as connection:
         user = await add_user(
             connection,
             email=normalised_email(email),
             password_hash=password_hash,
-            roles=[ADMINISTRATOR],
+            roles=granted,
         )
-        await audit(
-            connection, Action.USER_CREATED, actor=actor, subject=user.id, granted=[ADMINISTRATOR]
-        )
+        await audit(connection, Action.USER_CREATED, actor=actor, subject=user.id, granted=granted)
     return user

@@ -11,10 +11,13 @@ from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
 
-from contracts.events import EMAIL_LENGTH_MAX, UserState
+from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, UserState
 
 PASSWORD_LENGTH_MAX: Final = 256
 """Far above any passphrase; more would only make hashing a way to keep the service busy."""
+
+ROLE_PATTERN: Final = rf"^[a-z][a-z0-9_-]{{0,{ROLE_LENGTH_MAX - 1}}}$"
+"""What administrators may call a role; events may carry others."""
 
 
 class UserError(Exception):

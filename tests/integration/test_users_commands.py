@@ -188,6 +188,21 @@ class TestCreateAdmin:
             ("operator:op", {"granted": ["admin"], "revoked": []})
         ]
 
+    async def test_more_roles_come_in_one_step(
+        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """An operator is made as quickly as an administrator, of a new account or an old one."""
+        await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
+
+        old = await users("create-admin", ROOT, "--role", "operator")
+        new = await users("create-admin", "new@example.org", "--role=operator", typed=b"\n")
+        wrong = await users("create-admin", ROOT, "--role", "Not A Role")
+
+        assert (old.returncode, new.returncode, wrong.returncode) == (0, 0, 2)
+        assert "a role is lower-case letters" in wrong.stderr
+        events = await outbox(auth_engine)
+        assert [event.payload["roles"] for event in events] == [[], *2 * [["admin", "operator"]]]
+
     async def test_a_verified_account_is_taken_without_a_word(
         self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
