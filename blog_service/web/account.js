@@ -6,7 +6,11 @@ import { forgetLists } from "./lists.js";
 import { avatar, me, nameOf, setProfile } from "./people.js";
 import { sentence } from "./said.js";
 import { call, changeEmail, changePassword, deleteAccount, session, signOut } from "./session.js";
-import { go, notice } from "./shell.js";
+import { notice } from "./shell.js";
+
+const DISPLAY_NAME_LENGTH_MAX = 50;
+const BIO_LENGTH_MAX = 500;
+const AVATAR_URL_LENGTH_MAX = 500;
 
 // What becomes of it is a setting of the blog.
 const GONE = {
@@ -47,7 +51,7 @@ function profile(visit) {
         name: "display_name",
         label: "Display name",
         value: me.profile.display_name ?? "",
-        limit: 50,
+        limit: DISPLAY_NAME_LENGTH_MAX,
         oneLine: true,
         optional: true,
         autocomplete: "nickname",
@@ -58,7 +62,7 @@ function profile(visit) {
         type: "textarea",
         rows: 3,
         value: me.profile.bio ?? "",
-        limit: 500,
+        limit: BIO_LENGTH_MAX,
         optional: true,
       },
       {
@@ -66,7 +70,7 @@ function profile(visit) {
         label: "Picture",
         type: "url",
         value: me.profile.avatar_url ?? "",
-        limit: 500,
+        limit: AVATAR_URL_LENGTH_MAX,
         optional: true,
         autocomplete: "photo",
         hint: "An address that begins with https://. Readers’ browsers fetch it from there.",
@@ -224,7 +228,6 @@ function end() {
     if (!isDone) return;
     forgetLists();
     notice("Your account is deleted. Farewell.", { stays: true });
-    go("#/", { replace: true });
   });
   return section("Delete account", h("p", { class: "quiet" }, what), button);
 }

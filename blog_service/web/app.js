@@ -13,7 +13,7 @@ import { sentence } from "./said.js";
 import { session, signOut, Unreachable } from "./session.js";
 import { announce, endNotice, go, notice, rememberPlace, SITE } from "./shell.js";
 import { openUser } from "./users.js";
-import { failure, missing, skeleton } from "./view.js";
+import { failure, message, missing, skeleton } from "./view.js";
 import { openEdit, openNew } from "./write.js";
 
 const SKELETON_AFTER_MS = 150;
@@ -97,11 +97,16 @@ async function show({ isBack = false, isFirst = false } = {}) {
   if (leave.signal.aborted) return;
 
   main.removeAttribute("aria-busy");
+  announce("");
   main.replaceChildren(...view.content);
   document.title = view.title === SITE ? SITE : `${view.title} · ${SITE}`;
   scrollTo(0, top);
-  if (isFirst) return;
+  if (!isFirst) focusHeading();
+}
+
+function focusHeading() {
   const heading = main.querySelector("h1");
+  if (!heading) return; // nothing is shown yet
   heading.tabIndex = -1;
   heading.focus({ preventScroll: true });
 }
@@ -109,25 +114,13 @@ async function show({ isBack = false, isFirst = false } = {}) {
 /** In place of a view for which one has to be signed in. */
 async function gate() {
   const error = await restored();
-  if (error instanceof Unreachable)
-    return failure(error, () => restored({ again: true }).then(() => show()));
-  return {
-    title: "Sign in first",
-    content: [
-      h("h1", {}, "Sign in first"),
-      h(
-        "p",
-        { class: "lead" },
-        "This is for people with an account. It takes a minute to have one.",
-      ),
-      h(
-        "div",
-        { class: "actions" },
-        h("a", { class: "button primary", href: "#/sign-in" }, "Sign in"),
-        h("a", { class: "button", href: "#/sign-up" }, "Sign up"),
-      ),
-    ],
-  };
+  if (error instanceof Unreachable) return failure(error, again);
+  return message(
+    "Sign in first",
+    "This is for people with an account. It takes a minute to have one.",
+    h("a", { class: "button primary", href: "#/sign-in" }, "Sign in"),
+    h("a", { class: "button", href: "#/sign-up" }, "Sign up"),
+  );
 }
 
 // What has the focus stays: the menu is made anew for somebody else alone.
@@ -143,6 +136,7 @@ function drawMenu() {
   document.getElementById("console").hidden = !user?.roles.includes("operator");
   if (drawnFor === (user?.id ?? null)) return;
   drawnFor = user?.id ?? null;
+  const hadFocus = menu.contains(document.activeElement);
   if (user) {
     menu.replaceChildren(
       h("a", { href: "#/write", class: "button" }, "Write"),
@@ -156,6 +150,7 @@ function drawMenu() {
     );
   }
   markPlace();
+  if (hadFocus) focusHeading();
 }
 
 function markPlace() {
@@ -227,9 +222,10 @@ async function welcome() {
   );
 }
 
-function again() {
+async function again() {
   restored({ again: true });
-  welcome();
+  await welcome();
+  if (!session.user && place.whom === PRIVATE) show();
 }
 
 show({ isFirst: true });

@@ -9,7 +9,7 @@ import { call, session } from "./session.js";
 import { announce } from "./shell.js";
 import { live } from "./view.js";
 
-const LENGTH_MAX = 5_000;
+const COMMENT_LENGTH_MAX = 5_000;
 
 /** The section with all of it; `first` is the first page of comments. */
 export function comments(post, first, signal) {
@@ -128,4 +128,4 @@ export function comments(post, first, signal) {
   );
 }
 
-const FIELD = { name: "body", type: "textarea", rows: 4, limit: LENGTH_MAX };
+const FIELD = { name: "body", type: "textarea", rows: 4, limit: COMMENT_LENGTH_MAX };

@@ -8,11 +8,13 @@ import { session, Unreachable } from "./session.js";
 export function live(signal, make) {
   const who = () => `${session.user?.id} ${session.user?.roles}`;
   let before = who();
-  const part = h("div", {}, make());
+  const part = h("div", { tabindex: "-1" }, make());
   const again = () => {
     if (who() === before) return;
     before = who();
+    const hadFocus = part.contains(document.activeElement);
     part.replaceChildren(...make());
+    if (hadFocus) part.focus({ preventScroll: true });
   };
   session.addEventListener("change", again, { signal });
   return part;
@@ -34,32 +36,31 @@ const AWAY = {
   blog: ["The blog does not answer", "It may be starting anew. Nothing that was written is lost."],
 };
 
-/** In place of a view that could not be shown; `retry` shows it once more. */
-export function failure(error, retry) {
-  if (error.code === "not_found") return missing();
-  const [title, text] =
-    error instanceof Unreachable ? AWAY[error.service] : ["That did not work", sentence(error)];
+/** A view that is a sentence, and what one can do about it. */
+export function message(title, text, ...actions) {
   return {
     title,
     content: [
       h("h1", {}, title),
       h("p", { class: "lead" }, text),
-      h(
-        "div",
-        { class: "actions" },
-        h("button", { type: "button", class: "primary", onclick: retry }, "Try again"),
-      ),
+      h("div", { class: "actions" }, actions),
     ],
   };
 }
 
+/** In place of a view that could not be shown; `retry` shows it once more. */
+export function failure(error, retry) {
+  if (error.code === "not_found") return missing();
+  const [title, text] =
+    error instanceof Unreachable ? AWAY[error.service] : ["That did not work", sentence(error)];
+  const button = h("button", { type: "button", class: "primary", onclick: retry }, "Try again");
+  return message(title, text, button);
+}
+
 export function missing() {
-  return {
-    title: "Not here",
-    content: [
-      h("h1", {}, "This is not here"),
-      h("p", { class: "lead" }, "It may have been deleted, or the link is not complete."),
-      h("p", {}, h("a", { href: "#/" }, "Latest posts")),
-    ],
-  };
+  return message(
+    "This is not here",
+    "It may have been deleted, or the link is not complete.",
+    h("a", { href: "#/" }, "Latest posts"),
+  );
 }

@@ -5,11 +5,12 @@ import { draft, dropDraft, keepDraft, NEW_POST } from "./drafts.js";
 import { form } from "./forms.js";
 import { forgetLists } from "./lists.js";
 import { mayChange } from "./people.js";
-import { call, Problem } from "./session.js";
+import { call } from "./session.js";
 import { go, notice } from "./shell.js";
+import { message } from "./view.js";
 
 const TITLE_LENGTH_MAX = 200;
-const BODY_LENGTH_MAX = 20_000;
+const POST_LENGTH_MAX = 20_000;
 
 export function openNew() {
   return editor({
@@ -25,7 +26,10 @@ export function openNew() {
 
 export async function openEdit(visit, id) {
   const post = await call("blog", "GET", `/v1/posts/${id}`, undefined, visit);
-  if (!mayChange(post.author)) throw new Problem({ headers: new Headers() }, { code: "forbidden" });
+  if (!mayChange(post.author)) {
+    const link = h("a", { href: `#/posts/${id}` }, "Read it");
+    return message("This is not yours", "Only its author and moderators may change it.", link);
+  }
   return editor({
     title: "Edit post",
     name: `post ${id}`,
@@ -61,7 +65,7 @@ function editor({ title, name, saved, submit, busy, back, save, said }) {
         label: "Text",
         type: "textarea",
         value: values.body,
-        limit: BODY_LENGTH_MAX,
+        limit: POST_LENGTH_MAX,
         rows: 14,
         look: "page",
         hint: "Plain text. An empty line begins a paragraph. Ctrl + Enter sends it.",

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 import contracts.problems
+from blog_service import texts
 from blog_service.settings import ApiSettings
 from contracts.pages import MEDIA_TYPES, page_routes
 from contracts.problems import Code
@@ -188,6 +189,15 @@ def test_what_people_are_told_is_about_codes_that_there_are() -> None:
 
     assert len(said) > 10
     assert said <= codes
+
+
+def test_texts_may_be_as_long_as_the_blog_takes_them() -> None:
+    """Whoever wrote too much is told before he sends it, and nobody else is."""
+    scripts = "".join(path.read_text() for path in WEB.glob("*.js"))
+    told = dict(re.findall(r"^const (\w+_LENGTH_MAX) = ([\d_]+);$", scripts, re.MULTILINE))
+    limits = {name: value for name, value in vars(texts).items() if name.endswith("_LENGTH_MAX")}
+
+    assert {name: int(value) for name, value in told.items()} == limits
 
 
 def test_pages_are_part_of_the_package(tmp_path: Path) -> None:
