@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
-from prometheus_fastapi_instrumentator import Instrumentator
 
 from auth_service.audit import routes as audit
 from auth_service.context import Context
@@ -156,5 +155,4 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.router.routes.extend(
         health_routes(ready=context.ready, refresh=partial(metrics.refresh, engine))
     )
-    Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)
     return app

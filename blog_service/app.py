@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
-from prometheus_fastapi_instrumentator import Instrumentator
 
 from blog_service import console, web
 from blog_service.account import Account
@@ -98,7 +97,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     app.router.routes.extend([*web.routes(settings), *console.routes(settings.issuer)])
     app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
-    Instrumentator(excluded_handlers=["/livez", "/readyz", "/metrics"]).instrument(app)
     return app
 
 

@@ -2,7 +2,8 @@
 
 Each answer, errors and probes included, has a request id and headers that keep it out of caches
 and wrong hands; each error is a problem document; bodies are limited, and strict where they are
-JSON; pages of listed origins may call; the OpenAPI document tells what may go wrong.
+JSON; pages of listed origins may call; the OpenAPI document tells what may go wrong; requests are
+counted and timed.
 
 Guarantees: pure ASGI, nothing is collected: an answer that is streamed stays streamed.
 
@@ -18,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from contracts.body_limits import LimitedBody
 from contracts.http_errors import METHODS, Refusals, answer_with_problems, without_surprises
+from contracts.http_metrics import counted
 from contracts.json_bodies import with_strict_json
 from contracts.openapi import describe_problems
 from contracts.telemetry import Asgi, identified, traced
@@ -72,6 +74,7 @@ def polish(
     app.add_middleware(guarded)
     app.add_middleware(traced)
     app.add_middleware(identified)
+    app.add_middleware(counted)
 
 
 def guarded(app: Asgi) -> Asgi:

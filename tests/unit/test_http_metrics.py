@@ -1,0 +1,90 @@
+"""How requests are counted and timed."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import prometheus_client
+import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.routing import Route
+
+from contracts.health import health_routes
+from contracts.http_manners import polish
+from tests.support.blog_api import metric
+
+router = APIRouter(prefix="/v1/counted")
+
+
+@router.get("/{number}")
+async def get_number(number: int) -> int:
+    """A route with a parameter."""
+    if number == 0:
+        raise ZeroDivisionError
+    return number
+
+
+async def nothing() -> None:
+    """A check that finds nothing wrong."""
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service with that route, probes and a page."""
+    app = FastAPI(telemetry={"tracing": False})
+    polish(app, refusals={}, cors_origins=[], body_bytes_max=1024, body_seconds_max=5)
+    app.include_router(router)
+    routes: list[Route] = health_routes(ready=nothing, refresh=nothing)
+    app.router.routes.extend(routes)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service.test") as client:
+        yield client
+
+
+def counted(method: str, status: str, handler: str) -> float:
+    """How many requests have been counted so far."""
+    labels = {"method": method, "status": status, "handler": handler}
+    return prometheus_client.REGISTRY.get_sample_value("http_requests_total", labels) or 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "counted_as"),
+    [
+        ("GET", "/v1/counted/7", ("GET", "2xx", "/v1/counted/{number}")),
+        ("GET", "/v1/counted/x", ("GET", "4xx", "/v1/counted/{number}")),
+        ("PUT", "/v1/counted/7", ("PUT", "4xx", "/v1/counted/{number}")),
+        ("GET", "/v1/counted/0", ("GET", "5xx", "/v1/counted/{number}")),
+        ("GET", "/wp-login.php", ("GET", "4xx", "none")),
+        ("BREW", "/wp-login.php", ("other", "4xx", "none")),
+    ],
+)
+async def test_a_request_is_counted_by_its_route(
+    client: httpx.AsyncClient, method: str, path: str, counted_as: tuple[str, str, str]
+) -> None:
+    """Whatever is called: nothing that a caller invents becomes a label."""
+    before = counted(*counted_as)
+
+    await client.request(method, path)
+
+    assert counted(*counted_as) == before + 1
+    assert path not in prometheus_client.generate_latest().decode()
+
+
+async def test_it_is_timed(client: httpx.AsyncClient) -> None:
+    """Once a request, by method and route."""
+    line = 'http_request_duration_seconds_count{handler="/v1/counted/{number}",method="GET"}'
+    await client.get("/v1/counted/1")
+    before = metric((await client.get("/metrics")).text, line)
+
+    await client.get("/v1/counted/1")
+
+    assert metric((await client.get("/metrics")).text, line) == before + 1
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_probes_are_left_out(client: httpx.AsyncClient, path: str) -> None:
+    """They come every few seconds, and would drown what people do."""
+    before = counted("GET", "2xx", "none")
+
+    assert (await client.get(path)).status_code == 200
+
+    assert counted("GET", "2xx", "none") == before
