@@ -8,15 +8,14 @@ from blog_service.erasure.model import Swept
 
 due = Gauge("usersync_sweep_due", "Tombstones and deleted posts whose content is yet to be erased")
 erased = Counter("usersync_sweep_erased_rows", "Rows that were erased, by kind", ["kind"])
-for kind in ("profile", "post", "comment"):
-    erased.labels(kind=kind)
+profiles, posts, comments = (erased.labels(kind=kind) for kind in ("profile", "post", "comment"))
 
 
 def count(swept: Swept) -> None:
     """Count what a round has erased."""
-    erased.labels(kind="profile").inc(swept.profiles)
-    erased.labels(kind="post").inc(swept.posts)
-    erased.labels(kind="comment").inc(swept.comments)
+    profiles.inc(swept.profiles)
+    posts.inc(swept.posts)
+    comments.inc(swept.comments)
 
 
 async def refresh(connection: AsyncConnection) -> None:
