@@ -9,10 +9,10 @@ import { sentence } from "./say.js";
  * is open, and what goes wrong is said in it; `changed(form, button)` hears of every change of a
  * control. Closed with `signal`. Whether it was done.
  */
-export function ask({ title, content, submit, act, signal, changed = () => {} }) {
+export function ask({ title, content, submit, cancel: keep = "Cancel", act, signal, changed = () => {} }) {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const doing = h("button", { class: "danger" }, submit);
-  const cancel = h("button", { type: "button" }, "Cancel");
+  const cancel = h("button", { type: "button" }, keep);
   const form = h("form", {}, content, problem, h("div", { class: "actions" }, doing, cancel));
   const heading = h("h2", { id: "dialog-title" }, title);
   const dialog = h("dialog", { "aria-labelledby": heading.id }, heading, form);

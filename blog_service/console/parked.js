@@ -5,7 +5,7 @@
 import { h } from "/web/dom.js";
 import { ask } from "./dialog.js";
 import { poll } from "./poll.js";
-import { keyed, put, tell } from "./put.js";
+import { keyed, put, set, tell } from "./put.js";
 import { clock, count, many, sentence } from "./say.js";
 
 const PATH = "/v1/sync/parked";
@@ -61,13 +61,18 @@ export function parkedPanel({ call, signal, missed }) {
     soon();
   }
 
+  function report(level, text) {
+    set(outcome, "data-level", level);
+    tell(outcome, text);
+  }
+
   async function redrive(id) {
     const told = await call("blog", "POST", `${PATH}/${id}/redrive`, undefined, { signal });
     if (told.outcome === "parked") {
-      tell(outcome, `${id} stays parked. ${told.reason}: ${told.error}`);
+      report("look", `${id} stays parked. ${told.reason}: ${told.error}`);
       soon();
     } else {
-      tell(outcome, `${id}: ${OUTCOMES[told.outcome]}.`);
+      report("quiet", `${id}: ${OUTCOMES[told.outcome]}.`);
       drop(id);
     }
   }
@@ -87,7 +92,7 @@ export function parkedPanel({ call, signal, missed }) {
       act: (form) => call("blog", "POST", `${PATH}/${message.id}/discard`, { because: form.get("because") }, { signal }),
     });
     if (!isDone) return;
-    tell(outcome, `${message.id} is discarded.`);
+    report("quiet", `${message.id} is discarded.`);
     drop(message.id);
   }
 
@@ -99,14 +104,14 @@ export function parkedPanel({ call, signal, missed }) {
     }
     button.setAttribute("aria-disabled", "true");
     tell(problem, "");
-    tell(outcome, "Redriving …");
+    report("busy", "Redriving …");
     const all = {};
     try {
       for (let next = ""; next !== null; ) {
         const told = await call("blog", "POST", `${PATH}/redrive${next && `?cursor=${next}`}`, undefined, { signal });
         next = told.next_cursor;
         for (const [name, number] of Object.entries(told)) if (name !== "next_cursor") all[name] = (all[name] ?? 0) + number;
-        tell(outcome, said(all));
+        report(all.parked ? "look" : "quiet", said(all));
       }
       older = [];
     } catch (error) {

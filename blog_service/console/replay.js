@@ -12,7 +12,13 @@ const LISTED = 10;
 const BUSY_MS = 1_000;
 const IDLE_MS = 5_000;
 
-const STATES = { running: ["busy", "running"], paused: ["look", "paused"], done: ["quiet", "done"], cancelled: ["unknown", "cancelled"] };
+// Each with a level, its word, and a shape.
+const STATES = {
+  running: ["busy", "running", SHAPES.busy],
+  paused: ["look", "paused", "M9 6v12M15 6v12"],
+  done: ["quiet", "done", SHAPES.quiet],
+  cancelled: ["unknown", "cancelled", "M12 3a9 9 0 1 0 .01 0M9 9l6 6M15 9l-6 6"],
+};
 
 /** The panel; `heard(replays)` hears of the newest ones. Ends with `signal`. */
 export function replayPanel({ call, signal, heard, missed }) {
@@ -59,6 +65,7 @@ export function replayPanel({ call, signal, heard, missed }) {
       title: "Cancel this replay?",
       content: [h("p", {}, `${count(replay.published)} of ${count(replay.expected)} are sent, and stay sent. The rest is not, and a cancelled replay stays cancelled.`)],
       submit: "Cancel the replay",
+      cancel: "Keep it",
       signal,
       act: () => {},
     });
@@ -205,9 +212,9 @@ function card(made, steer) {
     element,
     update(now) {
       replay = now;
-      const [level, said] = STATES[now.state] ?? ["unknown", now.state];
+      const [level, said, shape] = STATES[now.state] ?? ["unknown", now.state, SHAPES.unknown];
       set(mark, "data-level", level);
-      set(path, "d", SHAPES[level]);
+      set(path, "d", shape);
       put(word, said);
       put(age, ago(now.created_at));
       set(bar, "value", Math.min(now.published, now.expected));
