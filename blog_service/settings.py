@@ -106,10 +106,10 @@ class ApiSettings(SourceSettings, ContentSettings):
         AfterValidator(_or_an_address),
         Field(validate_default=True),
     ] = None
-    # Posts of one user ...
-    limit_posts: RateSetting = Rate(60, 3600)
+    # Posts of one user: faster than anybody types, and slow enough to be seen and stopped; ...
+    limit_posts: RateSetting = Rate(600, 3600)
     # ... and his comments. Services are not counted: they take over what is there elsewhere.
-    limit_comments: RateSetting = Rate(600, 3600)
+    limit_comments: RateSetting = Rate(3600, 3600)
     # The longest body this API takes: that of the longest post, in any script, even as escapes.
     body_bytes_max: Annotated[int, Field(ge=1024)] = 128 * 1024
     # How long it may take to arrive; a slow phone sends 128 KiB in six seconds.

@@ -23,6 +23,8 @@ LIMITS: Final = {
             "HEARTBEATS",
         )
     },
+    "BLOG_LIMIT_POSTS": "600000/60",
+    "BLOG_LIMIT_COMMENTS": "600000/60",
     # The most that the service accepts: checks sign one user in many times at once.
     "AUTH_SIGNIN_FAILURES_FREE": "100",
     "AUTH_SIGNIN_DELAY_SECONDS_MAX": "1",
