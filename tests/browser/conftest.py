@@ -26,6 +26,9 @@ FLAGS = (
     "--disable-background-networking",  # nothing but our own pages is asked for
 )
 
+POSTS_MAX = 30
+"""That one user may write in a test; enough for any but the one about this limit."""
+
 Visiting = Callable[..., AbstractAsyncContextManager[Visit]]
 
 
@@ -44,7 +47,7 @@ async def site(
     auth_url, blog_url = databases.make("auth"), databases.make("blog")
     folder = tmp_path_factory.mktemp("site")
     system = System(auth_url, blog_url, broker.amqp_url(vhost), private_pem, public_pem, folder)
-    site = await Site.on(system)
+    site = await Site.on(system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
     with ended(*site.members):
         await asyncio.gather(*(member.ready() for member in site.members))
         yield site

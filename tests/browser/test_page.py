@@ -11,7 +11,7 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from playwright.async_api import BrowserContext, Dialog, Page, Request, Route, expect
 
-from tests.browser.conftest import Visiting
+from tests.browser.conftest import POSTS_MAX, Visiting
 from tests.support.auth_api import PASSWORD
 from tests.support.blog_api import a_token
 from tests.support.eventually import eventually
@@ -276,7 +276,7 @@ class TestWriting:
     ) -> None:
         """The button counts; what he typed stays."""
         signed_in = await site.signed_up("ada.much@example.org")
-        for _ in range(60):
+        for _ in range(POSTS_MAX):
             await posted(blog, signed_in)
         async with visit() as visitor:
             page = visitor.page
