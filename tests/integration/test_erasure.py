@@ -659,8 +659,8 @@ class TestMuch:
 
         took.sort()
         assert len(took) >= 20
-        assert took[len(took) // 2] < 0.25
-        assert took[-1] < 1.0
+        assert took[len(took) // 2] < 0.5
+        assert took[-1] < consumer_settings.lock_timeout_ms / 1000, "a row was held for too long"
 
     async def test_tombstones_of_a_new_replica_are_done_in_no_time(
         self, blog_engine: AsyncEngine
