@@ -26,6 +26,8 @@ AVATAR_URL_LENGTH_MAX: Final = 500
 MARKS_IN_A_ROW_MAX: Final = 30
 """Combining marks on one letter (the Stream-Safe Text Format of UAX #15); no language has ten.
 
+Also those that composing does not order, and whatever joiners are between them: all stand on it.
+
 Ordering a row of them, as NFC does, takes time with the square of its length: twenty thousand
 would hold the process for half a second."""
 
@@ -33,8 +35,8 @@ _LINE_BREAK: Final = re.compile(r"\r\n?")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0B-\x1F\x7F-\x9F]")
 _NOT_IN_A_LINE: Final = re.compile(r"[\t\n\u2028\u2029]")
 _TURNS_ROUND: Final = re.compile(r"[\u202A-\u202E\u2066-\u2069]")
-_INVISIBLE_LETTERS: Final = "\u115f\u1160\u2800\u3164\uffa0"
-"""Of a category of things to see, and yet blank: fillers of Hangul and Braille."""
+_INVISIBLE_LETTERS: Final = "\u115f\u1160\u2800\u3164\uffa0\U0001d159"
+"""Of a category of things to see, and yet blank: fillers of Hangul, Braille and scores."""
 
 
 def _lines(text: str) -> str:
@@ -67,13 +69,18 @@ def _line(text: str) -> str:
 def _demand_few_marks(text: str) -> None:
     marks = 0
     for character in text:
-        marks = marks + 1 if unicodedata.combining(character) else 0
+        category = unicodedata.category(character)
+        if category[0] == "M":
+            marks += 1
+        elif category != "Cf":
+            marks = 0
         if marks > MARKS_IN_A_ROW_MAX:
             raise ValueError(f"has more than {MARKS_IN_A_ROW_MAX} combining marks in a row")
 
 
 def _is_visible(character: str) -> bool:
-    return unicodedata.category(character)[0] not in "ZC" and character not in _INVISIBLE_LETTERS
+    # A mark is not: some are blank, and the others need a letter to stand on.
+    return unicodedata.category(character)[0] not in "ZCM" and character not in _INVISIBLE_LETTERS
 
 
 _HTTPS: Final = re.compile(r"https://[A-Za-z0-9.:\[\]-]+([/?#][!#-;=?-Z_a-z~\[\]]*)?", re.ASCII)
