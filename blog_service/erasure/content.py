@@ -46,7 +46,7 @@ _EMPTY_POSTS = _some(
 _SETTLE = text(
     f"""
     WITH bare AS MATERIALIZED (
-        SELECT id, service_id IS NOT NULL AND NOT EXISTS (
+        SELECT id, NOT EXISTS (
             SELECT FROM users WHERE users.id = posts.author_id AND users.deleted_at IS NOT NULL
         ) AS stays
         FROM posts
@@ -119,10 +119,11 @@ async def erase_empty_posts_of(
 async def settle_posts(
     connection: AsyncConnection, post_ids: Sequence[UUID], *, limit: int
 ) -> Sequence[Row[Any]]:
-    """Erase those of these deleted posts on which there are no comments any more.
+    """Be done with those of these deleted posts on which there are no comments any more.
 
-    Of a post that a service keeps the empty row stays, as long as its author lives: it would bring
-    the post back otherwise. Returns their ids, and whether each row ``is_gone``.
+    The empty row stays as long as its author lives: a service would bring the post back otherwise,
+    and whoever writes and deletes would never meet his limit (``limits``). Returns their ids, and
+    whether each row ``is_gone``.
     """
     return (await connection.execute(_SETTLE, {"ids": post_ids, "limit": limit})).all()
 

@@ -3,7 +3,8 @@
 What is due is read from the tables (``due``) and never from a message: so a tombstone that
 reconcile wrote is swept like one of an event, and what was cut off goes on. A profile always goes;
 posts and comments do where the settings say so, and an orphan's whatever they say. A post becomes a
-deleted one first; then go the comments on it, also those of others, and then its row.
+deleted one first; then go the comments on it, also those of others, and then, if its author is
+deleted, its row.
 
 Guarantees: a round is one transaction of at most ``ROWS_MAX`` rows, and waits for nobody; there is
 one at a time among all consumers; a user is marked swept when nothing of him is left and nothing

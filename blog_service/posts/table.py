@@ -1,7 +1,8 @@
 """The posts' table. Written by ``posts``; ``erasure`` erases.
 
-A deleted post leaves its id, so that nothing brings it back: a service that keeps posts (``PUT``)
-sends each of them again and again.
+A deleted post leaves its id as long as its author lives, so that nothing brings it back, for a
+service that keeps posts (``PUT``) sends each of them again and again; and so that it still counts
+(``limits``).
 """
 
 from sqlalchemy import (

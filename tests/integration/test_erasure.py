@@ -260,10 +260,10 @@ async def is_anywhere(engine: AsyncEngine, word: str) -> bool:
 
 
 class TestDeletedPosts:
-    """A deleted post's comments go, whoever wrote them, and then its row."""
+    """A deleted post's comments go, whoever wrote them; its row goes with its author."""
 
     @pytest.mark.parametrize("deleted_authors", BOTH)
-    async def test_its_comments_and_its_row_go(
+    async def test_its_comments_go(
         self, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
     ) -> None:
         """Whatever becomes of deleted users: it was deleted by whoever may."""
@@ -274,15 +274,16 @@ class TestDeletedPosts:
 
         await swept_all(blog_engine, deleted_authors)
 
-        assert await posts(blog_engine) == {there: False}
+        assert await posts(blog_engine) == {gone: False, there: False}
         assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=5, noted=0)
 
-    async def test_of_one_that_a_service_keeps_the_empty_row_stays(
-        self, blog_engine: AsyncEngine
+    @pytest.mark.parametrize("service", [None, "svc_feed"])
+    async def test_the_empty_row_stays(
+        self, blog_engine: AsyncEngine, service: str | None
     ) -> None:
-        """Otherwise the service would bring it back; it goes when its author is deleted."""
+        """Otherwise a service would bring it back; it goes when its author is deleted."""
         ada = await a_user(blog_engine)
-        post = await a_deleted_post(blog_engine, ada, "svc_feed")
+        post = await a_deleted_post(blog_engine, ada, service)
         await comments(blog_engine, ada, post, 5)
 
         await swept_all(blog_engine)
