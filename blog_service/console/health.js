@@ -2,8 +2,8 @@
 
 import { age, ago, count, many, span } from "./say.js";
 
-/** From worst to best. What is `unknown` was true once. */
-export const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];
+// From worst to best. What is `unknown` was true once.
+const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];
 
 const LAG_SECONDS_MAX = 5; // an event takes milliseconds; one that took longer waited for something
 const UNPUBLISHED_SECONDS_MAX = 5;

@@ -21,7 +21,7 @@ const OUTCOMES = {
   tombstoned: "well: its user is deleted",
 };
 
-/** The panel; returns a function that asks at once. Ends with `signal`. */
+/** The panel. Ends with `signal`. */
 export function parkedPanel({ call, signal, missed }) {
   const place = (id) => document.getElementById(id);
   const problem = place("parked-problem");
@@ -137,8 +137,6 @@ export function parkedPanel({ call, signal, missed }) {
       if (!signal.aborted) tell(problem, sentence(error));
     }
   });
-
-  return soon;
 }
 
 /** One message, and all of it when that is asked for. */

@@ -1,6 +1,5 @@
 // The pipe as a picture. Each state has a word, a shape and a colour.
 
-import { LEVELS } from "./health.js";
 import { put, s, set } from "./put.js";
 
 /** One path for each state, in a box of 24: told apart without colour. */
@@ -239,6 +238,3 @@ function wrapped(text) {
   }
   return lines;
 }
-
-/** The worst of some levels. */
-export const worst = (levels) => LEVELS.find((level) => levels.includes(level)) ?? "unknown";

@@ -42,7 +42,7 @@ const PHASES = {
   comparing: "telling users apart, and repairing",
 };
 
-export const isUnfinished = (run) => run.state === "waiting" || run.state === "running";
+const isUnfinished = (run) => run.state === "waiting" || run.state === "running";
 
 /** Kinds in the words of the command's options. */
 function repairsSaid(kinds) {
