@@ -1,8 +1,9 @@
 // A line over time, as an SVG: axes in sensible units, gaps that are gaps, and a cursor for mouse and
 // keyboard.
 
-import { clock, count, now, span } from "./say.js";
+import { h } from "/web/dom.js";
 import { put, s, set } from "./put.js";
+import { clock, count, now, span } from "./say.js";
 
 const HEIGHT = 208;
 const EDGE = { top: 14, right: 20, bottom: 26, left: 58 };
@@ -24,10 +25,8 @@ const SAY = { seconds: span, count };
  * Returns the function that shows a series, {minutes, bucket_seconds, items}.
  */
 export function chart(place, { title, unit, value, least, read, empty }, signal) {
-  const heading = document.createElement("h3");
-  const readout = document.createElement("p");
-  readout.className = "readout";
-  put(heading, title);
+  const heading = h("h3", {}, title);
+  const readout = h("p", { class: "readout" });
   const area = s("path", { class: "under" });
   const line = s("path", { class: "curve" });
   const dots = s("path", { class: "dots" });
