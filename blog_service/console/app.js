@@ -132,8 +132,7 @@ function openConsole() {
   const ticking = setInterval(refresh, TICK_MS);
   signal.addEventListener("abort", () => clearInterval(ticking));
 
-  const missed = () => refresh();
-  const shared = { call: asOperator, signal, missed };
+  const shared = { call: asOperator, signal, missed: refresh };
   reconcilePanel({ ...shared, consumers: () => told.far.figures?.consumers, heard: (runs) => { told.runs = runs; refresh(); } });
   replayPanel({ ...shared, heard: (replays) => { told.replays = replays; refresh(); }, missed: (error) => tell(place("replay-problem"), sentence(error)) });
   parkedPanel(shared);

@@ -38,7 +38,7 @@ const DEGRADED = {
  * the place to look at.
  *
  * near, far: {figures, at, error} of either end: the last figures, when they came, and why none has
- * come since. lastRun: the newest comparison; replays: the newest ones.
+ * come since. runs: the newest comparisons; replays: the newest ones.
  */
 export function troubles({ near, far, runs, replays }) {
   const found = [];
@@ -102,8 +102,7 @@ function isSame(near, far) {
 function ofReplica(figures, runs, add) {
   const [newest] = runs;
   const left = (figures.last_reconcile_differing ?? 0) - (figures.last_reconcile_repaired ?? 0);
-  const isAtIt = newest && (newest.state === "running" || newest.state === "waiting");
-  if (isAtIt && newest.state === "running") {
+  if (newest?.state === "running") {
     add("busy", "reconcile", newest.repairs.length ? "A comparison that repairs is under way" : "A comparison is under way");
   }
   if (figures.last_reconcile === "drift" && left > 0) {
@@ -115,7 +114,7 @@ function ofReplica(figures, runs, add) {
     add("look", "reconcile", `The comparison ${ago(figures.last_reconcile_at)} came to no verdict`, figures.last_reconcile_explanation ?? "");
   }
   if (figures.parked_messages) {
-    add("look", "parked", `${many(figures.parked_messages, "message is parked", "messages are parked")}`, "See why; redrive when the cause is mended, or discard.");
+    add("look", "parked", many(figures.parked_messages, "message is parked", "messages are parked"), "See why; redrive when the cause is mended, or discard.");
   }
   if (figures.lag_seconds > LAG_SECONDS_MAX) {
     add("look", "over-time", `Late: an event took ${span(figures.lag_seconds)} to arrive, in the last minute`);
