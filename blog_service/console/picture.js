@@ -1,5 +1,6 @@
 // The pipe as a picture. Each state has a word, a shape and a colour.
 
+import { h } from "/web/dom.js";
 import { put, s, set } from "./put.js";
 
 /** One path for each state, in a box of 24: told apart without colour. */
@@ -22,6 +23,21 @@ export const WORDS = {
   quiet: "quiet",
   unknown: "not known",
 };
+
+/** A level's shape, or another one, and a word of one's own: {element, update([level, word, shape])}. */
+export function badge() {
+  const path = s("path", { d: "" });
+  const word = h("span", {});
+  const element = h("span", { class: "verdict" }, s("svg", { viewBox: "0 0 24 24", class: "shape", "aria-hidden": "true" }, path), word);
+  return {
+    element,
+    update([level, text, shape = SHAPES[level]]) {
+      set(element, "data-level", level);
+      set(path, "d", shape);
+      put(word, text);
+    },
+  };
+}
 
 const NAMES = {
   source: "Source",

@@ -2,9 +2,9 @@
 
 import { h } from "/web/dom.js";
 import { ask } from "./dialog.js";
-import { SHAPES } from "./picture.js";
+import { badge } from "./picture.js";
 import { poll } from "./poll.js";
-import { keyed, put, s, set, tell } from "./put.js";
+import { keyed, put, set, tell } from "./put.js";
 import { actor, ago, capital, clock, count, many, now, sentence, span } from "./say.js";
 
 const PATH = "/v1/sync/reconcile";
@@ -204,20 +204,6 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
       if (!signal.aborted) tell(problem, sentence(error));
     }
   });
-}
-
-function badge() {
-  const path = s("path", { d: "" });
-  const word = h("span", {});
-  const element = h("span", { class: "verdict" }, s("svg", { viewBox: "0 0 24 24", class: "shape", "aria-hidden": "true" }, path), word);
-  return {
-    element,
-    update([level, text]) {
-      set(element, "data-level", level);
-      set(path, "d", SHAPES[level]);
-      put(word, text);
-    },
-  };
 }
 
 /** What goes on now, or why it never will. */

@@ -2,9 +2,9 @@
 
 import { h } from "/web/dom.js";
 import { ask } from "./dialog.js";
-import { SHAPES } from "./picture.js";
+import { badge } from "./picture.js";
 import { poll } from "./poll.js";
-import { keyed, put, s, set, tell } from "./put.js";
+import { keyed, put, set, tell } from "./put.js";
 import { actor, ago, capital, clock, count, many, sentence, span } from "./say.js";
 
 const PATH = "/v1/sync/replays";
@@ -14,9 +14,9 @@ const IDLE_MS = 5_000;
 
 // Each with a level, its word, and a shape.
 const STATES = {
-  running: ["busy", "running", SHAPES.busy],
+  running: ["busy", "running"],
   paused: ["look", "paused", "M9 6v12M15 6v12"],
-  done: ["quiet", "done", SHAPES.quiet],
+  done: ["quiet", "done"],
   cancelled: ["unknown", "cancelled", "M12 3a9 9 0 1 0 .01 0M9 9l6 6M15 9l-6 6"],
 };
 
@@ -166,9 +166,7 @@ function conditions(replay) {
 
 /** One replay: what, how far, how fast, and what can be done about it. */
 function card(made, steer) {
-  const path = s("path", { d: "" });
-  const word = h("span", {});
-  const mark = h("span", { class: "verdict" }, s("svg", { viewBox: "0 0 24 24", class: "shape", "aria-hidden": "true" }, path), word);
+  const mark = badge();
   const bar = h("progress", { "aria-label": "Sent", max: Math.max(1, made.expected) });
   const amount = h("p", { class: "hint" });
   const trouble = h("p", { class: "problem", hidden: true });
@@ -180,7 +178,7 @@ function card(made, steer) {
   const element = h(
     "article",
     { class: "running replay" },
-    h("div", { class: "spread" }, mark, h("p", {}, conditions(made)), h("p", { class: "hint" }, age, `${by(made.requested_by)}, at most ${count(made.rate)} a second`)),
+    h("div", { class: "spread" }, mark.element, h("p", {}, conditions(made)), h("p", { class: "hint" }, age, `${by(made.requested_by)}, at most ${count(made.rate)} a second`)),
     bar,
     h("div", { class: "spread" }, amount, actions),
     trouble,
@@ -212,10 +210,7 @@ function card(made, steer) {
     element,
     update(now) {
       replay = now;
-      const [level, said, shape] = STATES[now.state] ?? ["unknown", now.state, SHAPES.unknown];
-      set(mark, "data-level", level);
-      set(path, "d", shape);
-      put(word, said);
+      mark.update(STATES[now.state] ?? ["unknown", now.state]);
       put(age, ago(now.created_at));
       set(bar, "value", Math.min(now.published, now.expected));
       const isOpen = now.state === "running" || now.state === "paused";
