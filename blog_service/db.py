@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import MetaData, PoolProxiedConnection, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from blog_service.settings import DatabaseSettings
@@ -30,6 +31,9 @@ metadata = MetaData(
         "ck": "%(table_name)s_%(constraint_name)s_check",
     }
 )
+
+DATABASE_AWAY = (SQLAlchemyError, OSError)
+"""What a worker meets when its database stops, restarts or refuses: wait and try again."""
 
 CONNECT_TIMEOUT_SECONDS = 5
 """A database that is there accepts in milliseconds."""

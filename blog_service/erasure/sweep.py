@@ -20,9 +20,9 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from blog_service.db import DATABASE_AWAY
 from blog_service.erasure import content, metrics
 from blog_service.erasure.due import due_posts, due_users
 from blog_service.erasure.model import POSTS_MAX, USERS_MAX, Swept, Unfinished
@@ -107,7 +107,7 @@ async def keep_swept(settings: ConsumerSettings, engine: AsyncEngine) -> None:
                 log.info(
                     "sweep.took_long", **{owner.kind: str(owner.id)}, seconds=round(seconds, 1)
                 )
-        except (SQLAlchemyError, OSError) as error:
+        except DATABASE_AWAY as error:
             log.warning("sweep.database_away", error=type(error).__name__)
         # Live events go through this process too: whatever happens here, they go on.
         except Exception as error:

@@ -21,10 +21,9 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.db import ask
+from blog_service.db import DATABASE_AWAY, ask
 from blog_service.inbox import metrics
 from blog_service.inbox.heartbeats import note_queue_lost
 from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
@@ -174,12 +173,12 @@ class Consumer:
         try:
             async with self._engine.begin() as database:
                 await note_queue_lost(database)
-        except (SQLAlchemyError, OSError) as error:
+        except DATABASE_AWAY as error:
             raise DatabaseAway from error
 
     async def _until_database_answers(self) -> None:
         while not self._stopping.is_set():
-            with contextlib.suppress(SQLAlchemyError, OSError):
+            with contextlib.suppress(*DATABASE_AWAY):
                 await ask(self._engine)
                 return
             await self._pause()

@@ -18,9 +18,9 @@ from typing import TypeVar
 from uuid import uuid4
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import DATABASE_AWAY
 from blog_service.inbox import metrics
 from blog_service.inbox.apply import apply
 from blog_service.inbox.attempts import clear_attempts, count_attempt
@@ -101,7 +101,7 @@ class Settler:
             return await self._settle_alone(delivery)
         except DatabaseAway:
             # This process lives: it must not count, however often several hand a message round.
-            with contextlib.suppress(SQLAlchemyError, OSError):
+            with contextlib.suppress(*DATABASE_AWAY):
                 async with self._engine.begin() as connection:
                     await clear_attempts(connection, message_hash(delivery))
             raise

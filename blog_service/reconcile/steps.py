@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import DATABASE_AWAY
 from blog_service.reconcile import runs
 from blog_service.reconcile.model import Phase
 from contracts.progress import Progress
@@ -73,7 +73,7 @@ async def _keep_noted(engine: AsyncEngine, run_id: UUID, steps: Steps) -> None:
     while True:
         found = (steps.phase, steps.done, steps.total)
         if found != written:
-            with suppress(SQLAlchemyError, OSError):
+            with suppress(*DATABASE_AWAY):
                 async with engine.begin() as connection:
                     await runs.note(connection, run_id, *found)
                 written = found

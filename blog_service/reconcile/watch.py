@@ -17,9 +17,9 @@ from typing import Final
 
 import structlog
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from blog_service.db import DATABASE_AWAY
 from blog_service.reconcile import runs
 from blog_service.reconcile.at_work import end_abandoned
 from blog_service.reconcile.due import reason_due
@@ -78,7 +78,7 @@ async def watch(settings: ConsumerSettings, engine: AsyncEngine) -> None:
     while True:
         try:
             await _look(settings, engine, patience)
-        except (SQLAlchemyError, OSError) as error:
+        except DATABASE_AWAY as error:
             log.warning("reconcile.database_away", error=type(error).__name__)
         # Live events go through this process too: whatever happens here, they go on.
         except Exception as error:

@@ -19,9 +19,9 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from sqlalchemy import insert, text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import DATABASE_AWAY
 from blog_service.inbox.topology import DEAD, LIVE, REPLAY, depths
 from blog_service.inbox.work import Work
 from blog_service.samples.model import EVERY_SECONDS, KEPT_HOURS
@@ -55,7 +55,7 @@ async def keep_sampling(settings: ConsumerSettings, engine: AsyncEngine, work: W
             began = time.monotonic()
             try:
                 await _take(engine, process, work, await queues.depths())
-            except (SQLAlchemyError, OSError) as error:
+            except DATABASE_AWAY as error:
                 log.warning("sample.database_away", error=type(error).__name__)
             # Live events go through this process too: whatever happens here, they go on.
             except Exception as error:
