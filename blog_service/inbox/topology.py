@@ -31,6 +31,9 @@ LIVE: Final = live_queue(SERVICE)
 REPLAY: Final = replay_queue(SERVICE)
 DEAD: Final = dead_queue(SERVICE)
 
+DEPTHS: Final = {"queue_depth": LIVE, "replay_queue_depth": REPLAY, "dead_queue_depth": DEAD}
+"""Each queue by the name under which its depth is told."""
+
 T = TypeVar("T")
 
 
@@ -96,7 +99,7 @@ async def bind_replays(connection: AbstractConnection) -> bool:
 
 async def depths(connection: AbstractConnection) -> dict[str, int | None]:
     """How many messages are ready in each queue; None where there is no queue."""
-    return {name: await _depth(connection, name) for name in (LIVE, REPLAY, DEAD)}
+    return {name: await _depth(connection, name) for name in DEPTHS.values()}
 
 
 async def _depth(connection: AbstractConnection, name: str) -> int | None:

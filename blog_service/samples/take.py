@@ -22,7 +22,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.db import DATABASE_AWAY
-from blog_service.inbox.topology import DEAD, LIVE, REPLAY, depths
+from blog_service.inbox.topology import DEPTHS, depths
 from blog_service.inbox.work import Work
 from blog_service.samples.model import EVERY_SECONDS, KEPT_HOURS
 from blog_service.samples.table import samples
@@ -38,12 +38,6 @@ _AWAY: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
 _FORGET: Final = text(
     "DELETE FROM samples WHERE taken_at < now() - make_interval(hours => :hours)"
 ).bindparams(hours=KEPT_HOURS)
-
-_DEPTHS: Final = {
-    "queue_depth": LIVE,
-    "replay_queue_depth": REPLAY,
-    "dead_queue_depth": DEAD,
-}
 
 
 async def keep_sampling(settings: ConsumerSettings, engine: AsyncEngine, work: Work) -> None:
@@ -105,7 +99,7 @@ class _Queues:
                 raise
             await self.close()
             found = {}
-        return {name: found.get(queue) for name, queue in _DEPTHS.items()}
+        return {name: found.get(queue) for name, queue in DEPTHS.items()}
 
     async def close(self) -> None:
         """Give the connection up."""

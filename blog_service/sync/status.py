@@ -9,13 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox import metrics
 from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS
-from blog_service.inbox.topology import DEAD, LIVE, REPLAY, depths
+from blog_service.inbox.topology import DEPTHS, depths
 from blog_service.reconcile import runs
 from blog_service.reconcile.due import why_degraded
 from blog_service.samples.read import presence
 from blog_service.sync.model import pipe
-
-QUEUES = {LIVE: "queue_depth", REPLAY: "replay_queue_depth", DEAD: "dead_queue_depth"}
 
 
 async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str, Any]:
@@ -28,9 +26,7 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
     figures = await metrics.figures(connection)
     present = await presence(connection)
     queues = (
-        await _depths(amqp_url)
-        if amqp_url
-        else {name: getattr(present, name) for name in QUEUES.values()}
+        await _depths(amqp_url) if amqp_url else {name: getattr(present, name) for name in DEPTHS}
     )
     last = await runs.last_run(connection)
     return {
@@ -66,4 +62,4 @@ async def _depths(amqp_url: str) -> dict[str, int | None]:
             found = await depths(connection)
     except (*CONNECTION_EXCEPTIONS, TimeoutError):
         found = {}
-    return {name: found.get(queue) for queue, name in QUEUES.items()}
+    return {name: found.get(queue) for name, queue in DEPTHS.items()}
