@@ -12,7 +12,7 @@ const LISTED = 10;
 const BUSY_MS = 1_000;
 const IDLE_MS = 5_000;
 
-// Each with a level, its word, and a shape.
+// Each with a level, its word, and its shape where that is not the level's.
 const STATES = {
   running: ["busy", "running"],
   paused: ["look", "paused", "M9 6v12M15 6v12"],

@@ -40,7 +40,8 @@ class Swept:
     """What one round has done. The first three are rows that are gone.
 
     ``emptied`` posts are deleted, and their rows go with the last of their comments; ``settled``
-    ones leave an empty row until their author is deleted. Of those ``left``, content is yet to be erased.
+    ones leave an empty row until their author is deleted. Of those ``left``, content is yet to be
+    erased.
     """
 
     profiles: int = 0

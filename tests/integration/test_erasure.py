@@ -278,9 +278,7 @@ class TestDeletedPosts:
         assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=5, noted=0)
 
     @pytest.mark.parametrize("service", [None, "svc_feed"])
-    async def test_the_empty_row_stays(
-        self, blog_engine: AsyncEngine, service: str | None
-    ) -> None:
+    async def test_the_empty_row_stays(self, blog_engine: AsyncEngine, service: str | None) -> None:
         """Otherwise a service would bring it back; it goes when its author is deleted."""
         ada = await a_user(blog_engine)
         post = await a_deleted_post(blog_engine, ada, service)
