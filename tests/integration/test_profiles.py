@@ -70,7 +70,7 @@ class TestProfile:
             {"avatar_url": "https://img.example/\"onerror='alert(1)'"},
             {"email": "eve@example.org"},
             {"roles": ["admin"]},
-            {"user_id": str(uuid4())},
+            {"user_id": "00000000-0000-4000-8000-000000000001"},
         ],
         ids=lambda changes: ascii(changes)[:40],
     )
