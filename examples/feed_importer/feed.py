@@ -19,6 +19,7 @@ import httpx
 from .text import html_to_text, plain
 
 BYTES_MAX = 2_000_000
+UNPACKED = {"Accept-Encoding": "identity"}  # a packed answer could unfold to more than was read
 REDIRECTS_MAX = 5
 TITLE_LENGTH_MAX = 200  # this one and the next are the blog's limits
 BODY_LENGTH_MAX = 20_000
@@ -58,11 +59,15 @@ async def _fetched(url: str, seconds_max: float) -> bytes:
     try:
         async with (
             asyncio.timeout(seconds_max),
-            httpx.AsyncClient(follow_redirects=True, max_redirects=REDIRECTS_MAX) as client,
+            httpx.AsyncClient(
+                follow_redirects=True, max_redirects=REDIRECTS_MAX, headers=UNPACKED
+            ) as client,
             client.stream("GET", url) as answer,
         ):
             answer.raise_for_status()
-            async for chunk in answer.aiter_bytes():
+            if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+                raise Unusable(f"{url} comes packed, though nobody asked for that")
+            async for chunk in answer.aiter_raw():
                 content += chunk
                 if len(content) > BYTES_MAX:
                     break

@@ -7,7 +7,8 @@ import re
 import unicodedata
 from html.parser import HTMLParser
 
-HTML_LENGTH_MAX = 100_000
+LENGTH_MAX = 100_000
+MARKS_IN_A_ROW_MAX = 30  # the blog's limit; composing takes time with the square of their number
 
 _CONTROLS = re.compile(r"[\0-\b\v-\x1f\x7f-\x9f\ud800-\udfff]")
 _TURNS_ROUND = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
@@ -22,18 +23,32 @@ _NO_TAG = re.compile(r"<!--.*?(?:-->|\Z)|<[!?][^<>]*>|<(?![^<>]*>)", re.DOTALL)
 
 
 def plain(text: str) -> str:
-    """Without what the blog refuses: control characters, and those that turn the text round."""
-    text = unicodedata.normalize("NFC", re.sub(r"\r\n?", "\n", text))
+    """Without what the blog refuses: control characters, those that turn the text round, towers."""
+    text = unicodedata.normalize("NFC", _few_marks(re.sub(r"\r\n?", "\n", text[:LENGTH_MAX])))
     return _TURNS_ROUND.sub("", _CONTROLS.sub("", text)).strip()
 
 
 def html_to_text(html: str) -> str:
     """The text of a piece of HTML, a blank line between its paragraphs."""
     text = _Text()
-    text.feed(_NO_TAG.sub(_harmless, html[:HTML_LENGTH_MAX]))
+    text.feed(_NO_TAG.sub(_harmless, html[:LENGTH_MAX]))
     text.close()
     lines = (" ".join(line.split()) for line in "".join(text.pieces).split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def _few_marks(text: str) -> str:
+    kept = []
+    marks = 0
+    for character in text:
+        category = unicodedata.category(character)
+        if category[0] == "M":
+            marks += 1
+        elif category != "Cf":
+            marks = 0
+        if marks <= MARKS_IN_A_ROW_MAX:
+            kept.append(character)
+    return "".join(kept)
 
 
 def _harmless(no_tag: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import gzip
 import json
 import subprocess
 import sys
@@ -328,6 +329,18 @@ async def test_hostile_entries_become_plain_text(importer: Importer, tmp_path: P
     assert posts == SHOWN
 
 
+async def test_a_tower_of_marks_costs_no_more_than_other_texts(tmp_path: Path) -> None:
+    """Composing one takes time with the square of its height: an hour, for this one."""
+    feed = tmp_path / "feed.xml"
+    tower = "e" + 300_000 * "\u0301\u0323"
+    feed.write_bytes(rss(Item(tower, "Tower", "", 1)))
+
+    code, out, err = await imported(str(feed), "--author", str(uuid4()), **NOWHERE)
+
+    assert (code, out.strip()) == (1, counts())
+    assert "no answer" in err
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -357,6 +370,10 @@ async def test_what_is_no_feed_is_one_sentence(
         assert err.count("\n") == 1
 
 
+PACKED: Final = gzip.compress(gzip.compress(rss(*THREE)))
+"""A few of these bytes can be a gigabyte, of which nothing is to be unfolded."""
+
+
 async def _endless() -> AsyncIterator[bytes]:
     yield rss(*THREE)
     while True:
@@ -371,6 +388,7 @@ async def _endless() -> AsyncIterator[bytes]:
         (lambda request: RedirectResponse(request.url), "Exceeded maximum allowed redirects"),
         (lambda _: RedirectResponse("file:///etc/passwd"), "unsupported protocol 'file://'"),
         (lambda _: StreamingResponse(_endless()), "takes longer than 2 seconds"),
+        (lambda _: as_feed(PACKED, {"Content-Encoding": "gzip, gzip"}), "comes packed"),
     ],
 )
 async def test_an_address_without_a_feed_is_one_sentence(
