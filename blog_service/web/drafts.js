@@ -1,6 +1,7 @@
 // What was typed and not sent: it survives errors, other views and the end of a session.
 //
-// Guarantees: a draft is shown to whoever typed it and to nobody else; signing out forgets all.
+// Guarantees: a draft is shown to whoever typed it and to nobody else; signing out forgets all, in
+// every tab.
 // A new post also survives a reload of the tab.
 
 import { session } from "./session.js";
@@ -43,7 +44,7 @@ function store(text) {
 }
 
 session.addEventListener("change", ({ detail }) => {
-  if (detail !== "signed-out" && detail !== "deleted") return;
+  if (!["signed-out", "deleted", "elsewhere"].includes(detail)) return;
   typed.clear();
   store(null);
 });

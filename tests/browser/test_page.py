@@ -101,6 +101,13 @@ async def refused(blog: httpx.AsyncClient, signed_in: dict[str, Any]) -> None:
     await eventually(is_refused)
 
 
+async def _sign_out_everywhere(site: Site, signed_in: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
+    async with httpx.AsyncClient(base_url=site.auth_api.url, trust_env=False) as auth:
+        answer = await auth.post("/v1/signout?scope=global", headers=headers)
+    assert answer.status_code == 204
+
+
 class TestStory:
     """Two people, from the first visit to the end of an account."""
 
@@ -380,10 +387,7 @@ class TestSession:
         await page.goto(f"/#/posts/{post}")
         await person.sign_in()
         await page.get_by_label("Write a comment").fill("In the middle of a sen")
-        headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
-        async with httpx.AsyncClient(base_url=site.auth_api.url, trust_env=False) as auth:
-            answer = await auth.post("/v1/signout?scope=global", headers=headers)
-        assert answer.status_code == 204
+        await _sign_out_everywhere(site, signed_in)
         await refused(blog, signed_in)
         await page.get_by_role("button", name="Comment", exact=True).click()
         await expect(page.get_by_text("Your session has ended")).to_be_visible()
@@ -415,12 +419,14 @@ class TestSession:
             await ada.sign_up()
             await ada.is_signed_in()
             other = Person(await visitor.page.context.new_page(), ada.email)
-            await other.page.goto("/")
+            await other.page.goto("/#/write")
             await other.is_signed_in()
+            await other.page.get_by_label("Text").fill("Half a thought")
 
             await ada.page.get_by_role("button", name="Sign out", exact=True).click()
             await expect(other.page.get_by_text("ended in another tab")).to_be_visible()
-            await expect(other.page.get_by_role("link", name="Sign in")).to_be_visible()
+            await expect(other.page.locator("#menu").get_by_text("Sign in")).to_be_visible()
+            assert await other.page.evaluate("sessionStorage.length") == 0
             await ada.sign_in()
             await other.is_signed_in()
 
