@@ -3,7 +3,8 @@
 // Guarantees: the access token is in this module's memory alone, the refresh token in a cookie that
 // no script can read; what is stored says only that there may be a session. A token that is not
 // accepted any more is refreshed once, by one request however many calls met it, and the call is
-// made again. Whatever ends the session, here or in another tab, is told by a "change" event.
+// made again, unless somebody else is here by then. Whatever ends the session, here or in another
+// tab, is told by a "change" event.
 //
 // Not here: what is said to people about any of it.
 
@@ -79,6 +80,7 @@ export async function signOut(scope = "local") {
     await call("auth", "POST", `/v1/signout?scope=${scope}`);
   } catch (error) {
     if (error.status !== 401) throw error; // it had ended already
+    if (token) await call("auth", "POST", `/v1/signout?scope=${scope}`); // and another has begun
   } finally {
     if (scope !== "others") leave("signed-out");
   }
@@ -107,13 +109,17 @@ export async function deleteAccount(password) {
  */
 export async function call(service, method, path, body, { signal } = {}) {
   const shown = token;
+  const asked = epoch;
+  let refused;
   try {
     return await ask(service, method, path, body, shown, signal);
   } catch (error) {
     if (error.code === "account_disabled") leave("disabled");
     if (error.code !== "invalid_token" || !shown) throw error;
+    refused = error;
   }
   if (token === shown) await refresh("restored");
+  if (epoch !== asked) throw refused; // it was for whoever was here
   try {
     return await ask(service, method, path, body, token, signal);
   } catch (error) {

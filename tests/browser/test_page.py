@@ -108,6 +108,10 @@ async def _sign_out_everywhere(site: Site, signed_in: dict[str, Any]) -> None:
     assert answer.status_code == 204
 
 
+DEAF = "addEventListener('storage', (event) => event.stopImmediatePropagation(), true)"
+"""Other tabs are not heard, as by a page that is frozen or lies in the history."""
+
+
 class TestStory:
     """Two people, from the first visit to the end of an account."""
 
@@ -429,6 +433,37 @@ class TestSession:
             assert await other.page.evaluate("sessionStorage.length") == 0
             await ada.sign_in()
             await other.is_signed_in()
+
+    async def test_what_one_sends_is_never_sent_as_somebody_else(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """In a tab that did not hear that another user is here by now."""
+        async with visit() as visitor:
+            await visitor.page.add_init_script(DEAF)
+            ada = await site.signed_up("ada.deaf@example.org")
+            post = await posted(blog, ada)
+            await visitor.page.goto(f"/#/posts/{post}")
+            await Person(visitor.page, "ada.deaf@example.org").sign_in()
+            await visitor.page.get_by_label("Write a comment").fill("In my own name")
+            other = await visitor.page.context.new_page()
+            await other.goto("/")
+            await other.get_by_role("button", name="Sign out", exact=True).click()
+            await Person(other, "bob.deaf@example.org").sign_up()
+            await Person(other, "bob.deaf@example.org").is_signed_in()
+            await _sign_out_everywhere(site, ada)
+            await refused(blog, ada)
+
+            sent: list[str] = []
+            visitor.page.on("request", lambda request: sent.append(request.method))
+            async with visitor.page.expect_response("**/v1/session/refresh"):
+                await visitor.page.get_by_role("button", name="Comment", exact=True).click()
+            await expect(visitor.page.get_by_label("Write a comment")).to_have_value("")
+            # Whatever the page asks after this, it asks later.
+            async with visitor.page.expect_response(re.compile(r"/v1/posts(\?|$)")):
+                await visitor.page.get_by_role("link", name="Daybook").click()
+
+            assert sent.count("POST") == 2, "the comment, and what refreshed the session"
+            assert (await blog.get(f"/v1/posts/{post}/comments")).json()["items"] == []
 
     async def test_no_script_can_read_what_is_kept(self, visit: Visiting) -> None:
         """The refresh token is in a cookie for HTTP alone, the access token nowhere."""
