@@ -228,3 +228,10 @@ addEventListener("storage", ({ key, newValue }) => {
   if (newValue === null) leave("elsewhere");
   else restore().catch(() => {}); // whoever acts next is told why it failed
 });
+
+// A page that comes back out of the history heard nothing of other tabs meanwhile.
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted) return;
+  if (hinted()) restore().catch(() => {});
+  else leave("elsewhere");
+});

@@ -111,6 +111,9 @@ async def _sign_out_everywhere(site: Site, signed_in: dict[str, Any]) -> None:
 DEAF = "addEventListener('storage', (event) => event.stopImmediatePropagation(), true)"
 """Other tabs are not heard, as by a page that is frozen or lies in the history."""
 
+BACK = "void dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))"
+"""The page comes back out of the history."""
+
 
 class TestStory:
     """Two people, from the first visit to the end of an account."""
@@ -464,6 +467,30 @@ class TestSession:
 
             assert sent.count("POST") == 2, "the comment, and what refreshed the session"
             assert (await blog.get(f"/v1/posts/{post}/comments")).json()["items"] == []
+
+    async def test_a_page_out_of_the_history_knows_who_is_here(self, visit: Visiting) -> None:
+        """While it lay there it heard of nothing: a sign-out, or somebody else."""
+        async with visit() as visitor:
+            page = visitor.page
+            await page.add_init_script(DEAF)
+            await page.goto("/")
+            ada = Person(page, "ada.history@example.org")
+            await ada.sign_up()
+            await ada.is_signed_in()
+            other = await page.context.new_page()
+            await other.goto("/")
+            await other.get_by_role("button", name="Sign out", exact=True).click()
+            await expect(other.get_by_text("You are signed out.")).to_be_visible()
+
+            await page.evaluate(BACK)
+            await expect(page.get_by_text("ended in another tab")).to_be_visible()
+            bob = Person(other, "bob.history@example.org")
+            await bob.sign_up()
+            await bob.is_signed_in()
+            await page.evaluate(BACK)
+            await ada.is_signed_in()
+            await page.goto("/#/account")
+            await expect(page.get_by_text(bob.email).first).to_be_visible()
 
     async def test_no_script_can_read_what_is_kept(self, visit: Visiting) -> None:
         """The refresh token is in a cookie for HTTP alone, the access token nowhere."""
