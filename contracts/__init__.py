@@ -4,10 +4,11 @@ The only package that both services import; it imports neither of them.
 
 The contract: ``events``, ``envelope``, ``names``, ``queues``, ``schemas``; ``tokens``, ``bearer``,
 ``key_set``, ``keys``, ``encodings``; ``problems``; ``merge`` and ``replica``, which keep a table in
-step. The plumbing that both would otherwise write twice: ``jwks_cache``; ``settings``, ``errors``,
-``terminal``, ``telemetry``, ``backoff``, ``health``, ``tasks``; ``serving`` and ``http_protocol``
-below HTTP applications; in them ``http_manners``, with ``http_errors``, ``http_metrics``,
-``body_limits``, ``json_bodies``, ``openapi``, ``rate_limits``, ``paging`` and ``pages``.
+step, ``digest`` and ``reconcile``, which prove that it is. The plumbing that both would otherwise
+write twice: ``jwks_cache``; ``settings``, ``errors``, ``terminal``, ``progress``, ``actors``,
+``telemetry``, ``backoff``, ``health``, ``tasks``; ``serving`` and ``http_protocol`` below HTTP
+applications; in them ``http_manners``, with ``http_errors``, ``http_metrics``, ``body_limits``,
+``json_bodies``, ``openapi``, ``rate_limits``, ``paging`` and ``pages``.
 
 ``envelope`` alone knows aio-pika. A third service that only verifies tokens needs ``tokens`` with
 ``key_set``, ``keys`` and ``encodings``, ``jwks_cache`` to have the keys from an address, and none
