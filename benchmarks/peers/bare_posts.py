@@ -26,7 +26,7 @@ STATEMENT: Final = page_sql("remove", POSTS_DEFAULT + 1)
 @asynccontextmanager
 async def _with_pool(app: FastAPI) -> AsyncIterator[None]:
     async with asyncpg.create_pool(
-        os.environ["PEER_REPLICA_URL"], min_size=10, max_size=10
+        os.environ["PEER_REPLICA_URL"], min_size=CONNECTIONS, max_size=CONNECTIONS
     ) as pool:
         app.state.pool = pool
         yield
