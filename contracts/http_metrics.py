@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from prometheus_client import Counter, Histogram
 
+from contracts.http_errors import METHODS
 from contracts.telemetry import Asgi
 
 LEFT_OUT: Final = ("/livez", "/readyz", "/metrics")
 
-METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+COUNTED: Final = (*METHODS, "OPTIONS")
+"""Methods by their names; others, which callers may invent, are ``other``."""
 
 requests = Counter(
     "http_requests",
@@ -50,7 +52,7 @@ def counted(app: Asgi) -> Asgi:
         try:
             await app(scope, receive, send_noting)
         finally:
-            method = scope["method"] if scope["method"] in METHODS else "other"
+            method = scope["method"] if scope["method"] in COUNTED else "other"
             handler = getattr(scope.get("route"), "path", "none")
             requests.labels(method, status, handler).inc()
             duration.labels(method, handler).observe(time.perf_counter() - started)
