@@ -19,6 +19,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox.heartbeats import has_applied
+from blog_service.reconcile.headway import Headway
 from blog_service.reconcile.model import Comparison, CouldNotCompare, Kind, Phase, Tally
 from blog_service.reconcile.session import session
 from blog_service.reconcile.source import Source
@@ -30,7 +31,6 @@ from blog_service.reconcile.staging import (
     staged_figures,
 )
 from blog_service.reconcile.step import BATCH_PAGES, step
-from blog_service.reconcile.steps import Steps
 from blog_service.reconcile.unknown import unknown_there
 from blog_service.settings import ReconcileSettings
 from contracts.digest import BUCKETS, Digests
@@ -51,7 +51,7 @@ async def compare(
     follows: UUID | None,
     repairs: frozenset[Kind],
     deletions_max: int,
-    steps: Steps,
+    headway: Headway,
 ) -> Comparison:
     """What differs, after the repairs.
 
@@ -59,7 +59,7 @@ async def compare(
         follows: the source that this replica was compared with before; None for the first time.
         repairs: the kinds to repair.
         deletions_max: how many orphans may be buried, all of them or none.
-        steps: is told how far it has come.
+        headway: is told how far it has come.
 
     Raises:
         CouldNotCompare: there is no verdict.
@@ -80,10 +80,10 @@ async def compare(
         parts = [bucket_ranges(part) for part in _parts(differing)]
         more = [await sessions.enter_async_context(session(settings)) for _ in parts[1:]]
         lanes = [first, *more]
-        steps.begin(Phase.READING, _expected(theirs, differing))
+        headway.begin(Phase.READING, _expected(theirs, differing))
         begins = await all_of(
             *(
-                _stage(source, lane, ranges, steps)
+                _stage(source, lane, ranges, headway)
                 for lane, ranges in zip(lanes, parts, strict=True)
             )
         )
@@ -91,26 +91,28 @@ async def compare(
             _demand(begin.source, follows or begins[0].source)
         heartbeat = await source.heartbeat()
         _demand(heartbeat.source, begins[0].source)
-        steps.begin(Phase.ARRIVING)
+        headway.begin(Phase.ARRIVING)
         await _arrived(first, heartbeat, settings.reconcile_wait_seconds)
         tally = Tally()
         held = await unknown_there(lanes, repairs, deletions_max, tally)
         staged = [await staged_figures(lane) for lane in lanes]
         rows = sum(each.rows for each in staged)
-        steps.begin(Phase.COMPARING, rows)
+        headway.begin(Phase.COMPARING, rows)
         await all_of(
             *(
-                _step(lane, figures, repairs, tally, steps)
+                _step(lane, figures, repairs, tally, headway)
                 for lane, figures in zip(lanes, staged, strict=True)
             )
         )
         return _comparison(begins[0], theirs.rows if theirs else rows, tally, held)
 
 
-async def _stage(source: Source, lane: AsyncConnection, ranges: str, steps: Steps) -> StreamBegin:
+async def _stage(
+    source: Source, lane: AsyncConnection, ranges: str, headway: Headway
+) -> StreamBegin:
     """What the replica has, and then what the source has; how its answer begins."""
     await see(lane, ranges)
-    return await stage(lane, source, ranges, steps)
+    return await stage(lane, source, ranges, headway)
 
 
 async def _step(
@@ -118,14 +120,14 @@ async def _step(
     staged: StagedFigures,
     repairs: frozenset[Kind],
     tally: Tally,
-    steps: Steps,
+    headway: Headway,
 ) -> None:
     done = 0
     for first in range(0, staged.pages, BATCH_PAGES):
         await step(connection, first, BATCH_PAGES, repairs, tally)
         # Pages hold about as many users each.
         so_far = staged.rows * min(first + BATCH_PAGES, staged.pages) // staged.pages
-        steps.advance(so_far - done)
+        headway.advance(so_far - done)
         done = so_far
 
 

@@ -14,9 +14,9 @@ from blog_service.inbox.heartbeats import clear_suspicion
 from blog_service.reconcile import runs
 from blog_service.reconcile.at_work import held
 from blog_service.reconcile.compare import compare
+from blog_service.reconcile.headway import Headway, noted
 from blog_service.reconcile.model import CouldNotCompare, answers
 from blog_service.reconcile.runs import Run
-from blog_service.reconcile.steps import Steps, noted
 from blog_service.settings import ReconcileSettings
 
 
@@ -41,23 +41,27 @@ async def run(
         SQLAlchemyError, OSError: this replica's own database is away.
     """
     async with held(engine, begun.id):
-        return await _run(settings, engine, begun, accepts, Steps(is_quiet=is_quiet))
+        return await _run(settings, engine, begun, accepts, Headway(is_quiet=is_quiet))
 
 
 async def _run(
-    settings: ReconcileSettings, engine: AsyncEngine, begun: Run, accepts: UUID | None, steps: Steps
+    settings: ReconcileSettings,
+    engine: AsyncEngine,
+    begun: Run,
+    accepts: UUID | None,
+    headway: Headway,
 ) -> Run:
     assert begun.started_at is not None  # it was begun
     try:
         async with engine.connect() as connection:
             follows = accepts or await runs.source_followed(connection)
-        async with noted(engine, begun.id, steps):
+        async with noted(engine, begun.id, headway):
             comparison = await compare(
                 settings,
                 follows=follows,
                 repairs=begun.repairs,
                 deletions_max=begun.deletions_max,
-                steps=steps,
+                headway=headway,
             )
     except CouldNotCompare as error:
         why = str(error)

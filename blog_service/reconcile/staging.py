@@ -13,10 +13,10 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog_service.reconcile.headway import Headway
 from blog_service.reconcile.model import CouldNotCompare
 from blog_service.reconcile.session import driver
 from blog_service.reconcile.source import Source, UserStream
-from blog_service.reconcile.steps import Steps
 from blog_service.users.replica import COLUMNS
 from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
 from contracts.reconcile import StreamBegin, buckets_in
@@ -56,7 +56,7 @@ async def see(connection: AsyncConnection, ranges: str) -> None:
 
 
 async def stage(
-    connection: AsyncConnection, source: Source, ranges: str, steps: Steps
+    connection: AsyncConnection, source: Source, ranges: str, headway: Headway
 ) -> StreamBegin:
     """Copy what the source has in some buckets, as it comes; how its answer begins.
 
@@ -66,7 +66,9 @@ async def stage(
     raw = await driver(connection)
     async with source.users(ranges) as stream:
         try:
-            await raw.copy_to_table("staged", source=_rows(stream, steps), columns=_COPIED, null="")
+            await raw.copy_to_table(
+                "staged", source=_rows(stream, headway), columns=_COPIED, null=""
+            )
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise _not_as_agreed(error) from None
         except _BROKEN_OFF as error:
@@ -101,7 +103,7 @@ async def staged_figures(connection: AsyncConnection) -> StagedFigures:
     return StagedFigures(rows=row.rows, pages=row.pages)
 
 
-async def _rows(stream: UserStream, steps: Steps) -> AsyncIterator[bytes]:
+async def _rows(stream: UserStream, headway: Headway) -> AsyncIterator[bytes]:
     """The users in PostgreSQL's text format for COPY."""
     async for lines in stream.blocks():
         try:
@@ -109,7 +111,7 @@ async def _rows(stream: UserStream, steps: Steps) -> AsyncIterator[bytes]:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _not_as_agreed(error) from None
         yield block.encode()
-        steps.advance(len(lines))
+        headway.advance(len(lines))
 
 
 def _row(user: dict[str, Any]) -> str:

@@ -19,17 +19,16 @@ from contracts.progress import Progress
 from contracts.tasks import end_tasks
 
 NOTE_EVERY_SECONDS: Final = 1.0
-"""Who watches looks every two."""
+"""The console looks as often while a run is made."""
 
 _SAID: Final = {
-    Phase.DIGESTS: "digests",
     Phase.READING: "users read",
     Phase.ARRIVING: "waiting for a heartbeat",
     Phase.COMPARING: "users compared",
 }
 
 
-class Steps:
+class Headway:
     """The phase of a run, and how many of its users are done; ``is_quiet`` if nobody sits there."""
 
     def __init__(self, *, is_quiet: bool) -> None:
@@ -58,20 +57,20 @@ class Steps:
 
 
 @asynccontextmanager
-async def noted(engine: AsyncEngine, run_id: UUID, steps: Steps) -> AsyncIterator[None]:
+async def noted(engine: AsyncEngine, run_id: UUID, headway: Headway) -> AsyncIterator[None]:
     """Inside the block, write down how far the run has come whenever that has changed."""
-    noting = asyncio.create_task(_keep_noted(engine, run_id, steps))
+    noting = asyncio.create_task(_keep_noted(engine, run_id, headway))
     try:
         yield
     finally:
         await end_tasks(noting)
-        steps.end()
+        headway.end()
 
 
-async def _keep_noted(engine: AsyncEngine, run_id: UUID, steps: Steps) -> None:
+async def _keep_noted(engine: AsyncEngine, run_id: UUID, headway: Headway) -> None:
     written = None
     while True:
-        found = (steps.phase, steps.done, steps.total)
+        found = (headway.phase, headway.done, headway.total)
         if found != written:
             with suppress(*DATABASE_AWAY):
                 async with engine.begin() as connection:
