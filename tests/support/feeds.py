@@ -1,6 +1,6 @@
 """Feeds as a test wants them, in files and at addresses."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
@@ -59,6 +59,6 @@ def at_an_address(answer: Callable[[Request], Response]) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.port}/feed"
 
 
-def as_feed(content: bytes) -> Response:
+def as_feed(content: bytes, headers: Mapping[str, str] | None = None) -> Response:
     """The answer that a feed is."""
-    return Response(content, media_type="application/xml")
+    return Response(content, media_type="application/xml", headers=headers)
