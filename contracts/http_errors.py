@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias
 
 import structlog
-from asyncpg import InterfaceError, PostgresError
+from asyncpg import InterfaceError, InternalClientError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError
@@ -78,7 +78,14 @@ def answer_with_problems(app: FastAPI, refusals: Refusals) -> None:
         app.add_exception_handler(kind, refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for away in (DBAPIError, NoConnectionFree, PostgresError, InterfaceError, OSError):
+    for away in (
+        DBAPIError,
+        NoConnectionFree,
+        PostgresError,
+        InterfaceError,
+        InternalClientError,  # an idle connection that was ended, when nobody has read that yet
+        OSError,
+    ):
         app.add_exception_handler(away, _away)
 
 

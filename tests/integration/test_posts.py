@@ -886,3 +886,15 @@ async def _is_alone(people: People) -> bool:
 
 async def _waits(people: People, count: int) -> bool:
     return await lock_waits(people.engine) >= count
+
+
+async def test_a_connection_that_was_just_ended_is_a_database_that_is_away(people: People) -> None:
+    """By the server, while it was idle: a 503 at most, and then it works again."""
+    for _ in range(5):
+        assert (await people.ask(None, "GET", "/v1/posts")).status_code == 200
+        await execute(
+            people.engine,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND datname = current_database()",
+        )
+        assert (await people.ask(None, "GET", "/v1/posts")).status_code in (200, 503)
