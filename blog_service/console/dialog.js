@@ -1,8 +1,7 @@
 // Asking before something is done that cannot be taken back.
 
 import { h } from "/web/dom.js";
-import { tell } from "./put.js";
-import { sentence } from "./say.js";
+import { press } from "./press.js";
 
 /**
  * Ask; `content` says what will happen, and may hold controls. `act(form)` does it while the dialog
@@ -17,23 +16,16 @@ export function ask({ title, content, submit, cancel: keep = "Cancel", act, sign
   const heading = h("h2", { id: "dialog-title" }, title);
   const dialog = h("dialog", { "aria-labelledby": heading.id }, heading, form);
   let isDone = false;
-  let isBusy = false;
 
-  form.addEventListener("submit", async (event) => {
+  async function done() {
+    await act(new FormData(form));
+    isDone = true;
+    dialog.close();
+  }
+
+  form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (isBusy) return;
-    isBusy = true;
-    doing.setAttribute("aria-disabled", "true");
-    tell(problem, "");
-    try {
-      await act(new FormData(form));
-      isDone = true;
-      dialog.close();
-    } catch (error) {
-      tell(problem, sentence(error));
-    }
-    isBusy = false;
-    doing.removeAttribute("aria-disabled");
+    press(doing, problem, done, signal);
   });
   form.addEventListener("input", () => changed(form, doing));
   changed(form, doing);

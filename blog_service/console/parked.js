@@ -5,8 +5,9 @@
 import { h } from "/web/dom.js";
 import { ask } from "./dialog.js";
 import { poll } from "./poll.js";
+import { press } from "./press.js";
 import { keyed, put, set, tell } from "./put.js";
-import { clock, count, many, sentence } from "./say.js";
+import { clock, count, many } from "./say.js";
 
 const PATH = "/v1/sync/parked";
 const LISTED = 20;
@@ -31,7 +32,7 @@ export function parkedPanel({ call, signal, missed }) {
   let older = [];
   let cursor = null;
 
-  const show = keyed(place("parked-list"), (each) => each.id, (each) => card(each, { redrive, discard, whole }));
+  const show = keyed(place("parked-list"), (each) => each.id, (each) => card(each, { redrive, discard, whole, signal }));
   const soon = poll((stop) => call("blog", "GET", `${PATH}?limit=${LISTED}`, undefined, { signal: stop }), {
     every: () => EVERY_MS,
     signal,
@@ -97,29 +98,25 @@ export function parkedPanel({ call, signal, missed }) {
   }
 
   place("redrive-all").addEventListener("click", async ({ currentTarget: button }) => {
-    if (button.getAttribute("aria-disabled") === "true") return;
     if (messages.some((each) => each.reason === KILLER)) {
       tell(problem, "One of them kills the process that touches it: redrive by the command, blog-service parked redrive --all, which is nobody's process.");
       return;
     }
-    button.setAttribute("aria-disabled", "true");
-    tell(problem, "");
-    report("busy", "Redriving …");
-    const all = {};
-    try {
-      for (let next = ""; next !== null; ) {
-        const told = await call("blog", "POST", `${PATH}/redrive${next && `?cursor=${next}`}`, undefined, { signal });
-        next = told.next_cursor;
-        for (const [name, number] of Object.entries(told)) if (name !== "next_cursor") all[name] = (all[name] ?? 0) + number;
-        report(all.parked ? "look" : "quiet", said(all));
-      }
-      older = [];
-    } catch (error) {
-      if (!signal.aborted) tell(problem, sentence(error));
-    }
-    button.removeAttribute("aria-disabled");
+    await press(button, problem, redriveAll, signal);
     soon();
   });
+
+  async function redriveAll() {
+    report("busy", "Redriving …");
+    const all = {};
+    for (let next = ""; next !== null; ) {
+      const told = await call("blog", "POST", `${PATH}/redrive${next && `?cursor=${next}`}`, undefined, { signal });
+      next = told.next_cursor;
+      for (const [name, number] of Object.entries(told)) if (name !== "next_cursor") all[name] = (all[name] ?? 0) + number;
+      report(all.parked ? "look" : "quiet", said(all));
+    }
+    older = [];
+  }
 
   function said(all) {
     const { parked: left, ...gone } = all;
@@ -127,20 +124,18 @@ export function parkedPanel({ call, signal, missed }) {
     return `Redriven: ${parts.join(", ") || "none of them went"}${left ? `; ${many(left, "stays", "stay")} parked` : ""}.`;
   }
 
-  place("older-parked").addEventListener("click", async () => {
-    try {
-      const page = await call("blog", "GET", `${PATH}?limit=${LISTED}&cursor=${cursor}`, undefined, { signal });
-      older = [...older, ...page.items];
-      cursor = page.next_cursor;
-      list();
-    } catch (error) {
-      if (!signal.aborted) tell(problem, sentence(error));
-    }
-  });
+  async function showOlder() {
+    const page = await call("blog", "GET", `${PATH}?limit=${LISTED}&cursor=${cursor}`, undefined, { signal });
+    older = [...older, ...page.items];
+    cursor = page.next_cursor;
+    list();
+  }
+
+  place("older-parked").addEventListener("click", ({ currentTarget: button }) => press(button, problem, showOlder, signal));
 }
 
 /** One message, and all of it when that is asked for. */
-function card(made, { redrive, discard, whole }) {
+function card(made, { redrive, discard, whole, signal }) {
   const reason = h("b", {});
   const why = h("span", {});
   const facts = h("p", { class: "hint" });
@@ -159,17 +154,7 @@ function card(made, { redrive, discard, whole }) {
   );
   let message = made;
 
-  async function act(button, what) {
-    if (button.getAttribute("aria-disabled") === "true") return;
-    button.setAttribute("aria-disabled", "true");
-    tell(failed, "");
-    try {
-      await what();
-    } catch (error) {
-      tell(failed, sentence(error));
-    }
-    button.removeAttribute("aria-disabled");
-  }
+  const act = (button, what) => press(button, failed, what, signal);
 
   again.addEventListener("click", () => {
     if (message.reason === KILLER) tell(failed, `It would take the API along: redrive it by the command, blog-service parked redrive ${message.id}.`);

@@ -4,8 +4,9 @@ import { h } from "/web/dom.js";
 import { ask } from "./dialog.js";
 import { badge } from "./picture.js";
 import { poll } from "./poll.js";
-import { keyed, put, set, tell } from "./put.js";
-import { actor, ago, capital, clock, count, many, now, sentence, span } from "./say.js";
+import { press } from "./press.js";
+import { keyed, put, set } from "./put.js";
+import { actor, ago, capital, clock, count, many, now, span } from "./say.js";
 
 const PATH = "/v1/sync/reconcile";
 const LISTED = 15;
@@ -137,17 +138,7 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
     soon();
   }
 
-  place("compare").addEventListener("click", async ({ currentTarget: button }) => {
-    if (button.getAttribute("aria-disabled") === "true") return;
-    button.setAttribute("aria-disabled", "true");
-    tell(problem, "");
-    try {
-      await begin({});
-    } catch (error) {
-      if (!signal.aborted) tell(problem, sentence(error));
-    }
-    button.removeAttribute("aria-disabled");
-  });
+  place("compare").addEventListener("click", ({ currentTarget: button }) => press(button, problem, () => begin({}), signal));
 
   place("repair").addEventListener("click", () => {
     if (whyNoRepair()) return;
@@ -194,16 +185,14 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
     });
   }
 
-  place("older-runs").addEventListener("click", async () => {
-    try {
-      const page = await call("blog", "GET", `${PATH}?limit=${LISTED}&cursor=${cursor}`, undefined, { signal });
-      older = [...older, ...page.items];
-      cursor = page.next_cursor;
-      show();
-    } catch (error) {
-      if (!signal.aborted) tell(problem, sentence(error));
-    }
-  });
+  async function showOlder() {
+    const page = await call("blog", "GET", `${PATH}?limit=${LISTED}&cursor=${cursor}`, undefined, { signal });
+    older = [...older, ...page.items];
+    cursor = page.next_cursor;
+    show();
+  }
+
+  place("older-runs").addEventListener("click", ({ currentTarget: button }) => press(button, problem, showOlder, signal));
 }
 
 /** What goes on now, or why it never will. */

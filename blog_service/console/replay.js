@@ -4,6 +4,7 @@ import { h } from "/web/dom.js";
 import { ask } from "./dialog.js";
 import { badge } from "./picture.js";
 import { poll } from "./poll.js";
+import { press } from "./press.js";
 import { keyed, put, set, tell } from "./put.js";
 import { actor, ago, capital, clock, count, many, sentence, span } from "./say.js";
 
@@ -89,15 +90,9 @@ export function replayPanel({ call, signal, heard, missed }) {
     place("plan").replaceChildren(h("p", { class: "hint" }, "Count once more: what is asked for has changed."));
   }
 
-  form.addEventListener("input", forget);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  async function countWanted() {
     const body = wanted();
-    const button = place("count");
-    if (button.getAttribute("aria-disabled") === "true") return;
-    button.setAttribute("aria-disabled", "true");
-    put(button, "Counting …");
-    tell(problem, "");
+    put(place("count"), "Counting …");
     try {
       const plan = await call("blog", "POST", PATH, { ...body, dry_run: true }, { signal });
       if (JSON.stringify(wanted()) === JSON.stringify(body)) {
@@ -105,11 +100,15 @@ export function replayPanel({ call, signal, heard, missed }) {
         place("plan").replaceChildren(...planSaid(plan));
         place("start-replay").disabled = plan.events === 0;
       }
-    } catch (error) {
-      if (!signal.aborted) tell(problem, sentence(error));
+    } finally {
+      put(place("count"), "Count what would be sent");
     }
-    put(button, "Count what would be sent");
-    button.removeAttribute("aria-disabled");
+  }
+
+  form.addEventListener("input", forget);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    press(place("count"), problem, countWanted, signal);
   });
 
   place("start-replay").addEventListener("click", async ({ currentTarget: button }) => {
@@ -130,16 +129,14 @@ export function replayPanel({ call, signal, heard, missed }) {
     }
   });
 
-  place("older-replays").addEventListener("click", async () => {
-    try {
-      const page = await call("blog", "GET", `${PATH}?limit=${LISTED}&cursor=${cursor}`, undefined, { signal });
-      older = [...older, ...page.items];
-      cursor = page.next_cursor;
-      list();
-    } catch (error) {
-      if (!signal.aborted) tell(problem, sentence(error));
-    }
-  });
+  async function showOlder() {
+    const page = await call("blog", "GET", `${PATH}?limit=${LISTED}&cursor=${cursor}`, undefined, { signal });
+    older = [...older, ...page.items];
+    cursor = page.next_cursor;
+    list();
+  }
+
+  place("older-replays").addEventListener("click", ({ currentTarget: button }) => press(button, problem, showOlder, signal));
 }
 
 /** The source knows those that were asked for here by the blog's account. */
