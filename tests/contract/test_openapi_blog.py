@@ -13,13 +13,12 @@ import auth_service.settings
 from auth_service.services.create import create_service
 from blog_service.app import create_app
 from blog_service.db import connect
-from blog_service.inbox.apply import apply
 from blog_service.settings import ApiSettings
 from contracts.events import UserState
 from tests.support.blog_api import a_token
 from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.http_server import served
-from tests.support.inbox import execute
+from tests.support.inbox import apply_events, execute
 from tests.support.openapi import assert_conforms
 from tests.support.parked_messages import park_deliveries, park_events, rubbish
 
@@ -78,8 +77,7 @@ def test_no_answer_is_undocumented_and_none_a_500(
 async def prepare(settings: ApiSettings, user: UserState) -> None:
     """A replica with a user, who has written something, and messages for operators."""
     engine = connect(settings)
-    async with engine.begin() as connection:
-        await apply(connection, [an_event(user)])
+    await apply_events(engine, user)
     await execute(
         engine,
         f"INSERT INTO posts (author_id, title, body) SELECT '{user.id}', 'Post ' || n, 'Body'"

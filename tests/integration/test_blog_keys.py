@@ -13,14 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.inbox.apply import apply
 from blog_service.inbox.settle import ParkedInARow, Settler
 from blog_service.settings import ApiSettings, ConsumerSettings
-from contracts.events import Data, RevokedKey
+from contracts.events import RevokedKey
 from contracts.keys import jwk
 from contracts.merge import Outcome
 from tests.integration.test_settling import delivery
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, fetch, parked
+from tests.support.inbox import apply_events, consuming, fetch, parked
 from tests.support.inbox import replica as replica_of
 from tests.support.key_source import KeySource, key_source
 from tests.support.source import Source
@@ -75,11 +75,11 @@ class TestRevoked:
         """The event is enough; tokens by another key stay good."""
         keys.publish(signing_key, other_key)
         user = a_state()
-        await _apply(blog_engine, user)
+        await apply_events(blog_engine, user)
         settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
         async with blog_api(settings) as blog:
             before = await me(blog, signing_key, user.id)
-            await _apply(blog_engine, revocation(signing_key))
+            await apply_events(blog_engine, revocation(signing_key))
             after = await me(blog, signing_key, user.id)
             other = await me(blog, other_key, user.id)
 
@@ -91,7 +91,7 @@ class TestRevoked:
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
     ) -> None:
         """Whoever stole the key could otherwise fill the table."""
-        await _apply(blog_engine, revocation(signing_key))
+        await apply_events(blog_engine, revocation(signing_key))
 
         answer = await me(blog, signing_key)
 
@@ -103,7 +103,7 @@ class TestRevoked:
     ) -> None:
         """Looking at the caller costs one statement, as if keys were never revoked."""
         user = a_state()
-        await _apply(blog_engine, user)
+        await apply_events(blog_engine, user)
         transport: Any = blog._transport
         statements: list[str] = []
 
@@ -236,11 +236,6 @@ class TestSource:
 
         assert (ready.status_code, answer.status_code) == (200, 200)
         assert (old.status_code, new.status_code) == (401, 200)
-
-
-async def _apply(engine: AsyncEngine, *data: Data) -> None:
-    async with engine.begin() as connection:
-        await apply(connection, [an_event(each) for each in data])
 
 
 async def _has(engine: AsyncEngine, user_id: UUID) -> bool:

@@ -12,11 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.apply import apply
 from blog_service.settings import ApiSettings
-from contracts.merge import State
 from tests.support.blog_api import a_token, blog_api
-from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
+from tests.support.builders import NOON, SOURCE, a_state, a_tombstone
+from tests.support.inbox import apply_events
 from tests.support.inbox import replica as replica_of
 
 PROBLEM = "application/problem+json"
@@ -45,7 +44,7 @@ async def test_me_is_the_replicas_row(
 ) -> None:
     """A user sees himself as the replica has him."""
     state = a_state(version=7, email_verified=True, roles=("moderator", "editor"))
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
 
     answer = await blog.get("/v1/me", headers=bearer(state.id))
 
@@ -73,7 +72,7 @@ async def test_the_first_request_after_sign_up_works(
     user_id = uuid4()
 
     before = await blog.get("/v1/me", headers=bearer(user_id))
-    await _apply(blog_engine, a_state(user_id, 4))
+    await apply_events(blog_engine, a_state(user_id, 4))
     after = await blog.get("/v1/me", headers=bearer(user_id))
 
     assert (before.status_code, before.json()["status"], before.json()["version"]) == (
@@ -91,10 +90,10 @@ async def test_a_deleted_user_is_answered_401(
     """A good token ends with its user, and no first request brings him back."""
     state = a_state()
     headers = bearer(state.id)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
     before = await blog.get("/v1/me", headers=headers)
 
-    await _apply(blog_engine, a_tombstone(state.id, 2))
+    await apply_events(blog_engine, a_tombstone(state.id, 2))
     after = await blog.get("/v1/me", headers=headers)
 
     assert before.status_code == 200
@@ -109,10 +108,10 @@ async def test_a_disabled_user_is_answered_403(
     """Disabling shuts a user out while it lasts."""
     state = a_state(status="disabled")
     headers = bearer(state.id)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
 
     disabled = await blog.get("/v1/me", headers=headers)
-    await _apply(blog_engine, a_state(state.id, 2))
+    await apply_events(blog_engine, a_state(state.id, 2))
     enabled = await blog.get("/v1/me", headers=headers)
 
     _is_problem(disabled, 403, "account_disabled")
@@ -131,10 +130,10 @@ async def test_tokens_before_the_revocation_are_refused(
     state = a_state()
     valid_after = datetime.fromtimestamp(int(time.time()) - 10, UTC)
     headers = bearer(state.id, iat=int(valid_after.timestamp()) + seconds)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
     before = await blog.get("/v1/me", headers=headers)
 
-    await _apply(blog_engine, a_state(state.id, 2, tokens_valid_after=valid_after))
+    await apply_events(blog_engine, a_state(state.id, 2, tokens_valid_after=valid_after))
     after = await blog.get("/v1/me", headers=headers)
 
     assert before.status_code == 200
@@ -150,7 +149,7 @@ async def test_a_token_that_is_issued_in_the_second_to_come_is_accepted(
     """Right after a revocation ``iat`` lies a second ahead; the leeway covers it."""
     valid_after = datetime.fromtimestamp(int(time.time()) + 1, UTC)
     state = a_state(tokens_valid_after=valid_after)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
 
     answer = await blog.get("/v1/me", headers=bearer(state.id, iat=int(valid_after.timestamp())))
 
@@ -163,7 +162,7 @@ async def test_a_disabled_user_is_told_so_by_a_token_from_before(
     """Disabling also moves ``tokens_valid_after``; the user learns why, rather than to sign in."""
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     state = a_state(status="disabled", tokens_valid_after=later)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
 
     answer = await blog.get("/v1/me", headers=bearer(state.id))
 
@@ -234,7 +233,7 @@ async def test_anyone_may_see_a_user_without_his_address(
 ) -> None:
     """The public answer has id, status, version, time of sign-up and profile, and nothing else."""
     state = a_state(version=3, roles=("admin",))
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
 
     answer = await blog.get(f"/v1/users/{state.id}")
 
@@ -258,7 +257,7 @@ async def test_a_user_who_is_not_there_is_a_404(
     """Unknown and deleted users look the same."""
     tombstone = a_tombstone()
     if kind == "deleted":
-        await _apply(blog_engine, tombstone)
+        await apply_events(blog_engine, tombstone)
 
     answer = await blog.get(f"/v1/users/{tombstone.id}")
 
@@ -303,7 +302,7 @@ async def test_health_and_metrics(
 ) -> None:
     """The API is live and ready, and its figures have the names that dashboards know."""
     state = a_state(version=1)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
     await blog.get("/v1/me", headers=bearer(state.id, user_version=9))
 
     answers = {path: await blog.get(path) for path in ("/livez", "/readyz", "/metrics")}
@@ -326,7 +325,7 @@ async def test_a_request_ahead_of_the_replica_is_served_and_counted(
 ) -> None:
     """The token's ``user_version`` is for the metric alone; it neither refuses nor delays."""
     state = a_state(version=5)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
     before = await _behind(blog)
 
     answers = [
@@ -346,11 +345,6 @@ def _is_problem(answer: httpx.Response, status: int, code: str) -> None:
     assert document["code"] == code
     assert document["type"] == f"urn:usersync:problem:{code}"
     assert document["title"]
-
-
-async def _apply(engine: AsyncEngine, *states: State) -> None:
-    async with engine.begin() as connection:
-        await apply(connection, [an_event(state) for state in states])
 
 
 async def _behind(blog: httpx.AsyncClient) -> float:

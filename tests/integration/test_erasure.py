@@ -38,7 +38,6 @@ from tests.support.erasing import (
     a_deleted_post,
     a_post,
     a_user,
-    applied,
     comments,
     deleted,
     left,
@@ -47,7 +46,7 @@ from tests.support.erasing import (
     written_as_a_request,
 )
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, execute, fetch
+from tests.support.inbox import apply_events, consuming, execute, fetch
 from tests.support.locks import lock_waits
 from tests.support.parked_messages import a_delivery, park_deliveries
 from tests.support.reconciling import Pair, paired
@@ -115,31 +114,31 @@ class TestTheNote:
             async with blog_engine.begin() as connection:
                 await replica.provide(connection, user_id)
         elif before == "living":
-            await applied(blog_engine, a_state(user_id, 1))
+            await apply_events(blog_engine, a_state(user_id, 1))
         elif before == "tombstone":
-            await applied(blog_engine, a_tombstone(user_id, 1))
+            await apply_events(blog_engine, a_tombstone(user_id, 1))
             await swept_all(blog_engine)
 
-        await applied(blog_engine, a_tombstone(user_id, 2))
+        await apply_events(blog_engine, a_tombstone(user_id, 2))
 
         assert await note_of(blog_engine, user_id) == "deleted"
 
     async def test_what_changes_nothing_notes_nothing(self, blog_engine: AsyncEngine) -> None:
         """A tombstone that comes again, or a state that comes late, is not swept once more."""
         user_id = uuid4()
-        await applied(blog_engine, a_tombstone(user_id, 5))
+        await apply_events(blog_engine, a_tombstone(user_id, 5))
         await swept_all(blog_engine)
 
-        await applied(blog_engine, a_tombstone(user_id, 5))
-        await applied(blog_engine, a_state(user_id, 9))
+        await apply_events(blog_engine, a_tombstone(user_id, 5))
+        await apply_events(blog_engine, a_state(user_id, 9))
 
         assert await note_of(blog_engine, user_id) is None
 
     async def test_the_living_have_none(self, blog_engine: AsyncEngine) -> None:
         """New, changed, or repaired."""
         state = a_state(version=1)
-        await applied(blog_engine, state)
-        await applied(blog_engine, a_state(state.id, 2))
+        await apply_events(blog_engine, state)
+        await apply_events(blog_engine, a_state(state.id, 2))
 
         assert await note_of(blog_engine, state.id) is None
         assert await swept_all(blog_engine) == 0
@@ -149,12 +148,12 @@ class TestTheNote:
     ) -> None:
         """Then he is deleted like anybody, and does not wait a week."""
         state = a_state(version=1)
-        await applied(blog_engine, state)
+        await apply_events(blog_engine, state)
         async with blog_engine.begin() as connection:
             await replica.bury(connection, [(state.id, 1)])
         buried = await note_of(blog_engine, state.id)
 
-        await applied(blog_engine, a_tombstone(state.id, 3))
+        await apply_events(blog_engine, a_tombstone(state.id, 3))
 
         assert (buried, await note_of(blog_engine, state.id)) == ("orphan", "deleted")
 
@@ -665,7 +664,7 @@ class TestMuch:
         self, blog_engine: AsyncEngine
     ) -> None:
         """Most users have written nothing: many of them are one round."""
-        await applied(blog_engine, *(a_tombstone() for _ in range(1_000)))
+        await apply_events(blog_engine, *(a_tombstone() for _ in range(1_000)))
 
         rounds = await swept_all(blog_engine)
 

@@ -15,11 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from blog_service.cli import app
-from blog_service.inbox.apply import apply
 from contracts.actors import operator
-from contracts.events import Beat, Data
+from contracts.events import Beat
 from tests.support.builders import a_state, a_tombstone, an_event
-from tests.support.inbox import accept_writes, fetch, parked, refuse_writes, replica
+from tests.support.inbox import accept_writes, apply_events, fetch, parked, refuse_writes, replica
 from tests.support.parked_messages import (
     UNTIL_NOW,
     a_delivery,
@@ -143,7 +142,7 @@ async def test_show_says_that_the_body_was_erased(command: Any, blog_engine: Asy
     """With its user; the headers stay."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
-    await _apply(blog_engine, a_tombstone(state.id))
+    await apply_events(blog_engine, a_tombstone(state.id))
 
     ended = await command(f"show {parked_id}")
 
@@ -156,7 +155,7 @@ async def test_show_says_that_the_body_was_erased(command: Any, blog_engine: Asy
 async def test_redrive_some_tells_of_each(command: Any, blog_engine: AsyncEngine) -> None:
     """And of how many in all; those that were not named stay."""
     same = a_state()
-    await _apply(blog_engine, same)
+    await apply_events(blog_engine, same)
     ids = await park_events(blog_engine, *(an_event(data) for data in (a_state(), same, a_state())))
 
     ended = await command(f"redrive {ids[0]} {ids[1]}")
@@ -187,7 +186,7 @@ async def test_what_an_event_gives_rise_to_does_not_spoil_the_result(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
     """A heartbeat that shows a gap says so on standard error; scripts still read one object."""
-    await _apply(blog_engine, Beat(number=1))
+    await apply_events(blog_engine, Beat(number=1))
     await park_deliveries(blog_engine, a_delivery(an_event(Beat(number=7))))
 
     ended = await command("redrive --all --json")
@@ -343,8 +342,3 @@ async def test_redriving_a_deletion_reaches_the_replica(
 
     assert (counts["applied"], counts["tombstoned"]) == (1, 1)
     assert (await replica(blog_engine))[user_id].status == "deleted"
-
-
-async def _apply(engine: AsyncEngine, *data: Data) -> None:
-    async with engine.begin() as connection:
-        await apply(connection, [an_event(each) for each in data])

@@ -12,13 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from blog_service.inbox.apply import apply
 from blog_service.parked import read, routes
 from blog_service.settings import ApiSettings
-from contracts.events import Data
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
-from tests.support.inbox import execute, fetch, parked, refuse_writes, replica
+from tests.support.inbox import apply_events, execute, fetch, parked, refuse_writes, replica
 from tests.support.parked_messages import (
     UNTIL_NOW,
     a_delivery,
@@ -47,7 +45,7 @@ async def blog(
     stranger: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
 ) -> httpx.AsyncClient:
     """The same client with an operator's token."""
-    await _apply(blog_engine, OPERATOR)
+    await apply_events(blog_engine, OPERATOR)
     stranger.headers["Authorization"] = f"Bearer {a_token(signing_key, OPERATOR.id)}"
     return stranger
 
@@ -180,7 +178,7 @@ async def test_show_says_that_the_body_was_erased_with_its_user(
     """The headers stay; the list says so too."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
-    await _apply(blog_engine, a_tombstone(state.id))
+    await apply_events(blog_engine, a_tombstone(state.id))
 
     shown = (await blog.get(f"{LIST}/{parked_id}")).json()
     [listed] = (await blog.get(LIST)).json()["items"]
@@ -243,7 +241,7 @@ async def test_redriving_all_answers_with_counts(
 ) -> None:
     """How many went which way."""
     same, gone = a_state(), a_state()
-    await _apply(blog_engine, same, a_tombstone(gone.id))
+    await apply_events(blog_engine, same, a_tombstone(gone.id))
     await park_deliveries(
         blog_engine,
         *(a_delivery(an_event(state)) for state in (a_state(), a_state(), same, gone)),
@@ -358,8 +356,8 @@ async def test_only_operators_may(
     await park_deliveries(blog_engine, rubbish())
     before = await parked(blog_engine)
     admin, former = a_state(roles=("admin", "operators")), a_state(roles=("operator",))
-    await _apply(blog_engine, admin, former)
-    await _apply(blog_engine, a_state(former.id, 2, roles=()))
+    await apply_events(blog_engine, admin, former)
+    await apply_events(blog_engine, a_state(former.id, 2, roles=()))
 
     async def ask(subject: UUID | str | None, **claims: Any) -> httpx.Response:
         token = subject and a_token(signing_key, subject, **claims)
@@ -463,8 +461,3 @@ def _is_problem(answer: httpx.Response, status: int, code: str) -> None:
     assert (answer.status_code, answer.json().get("code")) == (status, code), answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Cache-Control"] == "no-store"
-
-
-async def _apply(engine: AsyncEngine, *data: Data) -> None:
-    async with engine.begin() as connection:
-        await apply(connection, [an_event(each) for each in data])

@@ -21,7 +21,7 @@ from contracts.merge import Outcome, State, fold
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 from tests.support.histories import histories, splits
-from tests.support.inbox import fetch
+from tests.support.inbox import apply_events, fetch
 from tests.support.inbox import replica as replica_of
 
 
@@ -140,7 +140,7 @@ async def test_every_field_arrives_as_it_was_sent(blog_engine: AsyncEngine) -> N
         updated_at=NOON.replace(microsecond=999_999),
     )
 
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
 
     assert _state((await replica_of(blog_engine))[state.id]) == state
 
@@ -148,9 +148,9 @@ async def test_every_field_arrives_as_it_was_sent(blog_engine: AsyncEngine) -> N
 async def test_a_tombstone_holds_nothing_personal(blog_engine: AsyncEngine) -> None:
     """Of a deleted user id, version, time of deletion and the note to erase his content remain."""
     state = a_state(roles=("admin",), tokens_valid_after=NOON)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
 
-    await _apply(blog_engine, a_tombstone(state.id, 2))
+    await apply_events(blog_engine, a_tombstone(state.id, 2))
 
     [row] = await fetch(blog_engine, "SELECT * FROM users")
     left = {name: value for name, value in row._mapping.items() if value not in (None, [], False)}
@@ -164,14 +164,14 @@ async def test_two_users_who_swap_addresses_may_arrive_in_either_order(
 ) -> None:
     """Nothing but the id is unique in a replica."""
     one, other = a_state(email="one@example.org"), a_state(email="other@example.org")
-    await _apply(blog_engine, one, other)
+    await apply_events(blog_engine, one, other)
     swapped = [
         a_state(one.id, 2, email="other@example.org"),
         a_state(other.id, 2, email="one@example.org"),
     ]
 
     for place in order:
-        await _apply(blog_engine, swapped[place])
+        await apply_events(blog_engine, swapped[place])
 
     rows = await replica_of(blog_engine)
     assert rows[one.id].email == "other@example.org"
@@ -183,7 +183,7 @@ async def test_a_deletion_that_overtakes_the_sign_up_stays(blog_engine: AsyncEng
     user_id = uuid4()
     late = [an_event(a_state(user_id, 1), created=True), an_event(a_state(user_id, 9))]
 
-    first = await _apply(blog_engine, a_tombstone(user_id, 2))
+    first = await apply_events(blog_engine, a_tombstone(user_id, 2))
     async with blog_engine.begin() as connection:
         then = await apply(connection, late)
 
@@ -215,7 +215,7 @@ async def test_roles_survive_whatever_they_are_called(
     """Quotes, backslashes, commas, braces, white space and the word NULL are only text."""
     plain, special = a_state(), a_state(roles=roles)
 
-    await _apply(blog_engine, plain, special)
+    await apply_events(blog_engine, plain, special)
 
     rows = await replica_of(blog_engine)
     assert tuple(rows[special.id].roles) == roles
@@ -237,7 +237,7 @@ async def test_a_provisional_row_has_an_id_and_nothing_else(blog_engine: AsyncEn
 async def test_a_provisional_row_never_overwrites(blog_engine: AsyncEngine, present: str) -> None:
     """A row that is there already, a tombstone even, stays as it is."""
     state: State = a_state(version=5) if present == "state" else a_tombstone(version=5)
-    await _apply(blog_engine, state)
+    await apply_events(blog_engine, state)
     before = await replica_of(blog_engine)
 
     async with blog_engine.begin() as connection:
@@ -253,7 +253,7 @@ async def test_every_event_beats_a_provisional_row(blog_engine: AsyncEngine, mak
     async with blog_engine.begin() as connection:
         await replica.provide(connection, user_id)
 
-    outcome = await _apply(blog_engine, make(user_id, 1))
+    outcome = await apply_events(blog_engine, make(user_id, 1))
 
     row = (await replica_of(blog_engine))[user_id]
     assert outcome == [Outcome.APPLIED]
@@ -306,8 +306,3 @@ def _api(blog_url: str, public_pem: str) -> ApiSettings:
 async def _provide(connection: AsyncConnection, user_id: UUID) -> None:
     await replica.provide(connection, user_id)
     await connection.commit()
-
-
-async def _apply(engine: AsyncEngine, *states: State) -> list[Outcome]:
-    async with engine.begin() as connection:
-        return await apply(connection, [an_event(state) for state in states])

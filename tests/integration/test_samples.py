@@ -13,7 +13,6 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from blog_service.inbox.apply import apply
 from blog_service.inbox.consumer import Consumer
 from blog_service.inbox.work import State, Work
 from blog_service.samples import take
@@ -27,7 +26,7 @@ from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, execute, fetch
+from tests.support.inbox import apply_events, consuming, execute, fetch
 from tests.support.source import DEAD, Source
 
 SAMPLES = "/v1/sync/samples"
@@ -265,8 +264,7 @@ async def test_over_http(
 ) -> None:
     """A series with its stretch and its end; a day is the limit."""
     operator = a_state(roles=("operator",))
-    async with blog_engine.begin() as connection:
-        await apply(connection, [an_event(operator)])
+    await apply_events(blog_engine, operator)
     await put(blog_engine, ADA, 30, latency_seconds=0.02, applied=3, queue_depth=0)
     settings = ApiSettings(
         _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE

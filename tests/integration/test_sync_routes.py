@@ -15,18 +15,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import auth_service.settings
 from auth_service.settings import RelaySettings
-from blog_service.inbox.apply import apply
 from blog_service.reconcile.at_work import end_abandoned, held
 from blog_service.reconcile.model import Kind
 from blog_service.reconcile.watch import watch
 from blog_service.settings import ApiSettings, ConsumerSettings
 from blog_service.sync.routes import WAITING_MAX
-from contracts.events import Beat, Data
+from contracts.events import Beat
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api, metric
-from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
+from tests.support.builders import SOURCE, a_state, a_tombstone
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import apply_events, execute, fetch
 from tests.support.parked_messages import park_deliveries, rubbish
 from tests.support.reconciling import Pair, paired
 
@@ -62,7 +61,7 @@ async def blog(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def operator(blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey) -> dict[str, str]:
     """The header that shows an operator's token."""
-    await _apply(blog_engine, OPERATOR)
+    await apply_events(blog_engine, OPERATOR)
     return bearer(signing_key, OPERATOR.id)
 
 
@@ -103,7 +102,7 @@ async def test_nobody_but_operators(
 ) -> None:
     """Not without a token, and not with any other role; nothing is begun for them."""
     admin = a_state(roles=("admin", "moderator"))
-    await _apply(blog_engine, admin)
+    await apply_events(blog_engine, admin)
 
     for method, path, body in ROUTES:
         nobody = await blog.request(method, path, json=body)
@@ -143,7 +142,7 @@ class TestStatus:
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
     ) -> None:
         """The replica, what is parked, the last heartbeat, and the run that finished last."""
-        await _apply(blog_engine, a_state(version=70), a_tombstone(version=9), Beat(number=5))
+        await apply_events(blog_engine, a_state(version=70), a_tombstone(version=9), Beat(number=5))
         await park_deliveries(blog_engine, rubbish())
         await execute(
             blog_engine,
@@ -426,11 +425,6 @@ async def _finished(
 ) -> dict[str, Any]:
     run: dict[str, Any] = (await blog.get(f"{RECONCILE}/{run_id}", headers=headers)).json()
     return run if run["finished_at"] else {}
-
-
-async def _apply(engine: AsyncEngine, *data: Data) -> None:
-    async with engine.begin() as connection:
-        await apply(connection, [an_event(each) for each in data])
 
 
 def _time(text: str) -> datetime:

@@ -11,12 +11,11 @@ from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.db import connect
-from blog_service.inbox.apply import apply
 from blog_service.settings import ApiSettings
 from contracts.events import Data
 from tests.support.blog_api import a_token, blog_api
-from tests.support.builders import a_state, an_event
-from tests.support.inbox import execute
+from tests.support.builders import a_state
+from tests.support.inbox import apply_events, execute
 
 IMPORTER = "svc_importer"
 
@@ -44,8 +43,7 @@ class People:
 
     async def apply(self, *data: Data) -> None:
         """Let events come."""
-        async with self.engine.begin() as connection:
-            await apply(connection, [an_event(each) for each in data])
+        await apply_events(self.engine, *data)
 
     def token(self, who: UUID | str, **claims: Any) -> str:
         """A good token; a service's has the scope for posts unless ``claims`` differ."""

@@ -7,24 +7,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.erasure.sweep import sweep
-from blog_service.inbox.apply import apply
 from blog_service.settings import DeletedAuthors
 from blog_service.users.hold import hold_author
-from contracts.merge import State
-from tests.support.builders import a_state, a_tombstone, an_event
-from tests.support.inbox import execute, fetch
-
-
-async def applied(engine: AsyncEngine, *states: State) -> None:
-    """Apply events in one transaction, as the consumer does."""
-    async with engine.begin() as connection:
-        await apply(connection, [an_event(state) for state in states])
+from tests.support.builders import a_state, a_tombstone
+from tests.support.inbox import apply_events, execute, fetch
 
 
 async def a_user(engine: AsyncEngine, email: str | None = None) -> UUID:
     """A living user, with a profile."""
     state = a_state(email=email) if email else a_state()
-    await applied(engine, state)
+    await apply_events(engine, state)
     await execute(
         engine,
         "INSERT INTO profiles (user_id, display_name, bio)"
@@ -35,7 +27,7 @@ async def a_user(engine: AsyncEngine, email: str | None = None) -> UUID:
 
 async def deleted(engine: AsyncEngine, *user_ids: UUID) -> None:
     """Apply their tombstones."""
-    await applied(engine, *(a_tombstone(user_id) for user_id in user_ids))
+    await apply_events(engine, *(a_tombstone(user_id) for user_id in user_ids))
 
 
 async def a_post(engine: AsyncEngine, author: UUID, service: str | None = None) -> UUID:

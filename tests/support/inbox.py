@@ -9,8 +9,12 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.inbox.apply import apply
 from blog_service.inbox.consumer import Consumer, NotConsuming
 from blog_service.settings import ConsumerSettings
+from contracts.events import Data
+from contracts.merge import Outcome
+from tests.support.builders import an_event
 from tests.support.eventually import eventually
 
 
@@ -35,6 +39,12 @@ async def is_consuming(consumer: Consumer) -> bool:
     except NotConsuming:
         return False
     return True
+
+
+async def apply_events(engine: AsyncEngine, *data: Data) -> list[Outcome]:
+    """Apply events that carry ``data`` in one transaction, as a consumer does; what each did."""
+    async with engine.begin() as connection:
+        return await apply(connection, [an_event(each) for each in data])
 
 
 async def fetch(engine: AsyncEngine, query: str, **values: Any) -> list[Row[Any]]:
