@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import blog_service.settings
-from auth_service.settings import ApiSettings
+from auth_service.settings import ApiSettings, RelaySettings
 from auth_service.users.passwords import Passwords
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
@@ -19,6 +19,7 @@ from tests.support.auth_api import made_admin, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.content import People, people_of
 from tests.support.databases import Databases
+from tests.support.reconciling import Pair, paired
 from tests.support.servers import own_postgres
 from tests.support.source import Source, source_on
 
@@ -92,3 +93,19 @@ async def people(
     """People at the blog."""
     async with people_of(blog_settings, signing_key) as people:
         yield people
+
+
+@pytest.fixture
+async def pair(
+    api_settings: ApiSettings,
+    relay_settings: RelaySettings,
+    consumer_settings: blog_service.settings.ConsumerSettings,
+    auth_engine: AsyncEngine,
+    blog_engine: AsyncEngine,
+) -> AsyncIterator[Pair]:
+    """Two hundred users on both sides, twenty of them deleted, and both services at work."""
+    async with paired(
+        api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
+    ) as pair:
+        await pair.fill()
+        yield pair

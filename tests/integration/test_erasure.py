@@ -391,25 +391,14 @@ class TestLost:
     """It is driven by the state of the tables, so that no message has to arrive."""
 
     @pytest.fixture
-    async def pair(
-        self,
-        api_settings: ApiSettings,
-        relay_settings: RelaySettings,
-        consumer_settings: ConsumerSettings,
-        auth_engine: AsyncEngine,
-        blog_engine: AsyncEngine,
-    ) -> AsyncIterator[Pair]:
+    async def pair(self, pair: Pair) -> Pair:
         """Two hundred users on both sides; of the twentieth the deletion was lost."""
-        async with paired(
-            api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
-        ) as pair:
-            await pair.fill()
-            await pair.damage(
-                "UPDATE users SET deleted_at = NULL, status = 'active', version = version - 1,"
-                " email = 'ada@example.org', created_at = now(), updated_at = now()"
-                " WHERE id = md5('20')::uuid"
-            )
-            yield pair
+        await pair.damage(
+            "UPDATE users SET deleted_at = NULL, status = 'active', version = version - 1,"
+            " email = 'ada@example.org', created_at = now(), updated_at = now()"
+            " WHERE id = md5('20')::uuid"
+        )
+        return pair
 
     async def test_a_tombstone_that_reconcile_wrote_is_swept(self, pair: Pair) -> None:
         """Like that of an event."""

@@ -1,43 +1,23 @@
 """Reconcile: whatever is wrong with the replica is named by kind, and mended as far as asked."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.settings import ApiSettings, RelaySettings
 from auth_service.users.change import change
 from blog_service.reconcile.model import Tally, Verdict, repairable
 from blog_service.reconcile.runs import KEPT_MAX
 from blog_service.reconcile.session import session
 from blog_service.reconcile.step import BATCH_PAGES, step
-from blog_service.settings import ConsumerSettings
 from blog_service.users import replica
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import Pair
 
 NEW = "1900000000000000"
 """A version above all others."""
-
-
-@pytest.fixture
-async def pair(
-    api_settings: ApiSettings,
-    relay_settings: RelaySettings,
-    consumer_settings: ConsumerSettings,
-    auth_engine: AsyncEngine,
-    blog_engine: AsyncEngine,
-) -> AsyncIterator[Pair]:
-    """Two hundred users on both sides, twenty of them deleted, and both services at work."""
-    async with paired(
-        api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
-    ) as pair:
-        await pair.fill()
-        yield pair
 
 
 async def test_in_step_when_nothing_differs(pair: Pair) -> None:

@@ -9,7 +9,7 @@ import logging
 import re
 import shlex
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from auth_service.settings import ApiSettings, RelaySettings
 from blog_service.cli import app
 from blog_service.reconcile.model import Kind
 from blog_service.reconcile.runs import Run
@@ -32,7 +31,7 @@ from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming, execute, fetch
 from tests.support.processes import Process
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import Pair
 from tests.support.source import LIVE, REPLAY, Source
 
 
@@ -73,22 +72,6 @@ def command(
 
     yield command
     logging.disable(logging.NOTSET)  # which status switches off, in a process of its own
-
-
-@pytest.fixture
-async def pair(
-    api_settings: ApiSettings,
-    relay_settings: RelaySettings,
-    consumer_settings: ConsumerSettings,
-    auth_engine: AsyncEngine,
-    blog_engine: AsyncEngine,
-) -> AsyncIterator[Pair]:
-    """Two hundred users on both sides, twenty of them deleted, and both services at work."""
-    async with paired(
-        api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
-    ) as pair:
-        await pair.fill()
-        yield pair
 
 
 def account(pair: Pair) -> dict[str, str]:

@@ -13,8 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.settings
-from auth_service.settings import RelaySettings
 from blog_service.reconcile.at_work import end_abandoned, held
 from blog_service.reconcile.model import Kind
 from blog_service.reconcile.watch import watch
@@ -27,7 +25,7 @@ from tests.support.builders import SOURCE, a_state, a_tombstone
 from tests.support.eventually import eventually
 from tests.support.inbox import apply_events, execute, fetch
 from tests.support.parked_messages import park_deliveries, rubbish
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import Pair
 
 STATUS, SAMPLES = "/v1/sync/status", "/v1/sync/samples"
 RECONCILE, REPLAYS = "/v1/sync/reconcile", "/v1/sync/replays"
@@ -63,22 +61,6 @@ async def operator(blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey) -> 
     """The header that shows an operator's token."""
     await apply_events(blog_engine, OPERATOR)
     return bearer(signing_key, OPERATOR.id)
-
-
-@pytest.fixture
-async def pair(
-    api_settings: auth_service.settings.ApiSettings,
-    relay_settings: RelaySettings,
-    consumer_settings: ConsumerSettings,
-    auth_engine: AsyncEngine,
-    blog_engine: AsyncEngine,
-) -> AsyncIterator[Pair]:
-    """Two hundred users on both sides, twenty of them deleted, and both services at work."""
-    async with paired(
-        api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
-    ) as pair:
-        await pair.fill()
-        yield pair
 
 
 def bearer(key: rsa.RSAPrivateKey, subject: UUID) -> dict[str, str]:
