@@ -41,7 +41,7 @@ env: $(STAMP) ## print the running system's settings and addresses as shell expo
 
 test: $(STAMP) ## run every test (ARGS="tests/unit -x" for some of them)
 	@$(BIN)/python -m local browser
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts, schema drift
 	@$(BIN)/ruff format --check -q .
