@@ -12,6 +12,7 @@ class Proxy:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._forwarding: set[asyncio.Task[None]] = set()
         self._answers = asyncio.Event()
         self._answers.set()
         self._requests = asyncio.Event()
@@ -28,9 +29,11 @@ class Proxy:
         """Cut everything and stop to listen."""
         self._answers.set()
         self._requests.set()
-        self.cut()
         if self._server:
             self._server.close()
+        self.cut()
+        # Else the event loop could end before them, and leave their sockets open.
+        await asyncio.gather(*self._forwarding, return_exceptions=True)
 
     def cut(self) -> None:
         """End every connection at once."""
@@ -58,24 +61,30 @@ class Proxy:
             self._requests.set()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._refusing:
-            writer.transport.abort()
-            return
+        forwarding = asyncio.ensure_future(self._connect(reader, writer))
+        self._forwarding.add(forwarding)
+        forwarding.add_done_callback(self._forwarding.discard)
+        await forwarding
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._writers |= {writer, far_writer}
-        try:
-            await asyncio.gather(
-                self._pipe(reader, far_writer, self._requests),
-                self._pipe(far_reader, writer, self._answers),
-            )
+            if self._refusing:
+                return
+            with suppress(OSError):
+                far_reader, far_writer = await asyncio.open_connection(*self._target)
+                self._writers.add(far_writer)
+                try:
+                    await asyncio.gather(
+                        self._pipe(reader, far_writer, self._requests),
+                        self._pipe(far_reader, writer, self._answers),
+                    )
+                finally:
+                    self._writers.discard(far_writer)
+                    far_writer.transport.abort()
         finally:
-            for end in (writer, far_writer):
-                self._writers.discard(end)
-                end.transport.abort()
+            self._writers.discard(writer)
+            writer.transport.abort()
 
     async def _pipe(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
