@@ -66,7 +66,8 @@ async def _run(
     except CouldNotCompare as error:
         why = str(error)
     except DBAPIError as error:
-        why = f"the replica's database refused: {describe(error)}"
+        did = "broke off" if error.connection_invalidated else "refused"
+        why = f"the replica's database {did}: {describe(error)}"
     else:
         async with engine.begin() as connection:
             if answers(begun.reason, begun.repairs, comparison.verdict):
