@@ -109,6 +109,7 @@ async def test_rotating_refuses_not_one_token(
         with pytest.raises(TooSoon):
             await keys.activate(key.kid)
         await eventually(lambda: succeeds(lambda: keys.activate(key.kid)))
+        await eventually(lambda: key.kid in signers)
         return key.kid
 
     async def operate() -> list[str]:
