@@ -76,7 +76,11 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.state.context = Context(
         settings=settings,
         engine=engine,
-        reader=Reader(engine),
+        reader=Reader(
+            engine,
+            at_once=max(1, settings.database_connections_max // 2),
+            wait_seconds=settings.statement_timeout_ms / 1000,
+        ),
         verifier=keys,
         source=source,
     )

@@ -83,13 +83,35 @@ class Reader:
     For what is read the most: what SQLAlchemy does for a statement, BEGIN and ROLLBACK around it
     included, costs more than a page of posts costs PostgreSQL. The driver prepares each statement
     once a connection.
+
+    Readers wait in turn, which the pool does not see to: whoever comes at the right moment gets its
+    connection first, and the last of a crowd waits for several times as long as the others.
+
+    Parameters:
+        engine: the blog's database.
+        at_once: how many statements may be under way; the rest of the connections is for writers.
+        wait_seconds: how long to wait for one's turn.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, at_once: int, wait_seconds: float) -> None:
         self._engine = engine
+        self._turns = asyncio.Semaphore(at_once)
+        self._wait_seconds = wait_seconds
 
     async def rows(self, statement: str, *values: object) -> Sequence[Found]:
-        """The rows of ``statement``, whose values are $1 and so on."""
+        """The rows of ``statement``, whose values are $1 and so on.
+
+        Raises:
+            TimeoutError: the turn did not come in time.
+        """
+        async with asyncio.timeout(self._wait_seconds):
+            await self._turns.acquire()
+        try:
+            return await self._rows(statement, *values)
+        finally:
+            self._turns.release()
+
+    async def _rows(self, statement: str, *values: object) -> Sequence[Found]:
         borrowed, driver = await self._borrow()
         while driver.is_closed():  # the server ended it while it was idle
             borrowed.invalidate()

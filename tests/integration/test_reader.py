@@ -1,0 +1,37 @@
+"""Readers share a few connections: in turn, and not for ever."""
+
+import asyncio
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.db import Reader
+
+
+async def test_readers_wait_in_turn(blog_engine: AsyncEngine) -> None:
+    """Who comes when a turn has just ended waits behind those who were there before."""
+    reader = Reader(blog_engine, at_once=1, wait_seconds=10)
+    served: list[int] = []
+
+    async def read(number: int, *, again: bool = False) -> None:
+        await reader.rows("SELECT 1")
+        served.append(number)
+        if again:
+            await read(-number)
+
+    await asyncio.gather(*(read(number, again=True) for number in range(1, 6)))
+
+    assert served == [1, 2, 3, 4, 5, -1, -2, -3, -4, -5]
+
+
+async def test_who_waits_too_long_gives_up(blog_engine: AsyncEngine) -> None:
+    """A database that hangs does not gather readers without end; the next turn is there again."""
+    reader = Reader(blog_engine, at_once=1, wait_seconds=0.1)
+    slow = asyncio.create_task(reader.rows("SELECT pg_sleep(1)"))
+    await asyncio.sleep(0)
+
+    with pytest.raises(TimeoutError):
+        await reader.rows("SELECT 1")
+
+    assert len(await slow) == 1
+    assert len(await reader.rows("SELECT 1")) == 1
