@@ -165,7 +165,7 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     hashing_threads: Annotated[int, Field(ge=1, le=64)] = os.cpu_count() or 1
     # About two seconds of work; who comes later is told to come back instead of waiting.
     hashing_waiting_max: Annotated[int, Field(ge=1)] = 128
-    # Sign-ups from one network (an IPv4 address, an IPv6 /64).
+    # Sign-ups from one network (an IPv4 address or an IPv6 /64; a /48 has four times as many).
     limit_signup: RateSetting = Rate(20, 60)
     # Sign-ins from one network, right or wrong ...
     limit_signin: RateSetting = Rate(30, 60)

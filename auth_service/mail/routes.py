@@ -9,7 +9,7 @@ from auth_service.mail.purpose import Purpose
 from auth_service.mail.sender import MailSender
 from auth_service.sessions.bearer import CurrentUser
 from auth_service.throttle.model import Charge
-from auth_service.throttle.network import Network
+from auth_service.throttle.network import Network, by_network
 from auth_service.throttle.tries import know
 from auth_service.users.model import normalised_email
 from auth_service.users.reset_password import reset_password
@@ -47,7 +47,7 @@ async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> 
 )
 async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Response:
     """The address is verified; the link works once."""
-    headers = await auth.throttle.spend(Charge("link", network, auth.settings.limit_token))
+    headers = await auth.throttle.spend(*by_network("link", network, auth.settings.limit_token))
     await verify_email(auth.engine, body.token)
     return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
 
@@ -81,7 +81,7 @@ async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> 
 )
 async def post_reset(body: NewPassword, auth: Auth, network: Network) -> Response:
     """The password is set, the address verified, every session ended; the link works once."""
-    headers = await auth.throttle.spend(Charge("link", network, auth.settings.limit_token))
+    headers = await auth.throttle.spend(*by_network("link", network, auth.settings.limit_token))
     user = await reset_password(auth, token=body.token, new=body.new_password.get_secret_value())
     # He is the owner: what others tried with his address must not keep him out here.
     await know(auth.throttle, account=user.email, network=network)
@@ -103,5 +103,5 @@ async def _spend(auth: Context, name: str, email: str, network: str) -> dict[str
     """
     limit = auth.settings.limit_mail
     return await auth.throttle.spend(
-        Charge(name, email, limit), Charge("mail_network", network, limit)
+        Charge(name, email, limit), *by_network("mail_network", network, limit)
     )

@@ -21,7 +21,7 @@ from auth_service.oauth.grants import client_credentials, refresh_token
 from auth_service.oauth.introspect import introspect
 from auth_service.oauth.revoke import revoke
 from auth_service.sessions.answer import NO_STORE
-from auth_service.throttle.model import Charge
+from auth_service.throttle.network import by_network
 from contracts import problems
 from contracts.openapi import documented
 
@@ -80,8 +80,8 @@ async def post_revoke(client: CurrentClient) -> Response:
     token = _token(client)
     if client.shown is None:
         client.demand_first_party()
-        charge = Charge("revoke", client.network, client.auth.settings.limit_token)
-        headers = await client.auth.throttle.spend(charge)
+        charges = by_network("revoke", client.network, client.auth.settings.limit_token)
+        headers = await client.auth.throttle.spend(*charges)
     else:
         _, headers = await client.service("revoke")
     await revoke(client.auth, token)

@@ -25,7 +25,7 @@ from auth_service.sessions.live import to_session
 from auth_service.sessions.model import Limits, Session, Verdict, judge
 from auth_service.sessions.refresh_token import InvalidGrant, make, read
 from auth_service.sessions.table import sessions
-from auth_service.throttle.model import Charge
+from auth_service.throttle.network import by_network
 from auth_service.throttle.throttle import TooManyRequests
 from auth_service.users.model import User
 from auth_service.users.table import to_user, users
@@ -82,9 +82,9 @@ async def refresh_within_limit(
         InvalidGrant: as ``refresh``.
         TooManyRequests: the limit is spent, and the token would have got a successor.
     """
-    charge = Charge("refresh", network, auth.settings.limit_refresh)
+    charges = by_network("refresh", network, auth.settings.limit_refresh)
     try:
-        headers = await auth.throttle.spend(charge)
+        headers = await auth.throttle.spend(*charges)
     except TooManyRequests:
         if await _is_good(auth, token):
             raise

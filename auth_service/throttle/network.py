@@ -1,13 +1,26 @@
 """From which network a request came: the unit that address limits count.
 
-An IPv6 provider hands each customer at least a /64, so that single addresses would limit nobody.
+An IPv6 provider hands each customer a /64 at least and a /48 at most (RFC 6177), so that single
+addresses would limit nobody, and the /64 alone would leave 65,536 limits to one customer. Both are
+therefore charged. An IPv6 address that only carries an IPv4 address counts as that one.
+
 Whom to believe about the address is the server's business (``AUTH_TRUSTED_PROXIES``).
 """
 
 import ipaddress
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Request
+
+from auth_service.throttle.model import Charge
+from contracts.rate_limits import Rate
+
+SITE_FACTOR: Final = 4
+"""How often a /48 has the quota of a /64: enough for the households of a street, and still no more
+than four IPv4 addresses have."""
+
+_TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
+"""How a translator shows IPv4 clients to a server that has IPv6 alone (RFC 6052)."""
 
 
 def network(address: str) -> str:
@@ -18,9 +31,38 @@ def network(address: str) -> str:
         return address
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
-    if found.ipv4_mapped:  # how a socket for both families shows IPv4: all of them in one /64
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((found, 64), strict=False))
+    carried = _carried(found)
+    return str(carried if carried else ipaddress.ip_network((found, 64), strict=False))
+
+
+def by_network(name: str, network: str, rate: Rate) -> tuple[Charge, ...]:
+    """One unit of a limit by network, to be spent by ``network`` and by all that it belongs to.
+
+    Parameters:
+        name: of the limit; that of a /48 is called ``NAME_site``.
+        network: as ``network`` tells it.
+        rate: of an IPv4 address or IPv6 /64.
+    """
+    charge = Charge(name, network, rate)
+    try:
+        site = ipaddress.IPv6Network(network).supernet(new_prefix=48)
+    except ValueError:  # IPv4, or no address
+        return (charge,)
+    wider = Rate(rate.quota * SITE_FACTOR, rate.seconds)
+    return charge, Charge(f"{name}_site", str(site), wider)
+
+
+def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address whose holder sends from ``address``; None for a true IPv6 address."""
+    if address.ipv4_mapped:  # how a socket for both families shows IPv4
+        return address.ipv4_mapped
+    if address.sixtofour:
+        return address.sixtofour
+    if address.teredo:
+        return address.teredo[1]
+    if address in _TRANSLATED:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return None
 
 
 async def _network(request: Request) -> str:

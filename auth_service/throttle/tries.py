@@ -22,6 +22,7 @@ from sqlalchemy import text
 from auth_service.db import DATABASE_AWAY
 from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge, delays
+from auth_service.throttle.network import by_network
 from auth_service.throttle.throttle import GIVE_BACK, NO_WAIT, Throttle, TooManyRequests
 from contracts.rate_limits import rate_limit_headers
 
@@ -115,10 +116,10 @@ async def begin_try(
         TooManyRequests: it has to wait, or a limit of the network or the account is spent.
     """
     key = throttle.key("signin", network, account)
-    tried = Charge("signin", network, settings.limit_signin)
+    tried = by_network("signin", network, settings.limit_signin)
     failed = [
-        Charge("signin_failures", network, settings.limit_signin_failures),
-        Charge("account_failures", account, settings.limit_account_failures),
+        *by_network("signin_failures", network, settings.limit_signin_failures),
+        Charge("account_failures", account, settings.limit_account_failures),  # the last one
     ]
     rules = {
         "delays": delays(settings.signin_failures_free, settings.signin_delay_seconds_max),
@@ -132,7 +133,7 @@ async def begin_try(
         if found.is_known:
             failed.pop()
         try:
-            headers = await throttle.spend_on(connection, tried, *failed)
+            headers = await throttle.spend_on(connection, *tried, *failed)
         except TooManyRequests:
             await connection.execute(_UNCOUNT, {"key": key})
             raise

@@ -16,7 +16,7 @@ from auth_service.sessions.bearer import Caller, CurrentCaller, CurrentUser
 from auth_service.sessions.device import SessionHere
 from auth_service.sessions.refresh_token import make
 from auth_service.throttle.model import Charge
-from auth_service.throttle.network import Network
+from auth_service.throttle.network import Network, by_network
 from auth_service.throttle.tries import know
 from auth_service.users.change_email import change_email
 from auth_service.users.change_password import change_password
@@ -52,8 +52,8 @@ async def post_signup(
     session: SessionHere,
 ) -> SignedIn:
     """A new user with an access token that every service accepts at once."""
-    charge = Charge("signup", network, auth.settings.limit_signup)
-    response.headers.update(await auth.throttle.spend(charge))
+    charges = by_network("signup", network, auth.settings.limit_signup)
+    response.headers.update(await auth.throttle.spend(*charges))
     password = body.password.get_secret_value()
     demand_strong(password, email=body.email, length_min=auth.settings.password_length_min)
     user = await sign_up(

@@ -214,6 +214,22 @@ class TestGuessing:
         assert statuses == [401] * 5 + [429]
         assert neighbour == 401
 
+    async def test_an_ipv6_site_is_limited_as_well(self, api_settings: ApiSettings) -> None:
+        """A customer with a /48 takes a fresh /64 for each try, and is stopped all the same."""
+        settings = api_settings.model_copy(update={"limit_signin_failures": Rate(2, 3600)})
+        app = create_app(settings)
+        answers = []
+        async with app.router.lifespan_context(app):
+            for n in range(9):
+                async with at(app, f"2001:db8:7:{n:x}::1") as api:
+                    answers.append(await sign_in(api, "wrong", email=f"{n}@example.org"))
+            async with at(app, "2001:db8:8::1") as api:
+                neighbour = await sign_in(api, "wrong")
+
+        assert [answer.status_code for answer in answers] == [401] * 8 + [429]
+        assert answers[-1].json()["violated-policies"] == ["signin_failures_site"]
+        assert neighbour.status_code == 401
+
     async def test_a_known_owner_is_never_locked_out_by_others(self, app: FastAPI) -> None:
         """The account's cap is spent from everywhere; where he signed up he still signs in."""
         async with at(app, HOME) as home:
