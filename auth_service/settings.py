@@ -28,9 +28,11 @@ from contracts.settings import (
     AmqpUrl,
     DatabaseUrl,
     Origins,
+    PublicUrl,
     RateSetting,
     ServiceSettings,
     TrustedProxies,
+    public_url,
 )
 
 
@@ -142,8 +144,11 @@ class KeySettings(DatabaseSettings):
 class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     """``auth-service api``."""
 
-    # `iss` of every token: the address by which clients know us.
+    # `iss` of every token: the name by which clients know us. It never changes; the address may.
     issuer: Annotated[str, Field(min_length=1, max_length=512)]
+    # Where clients and browsers find this service: links in mails and the endpoints in the metadata
+    # (RFC 8414) are below it. Default: the issuer.
+    public_url: PublicUrl | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8001
     # `aud` of every token: the services that accept them.
@@ -198,7 +203,7 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     mail_from: Annotated[str, Field(max_length=320), AfterValidator(_is_sender)] = (
         "usersync <no-reply@localhost>"
     )
-    # The page that the links in mails open; the token follows after the #. Default: ISSUER/link
+    # The page that the links in mails open; the token follows after the #. Default: PUBLIC_URL/link
     link_url: Annotated[str, Field(max_length=512), AfterValidator(_is_page)] | None = None
     # People read their mail within a day; a reset is asked for by someone who waits for it.
     verification_link_seconds: Annotated[int, Field(ge=60)] = 86_400
@@ -221,6 +226,11 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     docs: bool = False
 
     @property
+    def address(self) -> str:
+        """Where clients and browsers find this service."""
+        return self.public_url or public_url(self.issuer)
+
+    @property
     def session_limits(self) -> Limits:
         """How long sessions last, and how many a user has."""
         return Limits(
@@ -229,6 +239,16 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
             grace=timedelta(seconds=self.refresh_grace_seconds),
             per_user=self.sessions_per_user_max,
         )
+
+    @model_validator(mode="after")
+    def _clients_find_it(self) -> Self:
+        try:
+            self.address  # noqa: B018 - it raises
+        except ValueError as error:
+            raise ValueError(
+                f"AUTH_PUBLIC_URL: set it, since AUTH_ISSUER is no address; it {error}"
+            ) from None
+        return self
 
     @model_validator(mode="after")
     def _mails_go_one_way(self) -> Self:

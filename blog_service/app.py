@@ -99,7 +99,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(sync.router)
     app.include_router(replay_routes.router)
 
-    app.router.routes.extend([*web.routes(settings), *console.routes(settings.issuer)])
+    app.router.routes.extend([*web.routes(settings), *console.routes(settings.auth_address)])
     app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
     return app
 

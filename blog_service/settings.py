@@ -16,9 +16,11 @@ from contracts.settings import (
     DatabaseUrl,
     HttpUrl,
     Origins,
+    PublicUrl,
     RateSetting,
     ServiceSettings,
     TrustedProxies,
+    public_url,
 )
 
 
@@ -98,6 +100,9 @@ class ApiSettings(SourceSettings, ContentSettings):
     # Whose tokens are accepted, and made out to whom.
     issuer: Annotated[str, Field(min_length=1, max_length=512)]
     audience: Annotated[str, Field(min_length=1, max_length=512)] = "blog"
+    # Where browsers find the auth service: pages send passwords there and nowhere else. Default:
+    # the issuer; that is a name which never changes, while addresses do.
+    auth_public_url: PublicUrl | None = None
     # Where the issuer publishes its keys: they may change, and a revoked one is dropped.
     jwks_url: HttpUrl | None = None
     # The issuer's one key; with an address as well, what counts until its first answer.
@@ -123,6 +128,21 @@ class ApiSettings(SourceSettings, ContentSettings):
     docs: bool = False
     # While the replica is known to be incomplete, /readyz says "degraded" (200); with this, 503.
     refuse_while_degraded: bool = False
+
+    @property
+    def auth_address(self) -> str:
+        """Where pages of this service find the auth service."""
+        return self.auth_public_url or public_url(self.issuer)
+
+    @model_validator(mode="after")
+    def _pages_find_the_auth_service(self) -> Self:
+        try:
+            self.auth_address  # noqa: B018 - it raises
+        except ValueError as error:
+            raise ValueError(
+                f"BLOG_AUTH_PUBLIC_URL: set it, since BLOG_ISSUER is no address; it {error}"
+            ) from None
+        return self
 
 
 class StatusSettings(DatabaseSettings):

@@ -171,6 +171,31 @@ def _is_http(url: str) -> str:
     return url
 
 
+_PUBLIC = re.compile(
+    r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[a-z0-9._~!$&'()*+,;=:@%/-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def public_url(url: str) -> str:
+    """An address that browsers are given, without a slash at its end.
+
+    Raises:
+        ValueError: it is no plain ``http(s)://host[:port][/path]``: a name and password, a query or
+            what a page's policy would read as a rule of its own has no place in it.
+    """
+    try:
+        is_usable = _PUBLIC.fullmatch(url) is not None and urlsplit(url).port != 0
+    except ValueError:  # over 65535, or brackets around what is no address
+        is_usable = False
+    if not is_usable:
+        raise ValueError(
+            "must be an http:// or https:// URL for browsers, without user, query or fragment"
+            " (https://auth.example)"
+        )
+    return url.rstrip("/")
+
+
 DatabaseUrl = Annotated[str, AfterValidator(_with_asyncpg)]
 """The address of a PostgreSQL database, always with the asyncpg driver."""
 
@@ -179,6 +204,9 @@ AmqpUrl = Annotated[str, AfterValidator(_is_amqp)]
 
 HttpUrl = Annotated[str, AfterValidator(_is_http)]
 """An address to fetch something from; pydantic's own type would add a slash to some."""
+
+PublicUrl = Annotated[str, AfterValidator(public_url)]
+"""Where browsers and clients find a service, without a slash at its end."""
 
 Origins = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_origins)

@@ -87,6 +87,8 @@ class Addresses:
             "AUTH_PORT": str(self.ports.auth),
             "AUTH_RELAY_PORT": str(self.ports.relay),
             "AUTH_ISSUER": self.issuer,
+            # The ports may have moved since the issuer was chosen.
+            "AUTH_PUBLIC_URL": url(self.ports.auth),
             "AUTH_AUDIENCE": _AUDIENCE,
             "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),
             "AUTH_CORS_ORIGINS": url(self.ports.blog),
@@ -99,6 +101,7 @@ class Addresses:
             "BLOG_PORT": str(self.ports.blog),
             "BLOG_CONSUMER_PORT": str(self.ports.consumer),
             "BLOG_AUTH_URL": url(self.ports.auth),
+            "BLOG_AUTH_PUBLIC_URL": url(self.ports.auth),
             "BLOG_ISSUER": self.issuer,
             "BLOG_AUDIENCE": _AUDIENCE,
             "BLOG_JWKS_URL": f"{url(self.ports.auth)}/.well-known/jwks.json",

@@ -160,7 +160,7 @@ class MailSender:
                 # After the #, so that it never gets to a server, a proxy or a log.
                 link = f"{page_url(settings)}#{purpose.value}={token}"
         return message(
-            letter(purpose, site=settings.issuer, link=link, seconds=seconds),
+            letter(purpose, site=settings.address, link=link, seconds=seconds),
             sender=self._from,
             recipient=user.email,
             at=datetime.now(UTC),
@@ -206,4 +206,4 @@ def transport(settings: ApiSettings) -> Transport:
 
 def page_url(settings: ApiSettings) -> str:
     """The page that the links in mails open."""
-    return settings.link_url or f"{settings.issuer.rstrip('/')}/link"
+    return settings.link_url or f"{settings.address}/link"

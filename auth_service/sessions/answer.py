@@ -90,8 +90,8 @@ def demand_own_page(request: Request, settings: ApiSettings) -> None:
     Raises:
         Problem: 403, the origin is neither this service's own nor one of ``AUTH_CORS_ORIGINS``.
     """
-    issuer = urlsplit(settings.issuer)
-    own = f"{issuer.scheme}://{issuer.netloc}".lower()
+    address = urlsplit(settings.address)
+    own = f"{address.scheme}://{address.netloc}".lower()
     if request.headers.get("origin") not in (own, *settings.cors_origins):
         raise Problem(problems.ORIGIN_NOT_ALLOWED)
 

@@ -27,13 +27,12 @@ class MetadataBody(BaseModel):
     response_types_supported: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, issuer: str) -> Self:
-        """The metadata of ``issuer``, whose endpoints are below its address."""
-        below = issuer.rstrip("/")
+    def of(cls, issuer: str, address: str) -> Self:
+        """The metadata of ``issuer``, whose endpoints are below ``address``."""
         return cls(
             issuer=issuer,
-            token_endpoint=f"{below}/oauth/token",
-            jwks_uri=f"{below}/.well-known/jwks.json",
-            revocation_endpoint=f"{below}/oauth/revoke",
-            introspection_endpoint=f"{below}/oauth/introspect",
+            token_endpoint=f"{address}/oauth/token",
+            jwks_uri=f"{address}/.well-known/jwks.json",
+            revocation_endpoint=f"{address}/oauth/revoke",
+            introspection_endpoint=f"{address}/oauth/introspect",
         )

@@ -80,7 +80,7 @@ async def get_key_set(
 async def get_metadata(auth: Auth, response: Response) -> MetadataBody:
     """Its endpoints, and what they understand."""
     response.headers.update(_CACHED)
-    return MetadataBody.of(auth.settings.issuer)
+    return MetadataBody.of(auth.settings.issuer, auth.settings.address)
 
 
 @router.get(

@@ -9,12 +9,12 @@ from starlette.routing import Route
 from contracts.pages import page_routes
 
 
-def routes(issuer: str) -> list[Route]:
-    """The page and its files; ``issuer`` is where browsers find the auth service."""
+def routes(auth_address: str) -> list[Route]:
+    """The page and its files; ``auth_address`` is where browsers find the auth service."""
     return page_routes(
         __name__,
         at="/console",
         files_at="/console/",
-        connect_to=[issuer],
-        values={"auth": issuer},
+        connect_to=[auth_address],
+        values={"auth": auth_address},
     )

@@ -10,13 +10,13 @@ from contracts.pages import page_routes
 
 
 def routes(settings: ApiSettings) -> list[Route]:
-    """The page and its files; the issuer is where browsers find the auth service."""
+    """The page and its files; both services are called from there."""
     return page_routes(
         __name__,
         at="/",
         files_at="/web/",
-        connect_to=[settings.issuer],
+        connect_to=[settings.auth_address],
         # Avatars are wherever their owners keep them.
         images_from=["https:"],
-        values={"auth": settings.issuer, "deleted_authors": settings.deleted_authors},
+        values={"auth": settings.auth_address, "deleted_authors": settings.deleted_authors},
     )

@@ -12,8 +12,8 @@ const TIMEOUT_MS = 20_000; // both services answer in milliseconds, or are busy 
 const HINT = "session";
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
-const ISSUER = document.querySelector('meta[name="auth"]').content.replace(/\/$/, "");
-const ADDRESSES = { auth: ISSUER, blog: "" };
+const AUTH = document.querySelector('meta[name="auth"]').content;
+const ADDRESSES = { auth: AUTH, blog: "" };
 
 /** The service answered that it will not do this; `code` is stable, the rest is for people. */
 export class Problem extends Error {
@@ -47,9 +47,9 @@ let token = null;
 let epoch = 0; // rises with each sign-in and sign-out, which what was asked before must not undo
 let refreshing = null;
 
-// Cookies do not pass between localhost and 127.0.0.1: this page has to be where the issuer is.
+// Cookies do not pass between localhost and 127.0.0.1: this page has to be where the auth service is.
 const here = new URL(location.href);
-const there = URL.canParse(ISSUER) ? new URL(ISSUER).hostname : here.hostname;
+const there = new URL(AUTH).hostname;
 if (here.hostname !== there && [here.hostname, there].every((name) => LOOPBACK.includes(name))) {
   here.hostname = there;
   location.replace(here);

@@ -1,8 +1,13 @@
-"""The browser reaches both services."""
+"""The browser reaches both services, and nobody else."""
+
+import asyncio
+from urllib.parse import urlsplit
 
 import pytest
+from playwright.async_api import expect
 
 from tests.browser.conftest import Visiting
+from tests.support.auth_api import PASSWORD
 from tests.support.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -17,3 +22,32 @@ async def test_both_services_answer_the_browser(site: Site, visit: Visiting) -> 
             f"{site.auth_api.url}/.well-known/jwks.json",
         )
     assert status == 200
+
+
+async def test_passwords_go_to_the_auth_service_and_not_to_what_listens_where_it_was(
+    site: Site, visit: Visiting
+) -> None:
+    """The issuer stays a name: the program that took its port is sent nothing, by any page."""
+    connected = 0
+
+    def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        writer.close()
+
+    stranger = urlsplit(site.former_auth_url)
+    async with (
+        await asyncio.start_server(note, stranger.hostname, stranger.port),
+        visit() as visitor,
+    ):
+        page = visitor.page
+        await page.goto("/#/sign-up")
+        await page.get_by_role("main").get_by_label("E-mail address").fill("ada.moved@example.org")
+        await page.get_by_role("main").get_by_label("Password", exact=True).fill(PASSWORD)
+        await page.get_by_role("main").get_by_role("button", name="Create account").click()
+        await expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_visible()
+        await page.goto("/console")
+        await expect(page.get_by_role("heading", name="Not for this account")).to_be_visible()
+
+    assert f"{site.auth_api.url}/v1/signup" in visitor.requests
+    assert connected == 0

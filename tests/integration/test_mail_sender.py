@@ -148,6 +148,19 @@ async def test_link_opens_the_page_that_is_configured(
     assert "\nhttps://www.example/konto#verify_email=" in server.received[0].text
 
 
+async def test_link_opens_the_service_where_it_is_and_not_where_it_was(
+    api_settings: ApiSettings, auth_engine: AsyncEngine, server: MailServer
+) -> None:
+    """The issuer stays when the address changes; what listens there must not get the link."""
+    moved = over(api_settings, server).model_copy(update={"public_url": "https://new.example"})
+    await ask(auth_engine, await a_user(auth_engine))
+
+    await MailSender(auth_engine, moved).run_once()
+
+    assert "\nhttps://new.example/link#verify_email=" in server.received[0].text
+    assert moved.issuer not in server.received[0].text
+
+
 async def test_mail_goes_to_the_address_that_the_user_has_then(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:

@@ -78,6 +78,30 @@ async def test_page_may_do_its_own_work_and_no_more(blog: httpx.AsyncClient) -> 
         assert answer.headers["Cache-Control"] == "no-cache"
 
 
+@pytest.mark.parametrize("path", ["/", "/console"])
+async def test_pages_know_the_auth_service_by_its_address_and_not_by_its_name(
+    blog_url: str, public_pem: str, path: str
+) -> None:
+    """The issuer stays when the address changes; the policy lets nothing go to the former one."""
+    settings = ApiSettings(
+        database_url=blog_url,
+        public_key=public_pem,
+        issuer=SOURCE,
+        auth_public_url="https://new.example:8443/auth/",
+    )
+    async with blog_api(settings) as client:
+        page = await client.get(path)
+
+    assert '<meta name="auth" content="https://new.example:8443/auth">' in page.text
+    assert SOURCE not in page.text
+    [rule] = [
+        rule
+        for rule in page.headers["Content-Security-Policy"].split("; ")
+        if rule.startswith("connect-src ")
+    ]
+    assert rule == "connect-src 'self' https://new.example:8443"
+
+
 async def test_what_a_browser_has_is_not_sent_again(blog: httpx.AsyncClient) -> None:
     """It asks each time, and is told that nothing has changed, with the headers of before."""
     first = await blog.get("/web/app.js")

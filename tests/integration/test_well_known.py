@@ -93,6 +93,21 @@ class TestMetadata:
             assert (await api.post(path, data={"token": "x"})).status_code in (200, 400, 401)
         assert (await api.get(metadata["jwks_uri"].removeprefix(SOURCE))).status_code == 200
 
+    async def test_endpoints_are_where_the_service_is_and_not_where_it_was(
+        self, api_settings: ApiSettings
+    ) -> None:
+        """The issuer is a name: behind its former address another program may listen."""
+        moved = api_settings.model_copy(update={"public_url": "https://new.example/auth"})
+        async with serving(moved) as api:
+            metadata = (await api.get(METADATA)).json()
+
+        addresses = [
+            value for name, value in metadata.items() if name.endswith(("_endpoint", "_uri"))
+        ]
+        assert metadata["issuer"] == SOURCE
+        assert len(addresses) == 4
+        assert all(address.startswith("https://new.example/auth/") for address in addresses)
+
     @pytest.mark.parametrize("issuer", ["https://example.org/auth", "https://example.org/auth/"])
     async def test_an_issuer_with_a_path_is_found_by_it(
         self, api_settings: ApiSettings, issuer: str

@@ -23,9 +23,14 @@ PATIENCE_MS = 10_000
 
 @dataclass(frozen=True)
 class Site:
-    """The four processes. Pages are the blog's, which may compare itself with the source."""
+    """The four processes. Pages are the blog's, which may compare itself with the source.
+
+    The auth service is not where its issuer says, as after its port was taken by another program.
+    """
 
     system: System
+    former_auth_url: str
+    """The issuer, where the auth service is not any more."""
     auth_api: Member
     relay: Member
     blog_api: Member
@@ -40,17 +45,20 @@ class Site:
             for command in ("auth-service api", "blog-service api")
         )
         system = await system.with_account(auth_url)
+        former_url = f"http://127.0.0.1:{free_port()}"
         shared: dict[str, object] = {
-            "AUTH_ISSUER": auth_url,
+            "AUTH_ISSUER": former_url,
+            "AUTH_PUBLIC_URL": auth_url,
             "AUTH_CORS_ORIGINS": blog_url,
-            "BLOG_ISSUER": auth_url,
+            "BLOG_ISSUER": former_url,
+            "BLOG_AUTH_PUBLIC_URL": auth_url,
             "AUTH_RETRY_SECONDS_MAX": 0.5,
             "BLOG_RETRY_SECONDS_MAX": 0.5,
         }
         members = (
             system.process(command, port, **(shared | settings)) for command, port in ports.items()
         )
-        return cls(system, *members)
+        return cls(system, former_url, *members)
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -78,6 +78,66 @@ def test_an_address_that_cannot_be_fetched_is_refused_by_name(
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("issuer", "public_url", "expected"),
+    [
+        ("https://auth.example/", None, "https://auth.example"),
+        ("http://127.0.0.1:8001", "http://127.0.0.1:21234", "http://127.0.0.1:21234"),
+        (
+            "https://auth.example",
+            "https://[2001:db8::1]:8443/auth/",
+            "https://[2001:db8::1]:8443/auth",
+        ),
+        ("urn:usersync:auth", "https://auth.example", "https://auth.example"),
+    ],
+)
+def test_pages_find_the_auth_service_where_they_are_told_else_at_the_issuer(
+    monkeypatch: pytest.MonkeyPatch, issuer: str, public_url: str | None, expected: str
+) -> None:
+    """The issuer is a name, which stays when the address changes."""
+    monkeypatch.setenv("BLOG_JWKS_URL", URL)
+    monkeypatch.setenv("BLOG_ISSUER", issuer)
+    if public_url is not None:
+        monkeypatch.setenv("BLOG_AUTH_PUBLIC_URL", public_url)
+
+    settings = load(ApiSettings)
+
+    assert (settings.issuer, settings.auth_address) == (issuer, expected)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "hunter2.example",
+        "//hunter2.example",
+        "ftp://hunter2.example",
+        "https://ada:hunter2@auth.example",
+        "https://hunter2.example/?x",
+        "https://hunter2.example/#x",
+        "https://hunter2.example;script-src",
+        "https://hunter2.example https://auth.example",
+        "https://hunter2.example\n",
+        "https://hunter2.example:65536",
+        "https://hunter2.example:0",
+        "javascript:hunter2",
+    ],
+)
+def test_what_browsers_cannot_be_sent_to_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Neither a password in it nor a rule of the page's policy; an issuer like it needs another."""
+    monkeypatch.setenv("BLOG_JWKS_URL", URL)
+    for name in ("BLOG_AUTH_PUBLIC_URL", *(["BLOG_ISSUER"] if value else [])):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            with pytest.raises(BadSettings) as caught:
+                load(ApiSettings)
+
+        assert str(caught.value).startswith("BLOG_AUTH_PUBLIC_URL: ")
+        assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("exponent", [3, 65537])
 def test_a_key_that_no_token_is_believed_by_is_refused_at_the_start(
     monkeypatch: pytest.MonkeyPatch, exponent: int

@@ -72,6 +72,8 @@ def test_a_complete_environment_is_accepted(
         (ApiSettings, "AUTH_PORT", "hunter2"),
         (ApiSettings, "AUTH_ISSUER", ""),
         (ApiSettings, "AUTH_ISSUER", "hunter2" * 80),
+        (ApiSettings, "AUTH_PUBLIC_URL", "https://ada:hunter2@auth.example"),
+        (ApiSettings, "AUTH_PUBLIC_URL", "hunter2.example"),
         (ApiSettings, "AUTH_AUDIENCE", ""),
         (ApiSettings, "AUTH_PRIVATE_KEY", "hunter2"),
         (ApiSettings, "AUTH_PRIVATE_KEY", "-----BEGIN PRIVATE KEY-----\\nhunter2"),

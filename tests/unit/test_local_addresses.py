@@ -1,0 +1,23 @@
+"""The addresses that ``make up`` hands to the processes, after ports have moved."""
+
+from local.addresses import Addresses, Ports
+
+MOVED = Addresses(
+    ports=Ports(auth=21_234, blog=21_235),
+    issuer="http://127.0.0.1:8001",
+    auth_database_url="postgresql+asyncpg://auth@/auth",
+    blog_database_url="postgresql+asyncpg://blog@/blog",
+    auth_amqp_url="amqp://localhost/",
+    blog_amqp_url="amqp://localhost/",
+)
+
+
+def test_nothing_but_the_issuer_names_a_port_that_another_program_has_taken() -> None:
+    """Tokens and events keep their issuer; whatever is sent somewhere goes to the ports in use."""
+    settings = MOVED.settings()
+
+    former = {name for name, value in settings.items() if "127.0.0.1:8001" in value}
+    assert former == {"AUTH_ISSUER", "BLOG_ISSUER"}
+    assert settings["BLOG_AUTH_PUBLIC_URL"] == "http://127.0.0.1:21234"
+    assert settings["AUTH_PUBLIC_URL"] == "http://127.0.0.1:21234"
+    assert settings["AUTH_CORS_ORIGINS"] == "http://127.0.0.1:21235"
