@@ -15,6 +15,7 @@ import httpx
 from pydantic import BaseModel, Field, ValidationError
 
 from blog_service.settings import SourceSettings
+from contracts.bearer import on_behalf_of
 from contracts.telemetry import REQUEST_ID, request_id, traceparent
 
 CONNECT_SECONDS_MAX: Final = 5.0
@@ -104,7 +105,14 @@ class Account:
         return granted.access_token
 
     async def send(
-        self, method: str, path: str, *, scope: str, params: Any = None, json: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str,
+        user_token: str | None = None,
+        params: Any = None,
+        json: Any = None,
     ) -> httpx.Response:
         """Ask with a token for ``scope``; the answer, of which the head has been read.
 
@@ -112,11 +120,18 @@ class Account:
         asks closes the answer, or reads it with ``whole``. The question carries the trace and the
         id of the request that caused it.
 
+        Parameters:
+            user_token: the access token of the user on whose behalf this is asked, if it is.
+
         Raises:
             NoAnswer: the source is away, or grants no token.
         """
         request = self._client.build_request(
-            method, path, params=params, json=json, headers=_origin()
+            method,
+            path,
+            params=params,
+            json=json,
+            headers=_origin() | ({} if user_token is None else on_behalf_of(user_token)),
         )
         request.headers["Authorization"] = f"Bearer {await self.token(scope)}"
         answer = await self._sent(request)

@@ -35,6 +35,42 @@ def token_of(headers: Headers) -> str:
     return token.strip()
 
 
+ON_BEHALF_OF: Final = "On-Behalf-Of"
+"""The header in which a service shows the access token of the user for whom it asks, as
+``Bearer TOKEN``. It is proof, not a name: the receiver verifies it like the user's own request."""
+
+
+def on_behalf_of(token: str) -> dict[str, str]:
+    """The header by which a service asks for the user whose access token this is."""
+    return {ON_BEHALF_OF: f"Bearer {token}"}
+
+
+async def subject_token(headers: Headers, verifier: Verifier) -> AccessToken | None:
+    """The valid token of the user on whose behalf a service asks; None when it asks for itself.
+
+    Raises:
+        Problem: 400 for a token that is not accepted, a service's, or two of them; 503 while it
+            cannot be told.
+    """
+    sent = headers.getlist(ON_BEHALF_OF)
+    if not sent:
+        return None
+    scheme, _, text = sent[0].partition(" ")
+    if len(sent) > 1 or scheme.lower() != "bearer":
+        raise Problem(problems.INVALID_SUBJECT_TOKEN)
+    try:
+        token = await verifier.verify(text.strip())
+    except InvalidToken as error:
+        log.info("subject_token.refused", reason=error.reason)
+        raise Problem(problems.INVALID_SUBJECT_TOKEN) from None
+    except KeysUnavailable:
+        log.warning("token.no_keys")
+        raise Problem(problems.UNAVAILABLE, headers={"Retry-After": KEYS_RETRY_SECONDS}) from None
+    if token.user_id is None:
+        raise Problem(problems.INVALID_SUBJECT_TOKEN)
+    return token
+
+
 def invalid_token() -> Problem:
     """The one answer to every token that is not accepted; which check failed stays untold."""
     return Problem(problems.INVALID_TOKEN, headers=challenge("invalid_token"))

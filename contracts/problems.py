@@ -35,6 +35,9 @@ class Code:
 
 MALFORMED_REQUEST: Final = Code("malformed_request", 400, "The request cannot be read")
 TWO_CREDENTIALS: Final = Code("two_credentials", 400, "The request has two Authorization headers")
+INVALID_SUBJECT_TOKEN: Final = Code(
+    "invalid_subject_token", 400, "The token of the user on whose behalf this is asked is not valid"
+)
 AUTHENTICATION_REQUIRED: Final = Code("authentication_required", 401, "Sign in first")
 INVALID_TOKEN: Final = Code("invalid_token", 401, "The access token is not valid")
 INVALID_CREDENTIALS: Final = Code("invalid_credentials", 401, "E-mail or password is wrong")

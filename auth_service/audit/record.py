@@ -38,3 +38,8 @@ async def audit(
             details=details or None,
         )
     )
+
+
+def on_behalf(via: str | None) -> dict[str, str]:
+    """The detail that names the service which asked on the actor's behalf, if one did."""
+    return {} if via is None else {"via": via}

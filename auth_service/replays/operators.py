@@ -1,5 +1,11 @@
-"""Who may ask for replays: users with the role ``operator``, and services with the scope."""
+"""Who may ask for replays: users with the role ``operator``, and services with the scope.
 
+A service may ask on behalf of a user. It then shows that user's own access token beside its own
+(``On-Behalf-Of``): the user is checked as if they had called themselves, and the audit log names
+both. A name alone would be a claim that every service with the scope could forge.
+"""
+
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -7,34 +13,67 @@ from fastapi import Depends, Request
 from auth_service.context import Auth
 from auth_service.services.bearer import service_caller
 from auth_service.sessions.bearer import OPERATOR, caller
+from auth_service.sessions.holder import holder_of
 from contracts import problems
-from contracts.bearer import verified_token
+from contracts.actors import user_actor
+from contracts.bearer import subject_token, verified_token
 from contracts.problems import Problem
+from contracts.tokens import AccessToken
 
 SCOPE: Final = "replays:write"
 
 
-async def _actor(request: Request, auth: Auth) -> str:
-    """How the audit log names whoever calls.
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, as the audit log names them."""
+
+    actor: str
+    via: str | None = None
+    """The service that asked on the actor's behalf; None when the actor called."""
+
+
+async def _asker(request: Request, auth: Auth) -> Asker:
+    """The user or service that calls, or the user on whose behalf a service calls.
 
     Raises:
-        Problem: 401 without a valid token of a user who still exists or of a service, 403 without
-            the role, as the user's row says now, or the scope.
+        Problem: 401 without a valid token of a user who still exists or of a service; 403 without
+            the role, as the user's row says now, or the scope; 400 for a bad token of the user on
+            whose behalf a service asks.
     """
     token = await verified_token(request.headers, auth.keys)
+    subject = await subject_token(request.headers, auth.keys)
     if token.user_id is None:
-        return await service_caller(request, auth, SCOPE)
+        service = await service_caller(request, auth, SCOPE)
+        return Asker(service) if subject is None else Asker(await _operator(subject, auth), service)
+    if subject is not None:
+        raise Problem(
+            problems.INVALID_SUBJECT_TOKEN, "only a service may ask on behalf of somebody else"
+        )
     user = await caller(request, auth)
     if OPERATOR not in user.user.roles:
         raise Problem(problems.FORBIDDEN)
-    return user.actor
+    return Asker(user.actor)
 
 
-Operator = Annotated[str, Depends(_actor)]
-"""The actor, who may."""
+async def _operator(subject: AccessToken, auth: Auth) -> str:
+    """The user whose token a service shows, checked as in their own request."""
+    async with auth.engine.connect() as connection:
+        user = await holder_of(connection, subject)
+    if user is None:
+        raise Problem(problems.INVALID_SUBJECT_TOKEN)
+    if user.status == "disabled":
+        raise Problem(problems.ACCOUNT_DISABLED)
+    if OPERATOR not in user.roles:
+        raise Problem(problems.FORBIDDEN)
+    return user_actor(user.id)
+
+
+Operator = Annotated[Asker, Depends(_asker)]
+"""Who asks, and may."""
 
 OPERATORS_ONLY: Final = (
     problems.TWO_CREDENTIALS,
+    problems.INVALID_SUBJECT_TOKEN,
     problems.AUTHENTICATION_REQUIRED,
     problems.INVALID_TOKEN,
     problems.ACCOUNT_DISABLED,

@@ -50,7 +50,7 @@ async def post_replay(body: NewReplay, operator: Operator, auth: Auth) -> Replay
         )
     if body.dry_run:
         return JSONResponse(PlanBody.of(planned).model_dump(mode="json"))
-    return ReplayBody.of(await start(auth.engine, planned, actor=operator))
+    return ReplayBody.of(await start(auth.engine, planned, actor=operator.actor, via=operator.via))
 
 
 @router.get("", summary="List the replays", responses=documented(*OPERATORS_ONLY))
@@ -87,4 +87,6 @@ async def patch_replay(
 ) -> ReplayBody:
     """It takes effect within a batch; what was confirmed is not sent again."""
     wish = WISHES[body.state]
-    return ReplayBody.of(await steer(auth.engine, replay_id, wish, actor=operator))
+    return ReplayBody.of(
+        await steer(auth.engine, replay_id, wish, actor=operator.actor, via=operator.via)
+    )

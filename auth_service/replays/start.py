@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import Action
-from auth_service.audit.record import audit
+from auth_service.audit.record import audit, on_behalf
 from auth_service.outbox.table import source
 from auth_service.replays.model import (
     UNFINISHED_MAX,
@@ -25,13 +25,14 @@ from auth_service.replays.table import LOG, STATE, WAKE_UP_CHANNEL, replays, to_
 _LOCK = select(source.c.singleton).with_for_update(read=True)
 
 
-async def start(engine: AsyncEngine, plan: Plan, *, actor: str) -> Replay:
+async def start(engine: AsyncEngine, plan: Plan, *, actor: str, via: str | None = None) -> Replay:
     """Start the replay that ``plan`` describes; the relay process sends it.
 
     Parameters:
         engine: of the auth database.
         plan: as counted just before.
         actor: who asks for it, for the row and the audit log.
+        via: the service that asks on the actor's behalf, for the audit log.
 
     Raises:
         LogPruned: the log was pruned since it was counted.
@@ -75,6 +76,7 @@ async def start(engine: AsyncEngine, plan: Plan, *, actor: str) -> Replay:
             consumer=plan.consumer,
             current_state=selection.current_state,
             events=plan.events,
+            **on_behalf(via),
         )
         await connection.execute(select(func.pg_notify(WAKE_UP_CHANNEL, "")))
     return replay

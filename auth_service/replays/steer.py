@@ -7,7 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import Action
-from auth_service.audit.record import audit
+from auth_service.audit.record import audit, on_behalf
 from auth_service.replays.model import Replay, State, Wish, demand_change
 from auth_service.replays.read import replay_by_id
 from auth_service.replays.table import WAKE_UP_CHANNEL, replays, to_replay
@@ -19,8 +19,14 @@ _ACTIONS: Final[dict[Wish, Action]] = {
 }
 
 
-async def steer(engine: AsyncEngine, replay_id: UUID, wish: Wish, *, actor: str) -> Replay:
+async def steer(
+    engine: AsyncEngine, replay_id: UUID, wish: Wish, *, actor: str, via: str | None = None
+) -> Replay:
     """Turn a replay into what is wished for; repeating it changes nothing.
+
+    Parameters:
+        actor: who asks for it, for the audit log.
+        via: the service that asks on the actor's behalf.
 
     Raises:
         NoSuchReplay: there is none.
@@ -37,6 +43,6 @@ async def steer(engine: AsyncEngine, replay_id: UUID, wish: Wish, *, actor: str)
             .values(state=wish, trouble=None, updated_at=func.now(), finished_at=finished_at)
             .returning(*replays.c)
         )
-        await audit(connection, _ACTIONS[wish], actor=actor, subject=replay_id)
+        await audit(connection, _ACTIONS[wish], actor=actor, subject=replay_id, **on_behalf(via))
         await connection.execute(select(func.pg_notify(WAKE_UP_CHANNEL, "")))
         return to_replay(updated.one())

@@ -1,13 +1,14 @@
 """Replays to this service over HTTP, for operators: the source is asked, and its answer passed on.
 
-The source's audit log names this service's account; who asked it is in this service's log.
+What changes anything is asked with the operator's own token beside this service's, so that the
+source checks the operator and its audit log names both.
 """
 
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Depends, Request, status
 from fastapi.responses import JSONResponse
 
 from blog_service.context import Blog
@@ -21,6 +22,7 @@ from blog_service.sync.replay_bodies import (
 from blog_service.users.caller import OPERATORS_ONLY, Operator
 from contracts import problems
 from contracts.actors import user_actor
+from contracts.bearer import token_of
 from contracts.openapi import documented
 from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor
 
@@ -29,6 +31,14 @@ log = structlog.get_logger()
 router = APIRouter(prefix="/v1/sync/replays", tags=["operation"])
 
 ABOUT_ONE: Final = (*OPERATORS_ONLY, problems.NOT_FOUND)
+
+
+def _shown_token(request: Request) -> str:
+    return token_of(request.headers)
+
+
+ShownToken = Annotated[str, Depends(_shown_token)]
+"""The operator's access token, as it came."""
 
 
 @router.post(
@@ -42,10 +52,10 @@ ABOUT_ONE: Final = (*OPERATORS_ONLY, problems.NOT_FOUND)
     },
 )
 async def post_replay(
-    body: NewReplayBody, operator: Operator, blog: Blog
+    body: NewReplayBody, operator: Operator, token: ShownToken, blog: Blog
 ) -> ReplayBody | JSONResponse:
     """The replay, which the source sends in its turn; the answer waits for the source's count."""
-    told = await replays.start(blog.source, body)
+    told = await replays.start(blog.source, body, user_token=token)
     if isinstance(told, PlanBody):
         return JSONResponse(told.model_dump(mode="json"))
     log.info("replay.requested", replay=str(told.id), actor=user_actor(operator.id))
@@ -72,10 +82,10 @@ async def get_replay(replay_id: UUID, _: Operator, blog: Blog) -> ReplayBody:
     responses=documented(*ABOUT_ONE, problems.REPLAY_FINISHED),
 )
 async def patch_replay(
-    replay_id: UUID, body: ReplayChangeBody, operator: Operator, blog: Blog
+    replay_id: UUID, body: ReplayChangeBody, operator: Operator, token: ShownToken, blog: Blog
 ) -> ReplayBody:
     """It takes effect within a batch; what was confirmed is not sent again."""
-    told = await replays.steer(blog.source, replay_id, body)
+    told = await replays.steer(blog.source, replay_id, body, user_token=token)
     actor = user_actor(operator.id)
     log.info("replay.steered", replay=str(replay_id), state=body.state, actor=actor)
     return told

@@ -1,8 +1,10 @@
-"""Ask the source for replays to this service, as its service account, for an operator.
+"""Ask the source for replays to this service, as its service account, on behalf of an operator.
 
 Guarantees: only replays to this service are shown and steered; the source's refusals are passed on
-where they are about the question, and what is between the source and this service (its account, its
-tokens, the way there) is 503, never a 401 or 403 that an operator would take for his own.
+where they are about the question or the operator, and what is between the source and this service
+(its account, its tokens, the way there) is 503, never a 401 or 403 that an operator would take for
+their own. What changes anything carries the operator's own token, by which the source checks them
+and names them in its audit log.
 
 Not here: who may ask (``replay_routes``), what a replay sends (the source).
 """
@@ -32,6 +34,7 @@ from blog_service.sync.replay_bodies import (
     ReplayChangeBody,
 )
 from contracts import problems
+from contracts.bearer import invalid_token
 from contracts.paging import Page, cursor_after
 from contracts.problems import Problem
 
@@ -60,18 +63,29 @@ ABOUT_THE_QUESTION: Final = {
 }
 """Refusals that are passed on."""
 
+ABOUT_THE_OPERATOR: Final = {
+    code.name: code for code in (problems.FORBIDDEN, problems.ACCOUNT_DISABLED)
+}
+"""Refusals that are passed on where the operator's token was shown: the source knows first."""
+
 Told = TypeVar("Told", bound=BaseModel)
 
 
-async def start(source: Account | None, wanted: NewReplayBody) -> ReplayBody | PlanBody:
+async def start(
+    source: Account | None, wanted: NewReplayBody, *, user_token: str
+) -> ReplayBody | PlanBody:
     """Start a replay, or with ``dry_run`` tell what it would send.
+
+    Parameters:
+        user_token: the operator's access token.
 
     Raises:
         Problem: the source refuses, or cannot be asked.
     """
     # What was left out is left to the source's defaults.
     body = {"to": SERVICE, **wanted.model_dump(mode="json", exclude_unset=True, exclude_none=True)}
-    return await _ask(source, "POST", PATH, PlanBody if wanted.dry_run else ReplayBody, body)
+    model = PlanBody if wanted.dry_run else ReplayBody
+    return await _ask(source, "POST", PATH, model, body, user_token=user_token)
 
 
 async def page(source: Account | None, after: UUID | None, limit: int) -> Page[ReplayBody]:
@@ -103,14 +117,20 @@ async def show(source: Account | None, replay_id: UUID) -> ReplayBody:
     return found
 
 
-async def steer(source: Account | None, replay_id: UUID, change: ReplayChangeBody) -> ReplayBody:
+async def steer(
+    source: Account | None, replay_id: UUID, change: ReplayChangeBody, *, user_token: str
+) -> ReplayBody:
     """Pause, resume or cancel a replay to this service.
+
+    Parameters:
+        user_token: the operator's access token.
 
     Raises:
         Problem: there is none, the source refuses, or it cannot be asked.
     """
     await show(source, replay_id)
-    return await _ask(source, "PATCH", f"{PATH}/{replay_id}", ReplayBody, change.model_dump())
+    path = f"{PATH}/{replay_id}"
+    return await _ask(source, "PATCH", path, ReplayBody, change.model_dump(), user_token=user_token)
 
 
 async def _ask(
@@ -122,14 +142,17 @@ async def _ask(
     *,
     params: Mapping[str, Any] | None = None,
     bytes_max: int = ANSWER_BYTES_MAX,
+    user_token: str | None = None,
 ) -> Told:
     try:
         if source is None:
             raise NotSetUp
-        answer = await source.send(method, path, scope=SCOPE, params=params, json=body)
+        answer = await source.send(
+            method, path, scope=SCOPE, user_token=user_token, params=params, json=body
+        )
         content = await whole(answer, bytes_max)
         if not answer.is_success:
-            raise _refusal(answer, content)
+            raise _refusal(answer, content, is_for_a_user=user_token is not None)
         try:
             return model.model_validate_json(content)
         except ValidationError:
@@ -138,13 +161,16 @@ async def _ask(
         raise Problem(problems.UNAVAILABLE, str(error)) from None
 
 
-def _refusal(answer: httpx.Response, content: bytes) -> Problem | NoAnswer:
-    """The source's refusal as this service's, if it is about the question."""
+def _refusal(answer: httpx.Response, content: bytes, *, is_for_a_user: bool) -> Problem | NoAnswer:
+    """The source's refusal as this service's, if it is about the question or the operator."""
     try:
         told = RefusalBody.model_validate_json(content)
     except ValidationError:
         return refused(answer)
-    code = ABOUT_THE_QUESTION.get(told.code)
+    passed_on = ABOUT_THE_QUESTION | (ABOUT_THE_OPERATOR if is_for_a_user else {})
+    code = passed_on.get(told.code)
+    if is_for_a_user and told.code == problems.INVALID_SUBJECT_TOKEN.name:
+        return invalid_token()
     if code is None or code.status != answer.status_code:
         return refused(answer)
     return Problem(code, told.detail, errors=told.wrong())

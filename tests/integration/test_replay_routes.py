@@ -1,13 +1,18 @@
 """Replays over HTTP: who may, what is answered, and what is refused."""
 
+import time
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.replays.routes import COUNTS_AT_ONCE_MAX, _counting
-from tests.support.auth_api import assert_problem, bearer, signed_up
+from contracts.bearer import ON_BEHALF_OF, on_behalf_of
+from tests.support.auth_api import PASSWORD, assert_problem, bearer, signed_up
+from tests.support.blog_api import a_token
 from tests.support.inbox import execute, fetch
 from tests.support.replaying import fill
 
@@ -144,6 +149,113 @@ class TestWhoMay:
         assert before.status_code == 200
         assert_problem(without, 403, "forbidden")
         assert_problem(disabled, 403, "account_disabled")
+
+
+class TestOnBehalfOfAUser:
+    """A service that shows a user's own token beside its own."""
+
+    async def test_the_audit_log_names_the_user_and_the_service(
+        self,
+        api: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        root: dict[str, Any],
+        ada: dict[str, Any],
+    ) -> None:
+        """The replay is the user's; which service asked is a detail."""
+        service_id, headers = await service(api, root, "replays:write")
+        headers |= on_behalf_of(ada["access_token"])
+
+        made = await started(api, headers)
+        steered = [
+            await api.patch(f"{REPLAYS}/{made['id']}", json={"state": state}, headers=headers)
+            for state in ("paused", "running", "cancelled")
+        ]
+
+        user = f"user:{ada['user']['id']}"
+        assert made["requested_by"] == user
+        assert [answer.status_code for answer in steered] == [200, 200, 200]
+        rows = await fetch(
+            auth_engine,
+            "SELECT actor, details->>'via' AS via FROM audit_log WHERE action LIKE 'replay_%'",
+        )
+        assert [(row.actor, row.via) for row in rows] == [(user, service_id)] * 4
+
+    async def test_a_token_that_is_no_proof_is_refused(
+        self,
+        api: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        root: dict[str, Any],
+        ada: dict[str, Any],
+        signing_key: rsa.RSAPrivateKey,
+    ) -> None:
+        """Forged, expired, a name, a service's, of an ended session: 400, and nothing is begun."""
+        _, headers = await service(api, root, "replays:write")
+        ada_id = UUID(ada["user"]["id"])
+        stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        ended = await api.post(
+            "/v1/signin", json={"email": "ada@example.org", "password": PASSWORD}
+        )
+        await api.post("/v1/signout", headers=bearer(ended.json()))
+        for sent in (
+            f"Bearer {a_token(stranger, ada_id)}",
+            f"Bearer {a_token(signing_key, ada_id, iat=int(time.time()) - 3600)}",
+            f"Bearer {a_token(signing_key, uuid4())}",
+            f"Bearer {ended.json()['access_token']}",
+            headers["Authorization"],
+            ada["access_token"],
+            f"user:{ada_id}",
+            "Bearer",
+            "",
+        ):
+            both = {**headers, ON_BEHALF_OF: sent}
+            answer = await api.post(REPLAYS, json={"to": "blog"}, headers=both)
+            assert_problem(answer, 400, "invalid_subject_token")
+        twice = [*headers.items(), *[(ON_BEHALF_OF, bearer(ada)["Authorization"])] * 2]
+        answers = [
+            await api.post(REPLAYS, json={"to": "blog"}, headers=twice),
+            # Nobody but a service asks for others, not even an operator.
+            await api.post(
+                REPLAYS,
+                json={"to": "blog"},
+                headers=bearer(ada) | on_behalf_of(ada["access_token"]),
+            ),
+        ]
+
+        for answer in answers:
+            assert_problem(answer, 400, "invalid_subject_token")
+        assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
+
+    async def test_the_user_has_to_be_an_operator_as_the_row_says_now(
+        self,
+        api: httpx.AsyncClient,
+        auth_engine: AsyncEngine,
+        root: dict[str, Any],
+        ada: dict[str, Any],
+    ) -> None:
+        """Demoted or disabled: 403, though the service itself may; the token is still good."""
+        _, headers = await service(api, root, "replays:write")
+        made = await started(api, headers)
+        _, other = await service(api, root, "posts:write")
+        for_ada = on_behalf_of(ada["access_token"])
+
+        async def paused(shown: Headers) -> httpx.Response:
+            return await api.patch(f"{REPLAYS}/{made['id']}", json=PAUSED, headers=shown | for_ada)
+
+        without_the_scope = await paused(other)
+        await has_roles(auth_engine, ada, "admin")
+        demoted = await paused(headers)
+        await execute(
+            auth_engine,
+            f"UPDATE users SET status = 'disabled', roles = '{{operator}}'"
+            f" WHERE id = '{ada['user']['id']}'",
+        )
+        disabled = await paused(headers)
+
+        assert_problem(without_the_scope, 403, "insufficient_scope")
+        assert_problem(demoted, 403, "forbidden")
+        assert_problem(disabled, 403, "account_disabled")
+        [row] = await fetch(auth_engine, "SELECT state FROM replays")
+        assert row.state == "running"
 
 
 class TestAReplay:

@@ -108,11 +108,56 @@ async def test_a_replay_reaches_the_replica(
     assert made["id"] == str(row.id)
     assert (made["consumer"], made["state"], made["rate"]) == ("blog", "running", 5_000)
     assert (made["expected"], made["current_state"], made["users"]) == (200, True, [])
-    assert made["requested_by"] == row.requested_by == pair.settings.service_id
+    assert made["requested_by"] == row.requested_by == f"user:{operator}"
     assert (done["published"], done["seconds_left"]) == (200, None)
     assert done["finished_at"].endswith("Z")
     [told] = [entry for entry in logs if entry["event"] == "replay.requested"]
     assert (told["replay"], told["actor"]) == (made["id"], f"user:{operator}")
+
+
+async def test_the_sources_audit_log_names_the_operator(
+    blog: httpx.AsyncClient, pair: Pair, operator: UUID
+) -> None:
+    """Whatever is done here, a person did it, through the blog's account."""
+    made = (await blog.post(REPLAYS, json={})).json()
+    for state in ("paused", "running", "cancelled"):
+        await blog.patch(f"{REPLAYS}/{made['id']}", json={"state": state})
+
+    rows = await fetch(
+        pair.auth,
+        "SELECT action, actor, details->>'via' AS via FROM audit_log"
+        " WHERE action LIKE 'replay_%' ORDER BY id",
+    )
+    assert [row.action for row in rows] == [
+        "replay_started",
+        "replay_paused",
+        "replay_resumed",
+        "replay_cancelled",
+    ]
+    assert {(row.actor, row.via) for row in rows} == {
+        (f"user:{operator}", pair.settings.service_id)
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ("roles = '{}'", 403, "forbidden"),
+        ("status = 'disabled'", 403, "account_disabled"),
+        ("tokens_valid_after = now() + interval '1 minute'", 401, "invalid_token"),
+    ],
+    ids=["demoted", "disabled", "signed-out"],
+)
+async def test_what_the_replica_has_not_heard_yet_the_source_knows(
+    blog: httpx.AsyncClient, pair: Pair, operator: UUID, change: str, status: int, code: str
+) -> None:
+    """The operator is told as by the source itself, and nothing is begun."""
+    await execute(pair.auth, f"UPDATE users SET {change} WHERE id = '{operator}'")
+
+    answer = await blog.post(REPLAYS, json={})
+
+    assert_problem(answer, status, code)
+    assert await fetch(pair.auth, "SELECT 1 FROM replays") == []
 
 
 async def test_conditions_reach_the_source(blog: httpx.AsyncClient) -> None:
