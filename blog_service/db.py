@@ -1,19 +1,26 @@
-"""The connection to the blog's database.
-
-Every session has its time limits from the start, so that no statement can hang a request or a lock.
-"""
+"""The connection to the blog's database, made as ``service_kit.database`` has it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import MetaData, PoolProxiedConnection, text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.settings import DatabaseSettings
+from service_kit.database.away import DATABASE_AWAY, ask
+from service_kit.database.commands import run_with
+from service_kit.database.engines import ends_session, pooled
+from service_kit.database.schema import NAMING
+
+__all__ = ["DATABASE_AWAY", "Found", "Reader", "ask", "connect", "metadata", "on_database"]
 
 R = TypeVar("R")
+
+READS_MAX = 2
+"""How often a read is tried whose session ends under it: nothing is changed by trying again."""
+
+metadata = MetaData(naming_convention=NAMING)
 
 
 class Found(Protocol):
@@ -23,58 +30,14 @@ class Found(Protocol):
         """The value of a column."""
 
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_name)s_key",
-        "ix": "%(table_name)s_%(column_0_name)s_idx",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
-
-DATABASE_AWAY = (SQLAlchemyError, OSError)
-"""What a worker meets when its database stops, restarts or refuses: wait and try again."""
-
-CONNECT_TIMEOUT_SECONDS = 5
-"""A database that is there accepts in milliseconds."""
-
-GRACE_SECONDS = 2
-"""How much later than the server the client gives a statement up: then the server is silent."""
-
-
 def connect(settings: DatabaseSettings) -> AsyncEngine:
     """An engine of bounded size; it connects when first used."""
-    return create_async_engine(
-        settings.database_url,
-        hide_parameters=True,
-        pool_size=settings.database_connections_max,
-        max_overflow=0,
-        pool_timeout=settings.statement_timeout_ms / 1000,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_SECONDS,
-            "command_timeout": settings.statement_timeout_ms / 1000 + GRACE_SECONDS,
-            "server_settings": {
-                "application_name": "blog-service",
-                "timezone": "UTC",
-                "statement_timeout": str(settings.statement_timeout_ms),
-                "lock_timeout": str(settings.lock_timeout_ms),
-                "idle_in_transaction_session_timeout": str(2 * settings.statement_timeout_ms),
-            },
-        },
-    )
+    return pooled(settings, "blog-service")
 
 
 def on_database(settings: DatabaseSettings, work: Callable[[AsyncEngine], Awaitable[R]]) -> R:
     """What ``work`` returns, given an engine, in a command: with an event loop of its own."""
-
-    async def run() -> R:
-        engine = connect(settings)
-        try:
-            return await work(engine)
-        finally:
-            await engine.dispose()
-
-    return asyncio.run(run())
+    return run_with(lambda: connect(settings), work)
 
 
 class Reader:
@@ -112,22 +75,23 @@ class Reader:
             self._turns.release()
 
     async def _rows(self, statement: str, *values: object) -> Sequence[Found]:
-        borrowed, driver = await self._borrow()
-        while driver.is_closed():  # the server ended it while it was idle
-            borrowed.invalidate()
-            borrowed, driver = await self._borrow()
-        try:
-            rows: Sequence[Found] = await driver.fetch(statement, *values)
-            return rows
-        finally:
+        tries_left = READS_MAX
+        while True:
+            tries_left -= 1
+            borrowed = await self._engine.raw_connection()
+            driver: Any = borrowed.driver_connection
+            try:
+                rows: Sequence[Found] = await driver.fetch(statement, *values)
+            except Exception as error:
+                if ends_session(error):
+                    borrowed.invalidate()
+                    if tries_left and not isinstance(error, TimeoutError):
+                        continue
+                else:
+                    borrowed.close()
+                raise
+            except BaseException:
+                borrowed.close()
+                raise
             borrowed.close()
-
-    async def _borrow(self) -> tuple[PoolProxiedConnection, Any]:
-        borrowed = await self._engine.raw_connection()
-        return borrowed, borrowed.driver_connection
-
-
-async def ask(engine: AsyncEngine) -> None:
-    """Raise unless the database answers."""
-    async with engine.connect() as connection:
-        await connection.execute(text("SELECT 1"))
+            return rows

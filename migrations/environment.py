@@ -1,7 +1,8 @@
 """Run Alembic against one of the databases.
 
 Guarantees: a migration that cannot get its lock gives up after a few seconds instead of queueing
-every request behind it; two at once wait for each other; each revision is one transaction.
+every request behind it; two at once wait for each other, also behind a pooler; each revision is one
+transaction.
 """
 
 import asyncio
@@ -10,34 +11,40 @@ from typing import Final
 
 from alembic import context
 from alembic.util import CommandError
-from sqlalchemy import Connection, MetaData, func, pool, select
+from sqlalchemy import Connection, MetaData, func, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from contracts.errors import OperatorError
+from service_kit.database.engines import Database, unpooled
+from service_kit.database.sessions import Session
 
-LOCK_TIMEOUT: Final = "4s"
-"""Whoever waits for a lock on a table makes everybody behind him wait as well."""
+LOCK_TIMEOUT_MS: Final = 4_000
+"""A migration that waits for a lock on a table makes all requests behind it wait as well."""
 
-STATEMENT_TIMEOUT: Final = "60s"
+STATEMENT_TIMEOUT_MS: Final = 60_000
 """Longer work belongs into batches outside of a migration."""
 
 ADVISORY_LOCK: Final = 0x6D696772617465
 """"migrate" in ASCII: replicas that start at once migrate one after the other."""
 
+_TAKE_LOCK: Final = (
+    select(func.set_config("lock_timeout", "0", True)),
+    select(func.pg_advisory_xact_lock(ADVISORY_LOCK)),
+)
 
-def run(metadata: MetaData, database_url: Callable[[], str]) -> None:
+
+def run(metadata: MetaData, load_settings: Callable[[], Database]) -> None:
     """Bring a database to the revision that Alembic was asked for.
 
     Parameters:
         metadata: the tables as they should be in the end.
-        database_url: reads the database's address from the settings.
+        load_settings: reads the settings of the database.
 
     Raises:
         CommandError: a sentence about what is wrong, which Alembic prints.
     """
     try:
-        asyncio.run(_run(metadata, database_url()))
+        asyncio.run(_run(metadata, load_settings()))
     except OperatorError as error:
         raise CommandError(str(error)) from error
     except (DBAPIError, OSError) as error:
@@ -45,27 +52,26 @@ def run(metadata: MetaData, database_url: Callable[[], str]) -> None:
         raise CommandError(f"the database cannot be migrated: {cause}") from error
 
 
-async def _run(metadata: MetaData, database_url: str) -> None:
-    settings = {
-        "application_name": "migrations",
-        "lock_timeout": LOCK_TIMEOUT,
-        "statement_timeout": STATEMENT_TIMEOUT,
-    }
-    engine = create_async_engine(
-        database_url,
-        poolclass=pool.NullPool,
-        connect_args={"timeout": 5, "server_settings": settings},
+async def _run(metadata: MetaData, settings: Database) -> None:
+    session = Session(
+        "migrations",
+        settings.database_schema,
+        statement_ms=STATEMENT_TIMEOUT_MS,
+        lock_ms=LOCK_TIMEOUT_MS,
+        idle_in_transaction_ms=0,
     )
-    async with engine.connect() as connection:
-        await connection.run_sync(_migrate, metadata)
-        await connection.commit()
+    engine = unpooled(settings.database_url, session)
+    # The lock has a transaction of its own, beside those of the revisions: a pooler such as
+    # pgbouncer may give every transaction another session, and would leave a session's lock behind.
+    async with engine.begin() as turn:
+        for statement in _TAKE_LOCK:
+            await turn.execute(statement)
+        async with engine.connect() as connection:
+            await connection.run_sync(_migrate, metadata)
+            await connection.commit()
 
 
 def _migrate(connection: Connection, metadata: MetaData) -> None:
-    connection.execute(select(func.set_config("lock_timeout", "0", False)))
-    connection.execute(select(func.pg_advisory_lock(ADVISORY_LOCK)))
-    connection.execute(select(func.set_config("lock_timeout", LOCK_TIMEOUT, False)))
-    connection.commit()
     context.configure(
         connection=connection, target_metadata=metadata, transaction_per_migration=True
     )

@@ -17,12 +17,12 @@ from typing import Final
 
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.db import CONNECT_TIMEOUT_SECONDS, GRACE_SECONDS
 from auth_service.outbox.table import WAKE_UP_CHANNEL
 from auth_service.settings import DatabaseSettings
+from service_kit.database.engines import GRACE_SECONDS, unpooled
+from service_kit.database.sessions import Session
 
 LOCK_KEY: Final = 0x7573657273796E63
 """"usersync" in ASCII: which advisory lock of the auth database is the relay's."""
@@ -76,20 +76,18 @@ async def lead(settings: DatabaseSettings, duty: Duty = RELAYING) -> AsyncIterat
     Raises:
         DBAPIError, OSError: the database is away, before or inside the block.
     """
-    engine = create_async_engine(
+    engine = unpooled(
         settings.database_url,
-        poolclass=NullPool,
+        Session(
+            duty.application_name,
+            settings.database_schema,
+            statement_ms=0,
+            lock_ms=LOCK_WAIT_SECONDS * 1000,
+            idle_in_transaction_ms=0,
+            others=_KEEPALIVE,
+        ),
+        command_seconds=LOCK_WAIT_SECONDS + GRACE_SECONDS,
         isolation_level="AUTOCOMMIT",
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_SECONDS,
-            "command_timeout": LOCK_WAIT_SECONDS + GRACE_SECONDS,
-            "server_settings": {
-                "application_name": duty.application_name,
-                "timezone": "UTC",
-                "lock_timeout": f"{LOCK_WAIT_SECONDS}s",
-                **_KEEPALIVE,
-            },
-        },
     )
     async with engine.connect() as connection:
         await _acquire(connection, duty.lock_key)

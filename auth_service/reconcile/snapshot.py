@@ -18,14 +18,14 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.db import CONNECT_TIMEOUT_SECONDS, GRACE_SECONDS
 from auth_service.settings import ApiSettings
 from contracts import problems
 from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
 from contracts.problems import Problem
+from service_kit.database.engines import GRACE_SECONDS, unpooled
+from service_kit.database.sessions import Session
 
 BUSY_RETRY_SECONDS: Final = "5"
 """About what an answer takes."""
@@ -96,25 +96,22 @@ class Snapshots:
     def __init__(self, settings: ApiSettings) -> None:
         self._free = settings.reconcile_at_once_max
         self._seconds_max = settings.reconcile_seconds_max
-        self._engine = create_async_engine(
+        self._engine = unpooled(
             settings.database_url,
-            hide_parameters=True,
-            poolclass=NullPool,
-            isolation_level="REPEATABLE READ",
-            connect_args={
-                "timeout": CONNECT_TIMEOUT_SECONDS,
-                "server_settings": {
-                    "application_name": "auth-service reconcile",
-                    "timezone": "UTC",
-                    "statement_timeout": f"{round(settings.reconcile_seconds_max * 1000)}",
-                    "lock_timeout": f"{settings.lock_timeout_ms}",
-                    "idle_in_transaction_session_timeout": f"{2 * settings.statement_timeout_ms}",
+            Session(
+                "auth-service reconcile",
+                settings.database_schema,
+                statement_ms=round(settings.reconcile_seconds_max * 1000),
+                lock_ms=settings.lock_timeout_ms,
+                idle_in_transaction_ms=2 * settings.statement_timeout_ms,
+                others={
                     # Compiling costs more than it saves on statements that run for a second.
                     "jit": "off",
                     # However wrong the statistics of a log that grows in bursts: no loop over it.
                     "enable_nestloop": "off",
                 },
-            },
+            ),
+            isolation_level="REPEATABLE READ",
         ).execution_options(postgresql_readonly=True)
 
     @asynccontextmanager

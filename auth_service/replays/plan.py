@@ -9,10 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.db import CONNECT_TIMEOUT_SECONDS, GRACE_SECONDS
 from auth_service.outbox.table import outbox_events, source
 from auth_service.replays.model import (
     TYPES,
@@ -32,6 +30,8 @@ from auth_service.replays.selecting import (
 from auth_service.settings import DatabaseSettings
 from auth_service.users.table import users
 from contracts.events import UserDeleted, UserUpdated
+from service_kit.database.engines import GRACE_SECONDS, unpooled
+from service_kit.database.sessions import Session
 
 COUNT_SECONDS_MAX: Final = 120
 """Counting ten million events takes about ten seconds; on a busy server some more."""
@@ -140,22 +140,19 @@ async def _users(
 @asynccontextmanager
 async def _patient(settings: DatabaseSettings) -> AsyncIterator[AsyncConnection]:
     """A connection in autocommit whose statements may take long."""
-    engine = create_async_engine(
+    engine = unpooled(
         settings.database_url,
-        hide_parameters=True,
-        poolclass=NullPool,
+        Session(
+            "auth-service replay",
+            settings.database_schema,
+            statement_ms=COUNT_SECONDS_MAX * 1000,
+            lock_ms=settings.lock_timeout_ms,
+            idle_in_transaction_ms=0,
+            # Compiling costs more than it saves on a statement that runs for a second.
+            others={"jit": "off"},
+        ),
+        command_seconds=COUNT_SECONDS_MAX + GRACE_SECONDS,
         isolation_level="AUTOCOMMIT",
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_SECONDS,
-            "command_timeout": COUNT_SECONDS_MAX + GRACE_SECONDS,
-            "server_settings": {
-                "application_name": "auth-service replay",
-                "timezone": "UTC",
-                "statement_timeout": f"{COUNT_SECONDS_MAX}s",
-                # Compiling costs more than it saves on a statement that runs for a second.
-                "jit": "off",
-            },
-        },
     )
     async with engine.connect() as connection:
         yield connection

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.db import CONNECT_TIMEOUT_SECONDS, GRACE_SECONDS
 from blog_service.settings import ReconcileSettings
 from contracts.events import EMAIL_LENGTH_MAX, ROLES_MAX, VERSION_MAX
+from service_kit.database.engines import GRACE_SECONDS, unpooled
+from service_kit.database.sessions import Session
 
 WORK_MEMORY: Final = "64MB"
 """For sorting and joining in one statement, in the database's memory; a batch needs a tenth."""
@@ -50,30 +50,27 @@ _TABLES: Final = (
 async def session(settings: ReconcileSettings) -> AsyncIterator[AsyncConnection]:
     """The connection of one run, with the two tables, both empty."""
     seconds = settings.reconcile_statement_seconds
-    engine = create_async_engine(
+    engine = unpooled(
         settings.database_url,
-        hide_parameters=True,
-        poolclass=NullPool,
-        connect_args={
-            "timeout": CONNECT_TIMEOUT_SECONDS,
-            "command_timeout": seconds + GRACE_SECONDS,
-            "server_settings": {
-                "application_name": "blog-service reconcile",
-                "timezone": "UTC",
-                "datestyle": "ISO",
-                "statement_timeout": f"{round(seconds * 1000)}",
-                "lock_timeout": f"{LOCK_SECONDS_MAX}s",
+        Session(
+            "blog-service reconcile",
+            settings.database_schema,
+            statement_ms=round(seconds * 1000),
+            lock_ms=LOCK_SECONDS_MAX * 1000,
+            idle_in_transaction_ms=0,
+            # What a crash of the server forgets is repaired by the next run; the verdict comes
+            # from another session, whose commit waits for all that was before it.
+            is_durable=False,
+            others={
                 "work_mem": WORK_MEMORY,
                 "temp_buffers": WORK_MEMORY,
-                # What a crash of the server forgets is repaired by the next run; the verdict comes
-                # from another session, whose commit waits for all that was before it.
-                "synchronous_commit": "off",
                 # Compiling costs more than it saves on statements that run for a second.
                 "jit": "off",
                 # Pages of a batch are parameters, by which the planner sees how small it is.
                 "plan_cache_mode": "force_custom_plan",
             },
-        },
+        ),
+        command_seconds=seconds + GRACE_SECONDS,
     )
     async with engine.connect() as connection:
         for table in _TABLES:

@@ -14,4 +14,4 @@ from auth_service.settings import DatabaseSettings
 from contracts.settings import load
 from migrations.environment import run
 
-run(metadata, lambda: load(DatabaseSettings).database_url)
+run(metadata, lambda: load(DatabaseSettings))

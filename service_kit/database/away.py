@@ -1,0 +1,44 @@
+"""What it looks like when a database is away, and whether it can be written."""
+
+from typing import Final
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # an idle session that was ended, when nobody has read that yet
+)
+"""What the driver raises, to whoever uses it directly."""
+
+DATABASE_ERRORS: Final = (SQLAlchemyError, *DRIVER_ERRORS)
+"""What only a database raises."""
+
+DATABASE_AWAY: Final = (*DATABASE_ERRORS, OSError)
+"""What a worker meets when its database stops, restarts or refuses: wait and try again."""
+
+
+class NotWritable(ConnectionError):
+    """The database answers, and takes no changes: it is a standby, or set to read-only."""
+
+
+_IS_READ_ONLY = text("SELECT current_setting('transaction_read_only')::boolean")
+
+
+async def ask(engine: AsyncEngine) -> None:
+    """Raise unless the database answers and can be written.
+
+    Raises:
+        NotWritable: it only answers.
+    """
+    async with engine.connect() as connection:
+        await demand_writable(connection)
+
+
+async def demand_writable(connection: AsyncConnection) -> None:
+    """Raise ``NotWritable`` unless transactions of this session may write."""
+    if await connection.scalar(_IS_READ_ONLY):
+        raise NotWritable

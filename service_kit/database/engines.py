@@ -1,0 +1,236 @@
+"""Make engines: a pool for requests and workers, or one session with limits of its own.
+
+Guarantees: every session sets what the code relies on (``sessions``), is refused unless the
+database is suitable, and is looked at when it is taken from the pool, without a round trip: one
+that the server has ended, or that has been read-only for a second, is replaced by a new one. An
+error that says "this is no primary" throws away every session of the pool.
+"""
+
+import os
+import select
+import socket
+import time
+from functools import partial
+from typing import Any, Final, Protocol
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from service_kit.database.sessions import (
+    ENCODING,
+    Session,
+    demand_suitable,
+    is_server_gone,
+    is_session_gone,
+    is_spent,
+)
+
+CONNECT_TIMEOUT_SECONDS: Final = 5
+"""A database that is there accepts in milliseconds."""
+
+GRACE_SECONDS: Final = 2
+"""How much later than the server the client gives a statement up: then the server is silent."""
+
+_KEEPALIVE: Final = {
+    # A peer that vanished is noticed within a minute though nothing is sent, and a firewall that
+    # forgets idle connections keeps seeing these.
+    socket.TCP_KEEPIDLE: 30,
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 3,
+}
+
+
+class Database(Protocol):
+    """The settings of a service's database."""
+
+    @property
+    def database_url(self) -> str:
+        """Its address, for SQLAlchemy."""
+
+    @property
+    def database_schema(self) -> str:
+        """Where its tables are."""
+
+    @property
+    def database_connections_max(self) -> int:
+        """How many connections a pool has."""
+
+    @property
+    def statement_timeout_ms(self) -> int:
+        """The longest statement of a request."""
+
+    @property
+    def lock_timeout_ms(self) -> int:
+        """The longest wait of a request for a lock."""
+
+
+def pooled(settings: Database, application_name: str) -> AsyncEngine:
+    """An engine of bounded size, with the limits of requests; it connects when first used."""
+    session = Session(
+        application_name,
+        settings.database_schema,
+        statement_ms=settings.statement_timeout_ms,
+        lock_ms=settings.lock_timeout_ms,
+        idle_in_transaction_ms=2 * settings.statement_timeout_ms,
+    )
+    seconds = settings.statement_timeout_ms / 1000
+    return _engine(
+        settings.database_url,
+        session,
+        command_seconds=seconds + GRACE_SECONDS,
+        pool_size=settings.database_connections_max,
+        max_overflow=0,
+        pool_timeout=seconds,
+    )
+
+
+def unpooled(
+    database_url: str,
+    session: Session,
+    *,
+    command_seconds: float | None = None,
+    isolation_level: str | None = None,
+) -> AsyncEngine:
+    """An engine whose every connection is a new session.
+
+    Parameters:
+        session: what it sets.
+        command_seconds: when to give a statement up though the server is silent.
+        isolation_level: as SQLAlchemy names it; None is read committed, in transactions.
+    """
+    options: dict[str, Any] = {"poolclass": NullPool}
+    if isolation_level is not None:
+        options["isolation_level"] = isolation_level
+    return _engine(database_url, session, command_seconds=command_seconds, **options)
+
+
+def _engine(
+    database_url: str, session: Session, *, command_seconds: float | None, **options: Any
+) -> AsyncEngine:
+    arguments: dict[str, Any] = {
+        "async_creator_fn": partial(_connected, session),
+        "timeout": CONNECT_TIMEOUT_SECONDS,
+        "command_timeout": command_seconds,
+        "server_settings": session.startup(),
+    }
+    if _names_several_servers(database_url):
+        arguments["target_session_attrs"] = "read-write"
+    engine = create_async_engine(
+        database_url, hide_parameters=True, connect_args=arguments, **options
+    )
+    event.listen(engine.sync_engine, "checkout", _look_at)
+    event.listen(engine.sync_engine, "handle_error", _judge)
+    return engine
+
+
+def _names_several_servers(database_url: str) -> bool:
+    """Whether the address leaves open which of several servers it is, and not how to choose."""
+    query = make_url(database_url).query
+    hosts = query.get("host", ())
+    several = len(hosts) > 1 if isinstance(hosts, tuple) else "," in hosts
+    return several and "target_session_attrs" not in query
+
+
+async def _connected(session: Session, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
+    """Connect, and make of the connection the session that it has to be.
+
+    Raises:
+        UnsuitableDatabase: the database has another encoding.
+    """
+    driver: asyncpg.Connection[Any] = await asyncpg.connect(*args, **options)
+    try:
+        demand_suitable(
+            server_encoding=getattr(driver.get_settings(), "server_encoding", ENCODING),
+            database=options.get("database") or options["user"],
+            owner=options["user"],
+        )
+        if statements := session.after_connecting(driver.get_server_version().major):
+            await driver.execute(statements)
+        _keep_alive(driver)
+    except BaseException:
+        driver.terminate()
+        raise
+    return driver
+
+
+def _look_at(adapted: Any, entry: ConnectionPoolEntry, _: object) -> None:
+    """Refuse a pooled connection that is over; the pool replaces it.
+
+    Raises:
+        DisconnectionError: how the pool learns of it.
+    """
+    driver = adapted.driver_connection
+    if driver.is_closed() or _has_unread(driver):
+        raise DisconnectionError("the server has ended this session")
+    made = entry.info.setdefault("made", time.monotonic())
+    if is_spent(is_read_only=_is_read_only(driver), age_seconds=time.monotonic() - made):
+        raise DisconnectionError("this session has been read-only for a while")
+
+
+def _is_read_only(driver: Any) -> bool:
+    """What the server last reported of itself: a standby, or without permission to write."""
+    reported = driver.get_settings()
+    return "on" in (
+        getattr(reported, "in_hot_standby", "off"),
+        getattr(reported, "default_transaction_read_only", "off"),
+    )
+
+
+def _has_unread(driver: Any) -> bool:
+    """Whether the server has said something that nobody has read yet.
+
+    To an idle session that does not LISTEN it only ever says goodbye.
+    """
+    number = _descriptor(driver)
+    if number is None:
+        return False
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _descriptor(driver: Any) -> int | None:
+    """The descriptor of the connection's socket, for which the driver has no public name."""
+    transport = getattr(driver, "_transport", None)
+    own = None if transport is None else transport.get_extra_info("socket")
+    return None if own is None or own.fileno() < 0 else own.fileno()
+
+
+def _keep_alive(driver: Any) -> None:
+    number = _descriptor(driver)
+    if number is None:
+        return
+    with socket.socket(fileno=os.dup(number)) as own:
+        if own.family in (socket.AF_INET, socket.AF_INET6):
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE.items():
+                own.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def ends_session(error: BaseException) -> bool:
+    """Whether an error of the driver says that its session is good for nothing more."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, ValueError)  # a value that cannot be sent is the caller's
+    # The driver lost its place in what the server says, or the connection broke, or is silent.
+    lost = asyncpg.InternalClientError | ConnectionError | TimeoutError
+    return isinstance(error, lost) or is_session_gone(_sqlstate(error))
+
+
+def _judge(context: ExceptionContext) -> None:
+    """Have a session thrown away after an error that it, or its server, will not get over."""
+    original = context.original_exception
+    # SQLAlchemy's error stands around the driver's.
+    errors = [error for error in (original, original.__cause__) if error is not None]
+    if any(is_server_gone(_sqlstate(error)) for error in errors):
+        context.is_disconnect = True
+    elif not context.is_disconnect and any(map(ends_session, errors)):
+        context.is_disconnect = True
+        context.invalidate_pool_on_disconnect = False
+
+
+def _sqlstate(error: BaseException) -> str:
+    return getattr(error, "sqlstate", None) or ""

@@ -1,0 +1,338 @@
+"""What every session sets for itself, and which of a pool's sessions are thrown away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import auth_service.db
+import auth_service.settings
+import blog_service.db
+from auth_service.outbox.leadership import lead
+from auth_service.settings import RelaySettings
+from blog_service.reconcile import session
+from blog_service.settings import ConsumerSettings
+from local.embedded_postgres import EmbeddedPostgres
+from local.postgres_server import PostgresServer
+from service_kit.database.away import NotWritable, ask
+from service_kit.database.sessions import Session, UnsuitableDatabase
+from tests.support.databases import Databases
+from tests.support.eventually import eventually
+from tests.support.hostile import set_on_role
+
+KEPT = {
+    "default_transaction_isolation": "read committed",
+    "search_path": '"public", pg_temp',
+    "row_security": "on",
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "array_nulls": "on",
+    "client_encoding": "UTF8",
+    "synchronous_commit": "on",
+    "log_parameter_max_length_on_error": "0",
+}
+
+SHOWN = text(
+    "SELECT name, current_setting(name) AS value FROM unnest(cast(:names AS text[])) AS name"
+)
+
+
+@asynccontextmanager
+async def pools(auth_url: str, blog_url: str) -> AsyncIterator[list[AsyncEngine]]:
+    """An engine of each service."""
+    engines = [
+        auth_service.db.connect(auth_service.settings.DatabaseSettings(database_url=auth_url)),
+        blog_service.db.connect(ConsumerSettings(database_url=blog_url, amqp_url="amqp://nowhere")),
+    ]
+    try:
+        yield engines
+    finally:
+        for engine in engines:
+            await engine.dispose()
+
+
+async def shown(engine: AsyncEngine, names: list[str]) -> dict[str, str]:
+    """Settings as a pooled session has them."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(SHOWN, {"names": names})
+        return {row.name: row.value for row in rows}
+
+
+class TestWhatIsSetOnARole:
+    """A role's settings, or a database's, change nothing of what the code relies on."""
+
+    async def test_pooled_sessions_set_what_they_rely_on(
+        self, postgres: PostgresServer, auth_url: str, blog_url: str
+    ) -> None:
+        """In both services, whatever the role has."""
+        with set_on_role(postgres, auth_url), set_on_role(postgres, blog_url):
+            async with pools(auth_url, blog_url) as engines:
+                for engine in engines:
+                    assert await shown(engine, list(KEPT)) == KEPT
+
+    async def test_so_do_those_with_limits_of_their_own(
+        self,
+        postgres: PostgresServer,
+        relay_settings: RelaySettings,
+        consumer_settings: ConsumerSettings,
+    ) -> None:
+        """The active relay's, and that of a comparison, which alone may lose a commit."""
+        same = [
+            "default_transaction_isolation",
+            "search_path",
+            "idle_in_transaction_session_timeout",
+            "transaction_timeout",
+            "DateStyle",
+            "synchronous_commit",
+        ]
+        wanted = {name: KEPT[name] for name in same}
+        wanted["idle_in_transaction_session_timeout"] = "0"
+        with (
+            set_on_role(postgres, relay_settings.database_url),
+            set_on_role(postgres, consumer_settings.database_url),
+        ):
+            async with lead(relay_settings) as leader:
+                rows = await leader.connection.execute(SHOWN, {"names": same})
+                assert {row.name: row.value for row in rows} == wanted
+            async with session.session(consumer_settings) as connection:
+                rows = await connection.execute(SHOWN, {"names": same})
+                wanted["synchronous_commit"] = "off"
+                assert {row.name: row.value for row in rows} == wanted
+
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")],
+    )
+    async def test_a_commit_is_on_disk_before_it_is_reported(
+        self, postgres: PostgresServer, auth_url: str, blog_url: str, given: str, kept: str
+    ) -> None:
+        """What promises less is raised; what promises more stays."""
+        weak = {"synchronous_commit": given}
+        with set_on_role(postgres, auth_url, weak), set_on_role(postgres, blog_url, weak):
+            async with pools(auth_url, blog_url) as engines:
+                for engine in engines:
+                    assert await shown(engine, ["synchronous_commit"]) == {
+                        "synchronous_commit": kept
+                    }
+
+    def test_an_older_server_is_asked_for_nothing_that_it_does_not_know(self) -> None:
+        """Transactions have had a time limit since version 17."""
+        kind = Session("test", "public", statement_ms=1, lock_ms=1, idle_in_transaction_ms=1)
+
+        assert "transaction_timeout" not in kind.after_connecting(16) + str(kind.startup())
+        assert "transaction_timeout" in kind.after_connecting(17)
+
+
+class TestEndedSessions:
+    """A session that has ended in the pool is noticed when it is taken."""
+
+    @pytest.mark.parametrize("read_meanwhile", [True, False])
+    async def test_ended_sessions_are_replaced(
+        self, postgres: PostgresServer, blog_engine: AsyncEngine, read_meanwhile: bool
+    ) -> None:
+        """All of them, whether or not the event loop has read the server's goodbye."""
+        connections = [await blog_engine.connect() for _ in range(5)]
+        pids = [
+            await connection.scalar(text("SELECT pg_backend_pid()")) for connection in connections
+        ]
+        for connection in connections:
+            await connection.close()
+
+        ended = postgres.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM unnest($1::int[]) AS pid", pids
+        )  # which holds up our event loop meanwhile
+        assert len(ended) == 5
+        if read_meanwhile:
+            await asyncio.sleep(0.05)
+
+        async def use() -> Any:
+            async with blog_engine.connect() as connection:
+                return await connection.scalar(text("SELECT pg_backend_pid()"))
+
+        assert not set(await asyncio.gather(*(use() for _ in range(5)))) & set(pids)
+
+    async def test_nothing_is_asked_to_find_out(self, blog_engine: AsyncEngine) -> None:
+        """Taking a session that is good costs no statement."""
+        async with blog_engine.connect() as connection:
+            pid = await connection.scalar(text("SELECT pg_backend_pid()"))
+            await connection.rollback()
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+        queries: list[str] = []
+        driver.add_query_logger(lambda record: queries.append(record.query))
+
+        async with blog_engine.connect() as connection:
+            assert await connection.scalar(text("SELECT pg_backend_pid()")) == pid
+
+        assert [query for query in queries if "pg_backend_pid" not in query] == [
+            "BEGIN;",
+            "ROLLBACK;",
+        ]
+
+    async def test_a_read_whose_session_ends_under_it_is_tried_again(
+        self, postgres: PostgresServer, blog_engine: AsyncEngine
+    ) -> None:
+        """Once, for it changes nothing."""
+        reader = blog_service.db.Reader(blog_engine, at_once=2, wait_seconds=5)
+        first = (await reader.rows("SELECT pg_backend_pid() AS pid"))[0]["pid"]
+        reading = asyncio.create_task(reader.rows("SELECT pg_backend_pid() AS pid, pg_sleep(0.5)"))
+
+        async def is_ended() -> bool:
+            return bool(
+                await asyncio.to_thread(
+                    postgres.execute,
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE pid = $1 AND state = 'active'",
+                    first,
+                )
+            )
+
+        await eventually(is_ended)
+
+        assert (await reading)[0]["pid"] != first
+
+
+class TestReadOnly:
+    """Sessions of a server that takes no changes are not kept longer than it does not."""
+
+    @pytest.fixture
+    async def engine(self, blog_engine: AsyncEngine) -> AsyncEngine:
+        """A pool with five sessions."""
+        connections = [await blog_engine.connect() for _ in range(5)]
+        for connection in connections:
+            await connection.close()
+        return blog_engine
+
+    async def write(self, engine: AsyncEngine) -> None:
+        """Change something."""
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE IF NOT EXISTS written (number int)"))
+
+    async def test_new_sessions_follow_an_error_of_a_read_only_one(
+        self, postgres: PostgresServer, engine: AsyncEngine
+    ) -> None:
+        """The pool has sessions that begin read-only; the database has not been so since."""
+        with set_on_role(
+            postgres,
+            str(engine.url.render_as_string(False)),
+            {"default_transaction_read_only": "on"},
+        ):
+            await engine.dispose()
+            connections = [await engine.connect() for _ in range(5)]
+            for connection in connections:
+                await connection.close()
+            with pytest.raises(NotWritable):
+                await ask(engine)
+
+        with pytest.raises(DBAPIError):  # within the second for which such a session is used
+            await self.write(engine)
+        await self.write(engine)
+        await ask(engine)
+
+    async def test_they_are_replaced_by_themselves(
+        self, postgres: PostgresServer, engine: AsyncEngine
+    ) -> None:
+        """Also where nobody writes: readiness must not stay wrong."""
+        url = engine.url.render_as_string(False)
+        with set_on_role(postgres, url, {"default_transaction_read_only": "on"}):
+            await engine.dispose()
+            with pytest.raises(NotWritable):
+                await ask(engine)
+
+        async def is_writable() -> bool:
+            try:
+                await ask(engine)
+            except NotWritable:
+                return False
+            return True
+
+        await eventually(is_writable, within=5)
+
+    async def test_a_server_that_turns_read_only_and_back(
+        self, mortal_postgres: tuple[EmbeddedPostgres, Databases]
+    ) -> None:
+        """Set for all of its sessions at once, as by ALTER SYSTEM."""
+        embedded, databases = mortal_postgres
+        server = embedded.start()
+        url = databases.make("blog")
+        engine = blog_service.db.connect(
+            ConsumerSettings(database_url=url, amqp_url="amqp://nowhere")
+        )
+
+        async def is_ready() -> bool:
+            try:
+                await ask(engine)
+            except NotWritable:
+                return False
+            return True
+
+        try:
+            await self.write(engine)
+            server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            server.execute("SELECT pg_reload_conf()")
+
+            async def is_not_ready() -> bool:
+                return not await is_ready()
+
+            await eventually(is_not_ready, within=5)
+            server.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            server.execute("SELECT pg_reload_conf()")
+            await eventually(is_ready, within=5)
+            await self.write(engine)
+        finally:
+            await engine.dispose()
+            databases.drop(url)
+
+
+class TestEncoding:
+    """Only UTF8 is supported."""
+
+    @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+    async def test_another_encoding_is_refused_with_the_remedy(
+        self, postgres: PostgresServer, encoding: str
+    ) -> None:
+        """The command in the sentence makes a database that is accepted."""
+        name = f"test_encoding_{encoding.lower()}"
+        for database in (name, f"{name}_utf8"):
+            postgres.drop_database(database)
+        postgres.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        )
+        try:
+            engine = blog_service.db.connect(
+                ConsumerSettings(database_url=postgres.url(name), amqp_url="amqp://nowhere")
+            )
+            with pytest.raises(UnsuitableDatabase) as refused:
+                await ask(engine)
+            await engine.dispose()
+            assert encoding in str(refused.value)
+
+            command = str(refused.value).partition("with ")[2].partition(";")[0]
+            postgres.execute(command)
+            made = make_url(postgres.url(f"{name}_utf8"))
+            better = blog_service.db.connect(
+                ConsumerSettings(
+                    database_url=made.render_as_string(False), amqp_url="amqp://nowhere"
+                )
+            )
+            await ask(better)
+            await better.dispose()
+        finally:
+            for database in (name, f"{name}_utf8"):
+                postgres.drop_database(database)

@@ -1,0 +1,51 @@
+"""What an administrator may have set on a role or a database, at its worst for us."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from sqlalchemy.engine import make_url
+
+from local.postgres_server import PostgresServer
+from service_kit.database.sessions import quoted
+
+HOSTILE = {
+    "default_transaction_isolation": "serializable",
+    "default_transaction_deferrable": "on",
+    "search_path": "nowhere",
+    "row_security": "off",
+    "statement_timeout": "1",
+    "lock_timeout": "1",
+    "idle_in_transaction_session_timeout": "1",
+    "idle_session_timeout": "200",
+    "transaction_timeout": "1",
+    "datestyle": "SQL, DMY",
+    "intervalstyle": "sql_standard",
+    "timezone": "Asia/Kathmandu",
+    "extra_float_digits": "-15",
+    "bytea_output": "escape",
+    "standard_conforming_strings": "off",
+    "transform_null_equals": "on",
+    "array_nulls": "off",
+    "client_encoding": "LATIN1",
+    "synchronous_commit": "off",
+    "lc_messages": "C",
+    "plan_cache_mode": "force_generic_plan",
+    "log_parameter_max_length_on_error": "-1",
+}
+"""All at once; none of them may change what the services do."""
+
+
+@contextmanager
+def set_on_role(
+    server: PostgresServer, url: str, settings: Mapping[str, str] = HOSTILE
+) -> Iterator[None]:
+    """Settings of the role that ``url`` names, in its database, inside the block."""
+    address = make_url(url)
+    who = f"{quoted(address.username or '')} IN DATABASE {quoted(address.database or '')}"
+    for name, value in settings.items():
+        # A list is written as one, or it would be a single quoted name.
+        server.execute(f"ALTER ROLE {who} SET {name} = '{value}'")
+    try:
+        yield
+    finally:
+        server.execute(f"ALTER ROLE {who} RESET ALL")
