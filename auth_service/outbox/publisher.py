@@ -18,8 +18,7 @@ from aio_pika.exceptions import DeliveryError, PublishError
 
 from contracts.envelope import Attributes, wrap
 from contracts.names import EXCHANGE, REPLAY_EXCHANGE
-
-CONNECT_TIMEOUT_SECONDS = 5.0
+from service_kit.broker import BROKER_ERRORS, connected, talking
 
 _EXCHANGES = {
     EXCHANGE: aio_pika.ExchangeType.TOPIC,
@@ -116,17 +115,13 @@ class Publisher:
         )
         message = wrap(attributes, (event.payload or "{}").encode())
         try:
-            await self._exchange.publish(message, routing_key=routing_key, mandatory=True)
+            with talking():
+                await self._exchange.publish(message, routing_key=routing_key, mandatory=True)
         except PublishError:
             return Outcome.RETURNED
         except DeliveryError:
             return Outcome.NACKED
-        except aio_pika.exceptions.CONNECTION_EXCEPTIONS:
-            return Outcome.UNCONFIRMED
-        except Exception as error:
-            # With this very class the client library gives up what waits on a lost connection.
-            if type(error) is not Exception:
-                raise
+        except BROKER_ERRORS:
             return Outcome.UNCONFIRMED
         return Outcome.CONFIRMED
 
@@ -144,10 +139,9 @@ async def publisher(
         to: ``EXCHANGE`` or ``REPLAY_EXCHANGE``.
 
     Raises:
-        aio_pika.exceptions.CONNECTION_EXCEPTIONS, TimeoutError: the broker is away.
+        BROKER_ERRORS: the broker is away, or refuses.
     """
-    connection = await aio_pika.connect(amqp_url, timeout=CONNECT_TIMEOUT_SECONDS)
-    async with connection:
+    async with connected(amqp_url, name="auth-service relay") as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         # Both, whoever comes first: consumers wait for both of them.
         exchanges = {

@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 import structlog
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,6 +28,7 @@ from auth_service.outbox.publisher import Outcome, Publisher, publisher
 from auth_service.outbox.table import source
 from auth_service.settings import RelaySettings
 from contracts.backoff import pause_seconds
+from service_kit.broker import BROKER_ERRORS, in_words
 
 log = structlog.get_logger()
 
@@ -119,8 +119,8 @@ class Relay:
                     await self._publish(leader, to)
             except DATABASE_ERRORS:
                 raise
-            except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-                await self._note(leader, f"the broker is away ({type(error).__name__})")
+            except BROKER_ERRORS as error:
+                await self._note(leader, in_words(error))
             await self._pause()
 
     async def _publish(self, leader: Leader, to: Publisher) -> None:

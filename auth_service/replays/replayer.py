@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
@@ -33,6 +32,7 @@ from auth_service.replays.table import WAKE_UP_CHANNEL
 from auth_service.settings import RelaySettings
 from contracts.backoff import pause_seconds
 from contracts.names import REPLAY_EXCHANGE
+from service_kit.broker import BROKER_ERRORS, in_words
 
 log = structlog.get_logger()
 
@@ -122,8 +122,8 @@ class Replayer:
                         continue
             except DATABASE_ERRORS:
                 raise
-            except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-                await self._note(leader, f"the broker is away ({type(error).__name__})")
+            except BROKER_ERRORS as error:
+                await self._note(leader, in_words(error))
             await self._pause()
 
     async def _send(self, leader: Leader, to: Publisher) -> bool:
@@ -148,7 +148,7 @@ class Replayer:
         """Send a batch of ``replay``, or put its consumer off; why it was not confirmed."""
         try:
             done = await self.run_once(leader.connection, to, replay)
-        except (*DATABASE_AWAY, *CONNECTION_EXCEPTIONS):
+        except (*DATABASE_AWAY, *BROKER_ERRORS):
             raise
         # The live events go through this process too: whatever happens here, it goes on.
         except Exception as error:

@@ -17,10 +17,8 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
-import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.db import DATABASE_AWAY, ask
@@ -40,10 +38,9 @@ from blog_service.inbox.work import State, Work
 from blog_service.settings import ConsumerSettings
 from contracts.backoff import pause_seconds
 from contracts.tasks import all_of
+from service_kit.broker import BROKER_ERRORS, connected, in_words
 
 log = structlog.get_logger()
-
-CONNECT_TIMEOUT_SECONDS = 5.0
 
 DECLARE_TIMEOUT_SECONDS = 30.0
 """A new quorum queue elects its leader in under a second; a broker that is silent is away."""
@@ -79,10 +76,8 @@ class Consumer:
         """
         while not self._stopping.is_set():
             try:
-                connection = await aio_pika.connect(
-                    self._settings.amqp_url, timeout=CONNECT_TIMEOUT_SECONDS
-                )
-                async with connection:
+                url = self._settings.amqp_url
+                async with connected(url, name="blog-service consumer") as connection:
                     async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
                         await declare(connection, queue_lost=self._note_queue_lost)
                         has_replays = await bind_replays(connection)
@@ -97,13 +92,10 @@ class Consumer:
                 metrics.stopped.set(1)
                 self.work.state = State.STOPPED
                 await self._stopping.wait()
-            except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-                log.warning("consumer.broker_away", error=type(error).__name__)
-            except Exception as error:
-                # With this very class the client library gives up what waits on a lost connection.
-                if type(error) is not Exception:
-                    raise
-                log.warning("consumer.broker_away", error=type(error).__name__)
+            except BROKER_ERRORS as error:
+                log.warning(
+                    "consumer.broker_away", error=type(error).__name__, reason=in_words(error)
+                )
             await self._pause()
 
     def stop(self) -> None:

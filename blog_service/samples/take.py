@@ -10,14 +10,11 @@ Not here: what the samples of several consumers mean together (``read``).
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Final
 from uuid import UUID, uuid4
 
-import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -27,13 +24,12 @@ from blog_service.inbox.work import Work
 from blog_service.samples.model import EVERY_SECONDS, KEPT_HOURS
 from blog_service.samples.table import samples
 from blog_service.settings import ConsumerSettings
+from service_kit import broker
 
 log = structlog.get_logger()
 
 BROKER_SECONDS_MAX: Final = 2.0
 """A broker that is there answers in milliseconds; the next sample should not wait."""
-
-_AWAY: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
 
 _FORGET: Final = text(
     "DELETE FROM samples WHERE taken_at < now() - make_interval(hours => :hours)"
@@ -90,13 +86,12 @@ class _Queues:
         """How many messages wait in each; all None when the broker does not answer."""
         try:
             async with asyncio.timeout(BROKER_SECONDS_MAX):
-                if self._connection is None:
-                    self._connection = await aio_pika.connect(self._amqp_url)
-                found = await depths(self._connection)
-        except Exception as error:
-            # With the class itself the client library gives up what waits on a lost connection.
-            if type(error) is not Exception and not isinstance(error, _AWAY):
-                raise
+                with broker.talking():
+                    if self._connection is None:
+                        name = "blog-service consumer: samples"
+                        self._connection = await broker.connect(self._amqp_url, name=name)
+                    found = await depths(self._connection)
+        except broker.BROKER_ERRORS:
             await self.close()
             found = {}
         return {name: found.get(queue) for name, queue in DEPTHS.items()}
@@ -105,6 +100,4 @@ class _Queues:
         """Give the connection up."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(*_AWAY):
-                async with asyncio.timeout(BROKER_SECONDS_MAX):
-                    await connection.close()
+            await broker.close(connection)

@@ -3,17 +3,15 @@
 from dataclasses import asdict
 from typing import Any
 
-import aio_pika
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox import metrics
-from blog_service.inbox.consumer import CONNECT_TIMEOUT_SECONDS
 from blog_service.inbox.topology import DEPTHS, depths
 from blog_service.reconcile import runs
 from blog_service.reconcile.due import why_degraded
 from blog_service.samples.read import presence
 from blog_service.sync.model import pipe
+from service_kit.broker import BROKER_ERRORS, connected
 
 
 async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str, Any]:
@@ -57,9 +55,8 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
 
 async def _depths(amqp_url: str) -> dict[str, int | None]:
     try:
-        connection = await aio_pika.connect(amqp_url, timeout=CONNECT_TIMEOUT_SECONDS)
-        async with connection:
+        async with connected(amqp_url, name="blog-service status") as connection:
             found = await depths(connection)
-    except (*CONNECTION_EXCEPTIONS, TimeoutError):
+    except BROKER_ERRORS:
         found = {}
     return {name: found.get(queue) for name, queue in DEPTHS.items()}

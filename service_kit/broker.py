@@ -1,0 +1,250 @@
+"""Connect to the message broker, and say in words what is wrong with it.
+
+Guarantees: every connection sends and expects heartbeats, so that a broker that is silent counts as
+away after ``SILENCE_SECONDS_MAX``; connecting and closing end in bounded time; what the broker or
+the client library says becomes one sentence that names the remedy and no password.
+
+Not here: what is declared on the broker, and when to try again.
+"""
+
+import asyncio
+import re
+import shlex
+import ssl
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from socket import gaierror
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    AuthenticationError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    IncompatibleProtocolError,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
+from aiormq.connection import Connection as Underlay
+from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
+from pamqp.commands import Connection
+
+CONNECT_TIMEOUT_SECONDS: Final = 5.0
+"""A broker that is there answers in milliseconds."""
+
+CLOSE_TIMEOUT_SECONDS: Final = 3.0
+"""A broker that is silent is left without a farewell."""
+
+HEARTBEAT_SECONDS: Final = 10
+"""The longest: an address with a shorter one (``?heartbeat=5``) keeps it, for its owner knows the
+network; one with a longer one, or with none (0), does not, for readiness relies on it."""
+
+SILENCE_SECONDS_MAX: Final = 17
+"""Each side sends a beat every half ``HEARTBEAT_SECONDS``. Eleven seconds without any are too long,
+and are noticed with the next beat of our own."""
+
+# The client library waits three times as long as the protocol says, and has no setting for it.
+Underlay.HEARTBEAT_GRACE_MULTIPLIER = 1
+
+BROKER_ERRORS: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
+"""What talking to a broker raises when it is away, refuses, or is not as expected."""
+
+SILENT: Final = "the broker is away (it is silent)"
+
+_PORTS: Final = {"amqp": 5672, "amqps": 5671}
+
+
+class BrokerTrouble(ConnectionError):
+    """The broker does not let us in, or is not there; the message is for operators."""
+
+
+async def connect(amqp_url: str, *, name: str) -> AbstractConnection:
+    """Open a connection with heartbeats; it does not come back by itself when it is lost.
+
+    Parameters:
+        amqp_url: of the virtual host.
+        name: by which the broker's list of connections shows it, such as ``blog-service consumer``.
+
+    Raises:
+        BrokerTrouble: the broker is away or refuses; the message says which, and the remedy.
+    """
+    try:
+        return await aio_pika.connect(
+            amqp_url, timeout=CONNECT_TIMEOUT_SECONDS, heartbeat=_heartbeat(amqp_url), name=name
+        )
+    except BROKER_ERRORS as error:
+        raise BrokerTrouble(_why_not_connected(error, amqp_url)) from None
+
+
+async def close(connection: AbstractConnection) -> None:
+    """Close ``connection``, in bounded time and whatever has become of it."""
+    with suppress(*BROKER_ERRORS), talking():
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+            await connection.close()
+
+
+@asynccontextmanager
+async def connected(amqp_url: str, *, name: str) -> AsyncIterator[AbstractConnection]:
+    """A connection inside the block, which counts as ``talking``; otherwise as ``connect``."""
+    connection = await connect(amqp_url, name=name)
+    try:
+        with talking():
+            yield connection
+    finally:
+        await close(connection)
+
+
+@contextmanager
+def talking() -> Iterator[None]:
+    """Have what waits on a broker inside the block end with a ``BrokerTrouble`` when it is lost.
+
+    The client library ends it with the class ``Exception`` itself, or, when the broker was silent,
+    with a ``CancelledError``, which would pass for the end of this task.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerTrouble(SILENT) from None
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise BrokerTrouble("the broker is away (the connection was lost)") from error
+
+
+def in_words(error: BaseException) -> str:
+    """What ``error``, raised by talking to a broker, means to an operator, and the remedy."""
+    said = str(error)
+    if isinstance(error, BrokerTrouble):
+        return said
+    if isinstance(error, ChannelAccessRefused):
+        return _no_rights(said)
+    if isinstance(error, ChannelPreconditionFailed):
+        return _other_than_declared(said)
+    if isinstance(error, ChannelNotFoundEntity):
+        return f"something is missing on the broker ({_told(said)})"
+    if isinstance(error, TimeoutError):
+        return "the broker is away (it does not answer in time)"
+    detail = _told(said) if re.match(r"[A-Z_]+ - ", said) else type(error).__name__
+    return f"the broker is away ({detail})"
+
+
+def _heartbeat(amqp_url: str) -> int:
+    """The seconds to ask for: those of the address where they are fewer than ours."""
+    asked = re.search(r"[?&]heartbeat=([0-9]{1,5})(?:&|$)", amqp_url)
+    return (
+        min(int(asked[1]) or HEARTBEAT_SECONDS, HEARTBEAT_SECONDS) if asked else HEARTBEAT_SECONDS
+    )
+
+
+def _why_not_connected(error: Exception, amqp_url: str) -> str:
+    address = urlsplit(amqp_url)
+    place = f"{address.hostname or 'localhost'}:{address.port or _PORTS.get(address.scheme)}"
+    user = unquote(address.username or "guest")
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(error, ProbableAuthenticationError):
+        local = (
+            " (guest may come from the broker's own machine only, unless its configuration says"
+            " otherwise)"
+            if user == "guest"
+            else ""
+        )
+        return (
+            f"the broker at {place} does not accept the user {user!r} with this password:"
+            f" correct the address in …_AMQP_URL, or set it (rabbitmqctl change_password)"
+            f"{local}"
+        )
+    if isinstance(error, AuthenticationError):
+        return f"the broker at {place} offers no way to sign in with a password: enable PLAIN there"
+    if isinstance(error, InvalidFrameError | ConnectionNotAllowed):
+        return _not_let_in(_last_word(error), user, _vhost(address.path), place)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"TLS with the broker at {place} fails ({cause.verify_message}): trust its certificate"
+            " (cafile=… in the address), or use the name that it is made out to"
+        )
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS with the broker at {place} fails ({cause.reason}): is it a port for amqp:// ?"
+    if isinstance(cause, gaierror):
+        return f"the broker is away (no machine is known as {address.hostname})"
+    if isinstance(cause, ConnectionRefusedError):
+        return f"the broker is away (nothing listens at {place})"
+    if isinstance(cause, TimeoutError):
+        return f"the broker is away (no answer from {place} within {CONNECT_TIMEOUT_SECONDS:.0f} s)"
+    if isinstance(error, IncompatibleProtocolError):
+        return f"what listens at {place} is no AMQP broker: correct the address in …_AMQP_URL"
+    return f"the broker is away ({place}: {type(cause).__name__})"
+
+
+def _vhost(path: str) -> str:
+    return unquote(path[1:]) or "/"
+
+
+def _last_word(error: Exception) -> str:
+    """What the broker said as it closed the connection.
+
+    The client library drops it when the broker refuses a virtual host, and only says that it got
+    another frame than it expected. That frame is still where the error comes from.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        said = frame.f_locals.get("frame")
+        if isinstance(said, Connection.Close):
+            return said.reply_text or ""
+    return str(error)
+
+
+def _not_let_in(said: str, user: str, vhost: str, place: str) -> str:
+    where = f"the broker at {place}"
+    if "not found" in said:
+        return (
+            f"there is no virtual host {vhost!r} on {where}: make it (rabbitmqctl add_vhost"
+            f" {shlex.quote(vhost)}) and give the user {user!r} rights to it, or correct the"
+            " address in …_AMQP_URL"
+        )
+    if "refused" in said:
+        return (
+            f"the user {user!r} has no rights to the virtual host {vhost!r} of {where}: give them"
+            f" ({_give_rights(vhost, user)})"
+        )
+    return f"{where} does not let the user {user!r} into {vhost!r} ({_told(said)})"
+
+
+def _no_rights(said: str) -> str:
+    found = re.search(
+        r"(exchange|queue|topic) '([^']*)' in vhost '([^']*)' refused for user '([^']*)'", said
+    )
+    if found is None:
+        return f"the broker refuses something for want of rights ({_told(said)})"
+    kind, entity, vhost, user = found.groups()
+    return (
+        f"the user {user!r} lacks rights to the {kind} {entity!r} in the virtual host {vhost!r}:"
+        f" give them to configure, write and read it ({_give_rights(vhost, user)})"
+    )
+
+
+def _give_rights(vhost: str, user: str) -> str:
+    names = f"-p {shlex.quote(vhost)} {shlex.quote(user)}"
+    return f"rabbitmqctl set_permissions {names} '.*' '.*' '.*'"
+
+
+def _other_than_declared(said: str) -> str:
+    found = re.search(r"inequivalent arg '([^']*)' for (exchange|queue) '([^']*)'[^:]*: (.*)", said)
+    if found is None:
+        return f"something on the broker is not as it is declared here ({_told(said)})"
+    argument, kind, entity, difference = found.groups()
+    return (
+        f"the {kind} {entity!r} exists with another {argument} ({difference}): delete it"
+        f" (rabbitmqadmin delete {kind} name={entity}, or in the management page); it is"
+        " declared again within seconds"
+    )
+
+
+def _told(said: str) -> str:
+    """The broker's own words, without its word for the kind of error."""
+    return re.sub(r"^[A-Z_]+ - ", "", said)

@@ -1,0 +1,168 @@
+"""What is wrong with the broker, in words: each fault with its remedy, none with the password."""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+
+import pytest
+from aio_pika import ExchangeType, Message
+from aio_pika.abc import AbstractConnection
+
+from local.broker import Broker
+from service_kit.broker import (
+    BROKER_ERRORS,
+    SILENCE_SECONDS_MAX,
+    BrokerTrouble,
+    connect,
+    connected,
+    in_words,
+    talking,
+)
+from tests.support.broker_users import a_broker_user
+from tests.support.proxy import proxy_to
+
+NAME = "a test"
+
+
+async def refusal(amqp_url: str) -> str:
+    """Why a connection to this address is refused."""
+    with pytest.raises(BrokerTrouble) as refused:
+        await connect(amqp_url, name=NAME)
+    return str(refused.value)
+
+
+async def test_a_wrong_password_is_called_one(broker: Broker, vhost: str) -> None:
+    """The user is named, the password is not, and neither is called a broker that is away."""
+    with a_broker_user(broker, vhost) as address:
+        wrong = address.replace(":p@", ":mistyped-secret@")
+        said = await refusal(f"{wrong}/{vhost}")
+
+    assert "does not accept the user 'test-" in said
+    assert "with this password" in said
+    assert "mistyped-secret" not in said
+    assert "away" not in said
+
+
+async def test_a_virtual_host_that_is_missing_is_told_from_one_without_rights(
+    broker: Broker, vhost: str
+) -> None:
+    """Both come with the command that mends them, quoted for a shell."""
+    missing = await refusal(broker.amqp_url("no such"))
+    with a_broker_user(broker, None) as address:
+        without_rights = await refusal(f"{address}/{vhost}")
+
+    assert missing.startswith("there is no virtual host 'no such' on the broker at 127.0.0.1:")
+    assert "rabbitmqctl add_vhost 'no such'" in missing
+    assert f"has no rights to the virtual host '{vhost}'" in without_rights
+    assert f"rabbitmqctl set_permissions -p {vhost} test-" in without_rights
+
+
+async def test_a_broker_that_is_not_there_is_away(unused_port: int) -> None:
+    """Nobody listens, or the machine is not known: each says which."""
+    assert await refusal(f"amqp://127.0.0.1:{unused_port}/") == (
+        f"the broker is away (nothing listens at 127.0.0.1:{unused_port})"
+    )
+    assert await refusal("amqp://nosuch.invalid/") == (
+        "the broker is away (no machine is known as nosuch.invalid)"
+    )
+
+
+async def test_tls_at_a_port_without_it_is_called_that(broker: Broker) -> None:
+    """A certificate is not the matter."""
+    said = await refusal(broker.address.replace("amqp://", "amqps://"))
+
+    assert said.startswith("TLS with the broker at 127.0.0.1:")
+
+
+async def test_missing_rights_name_the_exchange_and_the_queue(broker: Broker, vhost: str) -> None:
+    """To configure, to write and to read, each as the broker refuses it."""
+    with a_broker_user(broker, vhost, "^own$") as address:
+        async with connected(f"{address}/{vhost}", name=NAME) as connection:
+            exchange = await said_of(connection, "declare exchange")
+            queue = await said_of(connection, "declare queue")
+
+    assert "lacks rights to the exchange 'users' in the virtual host" in exchange
+    assert "lacks rights to the queue 'users' in the virtual host" in queue
+    assert all("rabbitmqctl set_permissions -p" in said for said in (exchange, queue))
+
+
+async def test_another_type_names_what_is_there_and_what_is_meant(amqp_url: str) -> None:
+    """An exchange of another type, and a queue with other arguments."""
+    async with connected(amqp_url, name=NAME) as connection:
+        channel = await connection.channel()
+        await channel.declare_exchange("users", ExchangeType.DIRECT, durable=True)
+        await channel.declare_queue("users", durable=True, arguments={"x-queue-type": "quorum"})
+
+        exchange = await said_of(connection, "declare exchange")
+        queue = await said_of(connection, "declare queue")
+
+    assert "the exchange 'users' exists with another type" in exchange
+    assert "received 'topic' but current is 'direct'" in exchange
+    assert "the queue 'users' exists with another x-queue-type" in queue
+
+
+@pytest.mark.parametrize(
+    ("asked", "beats"),
+    [("", 10), ("?heartbeat=4", 4), ("?heartbeat=60", 10), ("?heartbeat=0", 10)],
+    ids=["as usual", "shorter", "longer", "none"],
+)
+async def test_every_connection_has_heartbeats(amqp_url: str, asked: str, beats: int) -> None:
+    """An address may ask for more of them, never for fewer."""
+    async with connected(amqp_url + asked, name=NAME) as connection:
+        assert connection.transport is not None
+        underlay = connection.transport.connection
+
+        assert underlay.connection_tune.heartbeat == beats
+
+
+async def test_a_silent_broker_is_noticed_and_does_not_end_the_task(broker: Broker) -> None:
+    """What waits on it ends with an error, not as if the task itself was to end."""
+    host, _, port = broker.address.rpartition("@")[2].partition(":")
+    async with proxy_to(host, int(port)) as proxy:
+        through = broker.address.replace(f":{port}", f":{proxy.port}")
+        connection = await connect(f"{through}?heartbeat=2", name=NAME)
+        channel = await connection.channel()
+        began = time.monotonic()
+        proxy.swallow_answers()
+
+        with pytest.raises(BrokerTrouble, match="it is silent"), talking():
+            await channel.default_exchange.publish(Message(b""), "nowhere")
+
+        assert time.monotonic() - began < SILENCE_SECONDS_MAX
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+        await connection.close()
+
+
+async def test_the_end_of_a_task_stays_one(amqp_url: str) -> None:
+    """Who cancels it while it waits on the broker ends it."""
+
+    async def wait() -> None:
+        async with connected(amqp_url, name=NAME) as connection:
+            waiting.set()
+            await connection.closed()
+
+    waiting = asyncio.Event()
+    task = asyncio.ensure_future(wait())
+    await waiting.wait()
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def said_of(connection: AbstractConnection, what: str) -> str:
+    """Why the broker does not let us declare the name ``users``."""
+    channel = await connection.channel()
+    declaring: Awaitable[object] = (
+        channel.declare_exchange("users", ExchangeType.TOPIC, durable=True)
+        if what == "declare exchange"
+        else channel.declare_queue("users", durable=True)
+    )
+    try:
+        await declaring
+    except BROKER_ERRORS as error:
+        return in_words(error)
+    raise AssertionError(f"the broker let us {what}")
