@@ -26,6 +26,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for scrip
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
+EXIT_INTERRUPTED = 130
 
 
 def failing_with_a_sentence(command: Callable[P, R]) -> Callable[P, R]:
@@ -41,6 +42,9 @@ def failing_with(exit_code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 return command(*args, **kwargs)
+            except KeyboardInterrupt:
+                # The shell's own code for it: 1 may mean something else here.
+                raise typer.Exit(EXIT_INTERRUPTED) from None
             except BadSettings as error:
                 print(f"cannot start, bad settings:\n{error}", file=sys.stderr)
                 raise typer.Exit(EXIT_BAD_SETTINGS) from None

@@ -109,9 +109,9 @@ function ofReplica(figures, runs, add) {
     add("wrong", "reconcile", `Drift: ${many(left, "user differs", "users differ")} from the source, as of the comparison ${ago(figures.last_reconcile_at)}`, "See who and how, below; repair what may be repaired.");
   }
   if (figures.degraded) {
-    add("look", "reconcile", `Degraded: ${DEGRADED[figures.degraded] ?? figures.degraded}; a comparison is due`, figures.last_reconcile_explanation ?? "The consumer makes it by itself, within seconds if it can.");
-  } else if (figures.last_reconcile === "could_not_compare") {
-    add("look", "reconcile", `The comparison ${ago(figures.last_reconcile_at)} came to no verdict`, figures.last_reconcile_explanation ?? "");
+    add("look", "reconcile", `Degraded: ${DEGRADED[figures.degraded] ?? figures.degraded}; a comparison is due`, figures.reconcile_trouble ?? "The consumer makes it by itself, within seconds if it can.");
+  } else if (figures.reconcile_trouble) {
+    add("look", "reconcile", "Comparisons fail", figures.reconcile_trouble);
   }
   if (figures.parked_messages) {
     add("look", "parked", many(figures.parked_messages, "message is parked", "messages are parked"), "See why; redrive when the cause is mended, or discard.");
@@ -207,7 +207,6 @@ const parked = (b) => ({
 function compared(b) {
   if (b.last_reconcile === null) return { level: "look", figure: "never compared", lines: [] };
   const when = ago(b.last_reconcile_at);
-  if (b.last_reconcile === "could_not_compare") return { level: "look", figure: `no verdict ${when}`, lines: [] };
   const left = b.last_reconcile_differing - b.last_reconcile_repaired;
   if (b.last_reconcile === "in_step") return { level: "quiet", figure: `in step: none of ${count(b.last_reconcile_users)} differs, compared ${when}`, lines: [] };
   return { level: "wrong", figure: `drift: ${count(left)} of ${count(b.last_reconcile_users)} ${left === 1 ? "differs" : "differ"}, compared ${when}`, lines: [] };

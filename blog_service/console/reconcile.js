@@ -63,6 +63,7 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
   const problem = place("reconcile-problem");
   let runs = [];
   let shownId = null; // chosen from the history; null is the newest that has ended
+  let askedId = null; // begun here, so that its end is shown, whatever came of it
   let whole = null; // the run that is shown, with its findings
   let older = []; // pages of the history behind the first
   let cursor = null;
@@ -89,13 +90,20 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
     showNow(unfinished[0] === newest || (newest && isUnfinished(newest)) ? newest : unfinished.find(isUnfinished), consumers());
     history([...runs, ...older]);
     place("older-runs").hidden = cursor === null;
-    const wanted = shownId ?? runs.find((run) => run.finished_at)?.id;
+    const wanted = wantedId();
     if (wanted && whole?.id !== wanted) load(wanted);
     else if (!wanted) showEnded(null);
     if (whole) showEnded(whole, shownId !== null, leave);
     const why = whyNoRepair();
     set(place("repair"), "aria-disabled", why ? "true" : null);
     put(place("repair-why"), why ?? "");
+  }
+
+  /** The run to show: the chosen one, else the newest that compared, or failed after we asked. */
+  function wantedId() {
+    const ended = runs.filter((run) => run.finished_at);
+    const tells = (run) => run.verdict !== "could_not_compare" || run.id === askedId;
+    return shownId ?? (ended.find(tells) ?? ended[0])?.id;
   }
 
   function whyNoRepair() {
@@ -109,7 +117,7 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
   async function load(id) {
     try {
       const found = await call("blog", "GET", `${PATH}/${id}`, undefined, { signal });
-      if (id !== (shownId ?? runs.find((run) => run.finished_at)?.id)) return;
+      if (id !== wantedId()) return;
       whole = found;
       showEnded(whole, shownId !== null, leave);
     } catch (error) {
@@ -133,6 +141,7 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
     const run = await call("blog", "POST", PATH, body, { signal });
     runs = [run, ...runs];
     shownId = null;
+    askedId = run.id;
     show();
     heard(runs);
     soon();

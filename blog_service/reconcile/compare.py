@@ -49,6 +49,7 @@ async def compare(
     settings: ReconcileSettings,
     *,
     follows: UUID | None,
+    accepts: UUID | None = None,
     repairs: frozenset[Kind],
     deletions_max: int,
     headway: Headway,
@@ -57,6 +58,7 @@ async def compare(
 
     Parameters:
         follows: the source that this replica was compared with before; None for the first time.
+        accepts: the source to follow from now on, which has to be the one that answers.
         repairs: the kinds to repair.
         deletions_max: how many orphans may be buried, all of them or none.
         headway: is told how far it has come.
@@ -71,7 +73,7 @@ async def compare(
         differing: Sequence[int] = range(BUCKETS)
         if ours.rows:  # of an empty replica it is known what differs
             answer = await source.digests()
-            _demand(answer.source, follows)
+            _demand(answer.source, follows, accepts)
             follows = answer.source
             theirs = _read(answer)
             differing = theirs.differing(ours)
@@ -88,7 +90,7 @@ async def compare(
             )
         )
         for begin in begins:
-            _demand(begin.source, follows or begins[0].source)
+            _demand(begin.source, follows or begins[0].source, accepts)
         heartbeat = await source.heartbeat()
         _demand(heartbeat.source, begins[0].source)
         headway.begin(Phase.ARRIVING)
@@ -152,8 +154,15 @@ def _expected(theirs: Digests | None, buckets: Sequence[int]) -> int | None:
     return None if theirs is None else theirs.rows * len(buckets) // BUCKETS
 
 
-def _demand(source: UUID, follows: UUID | None) -> None:
-    """Refuse the answer of another source than the one that this replica follows."""
+def _demand(source: UUID, follows: UUID | None, accepts: UUID | None = None) -> None:
+    """Refuse the answer of another source than the one that this replica follows, or accepts."""
+    if accepts is not None:
+        if source != accepts:
+            raise CouldNotCompare(
+                f"--accept-source names {accepts}, but the source at BLOG_AUTH_URL is {source}:"
+                " nothing was accepted or changed; name the one that answers if it is the right one"
+            )
+        return
     if follows is not None and source != follows:
         raise CouldNotCompare(
             f"the source that answers is {source}, and this replica follows {follows}: point"

@@ -1,14 +1,19 @@
 """One run: compare, repair, and keep what came of it, whatever that is.
 
-Guarantees: a run that was begun ends with a verdict or an explanation in the table, unless its
-process dies or the replica's own database goes away; then a consumer ends it (``at_work``).
+Guarantees: a run that was begun ends with a verdict or an explanation in the table, also if it is
+interrupted, unless its process dies or the replica's own database goes away; then a consumer ends
+it (``at_work``).
 """
 
+import asyncio
+from contextlib import suppress
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.db import DATABASE_AWAY
 from blog_service.inbox.faults import describe
 from blog_service.inbox.heartbeats import clear_suspicion
 from blog_service.reconcile import runs
@@ -18,6 +23,11 @@ from blog_service.reconcile.headway import Headway, noted
 from blog_service.reconcile.model import CouldNotCompare, answers
 from blog_service.reconcile.runs import Run
 from blog_service.settings import ReconcileSettings
+
+INTERRUPTED: Final = "it was interrupted; what it had repaired stays repaired"
+
+FAREWELL_SECONDS_MAX: Final = 2.0
+"""For the note that a run was interrupted; a consumer ends a run without one (``at_work``)."""
 
 
 async def run(
@@ -54,15 +64,21 @@ async def _run(
     assert begun.started_at is not None  # it was begun
     try:
         async with engine.connect() as connection:
-            follows = accepts or await runs.source_followed(connection)
+            follows = await runs.source_followed(connection)
         async with noted(engine, begun.id, headway):
             comparison = await compare(
                 settings,
                 follows=follows,
+                accepts=accepts,
                 repairs=begun.repairs,
                 deletions_max=begun.deletions_max,
                 headway=headway,
             )
+    except asyncio.CancelledError:
+        with suppress(*DATABASE_AWAY, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS_MAX), engine.begin() as connection:
+                await runs.give_up(connection, begun.id, INTERRUPTED)
+        raise
     except CouldNotCompare as error:
         why = str(error)
     except DBAPIError as error:

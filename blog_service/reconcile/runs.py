@@ -165,9 +165,16 @@ async def source_followed(connection: AsyncConnection) -> UUID | None:
     return found
 
 
-async def last_run(connection: AsyncConnection) -> Run | None:
-    """The run that finished last, whatever came of it; without its findings."""
-    return await _latest(connection, reconcile_runs.c.finished_at.is_not(null()))
+async def own_trouble(connection: AsyncConnection) -> str | None:
+    """Why this replica's own runs have come to no verdict since the last one; None if they have.
+
+    Runs that somebody asked for do not count: what went wrong may be their shell's settings, which
+    say nothing about the replica. They are listed all the same.
+    """
+    is_own = reconcile_runs.c.requested_by.is_(null())
+    last = await _latest(connection, _HAS_VERDICT | is_own)
+    has_none = last is not None and last.verdict is Verdict.COULD_NOT_COMPARE
+    return last.explanation if last is not None and has_none else None
 
 
 async def last_comparison(connection: AsyncConnection) -> Run | None:
@@ -266,7 +273,7 @@ _WITHOUT_FINDINGS: Final = (
 async def _latest(connection: AsyncConnection, condition: Any) -> Run | None:
     query = (
         select(*_WITHOUT_FINDINGS)
-        .where(condition)
+        .where(condition & reconcile_runs.c.finished_at.is_not(null()))
         .order_by(reconcile_runs.c.finished_at.desc())
         .limit(1)
     )

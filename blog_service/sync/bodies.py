@@ -45,13 +45,18 @@ class StatusBody(BaseModel):
         description="the worst of the last minute, from the record at the source to the commit here"
     )
     degraded: str | None = Field(description="why a comparison is due that is not made yet")
-    last_reconcile: Verdict | None
+    last_reconcile: Verdict | None = Field(
+        description="of the last run that compared; null before the first"
+    )
     last_reconcile_at: datetime | None
     last_reconcile_reason: Reason | None
     last_reconcile_users: int | None
     last_reconcile_differing: int | None
     last_reconcile_repaired: int | None
     last_reconcile_explanation: str | None
+    reconcile_trouble: str | None = Field(
+        description="why the consumer's own comparisons have failed since then; null if none has"
+    )
 
 
 class NewRunBody(BaseModel):

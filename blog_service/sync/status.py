@@ -17,6 +17,9 @@ from service_kit.broker import BROKER_ERRORS, connected
 async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str, Any]:
     """All figures by name; ages in seconds.
 
+    The last comparison is the last one with a verdict: a run that never compared tells nothing
+    about the replica.
+
     Parameters:
         amqp_url: of the broker, for the depths of the queues; without it they are as the consumers
             saw them a moment ago. They are None when the broker does not answer, or nobody asks it.
@@ -26,7 +29,7 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
     queues = (
         await _depths(amqp_url) if amqp_url else {name: getattr(present, name) for name in DEPTHS}
     )
-    last = await runs.last_run(connection)
+    last = await runs.last_comparison(connection)
     return {
         "pipe": pipe(
             heartbeat_age_seconds=figures.last_heartbeat_age_seconds,
@@ -50,6 +53,7 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
         "last_reconcile_differing": None if last is None else sum((last.differing or {}).values()),
         "last_reconcile_repaired": None if last is None else sum((last.repaired or {}).values()),
         "last_reconcile_explanation": None if last is None else last.explanation,
+        "reconcile_trouble": await runs.own_trouble(connection),
     }
 
 

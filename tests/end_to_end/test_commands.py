@@ -53,6 +53,7 @@ STATUS = {
         "last_reconcile_differing",
         "last_reconcile_repaired",
         "last_reconcile_explanation",
+        "reconcile_trouble",
         "users",
         "users_deleted",
         "users_provisional",

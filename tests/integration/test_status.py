@@ -8,11 +8,13 @@ import json
 import logging
 import re
 import shlex
+import signal
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,7 +22,9 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from blog_service.cli import app
-from blog_service.reconcile.model import Kind
+from blog_service.reconcile import runs
+from blog_service.reconcile.model import Kind, Reason
+from blog_service.reconcile.run import INTERRUPTED, run
 from blog_service.reconcile.runs import Run
 from blog_service.settings import ConsumerSettings
 from blog_service.sync.bodies import StatusBody
@@ -281,6 +285,108 @@ class TestReconcile:
         assert "BLOG_AUTH_URL" in scripted.figures["explanation"]
         assert scripted.figures["findings"] is None
 
+    async def test_what_an_operator_mistypes_is_listed_and_is_not_the_state(
+        self, pair: Pair, command: Command, unused_port: int
+    ) -> None:
+        """A run that never compared changes no verdict, pins no source, and repairs nothing."""
+        await command("reconcile", **account(pair))
+        await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+        before = _state((await command("status --json")).figures)
+        away = {"BLOG_AUTH_URL": f"http://127.0.0.1:{unused_port}"}
+        mistakes = {
+            f"reconcile --repair --accept-source {UUID(int=0)}": {},
+            f"reconcile --repair --accept-source {uuid4()} --json": {},
+            "reconcile --repair": {"BLOG_API_KEY": "usersync_wrong"},
+            "reconcile --ahead": {"BLOG_SERVICE_ID": "svc_0000000000000000"},
+            "reconcile --orphans": away,
+            "reconcile": {**away, "BLOG_AUTH_URL": "http://[::1]:9"},
+        }
+
+        ended = [
+            await command(mistake, **account(pair) | settings)
+            for mistake, settings in mistakes.items()
+        ]
+
+        after = (await command("status --json")).figures
+        assert [each.code for each in ended] == [2] * len(mistakes)
+        assert f"--accept-source names {UUID(int=0)}, but the source" in ended[0].stdout
+        assert before["last_reconcile"] == "in_step"
+        assert (_state(after), after["reconcile_trouble"]) == (before, None)
+        listed = await fetch(pair.blog, "SELECT * FROM reconcile_runs ORDER BY requested_at")
+        assert all(run.explanation and run.source is None for run in listed[1:])
+        assert len(listed) == 1 + len(mistakes)
+        assert not await pair.agrees()
+        assert (await command("reconcile --repair", **account(pair))).code == 0
+
+    async def test_another_source_is_accepted_by_its_own_name_alone(
+        self, pair: Pair, command: Command
+    ) -> None:
+        """A replica that was filled from one source follows the one that is named, from then on."""
+        await command("reconcile", **account(pair))
+        await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
+        [source] = await fetch(pair.auth, "SELECT identity FROM source")
+        [former] = await fetch(pair.blog, "SELECT source FROM reconcile_runs")
+
+        codes = [
+            (await command(f"reconcile{option}", **account(pair))).code
+            for option in (
+                "",
+                f" --accept-source {former.source}",
+                f" --accept-source {source.identity}",
+                "",
+            )
+        ]
+
+        assert codes == [2, 2, 0, 0]
+
+    async def test_interrupted(
+        self, pair: Pair, command: Command, blog_url: str, tmp_path: Path
+    ) -> None:
+        """Ctrl-C in the middle: a code of its own, listed as interrupted, and not the state."""
+        await command("reconcile", **account(pair))
+        before = _state((await command("status --json")).figures)
+        async with await asyncio.start_server(_never_answer, "127.0.0.1") as server:
+            port = server.sockets[0].getsockname()[1]
+            settings = account(pair) | {
+                "BLOG_DATABASE_URL": blog_url,
+                "BLOG_AUTH_URL": f"http://127.0.0.1:{port}",
+            }
+            process = Process("blog-service reconcile --repair", settings, tmp_path / "log")
+            process.start()
+            await eventually(lambda: fetch(pair.blog, f"{RUNNING} AND phase IS NOT NULL"))
+            process.signal(signal.SIGINT)
+            code = await process.ended()
+
+        [run] = await fetch(
+            pair.blog, "SELECT * FROM reconcile_runs ORDER BY requested_at OFFSET 1"
+        )
+        assert code == 130
+        assert (run.verdict, run.explanation) == ("could_not_compare", INTERRUPTED)
+        assert _state((await command("status --json")).figures) == before
+
+    async def test_the_consumers_own_failures_are_shown(self, pair: Pair, command: Command) -> None:
+        """Beside the last verdict, until there is another one."""
+        await pair.reconcile()
+        away = pair.settings.model_copy(update={"auth_url": "http://127.0.0.1:1"})
+        async with pair.blog.begin() as connection:
+            own = await runs.request(
+                connection,
+                reason=Reason.SCHEDULE,
+                requested_by=None,
+                repairs=frozenset(),
+                deletions_max=0,
+            )
+            begun = await runs.start(connection, own)
+        await run(away, pair.blog, begun)
+
+        failing = (await command("status --json")).figures
+        await command("reconcile", **account(pair))
+        compared = (await command("status --json")).figures
+
+        assert failing["last_reconcile"] == "in_step"
+        assert "does not answer" in failing["reconcile_trouble"]
+        assert compared["reconcile_trouble"] is None
+
     async def test_settings_that_are_missing(self, command: Command) -> None:
         """All three are named, or those that are missing; the code is the one of no verdict."""
         none = await command("reconcile")
@@ -290,6 +396,19 @@ class TestReconcile:
         assert "set BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY" in none.stdout
         assert "BLOG_SERVICE_ID and BLOG_API_KEY: set it as well" in some.stderr
         assert some.stdout == ""
+
+
+RUNNING = "SELECT 1 FROM reconcile_runs WHERE finished_at IS NULL AND started_at IS NOT NULL"
+
+
+def _state(figures: dict[str, Any]) -> dict[str, Any]:
+    """What the status says about comparing."""
+    return {name: value for name, value in figures.items() if "reconcile" in name}
+
+
+async def _never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()  # until the client has gone
+    writer.close()
 
 
 async def test_the_consumers_metrics_tell_of_its_comparisons(

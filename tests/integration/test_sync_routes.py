@@ -173,6 +173,7 @@ class TestStatus:
             "last_reconcile_differing": 7,
             "last_reconcile_repaired": 4,
             "last_reconcile_explanation": "the brake held",
+            "reconcile_trouble": None,
         }
 
 

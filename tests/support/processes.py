@@ -58,6 +58,11 @@ class Process:
         self._process.terminate()
         return await asyncio.to_thread(self._process.wait, within)
 
+    async def ended(self, within: float = 30.0) -> int:
+        """Wait until it has ended by itself; its exit code."""
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, within)
+
     async def is_ready(self, url: str, within: float = 30.0) -> None:
         """Wait until ``url`` answers 200."""
 
