@@ -5,7 +5,6 @@ No link that was mailed to the old address works any more: it would prove nothin
 
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import Action
@@ -13,9 +12,10 @@ from auth_service.audit.record import audit
 from auth_service.mail.ask import ask_for_mail
 from auth_service.mail.erase import erase_links
 from auth_service.mail.purpose import Purpose
+from auth_service.users.addresses import claim
 from auth_service.users.change import change
 from auth_service.users.confirm import confirmed_password, locked
-from auth_service.users.model import EmailTaken, User, normalised_email
+from auth_service.users.model import User, normalised_email
 from auth_service.users.passwords import Passwords
 from contracts.actors import user_actor
 
@@ -49,10 +49,8 @@ async def change_email(
         user = await locked(connection, user_id, password_hash)
         if user.email == email:
             return user
-        try:
-            changed = await change(connection, user_id, email=email, email_verified=False)
-        except IntegrityError:
-            raise EmailTaken from None
+        await claim(connection, email)
+        changed = await change(connection, user_id, email=email, email_verified=False)
         await erase_links(connection, user_id)
         if mail:
             await ask_for_mail(connection, user_id, Purpose.VERIFY_EMAIL)

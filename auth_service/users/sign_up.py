@@ -6,7 +6,7 @@ what all crowds do at once, and each transaction waits for the disk.
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import ARRAY, Text, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -15,6 +15,7 @@ from auth_service.mail.purpose import Purpose
 from auth_service.outbox.record import record
 from auth_service.sessions.model import NewSession
 from auth_service.sessions.start import values_of, with_session
+from auth_service.users.addresses import claim_of
 from auth_service.users.model import EmailTaken, User, normalised_email
 from auth_service.users.passwords import Passwords
 from auth_service.users.table import FIRST_VERSION, to_user, users
@@ -22,11 +23,14 @@ from contracts.events import UserCreated
 
 _CREATED = (
     insert(users)
-    .values(
-        email=bindparam("new_email"),
-        password_hash=bindparam("new_hash"),
-        roles=bindparam("new_roles"),
-        version=FIRST_VERSION,
+    .from_select(
+        ["email", "password_hash", "roles", "version"],
+        select(
+            bindparam("new_email", type_=Text),
+            bindparam("new_hash", type_=Text),
+            bindparam("new_roles", type_=ARRAY(Text)),
+            FIRST_VERSION,
+        ).select_from(claim_of("new_email")),
     )
     .on_conflict_do_nothing(index_elements=[users.c.email])
     .returning(users)
