@@ -50,6 +50,7 @@ from auth_service.users.model import (
     EmailTaken,
     LastAdministrator,
     NoSuchUser,
+    VersionsExhausted,
     WrongPassword,
 )
 from auth_service.users.password_policy import WeakPassword
@@ -79,6 +80,7 @@ REFUSALS: Refusals = {
     ServiceNameTaken: problems.SERVICE_NAME_TAKEN,
     TooManyApiKeys: problems.TOO_MANY_KEYS,
     TooManyReplays: problems.TOO_MANY_REPLAYS,
+    VersionsExhausted: problems.VERSIONS_EXHAUSTED,
     WrongPassword: problems.WRONG_PASSWORD,
     WeakPassword: lambda error: Problem(problems.WEAK_PASSWORD, str(error)),
     WrongCredentials: problems.INVALID_CREDENTIALS,

@@ -55,6 +55,7 @@ EMAIL_TAKEN: Final = Code("email_taken", 409, "The e-mail address is taken")
 LAST_ADMINISTRATOR: Final = Code(
     "last_administrator", 409, "There has to be another administrator first"
 )
+VERSIONS_EXHAUSTED: Final = Code("versions_exhausted", 409, "The account can only be deleted")
 SERVICE_NAME_TAKEN: Final = Code("service_name_taken", 409, "A service account has this name")
 TOO_MANY_KEYS: Final = Code("too_many_keys", 409, "The service account has two live keys")
 LOG_PRUNED: Final = Code("log_pruned", 409, "The log does not go back so far")

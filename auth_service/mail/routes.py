@@ -43,7 +43,9 @@ async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> 
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
     summary="Verify an address by the link in a mail",
-    responses=documented(problems.INVALID_LINK, problems.TOO_MANY_REQUESTS),
+    responses=documented(
+        problems.INVALID_LINK, problems.TOO_MANY_REQUESTS, problems.VERSIONS_EXHAUSTED
+    ),
 )
 async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Response:
     """The address is verified; the link works once."""
@@ -77,7 +79,12 @@ async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> 
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
     summary="Set a new password by the link in a mail",
-    responses=documented(problems.INVALID_LINK, problems.WEAK_PASSWORD, problems.TOO_MANY_REQUESTS),
+    responses=documented(
+        problems.INVALID_LINK,
+        problems.WEAK_PASSWORD,
+        problems.TOO_MANY_REQUESTS,
+        problems.VERSIONS_EXHAUSTED,
+    ),
 )
 async def post_reset(body: NewPassword, auth: Auth, network: Network) -> Response:
     """The password is set, the address verified, every session ended; the link works once."""

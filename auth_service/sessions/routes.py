@@ -106,7 +106,7 @@ async def post_session_refresh(
     "/signout",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Sign out here, elsewhere or everywhere",
-    responses=documented(*TOKEN),
+    responses=documented(*TOKEN, problems.VERSIONS_EXHAUSTED),
 )
 async def post_signout(
     caller: CurrentCaller, auth: Auth, response: Response, scope: Scope = Scope.LOCAL

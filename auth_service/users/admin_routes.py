@@ -80,8 +80,13 @@ async def get_user(user_id: UUID, _: Administrator, auth: Auth) -> UserBody:
 
 @router.patch(
     "/{user_id}",
-    summary="Change a user's roles, disable or enable him",
-    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, problems.LAST_ADMINISTRATOR),
+    summary="Change a user's roles, disable or enable them",
+    responses=documented(
+        *ADMINISTRATORS_ONLY,
+        problems.NOT_FOUND,
+        problems.LAST_ADMINISTRATOR,
+        problems.VERSIONS_EXHAUSTED,
+    ),
 )
 async def patch_user(
     user_id: UUID, body: UserChanges, caller: Administrator, auth: Auth

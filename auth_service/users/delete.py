@@ -20,7 +20,7 @@ from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.lock import locked_user
 from auth_service.users.model import User
 from auth_service.users.passwords import Passwords
-from auth_service.users.table import NEXT_VERSION, users
+from auth_service.users.table import LAST_VERSION, users
 from contracts.actors import user_actor
 from contracts.events import UserDeleted, UserTombstone
 
@@ -28,15 +28,21 @@ from contracts.events import UserDeleted, UserTombstone
 async def delete(
     engine: AsyncEngine, passwords: Passwords, user_id: UUID, *, password: str
 ) -> None:
-    """Erase the user and record ``user.deleted``.
+    """Erase the user, who may be disabled, and record ``user.deleted``.
 
     Raises:
-        WrongPassword: the password is not his.
-        NoSuchUser: he was deleted already.
+        WrongPassword: the password is not theirs.
+        NoSuchUser: they were deleted already.
         LastAdministrator: nobody else is an administrator.
         HashingBusy: too many passwords wait to be checked.
     """
-    password_hash = await confirmed_password(engine, passwords, user_id, password)
+    await delete_confirmed(
+        engine, user_id, await confirmed_password(engine, passwords, user_id, password)
+    )
+
+
+async def delete_confirmed(engine: AsyncEngine, user_id: UUID, password_hash: str) -> None:
+    """The same for a password that was checked already, against ``password_hash``."""
     async with engine.begin() as connection:
         user = await locked(connection, user_id, password_hash)
         await _delete_locked(connection, user, actor=user_actor(user_id))
@@ -61,7 +67,7 @@ async def _delete_locked(connection: AsyncConnection, user: User, *, actor: str)
         update(users)
         .where(users.c.id == user.id)
         .values(
-            version=NEXT_VERSION,
+            version=LAST_VERSION,
             status="deleted",
             # One instant for all, so that nothing tells when the user came.
             deleted_at=func.statement_timestamp(),

@@ -29,6 +29,7 @@ class UserError(Exception):
     ├── EmailTaken
     ├── LastAdministrator
     ├── NoSuchUser
+    ├── VersionsExhausted
     └── WrongPassword
     """
 
@@ -51,6 +52,10 @@ class LastAdministrator(UserError):
 
 class NoSuchUser(UserError):
     """There is no such user, or none any more."""
+
+
+class VersionsExhausted(UserError):
+    """The user has the highest version there is, so that nothing but their deletion is left."""
 
 
 class WrongPassword(UserError):

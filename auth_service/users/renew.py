@@ -30,7 +30,7 @@ from auth_service.outbox.record import record_many
 from auth_service.outbox.table import outbox_events
 from auth_service.users.model import User
 from auth_service.users.table import FIRST_VERSION, TOKENS_VALID_FROM_NOW, to_user, users
-from contracts.events import UserUpdated
+from contracts.events import VERSION_MAX, UserUpdated
 
 _FLOOR: ColumnElement[int] = bindparam("floor", type_=BigInteger)
 _SINCE: ColumnElement[int] = bindparam("since", type_=BigInteger)
@@ -41,6 +41,7 @@ _RECORDED_SINCE = exists().where(
 
 _TO_RENEW = and_(
     users.c.status != "deleted",
+    users.c.version < VERSION_MAX,  # no version is left; what replicas have of them is the same
     or_(_SINCE.is_(None), users.c.version <= _FLOOR, not_(_RECORDED_SINCE)),
 )
 

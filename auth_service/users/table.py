@@ -27,6 +27,7 @@ from sqlalchemy import (
 from auth_service.db import metadata
 from auth_service.users.model import User
 from contracts.digest import bucket_sql
+from contracts.events import VERSION_MAX
 
 users = Table(
     "users",
@@ -63,6 +64,10 @@ FIRST_VERSION: ColumnElement[int] = literal_column(
 
 NEXT_VERSION: ColumnElement[int] = func.greatest(users.c.version + 1, FIRST_VERSION)
 """The version of a change; assigned while the row is locked, so two changes never share one."""
+
+LAST_VERSION: ColumnElement[int] = func.least(NEXT_VERSION, VERSION_MAX)
+"""The version of a deletion, which the highest one does not stop: a tombstone beats a living state
+of the same version."""
 
 _SECOND: ColumnElement[timedelta] = literal_column("interval '1 second'")
 

@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.users.table import users
+from contracts.events import VERSION_MAX
 from contracts.merge import Outcome, State
 from contracts.replica import Replica
 
@@ -62,8 +63,9 @@ def write_as_compared_sql(rows: str) -> str:
 
 _BURY = text(
     """
-    UPDATE users SET version = users.version + 1, status = 'deleted', deleted_at = now(),
-        email = NULL, email_verified = false, roles = '{}', tokens_valid_after = NULL,
+    UPDATE users SET version = LEAST(users.version + 1, CAST(:version_max AS bigint)),
+        status = 'deleted', deleted_at = now(), email = NULL, email_verified = false,
+        roles = '{}', tokens_valid_after = NULL,
         created_at = NULL, updated_at = NULL, sweep = 'orphan', applied_at = now()
     FROM unnest(CAST(:ids AS uuid[]), CAST(:versions AS bigint[])) AS compared (id, version)
     WHERE users.id = compared.id AND users.version = compared.version
@@ -99,10 +101,16 @@ async def provide(connection: AsyncConnection, user_id: UUID) -> None:
 async def bury(connection: AsyncConnection, compared: Sequence[tuple[UUID, int]]) -> set[UUID]:
     """Put a tombstone, one version higher, in the place of users whom the source does not know.
 
+    Of the highest version there is, it keeps that one: it beats a living state all the same.
+
     Each as compared: the row still has the version that is given with its id. The caller holds
     their locks (``lock``). Returns the ids of those who were there to bury.
     """
-    values = {"ids": [row[0] for row in compared], "versions": [row[1] for row in compared]}
+    values = {
+        "ids": [row[0] for row in compared],
+        "versions": [row[1] for row in compared],
+        "version_max": VERSION_MAX,
+    }
     return set((await connection.execute(_BURY, values)).scalars())
 
 
