@@ -2,13 +2,16 @@
 
 Guarantees: a refresh token is good once. Requests that cross each other, or repeat one whose answer
 was lost, get the same successor within the grace period. A token that comes back after it was in
-two hands, and ends the session for both of them; that end is committed although the request is
-refused.
+two hands, and is cut off for both of them: the session ends, and every access token of the user
+from before is refused, here at once and elsewhere with the event. That is committed although the
+request is refused.
 
 A refresh locks one row, that of the session, and waits for no other while it holds it; whoever
-locks several sessions of a user holds the lock of his row. So nobody ever waits in a circle.
+locks several sessions of a user, or a session and the user, locks the user's row first. So nobody
+ever waits in a circle.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -27,8 +30,10 @@ from auth_service.sessions.refresh_token import InvalidGrant, make, read
 from auth_service.sessions.table import sessions
 from auth_service.throttle.network import by_network
 from auth_service.throttle.throttle import TooManyRequests
-from auth_service.users.model import User
-from auth_service.users.table import to_user, users
+from auth_service.users.change import change
+from auth_service.users.lock import locked_user
+from auth_service.users.model import NoSuchUser, User, VersionsExhausted
+from auth_service.users.table import TOKENS_VALID_FROM_NOW, to_user, users
 
 log = structlog.get_logger()
 
@@ -62,10 +67,8 @@ async def refresh(auth: Context, token: str) -> Refreshed:
         user = await _active_user(connection, session.user_id)
         if verdict is Verdict.NEXT:
             await _rotate(connection, session)
-        elif verdict is Verdict.REUSED:
-            await _end_family(connection, session)
     if verdict is Verdict.REUSED:
-        log.warning("authn_token_reuse", session_id=str(session_id), user_id=str(session.user_id))
+        await _cut_off(auth, session, counter)
         raise InvalidGrant
     return Refreshed(user, session_id, make(auth.secrets, session_id, counter + 1), now)
 
@@ -95,20 +98,24 @@ async def refresh_within_limit(
 async def end_session_of(auth: Context, token: str) -> bool:
     """End the session that any of its refresh tokens, an old one even, names (RFC 7009 2.1).
 
+    An old one is as much of a sign that two have it as it is where sessions are refreshed.
+
     Returns:
         Whether there was a live one: False for a text that is no refresh token of ours.
     """
+    limits = auth.settings.session_limits
     try:
-        session_id, _ = read(auth.secrets, token)
+        session_id, counter = read(auth.secrets, token)
+        async with auth.engine.begin() as connection:
+            session, verdict, _ = await _look(connection, session_id, counter, limits)
+            if verdict is not Verdict.REUSED:
+                user_id = session.user_id
+                ended = await end_sessions(connection, user_id, EndReason.REVOKED, only=session_id)
+                return bool(ended)
+        await _cut_off(auth, session, counter)
     except InvalidGrant:
         return False
-    async with auth.engine.begin() as connection:
-        user_id = await connection.scalar(
-            select(sessions.c.user_id).where(sessions.c.id == session_id)
-        )
-        if user_id is None:
-            return False
-        return bool(await end_sessions(connection, user_id, EndReason.REVOKED, only=session_id))
+    return True
 
 
 async def _is_good(auth: Context, token: str) -> bool:
@@ -127,6 +134,16 @@ async def _is_good(auth: Context, token: str) -> bool:
 async def _judged(
     connection: AsyncConnection, session_id: UUID, counter: int, limits: Limits
 ) -> tuple[Session, Verdict, datetime]:
+    """As ``_look``, of a session that is not over; raises ``InvalidGrant``."""
+    session, verdict, now = await _look(connection, session_id, counter, limits)
+    if verdict is Verdict.OVER:
+        raise InvalidGrant
+    return session, verdict, now
+
+
+async def _look(
+    connection: AsyncConnection, session_id: UUID, counter: int, limits: Limits
+) -> tuple[Session, Verdict, datetime]:
     """The session, its row locked, and what its token is worth; raises ``InvalidGrant``."""
     query = (
         select(sessions, func.clock_timestamp().label("now"))
@@ -137,10 +154,7 @@ async def _judged(
     if row is None:
         raise InvalidGrant
     session = to_session(row)
-    verdict = judge(session, counter, now=row.now, limits=limits)
-    if verdict is Verdict.OVER:
-        raise InvalidGrant
-    return session, verdict, row.now
+    return session, judge(session, counter, now=row.now, limits=limits), row.now
 
 
 async def _active_user(connection: AsyncConnection, user_id: UUID) -> User:
@@ -159,12 +173,30 @@ async def _rotate(connection: AsyncConnection, session: Session) -> None:
     )
 
 
-async def _end_family(connection: AsyncConnection, session: Session) -> None:
-    await end_sessions(connection, session.user_id, EndReason.TOKEN_REUSED, only=session.id)
-    await audit(
-        connection,
-        Action.TOKEN_REUSED,
-        actor=ANONYMOUS,
-        subject=session.user_id,
-        session_id=str(session.id),
-    )
+async def _cut_off(auth: Context, session: Session, counter: int) -> None:
+    """End a session whose token two have, and refuse the access tokens that came from it.
+
+    The user's row is locked before the session's, so the session is judged once more: whoever
+    noticed the same at the same time, or ended it otherwise, has done all of it.
+
+    Raises:
+        InvalidGrant: the session has ended meanwhile.
+    """
+    user_id = session.user_id
+    async with auth.engine.begin() as connection:
+        try:
+            await locked_user(connection, user_id)
+        except NoSuchUser:
+            raise InvalidGrant from None
+        await _judged(connection, session.id, counter, auth.settings.session_limits)
+        await end_sessions(connection, user_id, EndReason.TOKEN_REUSED, only=session.id)
+        with suppress(VersionsExhausted):  # the session ends all the same
+            await change(connection, user_id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
+        await audit(
+            connection,
+            Action.TOKEN_REUSED,
+            actor=ANONYMOUS,
+            subject=user_id,
+            session_id=str(session.id),
+        )
+    log.warning("authn_token_reuse", session_id=str(session.id), user_id=str(user_id))

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -65,6 +65,23 @@ async def test_signing_out_everywhere_reaches_the_blog(running: Running) -> None
 
     assert answer.status_code == 204
     await _refused_in_time(running, person, 401)
+
+
+async def test_a_refresh_token_in_two_hands_reaches_the_blog(running: Running) -> None:
+    """Reuse is noticed at the auth service; the thief's access token ends at the blog as well."""
+    person = await _known_person(running)
+    for _ in range(2):  # the child's refresh leaves the first token two steps behind
+        answer = await running.auth.post("/oauth/token", data=_refresh(person))
+        assert answer.status_code == 200, answer.text
+        stolen, person.refresh_token = person.refresh_token, answer.json()["refresh_token"]
+        thief = replace(person, headers=_bearer(answer.json()))
+    first = replace(person, refresh_token=stolen)
+
+    await running.auth.post("/oauth/token", data=_refresh(person))
+    reused = await running.auth.post("/oauth/token", data=_refresh(first))
+
+    assert (reused.status_code, reused.json()["error"]) == (400, "invalid_grant")
+    await _refused_in_time(running, thief, 401)
 
 
 async def test_disabling_reaches_the_blog_and_enabling_too(running: Running) -> None:
@@ -190,6 +207,10 @@ async def _administrator(running: Running) -> dict[str, str]:
     answer = await running.auth.post("/v1/signin", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+def _bearer(tokens: dict[str, Any]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
 async def _auth_service(system: System, *arguments: str, given: str = "", expected: int = 0) -> str:

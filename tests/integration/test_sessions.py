@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -34,6 +34,7 @@ from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
+from tests.support.relaying import outbox
 
 CROWD = 20
 
@@ -174,6 +175,42 @@ class TestReuse:
             with pytest.raises(InvalidGrant):
                 await refresh(auth, token)
         assert (await refresh(auth, first)).refresh_token
+
+    @pytest.mark.parametrize("at", ["refresh", "revocation"])
+    async def test_access_tokens_of_before_are_refused_everywhere(
+        self, auth: Context, ada: User, first: str, at: str
+    ) -> None:
+        """``tokens_valid_after`` moves with the end of the session, and the event tells others."""
+        await refresh(auth, first)
+        await _later(auth.engine, auth.settings.refresh_grace_seconds)
+
+        if at == "refresh":
+            with pytest.raises(InvalidGrant):
+                await refresh(auth, first)
+        else:
+            assert await end_session_of(auth, first)
+
+        [user] = await fetch(auth.engine, "SELECT *, clock_timestamp() AS now FROM users")
+        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        *_, event = await outbox(auth.engine, ada.id)
+        assert row.end_reason == "token_reused"
+        assert user.tokens_valid_after > user.now - timedelta(seconds=1)
+        assert (event.type, event.version) == ("user.updated", user.version)
+        assert (
+            datetime.fromisoformat(event.payload["tokens_valid_after"]) == user.tokens_valid_after
+        )
+
+    async def test_a_crowd_that_shows_it_again_is_noticed_once(
+        self, auth: Context, ada: User, first: str
+    ) -> None:
+        """One end, one event, one entry; and no deadlock with whoever signs out everywhere."""
+        await refresh(auth, first)
+        await _later(auth.engine, auth.settings.refresh_grace_seconds)
+
+        await asyncio.gather(*(refresh(auth, first) for _ in range(CROWD)), return_exceptions=True)
+
+        assert len(await outbox(auth.engine, ada.id)) == 2
+        assert len(await fetch(auth.engine, _REUSES)) == 1
 
     async def test_two_steps_behind_is_a_reuse_even_within_the_grace_period(
         self, auth: Context, first: str
