@@ -33,21 +33,36 @@ class Caller:
         return user_actor(self.user.id)
 
 
-async def caller(request: Request, auth: Auth) -> Caller:
-    """The living, active user whose token came with the request, from a session that lasts.
+async def _caller_even_disabled(request: Request, auth: Auth) -> Caller:
+    """The living user whose token came with the request; an active one's session still lasts.
 
     Raises:
-        Problem: 401 without a valid token of a user who still exists, 403 when he is disabled or
-            the token is a service's.
+        Problem: 401 without a valid token of a user who still exists, 403 when the token is a
+            service's.
     """
     _, token = await users_token(request.headers, auth.keys)
     async with auth.engine.connect() as connection:
         user = await holder_of(connection, token)
     if user is None:
         raise invalid_token()
-    if user.status == "disabled":
-        raise Problem(problems.ACCOUNT_DISABLED)
     return Caller(user, token.session_id)
+
+
+EvenDisabled = Annotated[Caller, Depends(_caller_even_disabled)]
+"""A caller who may be disabled, and whose token then counts though it was revoked: for what the
+password confirms as well."""
+
+
+async def caller(request: Request, auth: Auth) -> Caller:
+    """The living, active user whose token came with the request, from a session that lasts.
+
+    Raises:
+        Problem: as for ``EvenDisabled``, and 403 when the user is disabled.
+    """
+    found = await _caller_even_disabled(request, auth)
+    if found.user.status == "disabled":
+        raise Problem(problems.ACCOUNT_DISABLED)
+    return found
 
 
 CurrentCaller = Annotated[Caller, Depends(caller)]

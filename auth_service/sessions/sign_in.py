@@ -6,7 +6,7 @@ line holds an address or a network; a network is named by a keyed hash, so that 
 put together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import select
@@ -42,12 +42,31 @@ class Verified:
 
 
 async def sign_in(auth: Context, *, email: str, password: str, network: str) -> Verified:
-    """The user with this address and password.
+    """The user with this address and password, who may sign in.
+
+    Raises:
+        TooManyRequests, WrongCredentials, HashingBusy: as ``recognise``.
+        AccountDisabled: the user is disabled.
+    """
+    found = await recognise(auth, email=email, password=password, network=network)
+    user = found.user
+    seen = {"user_id": str(user.id), "network": _logged(auth, network)}
+    if user.status != "active":
+        log.info("authn_login_fail", reason="disabled", **seen)
+        raise AccountDisabled
+    password_hash = await rehashed(
+        auth.engine, auth.passwords, user.id, password=password, password_hash=found.password_hash
+    )
+    log.info("authn_login_success", **seen)
+    return replace(found, password_hash=password_hash)
+
+
+async def recognise(auth: Context, *, email: str, password: str, network: str) -> Verified:
+    """The user with this address and password, who may be disabled.
 
     Raises:
         TooManyRequests: the network or the account has to wait; the password was not looked at.
         WrongCredentials: no user has both.
-        AccountDisabled: he has, and is disabled.
         HashingBusy: too many passwords wait to be checked.
     """
     email = _as_stored(email)
@@ -60,19 +79,17 @@ async def sign_in(auth: Context, *, email: str, password: str, network: str) -> 
     except HashingBusy:
         await take_back(auth.throttle, tried)
         raise
-    seen = {"network": auth.secrets.mac("log", network.encode()).hex()[:16]}
     if not matches or row is None:
-        log.info("authn_login_fail", user_id=str(row.id) if row else None, **seen)
+        user_id = str(row.id) if row else None
+        log.info("authn_login_fail", user_id=user_id, network=_logged(auth, network))
         raise WrongCredentials
     await succeed(auth.throttle, tried)
-    if row.status != "active":
-        log.info("authn_login_fail", user_id=str(row.id), reason="disabled", **seen)
-        raise AccountDisabled
-    password_hash = await rehashed(
-        auth.engine, auth.passwords, row.id, password=password, password_hash=row.password_hash
-    )
-    log.info("authn_login_success", user_id=str(row.id), **seen)
-    return Verified(to_user(row), password_hash, tried.headers)
+    return Verified(to_user(row), row.password_hash, tried.headers)
+
+
+def _logged(auth: Context, network: str) -> str:
+    """How log lines name a network."""
+    return auth.secrets.mac("log", network.encode()).hex()[:16]
 
 
 def _as_stored(email: str) -> str:

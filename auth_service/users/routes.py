@@ -12,15 +12,16 @@ from auth_service.bodies import (
 )
 from auth_service.context import Auth, Context
 from auth_service.sessions.answer import kept_by, signed_in
-from auth_service.sessions.bearer import Caller, CurrentCaller, CurrentUser
+from auth_service.sessions.bearer import Caller, CurrentCaller, CurrentUser, EvenDisabled
 from auth_service.sessions.device import SessionHere
 from auth_service.sessions.refresh_token import make
+from auth_service.sessions.sign_in import recognise
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, by_network
 from auth_service.throttle.tries import know
 from auth_service.users.change_email import change_email
 from auth_service.users.change_password import change_password
-from auth_service.users.delete import delete
+from auth_service.users.delete import delete, delete_confirmed
 from auth_service.users.password_policy import demand_strong
 from auth_service.users.sign_up import sign_up
 from contracts import problems
@@ -30,6 +31,9 @@ router = APIRouter(prefix="/v1", tags=["users"])
 
 BY_PASSWORD = (*TOKEN, problems.WRONG_PASSWORD, problems.NOT_FOUND, problems.TOO_MANY_REQUESTS)
 """What a route may answer where the password confirms it."""
+
+CHANGED_BY_PASSWORD = (*BY_PASSWORD, problems.VERSIONS_EXHAUSTED)
+"""What a route may answer that changes the account."""
 
 
 @router.post(
@@ -89,7 +93,7 @@ async def get_me(user: CurrentUser) -> UserBody:
 @router.patch(
     "/me",
     summary="Change the own e-mail address",
-    responses=documented(*BY_PASSWORD, problems.EMAIL_TAKEN, problems.INVALID_EMAIL),
+    responses=documented(*CHANGED_BY_PASSWORD, problems.EMAIL_TAKEN, problems.INVALID_EMAIL),
 )
 async def patch_me(
     body: Credentials, caller: CurrentCaller, auth: Auth, response: Response, network: Network
@@ -115,7 +119,7 @@ async def patch_me(
     "/me/password",
     summary="Change the own password",
     response_model_exclude_none=True,
-    responses=documented(*BY_PASSWORD, problems.WEAK_PASSWORD),
+    responses=documented(*CHANGED_BY_PASSWORD, problems.WEAK_PASSWORD),
 )
 async def post_password(
     body: PasswordChange,
@@ -151,12 +155,35 @@ async def post_password(
     responses=documented(*BY_PASSWORD, problems.LAST_ADMINISTRATOR),
 )
 async def delete_me(
-    body: PasswordOnly, caller: CurrentCaller, auth: Auth, response: Response
+    body: PasswordOnly, caller: EvenDisabled, auth: Auth, response: Response
 ) -> None:
-    """Erase the account, finally; the password confirms it."""
+    """Erase the account permanently; the password confirms it. A disabled user may do so too."""
     response.headers.update(await _one_try(auth, caller))
     user_id = caller.user.id
     await delete(auth.engine, auth.passwords, user_id, password=body.password.get_secret_value())
+
+
+@router.post(
+    "/deletion",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Delete the own account without signing in",
+    responses=documented(
+        problems.INVALID_CREDENTIALS,
+        problems.WRONG_PASSWORD,
+        problems.NOT_FOUND,
+        problems.LAST_ADMINISTRATOR,
+        problems.TOO_MANY_REQUESTS,
+    ),
+)
+async def post_deletion(
+    body: Credentials, auth: Auth, response: Response, network: Network
+) -> None:
+    """Erase the account permanently, by e-mail and password: a disabled user cannot sign in."""
+    found = await recognise(
+        auth, email=body.email, password=body.password.get_secret_value(), network=network
+    )
+    await delete_confirmed(auth.engine, found.user.id, found.password_hash)
+    response.headers.update(found.headers)
 
 
 async def _one_try(auth: Context, caller: Caller) -> dict[str, str]:
