@@ -22,6 +22,7 @@ class EndReason(StrEnum):
     TOKEN_REUSED = "token_reused"  # noqa: S105 - a name, no secret
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a name, no secret
     DISABLED = "disabled"
+    PROMOTED = "promoted"
     REVOKED = "revoked"
     TOO_MANY = "too_many"
     RESTORED = "restored"

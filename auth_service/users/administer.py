@@ -35,7 +35,6 @@ async def administer(
     actor: str,
     roles: Collection[str] | None = None,
     status: Status | None = None,
-    granted: Collection[str] = (),
 ) -> User:
     """Give the user these roles and this status, where they are given, and record ``user.updated``.
 
@@ -43,7 +42,6 @@ async def administer(
         actor: who does it, for the audit log.
         roles: all that he shall have, each of them as ``contracts.events`` allows; kept sorted,
             each once.
-        granted: roles that he shall have besides, whatever he has.
 
     Raises:
         NoSuchUser: there is none, or he was deleted.
@@ -53,7 +51,7 @@ async def administer(
         user = await locked_user(connection, user_id)
         wanted = replace(
             user,
-            roles=tuple(sorted({*(user.roles if roles is None else roles), *granted})),
+            roles=user.roles if roles is None else tuple(sorted(set(roles))),
             status=status or user.status,
         )
         if wanted == user:
@@ -65,13 +63,14 @@ async def administer(
             values["tokens_valid_after"] = TOKENS_VALID_FROM_NOW
             await end_sessions(connection, user_id, EndReason.DISABLED)
         changed = await change(connection, user_id, **values)
-        await _audit_changes(connection, user, changed, actor=actor)
+        await audit_changes(connection, user, changed, actor=actor)
     return changed
 
 
-async def _audit_changes(
+async def audit_changes(
     connection: AsyncConnection, before: User, after: User, *, actor: str
 ) -> None:
+    """Write down which roles and which status a change has given and taken."""
     if before.roles != after.roles:
         await audit(
             connection,

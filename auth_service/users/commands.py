@@ -41,72 +41,82 @@ def _role(text: str) -> str:
 @app.command(epilog="Example: auth-service users create-admin ada@example.org --role operator")
 @failing_with_a_sentence
 def create_admin(
-    email: Annotated[str, typer.Argument(help="His e-mail address.")],
+    email: Annotated[str, typer.Argument(help="E-mail address.")],
     role: Annotated[
         list[str] | None,
-        typer.Option(
-            parser=_role, metavar="ROLE", help="What he shall be besides, such as operator."
-        ),
+        typer.Option(parser=_role, metavar="ROLE", help="Additional role to grant, e.g. operator."),
     ] = None,
+    existing: Annotated[
+        bool, typer.Option("--existing", help="Promote the account that has this address already.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make an administrator.
+    """Create an administrator.
 
-    An account that exists becomes an administrator's and keeps its password. For a new one the
-    password is asked for, or read as one line from standard input; if it is empty, a strong one is
-    made and shown once.
+    The password is asked for, or read as one line from standard input; if it is empty, a strong one
+    is made and shown once.
+
+    An account that has the address already is refused, for anybody can sign up with any address.
+    With --existing it is promoted: its sessions end and its access tokens are refused everywhere.
+    It keeps its password if its owner has verified the address, and gets a new one otherwise.
     """
     from auth_service.users import create_admin as use_case
-    from auth_service.users.model import AccountDisabled, BadEmail, EmailTaken, NoSuchUser
+    from auth_service.users.model import (
+        AccountDisabled,
+        BadEmail,
+        EmailTaken,
+        NoSuchUser,
+        VersionsExhausted,
+    )
     from auth_service.users.password_policy import WeakPassword
     from auth_service.users.passwords import Passwords
     from contracts.actors import operator
 
-    settings, actor, roles = load(OperatorSettings), operator(), role or []
+    settings, passwords = load(OperatorSettings), Passwords(threads=1, waiting_max=1)
     made: dict[str, str] = {}
+
+    async def write(engine: AsyncEngine) -> "User":
+        given: dict[str, Any] = {
+            "length_min": settings.password_length_min,
+            "actor": operator(),
+            "roles": role or [],
+        }
+        if user is not None:
+            return await use_case.promote(engine, passwords, user, password=password, **given)
+        return await use_case.create_admin(
+            engine, passwords, email=email, password=password or "", **given
+        )
+
     try:
         user = on_database(settings, lambda engine: use_case.account_of(engine, email))
-        account = "existing" if user else "new"
-        if user is not None:
-            existing = user
-            _warn_unless_verified(existing)
-            user = on_database(
-                settings,
-                lambda engine: use_case.promote(engine, existing, actor=actor, roles=roles),
-            )
-        else:
-            password = _password()
-            if not password:
-                bytes_min = max(MADE_PASSWORD_BYTES, settings.password_length_min)
-                password = made["password"] = secrets.token_urlsafe(bytes_min)
-            passwords = Passwords(threads=1, waiting_max=1)
-            user = on_database(
-                settings,
-                lambda engine: use_case.create_admin(
-                    engine,
-                    passwords,
-                    email=email,
-                    password=password,
-                    length_min=settings.password_length_min,
-                    actor=actor,
-                    roles=roles,
-                ),
-            )
+        _demand_meant(user, existing=existing)
+        keeps_password = user is not None and user.email_verified
+        password = None if keeps_password else _password()
+        if password == "":
+            bytes_min = max(MADE_PASSWORD_BYTES, settings.password_length_min)
+            password = made["password"] = secrets.token_urlsafe(bytes_min)
+        written = on_database(settings, write)
     except BadEmail as error:
         raise OperatorError(f"this is no e-mail address: {error}") from None
     except AccountDisabled:
         raise OperatorError(
             "this account is disabled; have an administrator enable it, or name another address"
         ) from None
+    except VersionsExhausted:
+        raise OperatorError("this account can only be deleted: no version is left") from None
     except WeakPassword as error:
         raise OperatorError(f"not this password: {error}") from None
     except (EmailTaken, NoSuchUser):
         raise OperatorError(
-            "this address's account was made or deleted just now; look, and run the command again"
+            "this address's account was created, changed or deleted just now; look at it "
+            "(auth-service users show), and run the command again"
         ) from None
-    show({"id": user.id, "email": user.email, "account": account, **made}, as_json=as_json)
+    account = "existing" if existing else "new"
+    show({"id": written.id, "email": written.email, "account": account, **made}, as_json=as_json)
     if made:
         print("the password is not shown again", file=sys.stderr)
+    if keeps_password:
+        print("the account keeps its password; its sessions have ended", file=sys.stderr)
 
 
 @app.command("show", epilog="Example: auth-service users show ada@example.org --json")
@@ -195,18 +205,25 @@ async def _erase(engine: AsyncEngine, ids: list[UUID]) -> bool:
     return is_well
 
 
-def _warn_unless_verified(user: "User") -> None:
-    """Anybody can sign up with an address that is not his; ask, where somebody can answer."""
-    if user.email_verified:
-        return
-    warning = (
-        f"account {user.id} exists already, and nobody has shown that this address is his: whoever "
-        "signed up with it becomes an administrator"
-    )
-    if sys.stdin.isatty():
-        typer.confirm(f"{warning}. Go on?", abort=True, err=True)
-    else:
-        print(f"warning: {warning}", file=sys.stderr)
+def _demand_meant(user: "User | None", *, existing: bool) -> None:
+    """Refuse an account that nobody said they meant, and one that was meant and is not there.
+
+    Raises:
+        OperatorError: with what to do.
+    """
+    if user is None:
+        if existing:
+            raise OperatorError("no account has this address; leave --existing out to create one")
+    elif not existing:
+        whose = (
+            "its owner has verified the address"
+            if user.email_verified
+            else "nobody has verified the address, so anybody may have signed up with it"
+        )
+        raise OperatorError(
+            f"account {user.id} has this address already, and {whose}; to promote that very account"
+            " and end its sessions, run the command again with --existing"
+        )
 
 
 def _password() -> str:
@@ -232,7 +249,7 @@ def _password() -> str:
             typed = sys.stdin.readline(PASSWORD_LENGTH_MAX + 2).rstrip("\r\n")
         typed.encode()
     except UnicodeError:
-        raise OperatorError("not this password: it is no Unicode text") from None
+        raise OperatorError("not this password: it is not valid Unicode") from None
     if len(typed) > PASSWORD_LENGTH_MAX:
         raise OperatorError(f"not this password: it has more than {PASSWORD_LENGTH_MAX} characters")
     return typed

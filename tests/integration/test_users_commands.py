@@ -7,17 +7,21 @@ import os
 import pty
 import select
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.users.create_admin import promote
+from auth_service.users.model import NoSuchUser
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import sign_up
 from contracts.actors import operator
-from tests.support.auth_api import PASSWORD, bearer
+from tests.support.auth_api import PASSWORD, assert_problem, bearer, signed_up
 from tests.support.inbox import execute, fetch
 from tests.support.processes import BIN
 from tests.support.relaying import outbox
@@ -121,6 +125,13 @@ async def signs_in(api: httpx.AsyncClient, email: str, password: str) -> bool:
     return listed.status_code == 200
 
 
+async def assert_cut_off(api: httpx.AsyncClient, before: dict[str, Any]) -> None:
+    """Neither the access token nor the refresh token of before is worth anything."""
+    assert_problem(await api.get("/v1/me", headers=bearer(before)), 401, "invalid_token")
+    data = {"grant_type": "refresh_token", "refresh_token": before["refresh_token"]}
+    assert (await api.post("/oauth/token", data=data)).status_code == 400
+
+
 class TestCreateAdmin:
     """``users create-admin EMAIL``."""
 
@@ -159,60 +170,136 @@ class TestCreateAdmin:
         assert shown["password"] not in ended.stderr
         assert await signs_in(api, ROOT, shown["password"])
 
-    async def test_an_account_that_exists_keeps_its_password(
+    @pytest.mark.parametrize("address", [ROOT, "ROOT@Example.ORG"])
+    @pytest.mark.parametrize("verified", [False, True])
+    async def test_an_account_that_exists_is_refused(
         self,
         users: Commands,
-        api: httpx.AsyncClient,
         auth_engine: AsyncEngine,
         passwords: Passwords,
+        address: str,
+        verified: bool,
     ) -> None:
-        """It gets the role besides those that it has; whose it is, nobody has shown."""
+        """Anybody may have signed up with the address first: they do not own the system by that."""
         user = await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
-        await execute(auth_engine, "UPDATE users SET roles = '{editor}'")
+        await execute(auth_engine, f"UPDATE users SET email_verified = {verified}")
+        before = await fetch(auth_engine, "SELECT * FROM users")
 
-        ended = await users("create-admin", ROOT, "--json", typed=b"another password altogether\n")
-        again = await users("create-admin", ROOT, "--json")
+        ended = await users(
+            "create-admin", address, "--role=operator", typed=b"another password altogether\n"
+        )
 
-        assert json.loads(ended.stdout) == {
-            "id": str(user.id),
-            "email": ROOT,
-            "account": "existing",
-        }
-        assert (again.returncode, again.stdout) == (0, ended.stdout)
-        assert f"warning: account {user.id} exists already" in ended.stderr
-        assert await signs_in(api, ROOT, PASSWORD)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert f"account {user.id} has this address already" in ended.stderr
+        assert "--existing" in ended.stderr
+        assert await fetch(auth_engine, "SELECT * FROM users") == before
+
+    async def test_an_unverified_account_that_is_meant_takes_the_given_password(
+        self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
+    ) -> None:
+        """Whoever signed up with the address keeps nothing: no password, session, token or link."""
+        squatter = await signed_up(api, ROOT)
+        user_id = squatter["user"]["id"]
+        await execute(
+            auth_engine,
+            "UPDATE users SET roles = '{editor}'",
+            "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at) VALUES"
+            f" ('x', '{user_id}', 'reset_password', now() + interval '1 hour')",
+        )
+
+        ended = await users(
+            "create-admin",
+            ROOT,
+            "--existing",
+            "--role=operator",
+            "--json",
+            typed=b"another password altogether\n",
+        )
+
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout) == {"id": user_id, "email": ROOT, "account": "existing"}
+        assert not await signs_in(api, ROOT, PASSWORD)
+        assert await signs_in(api, ROOT, "another password altogether")
+        await assert_cut_off(api, squatter)
+        assert not await fetch(auth_engine, "SELECT 1 FROM mail_links")
+        [row] = await fetch(auth_engine, "SELECT * FROM users")
         *_, event = await outbox(auth_engine)
-        assert (event.type, event.payload["roles"]) == ("user.updated", ["admin", "editor"])
-        entries = await fetch(auth_engine, "SELECT * FROM audit_log WHERE action = 'roles_changed'")
-        assert [(e.actor, e.details) for e in entries] == [
-            ("operator:op", {"granted": ["admin"], "revoked": []})
+        assert event.payload["roles"] == ["admin", "editor", "operator"]
+        assert event.payload["tokens_valid_after"] is not None
+        assert (event.type, event.version) == ("user.updated", row.version)
+        entries = await fetch(auth_engine, "SELECT * FROM audit_log ORDER BY id DESC LIMIT 2")
+        assert [(e.action, e.actor) for e in reversed(entries)] == [
+            ("roles_changed", "operator:op"),
+            ("authn_password_reset", "operator:op"),
         ]
 
-    async def test_more_roles_come_in_one_step(
-        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
+    async def test_without_a_password_an_unverified_account_gets_a_strong_one(
+        self, users: Commands, api: httpx.AsyncClient
     ) -> None:
-        """An operator is made as quickly as an administrator, of a new account or an old one."""
-        await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
+        """As a new one does."""
+        await signed_up(api, ROOT)
 
-        old = await users("create-admin", ROOT, "--role", "operator")
+        ended = await users("create-admin", ROOT, "--existing", "--json")
+
+        shown = json.loads(ended.stdout)
+        assert shown["account"] == "existing"
+        assert await signs_in(api, ROOT, shown["password"])
+        assert not await signs_in(api, ROOT, PASSWORD)
+
+    async def test_a_verified_account_that_is_meant_keeps_its_password(
+        self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
+    ) -> None:
+        """Its sessions end all the same, each time; that the password stays is said."""
+        await signed_up(api, ROOT)
+        await execute(auth_engine, "UPDATE users SET email_verified = true")
+        for _ in range(2):
+            before = (
+                await api.post("/v1/signin", json={"email": ROOT, "password": PASSWORD})
+            ).json()
+
+            ended = await users("create-admin", ROOT, "--existing", typed=b"another password\n")
+
+            assert ended.returncode == 0, ended.stderr
+            assert "keeps its password" in ended.stderr
+            await assert_cut_off(api, before)
+            assert await signs_in(api, ROOT, PASSWORD)
+
+    async def test_an_account_that_is_meant_has_to_be_there(
+        self, users: Commands, auth_engine: AsyncEngine
+    ) -> None:
+        """A mistyped address makes nobody an administrator."""
+        ended = await users("create-admin", ROOT, "--existing", typed=PASSWORD.encode())
+
+        assert ended.returncode == 1
+        assert "no account has this address" in ended.stderr
+        assert not await fetch(auth_engine, "SELECT 1 FROM users")
+
+    async def test_an_account_is_promoted_only_as_it_was_looked_at(
+        self, auth_engine: AsyncEngine, passwords: Passwords
+    ) -> None:
+        """Not when its address has become another one, or was verified, in between."""
+        user = await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
+        given: dict[str, Any] = {"length_min": 15, "actor": "operator:test"}
+        for looked_at in (
+            replace(user, email="old@example.org"),
+            replace(user, email_verified=True),
+        ):
+            with pytest.raises(NoSuchUser):
+                await promote(auth_engine, passwords, looked_at, password=None, **given)
+
+        assert (await fetch(auth_engine, "SELECT roles FROM users"))[0].roles == []
+
+    async def test_more_roles_come_in_one_step(
+        self, users: Commands, auth_engine: AsyncEngine
+    ) -> None:
+        """An operator is made as quickly as an administrator."""
         new = await users("create-admin", "new@example.org", "--role=operator", typed=b"\n")
         wrong = await users("create-admin", ROOT, "--role", "Not A Role")
 
-        assert (old.returncode, new.returncode, wrong.returncode) == (0, 0, 2)
+        assert (new.returncode, wrong.returncode) == (0, 2)
         assert "a role is lower-case letters" in wrong.stderr
-        events = await outbox(auth_engine)
-        assert [event.payload["roles"] for event in events] == [[], *2 * [["admin", "operator"]]]
-
-    async def test_a_verified_account_is_taken_without_a_word(
-        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
-    ) -> None:
-        """He has shown that the address is his."""
-        await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
-        await execute(auth_engine, "UPDATE users SET email_verified = true")
-
-        ended = await users("create-admin", ROOT)
-
-        assert (ended.returncode, ended.stderr) == (0, "")
+        [event] = await outbox(auth_engine)
+        assert event.payload["roles"] == ["admin", "operator"]
 
     async def test_on_a_terminal_it_is_typed_twice_and_not_shown(
         self, users: Commands, api: httpx.AsyncClient
@@ -246,16 +333,22 @@ class TestCreateAdmin:
         assert password not in shown
         assert await signs_in(api, ROOT, password)
 
-    async def test_on_a_terminal_an_unverified_account_is_asked_about(
-        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
+    async def test_on_a_terminal_the_same_rules_hold(
+        self, users: Commands, api: httpx.AsyncClient
     ) -> None:
         """Nobody becomes one by having signed up with somebody else's address."""
-        await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
+        squatter = await signed_up(api, ROOT)
 
-        code, _, shown = await users.on_a_terminal("create-admin", ROOT, typed=[(SURE, "n")])
+        refused = await users.on_a_terminal("create-admin", ROOT, typed=[])
+        other = "another password altogether"
+        meant = await users.on_a_terminal(
+            "create-admin", ROOT, "--existing", typed=[(FIRST, other), (AGAIN, other)]
+        )
 
-        assert code == 1, shown
-        assert (await fetch(auth_engine, "SELECT roles FROM users"))[0].roles == []
+        assert (refused[0], meant[0]) == (1, 0), refused[2] + meant[2]
+        assert "--existing" in refused[2]
+        assert await signs_in(api, ROOT, other)
+        await assert_cut_off(api, squatter)
 
     @pytest.mark.parametrize(
         ("email", "typed", "sentence"),
