@@ -15,13 +15,11 @@ from fastapi import Request, Response
 
 from auth_service.bodies import Keep, SignedIn, UserBody
 from auth_service.context import Context
+from auth_service.sessions.cookie import is_sent, set_cookie
 from auth_service.settings import ApiSettings
 from auth_service.users.model import User
 from contracts import problems
 from contracts.problems import Problem
-
-COOKIE: Final = "__Host-refresh"
-"""With this prefix browsers take it from this very host and over TLS alone (RFC 6265bis 4.1.3)."""
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """RFC 6749 5.1, for answers with tokens."""
@@ -50,7 +48,7 @@ async def signed_in(
     response.headers.update(NO_STORE)
     if keep is Keep.COOKIE:
         seconds = auth.settings.session_idle_seconds
-        response.headers.append("Set-Cookie", _cookie(refresh_token, seconds))
+        response.headers.append("Set-Cookie", set_cookie(refresh_token, seconds=seconds))
     return SignedIn(
         user=UserBody.model_validate(user),
         access_token=signer.for_user(user, session_id, at=at),
@@ -73,12 +71,7 @@ async def _until_tokens_are_valid(user: User) -> None:
 
 def kept_by(request: Request) -> Keep:
     """Where the client of this request keeps its refresh token."""
-    return Keep.COOKIE if COOKIE in request.cookies else Keep.TOKEN
-
-
-def without_cookie() -> dict[str, str]:
-    """The header that has a browser forget its refresh token."""
-    return {"Set-Cookie": _cookie("", 0)}
+    return Keep.COOKIE if is_sent(request.headers) else Keep.TOKEN
 
 
 def demand_own_page(request: Request, settings: ApiSettings) -> None:
@@ -92,9 +85,6 @@ def demand_own_page(request: Request, settings: ApiSettings) -> None:
     """
     address = urlsplit(settings.address)
     own = f"{address.scheme}://{address.netloc}".lower()
-    if request.headers.get("origin") not in (own, *settings.cors_origins):
+    sent = request.headers.getlist("origin")
+    if len(sent) != 1 or sent[0] not in (own, *settings.cors_origins):
         raise Problem(problems.ORIGIN_NOT_ALLOWED)
-
-
-def _cookie(value: str, seconds: int) -> str:
-    return f"{COOKIE}={value}; Max-Age={seconds}; Path=/; Secure; HttpOnly; SameSite=Strict"

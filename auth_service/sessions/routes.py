@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request, Response, status
 
 from auth_service.bodies import Keep, NewCredentials, SessionBody, SignedIn
 from auth_service.context import Auth
-from auth_service.sessions.answer import COOKIE, demand_own_page, signed_in, without_cookie
+from auth_service.sessions.answer import demand_own_page, signed_in
 from auth_service.sessions.bearer import CurrentCaller
+from auth_service.sessions.cookie import sent_token, without_cookie
 from auth_service.sessions.device import SessionHere
 from auth_service.sessions.end import EndReason, end_sessions
 from auth_service.sessions.live import live_sessions
@@ -85,7 +86,7 @@ async def post_session_refresh(
     For pages of allowed origins; other clients ask `POST /oauth/token`.
     """
     demand_own_page(request, auth.settings)
-    token = request.cookies.get(COOKIE, "")
+    token = sent_token(request.headers) or ""
     try:
         refreshed, headers = await refresh_within_limit(auth, token, network=network)
     except InvalidGrant:

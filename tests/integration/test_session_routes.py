@@ -157,6 +157,26 @@ class TestRefresh:
             assert_clears(answer)
         assert len({answer.json()["title"] for answer in answers}) == 1
 
+    async def test_a_cookie_that_only_looks_like_it_is_none(
+        self, api: httpx.AsyncClient, ada: dict[str, Any]
+    ) -> None:
+        """A neighbour's, with U+00A0 or U+0085 before the name; and of two neither one counts."""
+        real = f"{COOKIE}={ada['refresh_token']}".encode()
+        other = await sign_in(api)
+        neighbours = f"{COOKIE}={other['refresh_token']}".encode()
+
+        async def refreshed(*cookies: bytes) -> httpx.Response:
+            headers = [(b"Origin", PAGE.encode()), (b"Cookie", b"; ".join(cookies))]
+            return await api.post("/v1/session/refresh", headers=headers)
+
+        for impostor in (b"\xa0" + neighbours, b"\x85" + neighbours, b"\xc2\xa0" + neighbours):
+            assert_problem(await refreshed(impostor), 401, "session_ended")
+        for pair in ((neighbours, real), (real, real)):
+            assert_problem(await refreshed(*pair), 401, "session_ended")
+        answer = await refreshed(b"\xa0" + neighbours, real)
+        assert answer.status_code == 200
+        assert await works(api, other)
+
     async def test_a_token_that_comes_back_ends_the_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:

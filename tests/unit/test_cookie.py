@@ -1,0 +1,105 @@
+"""Which cookie holds the refresh token: the one whose name is right, byte for byte."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import Headers
+
+from auth_service.sessions.cookie import COOKIE, is_sent, sent_token
+
+NAME = COOKIE.encode()
+RIGHT = NAME + b"=rt_1"
+
+IMPOSTORS = [
+    b"\xa0" + RIGHT,  # U+00A0 and U+0085 in Latin-1: what frameworks strip
+    b"\x85" + RIGHT,
+    "\N{NO-BREAK SPACE}".encode() + RIGHT,
+    "\N{NEXT LINE}".encode() + RIGHT,
+    "\N{EM SPACE}".encode() + RIGHT,
+    "\N{ZERO WIDTH SPACE}".encode() + RIGHT,
+    "\N{IDEOGRAPHIC SPACE}".encode() + RIGHT,
+    *(control + RIGHT for control in (b"\x0b", b"\x0c", b"\x1c", b"\x1d", b"\x1e", b"\x1f")),
+    NAME + b"\xa0=rt_1",
+    NAME + b" =rt_1",
+    NAME + b"\t=rt_1",
+    b"__host-refresh=rt_1",
+    b"__HOST-REFRESH=rt_1",
+    b"%5F_Host-refresh=rt_1",
+    b'"' + NAME + b'"=rt_1',
+    b"=" + RIGHT,
+    b"==" + RIGHT,
+    b"a=" + RIGHT,
+    b"__Secure-refresh=rt_1",
+    NAME,
+    NAME + b"x=rt_1",
+    b"x" + RIGHT,
+    b"$" + RIGHT,
+]
+
+
+def sent(*values: bytes) -> Headers:
+    """The headers of a request with these ``Cookie`` headers."""
+    return Headers(raw=[(b"host", b"auth.test"), *((b"cookie", value) for value in values)])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        RIGHT,
+        b"a=b; " + RIGHT,
+        b"a=b;" + RIGHT + b"; c=d",
+        b";; ;" + RIGHT + b";",
+        b"\t" + RIGHT + b"\t",
+        b"=; " + RIGHT,
+        b"a=" + b"x" * 100_000 + b"; " + RIGHT,
+    ],
+)
+def test_the_right_one_is_found_among_others(value: bytes) -> None:
+    """In whichever place, with blanks and tabs around it."""
+    assert sent_token(sent(value)) == "rt_1"
+    assert is_sent(sent(value))
+
+
+@pytest.mark.parametrize("impostor", IMPOSTORS)
+def test_what_only_looks_like_it_is_none(impostor: bytes) -> None:
+    """Alone it counts for nothing, and beside the right one it does not win."""
+    assert sent_token(sent(impostor)) is None
+    assert not is_sent(sent(impostor))
+    for value in (impostor + b"; " + RIGHT, RIGHT + b"; " + impostor):
+        assert sent_token(sent(value)) == "rt_1"
+    assert sent_token(sent(impostor, RIGHT)) == "rt_1"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (RIGHT + b"; " + NAME + b"=rt_2",),
+        (RIGHT + b"; " + RIGHT,),
+        (RIGHT + b"; " + NAME + b"=",),
+        (RIGHT, NAME + b"=rt_2"),
+    ],
+)
+def test_of_two_none_counts(values: tuple[bytes, ...]) -> None:
+    """In one header or in two, also with one and the same value."""
+    assert sent_token(sent(*values)) is None
+    assert is_sent(sent(*values))
+
+
+def test_a_value_is_taken_as_it_is() -> None:
+    """Quotes and escapes are part of it: no token of ours has any."""
+    assert sent_token(sent(NAME + b'="rt_1"')) == '"rt_1"'
+    assert sent_token(sent(NAME + b"=rt=1")) == "rt=1"
+    assert sent_token(sent(NAME + b"=rt_1\xa0")) == "rt_1\xa0"
+
+
+def test_without_a_header_there_is_none() -> None:
+    """Nothing is sent."""
+    assert sent_token(Headers(raw=[])) is None
+    assert not is_sent(Headers(raw=[]))
+
+
+@given(st.lists(st.binary(max_size=20).filter(lambda cookie: NAME not in cookie), max_size=5))
+def test_no_bytes_make_one(cookies: list[bytes]) -> None:
+    """Whatever a header holds, only the name makes the cookie."""
+    assert sent_token(sent(b"; ".join(cookies))) is None
+    assert sent_token(sent(b"; ".join([*cookies, RIGHT]))) == "rt_1"
