@@ -37,6 +37,7 @@ from contracts.events import (
     UserTombstone,
     UserUpdated,
     dataschema,
+    read_rfc3339,
     rfc3339,
 )
 
@@ -272,11 +273,12 @@ def _uuid(value: object, name: str) -> UUID:
 
 def _time(value: object) -> datetime:
     """An RFC 3339 string or AMQP's own timestamp: the binding allows both."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
     try:
-        instant = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return read_rfc3339(_text(value, "time"))
     except ValueError as error:
-        raise Undecodable(Fault.INVALID_ATTRIBUTE, "time is no RFC 3339 time") from error
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+        raise Undecodable(Fault.INVALID_ATTRIBUTE, "time is not an RFC 3339 time") from error
 
 
 def _optional_integer(value: object, name: str, *, at_least: int) -> int | None:

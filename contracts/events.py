@@ -11,12 +11,13 @@ Not here: how an event looks on the wire (``envelope``), and which of two states
 (``contracts.merge``).
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from contracts.key_set import KID_LENGTH_MAX, KID_PATTERN
 
@@ -29,6 +30,28 @@ ROLE_LENGTH_MAX: Final = 64
 
 Version = Annotated[int, Field(ge=1, le=VERSION_MAX)]
 Role = Annotated[str, Field(min_length=1, max_length=ROLE_LENGTH_MAX)]
+
+
+_LEAP_SECOND: Final = re.compile(r"(T[0-9]{2}:[0-9]{2}):60(?:[.,][0-9]+)?", re.IGNORECASE)
+
+
+def _instant(value: Any) -> Any:
+    """Read a time from text; anything else is for the model to judge."""
+    return _read(value) if isinstance(value, str) else value
+
+
+def _read(text: str) -> datetime:
+    """Read a time by all of RFC 3339.
+
+    Second 60 becomes the last microsecond before, for neither Python nor PostgreSQL has it.
+    """
+    if ":60" in text:
+        text = _LEAP_SECOND.sub(r"\1:59.999999", text)
+    return datetime.fromisoformat(text.upper())
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_instant)]
+"""A time with an offset, in any form that RFC 3339 allows."""
 
 
 class _Data(BaseModel):
@@ -62,15 +85,15 @@ class UserState(_UserData):
     email_verified: bool
     roles: Annotated[tuple[Role, ...], Field(max_length=ROLES_MAX)]
     status: Literal["active", "disabled"]
-    tokens_valid_after: AwareDatetime | None
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
+    tokens_valid_after: Instant | None
+    created_at: Instant
+    updated_at: Instant
 
 
 class UserTombstone(_UserData):
     """What remains of a deleted user, on both sides and for ever."""
 
-    deleted_at: AwareDatetime
+    deleted_at: Instant
 
 
 class Beat(_Data):
@@ -91,7 +114,7 @@ class RevokedKey(_Data):
     """A signing key (by its ``kid``) that verifies nothing any more, whatever its tokens say."""
 
     kid: Annotated[str, Field(min_length=1, max_length=KID_LENGTH_MAX, pattern=KID_PATTERN)]
-    revoked_at: AwareDatetime
+    revoked_at: Instant
 
     @property
     def subject(self) -> None:
@@ -184,3 +207,15 @@ def dataschema(event_type: str) -> str:
 def rfc3339(instant: datetime) -> str:
     """``instant`` in UTC, with microseconds and ``Z``: the one form in which times travel."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def read_rfc3339(text: str) -> datetime:
+    """The time that ``text`` names, by all of RFC 3339; without an offset it is UTC.
+
+    Second 60 is read as the last microsecond of its minute, digits past the microsecond are cut.
+
+    Raises:
+        ValueError: it names no time.
+    """
+    instant = _read(text)
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

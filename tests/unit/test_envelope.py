@@ -23,6 +23,7 @@ from contracts.envelope import (
 from contracts.events import (
     VERSION_MAX,
     Beat,
+    Data,
     Event,
     Heartbeat,
     KeyRevoked,
@@ -191,6 +192,43 @@ class TestRoundTrip:
         read = decode(Delivery(native, message.body))
 
         assert read == event
+
+    @pytest.mark.parametrize(
+        ("text", "instant"),
+        [
+            ("2026-01-01t12:00:00z", NOON),
+            ("2026-01-01T12:00:00.1234567891Z", NOON + timedelta(microseconds=123456)),
+            ("2026-01-01T12:00:00.5+00:00", NOON + timedelta(seconds=0.5)),
+            ("2026-01-01t14:00:00.000000+02:00", NOON),
+            ("2026-01-01T04:30:00-07:30", NOON),
+            ("2026-01-01 12:00:00Z", NOON),
+            ("2026-01-01T12:00:00-00:00", NOON),
+            ("2016-12-31T23:59:60Z", datetime(2016, 12, 31, 23, 59, 59, 999999, UTC)),
+            ("2016-12-31t23:59:60.25z", datetime(2016, 12, 31, 23, 59, 59, 999999, UTC)),
+            ("2016-12-31T15:59:60-08:00", datetime(2016, 12, 31, 23, 59, 59, 999999, UTC)),
+        ],
+    )
+    @pytest.mark.parametrize("data", [a_state(), a_tombstone(), Beat(number=1)], ids=type)
+    def test_a_time_may_be_all_that_rfc_3339_allows(
+        self, data: Data, text: str, instant: datetime
+    ) -> None:
+        """Letters of either case, any digits of a second, a leap second; of a deletion as well."""
+        read = decode(changed(an_event(data), time=text))
+
+        assert read.time == instant
+        if isinstance(read.data, UserTombstone):
+            assert read.data.deleted_at == instant
+
+    def test_a_time_in_the_data_may_be_a_leap_second(self) -> None:
+        """The body's times follow the same rule as the header's."""
+        event = an_event(a_state())
+        times = {"created_at": "2016-12-31T23:59:60Z", "updated_at": "2016-12-31t23:59:60.9z"}
+
+        read = decode(changed(event, body=body_of(event, **times)))
+
+        assert isinstance(read.data, UserState)
+        just_before = datetime(2016, 12, 31, 23, 59, 59, 999999, UTC)
+        assert (read.data.created_at, read.data.updated_at) == (just_before, just_before)
 
     def test_an_amqp_timestamp_without_zone_is_utc(self) -> None:
         """AMQP's timestamps count seconds since 1970 in UTC and carry no zone."""
@@ -394,6 +432,9 @@ class TestUndecodable:
             ("sequence", "9" * 21),
             ("sequence", "x"),
             ("time", "yesterday"),
+            ("time", "2026-01-01T12:00:61Z"),
+            ("time", "2026-01-01T24:60:60Z"),
+            ("time", 20260101),
             ("time", None),
         ],
     )
