@@ -23,7 +23,7 @@ from contracts.health import health_routes
 from contracts.serving import serve, serve_beside
 from contracts.settings import load
 from contracts.telemetry import configure_logging
-from contracts.terminal import AsJson, failing_with_a_sentence, show
+from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(keys.app, name="keys")
@@ -73,18 +73,21 @@ async def _relaying(settings: RelaySettings) -> None:
     await asyncio.gather(Relay(settings).run(), Replayer(settings).run(), keep_pruned(settings))
 
 
-@app.command(epilog="Example: auth-service status --json")
+@app.command(epilog="Example: auth-service status --check")
 @failing_with_a_sentence
-def status(as_json: AsJson = False) -> None:
-    """Show the near end of the pipe: what waits to be published, and whether the relay works."""
+def status(as_json: AsJson = False, check: Check = False) -> None:
+    """Show the outbox backlog and relay status."""
 
     async def read(engine: AsyncEngine) -> metrics.OutboxFigures:
         async with engine.connect() as connection:
             return await metrics.figures(connection, heartbeat_seconds=settings.heartbeat_seconds)
 
-    settings = load(StatusSettings)
-    figures = on_database(settings, read)
-    show(dataclasses.asdict(figures), as_json=as_json)
+    with checked(is_asked_for=check):
+        settings = load(StatusSettings)
+        figures = on_database(settings, read)
+        show(dataclasses.asdict(figures), as_json=as_json)
+    if check:
+        raise typer.Exit(health(figures.pipe))
 
 
 app.command("restored", epilog=restore.EXAMPLE)(restore.restored)

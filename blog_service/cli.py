@@ -16,13 +16,14 @@ from blog_service.reconcile.watch import watch
 from blog_service.samples.take import keep_sampling
 from blog_service.settings import ApiSettings, ConsumerSettings, StatusSettings
 from blog_service.sync import metrics
+from blog_service.sync.model import needs_attention
 from blog_service.sync.status import status as read_status
 from contracts.health import health_routes
 from contracts.serving import serve, serve_beside
 from contracts.settings import load
 from contracts.tasks import end_tasks
 from contracts.telemetry import configure_logging
-from contracts.terminal import AsJson, failing_with_a_sentence, show
+from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(parked.app, name="parked")
@@ -84,14 +85,14 @@ def consumer() -> None:
     )
 
 
-@app.command(epilog="Example: blog-service status --json")
+@app.command(epilog="Example: blog-service status --check")
 @failing_with_a_sentence
-def status(as_json: AsJson = False) -> None:
-    """Show the far end of the pipe: the replica, the queues, and what is parked."""
-    settings = load(StatusSettings)
+def status(as_json: AsJson = False, check: Check = False) -> None:
+    """Show replica, queue and parked-message status."""
     logging.disable()  # what the broker's client tries in vain shows as "-" in the figures
 
     async def read() -> dict[str, Any]:
+        settings = load(StatusSettings)
         engine = connect(settings)
         try:
             async with engine.connect() as connection:
@@ -99,4 +100,8 @@ def status(as_json: AsJson = False) -> None:
         finally:
             await engine.dispose()
 
-    show(asyncio.run(read()), as_json=as_json)
+    with checked(is_asked_for=check):
+        figures = asyncio.run(read())
+        show(figures, as_json=as_json)
+    if check:
+        raise typer.Exit(health(figures["pipe"], needs_attention=needs_attention(figures)))

@@ -38,11 +38,11 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Show what runs, and both ends of the pipe; exit code 1 when a process is down."""
+    """Show what runs, and both ends of the pipe; exit code 1 when something is down or broken."""
     from local import system
 
     if not system.status():
-        raise LocalError("Not everything runs; start it with make up.")
+        raise LocalError("Not everything works: see above. What does not run, make up starts.")
 
 
 @app.command()

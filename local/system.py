@@ -11,6 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
+from contracts.terminal import Health
 from local import docker_rabbitmq, given
 from local.account import ensure_account
 from local.addresses import Addresses, Ports, url
@@ -107,7 +108,7 @@ def process(name: str) -> BackgroundProcess:
 
 
 def status() -> bool:
-    """Print what runs and where, then both services' own status; whether all four run."""
+    """Print what runs and where, then both services' own status; whether all of it works."""
     found = Addresses.current()
     all_processes = processes(found)
     for each in all_processes:
@@ -115,15 +116,18 @@ def status() -> bool:
         print(f"{each.name:<12}{state:<14}{url(each.port)}")
     print(f"{'PostgreSQL':<12}{_postgres_state()}")
     print(f"{'RabbitMQ':<12}{_rabbitmq_state(found)}", flush=True)
+    codes = []
     for service in ("auth-service", "blog-service"):
         print(f"\n{service} status", flush=True)
-        subprocess.run(
-            [str(program(service)), "status"],
+        done = subprocess.run(
+            [str(program(service)), "status", "--check"],
             cwd=ROOT,
             env=os.environ | found.settings(),
             timeout=_STATUS_TIMEOUT_SECONDS,
         )
-    return all(each.is_running() for each in all_processes)
+        codes.append(done.returncode)
+    is_running = all(each.is_running() for each in all_processes)
+    return is_running and all(code in (Health.WELL, Health.DEGRADED) for code in codes)
 
 
 def logs() -> None:

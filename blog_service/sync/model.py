@@ -1,6 +1,7 @@
 """Is the pipe quiet, or broken? Pure."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 HEARTBEAT_SECONDS_MAX: Final = 45.0
 """Three heartbeats as the relay sends them by default; one may be late, three are not."""
@@ -53,3 +54,15 @@ def pipe(
             f" {heartbeat_age_seconds:,.0f} s old"
         )
     return f"broken: no heartbeat for {heartbeat_age_seconds:,.0f} s"
+
+
+def needs_attention(figures: Mapping[str, Any]) -> bool:
+    """Whether something else than the pipe waits for an operator.
+
+    Parameters:
+        figures: as ``status`` reads them.
+    """
+    differ = (figures["last_reconcile_differing"] or 0) - (figures["last_reconcile_repaired"] or 0)
+    return bool(
+        figures["degraded"] or figures["reconcile_trouble"] or figures["parked_messages"] or differ
+    )

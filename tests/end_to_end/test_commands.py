@@ -16,6 +16,7 @@ from tests.support.settled import figure
 from tests.support.source import DEAD, LIVE, source_on
 from tests.support.system import COMMANDS, System
 
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 STATUS = {
     "auth-service status": {
         "pipe",
@@ -91,6 +92,12 @@ async def test_status_shows_both_ends_of_the_pipe(
         shown = await asyncio.to_thread(run, command, running.system.environment, tmp_path)
         lines = shown.stdout.splitlines()
         assert shown.returncode == 0
+        checked = await asyncio.to_thread(
+            run, f"{command} --check", running.system.environment, tmp_path
+        )
+        # The replica was never compared: it has no account at the source.
+        assert checked.returncode == (0 if command == "auth-service status" else 1)
+        assert len(checked.stdout.splitlines()) == len(lines)
         assert len(lines) == len(names)
         for name in names:
             assert any(line.startswith(name.replace("_", " ")) for line in lines), name
@@ -110,6 +117,14 @@ async def test_status_shows_what_is_wrong(
     assert near["oldest_unpublished_age_seconds"] > 0
     assert (far["queue_depth"], far["dead_queue_depth"]) == (None, None)
     assert (far["users"], far["highest_version"], far["last_heartbeat"]) == (0, None, None)
+    away = {"AUTH_DATABASE_URL": NOWHERE, "BLOG_DATABASE_URL": NOWHERE}
+    for command in STATUS:
+        codes = [
+            (await asyncio.to_thread(run, command + option, environment, tmp_path)).returncode
+            for environment in (system.environment, system.environment | away)
+            for option in ("", " --check")
+        ]
+        assert codes == [0, 2, 1, 2], command
 
 
 async def test_a_relay_without_a_queue_says_so(system: System, auth_engine: AsyncEngine) -> None:

@@ -135,9 +135,13 @@ class TestStatus:
         await execute(pair.blog, A_SAMPLE)
 
         scripted, human = await command("status --json"), await command("status")
+        checked = await command("status --check")
+        await execute(pair.blog, "UPDATE reconcile_runs SET verdict = 'drift', repaired = '{}'")
+        drifted = await command("status --check --json")
 
         figures = scripted.figures
         assert (scripted.code, scripted.stderr, human.code, human.stderr) == (0, "", 0, "")
+        assert (checked.code, drifted.code) == (0, 1)
         assert figures.keys() == StatusBody.model_fields.keys()
         assert ended.compared == 200
         expected = {
