@@ -23,7 +23,9 @@ def _encodable(value: SecretStr) -> SecretStr:
 Email = Annotated[str, Field(max_length=EMAIL_LENGTH_MAX, examples=["ada@example.org"])]
 Password = Annotated[
     SecretStr,
-    Field(min_length=1, max_length=PASSWORD_LENGTH_MAX, examples=["correct horse battery staple"]),
+    Field(
+        min_length=1, max_length=PASSWORD_LENGTH_MAX, examples=["a few unrelated words of your own"]
+    ),
     AfterValidator(_encodable),
 ]
 

@@ -28,7 +28,7 @@ against the p99 of both, the slowest answer stands beside it.
 
 _THREADS = 2
 _CLIENTS = 16
-_PASSWORD = "correct horse battery staple"  # noqa: S105 - everybody's
+_PASSWORD = "heron lantern gravel sonnet"  # noqa: S105 - everybody's
 _PROBE_SECONDS = 0.05
 
 

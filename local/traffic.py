@@ -6,6 +6,7 @@ other right away. Counts what happened; an answer that nobody should get is coun
 
 import asyncio
 import random
+import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from uuid import uuid4
 
 import httpx
 
-PASSWORD: Final = "a passphrase for the demonstration"  # noqa: S105 - of nobody real
+PASSWORD: Final = secrets.token_urlsafe(18)  # of nobody real
 _CHANGES: Final = 0.5  # every second person changes his address,
 _LEAVES: Final = 0.3  # and nearly every third one leaves
 _GONE_PATIENCE_SECONDS: Final = 60.0  # longer than the consumer is away

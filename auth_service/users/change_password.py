@@ -17,7 +17,6 @@ from auth_service.sessions.start import start_session
 from auth_service.users.change import change
 from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.model import AccountDisabled, User
-from auth_service.users.password_policy import demand_strong
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
 from contracts.actors import user_actor
 
@@ -37,7 +36,8 @@ async def change_password(
         AccountDisabled: he was disabled meanwhile.
         HashingBusy: too many passwords wait to be hashed.
     """
-    demand_strong(new, email=user.email, length_min=auth.settings.password_length_min)
+    length_min = auth.settings.password_length_min
+    await auth.passwords.demand_strong(new, email=user.email, length_min=length_min)
     current_hash = await confirmed_password(auth.engine, auth.passwords, user.id, current)
     new_hash = await auth.passwords.hash(new)
     async with auth.engine.begin() as connection:

@@ -22,7 +22,6 @@ from auth_service.users.change import change
 from auth_service.users.find import find_by_email
 from auth_service.users.lock import locked_user
 from auth_service.users.model import AccountDisabled, NoSuchUser, User, normalised_email
-from auth_service.users.password_policy import demand_strong
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import add_user
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
@@ -71,7 +70,7 @@ async def promote(
     """
     values: dict[str, Any] = {}
     if password is not None:
-        demand_strong(password, email=user.email, length_min=length_min)
+        await passwords.demand_strong(password, email=user.email, length_min=length_min)
         values["password_hash"] = await passwords.hash(password)
     async with engine.begin() as connection:
         present = await _as_looked_at(connection, user)
@@ -109,7 +108,7 @@ async def create_admin(
         WeakPassword: the password would be guessed.
         EmailTaken: somebody has the address already.
     """
-    demand_strong(password, email=email, length_min=length_min)
+    await passwords.demand_strong(password, email=email, length_min=length_min)
     password_hash = await passwords.hash(password)
     granted = sorted({ADMINISTRATOR, *roles})
     async with engine.begin() as connection:

@@ -1,7 +1,7 @@
-"""Hashing passwords with argon2id, off the event loop, a bounded number at a time.
+"""Judging new passwords and hashing them with argon2id, off the loop, a bounded number at a time.
 
-Guarantees: the loop is never blocked; no more hashes run than there are threads, and no more wait
-than the limit, beyond which ``HashingBusy`` answers at once; a place is taken until its hash is
+Guarantees: the loop is never blocked; no more work runs than there are threads, and no more waits
+than the limit, beyond which ``HashingBusy`` answers at once; a place is taken until its work is
 done, though nobody may wait for it any more; a check against nobody takes as long as one against a
 user.
 
@@ -20,6 +20,8 @@ from typing import Final, ParamSpec, TypeVar
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from auth_service.users.password_policy import demand_strong
+
 # OWASP's first choice: 19 MiB, two passes, one lane.
 MEMORY_KIB: Final = 19_456
 PASSES: Final = 2
@@ -36,17 +38,26 @@ R = TypeVar("R")
 
 
 class HashingBusy(Exception):
-    """Too many passwords wait to be hashed."""
+    """Too many passwords wait to be judged or hashed."""
 
 
 class Passwords:
-    """Hashes and checks passwords on a few threads of its own."""
+    """Judges, hashes and checks passwords on a few threads of its own."""
 
     def __init__(self, *, threads: int, waiting_max: int) -> None:
         self._hasher = PasswordHasher(PASSES, MEMORY_KIB, LANES, type=Type.ID)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._places = BoundedSemaphore(threads + waiting_max)
         self._nobody = self._hasher.hash("the password of nobody")
+
+    async def demand_strong(self, password: str, *, email: str, length_min: int) -> None:
+        """Accept a new password for the account of ``email``, as ``password_policy`` does.
+
+        Raises:
+            WeakPassword: it would be guessed.
+            HashingBusy: too many wait.
+        """
+        await self._off_the_loop(demand_strong, password, email=email, length_min=length_min)
 
     async def hash(self, password: str) -> str:
         """The argon2id hash of ``password`` in PHC form; raises ``HashingBusy``."""

@@ -9,7 +9,6 @@ from auth_service.mail.purpose import Purpose
 from auth_service.users.change import change
 from auth_service.users.change_password import set_password
 from auth_service.users.model import User
-from auth_service.users.password_policy import demand_strong
 
 
 async def reset_password(auth: Context, *, token: str, new: str) -> User:
@@ -25,7 +24,8 @@ async def reset_password(auth: Context, *, token: str, new: str) -> User:
     """
     async with auth.engine.connect() as connection:
         holder = await link_holder(connection, token, Purpose.RESET_PASSWORD)
-    demand_strong(new, email=holder.email, length_min=auth.settings.password_length_min)
+    length_min = auth.settings.password_length_min
+    await auth.passwords.demand_strong(new, email=holder.email, length_min=length_min)
     password_hash = await auth.passwords.hash(new)
     async with auth.engine.begin() as connection:
         user = await open_link(connection, token, Purpose.RESET_PASSWORD)

@@ -22,7 +22,6 @@ from auth_service.throttle.tries import know
 from auth_service.users.change_email import change_email
 from auth_service.users.change_password import change_password
 from auth_service.users.delete import delete, delete_confirmed
-from auth_service.users.password_policy import demand_strong
 from auth_service.users.sign_up import sign_up
 from contracts import problems
 from contracts.openapi import TOKEN, documented
@@ -59,7 +58,8 @@ async def post_signup(
     charges = by_network("signup", network, auth.settings.limit_signup)
     response.headers.update(await auth.throttle.spend(*charges))
     password = body.password.get_secret_value()
-    demand_strong(password, email=body.email, length_min=auth.settings.password_length_min)
+    length_min = auth.settings.password_length_min
+    await auth.passwords.demand_strong(password, email=body.email, length_min=length_min)
     user = await sign_up(
         auth.engine,
         auth.passwords,

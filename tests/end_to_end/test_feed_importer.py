@@ -28,7 +28,7 @@ from tests.support.settled import figure
 from tests.support.system import Member, System, ended
 
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
-PASSWORD: Final = "correct horse battery staple"
+PASSWORD: Final = "heron lantern gravel sonnet"
 THREE: Final = tuple(
     Item(f"urn:entry:{day}", f"Day {day}", f"<p>It is {day} &amp; fine.</p>", day)
     for day in (1, 2, 3)

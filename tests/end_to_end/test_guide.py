@@ -65,7 +65,7 @@ async def test_a_reader_gets_what_the_page_shows(
 
     signed_up = await running.auth.post(
         "/v1/signup",
-        json={"email": "heidi@example.org", "password": "correct horse battery staple"},
+        json={"email": "heidi@example.org", "password": "heron lantern gravel sonnet"},
     )
     await shell.follow(_query("SELECT email FROM readers WHERE email > ''", "heidi@example.org"))
     await shell.follow(_query("SELECT count(*) FROM readers WHERE deleted_at IS NOT NULL", "1"))

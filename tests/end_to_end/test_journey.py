@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 from tests.support.settled import is_settled, unpublished
 from tests.support.source import source_on
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "heron lantern gravel sonnet"
 
 
 @dataclass(frozen=True)

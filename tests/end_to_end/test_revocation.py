@@ -18,8 +18,8 @@ from tests.support.eventually import eventually
 from tests.support.processes import BIN
 from tests.support.system import System, ended
 
-PASSWORD = "correct horse battery staple"
-OTHER_PASSWORD = "another horse, another battery"
+PASSWORD = "heron lantern gravel sonnet"
+OTHER_PASSWORD = "another heron, another lantern"
 WITHIN_SECONDS = 1.0
 
 

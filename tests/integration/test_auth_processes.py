@@ -22,8 +22,8 @@ from tests.support.source import Source
 
 ADDRESS = "ada.lovelace@secret.example"
 OTHER_ADDRESS = "augusta@secret.example"
-PASSWORD = "correct horse battery staple"
-WRONG = "incorrect horse battery staple"
+PASSWORD = "heron lantern gravel sonnet"
+WRONG = "heron lantern gravel sonata"
 CREDENTIALS = {"email": ADDRESS, "password": PASSWORD}
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -130,7 +130,7 @@ async def test_the_processes_keep_personal_data_out_of_their_logs(
     ]
     assert codes == [0, 0]
     logs = api.log.read_text() + relay.log.read_text()
-    for secret in ("secret.example", "lovelace", "augusta", "horse", "argon2", token[:40]):
+    for secret in ("secret.example", "lovelace", "augusta", "heron", "argon2", token[:40]):
         assert secret not in logs
     lines = [json.loads(line) for line in logs.splitlines()]
     assert {line["process"] for line in lines} == {"auth-service api", "auth-service relay"}

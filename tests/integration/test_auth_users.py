@@ -29,7 +29,7 @@ from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
 from tests.support.relaying import outbox
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "heron lantern gravel sonnet"
 
 
 @pytest.fixture

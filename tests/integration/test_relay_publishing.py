@@ -32,7 +32,7 @@ from tests.support.relaying import (
 )
 from tests.support.source import Source
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "heron lantern gravel sonnet"
 
 
 @pytest.fixture

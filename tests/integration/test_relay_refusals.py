@@ -30,7 +30,7 @@ from tests.support.relaying import (
 )
 from tests.support.source import Source
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "heron lantern gravel sonnet"
 ONE_HEARTBEAT = {"heartbeat_seconds": 3600.0, "retry_seconds_max": 0.1}
 
 

@@ -86,7 +86,7 @@ class TestWhatIsTold:
             done = []
             for email in (ADA, "nobody@example.org", "no address"):
                 with work() as statements_and_hashes:
-                    answer = await sign_in(api, "incorrect horse battery", email)
+                    answer = await sign_in(api, "heron lantern gravel", email)
                 assert_problem(answer, 401, "invalid_credentials")
                 done.append(statements_and_hashes)
 
@@ -143,7 +143,7 @@ class TestWhatIsTold:
         assert len(set(networks[:3])) == 1
         assert networks[3] != networks[0]
         written = json.dumps(lines, default=str) + capsys.readouterr().out
-        for told in ("example.org", HOME, "198.51.100.7", "horse", "argon2"):
+        for told in ("example.org", HOME, "198.51.100.7", "heron", "argon2"):
             assert told not in written
 
 

@@ -186,7 +186,7 @@ class TestCreateAdmin:
         before = await fetch(auth_engine, "SELECT * FROM users")
 
         ended = await users(
-            "create-admin", address, "--role=operator", typed=b"another password altogether\n"
+            "create-admin", address, "--role=operator", typed=b"a lantern under seven bridges\n"
         )
 
         assert (ended.returncode, ended.stdout) == (1, "")
@@ -213,13 +213,13 @@ class TestCreateAdmin:
             "--existing",
             "--role=operator",
             "--json",
-            typed=b"another password altogether\n",
+            typed=b"a lantern under seven bridges\n",
         )
 
         assert ended.returncode == 0, ended.stderr
         assert json.loads(ended.stdout) == {"id": user_id, "email": ROOT, "account": "existing"}
         assert not await signs_in(api, ROOT, PASSWORD)
-        assert await signs_in(api, ROOT, "another password altogether")
+        assert await signs_in(api, ROOT, "a lantern under seven bridges")
         await assert_cut_off(api, squatter)
         assert not await fetch(auth_engine, "SELECT 1 FROM mail_links")
         [row] = await fetch(auth_engine, "SELECT * FROM users")
@@ -340,7 +340,7 @@ class TestCreateAdmin:
         squatter = await signed_up(api, ROOT)
 
         refused = await users.on_a_terminal("create-admin", ROOT, typed=[])
-        other = "another password altogether"
+        other = "a lantern under seven bridges"
         meant = await users.on_a_terminal(
             "create-admin", ROOT, "--existing", typed=[(FIRST, other), (AGAIN, other)]
         )

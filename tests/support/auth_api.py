@@ -12,7 +12,7 @@ from auth_service.settings import ApiSettings
 from contracts.problems import MEDIA_TYPE
 from tests.support.inbox import execute
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "heron lantern gravel sonnet"
 
 MEMBERS = {"type", "title", "status", "code", "instance", "detail", "errors", "violated-policies"}
 """All that a problem document may hold."""

@@ -1,14 +1,17 @@
 """Which passwords are refused, why, and with how little work."""
 
-import sys
-from types import FrameType
-from typing import Any
+import secrets
+import string
+import time
+from collections.abc import Callable
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from auth_service.users.password_policy import LISTED, WeakPassword, demand_strong
+from auth_service.users.password_policy import WeakPassword, demand_strong, length
 
 EMAIL = "Ada.Lovelace@Example.org"
 
@@ -25,21 +28,104 @@ def refusal(password: str, *, email: str = EMAIL, length_min: int = 15) -> str |
 @pytest.mark.parametrize(
     "password",
     [
-        "correct horse battery staple",
-        "a-long-test-password-1",
+        "heron lantern gravel sonnet",
+        "heron-lantern-gravel-sonnet",
+        "HeronLanternGravelSonnet",
         "Sup3rSecretPassw0rd!x",
         "  spaces at both ends  ",
-        "correct\x00horse\x00battery",
+        "heron\x00lantern\x00gravel",
         "дорогая редакция, пишу вам",
         "ада ада и ещё восемь слов",
         "my usersync pass phrase",
-        "ada.lovelace and 8 more",
-        "".join(chr(0x4E00 + n) for n in range(256)),
+        "ada.lovelace and some lantern",
+        "".join(chr(0x4E00 + 7 * n * n % 9001) for n in range(256)),
+        "qz7Kd0xw!mRv_3u",
+        "b1946ac92492d234",
+        "kX3p-9vQm-27Lw-rT",
     ],
 )
 def test_an_ordinary_pass_phrase_is_accepted(password: str) -> None:
     """Whatever its characters are; nothing is asked about their kinds."""
     assert refusal(password) is None
+
+
+def test_random_passwords_are_accepted() -> None:
+    """As password managers, and the command that makes an administrator, make them."""
+    symbols = string.ascii_letters + string.digits + string.punctuation
+    random = Random(7)
+    kinds = (string.ascii_lowercase, string.hexdigits, string.punctuation, symbols)
+    made = ["".join(random.choices(kind, k=15)) for kind in kinds for _ in range(20)]
+    made += [secrets.token_urlsafe(15) for _ in range(20)]
+
+    assert [password for password in made if refusal(password)] == []
+
+
+ISSUE = [
+    "correct horse battery staple",
+    "passwordpassword1",
+    "1q2w3e4r5t6y7u8i",
+    "iloveyouforever",
+    "Summer2026Summer2026",
+]
+
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "as it is": lambda text: text,
+    "upper case": str.upper,
+    "title case": str.title,
+    "swapped case": str.swapcase,
+    "reversed": lambda text: text[::-1],
+    "doubled": lambda text: text * 2,
+    "three times": lambda text: f"{text} {text} {text}",
+    "doubled in another case": lambda text: text.lower() + text.upper(),
+    "digits for letters": lambda text: text.translate(str.maketrans("oiesa", "01354")),
+    "symbols for letters": lambda text: text.translate(str.maketrans("aisoe", "@!$03")),
+    "accents": lambda text: text.translate(str.maketrans("aeou", "äéöü")),
+    "full width": lambda text: "".join(
+        chr(ord(c) + 0xFEE0) if c.isascii() and c.isalnum() else c for c in text
+    ),
+    "blanks between": " ".join,
+    "hyphens between": "-".join,
+    "zero-width between": "\u200b".join,
+    "blanks around": lambda text: f"    {text}      ",
+    "zero-width after": lambda text: text + "\u200b\u2060\ufeff" * 9,
+    "a digit after": lambda text: f"{text}1",
+    "an exclamation mark after": lambda text: f"{text}!",
+    "a year after": lambda text: f"{text}2026",
+    "digits before": lambda text: f"123{text}",
+}
+
+
+@pytest.mark.parametrize("password", ISSUE)
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_disguise_makes_no_password_strong(password: str, disguise: str) -> None:
+    """A guesser undoes it at no cost."""
+    if password[0].isdigit() and disguise.endswith("for letters"):
+        password = "qwertyuiopasdfgh"  # a walk that consists of digits already
+
+    assert refusal(DISGUISES[disguise](password))
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "\ufdfa",
+        "\ufdfa\ufdfa\ufdfa",
+        "a" + 16 * " ",
+        "a" + 16 * "\u3000",
+        "a" + 16 * "\u200b",
+        "x7k" + 16 * "\u2060",
+        "x7k" + 16 * "\U000e0061",
+        "x7k" + 16 * "\ufe0f",
+        "x7k" + 16 * "\u3164",
+        "x7k" + 16 * "\u00ad",
+        "kq7 vd" + 16 * " " + "m",
+        "\U0001d160" * 6,
+    ],
+    ids=ascii,
+)
+def test_what_was_typed_is_counted(password: str) -> None:
+    """Not what normalising makes of it, nor what nobody sees."""
+    assert "15 characters" in (refusal(password) or "")
 
 
 @pytest.mark.parametrize(
@@ -75,6 +161,34 @@ def test_an_ordinary_pass_phrase_is_accepted(password: str) -> None:
         ("1815ADA.LOVELACE", 15),
         ("usersync-usersync", 15),
         ("UserSync!ada.lovelace", 15),
+        ("Lovelace.Ada.Example", 15),
+        ("ecalevol.ada ecalevol.ada", 15),
+        ("ada.lovelace@example.org2026", 15),
+        ("ada.lovelace" + 16 * " ", 15),
+        # repeated with something else each time
+        ("password1 password2 password3", 15),
+        ("Summer2026!Winter2027!", 15),
+        # dates
+        ("01.01.1990 31.12.1999", 15),
+        ("January 1st 2026!", 15),
+        ("june 15th 1990 june", 15),
+        ("monday tuesday wednesday", 15),
+        # keyboards
+        ("!Q@W#E$R%T^Y&U*I", 15),
+        ("!qaz@wsx#edc$rfv", 15),
+        ("q1w2e3r4t5y6u7i8", 15),
+        ("1qazxsw23edcvfr4", 15),
+        ("qwertzuiopasdfgh", 15),
+        ("azertyuiopqsdfgh", 15),
+        ("йцукенгшщзфывапр", 15),
+        ("a1b2c3d4e5f6g7h8", 15),
+        # phrases
+        ("to be or not to be", 15),
+        ("The quick brown fox", 15),
+        ("may the force be with you", 15),
+        ("Tr0ub4dor&3Tr0ub4dor&3", 15),
+        ("ich liebe dich immer", 15),
+        ("a few unrelated words of your own", 15),
     ],
 )
 def test_what_is_guessed_first_is_refused(password: str, length_min: int) -> None:
@@ -93,7 +207,7 @@ def test_each_rule_has_its_reason() -> None:
         "x y z" * 60,
         "responsibilities",
         "passwordpassword",
-        "qwertyuiopasdfgh",
+        "0123456789abcdef",
         "password1234567",
         "ada.lovelace1815",
     ]
@@ -101,8 +215,8 @@ def test_each_rule_has_its_reason() -> None:
     assert len({refusal(password) for password in passwords} - {None}) == len(passwords)
 
 
-def test_length_is_counted_as_it_is_hashed() -> None:
-    """In characters of the normalised form: ligatures are two, and half a letter is none."""
+def test_length_is_the_same_composed_or_not() -> None:
+    """Composed or not; a ligature is one, as it was typed, and half a letter is none."""
     accents = "bête à cornes!!"
     decomposed = "be\u0302te a\u0300 cornes!!"
 
@@ -111,7 +225,8 @@ def test_length_is_counted_as_it_is_hashed() -> None:
     assert refusal(decomposed) is None
     assert refusal(accents, length_min=16) == refusal(decomposed, length_min=16)
     assert refusal(decomposed, length_min=16)
-    assert refusal("ﬁve ﬂoors up", length_min=14) is None
+    assert length(accents) == length(decomposed) == 15
+    assert length("ﬁve ﬂoors up") == 12
     assert refusal("".join(chr(0x4E00 + n) for n in range(255)) + "ﬁ")
 
 
@@ -129,11 +244,15 @@ def test_a_local_part_of_a_letter_or_two_is_in_every_text(email: str) -> None:
 
 def test_the_list_is_a_long_one() -> None:
     """ASVS 6.2.4 wants 3,000; each of ours also stands for what it is made longer with."""
-    assert len(LISTED) > 90_000
-    assert all(refusal(f"{word}{'1234567890' * 2}") for word in sorted(LISTED)[::97])
-    assert all(refusal(word * (15 // len(word) + 1)) for word in sorted(LISTED)[::97])
+    listed = sorted({word for words in FREQUENCY_LISTS.values() for word in words})
+
+    assert len(listed) > 90_000
+    for word in listed[::997]:
+        assert refusal(f"{word}{'1234567890' * 2}")
+        assert refusal(word * (15 // len(word) + 1))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=256), st.text(max_size=64))
 def test_any_text_is_judged(password: str, email: str) -> None:
     """Accepted or refused, never anything else."""
@@ -141,41 +260,24 @@ def test_any_text_is_judged(password: str, email: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern",
+    "password",
     [
-        "a",
-        "ab",
-        "password",
-        "1234567890",
-        "abcdefghijklmnopqrstuvwxyz",
-        "aA1!é中",
-        "usersync",
-        "ada",
+        "a" * 256,
+        "ab" * 128,
+        ("0123456789" * 26)[:256],
+        ("1765432098" * 26)[:255] + "x",
+        ("4@8({[<3691!|70$5+%2" * 13)[:256],
+        "".join(Random(1).choices("0123456789abcdegilostxz", k=256)),
+        "".join(Random(2).choices("ab", k=256)),
+        "".join(Random(3).choices("4@8({[<3691!|70$5+%2", k=20)) * 12,
+        ("january2026" * 24)[:256],
+        "\ufdfa" * 14,
     ],
+    ids=range(10),
 )
-def test_the_work_grows_with_the_length_alone(pattern: str) -> None:
-    """A few steps of Python a character, whatever it is; each looks at 256 characters at most."""
-    for length in (64, 256):
-        password = (pattern * length)[: length - 1] + "~"
+def test_no_password_takes_long(password: str) -> None:
+    """The estimator alone would take seconds for some of these."""
+    began = time.thread_time()
+    refusal(password, email=f"{password[:60]}@example.org")
 
-        assert steps(password) < 100 + 30 * length
-
-
-def steps(password: str) -> int:
-    """How many lines of the policy are executed to judge ``password``."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        if "password_policy" not in frame.f_code.co_filename:
-            return None
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        refusal(password, email=f"{password[:60]}@example.org", length_min=8)
-    finally:
-        sys.settrace(before)
-    return count
+    assert time.thread_time() - began < 0.5

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from argon2 import PasswordHasher
 
+from auth_service.users.password_policy import WeakPassword
 from auth_service.users.passwords import HashingBusy, Passwords
 
-PASSWORD = "correct horse battery staple"
+PASSWORD = "heron lantern gravel sonnet"
 
 
 @pytest.fixture
@@ -94,6 +95,25 @@ async def test_who_gives_up_while_he_is_hashed_for_keeps_his_place(
         await passwords.matches(PASSWORD, None)
     verifying[1].set()
     await waits
+
+
+async def test_a_crowd_of_new_passwords_holds_up_nothing(passwords: Passwords) -> None:
+    """They are judged beside the loop."""
+    new = "heron lantern gravel sonnet " * 4
+
+    async def judged() -> None:
+        await passwords.demand_strong(new, email="ada@example.org", length_min=15)
+
+    judging = [asyncio.create_task(judged()) for _ in range(2)]
+    rounds = 0
+    while not all(task.done() for task in judging):
+        rounds += 1
+        await asyncio.sleep(0)  # one round of the loop
+    await asyncio.gather(*judging)
+
+    assert rounds > 10
+    with pytest.raises(WeakPassword):
+        await passwords.demand_strong("iloveyouforever", email="ada@example.org", length_min=15)
 
 
 async def test_a_password_is_the_same_however_it_is_typed(passwords: Passwords) -> None:
