@@ -1,7 +1,9 @@
 """Read a JWK Set (RFC 7517) into public keys that verify RS256 signatures.
 
-Guarantees: one bad key spoils the set, for whoever publishes it makes mistakes; whatever is wrong
-raises ``InvalidKeySet`` and nothing else; reading the largest set that is accepted takes
+Guarantees: a key that is for something else (another type, algorithm or use) is ignored, so that
+an issuer can add keys for others (RFC 7517 5); a key for RS256 signatures that is unsound, and a
+secret of any kind, spoil the set, for its publisher makes mistakes; whatever is wrong raises
+``InvalidKeySet`` and nothing else; reading the largest set that is accepted takes
 milliseconds, and so does every signature under its keys.
 
 Not here: where a set comes from (``jwks_cache``), writing one (``keys``).
@@ -40,7 +42,8 @@ _NUMBER_LENGTH_MAX: Final = RSA_BITS_MAX // 4
 
 _KID = re.compile(KID_PATTERN)
 
-_SECRET_MEMBERS: Final = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
+_SECRET_MEMBERS: Final = ("d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv")
+"""Private members of RSA, EC, OKP and AKP keys, and the symmetric key."""
 
 _PUBLIC_OPERATIONS: Final = (["verify"], ["sign", "verify"], ["verify", "sign"])
 """``key_ops`` of a key for signatures, each operation once; no other use beside it."""
@@ -72,11 +75,11 @@ def is_kid(value: object) -> TypeGuard[str]:
 
 
 def read_key_set(jwks: object) -> dict[str, RSAPublicKey]:
-    """The keys of ``jwks`` by their ``kid``.
+    """The keys of ``jwks`` that verify RS256 signatures, by their ``kid``; others are ignored.
 
     Raises:
-        InvalidKeySet: unless each key is a sound public RS256 signing key with a ``kid`` of its
-            own.
+        InvalidKeySet: one of these keys is unsound, two have the same ``kid``, any key of the set
+            is private or symmetric, or no key is left.
     """
     members = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(members, list) or not 0 < len(members) <= KEYS_MAX:
@@ -85,28 +88,35 @@ def read_key_set(jwks: object) -> dict[str, RSAPublicKey]:
     for member in members:
         if not isinstance(member, dict):
             raise InvalidKeySet("a key is no object")
-        _demand_purpose(member)
-        kid = member.get("kid")
-        if not is_kid(kid):
-            raise InvalidKeySet("a key has no usable kid")
+        _demand_public(member)
+        if not _verifies(member):
+            continue
+        key, kid = _public_key(member), member.get("kid")
+        if not is_kid(kid):  # no token can name it
+            continue
         if kid in keys:
             raise InvalidKeySet("two keys have the same kid")
-        keys[kid] = _public_key(member)
+        keys[kid] = key
+    if not keys:
+        raise InvalidKeySet(f"no key of the set verifies {ALGORITHM} signatures and has a kid")
     return keys
 
 
-def _demand_purpose(member: dict[str, Any]) -> None:
-    """A public key, for signatures, by our algorithm; what says so has to agree (RFC 7517 4.3)."""
-    if member.get("kty") != "RSA":
-        raise InvalidKeySet("a key is not RSA")
+def _demand_public(member: dict[str, Any]) -> None:
+    if member.get("kty") == "oct":
+        raise InvalidKeySet("a key is symmetric: who can read the set could sign with it")
     if any(name in member for name in _SECRET_MEMBERS):
         raise InvalidKeySet("a key holds private members")
-    if member.get("use", "sig") != "sig":
-        raise InvalidKeySet("a key is not for verifying signatures")
-    if member.get("key_ops", ["verify"]) not in _PUBLIC_OPERATIONS:
-        raise InvalidKeySet("a key is not for verifying signatures")
-    if member.get("alg", ALGORITHM) != ALGORITHM:
-        raise InvalidKeySet(f"a key is not for {ALGORITHM}")
+
+
+def _verifies(member: dict[str, Any]) -> bool:
+    """Whether it is for signatures by our algorithm, and all that says so agrees (RFC 7517 4.3)."""
+    return (
+        member.get("kty") == "RSA"
+        and member.get("use", "sig") == "sig"
+        and member.get("key_ops", ["verify"]) in _PUBLIC_OPERATIONS
+        and member.get("alg", ALGORITHM) == ALGORITHM
+    )
 
 
 def _public_key(member: dict[str, Any]) -> RSAPublicKey:

@@ -139,8 +139,7 @@ class TokenVerifier:
         """A verifier for the keys of a JWK Set (RFC 7517).
 
         Raises:
-            InvalidKeySet: unless each key is a sound public RS256 signing key with a ``kid`` of its
-                own.
+            InvalidKeySet: no key of the set verifies RS256 signatures, or the set is unsound.
         """
         return cls(
             read_key_set(jwks), issuer=issuer, audience=audience, leeway_seconds=leeway_seconds

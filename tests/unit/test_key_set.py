@@ -96,21 +96,7 @@ class TestKeySet:
             lambda: "a key",
             lambda: None,
             short_jwk,
-            ec_jwk,
             lambda: {"kty": "oct", "kid": "o", "k": "c2VjcmV0"},
-            lambda: rsa_jwk(kty=None),
-            lambda: rsa_jwk(kid=None),
-            lambda: rsa_jwk(kid=""),
-            lambda: rsa_jwk(kid=7),
-            lambda: rsa_jwk(kid="k" * 129),
-            lambda: rsa_jwk(use="enc"),
-            lambda: rsa_jwk(use=["sig"]),
-            lambda: rsa_jwk(key_ops=["encrypt"]),
-            lambda: rsa_jwk(key_ops=[]),
-            lambda: rsa_jwk(key_ops="verify"),
-            lambda: rsa_jwk() | {"key_ops": None},
-            lambda: rsa_jwk(alg="PS256"),
-            lambda: rsa_jwk(alg="RS384"),
             lambda: rsa_jwk(d="AQAB"),
             lambda: rsa_jwk(p="AQAB"),
             lambda: rsa_jwk(k="c2VjcmV0"),
@@ -137,6 +123,43 @@ class TestKeySet:
             lambda: rsa_jwk(n=uint(2**RSA_BITS_MAX + 1)),
             lambda: rsa_jwk(n=uint(2**65536 + 1)),
             lambda: rsa_jwk(n=uint(roca_modulus())),
+            lambda: rsa_jwk(kty="oct", k="c2VjcmV0"),
+            lambda: rsa_jwk(oth=[]),
+            lambda: rsa_jwk(qi=""),
+            lambda: rsa_jwk(kid=None, n=uint(roca_modulus())),
+            lambda: {"kty": "oct", "kid": "o"},
+            lambda: ec_jwk() | {"d": "AQAB"},
+            lambda: {"kty": "OKP", "crv": "Ed25519", "x": "AQAB", "d": "AQAB", "kid": "o"},
+            lambda: {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AQAB", "priv": "AQAB"},
+            lambda: {"kty": "tomorrow", "k": "AQAB"},
+            lambda: rsa_jwk(use="enc", d="AQAB"),
+            lambda: rsa_jwk(alg="PS256", p="AQAB"),
+            lambda: {"d": "AQAB"},
+            lambda: {**ec_jwk(), "kty": "RSA", "alg": "RS256"},
+        ],
+    )
+    def test_an_unsound_key_spoils_the_set(self, make: Callable[[], object]) -> None:
+        """Weak, malformed, private or symmetric: its publisher makes mistakes."""
+        with pytest.raises(InvalidKeySet):
+            verifier_of(rsa_jwk(kid="good"), make())
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            ec_jwk,
+            lambda: rsa_jwk(kty=None),
+            lambda: rsa_jwk(kid=None),
+            lambda: rsa_jwk(kid=""),
+            lambda: rsa_jwk(kid=7),
+            lambda: rsa_jwk(kid="k" * 129),
+            lambda: rsa_jwk(use="enc"),
+            lambda: rsa_jwk(use=["sig"]),
+            lambda: rsa_jwk(key_ops=["encrypt"]),
+            lambda: rsa_jwk(key_ops=[]),
+            lambda: rsa_jwk(key_ops="verify"),
+            lambda: rsa_jwk() | {"key_ops": None},
+            lambda: rsa_jwk(alg="PS256"),
+            lambda: rsa_jwk(alg="RS384"),
             lambda: rsa_jwk(kid="a b"),
             lambda: rsa_jwk(kid="a\n"),
             lambda: rsa_jwk(kid="\x00"),
@@ -154,17 +177,36 @@ class TestKeySet:
             lambda: rsa_jwk(alg="none"),
             lambda: rsa_jwk(alg="rs256"),
             lambda: rsa_jwk(alg="RSA1_5"),
-            lambda: rsa_jwk(kty="oct", k="c2VjcmV0"),
             lambda: rsa_jwk(kty="rsa"),
-            lambda: rsa_jwk(oth=[]),
-            lambda: rsa_jwk(qi=""),
-            lambda: {**ec_jwk(), "kty": "RSA", "alg": "RS256"},
+            lambda: rsa_jwk(alg="RS512"),
+            lambda: rsa_jwk(alg=["RS256"]),
+            lambda: rsa_jwk(kty=["RSA"]),
+            lambda: rsa_jwk(kty={}),
+            lambda: rsa_jwk(alg="PS256", n=uint(3)),
+            lambda: rsa_jwk(use="enc", n="***"),
+            lambda: {"kty": "OKP", "crv": "Ed25519", "x": "AQAB", "kid": "o", "alg": "EdDSA"},
+            lambda: {"kty": "OKP", "crv": "X25519", "x": "AQAB", "use": "enc"},
+            lambda: {"kty": "EC", "crv": "secp256k1", "x": 7},
+            lambda: {"kty": "AKP", "alg": "ML-DSA-44", "pub": "AQAB", "kid": "pq"},
+            lambda: {"kty": "tomorrow"},
+            dict,
         ],
     )
-    def test_a_bad_key_spoils_the_set(self, make: Callable[[], object]) -> None:
-        """Each key is a public RS256 signing key of 2048 bits or more, with a kid of its own."""
-        with pytest.raises(InvalidKeySet):
-            verifier_of(rsa_jwk(kid="good"), make())
+    def test_a_key_for_something_else_is_ignored(self, make: Callable[[], object]) -> None:
+        """RFC 7517 5: a second algorithm can be rolled out beside ours; alone it is no key set."""
+        good = rsa_jwk(kid="good", x5t="AQAB", tomorrow=[1])
+
+        for keys in ([good, make()], [make(), good], [make(), good, make()]):
+            assert verifier_of(*keys).has_key("good")
+        with pytest.raises(InvalidKeySet, match="no key of the set verifies RS256"):
+            verifier_of(make(), make())
+
+    def test_a_key_for_something_else_may_have_the_same_kid(self) -> None:
+        """RFC 7517 4.5: equivalent keys of several types may share one; the type tells them."""
+        good, ec, enc = rsa_jwk(kid="shared"), ec_jwk() | {"kid": "shared"}, rsa_jwk(use="enc")
+
+        for keys in ([good, ec, enc | {"kid": "shared"}], [enc | {"kid": "shared"}, ec, good]):
+            assert verifier_of(*keys).has_key("shared")
 
     @pytest.mark.parametrize(
         "key_set",
@@ -192,7 +234,7 @@ class TestKeySet:
         with pytest.raises(InvalidKeySet, match="from 1 to 32"):
             verifier_of(*({} for _ in range(KEYS_MAX + 1)))
 
-    @pytest.mark.parametrize("private", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
+    @pytest.mark.parametrize("private", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
     def test_each_private_member_is_noticed(self, private: str) -> None:
         """Whoever publishes one has lost the key."""
         with pytest.raises(InvalidKeySet, match="private"):
