@@ -11,8 +11,12 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links -q --custom-compile-command "make lock" pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo env test check fix bench lock clean
+.PHONY: help setup up down status logs demo env unset test check fix bench lock clean
 MAKEFLAGS += --no-print-directory
+
+# In a copied or moved checkout the programs of .venv run the code of the first: set it up again.
+SET_UP_HERE := grep -qsF "$(CURDIR)/.venv/" .venv/bin/auth-service
+$(shell $(SET_UP_HERE) || rm -f $(STAMP))
 
 help: ## print this help
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; \
@@ -38,6 +42,10 @@ demo: $(STAMP) ## start it and watch users arrive, change and go, through a cras
 
 env: $(STAMP) ## print the running system's settings and addresses as shell exports
 	@$(BIN)/python -m local env
+
+unset: ## print the shell commands that take back what make env exported, here or elsewhere
+	@$(PYTHON) -c 'import os; print("\n".join(sorted("unset " + name for name in os.environ \
+		if name.startswith(("AUTH_", "BLOG_")) or name == "LOCAL_CHECKOUT")))'
 
 test: $(STAMP) ## run every test (ARGS="tests/unit -x" for some of them)
 	@$(BIN)/python -m local browser
@@ -74,7 +82,7 @@ $(STAMP): $(LOCKS)
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) lacks venv; install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@echo "setting up .venv with the locked dependencies (half a minute)" >&2
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv >&2
+	@$(SET_UP_HERE) || $(PYTHON) -m venv --clear .venv >&2
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes \
 		-r requirements-dev.txt >&2
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation \

@@ -28,6 +28,7 @@ from benchmarks.scale import DEFAULT, LONG, QUICK, Scale
 from benchmarks.stage import Stage, declare_names, staged
 from benchmarks.waiting import TooSlow
 from local.errors import LocalError
+from local.given import refuse_others_exports
 from local.progress import say
 
 Measurement = Callable[[Stage, Scale], Awaitable[Section]]
@@ -68,6 +69,7 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     scale = QUICK if quick else LONG if long else DEFAULT
     try:
+        refuse_others_exports()
         with staged() as stage:
             about, sections = uvloop.run(_measure(stage, scale, names or list(MEASUREMENTS)))
     except (LocalError, CommandFailed, DidNotStart, TooSlow) as error:

@@ -1,7 +1,7 @@
 """The commands behind `make`: `python -m local up|down|status|logs|env|demo|servers|browser`.
 
-Guarantees: a failure is one sentence on standard error and exit code 1; `env` writes nothing but
-exports to standard output.
+Guarantees: what uses servers refuses a shell with the settings of another checkout; a failure is
+one sentence on standard error and exit code 1; `env` writes nothing but exports to standard output.
 
 Each command loads what it needs itself: the drivers of both servers take a second, `env` nothing.
 """
@@ -13,6 +13,7 @@ import typer
 
 from local.addresses import Addresses
 from local.errors import LocalError
+from local.given import refuse_others_exports
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -22,9 +23,14 @@ def up() -> None:
     """Start what is not running, wait until it is ready, print the addresses."""
     from local import system
 
-    urls = system.up().urls()
+    refuse_others_exports()
+    found = system.up()
+    urls = found.urls()
     for name, url in urls.items():
         print(f"{name}={url}")
+    print()
+    for name, state in system.servers(found).items():
+        print(f"{name}: {state}")
     print(f"\nThe blog, for a browser: {urls['BLOG_URL']}/")
 
 
@@ -41,6 +47,7 @@ def status() -> None:
     """Show what runs, and both ends of the pipe; exit code 1 when something is down or broken."""
     from local import system
 
+    refuse_others_exports()
     if not system.status():
         raise LocalError("Not everything works: see above. What does not run, make up starts.")
 
@@ -64,6 +71,7 @@ def demo() -> None:
     """Start the system and show its main job at work."""
     from local.demo import run
 
+    refuse_others_exports()
     run()
 
 
@@ -72,6 +80,7 @@ def servers() -> None:
     """Make PostgreSQL and RabbitMQ available, so that the first start needs nothing else."""
     from local import postgres, rabbitmq
 
+    refuse_others_exports()
     postgres.install_postgres()
     rabbitmq.install_broker()
 

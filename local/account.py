@@ -11,19 +11,27 @@ import os
 import subprocess
 from typing import Final
 
+from local import given
 from local.errors import LocalError
 from local.keys import PRIVATE_KEY
-from local.places import LOCAL, LOGS, ROOT, program
+from local.places import CHECKOUT, LOCAL, LOGS, ROOT, program
 
 FOLDER: Final = LOCAL / "keys" / "blog"
 """Where `auth-service services ensure` keeps the two files."""
 
-_ENSURE: Final = (
-    *("services", "ensure", "blog", "--folder", str(FOLDER)),
-    *("--scope", "users:reconcile", "--scope", "replays:write"),
-)
+_SCOPES: Final = ("--scope", "users:reconcile", "--scope", "replays:write")
 _KEY_DAYS = 3650  # a system on one machine may run for longer than the 90 days of a service
 _TIMEOUT_SECONDS = 60.0  # a second as a rule; the rest is for a busy machine
+
+
+def _ensure() -> tuple[str, ...]:
+    """The command that sees to the account.
+
+    In a database that was given it has a name of this checkout's own: an account `blog` may be of
+    another system, whose key must not be revoked.
+    """
+    name = "blog" if given.database_url("AUTH") is None else f"blog-{CHECKOUT}"
+    return ("services", "ensure", name, "--folder", str(FOLDER), *_SCOPES)
 
 
 def ensure_account(auth_database_url: str) -> None:
@@ -38,7 +46,7 @@ def ensure_account(auth_database_url: str) -> None:
         "AUTH_API_KEY_DAYS": str(_KEY_DAYS),
     }
     done = subprocess.run(
-        [str(program("auth-service")), *_ENSURE],
+        [str(program("auth-service")), *_ensure()],
         cwd=ROOT,
         env=os.environ | settings,
         capture_output=True,

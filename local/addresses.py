@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 
 from local.account import account_settings
 from local.errors import LocalError
+from local.given import CHECKOUT_VARIABLE
 from local.keys import PRIVATE_KEY, PUBLIC_KEY
 from local.limits import LIMITS
-from local.places import LOCAL, MAIL
+from local.places import LOCAL, MAIL, ROOT
 from local.ports import LOOPBACK
 
 _FILE = LOCAL / "system.json"
@@ -42,10 +43,15 @@ class Addresses:
     blog_database_url: str
     auth_amqp_url: str
     blog_amqp_url: str
+    checkout: str = str(ROOT)
+    """Whose they are: a copied checkout brings along those of the first."""
 
     @classmethod
     def load(cls) -> "Addresses | None":
         """Those of the last `make up`; None before the first.
+
+        In a copied or moved checkout they are those of the other place, of which the issuer counts:
+        it is the name by which the data know their source.
 
         Raises:
             LocalError: the file is not one of ours.
@@ -66,7 +72,7 @@ class Addresses:
             LocalError: there was none.
         """
         found = cls.load()
-        if found is None:
+        if found is None or found.checkout != str(ROOT):
             raise LocalError("The system was never started here; run make up.")
         return found
 
@@ -122,7 +128,7 @@ class Addresses:
 
     def exports(self) -> str:
         """All of it as lines for a shell."""
-        named = self.settings() | self.urls()
+        named = self.settings() | self.urls() | {CHECKOUT_VARIABLE: self.checkout}
         return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in named.items())
 
 

@@ -1,7 +1,8 @@
 """Processes that we started, remembered across runs of this program.
 
 Guarantees: a process is known by its pid and the moment it started, so a pid that the system has
-given to somebody else is never taken for ours, and never ended.
+given to somebody else is never taken for ours, and never ended; nor is that of another checkout,
+from which the file was copied.
 """
 
 import json
@@ -61,15 +62,17 @@ class StartedProcess:
 
     @classmethod
     def load(cls, path: Path) -> "StartedProcess | None":
-        """The process that was saved there, if any."""
+        """The process that was saved there, if any; not that of a file which was copied there."""
         try:
-            return cls(**json.loads(path.read_text()))
+            saved = json.loads(path.read_text())
         except FileNotFoundError:
             return None
+        is_ours = saved.pop("file", str(path)) == str(path)
+        return cls(**saved) if is_ours else None
 
     def save(self, path: Path) -> None:
         """Remember it for other runs of this program."""
-        path.write_text(json.dumps(asdict(self)))
+        path.write_text(json.dumps(asdict(self) | {"file": str(path)}))
 
     @property
     def name(self) -> str:

@@ -114,8 +114,8 @@ def status() -> bool:
     for each in all_processes:
         state = f"pid {each.pid}" if each.is_running() else "not running"
         print(f"{each.name:<12}{state:<14}{url(each.port)}")
-    print(f"{'PostgreSQL':<12}{_postgres_state()}")
-    print(f"{'RabbitMQ':<12}{_rabbitmq_state(found)}", flush=True)
+    for name, state in servers(found).items():
+        print(f"{name:<12}{state}", flush=True)
     codes = []
     for service in ("auth-service", "blog-service"):
         print(f"\n{service} status", flush=True)
@@ -219,19 +219,31 @@ def _choose_ports(before: Addresses | None) -> Ports:
     )
 
 
+def servers(found: Addresses) -> dict[str, str]:
+    """Which servers the system uses, and whose they are; without passwords."""
+    return {"PostgreSQL": _postgres_state(), "RabbitMQ": _rabbitmq_state(found)}
+
+
 def _postgres_state() -> str:
     server = embedded()
     names = [f"{s}_DATABASE_URL" for s in given.SERVICES if given.database_url(s) is not None]
-    if names:
-        return f"named by {' and '.join(names)}"
-    return f"started here, {f'pid {server.pid}' if server.pid else 'not running'}, {server.folder}"
+    states = [f"from the environment ({' and '.join(names)})"] if names else []
+    if len(names) < len(given.SERVICES):
+        pid = f"pid {server.pid}" if server.pid else "not running"
+        states.append(f"this checkout's own, {pid}, {server.folder}")
+    return "; ".join(states)
 
 
 def _rabbitmq_state(found: Addresses) -> str:
-    place = found.auth_amqp_url.rpartition("@")[2]
+    places = dict.fromkeys(
+        address.rpartition("@")[2] for address in (found.auth_amqp_url, found.blog_amqp_url)
+    )
+    place = " and ".join(places)
     node = private_node()
+    if given.amqp_url("AUTH") is not None:
+        return f"from the environment (AUTH_AMQP_URL, BLOG_AMQP_URL), {place}"
     if node.is_running():
-        return f"started here, pid {node.pid}, {place}"
+        return f"this checkout's own, pid {node.pid}, {place}"
     if docker_rabbitmq.is_running():
-        return f"in a container started here, {place}"
-    return f"not started here, {place}"
+        return f"this checkout's own container, {place}"
+    return f"found on this machine, in a virtual host of this checkout's own, {place}"

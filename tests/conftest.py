@@ -17,6 +17,8 @@ import blog_service.db
 from auth_service.settings import DatabaseSettings, RelaySettings
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
+from local.errors import LocalError
+from local.given import refuse_others_exports
 from local.places import CHECKOUT
 from local.postgres import embedded, find_postgres
 from local.postgres_server import PostgresServer
@@ -33,7 +35,11 @@ for name in [name for name in os.environ if name.startswith(("AUTH_", "BLOG_"))]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Remember which servers run already."""
+    """Refuse another checkout's settings; remember which servers run already."""
+    try:
+        refuse_others_exports()
+    except LocalError as error:
+        raise pytest.UsageError(str(error)) from None
     if not hasattr(session.config, "workerinput"):
         session.config.stash[_RUNNING] = (embedded().is_running(), private_node().is_running())
 

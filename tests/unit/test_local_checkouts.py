@@ -1,0 +1,118 @@
+"""One checkout leaves another alone, whatever a shell has of it."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from local import addresses
+from local.addresses import Addresses, Ports
+from local.errors import LocalError
+from local.pids import StartedProcess
+
+ROOT = Path(__file__).parents[2]
+ADDRESSES = Addresses(
+    ports=Ports(),
+    issuer="http://127.0.0.1:8001",
+    auth_database_url="postgresql+asyncpg://auth@/auth?host=/a folder/postgres",
+    blog_database_url="postgresql+asyncpg://blog@/blog?host=/a folder/postgres",
+    auth_amqp_url="amqp://guest:guest@127.0.0.1:1/usersync-0123abcd",
+    blog_amqp_url="amqp://guest:guest@127.0.0.1:1/usersync-0123abcd",
+)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Another checkout, in a path with blanks: as much of it as starts the system."""
+    folder = tmp_path / "another checkout"
+    for package in ("local", "contracts"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copy(ROOT / "Makefile", folder)
+    return folder
+
+
+def exported(text: str) -> dict[str, str]:
+    """What a shell has of these exports."""
+    words = [shlex.split(line) for line in text.splitlines()]
+    assert {word[0] for word in words} == {"export"}
+    return dict(word[1].split("=", 1) for word in words)
+
+
+def run(
+    command: list[str], folder: Path, settings: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command there, in a shell that has these settings besides."""
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_exports_name_their_checkout() -> None:
+    """Others can tell whose they are."""
+    assert exported(ADDRESSES.exports())["LOCAL_CHECKOUT"] == str(ROOT)
+
+
+@pytest.mark.parametrize("command", ["up", "demo", "status", "servers"])
+def test_exports_of_another_checkout_are_refused_with_the_remedy(
+    checkout: Path, command: str
+) -> None:
+    """Before anything is made or started, on whosever servers."""
+    refused = run([sys.executable, "-m", "local", command], checkout, exported(ADDRESSES.exports()))
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    for told in (str(ROOT), str(checkout), 'eval "$(make -s unset)"'):
+        assert told in refused.stderr
+    assert not (checkout / ".local").exists()
+
+
+def test_tests_refuse_them_too() -> None:
+    """They would make their databases on the other checkout's server."""
+    settings = exported(ADDRESSES.exports()) | {"LOCAL_CHECKOUT": "/another/checkout"}
+
+    refused = run([sys.executable, "-m", "pytest", "--collect-only", "-q"], ROOT, settings)
+
+    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "/another/checkout" in refused.stderr
+
+
+def test_the_remedy_takes_back_all_of_them_where_nothing_is_set_up(checkout: Path) -> None:
+    """By a shell, as it is told; the rest of the environment stays."""
+    settings = exported(ADDRESSES.exports())
+
+    left = run(["sh", "-c", 'eval "$(make -s unset)"; env'], checkout, settings | {"KEPT": "yes"})
+
+    names = {line.partition("=")[0] for line in left.stdout.splitlines()}
+    assert "KEPT" in names
+    assert not {name for name in names if name.startswith(("AUTH_", "BLOG_", "LOCAL_CHECKOUT"))}
+
+
+def test_a_copied_checkout_has_a_system_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first one runs is not stopped, shown or exported here; the issuer is the data's."""
+    first, copy = tmp_path / "first.json", tmp_path / "copy.json"
+    running = StartedProcess.of(os.getpid())
+    running.save(first)
+    shutil.copy(first, copy)
+
+    assert StartedProcess.load(first) == running
+    assert StartedProcess.load(copy) is None
+
+    monkeypatch.setattr(addresses, "_FILE", tmp_path / "system.json")
+    Addresses(**vars(ADDRESSES) | {"checkout": "/the/first"}).save()
+    copied = Addresses.load()
+    assert copied is not None
+    assert copied.issuer == ADDRESSES.issuer
+    with pytest.raises(LocalError, match="never started here"):
+        Addresses.current()
