@@ -16,7 +16,7 @@ from typing import Any, Final, TypeGuard
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from contracts.encodings import base64url_bytes
-from contracts.keys import ALGORITHM, RSA_BITS_MIN
+from contracts.keys import ALGORITHM, RSA_BITS_MAX, RSA_BITS_MIN
 
 KEYS_MAX: Final = 32
 """A set has the key that signs, its successor, and those whose tokens still live."""
@@ -26,10 +26,6 @@ KID_LENGTH_MAX: Final = 128
 
 KID_PATTERN: Final = r"^[!-~]+$"
 """Printable ASCII without blanks."""
-
-RSA_BITS_MAX: Final = 8192
-"""A signature under it takes a millisecond to check; one of 64 thousand bits would take a second,
-and hold up every other request."""
 
 EXPONENT_MIN: Final = 65537
 """NIST SP 800-56B 6.2: below it mistakes in padding become forgeries, and 1 verifies anything."""

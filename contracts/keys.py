@@ -1,17 +1,22 @@
 r"""RSA keys: reading them from a setting, and showing the public half as a JWK Set (RFC 7517).
 
 A key may be given as the path of a PEM file, as PEM with real newlines, as the one-line PEM of a
-``.env`` file with ``\n`` in it, or as base64 of PEM or DER; also in quotes, since not everything
-that reads such a file takes them off. Whatever is wrong raises ``UnusableKey`` with a sentence that
-never repeats the value.
+``.env`` file with ``\n`` in it (or with both, as it leaves the command that makes it), or as base64
+of PEM or DER. Quotes, blanks and a byte order mark around it do not count, since not everything
+that reads or writes such a file takes them off. Whatever is wrong raises ``UnusableKey`` with a
+sentence that never repeats the value.
 
 Not here: verifying tokens (``tokens``), signing them (``auth_service.tokens``).
 """
 
 import base64
+import codecs
 import hashlib
 import json
+import re
+from functools import lru_cache
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -25,9 +30,23 @@ ALGORITHM: Final = "RS256"
 RSA_BITS_MIN: Final = 2048
 """NIST SP 800-131A and RFC 7518 3.3: nothing shorter signs a token."""
 
+RSA_BITS_MAX: Final = 8192
+"""A signature under it takes a millisecond to check; one of 64 thousand bits would take a second,
+and hold up every other request. To check a private key of 16,384 bits takes a minute."""
+
+KEY_BYTES_MAX: Final = 64 * 1024
+"""The largest accepted private key has under 10 KB in any form."""
+
+_PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]*KEY)-----(.*?)-----END \1-----", re.DOTALL)
+
+_WRITTEN_BREAK: Final = re.compile(r"\\+[rn]")
+"""A line break that is written out, once or more often escaped."""
+
+_AROUND: Final = "\"' \t\r\n\v\f\u00a0\ufeff"
+
 
 class UnusableKey(ValueError):
-    """The text is no RSA key of at least 2048 bits, in none of the accepted forms."""
+    """The text is no RSA key of 2048 to 8192 bits, in none of the accepted forms."""
 
 
 def private_key(text: str) -> RSAPrivateKey:
@@ -35,15 +54,7 @@ def private_key(text: str) -> RSAPrivateKey:
     encoded = _encoded(text)
     if b"PUBLIC KEY" in encoded:
         raise UnusableKey("it is a public key; what signs is the private one")
-    try:
-        load = serialization.load_pem_private_key if _is_pem(encoded) else _load_der_private
-        key = load(encoded, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise UnusableKey("it holds no readable, unencrypted private key") from error
-    if not isinstance(key, RSAPrivateKey):
-        raise UnusableKey("it is no RSA key")
-    _demand_size(key.key_size)
-    return key
+    return _private_key(encoded)
 
 
 def public_key(text: str) -> RSAPublicKey:
@@ -58,7 +69,7 @@ def public_key(text: str) -> RSAPublicKey:
         raise UnusableKey("it holds no readable public key") from error
     if not isinstance(key, RSAPublicKey):
         raise UnusableKey("it is no RSA key")
-    _demand_size(key.key_size)
+    _demand_size(key)
     return key
 
 
@@ -81,19 +92,81 @@ def jwks(*keys: RSAPublicKey) -> dict[str, Any]:
     return {"keys": [jwk(key) for key in keys]}
 
 
-def _encoded(text: str) -> bytes:
-    text = text.strip().strip("\"'").strip()
-    if "-----BEGIN" in text:
-        return text.replace("\\r", "").replace("\\n", "\n").encode()
-    if _names_a_file(text):
-        try:
-            return Path(text).expanduser().read_bytes()
-        except OSError as error:
-            raise UnusableKey(f"the file it names cannot be read ({error.strerror})") from error
+@lru_cache(maxsize=4)
+def _private_key(encoded: bytes) -> RSAPrivateKey:
+    """The key; kept, because a start asks for it several times and each check takes long."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except ValueError as error:  # not ASCII, or not base64
-        raise UnusableKey("it is no path of a file, no PEM and no base64") from error
+        # The size first, because the check's time grows with its fourth power.
+        _demand_size(_load_private(encoded, is_checked=False))
+        return _load_private(encoded, is_checked=True)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        if isinstance(error, UnusableKey):
+            raise
+        raise UnusableKey("it holds no readable, unencrypted private key") from error
+
+
+def _load_private(encoded: bytes, *, is_checked: bool) -> RSAPrivateKey:
+    load = (
+        serialization.load_pem_private_key
+        if _is_pem(encoded)
+        else serialization.load_der_private_key
+    )
+    key = load(encoded, password=None, unsafe_skip_rsa_key_validation=not is_checked)
+    if not isinstance(key, RSAPrivateKey):
+        raise UnusableKey("it is no RSA key")
+    return key
+
+
+def _encoded(text: str) -> bytes:
+    """The PEM in its one proper form, or the DER, in a setting's text or the file that it names."""
+    text = text.strip(_AROUND)
+    if "-----BEGIN" not in text and _names_a_file(text):
+        content = _content(Path(text).expanduser())
+        try:
+            return _from_text(content.decode("utf-8-sig").strip(_AROUND)) or content
+        except UnicodeError:
+            return content  # DER
+    found = _from_text(text)
+    if found is None:
+        raise UnusableKey("it is no path of a file, no PEM and no base64")
+    return found
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(KEY_BYTES_MAX + 1)
+    except OSError as error:
+        raise UnusableKey(f"the file it names cannot be read ({error.strerror})") from error
+    if len(content) > KEY_BYTES_MAX:
+        raise UnusableKey(f"the file it names has more than {KEY_BYTES_MAX} bytes")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UnusableKey("the file it names is UTF-16; save it as UTF-8")
+    return content
+
+
+def _from_text(text: str) -> bytes | None:
+    """The PEM, or what base64 stands for; None if ``text`` is neither."""
+    if "-----BEGIN" in text:
+        return _proper_pem(text)
+    try:
+        octets = base64.b64decode("".join(_WRITTEN_BREAK.sub("", text).split()), validate=True)
+    except ValueError:  # not ASCII, or not base64
+        return None
+    return _proper_pem(octets.decode(errors="replace")) if _is_pem(octets) else octets
+
+
+def _proper_pem(text: str) -> bytes:
+    """The keys in ``text``, their base64 in lines of 64 characters and nothing around them."""
+    text = _WRITTEN_BREAK.sub("\n", text)
+    found = _PEM.findall(text)
+    if not found or any(":" in body for _, body in found):  # cut off, or encrypted the old way
+        return text.encode(errors="replace")
+    lines = []
+    for kind, body in found:
+        text = "".join(body.split())
+        lines += [f"-----BEGIN {kind}-----", *wrap(text, 64), f"-----END {kind}-----", ""]
+    return "\n".join(lines).encode(errors="replace")
 
 
 def _names_a_file(text: str) -> bool:
@@ -107,17 +180,15 @@ def _is_pem(encoded: bytes) -> bool:
     return b"-----BEGIN" in encoded
 
 
-def _load_der_private(encoded: bytes, password: None) -> Any:
-    return serialization.load_der_private_key(encoded, password=password)
-
-
 def _load_der_public(encoded: bytes) -> Any:
     return serialization.load_der_public_key(encoded)
 
 
-def _demand_size(bits: int) -> None:
-    if bits < RSA_BITS_MIN:
-        raise UnusableKey(f"it has {bits} bits; at least {RSA_BITS_MIN} are needed")
+def _demand_size(key: RSAPrivateKey | RSAPublicKey) -> None:
+    if key.key_size < RSA_BITS_MIN:
+        raise UnusableKey(f"it has {key.key_size} bits; at least {RSA_BITS_MIN} are needed")
+    if key.key_size > RSA_BITS_MAX:
+        raise UnusableKey(f"it has {key.key_size} bits; at most {RSA_BITS_MAX} are accepted")
 
 
 def _base64url_uint(number: int) -> str:

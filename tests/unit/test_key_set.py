@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.key_set import EXPONENT_MAX, KEYS_MAX, RSA_BITS_MAX
-from contracts.keys import jwk
+from contracts.key_set import EXPONENT_MAX, KEYS_MAX
+from contracts.keys import RSA_BITS_MAX, jwk
 from contracts.tokens import InvalidKeySet, TokenVerifier
 
 ISSUER = "https://auth.example"

@@ -2,13 +2,16 @@
 
 import base64
 import subprocess
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +23,8 @@ RFC_7638_MODULUS = (
     "Sqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksI"
     "NHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
 )
+
+_PRIVATE = ("d", "p", "q", "dmp1", "dmq1", "iqmp")
 
 Form = Callable[[bytes, Path], str]
 
@@ -62,6 +67,22 @@ FORMS: dict[str, Form] = {
     "one line": lambda pem, _: pem.decode().replace("\n", "\\n"),
     "one line in quotes": lambda pem, _: '"' + pem.decode().replace("\n", "\\n") + '"',
     "one line from Windows": lambda pem, _: pem.decode().replace("\n", "\\r\\n"),
+    # awk 'NF {sub(/\r/, ""); printf "%s\\n\n", $0;}': both kinds of line break
+    "one line and line breaks": lambda pem, _: pem.decode().replace("\n", "\\n\n"),
+    "one line and line breaks, in quotes": lambda pem, _: (
+        '"' + pem.decode().replace("\n", "\\n\r\n") + '"\n'
+    ),
+    "one line, escaped twice": lambda pem, _: pem.decode().replace("\n", "\\\\n"),
+    "blanks for line breaks": lambda pem, _: pem.decode().replace("\n", " "),
+    "indented": lambda pem, _: pem.decode().replace("\n", "\n      "),
+    "blanks at the ends of lines": lambda pem, _: pem.decode().replace("\n", " \t\n\n"),
+    "after a byte order mark": lambda pem, _: "\ufeff" + pem.decode(),
+    "path in quotes and blanks": lambda pem, folder: f' "{_path(pem, folder)}" \r\n',
+    "file as an editor leaves it": lambda pem, folder: _path(
+        b"\xef\xbb\xbf\r\n  " + pem.replace(b"\n", b" \r\n") + b"\r\n", folder
+    ),
+    "file with one line": lambda pem, folder: _path(pem.replace(b"\n", b"\\n\n"), folder),
+    "file with base64": lambda pem, folder: _path(base64.encodebytes(pem), folder),
     "base64 of PEM": lambda pem, _: base64.b64encode(pem).decode(),
     "base64 of PEM, wrapped": lambda pem, _: base64.encodebytes(pem).decode(),
     "base64 of DER": _base64_of_der,
@@ -190,6 +211,51 @@ class TestRefusals:
 
         assert "hunter2" not in message
 
+    @pytest.mark.parametrize("form", ["PEM", "path", "base64 of PEM", "base64 of DER"])
+    def test_a_key_that_is_too_large_is_refused_at_once(self, form: str, tmp_path: Path) -> None:
+        """To look whether one of 16,384 bits is sound would take a minute."""
+        prime = 2**8192 - 1
+        numbers = RSAPublicNumbers(65537, prime * prime)
+        private = rsa.RSAPrivateNumbers(prime, prime, 3, 3, 3, 3, numbers)
+        pem = _sequence_pem(private)
+
+        began = time.thread_time()
+        message = refusal(private_key, FORMS[form](pem, tmp_path))
+
+        assert "16384 bits" in message
+        assert "8192" in message
+        assert time.thread_time() - began < 1
+
+    def test_a_public_key_that_is_too_large_is_refused(self) -> None:
+        """No signature under it would be checked in a reasonable time."""
+        key = RSAPublicNumbers(65537, 2**16384 - 1).public_key()
+        pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+        assert "16384 bits" in refusal(public_key, pem)
+
+    @pytest.mark.parametrize("read", [private_key, public_key])
+    def test_a_file_in_utf_16_is_told(
+        self, read: Callable[[str], Any], private_pem: bytes, tmp_path: Path
+    ) -> None:
+        """As a shell of Windows writes one."""
+        path = _path(private_pem.decode().encode("utf-16"), tmp_path)
+
+        assert "UTF-16" in refusal(read, path)
+
+    def test_a_file_of_any_length_is_refused(self, tmp_path: Path) -> None:
+        """It is not read to its end."""
+        path = _path(b"A" * 10_000_000, tmp_path)
+
+        assert "bytes" in refusal(private_key, path)
+
+    def test_a_private_key_after_the_public_one_is_noticed(
+        self, private_pem: bytes, public_pem: bytes, tmp_path: Path
+    ) -> None:
+        """What verifies must not hold it, wherever it stands."""
+        path = _path(public_pem + b"\n" + private_pem, tmp_path)
+
+        assert "private key" in refusal(public_key, path)
+
     def test_a_folder_is_no_key(self, tmp_path: Path) -> None:
         """A path must name a file."""
         assert "no path of a file" in refusal(private_key, str(tmp_path))
@@ -223,6 +289,23 @@ class TestJwk:
         assert shown.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
         assert (shown["kty"], shown["use"], shown["alg"]) == ("RSA", "sig", "RS256")
         assert shown["key_ops"] == ["verify"]
+
+
+def _sequence_pem(numbers: rsa.RSAPrivateNumbers) -> bytes:
+    """A key in PKCS #1 by hand: the library makes none whose numbers do not fit."""
+    public = numbers.public_numbers
+    integers = [0, public.n, public.e, *(getattr(numbers, name) for name in _PRIVATE)]
+    body = b"".join(_der(2, number.to_bytes(number.bit_length() // 8 + 1)) for number in integers)
+    lines = base64.encodebytes(_der(0x30, body)).decode()
+    return f"-----BEGIN RSA PRIVATE KEY-----\n{lines}-----END RSA PRIVATE KEY-----\n".encode()
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 128:
+        return bytes([tag, length]) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8)
+    return bytes([tag, 128 + len(octets)]) + octets + content
 
 
 def refusal(read: Callable[[str], Any], text: str) -> str:
