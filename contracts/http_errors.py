@@ -152,12 +152,13 @@ async def _http(request: Request, error: Exception) -> Response:
 
 def _methods(request: Request) -> set[str]:
     """What the path offers: Starlette names the methods of the first route alone."""
-    return {
+    offered = {
         method
         for method in METHODS
         for route in request.app.routes
         if route.matches({**request.scope, "method": method})[0] is Match.FULL
     }
+    return offered | {"HEAD"} if "GET" in offered else offered
 
 
 async def _away(_: Request, error: Exception) -> Response:

@@ -7,8 +7,8 @@ counted and timed.
 
 Guarantees: pure ASGI, nothing is collected: an answer that is streamed stays streamed.
 
-Not here: limits on the request's head (``http_protocol``), which a server meets before any
-application.
+Not here: the request's head (``http_heads``) and the connection (``http_protocol``), which a server
+meets before any application.
 """
 
 from collections.abc import MutableMapping, Sequence
@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from contracts.body_limits import LimitedBody
 from contracts.http_errors import METHODS, Refusals, answer_with_problems, without_surprises
+from contracts.http_head_method import with_head
 from contracts.http_metrics import counted
 from contracts.json_bodies import with_strict_json
 from contracts.openapi import describe_problems
@@ -74,7 +75,11 @@ def polish(
     app.add_middleware(guarded)
     app.add_middleware(traced)
     app.add_middleware(identified)
+    app.add_middleware(with_head)
     app.add_middleware(counted)
+    # A redirect to the same path with or without its last slash would take its host from the
+    # request's ``Host``: anybody's choice.
+    app.router.redirect_slashes = False
 
 
 def guarded(app: Asgi) -> Asgi:

@@ -1,203 +1,318 @@
-"""The server's side of an HTTP/1.1 connection, with limits on what comes before an application.
+"""The server's side of an HTTP/1.1 connection: one request, exactly one answer, or it is closed.
 
-uvicorn with httptools collects a request's head for as long as it grows and waits for its end for
-as long as it takes. Here a head is limited in size, number of fields and time, and so is what a
-connection may queue; beyond a limit it is answered with a problem document and closed.
+uvicorn with httptools collects a request's head for as long as it grows, parses requests that wait
+for their turn, loses its place at an offered upgrade, and waits without end for who does not read.
+Here a connection has one request at a time: the parser gets one message, never a byte beyond it,
+and a fresh parser the next one, once the answer has been read. What a connection may hold is
+limited in size and time; beyond a limit it is answered with a problem document, where that cannot
+pass for the answer to anything else, and closed.
 
 Guarantees: whatever is sent, one reading from a connection keeps the event loop busy for
-milliseconds; a refusal never lands in the middle of another answer; fields after a chunked body
-(trailers) never become headers (RFC 9110 6.5.1).
+milliseconds; nothing that one message contains changes how the next one is read; fields after a
+chunked body (trailers) never become headers (RFC 9110 6.5.1).
 
-Not here: limits on bodies (``body_limits``), since they are the application's.
+Not here: limits on bodies (``body_limits``), since they are the application's. Why this is not the
+library's own class: ``docs/decisions/0021``.
 """
 
 import asyncio
 import json
 from typing import Any, ClassVar, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from contracts import problems
+from contracts.http_heads import (
+    HEAD_END,
+    BadHead,
+    body_length,
+    path_and_query,
+    refusal,
+    without_offers,
+)
 from contracts.problems import MEDIA_TYPE, Code, Problem
 from contracts.telemetry import new_request_id
 
-HEAD_BYTES_MAX: Final = 16 * 1024
-"""Of a request line and its headers; the longest token that is read has 8 KiB."""
-
-ADDRESS_BYTES_MAX: Final = 8 * 1024
-"""Of the request line's address: what RFC 9110 4.1 asks servers to take. 16 KiB of parameters
-would cost 15 ms to take apart."""
-
-FIELDS_MAX: Final = 100
-"""Headers in one request; browsers behind proxies send thirty. Each costs the parser a call."""
-
 HEAD_SECONDS_MAX: Final = 10.0
-"""From a connection, or the first byte of a further request, to the end of the head."""
+"""From the first byte of a head to its end; and for the rest of a body after its answer."""
+
+IDLE_SECONDS_MAX: Final = 5.0
+"""Until a connection's first byte, and between an answer and the next request. A proxy in front
+has to give up its idle connections sooner than that."""
+
+WRITING_SECONDS_MAX: Final = 30.0
+"""Within this time a client must read ``WRITTEN_BYTES_MIN`` of what waits for it. An answer may
+take as long as it likes otherwise: a streamed one lasts minutes."""
+
+WRITTEN_BYTES_MIN: Final = 16 * 1024
+"""Less in that time is no reading: a few bytes a minute would hold a connection for days."""
 
 CONNECTIONS_MAX: Final = 900
 """At once, over all callers. A process may have 1,024 files open by default on Linux, and the
 database's connections are files too: without them no request would be answered at all."""
 
 QUEUED_MAX: Final = 16
-"""Requests that a connection may send ahead of the answers; hardly any client sends one."""
+"""Requests that a connection may send ahead of the answers; hardly any client sends one. They wait
+unparsed, in what one reading brought at most."""
 
 READING_BYTES_MAX: Final = 64 * 1024
 """From one connection before the others have their turn; uvloop would go on for 8 MB."""
 
-PIECES_MAX: Final = 10_000
-"""Pieces of one body; 64 KiB in chunks of one byte would cost the parser a call for each byte."""
+FRAMING_BYTES_MAX: Final = 48 * 1024
+"""Of a chunked body that are no content: sizes, extensions, trailers, and ``PIECE_COST`` for each
+piece that the parser gets. 64 KiB in chunks of one byte would cost it a call for each."""
 
-
-class TooMuch(Exception):
-    """Ends the parsing; why is kept in the protocol."""
+PIECE_BYTES_MAX: Final = 16 * 1024
+PIECE_COST: Final = 8
 
 
 class HttpProtocol(HttpToolsProtocol):
     """One connection; uvicorn makes an instance for each."""
 
     head_seconds_max: ClassVar[float] = HEAD_SECONDS_MAX
+    idle_seconds_max: ClassVar[float] = IDLE_SECONDS_MAX
+    writing_seconds_max: ClassVar[float] = WRITING_SECONDS_MAX
     connections_max: ClassVar[int] = CONNECTIONS_MAX
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._refusal = problems.MALFORMED_REQUEST
+        self._unparsed = bytearray()
         self._reads_head = True
-        self._head_began = False
-        self._head_bytes = 0
-        self._parsed_bytes = 0
-        self._pieces = 0
+        self._is_ahead = False
+        self._body_left: int | None = 0  # None: it comes in chunks
+        self._framing_bytes = 0
+        self._framing_code = problems.BODY_TOO_LARGE
+        self._keeps_alive = True
+        self._awaited: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self._stalled: asyncio.TimerHandle | None = None
+
+    # What the transport calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, unless there are too many."""
         super().connection_made(transport)
+        # Writing is paused for as long as anything is unsent, so that its progress can be seen.
+        transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self.connections_max:
             self._refuse(problems.BUSY)
         else:
-            self._expect_more()
+            self._await_client()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget what was expected."""
-        self._expect_nothing()
+        for timer in (self._deadline, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        self._unparsed.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, by pieces of a head's size."""
+        """Take what has come, and parse as much of it as has its turn."""
         if len(data) > READING_BYTES_MAX:
             self.transport.pause_reading()
             self.loop.call_soon(self._read_on)
-        for start in range(0, len(data), HEAD_BYTES_MAX):
-            piece = data[start : start + HEAD_BYTES_MAX]
-            self._head_began = False
-            super().data_received(piece)
-            if self.transport.is_closing():
-                return
-            # A field calls back only when it has ended; one that goes on and on never does.
-            if self._reads_head and not self._head_began:
-                self._head_bytes += len(piece)
-                if self._head_bytes > HEAD_BYTES_MAX:
-                    self._refuse(problems.HEADERS_TOO_LARGE)
-                    return
+        self._unparsed += data
+        self._advance()
+
+    def pause_writing(self) -> None:
+        """Something is unsent: watch the client read it."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """All is sent: the next request may have its turn."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        self._go_on()
+
+    # What the parser calls
 
     def on_message_begin(self) -> None:
-        """A request begins."""
-        if len(self.pipeline) >= QUEUED_MAX:
-            raise TooMuch
+        """A request begins, and none is at hand: it could be part of what somebody else sent."""
+        if self._owes_answer():
+            raise BadHead
         super().on_message_begin()
-        self._head_began = True
-        self._head_bytes = self._parsed_bytes = self._pieces = 0
-        if self._deadline is None:
-            self._expect_more()
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the request's address."""
-        self._parsed(len(url))
-        if self._parsed_bytes > ADDRESS_BYTES_MAX:
-            self._too_much(problems.HEADERS_TOO_LARGE)
-        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer."""
-        self._parsed(len(name) + len(value) + 4)
+        """A header, or a trailer, which is dropped."""
         if self._reads_head:
-            if len(self.headers) >= FIELDS_MAX:
-                self._too_much(problems.HEADERS_TOO_LARGE)
             super().on_header(name, value)
+        else:
+            self._framing_code = problems.HEADERS_TOO_LARGE
 
     def on_headers_complete(self) -> None:
         """The head is whole: the application takes over."""
+        version = self.parser.get_http_version()
+        self._body_left = body_length(version, self.headers)
+        if self.parser.should_upgrade():  # CONNECT: what follows would be no HTTP
+            raise BadHead
+        self.url = path_and_query(self.url)
+        if version == "1.0" or self._body_left == 0:  # RFC 9110 10.1.1
+            self.expect_100_continue = False
         super().on_headers_complete()
-        self._reads_head = False
-        self._expect_nothing()
+        self._reads_head = self._is_ahead = False
+        self._framing_bytes = 0
+        self._framing_code = problems.BODY_TOO_LARGE
+        self._keeps_alive = self.cycle.keep_alive
+        if self.expect_100_continue:
+            # If it is answered without its body, nobody knows whether that still comes.
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        self._pieces += 1
-        if self._pieces > PIECES_MAX:
-            self._too_much(problems.BODY_TOO_LARGE)
+        self._framing_bytes -= len(body)
+        if self.expect_100_continue and not self.cycle.response_started:
+            self.cycle.keep_alive = self._keeps_alive
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request has come whole."""
         self._reads_head = True
-        self._expect_nothing()
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        """The answer is out; a request that goes on after it may do so for a while."""
-        super().on_response_complete()
-        if not self._reads_head and self._deadline is None:
-            self._expect_more()
+    # What the application's side calls
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser, or one of the limits, did not accept."""
-        del msg  # it may quote what was sent
-        self._refuse(self._refusal)
+    def on_response_complete(self) -> None:
+        """The answer is whole; it may wait to be read yet."""
+        self._go_on()
+
+    # Reading
+
+    def _go_on(self) -> None:
+        if not self.transport.is_closing() and not self._owes_answer():
+            self.flow.resume_reading()
+            self._advance()
 
     def _read_on(self) -> None:
         if not self.flow.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def _parsed(self, count: int) -> None:
-        self._parsed_bytes += count
-        if self._parsed_bytes > HEAD_BYTES_MAX:
-            self._too_much(problems.HEADERS_TOO_LARGE)
+    def _advance(self) -> None:
+        """Parse message by message, as long as no answer is due."""
+        is_parsing = True
+        while is_parsing and self._unparsed and not self.transport.is_closing():
+            if not self._reads_head:
+                is_parsing = self._read_body()
+            elif self._owes_answer():
+                self._queue()
+                is_parsing = False
+            else:
+                is_parsing = self._read_head()
+        if not self.transport.is_closing():
+            self._await_client()
 
-    def _too_much(self, code: Code) -> None:
-        self._refusal = code
-        raise TooMuch
+    def _owes_answer(self) -> bool:
+        return self.cycle is not None and (
+            not self.cycle.response_complete or self.flow.write_paused
+        )
 
-    def _expect_more(self) -> None:
-        self._deadline = self.loop.call_later(self.head_seconds_max, self._is_late)
+    def _queue(self) -> None:
+        self._is_ahead = True
+        self.flow.pause_reading()
+        # Empty lines end heads; that a body may have some, too, does not matter.
+        if self._unparsed.count(HEAD_END) > QUEUED_MAX:
+            self._refuse(problems.MALFORMED_REQUEST)
 
-    def _expect_nothing(self) -> None:
+    def _read_head(self) -> bool:
+        """Parse the next head if it is whole; whether there is more to parse."""
+        start = len(self._unparsed) - len(self._unparsed.lstrip(b"\r\n"))
+        end = self._unparsed.find(HEAD_END, start)
+        size = len(self._unparsed) if end < 0 else end + len(HEAD_END)
+        code = problems.HEADERS_TOO_LARGE if start > PIECE_BYTES_MAX else None
+        if code := code or refusal(bytes(self._unparsed[start:size])):
+            self._refuse(code)
+        elif end >= 0:
+            head = self._take(size)[start:]
+            self.parser = httptools.HttpRequestParser(self)
+            self._parse(without_offers(head))
+        return end >= 0
+
+    def _read_body(self) -> bool:
+        """Parse the next piece of the body, never beyond it; whether there is more to parse."""
+        if self._body_left is not None:
+            size = min(self._body_left, len(self._unparsed))
+            self._body_left -= size
+            self._parse(self._take(size))
+            return True
+        # A chunked body ends with an empty line. One that is in its content does no harm; one that
+        # has come in part is kept back.
+        length = min(len(self._unparsed), PIECE_BYTES_MAX)
+        end = self._unparsed.find(HEAD_END, 0, length) + len(HEAD_END)
+        size = end if end >= len(HEAD_END) else length - len(HEAD_END) + 1
+        if size <= 0:
+            return False
+        self._framing_bytes += size + PIECE_COST
+        self._parse(self._take(size))
+        if self._framing_bytes > FRAMING_BYTES_MAX:
+            self._refuse(self._framing_code)
+        return True
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._unparsed[:size])
+        del self._unparsed[:size]
+        return taken
+
+    def _parse(self, piece: bytes) -> None:
+        try:
+            self.parser.feed_data(piece)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse(problems.MALFORMED_REQUEST)
+
+    # Waiting
+
+    def _await_client(self) -> None:
+        """Set the deadline for what has to come next, if that has changed."""
+        if not self._reads_head:
+            awaited = "rest" if self.cycle.response_complete else None
+        elif self._owes_answer():
+            awaited = None
+        else:
+            awaited = "head" if self._unparsed else "request"
+        if awaited == self._awaited:
+            return
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        self._awaited = awaited
+        if awaited is not None:
+            seconds = self.idle_seconds_max if awaited == "request" else self.head_seconds_max
+            self._deadline = self.loop.call_later(seconds, self._is_late)
 
     def _is_late(self) -> None:
-        self._deadline = None
-        if self._reads_head and self.scope is not None:
+        if self._awaited == "head":
+            self._is_ahead = False  # what was before it has long been answered
             self._refuse(problems.REQUEST_TIMEOUT)
         else:  # nothing was asked, or it has been answered
             self.transport.close()
 
+    def _watch_reader(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._stalled = self.loop.call_later(self.writing_seconds_max, self._has_it_read)
+
+    def _has_it_read(self) -> None:
+        if self.transport.get_write_buffer_size() > self._unsent - WRITTEN_BYTES_MIN:
+            self.transport.abort()
+        else:
+            self._watch_reader()
+
+    # Refusing
+
     def _refuse(self, code: Code) -> None:
-        """Answer the request that is being read, unless earlier answers are due, and close."""
+        """Answer what is being read, unless that could pass for another's answer, and close."""
         if self.transport.is_closing():
             return
-        if self._may_answer():
+        # What was sent ahead and is no request may be the end of one that a proxy saw otherwise.
+        if not (self._is_ahead if self._reads_head else self.cycle.response_started):
             self.transport.write(_refusal(code))
         self.transport.close()
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-
-    def _may_answer(self) -> bool:
-        if self.cycle is None or self.cycle.response_complete:
-            return True
-        is_being_read = not self._reads_head and not self.pipeline
-        return is_being_read and not self.cycle.response_started
 
 
 def _refusal(code: Code) -> bytes:

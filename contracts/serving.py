@@ -25,6 +25,10 @@ from contracts.tasks import CANCEL_AGAIN_SECONDS
 FINISH_SECONDS_MAX: Final = 10
 """How long requests at hand may take once the process has been asked to end."""
 
+DROPPED_SECONDS_MAX: Final = 1
+"""How long their handlers have after that to notice that nobody listens; then they are cancelled,
+which is an error in the log."""
+
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted, as uvicorn has it."""
 
@@ -89,7 +93,9 @@ def serve_beside(
                 asyncio.get_running_loop().call_later(CANCEL_AGAIN_SECONDS, cancel)
 
         _when_asked_to_end(end)
-        async with serving(Starlette(routes=routes), _listening(host, port, setting)):
+        health = Starlette(routes=routes)
+        health.router.redirect_slashes = False  # its host would be what the request says
+        async with serving(health, _listening(host, port, setting)):
             try:
                 await working
             except asyncio.CancelledError:
@@ -115,11 +121,23 @@ def _listening(host: str, port: int, setting: str) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the process, whose work has to end first."""
+    """Leaves signals to the process, whose work has to end first; drops slow readers in time."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish the requests at hand, as far as their clients read the answers."""
+        dropping = asyncio.get_running_loop().call_later(FINISH_SECONDS_MAX, self._drop_connections)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            dropping.cancel()
+
+    def _drop_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 @contextlib.asynccontextmanager
@@ -144,7 +162,7 @@ async def serving(
         # uvicorn would believe whoever calls from this machine.
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
-        timeout_graceful_shutdown=FINISH_SECONDS_MAX,
+        timeout_graceful_shutdown=FINISH_SECONDS_MAX + DROPPED_SECONDS_MAX,
     )
     server = _Server(config)
     gc.collect()

@@ -38,7 +38,6 @@ STATUS = {
         "replay",
         "replay_published",
         "replay_expected",
-        "clock",
     },
     "blog-service status": {
         "pipe",
@@ -46,7 +45,6 @@ STATUS = {
         "consumers_stopped",
         "consumer_age_seconds",
         "lag_seconds",
-        "clock",
         "degraded",
         "replay_queue_depth",
         "last_reconcile",

@@ -117,11 +117,19 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/fine", {}, 200),
     ("GET", "/kept", {}, 200),
     ("GET", "/livez", {}, 200),
+    ("HEAD", "/fine", {}, 200),
+    ("HEAD", "/kept", {}, 200),
     ("HEAD", "/livez", {}, 200),
     ("HEAD", "/readyz", {}, 200),
     ("GET", "/metrics", {}, 200),
     ("POST", "/livez", {}, 405),
     ("GET", "/nowhere", {}, 404),
+    ("HEAD", "/nowhere", {}, 404),
+    ("HEAD", "/notes", {}, 405),
+    ("HEAD", "/fails/token", {}, 401),
+    ("GET", "/fine/", {}, 404),
+    ("HEAD", "/livez/", {}, 404),
+    ("POST", "/notes/", {"json": {"text": "a"}}, 404),
     ("POST", "/fine", {}, 405),
     ("POST", "/notes", {"json": {}}, 422),
     ("POST", "/notes", {"content": b"x" * 2000}, 413),
@@ -147,13 +155,26 @@ async def test_every_answer_has_an_id_and_stays_out_of_caches(
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert "Server" not in answer.headers
     assert "secret" not in answer.text
-    if status >= 400:
+    assert "Location" not in answer.headers
+    if method == "HEAD":
+        assert answer.content == b""
+    elif status >= 400:
         problem = answer.json()
         assert answer.headers["Content-Type"] == MEDIA_TYPE
         assert problem["status"] == status
         assert problem["instance"] == f"urn:usersync:request:{answer.headers['X-Request-ID']}"
     if status in (401, 503):
         assert answer.headers["WWW-Authenticate" if status == 401 else "Retry-After"]
+
+
+async def test_head_says_of_the_response_what_get_says(client: httpx.AsyncClient) -> None:
+    """Its length and type, and that both are offered."""
+    head, get = await client.head("/fails/at-length"), await client.get("/fails/at-length")
+    refused = await client.post("/fine")
+
+    for name in ("Content-Length", "Content-Type", "Retry-After"):
+        assert head.headers[name] == get.headers[name]
+    assert refused.headers["Allow"] == "GET, HEAD"
 
 
 async def test_a_refusal_may_say_more_than_its_code(client: httpx.AsyncClient) -> None:

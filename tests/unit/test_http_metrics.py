@@ -50,6 +50,7 @@ def counted(method: str, status: str, handler: str) -> float:
     ("method", "path", "counted_as"),
     [
         ("GET", "/v1/counted/7", ("GET", "2xx", "/v1/counted/{number}")),
+        ("HEAD", "/v1/counted/7", ("HEAD", "2xx", "/v1/counted/{number}")),
         ("GET", "/v1/counted/x", ("GET", "4xx", "/v1/counted/{number}")),
         ("PUT", "/v1/counted/7", ("PUT", "4xx", "/v1/counted/{number}")),
         ("GET", "/v1/counted/0", ("GET", "5xx", "/v1/counted/{number}")),

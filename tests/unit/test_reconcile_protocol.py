@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from contracts.digest import BUCKETS, DIGEST_BYTES, Digests
 from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, ROLES_MAX
-from contracts.http_protocol import HEAD_BYTES_MAX
+from contracts.http_heads import HEAD_BYTES_MAX
 from contracts.reconcile import (
     LINE_BYTES_MAX,
     RANGES_LENGTH_MAX,

@@ -1,0 +1,218 @@
+"""Clients that do not read their answers: each costs one answer, for a while, and then nothing."""
+
+import asyncio
+import logging
+import re
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, ClassVar
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from contracts import serving
+from contracts.http_protocol import WRITTEN_BYTES_MIN, HttpProtocol
+from tests.support.eventually import eventually
+from tests.support.http_server import Server, read_all, served
+
+LARGE = 4_000_000
+CONNECTIONS, AHEAD = 60, 12
+BUFFER = 4096
+
+LIST = b"GET /list HTTP/1.1\r\nHost: t\r\n"
+CLOSE = b"Connection: close\r\n\r\n"
+
+
+class Impatient(HttpProtocol):
+    """With a time for reading that a test can wait for; knows its connections."""
+
+    writing_seconds_max = 0.5
+    open: ClassVar[set[HttpProtocol]] = set()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Note."""
+        self.open.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget."""
+        self.open.discard(self)
+        super().connection_lost(exc)
+
+
+class Patient(Impatient):
+    """Waits for longer than a test lasts."""
+
+    writing_seconds_max = 60
+
+
+class Answers:
+    """An application with large answers, which counts them."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.app = Starlette(
+            routes=[Route("/list", self.a_list), Route("/stream", self.a_stream)],
+        )
+
+    async def a_list(self, _: Request) -> Response:
+        """All at once."""
+        self.begun += 1
+        return Response(b"x" * LARGE)
+
+    async def a_stream(self, _: Request) -> Response:
+        """Piece by piece."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(LARGE // 50_000):
+                self.begun += 1
+                yield b"x" * 50_000
+
+        return StreamingResponse(pieces())
+
+
+@pytest.fixture
+def answers(caplog: pytest.LogCaptureFixture) -> Iterator[Answers]:
+    """The application; afterwards nothing in the log is an error or has a traceback."""
+    yield Answers()
+    for record in caplog.get_records("call"):
+        assert record.levelno < logging.ERROR, record.getMessage()
+        assert record.exc_info is None
+
+
+def reader(server: Server, sent: bytes) -> socket.socket:
+    """A client whose buffer is small."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(sent)
+    return connection
+
+
+def until(look: Callable[[], bool]) -> None:
+    """Wait while the server, in its thread, does its work."""
+    asyncio.run(eventually(look))
+
+
+def is_open() -> bool:
+    """Whether the server has a connection."""
+    return bool(Impatient.open)
+
+
+@pytest.mark.parametrize(
+    "sent", [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
+)
+def test_who_does_not_read_is_cut_off(answers: Answers, sent: bytes) -> None:
+    """Whether the connection would stay, is closing already, or is fed piece by piece."""
+    with served(answers.app, protocol=Impatient) as server, reader(server, sent) as connection:
+        until(lambda: answers.begun > 0)
+        until(lambda: not is_open())
+        assert len(read_all(connection)) < LARGE
+
+
+def test_who_reads_a_few_bytes_now_and_then_is_cut_off(answers: Answers) -> None:
+    """A connection cannot be held by reading less than a minimum."""
+    request = LIST + b"\r\n"
+    with served(answers.app, protocol=Impatient) as server, reader(server, request) as connection:
+        started = time.monotonic()
+        read = 0
+        while is_open() or not answers.begun:
+            assert time.monotonic() < started + 10
+            read += len(connection.recv(WRITTEN_BYTES_MIN // 100))
+            time.sleep(0.02)
+    assert read < LARGE
+
+
+@pytest.mark.parametrize("path", [b"/list", b"/stream"])
+def test_who_reads_slowly_gets_all(answers: Answers, path: bytes) -> None:
+    """For three times as long as nothing may be read."""
+    request = b"GET " + path + b" HTTP/1.1\r\nHost: t\r\n" + CLOSE
+    with served(answers.app, protocol=Impatient) as server, reader(server, request) as connection:
+        started = time.monotonic()
+        seconds = Impatient.writing_seconds_max * 3
+        read = b""
+        while piece := connection.recv(65536):
+            read += piece
+            wanted = started + seconds * min(1, len(read) / LARGE)
+            time.sleep(max(0, min(0.1, wanted - time.monotonic())))
+
+    assert time.monotonic() > started + seconds * 0.9
+    assert read.count(b"x") >= LARGE
+
+
+def test_a_crowd_that_does_not_read_costs_one_answer_each(answers: Answers) -> None:
+    """What it sent ahead waits unparsed; when the time is over nothing is left."""
+    with served(answers.app, protocol=Patient) as server:
+        crowd = [reader(server, (LIST + b"\r\n") * AHEAD) for _ in range(CONNECTIONS)]
+        until(lambda: answers.begun >= CONNECTIONS)
+        until(lambda: all(one.flow.write_paused for one in list(Impatient.open)))
+
+        assert answers.begun == CONNECTIONS
+        unsent = [one.transport.get_write_buffer_size() for one in list(Impatient.open)]
+        assert max(unsent) <= LARGE
+        for one in crowd:
+            one.close()
+        until(lambda: not is_open())
+
+    answers.begun = 0
+    with served(answers.app, protocol=Impatient) as server:
+        crowd = [reader(server, (LIST + b"\r\n") * AHEAD) for _ in range(CONNECTIONS)]
+        until(lambda: answers.begun >= CONNECTIONS)
+        until(lambda: not is_open())
+        for one in crowd:
+            one.close()
+
+        assert answers.begun == CONNECTIONS
+        assert server.exchange(LIST + CLOSE).startswith(b"HTTP/1.1 200 ")
+
+
+def test_requests_sent_ahead_are_answered_when_the_answers_before_are_read(
+    answers: Answers,
+) -> None:
+    """In turn, all of them."""
+    sent = (LIST + b"\r\n") * (AHEAD - 1) + LIST + CLOSE
+    with served(answers.app, protocol=Patient) as server, server.connect() as connection:
+        connection.sendall(sent)
+        pieces = []
+        while piece := connection.recv(1_000_000):
+            pieces.append(piece)
+
+    read = b"".join(pieces)
+    assert len(re.findall(rb"HTTP/1.1 200 OK\r\n", read)) == AHEAD
+    assert read.count(b"x") == AHEAD * LARGE
+
+
+@pytest.mark.parametrize(
+    "sent", [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
+)
+def test_a_slow_reader_does_not_hold_up_the_end(
+    answers: Answers, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the time for finishing is over he is dropped, and nothing is an error."""
+    monkeypatch.setattr(serving, "FINISH_SECONDS_MAX", 0.3)
+    with served(answers.app, protocol=Patient) as server:
+        connection = reader(server, sent * 2)
+        until(lambda: answers.begun > 0)
+        started = time.monotonic()
+
+    connection.close()
+    assert time.monotonic() < started + 5
+    assert not is_open()
+
+
+def test_a_client_that_leaves_while_requests_wait_is_no_error(answers: Answers) -> None:
+    """With a reset, in the middle of the first answer."""
+    with served(answers.app, protocol=Patient) as server:
+        connection = reader(server, (LIST + b"\r\n") * AHEAD)
+        until(lambda: answers.begun > 0)
+        linger: Any = b"\1\0\0\0\0\0\0\0"
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        connection.close()
+        until(lambda: not is_open())
+
+    assert answers.begun == 1

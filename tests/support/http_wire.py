@@ -1,0 +1,127 @@
+"""A server's connection without a network: what arrives is split where a test wants it to be."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from contracts.http_protocol import HttpProtocol
+
+REFUSED = "refused"
+"""In place of a response's content, where it is the server's own refusal."""
+
+
+class Wire(asyncio.Transport):
+    """The transport of one connection, whose client reads everything at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.changed = asyncio.Event()
+        self._closing = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Addresses."""
+        return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
+
+    def write(self, data: Any) -> None:
+        """Keep it."""
+        assert not self._closing, "nothing may be written after the end"
+        self.written += bytes(data)
+        self.changed.set()
+
+    def close(self) -> None:
+        """End it."""
+        self._closing = True
+        self.changed.set()
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        """Whether it has ended."""
+        return self._closing
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is ever unsent."""
+
+    def pause_reading(self) -> None:
+        """What is given is given."""
+
+    def resume_reading(self) -> None:
+        """What is given is given."""
+
+
+@dataclass
+class Came:
+    """What a connection brought about: the requests that ran, and what was answered."""
+
+    ran: list[dict[str, str]] = field(default_factory=list)
+    answers: list[Any] = field(default_factory=list)
+    closed: bool = False
+
+
+async def converse(pieces: Iterable[bytes], *, expected: int) -> Came:
+    """Give one connection of a server ``pieces``, until it has answered or closed.
+
+    The application echoes method, path and body. Waits for ``expected`` final responses, or for the
+    end of the connection.
+    """
+    came = Came()
+
+    async def echo(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        body, more = b"", scope["path"] != "/early"
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message["body"]
+            more = message["more_body"]
+        said = {"method": scope["method"], "path": scope["path"], "body": body.decode("latin-1")}
+        came.ran.append(said)
+        text = json.dumps(said).encode()
+        length = (b"content-length", b"%d" % len(text))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": text})
+
+    wire = Wire()
+    config = Config(echo, log_config=None, access_log=False)
+    protocol = HttpProtocol(config, ServerState(), {}, _loop=asyncio.get_running_loop())
+    protocol.connection_made(wire)
+    for piece in pieces:
+        if wire.is_closing():
+            break
+        protocol.data_received(piece)
+        await asyncio.sleep(0)  # the application has its turn between two pieces
+    async with asyncio.timeout(5):
+        while len(answers := _answers(wire.written)) < expected and not wire.is_closing():
+            wire.changed.clear()
+            await wire.changed.wait()
+    came.answers, came.closed = answers, wire.is_closing()
+    protocol.connection_lost(None)
+    return came
+
+
+def _answers(written: bytes) -> list[Any]:
+    """The final responses, whose end each announces; a HEAD is answered in 4 letters for a body."""
+    answers: list[Any] = []
+    while written:
+        head, found, rest = written.partition(b"\r\n\r\n")
+        if not found:
+            break
+        status = int(head.split(b" ", 2)[1])
+        if status >= 200:
+            length = re.search(rb"content-length: (\d+)", head)
+            assert length is not None
+            is_whole = not rest.startswith(b"HTTP/") and rest
+            body = rest[: int(length[1])] if is_whole else b""
+            rest = rest[len(body) :]
+            answers.append(
+                json.loads(body) if status == 200 and body else (status, body and REFUSED)
+            )
+        written = rest
+    return answers
