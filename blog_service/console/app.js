@@ -6,7 +6,7 @@
 import { h } from "/web/dom.js";
 import { call, restore, session, signIn, signOut } from "/web/session.js";
 import { chart, silences } from "./chart.js";
-import { stations, troubles } from "./health.js";
+import { apart, HEARTBEAT_SECONDS_MAX, stations, troubles } from "./health.js";
 import { picture, SHAPES, WORDS } from "./picture.js";
 import { poll } from "./poll.js";
 import { parkedPanel } from "./parked.js";
@@ -87,7 +87,7 @@ function openConsole() {
   const { signal } = open;
   for (const id of ["state", "sections"]) place(id).hidden = false;
 
-  const told = { near: { figures: null, at: null, error: null }, far: { figures: null, at: null, error: null }, runs: [], replays: [] };
+  const told = { near: { figures: null, at: null, error: null }, far: { figures: null, at: null, error: null }, runs: [], replays: [], apartSince: null };
   const draw = picture(place("picture"), signal);
   const showHeadline = headlineShown();
 
@@ -107,6 +107,7 @@ function openConsole() {
 
   function refresh() {
     if (!isHeard(told.near) || !isHeard(told.far)) return;
+    told.apartSince = apart(told) ? (told.apartSince ?? Date.now()) : null;
     showHeadline(troubles(told));
     showParked(told.far);
     draw({ stations: stations(told), near: seen(told.near), far: seen(told.far) });
@@ -199,8 +200,8 @@ function charts(ask, signal) {
       `${count(point.applied)} applied`,
       many(point.consumers, "consumer"),
     ].join(", ");
-  const lag = chart(place("lag"), { title: "Lag, from the record to the replica", unit: "seconds", value: (point) => point.latency_seconds, least: 0.02, read, empty: "nothing arrived" }, signal);
-  const depth = chart(place("depth"), { title: "Messages waiting in the queue", unit: "count", value: (point) => point.queue_depth, least: 5, read, empty: "not known" }, signal);
+  const lag = chart(place("lag"), { title: "Lag, from the record to the replica", unit: "seconds", value: (point) => point.latency_seconds, least: 0.02, read, empty: "nothing arrived", fresh: HEARTBEAT_SECONDS_MAX }, signal);
+  const depth = chart(place("depth"), { title: "Messages waiting in the queue", unit: "count", value: (point) => point.queue_depth, least: 5, read, empty: "not known", fresh: 0 }, signal);
   const table = place("samples-table");
   let minutes = 60;
   let series = null;
@@ -235,12 +236,12 @@ function charts(ask, signal) {
 }
 
 /** The series in a few rows, newest first, each with the worst of its time. */
-function tableOf({ minutes, bucket_seconds: bucket, items, until }) {
+function tableOf({ minutes, bucket_seconds: bucket, items, until, since }) {
   const to = Date.parse(until);
   const stretch = (minutes * 60_000) / ROWS_MAX;
   const worst = (values) => (values.length ? Math.max(...values) : null);
   const known = (points, name) => points.map((point) => point[name]).filter((value) => value !== null);
-  const silent = silences(items.map((item) => ({ ms: Date.parse(item.at) + bucket * 500 })), bucket, to - minutes * 60_000, to);
+  const silent = silences(items.map((item) => ({ ms: Date.parse(item.at) + bucket * 500 })), bucket, to - minutes * 60_000, to, since);
   const rows = [];
   for (let index = 0; index < ROWS_MAX; index += 1) {
     const [begin, end] = [to - (index + 1) * stretch, to - index * stretch];
@@ -248,7 +249,7 @@ function tableOf({ minutes, bucket_seconds: bucket, items, until }) {
     const last = rows.at(-1);
     // What is empty takes one row, however long it was.
     if (!points.length && last && !last.points.length) last.begin = begin;
-    else rows.push({ begin, end, points });
+    else if (points.length || (since !== null && end > Date.parse(since))) rows.push({ begin, end, points });
   }
   const cells = ({ begin, end, points }) => {
     const latency = worst(known(points, "latency_seconds"));

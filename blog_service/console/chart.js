@@ -3,7 +3,7 @@
 
 import { h } from "/web/dom.js";
 import { put, s, set } from "./put.js";
-import { clock, count, now, span } from "./say.js";
+import { clock, count, now, short, span } from "./say.js";
 
 const HEIGHT = 208;
 const EDGE = { top: 14, right: 20, bottom: 26, left: 58 };
@@ -18,13 +18,15 @@ const STEPS = {
 };
 const LOG_TICKS = { seconds: [0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36000], count: [1, 10, 100, 1000, 1e4, 1e5, 1e6] };
 const SAY = { seconds: span, count };
+const SAY_SHORT = { seconds: span, count: short };
 
 /**
  * A chart in `place`. `unit` is "seconds" or "count"; `value(point)` is null where nothing is known;
- * `least` is what the axis shows at least; `read(point)` are the words of a point.
+ * `least` is what the axis shows at least; `read(point)` are the words of a point;
+ * `fresh` is for how many seconds a value counts as the present one, 0 if only the newest does.
  * Returns the function that shows a series, {minutes, bucket_seconds, items}.
  */
-export function chart(place, { title, unit, value, least, read, empty }, signal) {
+export function chart(place, { title, unit, value, least, read, empty, fresh }, signal) {
   const heading = h("h3", {}, title);
   const readout = h("p", { class: "readout" });
   const area = s("path", { class: "under" });
@@ -53,7 +55,7 @@ export function chart(place, { title, unit, value, least, read, empty }, signal)
     const from = to - series.minutes * 60_000;
     scale = scales({ points, from, to, width, unit, least, isLogarithmic });
     scale.points = points.filter(({ ms }) => ms >= from);
-    const silent = silences(scale.points, series.bucket_seconds, from, to);
+    const silent = silences(scale.points, series.bucket_seconds, from, to, series.since);
     drawGaps(silent);
     drawAxes(from, to, width);
     drawCurve(silent);
@@ -77,7 +79,7 @@ export function chart(place, { title, unit, value, least, read, empty }, signal)
 
   function drawAxes(from, to, width) {
     const { x, y, top, bottom, left, right, ticks } = scale;
-    const across = ticks.map((tick) => s("g", {}, s("path", { d: `M${left} ${y(tick)}H${right}`, class: tick ? "grid" : "base" }), s("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, tick === 0 ? "0" : SAY[unit](tick))));
+    const across = ticks.map((tick) => s("g", {}, s("path", { d: `M${left} ${y(tick)}H${right}`, class: tick ? "grid" : "base" }), s("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, tick === 0 ? "0" : SAY_SHORT[unit](tick))));
     const along = times(from, to, width).map((ms) => s("g", {}, s("path", { d: `M${x(ms)} ${bottom}v5`, class: "base" }), s("text", { x: x(ms), y: bottom + 19, "text-anchor": "middle" }, clock(ms, { seconds: false }).slice(-5))));
     axes.replaceChildren(...across, ...along, s("path", { d: `M${left} ${bottom}H${right}`, class: "base" }), s("path", { d: `M${left} ${top}V${bottom}`, class: "base" }));
   }
@@ -96,7 +98,15 @@ export function chart(place, { title, unit, value, least, read, empty }, signal)
     if (!known.length) return `${title}: ${empty}`;
     const highest = known.reduce((one, other) => (other.value > one.value ? other : one));
     const gone = silent.length ? `; ${silent.length} times without a consumer` : "";
-    return `${title}: now ${SAY[unit](known.at(-1).value)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms)}${gone}. Arrow keys read single points.`;
+    const present = presentValue();
+    return `${title}: now ${present === null ? "unknown" : SAY[unit](present)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms)}${gone}. Arrow keys read single points.`;
+  }
+
+  /** What the value is now; null if nobody tells: no broker, no consumer, or nothing arrived. */
+  function presentValue() {
+    const newest = fresh ? scale.points.findLast((each) => each.value !== null) : scale.points.at(-1);
+    const seconds = Math.max(fresh, SILENT_SECONDS) + series.bucket_seconds;
+    return newest && now() - newest.ms <= seconds * 1000 ? newest.value : null;
   }
 
   // What is under the cursor is read out; what changes by itself is not.
@@ -106,7 +116,8 @@ export function chart(place, { title, unit, value, least, read, empty }, signal)
     const known = scale.points.filter((each) => each.value !== null);
     if (!known.length) return put(readout, empty);
     const highest = known.reduce((one, other) => (other.value > one.value ? other : one));
-    put(readout, `last ${SAY[unit](known.at(-1).value)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms, { seconds: false })}`);
+    const present = presentValue();
+    put(readout, `now ${present === null ? "unknown" : SAY[unit](present)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms, { seconds: false })}`);
   }
 
   function point(index) {
@@ -176,8 +187,13 @@ function scales({ points, from, to, width, unit, least, isLogarithmic }) {
   return { x, y: (v) => bottom - (v / end) * (bottom - top), ticks, left, right, top, bottom };
 }
 
-/** From when to when nothing was heard of any consumer. */
-export function silences(points, bucketSeconds, from, to) {
+/** From when to when nothing was heard of any consumer, once there was one (`since`, or null). */
+export function silences(points, bucketSeconds, from, to, since) {
+  const first = since === null ? to : Date.parse(since);
+  return first < to ? silencesOf(points, bucketSeconds, Math.max(from, first), to) : [];
+}
+
+function silencesOf(points, bucketSeconds, from, to) {
   const most = Math.max(SILENT_SECONDS, 1.5 * bucketSeconds) * 1000;
   const half = bucketSeconds * 500;
   const moments = [from - half, ...points.map(({ ms }) => ms), to + half];

@@ -8,7 +8,9 @@ const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];
 const LAG_SECONDS_MAX = 5; // an event takes milliseconds; one that took longer waited for something
 const UNPUBLISHED_SECONDS_MAX = 5;
 const DEPTH_MAX = 1_000;
-const HEARTBEAT_SECONDS_MAX = 45;
+export const HEARTBEAT_SECONDS_MAX = 45;
+const APART_MAX = 10; // the ends are not asked at the same moment
+const APART_MS_MAX = 10_000;
 
 const REMEDIES = [
   [/no relay is active/, "Start auth-service relay, or look at its log. Nothing is lost: events wait in the outbox."],
@@ -40,7 +42,7 @@ const DEGRADED = {
  * near, far: {figures, at, error} of either end: the last figures, when they came, and why none has
  * come since. runs: the newest comparisons; replays: the newest ones.
  */
-export function troubles({ near, far, runs, replays }) {
+export function troubles({ near, far, runs, replays, apartSince = null }) {
   const found = [];
   const add = (level, at, line, remedy = "") => found.push({ level, at, line, remedy });
 
@@ -54,6 +56,11 @@ export function troubles({ near, far, runs, replays }) {
   if (isNear) ofPipe(near.figures.pipe, add, near.figures);
   if (isFar && !(isNear && isSame(near.figures.pipe, far.figures.pipe))) ofPipe(far.figures.pipe, add, far.figures);
   if (isFar) ofReplica(far.figures, runs, add);
+  const users = apart({ near, far });
+  const isExplained = found.some(({ level }) => ["broken", "wrong", "behind"].includes(level));
+  if (users && isLate(users, apartSince) && !isExplained) {
+    add("behind", "reconcile", `Behind: ${many(users.here, users.what)} in the replica, ${count(users.there)} at the source`, "If it stays so, compare, below, to see who differs.");
+  }
   for (const replay of replays) {
     if (replay.state === "running" && replay.trouble) add("look", "replay", `A replay does not get on: ${replay.trouble}`);
     else if (replay.state === "running") add("busy", "replay", `A replay is under way: ${count(replay.published)} of ${count(replay.expected)}`);
@@ -62,6 +69,22 @@ export function troubles({ near, far, runs, replays }) {
   const order = (trouble) => LEVELS.indexOf(trouble.level);
   return found.sort((one, other) => order(one) - order(other));
 }
+
+/**
+ * How many users the replica has and how many the source, or tombstones if some are missing; null
+ * where they agree, or an end does not answer.
+ */
+export function apart({ near, far }) {
+  if (!near.figures || near.error || !far.figures || far.error) return null;
+  const [a, b] = [near.figures, far.figures];
+  if (a.users !== b.users) return { here: b.users, there: a.users, what: "user" };
+  if (a.users_deleted > b.users_deleted) return { here: b.users_deleted, there: a.users_deleted, what: "tombstone" };
+  return null;
+}
+
+/** Whether they are apart for longer than events take, or by more than arrive meanwhile. */
+const isLate = ({ here, there }, since) =>
+  Math.abs(there - here) > APART_MAX || (since !== null && Date.now() - since > APART_MS_MAX);
 
 /** Why nothing is heard of an end. */
 function silence(end, error) {
@@ -122,7 +145,7 @@ function ofReplica(figures, runs, add) {
 }
 
 /** How each station of the picture does: {level, figure, lines} by its name. */
-export function stations({ near, far }) {
+export function stations({ near, far, apartSince = null }) {
   const a = near.figures;
   const b = far.figures;
   const aged = (told, station) => (told.figures && !told.error ? station : { ...station, level: "unknown" });
@@ -134,7 +157,7 @@ export function stations({ near, far }) {
     relay: a ? aged(near, relay(a)) : nothing,
     broker: broker(a, b, near, far, isReplaying),
     consumer: b ? aged(far, consumer(b, isReplaying)) : nothing,
-    replica: b ? aged(far, replica(b)) : nothing,
+    replica: b ? aged(far, replica(b, apart({ near, far }), apartSince)) : nothing,
     parked: b ? aged(far, parked(b)) : nothing,
     compared: b ? aged(far, compared(b)) : { ...nothing, figure: "not known" },
   };
@@ -192,10 +215,14 @@ function consumer(b, isReplaying) {
   return { level: isLate ? "look" : isReplaying || b.queue_depth ? "busy" : "quiet", figure: b.consumers === 1 ? "alive" : `${count(b.consumers)} alive`, lines };
 }
 
-function replica(b) {
+function replica(b, users, apartSince) {
   const lines = [b.users_deleted ? `and ${many(b.users_deleted, "tombstone")}` : "no tombstones"];
   if (b.users_provisional) lines.push(`${count(b.users_provisional)} provisional`);
-  return { level: b.degraded ? "look" : "quiet", figure: many(b.users, "user"), lines };
+  const figure = many(b.users, "user");
+  if (!users) return { level: b.degraded ? "look" : "quiet", figure, lines };
+  const missing = users.there - users.here;
+  lines.unshift(missing > 0 ? `${many(missing, users.what)} behind` : `${count(-missing)} more than there`);
+  return { level: isLate(users, apartSince) ? "behind" : b.degraded ? "look" : "busy", figure, lines };
 }
 
 const parked = (b) => ({

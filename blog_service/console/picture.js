@@ -2,6 +2,7 @@
 
 import { h } from "/web/dom.js";
 import { put, s, set } from "./put.js";
+import { short } from "./say.js";
 
 /** One path for each state, in a box of 24: told apart without colour. */
 export const SHAPES = {
@@ -50,6 +51,7 @@ const NAMES = {
 const FLOW = Object.keys(NAMES);
 const LETTERS_MAX = 24; // in a line of a station
 const LINES_MAX = 3;
+const FIGURE_LETTERS_MAX = 12; // of a figure in large letters; a longer one gets smaller ones
 
 // Where everything is, wide and narrow. Both have the same parts.
 const WIDE = {
@@ -175,6 +177,7 @@ function box(name, [x, y], [width, height]) {
       set(element, "data-level", station.level);
       set(shape, "d", SHAPES[station.level]);
       put(figure, station.figure);
+      set(figure, "data-long", station.figure.length > FIGURE_LETTERS_MAX);
       const said = station.lines.flatMap(wrapped).slice(0, LINES_MAX);
       lines.forEach((line, index) => put(line, said[index] ?? ""));
       const words = `${name}, ${WORDS[station.level]}: ${[station.figure, ...station.lines].join(", ")}`;
@@ -199,12 +202,14 @@ function parkedBox([x, y, width, height], isNarrow) {
     update(station) {
       set(element, "data-level", station.level);
       const [number, word = ""] = station.figure.split(" ");
-      put(figure, isNarrow ? number : station.figure);
+      put(figure, isNarrow ? abbreviated(number) : station.figure);
       put(second, isNarrow ? word : "");
       set(element, "aria-label", `Parked messages, ${WORDS[station.level]}: ${station.figure}`);
     },
   };
 }
+
+const abbreviated = (number) => (/^\d/.test(number) ? short(Number(number.replaceAll(",", ""))) : number);
 
 function comparedLine({ path, text: [x, y] }, isNarrow) {
   const text = s("text", { x, y, "text-anchor": "middle", class: "line strong" });

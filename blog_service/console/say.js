@@ -3,6 +3,7 @@
 import { Problem, session, Unreachable } from "/web/session.js";
 
 const COUNT = new Intl.NumberFormat("en");
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 // What the services' clock is ahead of this machine's, in ms.
 let ahead = 0;
@@ -16,6 +17,9 @@ export function setClock(iso) {
 export const now = () => Date.now() + ahead;
 
 export const count = (number) => COUNT.format(number);
+
+/** For where there is no room: 50,000, 100K, 12M. */
+export const short = (number) => (number < 100_000 ? count(number) : COMPACT.format(number));
 
 /** "1 user", "2 users". */
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;

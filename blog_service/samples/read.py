@@ -33,16 +33,25 @@ class Point:
 class Series:
     """The last ``minutes`` before ``until``, in stretches of so many seconds, oldest first.
 
-    Where no consumer was alive nothing is.
+    Where no consumer was alive nothing is; before ``since`` none is known to have ever been, None
+    when none ever was.
     """
 
     until: datetime
+    since: datetime | None
     minutes: int
     bucket_seconds: int
     items: Sequence[Point]
 
 
 _NOW: Final = select(func.clock_timestamp())
+
+# Samples are kept for a day, comparisons for longer; a consumer makes the first one at once.
+_SINCE: Final = text(
+    """
+    SELECT least((SELECT min(taken_at) FROM samples), (SELECT min(started_at) FROM reconcile_runs))
+    """
+)
 
 _SERIES: Final = text(
     """
@@ -86,7 +95,8 @@ async def series(connection: AsyncConnection, minutes: int) -> Series:
     bucket = bucket_seconds(minutes)
     until = (await connection.execute(_NOW)).scalar_one()
     rows = await connection.execute(_SERIES, {"minutes": minutes, "bucket": bucket})
-    return Series(until, minutes, bucket, [Point(**row) for row in rows.mappings()])
+    since = await connection.scalar(_SINCE)
+    return Series(until, since, minutes, bucket, [Point(**row) for row in rows.mappings()])
 
 
 async def presence(connection: AsyncConnection) -> Presence:

@@ -134,11 +134,17 @@ class PointBody(BaseModel):
 
 
 class SeriesBody(BaseModel):
-    """How the pipe did, oldest first. Where points are missing, no consumer was alive."""
+    """How the pipe did, oldest first. Where points are missing, no consumer was alive.
+
+    Before ``since`` there was no consumer yet, as far as is known.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
     until: datetime = Field(description="now, by the replica's clock")
+    since: datetime | None = Field(
+        description="the first that is known of a consumer; null before there was one"
+    )
     minutes: int
     bucket_seconds: int = Field(description="how long a point's stretch is")
     items: list[PointBody]

@@ -6,7 +6,7 @@ import { forgetLists } from "./lists.js";
 import { avatar, me, nameOf, setProfile } from "./people.js";
 import { sentence } from "./said.js";
 import { call, changeEmail, changePassword, deleteAccount, session, signOut } from "./session.js";
-import { notice } from "./shell.js";
+import { go, notice } from "./shell.js";
 
 const DISPLAY_NAME_LENGTH_MAX = 50;
 const BIO_LENGTH_MAX = 500;
@@ -205,6 +205,7 @@ function end() {
   const what = GONE[document.querySelector('meta[name="deleted-authors"]').content];
   const button = h("button", { type: "button", class: "danger" }, "Delete account …");
   button.addEventListener("click", async () => {
+    let known;
     const isDone = await ask({
       title: "Delete your account?",
       text: [
@@ -223,11 +224,20 @@ function end() {
       submit: "Delete my account",
       busy: "Deleting …",
       about: { wrong_password: "password" },
-      act: ({ password: shown }) => deleteAccount(shown),
+      act: async ({ password: shown }) => {
+        known = await deleteAccount(shown);
+      },
     });
     if (!isDone) return;
     forgetLists();
-    notice("Your account is deleted. Farewell.", { stays: true });
+    if (known.isGone) {
+      notice("Your account is deleted. Farewell.", { stays: true });
+      return;
+    }
+    notice("Your account is deleted. The blog hides what you wrote as soon as it hears of it.", {
+      stays: true,
+    });
+    if ((await known.later) && (location.hash || "#/") === "#/") go("#/", { replace: true });
   });
   return section("Delete account", h("p", { class: "quiet" }, what), button);
 }

@@ -5,10 +5,9 @@ import { form } from "./forms.js";
 import { setProfile } from "./people.js";
 import { call, signIn, signUp } from "./session.js";
 import { go, notice, placeBefore } from "./shell.js";
+import { until } from "./until.js";
 
 const KNOWN_AFTER_MS_MAX = 10_000;
-const PAUSE_MS = 20;
-const PAUSE_MS_MAX = 1_000;
 
 const EMAIL = { name: "email", label: "E-mail address", type: "email" };
 const PASSWORD = { name: "password", label: "Password", type: "password" };
@@ -88,20 +87,16 @@ function entrance(title, ...content) {
 
 /** Tell, quietly, when the blog knows who has just signed up, and how long that took. */
 async function follow(answeredAt) {
-  notice("Welcome. The blog is being told of you …");
-  const passed = () => performance.now() - answeredAt;
-  for (
-    let pause = PAUSE_MS;
-    passed() < KNOWN_AFTER_MS_MAX;
-    pause = Math.min(pause * 1.6, PAUSE_MS_MAX)
-  ) {
-    const profile = await call("blog", "GET", "/v1/me").catch(() => null);
-    if (profile && profile.status !== "provisional") {
-      setProfile(profile);
-      notice(`Welcome. The blog knew you ${Math.round(passed())} ms after you had signed up.`);
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, pause));
+  notice("Welcome. Setting up your account …");
+  const profile = await until(async () => {
+    const found = await call("blog", "GET", "/v1/me");
+    return found.status === "provisional" ? null : found;
+  }, KNOWN_AFTER_MS_MAX);
+  if (!profile) {
+    notice("Welcome. Your account is still being synced; you can already write.");
+    return;
   }
-  notice("Welcome. Word of you is still on its way to the blog; you can write all the same.");
+  setProfile(profile);
+  const passed = Math.round(performance.now() - answeredAt);
+  notice(`Welcome. The blog knew you ${passed} ms after you had signed up.`);
 }

@@ -167,10 +167,11 @@ function control(field, id) {
       "div",
       { class: "label" },
       h("label", { for: id }, label, optional && h("span", { class: "optional" }, " (optional)")),
-      type === "password" && reveal(input),
       left,
     ),
     input,
+    // Behind the field, which is where one goes from the field before it; it is shown above.
+    type === "password" && reveal(input),
     hint && h("p", { class: "hint", id: `${id}-hint` }, hint),
     error,
   );

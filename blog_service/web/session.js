@@ -8,7 +8,11 @@
 //
 // Not here: what is said to people about any of it.
 
+import { until } from "./until.js";
+
 const TIMEOUT_MS = 20_000; // both services answer in milliseconds, or are busy for two seconds
+const GONE_WITHIN_MS = 3_000; // an event takes milliseconds; nobody should wait for a long queue
+const GONE_LATER_MS = 60_000;
 const HINT = "session";
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
@@ -97,9 +101,24 @@ export async function changePassword(current, wanted) {
   become(await call("auth", "POST", "/v1/me/password", body), "changed");
 }
 
+/**
+ * Delete the account, and wait for the blog to hear of it, for some seconds: what it shows next
+ * should be without the account. `isGone` tells whether it has; `later` resolves to whether it
+ * hears of it within a minute more.
+ */
 export async function deleteAccount(password) {
   await call("auth", "DELETE", "/v1/me", { password });
-  leave("deleted");
+  const last = token;
+  const before = epoch;
+  token = null; // whatever else asks meanwhile asks as nobody, and is not told that its session ended
+  const isRefused = () =>
+    ask("blog", "GET", "/v1/me", undefined, last).then(
+      () => false,
+      (error) => error.status === 401,
+    );
+  const isGone = Boolean(await until(isRefused, GONE_WITHIN_MS));
+  if (epoch === before) leave("deleted");
+  return { isGone, later: isGone ? null : until(isRefused, GONE_LATER_MS) };
 }
 
 /**

@@ -1,6 +1,7 @@
 """The blog's page in Chromium, as people use it, with both services and the broker real."""
 
 import re
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -108,6 +109,15 @@ async def _sign_out_everywhere(site: Site, signed_in: dict[str, Any]) -> None:
     assert answer.status_code == 204
 
 
+async def delete_account(page: Page) -> None:
+    """Up to the answer of the auth service."""
+    await page.goto("/#/account")
+    await page.get_by_role("button", name="Delete account").click()
+    await page.get_by_role("dialog").get_by_label("Your password").fill(PASSWORD)
+    async with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        await page.get_by_role("button", name="Delete my account").click()
+
+
 DEAF = "addEventListener('storage', (event) => event.stopImmediatePropagation(), true)"
 """Other tabs are not heard, as by a page that is frozen or lies in the history."""
 
@@ -187,7 +197,7 @@ class TestStory:
             await ada.sign_up()
             await ada.publish("Early", "Before anybody knew.")
             # Said after ten seconds, wherever he is then.
-            late = ada.page.get_by_text("Word of you is still on its way")
+            late = ada.page.get_by_text("Your account is still being synced")
             await expect(late).to_be_visible(timeout=PATIENCE_MS)
 
             await site.consumer.ready()
@@ -704,9 +714,18 @@ class TestWays:
             await keyboard.press("Tab")
             await keyboard.type("ada.keys@example.org")
             await keyboard.press("Tab")
-            await expect(focused).to_have_text("Show password")
-            await keyboard.press("Tab")
             await keyboard.type(PASSWORD)
+            await keyboard.press("Tab")
+            await expect(focused).to_have_text("Show password")
+            await keyboard.press("Shift+Tab")
+            await keyboard.press("Enter")
+            await expect(page.get_by_role("link", name="Write", exact=True)).to_be_visible()
+            await page.get_by_role("button", name="Sign out", exact=True).press("Enter")
+            await page.get_by_role("link", name="Sign in").first.press("Enter")
+            await expect(page.get_by_role("heading", name="Sign in")).to_be_focused()
+            for text in ("ada.keys@example.org", PASSWORD):
+                await keyboard.press("Tab")
+                await keyboard.type(text)
             await keyboard.press("Enter")
             await expect(page.get_by_role("link", name="Write", exact=True)).to_be_visible()
             await page.get_by_role("link", name="Write", exact=True).focus()
@@ -718,6 +737,49 @@ class TestWays:
             await keyboard.type("Alone.")
             await keyboard.press("Control+Enter")
             await expect(page.get_by_role("heading", name="By keys")).to_be_focused()
+
+    async def test_after_the_farewell_nothing_of_the_account_is_listed(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """The page waits for the blog to hear of it, as after signing up."""
+        signed_in = await site.signed_up("ada.farewell@example.org")
+        await posted(blog, signed_in, title="Not for long")
+        async with visit() as visitor:
+            page = visitor.page
+            await page.goto("/")
+            await expect(page.get_by_role("link", name="Not for long")).to_be_visible()
+            await Person(page, "ada.farewell@example.org").sign_in()
+            site.consumer.signal(signal.SIGSTOP)
+            try:
+                await delete_account(page)
+                await expect(page.get_by_role("button", name="Deleting …")).to_be_visible()
+            finally:
+                site.consumer.signal(signal.SIGCONT)
+
+            await expect(page.get_by_text("Your account is deleted. Farewell.")).to_be_visible()
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Latest posts")
+            await expect(page.get_by_role("main")).not_to_have_attribute("aria-busy", "true")
+            assert await page.get_by_role("link", name="Not for long").count() == 0
+
+    async def test_a_blog_that_hears_late_is_not_waited_for_and_catches_up(
+        self, site: Site, blog: httpx.AsyncClient, visit: Visiting
+    ) -> None:
+        """The farewell comes after some seconds; the list is right once the blog is, unasked."""
+        signed_in = await site.signed_up("ada.late@example.org")
+        await posted(blog, signed_in, title="For a while yet")
+        async with visit() as visitor:
+            page = visitor.page
+            await page.goto("/")
+            await Person(page, "ada.late@example.org").sign_in()
+            site.consumer.signal(signal.SIGSTOP)
+            try:
+                await delete_account(page)
+                await expect(page.get_by_text("as soon as it hears of it")).to_be_visible()
+                await expect(page.get_by_role("link", name="For a while yet")).to_be_visible()
+            finally:
+                site.consumer.signal(signal.SIGCONT)
+
+            await expect(page.get_by_role("link", name="For a while yet")).to_have_count(0)
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     async def test_each_view_has_order_names_and_contrast(

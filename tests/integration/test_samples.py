@@ -281,6 +281,7 @@ async def test_over_http(
     assert (shown["minutes"], shown["bucket_seconds"]) == (60, 10)
     assert day.json()["bucket_seconds"] == 120
     assert point.pop("at") < shown["until"]
+    assert _seconds(shown["since"], shown["until"]) == pytest.approx(30, abs=20)
     assert point == {
         "consumers": 1,
         "latency_seconds": 0.02,
@@ -290,6 +291,10 @@ async def test_over_http(
         "dead_queue_depth": None,
     }
     assert_problem(longer, 422, "invalid_request")
+
+
+def _seconds(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()
 
 
 async def taken_times(engine: AsyncEngine, times: int) -> bool:
