@@ -1,0 +1,166 @@
+"""Behind real proxies, as `docs/deploy-behind-a-proxy.md` configures them.
+
+They keep their connections to the services and use them for one client after the other: an answer
+too many, or a request that is taken for two, reaches somebody else.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+import pytest
+from fastapi import FastAPI, Request
+
+from contracts.http_manners import polish
+from contracts.http_protocol import HttpProtocol
+from local.reverse_proxies import PROXIES
+from tests.support.http_server import served
+from tests.support.reverse_proxies import ADDRESS, Proxy, proxied
+from tests.unit.test_http_messages import OFFERS, SMUGGLED, chunks, length
+
+AUTH, BLOG = "auth.example.org", "blog.example.org"
+
+LARGE = b"x" * 40_000
+
+
+class Counting(HttpProtocol):
+    """Counts its connections."""
+
+    made: ClassVar[int] = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Count."""
+        Counting.made += 1
+        super().connection_made(transport)
+
+
+def an_app() -> FastAPI:
+    """A service that tells whose request it saw."""
+    app = FastAPI(telemetry={"tracing": False})
+    polish(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=5)
+
+    @app.get("/livez")
+    async def livez() -> None:
+        return None
+
+    @app.api_route("/x", methods=["GET", "POST"])
+    async def echo(request: Request, who: str = "") -> dict[str, Any]:
+        body = await request.body()
+        assert request.client
+        return {
+            "who": who,
+            "body": body.decode(),
+            "host": request.client.host,
+            "scheme": request.url.scheme,
+        }
+
+    return app
+
+
+@pytest.fixture(scope="module", params=PROXIES)
+def proxy(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """Each of the guide, in front of the service."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with (
+        served(an_app(), trusted_proxies=["127.0.0.1"], protocol=Counting) as server,
+        proxied(request.param, server.port, folder) as proxy,
+    ):
+        yield proxy
+
+
+class Client:
+    """Sends requests one by one on a connection to the proxy."""
+
+    def __init__(self, proxy: Proxy, host: str = AUTH) -> None:
+        self._connection: ssl.SSLSocket = proxy.connect(host)
+        self._host = host.encode()
+        self._unread = b""
+
+    def ask(self, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the one answer to a request that is sent in pieces."""
+        for number, piece in enumerate(pieces):
+            host = piece.replace(b"Host: t\r\n", b"Host: " + self._host + b"\r\n", 1)
+            self._connection.sendall(host if number == 0 else piece)
+        head = b"HTTP/1.1 100"
+        while head.startswith(b"HTTP/1.1 100"):  # which a proxy may say by itself
+            while b"\r\n\r\n" not in self._unread:
+                self._read()
+            head, _, self._unread = self._unread.partition(b"\r\n\r\n")
+        lines = (line.partition(":") for line in head.decode().split("\r\n")[1:])
+        fields = {name.lower(): value.strip() for name, _, value in lines}
+        size = 0 if pieces[0].startswith(b"HEAD") else int(fields["content-length"])
+        while len(self._unread) < size:
+            self._read()
+        body, self._unread = self._unread[:size], self._unread[size:]
+        return int(head.split(b" ")[1]), fields, body
+
+    def _read(self) -> None:
+        piece = self._connection.recv(65536)
+        assert piece, "closed without an answer"
+        self._unread += piece
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+        assert self._unread == b"", "more than the answers"
+
+
+@pytest.mark.parametrize("host", [AUTH, BLOG])
+def test_the_configurations_of_the_guide_work(proxy: Proxy, host: str) -> None:
+    """TLS, both hosts, the caller's own address, nothing of the metrics."""
+    forged = b"GET /x?who=me HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n"
+    with Client(proxy, host) as client:
+        status, _, body = client.ask(forged)
+        refused, _, _ = client.ask(b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n")
+        head, fields, nothing = client.ask(b"HEAD /x?who=me HTTP/1.1\r\nHost: t\r\n\r\n")
+
+    said = json.loads(body)
+    assert (status, refused, head, nothing) == (200, 404, 200, b"")
+    assert (said["who"], said["scheme"], said["host"]) == ("me", "https", ADDRESS)
+    assert int(fields["content-length"]) > 0
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+def test_neither_of_two_clients_gets_the_others_answer(proxy: Proxy, offer: str) -> None:
+    """One offers to upgrade, the other asks after each of its requests."""
+    before, number = Counting.made, 0
+    with Client(proxy) as one, Client(proxy, BLOG) as other:
+        for body in (SMUGGLED, LARGE + SMUGGLED):
+            for sent in (length(body, OFFERS[offer]), chunks(body, fields=OFFERS[offer])):
+                head, _, rest = sent.partition(b"\r\n\r\n")
+                status, _, answer = one.ask(head + b"\r\n\r\n", rest)
+                assert (status, json.loads(answer)["body"]) == (200, body.decode())
+                number += 1
+                assert_answered(other, number)
+
+    assert Counting.made - before < 2 * number, "the proxy makes a connection for each request"
+
+
+@pytest.mark.parametrize(
+    ("sent", "refused"),
+    [
+        (length(SMUGGLED * 4000), 413),
+        (length(SMUGGLED * 1000, line=b"POST /nowhere HTTP/1.1"), 404),
+        (length(SMUGGLED * 1000, b"Expect: 100-continue\r\n", b"POST /nowhere HTTP/1.1"), 404),
+    ],
+)
+def test_an_early_answer_reaches_nobody_else(proxy: Proxy, sent: bytes, refused: int) -> None:
+    """To a body that is too large, or that nobody reads, with requests in it."""
+    with Client(proxy, BLOG) as other:
+        for number in range(3):
+            with Client(proxy) as one:
+                status, _, _ = one.ask(sent)
+            assert status == refused
+            assert_answered(other, number)
+
+
+def assert_answered(client: Client, number: int) -> None:
+    """A client's request is answered, and by its own response."""
+    status, _, answer = client.ask(b"GET /x?who=%d HTTP/1.1\r\nHost: t\r\n\r\n" % number)
+    assert (status, json.loads(answer)["who"]) == (200, str(number))

@@ -1,0 +1,178 @@
+"""The reverse proxies of `docs/deploy-behind-a-proxy.md`, run as it configures them."""
+
+import datetime as dt
+import os
+import re
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from local.reverse_proxies import reverse_proxy
+
+GUIDE = Path(__file__).parents[2] / "docs" / "deploy-behind-a-proxy.md"
+
+ADDRESS = "127.0.0.2"
+"""Of the clients: another one than the proxy's."""
+
+READY_SECONDS_MAX = 20
+
+
+class Proxy:
+    """A proxy that listens, in front of one application under both host names."""
+
+    def __init__(self, port: int, certificate: Path) -> None:
+        self._port = port
+        self._certificate = certificate
+
+    def connect(self, host: str) -> ssl.SSLSocket:
+        """A TLS connection to it, whose calls fail after ten seconds."""
+        trust = ssl.create_default_context(cafile=str(self._certificate))
+        plain = socket.create_connection(
+            ("127.0.0.1", self._port), timeout=10, source_address=(ADDRESS, 0)
+        )
+        return trust.wrap_socket(plain, server_hostname=host)
+
+
+@contextmanager
+def proxied(name: str, upstream: int, folder: Path) -> Iterator[Proxy]:
+    """Run the proxy ``name`` in front of the port ``upstream``.
+
+    It is configured as the guide says, but for addresses, ports and certificates, and so that it
+    passes ``Upgrade`` on, does not collect bodies, and reuses its connections for every client.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    certificate, key = _certificate(folder)
+    text = _of_the_guide(name)
+    text = re.sub(r"127\.0\.0\.1:800[12]", f"127.0.0.1:{upstream}", text)
+    made = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy}[name]
+    configuration = folder / f"{name}.conf"
+    arguments = made(text, configuration, port, certificate, key)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [reverse_proxy(name), *arguments],
+            cwd=folder,
+            env=os.environ
+            | {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _wait(process, port, folder / "log")
+        yield Proxy(port, certificate)
+    finally:
+        process.terminate()
+        process.wait(READY_SECONDS_MAX)
+
+
+def _of_the_guide(name: str) -> str:
+    found = re.search(rf"```{name}\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert found is not None, name
+    return found[1]
+
+
+def _changed(text: str, *changes: tuple[str, str]) -> str:
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def _nginx(text: str, file: Path, port: int, certificate: Path, key: Path) -> Sequence[str]:
+    text = _changed(
+        text,
+        ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
+        ("/etc/ssl/example.org/fullchain.pem", str(certificate)),
+        ("/etc/ssl/example.org/privkey.pem", str(key)),
+        (
+            'proxy_set_header    Connection "";',
+            "proxy_set_header Connection $http_connection;\n"
+            "proxy_set_header Upgrade $http_upgrade;\nproxy_request_buffering off;",
+        ),
+    )
+    user = "user root;\n" if os.geteuid() == 0 else ""
+    places = "".join(
+        f"{kind}_temp_path {file.parent}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    file.write_text(
+        f"{user}daemon off;\nworker_processes 1;\npid {file.parent}/pid;\nerror_log stderr;\n"
+        f"events {{}}\nhttp {{\naccess_log off;\n{places}{text}}}\n"
+    )
+    return ["-p", str(file.parent), "-e", "stderr", "-c", str(file)]
+
+
+def _haproxy(text: str, file: Path, port: int, certificate: Path, key: Path) -> Sequence[str]:
+    both = file.with_suffix(".pem")
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    text = _changed(
+        text,
+        ("bind :443", f"bind 127.0.0.1:{port}"),
+        ("/etc/haproxy/example.org.pem", str(both)),
+        ("    option forwardfor", "    option forwardfor\n    http-reuse always"),
+    )
+    file.write_text(f"global\n    nbthread 1\n    maxconn 100\n{text}")
+    return ["-f", str(file)]
+
+
+def _caddy(text: str, file: Path, port: int, certificate: Path, key: Path) -> Sequence[str]:
+    text = re.sub(
+        r"^(\w+\.example\.org) \{$",
+        rf"\1:{port} {{\n    bind 127.0.0.1\n    tls {certificate} {key}",
+        text,
+        flags=re.MULTILINE,
+    )
+    file.write_text(f"{{\n    admin off\n    auto_https off\n}}\n{text}")
+    return ["run", "--adapter", "caddyfile", "--config", str(file)]
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """For both hosts of the guide, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example.org")])
+    now = dt.datetime.now(dt.UTC)
+    hosts = [x509.DNSName(host) for host in ("auth.example.org", "blog.example.org")]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "certificate.pem", folder / "key.pem"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return files
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.01)
+        else:
+            return
