@@ -51,12 +51,14 @@ test: $(STAMP) ## run every test (ARGS="tests/unit -x" for some of them)
 	@$(BIN)/python -m local browser
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(STAMP) ## format, lint, types, import contracts, schema drift
+check: $(STAMP) ## format, lint, types, import contracts, schema drift, names of settings
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m contracts.schemas --check
+	@$(BIN)/auth-service settings check .env.example docker-compose.yml $(wildcard .env) >/dev/null
+	@$(BIN)/blog-service settings check .env.example docker-compose.yml $(wildcard .env) >/dev/null
 
 fix: $(STAMP) ## format, and mend what the linter can mend
 	@$(BIN)/ruff format -q .

@@ -16,7 +16,7 @@ from auth_service.replays import commands as replays
 from auth_service.replays.replayer import Replayer
 from auth_service.restore import commands as restore
 from auth_service.services import commands as services
-from auth_service.settings import ApiSettings, RelaySettings, StatusSettings
+from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings, StatusSettings
 from auth_service.tokens import commands as keys
 from auth_service.users import commands as users
 from contracts.health import health_routes
@@ -24,12 +24,14 @@ from contracts.serving import serve, serve_beside
 from contracts.settings import load
 from contracts.telemetry import configure_logging
 from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
+from service_kit.setting_commands import setting_commands, warn_of_unknown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(replays.app, name="replay")
 app.add_typer(services.app, name="services")
+app.add_typer(setting_commands(DatabaseSettings), name="settings")
 app.add_typer(users.app, name="users")
 
 
@@ -42,6 +44,7 @@ def api() -> None:
 
     settings = load(ApiSettings)
     configure_logging("auth-service api")
+    warn_of_unknown(DatabaseSettings)
     serve(
         create_app(settings),
         host=settings.host,
@@ -57,6 +60,7 @@ def relay() -> None:
     """Publish recorded events to RabbitMQ, and replays; any number may run, one is active."""
     settings = load(RelaySettings)
     configure_logging("auth-service relay")
+    warn_of_unknown(DatabaseSettings)
     engine = connect(settings)
     serve_beside(
         _relaying(settings),

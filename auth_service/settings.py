@@ -25,6 +25,7 @@ from contracts.key_set import InvalidKeySet, read_key_set
 from contracts.keys import UnusableKey, jwks, private_key
 from contracts.rate_limits import Rate
 from contracts.settings import (
+    SEVERAL_LINES,
     AmqpUrl,
     DatabaseUrl,
     Origins,
@@ -115,10 +116,13 @@ class KeySettings(DatabaseSettings):
         Annotated[SecretStr, AfterValidator(_usable)] | None,
         AfterValidator(_or_a_secret),
         Field(validate_default=True),
+        SEVERAL_LINES,
     ] = None
     # The secret before the present one, or the private key before it where none was set: what was
     # sealed or hashed with it stays readable.
-    previous_secret: Annotated[SecretStr, Field(min_length=32, max_length=16_384)] | None = None
+    previous_secret: Annotated[
+        Annotated[SecretStr, Field(min_length=32, max_length=16_384)] | None, SEVERAL_LINES
+    ] = None
     # How long a new key is published before it may sign: longer than any verifier keeps a set.
     key_wait_seconds: Annotated[int, Field(ge=0)] = 900
     # How long a retired key stays published: longer than any token that it signed lives.

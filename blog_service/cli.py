@@ -14,7 +14,7 @@ from blog_service.parked import commands as parked
 from blog_service.reconcile.commands import reconcile
 from blog_service.reconcile.watch import watch
 from blog_service.samples.take import keep_sampling
-from blog_service.settings import ApiSettings, ConsumerSettings, StatusSettings
+from blog_service.settings import ApiSettings, ConsumerSettings, DatabaseSettings, StatusSettings
 from blog_service.sync import metrics
 from blog_service.sync.model import needs_attention
 from blog_service.sync.status import status as read_status
@@ -24,9 +24,11 @@ from contracts.settings import load
 from contracts.tasks import end_tasks
 from contracts.telemetry import configure_logging
 from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
+from service_kit.setting_commands import setting_commands, warn_of_unknown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(parked.app, name="parked")
+app.add_typer(setting_commands(DatabaseSettings), name="settings")
 
 
 app.command(epilog="Example: blog-service reconcile --repair")(reconcile)
@@ -41,6 +43,7 @@ def api() -> None:
 
     settings = load(ApiSettings)
     configure_logging("blog-service api")
+    warn_of_unknown(DatabaseSettings)
     serve(
         create_app(settings),
         host=settings.host,
@@ -56,6 +59,7 @@ def consumer() -> None:
     """Keep the replica in step with the source, by its events."""
     settings = load(ConsumerSettings)
     configure_logging("blog-service consumer")
+    warn_of_unknown(DatabaseSettings)
     engine = connect(settings)
     worker = Consumer(settings, engine)
 

@@ -12,6 +12,7 @@ from contracts.key_set import InvalidKeySet, read_key_set
 from contracts.keys import UnusableKey, jwks, public_key
 from contracts.rate_limits import Rate
 from contracts.settings import (
+    SEVERAL_LINES,
     AmqpUrl,
     DatabaseUrl,
     HttpUrl,
@@ -112,6 +113,7 @@ class ApiSettings(SourceSettings, ContentSettings):
         Annotated[str, AfterValidator(_usable)] | None,
         AfterValidator(_or_an_address),
         Field(validate_default=True),
+        SEVERAL_LINES,
     ] = None
     # Posts of one user: faster than anybody types, and slow enough to be seen and stopped; ...
     limit_posts: RateSetting = Rate(600, 3600)

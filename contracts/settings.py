@@ -3,19 +3,25 @@
 Each setting is an environment variable, or a line of ``.env`` in the current folder; a secret may
 also come as ``NAME_FILE``, the path of a file that holds it. A bad value stops the start with a
 sentence that names the variable and never repeats the value.
+
+What editors and shells add around a value (a byte order mark, blanks, line ends) does not count; a
+line break or an invisible character inside it is refused.
 """
 
+import codecs
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -26,6 +32,19 @@ from sqlalchemy.exc import ArgumentError
 from contracts.errors import OperatorError
 from contracts.rate_limits import Rate, rate
 
+FILE_BYTES_MAX: Final = 64 * 1024
+"""Of a file that holds one setting: a private key of the largest size has under 10 KB."""
+
+SEVERAL_LINES: Final = "may have several lines"
+"""Marks a setting that may hold a key in PEM."""
+
+_AROUND: Final = " \t\r\n\v\f\u00a0\ufeff"
+
+_PEM: Final = "-----BEGIN"
+"""A key, which ``contracts.keys`` reads as it is."""
+
+_SERVICE_LINK: Final = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
+
 
 class BadSettings(OperatorError):
     """The settings do not allow a start; the message has a line for each."""
@@ -35,8 +54,33 @@ class ServiceSettings(BaseSettings):
     """Base of a service's settings; the subclass names its prefix."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_file=".env",
+        env_file_encoding="utf-8-sig",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_editors_add(cls, values: dict[str, Any]) -> dict[str, Any]:
+        prefix = cls.model_config.get("env_prefix", "")
+        cleaned = {
+            name: value.strip(_AROUND) if isinstance(value, str) and _PEM not in value else value
+            for name, value in values.items()
+        }
+        wrong = [
+            f"{prefix}{name}: ".upper()
+            + "has a line break or an invisible character inside; write it on one line, without"
+            for name, value in cleaned.items()
+            if name in cls.model_fields
+            and isinstance(value, str)
+            and not value.isprintable()
+            and SEVERAL_LINES not in cls.model_fields[name].metadata
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return cleaned
 
     @classmethod
     def settings_customise_sources(
@@ -47,24 +91,76 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - ours reads NAME_FILE
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order of precedence: arguments, environment, ``NAME_FILE``, ``.env``."""
-        return init_settings, env_settings, _FromFiles(settings_cls), dotenv_settings
+        """Order of precedence: arguments, environment, ``NAME_FILE``; then those of ``.env``."""
+        return (
+            init_settings,
+            _WithoutLinks(settings_cls, env_settings),
+            _FromFiles(settings_cls, os.environ),
+            dotenv_settings,
+            _FromFiles(settings_cls, _variables(dotenv_settings)),
+        )
+
+
+def is_service_link(value: str) -> bool:
+    """Whether a variable tells of a Service of Kubernetes, such as ``AUTH_PORT=tcp://…:8001``.
+
+    Of a Service named ``auth`` each container is told in the very name of our setting.
+    """
+    return _SERVICE_LINK.match(value) is not None
+
+
+def dotenv_variables(settings: type[ServiceSettings]) -> dict[str, str]:
+    """The variables in ``.env``, by their names in capitals; raises ``BadSettings``."""
+    try:
+        return _variables(DotEnvSettingsSource(settings))
+    except UnicodeError:
+        raise _no_text() from None
+
+
+def _variables(dotenv: PydanticBaseSettingsSource) -> dict[str, str]:
+    assert isinstance(dotenv, DotEnvSettingsSource)  # the source of that name
+    return {name.upper(): value or "" for name, value in dotenv.env_vars.items()}
+
+
+def _no_text() -> BadSettings:
+    return BadSettings(".env: is no UTF-8 text; save it as UTF-8")
+
+
+class _WithoutLinks(PydanticBaseSettingsSource):
+    """The environment without what Kubernetes tells of Services that are called like a setting."""
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], environment: PydanticBaseSettingsSource
+    ) -> None:
+        super().__init__(settings_cls)
+        self._environment = environment
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The setting's value in the environment."""
+        return self._environment.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        """The values of all settings in the environment."""
+        return {
+            name: value
+            for name, value in self._environment().items()
+            if not (name.endswith("port") and isinstance(value, str) and is_service_link(value))
+        }
 
 
 class _FromFiles(PydanticBaseSettingsSource):
     """Reads ``<PREFIX><FIELD>_FILE``, the way containers hand over secrets."""
 
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str]) -> None:
+        super().__init__(settings_cls)
+        self._variables = variables
+
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The setting's value; None when no file is named for it."""
         del field  # only the name matters
         variable = f"{self.config.get('env_prefix', '')}{field_name}_FILE".upper()
-        path = os.environ.get(variable)
-        try:
-            value = None if path is None else Path(path).read_text().rstrip("\n")
-        except OSError as error:
-            raise BadSettings(f"{variable}: cannot be read ({error.strerror})") from error
-        except UnicodeError:
-            raise BadSettings(f"{variable}: the file it names holds no text") from None
+        path = self._variables.get(variable)
+        value = None if path is None else _file_content(variable, path.strip(_AROUND))
         return value, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -76,6 +172,26 @@ class _FromFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
+def _file_content(variable: str, path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no path"
+        raise BadSettings(f"{variable}: cannot be read ({why})") from error
+    if len(content) > FILE_BYTES_MAX:
+        raise BadSettings(f"{variable}: the file it names has more than {FILE_BYTES_MAX} bytes")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadSettings(f"{variable}: the file it names is UTF-16; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeError:
+        raise BadSettings(f"{variable}: the file it names holds no UTF-8 text") from None
+    if "\0" in text:
+        raise BadSettings(f"{variable}: the file it names holds NUL characters; save it as UTF-8")
+    return text
+
+
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
@@ -83,6 +199,8 @@ def load(settings: type[Settings]) -> Settings:
     """The settings of this process; raises ``BadSettings`` that names each bad variable."""
     try:
         return settings()
+    except UnicodeError:
+        raise _no_text() from None
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         lines = [

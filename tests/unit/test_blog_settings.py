@@ -117,7 +117,6 @@ def test_pages_find_the_auth_service_where_they_are_told_else_at_the_issuer(
         "https://hunter2.example/#x",
         "https://hunter2.example;script-src",
         "https://hunter2.example https://auth.example",
-        "https://hunter2.example\n",
         "https://hunter2.example:65536",
         "https://hunter2.example:0",
         "javascript:hunter2",

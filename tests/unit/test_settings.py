@@ -189,6 +189,108 @@ def test_the_variable_itself_comes_before_its_file(
     assert loaded.database_url.endswith("@db.example:5433/auth")
 
 
+@pytest.mark.parametrize("around", ["\n", "\r\n", " \r\n\r\n", "\t", "\u00a0", "\ufeff"])
+def test_what_editors_add_does_not_count(
+    around: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte order mark, blanks and line ends, in a file, in the environment and in ``.env``."""
+    (tmp_path / "secret").write_bytes(f"\ufeff{DATABASE}{around}".encode())
+    (tmp_path / ".env").write_bytes(
+        f"\ufeffAUTH_DATABASE_URL_FILE=secret\r\nAUTH_AMQP_URL='amqp://mq/{around}'\r\n".encode()
+    )
+    monkeypatch.setenv("AUTH_ISSUER", f"{around}https://auth.example{around}")
+
+    loaded = load(RelaySettings)
+
+    assert loaded.database_url == DATABASE.replace("postgresql", "postgresql+asyncpg")
+    assert loaded.issuer == "https://auth.example"
+    assert loaded.amqp_url == "amqp://mq/"
+
+
+@pytest.mark.parametrize("inside", ["\n", "\r\n", "\t", "\x1b", "\u200b", "\ufeff", "\u2028"])
+@pytest.mark.parametrize("is_file", [True, False], ids=["file", "variable"])
+def test_a_secret_with_a_break_inside_is_refused_by_name(
+    inside: str,
+    is_file: bool,
+    complete: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two secrets in one file, or one that was wrapped, would be another secret than was meant."""
+    value = f"hunter2{inside}{'hunter2' * 8}"
+    (tmp_path / "secret").write_bytes(value.encode())
+    given = {"AUTH_SECRET_FILE": str(tmp_path / "secret")} if is_file else {"AUTH_SECRET": value}
+
+    message = refusal(ApiSettings, complete | given, monkeypatch)
+
+    assert message.startswith("AUTH_SECRET: has a line break or an invisible character")
+    assert len(message.splitlines()) == 1
+    assert "hunter2" not in message
+
+
+def test_a_key_may_have_several_lines(
+    complete: dict[str, str], private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what a PEM file has; also as the secret before the present one."""
+    (tmp_path / "key").write_bytes(b"\xef\xbb\xbf" + private_pem.replace("\n", "\r\n").encode())
+    del complete["AUTH_PRIVATE_KEY"]
+    names = ("AUTH_PRIVATE_KEY_FILE", "AUTH_PREVIOUS_SECRET_FILE")
+    for name, value in (complete | dict.fromkeys(names, str(tmp_path / "key"))).items():
+        monkeypatch.setenv(name, value)
+
+    assert load(ApiSettings).secrets
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (DATABASE.encode("utf-16"), "UTF-16"),
+        (DATABASE.encode("utf-16-le"), "NUL"),
+        (b"\0" + DATABASE.encode(), "NUL"),
+        (b"\xff" + DATABASE.encode(), "UTF-8"),
+        (b"x" * 10_000_000, "bytes"),
+    ],
+    ids=["UTF-16", "UTF-16 without a mark", "NUL", "Latin", "large"],
+)
+def test_a_file_that_holds_no_text_is_told_why(
+    content: bytes, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the variable that names it, without what is in it."""
+    (tmp_path / "secret").write_bytes(content)
+
+    message = refusal(
+        DatabaseSettings, {"AUTH_DATABASE_URL_FILE": str(tmp_path / "secret")}, monkeypatch
+    )
+
+    assert message.startswith("AUTH_DATABASE_URL_FILE: ")
+    assert sentence in message
+    assert "hunter2" not in message
+
+
+def test_settings_in_utf_16_are_told(tmp_path: Path) -> None:
+    """As a shell of Windows writes ``.env``."""
+    (tmp_path / ".env").write_bytes(f"AUTH_DATABASE_URL={DATABASE}\n".encode("utf-16"))
+
+    with pytest.raises(BadSettings, match=r"\.env: is no UTF-8 text"):
+        load(DatabaseSettings)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "udp", "sctp", "TCP"])
+def test_what_kubernetes_tells_of_a_service_is_no_port(
+    scheme: str, complete: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Service named ``auth`` sets AUTH_PORT in each container; ``.env`` and the default count."""
+    for name, value in complete.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AUTH_PORT", f"{scheme}://10.0.0.1:8001")
+    monkeypatch.setenv("AUTH_RELAY_PORT", f"{scheme}://10.0.0.2:80")
+
+    assert load(ApiSettings).port == 8001
+    assert load(RelaySettings).relay_port == 8011
+    (tmp_path / ".env").write_text("AUTH_PORT=9001\n")
+    assert load(ApiSettings).port == 9001
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
 def test_an_unreadable_file_is_refused_by_name(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

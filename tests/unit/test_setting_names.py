@@ -1,0 +1,126 @@
+"""Misspelt settings are found; what others put into the environment is not taken for one."""
+
+from pathlib import Path
+
+import pytest
+
+import auth_service.settings
+import blog_service.settings
+from contracts.settings import ServiceSettings
+from service_kit.setting_names import names_of, unknown, written_in
+from tests.support.processes import run
+
+AUTH: type[ServiceSettings] = auth_service.settings.DatabaseSettings
+BLOG: type[ServiceSettings] = blog_service.settings.DatabaseSettings
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("AUTH_LIMIT_SIGNIM", "AUTH_LIMIT_SIGNIN"),
+        ("AUTH_LIMITS_SIGNIN", "AUTH_LIMIT_SIGNIN"),
+        ("auth_limit_signim", "AUTH_LIMIT_SIGNIN"),
+        ("AUTH_RELY_PORT", "AUTH_RELAY_PORT"),
+        ("AUTH_PRIVAT_KEY_FILE", "AUTH_PRIVATE_KEY_FILE"),
+        ("AUTH_DATABASEURL", "AUTH_DATABASE_URL"),
+        ("AUTH_XYZZY", None),
+    ],
+)
+def test_a_misspelt_name_has_a_nearest_one(name: str, nearest: str | None) -> None:
+    """Unless nothing looks like it."""
+    assert unknown([(name, "3/60")], AUTH) == {name.upper(): nearest}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTH_LIMIT_SIGNIN", "30/60"),
+        ("auth_limit_signin", "30/60"),
+        # another process's of the same service, and another service's
+        ("AUTH_RELAY_BATCH_SIZE", "500"),
+        ("BLOG_LIMIT_POSTS", "1/60"),
+        ("BLOG_LIMIT_POTS", "1/60"),
+        ("AUTH_SMTP_URL_FILE", "/run/secrets/smtp"),
+        ("AUTHORITY", "x"),
+        # of `make env`
+        ("AUTH_URL", "http://127.0.0.1:8001"),
+        # Kubernetes, for Services named auth, auth-relay and auth-api
+        ("AUTH_SERVICE_HOST", "10.0.0.1"),
+        ("AUTH_SERVICE_PORT", "8001"),
+        ("AUTH_SERVICE_PORT_HTTP", "8001"),
+        ("AUTH_PORT", "tcp://10.0.0.1:8001"),
+        ("AUTH_PORT_8001_TCP", "tcp://10.0.0.1:8001"),
+        ("AUTH_PORT_8001_TCP_PROTO", "tcp"),
+        ("AUTH_PORT_8001_TCP_PORT", "8001"),
+        ("AUTH_PORT_8001_TCP_ADDR", "10.0.0.1"),
+        ("AUTH_RELAY_PORT", "tcp://10.0.0.1:8011"),
+        ("AUTH_API_PORT", "tcp://10.0.0.1:8001"),
+        ("AUTH_API_SERVICE_HOST", "10.0.0.1"),
+        ("AUTH_API_PORT_53_UDP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_a_known_name_is_not_misspelt(name: str, value: str) -> None:
+    """Nor what belongs to somebody else."""
+    assert unknown([(name, value)], AUTH) == {}
+
+
+def test_each_service_knows_the_settings_of_all_its_processes() -> None:
+    """An operator has one ``.env`` for them."""
+    assert {"AUTH_PORT", "AUTH_RELAY_PORT", "AUTH_SECRET_FILE"} <= names_of(AUTH)
+    assert {"BLOG_PORT", "BLOG_CONSUMER_PORT", "BLOG_API_KEY_FILE"} <= names_of(BLOG)
+    assert not names_of(AUTH) & names_of(BLOG)
+
+
+def test_names_are_found_in_the_files_that_people_write() -> None:
+    """``.env``, a shell's exports, Compose in both forms, Kubernetes, systemd."""
+    text = """\
+A_ONE=1
+#A_TWO=2
+# A_THREE = 3
+export A_FOUR=4
+      A_FIVE:
+      "A_SIX": ${A_SEVEN:-http://127.0.0.1:${A_EIGHT:-1}}
+      - A_NINE=9
+      - A_TEN
+      - name: A_ELEVEN
+        value: "A_NOT"
+Environment="A_TWELVE=12"
+# Prose that mentions A_NOT_THIS is no setting.
+"""
+    lines = {
+        "ONE": 1,
+        "TWO": 2,
+        "THREE": 3,
+        "FOUR": 4,
+        "FIVE": 5,
+        "SIX": 6,
+        "SEVEN": 6,
+        "EIGHT": 6,
+        "NINE": 7,
+        "TEN": 8,
+        "ELEVEN": 9,
+        "TWELVE": 11,
+    }
+
+    assert list(written_in(text)) == [(line, f"A_{name}") for name, line in lines.items()]
+
+
+def test_the_command_names_each(tmp_path: Path) -> None:
+    """In the environment and ``.env``, or in files; exit 1, and no value is shown."""
+    (tmp_path / ".env").write_text("AUTH_SMTP_ULR=hunter2\nAUTH_ISSUER=x\n")
+    environment = {"AUTH_LIMIT_SIGNIM": "hunter2", "AUTH_PORT": "tcp://10.0.0.1:1"}
+
+    here = run("auth-service settings check", environment, tmp_path)
+    files = run("auth-service settings check .env", environment, tmp_path)
+    (tmp_path / ".env").write_text("AUTH_ISSUER=x\n")
+    well = run("auth-service settings check", {}, tmp_path)
+
+    assert here.returncode == files.returncode == 1
+    assert "AUTH_LIMIT_SIGNIM is no setting of this service; the nearest is AUTH_LIMIT_SIGNIN" in (
+        here.stderr
+    )
+    assert "AUTH_SMTP_ULR" in here.stderr
+    assert "AUTH_PORT" not in here.stderr
+    assert ".env:1: AUTH_SMTP_ULR" in files.stderr
+    assert "hunter2" not in here.stderr + here.stdout + files.stderr + files.stdout
+    assert well.returncode == 0, well.stderr
