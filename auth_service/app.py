@@ -62,6 +62,7 @@ from contracts.http_manners import polish
 from contracts.problems import Problem
 from contracts.tasks import end_tasks
 from contracts.tokens import KeysUnavailable
+from service_kit.api_docs import docs_routes
 
 REFUSALS: Refusals = {
     AccountDisabled: problems.ACCOUNT_DISABLED,
@@ -123,8 +124,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="Sign-up, sign-in and accounts; the source of truth about users",
         version="1",
         lifespan=lifespan,
-        # Its page loads scripts from elsewhere, which would run with this origin's cookies.
-        docs_url="/docs" if settings.docs else None,
+        docs_url=None,  # its page loads scripts from elsewhere; ours does not
         redoc_url=None,
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
@@ -154,6 +154,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app.include_router(router)
 
     app.router.routes.extend(page.routes())
+    if settings.docs:
+        app.router.routes.extend(docs_routes(app.title))
     app.router.routes.extend(
         health_routes(ready=context.ready, refresh=partial(metrics.refresh, engine))
     )

@@ -228,7 +228,7 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     cors_origins: Origins = ()
     # Only these are believed about whom they forward for (X-Forwarded-For, -Proto).
     trusted_proxies: TrustedProxies = ()
-    # The interactive documentation is for development: its scripts come from elsewhere.
+    # The interactive documentation, for development: what it tells is nobody else's business.
     docs: bool = False
 
     @property

@@ -27,6 +27,7 @@ from contracts.http_manners import polish
 from contracts.jwks_cache import JwksCache
 from contracts.keys import jwks, public_key
 from contracts.tokens import FixedKeys, TokenVerifier
+from service_kit.api_docs import docs_routes
 
 
 class Degraded(Exception):
@@ -67,8 +68,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="A blog with its own copy of the users it needs",
         version="1",
         lifespan=lifespan,
-        # Its page loads scripts from elsewhere, which would run with this origin's cookies.
-        docs_url="/docs" if settings.docs else None,
+        docs_url=None,  # its page loads scripts from elsewhere; ours does not
         redoc_url=None,
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
@@ -99,6 +99,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(sync.router)
     app.include_router(replay_routes.router)
 
+    if settings.docs:
+        app.router.routes.extend(docs_routes(app.title))
     app.router.routes.extend([*web.routes(settings), *console.routes(settings.auth_address)])
     app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
     return app

@@ -128,7 +128,7 @@ class ApiSettings(SourceSettings, ContentSettings):
     # Who is believed about the caller's address and scheme (X-Forwarded-For, -Proto); nobody.
     # Nothing counts by network here yet; redirects keep https by it.
     trusted_proxies: TrustedProxies = ()
-    # The interactive documentation is for development: its scripts come from elsewhere.
+    # The interactive documentation, for development: what it tells is nobody else's business.
     docs: bool = False
     # While the replica is known to be incomplete, /readyz says "degraded" (200); with this, 503.
     refuse_while_degraded: bool = False

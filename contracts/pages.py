@@ -12,6 +12,7 @@ import hashlib
 import html
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from string import Template
 from typing import Final
 from urllib.parse import urlsplit
@@ -67,6 +68,21 @@ def page_routes(
         path = at if is_page else f"{files_at}{file.name}"
         routes.append(_route(path, content, {**headers, "Content-Type": kind}))
     return routes
+
+
+def file_routes(paths: Iterable[Traversable], *, at: str) -> list[Route]:
+    """Routes for files from elsewhere that a page loads; ``at`` is what their paths begin with."""
+    return [
+        _route(
+            f"{at}{file.name}",
+            file.read_bytes(),
+            {
+                "Content-Type": MEDIA_TYPES[file.name[file.name.rfind(".") :]],
+                "Cache-Control": "no-cache",
+            },
+        )
+        for file in paths
+    ]
 
 
 def _policy(connect_to: Iterable[str], images_from: Iterable[str]) -> str:

@@ -6,8 +6,10 @@ plain lines elsewhere; exit code 1 unless the proof holds.
 """
 
 import asyncio
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
@@ -24,6 +26,7 @@ from local.addresses import Addresses, url
 from local.compare import Comparison, compare
 from local.errors import LocalError
 from local.processes import BackgroundProcess
+from local.progress import say
 from local.traffic import Traffic
 from local.watch import Sample, Watch
 
@@ -61,7 +64,10 @@ def run() -> None:
     """Start the system, show it at work, prove the result, and leave the system running."""
     addresses = system.up()
     console = Console()
-    comparison = asyncio.run(_show(addresses, console))
+    # As after Ctrl-C: what was killed for the show is started again.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with kept_running(system.process("consumer")):
+        comparison = asyncio.run(_show(addresses, console))
     console.print()
     for difference in comparison.differences[:20]:
         console.print(f"  {difference}", style="red", highlight=False, soft_wrap=True)
@@ -73,6 +79,16 @@ def run() -> None:
         console.print(f"  {name:<18}{address}", highlight=False)
     if comparison.differing:
         raise typer.Exit(1)
+
+
+@contextmanager
+def kept_running(process: BackgroundProcess) -> Iterator[None]:
+    """However the block ends, by Ctrl-C too, the process runs afterwards."""
+    try:
+        yield
+    finally:
+        if process.start():
+            say(f"starting {' '.join(process.command)} again")
 
 
 async def _show(addresses: Addresses, console: Console) -> Comparison:

@@ -24,6 +24,25 @@ async def test_both_services_answer_the_browser(site: Site, visit: Visiting) -> 
     assert status == 200
 
 
+@pytest.mark.parametrize("service", ["auth_service", "blog_service"])
+async def test_the_interactive_documentation_needs_no_internet(
+    site: Site, visit: Visiting, service: str
+) -> None:
+    """Both APIs are shown, with what can be tried, and nobody else is asked for anything."""
+    member = site.auth_api if service == "auth_service" else site.blog_api
+    async with visit() as visitor:
+        await visitor.page.goto(f"{member.url}/docs")
+
+        await expect(visitor.page.get_by_role("heading", name=service)).to_be_visible()
+        operations = visitor.page.locator(".opblock")
+        await expect(operations.first).to_be_visible()
+        await operations.first.click()
+        await expect(operations.first.get_by_role("button", name="Try it out")).to_be_visible()
+
+    elsewhere = [url for url in visitor.requests if not url.startswith((member.url, "data:"))]
+    assert not elsewhere
+
+
 async def test_passwords_go_to_the_auth_service_and_not_to_what_listens_where_it_was(
     site: Site, visit: Visiting
 ) -> None:

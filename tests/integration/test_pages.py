@@ -37,7 +37,7 @@ POLICY = {
 
 def files() -> Iterator[Path]:
     """All files of pages, of either service."""
-    for service in ("auth_service", "blog_service"):
+    for service in ("auth_service", "blog_service", "service_kit"):
         for path in sorted((ROOT / service).rglob("*")):
             if path.suffix in MEDIA_TYPES:
                 yield path
@@ -76,6 +76,23 @@ async def test_page_may_do_its_own_work_and_no_more(blog: httpx.AsyncClient) -> 
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Cache-Control"] == "no-cache"
+
+
+async def test_interactive_documentation_is_there_when_asked_for_and_runs_its_own_scripts(
+    blog: httpx.AsyncClient, blog_url: str, public_pem: str
+) -> None:
+    """By default there is none; its policy lets nothing come from elsewhere."""
+    assert (await blog.get("/docs")).status_code == 404
+    settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE, docs=True)
+    async with blog_api(settings) as client:
+        page = await client.get("/docs")
+        loaded = re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.text)
+        answers = [await client.get(path) for path in loaded]
+
+    assert "script-src 'self';" in page.headers["Content-Security-Policy"]
+    assert "https:" not in page.headers["Content-Security-Policy"]
+    assert len(answers) == 3
+    assert [answer.status_code for answer in answers] == [200] * 3
 
 
 @pytest.mark.parametrize("path", ["/", "/console"])

@@ -1,0 +1,42 @@
+"""What ``make demo`` leaves behind when it is cut off."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from local import processes
+from local.demo import kept_running
+from local.processes import BackgroundProcess
+
+FOREVER = ("python", "-c", "import signal; signal.pause()")
+
+
+def test_ctrl_c_while_the_consumer_is_dead_starts_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As any other end; and what runs is left alone."""
+    monkeypatch.setattr(processes, "_RUN", tmp_path)
+    monkeypatch.setattr(processes, "LOGS", tmp_path)
+    consumer = BackgroundProcess("consumer", FOREVER, {}, 1)
+
+    async def show() -> None:
+        await asyncio.to_thread(consumer.kill)
+        assert not consumer.is_running()
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    consumer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt), kept_running(consumer):
+            asyncio.run(show())
+        assert consumer.is_running()
+
+        before = consumer.pid
+        with kept_running(consumer):
+            pass
+        assert consumer.pid == before
+    finally:
+        consumer.kill()
