@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.db import ask, connect, on_database
 from auth_service.outbox import commands as outbox
 from auth_service.outbox import metrics
+from auth_service.outbox.clock import LATEST
 from auth_service.outbox.prune import keep_pruned
 from auth_service.outbox.relay import Relay
 from auth_service.replays import commands as replays
@@ -24,6 +25,7 @@ from contracts.serving import serve, serve_beside
 from contracts.settings import load
 from contracts.telemetry import configure_logging
 from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
+from service_kit.database.clock import watch as watch_clock
 from service_kit.setting_commands import setting_commands, warn_of_unknown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -63,7 +65,7 @@ def relay() -> None:
     warn_of_unknown(DatabaseSettings)
     engine = connect(settings)
     serve_beside(
-        _relaying(settings),
+        _relaying(settings, engine),
         health_routes(ready=partial(ask, engine), refresh=partial(metrics.refresh, engine)),
         host=settings.host,
         port=settings.relay_port,
@@ -71,10 +73,15 @@ def relay() -> None:
     )
 
 
-async def _relaying(settings: RelaySettings) -> None:
+async def _relaying(settings: RelaySettings, engine: AsyncEngine) -> None:
     """All that the process does, each part on connections of its own."""
     # A gathering passes every cancellation on, so that one which a part lost is repeated.
-    await asyncio.gather(Relay(settings).run(), Replayer(settings).run(), keep_pruned(settings))
+    await asyncio.gather(
+        Relay(settings).run(),
+        Replayer(settings).run(),
+        keep_pruned(settings),
+        watch_clock(engine, LATEST),
+    )
 
 
 @app.command(epilog="Example: auth-service status --check")

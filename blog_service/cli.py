@@ -13,6 +13,7 @@ from blog_service.inbox.consumer import Consumer
 from blog_service.parked import commands as parked
 from blog_service.reconcile.commands import reconcile
 from blog_service.reconcile.watch import watch
+from blog_service.samples.clock import LATEST
 from blog_service.samples.take import keep_sampling
 from blog_service.settings import ApiSettings, ConsumerSettings, DatabaseSettings, StatusSettings
 from blog_service.sync import metrics
@@ -24,6 +25,7 @@ from contracts.settings import load
 from contracts.tasks import end_tasks
 from contracts.telemetry import configure_logging
 from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
+from service_kit.database.clock import watch as watch_clock
 from service_kit.setting_commands import setting_commands, warn_of_unknown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -70,6 +72,7 @@ def consumer() -> None:
             asyncio.ensure_future(watch(settings, engine)),
             asyncio.ensure_future(keep_swept(settings, engine)),
             asyncio.ensure_future(keep_sampling(settings, engine, worker.work)),
+            asyncio.ensure_future(watch_clock(engine, LATEST)),
         ]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.rate_limits import Rate, rate_limit_headers, too_many_requests
+from service_kit.clock import AHEAD_SQL
 
 Written = Literal["posts", "comments"]
 """What is counted: a table, and the limit's name as clients see it."""
@@ -23,11 +24,13 @@ _OWN_ROWS: Final = {
 """His own rows. Of posts also those that he deleted, which leave their ids; and not those that a
 service keeps for him."""
 
-# Until the last row of the quota is old enough for another one.
+# Until the last row of the quota is old enough for another one. A row of the future does not count:
+# the clock was set back since, and its author would wait for as long as it was ahead.
 SECONDS_LEFT: Final = {
     written: text(
         f"""
-        SELECT extract(epoch FROM created_at - now()) + CAST(:seconds AS integer) {rows}
+        SELECT least(extract(epoch FROM created_at - now()), 0) + CAST(:seconds AS integer) {rows}
+            AND created_at <= now() + {AHEAD_SQL}
         ORDER BY position DESC OFFSET CAST(:quota AS integer) - 1 LIMIT 1
         """  # noqa: S608 - made of constant names
     )

@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.mail.purpose import Purpose
 from auth_service.mail.table import mails
 from auth_service.mail.transport import SENDING_SECONDS_MAX
 from contracts.backoff import pause_seconds
+from service_kit.clock import AHEAD_SECONDS_MAX
 
 CLAIM_SECONDS: Final = 2 * SENDING_SECONDS_MAX
 """How long a claimed mail is left to its sender: longer than he may take to send it."""
@@ -28,6 +29,14 @@ FIRST_PAUSE_SECONDS: Final = 2.0
 
 PAUSE_SECONDS_MAX: Final = 900.0
 """People look for a mail every few minutes, as long as they look for it at all."""
+
+
+# No pause is longer: the clock was set back.
+_IS_DUE: Final = or_(
+    mails.c.next_try_at <= func.now(),
+    mails.c.next_try_at
+    > func.now() + timedelta(seconds=max(PAUSE_SECONDS_MAX, CLAIM_SECONDS) + AHEAD_SECONDS_MAX),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ async def claim(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
     due = (
         select(mails.c.id)
         # Purposes of a later version, during an upgrade, are left to it.
-        .where(mails.c.next_try_at <= func.now(), mails.c.purpose.in_(list(Purpose)))
+        .where(_IS_DUE, mails.c.purpose.in_(list(Purpose)))
         .order_by(mails.c.next_try_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

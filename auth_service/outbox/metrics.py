@@ -8,8 +8,11 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from auth_service.outbox.clock import LATEST
 from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import pipe
+from service_kit.clock import described
+from service_kit.database.clock import seconds_set_back
 
 published = Counter(
     "usersync_relay_published",
@@ -71,7 +74,8 @@ class OutboxFigures:
     """The near end of the pipe at a glance; ages in seconds.
 
     ``replay`` is the one that is under way, of which so many of the expected events are out.
-    Replays by position and time go back to ``oldest_position``.
+    Replays by position and time go back to ``oldest_position``. ``clock`` is None unless the
+    database's clock was set back.
     """
 
     pipe: str
@@ -93,6 +97,7 @@ class OutboxFigures:
     replay: UUID | None
     replay_published: int | None
     replay_expected: int | None
+    clock: str | None
 
 
 async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> OutboxFigures:
@@ -129,6 +134,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
         replay=rest.replay,
         replay_published=rest.replay_published,
         replay_expected=rest.replay_expected,
+        clock=described(await seconds_set_back(connection, LATEST)),
     )
 
 

@@ -40,6 +40,7 @@ class StatusBody(BaseModel):
     replay: UUID | None = Field(description="the one that is under way")
     replay_published: int | None
     replay_expected: int | None
+    clock: str | None = Field(description="set when the database's clock was ahead, and set back")
 
 
 @router.get("/status", summary="The near end of the pipe", responses=documented(*OPERATORS_ONLY))

@@ -81,8 +81,9 @@ def judge(session: Session, counter: int, *, now: datetime, limits: Limits) -> V
         return Verdict.OVER
     if counter == session.counter:
         return Verdict.NEXT
-    # A refresh that finished while this one waited for the row may lie ahead of its clock.
-    since = max(now - session.refreshed_at, timedelta(0))
+    # A refresh that finished while this one waited for the row may lie ahead of its clock, by less
+    # than the grace; one that lies further ahead was made before the clock was set back.
+    since = abs(now - session.refreshed_at)
     if counter == session.counter - 1 and since < limits.grace:
         return Verdict.REPEATED
     return Verdict.REUSED

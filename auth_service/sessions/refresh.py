@@ -33,6 +33,7 @@ from auth_service.throttle.throttle import TooManyRequests
 from auth_service.users.change import change
 from auth_service.users.lock import locked_user
 from auth_service.users.model import NoSuchUser, User, VersionsExhausted
+from auth_service.users.set_back import brought_back_alone
 from auth_service.users.table import TOKENS_VALID_FROM_NOW, to_user, users
 
 log = structlog.get_logger()
@@ -70,6 +71,7 @@ async def refresh(auth: Context, token: str) -> Refreshed:
     if verdict is Verdict.REUSED:
         await _cut_off(auth, session, counter)
         raise InvalidGrant
+    user = await brought_back_alone(auth.engine, user, at=now)
     return Refreshed(user, session_id, make(auth.secrets, session_id, counter + 1), now)
 
 

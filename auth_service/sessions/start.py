@@ -30,6 +30,7 @@ from auth_service.sessions.live import is_live
 from auth_service.sessions.model import Limits, NewSession
 from auth_service.sessions.table import sessions
 from auth_service.users.model import User
+from auth_service.users.set_back import brought_back
 from auth_service.users.table import to_user, users
 
 log = structlog.get_logger()
@@ -92,7 +93,7 @@ async def start_session(
     if row is None:
         return None
     await _make_room(connection, user_id, session, limits)
-    return to_user(row), row.at
+    return await brought_back(connection, to_user(row), at=row.at), row.at
 
 
 async def _make_room(

@@ -3,7 +3,8 @@
 Guarantees: one statement decides and spends, and each row is decided again under its lock, so that
 no crowd of parallel requests gets past a limit; rows are always locked in the same order, so that
 requests never deadlock; keys are keyed hashes, so that the table holds neither addresses nor
-e-mails; the clock is PostgreSQL's. Rows that have become worthless are deleted on the way.
+e-mails; the clock is PostgreSQL's. Rows that have become worthless are deleted on the way; a row
+that lies further in the future than a limit can last, since the clock was set back, is worthless.
 
 Changing a rate, or the secret, forgets what was spent.
 """
@@ -19,6 +20,7 @@ from auth_service.secrets import Secrets
 from auth_service.throttle.model import Balance, Charge, headers
 from contracts.problems import Problem
 from contracts.rate_limits import too_many_requests
+from service_kit.clock import AHEAD_SQL
 
 log = structlog.get_logger()
 
@@ -31,6 +33,14 @@ CLEANED_MAX: Final = 1_000
 NO_WAIT: Final = "set_config('synchronous_commit', 'off', true)"
 """For the statement's own transaction: what a crash would forget is worth no wait for the disk."""
 
+# When all that was spent has come back. A time beyond what the limit can last, and what another
+# transaction may be ahead of this one, was made by a clock that was set back since.
+_EMPTY_AT: Final = (
+    f"CASE WHEN rates.empty_at <= now() + {{size}} + {AHEAD_SQL}"
+    " THEN greatest(rates.empty_at, now()) ELSE now() END"
+)
+_SIZE: Final = "(SELECT size FROM charges WHERE charges.key = excluded.key)"
+
 # A unit is spent where it fits; `now()` is the statement's, for it is a transaction of its own. A
 # row that another request changes meanwhile is looked at again by the second WHERE; so a charge may
 # be refused there after others were spent, which are then given back.
@@ -42,24 +52,23 @@ _SPEND: Final = text(
         FROM unnest(CAST(:keys AS bytea[]), CAST(:units AS bigint[]), CAST(:sizes AS bigint[]))
             WITH ORDINALITY AS charges (key, unit, size, place)
     ), seen AS (
-        SELECT place, key, greatest(empty_at, now()) AS empty_at,
-               greatest(empty_at, now()) + unit <= now() + size AS fits
-        FROM charges LEFT JOIN throttle_rates USING (key)
+        SELECT place, key, size, known.empty_at, known.empty_at + unit <= now() + size AS fits
+        FROM charges LEFT JOIN throttle_rates AS rates USING (key),
+            LATERAL (SELECT {_EMPTY_AT.format(size="size")} AS empty_at) AS known
     ), spent AS (
         INSERT INTO throttle_rates AS rates (key, empty_at)
         SELECT key, now() + unit FROM charges
         WHERE (SELECT bool_and(fits) FROM seen)
         ORDER BY key
         ON CONFLICT (key) DO UPDATE
-        SET empty_at = greatest(rates.empty_at, now()) + (excluded.empty_at - now())
-        WHERE greatest(rates.empty_at, now()) + (excluded.empty_at - now())
-            <= now() + (SELECT size FROM charges WHERE charges.key = excluded.key)
+        SET empty_at = {_EMPTY_AT.format(size=_SIZE)} + (excluded.empty_at - now())
+        WHERE {_EMPTY_AT.format(size=_SIZE)} + (excluded.empty_at - now()) <= now() + {_SIZE}
         RETURNING key, empty_at
     )
     SELECT seen.fits AND (spent.key IS NOT NULL OR NOT (SELECT bool_and(fits) FROM seen)) AS fits,
            spent.key IS NOT NULL AS is_spent,
-           CAST(extract(epoch FROM coalesce(spent.empty_at, seen.empty_at) - now()) * 1000000
-               AS bigint) AS out_us,
+           CAST(extract(epoch FROM least(coalesce(spent.empty_at, seen.empty_at) - now(), size))
+               * 1000000 AS bigint) AS out_us,
            {NO_WAIT}
     FROM seen LEFT JOIN spent USING (key)
     ORDER BY place

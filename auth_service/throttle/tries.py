@@ -25,6 +25,7 @@ from auth_service.throttle.model import Charge, delays
 from auth_service.throttle.network import by_network
 from auth_service.throttle.throttle import GIVE_BACK, NO_WAIT, Throttle, TooManyRequests
 from contracts.rate_limits import rate_limit_headers
+from service_kit.clock import AHEAD_SQL
 
 log = structlog.get_logger()
 
@@ -34,8 +35,9 @@ KNOWN_DAYS: Final = 90
 DELAY: Final = "signin_delay"
 
 # Parallel tries stand in line for the row, and each sees the block that the one before it set. The
-# n-th failure in a row blocks for the n-th delay, or the last one; NULL blocks nothing. The wait is
-# told by the clock of the moment: a block may have been set after this statement's `now()`.
+# n-th failure in a row blocks for the n-th delay, or the last one; NULL blocks nothing, nor does a
+# block that is longer than the last delay: the clock was set back. The wait is told by the clock of
+# the moment: a block may have been set after this statement's `now()`.
 _COUNT: Final = text(
     f"""
     WITH rules AS (
@@ -58,6 +60,8 @@ _COUNT: Final = text(
                 ) AS blocking
         )
         WHERE failures.blocked_until IS NULL OR failures.blocked_until <= now()
+            OR failures.blocked_until > now() + {AHEAD_SQL}
+                + (SELECT delays[cardinality(delays)] FROM rules) * interval '1 second'
         RETURNING key
     )
     SELECT EXISTS (SELECT FROM counted) AS is_counted,

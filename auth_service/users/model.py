@@ -5,16 +5,21 @@ Pure: imports the standard library, libraries that do no I/O, and ``contracts``.
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
 
 from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, UserState
+from service_kit.clock import AHEAD_SECONDS_MAX
 
 PASSWORD_LENGTH_MAX: Final = 256
 """Far above any passphrase; more would only make hashing a way to keep the service busy."""
+
+CLOCK_AHEAD_MAX: Final = timedelta(seconds=AHEAD_SECONDS_MAX)
+"""How far ahead ``tokens_valid_after`` may be: revocations in a row move it a second each, and each
+wants a token that is valid. What lies beyond was made before the clock was set back."""
 
 ROLE_PATTERN: Final = rf"^[a-z][a-z0-9_-]{{0,{ROLE_LENGTH_MAX - 1}}}$"
 """What administrators may call a role; events may carry others."""
@@ -75,6 +80,11 @@ class User:
     tokens_valid_after: datetime | None
     created_at: datetime
     updated_at: datetime
+
+    def waits_for_tokens(self, now: datetime) -> bool:
+        """Whether tokens are valid from a time on that only a wrong clock can have shown."""
+        valid_after = self.tokens_valid_after
+        return valid_after is not None and valid_after > now + CLOCK_AHEAD_MAX
 
     def state(self) -> UserState:
         """What events say of this user."""

@@ -19,13 +19,14 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    case,
     func,
     literal_column,
     text,
 )
 
 from auth_service.db import metadata
-from auth_service.users.model import User
+from auth_service.users.model import CLOCK_AHEAD_MAX, User
 from contracts.digest import bucket_sql
 from contracts.events import VERSION_MAX
 
@@ -73,12 +74,18 @@ _SECOND: ColumnElement[timedelta] = literal_column("interval '1 second'")
 
 TOKENS_VALID_FROM_NOW: ColumnElement[datetime] = func.greatest(
     func.date_trunc("second", func.clock_timestamp()) + _SECOND,
-    users.c.tokens_valid_after + _SECOND,
+    case(
+        (
+            users.c.tokens_valid_after <= func.clock_timestamp() + CLOCK_AHEAD_MAX,
+            users.c.tokens_valid_after + _SECOND,
+        )
+    ),
 )
 """The next whole second: ``iat`` counts seconds, so a token of the present one may be of before.
 
 A token issued since the last move carries that move's second, so a further move within the same
-second has to go beyond it.
+second has to go beyond it; but not beyond one that was made before the clock was set back
+(``docs/decisions/0036-a-clock-that-was-set-back.md``).
 """
 
 

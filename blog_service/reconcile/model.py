@@ -173,7 +173,8 @@ def reason_to_run(
         return Reason.EMPTY
     if suspicion is not None:
         return Reason(suspicion)
-    if every_seconds and seconds_since >= every_seconds:
+    # A comparison of the future is of before the clock was set back.
+    if every_seconds and not 0 <= seconds_since < every_seconds:
         return Reason.SCHEDULE
     return None
 

@@ -2,7 +2,7 @@
 
 Several consumers each take their own. In a bucket of a series the worst latency counts, the deepest
 queue, and all that they applied together; what consumers are at counts as of the last sample of
-each.
+each. Samples of the future were taken before the clock was set back, and do not count.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ _SERIES: Final = text(
            max(replay_queue_depth) AS replay_queue_depth,
            max(dead_queue_depth) AS dead_queue_depth
     FROM samples
-    WHERE taken_at > now() - make_interval(mins => :minutes)
+    WHERE taken_at BETWEEN now() - make_interval(mins => :minutes) AND clock_timestamp()
     GROUP BY 1 ORDER BY 1
     """
 )
@@ -74,16 +74,18 @@ _PRESENCE: Final = text(
     SELECT count(*)::int AS consumers,
            (count(*) FILTER (WHERE state = 'stopped'))::int AS stopped,
            (SELECT extract(epoch FROM clock_timestamp() - max(taken_at))::float
-              FROM samples) AS age_seconds,
+              FROM samples WHERE taken_at <= clock_timestamp()) AS age_seconds,
            (SELECT max(latency_seconds) FROM samples
-             WHERE taken_at > clock_timestamp() - make_interval(secs => :lag)) AS lag_seconds,
+             WHERE taken_at BETWEEN clock_timestamp() - make_interval(secs => :lag)
+                                AND clock_timestamp()) AS lag_seconds,
            max(queue_depth) AS queue_depth,
            max(replay_queue_depth) AS replay_queue_depth,
            max(dead_queue_depth) AS dead_queue_depth
     FROM (
         SELECT DISTINCT ON (process) state, queue_depth, replay_queue_depth, dead_queue_depth
         FROM samples
-        WHERE taken_at > clock_timestamp() - make_interval(secs => :silent)
+        WHERE taken_at BETWEEN clock_timestamp() - make_interval(secs => :silent)
+                           AND clock_timestamp()
         ORDER BY process, taken_at DESC
     ) AS last
     """

@@ -44,6 +44,7 @@ class StatusBody(BaseModel):
     lag_seconds: float | None = Field(
         description="the worst of the last minute, from the record at the source to the commit here"
     )
+    clock: str | None = Field(description="set when the database's clock was ahead, and set back")
     degraded: str | None = Field(description="why a comparison is due that is not made yet")
     last_reconcile: Verdict | None = Field(
         description="of the last run that compared; null before the first"

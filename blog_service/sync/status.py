@@ -9,9 +9,12 @@ from blog_service.inbox import metrics
 from blog_service.inbox.topology import DEPTHS, depths
 from blog_service.reconcile import runs
 from blog_service.reconcile.due import why_degraded
+from blog_service.samples.clock import LATEST
 from blog_service.samples.read import presence
 from blog_service.sync.model import pipe
 from service_kit.broker import BROKER_ERRORS, connected
+from service_kit.clock import described
+from service_kit.database.clock import seconds_set_back
 
 
 async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str, Any]:
@@ -45,6 +48,7 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
         "consumers_stopped": present.stopped,
         "consumer_age_seconds": present.age_seconds,
         "lag_seconds": present.lag_seconds,
+        "clock": described(await seconds_set_back(connection, LATEST)),
         "degraded": await why_degraded(connection),
         "last_reconcile": None if last is None else last.verdict,
         "last_reconcile_at": None if last is None else last.finished_at,

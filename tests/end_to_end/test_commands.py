@@ -38,6 +38,7 @@ STATUS = {
         "replay",
         "replay_published",
         "replay_expected",
+        "clock",
     },
     "blog-service status": {
         "pipe",
@@ -45,6 +46,7 @@ STATUS = {
         "consumers_stopped",
         "consumer_age_seconds",
         "lag_seconds",
+        "clock",
         "degraded",
         "replay_queue_depth",
         "last_reconcile",

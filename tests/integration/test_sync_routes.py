@@ -166,6 +166,7 @@ class TestStatus:
             "consumers": 1,
             "consumers_stopped": 0,
             "lag_seconds": 0.5,
+            "clock": None,
             "degraded": None,
             "last_reconcile": "drift",
             "last_reconcile_reason": "gap",

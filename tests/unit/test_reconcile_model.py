@@ -75,6 +75,13 @@ def test_why_a_run_is_made(state: dict[str, object], reason: Reason | None) -> N
     assert reason_to_run(**state, every_seconds=100.0) == reason  # type: ignore[arg-type]
 
 
+def test_a_comparison_of_the_future_is_none() -> None:
+    """The clock was set back, and a proof may be due long before it has caught up."""
+    ahead = LATELY | {"seconds_since": -86_400.0}
+
+    assert reason_to_run(**ahead, every_seconds=100.0) is Reason.SCHEDULE  # type: ignore[arg-type]
+
+
 def test_no_schedule_is_never() -> None:
     """0 switches it off, and nothing else."""
     late = LATELY | {"seconds_since": 1e9}

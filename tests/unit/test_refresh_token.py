@@ -108,6 +108,7 @@ class TestWorth:
             (6, timedelta(0), Verdict.REPEATED),
             (6, LIMITS.grace - INSTANT, Verdict.REPEATED),
             (6, LIMITS.grace, Verdict.REUSED),
+            (6, -timedelta(days=1), Verdict.REUSED),  # the clock was set back
             (5, timedelta(0), Verdict.REUSED),
             (0, timedelta(0), Verdict.REUSED),
             (8, timedelta(0), Verdict.REUSED),

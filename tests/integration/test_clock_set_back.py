@@ -1,0 +1,259 @@
+"""The clock was a day ahead and was set back: times in the tables lie a day in the future."""
+
+import asyncio
+import contextlib
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+import auth_service.outbox.clock
+import blog_service.samples.clock
+import blog_service.settings
+from auth_service.mail.ask import ask_for_mail
+from auth_service.mail.purpose import Purpose
+from auth_service.mail.queue import claim
+from auth_service.outbox.metrics import figures
+from auth_service.settings import ApiSettings
+from blog_service.samples.read import presence
+from blog_service.sync.status import status
+from contracts.rate_limits import Rate
+from service_kit.database.clock import watch
+from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
+from tests.support.content import people_of
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+
+DAY_SECONDS = 86_400
+ADA = {"email": "ada@example.org", "password": PASSWORD}
+NEW = "another horse battery staple"
+
+
+async def set_back(engine: AsyncEngine) -> None:
+    """Have all times in the tables lie a day ahead, as if the clock had been set back by it."""
+    columns = await fetch(
+        engine,
+        "SELECT table_name, column_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND data_type = 'timestamp with time zone'"
+        " AND table_name <> 'audit_log'",  # which nobody can change
+    )
+    assert columns
+    await execute(
+        engine,
+        *(
+            f"UPDATE {row.table_name} SET {row.column_name} = {row.column_name} + interval '1 day'"
+            for row in columns
+        ),
+    )
+
+
+def a_sample() -> str:
+    """SQL that leaves what a consumer leaves every few seconds."""
+    return f"INSERT INTO samples (process, state, applied) VALUES ('{uuid4()}', 'consuming', 0)"
+
+
+class TestLimits:
+    """No limit holds for longer than it can last."""
+
+    async def test_a_spent_limit_is_free_again(
+        self, api_settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """And then it is a limit like any other, with a wait of seconds."""
+        settings = api_settings.model_copy(update={"limit_signup": Rate(3, 60)})
+        async with serving(settings) as api:
+            for number in range(3):
+                await signed_up(api, f"before{number}@example.org")
+            await set_back(auth_engine)
+
+            for number in range(3):
+                await signed_up(api, f"after{number}@example.org")
+            body = {"email": "last@example.org", "password": PASSWORD}
+            refused = await api.post("/v1/signup", json=body)
+
+        assert_problem(refused, 429, "too_many_requests")
+        assert 0 < int(refused.headers["Retry-After"]) <= 20
+
+    async def test_wrong_passwords_do_not_lock_anybody_out_for_a_day(
+        self, api_settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """Neither by their own delay nor by a limit."""
+        settings = api_settings.model_copy(
+            update={"signin_failures_free": 1, "limit_signin_failures": Rate(1, 60)}
+        )
+        async with serving(settings) as api:
+            await signed_up(api, ADA["email"])
+            wrong = await api.post("/v1/signin", json={**ADA, "password": "wrong horse"})
+            assert_problem(wrong, 401, "invalid_credentials")
+            await set_back(auth_engine)
+
+            answer = await api.post("/v1/signin", json=ADA)
+
+        assert answer.status_code == 200, answer.text
+
+    async def test_a_mail_is_sent_now(
+        self, api_settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """And not when the clock has caught up."""
+        async with serving(api_settings) as api:
+            ada = await signed_up(api, ADA["email"])
+        async with auth_engine.begin() as connection:
+            await ask_for_mail(connection, UUID(ada["user"]["id"]), Purpose.VERIFY_EMAIL)
+        await set_back(auth_engine)
+
+        async with auth_engine.begin() as connection:
+            assert len(await claim(connection, 10)) == 1
+        async with auth_engine.begin() as connection:
+            assert not await claim(connection, 10)
+
+    async def test_posts_of_the_future_do_not_count(
+        self, blog_settings: blog_service.settings.ApiSettings, signing_key: Any
+    ) -> None:
+        """Their author would wait for a day."""
+        settings = blog_settings.model_copy(update={"limit_posts": Rate(2, 3600)})
+        async with people_of(settings, signing_key) as people:
+            ada = await people.user()
+            for _ in range(2):
+                await people.post(ada)
+            await set_back(people.engine)
+
+            for _ in range(2):
+                await people.post(ada)
+            text = {"title": "One more", "body": "A body"}
+            refused = await people.ask(ada, "POST", "/v1/posts", text)
+
+        assert_problem(refused, 429, "too_many_requests")
+        assert 3500 < int(refused.headers["Retry-After"]) <= 3600
+
+
+class TestTokens:
+    """Whose tokens were revoked while the clock was ahead can use new ones."""
+
+    @pytest.fixture
+    async def ada(self, api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
+        """A user who changed the password a day from now."""
+        ada = await signed_up(api, ADA["email"])
+        change = {"new_password": NEW, "current_password": PASSWORD}
+        answer = await api.post("/v1/me/password", json=change, headers=bearer(ada))
+        assert answer.status_code == 200, answer.text
+        await set_back(auth_engine)
+        return ada
+
+    async def test_signing_in_is_enough(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
+    ) -> None:
+        """Other services learn of it by an event; tokens from before stay refused."""
+        first = await api.post("/v1/signin", json={**ADA, "password": NEW})
+        assert first.status_code == 200, first.text
+
+        assert (await api.get("/v1/me", headers=bearer(first.json()))).status_code == 200
+        assert (await api.get("/v1/me", headers=bearer(ada))).status_code == 401
+        [event] = await fetch(
+            auth_engine,
+            "SELECT type, user_id, version FROM outbox_events ORDER BY position DESC LIMIT 1",
+        )
+        [row] = await fetch(
+            auth_engine,
+            "SELECT version, tokens_valid_after - now() < interval '2 s' AS is_back FROM users",
+        )
+        assert (event.type, str(event.user_id), event.version) == (
+            "user.updated",
+            ada["user"]["id"],
+            row.version,
+        )
+        assert row.is_back
+
+    async def test_so_is_refreshing(self, api: httpx.AsyncClient, auth_engine: AsyncEngine) -> None:
+        """A session that lasted through it needs no password."""
+        ada = await signed_up(api, ADA["email"])
+        await execute(
+            auth_engine, "UPDATE users SET tokens_valid_after = date_trunc('second', now())"
+        )
+        await set_back(auth_engine)
+
+        grant = {"grant_type": "refresh_token", "refresh_token": ada["refresh_token"]}
+        answer = await api.post("/oauth/token", data=grant)
+        assert answer.status_code == 200, answer.text
+
+        assert (await api.get("/v1/me", headers=bearer(answer.json()))).status_code == 200
+
+    async def test_a_later_revocation_counts_from_now(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine
+    ) -> None:
+        """And refuses what was issued since the clock was set back."""
+        await signed_up(api, ADA["email"])
+        await execute(
+            auth_engine, "UPDATE users SET tokens_valid_after = date_trunc('second', now())"
+        )
+        await set_back(auth_engine)
+        first = (await api.post("/v1/signin", json=ADA)).json()
+        everywhere = await api.post("/v1/signout?scope=global", headers=bearer(first))
+        assert everywhere.status_code == 204, everywhere.text
+
+        assert (await api.get("/v1/me", headers=bearer(first))).status_code == 401
+        second = (await api.post("/v1/signin", json=ADA)).json()
+        assert (await api.get("/v1/me", headers=bearer(second))).status_code == 200
+
+
+class TestWhoIsThere:
+    """What was seen in the future is not there now."""
+
+    async def test_a_consumer_of_the_future_is_not_present(self, blog_engine: AsyncEngine) -> None:
+        """Otherwise one that died would count for a day."""
+        await execute(blog_engine, a_sample())
+        await set_back(blog_engine)
+
+        async with blog_engine.connect() as connection:
+            assert (await presence(connection)).consumers == 0
+
+
+class TestNaming:
+    """Status and the log name it, with the remedy."""
+
+    async def test_status_of_both_services(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, blog_engine: AsyncEngine
+    ) -> None:
+        """By how much, and where to read on; nothing while all is well."""
+
+        async def clocks() -> list[Any]:
+            async with auth_engine.connect() as auth, blog_engine.connect() as blog:
+                return [
+                    (await figures(auth, heartbeat_seconds=15)).clock,
+                    (await status(blog, None))["clock"],
+                ]
+
+        await signed_up(api, ADA["email"])
+        await execute(blog_engine, a_sample())
+        assert await clocks() == [None, None]
+
+        await set_back(auth_engine)
+        await set_back(blog_engine)
+        for named in await clocks():
+            assert "86,39" in named or "86,400" in named
+            assert "docs/runbook.md" in named
+
+    async def test_the_log_of_both_services(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, blog_engine: AsyncEngine
+    ) -> None:
+        """Once, as an alarm."""
+        await signed_up(api, ADA["email"])
+        await execute(blog_engine, a_sample())
+        await set_back(auth_engine)
+        await set_back(blog_engine)
+
+        with capture_logs() as logs:
+            watching = [
+                asyncio.create_task(watch(auth_engine, auth_service.outbox.clock.LATEST)),
+                asyncio.create_task(watch(blog_engine, blog_service.samples.clock.LATEST)),
+            ]
+
+            def noticed() -> list[tuple[str, str]]:
+                return [(line["event"], line["log_level"]) for line in logs]
+
+            await eventually(lambda: noticed() == [("clock.set_back", "critical")] * 2)
+            for task in watching:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
