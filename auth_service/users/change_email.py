@@ -15,7 +15,8 @@ from auth_service.mail.purpose import Purpose
 from auth_service.users.addresses import claim
 from auth_service.users.change import change
 from auth_service.users.confirm import confirmed_password, locked
-from auth_service.users.model import User, normalised_email
+from auth_service.users.model import User
+from auth_service.users.new_address import new_address
 from auth_service.users.passwords import Passwords
 from contracts.actors import user_actor
 
@@ -43,7 +44,7 @@ async def change_email(
         NoSuchUser: he was deleted.
         HashingBusy: too many passwords wait to be checked.
     """
-    email = normalised_email(email)
+    email = new_address(email)
     password_hash = await confirmed_password(engine, passwords, user_id, password)
     async with engine.begin() as connection:
         user = await locked(connection, user_id, password_hash)

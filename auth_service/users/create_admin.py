@@ -21,7 +21,8 @@ from auth_service.users.administrators import ADMINISTRATOR
 from auth_service.users.change import change
 from auth_service.users.find import find_by_email
 from auth_service.users.lock import locked_user
-from auth_service.users.model import AccountDisabled, NoSuchUser, User, normalised_email
+from auth_service.users.model import AccountDisabled, NoSuchUser, User
+from auth_service.users.new_address import new_address
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import add_user
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
@@ -114,7 +115,7 @@ async def create_admin(
     async with engine.begin() as connection:
         user = await add_user(
             connection,
-            email=normalised_email(email),
+            email=new_address(email),
             password_hash=password_hash,
             roles=granted,
         )

@@ -16,7 +16,8 @@ from auth_service.outbox.record import record
 from auth_service.sessions.model import NewSession
 from auth_service.sessions.start import values_of, with_session
 from auth_service.users.addresses import claim_of
-from auth_service.users.model import EmailTaken, User, normalised_email
+from auth_service.users.model import EmailTaken, User
+from auth_service.users.new_address import new_address
 from auth_service.users.passwords import Passwords
 from auth_service.users.table import FIRST_VERSION, to_user, users
 from contracts.events import UserCreated
@@ -60,7 +61,7 @@ async def sign_up(
         EmailTaken: somebody has it already.
         HashingBusy: too many passwords wait to be hashed.
     """
-    email = normalised_email(email)
+    email = new_address(email)
     password_hash = await passwords.hash(password)
     async with engine.begin() as connection:
         user = await add_user(connection, email=email, password_hash=password_hash, session=session)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
 from local.ports import free_port
-from tests.support.auth_api import assert_problem, bearer, serving
+from tests.support.auth_api import assert_problem, bearer, serving, signed_up
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 
@@ -118,6 +118,16 @@ class TestSignUp:
 
             assert_problem(answer, 422, "invalid_request")
             assert "hunter2" not in answer.text
+
+    async def test_an_address_that_no_mail_reaches_is_refused(self, api: httpx.AsyncClient) -> None:
+        """At sign-up and when it is to be the new one."""
+        user = await signed_up(api, "ada@example.org")
+        for email in ("=?utf-8?q?eve?=@example.org", f"{'a' * 65}@example.org"):
+            new = {**ADA, "email": email}
+
+            assert_problem(await api.post("/v1/signup", json=new), 422, "invalid_email")
+            answer = await api.patch("/v1/me", json=new, headers=bearer(user))
+            assert_problem(answer, 422, "invalid_email")
 
     @pytest.mark.parametrize(
         "password",

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auth_service.mail.addresses import is_bare_address
 from auth_service.users.model import BadEmail, normalised_email
+from auth_service.users.new_address import new_address
 from contracts.events import EMAIL_LENGTH_MAX
 
 
@@ -69,3 +71,81 @@ def test_any_text_is_refused_in_one_way(text: str) -> None:
     except BadEmail:
         return
     assert "@" in form
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ada@Example.org",
+        "ada+blog@example.org",
+        "o'neil!#$%&*/=?^_`{|}~-@example.org",
+        "josé@example.org",
+        "почта@пример.рф",
+        "用户@例子.公司",
+        f"{'a' * 64}@example.org",
+        f"{'é' * 32}@example.org",
+        "ada@xn--bcher-kva.example",
+        "ada@example.museum",
+    ],
+)
+def test_an_address_that_mail_reaches_is_taken(text: str) -> None:
+    """In its one form, in any script."""
+    assert new_address(text) == normalised_email(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # encoded words, which a mail's header would show as another address
+        "=?utf-8?q?ada?=@example.org",
+        "=?utf-8?q?eve=40evil.example?=@example.org",
+        "=?UTF-8?B?YWRh?=@example.org",
+        "ada=?utf-8?q?x?=@example.org",
+        "=?utf-8?q?ada@example.org",
+        # too long before the @, in octets, or as a whole
+        f"{'a' * 65}@example.org",
+        f"{'é' * 33}@example.org",
+        f"{'用' * 22}@example.org",
+        f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.example.org",
+        f"{'é' * 32}@{'ü' * 30}.{'ü' * 30}.{'ü' * 30}.{'ü' * 30}.{'ü' * 30}.example",
+        # invisible characters, and variants of letters
+        "ad\ufe0fa@example.org",
+        "ad\u115fa@example.org",
+        "ad\u200ba@example.org",
+        "ad\U000e0061a@example.org",
+        "\uff41da@example.org",
+        "\u24d0da@example.org",
+        # domains that are nowhere
+        "ada@example.alt",
+        "ada@mail.internal",
+        "ada@example.c",
+        "ada@example.local",
+        "ada@example.test",
+        "ada@example.onion",
+        "ada@localhost",
+        "ada@[192.0.2.1]",
+        "ada@[IPv6:2001:db8::1]",
+        "ada@192.0.2.1",
+        "ada@example.org.",
+        # quoted local parts
+        '"ada b"@example.org',
+        '"ada"@example.org',
+        "ada\x00@example.org",
+    ],
+    ids=ascii,
+)
+def test_an_address_that_no_mail_reaches_is_refused(text: str) -> None:
+    """At sign-up, where a person can still correct it, and not when a mail is sent."""
+    with pytest.raises(BadEmail):
+        new_address(text)
+
+
+@given(st.emails())
+def test_whatever_is_taken_can_stand_in_a_mail(email: str) -> None:
+    """The sender of mails refuses an address that is more than one."""
+    try:
+        taken = new_address(email)
+    except BadEmail:
+        return
+    assert is_bare_address(taken)
+    assert len(taken.rpartition("@")[0].encode()) <= 64
