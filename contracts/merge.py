@@ -20,7 +20,8 @@ Rank = tuple[bool, int]
 class Outcome(StrEnum):
     """What a message did to a replica; the ``outcome`` label of the consumer's metric.
 
-    ``PARKED`` is a consumer's word for what did nothing: the merge never says it.
+    ``PARKED`` and ``SET_ASIDE`` are a consumer's words for what did nothing: the merge never says
+    them. What is set aside is tried again by itself.
     """
 
     APPLIED = "applied"
@@ -28,6 +29,7 @@ class Outcome(StrEnum):
     STALE = "stale"
     TOMBSTONED = "tombstoned"
     PARKED = "parked"
+    SET_ASIDE = "set_aside"
 
 
 def rank(state: State) -> Rank:

@@ -131,7 +131,10 @@ function ofReplica(figures, runs, add) {
   if (figures.last_reconcile === "drift" && left > 0) {
     add("wrong", "reconcile", `Drift: ${many(left, "user differs", "users differ")} from the source, as of the comparison ${ago(figures.last_reconcile_at)}`, "See who and how, below; repair what may be repaired.");
   }
-  if (figures.degraded) {
+  if (figures.waiting_messages) {
+    add("look", "pipe", `Held up: ${many(figures.waiting_messages, "message waits by itself", "messages wait by themselves")}`, `For ${figures.waiting_for}. They are tried again every few seconds; see "Messages wait by themselves" in the runbook.`);
+  }
+  if (figures.degraded && figures.degraded !== "messages_wait") {
     add("look", "reconcile", `Degraded: ${DEGRADED[figures.degraded] ?? figures.degraded}; a comparison is due`, figures.reconcile_trouble ?? "The consumer makes it by itself, within seconds if it can.");
   } else if (figures.reconcile_trouble) {
     add("look", "reconcile", "Comparisons fail", figures.reconcile_trouble);

@@ -24,6 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.db import DATABASE_AWAY, ask
 from blog_service.inbox import metrics
 from blog_service.inbox.heartbeats import note_queue_lost
+from blog_service.inbox.held import is_any_table_locked
+from blog_service.inbox.readiness import NotConsuming, why_degraded
+from blog_service.inbox.retry import keep_retrying
 from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
 from blog_service.inbox.subscription import Delivery, Subscription, subscribed
 from blog_service.inbox.topology import (
@@ -40,6 +43,8 @@ from contracts.backoff import pause_seconds
 from contracts.tasks import all_of
 from service_kit.broker import BROKER_ERRORS, connected, in_words
 
+__all__ = ["Consumer", "NotConsuming"]
+
 log = structlog.get_logger()
 
 DECLARE_TIMEOUT_SECONDS = 30.0
@@ -50,10 +55,6 @@ REPLAY_PREFETCH_BATCHES = 2
 
 REPLAY_EXCHANGE_EVERY_SECONDS = 5.0
 """How often to look for the exchange of replays, which a source too old for them has not."""
-
-
-class NotConsuming(Exception):
-    """The consumer takes no messages at the moment."""
 
 
 class Consumer:
@@ -74,6 +75,12 @@ class Consumer:
         Raises:
             WrongTopology: a queue is not as it has to be.
         """
+        await all_of(
+            self._consume_until_stopped(),
+            keep_retrying(self._settings, self._engine, self.work, self._stopping),
+        )
+
+    async def _consume_until_stopped(self) -> None:
         while not self._stopping.is_set():
             try:
                 url = self._settings.amqp_url
@@ -90,7 +97,7 @@ class Consumer:
             except ParkedInARow as error:
                 log.critical("consumer.stopped", reason=str(error))
                 metrics.stopped.set(1)
-                self.work.state = State.STOPPED
+                self._enter(State.STOPPED)
                 await self._stopping.wait()
             except BROKER_ERRORS as error:
                 log.warning(
@@ -102,11 +109,9 @@ class Consumer:
         """Take no further messages, settle those at hand, and let ``run`` end."""
         self._stopping.set()
 
-    async def ready(self) -> None:
-        """Raise unless messages are consumed and the database answers."""
-        if self.work.state is not State.CONSUMING:
-            raise NotConsuming
-        await ask(self._engine)
+    async def ready(self) -> str | None:
+        """Why it does its work less well than it should, or None; see ``readiness``."""
+        return await why_degraded(self.work, self._engine)
 
     async def _consume(self, connection: AbstractConnection, *, has_replays: bool) -> None:
         """Work in both lanes until they are drained, or the first error, which is raised."""
@@ -123,12 +128,12 @@ class Consumer:
             ]
             if not has_replays:
                 work.append(self._bind_replays(connection))
-            self.work.state = State.CONSUMING
+            self._enter(State.CONSUMING)
             log.info("consumer.consuming", replays=has_replays)
             try:
                 await all_of(*work)
             finally:
-                self.work.state = State.WAITING
+                self._enter(State.WAITING)
 
     async def _work_off(self, subscription: Subscription) -> None:
         while batch := await subscription.next_batch(self._settings.batch_size):
@@ -144,10 +149,17 @@ class Consumer:
     async def _settle(
         self, settler: Settler, subscription: Subscription, batch: list[Delivery]
     ) -> None:
-        for outcome, count in Counter(await settler.settle(batch)).items():
+        with self.work.busy("live" if settler is self._live else "replays"):
+            outcomes = await settler.settle(batch)
+        for outcome, count in Counter(outcomes).items():
             metrics.messages.labels(outcome=outcome.value).inc(count)
         await subscription.acknowledge(batch)
         self._failures = 0
+
+    def _enter(self, state: State) -> None:
+        self.work.enter(state)
+        for each in State:
+            metrics.state.labels(state=each.value).set(each is state)
 
     async def _end_when_stopping(self, *subscriptions: Subscription) -> None:
         await self._stopping.wait()
@@ -172,7 +184,9 @@ class Consumer:
         while not self._stopping.is_set():
             with contextlib.suppress(*DATABASE_AWAY):
                 await ask(self._engine)
-                return
+                # Each time that messages are given back counts as a delivery of theirs.
+                if not await is_any_table_locked(self._engine):
+                    return
             await self._pause()
 
     async def _pause(self) -> None:

@@ -4,8 +4,10 @@ Only a message whose own data is refused is parked; while the database is away, 
 locked or not migrated yet, its messages wait.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -13,6 +15,20 @@ from contracts.envelope import Undecodable
 
 DATA_FAULTS = ("22", "23")
 """SQLSTATE classes: data exception, integrity constraint violation."""
+
+
+LOCK_NOT_AVAILABLE = "55P03"
+"""SQLSTATE of a lock that did not become free in time."""
+
+LIMITS = ("delivery_limit", "expired", "maxlen")
+"""What the broker writes into ``x-death`` when a limit of the queue made it give up."""
+
+
+class Wait(StrEnum):
+    """Why a message waits by itself."""
+
+    ROW_HELD = "row_held"
+    DEAD_LETTERED = "dead_lettered"
 
 
 class Reason(StrEnum):
@@ -24,7 +40,19 @@ class Reason(StrEnum):
 
 
 class DeadLettered(Exception):
-    """The broker gave up on the message: it is for an operator to decide."""
+    """The broker gave up on the message.
+
+    ``by_limit``: a limit of the queue did it (deliveries, age, length), which says nothing about
+    the message. Otherwise a person or a program rejected it, and an operator has to decide.
+    """
+
+    def __init__(self, *, by_limit: bool = False) -> None:
+        super().__init__()
+        self.by_limit = by_limit
+
+
+class RowHeld(Exception):
+    """Another session holds a lock that this message needs, and no other message does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +71,18 @@ def is_messages_fault(error: Exception) -> bool:
     if isinstance(error, DBAPIError):
         return _sqlstate(error)[:2] in DATA_FAULTS or isinstance(_cause(error), ValueError)
     return not isinstance(error, SQLAlchemyError | OSError)
+
+
+def is_lock_timeout(error: Exception) -> bool:
+    """Whether a lock did not become free in time."""
+    return isinstance(error, DBAPIError) and _sqlstate(error) == LOCK_NOT_AVAILABLE
+
+
+def gave_up_by_limit(headers: Mapping[str, Any] | None) -> bool:
+    """Whether the broker's own note on a dead letter names a limit as the reason."""
+    deaths = (headers or {}).get("x-death")
+    last = deaths[0] if isinstance(deaths, list) and deaths else None
+    return isinstance(last, dict) and last.get("reason") in LIMITS
 
 
 def verdict(error: Exception) -> Verdict:

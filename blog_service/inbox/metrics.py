@@ -1,5 +1,6 @@
 """What the inbox shows to Prometheus and to ``blog-service status``."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,8 +16,17 @@ latency = Histogram(
     "From the record at the source to the commit in this replica",
     buckets=(0.002, 0.004, 0.006, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120, 600),
 )
+waiting = Gauge(
+    "usersync_waiting_keys", "Users and others whose messages wait for a lock or another try"
+)
 parked = Gauge("usersync_parked_messages", "Messages that wait for an operator")
 stopped = Gauge("usersync_consumer_stopped", "1 when too many messages were parked in a row")
+
+
+heartbeat_age = Gauge(
+    "usersync_heartbeat_age_seconds", "Since the last applied heartbeat was recorded at the source"
+)
+state = Gauge("usersync_consumer_state", "1 for what the consumer is at", ["state"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,11 @@ _FIGURES = text(
 )
 
 
+_HEARTBEAT_AGE = text(
+    "SELECT extract(epoch FROM clock_timestamp() - max(recorded_at))::float FROM heartbeats"
+)
+
+
 async def figures(connection: AsyncConnection) -> InboxFigures:
     """Read the figures, all in one look."""
     return InboxFigures(**(await connection.execute(_FIGURES)).mappings().one())
@@ -60,3 +75,5 @@ async def figures(connection: AsyncConnection) -> InboxFigures:
 async def refresh(connection: AsyncConnection) -> None:
     """Set the gauges that come from the database."""
     parked.set(await connection.scalar(text("SELECT count(*) FROM parked_messages")) or 0)
+    age = await connection.scalar(_HEARTBEAT_AGE)
+    heartbeat_age.set(math.nan if age is None else age)

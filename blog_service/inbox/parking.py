@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox.faults import Verdict
 from blog_service.inbox.subscription import Delivery
-from blog_service.inbox.table import parked_messages
+from blog_service.inbox.table import parked_messages, waiting_messages
 from blog_service.inbox.tagged_json import tagged
 from blog_service.users import replica
 from contracts.envelope import legible_user
@@ -30,20 +30,38 @@ ILLEGIBLE_DAYS_MAX: Final = 30
 
 async def park(connection: AsyncConnection, delivery: Delivery, reason: str, error: str) -> None:
     """Keep ``delivery`` in this service's database. The caller owns the transaction."""
-    user_id = legible_user(delivery)
+    await keep(
+        connection,
+        message_hash=message_hash(delivery),
+        user_id=legible_user(delivery),
+        reason=reason,
+        error=error,
+        exchange=storable(delivery.exchange),
+        routing_key=storable(delivery.routing_key),
+        properties=as_json(delivery),
+        body=None if delivery.dropped_bytes else delivery.body,
+        dropped_bytes=delivery.dropped_bytes or None,
+    )
+
+
+async def keep(
+    connection: AsyncConnection,
+    *,
+    user_id: UUID | None,
+    properties: str,
+    body: bytes | None,
+    **values: Any,
+) -> None:
+    """Park a message by the values of its columns; of a deleted user without its body."""
     erased = False
     if user_id is not None:
         await replica.lock(connection, [user_id])
         erased = await replica.is_deleted(connection, user_id)
     row = insert(parked_messages).values(
-        message_hash=message_hash(delivery),
         user_id=user_id,
-        reason=reason,
-        error=error,
-        exchange=_storable(delivery.exchange),
-        routing_key=_storable(delivery.routing_key),
-        properties=cast(literal(_properties(delivery), Text), JSON),
-        body=None if erased else delivery.body,
+        properties=cast(literal(properties, Text), JSON),
+        body=None if erased else body,
+        **values,
     )
     await connection.execute(
         row.on_conflict_do_update(
@@ -76,10 +94,15 @@ async def expire(connection: AsyncConnection) -> None:
 
 
 async def erase(connection: AsyncConnection, user_ids: Collection[UUID]) -> None:
-    """Clear the bodies of whatever is parked of these users, whose locks the caller holds."""
+    """Clear the bodies of what is kept of these users, whose locks the caller holds."""
     await connection.execute(
         update(parked_messages)
         .where(parked_messages.c.user_id.in_(user_ids), parked_messages.c.body.is_not(None))
+        .values(body=null())
+    )
+    await connection.execute(
+        update(waiting_messages)
+        .where(waiting_messages.c.user_id.in_(user_ids), waiting_messages.c.body.is_not(None))
         .values(body=null())
     )
 
@@ -114,11 +137,11 @@ async def unpark(connection: AsyncConnection, parked_id: int) -> None:
 
 def message_hash(delivery: Delivery) -> bytes:
     """What tells a message from others, in every delivery: not the headers that the broker adds."""
-    parts = (delivery.routing_key.encode(), _properties(delivery, by_broker=False).encode())
+    parts = (delivery.routing_key.encode(), as_json(delivery, by_broker=False).encode())
     return hashlib.sha256(b"\0".join((*parts, delivery.body))).digest()
 
 
-def _properties(delivery: Delivery, *, by_broker: bool = True) -> str:
+def as_json(delivery: Delivery, *, by_broker: bool = True) -> str:
     """The AMQP properties as JSON text."""
     properties = {
         name: value
@@ -132,6 +155,6 @@ def _properties(delivery: Delivery, *, by_broker: bool = True) -> str:
     return json.dumps(tagged(properties), sort_keys=True)
 
 
-def _storable(name: str) -> str:
+def storable(name: str) -> str:
     """PostgreSQL's text cannot hold NUL; AMQP names can."""
     return name.replace("\0", "\N{SYMBOL FOR NULL}")

@@ -30,7 +30,10 @@ SUBSCRIBE_TIMEOUT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as the broker delivered it."""
+    """One message as the broker delivered it.
+
+    ``dropped_bytes`` is the size of a body that is too large to be read; ``body`` is empty then.
+    """
 
     tag: int
     queue: str
@@ -39,6 +42,7 @@ class Delivery:
     routing_key: str
     properties: Basic.Properties
     body: bytes
+    dropped_bytes: int = 0
 
     @property
     def headers(self) -> dict[str, Any] | None:

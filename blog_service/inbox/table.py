@@ -1,4 +1,6 @@
-"""The inbox's tables: parked messages, attempts, heartbeats. Written by ``inbox`` alone.
+"""The inbox's tables: parked and waiting messages, attempts, heartbeats.
+
+Written by ``inbox`` alone.
 
 Beside them the notes of what was discarded, which ``parked.discard`` writes.
 """
@@ -6,9 +8,11 @@ Beside them the notes of what was discarded, which ``parked.discard`` writes.
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     Table,
@@ -34,11 +38,54 @@ parked_messages = Table(
     # json, not jsonb: text with a NUL inside must be kept as well.
     Column("properties", JSON, nullable=False, comment="AMQP properties and headers, as they came"),
     Column("body", LargeBinary, comment="as it came; NULL once its user is deleted"),
+    Column(
+        "dropped_bytes",
+        BigInteger,
+        comment="size of a body that was too large to keep; NULL: it was kept",
+    ),
     Column("attempts", Integer, nullable=False, server_default=text("1")),
     Column("first_failed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("last_failed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     comment="Messages that could not be read or applied, to be redriven or discarded",
 )
+
+waiting_messages = Table(
+    "waiting_messages",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("message_hash", LargeBinary, nullable=False, unique=True),
+    Column("key", Text, nullable=False, comment="messages of one key are tried in order"),
+    Column("user_id", Uuid, index=True, comment="NULL when no user is legible"),
+    Column("version", BigInteger, comment="of the user's state; NULL without one"),
+    Column("deletes", Boolean, nullable=False, comment="whether it is a tombstone"),
+    Column("reason", Text, nullable=False, comment="stable code"),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("properties", JSON, nullable=False, comment="AMQP properties and headers, as received"),
+    Column("body", LargeBinary, comment="as received; NULL once its user is deleted"),
+    Column(
+        "attempts",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="tries that no process has reported back from",
+    ),
+    Column(
+        "set_aside_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    Column(
+        "next_try_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    comment="Messages that wait by themselves, tried again every few seconds",
+)
+
+Index("waiting_messages_key_idx", waiting_messages.c.key, waiting_messages.c.id)
 
 discarded_messages = Table(
     "discarded_messages",

@@ -1,7 +1,14 @@
-"""What a consumer is at, and what it has done since somebody looked last. Pure."""
+"""What a consumer is at, and what it has done since somebody looked last."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+HEARTBEAT_SECONDS_MAX: Final = 45.0
+"""Three heartbeats as the relay sends them by default; one may be late, three are not."""
 
 
 class State(StrEnum):
@@ -22,11 +29,31 @@ class Work:
     ``applied`` counts messages of all lanes that were applied, whatever that changed;
     ``latency_seconds`` is the worst one of a live event, from its record at the source to the
     commit here; None when there was none. Heartbeats count: they come when nothing else does.
+    ``waiting_keys`` tells whose messages wait by themselves (``waiting``). ``consuming_since`` and
+    ``busy_since``, of each lane that has a batch in work, are seconds of ``time.monotonic``.
     """
 
     state: State = State.WAITING
     applied: int = 0
     latency_seconds: float | None = None
+    waiting_keys: set[str] = field(default_factory=set)
+    consuming_since: float = 0.0
+    busy_since: dict[str, float] = field(default_factory=dict)
+
+    def enter(self, state: State) -> None:
+        """Note what the consumer is at now."""
+        if state is State.CONSUMING:
+            self.consuming_since = time.monotonic()
+        self.state = state
+
+    @contextmanager
+    def busy(self, lane: str) -> Iterator[None]:
+        """Note that a batch of ``lane`` is in work inside the block."""
+        self.busy_since[lane] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self.busy_since[lane]
 
     def note_latency(self, seconds: float) -> None:
         """Keep the worst; two machines' clocks may make it a little less than nothing."""

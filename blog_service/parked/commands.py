@@ -181,7 +181,8 @@ async def _redrive(
             print(_told(redriven))
         progress.advance(1)
     progress.end()
-    return {outcome.value: outcomes[outcome] for outcome in Outcome}, is_any_unknown
+    told = (outcome for outcome in Outcome if outcome is not Outcome.SET_ASIDE)
+    return {outcome.value: outcomes[outcome] for outcome in told}, is_any_unknown
 
 
 async def _each(engine: AsyncEngine, ids: list[int]) -> "AsyncGenerator[Redriven | None]":

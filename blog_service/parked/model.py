@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from blog_service.inbox.faults import Verdict
-from blog_service.inbox.tagged_json import untagged
 from contracts.errors import OperatorError
 from contracts.merge import Outcome
 
@@ -63,17 +62,3 @@ class Redriven:
     id: int
     outcome: Outcome
     failure: Verdict | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Carrier:
-    """A stored message in the form that ``contracts.envelope`` reads."""
-
-    headers: Mapping[str, Any]
-    body: bytes
-
-    @classmethod
-    def of(cls, properties: Mapping[str, Any], body: bytes | None) -> Self:
-        """The message with the properties as they are stored; an erased body is an empty one."""
-        headers = untagged(properties.get("headers"))
-        return cls(headers if isinstance(headers, dict) else {}, body or b"")

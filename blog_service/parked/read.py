@@ -8,8 +8,9 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog_service.inbox.stored import Carrier
 from blog_service.inbox.table import parked_messages
-from blog_service.parked.model import Carrier, NoSuchMessage, ParkedMessage, WholeMessage
+from blog_service.parked.model import NoSuchMessage, ParkedMessage, WholeMessage
 from contracts.envelope import legible_type
 
 BODY_SHOWN_BYTES_MAX: Final = 1024 * 1024

@@ -2,7 +2,8 @@
 
 Guarantees: applying a message and removing it are one transaction, so that whatever cuts a run off,
 each message is either applied and gone or parked as it was; one that fails again stays, with the
-new reason; while the database is away nothing changes; several runs at once share the work.
+new reason; one that needs what another session holds stays as it was; while the database is away
+nothing changes; several runs at once share the work.
 
 Not here: what an event does (``inbox.apply``).
 """
@@ -11,17 +12,23 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from blog_service.inbox.apply import apply
-from blog_service.inbox.faults import is_messages_fault, verdict
+from blog_service.inbox.faults import (
+    Verdict,
+    Wait,
+    is_lock_timeout,
+    is_messages_fault,
+    verdict,
+)
+from blog_service.inbox.held import is_any_table_locked
 from blog_service.inbox.parking import claim, park_again, unpark
+from blog_service.inbox.stored import apply_stored, deleted_user
 from blog_service.inbox.table import parked_messages
-from blog_service.parked.model import Carrier, NoSuchMessage, Redriven
+from blog_service.parked.model import NoSuchMessage, Redriven
 from blog_service.users import replica
-from contracts.envelope import Undecodable, decode
-from contracts.events import UserDeleted
 from contracts.merge import Outcome
 
 PAGE_IDS: Final = 100
@@ -87,44 +94,40 @@ async def _next(engine: AsyncEngine, after: int, last: int) -> list[int]:
 
 async def _redrive(engine: AsyncEngine, parked_id: int, *, waits: bool) -> Redriven | None:
     """Redrive one message in a transaction; None when it is gone, or busy and nobody waits."""
-    async with engine.begin() as connection:
-        # First a user's lock and then what is parked of him, as the consumer does: in the other
-        # order the two could wait for each other.
-        if (deleted := await _deletes(connection, parked_id)) is not None:
-            await replica.lock(connection, [deleted])
-        row = await claim(connection, parked_id, waits=waits)
-        if row is None:
-            return None
-        try:
-            async with connection.begin_nested():
-                outcome = await _apply(connection, row)
-        except Exception as error:
-            if not is_messages_fault(error):
-                raise
-            failure = verdict(error)
-            await park_again(connection, parked_id, failure)
-            return Redriven(id=parked_id, outcome=Outcome.PARKED, failure=failure)
-        await unpark(connection, parked_id)
-        return Redriven(id=parked_id, outcome=outcome)
+    try:
+        async with engine.begin() as connection:
+            return await _redrive_in(connection, parked_id, waits=waits)
+    except DBAPIError as error:
+        if not is_lock_timeout(error) or await is_any_table_locked(engine):
+            raise
+        held = Verdict(Wait.ROW_HELD, "another session holds a lock on what it concerns")
+        return Redriven(id=parked_id, outcome=Outcome.PARKED, failure=held)
+
+
+async def _redrive_in(
+    connection: AsyncConnection, parked_id: int, *, waits: bool
+) -> Redriven | None:
+    # First a user's lock and then what is parked of them, as the consumer does: in the other
+    # order the two could wait for each other.
+    if (deleted := await _deletes(connection, parked_id)) is not None:
+        await replica.lock(connection, [deleted])
+    row = await claim(connection, parked_id, waits=waits)
+    if row is None:
+        return None
+    try:
+        async with connection.begin_nested():
+            outcome = await apply_stored(connection, row)
+    except Exception as error:
+        if not is_messages_fault(error):
+            raise
+        failure = verdict(error)
+        await park_again(connection, parked_id, failure)
+        return Redriven(id=parked_id, outcome=Outcome.PARKED, failure=failure)
+    await unpark(connection, parked_id)
+    return Redriven(id=parked_id, outcome=outcome)
 
 
 async def _deletes(connection: AsyncConnection, parked_id: int) -> UUID | None:
-    """The user whom the message deletes, if it is a deletion: its headers alone tell."""
+    """The user whom the message deletes, if it is a deletion."""
     properties: Mapping[str, Any] = await connection.scalar(_PROPERTIES, {"id": parked_id}) or {}
-    try:
-        event = decode(Carrier.of(properties, None))
-    except Undecodable:
-        return None
-    return event.data.id if isinstance(event, UserDeleted) else None
-
-
-async def _apply(connection: AsyncConnection, row: Row[Any]) -> Outcome:
-    try:
-        event = decode(Carrier.of(row.properties, row.body))
-    except Undecodable:
-        # Nothing of an erased message is missing: its user's tombstone beats whatever it said.
-        if row.body is None and await replica.is_deleted(connection, row.user_id):
-            return Outcome.TOMBSTONED
-        raise
-    [outcome] = await apply(connection, [event])
-    return outcome
+    return deleted_user(properties)

@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox.heartbeats import suspicion
+from blog_service.inbox.waiting import MESSAGES_WAIT, kept
 from blog_service.reconcile import runs
 from blog_service.reconcile.model import Reason, reason_to_run
 
@@ -37,9 +38,12 @@ async def reason_due(connection: AsyncConnection, every_seconds: float) -> Reaso
 
 
 async def why_degraded(connection: AsyncConnection) -> str | None:
-    """Why the replica may be incomplete until a run that is due has been made; None when it is not.
+    """Why the replica may be incomplete; None when nothing says so.
 
-    It was never compared with its source, or heartbeats tell that messages were lost.
+    It was never compared with its source, heartbeats tell that messages were lost, or messages wait
+    by themselves.
     """
     found = await reason_due(connection, NEVER)
-    return None if found is None else found.value
+    if found is not None:
+        return found.value
+    return MESSAGES_WAIT if (await kept(connection)).messages else None

@@ -20,8 +20,9 @@ from service_kit.database.sessions import Session
 WORK_MEMORY: Final = "64MB"
 """For sorting and joining in one statement, in the database's memory; a batch needs a tenth."""
 
-LOCK_SECONDS_MAX: Final = 10
-"""A batch waits for a user's row as long as anybody may hold it, and some more."""
+LOCK_SECONDS_MAX: Final = 2
+"""A batch waits so long for a user's row. The next try leaves out the rows that are held: others
+wait for what this one holds itself."""
 
 # As strict as the events' contract: what breaks it must not come in by another door.
 _TABLES: Final = (

@@ -6,8 +6,8 @@ the replica's one writer, and answers with counts. Each batch is a transaction: 
 off leaves a replica that is better than before, and the next one goes on.
 
 Guarantees: in flight is not drift (a user with an unpublished event, or one who changed meanwhile);
-a row that moved is left; a tombstone is written only under its user's lock, and erases what is
-parked of him.
+a row that moved, or that another session holds, is left; a tombstone is written only under its
+user's lock, and erases what is parked of them.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,6 +18,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog_service.inbox.held import held_users
 from blog_service.inbox.parking import erase
 from blog_service.reconcile.model import (
     AS_COMPARED,
@@ -79,11 +80,14 @@ _TOMBSTONES = text(
     """
 )
 
+_IDS = text(f"SELECT s.id {_BATCH} WHERE {_PAGES}")
+
 _STEP = text(
     f"""
     WITH classified AS MATERIALIZED (
         SELECT {_COLUMNS}, u.version AS compared_version,
                CASE WHEN s.unpublished AND told.kind = ANY(CAST(:newer_kinds AS text[]))
+                      OR s.id = ANY(CAST(:held AS uuid[]))
                     THEN 'in_flight' ELSE told.kind END AS kind
         {_BATCH} CROSS JOIN LATERAL (SELECT {_KIND} AS kind OFFSET 0) AS told
         WHERE {_PAGES} AND told.kind IS NOT NULL
@@ -135,16 +139,26 @@ async def step(
     batch = _batch(first, pages)
     listed = [kind.value for kind in Kind if tally.wants(kind)]
 
+    tries = 0
+
     async def once() -> list[Row[Any]]:
+        nonlocal tries
+        tries += 1
         async with connection.begin():
             await connection.execute(_BY_INDEX)
+            held: set[UUID] = set()
             if repairs:
-                dead = list((await connection.execute(_TOMBSTONES, batch)).scalars())
+                dead = set((await connection.execute(_TOMBSTONES, batch)).scalars())
+                if tries > 1:  # perhaps a session holds a row, and does not end
+                    ids = set((await connection.execute(_IDS, batch)).scalars())
+                    held = await held_users(connection, ids, deleted=dead)
+                    dead -= held
                 if dead:
                     await replica.lock(connection, dead)
                     await erase(connection, dead)
             values = {
                 **batch,
+                "held": list(held),
                 "newer_kinds": sorted(NEWER),
                 "newer": sorted(repairs & NEWER),
                 "as_compared": sorted(repairs & AS_COMPARED),

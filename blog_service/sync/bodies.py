@@ -33,6 +33,10 @@ class StatusBody(BaseModel):
     highest_version: int | None
     last_applied_at: datetime | None
     parked_messages: int
+    waiting_messages: int = Field(description="tried again by themselves, every few seconds")
+    waiting_oldest_seconds: float | None
+    waiting_for: str | None = Field(description="whose some of them are")
+    waiting_reasons: str | None = Field(description="`row_held`, `dead_lettered`")
     last_heartbeat: int | None
     last_heartbeat_age_seconds: float | None
     queue_depth: int | None = Field(description="as the consumers saw it a moment ago")
@@ -45,7 +49,7 @@ class StatusBody(BaseModel):
         description="the worst of the last minute, from the record at the source to the commit here"
     )
     clock: str | None = Field(description="set when the database's clock was ahead, and set back")
-    degraded: str | None = Field(description="why a comparison is due that is not made yet")
+    degraded: str | None = Field(description="why the replica may be incomplete")
     last_reconcile: Verdict | None = Field(
         description="of the last run that compared; null before the first"
     )

@@ -1,13 +1,19 @@
 """Is the pipe quiet, or broken? Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-HEARTBEAT_SECONDS_MAX: Final = 45.0
-"""Three heartbeats as the relay sends them by default; one may be late, three are not."""
+from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX as HEARTBEAT_SECONDS_MAX
 
 DEPTH_MAX: Final = 1_000
 """Messages that may wait in a queue before it counts as behind: a busy moment is not."""
+
+
+WHY_SET_ASIDE: Final = {
+    "row_held": "for what another database session holds",
+    "dead_lettered": "to be tried again, since the broker gave up on them",
+}
+"""Why messages wait by themselves, in words."""
 
 
 def pipe(
@@ -18,6 +24,9 @@ def pipe(
     consumers: int,
     consumers_stopped: int,
     consumer_age_seconds: float | None,
+    set_aside: int = 0,
+    set_aside_reasons: Sequence[str] = (),
+    set_aside_for: Sequence[str] = (),
 ) -> str:
     """One line about the pipe from the source to this replica: the first of what is the matter.
 
@@ -31,6 +40,9 @@ def pipe(
         consumers: how many are heard of, ...
         consumers_stopped: ... of which so many have given up.
         consumer_age_seconds: since one was heard of; None when none ever was.
+        set_aside: messages that wait by themselves, ...
+        set_aside_reasons: ... why, ...
+        set_aside_for: ... and whose some of them are.
     """
     if knows_queue and queue_depth is None:
         return "broken: no broker, or no queue of this service on it"
@@ -44,6 +56,10 @@ def pipe(
         return f"broken: the consumer has stopped, for too many messages were parked{meanwhile}"
     if heartbeat_age_seconds is None:
         return "broken: no heartbeat of the source yet"
+    is_silent = heartbeat_age_seconds > HEARTBEAT_SECONDS_MAX
+    if set_aside and (not is_silent or any(key.startswith("heartbeats") for key in set_aside_for)):
+        why = " and ".join(WHY_SET_ASIDE.get(reason, reason) for reason in set_aside_reasons)
+        return f"behind: {set_aside:,} messages wait {why} ({', '.join(set_aside_for)})"
     if heartbeat_age_seconds <= HEARTBEAT_SECONDS_MAX and waiting <= DEPTH_MAX:
         return "consuming" if waiting else "quiet"
     if heartbeat_age_seconds <= HEARTBEAT_SECONDS_MAX:

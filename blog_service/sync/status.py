@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.inbox import metrics
+from blog_service.inbox import metrics, waiting
 from blog_service.inbox.topology import DEPTHS, depths
 from blog_service.reconcile import runs
 from blog_service.reconcile.due import why_degraded
@@ -32,6 +32,7 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
     queues = (
         await _depths(amqp_url) if amqp_url else {name: getattr(present, name) for name in DEPTHS}
     )
+    kept = await waiting.kept(connection)
     last = await runs.last_comparison(connection)
     return {
         "pipe": pipe(
@@ -41,8 +42,15 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
             consumers=present.consumers,
             consumers_stopped=present.stopped,
             consumer_age_seconds=present.age_seconds,
+            set_aside=kept.messages,
+            set_aside_reasons=kept.reasons,
+            set_aside_for=kept.keys,
         ),
         **asdict(figures),
+        "waiting_messages": kept.messages,
+        "waiting_oldest_seconds": kept.oldest_seconds,
+        "waiting_for": ", ".join(kept.keys) or None,
+        "waiting_reasons": ", ".join(kept.reasons) or None,
         **queues,
         "consumers": present.consumers,
         "consumers_stopped": present.stopped,

@@ -134,10 +134,25 @@ async def lock(connection: AsyncConnection, user_ids: Iterable[UUID]) -> None:
 
     Applying a tombstone and parking a message take it, so that neither can miss the other.
     """
-    keys = sorted(user_id.int >> 64 for user_id in user_ids)
-    signed = [key - 2**64 if key >= 2**63 else key for key in keys]
-    locks = func.unnest(bindparam("keys", signed, ARRAY(BigInteger))).column_valued("key")
+    keys = sorted(_lock_key(user_id) for user_id in user_ids)
+    locks = func.unnest(bindparam("keys", keys, ARRAY(BigInteger))).column_valued("key")
     await connection.execute(select(func.pg_advisory_xact_lock(locks)))
+
+
+async def try_lock(connection: AsyncConnection, user_ids: Iterable[UUID]) -> set[UUID]:
+    """Take those of these users' locks that are free, as ``lock`` does, and wait for none.
+
+    Returns whose locks are taken now.
+    """
+    users_of = {_lock_key(user_id): user_id for user_id in user_ids}
+    keys = func.unnest(bindparam("keys", sorted(users_of), ARRAY(BigInteger))).column_valued("key")
+    taken = await connection.execute(select(keys, func.pg_try_advisory_xact_lock(keys)))
+    return {users_of[key] for key, is_taken in taken if is_taken}
+
+
+def _lock_key(user_id: UUID) -> int:
+    key = user_id.int >> 64
+    return key - 2**64 if key >= 2**63 else key
 
 
 async def is_deleted(connection: AsyncConnection, user_id: UUID) -> bool:

@@ -97,6 +97,21 @@ NEVER = {**GONE, "consumer_age_seconds": None}
 STOPPED = {**HERE, "consumers_stopped": 2}
 
 
+def test_messages_that_wait_by_themselves_are_named() -> None:
+    """Why, and for whom; a source that is silent is worse, unless its heartbeat waits as well."""
+    figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE, "set_aside": 3}
+    figures |= {"set_aside_reasons": ["row_held"]}
+    ada = "user c887f14f"
+
+    well = pipe(heartbeat_age_seconds=1.0, set_aside_for=[ada], **figures)
+    silent = pipe(heartbeat_age_seconds=90.0, set_aside_for=[ada], **figures)
+    held = pipe(heartbeat_age_seconds=90.0, set_aside_for=["heartbeats of x"], **figures)
+
+    assert well == f"behind: 3 messages wait for what another database session holds ({ada})"
+    assert silent == "broken: no heartbeat for 90 s"
+    assert held.startswith("behind: 3 messages wait")
+
+
 @pytest.mark.parametrize(
     ("age", "depth", "knows", "consumers", "said"),
     [

@@ -117,6 +117,7 @@ class TestStatus:
             "users_provisional": 0,
             "highest_version": 1,
             "parked_messages": 0,
+            "waiting_messages": 0,
             "degraded": "empty",
         }
 
@@ -159,6 +160,10 @@ class TestStatus:
             "users_provisional": 1,
             "highest_version": 70,
             "parked_messages": 1,
+            "waiting_messages": 0,
+            "waiting_oldest_seconds": None,
+            "waiting_for": None,
+            "waiting_reasons": None,
             "last_heartbeat": 5,
             "queue_depth": 7,
             "replay_queue_depth": 8,

@@ -1,0 +1,118 @@
+"""A consumer that is alive and does nothing is not ready, and says why."""
+
+import asyncio
+import time
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.readiness import (
+    BATCH_SECONDS_MAX,
+    NO_HEARTBEAT_YET,
+    BrokerAway,
+    NoHeartbeat,
+    NothingApplied,
+    Stopped,
+    why_degraded,
+)
+from blog_service.inbox.waiting import MESSAGES_WAIT
+from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX, State, Work
+from blog_service.settings import ConsumerSettings
+from blog_service.sync.metrics import refresh
+from contracts.events import Beat
+from tests.support.blog_api import metric
+from tests.support.builders import a_state, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import apply_events, consuming, execute
+from tests.support.source import Source
+
+
+@pytest.fixture
+def work() -> Work:
+    """A consumer that has consumed for long enough to have heard of the source."""
+    work = Work()
+    work.enter(State.CONSUMING)
+    work.consuming_since -= HEARTBEAT_SECONDS_MAX + 1
+    return work
+
+
+async def test_three_missed_heartbeats(work: Work, blog_engine: AsyncEngine) -> None:
+    """A recent heartbeat is well, an old one is not; one that came with this start may be late."""
+    await apply_events(blog_engine, Beat(number=1))
+    assert await why_degraded(work, blog_engine) is None
+    late = f"interval '{HEARTBEAT_SECONDS_MAX + 1} s'"
+    await execute(blog_engine, f"UPDATE heartbeats SET applied_at = now() - {late}")
+
+    with pytest.raises(NoHeartbeat):
+        await why_degraded(work, blog_engine)
+    work.enter(State.CONSUMING)
+
+    assert await why_degraded(work, blog_engine) is None
+
+
+async def test_before_the_first_heartbeat(work: Work, blog_engine: AsyncEngine) -> None:
+    """A source that has never sent one may be a new one: that is worth a word, and no alarm."""
+    assert await why_degraded(work, blog_engine) == NO_HEARTBEAT_YET
+    work.enter(State.CONSUMING)
+
+    assert await why_degraded(work, blog_engine) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "error"), [(State.WAITING, BrokerAway), (State.STOPPED, Stopped)], ids=str
+)
+async def test_what_it_is_at(
+    work: Work, blog_engine: AsyncEngine, state: State, error: type[Exception]
+) -> None:
+    """Without the broker, or after too many parked messages, it does nothing."""
+    work.enter(state)
+
+    with pytest.raises(error):
+        await why_degraded(work, blog_engine)
+
+
+async def test_a_batch_that_takes_too_long(work: Work, blog_engine: AsyncEngine) -> None:
+    """Messages that are at hand and not applied, such as those of a locked table."""
+    await apply_events(blog_engine, Beat(number=1))
+    with work.busy("replays"), work.busy("live"):
+        assert await why_degraded(work, blog_engine) is None
+        work.busy_since["live"] = time.monotonic() - BATCH_SECONDS_MAX - 1
+
+        with pytest.raises(NothingApplied):
+            await why_degraded(work, blog_engine)
+
+    assert await why_degraded(work, blog_engine) is None
+
+
+async def test_messages_that_wait_by_themselves(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Somebody holds a row: the consumer works, and the replica is not complete."""
+    state = a_state()
+    await apply_events(blog_engine, state, Beat(number=1))
+
+    async with consuming(consumer_settings, blog_engine) as consumer:
+        async with blog_engine.connect() as other:
+            await other.exec_driver_sql("SELECT FROM users FOR UPDATE")
+            await source.publish(an_event(a_state(state.id, 2)))
+            await eventually(lambda: _says(consumer.ready(), MESSAGES_WAIT))
+            await other.rollback()
+        await eventually(lambda: _says(consumer.ready(), None))
+        await refresh(blog_engine)
+        text = await _metrics()
+
+    assert metric(text, 'usersync_consumer_state{state="consuming"}') == 1
+    assert metric(text, 'usersync_consumer_state{state="waiting"}') == 0
+    assert metric(text, "usersync_heartbeat_age_seconds") > 0
+
+
+async def _says(asked: object, expected: str | None) -> bool:
+    said = await asked  # type: ignore[misc]
+    assert said == expected, f"it says {said}"
+    return True
+
+
+async def _metrics() -> str:
+    import prometheus_client
+
+    return await asyncio.to_thread(lambda: prometheus_client.generate_latest().decode())

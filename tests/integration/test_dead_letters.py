@@ -1,0 +1,82 @@
+"""What the broker gave up on by a limit is tried again by itself."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from pamqp.commands import Basic
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.faults import gave_up_by_limit
+from blog_service.settings import ConsumerSettings
+from local.broker import Broker
+from tests.support.builders import a_state, an_event
+from tests.support.checks import has_applied, has_parked
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, fetch, parked
+from tests.support.source import DEAD, LIVE, Source
+
+
+async def test_a_delivery_limit_loses_nobody(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    source: Source,
+    broker: Broker,
+    vhost: str,
+) -> None:
+    """Messages that were delivered too often are applied, and one at fault gets its own reason."""
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    policy = {"delivery-limit": 1}
+    await asyncio.to_thread(broker.set_policy, vhost, "strict", "^blog.users$", policy)
+    events = [an_event(a_state()) for _ in range(40)]
+    await source.publish(*events)
+    await source.publish_raw(b"rubbish")
+    for _ in range(3):
+        await _give_all_back(source)
+    await eventually(lambda: _is_dead(source, len(events) + 1), within=20)
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_applied(blog_engine, len(events)))
+        await eventually(lambda: has_parked(blog_engine, 1))
+
+    assert [row.reason for row in await parked(blog_engine)] == ["not_a_cloud_event"]
+    assert await fetch(blog_engine, "SELECT * FROM waiting_messages") == []
+    assert await source.ready(DEAD) == 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "by_limit"),
+    [
+        ({"x-death": [{"reason": "delivery_limit", "count": 1}]}, True),
+        ({"x-death": [{"reason": "expired"}]}, True),
+        ({"x-death": [{"reason": "maxlen"}, {"reason": "rejected"}]}, True),
+        ({"x-death": [{"reason": "rejected"}, {"reason": "maxlen"}]}, False),
+        ({"x-death": []}, False),
+        ({"x-death": "delivery_limit"}, False),
+        ({"x-death": ["delivery_limit"]}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_who_gave_a_message_up(headers: dict[str, Any] | None, *, by_limit: bool) -> None:
+    """A limit, by the broker's own note; or a person, who decides what becomes of it."""
+    assert gave_up_by_limit(headers) is by_limit
+
+
+async def _give_all_back(source: Source) -> None:
+    channel = source.channel
+    last = None
+    while True:
+        message = await channel.basic_get(LIVE)
+        if not isinstance(message.delivery, Basic.GetOk):
+            break
+        last = message.delivery.delivery_tag
+    if last:
+        await channel.basic_nack(last, multiple=True, requeue=True)
+
+
+async def _is_dead(source: Source, messages: int) -> bool:
+    found = await source.ready(DEAD)
+    assert found == messages, f"{found} dead letters, not {messages}"
+    return True

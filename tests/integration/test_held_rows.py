@@ -1,0 +1,270 @@
+"""A row or a lock that another session holds keeps one user waiting, and nobody else."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from uuid import UUID, uuid4
+
+import pytest
+from pamqp.commands import Basic
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import blog_service.db
+from blog_service.inbox.consumer import Consumer
+from blog_service.inbox.topology import LIVE
+from blog_service.parked.redrive import redrive
+from blog_service.settings import ConsumerSettings
+from blog_service.users.replica import lock
+from contracts.events import Beat, RevokedKey
+from tests.support.builders import NOON, a_state, a_tombstone, an_event
+from tests.support.checks import has_applied, is_at
+from tests.support.eventually import eventually
+from tests.support.inbox import apply_events, consuming, fetch, parked, replica
+from tests.support.parked_messages import a_delivery, park_deliveries
+from tests.support.source import Source
+
+OF_USER = "SELECT FROM users WHERE id = '{}' "
+
+
+@pytest.fixture
+def settings(consumer_settings: ConsumerSettings) -> ConsumerSettings:
+    """Settings of a consumer that notices a held lock soon."""
+    return consumer_settings.model_copy(update={"lock_timeout_ms": 300})
+
+
+@pytest.fixture
+async def impatient(settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
+    """The consumer's connections."""
+    engine = blog_service.db.connect(settings)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def consumer(
+    settings: ConsumerSettings,
+    impatient: AsyncEngine,
+    source: Source,  # noqa: ARG001 - its exchanges
+) -> AsyncIterator[Consumer]:
+    """A consumer at work."""
+    async with consuming(settings, impatient) as consumer:
+        yield consumer
+
+
+@asynccontextmanager
+async def holding(engine: AsyncEngine, *statements: str) -> AsyncIterator[None]:
+    """A session that has run ``statements`` in a transaction which it does not end in the block."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
+        for statement in statements:
+            await connection.execute(text(statement))
+        yield
+        await connection.rollback()
+        await connection.execute(text("RESET idle_in_transaction_session_timeout"))
+
+
+async def waiting(engine: AsyncEngine, messages: int) -> bool:
+    """Whether so many messages wait by themselves."""
+    [row] = await fetch(engine, "SELECT count(*) AS messages FROM waiting_messages")
+    assert row.messages == messages, f"{row.messages} messages wait, not {messages}"
+    return True
+
+
+@pytest.mark.usefixtures("consumer")
+@pytest.mark.parametrize("strength", ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE"])
+async def test_a_held_row_holds_up_its_user_alone(
+    blog_engine: AsyncEngine, source: Source, strength: str
+) -> None:
+    """Others are applied within seconds; the user is up to date when the lock is gone."""
+    held = [uuid4() for _ in range(3)]
+    await apply_events(blog_engine, *(a_state(user_id, 1) for user_id in held))
+    hold = [OF_USER.format(user_id) + strength for user_id in held]
+
+    async with holding(blog_engine, *hold):
+        for user_id in held:
+            await source.publish(an_event(a_state(user_id, 2)))
+        others = [an_event(a_state()) for _ in range(200)]
+        await source.publish(*others, an_event(a_state(held[0], 3)))
+        await eventually(lambda: has_applied(blog_engine, len(held) + len(others)), within=5)
+        await eventually(lambda: waiting(blog_engine, len(held)))
+        meanwhile = await replica(blog_engine)
+        unacknowledged = await source.ready()
+
+    for user_id, version in zip(held, (3, 2, 2), strict=True):
+        await eventually(partial(is_at, blog_engine, user_id, version), within=5)
+    assert {meanwhile[user_id].version for user_id in held} == {1}
+    assert unacknowledged == 0
+    assert await parked(blog_engine) == []
+    assert await waiting(blog_engine, 0)
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_a_row_whose_key_alone_is_held_holds_up_nobody(
+    blog_engine: AsyncEngine, source: Source
+) -> None:
+    """A foreign key's lock is no obstacle."""
+    state = a_state()
+    await apply_events(blog_engine, state)
+
+    async with holding(blog_engine, OF_USER.format(state.id) + "FOR KEY SHARE"):
+        await source.publish(an_event(a_state(state.id, 2)))
+        await eventually(lambda: is_at(blog_engine, state.id, 2), within=2)
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_a_deletion_that_waits_is_not_lost(blog_engine: AsyncEngine, source: Source) -> None:
+    """A state that waits goes with it, a later one is stale, and what is parked is erased."""
+    user_id = uuid4()
+    await apply_events(blog_engine, a_state(user_id, 1))
+    unreadable = a_delivery(an_event(a_state(user_id, 2)), body=b"{")
+    await park_deliveries(blog_engine, unreadable)
+
+    async with holding(blog_engine, OF_USER.format(user_id) + "FOR UPDATE"):
+        await source.publish(an_event(a_state(user_id, 3, email="gone@example.org")))
+        await eventually(lambda: waiting(blog_engine, 1))
+        await source.publish(an_event(a_tombstone(user_id, 4)))
+        await eventually(lambda: _waits_to_be_deleted(blog_engine, user_id))
+        bodies = await fetch(blog_engine, "SELECT body FROM waiting_messages")
+        await source.publish(an_event(a_state(user_id, 3)), an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 2))
+
+    await eventually(lambda: is_at(blog_engine, user_id, 4), within=5)
+    await eventually(lambda: waiting(blog_engine, 0))
+    row = (await replica(blog_engine))[user_id]
+    assert (row.status, row.email) == ("deleted", None)
+    assert [row for row in bodies if b"gone@example.org" in row.body] == []
+    assert [row.body for row in await parked(blog_engine)] == [None]
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_a_users_lock_holds_up_their_deletion_alone(
+    blog_engine: AsyncEngine, source: Source
+) -> None:
+    """The lock that parking and deleting share is no exception."""
+    user_id = uuid4()
+    async with blog_engine.connect() as other:
+        await lock(other, [user_id])
+        await source.publish(an_event(a_tombstone(user_id, 2)), an_event(a_tombstone()))
+        await source.publish_raw(b"{", a_delivery(an_event(a_state(user_id, 1))).properties)
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 2), within=5)
+        await eventually(lambda: waiting(blog_engine, 2))
+        await other.rollback()
+
+    await eventually(lambda: is_at(blog_engine, user_id, 2), within=5)
+    await eventually(lambda: waiting(blog_engine, 0))
+    assert [row for row in await parked(blog_engine) if row.body is not None] == []
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_a_user_who_is_being_inserted_waits(blog_engine: AsyncEngine, source: Source) -> None:
+    """A provisional row that is not committed is no row yet, and holds all the same."""
+    user_id = uuid4()
+    insert = f"INSERT INTO users (id, version, status) VALUES ('{user_id}', 0, 'provisional')"
+
+    async with holding(blog_engine, insert):
+        await source.publish(an_event(a_state(user_id, 2)), an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 1), within=5)
+
+    await eventually(lambda: is_at(blog_engine, user_id, 2), within=5)
+
+
+@pytest.mark.usefixtures("consumer")
+@pytest.mark.parametrize(
+    ("hold", "event"),
+    [
+        ("SELECT FROM heartbeats FOR UPDATE", lambda: an_event(Beat(number=2))),
+        (
+            "INSERT INTO revoked_keys (kid, revoked_at) VALUES ('held', now())",
+            lambda: an_event(RevokedKey(kid="held", revoked_at=NOON)),
+        ),
+    ],
+    ids=["heartbeats", "revoked_keys"],
+)
+async def test_what_is_no_user_waits_by_itself_as_well(
+    blog_engine: AsyncEngine, source: Source, hold: str, event: Callable[[], object]
+) -> None:
+    """Users go on while a heartbeat's or a key's row is held; heartbeats keep their order."""
+    await apply_events(blog_engine, Beat(number=1))
+
+    async with holding(blog_engine, hold):
+        await source.publish(event(), an_event(a_state()))  # type: ignore[arg-type]
+        await eventually(lambda: has_applied(blog_engine, 1), within=5)
+        await source.publish(an_event(Beat(number=3)), an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 2), within=5)
+
+    await eventually(lambda: waiting(blog_engine, 0))
+    [row] = await fetch(blog_engine, "SELECT number, suspicion FROM heartbeats")
+    assert row.number == 3
+    assert row.suspicion == ("gap" if "revoked" in hold else None)
+
+
+@pytest.mark.usefixtures("consumer")
+async def test_a_replay_goes_on_past_a_held_row(blog_engine: AsyncEngine, source: Source) -> None:
+    """The lane of replays singles the user out as the live one does."""
+    state = a_state()
+    await apply_events(blog_engine, state)
+
+    async with holding(blog_engine, OF_USER.format(state.id) + "FOR UPDATE"):
+        await source.replay(
+            an_event(a_state(state.id, 2)), *(an_event(a_state()) for _ in range(60))
+        )
+        await eventually(lambda: has_applied(blog_engine, 61), within=8)
+        live = an_event(a_state())
+        await source.publish(live)
+        await eventually(lambda: has_applied(blog_engine, 62), within=2)
+
+    await eventually(lambda: is_at(blog_engine, state.id, 2), within=5)
+
+
+async def test_a_locked_table_sets_nothing_aside(
+    settings: ConsumerSettings, impatient: AsyncEngine, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Everybody waits in place, and the attempts of a redelivered message are not counted."""
+    async with consuming(settings, impatient):
+        pass
+    await source.publish(*(an_event(a_state()) for _ in range(20)))
+    message = await source.channel.basic_get(LIVE)
+    assert isinstance(message.delivery, Basic.GetOk)
+    assert message.delivery.delivery_tag
+    await source.channel.basic_nack(message.delivery.delivery_tag)
+
+    async with consuming(settings, impatient):
+        async with holding(blog_engine, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE"):
+            await source.publish(*(an_event(a_state()) for _ in range(20)))
+            await eventually(lambda: _has_failed(blog_engine, 3))
+            counted = await fetch(blog_engine, "SELECT * FROM attempts")
+            await waiting(blog_engine, 0)
+        await eventually(lambda: has_applied(blog_engine, 40), within=5)
+
+    assert counted == []
+    assert await parked(blog_engine) == []
+
+
+async def test_an_operator_redrives_past_a_held_row(
+    impatient: AsyncEngine, blog_engine: AsyncEngine
+) -> None:
+    """One message whose user is held stays parked; nothing is said about it by its fault."""
+    state = a_state()
+    await apply_events(blog_engine, state)
+    [parked_id] = await park_deliveries(blog_engine, a_delivery(an_event(a_state(state.id, 2))))
+
+    async with holding(blog_engine, OF_USER.format(state.id) + "FOR UPDATE"):
+        done = await redrive(impatient, parked_id)
+
+    assert (done.outcome, done.failure and done.failure.reason) == ("parked", "row_held")
+    assert len(await parked(blog_engine)) == 1
+
+
+async def _waits_to_be_deleted(engine: AsyncEngine, user_id: UUID) -> bool:
+    query = "SELECT deletes FROM waiting_messages WHERE user_id = :user_id"
+    rows = await fetch(engine, query, user_id=user_id)
+    assert [row.deletes for row in rows] == [True]
+    return True
+
+
+async def _has_failed(engine: AsyncEngine, times: int) -> bool:
+    query = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+    [row] = await fetch(engine, query)
+    return bool(row.xact_rollback >= times)
