@@ -28,7 +28,7 @@ would cost 15 ms to parse."""
 FIELDS_MAX: Final = 100
 """Headers in one request; browsers behind proxies send thirty. Each costs the parser a call."""
 
-_LINE = re.compile(rb"[A-Z-]+ (\S+) HTTP/1\.[01]")
+_LINE = re.compile(rb"[A-Z-]+ ([^\s#]+) HTTP/1\.[01]")
 _LINE_BEGUN = re.compile(rb"[A-Z-]+(?: .*)?")
 _OFFER = re.compile(rb"\r\nUpgrade:[^\r\n]*", re.IGNORECASE)
 _ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)

@@ -17,7 +17,7 @@ library's own class: ``docs/decisions/0021``.
 
 import asyncio
 import json
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -48,6 +48,10 @@ take as long as it likes otherwise: a streamed one lasts minutes."""
 WRITTEN_BYTES_MIN: Final = 16 * 1024
 """Less in that time is no reading: a few bytes a minute would hold a connection for days."""
 
+LINGER_SECONDS_MAX: Final = 2.0
+"""After the last answer, for a client that is sending still: what it sends is dropped. Closed at
+once, a connection is reset, and the reset may overtake the answer."""
+
 CONNECTIONS_MAX: Final = 900
 """At once, over all callers. A process may have 1,024 files open by default on Linux, and the
 database's connections are files too: without them no request would be answered at all."""
@@ -67,6 +71,23 @@ PIECE_BYTES_MAX: Final = 16 * 1024
 PIECE_COST: Final = 8
 
 
+class _Closing:
+    """The transport as uvicorn gets it; the protocol decides how to close it."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: "HttpProtocol") -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        self._protocol.end()
+
+    def is_closing(self) -> bool:
+        return self._protocol.is_over or self._transport.is_closing()
+
+
 class HttpProtocol(HttpToolsProtocol):
     """One connection; uvicorn makes an instance for each."""
 
@@ -77,6 +98,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.is_over = False
+        self._socket: asyncio.Transport
         self._unparsed = bytearray()
         self._reads_head = True
         self._is_ahead = False
@@ -93,11 +116,12 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept the connection, unless there are too many."""
-        super().connection_made(transport)
+        self._socket = transport
+        super().connection_made(cast(asyncio.Transport, _Closing(transport, self)))
         # Writing is paused for as long as anything is unsent, so that its progress can be seen.
         transport.set_write_buffer_limits(high=0)
         if len(self.connections) > self.connections_max:
-            self._refuse(problems.BUSY)
+            self._refuse(problems.BUSY, lingers=False)
         else:
             self._await_client()
 
@@ -112,10 +136,11 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what has come, and parse as much of it as has its turn."""
         if len(data) > READING_BYTES_MAX:
-            self.transport.pause_reading()
+            self._socket.pause_reading()
             self.loop.call_soon(self._read_on)
-        self._unparsed += data
-        self._advance()
+        if not self.is_over:
+            self._unparsed += data
+            self._advance()
 
     def pause_writing(self) -> None:
         """Something is unsent: watch the client read it."""
@@ -189,8 +214,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._advance()
 
     def _read_on(self) -> None:
-        if not self.flow.read_paused and not self.transport.is_closing():
-            self.transport.resume_reading()
+        if not self.flow.read_paused and not self._socket.is_closing():
+            self._socket.resume_reading()
 
     def _advance(self) -> None:
         """Parse message by message, as long as no answer is due."""
@@ -249,7 +274,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._framing_bytes += size + PIECE_COST
         self._parse(self._take(size))
         if self._framing_bytes > FRAMING_BYTES_MAX:
-            self._refuse(self._framing_code)
+            self._refuse(self._framing_code, lingers=False)
         return True
 
     def _take(self, size: int) -> bytes:
@@ -288,7 +313,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._is_ahead = False  # what was before it has long been answered
             self._refuse(problems.REQUEST_TIMEOUT)
         else:  # nothing was asked, or it has been answered
-            self.transport.close()
+            self._socket.close()
 
     def _watch_reader(self) -> None:
         self._unsent = self.transport.get_write_buffer_size()
@@ -302,17 +327,36 @@ class HttpProtocol(HttpToolsProtocol):
 
     # Refusing
 
-    def _refuse(self, code: Code) -> None:
+    def _refuse(self, code: Code, *, lingers: bool = True) -> None:
         """Answer what is being read, unless that could pass for another's answer, and close."""
         if self.transport.is_closing():
             return
         # What was sent ahead and is no request may be the end of one that a proxy saw otherwise.
         if not (self._is_ahead if self._reads_head else self.cycle.response_started):
             self.transport.write(_refusal(code))
-        self.transport.close()
+        else:
+            lingers = False
+        self.end(lingers=lingers)
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+
+    def end(self, *, lingers: bool | None = None) -> None:
+        """Close: both halves, or ours alone while the client is sending, which is the default."""
+        if self.transport.is_closing():
+            return
+        if lingers is None:
+            lingers = not self._reads_head or bool(self._unparsed)
+        if not lingers:
+            self._socket.close()
+            return
+        self.is_over = True
+        self._unparsed.clear()
+        self._socket.write_eof()
+        self.flow.resume_reading()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(LINGER_SECONDS_MAX, self._socket.close)
 
 
 def _refusal(code: Code) -> bytes:

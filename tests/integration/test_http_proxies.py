@@ -45,6 +45,10 @@ def an_app() -> FastAPI:
     async def livez() -> None:
         return None
 
+    @app.get("/metrics")
+    async def metrics() -> str:
+        return "secret"
+
     @app.api_route("/x", methods=["GET", "POST"])
     async def echo(request: Request, who: str = "") -> dict[str, Any]:
         body = await request.body()
@@ -113,17 +117,50 @@ class Client:
 
 @pytest.mark.parametrize("host", [AUTH, BLOG])
 def test_the_configurations_of_the_guide_work(proxy: Proxy, host: str) -> None:
-    """TLS, both hosts, the caller's own address, nothing of the metrics."""
+    """TLS, both hosts, the caller's own address, HEAD."""
     forged = b"GET /x?who=me HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n"
     with Client(proxy, host) as client:
         status, _, body = client.ask(forged)
-        refused, _, _ = client.ask(b"GET /metrics HTTP/1.1\r\nHost: t\r\n\r\n")
         head, fields, nothing = client.ask(b"HEAD /x?who=me HTTP/1.1\r\nHost: t\r\n\r\n")
 
     said = json.loads(body)
-    assert (status, refused, head, nothing) == (200, 404, 200, b"")
+    assert (status, head, nothing) == (200, 200, b"")
     assert (said["who"], said["scheme"], said["host"]) == ("me", "https", ADDRESS)
     assert int(fields["content-length"]) > 0
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        b"/metrics",
+        b"/metrics?a",
+        b"/metrics#a",
+        b"/metrics/",
+        b"/metrics/.",
+        b"//metrics",
+        b"/x/../metrics",
+        b"/x/%2e%2e/metrics",
+        b"/%6Detrics",
+        b"/%6detrics?a",
+        b"/metrics%3Fa",
+        b"%2fmetrics",
+        b"http://auth.example.org/metrics",
+        b"https://auth.example.org/%6detrics",
+        b"https://blog.example.org//metrics",
+    ],
+)
+def test_the_metrics_are_not_for_strangers(proxy: Proxy, address: bytes) -> None:
+    """However their path is spelled."""
+    with proxy.connect(AUTH) as connection:
+        connection.sendall(
+            b"GET " + address + b" HTTP/1.1\r\nHost: auth.example.org\r\nConnection: close\r\n\r\n"
+        )
+        answer = b""
+        while piece := connection.recv(65536):
+            answer += piece
+
+    assert answer.startswith(b"HTTP/1.1 40")
+    assert b"secret" not in answer
 
 
 @pytest.mark.parametrize("offer", OFFERS)

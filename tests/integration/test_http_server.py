@@ -326,6 +326,36 @@ def test_a_body_that_nobody_reads_does_not_keep_the_connection(hasty: Server) ->
     assert not is_open
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (a_post(b"a" * 5_000_000), 413),
+        (GET + b"X: " + b"a" * 5_000_000, 431),
+        (GET + b"X : y\r\n\r\n" + b"a" * 5_000_000, 400),
+    ],
+)
+def test_a_refusal_reaches_a_client_that_is_sending_still(
+    server: Server, sent: bytes, status: int
+) -> None:
+    """The end of the connection does not overtake it."""
+    assert status_of(server.exchange(sent)) == status
+
+
+def test_who_goes_on_sending_after_a_refusal_is_cut_off(server: Server) -> None:
+    """After a while, though the refusal waits to be read."""
+    with server.connect() as connection:
+        connection.sendall(b"GET\r\n")
+        with pytest.raises(ConnectionError):
+            send_until_refused(connection)
+
+
+def send_until_refused(connection: socket.socket) -> None:
+    """Send, at some pace."""
+    while True:
+        connection.sendall(b"a" * 65536)
+        time.sleep(0.01)
+
+
 def test_connections_are_limited(hasty: Server) -> None:
     """Who comes when all are taken is told so, and room comes back."""
     with hasty.connect() as first, hasty.connect() as second, hasty.connect() as third:

@@ -40,7 +40,7 @@ class Wire(asyncio.Transport):
         self._closing = True
         self.changed.set()
 
-    abort = close
+    abort = write_eof = close
 
     def is_closing(self) -> bool:
         """Whether it has ended."""

@@ -98,6 +98,8 @@ BAD: dict[str, bytes] = {
     "a small method": b"get / HTTP/1.1\r\nHost: t\r\n\r\n",
     "blanks": b"GET  /  HTTP/1.1\r\nHost: t\r\n\r\n",
     "a tab": b"GET\t/ HTTP/1.1\r\nHost: t\r\n\r\n",
+    "a fragment": b"GET /x#y HTTP/1.1\r\nHost: t\r\n\r\n",
+    "a fragment of the query": b"GET /x?y#z HTTP/1.1\r\nHost: t\r\n\r\n",
     "no Host": b"GET / HTTP/1.1\r\n\r\n",
     "two Hosts": b"GET / HTTP/1.1\r\nHost: t\r\nHost: t\r\n\r\n",
     "two Hosts in HTTP/1.0": b"GET / HTTP/1.0\r\nHost: t\r\nhost: u\r\n\r\n",
