@@ -12,9 +12,7 @@ from typing import Any, Final
 
 from blog_service.db import Found
 from blog_service.settings import DeletedAuthors
-
-DELETED_USER: Final = "deleted user"
-"""Under which name content of a deleted user stays."""
+from blog_service.texts import DELETED_USER
 
 
 def is_shown_sql(deleted_authors: DeletedAuthors, *, author: str = "author") -> str:

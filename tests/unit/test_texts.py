@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from blog_service import texts
+from blog_service.invisible import without_hidden
 from blog_service.settings import ApiSettings
 from contracts.json_bodies import strict_json
 
@@ -29,7 +30,12 @@ ALL = LINES | SEVERAL_LINES
 TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 TEXTS = st.text(
-    st.sampled_from("ab <&\"'\\\n\r\t\x00\x07\x1b\x7f\x85\u00a0\u200b\u2028\u3164e\u0301\u0323é🐘")
+    st.sampled_from(
+        "ש\u0627\u200c\u200d\ufe0f\U000e0061\U0001f3f4\U000e007f\u00ad\u2060\u1100\u115f"
+    )
+    | st.sampled_from(
+        "ab <&\"'\\\n\r\t\x00\x07\x1b\x7f\x85\u00a0\u200b\u2028\u3164e\u0301\u0323é🐘"
+    )
     | st.sampled_from(TURNING)
     | st.characters(exclude_categories=["Cs"]),
     max_size=60,
@@ -113,6 +119,157 @@ def test_the_rest_is_kept_as_it_is(text: str, as_kept: str) -> None:
             assert kept(kind, text) == as_kept
 
 
+HIDDEN = {
+    "zero-width space": "\u200b",
+    "zero-width non-joiner": "\u200c",
+    "zero-width joiner": "\u200d",
+    "word joiner": "\u2060",
+    "byte order mark": "\ufeff",
+    "soft hyphen": "\u00ad",
+    "invisible times": "\u2062",
+    "Hangul filler": "\u3164",
+    "Hangul choseong filler": "\u115f",
+    "half-width filler": "\uffa0",
+    "grapheme joiner": "\u034f",
+    "Khmer inherent vowel": "\u17b4",
+    "Mongolian separator": "\u180e",
+    "variation selector": "\ufe0f",
+    "another variation selector": "\U000e0100",
+    "tag": "\U000e0061",
+    "language tag": "\U000e0001",
+    "end of tags": "\U000e007f",
+    "annotation": "\ufff9",
+    "shorthand control": "\U0001bca0",
+    "musical control": "\U0001d173",
+    "deprecated control": "\u206a",
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_what_hides_is_taken_out(name: str, hidden: str) -> None:
+    """Two names that look alike are the same one, and no text says more than it shows."""
+    character = HIDDEN[hidden]
+
+    for text in ("a{}da", "{}ada", "ada{}", "a{0}{0}d{0}a"):
+        assert kept(ALL[name][0], text.format(character)) == text.replace("{0}", "{}").replace(
+            "{}", ""
+        )
+    with pytest.raises(ValidationError):
+        kept(ALL[name][0], character)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cخواهم",  # Persian
+        "क्\u200dष",  # Devanagari, with and without a joiner
+        "क्\u200cष",
+        "ශ්\u200dරී ලංකා",  # Sinhala
+        "نستعلیق هـ\u200d",
+        "ខ្ញុំ\u200bស្រឡាញ់",  # Khmer, with a word break
+        "ᠮᠣᠩᠭᠣᠯ\u180eᠠ",  # Mongolian
+        "👩\u200d👩\u200d👧",
+        "👩🏽\u200d🚀",
+        "🏳\ufe0f\u200d🌈",
+        "❤\ufe0f\u200d🔥",
+        "🧑\u200d⚕\ufe0f",
+        "1\ufe0f\u20e3 #\ufe0f\u20e3",
+        "☎\ufe0e",
+        "葛\U000e0100",  # an ideograph's variant
+        *(
+            "\U0001f3f4" + "".join(chr(0xE0000 + ord(c)) for c in region) + "\U000e007f"
+            for region in ("gbeng", "gbsct", "gbwls")
+        ),
+        "שלום \u2066Ada\u2069!",
+        "\u2067שלום\u2069 Ada",
+        "\u2068مرحبا \u2066Ada\u2069\u2069",
+        "שלום \u200eAda\u200f \u061c",
+    ],
+    ids=ascii,
+)
+def test_what_a_script_or_an_emoji_needs_stays(text: str) -> None:
+    """Joiners, selectors, the flags made of tags, isolates that are closed."""
+    for kind, _ in ALL.values():
+        assert kept(kind, text) == unicodedata.normalize("NFC", text).strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "as_kept"),
+    [
+        ("\U0001f3f4" + "\U000e0068\U000e0069" + "\U000e007f", "\U0001f3f4"),
+        ("😀" + "\ufe0f" * 5 + "\U000e0101" * 5, "😀\ufe0f"),
+        ("👩\u200d", "👩"),
+        ("\u200d👩", "👩"),
+        ("a\u200d👩", "a👩"),
+        ("می\u200c\u200cخواهم", "میخواهم"),
+        ("e\u200b\u0301", "é"),
+    ],
+    ids=ascii,
+)
+def test_what_only_looks_needed_goes(text: str, as_kept: str) -> None:
+    """Messages in tags and selectors, and joiners that join nothing."""
+    for kind, _ in ALL.values():
+        assert kept(kind, text) == as_kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "שלום \u2066Ada",
+        "שלום Ada\u2069",
+        "שלום \u2069Ada\u2066",
+        "a\u2067b\u2069c",
+        "a \u2066b\u2069 c",
+        "שלום \u202eAda\u202c",
+    ],
+    ids=ascii,
+)
+def test_isolates_that_are_open_or_needed_by_nothing_are_refused(text: str) -> None:
+    """And overrides in any case."""
+    for kind, _ in ALL.values():
+        with pytest.raises(ValidationError):
+            kept(kind, text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deleted user",
+        "Deleted User",
+        "DELETED USER",
+        "deleted  user",
+        "deleteduser",
+        "[deleted user]",
+        "deleted_user.",
+        "deleted\u00a0user",
+        "de\u200bleted user",
+        "de\u00adleted us\U000e0061er",
+        "ｄｅｌｅｔｅｄ user",
+        "𝐝𝐞𝐥𝐞𝐭𝐞𝐝 𝐮𝐬𝐞𝐫",
+        "dеlеtеd usеr",
+        "DЕLЕТЕD USЕR",
+        "d3l3t3d us3r",
+        "de1eted user",
+        "deIeted user",
+        "délété́d üser",
+        "deleted user" + "\ufe0f",
+    ],
+    ids=ascii,
+)
+def test_nobody_is_called_deleted_user(name: str) -> None:
+    """However it is spelled: it is what readers see where an account was deleted."""
+    with pytest.raises(ValidationError, match="deleted accounts"):
+        kept(texts.DisplayName, name)
+    assert kept(texts.Title, name)
+
+
+@pytest.mark.parametrize("name", ["Deleted Users Club", "undeleted user", "Lisa Deleter", "user"])
+def test_other_names_are_free(name: str) -> None:
+    """Only what reads as the name itself is taken."""
+    assert kept(texts.DisplayName, name) == name
+
+
 def test_what_grows_when_it_is_composed_keeps_to_the_limit() -> None:
     """A few characters are two in their composed form."""
     grows = "\u0958" * texts.TITLE_LENGTH_MAX
@@ -136,7 +293,10 @@ def test_what_is_kept_keeps_every_rule(text: str) -> None:
         assert unicodedata.is_normalized("NFC", value)
         assert value == value.strip()
         assert not any(unicodedata.category(c) == "Cc" and c not in allowed for c in value)
-        assert not set(value) & set(TURNING)
+        assert not set(value) & set(TURNING[:5])
+        opened = sum(value.count(mark) for mark in TURNING[5:8])
+        assert opened == value.count(TURNING[8])
+        assert without_hidden(value) == value
         assert any(unicodedata.category(c)[0] not in "ZCM" for c in value)
         assert kept(kind, value) == value
 
