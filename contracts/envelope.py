@@ -31,6 +31,8 @@ from contracts.events import (
     Heartbeat,
     KeyRevoked,
     RevokedKey,
+    ServiceChanged,
+    ServiceState,
     UserCreated,
     UserDeleted,
     UserState,
@@ -55,7 +57,7 @@ _PREFIX: Final = "cloudEvents_"
 _ALTERNATIVE_PREFIX: Final = "cloudEvents:"
 
 
-DataModel = TypeVar("DataModel", UserState, Beat, RevokedKey)
+DataModel = TypeVar("DataModel", UserState, Beat, RevokedKey, ServiceState)
 
 Read = Callable[[str], Any]
 """Reads an attribute of a message by its name; None when it is not there."""
@@ -99,7 +101,7 @@ class Undecodable(ValueError):
 class Attributes:
     """The CloudEvents attributes of one event, apart from its data.
 
-    ``subject`` is the user's id and ``version`` his version; heartbeats and keys have neither.
+    ``subject`` is the user's id and ``version`` their version; what is about no user has neither.
     """
 
     id: UUID
@@ -181,6 +183,8 @@ def decode(message: Carrier) -> Event:
         return Heartbeat(**common, data=_data(Beat, event_type, read, message.body))
     if event_type == KeyRevoked.type:
         return KeyRevoked(**common, data=_data(RevokedKey, event_type, read, message.body))
+    if event_type == ServiceChanged.type:
+        return ServiceChanged(**common, data=_data(ServiceState, event_type, read, message.body))
     subject = _uuid(read("subject"), "subject")
     version = _optional_integer(read("subjectversion"), "subjectversion", at_least=1)
     if event_type == UserDeleted.type:

@@ -28,6 +28,10 @@ EMAIL_LENGTH_MAX: Final = 320
 ROLES_MAX: Final = 32
 ROLE_LENGTH_MAX: Final = 64
 
+CLIENT_ID_LENGTH_MAX: Final = 64
+CLIENT_ID_PATTERN: Final = r"^svc_[A-Za-z0-9._-]+$"
+"""As tokens of services name them; never a user's id."""
+
 Version = Annotated[int, Field(ge=1, le=VERSION_MAX)]
 Role = Annotated[str, Field(min_length=1, max_length=ROLE_LENGTH_MAX)]
 
@@ -125,6 +129,29 @@ class RevokedKey(_Data):
         """A key belongs to no user."""
 
 
+class ServiceState(_Data):
+    """Whether the access tokens of a service account count, as of ``version``.
+
+    ``tokens_valid_after`` is a whole second: tokens issued before it are refused, and all of them
+    unless the status is ``active``.
+    """
+
+    client_id: Annotated[
+        str, Field(min_length=1, max_length=CLIENT_ID_LENGTH_MAX, pattern=CLIENT_ID_PATTERN)
+    ]
+    version: Version
+    status: Literal["active", "disabled", "deleted"]
+    tokens_valid_after: AwareDatetime
+
+    @property
+    def subject(self) -> None:
+        """A service account is no user."""
+
+    @property
+    def subject_version(self) -> None:
+        """A service account is no user."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
     """The CloudEvents attributes that all events share.
@@ -181,9 +208,17 @@ class KeyRevoked(_Event):
     data: RevokedKey
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceChanged(_Event):
+    """A service account was deleted, disabled or enabled, or one of its API keys was revoked."""
+
+    type: ClassVar[str] = "service.changed"
+    data: ServiceState
+
+
 UserEvent = UserCreated | UserUpdated | UserDeleted
-Event = UserEvent | Heartbeat | KeyRevoked
-Data = UserState | UserTombstone | Beat | RevokedKey
+Event = UserEvent | Heartbeat | KeyRevoked | ServiceChanged
+Data = UserState | UserTombstone | Beat | RevokedKey | ServiceState
 
 DATA_OF: Final[dict[str, type[Data]]] = {
     UserCreated.type: UserState,
@@ -191,6 +226,7 @@ DATA_OF: Final[dict[str, type[Data]]] = {
     UserDeleted.type: UserTombstone,
     Heartbeat.type: Beat,
     KeyRevoked.type: RevokedKey,
+    ServiceChanged.type: ServiceState,
 }
 """Which model the body of each type of event follows."""
 

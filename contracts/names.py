@@ -21,7 +21,10 @@ HEARTBEAT_BINDING: Final = "sync.heartbeat"
 KEY_BINDING: Final = "key.*"
 """What happens to signing keys: a revoked one must not verify another token."""
 
-BINDINGS: Final = (USER_BINDING, HEARTBEAT_BINDING, KEY_BINDING)
+SERVICE_BINDING: Final = "service.*"
+"""What happens to service accounts: the tokens of a deleted or disabled one must not count."""
+
+BINDINGS: Final = (USER_BINDING, HEARTBEAT_BINDING, KEY_BINDING, SERVICE_BINDING)
 """All that a consumer's queue is bound to. The source waits for a queue to take each event, so that
 a consumer is upgraded before the first event of a new type is recorded."""
 

@@ -29,6 +29,8 @@ class Action(StrEnum):
     KEY_REVOKED = "key_revoked"
     SERVICE_CREATED = "service_created"
     SERVICE_DELETED = "service_deleted"
+    SERVICE_DISABLED = "service_disabled"
+    SERVICE_ENABLED = "service_enabled"
     SCOPES_ADDED = "scopes_added"
     API_KEY_CREATED = "api_key_created"
     API_KEY_REVOKED = "api_key_revoked"

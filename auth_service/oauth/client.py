@@ -19,7 +19,7 @@ from auth_service.context import Auth, Context
 from auth_service.oauth.errors import OAuthError, invalid_client
 from auth_service.oauth.form import MEDIA_TYPE, BadForm, decoded, read_form
 from auth_service.services.authenticate import WrongKey, authenticate
-from auth_service.services.model import ServiceAccount
+from auth_service.services.model import ApiKey, ServiceAccount
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, by_network
 from auth_service.tokens.sign import FIRST_PARTY_CLIENT
@@ -83,6 +83,14 @@ class Client:
     network: str
     shown: Shown | None
     form: dict[str, str]
+
+    @property
+    def key_id(self) -> str:
+        """Which API key an authenticated service has shown."""
+        key = None if self.shown is None else ApiKey.parse(self.shown.api_key)
+        if key is None:
+            raise invalid_client()
+        return key.id
 
     async def service(
         self, limit: str, rate: Rate | None = None

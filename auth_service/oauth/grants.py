@@ -7,8 +7,11 @@ again and must not be sent away to wait.
 
 from auth_service.oauth.bodies import TokenBody
 from auth_service.oauth.client import Client
-from auth_service.oauth.errors import OAuthError
+from auth_service.oauth.errors import OAuthError, invalid_client
+from auth_service.services.authenticate import WrongKey
+from auth_service.services.grant import token_begins
 from auth_service.services.model import ServiceAccount
+from auth_service.sessions.answer import until_tokens_are_valid
 from auth_service.sessions.refresh import refresh_within_limit
 from auth_service.sessions.refresh_token import InvalidGrant
 
@@ -22,9 +25,14 @@ async def client_credentials(client: Client) -> tuple[TokenBody, dict[str, str]]
     """
     service, headers = await client.service("client_credentials")
     scopes = _asked_for(client.form.get("scope"), service)
+    try:
+        at, valid_after = await token_begins(client.auth.engine, service.id, client.key_id)
+    except WrongKey:
+        raise invalid_client() from None
+    await until_tokens_are_valid(valid_after)
     signer = await client.auth.keys.signer()
     token = TokenBody(
-        access_token=signer.for_service(service.id, scopes),
+        access_token=signer.for_service(service.id, scopes, at=max(at, valid_after or at)),
         expires_in=signer.service_seconds,
         scope=" ".join(sorted(scopes)),
     )
@@ -52,6 +60,7 @@ async def refresh_token(client: Client) -> tuple[TokenBody, dict[str, str]]:
         refreshed, headers = await refresh_within_limit(auth, shown, network=client.network)
     except InvalidGrant:
         raise OAuthError("invalid_grant", "the session has ended; sign in again") from None
+    await until_tokens_are_valid(refreshed.user.tokens_valid_after)
     signer = await auth.keys.signer()
     token = TokenBody(
         access_token=signer.for_user(refreshed.user, refreshed.session_id, at=refreshed.at),

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.context import Context
 from auth_service.oauth.bodies import IntrospectionBody
-from auth_service.services.read import is_service
+from auth_service.services.read import speaks_for_service
 from auth_service.sessions.holder import holder_of
 from contracts.tokens import AccessToken, InvalidToken
 
@@ -22,7 +22,7 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
         return INACTIVE
     async with auth.engine.connect() as connection:
         is_live = (
-            await is_service(connection, claims.subject)
+            await speaks_for_service(connection, claims)
             if claims.user_id is None
             else await _is_users(connection, claims)
         )

@@ -26,7 +26,7 @@ _NO_MAC: Final = bytes(32)
 
 
 class WrongKey(Exception):
-    """Account and key do not belong together, or the key is revoked or has expired."""
+    """Account and key do not belong together, or one of them does not count (any more)."""
 
 
 async def authenticate(
@@ -55,7 +55,8 @@ async def authenticate(
     async with engine.connect() as connection:
         row = (await connection.execute(query)).one_or_none()
     is_right = secrets.is_mac(PURPOSE, key.hashed, row.secret_mac if row else _NO_MAC)
-    if row is None or not is_right or not row.is_live or row.id != service_id:
+    is_good = row is not None and row.is_live and row.status == "active" and row.id == service_id
+    if row is None or not is_right or not is_good:
         log.info("api_key.refused", key_id=key.id)
         raise WrongKey
     if row.is_unnoted:

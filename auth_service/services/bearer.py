@@ -1,11 +1,11 @@
-"""The service behind a request's access token (RFC 6750), if its account still exists."""
+"""The service behind a request's access token (RFC 6750), if its account still lets it count."""
 
 from typing import Final
 
 from fastapi import Request
 
 from auth_service.context import Auth
-from auth_service.services.read import is_service
+from auth_service.services.read import speaks_for_service
 from contracts import problems
 from contracts.bearer import demand_scope, invalid_token, verified_token
 
@@ -14,13 +14,13 @@ async def service_caller(request: Request, auth: Auth, scope: str) -> str:
     """The id of the service whose token, issued for ``scope``, came with the request.
 
     Raises:
-        Problem: 401 without a valid token of a service that still exists, 403 without the scope,
+        Problem: 401 without a valid token of an active service account, 403 without the scope,
             which no user's token has.
     """
     token = await verified_token(request.headers, auth.keys)
     demand_scope(token, scope)
     async with auth.engine.connect() as connection:
-        if not await is_service(connection, token.subject):
+        if not await speaks_for_service(connection, token):
             raise invalid_token()
     return token.subject
 

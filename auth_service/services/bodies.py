@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from auth_service.services.model import NAME_PATTERN, SCOPES, Scope
+from auth_service.services.model import NAME_PATTERN, SCOPES, Scope, Status
 
 
 class _Body(BaseModel):
@@ -27,7 +27,14 @@ class ServiceBody(_Body):
     id: Annotated[str, Field(examples=["svc_4fJk0Zr9QmWc2xLp"])]
     name: str
     scopes: list[str]
+    status: Status
     created_at: datetime
+
+
+class ServiceChanges(_Body):
+    """What administrators change of a service account."""
+
+    status: Status = Field(description="`disabled` has its tokens refused everywhere")
 
 
 class KeyBody(_Body):

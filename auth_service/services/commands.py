@@ -15,7 +15,7 @@ from contracts.terminal import AsJson, failing_with_a_sentence
 
 if TYPE_CHECKING:
     from auth_service.services.bodies import ServiceWithKeysBody
-    from auth_service.services.model import IssuedKey
+    from auth_service.services.model import IssuedKey, Status
 
 # What the commands call is imported by each of them: this file is part of every process's start.
 
@@ -99,7 +99,8 @@ def show_all(as_json: AsJson = False) -> None:
         print(json.dumps({"items": items}))
         return
     for service in services:
-        print(f"{service.name}  {service.id}  {' '.join(service.scopes)}")
+        state = "" if service.status == "active" else f"  {service.status}"
+        print(f"{service.name}  {service.id}  {' '.join(service.scopes)}{state}")
         for key in service.keys:
             used = f"last used {key.last_used_at:%F %R}Z" if key.last_used_at else "never used"
             end = f"expires {key.expires_at:%F %R}Z"
@@ -136,11 +137,38 @@ def rotate_key(
 def revoke_key(
     key_id: Annotated[str, typer.Argument(help="As `list` shows it; the key's middle part.")],
 ) -> None:
-    """Have an API key get no more tokens; what it got before expires within minutes."""
+    """Revoke an API key. Tokens that its account has are rejected everywhere."""
     from auth_service.services import keys
 
     on_database(load(KeySettings), lambda engine: keys.revoke_key(engine, key_id, actor=operator()))
     print(f"{key_id} is revoked")
+
+
+@app.command(epilog="Example: auth-service services disable feed-importer")
+@failing_with_a_sentence
+def disable(
+    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Which account.")],
+) -> None:
+    """Disable a service account. Its tokens are rejected everywhere."""
+    _set_status(service, "disabled")
+
+
+@app.command(epilog="Example: auth-service services enable feed-importer")
+@failing_with_a_sentence
+def enable(
+    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Which account.")],
+) -> None:
+    """Enable a disabled service account. Its former tokens stay rejected."""
+    _set_status(service, "active")
+
+
+def _set_status(service: str, status: "Status") -> None:
+    from auth_service.services.administer import set_status
+
+    account = on_database(
+        load(KeySettings), lambda engine: set_status(engine, service, status, actor=operator())
+    )
+    print(f"{account.name} is {account.status}")
 
 
 async def _all(engine: AsyncEngine) -> "list[ServiceWithKeysBody]":

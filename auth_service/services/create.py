@@ -2,17 +2,17 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import delete, insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.secrets import Secrets
+from auth_service.services.cut_off import cut_off, locked_service
 from auth_service.services.keys import issue
 from auth_service.services.model import (
     IssuedKey,
-    NoSuchService,
     ServiceNameTaken,
     demand_name,
     known_scopes,
@@ -44,15 +44,16 @@ async def create_service(
     demand_name(name)
     allowed = known_scopes(scopes)
     async with engine.begin() as connection:
-        try:
-            inserted = await connection.execute(
-                insert(service_accounts)
-                .values(id=new_service_id(), name=name, scopes=allowed)
-                .returning(service_accounts)
-            )
-        except IntegrityError:
-            raise ServiceNameTaken(f"there is a service account named {name} already") from None
-        service = to_service(inserted.one())
+        inserted = await connection.execute(
+            insert(service_accounts)
+            .values(id=new_service_id(), name=name, scopes=allowed)
+            .on_conflict_do_nothing(index_elements=[service_accounts.c.name])
+            .returning(service_accounts)
+        )
+        row = inserted.one_or_none()
+        if row is None:
+            raise ServiceNameTaken(f"there is a service account named {name} already")
+        service = to_service(row)
         await audit(
             connection,
             Action.SERVICE_CREATED,
@@ -65,18 +66,17 @@ async def create_service(
 
 
 async def delete_service(engine: AsyncEngine, service_id: str, *, actor: str) -> None:
-    """Delete a service account and its keys; tokens that it holds still live for minutes.
+    """Delete a service account and its keys; its tokens are refused, elsewhere with the event.
 
     Raises:
         NoSuchService: there is none.
     """
     async with engine.begin() as connection:
-        deleted = await connection.execute(
-            delete(service_accounts)
-            .where(service_accounts.c.id == service_id)
-            .returning(service_accounts.c.name)
+        service = await locked_service(connection, service_id)
+        await cut_off(connection, service_id, status="deleted")
+        await connection.execute(
+            delete(service_accounts).where(service_accounts.c.id == service_id)
         )
-        name = deleted.scalar_one_or_none()
-        if name is None:
-            raise NoSuchService(f"there is no service account {service_id}")
-        await audit(connection, Action.SERVICE_DELETED, actor=actor, subject=service_id, name=name)
+        await audit(
+            connection, Action.SERVICE_DELETED, actor=actor, subject=service_id, name=service.name
+        )

@@ -28,6 +28,7 @@ from auth_service.services.model import (
     IssuedKey,
     KeyRecord,
     ServiceAccount,
+    ServiceDisabled,
     TooManyApiKeys,
     known_scopes,
 )
@@ -58,12 +59,18 @@ async def ensure_service(
     Raises:
         BadServiceName: the name is none.
         UnknownScope: a scope does not exist, or none was named.
+        ServiceDisabled: an operator has disabled the account.
         ServiceNameTaken: somebody else made the account at the same moment.
     """
     service = await _named(engine, name)
     if service is None:
         return await create_service(
             engine, secrets, name=name, scopes=scopes, key_days=key_days, actor=actor
+        )
+    if service.status == "disabled":
+        raise ServiceDisabled(
+            f"the service account {name} is disabled; enable it first: auth-service services"
+            f" enable {name}"
         )
     await _allow(engine, service, known_scopes(scopes), actor=actor)
     if kept is not None and await _is_good(engine, secrets, service, kept):

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.secrets import Secrets
+from auth_service.services.cut_off import cut_off, locked_service
 from auth_service.services.model import (
     LIVE_KEYS_MAX,
     ApiKey,
@@ -69,9 +70,10 @@ async def rotate_key(
 async def revoke_key(
     engine: AsyncEngine, key_id: str, *, actor: str, service_id: str | None = None
 ) -> None:
-    """From now on the key gets no token; one that it got before lives for minutes at most.
+    """From now on the key gets no token, and all that its account has are refused.
 
-    A key that is revoked already stays so, and nothing is written down again.
+    They do not tell with which key they were got; whoever has another key gets a new one. A key
+    that is revoked already stays so, and nothing is written down again.
 
     Parameters:
         service_id: whose key it has to be.
@@ -79,25 +81,27 @@ async def revoke_key(
 
     Raises:
         NoSuchApiKey: there is no such key.
+        NoSuchService: its account was deleted meanwhile.
     """
     key = and_(
         api_keys.c.key_id == key_id,
         *([] if service_id is None else [api_keys.c.service_id == service_id]),
     )
     async with engine.begin() as connection:
+        owner = await connection.scalar(select(api_keys.c.service_id).where(key))
+        if owner is None:
+            raise NoSuchApiKey(f"there is no API key {key_id}")
+        await locked_service(connection, owner)
         revoked = await connection.execute(
             update(api_keys)
             .where(key, api_keys.c.revoked_at.is_(None))
             .values(revoked_at=func.now())
-            .returning(api_keys.c.service_id)
         )
-        owner = revoked.scalar_one_or_none()
-        if owner is not None:
+        if revoked.rowcount:
+            await cut_off(connection, owner)
             await audit(
                 connection, Action.API_KEY_REVOKED, actor=actor, subject=key_id, service=owner
             )
-        elif await connection.scalar(select(api_keys.c.key_id).where(key)) is None:
-            raise NoSuchApiKey(f"there is no API key {key_id}")
 
 
 async def issue(

@@ -20,6 +20,8 @@ Scope = Literal["users:reconcile", "replays:write", "posts:write"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 """What a service account may be allowed to do; its tokens carry a subset."""
 
+Status = Literal["active", "disabled"]
+
 NAME_LENGTH_MAX: Final = 64
 NAME_PATTERN: Final = f"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_LENGTH_MAX - 1}}}$"
 """Safe in a shell, an address and a log."""
@@ -63,6 +65,7 @@ class ServiceError(OperatorError):
     ├── BadServiceName
     ├── NoSuchApiKey
     ├── NoSuchService
+    ├── ServiceDisabled
     ├── ServiceNameTaken
     ├── TooManyApiKeys
     └── UnknownScope
@@ -79,6 +82,10 @@ class NoSuchApiKey(ServiceError):
 
 class NoSuchService(ServiceError):
     """There is no service account with this id or name, or none any more."""
+
+
+class ServiceDisabled(ServiceError):
+    """The service account is disabled."""
 
 
 class ServiceNameTaken(ServiceError):
@@ -100,6 +107,7 @@ class ServiceAccount:
     id: str
     name: str
     scopes: tuple[str, ...]
+    status: Status
     created_at: datetime
 
 

@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.services.model import KeyRecord, NoSuchService, ServiceAccount
 from auth_service.services.table import api_keys, service_accounts, to_key, to_service
+from contracts.tokens import AccessToken
 
 
 async def services_after(
@@ -26,10 +27,16 @@ async def service_by_id(connection: AsyncConnection, service_id: str) -> Service
     return to_service(row)
 
 
-async def is_service(connection: AsyncConnection, service_id: str) -> bool:
-    """Whether the account still exists: without it, a token of its own is worth nothing here."""
-    query = select(service_accounts.c.id).where(service_accounts.c.id == service_id)
-    return await connection.scalar(query) is not None
+async def speaks_for_service(connection: AsyncConnection, token: AccessToken) -> bool:
+    """Whether a service's token still counts: its account is active, and has not cut it off."""
+    query = select(service_accounts.c.status, service_accounts.c.tokens_valid_after).where(
+        service_accounts.c.id == token.subject
+    )
+    row = (await connection.execute(query)).one_or_none()
+    if row is None or row.status != "active":
+        return False
+    valid_after = row.tokens_valid_after
+    return valid_after is None or token.issued_at >= valid_after.timestamp()
 
 
 async def keys_before(

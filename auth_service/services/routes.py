@@ -5,7 +5,14 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query, status
 
 from auth_service.context import Auth
-from auth_service.services.bodies import IssuedKeyBody, KeyBody, NewServiceBody, ServiceBody
+from auth_service.services.administer import set_status
+from auth_service.services.bodies import (
+    IssuedKeyBody,
+    KeyBody,
+    NewServiceBody,
+    ServiceBody,
+    ServiceChanges,
+)
 from auth_service.services.create import create_service, delete_service
 from auth_service.services.keys import revoke_key, rotate_key
 from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
@@ -66,6 +73,15 @@ async def get_service(service_id: ServiceId, _: Administrator, auth: Auth) -> Se
         return ServiceBody.model_validate(await service_by_id(connection, service_id))
 
 
+@router.patch("/{service_id}", summary="Disable or enable a service account", responses=ABOUT_ONE)
+async def patch_service(
+    service_id: ServiceId, body: ServiceChanges, administrator: Administrator, auth: Auth
+) -> ServiceBody:
+    """The account as it is then. A disabled one gets no token, and its tokens are refused."""
+    changed = await set_status(auth.engine, service_id, body.status, actor=administrator.actor)
+    return ServiceBody.model_validate(changed)
+
+
 @router.delete(
     "/{service_id}",
     status_code=status.HTTP_204_NO_CONTENT,
@@ -75,7 +91,7 @@ async def get_service(service_id: ServiceId, _: Administrator, auth: Auth) -> Se
 async def delete_service_by_id(
     service_id: ServiceId, administrator: Administrator, auth: Auth
 ) -> None:
-    """Its keys go with it; a token that it holds expires within minutes."""
+    """Its keys go with it; its tokens are refused, here at once and elsewhere with the event."""
     await delete_service(auth.engine, service_id, actor=administrator.actor)
 
 
@@ -124,5 +140,5 @@ async def get_keys(
 async def delete_key(
     service_id: ServiceId, key_id: KeyId, administrator: Administrator, auth: Auth
 ) -> None:
-    """From now on it gets no token; one that it got before expires within minutes."""
+    """From now on it gets no token, and all tokens of the account are refused: get a new one."""
     await revoke_key(auth.engine, key_id, actor=administrator.actor, service_id=service_id)

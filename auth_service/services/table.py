@@ -4,6 +4,8 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
+    CheckConstraint,
     Column,
     DateTime,
     ForeignKey,
@@ -13,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    text,
 )
 
 from auth_service.db import metadata
@@ -25,6 +28,11 @@ service_accounts = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("version", BigInteger, nullable=False, server_default=text("1")),
+    Column("status", Text, nullable=False, server_default=text("'active'")),
+    Column("tokens_valid_after", DateTime(timezone=True)),
+    # 'deleted' is what the event of a deletion says; its row goes in the same transaction.
+    CheckConstraint("status IN ('active', 'disabled', 'deleted')", name="status"),
     comment="Back-ends that get tokens of their own",
 )
 
@@ -49,7 +57,11 @@ Index("api_keys_service_id_idx", api_keys.c.service_id)
 def to_service(row: Row[Any]) -> ServiceAccount:
     """The account in ``row``, which has all columns of ``service_accounts``."""
     return ServiceAccount(
-        id=row.id, name=row.name, scopes=tuple(row.scopes), created_at=row.created_at
+        id=row.id,
+        name=row.name,
+        scopes=tuple(row.scopes),
+        status=row.status,
+        created_at=row.created_at,
     )
 
 

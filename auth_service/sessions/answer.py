@@ -43,7 +43,7 @@ async def signed_in(
     keep: Keep,
 ) -> SignedIn:
     """The body, with an access token for the session as of ``at``; headers go to ``response``."""
-    await _until_tokens_are_valid(user)
+    await until_tokens_are_valid(user.tokens_valid_after)
     signer = await auth.keys.signer()
     response.headers.update(NO_STORE)
     if keep is Keep.COOKIE:
@@ -57,13 +57,12 @@ async def signed_in(
     )
 
 
-async def _until_tokens_are_valid(user: User) -> None:
+async def until_tokens_are_valid(valid_after: datetime | None) -> None:
     """Wait while a token would be issued further in the future than verifiers ought to allow.
 
     Revocations that follow each other within a second move ``tokens_valid_after`` ahead, a second
     each; the leeway of verifiers is for their clocks and not to be used up by that.
     """
-    valid_after = user.tokens_valid_after
     if valid_after is not None:
         ahead = valid_after.timestamp() - time.time() - REVOKED_AHEAD_SECONDS
         await asyncio.sleep(min(max(ahead, 0), WAIT_SECONDS_MAX))

@@ -66,10 +66,18 @@ class TokenSigner:
             user_version=user.version,
         )
 
-    def for_service(self, service_id: str, scopes: Collection[str]) -> str:
-        """An access token for a service, good for ``scopes`` and nothing else."""
+    def for_service(
+        self, service_id: str, scopes: Collection[str], *, at: datetime | None = None
+    ) -> str:
+        """An access token for a service, good for ``scopes`` and nothing else.
+
+        Parameters:
+            service_id: the account's id.
+            scopes: what it may do.
+            at: when it was last certain that it may have one, as for a user; None: now.
+        """
         return self._signed(
-            int(time.time()),
+            int(time.time() if at is None else at.timestamp()),
             self.service_seconds,
             sub=service_id,
             client_id=service_id,

@@ -3,7 +3,7 @@
 A deleted user's row stays as his tombstone: id, version and time of deletion, nothing personal.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -19,14 +19,13 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
-    case,
     func,
-    literal_column,
     text,
 )
 
+from auth_service.clock import VERSION_NOW, next_version, valid_from_now
 from auth_service.db import metadata
-from auth_service.users.model import CLOCK_AHEAD_MAX, User
+from auth_service.users.model import User
 from contracts.digest import bucket_sql
 from contracts.events import VERSION_MAX
 
@@ -58,35 +57,18 @@ users = Table(
 
 Index("users_bucket_idx", text(bucket_sql()), _table=users)
 
-FIRST_VERSION: ColumnElement[int] = literal_column(
-    "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger
-)
-"""Microseconds of PostgreSQL's clock: a database restored from a backup starts above its past."""
+FIRST_VERSION: ColumnElement[int] = VERSION_NOW
+"""The version of a new user."""
 
-NEXT_VERSION: ColumnElement[int] = func.greatest(users.c.version + 1, FIRST_VERSION)
-"""The version of a change; assigned while the row is locked, so two changes never share one."""
+NEXT_VERSION: ColumnElement[int] = next_version(users.c.version)
+"""The version of a change."""
 
 LAST_VERSION: ColumnElement[int] = func.least(NEXT_VERSION, VERSION_MAX)
 """The version of a deletion, which the highest one does not stop: a tombstone beats a living state
 of the same version."""
 
-_SECOND: ColumnElement[timedelta] = literal_column("interval '1 second'")
-
-TOKENS_VALID_FROM_NOW: ColumnElement[datetime] = func.greatest(
-    func.date_trunc("second", func.clock_timestamp()) + _SECOND,
-    case(
-        (
-            users.c.tokens_valid_after <= func.clock_timestamp() + CLOCK_AHEAD_MAX,
-            users.c.tokens_valid_after + _SECOND,
-        )
-    ),
-)
-"""The next whole second: ``iat`` counts seconds, so a token of the present one may be of before.
-
-A token issued since the last move carries that move's second, so a further move within the same
-second has to go beyond it; but not beyond one that was made before the clock was set back
-(``docs/decisions/0036-a-clock-that-was-set-back.md``).
-"""
+TOKENS_VALID_FROM_NOW: ColumnElement[datetime] = valid_from_now(users.c.tokens_valid_after)
+"""The next whole second, from which access tokens count."""
 
 
 def to_user(row: Row[Any]) -> User:

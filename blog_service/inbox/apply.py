@@ -14,8 +14,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog_service.inbox.heartbeats import follow
 from blog_service.inbox.parking import erase, expire
 from blog_service.keys.revoke import revoke
+from blog_service.services.keep import keep
 from blog_service.users import replica
-from contracts.events import Event, Heartbeat, KeyRevoked, UserEvent, UserTombstone
+from contracts.events import (
+    Event,
+    Heartbeat,
+    KeyRevoked,
+    ServiceChanged,
+    UserEvent,
+    UserTombstone,
+)
 from contracts.merge import Outcome
 
 
@@ -23,6 +31,8 @@ async def apply(connection: AsyncConnection, events: Sequence[Event]) -> list[Ou
     """Merge ``events`` into the replica; what each of them did, in their order."""
     of_users = [event for event in events if isinstance(event, UserEvent)]
     done = iter(await _apply_users(connection, of_users))
+    of_services = [event.data for event in events if isinstance(event, ServiceChanged)]
+    kept = iter(await keep(connection, of_services))
     outcomes = []
     for event in events:
         match event:
@@ -32,6 +42,8 @@ async def apply(connection: AsyncConnection, events: Sequence[Event]) -> list[Ou
             case KeyRevoked():
                 is_news = await revoke(connection, event.data)
                 outcomes.append(Outcome.APPLIED if is_news else Outcome.UNCHANGED)
+            case ServiceChanged():
+                outcomes.append(Outcome.APPLIED if next(kept) else Outcome.UNCHANGED)
             case _:
                 outcomes.append(next(done))
     return outcomes

@@ -24,8 +24,8 @@ _BRIEFLY = text(f"SELECT set_config('lock_timeout', '{BRIEF_LOCK_MS}', true)")
 # Whatever writes rows takes this lock. It is refused while somebody has, or waits for, a stronger
 # one: a migration, an index that is being built, LOCK TABLE.
 _ALL_TABLES = text(
-    "LOCK TABLE users, heartbeats, revoked_keys, parked_messages, waiting_messages, attempts"
-    " IN ROW EXCLUSIVE MODE NOWAIT"
+    "LOCK TABLE users, heartbeats, revoked_keys, services, parked_messages, waiting_messages,"
+    " attempts IN ROW EXCLUSIVE MODE NOWAIT"
 )
 
 # The writer of users takes this lock: a session that only keeps a key from changing is no obstacle.

@@ -4,10 +4,10 @@ Two kinds wait: a message that needs a row or a lock which another session holds
 broker gave up on because of a limit, which says nothing about the message. The only code that
 writes the table, but for the bodies that are erased with their user (``parking.erase``).
 
-Guarantees: of each user, each source of heartbeats and each key one message is tried at a time, in
-order; a user's newer state replaces older ones that wait, a tombstone all of them, so that the
-table stays small and nothing of a deleted user waits; a try is counted before it is made, so that a
-message that kills processes is found; two processes never try the same message at once.
+Guarantees: of each user, source of heartbeats, key and service account one message is tried at a
+time, in order; a user's newer state replaces older ones that wait, a tombstone all of them, so that
+the table stays small and nothing of a deleted user waits; a try is counted before it is made, so
+that a message that kills processes is found; two processes never try the same message at once.
 
 Not here: trying again (``retry``), what happens to a message that is at fault (``parking``).
 """
@@ -26,7 +26,7 @@ from blog_service.inbox.parking import as_json, message_hash, storable
 from blog_service.inbox.subscription import Delivery
 from blog_service.inbox.table import waiting_messages
 from contracts.envelope import Undecodable, decode, legible_user
-from contracts.events import Event, Heartbeat, KeyRevoked, UserTombstone
+from contracts.events import Event, Heartbeat, KeyRevoked, ServiceChanged, UserTombstone
 
 MESSAGES_WAIT: Final = "messages_wait"
 """As a reason why the replica may be incomplete."""
@@ -56,11 +56,13 @@ class Kept:
 
 
 def key_of(event: Event) -> str:
-    """What has an order of its own: a user, a source's heartbeats, a signing key."""
+    """What has an order of its own: a user, a source's heartbeats, a key, a service account."""
     if isinstance(event, Heartbeat):
         return f"heartbeats of {event.source}"
     if isinstance(event, KeyRevoked):
         return f"key {event.data.kid}"
+    if isinstance(event, ServiceChanged):
+        return f"service {event.data.client_id}"
     return f"user {event.data.id}"
 
 

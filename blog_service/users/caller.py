@@ -2,8 +2,8 @@
 
 Tokens are stateless, and yet deleting, disabling or revoking at the source reaches this service as
 fast as the event does: a token of a revoked key is answered 401, a deleted user 401, a disabled one
-403, a token issued before ``tokens_valid_after`` 401, in this order. Of a service's token only the
-key can be revoked; it lives for minutes.
+403, a token issued before ``tokens_valid_after`` 401, in this order. A service's token is answered
+401 when its account is deleted or disabled, or one of the account's API keys was revoked since.
 
 Guarantees: public keys are enough, the auth service is never asked about a user; one query decides;
 a user whose event has not come yet is served all the same, from a provisional row, which no token
@@ -20,12 +20,13 @@ from uuid import UUID
 import structlog
 from fastapi import Depends, Request
 from prometheus_client import Counter
-from sqlalchemy import Row, Uuid, bindparam, exists, literal_column, select
+from sqlalchemy import Row, Text, Uuid, bindparam, exists, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.context import Blog
 from blog_service.keys.table import revoked_keys
 from blog_service.policy import Action, Service, User, may
+from blog_service.services.table import services
 from blog_service.users import replica
 from blog_service.users.table import users
 from contracts import problems
@@ -71,16 +72,20 @@ async def _current_caller(request: Request, blog: Blog) -> Caller:
     token = await verified_token(request.headers, blog.verifier)
     if token.user_id is not None:
         return await _user(blog.engine, token.user_id, token)
-    await _row(blog.engine, None, token.key_id)
+    row = await _row(blog.engine, token)
+    is_active = row.service_status in (None, "active")
+    if not is_active or _is_revoked(token, row.service_tokens_valid_after):
+        log.info("token.refused", reason="its service account was deleted, disabled or cut off")
+        raise invalid_token()
     return Service(id=token.subject, scopes=token.scopes)
 
 
 async def _user(engine: AsyncEngine, user_id: UUID, token: AccessToken) -> ReplicaUser:
-    row = await _row(engine, user_id, token.key_id)
+    row = await _row(engine, token)
     if row.id is None:
         async with engine.begin() as connection:
             await replica.provide(connection, user_id)
-            row = await _look(connection, user_id, token.key_id)
+            row = await _look(connection, token)
     if row.status == "deleted":
         raise invalid_token()
     if row.status == "disabled":
@@ -140,26 +145,34 @@ ADMINISTRATORS_ONLY: Final = OPERATORS_ONLY
 
 
 # Built once: building it costs more than running it. A row comes in any case, so that an unknown
-# user does not hide that the key is revoked.
+# user does not hide that the key is revoked. A token is a user's or a service's; the other is NULL.
 _ALWAYS = select(literal_column("1").label("one")).subquery("always")
 _LOOK = select(
     users,
     exists().where(revoked_keys.c.kid == bindparam("kid")).label("key_is_revoked"),
-).select_from(_ALWAYS.outerjoin(users, users.c.id == bindparam("user_id", type_=Uuid)))
+    services.c.status.label("service_status"),
+    services.c.tokens_valid_after.label("service_tokens_valid_after"),
+).select_from(
+    _ALWAYS.outerjoin(users, users.c.id == bindparam("user_id", type_=Uuid)).outerjoin(
+        services, services.c.client_id == bindparam("client_id", type_=Text)
+    )
+)
 
 
-async def _row(engine: AsyncEngine, user_id: UUID | None, key_id: str) -> Row[Any]:
+async def _row(engine: AsyncEngine, token: AccessToken) -> Row[Any]:
     """The user's row, without values if there is none; raises unless the key counts."""
     async with engine.connect() as connection:
-        row = await _look(connection, user_id, key_id)
+        row = await _look(connection, token)
     if row.key_is_revoked:
         log.info("token.refused", reason="its key is revoked")
         raise invalid_token()
     return row
 
 
-async def _look(connection: AsyncConnection, user_id: UUID | None, key_id: str) -> Row[Any]:
-    return (await connection.execute(_LOOK, {"user_id": user_id, "kid": key_id})).one()
+async def _look(connection: AsyncConnection, token: AccessToken) -> Row[Any]:
+    client_id = token.client_id if token.user_id is None else None
+    values = {"user_id": token.user_id, "kid": token.key_id, "client_id": client_id}
+    return (await connection.execute(_LOOK, values)).one()
 
 
 def _is_revoked(token: AccessToken, valid_after: datetime | None) -> bool:

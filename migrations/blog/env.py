@@ -7,6 +7,7 @@ import blog_service.posts.table
 import blog_service.profiles.table
 import blog_service.reconcile.table
 import blog_service.samples.table
+import blog_service.services.table
 import blog_service.users.table  # noqa: F401 - the tables register themselves
 from blog_service.db import metadata
 from blog_service.settings import DatabaseSettings

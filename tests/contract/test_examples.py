@@ -19,6 +19,8 @@ from contracts.events import (
     Heartbeat,
     KeyRevoked,
     RevokedKey,
+    ServiceChanged,
+    ServiceState,
     UserCreated,
     UserDeleted,
     UserState,
@@ -97,6 +99,18 @@ KEY_REVOKED = KeyRevoked(
         revoked_at=datetime.fromisoformat("2026-01-03T09:03:19.750Z"),
     ),
 )
+SERVICE_CHANGED = ServiceChanged(
+    id=UUID("0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a06"),
+    source=SOURCE,
+    time=datetime.fromisoformat("2026-01-03T09:04:10Z"),
+    sequence=2004,
+    data=ServiceState(
+        client_id="svc_4fJk0Zr9QmWc2xLp",
+        version=1767431050000000,
+        status="disabled",
+        tokens_valid_after=datetime.fromisoformat("2026-01-03T09:04:11Z"),
+    ),
+)
 
 WRITTEN: dict[str, Event] = {
     "user.created": CREATED_EVENT,
@@ -104,6 +118,7 @@ WRITTEN: dict[str, Event] = {
     "user.deleted": DELETED_EVENT,
     "sync.heartbeat": HEARTBEAT,
     "key.revoked": KEY_REVOKED,
+    "service.changed": SERVICE_CHANGED,
 }
 """What this version writes."""
 

@@ -129,6 +129,31 @@ async def test_roles_reach_the_blog(running: Running) -> None:
     await eventually(lambda: _has_roles(running, person, ["moderator"]))
 
 
+async def test_a_deleted_service_account_is_refused_within_a_second(running: Running) -> None:
+    """As is one whose key was revoked; with the account's other key it goes on."""
+    person = await _known_person(running)
+    made = json.loads(
+        await _auth_service(
+            running.system, "services", "create", "feed", "--scope=posts:write", "--json"
+        )
+    )
+    other = json.loads(
+        await _auth_service(running.system, "services", "rotate-key", "feed", "--json")
+    )
+    leaked = await _service_token(running, made)
+    assert await _keeps_a_post(running, person, leaked) == 201
+
+    await _auth_service(running.system, "services", "revoke-key", made["key_id"])
+    await _service_refused_in_time(running, person, leaked)
+    fresh = await _service_token(running, other)
+    assert await _keeps_a_post(running, person, fresh) == 201
+
+    admin = await _administrator(running)
+    deleted = await running.auth.delete(f"/v1/admin/services/{made['id']}", headers=admin)
+    assert deleted.status_code == 204
+    await _service_refused_in_time(running, person, fresh)
+
+
 @pytest.fixture
 async def rotating(running: Running) -> AsyncIterator[httpx.AsyncClient]:
     """A blog that fetches its keys, beside the one with the public key alone."""
@@ -207,6 +232,34 @@ async def _administrator(running: Running) -> dict[str, str]:
     answer = await running.auth.post("/v1/signin", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+async def _service_token(running: Running, issued: dict[str, Any]) -> dict[str, str]:
+    answer = await running.auth.post(
+        "/oauth/token",
+        data={"grant_type": "client_credentials"},
+        auth=(issued["id"], issued["api_key"]),
+    )
+    assert answer.status_code == 200, answer.text
+    return _bearer(answer.json())
+
+
+async def _keeps_a_post(running: Running, author: Person, headers: dict[str, str]) -> int:
+    body = {"author_id": author.id, "title": "Kept", "body": "By a service"}
+    answer = await running.blog.put(f"/v1/posts/{uuid4()}", json=body, headers=headers)
+    return answer.status_code
+
+
+async def _service_refused_in_time(
+    running: Running, author: Person, headers: dict[str, str]
+) -> None:
+    started = time.monotonic()
+
+    async def is_refused() -> bool:
+        return await _keeps_a_post(running, author, headers) == 401
+
+    await eventually(is_refused, every=0.005)
+    assert time.monotonic() - started < WITHIN_SECONDS
 
 
 def _bearer(tokens: dict[str, Any]) -> dict[str, str]:

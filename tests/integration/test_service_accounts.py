@@ -395,7 +395,7 @@ class TestAdministration:
         keys = await api.get(f"{path}/keys", headers=bearer(root))
 
         assert made.keys() == ISSUED
-        assert shown.json().keys() == {"id", "name", "scopes", "created_at"}
+        assert shown.json().keys() == {"id", "name", "scopes", "status", "created_at"}
         assert {**made, **shown.json()}.items() >= {"name": "feed"}.items()
         assert [key.keys() for key in keys.json()["items"]] == [KEY]
         assert made["api_key"].split("_")[2] not in shown.text + keys.text

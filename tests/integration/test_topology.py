@@ -57,6 +57,7 @@ async def test_queues_and_bindings_are_declared_as_designed(
         ("users", LIVE, "user.*"),
         ("users", LIVE, "sync.heartbeat"),
         ("users", LIVE, "key.*"),
+        ("users", LIVE, "service.*"),
         ("users.replay", REPLAY, "blog"),
         (DEAD, DEAD, DEAD),
     }

@@ -12,6 +12,8 @@ from contracts.events import (
     Heartbeat,
     KeyRevoked,
     RevokedKey,
+    ServiceChanged,
+    ServiceState,
     UserCreated,
     UserDeleted,
     UserState,
@@ -56,6 +58,8 @@ def an_event(data: Data, *, created: bool = False) -> Event:
         return Heartbeat(**common, data=data)
     if isinstance(data, RevokedKey):
         return KeyRevoked(**common, data=data)
+    if isinstance(data, ServiceState):
+        return ServiceChanged(**common, data=data)
     if isinstance(data, UserTombstone):
         return UserDeleted(**common, data=data)
     return UserCreated(**common, data=data) if created else UserUpdated(**common, data=data)

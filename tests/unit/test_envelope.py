@@ -28,6 +28,8 @@ from contracts.events import (
     Heartbeat,
     KeyRevoked,
     RevokedKey,
+    ServiceChanged,
+    ServiceState,
     UserCreated,
     UserDeleted,
     UserEvent,
@@ -112,6 +114,13 @@ states = st.builds(
 revoked_keys = st.builds(
     RevokedKey, kid=st.from_regex(r"[!-~]{1,128}", fullmatch=True), revoked_at=instants
 )
+services = st.builds(
+    ServiceState,
+    client_id=st.from_regex(r"svc_[A-Za-z0-9._-]{1,60}", fullmatch=True),
+    version=versions,
+    status=st.sampled_from(["active", "disabled", "deleted"]),
+    tokens_valid_after=instants,
+)
 attributes: dict[str, st.SearchStrategy[Any]] = {
     "id": st.uuids(),
     "source": texts,
@@ -135,6 +144,7 @@ events: st.SearchStrategy[Event] = st.one_of(
     deletions(),
     st.builds(Heartbeat, **attributes, data=st.builds(Beat, number=versions)),
     st.builds(KeyRevoked, **attributes, data=revoked_keys),
+    st.builds(ServiceChanged, **attributes, data=services),
 )
 amqp_values = st.recursive(
     st.none()

@@ -1,0 +1,58 @@
+"""Whether a service may have an access token, and as of when.
+
+Guarantees: a token is either issued as of before a revocation, and refused with it, or not issued:
+the account's row is locked while both are asked for, and a revocation takes the same lock.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.services.authenticate import WrongKey
+from auth_service.services.cut_off import cut_off, locked_service
+from auth_service.services.keys import LIVE
+from auth_service.services.model import NoSuchService
+from auth_service.services.table import api_keys, service_accounts
+from auth_service.users.model import CLOCK_AHEAD_MAX
+
+
+async def token_begins(
+    engine: AsyncEngine, service_id: str, key_id: str
+) -> tuple[datetime, datetime | None]:
+    """The time as of which an authenticated service may have a token, and the account's cut.
+
+    Returns:
+        PostgreSQL's clock under the lock, and the ``tokens_valid_after`` that the token's ``iat``
+        must not be before.
+
+    Raises:
+        WrongKey: the account was deleted or disabled, or the key revoked, since it was shown.
+    """
+    account = (
+        select(service_accounts.c.tokens_valid_after)
+        .where(service_accounts.c.id == service_id, service_accounts.c.status == "active")
+        .with_for_update(read=True)
+    )
+    # A statement of its own: it sees what was committed while the first one waited.
+    key = select(func.clock_timestamp()).where(api_keys.c.key_id == key_id, LIVE)
+    async with engine.begin() as connection:
+        row = (await connection.execute(account)).one_or_none()
+        at = await connection.scalar(key)
+    if row is None or at is None:
+        raise WrongKey
+    valid_after: datetime | None = row.tokens_valid_after
+    if valid_after is not None and valid_after > at + CLOCK_AHEAD_MAX:
+        await _bring_back(engine, service_id)
+        return await token_begins(engine, service_id, key_id)
+    return at, valid_after
+
+
+async def _bring_back(engine: AsyncEngine, service_id: str) -> None:
+    """Count from now: the account was cut off before the clock was set back."""
+    async with engine.begin() as connection:
+        try:
+            await locked_service(connection, service_id)
+        except NoSuchService:
+            raise WrongKey from None
+        await cut_off(connection, service_id)

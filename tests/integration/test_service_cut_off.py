@@ -1,0 +1,231 @@
+"""What ends a service account's access ends its access tokens too, and others are told."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.services.administer import set_status
+from auth_service.services.authenticate import WrongKey
+from auth_service.services.create import create_service, delete_service
+from auth_service.services.grant import token_begins
+from auth_service.services.keys import revoke_key, rotate_key
+from auth_service.services.model import IssuedKey, NoSuchService
+from auth_service.settings import ApiSettings
+from contracts.events import ServiceState
+from tests.support.auth_api import assert_problem, bearer
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
+
+Signed = dict[str, Any]
+
+ACTOR = "operator:test"
+WAYS = ["delete", "disable", "revoke"]
+
+
+@pytest.fixture
+async def feed(auth_engine: AsyncEngine, api_settings: ApiSettings) -> IssuedKey:
+    """A service account that may compare replicas."""
+    return await create_service(
+        auth_engine,
+        api_settings.secrets,
+        name="feed",
+        scopes=["users:reconcile"],
+        key_days=90,
+        actor=ACTOR,
+    )
+
+
+async def end(api: httpx.AsyncClient, root: Signed, feed: IssuedKey, way: str) -> None:
+    """End the account's access, as an administrator does."""
+    path = f"/v1/admin/services/{feed.id}"
+    method, path, body = {
+        "delete": ("DELETE", path, None),
+        "disable": ("PATCH", path, {"status": "disabled"}),
+        "enable": ("PATCH", path, {"status": "active"}),
+        "revoke": ("DELETE", f"{path}/keys/{feed.key_id}", None),
+    }[way]
+    answer = await api.request(method, path, json=body, headers=bearer(root))
+    assert answer.is_success, answer.text
+
+
+async def token(api: httpx.AsyncClient, key: IssuedKey) -> httpx.Response:
+    """What the service is answered that asks for a token."""
+    return await api.post(
+        "/oauth/token", data={"grant_type": "client_credentials"}, auth=(key.id, key.api_key)
+    )
+
+
+async def uses(api: httpx.AsyncClient, granted: httpx.Response) -> httpx.Response:
+    """What a service is answered at an endpoint that is for services."""
+    return await api.get("/v1/reconcile/digests", headers=bearer(granted.json()))
+
+
+async def told(engine: AsyncEngine) -> list[ServiceState]:
+    """What verifiers are told, in the order of recording."""
+    rows = await fetch(
+        engine,
+        "SELECT payload::text AS text FROM outbox_events WHERE type = 'service.changed'"
+        " ORDER BY position",
+    )
+    return [ServiceState.model_validate_json(row.text) for row in rows]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_tokens_of_before_are_refused(
+    api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine, feed: IssuedKey, way: str
+) -> None:
+    """At once by the auth service; the event says the same, in the same transaction."""
+    granted = await token(api, feed)
+    before = await uses(api, granted)
+
+    await end(api, root, feed, way)
+
+    assert before.status_code == 200, before.text
+    assert_problem(await uses(api, granted), 401, "invalid_token")
+    assert (await token(api, feed)).status_code == 401
+    [state] = await told(auth_engine)
+    issued_at = jwt.decode(granted.json()["access_token"], options={"verify_signature": False})
+    status = {"delete": "deleted", "disable": "disabled", "revoke": "active"}[way]
+    assert (state.client_id, state.status) == (feed.id, status)
+    assert issued_at["iat"] < state.tokens_valid_after.timestamp()
+    assert state.tokens_valid_after.microsecond == 0
+
+
+async def test_introspection_says_the_same(
+    api: httpx.AsyncClient,
+    root: Signed,
+    auth_engine: AsyncEngine,
+    feed: IssuedKey,
+    api_settings: ApiSettings,
+) -> None:
+    """A token from before the revocation of a key is worth nothing, a new one is good."""
+    granted = await token(api, feed)
+    other = await rotate_key(auth_engine, api_settings.secrets, "feed", key_days=90, actor=ACTOR)
+
+    await end(api, root, feed, "revoke")
+    after = await token(api, other)
+
+    for each, is_active in ((granted, False), (after, True)):
+        shown = await api.post(
+            "/oauth/introspect",
+            data={"token": each.json()["access_token"]},
+            auth=(other.id, other.api_key),
+        )
+        assert shown.json()["active"] is is_active
+    assert (await uses(api, after)).status_code == 200
+
+
+async def test_enabling_brings_back_the_account_and_no_token(
+    api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine, feed: IssuedKey
+) -> None:
+    """A new token is good at once; each change is told, with a higher version, and written down."""
+    granted = await token(api, feed)
+
+    await end(api, root, feed, "disable")
+    await end(api, root, feed, "disable")
+    shown = await api.get(f"/v1/admin/services/{feed.id}", headers=bearer(root))
+    await end(api, root, feed, "enable")
+
+    assert shown.json()["status"] == "disabled"
+    assert_problem(await uses(api, granted), 401, "invalid_token")
+    assert (await uses(api, await token(api, feed))).status_code == 200
+    disabled, enabled = await told(auth_engine)
+    assert (disabled.status, enabled.status) == ("disabled", "active")
+    assert disabled.version < enabled.version
+    assert disabled.tokens_valid_after < enabled.tokens_valid_after
+    entries = await fetch(auth_engine, "SELECT action FROM audit_log ORDER BY id DESC LIMIT 2")
+    assert [entry.action for entry in entries] == ["service_enabled", "service_disabled"]
+
+
+async def test_a_token_is_either_of_before_or_not_issued(
+    auth_engine: AsyncEngine, feed: IssuedKey
+) -> None:
+    """A revocation that is under way is waited for, and then no token is as of after it."""
+    async with auth_engine.begin() as connection:
+        await connection.execute(text("SELECT 1 FROM service_accounts FOR UPDATE"))
+        revoking = asyncio.create_task(revoke_key(auth_engine, feed.key_id, actor=ACTOR))
+        await eventually(lambda: _waiting(auth_engine, 1))
+        asking = asyncio.create_task(token_begins(auth_engine, feed.id, feed.key_id))
+        await eventually(lambda: _waiting(auth_engine, 2))
+
+    await revoking
+    with pytest.raises(WrongKey):
+        await asking
+
+
+async def test_a_token_that_is_asked_for_first_is_of_before(
+    auth_engine: AsyncEngine, feed: IssuedKey
+) -> None:
+    """However late it is signed."""
+    at, valid_after = await token_begins(auth_engine, feed.id, feed.key_id)
+    await revoke_key(auth_engine, feed.key_id, actor=ACTOR)
+
+    [state] = await told(auth_engine)
+    assert valid_after is None
+    assert int(at.timestamp()) < state.tokens_valid_after.timestamp()
+
+
+async def test_ends_at_the_same_time_do_not_deadlock(
+    auth_engine: AsyncEngine, feed: IssuedKey, api_settings: ApiSettings
+) -> None:
+    """Revoking, disabling, enabling, rotating and deleting: one after the other."""
+    ways = [
+        *(revoke_key(auth_engine, feed.key_id, actor=ACTOR) for _ in range(3)),
+        *(
+            set_status(auth_engine, "feed", status, actor=ACTOR)
+            for status in ("disabled", "active", "disabled")
+        ),
+        rotate_key(auth_engine, api_settings.secrets, feed.id, key_days=90, actor=ACTOR),
+        delete_service(auth_engine, feed.id, actor=ACTOR),
+    ]
+
+    results = await asyncio.gather(*ways, return_exceptions=True)
+
+    errors = [each for each in results if isinstance(each, Exception)]
+    assert all(type(error).__name__ in ("NoSuchService", "NoSuchApiKey") for error in errors)
+    states = await told(auth_engine)
+    assert states[-1].status == "deleted"
+    assert [state.version for state in states] == sorted({state.version for state in states})
+    with pytest.raises(NoSuchService):
+        await set_status(auth_engine, feed.id, "active", actor=ACTOR)
+
+
+async def test_a_cut_of_the_future_is_brought_back(
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, feed: IssuedKey
+) -> None:
+    """The clock was a day ahead and was set back: the account gets tokens that count."""
+    await execute(
+        auth_engine,
+        "UPDATE service_accounts SET tokens_valid_after ="
+        " date_trunc('second', now()) + interval '1 day'",
+    )
+
+    granted = await token(api, feed)
+
+    assert (await uses(api, granted)).status_code == 200
+    [state] = await told(auth_engine)
+    assert state.tokens_valid_after < datetime.now(UTC) + timedelta(minutes=1)
+
+
+async def test_many_ends_in_one_second_are_a_second_apart(
+    auth_engine: AsyncEngine, feed: IssuedKey
+) -> None:
+    """A token issued after one of them carries its second, and the next one refuses it."""
+    for status in ("disabled", "active", "disabled"):
+        await set_status(auth_engine, feed.id, status, actor=ACTOR)
+
+    after = [state.tokens_valid_after for state in await told(auth_engine)]
+    assert len(set(after)) == 3
+    assert all(isinstance(each, datetime) for each in after)
+    assert after == sorted(after)
+
+
+async def _waiting(engine: AsyncEngine, sessions: int) -> bool:
+    return await lock_waits(engine) == sessions
