@@ -11,6 +11,7 @@ from auth_service.db import ask, connect, on_database
 from auth_service.outbox import commands as outbox
 from auth_service.outbox import metrics
 from auth_service.outbox.clock import LATEST
+from auth_service.outbox.look import keep_looking
 from auth_service.outbox.prune import keep_pruned
 from auth_service.outbox.relay import Relay
 from auth_service.replays import commands as replays
@@ -81,6 +82,7 @@ async def _relaying(settings: RelaySettings, engine: AsyncEngine) -> None:
         Replayer(settings).run(),
         keep_pruned(settings),
         watch_clock(engine, LATEST),
+        keep_looking(settings),
     )
 
 
@@ -96,9 +98,12 @@ def status(as_json: AsJson = False, check: Check = False) -> None:
     with checked(is_asked_for=check):
         settings = load(StatusSettings)
         figures = on_database(settings, read)
-        show(dataclasses.asdict(figures), as_json=as_json)
+        shown = dataclasses.asdict(figures)
+        if not as_json:
+            shown["queues"] = ", ".join(map(str, figures.queues)) or None
+        show(shown, as_json=as_json)
     if check:
-        raise typer.Exit(health(figures.pipe))
+        raise typer.Exit(health(figures.pipe, needs_attention=figures.clock is not None))
 
 
 app.command("restored", epilog=restore.EXAMPLE)(restore.restored)

@@ -30,6 +30,7 @@ from contracts.settings import (
     DatabaseUrl,
     Origins,
     PublicUrl,
+    QueueNames,
     RateSetting,
     ServiceSettings,
     TrustedProxies,
@@ -280,5 +281,7 @@ class RelaySettings(StatusSettings):
     retry_seconds_max: Annotated[float, Field(gt=0)] = 5.0
     # Events of a replay that are read and published at once.
     replay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
+    # Queues of consuming services whose depth operators are shown, also while nobody consumes.
+    watched_queues: QueueNames = ()
     # Published events older than that are deleted from the log once an hour; without it, never.
     outbox_keep_days: Annotated[int, Field(ge=1)] | None = None

@@ -255,6 +255,14 @@ def _are_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
+def _are_queues(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        # AMQP's limit of a name; an empty one would mean the queue that was declared last.
+        if not 1 <= len(name.encode()) <= 255 or not name.isprintable():
+            raise ValueError("must be names of queues, separated by commas (blog.users)")
+    return names
+
+
 def _port_is_wrong(origin: str) -> bool:
     try:
         port = urlsplit(origin).port
@@ -330,6 +338,11 @@ Origins = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_origins)
 ]
 """Origins (RFC 6454) whose pages may call, separated by commas; none by default, never all."""
+
+QueueNames = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_queues)
+]
+"""Names of queues on the broker, separated by commas."""
 
 TrustedProxies = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_networks)

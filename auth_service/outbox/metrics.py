@@ -1,5 +1,6 @@
 """What the outbox shows to Prometheus and to ``auth-service status``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from auth_service.outbox.clock import LATEST
 from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import pipe
+from auth_service.outbox.queues import QueueFigures, seen_queues
 from service_kit.clock import described
 from service_kit.database.clock import seconds_set_back
 
@@ -98,6 +100,7 @@ class OutboxFigures:
     replay_published: int | None
     replay_expected: int | None
     clock: str | None
+    queues: Sequence[QueueFigures]
 
 
 async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> OutboxFigures:
@@ -135,6 +138,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
         replay_published=rest.replay_published,
         replay_expected=rest.replay_expected,
         clock=described(await seconds_set_back(connection, LATEST)),
+        queues=await seen_queues(connection),
     )
 
 

@@ -14,6 +14,16 @@ from contracts.openapi import documented
 router = APIRouter(prefix="/v1/admin", tags=["administration"])
 
 
+class QueueBody(BaseModel):
+    """A queue that the relay looks at (`AUTH_WATCHED_QUEUES`)."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str = Field(examples=["blog.users"])
+    messages: int | None = Field(description="that wait; null: no such queue, or no broker")
+    age_seconds: float = Field(description="since the look")
+
+
 class StatusBody(BaseModel):
     """The pipe's near end at a glance; ages in seconds, null is what there is none of."""
 
@@ -41,6 +51,7 @@ class StatusBody(BaseModel):
     replay_published: int | None
     replay_expected: int | None
     clock: str | None = Field(description="set when the database's clock was ahead, and set back")
+    queues: list[QueueBody] = Field(description="of consuming services, as a relay last saw them")
 
 
 @router.get("/status", summary="The near end of the pipe", responses=documented(*OPERATORS_ONLY))

@@ -85,5 +85,19 @@ source = Table(
     comment="This source: who it is, its last heartbeat, and the relay's trouble",
 )
 
+queues = Table(
+    "queues",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("messages", BigInteger, comment="ready ones; NULL while no queue or broker is there"),
+    Column(
+        "seen_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    comment="Queues of consuming services, as a relay last saw them",
+)
+
 WAKE_UP_CHANNEL = "outbox"
 """NOTIFY channel by which a commit wakes the relay."""

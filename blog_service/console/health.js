@@ -9,6 +9,8 @@ const LAG_SECONDS_MAX = 5; // an event takes milliseconds; one that took longer 
 const UNPUBLISHED_SECONDS_MAX = 5;
 const DEPTH_MAX = 1_000;
 export const HEARTBEAT_SECONDS_MAX = 45;
+const QUEUE = "blog.users";
+const SEEN_SECONDS_MAX = 20; // four looks of the relay
 const APART_MAX = 10; // the ends are not asked at the same moment
 const APART_MS_MAX = 10_000;
 
@@ -54,7 +56,12 @@ export function troubles({ near, far, runs, replays, apartSince = null }) {
   const isNear = near.figures && !near.error;
   const isFar = far.figures && !far.error;
   if (isNear) ofPipe(near.figures.pipe, add, near.figures);
-  if (isFar && !(isNear && isSame(near.figures.pipe, far.figures.pipe))) ofPipe(far.figures.pipe, add, far.figures);
+  if (isFar && !(isNear && isSame(near.figures.pipe, far.figures.pipe))) {
+    // The blog's API knows no queue while no consumer is there; the relay does.
+    const waiting = far.figures.consumers ? null : seenByRelay(near.figures, near);
+    const more = waiting && !/wait/.test(far.figures.pipe) ? `; ${many(waiting, "message waits", "messages wait")}` : "";
+    ofPipe(far.figures.pipe + more, add, far.figures);
+  }
   if (isFar) ofReplica(far.figures, runs, add);
   const users = apart({ near, far });
   const isExplained = found.some(({ level }) => ["broken", "wrong", "behind"].includes(level));
@@ -191,10 +198,22 @@ function relay(a) {
   return { level: isSilent ? "broken" : a.replay ? "busy" : "quiet", figure: "active", lines };
 }
 
+/** How many messages wait for the blog, as a relay saw a moment ago; null when none did. */
+function seenByRelay(a, near) {
+  if (!a || near.error) return null;
+  const found = a.queues?.find(({ name }) => name === QUEUE);
+  return found && found.age_seconds <= SEEN_SECONDS_MAX ? found.messages : null;
+}
+
 function broker(a, b, near, far, isReplaying) {
   const isAway = a && !near.error && /broker is away|does not confirm/.test(a.trouble ?? "");
   if (isAway) return { level: "broken", figure: "away", lines: ["says the relay"] };
-  if (!b || far.error || !b.consumers) return { level: "unknown", figure: "?", lines: ["no consumer tells"] };
+  if (!b || far.error || !b.consumers) {
+    const waiting = seenByRelay(a, near);
+    if (waiting === null) return { level: "unknown", figure: "?", lines: ["nobody tells"] };
+    const level = waiting > DEPTH_MAX ? "behind" : waiting ? "busy" : "quiet";
+    return { level, figure: waiting ? `${count(waiting)} wait` : "empty", lines: ["says the relay"] };
+  }
   if (b.queue_depth === null) return { level: "broken", figure: "away", lines: ["or without our queue,", "says the consumer"] };
   const lines = [`replay queue ${count(b.replay_queue_depth ?? 0)}`];
   if (b.dead_queue_depth) lines.push(`dead queue ${count(b.dead_queue_depth)}`);

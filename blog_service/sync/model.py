@@ -80,5 +80,9 @@ def needs_attention(figures: Mapping[str, Any]) -> bool:
     """
     differ = (figures["last_reconcile_differing"] or 0) - (figures["last_reconcile_repaired"] or 0)
     return bool(
-        figures["degraded"] or figures["reconcile_trouble"] or figures["parked_messages"] or differ
+        figures["degraded"]
+        or figures["reconcile_trouble"]
+        or figures["parked_messages"]
+        or figures["clock"]
+        or differ
     )

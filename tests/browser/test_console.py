@@ -357,6 +357,28 @@ class TestFigures:
         assert shown["replica"]["lines"][0].startswith(says)
         assert (shown["headline"]["level"] == "behind") == (level == "behind")
 
+    @pytest.mark.parametrize(
+        ("queue", "figure", "says"),
+        [
+            ({"messages": 508, "age_seconds": 4.0}, "508 wait", "; 508 messages wait"),
+            ({"messages": 0, "age_seconds": 4.0}, "empty", "no consumer for 90 s"),
+            ({"messages": None, "age_seconds": 4.0}, "?", "no consumer for 90 s"),
+            ({"messages": 508, "age_seconds": 60.0}, "?", "no consumer for 90 s"),
+        ],
+    )
+    async def test_without_a_consumer_the_relay_tells_what_waits(
+        self, visit: Visiting, queue: dict[str, object], figure: str, says: str
+    ) -> None:
+        """Unless it looked too long ago, or found no queue."""
+        near = {**NEAR, "queues": [{"name": "blog.users", **queue}]}
+        gone = {"consumers": 0, "pipe": "broken: no consumer for 90 s", "queue_depth": None}
+        async with visit() as visitor:
+            await visitor.page.goto("/console")
+            shown = await visitor.page.evaluate(STATIONS, [near, {**FAR, **gone}, None])
+
+        assert shown["broker"]["figure"] == figure
+        assert shown["headline"]["line"].endswith(says)
+
     async def test_eight_digits_stay_in_their_boxes(self, visit: Visiting) -> None:
         """In the picture, wide and narrow, and at the axis of a chart."""
         for width in (1200, 400):

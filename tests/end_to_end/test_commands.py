@@ -39,6 +39,7 @@ STATUS = {
         "replay_published",
         "replay_expected",
         "clock",
+        "queues",
     },
     "blog-service status": {
         "pipe",

@@ -52,6 +52,7 @@ class Site:
             "AUTH_CORS_ORIGINS": blog_url,
             "BLOG_ISSUER": former_url,
             "BLOG_AUTH_PUBLIC_URL": auth_url,
+            "AUTH_WATCHED_QUEUES": "blog.users",
             "AUTH_DOCS": True,
             "BLOG_DOCS": True,
             "AUTH_RETRY_SECONDS_MAX": 0.5,

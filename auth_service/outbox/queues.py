@@ -1,0 +1,33 @@
+"""The queues of consuming services, as a relay last saw them (``look``)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_READ: Final = text(
+    """
+    SELECT name, messages, extract(epoch FROM clock_timestamp() - seen_at)::float AS age_seconds
+    FROM queues ORDER BY name
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """A queue as a relay last saw it; ``messages`` is None if there was no such queue or broker."""
+
+    name: str
+    messages: int | None
+    age_seconds: float
+
+    def __str__(self) -> str:
+        messages = "-" if self.messages is None else f"{self.messages:,}"
+        return f"{self.name} {messages} ({self.age_seconds:.0f} s ago)"
+
+
+async def seen_queues(connection: AsyncConnection) -> Sequence[QueueFigures]:
+    """The queues that relays look at, and what they saw last."""
+    return [QueueFigures(**row) for row in (await connection.execute(_READ)).mappings()]

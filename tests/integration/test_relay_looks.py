@@ -1,0 +1,72 @@
+"""The relay looks at the queues of consuming services, for operators."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aio_pika
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox import look
+from auth_service.outbox.look import keep_looking
+from auth_service.outbox.queues import seen_queues
+from auth_service.settings import RelaySettings
+from blog_service.settings import ConsumerSettings
+from contracts.tasks import end_tasks
+from local.broker import Broker
+from tests.support.builders import a_state, an_event
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming
+from tests.support.source import LIVE, Source
+
+
+@asynccontextmanager
+async def looking(settings: RelaySettings, *queues: str) -> AsyncIterator[None]:
+    """What the relay process does beside its work."""
+    watching = settings.model_copy(update={"watched_queues": queues})
+    task = asyncio.create_task(keep_looking(watching))
+    try:
+        yield
+    finally:
+        await end_tasks(task)
+
+
+async def seen(engine: AsyncEngine) -> dict[str, int | None]:
+    """What was seen of each queue, at most a moment ago."""
+    async with engine.connect() as connection:
+        found = await seen_queues(connection)
+    return {queue.name: queue.messages for queue in found if queue.age_seconds < 2}
+
+
+async def test_it_tells_what_waits_while_nobody_consumes(
+    source: Source,
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    relay_settings: RelaySettings,
+    auth_engine: AsyncEngine,
+    broker: Broker,
+    vhost: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ready messages; a queue that is not there, or a broker that went away, is not known."""
+    monkeypatch.setattr(look, "EVERY_SECONDS", 0.2)
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    await source.publish(*(an_event(a_state()) for _ in range(3)))
+
+    async with looking(relay_settings, LIVE, "other.users"):
+        await eventually(lambda: _is(auth_engine, {LIVE: 3, "other.users": None}))
+        await asyncio.to_thread(broker.delete_vhost, vhost)
+        await eventually(lambda: _is(auth_engine, {LIVE: None, "other.users": None}))
+        await asyncio.to_thread(broker.create_vhost, vhost)
+        async with await aio_pika.connect(broker.amqp_url(vhost)) as connection:
+            await (await connection.channel()).declare_queue(LIVE, durable=True)
+        await eventually(lambda: _is(auth_engine, {LIVE: 0, "other.users": None}))
+
+    async with looking(relay_settings, LIVE):
+        await eventually(lambda: _is(auth_engine, {LIVE: 0}))
+
+
+async def _is(engine: AsyncEngine, expected: dict[str, int | None]) -> bool:
+    return await seen(engine) == expected
