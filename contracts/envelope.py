@@ -200,6 +200,11 @@ def decode(message: Carrier) -> Event:
     return UserUpdated(**common, data=state)
 
 
+def too_large() -> Undecodable:
+    """What a message is that has a longer body than any event."""
+    return Undecodable(Fault.TOO_LARGE, f"the body has more than {BODY_BYTES_MAX} bytes")
+
+
 def legible_user(message: Carrier) -> UUID | None:
     """The user whom ``message`` concerns, as far as its headers or its data still tell.
 
@@ -253,7 +258,7 @@ def _common(read: Read) -> dict[str, Any]:
 
 def _data(model: type[DataModel], event_type: str, read: Read, body: bytes) -> DataModel:
     if len(body) > BODY_BYTES_MAX:
-        raise Undecodable(Fault.TOO_LARGE, f"the body has more than {BODY_BYTES_MAX} bytes")
+        raise too_large()
     if read("dataschema") not in (None, dataschema(event_type)):
         raise Undecodable(Fault.UNKNOWN_SCHEMA, "this version does not know the data's schema")
     try:

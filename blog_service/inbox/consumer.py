@@ -53,8 +53,12 @@ DECLARE_TIMEOUT_SECONDS = 30.0
 REPLAY_PREFETCH_BATCHES = 2
 """One in work and one at hand. Live events come by the same connection, behind these at most."""
 
-REPLAY_EXCHANGE_EVERY_SECONDS = 5.0
-"""How often to look for the exchange of replays, which a source too old for them has not."""
+DECLARE_EVERY_SECONDS = 10.0
+"""While connected, what is declared is declared again, for it may have been deleted: a few requests
+that change nothing."""
+
+MISSING_EVERY_SECONDS = 2.0
+"""The same, while an exchange of the source is missing: events wait for our binding."""
 
 
 class Consumer:
@@ -125,9 +129,8 @@ class Consumer:
                 self._end_when_stopping(live, replays),
                 self._work_off(live),
                 self._work_off_replays(replays, turn=live.idle),
+                self._keep_declared(connection, has_replays=has_replays),
             ]
-            if not has_replays:
-                work.append(self._bind_replays(connection))
             self._enter(State.CONSUMING)
             log.info("consumer.consuming", replays=has_replays)
             try:
@@ -166,12 +169,29 @@ class Consumer:
         for subscription in subscriptions:
             await subscription.end()
 
-    async def _bind_replays(self, connection: AbstractConnection) -> None:
-        """Bind the queue of replays as soon as the source has declared their exchange."""
-        while not await self._stops_within(REPLAY_EXCHANGE_EVERY_SECONDS):
-            if await bind_replays(connection):
+    async def _keep_declared(self, connection: AbstractConnection, *, has_replays: bool) -> None:
+        """Declare queues and bindings again and again, as at the start.
+
+        A queue that was deleted has ended its subscription, and so this work; its loss is noted
+        here or when the consumer has connected again, whichever comes first.
+        """
+        has_source = True
+        every = DECLARE_EVERY_SECONDS if has_replays else MISSING_EVERY_SECONDS
+        while not await self._stops_within(every):
+            async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
+                had = has_source, has_replays
+                try:
+                    await declare(connection, queue_lost=self._note_queue_lost)
+                    has_source = True
+                except SourceMissing as error:
+                    has_source = False
+                    if had[0]:
+                        log.warning("consumer.source_missing", reason=str(error))
+                has_replays = await bind_replays(connection)
+            if has_replays and not had[1]:
                 log.info("consumer.replays_bound")
-                return
+            is_whole = has_source and has_replays
+            every = DECLARE_EVERY_SECONDS if is_whole else MISSING_EVERY_SECONDS
 
     async def _note_queue_lost(self) -> None:
         try:

@@ -138,7 +138,8 @@ async def unpark(connection: AsyncConnection, parked_id: int) -> None:
 def message_hash(delivery: Delivery) -> bytes:
     """What tells a message from others, in every delivery: not the headers that the broker adds."""
     parts = (delivery.routing_key.encode(), as_json(delivery, by_broker=False).encode())
-    return hashlib.sha256(b"\0".join((*parts, delivery.body))).digest()
+    body = b"%d bytes" % delivery.dropped_bytes if delivery.dropped_bytes else delivery.body
+    return hashlib.sha256(b"\0".join((*parts, body))).digest()
 
 
 def as_json(delivery: Delivery, *, by_broker: bool = True) -> str:

@@ -51,7 +51,7 @@ from blog_service.inbox.waiting import event_of, key_of, set_aside
 from blog_service.inbox.work import Work
 from blog_service.settings import ConsumerSettings
 from contracts.backoff import pause_seconds
-from contracts.envelope import decode
+from contracts.envelope import Undecodable, decode, too_large
 from contracts.events import Event, UserDeleted, UserEvent
 from contracts.merge import Outcome
 
@@ -310,6 +310,11 @@ class Settler:
 
 
 def _event(delivery: Delivery) -> Event:
-    if delivery.queue == DEAD:
+    if delivery.queue == DEAD and not delivery.dropped_bytes:
         raise DeadLettered(by_limit=gave_up_by_limit(delivery.headers))
-    return decode(delivery)
+    try:
+        return decode(delivery)
+    except Undecodable:
+        if delivery.dropped_bytes:
+            raise too_large() from None
+        raise

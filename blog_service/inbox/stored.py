@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog_service.inbox.apply import apply
 from blog_service.inbox.tagged_json import untagged
 from blog_service.users import replica
-from contracts.envelope import Undecodable, decode
+from contracts.envelope import Undecodable, decode, too_large
 from contracts.events import UserDeleted
 from contracts.merge import Outcome
 
@@ -51,6 +51,8 @@ async def apply_stored(connection: AsyncConnection, row: Row[Any]) -> Outcome:
         # Nothing of an erased message is missing: its user's tombstone beats whatever it said.
         if row.body is None and row.user_id and await replica.is_deleted(connection, row.user_id):
             return Outcome.TOMBSTONED
+        if getattr(row, "dropped_bytes", None):
+            raise too_large() from None
         raise
     [outcome] = await apply(connection, [event])
     return outcome

@@ -119,5 +119,5 @@ async def _own(name: str, declaration: Awaitable[T]) -> T:
         raise WrongTopology(
             f"{name} exists on the broker with another type or other arguments ({error}). Stop the"
             f" consumers, delete it (rabbitmqctl delete_queue {name}) and start again: the queue is"
-            " declared anew, and reconcile mends what was in it."
+            " declared again, and reconcile repairs what was in it."
         ) from None

@@ -37,7 +37,9 @@ class WholeMessageBody(ParkedBody):
     routing_key: str
     properties: Mapping[str, Any]
     headers: Mapping[str, Any] = Field(examples=[{"cloudEvents_type": "user.updated"}])
-    body: str | None = Field(description="may be personal data; the first MiB of a longer one")
+    body: str | None = Field(
+        description="may be personal data; null once erased, or too large to keep"
+    )
     body_encoding: Literal["utf-8", "base64"] | None
     body_bytes: int | None = Field(description="how many it has")
 

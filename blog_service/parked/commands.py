@@ -103,6 +103,9 @@ def show_one(parked_id: ParkedId, as_json: AsJson = False) -> None:
     print("headers")
     for name, value in found.headers.items():
         print(f"    {_printable(name)}: {json.dumps(value)}")
+    if found.body is None and found.body_bytes is not None:
+        print(f"body dropped: {found.body_bytes:,} bytes are too large to keep")
+        return
     if found.body is None:
         print("body erased: its user was deleted")
         return

@@ -43,7 +43,8 @@ class WholeMessage(ParkedMessage):
 
     ``properties`` and ``headers`` have AMQP's types in the form of ``inbox.tagged_json``;
     ``body_encoding`` says how the octets of ``body`` are written here, and ``body_bytes`` how many
-    it had: more than are shown when it is a very long one. All three are None once it is erased.
+    it had: more than are shown when it is a very long one. All three are None once it is erased; of
+    a body that was too large to keep, its size alone is known.
     """
 
     exchange: str

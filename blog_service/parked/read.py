@@ -5,7 +5,7 @@ import codecs
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, func, select
+from sqlalchemy import RowMapping, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.inbox.stored import Carrier
@@ -16,6 +16,9 @@ from contracts.envelope import legible_type
 BODY_SHOWN_BYTES_MAX: Final = 1024 * 1024
 """Sixteen times what an event may have; a broker takes messages of any size, memory does not."""
 
+_IS_ERASED: Final = and_(
+    parked_messages.c.body.is_(None), parked_messages.c.dropped_bytes.is_(None)
+)
 _SUMMARY: Final = (
     parked_messages.c.id,
     parked_messages.c.reason,
@@ -24,7 +27,9 @@ _SUMMARY: Final = (
     parked_messages.c.attempts,
     parked_messages.c.first_failed_at,
     parked_messages.c.last_failed_at,
-    parked_messages.c.body.is_(None).label("erased"),
+    and_(parked_messages.c.body.is_(None), parked_messages.c.dropped_bytes.is_(None)).label(
+        "erased"
+    ),
 )
 _SUMMARY_NAMES: Final = [column.name for column in _SUMMARY]
 _LIST = select(*_SUMMARY, parked_messages.c.properties).order_by(parked_messages.c.id.desc())
@@ -33,7 +38,9 @@ _WHOLE = select(
     parked_messages.c.properties,
     parked_messages.c.exchange,
     parked_messages.c.routing_key,
-    func.octet_length(parked_messages.c.body).label("body_bytes"),
+    func.coalesce(func.octet_length(parked_messages.c.body), parked_messages.c.dropped_bytes).label(
+        "body_bytes"
+    ),
     func.substring(parked_messages.c.body, 1, BODY_SHOWN_BYTES_MAX).label("body"),
 )
 
@@ -68,7 +75,8 @@ async def parked_message(connection: AsyncConnection, parked_id: int) -> WholeMe
     properties = dict(row["properties"])
     headers = properties.pop("headers", {})
     whole = {name: row[name] for name in ("exchange", "routing_key", "body_bytes")}
-    body, encoding = (None, None) if row["erased"] else _shown(row["body"], of=row["body_bytes"])
+    stored = row["body"]
+    body, encoding = (None, None) if stored is None else _shown(stored, of=row["body_bytes"])
     return WholeMessage(
         **_summary(row),
         **whole,

@@ -1,0 +1,127 @@
+"""Whatever is deleted at the broker while a consumer runs is back within seconds."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aio_pika import ExchangeType
+from aio_pika.exceptions import AMQPError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox import consumer as consumer_module
+from blog_service.settings import ConsumerSettings
+from contracts.envelope import encode
+from contracts.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
+from local.broker import Broker
+from tests.support.builders import a_state, an_event
+from tests.support.checks import has_applied
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming
+from tests.support.source import DEAD, LIVE, REPLAY, Source, source_on
+
+PROBE = an_event(a_state())
+
+Delete = Callable[[Source], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds are a promise to operators; a test need not wait for them."""
+    monkeypatch.setattr(consumer_module, "DECLARE_EVERY_SECONDS", 1.0)
+
+
+async def _exchange(source: Source) -> None:
+    await source.channel.exchange_delete(EXCHANGE)
+    await source.channel.exchange_declare(
+        exchange=EXCHANGE, exchange_type=ExchangeType.TOPIC.value, durable=True
+    )
+
+
+async def _exchange_of_replays(source: Source) -> None:
+    await source.channel.exchange_delete(REPLAY_EXCHANGE)
+    await source.channel.exchange_declare(
+        exchange=REPLAY_EXCHANGE, exchange_type=ExchangeType.DIRECT.value, durable=True
+    )
+
+
+async def _binding(source: Source) -> None:
+    await source.channel.queue_unbind(LIVE, EXCHANGE, USER_BINDING)
+
+
+async def _binding_of_replays(source: Source) -> None:
+    await source.channel.queue_unbind(REPLAY, REPLAY_EXCHANGE, "blog")
+
+
+async def _queue(source: Source) -> None:
+    await source.channel.queue_delete(LIVE)
+
+
+async def _queue_of_replays(source: Source) -> None:
+    await source.channel.queue_delete(REPLAY)
+
+
+async def _dead_exchange(source: Source) -> None:
+    await source.channel.exchange_delete(DEAD)
+
+
+async def _dead_queue(source: Source) -> None:
+    await source.channel.queue_delete(DEAD)
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [
+        _exchange,
+        _exchange_of_replays,
+        _binding,
+        _binding_of_replays,
+        _queue,
+        _queue_of_replays,
+        _dead_exchange,
+        _dead_queue,
+    ],
+)
+async def test_what_is_deleted_is_declared_again(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source, delete: Delete
+) -> None:
+    """Live events, replays and dead letters find their way again; what went well goes on."""
+    async with consuming(consumer_settings, blog_engine):
+        await delete(source)
+        await eventually(lambda: _routes(source), within=10, every=0.2)
+        live, replayed = an_event(a_state()), an_event(a_state())
+        await source.publish(live)
+        await source.replay(replayed)
+        await source.publish_raw(b"given up", exchange=DEAD)
+        await eventually(lambda: has_applied(blog_engine, 3))
+
+
+async def test_a_virtual_host_that_was_deleted(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    amqp_url: str,
+    broker: Broker,
+    vhost: str,
+) -> None:
+    """It comes back empty; the consumer declares all of its own, and waits for the source's."""
+    async with source_on(amqp_url), consuming(consumer_settings, blog_engine):
+        await asyncio.to_thread(broker.delete_vhost, vhost)
+        await asyncio.to_thread(broker.create_vhost, vhost)
+        async with source_on(amqp_url) as source:
+            await eventually(lambda: _routes(source), within=20, every=0.2)
+            await source.publish(an_event(a_state()))
+            await eventually(lambda: has_applied(blog_engine, 2))
+
+
+async def _routes(source: Source) -> bool:
+    """Whether each exchange has a queue to route to; what tries that is an event of one user."""
+    probe = encode(PROBE)
+    for exchange, key in ((EXCHANGE, PROBE.type), (REPLAY_EXCHANGE, "blog"), (DEAD, "")):
+        try:
+            await source.publish_raw(
+                probe.body, probe.properties, exchange=exchange, routing_key=key
+            )
+        except AMQPError as error:
+            channel = await source.connection.channel(publisher_confirms=True)
+            source.channel = await channel.get_underlay_channel()
+            raise AssertionError(f"{exchange} does not route") from error
+    return True

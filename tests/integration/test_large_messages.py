@@ -1,0 +1,117 @@
+"""Bodies that are too large for an event take no memory, and are parked without them."""
+
+from pathlib import Path
+
+from aiormq.channel import Channel
+from pamqp.commands import Basic
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.inbox.subscription import KEPT_BYTES_MAX, LARGE_BYTES_MAX, Subscription
+from blog_service.parked.read import parked_message
+from blog_service.parked.redrive import redrive
+from blog_service.settings import ConsumerSettings
+from contracts.envelope import BODY_BYTES_MAX, encode
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.checks import has_applied, has_parked, is_at
+from tests.support.eventually import eventually
+from tests.support.inbox import consuming, parked
+from tests.support.processes import Process
+from tests.support.source import Source, source_on
+
+MIB = 1024 * 1024
+HUGE = bytes(100 * MIB)
+
+
+async def test_a_huge_message_costs_no_memory(
+    consumer_settings: ConsumerSettings,
+    blog_engine: AsyncEngine,
+    amqp_url: str,
+    unused_port: int,
+    tmp_path: Path,
+) -> None:
+    """A message of 100 MiB is parked by its size, and the next one is applied."""
+    environment = {
+        "BLOG_DATABASE_URL": consumer_settings.database_url,
+        "BLOG_AMQP_URL": amqp_url,
+        "BLOG_CONSUMER_PORT": str(unused_port),
+    }
+    process = Process("blog-service consumer", environment, tmp_path / "log")
+    event = an_event(a_state())
+    async with source_on(amqp_url) as source:
+        process.start()
+        await process.is_ready(f"http://127.0.0.1:{unused_port}/readyz")
+        before = _peak_bytes(process)
+        properties = encode(event).properties
+        await source.publish_raw(HUGE, properties)
+        await source.publish(an_event(a_state()))
+        await eventually(lambda: has_applied(blog_engine, 1), within=60)
+        await eventually(lambda: has_parked(blog_engine, 1))
+        peak = _peak_bytes(process)
+    assert await process.stop() == 0
+
+    [row] = await parked(blog_engine)
+    assert (row.reason, row.body, row.dropped_bytes) == ("too_large", None, len(HUGE))
+    assert row.user_id == event.data.subject
+    assert peak - before < 64 * MIB, f"{(peak - before) / MIB:.0f} MiB"
+
+
+async def test_many_large_messages_are_kept_up_to_a_limit(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """Each alone is small enough to be kept; a deletion among them counts by its headers."""
+    async with consuming(consumer_settings, blog_engine):
+        pass
+    gone = a_tombstone()
+    deletion = encode(an_event(gone)).properties
+    for number in range(8):
+        await source.publish_raw(b"%d" % number + bytes(KEPT_BYTES_MAX), routing_key="user.x")
+    await source.publish_raw(bytes(KEPT_BYTES_MAX + 1), deletion, routing_key="user.deleted")
+
+    async with consuming(consumer_settings, blog_engine):
+        await eventually(lambda: has_parked(blog_engine, 8))
+        await eventually(lambda: is_at(blog_engine, gone.id, gone.version))
+
+    rows = await parked(blog_engine)
+    assert {row.dropped_bytes for row in rows} == {KEPT_BYTES_MAX + 1}
+    assert len({row.message_hash for row in rows}) == 8
+
+
+async def test_what_a_subscription_takes(source: Source) -> None:
+    """Events always; larger bodies while there is room, which settling them makes again."""
+    channel = source.channel
+    assert isinstance(channel, Channel)
+    subscription = Subscription(channel, [])
+
+    room = LARGE_BYTES_MAX // KEPT_BYTES_MAX
+    taken = [subscription.takes(KEPT_BYTES_MAX) for _ in range(room + 1)]
+
+    assert taken == [True] * room + [False]
+    assert subscription.takes(BODY_BYTES_MAX)
+    assert not subscription.takes(BODY_BYTES_MAX + 1)
+    assert not Subscription(channel, []).takes(KEPT_BYTES_MAX + 1)
+
+
+async def test_a_parked_message_without_its_body_says_so(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+) -> None:
+    """It is not taken for one whose user was deleted, and stays too large when redriven."""
+    async with consuming(consumer_settings, blog_engine):
+        await source.publish_raw(bytes(2 * MIB), Basic.Properties(delivery_mode=2))
+        await source.publish_raw(bytes(2 * MIB), encode(an_event(a_state())).properties)
+        await eventually(lambda: has_parked(blog_engine, 2))
+
+    for row in await parked(blog_engine):
+        async with blog_engine.connect() as connection:
+            shown = await parked_message(connection, row.id)
+        redriven = await redrive(blog_engine, row.id)
+        assert (shown.erased, shown.body, shown.body_bytes) == (False, None, 2 * MIB)
+        assert redriven.failure
+        assert redriven.failure.reason == "too_large"
+
+
+def _peak_bytes(process: Process) -> int:
+    """The most memory that the process ever had."""
+    assert process._process is not None
+    status = Path(f"/proc/{process._process.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
