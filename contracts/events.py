@@ -24,6 +24,7 @@ from contracts.key_set import KID_LENGTH_MAX, KID_PATTERN
 VERSION_MAX: Final = 2**53 - 1
 """Versions stay exact in every JSON reader, JavaScript's included."""
 
+EMAIL_LENGTH_MIN: Final = 3
 EMAIL_LENGTH_MAX: Final = 320
 ROLES_MAX: Final = 32
 ROLE_LENGTH_MAX: Final = 64
@@ -85,7 +86,7 @@ class UserState(_UserData):
     ``tokens_valid_after`` is a whole second: access tokens issued before it are refused.
     """
 
-    email: Annotated[str, Field(min_length=3, max_length=EMAIL_LENGTH_MAX)]
+    email: Annotated[str, Field(min_length=EMAIL_LENGTH_MIN, max_length=EMAIL_LENGTH_MAX)]
     email_verified: bool
     roles: Annotated[tuple[Role, ...], Field(max_length=ROLES_MAX)]
     status: Literal["active", "disabled"]

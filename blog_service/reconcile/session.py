@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.settings import ReconcileSettings
-from contracts.events import EMAIL_LENGTH_MAX, ROLES_MAX, VERSION_MAX
+from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 
@@ -30,7 +30,7 @@ _TABLES: Final = (
     CREATE TEMP TABLE staged (
         id uuid NOT NULL,
         version bigint NOT NULL CHECK (version BETWEEN 1 AND {VERSION_MAX}),
-        email text CHECK (length(email) BETWEEN 3 AND {EMAIL_LENGTH_MAX}),
+        email text CHECK (length(email) BETWEEN {EMAIL_LENGTH_MIN} AND {EMAIL_LENGTH_MAX}),
         email_verified boolean NOT NULL,
         roles text[] NOT NULL CHECK (cardinality(roles) <= {ROLES_MAX}),
         status text NOT NULL CHECK (status IN ('active', 'disabled', 'deleted')),

@@ -19,6 +19,7 @@ from blog_service.reconcile.session import driver
 from blog_service.reconcile.source import Source, UserStream
 from blog_service.users.replica import COLUMNS
 from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
+from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
 from contracts.reconcile import StreamBegin, buckets_in
 from contracts.replica import array_literal
 
@@ -34,6 +35,8 @@ _BROKEN_OFF: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Int
 """How the driver tells that a session ended in the middle of a COPY."""
 
 _BOOLEAN: Final = {True: "t", False: "f"}
+
+_LIVING: Final = ("active", "disabled")
 
 
 async def replica_digests(connection: AsyncConnection) -> Digests:
@@ -123,6 +126,7 @@ def _row(user: dict[str, Any]) -> str:
             *(user["deleted_at"], unpublished),
         ]
     else:
+        _demand_checked(user)
         values = [
             user["id"],
             str(user["version"]),
@@ -140,6 +144,26 @@ def _row(user: dict[str, Any]) -> str:
     if "\\" in line or "\n" in line or "\r" in line or line.count("\t") != len(values) - 1:
         line = "\t".join(value.translate(_ESCAPES) for value in values)
     return line + "\n"
+
+
+def _demand_checked(user: dict[str, Any]) -> None:
+    """Refuse what the table's checks would refuse, for PostgreSQL's log would then hold the row.
+
+    Raises:
+        ValueError: the source's answer holds what no event may hold; nothing of it is repeated.
+    """
+    email, version = user["email"], user["version"]
+    times = (user["created_at"], user["updated_at"], user["tokens_valid_after"] or "0")
+    if (
+        not EMAIL_LENGTH_MIN <= len(email) <= EMAIL_LENGTH_MAX
+        or "\0" in email
+        or type(version) is not int
+        or not 1 <= version <= VERSION_MAX
+        or user["status"] not in _LIVING
+        or len(user["roles"]) > ROLES_MAX
+        or not all(instant[:1].isdigit() for instant in times)  # "infinity" is none
+    ):
+        raise ValueError
 
 
 def _roles(roles: object) -> str:

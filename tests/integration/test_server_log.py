@@ -1,0 +1,227 @@
+"""PostgreSQL's log keeps nothing personal: it outlives whoever is erased.
+
+A statement that PostgreSQL refuses may be logged with the row or the key that it was refused for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from auth_service.services.create import create_service
+from auth_service.services.model import ServiceNameTaken
+from auth_service.settings import ApiSettings
+from blog_service.inbox.settle import Settler
+from blog_service.settings import ApiSettings as BlogApiSettings
+from blog_service.settings import ConsumerSettings
+from contracts.events import EMAIL_LENGTH_MAX, VERSION_MAX
+from contracts.rate_limits import Rate
+from local.embedded_postgres import EmbeddedPostgres
+from tests.integration.test_settling import delivery
+from tests.support.auth_api import bearer, serving
+from tests.support.builders import SOURCE, a_state, an_event
+from tests.support.content import people_of
+from tests.support.databases import Databases
+from tests.support.inbox import execute, fetch
+
+PASSWORD = "kept-out-of-logs horse battery staple"
+MARK = "unloggable"
+"""In every address, name and text of these tests."""
+
+WITHOUT_END = Rate(10**6, 1)
+
+
+@dataclass
+class ServerLog:
+    """What a PostgreSQL server with its default settings has written since the test began."""
+
+    path: Path
+    databases: Databases
+    start: int = 0
+    urls: list[str] = field(default_factory=list)
+
+    def engine(self, service: str) -> AsyncEngine:
+        """A connection to a fresh database of ``service``."""
+        self.urls.append(self.databases.make(service))
+        return create_async_engine(self.urls[-1])
+
+    def written(self) -> str:
+        """All of it."""
+        return self.path.read_bytes()[self.start :].decode(errors="replace")
+
+    async def demand_nothing_personal(self, engine: AsyncEngine) -> None:
+        """Fail if there is an address, a name, a text or a password, or any refused statement.
+
+        A refusal of the test's own shows that there would be one.
+        """
+        with pytest.raises(Exception, match="invalid input syntax"):
+            await execute(engine, "SELECT 'the last line'::integer")
+        written = self.written()
+        assert "the last line" in written
+        assert MARK not in written
+        assert PASSWORD not in written
+        refused = [line for line in written.splitlines() if "ERROR:" in line]
+        assert len(refused) == 1, refused
+
+
+@pytest.fixture
+def server_log(mortal_postgres: tuple[EmbeddedPostgres, Databases]) -> Iterator[ServerLog]:
+    """The log of a server of the tests' own."""
+    server, databases = mortal_postgres
+    path = server.folder / "log"
+    log = ServerLog(path, databases, path.stat().st_size)
+    yield log
+    for url in log.urls:
+        databases.drop(url)
+
+
+@pytest.fixture
+async def auth_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
+    """An auth database on that server."""
+    engine = server_log.engine("auth")
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def blog_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
+    """A blog database on that server."""
+    engine = server_log.engine("blog")
+    yield engine
+    await engine.dispose()
+
+
+def address(name: str) -> str:
+    """An address that must not be in the log."""
+    return f"{name}.{MARK}@example.org"
+
+
+async def test_of_what_the_auth_service_refuses(
+    server_log: ServerLog, auth_there: AsyncEngine, private_pem: str
+) -> None:
+    """Addresses that are taken, at once and one after the other; names; versions; odd texts."""
+    settings = ApiSettings(
+        _env_file=None,
+        database_url=server_log.urls[0],
+        issuer=SOURCE,
+        private_key=SecretStr(private_pem),
+        hashing_threads=2,
+        limit_signup=WITHOUT_END,
+        limit_password=WITHOUT_END,
+        limit_signin=WITHOUT_END,
+    )
+    async with serving(settings) as api:
+
+        async def signs_up(name: str, **headers: str) -> httpx.Response:
+            body = {"email": address(name), "password": PASSWORD}
+            return await api.post("/v1/signup", json=body, headers=headers)
+
+        async def moves(who: dict[str, Any], name: str) -> httpx.Response:
+            body = {"email": address(name), "password": PASSWORD}
+            return await api.patch("/v1/me", json=body, headers=bearer(who))
+
+        ada, bob = [(await signs_up(name)).json() for name in ("ada", "bob")]
+        taken = [await signs_up("ADA"), await moves(bob, "ada"), await moves(bob, "Ada")]
+        assert {answer.status_code for answer in taken} == {409}
+
+        for name in ("carol", "dora"):
+            crowd = await asyncio.gather(
+                *(signs_up(name) for _ in range(4)), moves(ada, name), moves(bob, name)
+            )
+            assert sorted({answer.status_code for answer in crowd})[-1] == 409
+            assert sum(answer.is_success for answer in crowd) == 1
+
+        odd = [
+            await signs_up("a" * EMAIL_LENGTH_MAX),
+            await signs_up("nul\0"),
+            await signs_up("erin", **{"User-Agent": "x" * 5_000}),
+            await api.post("/v1/signin", json={"email": address("\0"), "password": PASSWORD}),
+            await api.post("/v1/email/verify", json={"token": MARK}),
+            await api.get("/v1/admin/users", params={"email": address("x\0")}, headers=bearer(ada)),
+        ]
+        assert all(answer.status_code < 500 for answer in odd)
+
+        await execute(auth_there, f"UPDATE users SET version = {VERSION_MAX}")
+        assert (await moves(ada, "frank")).status_code == 409
+        for who in (ada, bob):
+            gone = await api.request(
+                "DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(who)
+            )
+            assert gone.status_code == 204, gone.text
+
+    given: dict[str, Any] = {"scopes": ["posts:write"], "key_days": 1, "actor": "operator:test"}
+    for _ in range(2):
+        try:
+            await create_service(auth_there, settings.secrets, name=MARK, **given)
+        except ServiceNameTaken:
+            break
+    await server_log.demand_nothing_personal(auth_there)
+
+
+async def test_of_what_the_blog_refuses(
+    server_log: ServerLog,
+    blog_there: AsyncEngine,
+    public_pem: str,
+    signing_key: rsa.RSAPrivateKey,
+    consumer_settings: ConsumerSettings,
+) -> None:
+    """Events that odd users make, parked messages, and texts as long as they may be."""
+    settler = Settler(consumer_settings, blog_there)
+    user = a_state(email=address("ada"))
+    swapped = [a_state(email=address("ada")), a_state(email="z" * 150 + address("long"))]
+    for state in (
+        user,
+        *swapped,
+        user.model_copy(update={"version": 2, "roles": ("r" * 64,) * 32}),
+    ):
+        await settler.settle([delivery(an_event(state))])
+    body = user.model_dump_json().encode()
+    for bad in (b"{" + body, body.replace(b'"version":1', b'"version":"' + MARK.encode() + b'"')):
+        await settler.settle([delivery(an_event(user), body=bad)])
+    assert len(await fetch(blog_there, "SELECT 1 FROM parked_messages")) == 2
+
+    settings = BlogApiSettings(
+        _env_file=None,
+        database_url=server_log.urls[0],
+        public_key=public_pem,
+        issuer=SOURCE,
+        limit_posts=WITHOUT_END,
+        limit_comments=WITHOUT_END,
+    )
+    async with people_of(settings, signing_key) as people:
+        for size in (20, 50, 51, 200, 201, 20_000, 200_000):
+            words = (f"{MARK} " * size)[:size]
+            for answer in (
+                await people.ask(user.id, "PATCH", "/v1/me", {"display_name": words, "bio": words}),
+                await people.ask(user.id, "POST", "/v1/posts", {"title": words, "body": words}),
+                await people.keep(user.id, uuid4(), title=words[:20], body=words),
+            ):
+                assert answer.status_code < 500, answer.text
+        post_id = uuid4()
+        kept = [people.keep(user.id, post_id, title=MARK, body=str(n)) for n in range(5)]
+        assert all(answer.is_success for answer in await asyncio.gather(*kept))
+        assert (await people.keep(swapped[0].id, post_id, title=MARK)).status_code == 403
+    await server_log.demand_nothing_personal(blog_there)
+
+
+async def test_of_statements_that_are_cut_off(
+    server_log: ServerLog, auth_there: AsyncEngine
+) -> None:
+    """The server logs a statement that it cancels, without the values that it was given."""
+    slow = text("SELECT pg_sleep(30) FROM (SELECT 1) AS one LEFT JOIN users ON email = :email")
+    async with auth_there.connect() as connection:
+        await connection.execute(text("SET statement_timeout = '50ms'"))
+        with pytest.raises(Exception, match="statement timeout"):
+            await connection.execute(slow, {"email": address("ada")})
+
+    assert MARK not in server_log.written()
+    assert "statement timeout" in server_log.written()

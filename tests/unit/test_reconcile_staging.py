@@ -1,0 +1,62 @@
+"""What is copied of the source's answer: nothing that PostgreSQL would refuse with a user's row."""
+
+from typing import Any
+
+import pytest
+
+from blog_service.reconcile.staging import _row
+from contracts.events import EMAIL_LENGTH_MAX, ROLES_MAX, VERSION_MAX
+
+USER: dict[str, Any] = {
+    "id": "0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a03",
+    "version": 1,
+    "email": "ada@example.org",
+    "email_verified": True,
+    "roles": [],
+    "status": "active",
+    "tokens_valid_after": None,
+    "created_at": "2026-01-01T12:00:00.000000Z",
+    "updated_at": "2026-01-01T12:00:00.000000Z",
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"email": "a@b"},
+        {"email": "z" * EMAIL_LENGTH_MAX},
+        {"version": VERSION_MAX, "status": "disabled"},
+        {"roles": ["r"] * ROLES_MAX},
+        {"tokens_valid_after": "2026-01-01T12:00:00Z"},
+    ],
+)
+def test_what_an_event_may_hold_is_copied(changes: dict[str, Any]) -> None:
+    """At the limits too."""
+    assert _row(USER | changes).count("\t") == 10
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"email": ""},
+        {"email": "ab"},
+        {"email": "z" * (EMAIL_LENGTH_MAX + 1)},
+        {"email": "ada\0@example.org"},
+        {"version": 0},
+        {"version": VERSION_MAX + 1},
+        {"version": "1"},
+        {"version": True},
+        {"status": "deleted"},
+        {"status": "gone"},
+        {"roles": ["r"] * (ROLES_MAX + 1)},
+        {"created_at": ""},
+        {"updated_at": "infinity"},
+        {"updated_at": "-infinity"},
+        {"tokens_valid_after": "infinity"},
+    ],
+)
+def test_what_no_event_may_hold_never_reaches_postgresql(changes: dict[str, Any]) -> None:
+    """Its log would keep the whole row, for longer than the user's account."""
+    with pytest.raises(ValueError, match=r"^$"):
+        _row(USER | changes)
