@@ -172,6 +172,9 @@ class ConsumerSettings(StatusSettings, ReconcileSettings, ContentSettings):
     host: str = "127.0.0.1"
     # The consumer's own health and metrics.
     consumer_port: Annotated[int, Field(ge=1, le=65535)] = 8012
+    # RabbitMQ's management API, without a path, to warn of policies that are stricter than needed;
+    # by default on the broker's host if that has AMQP's usual port. With its user and password.
+    rabbitmq_management_url: HttpUrl | None = None
     # Messages in memory at most; the client reads no faster with more.
     prefetch: Annotated[int, Field(ge=1, le=5_000)] = 1_000
     # Messages in one transaction; upserts gain nothing above.

@@ -25,6 +25,7 @@ from blog_service.db import DATABASE_AWAY, ask
 from blog_service.inbox import metrics
 from blog_service.inbox.heartbeats import note_queue_lost
 from blog_service.inbox.held import is_any_table_locked
+from blog_service.inbox.queue_limits import tell_limits
 from blog_service.inbox.readiness import NotConsuming, why_degraded
 from blog_service.inbox.retry import keep_retrying
 from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
@@ -130,6 +131,7 @@ class Consumer:
                 self._work_off(live),
                 self._work_off_replays(replays, turn=live.idle),
                 self._keep_declared(connection, has_replays=has_replays),
+                tell_limits(settings.amqp_url, settings.rabbitmq_management_url),
             ]
             self._enter(State.CONSUMING)
             log.info("consumer.consuming", replays=has_replays)

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
 
 from blog_service.inbox.faults import gave_up_by_limit
+from blog_service.inbox.queue_limits import tell_limits
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from tests.support.builders import a_state, an_event
 from tests.support.checks import has_applied, has_parked
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming, fetch, parked
-from tests.support.source import DEAD, LIVE, Source
+from tests.support.source import DEAD, LIVE, Source, source_on
 
 
 async def test_a_delivery_limit_loses_nobody(
@@ -43,6 +45,28 @@ async def test_a_delivery_limit_loses_nobody(
     assert [row.reason for row in await parked(blog_engine)] == ["not_a_cloud_event"]
     assert await fetch(blog_engine, "SELECT * FROM waiting_messages") == []
     assert await source.ready(DEAD) == 0
+
+
+async def test_a_policy_that_is_too_strict_is_told_of(
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, broker: Broker, vhost: str
+) -> None:
+    """At each start, with its limits; a management API that is not there is told of quietly."""
+    async with source_on(consumer_settings.amqp_url), consuming(consumer_settings, blog_engine):
+        pass
+    policy = {"delivery-limit": 3, "message-ttl": 60_000}
+    await asyncio.to_thread(broker.set_policy, vhost, "strict", "^blog.users$", policy)
+
+    async def told() -> bool:
+        with capture_logs() as logs:
+            await tell_limits(consumer_settings.amqp_url, broker.management_url)
+        found = [log for log in logs if log["event"] == "queue.limits_too_strict"]
+        assert [(log["queue"], log["limits"]) for log in found] == [(LIVE, policy)]
+        return True
+
+    await eventually(told, every=0.5)
+    with capture_logs() as logs:
+        await tell_limits(consumer_settings.amqp_url, "http://127.0.0.1:9")
+    assert [(log["event"], log["log_level"]) for log in logs] == [("queue.limits_unknown", "info")]
 
 
 @pytest.mark.parametrize(

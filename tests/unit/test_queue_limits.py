@@ -1,0 +1,49 @@
+"""Which limits of a queue are stricter than a consumer needs, and where they are asked for."""
+
+from typing import Any
+
+import pytest
+
+from blog_service.inbox.queue_limits import management_url, stricter
+from blog_service.inbox.topology import LIVE, REPLAY
+
+
+@pytest.mark.parametrize(
+    ("queue", "policy", "found"),
+    [
+        (LIVE, {"delivery-limit": 3}, {"delivery-limit": 3}),
+        (LIVE, {"delivery-limit": 1_000, "queue-leader-locator": "balanced"}, {}),
+        (LIVE, {"message-ttl": 0, "expires": 5}, {"message-ttl": 0, "expires": 5}),
+        (
+            LIVE,
+            {"max-length": 10, "max-length-bytes": 10},
+            {"max-length": 10, "max-length-bytes": 10},
+        ),
+        (REPLAY, {"max-length": 100_000}, {}),
+        (REPLAY, {"max-length": 99_999}, {"max-length": 99_999}),
+        (LIVE, {"delivery-limit": "3"}, {}),
+        (LIVE, {}, {}),
+    ],
+)
+def test_limits_that_are_too_strict(
+    queue: str, policy: dict[str, Any], found: dict[str, int]
+) -> None:
+    """Each limit by which the broker gives a message up, or refuses it."""
+    assert stricter(queue, policy) == found
+
+
+@pytest.mark.parametrize(
+    ("amqp_url", "url"),
+    [
+        ("amqp://user:secret@rabbit/usersync", "http://rabbit:15672"),
+        ("amqp://rabbit:5672/", "http://rabbit:15672"),
+        ("amqps://rabbit/", "https://rabbit:15671"),
+        ("amqps://rabbit:5672/", None),
+        ("amqp://rabbit:20000/", None),
+        ("amqp://[::1]/", "http://[::1]:15672"),
+        ("amqp:///", "http://localhost:15672"),
+    ],
+)
+def test_the_management_api_by_default(amqp_url: str, url: str | None) -> None:
+    """Only beside AMQP's usual port: what listens beside another one may be anybody's."""
+    assert management_url(amqp_url) == url
