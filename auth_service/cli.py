@@ -27,6 +27,7 @@ from contracts.settings import load
 from contracts.telemetry import configure_logging
 from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
 from service_kit.database.clock import watch as watch_clock
+from service_kit.database.commands import demand_suitable
 from service_kit.setting_commands import setting_commands, warn_of_unknown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -48,6 +49,7 @@ def api() -> None:
     settings = load(ApiSettings)
     configure_logging("auth-service api")
     warn_of_unknown(DatabaseSettings)
+    demand_suitable(partial(connect, settings))
     serve(
         create_app(settings),
         host=settings.host,
@@ -64,6 +66,7 @@ def relay() -> None:
     settings = load(RelaySettings)
     configure_logging("auth-service relay")
     warn_of_unknown(DatabaseSettings)
+    demand_suitable(partial(connect, settings))
     engine = connect(settings)
     serve_beside(
         _relaying(settings, engine),

@@ -28,6 +28,7 @@ from contracts.jwks_cache import JwksCache
 from contracts.keys import jwks, public_key
 from contracts.tokens import FixedKeys, TokenVerifier
 from service_kit.api_docs import docs_routes
+from service_kit.database.away import demand_writable
 
 
 class Degraded(Exception):
@@ -49,6 +50,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     async def ready() -> str | None:
         async with engine.connect() as connection:
+            await demand_writable(connection)
             degraded = await why_degraded(connection)
         await keys.ready()
         if degraded and settings.refuse_while_degraded:

@@ -26,6 +26,7 @@ from contracts.tasks import end_tasks
 from contracts.telemetry import configure_logging
 from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
 from service_kit.database.clock import watch as watch_clock
+from service_kit.database.commands import demand_suitable
 from service_kit.setting_commands import setting_commands, warn_of_unknown
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
@@ -46,6 +47,7 @@ def api() -> None:
     settings = load(ApiSettings)
     configure_logging("blog-service api")
     warn_of_unknown(DatabaseSettings)
+    demand_suitable(partial(connect, settings))
     serve(
         create_app(settings),
         host=settings.host,
@@ -62,6 +64,7 @@ def consumer() -> None:
     settings = load(ConsumerSettings)
     configure_logging("blog-service consumer")
     warn_of_unknown(DatabaseSettings)
+    demand_suitable(partial(connect, settings))
     engine = connect(settings)
     worker = Consumer(settings, engine)
 

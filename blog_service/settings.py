@@ -3,6 +3,7 @@
 Every process asks for what it needs and no more: the API has no broker, the consumer no key.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
@@ -37,6 +38,26 @@ def _or_an_address(text: str | None, info: ValidationInfo) -> str | None:
     if text is None and info.data.get("jwks_url") is None:
         raise ValueError("set it, or BLOG_JWKS_URL, or both: without keys no token can be verified")
     return text
+
+
+def _at_least(smallest: int, why: str) -> Callable[[int], int]:
+    """A check of a number, which says why fewer do not work."""
+
+    def check(value: int) -> int:
+        if value < smallest:
+            raise ValueError(f"must be {smallest} or more: {why}")
+        return value
+
+    return check
+
+
+CONNECTIONS_MIN = 3
+"""Of a consumer: two comparison locks are held on a connection each, and all else takes turns."""
+
+_FOR_A_RUN = _at_least(2, "a comparison holds a lock on one connection and works on another")
+_FOR_THE_CONSUMER = _at_least(
+    CONNECTIONS_MIN, "a comparison holds two connections, and messages need another"
+)
 
 
 class DatabaseSettings(ServiceSettings):
@@ -158,6 +179,7 @@ class StatusSettings(DatabaseSettings):
 class ReconcileSettings(SourceSettings):
     """What comparing with the source needs besides."""
 
+    database_connections_max: Annotated[int, Field(le=100), AfterValidator(_FOR_A_RUN)] = 10
     # How long to wait for a heartbeat that was asked for; behind a long queue it takes its time.
     reconcile_wait_seconds: Annotated[float, Field(gt=0)] = 60.0
     # The longest statement of a run: a digest of ten million users takes half a minute.
@@ -169,6 +191,7 @@ class ReconcileSettings(SourceSettings):
 class ConsumerSettings(StatusSettings, ReconcileSettings, ContentSettings):
     """``blog-service consumer``."""
 
+    database_connections_max: Annotated[int, Field(le=100), AfterValidator(_FOR_THE_CONSUMER)] = 10
     host: str = "127.0.0.1"
     # The consumer's own health and metrics.
     consumer_port: Annotated[int, Field(ge=1, le=65535)] = 8012

@@ -10,7 +10,6 @@ import os
 import select
 import socket
 import time
-from functools import partial
 from typing import Any, Final, Protocol
 
 import asyncpg
@@ -21,7 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from service_kit.database.sessions import (
+    AT_LEAST_ON,
     ENCODING,
+    SINCE_17,
     Session,
     demand_suitable,
     is_server_gone,
@@ -112,10 +113,9 @@ def _engine(
     database_url: str, session: Session, *, command_seconds: float | None, **options: Any
 ) -> AsyncEngine:
     arguments: dict[str, Any] = {
-        "async_creator_fn": partial(_connected, session),
+        "async_creator_fn": _Connector(session).connect,
         "timeout": CONNECT_TIMEOUT_SECONDS,
         "command_timeout": command_seconds,
-        "server_settings": session.startup(),
     }
     if _names_several_servers(database_url):
         arguments["target_session_attrs"] = "read-write"
@@ -135,26 +135,46 @@ def _names_several_servers(database_url: str) -> bool:
     return several and "target_session_attrs" not in query
 
 
-async def _connected(session: Session, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
-    """Connect, and make of the connection the session that it has to be.
+class _Connector:
+    """Connects, and makes of each connection the session that it has to be."""
 
-    Raises:
-        UnsuitableDatabase: the database has another encoding.
-    """
-    driver: asyncpg.Connection[Any] = await asyncpg.connect(*args, **options)
-    try:
-        demand_suitable(
-            server_encoding=getattr(driver.get_settings(), "server_encoding", ENCODING),
-            database=options.get("database") or options["user"],
-            owner=options["user"],
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._added = SINCE_17
+
+    async def connect(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
+        """A session.
+
+        Raises:
+            UnsuitableDatabase: the database has another encoding.
+        """
+        try:
+            driver = await self._connect(*args, **options)
+        except asyncpg.UndefinedObjectError:
+            if not self._added:
+                raise
+            self._added = {}  # an older server
+            driver = await self._connect(*args, **options)
+        try:
+            demand_suitable(
+                server_encoding=getattr(driver.get_settings(), "server_encoding", ENCODING),
+                database=options.get("database") or options["user"],
+                owner=options["user"],
+            )
+            if self._session.is_durable:
+                await driver.execute(AT_LEAST_ON)
+            _keep_alive(driver)
+        except BaseException:
+            driver.terminate()
+            raise
+        return driver
+
+    async def _connect(self, *args: Any, **options: Any) -> "asyncpg.Connection[Any]":
+        settings = self._session.startup() | self._added
+        driver: asyncpg.Connection[Any] = await asyncpg.connect(
+            *args, server_settings=settings, **options
         )
-        if statements := session.after_connecting(driver.get_server_version().major):
-            await driver.execute(statements)
-        _keep_alive(driver)
-    except BaseException:
-        driver.terminate()
-        raise
-    return driver
+        return driver
 
 
 def _look_at(adapted: Any, entry: ConnectionPoolEntry, _: object) -> None:

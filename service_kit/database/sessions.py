@@ -62,8 +62,15 @@ SESSION_GONE: Final = frozenset(
 CONNECTION_EXCEPTION: Final = "08"
 """The SQLSTATE class of a connection that broke."""
 
-# Since that version, what a transaction may take can be limited, too.
-_TRANSACTION_TIMEOUT_SINCE: Final = 17
+SINCE_17: Final = {"transaction_timeout": "0"}
+"""More of them, which an older server refuses to start a session with."""
+
+AT_LEAST_ON: Final = (
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
+)
+"""SQL that a durable session begins with: of what the role has only less than ``on`` is raised, and
+a startup parameter cannot say "at least"."""
 
 
 class UnsuitableDatabase(OperatorError):
@@ -106,23 +113,6 @@ class Session:
             **({} if self.is_durable else {"synchronous_commit": "off"}),
             **self.others,
         }
-
-    def after_connecting(self, server_version: int) -> str:
-        """SQL that the session runs once, for what cannot be a startup parameter; may be empty.
-
-        Of ``synchronous_commit`` what is less than ``on`` is raised; ``remote_apply``, which is
-        more, stays. A server of an older major version refuses a session that starts with a
-        parameter which it does not know.
-        """
-        statements = []
-        if self.is_durable:
-            statements.append(
-                "SELECT set_config('synchronous_commit', 'on', false)"
-                " WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
-            )
-        if server_version >= _TRANSACTION_TIMEOUT_SINCE:
-            statements.append("SET transaction_timeout = 0")
-        return "; ".join(statements)
 
 
 def quoted(name: str) -> str:

@@ -10,11 +10,12 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings, RelaySettings
+from blog_service.db import connect
 from blog_service.reconcile import runs
 from blog_service.reconcile.due import why_degraded
 from blog_service.reconcile.model import DELETIONS_MAX, Reason, repairable
 from blog_service.reconcile.watch import watch
-from blog_service.settings import ConsumerSettings
+from blog_service.settings import CONNECTIONS_MIN, ConsumerSettings
 from contracts.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -198,3 +199,26 @@ async def test_without_an_account_nothing_is_compared(pair: Pair) -> None:
     async with watching(pair, **nothing):
         assert await degraded(pair) == "empty"
         assert await fetch(pair.blog, "SELECT 1 FROM reconcile_runs") == []
+
+
+async def test_three_connections_are_enough(
+    api_settings: ApiSettings,
+    relay_settings: RelaySettings,
+    consumer_settings: ConsumerSettings,
+    auth_engine: AsyncEngine,
+) -> None:
+    """The fewest that a consumer accepts: a comparison, its locks and the messages share them."""
+    quick = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
+    few = consumer_settings.model_copy(update={"database_connections_max": CONNECTIONS_MIN})
+    engine = connect(few)
+    try:
+        async with paired(api_settings, quick, few, auth_engine, engine) as pair:
+            await pair.fill(replica=False)
+            async with watching(pair):
+                await eventually(lambda: ended(pair, Reason.EMPTY))
+                await pair.damage("DELETE FROM users WHERE email LIKE 'user1_@%'")
+                await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
+                await eventually(lambda: ended(pair, Reason.GAP))
+                await eventually(pair.agrees)
+    finally:
+        await engine.dispose()

@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from blog_service.settings import ApiSettings
-from contracts.settings import BadSettings, load
+from blog_service.settings import ApiSettings, ConsumerSettings, ReconcileSettings
+from contracts.settings import BadSettings, ServiceSettings, load
 
 COMPLETE = {
     "BLOG_DATABASE_URL": "postgresql://blog:hunter2@db.example:5433/blog",
@@ -152,3 +152,27 @@ def test_a_key_that_no_token_is_believed_by_is_refused_at_the_start(
         return
     with pytest.raises(BadSettings, match="BLOG_PUBLIC_KEY: is not usable: a key's exponent"):
         load(ApiSettings)
+
+
+@pytest.mark.parametrize(
+    ("process", "smallest"), [(ConsumerSettings, 3), (ReconcileSettings, 2), (ApiSettings, 1)]
+)
+def test_too_few_connections_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    public_pem: str,
+    process: type[ServiceSettings],
+    smallest: int,
+) -> None:
+    """With the smallest number that works; that one is accepted."""
+    monkeypatch.setenv("BLOG_PUBLIC_KEY", public_pem)
+    monkeypatch.setenv("BLOG_AMQP_URL", "amqp://localhost/")
+    monkeypatch.setenv("BLOG_DATABASE_CONNECTIONS_MAX", str(smallest))
+    load(process)
+
+    monkeypatch.setenv("BLOG_DATABASE_CONNECTIONS_MAX", str(smallest - 1))
+    with pytest.raises(BadSettings) as caught:
+        load(process)
+
+    [line] = str(caught.value).splitlines()
+    assert line.startswith("BLOG_DATABASE_CONNECTIONS_MAX: ")
+    assert str(smallest) in line

@@ -1,0 +1,127 @@
+"""What an administrator sets, ends or turns read-only in PostgreSQL, under the running system."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy.engine import make_url
+
+from local.postgres_server import PostgresServer
+from tests.end_to_end.conftest import Running
+from tests.support.eventually import eventually
+from tests.support.hostile import set_on_role
+from tests.support.processes import run
+from tests.support.system import COMMANDS, System
+
+PASSWORD = "heron lantern gravel sonnet"
+READ_ONLY = {"default_transaction_read_only": "on"}
+
+
+async def signed_up(running: Running) -> httpx.Response:
+    """What somebody new is answered."""
+    body = {"email": f"{uuid4()}@example.org", "password": PASSWORD}
+    return await running.auth.post("/v1/signup", json=body)
+
+
+def bearer(answer: httpx.Response) -> dict[str, str]:
+    """The header that shows the new user's token."""
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+async def posted(running: Running, headers: dict[str, str]) -> httpx.Response:
+    """What the blog answers to a post."""
+    body = {"title": "A title", "body": "A body"}
+    return await running.blog.post("/v1/posts", json=body, headers=headers)
+
+
+async def arrived(running: Running, headers: dict[str, str]) -> bool:
+    """Whether the replica has the user's event."""
+    me = (await running.blog.get("/v1/me", headers=headers)).json()
+    return bool(me.get("status") == "active")
+
+
+async def works(running: Running) -> None:
+    """A sign-up, its way to the blog, and a post, all at the first try."""
+    answer = await signed_up(running)
+    assert answer.status_code == 201, answer.text
+    headers = bearer(answer)
+    assert (await posted(running, headers)).status_code == 201
+    await eventually(lambda: arrived(running, headers))
+
+
+async def readiness(running: Running) -> list[tuple[int, Any]]:
+    """What each process says of itself."""
+    members = (running.auth_api, running.relay, running.blog_api, running.consumer)
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        answers = [await client.get(f"{member.url}/readyz") for member in members]
+    return [(answer.status_code, answer.json().get("reason")) for answer in answers]
+
+
+def end_sessions(postgres: PostgresServer, system: System) -> int:
+    """End every session of both databases, as an administrator or a restart does; how many."""
+    names = [make_url(url).database for url in (system.auth_url, system.blog_url)]
+    ended = postgres.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = ANY($1) AND pid <> pg_backend_pid()",
+        names,
+    )
+    return len(ended)
+
+
+async def test_the_first_request_after_all_sessions_were_ended(
+    running: Running, postgres: PostgresServer
+) -> None:
+    """It is served like any other, at both APIs, and so is what follows in the pipe."""
+    for _ in range(3):
+        await works(running)
+
+        assert await asyncio.to_thread(end_sessions, postgres, running.system) >= 4
+
+        assert (await running.blog.get("/v1/posts")).status_code == 200
+    await works(running)
+
+
+async def test_a_database_that_was_read_only_for_a_moment(
+    running: Running, postgres: PostgresServer
+) -> None:
+    """Every process says that it is not ready, and works again by itself."""
+    auth_url, blog_url = running.system.auth_url, running.system.blog_url
+    await works(running)
+    with set_on_role(postgres, auth_url, READ_ONLY), set_on_role(postgres, blog_url, READ_ONLY):
+        await asyncio.to_thread(end_sessions, postgres, running.system)
+
+        async def all_know() -> bool:
+            assert await readiness(running) == [(503, "NotWritable")] * 4
+            return True
+
+        await eventually(all_know)
+        assert (await signed_up(running)).status_code == 503
+        assert (await running.blog.get("/v1/posts")).status_code == 200
+
+    async def all_ready() -> bool:
+        assert [status for status, _ in await readiness(running)] == [200] * 4
+        return True
+
+    await eventually(all_ready, within=10)
+    await works(running)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "blog-service status", "auth-service status"])
+async def test_nothing_starts_on_another_encoding(
+    system: System, postgres: PostgresServer, command: str
+) -> None:
+    """Each ends with a sentence that names the remedy."""
+    name = f"test_latin1_{uuid4().hex}"
+    postgres.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        url = postgres.url(name)
+        environment = system.environment | {"AUTH_DATABASE_URL": url, "BLOG_DATABASE_URL": url}
+        refused = await asyncio.to_thread(run, command, environment, system.folder)
+    finally:
+        postgres.drop_database(name)
+    assert refused.returncode == 1
+    assert "has the encoding LATIN1" in refused.stderr
+    assert "CREATE DATABASE" in refused.stderr
+    assert "Traceback" not in refused.stderr
