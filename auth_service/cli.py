@@ -7,12 +7,13 @@ from functools import partial
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import ask, connect, on_database
+from auth_service.db import connect, on_database
 from auth_service.outbox import commands as outbox
 from auth_service.outbox import metrics
 from auth_service.outbox.clock import LATEST
 from auth_service.outbox.look import keep_looking
 from auth_service.outbox.prune import keep_pruned
+from auth_service.outbox.readiness import ready as is_ready
 from auth_service.outbox.relay import Relay
 from auth_service.replays import commands as replays
 from auth_service.replays.replayer import Replayer
@@ -68,20 +69,22 @@ def relay() -> None:
     warn_of_unknown(DatabaseSettings)
     demand_suitable(partial(connect, settings))
     engine = connect(settings)
+    relaying = Relay(settings)
+    ready = partial(is_ready, relaying, engine, heartbeat_seconds=settings.heartbeat_seconds)
     serve_beside(
-        _relaying(settings, engine),
-        health_routes(ready=partial(ask, engine), refresh=partial(metrics.refresh, engine)),
+        _relaying(relaying, settings, engine),
+        health_routes(ready=ready, refresh=partial(metrics.refresh, engine)),
         host=settings.host,
         port=settings.relay_port,
         setting="AUTH_RELAY_PORT",
     )
 
 
-async def _relaying(settings: RelaySettings, engine: AsyncEngine) -> None:
+async def _relaying(relaying: Relay, settings: RelaySettings, engine: AsyncEngine) -> None:
     """All that the process does, each part on connections of its own."""
     # A gathering passes every cancellation on, so that one which a part lost is repeated.
     await asyncio.gather(
-        Relay(settings).run(),
+        relaying.run(),
         Replayer(settings).run(),
         keep_pruned(settings),
         watch_clock(engine, LATEST),

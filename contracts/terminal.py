@@ -135,6 +135,10 @@ def _plain(value: object) -> str:
 
 
 def _readable(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_readable, value)) or "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_readable(each)}" for name, each in value.items())
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -1,10 +1,12 @@
 """What mails show to Prometheus."""
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
+
+from service_kit.readings import Reading
 
 mails_total = Counter(
     "usersync_mails",
     "Mails that were tried, by purpose and by what became of them",
     ["purpose", "result"],
 )
-waiting = Gauge("usersync_mails_waiting", "Mails in the queue, as of the last minute")
+waiting = Reading("usersync_mails_waiting", "Mails in the queue, as of the last minute")

@@ -88,6 +88,8 @@ class MailSender:
             except Exception as error:
                 failures += 1
                 if isinstance(error, DATABASE_AWAY):
+                    metrics.waiting.clear()
+                    self._tidy_at = float("-inf")
                     log.warning("mail.database_away", error=type(error).__name__)
                 else:
                     log.error("mail.unexpected", exc_info=error)

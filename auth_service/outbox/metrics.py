@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge
@@ -13,8 +14,10 @@ from auth_service.outbox.clock import LATEST
 from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import pipe
 from auth_service.outbox.queues import QueueFigures, seen_queues
+from contracts.events import rfc3339
 from service_kit.clock import described
 from service_kit.database.clock import seconds_set_back
+from service_kit.readings import Reading, read_anew
 
 published = Counter(
     "usersync_relay_published",
@@ -25,22 +28,50 @@ replayed = Counter(
     "usersync_replay_published", "Events of replays that the broker confirmed to this process"
 )
 active = Gauge("usersync_relay_active", "1 while this relay is the active one")
-unpublished = Gauge("usersync_outbox_unpublished", "Recorded events that are not published yet")
-oldest_age = Gauge(
+unpublished = Reading("usersync_outbox_unpublished", "Recorded events that are not published yet")
+set_aside = Reading(
+    "usersync_outbox_set_aside",
+    "Of those, the ones that wait by themselves, and those of their users after them",
+)
+held = Reading("usersync_outbox_held_rows", "Rows that the relay cannot change: a session has them")
+oldest_age = Reading(
     "usersync_outbox_oldest_unpublished_age_seconds",
     "Age of the oldest recorded event that is not published yet; 0 when there is none",
 )
 
 
-# Both from the index of unpublished events: the count needs none of their rows, however many wait
-# while the broker is away, and the oldest one is where the index begins.
+# All from the index of unpublished events: counting needs none of their rows, however many wait
+# while the broker is away, and the oldest one is where a part of the index begins.
 _WAITING = text(
     """
     SELECT (SELECT count(*) FROM outbox_events WHERE published_at IS NULL) AS unpublished,
+           (SELECT count(*) FROM outbox_events WHERE published_at IS NULL AND set_aside > 0)
+               AS set_aside,
+           (SELECT count(*) FROM held_rows) AS held,
+           (SELECT min(since) FROM held_rows) AS held_since,
+           (SELECT min(since) FROM held_rows WHERE position = 0) AS source_held_since,
            greatest(0, coalesce(extract(epoch FROM clock_timestamp() - (
-               SELECT occurred_at FROM outbox_events
-               WHERE published_at IS NULL ORDER BY position LIMIT 1
+               SELECT min(oldest.occurred_at) FROM generate_series(0, 3) AS part
+               CROSS JOIN LATERAL (
+                   SELECT occurred_at FROM outbox_events
+                   WHERE published_at IS NULL AND set_aside = part ORDER BY position LIMIT 1
+               ) AS oldest
            )), 0))::float AS age
+    """
+)
+
+_SET_ASIDE = text(
+    """
+    SELECT kinds.type, kinds.events, first.occurred_at AS since, kinds.kind
+    FROM (
+        SELECT type, set_aside AS kind, count(*) AS events, min(position) AS position
+        FROM outbox_events WHERE published_at IS NULL AND set_aside = 1 GROUP BY type, set_aside
+        UNION ALL
+        SELECT type, set_aside AS kind, count(*) AS events, min(position) AS position
+        FROM outbox_events WHERE published_at IS NULL AND set_aside = 3 GROUP BY type, set_aside
+    ) AS kinds
+    JOIN outbox_events AS first USING (position)
+    ORDER BY first.position LIMIT :limit
     """
 )
 
@@ -71,13 +102,34 @@ _USERS = text(
 )
 
 
+SET_ASIDE_SHOWN_MAX: Final = 20
+"""Types of events; garbage may be of very many."""
+
+_REASONS: Final = {1: "no queue is bound for it", 3: "too large for the broker"}
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """How many events of a type wait by themselves, since when the oldest does, and why."""
+
+    type: str
+    events: int
+    since: datetime
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.events:,} since {rfc3339(self.since)} ({self.reason})"
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxFigures:
     """The near end of the pipe at a glance; ages in seconds.
 
     ``replay`` is the one that is under way, of which so many of the expected events are out.
     Replays by position and time go back to ``oldest_position``. ``clock`` is None unless the
-    database's clock was set back.
+    database's clock was set back. ``set_aside`` names the types of events that wait by themselves,
+    and ``events_behind`` counts those of the same users after them. ``held_rows`` are rows that the
+    relay cannot change, for another session holds them.
     """
 
     pipe: str
@@ -87,6 +139,10 @@ class OutboxFigures:
     position: int | None
     unpublished: int
     oldest_unpublished_age_seconds: float
+    set_aside: tuple[SetAside, ...]
+    events_behind: int
+    held_rows: int
+    held_since: datetime | None
     relay: str
     trouble: str | None
     trouble_since: datetime | None
@@ -108,6 +164,10 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
     waiting = (await connection.execute(_WAITING)).one()
     rest = (await connection.execute(_REST)).one()
     users = (await connection.execute(_USERS)).one()
+    aside = [
+        SetAside(row.type, row.events, row.since, _REASONS[row.kind])
+        for row in await connection.execute(_SET_ASIDE, {"limit": SET_ASIDE_SHOWN_MAX})
+    ]
     is_active = await is_led(connection)
     return OutboxFigures(
         pipe=pipe(
@@ -118,6 +178,9 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
             heartbeat_age_seconds=rest.heartbeat_age,
             heartbeat_seconds=heartbeat_seconds,
             now=rest.now,
+            set_aside=[str(each) for each in aside],
+            held_rows=waiting.held,
+            is_source_held=waiting.source_held_since is not None,
         ),
         source=rest.identity,
         users=users.living,
@@ -125,6 +188,10 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
         position=rest.position,
         unpublished=waiting.unpublished,
         oldest_unpublished_age_seconds=waiting.age,
+        set_aside=tuple(aside),
+        events_behind=waiting.set_aside - sum(each.events for each in aside),
+        held_rows=waiting.held,
+        held_since=waiting.held_since,
         relay="active" if is_active else "none is active",
         trouble=rest.trouble,
         trouble_since=rest.trouble_since,
@@ -143,8 +210,11 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
 
 
 async def refresh(engine: AsyncEngine) -> None:
-    """Set the gauges that come from the database."""
-    async with engine.connect() as connection:
-        waiting = (await connection.execute(_WAITING)).one()
-    unpublished.set(waiting.unpublished)
-    oldest_age.set(waiting.age)
+    """Set the gauges that come from the database; without it they have no values."""
+    with read_anew(unpublished, set_aside, held, oldest_age):
+        async with engine.connect() as connection:
+            waiting = (await connection.execute(_WAITING)).one()
+        unpublished.set(waiting.unpublished)
+        set_aside.set(waiting.set_aside)
+        held.set(waiting.held)
+        oldest_age.set(waiting.age)

@@ -9,21 +9,32 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import aio_pika
-from aio_pika.abc import AbstractExchange
-from aio_pika.exceptions import DeliveryError, PublishError
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
 
 from contracts.envelope import Attributes, wrap
 from contracts.names import EXCHANGE, REPLAY_EXCHANGE
 from service_kit.broker import BROKER_ERRORS, connected, talking
 
-_EXCHANGES = {
+_EXCHANGES: Final = {
     EXCHANGE: aio_pika.ExchangeType.TOPIC,
     REPLAY_EXCHANGE: aio_pika.ExchangeType.DIRECT,
 }
+
+
+ROUTING_KEY_BYTES_MAX: Final = 255
+"""AMQP has one byte for the length."""
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+"""Every broker takes so much, whatever its limits; consumers park what is far smaller. Beyond its
+limit a broker closes the channel, and with it every other event that is under way."""
+
+DECLARE_TIMEOUT_SECONDS: Final = 5.0
+"""A broker that is there answers in milliseconds; one that is silent is away."""
 
 
 class Outcome(StrEnum):
@@ -33,6 +44,7 @@ class Outcome(StrEnum):
     RETURNED = "returned"
     NACKED = "nacked"
     UNCONFIRMED = "unconfirmed"
+    UNSENDABLE = "unsendable"
 
 
 class Publishable(Protocol):
@@ -60,7 +72,7 @@ class Publishable(Protocol):
 
     @property
     def version(self) -> int | None:
-        """His version."""
+        """The user's version."""
 
     @property
     def payload(self) -> str | None:
@@ -74,10 +86,49 @@ class Publishable(Protocol):
 class Publisher:
     """Publishes events of one source to one exchange."""
 
-    def __init__(self, exchange: AbstractExchange, *, source: str, timeout_seconds: float) -> None:
-        self._exchange = exchange
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        channel: AbstractChannel,
+        to: str,
+        *,
+        source: str,
+        timeout_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._to = to
         self._source = source
         self._timeout_seconds = timeout_seconds
+        self._exchanges: dict[str, AbstractExchange] = {}
+
+    async def declare(self) -> None:
+        """Declare both of the source's exchanges; repeating it changes nothing.
+
+        Consumers wait for both. Whoever deletes one on the broker has it back with the next time.
+
+        Raises:
+            BROKER_ERRORS: the broker is away, is silent, refuses, or has others of their names.
+        """
+        for name, kind in _EXCHANGES.items():
+            self._exchanges[name] = await self._channel.declare_exchange(
+                name, kind, durable=True, timeout=DECLARE_TIMEOUT_SECONDS
+            )
+
+    async def has_queue(self, name: str) -> bool:
+        """Whether the broker has a queue of this name, bound or not.
+
+        Raises:
+            BROKER_ERRORS: the broker is away, is silent, or refuses.
+        """
+        async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
+            channel = await self._connection.channel()
+            try:
+                await channel.declare_queue(name, passive=True)
+            except ChannelNotFoundEntity:  # which has closed the channel
+                return False
+            await channel.close()
+        return True
 
     async def publish(
         self, events: Sequence[Publishable], *, routing_key: str | None = None
@@ -85,7 +136,7 @@ class Publisher:
         """Publish ``events``, all in flight at once, and wait for the broker's word on each.
 
         RETURNED: no queue is bound. NACKED: a queue refused, being full. UNCONFIRMED: no answer
-        in time, or the connection is gone.
+        in time, or the connection is gone. UNSENDABLE: no broker would take it.
 
         Parameters:
             events: what to publish.
@@ -113,10 +164,14 @@ class Publisher:
             version=event.version,
             traceparent=event.traceparent,
         )
-        message = wrap(attributes, (event.payload or "{}").encode())
+        body = (event.payload or "{}").encode()
+        if len(body) > BODY_BYTES_MAX or len(routing_key.encode()) > ROUTING_KEY_BYTES_MAX:
+            return Outcome.UNSENDABLE
+        message = wrap(attributes, body)
         try:
             with talking():
-                await self._exchange.publish(message, routing_key=routing_key, mandatory=True)
+                exchange = self._exchanges[self._to]
+                await exchange.publish(message, routing_key=routing_key, mandatory=True)
         except PublishError:
             return Outcome.RETURNED
         except DeliveryError:
@@ -143,9 +198,8 @@ async def publisher(
     """
     async with connected(amqp_url, name="auth-service relay") as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        # Both, whoever comes first: consumers wait for both of them.
-        exchanges = {
-            name: await channel.declare_exchange(name, kind, durable=True, timeout=timeout_seconds)
-            for name, kind in _EXCHANGES.items()
-        }
-        yield Publisher(exchanges[to], source=source, timeout_seconds=timeout_seconds)
+        publishing = Publisher(
+            connection, channel, to, source=source, timeout_seconds=timeout_seconds
+        )
+        await publishing.declare()
+        yield publishing

@@ -3,7 +3,8 @@
 Step 2 of 6.
 
 Guarantees: the event exists exactly when the change does, for both are committed together. The
-caller commits; PostgreSQL wakes the relay then, and not if the transaction is rolled back.
+caller commits; PostgreSQL wakes the relay then, and not if the transaction is rolled back, nor if
+its queue of notifications is nearly full, which no commit may depend on.
 
 Not here: publishing (``relay``). Nothing on a request's path touches the broker.
 """
@@ -15,6 +16,7 @@ from sqlalchemy import JSON, Text, cast, func, insert, literal, null, select, te
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.table import WAKE_UP_CHANNEL, outbox_events
+from auth_service.outbox.wake import wake
 from contracts.events import Data, UserState, UserTombstone
 from contracts.telemetry import traceparent
 
@@ -40,7 +42,7 @@ async def record(connection: AsyncConnection, event_type: str, data: Data) -> No
             payload=cast(literal(data.model_dump_json(), Text), JSON),
             traceparent=traceparent.get(),
         )
-        .returning(func.pg_notify(WAKE_UP_CHANNEL, ""))
+        .returning(wake(WAKE_UP_CHANNEL))
     )
 
 
@@ -59,13 +61,13 @@ async def record_many(
         "traceparent": traceparent.get(),
     }
     await connection.execute(_RECORD_MANY, values)
-    await connection.execute(select(func.pg_notify(WAKE_UP_CHANNEL, "")))
+    await connection.execute(select(wake(WAKE_UP_CHANNEL)))
 
 
 async def erase(connection: AsyncConnection, user_id: UUID) -> None:
-    """Clear the payloads of all that was recorded of a user so far."""
+    """Clear the payloads of all that was recorded of a user so far; none of it is set aside."""
     await connection.execute(
         update(outbox_events)
         .where(outbox_events.c.user_id == user_id, outbox_events.c.payload.is_not(null()))
-        .values(payload=null())
+        .values(payload=null(), set_aside=0)
     )

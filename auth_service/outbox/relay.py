@@ -4,63 +4,106 @@ Step 3 of 6.
 
 Guarantees: an event is marked published only after the broker confirmed it, so a crash repeats an
 event and never loses one; at most one event of a user is unconfirmed, so a refusal cannot turn two
-of them round; one relay is active and another takes over at once; an idle relay waits for a commit
-instead of polling; with the broker away everything stays recorded, and follows later.
+of them round; an event that no queue takes, or whose row another session holds, waits by itself,
+with its user's later ones behind it where it is not out yet, and all others go on; one relay is
+active and another takes over within seconds; what is recorded goes out at once, and within
+``LOOK_SECONDS`` where the wake-up is missing; with the broker away everything stays recorded, and
+follows later.
 
-Not here: deciding what to publish (``users``), being the active one (``leadership``).
+Not here: deciding what to publish (``users``), being the active one (``leadership``), which events
+wait (``set_aside``) and which rows are held (``held``).
 """
 
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
-from auth_service.outbox import metrics
-from auth_service.outbox.backlog import head, mark_published, waves
-from auth_service.outbox.heartbeat import record_heartbeat
+from auth_service.outbox import metrics, set_aside
+from auth_service.outbox.backlog import RecordedEvent, head, waves
+from auth_service.outbox.heartbeat import record_heartbeat_if_free
+from auth_service.outbox.held import HeldRows
 from auth_service.outbox.leadership import Leader, lead
+from auth_service.outbox.model import Unroutable
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
 from auth_service.outbox.table import source
 from auth_service.settings import RelaySettings
 from contracts.backoff import pause_seconds
+from contracts.events import Heartbeat
 from service_kit.broker import BROKER_ERRORS, in_words
+from service_kit.database.away import is_held
 
 log = structlog.get_logger()
 
-_TROUBLE = {
-    Outcome.RETURNED: "no queue is bound to the exchange",
+LOOK_SECONDS: Final = 2.0
+"""How long the relay waits for a wake-up before it looks by itself: it has to touch its session
+every three seconds anyway, and the look is one read of an index."""
+
+DECLARE_SECONDS: Final = 10.0
+"""How often the exchanges are declared again, which also shows that the broker is not silent."""
+
+HEARTBEAT_RETRY_SECONDS: Final = 1.0
+"""When to try again to record a heartbeat while another session holds the row of its number."""
+
+_NO_QUEUE: Final = "no queue is bound to the exchange"
+_LOCKED: Final = "another session holds the table of events"
+
+_TROUBLE: Final = {
     Outcome.NACKED: "a queue refuses events: it is full",
     Outcome.UNCONFIRMED: "the broker does not confirm",
+}
+
+_KIND: Final = {
+    Outcome.RETURNED: set_aside.RETURNED,
+    Outcome.UNSENDABLE: set_aside.UNSENDABLE,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RelayRound:
-    """What one round did: events looked at, taken out as erased, and outcomes of the others."""
+    """What one round did: events looked at, taken out as erased, set aside, and outcomes."""
 
     claimed: int
     erased: int
+    set_aside: int
     outcomes: Counter[Outcome]
 
     @property
     def refused(self) -> Outcome | None:
-        """The worst that happened to an event, or None when all were confirmed."""
-        worst = (Outcome.UNCONFIRMED, Outcome.RETURNED, Outcome.NACKED)
+        """The worst that keeps all events from going out, or None."""
+        worst = (Outcome.UNCONFIRMED, Outcome.NACKED)
         return next((outcome for outcome in worst if self.outcomes[outcome]), None)
+
+    @property
+    def moved(self) -> int:
+        """Events that are no longer at the head of the backlog."""
+        return self.erased + self.set_aside + self.outcomes[Outcome.CONFIRMED]
 
 
 class Relay:
-    """The relay process: ``run`` goes on for ever, ``run_once`` is one round of it."""
+    """The relay process: ``run`` goes on until cancelled, ``run_once`` is one round of it."""
 
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
         self._noted: str | None = "unknown"  # what the database says until the first note
         self._failures = 0  # in a row, of whatever kind
+        self._unroutable = Unroutable(longest=settings.retry_seconds_max)
+        self._let_go: set[str] = set()  # types of which a queue takes events again
+        self._is_some_aside = True  # as far as is known
+        self._sweep_due = 0.0
+        self._held = HeldRows()
+        self._confirmed_at = 0.0
+        self._heartbeat_due = 0.0
+        self.is_active = False
+        self.broker_trouble: str | None = "not connected yet"
 
     async def run(self) -> None:
         """Relay until cancelled; a database or broker that is away is waited for."""
@@ -68,47 +111,111 @@ class Relay:
             try:
                 async with lead(self._settings) as leader:
                     log.info("relay.active")
-                    metrics.active.set(1)
+                    self._set_active(True)
                     self._noted = "unknown"  # another relay may have noted something meanwhile
                     await self._lead(leader)
             except DATABASE_AWAY as error:
                 log.warning("relay.database_away", error=type(error).__name__)
             finally:
-                metrics.active.set(0)
+                self._set_active(False)
             await self._pause()
 
-    async def run_once(
-        self, connection: AsyncConnection, to: Publisher, *, limit: int
-    ) -> RelayRound:
+    async def run_once(self, leader: Leader, to: Publisher, *, limit: int) -> RelayRound:
         """Publish up to ``limit`` events from the head of the backlog and mark what was confirmed.
 
         A user whose event was refused gets no further event in this round.
         """
-        events = await head(connection, limit)
-        erased = [event for event in events if event.is_erased]
-        for wave in waves(erased):
-            await mark_published(connection, [event.position for event in wave])
+        async with leader.session() as connection:
+            limit = 0 if self._held.is_full else limit
+            events = await head(connection, limit, self._held.positions)
+            erased = [event for event in events if event.is_erased]
+            for wave in waves(erased):
+                await self._held.mark(connection, wave)
+            live = [event for event in events if not event.is_erased]
+            behind = await set_aside.behind(connection, live) if self._is_some_aside else set()
         outcomes: Counter[Outcome] = Counter()
-        refused = set()
-        for wave in waves([event for event in events if not event.is_erased]):
-            ready = [event for event in wave if event.user_id not in refused]
-            results = await to.publish(ready)
-            confirmed = []
-            for event, outcome in zip(ready, results, strict=True):
-                if outcome is Outcome.CONFIRMED:
-                    confirmed.append(event.position)
+        stopped: dict[Hashable, Outcome] = {}  # lanes, by what became of their first event
+        aside: dict[int, list[int]] = {kind: [] for kind in (1, 2, 3)}
+        for wave in waves(live):
+            ready = []
+            for event in wave:
+                if event.position in behind:
+                    stopped.setdefault(event.lane, Outcome.RETURNED)
+                    aside[set_aside.BEHIND].append(event.position)
+                elif event.lane in stopped:
+                    if event.user_id is not None and stopped[event.lane] in _KIND:
+                        aside[set_aside.BEHIND].append(event.position)
+                    elif stopped[event.lane] is Outcome.RETURNED:
+                        aside[set_aside.RETURNED].append(event.position)
+                elif event.type in self._unroutable:
+                    stopped[event.lane] = Outcome.RETURNED
+                    aside[set_aside.RETURNED].append(event.position)
                 else:
-                    refused.add(event.user_id)
-            if confirmed:
-                await mark_published(connection, confirmed)
+                    ready.append(event)
+            results = await to.publish(ready)
+            await self._settle(leader, ready, results)
+            for event, outcome in zip(ready, results, strict=True):
+                if outcome is not Outcome.CONFIRMED:
+                    stopped[event.lane] = outcome
+                if outcome in _KIND:
+                    aside[_KIND[outcome]].append(event.position)
             outcomes.update(results)
-        for outcome, count in outcomes.items():
+        done = await self._set_aside(leader, aside)
+        return RelayRound(len(events), len(erased), done, outcomes)
+
+    async def _settle(
+        self, leader: Leader, events: Sequence[RecordedEvent], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Mark what was confirmed, and remember which types no queue takes."""
+        now = time.monotonic()
+        confirmed = []
+        for event, outcome in zip(events, outcomes, strict=True):
+            if outcome is Outcome.CONFIRMED:
+                confirmed.append(event)
+            elif outcome is Outcome.RETURNED and event.type not in self._unroutable:
+                self._note_returned(event.type, now)
+        if confirmed:
+            self._confirmed_at = now
+            async with leader.session() as connection:
+                await self._held.mark(connection, confirmed)
+        for outcome, count in Counter(outcomes).items():
             metrics.published.labels(result=outcome.value).inc(count)
-        return RelayRound(claimed=len(events), erased=len(erased), outcomes=outcomes)
+
+    def _note_returned(self, event_type: str, now: float) -> None:
+        self._unroutable.returned(event_type, now)
+        self._let_go.discard(event_type)
+        # It shows at once whether there is no queue at all.
+        if event_type != Heartbeat.type and len(self._unroutable) == 1:
+            self._heartbeat_due = min(self._heartbeat_due, now + HEARTBEAT_RETRY_SECONDS)
+        log.warning("relay.set_aside", type=event_type)
+
+    async def _set_aside(self, leader: Leader, aside: dict[int, list[int]]) -> int:
+        """Set events aside, by kind; how many could be.
+
+        Those behind others are left at the head of the backlog as long as some of these are there:
+        while their rows are held.
+        """
+        done = 0
+        behind = aside.pop(set_aside.BEHIND)
+        first = sum(len(positions) for positions in aside.values())
+        async with leader.session() as connection:
+            for kind, positions in aside.items():
+                if positions:
+                    done += await set_aside.set_aside(connection, positions, kind)
+            if behind and done == first:
+                done += await set_aside.set_aside(connection, behind, set_aside.BEHIND)
+        self._is_some_aside = self._is_some_aside or done > 0
+        return done
 
     async def _lead(self, leader: Leader) -> None:
         """Be the active relay until the database goes; connect to the broker as often as needed."""
         settings = self._settings
+        async with leader.session() as connection:
+            await self._held.begin(connection)
+            await set_aside.let_go_unsendable(connection)
+            known = await set_aside.returned_types(connection)
+        self._unroutable.known(known, time.monotonic())
+        self._is_some_aside = True
         while True:
             try:
                 async with publisher(
@@ -117,46 +224,136 @@ class Relay:
                     timeout_seconds=settings.publish_timeout_seconds,
                 ) as to:
                     await self._publish(leader, to)
+                self.broker_trouble = _TROUBLE[Outcome.UNCONFIRMED]
             except DATABASE_ERRORS:
                 raise
             except BROKER_ERRORS as error:
-                await self._note(leader, in_words(error))
+                self.broker_trouble = in_words(error)
+                await self._note(leader, self.broker_trouble)
             await self._pause()
 
     async def _publish(self, leader: Leader, to: Publisher) -> None:
         """Run rounds on one connection to the broker; return when it has to be a new one."""
-        next_heartbeat = time.monotonic()
+        self.broker_trouble = None
+        self._heartbeat_due = time.monotonic()
+        declare_due = time.monotonic() + DECLARE_SECONDS
         while True:
             leader.woken.clear()
-            if time.monotonic() >= next_heartbeat:
-                await record_heartbeat(leader.connection)
-                next_heartbeat = time.monotonic() + self._settings.heartbeat_seconds
+            if time.monotonic() >= declare_due:
+                await to.declare()
+                declare_due = time.monotonic() + DECLARE_SECONDS
             # While events are refused one is tried at a time: enough to see when it ends.
             limit = 1 if self._failures else self._settings.relay_batch_size
-            done = await self.run_once(leader.connection, to, limit=limit)
-            if done.refused:
-                await self._note(leader, _TROUBLE[done.refused])
-                if done.refused is Outcome.UNCONFIRMED:
+            try:
+                await self._beat(leader)
+                refused = await self._try_again(leader, to)
+                done = await self.run_once(leader, to, limit=limit)
+            except DBAPIError as error:
+                if not is_held(error):
+                    raise
+                await self._note(leader, _LOCKED)
+                await self._pause()
+                continue
+            refused = refused or done.refused
+            if refused:
+                await self._note(leader, _TROUBLE[refused])
+                if refused is Outcome.UNCONFIRMED:
                     return
                 await self._pause()
                 continue
             self._failures = 0
-            if done.claimed:
-                await self._note(leader, None)
-            if done.claimed < limit:
-                await leader.wait(until=next_heartbeat)
+            if done.claimed or self._standing_trouble:
+                await self._note(leader, self._standing_trouble)
+            if done.moved < limit:
+                look = time.monotonic() + LOOK_SECONDS
+                due = (look, self._heartbeat_due, declare_due, self._unroutable.next_due)
+                await leader.wait(until=min(*due, self._held.due))
+
+    async def _beat(self, leader: Leader) -> None:
+        """Record a heartbeat when it is due."""
+        now = time.monotonic()
+        if now < self._heartbeat_due:
+            return
+        async with leader.session() as connection:
+            is_recorded = await record_heartbeat_if_free(connection)
+            await self._held.note_source(connection, is_held=not is_recorded)
+        every = self._settings.heartbeat_seconds
+        self._heartbeat_due = now + (every if is_recorded else min(every, HEARTBEAT_RETRY_SECONDS))
+
+    async def _try_again(self, leader: Leader, to: Publisher) -> Outcome | None:
+        """Try what waits by itself, as far as it is due; UNCONFIRMED when the broker is away."""
+        now = time.monotonic()
+        async with leader.session() as connection:
+            await self._held.try_again(connection)
+            probes = [
+                event
+                for event_type in self._unroutable.due(now)
+                if (event := await self._probe(connection, event_type))
+            ]
+        outcomes = await to.publish(probes)
+        await self._settle(leader, probes, outcomes)
+        if Outcome.UNCONFIRMED in outcomes:
+            return Outcome.UNCONFIRMED
+        for event, outcome in zip(probes, outcomes, strict=True):
+            if outcome in (Outcome.CONFIRMED, Outcome.NACKED):
+                self._unroutable.forget(event.type)
+                self._let_go.add(event.type)
+                log.info("relay.let_go", type=event.type)
+            else:
+                self._unroutable.returned(event.type, now)
+        async with leader.session() as connection:
+            for event_type in sorted(self._let_go):
+                await set_aside.let_go(connection, event_type)
+                if not await set_aside.is_left(connection, event_type):
+                    self._let_go.discard(event_type)
+            if self._unroutable or self._let_go or not self._is_some_aside or now < self._sweep_due:
+                return None
+            if not await set_aside.let_go_behind(connection):
+                self._sweep_due = now + LOOK_SECONDS
+                self._is_some_aside = await set_aside.is_any(connection)
+        return None
+
+    async def _probe(self, connection: AsyncConnection, event_type: str) -> RecordedEvent | None:
+        """The event that shows whether a queue takes its type; None when there is none to try."""
+        event = await set_aside.first_returned(connection, event_type)
+        if event is None and not await set_aside.is_left(connection, event_type):
+            self._unroutable.forget(event_type)
+        elif event is None:
+            self._unroutable.returned(event_type, time.monotonic())
+        return event
+
+    @property
+    def _standing_trouble(self) -> str | None:
+        """What is the matter though nothing keeps the relay from trying."""
+        has_none = self._unroutable.since > self._confirmed_at
+        return _NO_QUEUE if has_none and Heartbeat.type in self._unroutable else None
 
     async def _note(self, leader: Leader, trouble: str | None) -> None:
-        """Keep what ``auth-service status`` shows in step with what the relay meets."""
+        """Keep what ``auth-service status`` shows in step with what the relay meets.
+
+        While another session holds the row it is left to the next time.
+        """
         if trouble == self._noted:
             return
         since = None if trouble is None else func.now()
-        await leader.connection.execute(update(source).values(trouble=trouble, trouble_since=since))
+        free = select(source.c.singleton).with_for_update(key_share=True, skip_locked=True)
+        async with leader.session() as connection:
+            noted = await connection.execute(
+                update(source)
+                .where(source.c.singleton == free.scalar_subquery())
+                .values(trouble=trouble, trouble_since=since)
+            )
+        if not noted.rowcount:
+            return
         self._noted = trouble
         if trouble:
             log.warning("relay.trouble", trouble=trouble)
         else:
             log.info("relay.publishing")
+
+    def _set_active(self, is_active: bool) -> None:
+        self.is_active = is_active
+        metrics.active.set(is_active)
 
     async def _pause(self) -> None:
         """Wait after a failure; the more there were in a row, the longer."""

@@ -24,6 +24,17 @@ class QueueBody(BaseModel):
     age_seconds: float = Field(description="since the look")
 
 
+class SetAsideBody(BaseModel):
+    """Events of a type that wait by themselves, and hold up nobody but their users."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    type: str = Field(examples=["user.updated"])
+    events: int
+    since: datetime = Field(description="when the oldest of them was recorded")
+    reason: str = Field(examples=["no queue is bound for it"])
+
+
 class StatusBody(BaseModel):
     """The pipe's near end at a glance; ages in seconds, null is what there is none of."""
 
@@ -38,6 +49,10 @@ class StatusBody(BaseModel):
     position: int | None = Field(description="of the newest event in the log")
     unpublished: int = Field(description="recorded events that have not gone out")
     oldest_unpublished_age_seconds: float
+    set_aside: list[SetAsideBody] = Field(description="what waits by itself, by type")
+    events_behind: int = Field(description="of the users of those, recorded later")
+    held_rows: int = Field(description="that the relay cannot change: a session holds them")
+    held_since: datetime | None
     relay: str = Field(examples=["active"])
     trouble: str | None = Field(description="why the active relay does not get on")
     trouble_since: datetime | None

@@ -1,8 +1,8 @@
 """The log of events, and one row about this source.
 
 ``outbox_events`` is inserted to by ``record``, which also erases payloads; the relay sets
-``published_at``, and ``prune`` deletes. ``source`` is written by this package alone, its identity
-by the first migration.
+``published_at`` and ``set_aside``, and ``prune`` deletes. ``held_rows`` is the relay's. ``source``
+is written by this package alone, its identity by the first migration.
 """
 
 from sqlalchemy import (
@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Index,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -41,6 +42,13 @@ outbox_events = Table(
     Column("payload", JSON(none_as_null=True), comment="NULL once erased with its user"),
     Column("traceparent", Text),
     Column("published_at", DateTime(timezone=True), comment="NULL until the broker confirmed"),
+    Column(
+        "set_aside",
+        SmallInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="1: no queue takes it, 2: an earlier one of its user is set aside; else 0",
+    ),
     CheckConstraint("(user_id IS NULL) = (version IS NULL)", name="user_version"),
     comment="Log of events in the order of recording",
     # Every row is updated once, when it goes out, and that cannot be a HOT update: the predicate of
@@ -55,10 +63,24 @@ outbox_events = Table(
     },
 )
 
+# By what is set aside first, so that a claim passes over it, however much that is.
 Index(
     "outbox_events_unpublished_idx",
+    outbox_events.c.set_aside,
     outbox_events.c.position,
     postgresql_where=outbox_events.c.published_at.is_(None),
+)
+Index(
+    "outbox_events_returned_idx",
+    outbox_events.c.type,
+    outbox_events.c.position,
+    postgresql_where=text("published_at IS NULL AND set_aside = 1"),
+)
+Index(
+    "outbox_events_set_aside_idx",
+    outbox_events.c.user_id,
+    outbox_events.c.position,
+    postgresql_where=text("published_at IS NULL AND set_aside > 0"),
 )
 Index("outbox_events_user_id_idx", outbox_events.c.user_id, outbox_events.c.position)
 
@@ -97,6 +119,17 @@ queues = Table(
         server_default=func.clock_timestamp(),
     ),
     comment="Queues of consuming services, as a relay last saw them",
+)
+
+held_rows = Table(
+    "held_rows",
+    metadata,
+    Column(
+        "position", BigInteger, primary_key=True, autoincrement=False, comment="0: row of source"
+    ),
+    Column("type", Text, comment="of the event; NULL for the row of source"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="Rows that the relay could not change, for another session holds them",
 )
 
 WAKE_UP_CHANNEL = "outbox"

@@ -7,7 +7,7 @@ is tried again later, one event at a time, and holds up no replay to another con
 Guarantees: how far a replay has come is noted only after the broker confirmed, so that a crash
 repeats one batch at most and loses nothing; that note also tells whether an operator has paused or
 cancelled it; a few events are in flight at a time, so that the relay in the same process gets its
-turn every few milliseconds; without a replay to send it waits for one without asking.
+turn every few milliseconds; without a replay to send it waits for one, and looks every few seconds.
 
 Not here: what is sent (``batch``), how it looks (``contracts.envelope``).
 """
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
 from auth_service.outbox import metrics
@@ -33,6 +32,7 @@ from auth_service.settings import RelaySettings
 from contracts.backoff import pause_seconds
 from contracts.names import REPLAY_EXCHANGE
 from service_kit.broker import BROKER_ERRORS, in_words
+from service_kit.database.away import is_held
 
 log = structlog.get_logger()
 
@@ -41,6 +41,9 @@ REPLAYING: Final = Duty(0x7265706C61797300, "auth-service replayer", WAKE_UP_CHA
 
 IN_FLIGHT_MAX: Final = 50
 """Publishing more at once gains nothing, and keeps the event loop from the relay for longer."""
+
+LOOK_SECONDS: Final = 3.0
+"""How long to wait for a wake-up before looking for replays: that, too, is only a courtesy."""
 
 FRESH_SECONDS: Final = 1.0
 """How long events that were read may wait for their turn; a batch takes a tenth of that."""
@@ -80,9 +83,7 @@ class Replayer:
                 log.warning("replay.database_away", error=type(error).__name__)
             await self._pause()
 
-    async def run_once(
-        self, connection: AsyncConnection, to: Publisher, replay: Replay
-    ) -> ReplayRound:
+    async def run_once(self, leader: Leader, to: Publisher, replay: Replay) -> ReplayRound:
         """Publish the next batch of ``replay`` and note how far it came."""
         began = time.monotonic()
         # While events are refused one is tried at a time: enough to see when it ends.
@@ -91,13 +92,15 @@ class Replayer:
             if replay.consumer in self._refused
             else batch_limit(replay.rate, self._settings.replay_batch_size)
         )
-        batch = await next_batch(connection, replay, limit)
+        async with leader.session() as connection:
+            batch = await next_batch(connection, replay, limit)
         outcomes = await _publish(to, batch.events, replay.consumer)
         moved = batch.after([outcome is Outcome.CONFIRMED for outcome in outcomes])
         worst = (Outcome.UNCONFIRMED, Outcome.RETURNED, Outcome.NACKED)
         refused = next((outcome for outcome in worst if outcome in outcomes), None)
         trouble = None if refused is None else _TROUBLE[refused]
-        await note_moved(connection, replay, moved, trouble)
+        async with leader.session() as connection:
+            await note_moved(connection, replay, moved, trouble)
         metrics.replayed.inc(outcomes.count(Outcome.CONFIRMED))
         self._pace.published(replay, len(outcomes), began=began)
         _tell(replay, trouble, is_done=moved.is_done)
@@ -108,8 +111,10 @@ class Replayer:
         settings = self._settings
         while True:
             leader.woken.clear()
-            if await oldest_running(leader.connection) is None:
-                await leader.woken.wait()
+            async with leader.session() as connection:
+                has_work = await oldest_running(connection) is not None
+            if not has_work:
+                await leader.wait(until=time.monotonic() + LOOK_SECONDS)
                 continue
             try:
                 async with publisher(
@@ -132,12 +137,13 @@ class Replayer:
             leader.woken.clear()
             now = time.monotonic()
             self._put_off = {name: until for name, until in self._put_off.items() if until > now}
-            replay = await oldest_running(leader.connection, self._put_off)
+            async with leader.session() as connection:
+                replay = await oldest_running(connection, self._put_off)
             if replay is None and not self._put_off:
                 return True
             due = min(self._put_off.values()) if replay is None else self._pace.due(replay)
             if replay is None or due > now:
-                await leader.wait(until=due)
+                await leader.wait(until=min(due, time.monotonic() + LOOK_SECONDS))
                 if leader.woken.is_set():  # an operator did something: try everything anew
                     self._put_off.clear()
                 continue
@@ -147,14 +153,19 @@ class Replayer:
     async def _try(self, leader: Leader, to: Publisher, replay: Replay) -> Outcome | None:
         """Send a batch of ``replay``, or put its consumer off; why it was not confirmed."""
         try:
-            done = await self.run_once(leader.connection, to, replay)
-        except (*DATABASE_AWAY, *BROKER_ERRORS):
-            raise
+            done = await self.run_once(leader, to, replay)
+        except (*DATABASE_AWAY, *BROKER_ERRORS) as error:
+            if not is_held(error):
+                raise
+            # Another session holds its row: that is this replay's problem alone.
+            self._refuse(replay.consumer)
+            return None
         # The live events go through this process too: whatever happens here, it goes on.
         except Exception as error:
             log.error("replay.unexpected", replay=str(replay.id), exc_info=error)
             name = type(error).__name__
-            await note_trouble(leader.connection, replay, f"{name}: see the relay's log")
+            async with leader.session() as connection:
+                await note_trouble(connection, replay, f"{name}: see the relay's log")
             self._refuse(replay.consumer)
             return None
         if done.refused is None:
@@ -172,9 +183,11 @@ class Replayer:
         self._put_off[consumer] = time.monotonic() + pause
 
     async def _note(self, leader: Leader, trouble: str) -> None:
-        replay = await oldest_running(leader.connection)
+        async with leader.session() as connection:
+            replay = await oldest_running(connection)
+            if replay is not None:
+                await note_trouble(connection, replay, trouble)
         if replay is not None:
-            await note_trouble(leader.connection, replay, trouble)
             _tell(replay, trouble, is_done=False)
 
     async def _pause(self) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit, on_behalf
 from auth_service.outbox.table import source
+from auth_service.outbox.wake import wake
 from auth_service.replays.model import (
     UNFINISHED_MAX,
     Plan,
@@ -78,5 +79,5 @@ async def start(engine: AsyncEngine, plan: Plan, *, actor: str, via: str | None 
             events=plan.events,
             **on_behalf(via),
         )
-        await connection.execute(select(func.pg_notify(WAKE_UP_CHANNEL, "")))
+        await connection.execute(select(wake(WAKE_UP_CHANNEL)))
     return replay

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit, on_behalf
+from auth_service.outbox.wake import wake
 from auth_service.replays.model import Replay, State, Wish, demand_change
 from auth_service.replays.read import replay_by_id
 from auth_service.replays.table import WAKE_UP_CHANNEL, replays, to_replay
@@ -44,5 +45,5 @@ async def steer(
             .returning(*replays.c)
         )
         await audit(connection, _ACTIONS[wish], actor=actor, subject=replay_id, **on_behalf(via))
-        await connection.execute(select(func.pg_notify(WAKE_UP_CHANNEL, "")))
+        await connection.execute(select(wake(WAKE_UP_CHANNEL)))
         return to_replay(updated.one())

@@ -1,12 +1,15 @@
 """What sweeping shows to Prometheus: what is due, and what was erased."""
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.erasure.due import count_due
 from blog_service.erasure.model import Swept
+from service_kit.readings import Reading
 
-due = Gauge("usersync_sweep_due", "Tombstones and deleted posts whose content is yet to be erased")
+due = Reading(
+    "usersync_sweep_due", "Tombstones and deleted posts whose content is yet to be erased"
+)
 erased = Counter("usersync_sweep_erased_rows", "Rows that were erased, by kind", ["kind"])
 profiles, posts, comments = (erased.labels(kind=kind) for kind in ("profile", "post", "comment"))
 

@@ -8,6 +8,8 @@ from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service_kit.readings import Reading
+
 messages = Counter(
     "usersync_inbox_messages", "Messages that the consumer settled, by what they did", ["outcome"]
 )
@@ -16,10 +18,10 @@ latency = Histogram(
     "From the record at the source to the commit in this replica",
     buckets=(0.002, 0.004, 0.006, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120, 600),
 )
-waiting = Gauge(
+waiting = Reading(
     "usersync_waiting_keys", "Users and others whose messages wait for a lock or another try"
 )
-parked = Gauge("usersync_parked_messages", "Messages that wait for an operator")
+parked = Reading("usersync_parked_messages", "Messages that wait for an operator")
 stopped = Gauge("usersync_consumer_stopped", "1 when too many messages were parked in a row")
 
 

@@ -6,17 +6,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog_service.reconcile import runs
 from blog_service.reconcile.due import why_degraded
 from blog_service.reconcile.model import Kind
+from service_kit.readings import Reading
 
 differing = Gauge(
     "usersync_reconcile_differing_users",
     "Users who differed in the last comparison and were not repaired, by kind",
     ["kind"],
 )
-last_reconciled = Gauge(
+last_reconciled = Reading(
     "usersync_last_reconciled_timestamp_seconds",
     "As of when the replica was last compared, by the source's clock; 0 before the first time",
 )
-degraded = Gauge(
+degraded = Reading(
     "usersync_degraded", "1 while the replica may be incomplete, and a comparison is due"
 )
 

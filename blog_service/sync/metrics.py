@@ -5,11 +5,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.erasure import metrics as erasure
 from blog_service.inbox import metrics as inbox
 from blog_service.reconcile import metrics as reconcile
+from service_kit.readings import read_anew
 
 
 async def refresh(engine: AsyncEngine) -> None:
-    """Set those that come from the database, as the API and the consumer both show them."""
-    async with engine.connect() as connection:
-        await inbox.refresh(connection)
-        await reconcile.refresh(connection)
-        await erasure.refresh(connection)
+    """Set those that come from the database, as the API and the consumer both show them.
+
+    Without the database they have no values.
+    """
+    compared = (reconcile.differing, reconcile.last_reconciled, reconcile.degraded)
+    with read_anew(inbox.parked, inbox.waiting, erasure.due, *compared):
+        async with engine.connect() as connection:
+            await inbox.refresh(connection)
+            await reconcile.refresh(connection)
+            await erasure.refresh(connection)

@@ -21,6 +21,15 @@ DATABASE_AWAY: Final = (*DATABASE_ERRORS, OSError)
 """What a worker meets when its database stops, restarts or refuses: wait and try again."""
 
 
+HELD: Final = frozenset({"55P03", "40P01"})
+"""SQLSTATEs of a wait for a lock that took too long, or that was broken off for a deadlock."""
+
+
+def is_held(error: BaseException) -> bool:
+    """Whether ``error`` says that another session holds what a statement needs."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) in HELD
+
+
 class NotWritable(ConnectionError):
     """The database answers, and takes no changes: it is a standby, or set to read-only."""
 

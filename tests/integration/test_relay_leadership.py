@@ -4,12 +4,15 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import pytest
 from aiormq.abc import DeliveredMessage
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox.leadership import LOCK_WAIT_SECONDS
+from auth_service.outbox.leadership import ASK_SECONDS, LEASE_SECONDS
+from auth_service.outbox.relay import LOOK_SECONDS
 from auth_service.settings import RelaySettings
 from contracts.events import Beat
 from tests.support.builders import a_state
@@ -68,8 +71,8 @@ async def test_another_relay_takes_over_at_once(
         await taken(bound, 1)
 
         await terminate(auth_engine, first)
-        # Far below the ten seconds after which a relay in waiting asks anew.
-        second = await eventually(lambda: leader(auth_engine), within=LOCK_WAIT_SECONDS / 2)
+        # Far below the ten seconds after which a lease ends by itself.
+        second = await eventually(lambda: leader(auth_engine), within=LEASE_SECONDS / 2)
         await recorded(auth_engine, a_state())
         await taken(bound, 1)
 
@@ -167,11 +170,11 @@ async def test_a_commit_wakes_the_relay_from_another_session(
 
 
 @pytest.mark.usefixtures("bound")
-async def test_an_idle_relay_makes_no_queries(
+async def test_an_idle_relay_only_looks_every_few_seconds(
     auth_engine: AsyncEngine, relay_settings: RelaySettings
 ) -> None:
-    """Between two heartbeats the relay waits for a commit instead of polling."""
-    settings = relay_settings.model_copy(update={"heartbeat_seconds": 1.5})
+    """Between two heartbeats the relay waits for a commit, and touches its session by looking."""
+    settings = relay_settings.model_copy(update={"heartbeat_seconds": 2.5 * LOOK_SECONDS})
     async with relaying(settings):
         await falls_asleep(auth_engine)
         number = await heartbeats(auth_engine)
@@ -183,8 +186,8 @@ async def test_an_idle_relay_makes_no_queries(
 
         await eventually(next_heartbeat)
 
-    # One more, at most: what it does for the heartbeat may be seen before its number.
-    assert len(queries) <= 2
+    # Two looks; and what it does for the heartbeat may be seen before its number.
+    assert len(queries) <= 5
 
 
 async def test_the_heartbeat_is_recorded_numbered_and_comes_again(
@@ -210,22 +213,22 @@ async def test_the_heartbeat_is_recorded_numbered_and_comes_again(
     assert await heartbeats(auth_engine) == len(rows)
 
 
-async def test_a_relay_in_waiting_holds_no_old_snapshot(
+async def test_a_relay_in_waiting_holds_no_snapshot_and_fills_no_log(
     auth_engine: AsyncEngine, quiet: RelaySettings
 ) -> None:
-    """Its snapshot moves on, so that vacuum can remove the dead rows of a busy log."""
+    """It asks for the lock from time to time, instead of waiting for it inside the database."""
     async with relaying(quiet), relaying(quiet):
         await eventually(lambda: waiting(auth_engine))
-        [old] = await snapshots(auth_engine)
-        await execute(auth_engine, "CREATE TABLE something_new ()")
+        asked: set[datetime] = set()
 
-        async def moved_on() -> bool:
-            return bool(now := await snapshots(auth_engine)) and now != [old]
+        async def asked_again() -> bool:
+            [session] = await waiting(auth_engine)
+            assert session.state == "active" or session.backend_xmin is None
+            assert session.wait_event != "advisory"
+            asked.add(session.query_start)
+            return len(asked) > 2
 
-        await eventually(moved_on, within=LOCK_WAIT_SECONDS + 10)
-
-        [new] = await snapshots(auth_engine)
-    assert new > old
+        await eventually(asked_again, within=10 * ASK_SECONDS)
 
 
 async def terminate(engine: AsyncEngine, pid: int | None) -> None:
@@ -255,15 +258,14 @@ async def last_query(engine: AsyncEngine) -> datetime | None:
     return rows[0].query_start if rows else None
 
 
-async def waiting(engine: AsyncEngine) -> bool:
-    """Whether a relay waits to become the active one."""
-    return bool(
-        await fetch(
-            engine,
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name = :relay AND wait_event = 'advisory'",
-            relay=RELAY,
-        )
+async def waiting(engine: AsyncEngine) -> list[Row[Any]]:
+    """The sessions of relays that wait to become the active one."""
+    return await fetch(
+        engine,
+        "SELECT * FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = :relay AND pid <> :leader",
+        relay=RELAY,
+        leader=await leader(engine) or 0,
     )
 
 
@@ -290,15 +292,3 @@ async def passed(engine: AsyncEngine, number: int) -> bool:
     """Whether that many heartbeats are recorded, and all of them published."""
     unpublished = await fetch(engine, "SELECT 1 FROM outbox_events WHERE published_at IS NULL")
     return await heartbeats(engine) >= number and not unpublished
-
-
-async def snapshots(engine: AsyncEngine) -> list[int]:
-    """From which transaction on the relays in waiting keep dead rows from being removed."""
-    held = await fetch(
-        engine,
-        "SELECT backend_xmin::text::bigint AS xmin FROM pg_stat_activity"
-        " WHERE datname = current_database() AND application_name = :relay"
-        " AND wait_event = 'advisory' AND backend_xmin IS NOT NULL",
-        relay=RELAY,
-    )
-    return [row.xmin for row in held]

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from aiormq.abc import DeliveredMessage
+from prometheus_client import REGISTRY
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -70,7 +71,7 @@ async def rounds(
         ) as to,
     ):
         relay = Relay(settings)
-        yield lambda: relay.run_once(leader.connection, to, limit=100)
+        yield lambda: relay.run_once(leader, to, limit=100)
 
 
 @asynccontextmanager
@@ -145,6 +146,11 @@ async def leader(engine: AsyncEngine) -> int | None:
         low=LOCK_KEY & 0xFFFFFFFF,
     )
     return held[0].pid if held else None
+
+
+def published(result: str) -> float:
+    """How many publishes ended so, in this process."""
+    return REGISTRY.get_sample_value("usersync_relay_published_total", {"result": result}) or 0.0
 
 
 def assert_in_order_per_user(messages: list[Carried]) -> None:

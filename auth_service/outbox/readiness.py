@@ -1,0 +1,62 @@
+"""Whether a relay process can do its work, or sees that another one does.
+
+Guarantees: a pipe whose source is silent is not ready: a broker that is away or silent, nobody
+active, or ``BEATS_MISSED_MAX`` heartbeats that were not recorded.
+"""
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from auth_service.outbox.leadership import is_led
+from auth_service.outbox.model import BEATS_MISSED_MAX
+from auth_service.outbox.relay import Relay
+
+_AGE = text(
+    "SELECT extract(epoch FROM clock_timestamp() - heartbeat_at)::float, trouble FROM source"
+)
+
+
+class NotReady(Exception):
+    """The process cannot do its work. Subclasses say why.
+
+    NotReady
+    ├── BrokerAway
+    ├── NoActiveRelay
+    └── NoHeartbeat
+    """
+
+
+class BrokerAway(NotReady):
+    """The active relay has no connection to the broker."""
+
+
+class NoActiveRelay(NotReady):
+    """This relay waits, and no other is active."""
+
+
+class NoHeartbeat(NotReady):
+    """None was recorded for so long that the active relay, whoever it is, does not work."""
+
+
+async def ready(relay: Relay, engine: AsyncEngine, *, heartbeat_seconds: float) -> str | None:
+    """What the active relay meets, None for nothing.
+
+    Raises:
+        NotReady: this relay is active and cannot publish, or waits and sees none that does.
+    """
+    async with engine.connect() as connection:
+        await _demand_a_pulse(connection, heartbeat_seconds, is_active=relay.is_active)
+        trouble: str | None = (await connection.execute(_AGE)).one().trouble
+    if relay.is_active and relay.broker_trouble is not None:
+        raise BrokerAway
+    return trouble
+
+
+async def _demand_a_pulse(
+    connection: AsyncConnection, heartbeat_seconds: float, *, is_active: bool
+) -> None:
+    if not is_active and not await is_led(connection):
+        raise NoActiveRelay
+    age = (await connection.execute(_AGE)).one()[0]
+    if age is None or age > BEATS_MISSED_MAX * heartbeat_seconds:
+        raise NoHeartbeat

@@ -1,0 +1,185 @@
+"""Set events aside that no queue takes, and let them go on when one does.
+
+Guarantees: an event that is set aside is not read again by claims; its user's later events are set
+aside behind it, so that their order stays; what erasing a user clears is set aside no more
+(``record``), so that their tombstone waits for nothing. Rows that another session holds are left to
+the next time. Each statement changes a bounded number of rows.
+
+Not here: when a type is tried again (``model.Unroutable``), and publishing (``relay``).
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from sqlalchemy import bindparam, exists, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from auth_service.outbox.backlog import COLUMNS, RecordedEvent
+from auth_service.outbox.table import outbox_events
+
+RETURNED: Final = 1
+"""No queue takes the event."""
+
+BEHIND: Final = 2
+"""An earlier event of its user is set aside."""
+
+UNSENDABLE: Final = 3
+"""The broker's protocol has no room for it; tried again when a relay becomes active."""
+
+BATCH: Final = 5_000
+"""Rows that one statement changes: some tens of milliseconds."""
+
+# The rows are locked first, in the order of their positions, and only those that nobody holds.
+_SET: Final = text(
+    """
+    UPDATE outbox_events SET set_aside = :kind WHERE position = ANY (ARRAY(
+        SELECT position FROM outbox_events
+        WHERE position = ANY (CAST(:positions AS bigint[])) AND published_at IS NULL
+        ORDER BY position FOR NO KEY UPDATE SKIP LOCKED
+    ))
+    """
+)
+
+_BEHIND: Final = text(
+    """
+    SELECT later.position
+    FROM unnest(CAST(:positions AS bigint[]), CAST(:users AS uuid[])) AS later (position, user_id)
+    WHERE EXISTS (
+        SELECT FROM outbox_events AS earlier
+        WHERE earlier.user_id = later.user_id AND earlier.position < later.position
+          AND earlier.published_at IS NULL AND earlier.set_aside > 0
+    )
+    """
+)
+
+_TYPES: Final = text(
+    "SELECT DISTINCT type FROM outbox_events WHERE published_at IS NULL AND set_aside = 1"
+)
+
+_IS_ANY: Final = text(
+    "SELECT EXISTS (SELECT FROM outbox_events WHERE published_at IS NULL AND set_aside > 0)"
+)
+
+_IS_LEFT: Final = text(
+    "SELECT EXISTS (SELECT FROM outbox_events"
+    " WHERE published_at IS NULL AND set_aside = 1 AND type = :type)"
+)
+
+_earlier = outbox_events.alias("earlier")
+
+_FIRST: Final = (
+    select(*COLUMNS)
+    .where(
+        outbox_events.c.published_at.is_(None),
+        outbox_events.c.set_aside == RETURNED,
+        outbox_events.c.type == bindparam("type"),
+        ~exists().where(
+            _earlier.c.user_id == outbox_events.c.user_id,
+            _earlier.c.position < outbox_events.c.position,
+            _earlier.c.published_at.is_(None),
+        ),
+    )
+    .order_by(outbox_events.c.position)
+    .limit(1)
+)
+
+# Both statements see the rows as they were: what blocks is judged without the type that is let go.
+_FREE_TYPE: Final = text(
+    """
+    WITH free AS (
+        UPDATE outbox_events SET set_aside = 0 WHERE position = ANY (ARRAY(
+            SELECT position FROM outbox_events
+            WHERE published_at IS NULL AND set_aside = 1 AND type = :type
+            ORDER BY position LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+        )) RETURNING user_id
+    )
+    UPDATE outbox_events SET set_aside = 0 WHERE position = ANY (ARRAY(
+        SELECT later.position FROM outbox_events AS later
+        WHERE later.published_at IS NULL AND later.set_aside = 2
+          AND later.user_id IN (SELECT user_id FROM free)
+          AND NOT EXISTS (
+            SELECT FROM outbox_events AS earlier
+            WHERE earlier.user_id = later.user_id AND earlier.position < later.position
+              AND earlier.published_at IS NULL AND earlier.type <> :type
+              AND earlier.set_aside IN (1, 3)
+          )
+        ORDER BY later.position FOR NO KEY UPDATE OF later SKIP LOCKED
+    ))
+    """
+)
+
+_FREE_BEHIND: Final = text(
+    """
+    UPDATE outbox_events SET set_aside = 0 WHERE position = ANY (ARRAY(
+        SELECT later.position FROM outbox_events AS later
+        WHERE later.published_at IS NULL AND later.set_aside = 2
+          AND NOT EXISTS (
+            SELECT FROM outbox_events AS earlier
+            WHERE earlier.user_id = later.user_id AND earlier.position < later.position
+              AND earlier.published_at IS NULL AND earlier.set_aside IN (1, 3)
+          )
+        ORDER BY later.position LIMIT :limit FOR NO KEY UPDATE OF later SKIP LOCKED
+    ))
+    """
+)
+
+_FREE_UNSENDABLE: Final = text(
+    """
+    UPDATE outbox_events SET set_aside = 0 WHERE position = ANY (ARRAY(
+        SELECT position FROM outbox_events WHERE published_at IS NULL AND set_aside = 3
+        ORDER BY position LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+    ))
+    """
+)
+
+
+async def set_aside(connection: AsyncConnection, positions: Collection[int], kind: int) -> int:
+    """Set the events at ``positions`` aside, as one of the kinds; how many could be."""
+    values = {"positions": list(positions), "kind": kind}
+    return (await connection.execute(_SET, values)).rowcount
+
+
+async def behind(connection: AsyncConnection, events: Sequence[RecordedEvent]) -> set[int]:
+    """The positions of those ``events`` of whose users an earlier one is set aside."""
+    theirs = [event for event in events if event.user_id is not None]
+    values = {
+        "positions": [event.position for event in theirs],
+        "users": [event.user_id for event in theirs],
+    }
+    return set(await connection.scalars(_BEHIND, values)) if theirs else set()
+
+
+async def returned_types(connection: AsyncConnection) -> list[str]:
+    """The types of which events are set aside because no queue takes them."""
+    return list(await connection.scalars(_TYPES))
+
+
+async def is_any(connection: AsyncConnection) -> bool:
+    """Whether any event is set aside."""
+    return bool(await connection.scalar(_IS_ANY))
+
+
+async def is_left(connection: AsyncConnection, event_type: str) -> bool:
+    """Whether events of this type are set aside because no queue takes them."""
+    return bool(await connection.scalar(_IS_LEFT, {"type": event_type}))
+
+
+async def first_returned(connection: AsyncConnection, event_type: str) -> RecordedEvent | None:
+    """The oldest of this type that is set aside and behind no other event of its user."""
+    row = (await connection.execute(_FIRST, {"type": event_type})).mappings().one_or_none()
+    return None if row is None else RecordedEvent(**row)
+
+
+async def let_go(connection: AsyncConnection, event_type: str) -> None:
+    """Let events of this type, and what is behind them, take their turn again: some thousands."""
+    await connection.execute(_FREE_TYPE, {"type": event_type, "limit": BATCH})
+
+
+async def let_go_behind(connection: AsyncConnection) -> int:
+    """Let events take their turn again that are behind none any more; how many of them."""
+    return (await connection.execute(_FREE_BEHIND, {"limit": BATCH})).rowcount
+
+
+async def let_go_unsendable(connection: AsyncConnection) -> None:
+    """Let some thousand events take their turn again that could not be sent, by an older relay."""
+    await connection.execute(_FREE_UNSENDABLE, {"limit": BATCH})

@@ -1,0 +1,91 @@
+"""PostgreSQL's queue of notifications is full: a wake-up is a courtesy, and events go on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import auth_service.db
+from auth_service.outbox.heartbeat import record_heartbeat
+from auth_service.outbox.relay import LOOK_SECONDS
+from auth_service.settings import RelaySettings
+from auth_service.users.passwords import Passwords
+from auth_service.users.sign_up import sign_up
+from local.embedded_postgres import EmbeddedPostgres
+from tests.support.builders import SOURCE
+from tests.support.databases import Databases
+from tests.support.relaying import bind, relaying, taken
+from tests.support.source import Source
+
+PAGES = 64
+"""The smallest queue that PostgreSQL lets one configure: half a megabyte."""
+
+
+@pytest.fixture
+async def small(
+    mortal_postgres: tuple[EmbeddedPostgres, Databases], amqp_url: str
+) -> AsyncIterator[RelaySettings]:
+    """A relay's settings on a server whose queue is small."""
+    server, databases = mortal_postgres
+    await asyncio.to_thread(
+        server.start().execute, f"ALTER SYSTEM SET max_notify_queue_pages = {PAGES}"
+    )
+    await asyncio.to_thread(server.restart)
+    url = databases.make("auth")
+    yield RelaySettings(_env_file=None, database_url=url, amqp_url=amqp_url, issuer=SOURCE)
+    await asyncio.to_thread(server.start().execute, "ALTER SYSTEM RESET max_notify_queue_pages")
+    await asyncio.to_thread(server.restart)
+    databases.drop(url)
+
+
+@pytest.fixture
+async def engine(small: RelaySettings) -> AsyncIterator[AsyncEngine]:
+    """Connections to the auth database on that server."""
+    engine = auth_service.db.connect(small)
+    yield engine
+    await engine.dispose()
+
+
+async def test_sign_ups_go_on_and_their_events_are_found_within_seconds(
+    small: RelaySettings, engine: AsyncEngine, passwords: Passwords, source: Source
+) -> None:
+    """Somebody in another database listens and sleeps in a transaction; others fill the queue."""
+    await bind(source)
+    async with relaying(small), full(small.database_url):
+        ada = await sign_up(engine, passwords, email="ada@example.org", password="correct horse 15")
+        [message] = await taken(source, 1, within=LOOK_SECONDS + 5)
+        assert message.event.data.subject == ada.id
+        async with engine.begin() as connection:
+            await record_heartbeat(connection)
+
+
+@asynccontextmanager
+async def full(database_url: str) -> AsyncIterator[None]:
+    """The server's queue of notifications, full, for as long as the block."""
+    url = make_url(database_url).set(drivername="postgresql")
+    elsewhere = url.set(database="postgres").render_as_string(hide_password=False)
+    sleeper = await asyncpg.connect(elsewhere)
+    filler = await asyncpg.connect(url.render_as_string(hide_password=False))
+    try:
+        await sleeper.execute("LISTEN anything")
+        await sleeper.execute("BEGIN; SELECT 1")
+        await notify_until_full(filler, 7900)
+        # What is left of the last page is too small for those, not yet for a wake-up.
+        await notify_until_full(filler, 0)
+        yield
+    finally:
+        await filler.close()
+        await sleeper.close()
+
+
+async def notify_until_full(connection: "asyncpg.Connection[asyncpg.Record]", size: int) -> None:
+    """Send notifications with a payload of this size until PostgreSQL refuses one."""
+    while True:
+        try:
+            await connection.execute("SELECT pg_notify('x', repeat('x', $1))", size)
+        except asyncpg.ProgramLimitExceededError:
+            return

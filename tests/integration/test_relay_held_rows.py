@@ -1,0 +1,163 @@
+"""A row that another session holds is that row's problem: everything else goes on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.metrics import OutboxFigures, figures
+from auth_service.settings import RelaySettings
+from contracts.events import Beat
+from tests.support.builders import a_state
+from tests.support.eventually import eventually
+from tests.support.inbox import fetch
+from tests.support.relaying import (
+    QUEUE,
+    Carried,
+    all_published,
+    bind,
+    leader,
+    outbox,
+    recorded,
+    relaying,
+    taken,
+)
+from tests.support.source import Source
+
+SOON = 5.0
+"""Seconds within which everything else goes on, and within which all is well afterwards."""
+
+
+@pytest.fixture
+async def bound(source: Source) -> Source:
+    """The broker, with a queue bound as a consuming service does."""
+    await bind(source)
+    return source
+
+
+@asynccontextmanager
+async def held(engine: AsyncEngine, statement: str) -> AsyncIterator[None]:
+    """A session that has run a statement in a transaction, and forgot about it."""
+    async with engine.connect() as connection:
+        await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        await connection.execute(text(statement))
+        yield
+        await connection.rollback()
+
+
+@pytest.mark.parametrize("mode", ["FOR UPDATE", "FOR SHARE"])
+async def test_a_held_event_holds_up_nobody(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source, mode: str
+) -> None:
+    """It goes out once, is marked when its row is free, and status names it meanwhile."""
+    ada = a_state(version=1)
+    await recorded(auth_engine, ada)
+    query = f"SELECT 1 FROM outbox_events WHERE user_id = '{ada.id}' {mode}"
+    async with relaying(relay_settings):
+        async with held(auth_engine, query):
+            await taken(bound, 1)
+            for _ in range(3):
+                await recorded(auth_engine, a_state(), a_state())
+                await taken(bound, 2, within=SOON)
+            await recorded(auth_engine, a_state(ada.id, 2))
+            [second] = await taken(bound, 1, within=SOON)
+            assert second.event.data.subject == ada.id
+
+            async def is_named() -> bool:
+                return (await told(auth_engine)).held_rows == 1
+
+            await eventually(is_named)
+            shown = await told(auth_engine)
+            assert shown.relay == "active"
+            assert shown.pipe == "behind: another session holds 1 rows that wait to be marked"
+        await eventually(lambda: all_published(auth_engine), within=SOON)
+        await eventually(lambda: is_quiet(auth_engine), within=SOON)
+
+    left = [Carried(message) for message in await bound.take_all(QUEUE)]
+    assert {message.routing_key for message in left} <= {"sync.heartbeat"}
+
+
+async def test_a_key_that_somebody_refers_to_is_not_held(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """``FOR KEY SHARE`` keeps nobody from marking."""
+    ada = a_state()
+    await recorded(auth_engine, ada)
+    query = f"SELECT 1 FROM outbox_events WHERE user_id = '{ada.id}' FOR KEY SHARE"
+    async with held(auth_engine, query), relaying(relay_settings):
+        await taken(bound, 1)
+        await eventually(lambda: all_published(auth_engine), within=SOON)
+
+
+async def test_the_held_row_of_the_source_holds_up_nobody(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """Heartbeats wait, events go on; then heartbeats come again, with no gap."""
+    settings = relay_settings.model_copy(update={"heartbeat_seconds": 0.5})
+    async with relaying(settings):
+        await eventually(lambda: is_quiet(auth_engine))
+        first = await leader(auth_engine)
+        async with held(auth_engine, "SELECT 1 FROM source FOR UPDATE"):
+            for _ in range(3):
+                await recorded(auth_engine, a_state())
+                await taken(bound, 1, within=SOON)
+
+            async def is_named() -> bool:
+                return (await told(auth_engine)).held_rows == 1
+
+            await eventually(is_named)
+            shown = await told(auth_engine)
+            assert shown.relay == "active"
+            assert "another session holds the row of source" in shown.pipe
+        number = (await told(auth_engine)).last_heartbeat
+
+        async def comes_again() -> bool:
+            return (await told(auth_engine)).last_heartbeat > number + 1
+
+        await eventually(comes_again, within=SOON)
+        await eventually(lambda: is_quiet(auth_engine), within=SOON)
+        assert await leader(auth_engine) == first
+
+    rows = await fetch(auth_engine, "SELECT payload FROM outbox_events WHERE user_id IS NULL")
+    numbers = [Beat(**row.payload).number for row in rows]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1))
+
+
+async def test_after_a_lock_on_the_whole_table_all_follows(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """The relay stays the active one, says what it meets, and goes on within seconds."""
+    async with relaying(relay_settings):
+        await recorded(auth_engine, a_state())
+        await taken(bound, 1)
+        await eventually(lambda: is_quiet(auth_engine))
+        first = await leader(auth_engine)
+        async with held(auth_engine, "LOCK TABLE outbox_events IN ACCESS EXCLUSIVE MODE"):
+
+            async def is_named() -> bool:
+                [row] = await fetch(auth_engine, "SELECT trouble FROM source")
+                return bool(row.trouble == "another session holds the table of events")
+
+            await eventually(is_named)
+            assert await leader(auth_engine) == first
+
+        await recorded(auth_engine, a_state())
+        await taken(bound, 1, within=2 * SOON)
+        await eventually(lambda: is_quiet(auth_engine), within=SOON)
+        assert await leader(auth_engine) == first
+    assert len(await outbox(auth_engine)) == 2
+
+
+async def told(engine: AsyncEngine) -> OutboxFigures:
+    """What ``auth-service status`` shows; heartbeats are expected every second."""
+    async with engine.connect() as connection:
+        return await figures(connection, heartbeat_seconds=1)
+
+
+async def is_quiet(engine: AsyncEngine) -> bool:
+    """Whether nothing is the matter."""
+    async with engine.connect() as connection:
+        found = await figures(connection, heartbeat_seconds=15)
+    return found.pipe in ("quiet", "publishing") and not found.held_rows

@@ -1,0 +1,120 @@
+"""Leadership is a lease: who is silent loses it, and another relay goes on."""
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.leadership import LEASE_SECONDS, LOCK_KEY, SILENT_SECONDS
+from auth_service.settings import RelaySettings
+from local.ports import free_port
+from tests.support.builders import a_state
+from tests.support.eventually import eventually
+from tests.support.processes import Process
+from tests.support.relaying import (
+    all_published,
+    bind,
+    leader,
+    recorded,
+    relaying,
+    taken,
+)
+from tests.support.source import Source
+
+A_MOMENT = 8.0
+"""Seconds on top of a limit, on a busy machine."""
+
+
+@pytest.fixture
+async def bound(source: Source) -> Source:
+    """The broker, with a queue bound as a consuming service does."""
+    await bind(source)
+    return source
+
+
+@pytest.fixture
+async def process(relay_settings: RelaySettings, tmp_path: Path) -> AsyncIterator[Process]:
+    """``auth-service relay``, active."""
+    url = make_url(relay_settings.database_url).set(drivername="postgresql")
+    environment = {
+        "AUTH_DATABASE_URL": url.render_as_string(hide_password=False),
+        "AUTH_AMQP_URL": relay_settings.amqp_url,
+        "AUTH_ISSUER": relay_settings.issuer,
+        "AUTH_RELAY_PORT": str(free_port()),
+    }
+    process = Process("auth-service relay", environment, tmp_path / "relay.log")
+    process.start()
+    try:
+        await process.is_ready(f"http://127.0.0.1:{environment['AUTH_RELAY_PORT']}/readyz")
+        yield process
+    finally:
+        process.kill()
+
+
+async def test_a_frozen_relay_is_replaced_and_stands_by_again(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source, process: Process
+) -> None:
+    """The server ends its session; when it goes on, it finds another one active."""
+    frozen = await eventually(lambda: leader(auth_engine))
+    async with relaying(relay_settings):
+        process.signal(signal.SIGSTOP)
+        await recorded(auth_engine, a_state())
+
+        await taken(bound, 1, within=LEASE_SECONDS + A_MOMENT)
+
+        second = await eventually(lambda: leader(auth_engine))
+        assert second != frozen
+        process.signal(signal.SIGCONT)
+        for _ in range(5):
+            await recorded(auth_engine, a_state())
+        await eventually(lambda: all_published(auth_engine))
+        assert await leader(auth_engine) == second
+        assert process.is_running
+
+    await eventually(lambda: leader(auth_engine))
+    await recorded(auth_engine, a_state())
+    await eventually(lambda: all_published(auth_engine))
+
+
+async def test_an_idle_relay_keeps_its_lease(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """While the broker is away, too: there is no statement of its own for a long time."""
+    settings = relay_settings.model_copy(
+        update={"amqp_url": f"amqp://127.0.0.1:{free_port()}/", "retry_seconds_max": 3600.0}
+    )
+    del bound
+    async with relaying(settings), auth_engine.connect() as connection:
+        first = await eventually(lambda: leader(auth_engine))
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None
+        began = await raw.fetchval("SELECT clock_timestamp()")
+
+        async def is_long_ago() -> bool:
+            assert await leader(auth_engine) == first
+            past = "SELECT clock_timestamp() > CAST($1 AS timestamptz) + make_interval(secs => $2)"
+            return bool(await raw.fetchval(past, began, float(LEASE_SECONDS + 2)))
+
+        await eventually(is_long_ago, within=LEASE_SECONDS + A_MOMENT, every=0.2)
+
+
+async def test_a_silent_session_that_the_server_keeps_is_ended_by_hand(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """Such as one in which the server waits for a frozen process to read."""
+    url = make_url(relay_settings.database_url).set(drivername="postgresql")
+    silent = await asyncpg.connect(
+        url.render_as_string(hide_password=False),
+        server_settings={"application_name": "auth-service relay", "idle_session_timeout": "0"},
+    )
+    await silent.fetchval("SELECT pg_advisory_lock($1)", LOCK_KEY)
+    async with relaying(relay_settings):
+        await recorded(auth_engine, a_state())
+
+        await taken(bound, 1, within=SILENT_SECONDS + A_MOMENT)
+
+    await silent.close()

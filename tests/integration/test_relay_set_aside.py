@@ -1,0 +1,236 @@
+"""Events that no queue takes: each type waits by itself, and everything else goes on."""
+
+import json
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from auth_service.outbox.metrics import OutboxFigures, figures
+from auth_service.settings import RelaySettings
+from auth_service.users.delete import delete
+from auth_service.users.passwords import Passwords
+from auth_service.users.sign_up import sign_up
+from contracts.events import Heartbeat, UserDeleted
+from contracts.names import EXCHANGE
+from tests.support.builders import a_state
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.relaying import (
+    QUEUE,
+    Carried,
+    bind,
+    published,
+    recorded,
+    relaying,
+    taken,
+    trouble,
+)
+from tests.support.source import Source
+
+PASSWORD = "correct horse battery staple"
+MANY = 700
+
+
+@pytest.fixture
+async def bound(source: Source) -> Source:
+    """The broker, with a queue that takes what consumers of today know."""
+    await bind(source)
+    return source
+
+
+async def test_an_event_that_no_queue_takes_holds_up_nobody(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """It waits by itself, is named with its type, and goes out when a queue takes its type."""
+    await raw(auth_engine, "session.ended")
+    async with relaying(relay_settings):
+        ada = a_state()
+        await recorded(auth_engine, ada)
+        [message] = await taken(bound, 1, within=5)
+        assert message.event.data.subject == ada.id
+
+        await eventually(lambda: unpublished(auth_engine, 1))
+        shown = await told(auth_engine)
+        assert [(each.type, each.events) for each in shown.set_aside] == [("session.ended", 1)]
+        assert shown.pipe.startswith("behind: events wait for a queue: session.ended: 1 since ")
+        assert shown.trouble is None
+
+        await bound.channel.queue_bind(QUEUE, EXCHANGE, "session.*")
+        await eventually(lambda: nothing_waits(auth_engine))
+        assert not (await told(auth_engine)).set_aside
+
+
+async def test_a_users_later_events_wait_behind_theirs(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """Their order stays, over a restart of the relay as well; another user's go on."""
+    ada, bob = a_state(version=1), a_state()
+    await raw(auth_engine, "account.merged", user=str(ada.id))
+    await recorded(auth_engine, a_state(ada.id, 2), a_state(ada.id, 3))
+    async with relaying(relay_settings):
+        await recorded(auth_engine, bob)
+        [message] = await taken(bound, 1)
+        assert message.event.data.subject == bob.id
+        await eventually(lambda: unpublished(auth_engine, 3))
+    async with relaying(relay_settings):
+        await recorded(auth_engine, a_state(ada.id, 4), a_state(bob.id, 2))
+        [message] = await taken(bound, 1)
+        assert message.event.data.subject == bob.id
+        await eventually(lambda: waits(auth_engine, 4))
+        shown = await told(auth_engine)
+        assert (len(shown.set_aside), shown.events_behind) == (1, 3)
+
+        await bound.channel.queue_bind(QUEUE, EXCHANGE, "account.*")
+        messages = await taken(bound, 4)
+
+        await eventually(lambda: nothing_waits(auth_engine))
+    assert [message.headers["cloudEvents_subjectversion"][-1] for message in messages] == [*"1234"]
+
+
+async def test_without_the_binding_of_heartbeats_users_events_pass(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """The heartbeats follow later, with no gap in their numbers."""
+    settings = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
+    await bound.channel.queue_unbind(QUEUE, EXCHANGE, Heartbeat.type)
+    async with relaying(settings):
+        await eventually(lambda: waits(auth_engine, 3))
+        ada = a_state()
+        await recorded(auth_engine, ada)
+        [message] = await taken(bound, 1, within=5)
+        assert message.event.data.subject == ada.id
+        [shown] = (await told(auth_engine)).set_aside
+        assert shown.type == "sync.heartbeat"
+
+        await bound.channel.queue_bind(QUEUE, EXCHANGE, Heartbeat.type)
+        await eventually(lambda: nothing_waits(auth_engine))
+
+    beats = [Carried(each).event for each in await bound.take_all(QUEUE)]
+    numbers = [json.loads(beat.data.model_dump_json())["number"] for beat in beats]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) >= 4
+
+
+async def test_a_deletion_waits_for_no_event_of_its_user(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
+) -> None:
+    """What was set aside of them is erased, so that nothing is before the tombstone any more."""
+    ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
+    async with relaying(relay_settings):
+        await taken(bound, 1)
+        await raw(auth_engine, "account.merged", user=str(ada.id))
+        await eventually(lambda: waits(auth_engine, 1))
+
+        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+
+        [message] = await taken(bound, 1, within=5)
+        assert message.routing_key == UserDeleted.type
+        await eventually(lambda: nothing_waits(auth_engine))
+
+
+async def test_what_is_set_aside_costs_nothing_and_all_follows_at_once(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """Of thousands only one is tried at a time, also by the next relay."""
+    await execute(
+        auth_engine,
+        "INSERT INTO outbox_events (type, user_id, version, payload)"
+        f" SELECT 'account.merged', gen_random_uuid(), 1, '{{}}' FROM generate_series(1, {MANY})",
+    )
+    async with relaying(relay_settings):
+        await eventually(lambda: waits(auth_engine, MANY))
+    before = published("returned")
+    settings = relay_settings.model_copy(update={"retry_seconds_max": 0.1})
+    async with relaying(settings):
+        await recorded(auth_engine, *(a_state() for _ in range(100)))
+        await taken(bound, 100, within=5)
+        await eventually(lambda: published("returned") >= before + 3)
+        assert published("returned") <= before + 100  # one every tenth of a second
+
+        await bound.channel.queue_bind(QUEUE, EXCHANGE, "account.*")
+        await taken(bound, MANY)
+        await eventually(lambda: nothing_waits(auth_engine))
+
+
+async def test_rows_that_were_deleted_by_hand_let_the_rest_go(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+) -> None:
+    """An operator takes the event away that stood in the way."""
+    ada = a_state()
+    await raw(auth_engine, "account.merged", user=str(ada.id))
+    await recorded(auth_engine, a_state(ada.id, 2))
+    async with relaying(relay_settings):
+        await eventually(lambda: waits(auth_engine, 2))
+
+        await execute(auth_engine, "DELETE FROM outbox_events WHERE type = 'account.merged'")
+
+        [message] = await taken(bound, 1)
+        assert message.event.data.subject == ada.id
+
+
+@pytest.mark.parametrize(
+    ("event_type", "payload"),
+    [("user.updated", json.dumps({"x": "x" * 2_000_000})), ("user." + "x" * 300, "{}")],
+    ids=["too large", "type too long"],
+)
+async def test_what_cannot_be_sent_holds_up_nobody(
+    auth_engine: AsyncEngine,
+    relay_settings: RelaySettings,
+    bound: Source,
+    event_type: str,
+    payload: str,
+) -> None:
+    """Neither other users nor other events of its type; its own user's order stays."""
+    ada = a_state()
+    await raw(auth_engine, event_type, user=str(ada.id), payload=payload)
+    await recorded(auth_engine, a_state(ada.id, 2))
+    async with relaying(relay_settings):
+        bob = a_state()
+        await recorded(auth_engine, bob)
+        [message] = await taken(bound, 1, within=5)
+        assert message.event.data.subject == bob.id
+        await eventually(lambda: waits(auth_engine, 2))
+        await recorded(auth_engine, a_state(ada.id, 3), a_state(bob.id, 2))
+        [message] = await taken(bound, 1, within=5)
+        assert message.event.data.subject == bob.id
+        [shown] = (await told(auth_engine)).set_aside
+        assert shown.reason == "too large for the broker"
+        assert await trouble(auth_engine) is None
+
+
+async def raw(
+    engine: AsyncEngine, event_type: str, *, user: str | None = None, payload: str = "{}"
+) -> None:
+    """Record an event by hand."""
+    await fetch(
+        engine.execution_options(isolation_level="AUTOCOMMIT"),
+        "INSERT INTO outbox_events (type, user_id, version, payload) VALUES (:type,"
+        " CAST(:user AS uuid), CASE WHEN CAST(:user AS text) IS NOT NULL THEN 1 END,"
+        " CAST(:payload AS json)) RETURNING position",
+        type=event_type,
+        user=user,
+        payload=payload,
+    )
+
+
+async def told(engine: AsyncEngine) -> OutboxFigures:
+    """What ``auth-service status`` shows."""
+    async with engine.connect() as connection:
+        return await figures(connection, heartbeat_seconds=15)
+
+
+async def waits(engine: AsyncEngine, events: int) -> bool:
+    """Whether at least so many events are set aside."""
+    [row] = await fetch(engine, "SELECT count(*) FROM outbox_events WHERE set_aside > 0")
+    return int(row[0]) >= events
+
+
+async def unpublished(engine: AsyncEngine, events: int) -> bool:
+    """Whether just so many events are left, and all of them set aside."""
+    rows = await fetch(engine, "SELECT set_aside FROM outbox_events WHERE published_at IS NULL")
+    return [row.set_aside > 0 for row in rows] == [True] * events
+
+
+async def nothing_waits(engine: AsyncEngine) -> bool:
+    """Whether everything is published, heartbeats too."""
+    return not await fetch(engine, "SELECT 1 FROM outbox_events WHERE published_at IS NULL")
