@@ -18,14 +18,14 @@ latency = Histogram(
     "From the record at the source to the commit in this replica",
     buckets=(0.002, 0.004, 0.006, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120, 600),
 )
-waiting = Reading(
+waiting = Gauge(
     "usersync_waiting_keys", "Users and others whose messages wait for a lock or another try"
 )
 parked = Reading("usersync_parked_messages", "Messages that wait for an operator")
 stopped = Gauge("usersync_consumer_stopped", "1 when too many messages were parked in a row")
 
 
-heartbeat_age = Gauge(
+heartbeat_age = Reading(
     "usersync_heartbeat_age_seconds", "Since the last applied heartbeat was recorded at the source"
 )
 state = Gauge("usersync_consumer_state", "1 for what the consumer is at", ["state"])

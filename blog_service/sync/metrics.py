@@ -14,7 +14,7 @@ async def refresh(engine: AsyncEngine) -> None:
     Without the database they have no values.
     """
     compared = (reconcile.differing, reconcile.last_reconciled, reconcile.degraded)
-    with read_anew(inbox.parked, inbox.waiting, erasure.due, *compared):
+    with read_anew(inbox.parked, inbox.heartbeat_age, erasure.due, *compared):
         async with engine.connect() as connection:
             await inbox.refresh(connection)
             await reconcile.refresh(connection)
