@@ -209,3 +209,31 @@ async def test_a_process_ends_though_a_cancellation_was_lost(tmp_path: Path) -> 
             process.kill()
             await process.wait()
     assert code == 0
+
+
+@pytest.mark.usefixtures("api", "relay")
+async def test_an_offer_to_upgrade_makes_no_second_request(environment: dict[str, str]) -> None:
+    """Of the API as of the health server: one response to each request, as without the offer."""
+    body = json.dumps({"email": OTHER_ADDRESS, "password": PASSWORD}).encode()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    after = b"GET /livez HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+    for port, path, status in (
+        (environment["AUTH_PORT"], b"/v1/signin", b"401"),
+        (environment["AUTH_RELAY_PORT"], b"/readyz", b"405"),
+    ):
+        for fields in (b"", offer):
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(port))
+            writer.write(
+                b"POST " + path + b" HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n" % len(body) + fields + b"\r\n"
+            )
+            await writer.drain()
+            writer.write(body)
+            first = await reader.readuntil(b"\r\n\r\n")
+            writer.write(after)
+            rest = await reader.read()
+            writer.close()
+
+            assert first.split(b" ")[1] == status
+            assert rest.count(b"HTTP/1.1 ") == 1
+            assert b"HTTP/1.1 200 OK" in rest
