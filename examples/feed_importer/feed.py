@@ -1,16 +1,20 @@
 """Read an RSS or Atom feed, wherever it is, into entries of plain text.
 
 Guarantees: whatever the feed is, one sentence (``Unusable``) or entries; nothing is fetched but the
-address that was given; size and time are bounded.
+address that was given; size and time are bounded. A feed that is not well-formed is read as a feed
+reader would, unless an entry of it may have lost its half.
 """
 
 import asyncio
+import hashlib
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 from xml.sax import SAXException
 
 import feedparser
@@ -23,6 +27,22 @@ UNPACKED = {"Accept-Encoding": "identity"}  # a packed answer could unfold to mo
 REDIRECTS_MAX = 5
 TITLE_LENGTH_MAX = 200  # this one and the next are the blog's limits
 BODY_LENGTH_MAX = 20_000
+LINK_LENGTH_MAX = 2_000  # a longer one is left out of the text
+
+INVALID_TOKEN = "not well-formed (invalid token)"  # noqa: S105 - what the parser says
+HARMLESS = (
+    "undefined entity",  # HTML's &nbsp; in XML
+    "unbound prefix",  # a namespace that nobody declared
+)
+"""What the strict parser says of feeds that the tolerant one reads to their end."""
+
+# A raw & or a control character; what is marked as text is left alone.
+_NO_TOKEN = re.compile(
+    rb"<!\[CDATA\[.*?\]\]>|&(?!#[0-9]+;|#x[0-9a-fA-F]+;|[A-Za-z][A-Za-z0-9]*;)|[\0-\x08\x0b\x0c\x0e-\x1f]",
+    re.DOTALL,
+)
+
+_ENDED = re.compile(rb"</(\w+:)?(rss|rdf|feed)\s*>(?!.*<(\w+:)?(item|entry)[\s>])", re.I | re.S)
 
 
 class Unusable(Exception):
@@ -47,11 +67,11 @@ def read_feed(source: str, seconds_max: float) -> list[Entry]:
     content = asyncio.run(_fetched(source, seconds_max)) if "://" in source else _file(source)
     if len(content) > BYTES_MAX:
         raise Unusable(f"{source} has more than {BYTES_MAX} bytes")
-    found = _parsed(content, source)
+    found, base = _parsed(content.lstrip(b"\xef\xbb\xbf \t\r\n"), source)
     found.reverse()  # most feeds begin with the newest
     found.sort(key=_date)
     # Of two with the same key the newer one: with both, every import would change the post twice.
-    return list({entry.key: entry for entry in _entries(found)}.values())
+    return list({entry.key: entry for entry in _entries(found, base)}.values())
 
 
 async def _fetched(url: str, seconds_max: float) -> bytes:
@@ -88,45 +108,90 @@ def _file(name: str) -> bytes:
         raise Unusable(f"{name} cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
-def _parsed(content: bytes, source: str) -> list[Any]:
+def _parsed(content: bytes, source: str) -> tuple[list[Any], str]:
+    """The entries, and what their links are relative to."""
+    feed = _read(content, source)
+    if _fault(feed) == INVALID_TOKEN:
+        content = _NO_TOKEN.sub(_mended, content)
+        feed = _read(content, source)
+    if not feed.get("version"):
+        raise Unusable(f"{source} is no RSS or Atom feed")
+    fault = _fault(feed)
+    if fault and not (fault in HARMLESS and _ENDED.search(content)):
+        # Half of an entry may be lost, and would replace the whole one.
+        raise Unusable(f"{source} is a broken feed: {fault}")
+    site = feed.feed.get("link", "")
+    return list(feed.entries), urljoin(source, site) if "://" in source else site
+
+
+def _read(content: bytes, source: str) -> Any:
     try:
         # From a stream: what looks like an address or a path, feedparser would open.
-        feed = feedparser.parse(
+        return feedparser.parse(
             io.BytesIO(content), sanitize_html=False, resolve_relative_uris=False
         )
     except Exception as error:  # it lets some errors of hostile texts through
         raise Unusable(f"{source} cannot be read as a feed: {type(error).__name__}") from None
-    if not feed.get("version"):
-        raise Unusable(f"{source} is no RSS or Atom feed")
+
+
+def _fault(feed: Any) -> str:
+    """What the strict parser says; empty if nothing is wrong."""
     fault = feed.get("bozo_exception")
-    if isinstance(fault, SAXException) and not _is_readable(fault, content):
-        raise Unusable(f"{source} is a broken feed: {fault.getMessage()}")
-    return list(feed.entries)
+    return fault.getMessage() if isinstance(fault, SAXException) else ""
 
 
-def _is_readable(fault: SAXException, content: bytes) -> bool:
-    """Whether all that is wrong is HTML's ``&nbsp;`` in XML, which is common, and means no harm.
-
-    Anything else may have lost the half of an entry, which would replace the whole one.
-    """
-    is_whole = re.search(rb"</(\w+:)?(rss|rdf|feed)\s*>\s*\Z", content, re.IGNORECASE)
-    return fault.getMessage() == "undefined entity" and is_whole is not None
+def _mended(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0][:1] == b"<" else b"&amp;" if found[0] == b"&" else b""
 
 
 def _date(entry: Any) -> tuple[int, ...]:
     return tuple(entry.get("published_parsed") or entry.get("updated_parsed") or ())
 
 
-def _entries(found: list[Any]) -> Iterator[Entry]:
+def _entries(found: list[Any], base: str) -> Iterator[Entry]:
+    shared = Counter(_link(each) for each in found if not each.get("id"))
     for each in found:
-        link = plain(each.get("link", ""))
+        link = _link(each)
         title = " ".join(_text(each.get("title_detail")).split())
-        body = _text((each.get("content") or [each.get("summary_detail")])[0]) or title or link
-        date = each.get("published") or each.get("updated") or ""
-        key = plain(each.get("id", "")) or link or f"{title} {plain(date)}".strip() or body
+        body = _body(each) or title or link
+        date = plain(each.get("published") or each.get("updated") or "")
+        key = plain(each.get("id", "")) or link
+        if link and not each.get("id") and shared[link] > 1:
+            # Entries that share one link, such as the site's, are told apart by what they say.
+            key = f"{link} {title} {date} {hashlib.sha256(body.encode()).hexdigest()[:16]}".strip()
+        key = key or f"{title} {date}".strip() or body
         if key:
             title = title or body.partition("\n")[0] or key
-            yield Entry(key, _cut(title, TITLE_LENGTH_MAX), _cut(body or key, BODY_LENGTH_MAX))
+            origin = _origin(each, urljoin(base, link) if link else "", body)
+            yield Entry(key, _cut(title, TITLE_LENGTH_MAX), _with_origin(body or key, origin))
+
+
+def _link(entry: Any) -> str:
+    return plain(entry.get("link", ""))
+
+
+def _body(entry: Any) -> str:
+    """The first text that is not empty: of the whole content, else of the summary."""
+    details = [*(entry.get("content") or []), entry.get("summary_detail")]
+    return next((text for text in map(_text, details) if text), "")
+
+
+def _origin(entry: Any, link: str, body: str) -> str:
+    """When and where the entry was published, as far as it says so."""
+    date = _date(entry)
+    said = [f"{date[0]:04}-{date[1]:02}-{date[2]:02}"] if date else []
+    is_own = "://" in _link(entry) or entry.get("id") != entry.get(
+        "link"
+    )  # no guid that is no link
+    is_shown = is_own and link.startswith(("http://", "https://")) and link != body
+    if is_shown and len(link) <= LINK_LENGTH_MAX:
+        said.append(link)
+    return " · ".join(said)
+
+
+def _with_origin(body: str, origin: str) -> str:
+    ending = f"\n\n{origin}" if origin else ""
+    return _cut(body, BODY_LENGTH_MAX - len(ending)) + ending
 
 
 def _text(detail: Any) -> str:

@@ -55,7 +55,7 @@ HOSTILE: Final = (
     "",
 )
 SHOWN: Final = [
-    ("Newer", "Newer"),
+    ("Newer", "Newer\n\n2026-01-02"),
     ("Script", "One\ntwo\n\nthree &lt;b&gt;"),
     ("No title", "No title\n\na < b && c"),
     ("http://example.org/3", "http://example.org/3"),
@@ -188,7 +188,7 @@ async def test_the_same_feed_twice_creates_nothing_twice(
     assert first == (0, counts(created=3), "")
     assert again == (0, counts(unchanged=3), "")
     assert [(post["title"], post["body"]) for post in posts] == [
-        (f"Day {day}", f"It is {day} & fine.") for day in (3, 2, 1)
+        (f"Day {day}", f"It is {day} & fine.\n\n2026-01-0{day}") for day in (3, 2, 1)
     ], "the oldest entry was written first"
     assert await importer.posts() == posts
     assert await figure(importer.system.blog_url, "SELECT count(*) FROM posts") == 3
@@ -213,7 +213,11 @@ async def test_what_changed_is_changed_and_what_was_deleted_stays_so(
     assert deleted.status_code == 204
     assert ended == (0, counts(changed=1, unchanged=1, gone=1), "")
     first = (await importer.posts())[-1]
-    assert (first["id"], first["title"], first["body"]) == (oldest["id"], "Day one", "Rewritten.")
+    assert (first["id"], first["title"], first["body"]) == (
+        oldest["id"],
+        "Day one",
+        "Rewritten.\n\n2026-01-01",
+    )
     assert first["created_at"] == oldest["created_at"]
     assert len(await importer.posts()) == 2
 

@@ -1,0 +1,186 @@
+"""The example's reader of feeds shows what a feed reader would show."""
+
+from pathlib import Path
+
+import pytest
+from feed_importer.feed import BODY_LENGTH_MAX, Entry, Unusable, read_feed
+from feed_importer.text import html_to_text
+
+DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
+CONTENT = ' xmlns:content="http://purl.org/rss/1.0/modules/content/"'
+
+
+def rss(*items: str, declaration: str = DECLARATION, attributes: str = "") -> str:
+    """A feed of these items."""
+    written = "".join(f"<item>{item}</item>" for item in items)
+    return (
+        f'{declaration}<rss version="2.0"{attributes}><channel><title>News</title>'
+        f"<link>https://site.example/blog/</link>{written}</channel></rss>"
+    )
+
+
+def item(description: str, *, key: str = "1", title: str = "A") -> str:
+    """An item with an id of its own."""
+    return (
+        f'<title>{title}</title><guid isPermaLink="false">{key}</guid>'
+        f"<description>{description}</description>"
+    )
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> "Read":
+    """Reads what a feed holds."""
+    return Read(tmp_path / "feed.xml")
+
+
+class Read:
+    """Reads a feed from a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __call__(self, content: str | bytes) -> list[Entry]:
+        """The entries, oldest first."""
+        self._file.write_bytes(content.encode() if isinstance(content, str) else content)
+        return read_feed(str(self._file), 5)
+
+    def body(self, content: str | bytes) -> str:
+        """The text of the only entry."""
+        [entry] = self(content)
+        return entry.body
+
+
+@pytest.mark.parametrize("before", ["\n", " \r\n\t", "\ufeff", "\ufeff\n\n"])
+def test_a_feed_may_begin_late(read: Read, before: str) -> None:
+    """A line break before the declaration is what a template leaves there."""
+    assert read.body(before + rss(item("x"))) == "x"
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<pre>def f():\n    return 1\n\n    # end</pre>", "def f():\n    return 1\n\n    # end"),
+        ("a<br>b<br/>c<br />d", "a\nb\nc\nd"),
+        ("a<br/>\nb", "a\nb"),
+        ("<p>a</p>\n\n<p>b</p>", "a\n\nb"),
+        ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr></table>", "a  b\nc  d"),
+        ("<table><tr><th>a</th><td>b</td></tr></table>", "a  b"),
+        ("<ul><li>a</li><li>b</li></ul>", "* a\n  * b"),
+        ("<script>alert(1)</script><style>p {}</style>x", "x"),
+        (
+            "a &lt; b &amp;amp; c &amp;lt;d&gt; &#38;lt; &eacute;&nbsp;",
+            "a < b &amp; c &lt;d> &lt; é",
+        ),
+        ("Q&A, AT&T and x<y", "Q&A, AT&T and x<y"),
+        ("a\x00b\x0b<b>c</b>", "abc"),
+        ("", ""),
+    ],
+)
+def test_html_is_laid_out_as_a_browser_shows_it(html: str, text: str) -> None:
+    """Lines of code stay lines, one break is one, cells stay apart."""
+    assert html_to_text(html) == text
+
+
+@pytest.mark.parametrize("empty", ["", " ", "<![CDATA[ <p> </p> ]]>", "<![CDATA[<img src='x'>]]>"])
+def test_an_empty_content_hides_no_description(read: Read, empty: str) -> None:
+    """The first text that says something counts."""
+    entry = f"<content:encoded>{empty}</content:encoded>{item('All of it.')}"
+
+    assert read.body(rss(entry, attributes=CONTENT)) == "All of it."
+    whole = entry.replace(f">{empty}<", ">The whole.<")
+    assert read.body(rss(whole, attributes=CONTENT)) == "The whole."
+
+
+def test_items_that_share_a_link_are_told_apart(read: Read) -> None:
+    """Without ids of their own, and each the same whenever the feed is read."""
+    link = "<link>https://site.example/</link>"
+    items = [
+        f"<title>{t}</title>{link}<description>{d}</description>" for t, d in ("Ax", "Bx", "By")
+    ]
+
+    entries = read(rss(*items))
+
+    assert len({entry.key for entry in entries}) == 3
+    assert read(rss(*items)) == entries
+    assert read(rss(*reversed(items)))[::-1] == entries
+    [alone] = read(rss(items[0]))
+    assert alone.key == "https://site.example/"
+
+
+@pytest.mark.parametrize(
+    ("description", "text"),
+    [
+        (
+            "Q&A at https://x.example/?a=1&b=2 &amp; more",
+            "Q&A at https://x.example/?a=1&b=2 & more",
+        ),
+        ("<![CDATA[AT&T &amp; you]]> & me", "AT&T & you & me"),
+        ("a\x0bb\x01c", "abc"),
+        ("a&nbsp;b &eacute;", "a b é"),
+        ("fish & chips&nbsp;&copy;", "fish & chips ©"),
+    ],
+)
+def test_a_slip_of_the_pen_costs_no_feed(read: Read, description: str, text: str) -> None:
+    """A raw &, a control character, an entity of HTML."""
+    first = next(e for e in read(rss(item(description), item("y", key="2"))) if e.key == "1")
+
+    assert first.body.replace("\xa0", " ") == text
+
+
+def test_a_prefix_that_nobody_declared_costs_no_feed(read: Read) -> None:
+    """What it names is left aside."""
+    entry = item("x") + "<media:thumbnail url='y'/><dc:creator>Ada</dc:creator>"
+
+    assert read.body(rss(entry)) == "x"
+
+
+@pytest.mark.parametrize("description", ["x", "a & b", "a&nbsp;b", "a\x0bb"])
+@pytest.mark.parametrize("missing", [8, 20, 40])
+def test_half_a_feed_is_refused(read: Read, description: str, missing: int) -> None:
+    """Half of an entry would replace the whole one, whatever else is forgiven."""
+    with pytest.raises(Unusable, match="broken feed"):
+        read(rss(item("y", key="2"), item(description))[:-missing])
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("https://site.example/1", "2026-01-02 · https://site.example/1"),
+        ("/1", "2026-01-02 · https://site.example/1"),
+        ("javascript:alert(1)", "2026-01-02"),
+        ("", "2026-01-02"),
+        (f"https://site.example/{'x' * 3_000}", "2026-01-02"),
+    ],
+)
+def test_date_and_original_are_the_last_line(read: Read, link: str, shown: str) -> None:
+    """A reader sees when it was published and where, also of what was cut."""
+    date = "<pubDate>Fri, 02 Jan 2026 10:00:00 GMT</pubDate>"
+
+    assert read.body(rss(f"{item('x')}<link>{link}</link>{date}")) == f"x\n\n{shown}"
+    long = read.body(rss(f"{item('é' * 30_000)}<link>{link}</link>{date}"))
+    assert long.endswith(f"…\n\n{shown}")
+    assert len(long) == BODY_LENGTH_MAX
+
+
+def test_an_entry_that_is_a_link_says_it_once(read: Read) -> None:
+    """And without a date there is no line for it."""
+    assert read.body(rss("<link>https://site.example/3</link>")) == "https://site.example/3"
+
+
+def test_atom_and_rss_1_are_read(read: Read) -> None:
+    """With their own dates, ids and links."""
+    atom = (
+        f'{DECLARATION}<feed xmlns="http://www.w3.org/2005/Atom"><title>News</title><entry><id>1</id>'
+        '<title>A</title><link href="https://site.example/1"/><updated>2026-01-02T10:00:00Z</updated>'
+        "<summary>x</summary></entry></feed>"
+    )
+    rdf = (
+        f'{DECLARATION}<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+        'xmlns="http://purl.org/rss/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        '<channel rdf:about="https://site.example/"><title>News</title></channel>'
+        '<item rdf:about="https://site.example/1"><title>A</title><link>https://site.example/1</link>'
+        "<description>x</description><dc:date>2026-01-02T10:00:00Z</dc:date></item></rdf:RDF>"
+    )
+
+    for feed in (atom, rdf):
+        assert read.body(feed) == "x\n\n2026-01-02 · https://site.example/1"
