@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from auth_service.audit import routes as audit
 from auth_service.context import Context
 from auth_service.db import connect
 from auth_service.mail import page
 from auth_service.mail import routes as mail
+from auth_service.mail.causes import note_networks
 from auth_service.mail.links import InvalidLink
 from auth_service.mail.sender import MailSender
 from auth_service.oauth import errors as oauth_errors
@@ -96,7 +97,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
     """The auth API; it connects to its database when first asked, and never to the broker."""
     engine = connect(settings)
     secrets = settings.secrets
-    can_mail = settings.smtp_url is not None or settings.mail_folder is not None
     context = Context(
         settings=settings,
         engine=engine,
@@ -106,7 +106,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         ),
         keys=KeyRing(engine, settings),
         throttle=Throttle(engine, secrets),
-        mail=MailSender(engine, settings) if can_mail else None,
+        mail=MailSender(engine, settings) if settings.can_mail else None,
         snapshots=Snapshots(settings),
     )
 
@@ -124,6 +124,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="Sign-up, sign-in and accounts; the source of truth about users",
         version="1",
         lifespan=lifespan,
+        dependencies=[Depends(note_networks)],
         docs_url=None,  # its page loads scripts from elsewhere; ours does not
         redoc_url=None,
         # FastAPI's own telemetry records exception messages, which may quote data.

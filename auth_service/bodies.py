@@ -84,13 +84,19 @@ class UserBody(_Body):
     updated_at: datetime
 
 
+class OwnUserBody(UserBody):
+    """A user's own account; ``pending_email`` waits for its link to be opened."""
+
+    pending_email: str | None = None
+
+
 class SignedIn(_Body):
     """A user and tokens for him (RFC 6749 5.1); ``expires_in`` in seconds.
 
     ``refresh_token`` is missing where a cookie holds it.
     """
 
-    user: UserBody
+    user: OwnUserBody
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a type, no secret
     expires_in: int

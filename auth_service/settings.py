@@ -6,7 +6,7 @@ Every process asks for what it needs and no more: the relay has no private key, 
 import os
 import re
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pydantic import (
@@ -200,8 +200,15 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     limit_introspect: RateSetting = Rate(6000, 60)
     # Tries to confirm something by password, in one session.
     limit_password: RateSetting = Rate(5, 300)
-    # Mails asked for to one e-mail address, and from one network.
+    # Mails to one e-mail address, whatever they are about and whoever causes them; requests for
+    # mails to one address, and from one network. Nobody needs more to find the one they wait for.
     limit_mail: RateSetting = Rate(5, 3600)
+    # Mails that one network (an IPv4 address, an IPv6 /64; a /48 has four times as many) causes to
+    # all addresses: the sign-ups of an office, and no campaign.
+    limit_mail_network: RateSetting = Rate(60, 3600)
+    # Notices of one kind (changed password or address, stolen session, new device) to one address
+    # although its limit is spent: nobody can keep them away by using it up.
+    limit_mail_notices: RateSetting = Rate(2, 3600)
     # The SMTP server, smtp://user:password@host:587 (STARTTLS) or smtps://…:465; without it, and
     # without a folder, no mail is sent and addresses stay unverified.
     smtp_url: Annotated[SecretStr, AfterValidator(_is_mail_server)] | None = None
@@ -212,6 +219,13 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     )
     # The page that the links in mails open; the token follows after the #. Default: PUBLIC_URL/link
     link_url: Annotated[str, Field(max_length=512), AfterValidator(_is_page)] | None = None
+    # When a new e-mail address counts: `confirmed`, once the link mailed to it was opened, or
+    # `immediate`. Default: confirmed where mail can be sent, else immediate.
+    email_change: Literal["confirmed", "immediate"] | None = None
+    # How long the former address can undo a change that has taken effect: over a long weekend.
+    email_undo_seconds: Annotated[int, Field(ge=3600, le=30 * 86_400)] = 72 * 3600
+    # Whether a sign-in from a device or network that was not seen before is told by mail.
+    mail_new_device: bool = False
     # People read their mail within a day; a reset is asked for by someone who waits for it.
     verification_link_seconds: Annotated[int, Field(ge=60)] = 86_400
     reset_link_seconds: Annotated[int, Field(ge=60)] = 1800
@@ -238,6 +252,16 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
         return self.public_url or public_url(self.issuer)
 
     @property
+    def can_mail(self) -> bool:
+        """Whether there is a way for mails to go."""
+        return self.smtp_url is not None or self.mail_folder is not None
+
+    @property
+    def confirms_email_change(self) -> bool:
+        """Whether a new address is pending until its link is opened."""
+        return self.can_mail and self.email_change != "immediate"
+
+    @property
     def session_limits(self) -> Limits:
         """How long sessions last, and how many a user has."""
         return Limits(
@@ -261,6 +285,11 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     def _mails_go_one_way(self) -> Self:
         if self.smtp_url is not None and self.mail_folder is not None:
             raise ValueError("set AUTH_SMTP_URL or AUTH_MAIL_FOLDER, not both")
+        if self.email_change == "confirmed" and not self.can_mail:
+            raise ValueError(
+                "AUTH_EMAIL_CHANGE=confirmed needs mail: set AUTH_SMTP_URL or AUTH_MAIL_FOLDER, or"
+                " AUTH_EMAIL_CHANGE=immediate"
+            )
         return self
 
 

@@ -17,6 +17,8 @@ class Action(StrEnum):
     USER_DISABLED = "user_disabled"
     USER_ENABLED = "user_enabled"
     ROLES_CHANGED = "roles_changed"
+    EMAIL_CHANGE_ASKED = "email_change_asked"
+    EMAIL_RESTORED = "email_restored"
     EMAIL_CHANGED = "email_changed"
     EMAIL_VERIFIED = "email_verified"
     PASSWORD_CHANGED = "authn_password_change"  # noqa: S105 - a name, no secret

@@ -5,18 +5,28 @@ from uuid import UUID
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from auth_service.mail.purpose import Purpose
 from auth_service.mail.table import mail_links, mails
 
 
 async def erase_mail(connection: AsyncConnection, user_id: UUID) -> None:
-    """Delete what waits to be sent to the user, and every link that he has; the caller commits."""
+    """Delete all mails that wait for a deleted user, and all their links; the caller commits."""
     await connection.execute(delete(mails).where(mails.c.user_id == user_id))
-    await erase_links(connection, user_id)
-
-
-async def erase_links(connection: AsyncConnection, user_id: UUID) -> None:
-    """Delete the user's links, such as those sent to an address that he no longer has."""
     await connection.execute(delete(mail_links).where(mail_links.c.user_id == user_id))
+
+
+async def erase_links(connection: AsyncConnection, user_id: UUID, *purposes: Purpose) -> None:
+    """Delete the user's links of ``purposes``; without any, all but those to former addresses.
+
+    A link that undoes a change of address outlives what the account's present holder does: they
+    may be the one against whom it is needed.
+    """
+    links = delete(mail_links).where(mail_links.c.user_id == user_id)
+    if purposes:
+        links = links.where(mail_links.c.purpose.in_(purposes))
+    else:
+        links = links.where(mail_links.c.former_email_id.is_(None))
+    await connection.execute(links)
 
 
 async def erase_all_links(connection: AsyncConnection) -> int:

@@ -1,17 +1,19 @@
 """Links in mails: made when the mail is sent, opened once, and not after their time.
 
 Guarantees: a link cannot be guessed (256 random bits), nor read out of the database, which has its
-hash alone; of many who open it at once one succeeds, in the transaction of what he opens it for; a
+hash alone; of many who open it at once one succeeds, in the transaction of what it is opened for; a
 link that is wrong, used, expired, or of a user who may not use it, is one and the same error.
 """
 
 import hashlib
 import secrets
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.mail.purpose import Purpose
@@ -30,28 +32,63 @@ class InvalidLink(Exception):
     """The link is wrong, was used, has expired, or its user is disabled or gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedLink:
+    """A link that was used up.
+
+    Parameters:
+        user: whose link it was, active, their row locked until the transaction ends.
+        purpose: what it was for.
+        former_email_id: the former address that it was mailed to, if it was.
+    """
+
+    user: User
+    purpose: Purpose
+    former_email_id: int | None
+
+
 async def make_link(
-    connection: AsyncConnection, user_id: UUID, purpose: Purpose, *, seconds: int
+    connection: AsyncConnection,
+    user_id: UUID,
+    purpose: Purpose,
+    *,
+    until: datetime | None = None,
+    seconds: int = 0,
+    former_email_id: int | None = None,
 ) -> str:
-    """Store a new link that works for ``seconds``; returns its token, which is kept nowhere."""
+    """Store a new link that works ``until`` then, or for ``seconds``; its token is kept nowhere.
+
+    Parameters:
+        former_email_id: the former address that it is mailed to.
+    """
     token = secrets.token_urlsafe(TOKEN_BYTES)
     await connection.execute(
         insert(mail_links).values(
             token_hash=_hash(token),
             user_id=user_id,
             purpose=purpose,
-            expires_at=func.clock_timestamp() + timedelta(seconds=seconds),
+            expires_at=until or func.clock_timestamp() + timedelta(seconds=seconds),
+            former_email_id=former_email_id,
         )
     )
     return token
 
 
-async def link_holder(connection: AsyncConnection, token: str, purpose: Purpose) -> User:
+async def bound_links(connection: AsyncConnection, former_email_id: int, until: datetime) -> None:
+    """Have the links that were mailed to a former address work until then."""
+    await connection.execute(
+        update(mail_links)
+        .where(mail_links.c.former_email_id == former_email_id)
+        .values(expires_at=until)
+    )
+
+
+async def link_holder(connection: AsyncConnection, token: str, *purposes: Purpose) -> User:
     """The user whose link this is, which stays unused; raises ``InvalidLink``."""
     query = (
         select(users)
         .join(mail_links, mail_links.c.user_id == users.c.id)
-        .where(*_live(token, purpose), users.c.status == "active")
+        .where(*_live(token, purposes), users.c.status == "active")
     )
     row = (await connection.execute(query)).one_or_none()
     if row is None:
@@ -59,27 +96,29 @@ async def link_holder(connection: AsyncConnection, token: str, purpose: Purpose)
     return to_user(row)
 
 
-async def open_link(connection: AsyncConnection, token: str, purpose: Purpose) -> User:
-    """Use the link up; the caller commits that together with what it was for.
+async def open_link(connection: AsyncConnection, token: str, *purposes: Purpose) -> OpenedLink:
+    """Use up a link of one of ``purposes``; the caller commits that with what it was for.
 
-    The user's row is locked first, as in every use case: then what ends his links (a new address or
-    password, his deletion) is either over, and seen here, or has to wait.
-
-    Returns:
-        The user whose link it was, active, his row locked until the transaction ends.
+    The user's row is locked first, as in every use case: then what ends their links (a new address
+    or password, their deletion) is either over, and seen here, or has to wait.
 
     Raises:
         InvalidLink: it may not be used.
     """
-    holder = await link_holder(connection, token, purpose)
+    holder = await link_holder(connection, token, *purposes)
     try:
         user = await locked_user(connection, holder.id)
     except NoSuchUser:
         raise InvalidLink from None
-    used = await connection.execute(delete(mail_links).where(*_live(token, purpose)))
-    if used.rowcount != 1 or user.status != "active":
+    used = await connection.execute(
+        delete(mail_links)
+        .where(*_live(token, purposes))
+        .returning(mail_links.c.purpose, mail_links.c.former_email_id)
+    )
+    row = used.one_or_none()
+    if row is None or user.status != "active":
         raise InvalidLink
-    return user
+    return OpenedLink(user, Purpose(row.purpose), row.former_email_id)
 
 
 async def delete_expired_links(connection: AsyncConnection) -> None:
@@ -96,10 +135,10 @@ async def delete_expired_links(connection: AsyncConnection) -> None:
     )
 
 
-def _live(token: str, purpose: Purpose) -> tuple[ColumnElement[bool], ...]:
+def _live(token: str, purposes: Sequence[Purpose]) -> tuple[ColumnElement[bool], ...]:
     return (
         mail_links.c.token_hash == _hash(token),
-        mail_links.c.purpose == purpose,
+        mail_links.c.purpose.in_(purposes),
         mail_links.c.expires_at > func.clock_timestamp(),
     )
 

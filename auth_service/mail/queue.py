@@ -41,12 +41,19 @@ _IS_DUE: Final = or_(
 
 @dataclass(frozen=True, slots=True)
 class ClaimedMail:
-    """A mail to be sent now, for the ``attempts``-th time."""
+    """A mail to be sent now, for the ``attempts``-th time.
+
+    Parameters:
+        former_email_id: the former address that it goes to, in place of the present one.
+        networks: keyed hashes of the networks that caused it.
+    """
 
     id: int
     user_id: UUID
     purpose: Purpose
     attempts: int
+    former_email_id: int | None = None
+    networks: tuple[str, ...] = ()
 
 
 async def claim(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
@@ -67,9 +74,19 @@ async def claim(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
             attempts=mails.c.attempts + 1,
             next_try_at=func.now() + timedelta(seconds=CLAIM_SECONDS),
         )
-        .returning(mails.c.id, mails.c.user_id, mails.c.purpose, mails.c.attempts)
+        .returning(mails)
     )
-    return [ClaimedMail(row.id, row.user_id, Purpose(row.purpose), row.attempts) for row in claimed]
+    return [
+        ClaimedMail(
+            row.id,
+            row.user_id,
+            Purpose(row.purpose),
+            row.attempts,
+            row.former_email_id,
+            tuple(row.networks),
+        )
+        for row in claimed
+    ]
 
 
 async def put_back(connection: AsyncConnection, mail: ClaimedMail) -> None:

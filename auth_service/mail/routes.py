@@ -13,6 +13,7 @@ from auth_service.throttle.network import Network, by_network
 from auth_service.throttle.tries import know
 from auth_service.users.model import normalised_email
 from auth_service.users.reset_password import reset_password
+from auth_service.users.restore_email import restore_email
 from auth_service.users.verify_email import verify_email
 from contracts import problems
 from contracts.openapi import TOKEN, documented
@@ -29,11 +30,13 @@ router = APIRouter(prefix="/v1", tags=["mail"])
     responses=documented(*TOKEN, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED),
 )
 async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> Response:
-    """Accepted; there is no mail to an address that is verified already."""
+    """Accepted; it goes to the pending address, if there is one, and to none that is verified."""
     sender = _sender(auth)
-    headers = await _spend(auth, "verification_mail", user.email, network)
+    address = user.pending_email or user.email
+    headers = await _spend(auth, "verification_mail", address, network)
+    purpose = Purpose.CONFIRM_EMAIL if user.pending_email else Purpose.VERIFY_EMAIL
     async with auth.engine.begin() as connection:
-        await ask_for_mail(connection, user.id, Purpose.VERIFY_EMAIL)
+        await ask_for_mail(connection, user.id, purpose)
     sender.wake()
     return Response(status_code=status.HTTP_202_ACCEPTED, headers=headers)
 
@@ -44,13 +47,42 @@ async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> 
     response_class=Response,
     summary="Verify an address by the link in a mail",
     responses=documented(
-        problems.INVALID_LINK, problems.TOO_MANY_REQUESTS, problems.VERSIONS_EXHAUSTED
+        problems.INVALID_LINK,
+        problems.EMAIL_TAKEN,
+        problems.TOO_MANY_REQUESTS,
+        problems.VERSIONS_EXHAUSTED,
     ),
 )
 async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Response:
-    """The address is verified; the link works once."""
+    """The address is verified, a pending one is the account's from now on; the link works once."""
     headers = await auth.throttle.spend(*by_network("link", network, auth.settings.limit_token))
-    await verify_email(auth.engine, body.token)
+    undo_seconds = auth.settings.email_undo_seconds
+    user = await verify_email(auth.engine, body.token, undo_seconds=undo_seconds)
+    # They have the mailbox: what others tried with the address must not keep them out here.
+    await know(auth.throttle, account=user.email, network=network)
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+
+
+@router.post(
+    "/email/restore",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    summary="Undo a change of address by the link in the notice of it",
+    responses=documented(
+        problems.INVALID_LINK,
+        problems.EMAIL_TAKEN,
+        problems.TOO_MANY_REQUESTS,
+        problems.VERSIONS_EXHAUSTED,
+    ),
+)
+async def post_restore(body: MailedToken, auth: Auth, network: Network) -> Response:
+    """The former address is back, every session ended, and the password works no more.
+
+    A mail to the address lets its holder choose a new password; the link works once.
+    """
+    headers = await auth.throttle.spend(*by_network("link", network, auth.settings.limit_token))
+    user = await restore_email(auth, body.token)
+    await know(auth.throttle, account=user.email, network=network)
     return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
 
 

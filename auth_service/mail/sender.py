@@ -1,9 +1,10 @@
 """Send what waits in the queue of mails, over SMTP or into a folder.
 
 Guarantees: a mail that a committed transaction asked for is sent, again after a crash rather than
-never; it goes to the address that its user has then, and not to a disabled or deleted one; its link
-is made then, so that none waits in the queue; neither a row lock nor a transaction is held while
-the server is talked to; a server that hangs holds up neither requests nor the end of the process.
+never, within the limits (``limit``); it goes to the address that its user has then, and not to a
+disabled or deleted one; its link is made then, so that none waits in the queue; neither a row lock
+nor a transaction is held while the server is talked to; a server that hangs holds up neither
+requests nor the end of the process.
 
 Not here: why a mail is sent (``users``), opening its link (``links``).
 """
@@ -17,16 +18,17 @@ from pathlib import Path
 from typing import Final
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import DATABASE_AWAY
 from auth_service.mail import metrics
 from auth_service.mail.addresses import sender_address, smtp_server
+from auth_service.mail.limit import may_be_sent
 from auth_service.mail.links import delete_expired_links, make_link
 from auth_service.mail.message import BadRecipient, Message, message
 from auth_service.mail.purpose import Purpose
 from auth_service.mail.queue import ATTEMPTS_MAX, ClaimedMail, claim, put_back, take_out, waiting
+from auth_service.mail.recipient import Recipient, recipient_of
 from auth_service.mail.texts import letter
 from auth_service.mail.transport import (
     FolderTransport,
@@ -36,7 +38,8 @@ from auth_service.mail.transport import (
     Transport,
 )
 from auth_service.settings import ApiSettings
-from auth_service.users.table import users
+from auth_service.throttle.throttle import Throttle
+from auth_service.users.former_emails import forget_expired_emails
 from contracts.backoff import pause_seconds
 
 log = structlog.get_logger()
@@ -51,12 +54,17 @@ TIDY_SECONDS: Final = 60.0
 """How often expired links are deleted: they are harmless, and few."""
 
 
+FORMS: Final = {Purpose.CONFIRM_EMAIL: Purpose.VERIFY_EMAIL}
+"""Links that one form of the page opens: each of the two proves an address."""
+
+
 class Result(StrEnum):
     """What became of a mail."""
 
     SENT = "sent"
     NEEDLESS = "needless"  # its user is gone or disabled, or has done what it asks for
     PUT_BACK = "put_back"
+    LIMITED = "limited"
     REFUSED = "refused"
     GIVEN_UP = "given_up"
 
@@ -69,6 +77,7 @@ class MailSender:
         self._settings = settings
         self._from = sender_address(settings.mail_from)
         self._transport = transport(settings)
+        self._throttle = Throttle(engine, settings.secrets)
         self._woken = asyncio.Event()
         self._tidy_at = 0.0
 
@@ -126,9 +135,16 @@ class MailSender:
         if mail.attempts > ATTEMPTS_MAX:
             return Result.GIVEN_UP, "no attempt came to an end"
         try:
-            written = await self._write(mail)
-            if written is None:
+            async with self._engine.begin() as connection:
+                recipient = await recipient_of(connection, mail, self._settings)
+            if recipient is None:
                 return Result.NEEDLESS, ""
+            # Once for all attempts: a server that is away makes no mail more of it.
+            if mail.attempts == 1 and not await self._may_be_sent(mail, recipient.email):
+                return Result.LIMITED, "a limit of its address or network is spent"
+            written = await self._write(mail, recipient)
+            if written is None:
+                return Result.PUT_BACK, "its address has changed"
             await self._transport.hand_over(written)
         except BadRecipient:
             return Result.REFUSED, "the address fits into no mail"
@@ -139,32 +155,44 @@ class MailSender:
             return Result.GIVEN_UP if is_last else Result.PUT_BACK, str(error)
         return Result.SENT, ""
 
-    async def _write(self, mail: ClaimedMail) -> Message | None:
-        """The mail as it is to be sent now, its link stored; None when there is no need for it."""
-        settings, purpose = self._settings, mail.purpose
-        query = select(users.c.email, users.c.email_verified, users.c.status).where(
-            users.c.id == mail.user_id
+    async def _may_be_sent(self, mail: ClaimedMail, address: str) -> bool:
+        return await may_be_sent(
+            self._throttle, self._settings, mail.purpose, address=address, networks=mail.networks
         )
-        seconds = {
-            Purpose.VERIFY_EMAIL: settings.verification_link_seconds,
-            Purpose.RESET_PASSWORD: settings.reset_link_seconds,
-        }.get(purpose, 0)
+
+    async def _write(self, mail: ClaimedMail, seen: Recipient) -> Message | None:
+        """The mail as it is to be sent now, its link stored; None if it goes elsewhere by now.
+
+        Parameters:
+            seen: the recipient whose limit was charged.
+        """
+        settings = self._settings
         link = ""
         async with self._engine.begin() as connection:
-            # Locked, so that a change of address, which ends all links, ends this one as well.
-            user = (await connection.execute(query.with_for_update(read=True))).one_or_none()
-            if user is None or user.status != "active":
+            recipient = await recipient_of(connection, mail, settings)
+            if recipient is None or recipient.email != seen.email:
                 return None
-            if purpose is Purpose.VERIFY_EMAIL and user.email_verified:
-                return None
-            if seconds:
-                token = await make_link(connection, mail.user_id, purpose, seconds=seconds)
+            if recipient.seconds and not recipient.is_taken:
+                token = await make_link(
+                    connection,
+                    mail.user_id,
+                    mail.purpose,
+                    until=recipient.until,
+                    seconds=recipient.seconds,
+                    former_email_id=mail.former_email_id,
+                )
                 # After the #, so that it never gets to a server, a proxy or a log.
-                link = f"{page_url(settings)}#{purpose.value}={token}"
+                link = f"{page_url(settings)}#{FORMS.get(mail.purpose, mail.purpose)}={token}"
         return message(
-            letter(purpose, site=settings.address, link=link, seconds=seconds),
+            letter(
+                mail.purpose,
+                site=settings.address,
+                link=link,
+                seconds=recipient.seconds,
+                is_verified=recipient.is_verified,
+            ),
             sender=self._from,
-            recipient=user.email,
+            recipient=recipient.email,
             at=datetime.now(UTC),
         )
 
@@ -173,6 +201,7 @@ class MailSender:
             return
         async with self._engine.begin() as connection:
             await delete_expired_links(connection)
+            await forget_expired_emails(connection)
             metrics.waiting.set(await waiting(connection))
         self._tidy_at = time.monotonic() + TIDY_SECONDS
 
@@ -187,7 +216,7 @@ class MailSender:
         }
         if result is Result.PUT_BACK:
             log.warning("mail.put_back", **about)
-        elif result in (Result.REFUSED, Result.GIVEN_UP):
+        elif result in (Result.REFUSED, Result.GIVEN_UP, Result.LIMITED):
             log.warning("mail.dropped", **about)
 
     async def _wait(self) -> None:

@@ -1,6 +1,7 @@
 """Mails to be sent and links that were. Written by ``mail`` alone; no address is kept here."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Column,
     DateTime,
@@ -27,11 +28,24 @@ mails = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("next_try_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("former_email_id", BigInteger, ForeignKey("former_emails.id", ondelete="CASCADE")),
+    Column(
+        "networks",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="keyed hashes of the networks whose request asked for it",
+    ),
     comment="To be sent to the address that the user has then; gone once sent or given up",
 )
 
 Index("mails_next_try_at_idx", mails.c.next_try_at)
 Index("mails_user_id_idx", mails.c.user_id)
+Index(
+    "mails_former_email_id_idx",
+    mails.c.former_email_id,
+    postgresql_where=mails.c.former_email_id.is_not(None),
+)
 
 mail_links = Table(
     "mail_links",
@@ -40,8 +54,14 @@ mail_links = Table(
     Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
     Column("purpose", Text, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("former_email_id", BigInteger, ForeignKey("former_emails.id", ondelete="CASCADE")),
     comment="Links that were sent and not yet opened",
 )
 
 Index("mail_links_user_id_idx", mail_links.c.user_id)
 Index("mail_links_expires_at_idx", mail_links.c.expires_at)
+Index(
+    "mail_links_former_email_id_idx",
+    mail_links.c.former_email_id,
+    postgresql_where=mail_links.c.former_email_id.is_not(None),
+)

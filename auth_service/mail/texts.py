@@ -26,7 +26,9 @@ To confirm that it is yours, open this link and press the button:
 
 The link works once, and for {time}.
 
-If it was not you, there is nothing to do: without the link nothing happens.
+If it was not you, do not open the link: without it nothing happens. If you want
+an account with this address, ask for a new password on the page where you sign
+in; that shuts out the person who used your address.
 """,
 )
 
@@ -59,25 +61,130 @@ once, on the page where you sign in, and tell whoever runs the site.
 """,
 )
 
+_RESET_UNVERIFIED: Final = Letter(
+    "Please confirm your e-mail address with a new password",
+    """\
+Hello,
+
+someone, most likely you, asked for a new password for the account at {site}
+that has this e-mail address. The address was never confirmed. To confirm that
+it is yours, and to choose the password, open this link:
+
+{link}
+
+The link works once, and for {time}. All devices have to sign in again: if
+somebody else made the account, they are out.
+
+If it was not you, there is nothing to do: without the link nothing happens.
+Please do not pass this mail on: the link can take over the account.
+""",
+)
+
+_CONFIRM: Final = Letter(
+    "Please confirm your new e-mail address",
+    """\
+Hello,
+
+an account at {site} is to get this e-mail address in place of the one that it
+has. To confirm that the account and the address are yours, open this link and
+press the button:
+
+{link}
+
+The link works once, and for {time}. Until then the old address counts.
+
+If it was not you, do not open the link: without it nothing happens.
+""",
+)
+
+_TAKEN: Final = Letter(
+    "Your e-mail address already has an account",
+    """\
+Hello,
+
+someone wants to use this e-mail address for another account at {site}.
+You have an account with it already, so it stays where it is.
+
+If it was you, sign in to the account that has this address, or ask for a new
+password there. If it was not you, there is nothing to do.
+""",
+)
+
+_CHANGE: Final = Letter(
+    "Your e-mail address is being changed",
+    """\
+Hello,
+
+someone, most likely you, asked to change the e-mail address of your account at
+{site} to another one.
+
+If it was you, there is nothing to do. If it was not, somebody else knows your
+password. Open this link and press the button:
+
+{link}
+
+It brings this address back, signs out all devices and makes the password
+useless; a mail then lets you choose a new one. The link works once, and still
+{time} after the change has taken effect.
+""",
+)
+
+_REUSED: Final = Letter(
+    "You were signed out for your safety",
+    """\
+Hello,
+
+a device of yours showed a key to your account at {site} that was used before.
+Somebody may have copied it, so that device was signed out.
+
+Please sign in again. If you do not know why this happened, change your
+password and sign out all other devices.
+""",
+)
+
+_NEW_DEVICE: Final = Letter(
+    "A new device signed in",
+    """\
+Hello,
+
+a device or a network that we have not seen with you before signed in to your
+account at {site} just now.
+
+If it was you, there is nothing to do. If it was not, ask for a new password at
+once, on the page where you sign in: that signs out all devices.
+""",
+)
+
 _LETTERS: Final = {
     Purpose.VERIFY_EMAIL: _VERIFY,
+    Purpose.CONFIRM_EMAIL: _CONFIRM,
+    Purpose.EMAIL_CHANGE: _CHANGE,
     Purpose.RESET_PASSWORD: _RESET,
     Purpose.PASSWORD_CHANGED: _CHANGED,
+    Purpose.TOKEN_REUSED: _REUSED,
+    Purpose.NEW_DEVICE: _NEW_DEVICE,
 }
 
 _UNITS: Final = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
 
 
-def letter(purpose: Purpose, *, site: str, link: str, seconds: int) -> Letter:
+def letter(
+    purpose: Purpose, *, site: str, link: str, seconds: int, is_verified: bool = True
+) -> Letter:
     """The letter for ``purpose``.
 
     Parameters:
         purpose: why it is written.
-        site: what the reader has his account at.
+        site: what the reader has an account at.
         link: what to open, if the letter has a link.
         seconds: for how long the link works.
+        is_verified: whether the reader has shown before that the address is theirs.
     """
     form = _LETTERS[purpose]
+    if purpose is Purpose.RESET_PASSWORD and not is_verified:
+        form = _RESET_UNVERIFIED
+    elif purpose is Purpose.CONFIRM_EMAIL and not link:
+        form = _TAKEN
     return Letter(form.subject, form.text.format(site=site, link=link, time=in_words(seconds)))
 
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from auth_service.bodies import Keep, SignedIn, UserBody
+from auth_service.bodies import Keep, OwnUserBody, SignedIn
 from auth_service.context import Context
 from auth_service.sessions.cookie import is_sent, set_cookie
 from auth_service.settings import ApiSettings
@@ -50,7 +50,7 @@ async def signed_in(
         seconds = auth.settings.session_idle_seconds
         response.headers.append("Set-Cookie", set_cookie(refresh_token, seconds=seconds))
     return SignedIn(
-        user=UserBody.model_validate(user),
+        user=OwnUserBody.model_validate(user),
         access_token=signer.for_user(user, session_id, at=at),
         expires_in=signer.user_seconds,
         refresh_token=refresh_token if keep is Keep.TOKEN else None,

@@ -24,6 +24,7 @@ class EndReason(StrEnum):
     DISABLED = "disabled"
     PROMOTED = "promoted"
     REVOKED = "revoked"
+    EMAIL_RESTORED = "email_restored"
     TOO_MANY = "too_many"
     RESTORED = "restored"
 

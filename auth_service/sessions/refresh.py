@@ -23,6 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.audit.model import ANONYMOUS, Action
 from auth_service.audit.record import audit
 from auth_service.context import Context
+from auth_service.mail.ask import ask_for_mail
+from auth_service.mail.purpose import Purpose
 from auth_service.sessions.end import EndReason, end_sessions
 from auth_service.sessions.live import to_session
 from auth_service.sessions.model import Limits, Session, Verdict, judge
@@ -201,4 +203,8 @@ async def _cut_off(auth: Context, session: Session, counter: int) -> None:
             subject=user_id,
             session_id=str(session.id),
         )
+        if auth.mail is not None:
+            await ask_for_mail(connection, user_id, Purpose.TOKEN_REUSED)
+    if auth.mail is not None:
+        auth.mail.wake()
     log.warning("authn_token_reuse", session_id=str(session.id), user_id=str(user_id))

@@ -13,6 +13,7 @@ from auth_service.sessions.cookie import sent_token, without_cookie
 from auth_service.sessions.device import SessionHere
 from auth_service.sessions.end import EndReason, end_sessions
 from auth_service.sessions.live import live_sessions
+from auth_service.sessions.new_device import tell_of_new_device
 from auth_service.sessions.refresh import refresh_within_limit
 from auth_service.sessions.refresh_token import InvalidGrant, make
 from auth_service.sessions.sign_in import WrongCredentials, sign_in
@@ -60,6 +61,8 @@ async def post_signin(
                 session,
                 auth.settings.session_limits,
             )
+            if started is not None:
+                await tell_of_new_device(auth, connection, verified, session)
         if started is not None:
             user, at = started
             response.headers.update(verified.headers)

@@ -34,11 +34,13 @@ class Verified:
         password_hash: the one that his password matches, as it is stored now. A session starts
             only under the lock of a row that still has it.
         headers: what is left of the limits, for the answer.
+        is_known: whether they signed in from this network before.
     """
 
     user: User
     password_hash: str
     headers: dict[str, str]
+    is_known: bool
 
 
 async def sign_in(auth: Context, *, email: str, password: str, network: str) -> Verified:
@@ -84,7 +86,7 @@ async def recognise(auth: Context, *, email: str, password: str, network: str) -
         log.info("authn_login_fail", user_id=user_id, network=_logged(auth, network))
         raise WrongCredentials
     await succeed(auth.throttle, tried)
-    return Verified(to_user(row), row.password_hash, tried.headers)
+    return Verified(to_user(row), row.password_hash, tried.headers, tried.is_known)
 
 
 def _logged(auth: Context, network: str) -> str:

@@ -103,12 +103,13 @@ _WELCOME: Final = text(
 class Try:
     """A try that counts as a failure, until ``succeed`` or ``take_back`` says otherwise.
 
-    ``headers`` are for the answer.
+    ``headers`` are for the answer; ``is_known`` tells whether the owner was seen at the network.
     """
 
     key: bytes
     charges: tuple[Charge, ...]
     headers: dict[str, str]
+    is_known: bool
 
 
 async def begin_try(
@@ -141,7 +142,7 @@ async def begin_try(
         except TooManyRequests:
             await connection.execute(_UNCOUNT, {"key": key})
             raise
-    return Try(key, tuple(failed), headers)
+    return Try(key, tuple(failed), headers, found.is_known)
 
 
 async def succeed(throttle: Throttle, tried: Try) -> None:

@@ -8,12 +8,23 @@ so that of two at the same time the second one sees what the first one committed
 """
 
 from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import FromClause, Function, Text, bindparam, exists, func, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Function,
+    Text,
+    bindparam,
+    exists,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.users.model import EmailTaken
-from auth_service.users.table import users
+from auth_service.users.table import former_emails, users
 
 _NAMESPACE: Final = 0x6D61696C
 """"mail" in ASCII: the first of the lock's two keys. The second one is the address's hash; two
@@ -29,19 +40,27 @@ def claim_of(parameter: str) -> FromClause:
     return _lock(bindparam(parameter, type_=Text)).table_valued("claimed")
 
 
-async def claim(connection: AsyncConnection, email: str) -> None:
+def is_reserved(email: Any, holder: UUID | None = None) -> ColumnElement[bool]:
+    """Whether an account other than ``holder``'s can still go back to the address."""
+    reserved = exists().where(former_emails.c.email == email, former_emails.c.until > func.now())
+    return reserved if holder is None else reserved.where(former_emails.c.user_id != holder)
+
+
+async def claim(connection: AsyncConnection, email: str, *, holder: UUID) -> None:
     """Hold the address until the transaction ends.
 
     Parameters:
         connection: in the transaction that is about to give it to a user.
         email: in its normalised form.
+        holder: the user who is to get it.
 
     Raises:
-        EmailTaken: a user has it.
+        EmailTaken: another user has it, or can go back to it.
     """
     await connection.execute(select(_lock(literal(email, Text))))
     # A statement of its own: it sees what was committed while the first one waited for the lock.
-    if await connection.scalar(select(exists().where(users.c.email == email))):
+    taken = exists().where(users.c.email == email) | is_reserved(email, holder)
+    if await connection.scalar(select(taken)):
         raise EmailTaken
 
 

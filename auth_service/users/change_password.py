@@ -17,7 +17,7 @@ from auth_service.sessions.start import start_session
 from auth_service.users.change import change
 from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.model import AccountDisabled, User
-from auth_service.users.table import TOKENS_VALID_FROM_NOW
+from auth_service.users.table import NO_PENDING_EMAIL, TOKENS_VALID_FROM_NOW
 from contracts.actors import user_actor
 
 
@@ -59,7 +59,8 @@ async def set_password(connection: AsyncConnection, user_id: UUID, password_hash
     """Store the hash of the user's new password and record ``user.updated``.
 
     The caller has locked his row. All his sessions end, every access token of before is refused
-    here at once and elsewhere with the event, and no link that was mailed to him works any more.
+    here at once and elsewhere with the event. No link that was mailed to the present address works
+    any more, and a change to another one that waits is forgotten: the old password asked for it.
     """
     await end_sessions(connection, user_id, EndReason.PASSWORD_CHANGED)
     await erase_links(connection, user_id)
@@ -68,4 +69,5 @@ async def set_password(connection: AsyncConnection, user_id: UUID, password_hash
         user_id,
         password_hash=password_hash,
         tokens_valid_after=TOKENS_VALID_FROM_NOW,
+        **NO_PENDING_EMAIL,
     )

@@ -20,12 +20,13 @@ from auth_service.users.administer import audit_changes
 from auth_service.users.administrators import ADMINISTRATOR
 from auth_service.users.change import change
 from auth_service.users.find import find_by_email
+from auth_service.users.former_emails import erase_former_emails
 from auth_service.users.lock import locked_user
 from auth_service.users.model import AccountDisabled, NoSuchUser, User
 from auth_service.users.new_address import new_address
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import add_user
-from auth_service.users.table import TOKENS_VALID_FROM_NOW
+from auth_service.users.table import NO_PENDING_EMAIL, TOKENS_VALID_FROM_NOW
 
 
 async def account_of(engine: AsyncEngine, email: str) -> User | None:
@@ -77,11 +78,14 @@ async def promote(
         present = await _as_looked_at(connection, user)
         await end_sessions(connection, user.id, EndReason.PROMOTED)
         await erase_links(connection, user.id)
+        # Nobody but the new administrator may say to which address the account belongs.
+        await erase_former_emails(connection, user.id)
         promoted = await change(
             connection,
             user.id,
             roles=sorted({*present.roles, ADMINISTRATOR, *roles}),
             tokens_valid_after=TOKENS_VALID_FROM_NOW,
+            **NO_PENDING_EMAIL,
             **values,
         )
         await audit_changes(connection, present, promoted, actor=actor)

@@ -17,10 +17,11 @@ from auth_service.outbox.record import erase, record
 from auth_service.sessions.end import erase_sessions
 from auth_service.users.administrators import demand_another, is_administrator
 from auth_service.users.confirm import confirmed_password, locked
+from auth_service.users.former_emails import erase_former_emails
 from auth_service.users.lock import locked_user
 from auth_service.users.model import User
 from auth_service.users.passwords import Passwords
-from auth_service.users.table import LAST_VERSION, users
+from auth_service.users.table import LAST_VERSION, NO_PENDING_EMAIL, users
 from contracts.actors import user_actor
 from contracts.events import UserDeleted, UserTombstone
 
@@ -78,6 +79,7 @@ async def _delete_locked(connection: AsyncConnection, user: User, *, actor: str)
             password_hash=None,
             roles=[],
             tokens_valid_after=None,
+            **NO_PENDING_EMAIL,
         )
         .returning(users.c.version, users.c.deleted_at)
     )
@@ -85,6 +87,7 @@ async def _delete_locked(connection: AsyncConnection, user: User, *, actor: str)
     await erase(connection, user.id)
     await erase_sessions(connection, user.id)
     await erase_mail(connection, user.id)
+    await erase_former_emails(connection, user.id)
     tombstone = UserTombstone(id=user.id, version=version, deleted_at=deleted_at)
     await record(connection, UserDeleted.type, tombstone)
     await audit(connection, Action.USER_DELETED, actor=actor, subject=user.id)

@@ -80,6 +80,8 @@ class User:
     tokens_valid_after: datetime | None
     created_at: datetime
     updated_at: datetime
+    pending_email: str | None = None
+    """The address that was asked for and waits for its link to be opened; in no event."""
 
     def waits_for_tokens(self, now: datetime) -> bool:
         """Whether tokens are valid from a time on that only a wrong clock can have shown."""

@@ -28,7 +28,7 @@ async def reset_password(auth: Context, *, token: str, new: str) -> User:
     await auth.passwords.demand_strong(new, email=holder.email, length_min=length_min)
     password_hash = await auth.passwords.hash(new)
     async with auth.engine.begin() as connection:
-        user = await open_link(connection, token, Purpose.RESET_PASSWORD)
+        user = (await open_link(connection, token, Purpose.RESET_PASSWORD)).user
         if not user.email_verified:
             await change(connection, user.id, email_verified=True)
         await set_password(connection, user.id, password_hash)

@@ -5,10 +5,10 @@ from fastapi import APIRouter, Request, Response, status
 from auth_service.bodies import (
     Credentials,
     NewCredentials,
+    OwnUserBody,
     PasswordChange,
     PasswordOnly,
     SignedIn,
-    UserBody,
 )
 from auth_service.context import Auth, Context
 from auth_service.sessions.answer import kept_by, signed_in
@@ -19,7 +19,7 @@ from auth_service.sessions.sign_in import recognise
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, by_network
 from auth_service.throttle.tries import know
-from auth_service.users.change_email import change_email
+from auth_service.users.change_email import ask_to_change_email, change_email
 from auth_service.users.change_password import change_password
 from auth_service.users.delete import delete, delete_confirmed
 from auth_service.users.sign_up import sign_up
@@ -85,9 +85,9 @@ async def post_signup(
 
 
 @router.get("/me", summary="The own account", responses=documented(*TOKEN))
-async def get_me(user: CurrentUser) -> UserBody:
+async def get_me(user: CurrentUser) -> OwnUserBody:
     """The account as it is now."""
-    return UserBody.model_validate(user)
+    return OwnUserBody.model_validate(user)
 
 
 @router.patch(
@@ -97,22 +97,31 @@ async def get_me(user: CurrentUser) -> UserBody:
 )
 async def patch_me(
     body: Credentials, caller: CurrentCaller, auth: Auth, response: Response, network: Network
-) -> UserBody:
-    """The account with its new address; the password confirms the change."""
-    user = caller.user
+) -> OwnUserBody:
+    """The account; the password confirms the change.
+
+    Where the service sends mail, the new address is `pending_email` until the link that is mailed
+    to it is opened, and whether it is taken is not told. Otherwise it counts at once.
+    """
+    user_id = caller.user.id
     response.headers.update(await _one_try(auth, caller))
-    changed = await change_email(
-        auth.engine,
-        auth.passwords,
-        user.id,
-        email=body.email,
-        password=body.password.get_secret_value(),
-        mail=auth.mail is not None,
-    )
+    password = body.password.get_secret_value()
+    if auth.settings.confirms_email_change:
+        changed = await ask_to_change_email(auth, user_id, email=body.email, password=password)
+    else:
+        changed = await change_email(
+            auth.engine,
+            auth.passwords,
+            user_id,
+            email=body.email,
+            password=password,
+            mail=auth.mail is not None,
+            undo_seconds=auth.settings.email_undo_seconds,
+        )
     if auth.mail is not None:
         auth.mail.wake()
     await know(auth.throttle, account=changed.email, network=network)
-    return UserBody.model_validate(changed)
+    return OwnUserBody.model_validate(changed)
 
 
 @router.post(

@@ -15,7 +15,7 @@ from auth_service.mail.purpose import Purpose
 from auth_service.outbox.record import record
 from auth_service.sessions.model import NewSession
 from auth_service.sessions.start import values_of, with_session
-from auth_service.users.addresses import claim_of
+from auth_service.users.addresses import claim_of, is_reserved
 from auth_service.users.model import EmailTaken, User
 from auth_service.users.new_address import new_address
 from auth_service.users.passwords import Passwords
@@ -31,7 +31,9 @@ _CREATED = (
             bindparam("new_hash", type_=Text),
             bindparam("new_roles", type_=ARRAY(Text)),
             FIRST_VERSION,
-        ).select_from(claim_of("new_email")),
+        )
+        .select_from(claim_of("new_email"))
+        .where(~is_reserved(bindparam("new_email", type_=Text))),
     )
     .on_conflict_do_nothing(index_elements=[users.c.email])
     .returning(users)

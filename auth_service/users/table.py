@@ -1,10 +1,10 @@
 """The table of users, the source of truth for every replica. Written by ``users`` alone.
 
-A deleted user's row stays as his tombstone: id, version and time of deletion, nothing personal.
+A deleted user's row stays as their tombstone: id, version and time of deletion, nothing personal.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
@@ -14,10 +14,13 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     DateTime,
+    ForeignKey,
+    Identity,
     Index,
     Row,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     func,
     text,
@@ -43,6 +46,8 @@ users = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("deleted_at", DateTime(timezone=True)),
+    Column("pending_email", Text),
+    Column("pending_email_until", DateTime(timezone=True)),
     CheckConstraint("status IN ('active', 'disabled', 'deleted')", name="status"),
     CheckConstraint("version BETWEEN 1 AND 9007199254740991", name="version"),
     CheckConstraint("length(email) <= 320", name="email_length"),
@@ -52,10 +57,35 @@ users = Table(
         " ELSE deleted_at IS NULL AND email IS NOT NULL AND password_hash IS NOT NULL END",
         name="tombstone",
     ),
+    CheckConstraint(
+        "(pending_email IS NULL) = (pending_email_until IS NULL)"
+        " AND length(pending_email) <= 320"
+        " AND (pending_email IS NULL OR status <> 'deleted')",
+        name="pending_email",
+    ),
     comment="Source of truth; a deleted user stays as a tombstone without personal data",
 )
 
 Index("users_bucket_idx", text(bucket_sql()), _table=users)
+Index(
+    "users_pending_email_until_idx",
+    users.c.pending_email_until,
+    postgresql_where=users.c.pending_email_until.is_not(None),
+)
+
+former_emails = Table(
+    "former_emails",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id"), nullable=False),
+    Column("email", Text, nullable=False),
+    Column("until", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("user_id", "email"),
+    comment="Verified addresses whose holders can undo a change, as long as they can",
+)
+
+Index("former_emails_email_idx", former_emails.c.email)
+Index("former_emails_until_idx", former_emails.c.until)
 
 FIRST_VERSION: ColumnElement[int] = VERSION_NOW
 """The version of a new user."""
@@ -71,6 +101,10 @@ TOKENS_VALID_FROM_NOW: ColumnElement[datetime] = valid_from_now(users.c.tokens_v
 """The next whole second, from which access tokens count."""
 
 
+NO_PENDING_EMAIL: Final[dict[str, Any]] = {"pending_email": None, "pending_email_until": None}
+"""The columns of a user who has asked for no other address."""
+
+
 def to_user(row: Row[Any]) -> User:
     """The living user in ``row``, which has all columns of the table."""
     return User(
@@ -83,4 +117,5 @@ def to_user(row: Row[Any]) -> User:
         tokens_valid_after=row.tokens_valid_after,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        pending_email=row.pending_email,
     )

@@ -1,25 +1,52 @@
-"""Verify a user's e-mail address: he opened a link that only its mailbox got."""
+"""Verify a user's e-mail address, present or pending: a link was opened that only its mailbox got.
+
+Whoever opens the link of the present address need not be the person who signed up with it, but
+nearly always is; so sessions and password stay. A change to another address that waits is
+forgotten: it was asked for before anybody had shown that the account is theirs.
+"""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import ANONYMOUS, Action
 from auth_service.audit.record import audit
-from auth_service.mail.links import open_link
+from auth_service.mail.erase import erase_links
+from auth_service.mail.links import InvalidLink, open_link
 from auth_service.mail.purpose import Purpose
 from auth_service.users.change import change
+from auth_service.users.change_email import UNDO_SECONDS, apply_pending
+from auth_service.users.model import User
+from auth_service.users.table import NO_PENDING_EMAIL
 
 
-async def verify_email(engine: AsyncEngine, token: str) -> None:
-    """Use the link up, mark the address as verified and record ``user.updated``.
+async def verify_email(
+    engine: AsyncEngine, token: str, *, undo_seconds: int = UNDO_SECONDS
+) -> User:
+    """Use the link up, have its address be the user's, verified, and record ``user.updated``.
 
     An address that is verified already changes nothing and records nothing.
 
+    Parameters:
+        undo_seconds: for how long a change of address can be undone.
+
     Raises:
         InvalidLink: the link may not be used.
+        EmailTaken: somebody else has the pending address by now; the link stays unused.
+        VersionsExhausted: no version is left for the change.
     """
     async with engine.begin() as connection:
-        user = await open_link(connection, token, Purpose.VERIFY_EMAIL)
-        if user.email_verified:
-            return
-        await change(connection, user.id, email_verified=True)
-        await audit(connection, Action.EMAIL_VERIFIED, actor=ANONYMOUS, subject=user.id)
+        opened = await open_link(connection, token, Purpose.VERIFY_EMAIL, Purpose.CONFIRM_EMAIL)
+        user = opened.user
+        if opened.purpose is Purpose.CONFIRM_EMAIL:
+            if user.pending_email is None:
+                raise InvalidLink
+            changed = await apply_pending(connection, user, undo_seconds=undo_seconds)
+            await erase_links(connection, user.id)
+            action = Action.EMAIL_CHANGED
+        elif user.email_verified:
+            return user
+        else:
+            changed = await change(connection, user.id, email_verified=True, **NO_PENDING_EMAIL)
+            await erase_links(connection, user.id, Purpose.CONFIRM_EMAIL)
+            action = Action.EMAIL_VERIFIED
+        await audit(connection, action, actor=ANONYMOUS, subject=user.id)
+    return changed

@@ -5,7 +5,15 @@ import { ask, form } from "./forms.js";
 import { forgetLists } from "./lists.js";
 import { avatar, me, nameOf, setProfile } from "./people.js";
 import { sentence } from "./said.js";
-import { call, changeEmail, changePassword, deleteAccount, session, signOut } from "./session.js";
+import {
+  call,
+  changeEmail,
+  changePassword,
+  deleteAccount,
+  lookAgain,
+  session,
+  signOut,
+} from "./session.js";
 import { go, notice } from "./shell.js";
 
 const DISPLAY_NAME_LENGTH_MAX = 50;
@@ -20,6 +28,7 @@ const GONE = {
 
 export async function openAccount(visit) {
   setProfile(await call("blog", "GET", "/v1/me", undefined, visit));
+  await lookAgain(visit); // a link from a mail may have been opened elsewhere
   return {
     title: "Your account",
     content: [h("h1", {}, "Your account"), profile(visit), email(), password(), devices(), end()],
@@ -100,12 +109,16 @@ function email() {
   const state = h("p", { class: "quiet" });
   const again = h("button", { type: "button", class: "plain" }, "Send the mail again");
   const show = () => {
-    const { email: address, email_verified: isVerified } = session.user;
+    const { email: address, email_verified: isVerified, pending_email: pending } = session.user;
+    const waits = pending
+      ? [" Open the link in the mail to ", h("strong", {}, pending), " to change it. "]
+      : [];
     state.replaceChildren(
       "It is ",
       h("strong", {}, address),
       isVerified ? ", confirmed." : ", not confirmed yet. ",
-      ...(isVerified ? [] : [again]),
+      ...waits,
+      ...(isVerified && !pending ? [] : [again]),
     );
   };
   again.addEventListener("click", async () => {
@@ -134,7 +147,11 @@ function email() {
       await changeEmail(address, shown);
       clear();
       show();
-      notice("Your address is changed.");
+      notice(
+        session.user.pending_email
+          ? "A mail is on its way to the new address. Open the link in it to change your address."
+          : "Your address is changed.",
+      );
     },
   });
   return section("E-mail address", state, folded("Change the address", element));

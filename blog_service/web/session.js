@@ -90,6 +90,15 @@ export async function signOut(scope = "local") {
   }
 }
 
+/** Read the account again; without the auth service, what is known of it stays. */
+export async function lookAgain(visit) {
+  try {
+    session.user = await call("auth", "GET", "/v1/me", undefined, visit);
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error;
+  }
+}
+
 export async function changeEmail(email, password) {
   session.user = await call("auth", "PATCH", "/v1/me", { email, password });
   tell("changed");

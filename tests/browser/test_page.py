@@ -532,8 +532,8 @@ class TestSession:
 class TestAccount:
     """The own account, beside deleting it."""
 
-    async def test_address_and_password_are_changed(self, visit: Visiting) -> None:
-        """With the password, and one signs in with them from then on."""
+    async def test_address_and_password_are_changed(self, visit: Visiting, site: Site) -> None:
+        """With the password and the link in the mail, and one signs in with them from then on."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.before@example.org")
@@ -544,9 +544,20 @@ class TestAccount:
             await page.get_by_label("New e-mail address").fill("ada.after@example.org")
             await page.get_by_label("Your password").fill(PASSWORD)
             await page.get_by_role("button", name="Change address").click()
-            await expect(page.get_by_text("Your address is changed")).to_be_visible()
-            await expect(page.get_by_role("main")).to_contain_text("It is ada.after@example.org")
-
+            await expect(page.get_by_text("Open the link in it to change")).to_be_visible()
+            main = page.get_by_role("main")
+            await expect(main).to_contain_text("It is ada.before@example.org")
+            await expect(main).to_contain_text("Open the link in the mail to ada.after@example.org")
+            link = await eventually(lambda: site.link_to("ada.after@example.org"))
+            assert link is not None
+            opened = await page.context.new_page()
+            await opened.goto(link)
+            await opened.get_by_role("button", name="Confirm my address").click()
+            await expect(opened.get_by_text("your address is confirmed")).to_be_visible()
+            await opened.close()
+            await page.goto("/")
+            await page.goto("/#/account")
+            await expect(main).to_contain_text("It is ada.after@example.org, confirmed.")
             await page.get_by_text("Change the password").click()
             current = page.get_by_label("Current password")
             await current.fill(OTHER_PASSWORD)

@@ -225,7 +225,10 @@ class TestMail:
         links = await fetch(auth_engine, "SELECT user_id FROM mail_links")
         [entry] = await fetch(auth_engine, "SELECT * FROM audit_log")
         assert not changed.email_verified
-        assert [tuple(mail) for mail in mails] == [(ada.id, "verify_email")]
+        assert [tuple(mail) for mail in mails] == [
+            (ada.id, "email_change"),
+            (ada.id, "verify_email"),
+        ]
         assert [link.user_id for link in links] == [bob.id]
         assert (entry.action, entry.actor) == ("email_changed", f"user:{ada.id}")
         assert (entry.subject, entry.details) == (str(ada.id), None)

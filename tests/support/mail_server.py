@@ -47,7 +47,7 @@ class Received:
     def token(self) -> str:
         """The token of its only link."""
         (found,) = re.findall(
-            r"#(?:verify_email|reset_password)=([\w-]+)$", self.text, re.MULTILINE
+            r"#(?:verify_email|reset_password|email_change)=([\w-]+)$", self.text, re.MULTILINE
         )
         assert isinstance(found, str)
         return found

@@ -1,5 +1,6 @@
 """The whole system at addresses that a browser can open, and those who visit it."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class Site:
             "BLOG_ISSUER": former_url,
             "BLOG_AUTH_PUBLIC_URL": auth_url,
             "AUTH_WATCHED_QUEUES": "blog.users",
+            "AUTH_MAIL_FOLDER": system.folder / "mail",
             "AUTH_DOCS": True,
             "BLOG_DOCS": True,
             "AUTH_RETRY_SECONDS_MAX": 0.5,
@@ -72,6 +74,15 @@ class Site:
     def url(self) -> str:
         """Where the pages are."""
         return self.blog_api.url
+
+    def link_to(self, address: str) -> str | None:
+        """The link in the latest mail to ``address``; None if there is no such mail."""
+        mails = sorted((self.system.folder / "mail").glob("*.eml"), reverse=True)
+        for text in (mail.read_text() for mail in mails):
+            if f"\nTo: {address}\n" in text:
+                found = re.search(r"^https?://\S+#\S+$", text, re.MULTILINE)
+                return found[0] if found else None
+        return None
 
     async def signed_up(self, email: str, *roles: str) -> dict[str, Any]:
         """What sign-up answered; the replica knows the user, with ``roles``, by then."""

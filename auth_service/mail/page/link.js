@@ -1,4 +1,4 @@
-// What the link in a mail is for: it verifies an address, or sets a new password.
+// What the link in a mail is for: it verifies an address, undoes a change of it, or sets a new password.
 
 const ACTIONS = {
   verify_email: {
@@ -6,6 +6,12 @@ const ACTIONS = {
     path: "v1/email/verify",
     body: (token) => ({ token }),
     done: "Thank you, your address is confirmed. You can close this page.",
+  },
+  email_change: {
+    title: "Undo a change of address",
+    path: "v1/email/restore",
+    body: (token) => ({ token }),
+    done: "Your address is back, and all devices are signed out. Please open the mail that lets you choose a new password.",
   },
   reset_password: {
     title: "Choose a new password",
@@ -16,6 +22,7 @@ const ACTIONS = {
 };
 
 const SAID = {
+  email_taken: "Another account has this address by now. Please choose a new password for that account first.",
   invalid_link: "This link was used already, or has expired. Please ask for a new one.",
   too_many_requests: "That was tried too often. Please wait a minute, and try again.",
 };

@@ -1,0 +1,12 @@
+"""Remember from which network a request comes, for the mails that it causes."""
+
+from auth_service.context import Auth
+from auth_service.mail.ask import networks
+from auth_service.mail.limit import hashed
+from auth_service.throttle.network import Network
+
+
+async def note_networks(auth: Auth, network: Network) -> None:
+    """A dependency of every route, so that no route that causes a mail can forget it."""
+    if auth.mail is not None:
+        networks.set(hashed(auth.throttle, network, auth.settings.limit_mail_network))

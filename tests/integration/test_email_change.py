@@ -1,0 +1,527 @@
+"""A new address is pending until its link is opened, and the old one's holder can undo it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+from auth_service.settings import ApiSettings
+from contracts.rate_limits import Rate
+from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.mail_server import MailServer, mail_server
+from tests.support.mailboxes import (
+    change_address,
+    forget,
+    next_mail,
+    reset,
+    restore,
+    sign_in,
+    verify,
+)
+
+ADA = "ada@example.org"
+NEW = "countess@example.org"
+THIEF = "thief@example.org"
+OTHER_PASSWORD = "another lantern for the heron"
+LINK = "address is being changed"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[MailServer]:
+    """A mail server."""
+    async with mail_server() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
+    """Settings of an API that sends over it, as many mails as a test takes."""
+    return api_settings.model_copy(
+        update={
+            "smtp_url": SecretStr(server.url),
+            "limit_mail": Rate(100, 3600),
+            "limit_password": Rate(100, 60),
+        }
+    )
+
+
+@pytest.fixture
+async def post(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of that API."""
+    async with serving(settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def ada(post: httpx.AsyncClient, server: MailServer) -> dict[str, Any]:
+    """A user with a verified address, signed in."""
+    ada = await signed_up(post, ADA)
+    assert (await verify(post, (await next_mail(server, "confirm")).token)).status_code == 204
+    return ada
+
+
+async def me(client: httpx.AsyncClient, signed_in: dict[str, Any]) -> dict[str, Any]:
+    """The account as its user sees it."""
+    answer = await client.get("/v1/me", headers=bearer(signed_in))
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def moved(
+    client: httpx.AsyncClient, server: MailServer, signed_in: dict[str, Any], to: str
+) -> str:
+    """Change the address, confirmed; the token of the link that undoes it."""
+    old = (await me(client, signed_in))["email"]
+    assert (await change_address(client, signed_in, to)).status_code == 200
+    undo = (await next_mail(server, LINK, old)).token
+    confirm = (await next_mail(server, "confirm", to)).token
+    assert (await verify(client, confirm)).status_code == 204
+    return undo
+
+
+async def recorded(engine: AsyncEngine) -> list[str]:
+    """The addresses in events, the oldest first."""
+    rows = await fetch(engine, "SELECT payload FROM outbox_events ORDER BY position")
+    return [row.payload["email"] for row in rows if row.payload and "email" in row.payload]
+
+
+async def is_idle(engine: AsyncEngine) -> bool:
+    """Whether no mail waits."""
+    return not await fetch(engine, "SELECT 1 FROM mails")
+
+
+class TestPending:
+    """Until its link is opened, the new address is good for nothing."""
+
+    async def test_the_old_address_stays_in_force(
+        self,
+        post: httpx.AsyncClient,
+        server: MailServer,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+    ) -> None:
+        """For sign-in, resets and events; the owner sees what is pending, and nobody else does."""
+        answer = await change_address(post, ada, NEW)
+
+        body = answer.json()
+        assert (answer.status_code, body["email"], body["email_verified"]) == (200, ADA, True)
+        assert body["pending_email"] == (await me(post, ada))["pending_email"] == NEW
+        assert (await sign_in(post, ADA)).status_code == 200
+        assert (await sign_in(post, NEW)).status_code == 401
+        await forget(post, NEW)
+        await forget(post, ADA)
+        assert (await next_mail(server, "new password")).recipients == [ADA]
+        await next_mail(server, LINK, ADA)
+        await next_mail(server, "confirm", NEW)
+        await eventually(lambda: is_idle(auth_engine))
+        assert not server.received
+        assert set(await recorded(auth_engine)) == {ADA}
+
+    async def test_its_link_puts_it_in_force(
+        self,
+        post: httpx.AsyncClient,
+        server: MailServer,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+    ) -> None:
+        """Verified, in the next event, once; links to the old address open nothing any more."""
+        await forget(post, ADA)
+        old_reset = (await next_mail(server, "new password")).token
+        await change_address(post, ada, NEW)
+        token = (await next_mail(server, "confirm", NEW)).token
+
+        answers = await asyncio.gather(*(verify(post, token) for _ in range(5)))
+
+        assert sorted(answer.status_code for answer in answers) == [204] + [422] * 4
+        after = await me(post, ada)
+        assert (after["email"], after["email_verified"], after["pending_email"]) == (
+            NEW,
+            True,
+            None,
+        )
+        assert await recorded(auth_engine) == [ADA, ADA, NEW]
+        assert (await sign_in(post, NEW)).status_code == 200
+        assert (await sign_in(post, ADA)).status_code == 401
+        assert_problem(await reset(post, old_reset, OTHER_PASSWORD), 422, "invalid_link")
+
+    async def test_only_the_latest_is_pending(
+        self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
+    ) -> None:
+        """A further change forgets the one before, and the present address withdraws it."""
+        await change_address(post, ada, THIEF)
+        first = (await next_mail(server, "confirm", THIEF)).token
+        await change_address(post, ada, NEW)
+        second = (await next_mail(server, "confirm", NEW)).token
+        assert_problem(await verify(post, first), 422, "invalid_link")
+
+        withdrawn = await change_address(post, ada, ADA.upper())
+
+        assert (withdrawn.status_code, withdrawn.json()["pending_email"]) == (200, None)
+        assert_problem(await verify(post, second), 422, "invalid_link")
+        assert (await me(post, ada))["email"] == ADA
+
+    async def test_its_mail_can_be_asked_for_again(
+        self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
+    ) -> None:
+        """It goes to the pending address."""
+        await change_address(post, ada, NEW)
+        await next_mail(server, "confirm", NEW)
+
+        again = await post.post("/v1/me/email/verification", headers=bearer(ada))
+
+        assert again.status_code == 202
+        assert (
+            await verify(post, (await next_mail(server, "confirm", NEW)).token)
+        ).status_code == 204
+
+    @pytest.mark.parametrize("end", ["expired", "disabled", "password", "reset"])
+    async def test_it_ends_with_what_asked_for_it(
+        self,
+        end: str,
+        post: httpx.AsyncClient,
+        server: MailServer,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+    ) -> None:
+        """Its time, the account's activity, the password that confirmed it."""
+        await change_address(post, ada, NEW)
+        token = (await next_mail(server, "confirm", NEW)).token
+        if end == "expired":
+            await execute(auth_engine, "UPDATE mail_links SET expires_at = now()")
+        elif end == "disabled":
+            await execute(auth_engine, "UPDATE users SET status = 'disabled'")
+        elif end == "password":
+            await post.post(
+                "/v1/me/password",
+                headers=bearer(ada),
+                json={"current_password": PASSWORD, "new_password": OTHER_PASSWORD},
+            )
+        else:
+            await forget(post, ADA)
+            await reset(post, (await next_mail(server, "new password")).token, OTHER_PASSWORD)
+
+        assert_problem(await verify(post, token), 422, "invalid_link")
+        assert await fetch(auth_engine, "SELECT email FROM users") == [(ADA,)]
+
+    async def test_nothing_of_it_outlives_the_user(
+        self,
+        post: httpx.AsyncClient,
+        server: MailServer,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+    ) -> None:
+        """No table holds an address after the deletion: pending, former, or in a queue."""
+        await moved(post, server, ada, NEW)
+        await change_address(post, ada, THIEF)
+        token = (await next_mail(server, "confirm", THIEF)).token
+
+        deleted = await post.request(
+            "DELETE", "/v1/me", headers=bearer(ada), json={"password": PASSWORD}
+        )
+
+        assert deleted.status_code == 204
+        assert_problem(await verify(post, token), 422, "invalid_link")
+        tables = await fetch(
+            auth_engine, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        )
+        for (table,) in tables:
+            rows = repr(await fetch(auth_engine, f"SELECT * FROM {table}"))
+            assert not [email for email in (ADA, NEW, THIEF) if email in rows], table
+
+    async def test_what_came_too_late_is_erased(
+        self, post: httpx.AsyncClient, settings: ApiSettings, auth_engine: AsyncEngine
+    ) -> None:
+        """A mistyped address is a stranger's, and is not kept for longer than it can be of use."""
+        ada = await signed_up(post, ADA)
+        await execute(auth_engine, "UPDATE users SET email_verified = true")
+        await change_address(post, ada, NEW)
+        await execute(
+            auth_engine,
+            "UPDATE users SET pending_email_until = now() - interval '1 second'",
+            "UPDATE former_emails SET until = now() - interval '1 second'",
+        )
+
+        async with serving(settings):  # another replica, which tidies as it starts
+
+            async def is_erased() -> bool:
+                left = await fetch(
+                    auth_engine,
+                    "SELECT 1 FROM users WHERE pending_email IS NOT NULL"
+                    " UNION ALL SELECT 1 FROM former_emails",
+                )
+                return not left
+
+            await eventually(is_erased)
+
+
+class TestTaken:
+    """Nobody learns from a change whether an address is taken; the holder of the address does."""
+
+    async def test_the_answer_is_that_of_a_free_address(
+        self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
+    ) -> None:
+        """The mail tells its reader that they have an account, and has no link."""
+        await signed_up(post, "bob@example.org")
+        token = (await next_mail(server, "confirm", "bob@example.org")).token
+        await verify(post, token)
+
+        free = await change_address(post, ada, NEW)
+        taken = await change_address(post, ada, "Bob@Example.org")
+
+        same = {**free.json(), "pending_email": "bob@example.org"}
+        assert (taken.status_code, taken.json()) == (200, same)
+        mail = await next_mail(server, "already has an account", "bob@example.org")
+        assert "#" not in mail.text
+
+    async def test_who_is_faster_has_it(
+        self,
+        post: httpx.AsyncClient,
+        server: MailServer,
+        ada: dict[str, Any],
+    ) -> None:
+        """An address that was free when it was asked for may be taken when it is confirmed."""
+        await change_address(post, ada, NEW)
+        token = (await next_mail(server, "confirm", NEW)).token
+        await signed_up(post, NEW)
+
+        assert_problem(await verify(post, token), 409, "email_taken")
+        assert_problem(await verify(post, token), 409, "email_taken")
+        assert (await me(post, ada))["email"] == ADA
+
+    async def test_of_many_who_confirm_it_at_once_one_has_it(
+        self, post: httpx.AsyncClient, server: MailServer
+    ) -> None:
+        """The others are told, and PostgreSQL has no error to write down."""
+        tokens = []
+        for n in range(4):
+            user = await signed_up(post, f"user{n}@example.org")
+            await change_address(post, user, NEW)
+            tokens.append((await next_mail(server, "new e-mail", NEW)).token)
+
+        answers = await asyncio.gather(*(verify(post, token) for token in tokens))
+
+        assert sorted(answer.status_code for answer in answers) == [204, 409, 409, 409]
+
+
+class TestUndone:
+    """The link in the notice brings the address back and shuts out who changed it."""
+
+    @pytest.mark.parametrize("has_taken_effect", [False, True])
+    async def test_thief_is_shut_out_and_the_owner_comes_back(
+        self,
+        has_taken_effect: bool,
+        post: httpx.AsyncClient,
+        server: MailServer,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+    ) -> None:
+        """Sessions, tokens, password, pending change and links to the thief are worth nothing."""
+        await change_address(post, ada, THIEF)
+        undo = (await next_mail(server, LINK, ADA)).token
+        confirm = (await next_mail(server, "confirm", THIEF)).token
+        thief_reset = None
+        if has_taken_effect:
+            await verify(post, confirm)
+            await forget(post, THIEF)
+            thief_reset = (await next_mail(server, "new password", THIEF)).token
+
+        answers = await asyncio.gather(*(restore(post, undo) for _ in range(4)))
+
+        assert sorted(answer.status_code for answer in answers) == [204] + [422] * 3
+        assert_problem(await post.get("/v1/me", headers=bearer(ada)), 401, "invalid_token")
+        refreshed = await post.post(
+            "/oauth/token",
+            data={"grant_type": "refresh_token", "refresh_token": ada["refresh_token"]},
+        )
+        assert refreshed.status_code == 400
+        for email in (ADA, THIEF):
+            assert (await sign_in(post, email)).status_code == 401
+        assert_problem(await verify(post, confirm), 422, "invalid_link")
+        if thief_reset:
+            assert_problem(await reset(post, thief_reset, OTHER_PASSWORD), 422, "invalid_link")
+        [row] = await fetch(auth_engine, "SELECT * FROM users")
+        assert (row.email, row.email_verified, row.pending_email) == (ADA, True, None)
+        assert row.tokens_valid_after is not None
+        assert (await recorded(auth_engine))[-1] == ADA
+
+        mail = await next_mail(server, "new password", ADA)
+        assert (await reset(post, mail.token, OTHER_PASSWORD)).status_code == 204
+        assert (await sign_in(post, ADA, OTHER_PASSWORD)).status_code == 200
+
+    async def test_thief_cannot_get_rid_of_the_link(
+        self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
+    ) -> None:
+        """Not by a second change, a new password or a reset; nor undo the undoing."""
+        undo = await moved(post, server, ada, THIEF)
+        back_to_thief = await moved(post, server, ada, NEW)
+        await forget(post, NEW)
+        await reset(post, (await next_mail(server, "new password", NEW)).token, OTHER_PASSWORD)
+
+        assert (await restore(post, undo)).status_code == 204
+
+        assert_problem(await restore(post, back_to_thief), 422, "invalid_link")
+        mail = await next_mail(server, "new password", ADA)
+        assert (await reset(post, mail.token, PASSWORD)).status_code == 204
+        assert (await sign_in(post, ADA)).status_code == 200
+
+    async def test_an_earlier_link_goes_before_a_later_one(
+        self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
+    ) -> None:
+        """A thief who moved the account twice, and opens their own link first, wins nothing."""
+        undo = await moved(post, server, ada, THIEF)
+        back_to_thief = await moved(post, server, ada, NEW)
+
+        assert (await restore(post, back_to_thief)).status_code == 204
+        assert (await restore(post, undo)).status_code == 204
+
+        assert (await next_mail(server, "new password", ADA)).token
+
+    async def test_its_time_begins_when_the_change_takes_effect(
+        self,
+        post: httpx.AsyncClient,
+        server: MailServer,
+        ada: dict[str, Any],
+        auth_engine: AsyncEngine,
+    ) -> None:
+        """72 hours, whenever the mail was opened; then the change is settled."""
+        undo = await moved(post, server, ada, NEW)
+        [(hours,)] = await fetch(
+            auth_engine,
+            "SELECT extract(epoch FROM expires_at - now())::float / 3600 FROM mail_links"
+            " WHERE former_email_id IS NOT NULL",
+        )
+        await execute(auth_engine, "UPDATE mail_links SET expires_at = now()")
+
+        assert hours == pytest.approx(72, abs=0.1)
+        assert_problem(await restore(post, undo), 422, "invalid_link")
+        assert (await me(post, ada))["email"] == NEW
+
+    async def test_nobody_takes_an_address_that_can_come_back(
+        self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
+    ) -> None:
+        """A thief who signs up with it, or moves another account there, bars nobody's way back."""
+        undo = await moved(post, server, ada, THIEF)
+        mallory = await signed_up(post, "mallory@example.org")
+        await change_address(post, mallory, ADA)
+        confirm = (await next_mail(server, "new e-mail", ADA)).token
+
+        taken = await post.post("/v1/signup", json={"email": ADA, "password": PASSWORD})
+
+        assert_problem(taken, 409, "email_taken")
+        assert_problem(await verify(post, confirm), 409, "email_taken")
+        assert (await restore(post, undo)).status_code == 204
+
+    async def test_owner_changes_back(
+        self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
+    ) -> None:
+        """What keeps others from the former address does not keep its owner from it."""
+        await moved(post, server, ada, NEW)
+
+        await moved(post, server, ada, ADA)
+
+        assert (await me(post, ada))["email"] == ADA
+
+    async def test_an_immediate_change_is_undone_too(
+        self,
+        settings: ApiSettings,
+        server: MailServer,
+    ) -> None:
+        """With AUTH_EMAIL_CHANGE=immediate the address counts at once, and the notice goes out."""
+        immediate = settings.model_copy(update={"email_change": "immediate"})
+        async with serving(immediate) as client:
+            ada = await signed_up(client, ADA)
+            await verify(client, (await next_mail(server, "confirm")).token)
+            changed = (await change_address(client, ada, THIEF)).json()
+            undo = (await next_mail(server, LINK, ADA)).token
+
+            assert (changed["email"], changed["email_verified"]) == (THIEF, False)
+            assert (await restore(client, undo)).status_code == 204
+            assert (await next_mail(server, "new password", ADA)).token
+
+
+class TestUnverified:
+    """An address that nobody has verified gets no notice, and its holder throws squatters out."""
+
+    async def test_it_gets_no_notice(
+        self, post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
+    ) -> None:
+        """A typo at sign-up is corrected: the stranger there hears nothing of it."""
+        ada = await signed_up(post, ADA)
+        await next_mail(server, "confirm", ADA)
+
+        await change_address(post, ada, NEW)
+
+        await verify(post, (await next_mail(server, "confirm", NEW)).token)
+        await eventually(lambda: is_idle(auth_engine))
+        assert not server.received
+        assert not await fetch(auth_engine, "SELECT 1 FROM former_emails")
+        assert (await me(post, ada))["email"] == NEW
+
+    async def test_a_reset_throws_out_who_signed_up_with_anothers_address(
+        self, post: httpx.AsyncClient, server: MailServer
+    ) -> None:
+        """Session, password and a pending change to the squatter's own address."""
+        squatter = await signed_up(post, ADA)
+        await next_mail(server, "confirm", ADA)
+        await change_address(post, squatter, THIEF)
+        confirm = (await next_mail(server, "confirm", THIEF)).token
+
+        await forget(post, ADA)
+        mail = await next_mail(server, "new password", ADA)
+        assert (await reset(post, mail.token, OTHER_PASSWORD)).status_code == 204
+
+        assert "confirm" in mail.message["Subject"]
+        assert_problem(await verify(post, confirm), 422, "invalid_link")
+        assert (await post.get("/v1/me", headers=bearer(squatter))).status_code == 401
+        assert (await sign_in(post, ADA)).status_code == 401
+        owner = (await sign_in(post, ADA, OTHER_PASSWORD)).json()
+        assert owner["user"]["email_verified"]
+        assert "pending_email" not in owner["user"]
+
+    async def test_verifying_it_forgets_a_pending_change(
+        self, post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
+    ) -> None:
+        """It was asked for before anybody had shown that the account is theirs."""
+        squatter = await signed_up(post, ADA)
+        await change_address(post, squatter, THIEF)
+        confirm = (await next_mail(server, "new e-mail", THIEF)).token
+        await execute(
+            auth_engine,
+            "INSERT INTO mails (user_id, purpose)"
+            f" VALUES ('{UUID(squatter['user']['id'])}', 'verify_email')",
+        )
+        tokens = await asyncio.gather(*(next_mail(server, "confirm", ADA) for _ in range(2)))
+
+        answers = [await verify(post, mail.token) for mail in tokens]
+
+        assert 204 in [answer.status_code for answer in answers]
+        assert_problem(await verify(post, confirm), 422, "invalid_link")
+
+
+async def test_no_log_and_no_event_holds_a_pending_address(
+    post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any], auth_engine: AsyncEngine
+) -> None:
+    """Through a change that is refused by the mail server, withdrawn, and undone."""
+    with capture_logs() as lines:
+        server.refusal = "550 no such mailbox"
+        await change_address(post, ada, NEW)
+        await eventually(partial(is_idle, auth_engine))
+        server.refusal = None
+        await change_address(post, ada, NEW)
+        undo = (await next_mail(server, LINK, ADA)).token
+        await restore(post, undo)
+
+    written = repr(lines) + repr(await fetch(auth_engine, "SELECT * FROM audit_log"))
+    assert NEW not in written
+    assert ADA not in written
+    assert NEW not in repr(await recorded(auth_engine))

@@ -1,0 +1,62 @@
+"""What people find in their mailboxes, and the links that they open."""
+
+from typing import Any
+
+import httpx
+
+from tests.support.auth_api import PASSWORD, bearer
+from tests.support.eventually import eventually
+from tests.support.mail_server import MailServer, Received
+
+
+async def next_mail(server: MailServer, subject: str, to: str | None = None) -> Received:
+    """The first mail about ``subject`` (to that address), once it has come; it is taken out."""
+
+    def look() -> Received | None:
+        return next(
+            (
+                mail
+                for mail in server.received
+                if subject in mail.message["Subject"] and to in (None, *mail.recipients)
+            ),
+            None,
+        )
+
+    found = await eventually(look)
+    assert found is not None
+    server.received.remove(found)
+    return found
+
+
+async def verify(client: httpx.AsyncClient, token: str) -> httpx.Response:
+    """Open a link that verifies the present address, or the pending one."""
+    return await client.post("/v1/email/verify", json={"token": token})
+
+
+async def restore(client: httpx.AsyncClient, token: str) -> httpx.Response:
+    """Open a link that undoes a change of address."""
+    return await client.post("/v1/email/restore", json={"token": token})
+
+
+async def forget(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    """Ask for a link that resets the password."""
+    return await client.post("/v1/password/forgot", json={"email": email})
+
+
+async def reset(client: httpx.AsyncClient, token: str, password: str) -> httpx.Response:
+    """Open a link that resets the password."""
+    return await client.post("/v1/password/reset", json={"token": token, "new_password": password})
+
+
+async def sign_in(client: httpx.AsyncClient, email: str, password: str = PASSWORD) -> Any:
+    """The answer to a sign-in."""
+    return await client.post("/v1/signin", json={"email": email, "password": password})
+
+
+async def change_address(
+    client: httpx.AsyncClient, signed_in: dict[str, Any], email: str, password: str = PASSWORD
+) -> httpx.Response:
+    """Ask for another address."""
+    return await client.patch(
+        "/v1/me", headers=bearer(signed_in), json={"email": email, "password": password}
+    )
