@@ -1,0 +1,178 @@
+"""What is deleted at the broker comes back, and who is silent is not ready."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import auth_service.db
+from auth_service.outbox import metrics
+from auth_service.outbox.readiness import BrokerAway, NoActiveRelay, NoHeartbeat, ready
+from auth_service.outbox.relay import DECLARE_SECONDS, Relay
+from auth_service.settings import DatabaseSettings, RelaySettings
+from blog_service.sync import metrics as blog_metrics
+from contracts.names import EXCHANGE, REPLAY_EXCHANGE
+from contracts.tasks import end_tasks
+from local.broker import Broker
+from service_kit.broker import BROKER_ERRORS, SILENCE_SECONDS_MAX, connected
+from tests.support.builders import a_state
+from tests.support.eventually import eventually
+from tests.support.inbox import execute
+from tests.support.relaying import bind, proxied, recorded, relaying, taken
+from tests.support.source import Source, source_on
+
+WITHIN = 30.0
+"""Seconds in which all is on its way again."""
+
+
+@asynccontextmanager
+async def at_work(settings: RelaySettings) -> AsyncIterator[Relay]:
+    """A relay that runs inside the block."""
+    relay = Relay(settings)
+    running = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        await end_tasks(running)
+
+
+async def test_deleted_exchanges_are_declared_again_though_nothing_is_published(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
+) -> None:
+    """Both of them, by a relay that is connected and idle."""
+    settings = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
+    await bind(source)
+    async with relaying(settings):
+        await recorded(auth_engine, a_state())
+        await taken(source, 1)
+
+        for name in (EXCHANGE, REPLAY_EXCHANGE):
+            await source.channel.exchange_delete(name)
+
+        await eventually(lambda: are_there(settings.amqp_url), within=DECLARE_SECONDS + 10)
+        await bind(source)
+        await recorded(auth_engine, a_state())
+        await taken(source, 1, within=WITHIN)
+
+
+async def test_a_virtual_host_that_was_deleted_and_made_again_is_used_again(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, broker: Broker, vhost: str
+) -> None:
+    """With its permissions; what was recorded meanwhile follows."""
+    async with relaying(relay_settings):
+        await eventually(lambda: are_there(relay_settings.amqp_url))
+        await asyncio.to_thread(broker.delete_vhost, vhost)
+        await recorded(auth_engine, a_state())
+        await asyncio.to_thread(broker.create_vhost, vhost)
+
+        await eventually(lambda: are_there(relay_settings.amqp_url), within=WITHIN)
+        async with source_on(relay_settings.amqp_url) as source:
+            await bind(source)
+            await taken(source, 1, within=WITHIN)
+
+
+async def test_a_relay_whose_broker_is_silent_is_not_ready(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
+) -> None:
+    """Though it has nothing to publish; and it is again when the broker speaks."""
+    await bind(source)
+    quiet = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
+    async with proxied(quiet) as (proxy, settings), at_work(settings) as relay:
+
+        async def is_ready() -> bool:
+            try:
+                return await ready(relay, auth_engine, heartbeat_seconds=3600.0) is None
+            except (BrokerAway, NoActiveRelay, NoHeartbeat):
+                return False
+
+        await eventually(is_ready)
+        proxy.swallow_answers()
+
+        async def is_away() -> bool:
+            try:
+                await ready(relay, auth_engine, heartbeat_seconds=3600.0)
+            except BrokerAway:
+                return True
+            return False
+
+        await eventually(is_away, within=SILENCE_SECONDS_MAX + 5)
+        proxy.cut()
+        proxy.swallow_answers(False)
+        await eventually(is_ready)
+
+
+async def test_a_relay_in_waiting_is_ready_as_long_as_another_one_works(
+    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
+) -> None:
+    """It sees the lock, and the heartbeats; three that were missed are too many."""
+    await bind(source)
+    quiet = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
+    idle = Relay(quiet)
+    with pytest.raises(NoActiveRelay):
+        await ready(idle, auth_engine, heartbeat_seconds=15.0)
+    async with relaying(quiet):
+
+        async def is_ready() -> bool:
+            try:
+                return await ready(idle, auth_engine, heartbeat_seconds=15.0) is None
+            except (NoActiveRelay, NoHeartbeat):
+                return False
+
+        await eventually(is_ready)
+        await execute(auth_engine, "UPDATE source SET heartbeat_at = now() - interval '46 s'")
+        with pytest.raises(NoHeartbeat):
+            await ready(idle, auth_engine, heartbeat_seconds=15.0)
+
+
+async def test_metrics_of_a_database_that_does_not_answer_are_absent(
+    auth_engine: AsyncEngine, blog_engine: AsyncEngine, unused_port: int
+) -> None:
+    """At both services; not as they were when it last did."""
+    nowhere = f"postgresql+asyncpg://postgres@127.0.0.1:{unused_port}/nowhere"
+    gone = auth_service.db.connect(DatabaseSettings(database_url=nowhere))
+    await metrics.refresh(auth_engine)
+    await blog_metrics.refresh(blog_engine)
+    before = shown()
+
+    for refresh in (metrics.refresh, blog_metrics.refresh):
+        with pytest.raises(OSError, match="Connect"):
+            await refresh(gone)
+
+    assert len(before) == len(NAMES)
+    assert shown() == set()
+    await metrics.refresh(auth_engine)
+    await blog_metrics.refresh(blog_engine)
+    assert shown() == before
+
+
+NAMES = {
+    "usersync_outbox_unpublished",
+    "usersync_outbox_oldest_unpublished_age_seconds",
+    "usersync_outbox_set_aside",
+    "usersync_outbox_held_rows",
+    "usersync_parked_messages",
+    "usersync_heartbeat_age_seconds",
+    "usersync_degraded",
+    "usersync_sweep_due",
+    "usersync_last_reconciled_timestamp_seconds",
+}
+
+
+def shown() -> set[str]:
+    """Which of the figures from databases Prometheus would get."""
+    return {name for name in NAMES if REGISTRY.get_sample_value(name) is not None}
+
+
+async def are_there(amqp_url: str) -> bool:
+    """Whether both exchanges of the source are on the broker."""
+    try:
+        async with connected(amqp_url, name="a test") as connection:
+            channel = await connection.channel()
+            for name in (EXCHANGE, REPLAY_EXCHANGE):
+                await channel.get_exchange(name, ensure=True)
+    except BROKER_ERRORS:
+        return False
+    return True
