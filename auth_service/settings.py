@@ -98,6 +98,12 @@ class StatusSettings(DatabaseSettings):
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
 
 
+class ReplaySettings(DatabaseSettings):
+    """What ``auth-service replay start`` needs: with a broker it looks for the consumer's queue."""
+
+    amqp_url: AmqpUrl | None = None
+
+
 class OperatorSettings(DatabaseSettings):
     """What the commands about users need besides."""
 

@@ -14,11 +14,11 @@ from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError, PublishError
+from aio_pika.exceptions import DeliveryError, PublishError
 
 from contracts.envelope import Attributes, wrap
 from contracts.names import EXCHANGE, REPLAY_EXCHANGE
-from service_kit.broker import BROKER_ERRORS, connected, talking
+from service_kit.broker import BROKER_ERRORS, connected, has_queue, talking
 
 _EXCHANGES: Final = {
     EXCHANGE: aio_pika.ExchangeType.TOPIC,
@@ -121,14 +121,7 @@ class Publisher:
         Raises:
             BROKER_ERRORS: the broker is away, is silent, or refuses.
         """
-        async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
-            channel = await self._connection.channel()
-            try:
-                await channel.declare_queue(name, passive=True)
-            except ChannelNotFoundEntity:  # which has closed the channel
-                return False
-            await channel.close()
-        return True
+        return await has_queue(self._connection, name)
 
     async def publish(
         self, events: Sequence[Publishable], *, routing_key: str | None = None

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import on_database
 from auth_service.replays.model import RATE_DEFAULT, RATE_MAX, TYPES, Selection, State, Wish
-from auth_service.settings import DatabaseSettings
+from auth_service.settings import DatabaseSettings, ReplaySettings
 from contracts.progress import SILENT_SECONDS
 from contracts.settings import load
 from contracts.terminal import AsJson, failing_with_a_sentence, show
@@ -77,15 +77,19 @@ def start(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only tell what would be sent.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Start it for a consumer that has no queue yet, too.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Start a replay; the relay process sends it, after those that were asked for before."""
     from auth_service.replays import start as use_case
     from auth_service.replays.bodies import PlanBody, ReplayBody
+    from auth_service.replays.consumer import demand_queue
     from auth_service.replays.plan import plan
     from contracts.actors import operator
 
-    settings = load(DatabaseSettings)
+    settings = load(ReplaySettings)
     selection = Selection(
         current_state=current_state,
         since=since,
@@ -99,6 +103,8 @@ def start(
         planned = await _patiently(plan(settings, consumer=to, selection=selection, rate=rate))
         if dry_run:
             return PlanBody.of(planned)
+        if settings.amqp_url is not None and not wait:
+            await demand_queue(settings.amqp_url, to)
         return ReplayBody.of(await use_case.start(engine, planned, actor=operator()))
 
     _show(on_database(settings, ask), as_json=as_json)

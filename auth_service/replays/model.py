@@ -60,6 +60,7 @@ class ReplayError(OperatorError):
     ReplayError
     ├── BadReplay
     ├── LogPruned
+    ├── NoSuchConsumer
     ├── NoSuchReplay
     ├── ReplayFinished
     └── TooManyReplays
@@ -72,6 +73,10 @@ class BadReplay(ReplayError):
 
 class LogPruned(ReplayError):
     """The log does not go back so far any more."""
+
+
+class NoSuchConsumer(ReplayError):
+    """There is no queue to send to."""
 
 
 class NoSuchReplay(ReplayError):

@@ -30,7 +30,7 @@ from auth_service.replays.progress import note_moved, note_trouble, oldest_runni
 from auth_service.replays.table import WAKE_UP_CHANNEL
 from auth_service.settings import RelaySettings
 from contracts.backoff import pause_seconds
-from contracts.names import REPLAY_EXCHANGE
+from contracts.names import REPLAY_EXCHANGE, replay_queue
 from service_kit.broker import BROKER_ERRORS, in_words
 from service_kit.database.away import is_held
 
@@ -48,10 +48,16 @@ LOOK_SECONDS: Final = 3.0
 FRESH_SECONDS: Final = 1.0
 """How long events that were read may wait for their turn; a batch takes a tenth of that."""
 
+_NO_QUEUE: Final = "no queue is bound for this consumer: it has none; has it been started yet?"
+_NOT_BOUND: Final = (
+    "no queue is bound for this consumer: its own is there; while it runs it binds it again within"
+    " ten seconds"
+)
+
 _TROUBLE: Final = {
-    Outcome.RETURNED: "no queue is bound for this consumer: has it been started yet?",
     Outcome.NACKED: "the consumer's replay queue refuses events: it is full",
     Outcome.UNCONFIRMED: "the broker does not confirm",
+    Outcome.UNSENDABLE: "an event is too large for the broker: leave its user or type out",
 }
 
 
@@ -96,9 +102,9 @@ class Replayer:
             batch = await next_batch(connection, replay, limit)
         outcomes = await _publish(to, batch.events, replay.consumer)
         moved = batch.after([outcome is Outcome.CONFIRMED for outcome in outcomes])
-        worst = (Outcome.UNCONFIRMED, Outcome.RETURNED, Outcome.NACKED)
+        worst = (Outcome.UNCONFIRMED, Outcome.RETURNED, Outcome.NACKED, Outcome.UNSENDABLE)
         refused = next((outcome for outcome in worst if outcome in outcomes), None)
-        trouble = None if refused is None else _TROUBLE[refused]
+        trouble = await _trouble(to, replay.consumer, refused)
         async with leader.session() as connection:
             await note_moved(connection, replay, moved, trouble)
         metrics.replayed.inc(outcomes.count(Outcome.CONFIRMED))
@@ -195,6 +201,13 @@ class Replayer:
         self._failures += 1
         longest = self._settings.retry_seconds_max
         await asyncio.sleep(pause_seconds(self._failures, longest=longest))
+
+
+async def _trouble(to: Publisher, consumer: str, refused: Outcome | None) -> str | None:
+    """Why events were not confirmed, in words."""
+    if refused is Outcome.RETURNED:
+        return _NOT_BOUND if await to.has_queue(replay_queue(consumer)) else _NO_QUEUE
+    return None if refused is None else _TROUBLE[refused]
 
 
 async def _publish(to: Publisher, events: Sequence[Publishable], consumer: str) -> list[Outcome]:

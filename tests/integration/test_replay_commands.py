@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.actors import operator
+from local.ports import free_port
 from tests.support.inbox import execute, fetch
 from tests.support.processes import run
 from tests.support.replaying import fill
+from tests.support.source import Source
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
@@ -112,3 +114,28 @@ async def test_refusals_are_sentences(replay: Command, auth_engine: AsyncEngine)
         assert sentence in ended.stderr
         assert "Traceback" not in ended.stderr
     assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
+
+
+async def test_a_consumer_without_a_queue_is_refused_unless_it_is_waited_for(
+    auth_url: str, auth_engine: AsyncEngine, amqp_url: str, source: Source, tmp_path: Path
+) -> None:
+    """The name may be mistyped; a broker that is away refuses nobody."""
+    await fill(auth_engine, 1)
+    await source.channel.queue_declare("blog.users.replay", durable=True)
+
+    async def start(arguments: str, broker: str) -> subprocess.CompletedProcess[str]:
+        environment = {"AUTH_DATABASE_URL": auth_url, "AUTH_AMQP_URL": broker}
+        command = f"auth-service replay start {arguments}"
+        return await asyncio.to_thread(run, command, environment, tmp_path)
+
+    refused = await start("--to nosuch", amqp_url)
+    listed = await fetch(auth_engine, "SELECT consumer FROM replays")
+    made = [
+        await start("--to nosuch --wait", amqp_url),
+        await start("--to blog", amqp_url),
+        await start("--to nosuch", f"amqp://127.0.0.1:{free_port()}/"),
+    ]
+
+    assert (refused.returncode, listed) == (1, [])
+    assert "no consumer 'nosuch' has a queue for replays (nosuch.users.replay)" in refused.stderr
+    assert [each.returncode for each in made] == [0, 0, 0]
