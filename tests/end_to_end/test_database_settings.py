@@ -1,6 +1,8 @@
 """What an administrator sets, ends or turns read-only in PostgreSQL, under the running system."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy.engine import make_url
 
+from local.compare import compare
 from local.postgres_server import PostgresServer
 from tests.end_to_end.conftest import Running
 from tests.support.eventually import eventually
@@ -16,7 +19,18 @@ from tests.support.processes import run
 from tests.support.system import COMMANDS, System
 
 PASSWORD = "heron lantern gravel sonnet"
+CROWD = 40
+"""Enough for conflicts under serializable; more would wait for connections on a busy machine."""
 READ_ONLY = {"default_transaction_read_only": "on"}
+
+
+@pytest.fixture
+def hostile(postgres: PostgresServer, system: System) -> Iterator[ExitStack]:
+    """The roles of both databases have the worst settings until it is closed."""
+    with ExitStack() as stack:
+        for url in (system.auth_url, system.blog_url):
+            stack.enter_context(set_on_role(postgres, url))
+        yield stack
 
 
 async def signed_up(running: Running) -> httpx.Response:
@@ -68,6 +82,22 @@ def end_sessions(postgres: PostgresServer, system: System) -> int:
         names,
     )
     return len(ended)
+
+
+async def test_the_worst_settings_of_a_role_change_nothing(
+    hostile: ExitStack, running: Running
+) -> None:
+    """A crowd that posts at once is served, and both databases agree."""
+    people = [bearer(await signed_up(running)) for _ in range(20)]
+
+    answers = await asyncio.gather(*(posted(running, people[n % 20]) for n in range(CROWD)))
+
+    complaints = [line for line in running.blog_api.log.read_text().splitlines() if "away" in line]
+    assert {answer.status_code for answer in answers} == {201}, complaints
+    for headers in people:
+        await eventually(lambda headers=headers: arrived(running, headers))  # type: ignore[misc]
+    await asyncio.to_thread(hostile.close)  # who compares from outside is not one of us
+    assert not (await compare(running.system.auth_url, running.system.blog_url)).differences
 
 
 async def test_the_first_request_after_all_sessions_were_ended(
