@@ -58,7 +58,7 @@ DECLARE_EVERY_SECONDS = 10.0
 """While connected, what is declared is declared again, for it may have been deleted: a few requests
 that change nothing."""
 
-MISSING_EVERY_SECONDS = 2.0
+REPLAY_EXCHANGE_EVERY_SECONDS = 2.0
 """The same, while an exchange of the source is missing: events wait for our binding."""
 
 
@@ -178,7 +178,7 @@ class Consumer:
         here or when the consumer has connected again, whichever comes first.
         """
         has_source = True
-        every = DECLARE_EVERY_SECONDS if has_replays else MISSING_EVERY_SECONDS
+        every = DECLARE_EVERY_SECONDS if has_replays else REPLAY_EXCHANGE_EVERY_SECONDS
         while not await self._stops_within(every):
             async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
                 had = has_source, has_replays
@@ -193,7 +193,7 @@ class Consumer:
             if has_replays and not had[1]:
                 log.info("consumer.replays_bound")
             is_whole = has_source and has_replays
-            every = DECLARE_EVERY_SECONDS if is_whole else MISSING_EVERY_SECONDS
+            every = DECLARE_EVERY_SECONDS if is_whole else REPLAY_EXCHANGE_EVERY_SECONDS
 
     async def _note_queue_lost(self) -> None:
         try:
