@@ -71,7 +71,7 @@ class ServiceSettings(BaseSettings):
         }
         wrong = [
             f"{prefix}{name}: ".upper()
-            + "has a line break or an invisible character inside; write it on one line, without"
+            + "must be one line without invisible characters; remove what is hidden in it"
             for name, value in cleaned.items()
             if name in cls.model_fields
             and isinstance(value, str)

@@ -223,7 +223,7 @@ def test_a_secret_with_a_break_inside_is_refused_by_name(
 
     message = refusal(ApiSettings, complete | given, monkeypatch)
 
-    assert message.startswith("AUTH_SECRET: has a line break or an invisible character")
+    assert message.startswith("AUTH_SECRET: must be one line without invisible characters")
     assert len(message.splitlines()) == 1
     assert "hunter2" not in message
 
