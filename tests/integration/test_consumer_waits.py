@@ -11,6 +11,7 @@ import blog_service.db
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from local.embedded_postgres import EmbeddedPostgres
+from service_kit.database.away import NotWritable
 from tests.support.builders import a_state, an_event
 from tests.support.checks import has_applied
 from tests.support.databases import Databases
@@ -100,7 +101,9 @@ async def test_a_read_only_database_is_waited_for(
     await execute(blog_engine, f"{alter} SET default_transaction_read_only = on")
     read_only = blog_service.db.connect(consumer_settings)
 
-    async with consuming(consumer_settings, read_only):
+    async with consuming(consumer_settings, read_only) as consumer:
+        with pytest.raises(NotWritable):
+            await consumer.ready()
         await source.publish(an_event(a_state()))
         await eventually(lambda: _has_rolled_back(blog_engine, 2))
         await execute(
@@ -108,6 +111,8 @@ async def test_a_read_only_database_is_waited_for(
             "SET TRANSACTION READ WRITE",
             f"{alter} RESET default_transaction_read_only",
         )
+        # The sessions that end are the consumer's, not those of the test.
+        await blog_engine.dispose()
         await execute(
             blog_engine,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
