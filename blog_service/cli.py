@@ -106,7 +106,11 @@ def status(as_json: AsJson = False, check: Check = False) -> None:
         engine = connect(settings)
         try:
             async with engine.connect() as connection:
-                return await read_status(connection, settings.amqp_url)
+                return await read_status(
+                    connection,
+                    settings.amqp_url,
+                    heartbeat_seconds_max=settings.heartbeat_seconds_max,
+                )
         finally:
             await engine.dispose()
 

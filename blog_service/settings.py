@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX
 from contracts.key_set import InvalidKeySet, read_key_set
 from contracts.keys import UnusableKey, jwks, public_key
 from contracts.rate_limits import Rate
@@ -38,6 +39,13 @@ def _or_an_address(text: str | None, info: ValidationInfo) -> str | None:
     if text is None and info.data.get("jwks_url") is None:
         raise ValueError("set it, or BLOG_JWKS_URL, or both: without keys no token can be verified")
     return text
+
+
+def _shorter_than_a_statement(value: int, info: ValidationInfo) -> int:
+    limit = info.data.get("statement_timeout_ms")
+    if limit is not None and value >= limit:
+        raise ValueError(f"must be less than BLOG_STATEMENT_TIMEOUT_MS, which is {limit}")
+    return value
 
 
 def _at_least(smallest: int, why: str) -> Callable[[int], int]:
@@ -70,7 +78,13 @@ class DatabaseSettings(ServiceSettings):
     database_connections_max: Annotated[int, Field(ge=1, le=100)] = 10
     # A statement on the request path takes milliseconds; longer means a lock or a sick database.
     statement_timeout_ms: Annotated[int, Field(ge=100)] = 5_000
-    lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
+    # Shorter than a statement's limit: else that ends the wait, and nobody learns that it was one.
+    lock_timeout_ms: Annotated[
+        int, Field(ge=100, validate_default=True), AfterValidator(_shorter_than_a_statement)
+    ] = 2_000
+    # Age of the last heartbeat from which on the source is silent: three of AUTH_HEARTBEAT_SECONDS,
+    # of which one may be late.
+    heartbeat_seconds_max: Annotated[float, Field(gt=0)] = HEARTBEAT_SECONDS_MAX
     # Where the migrations put the tables, whatever search_path the role has.
     database_schema: Annotated[str, Field(min_length=1, max_length=63)] = "public"
 

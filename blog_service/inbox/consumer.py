@@ -116,7 +116,8 @@ class Consumer:
 
     async def ready(self) -> str | None:
         """Why it does its work less well than it should, or None; see ``readiness``."""
-        return await why_degraded(self.work, self._engine)
+        longest = self._settings.heartbeat_seconds_max
+        return await why_degraded(self.work, self._engine, heartbeat_seconds_max=longest)
 
     async def _consume(self, connection: AbstractConnection, *, has_replays: bool) -> None:
         """Work in both lanes until they are drained, or the first error, which is raised."""

@@ -45,8 +45,15 @@ class NoHeartbeat(NotConsuming):
     """Three heartbeats were missed."""
 
 
-async def why_degraded(work: Work, engine: AsyncEngine) -> str | None:
+async def why_degraded(
+    work: Work, engine: AsyncEngine, *, heartbeat_seconds_max: float = HEARTBEAT_SECONDS_MAX
+) -> str | None:
     """Why the consumer does its work less well than it should; None when it does.
+
+    Parameters:
+        work: what it is at.
+        engine: its database.
+        heartbeat_seconds_max: from which age of the last heartbeat on the source is silent.
 
     Raises:
         NotConsuming: it does not do it, as the exception's name says.
@@ -65,9 +72,9 @@ async def why_degraded(work: Work, engine: AsyncEngine) -> str | None:
         waiting = (await kept(connection)).messages
     # Since it began to consume the next heartbeat may have been on its way for so long.
     consuming = now - work.consuming_since
-    if consuming > HEARTBEAT_SECONDS_MAX:
+    if consuming > heartbeat_seconds_max:
         if age is None:
             return NO_HEARTBEAT_YET
-        if age > HEARTBEAT_SECONDS_MAX:
+        if age > heartbeat_seconds_max:
             raise NoHeartbeat
     return MESSAGES_WAIT if waiting else None

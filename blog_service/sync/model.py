@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX as HEARTBEAT_SECONDS_MAX
+from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX
 
 DEPTH_MAX: Final = 1_000
 """Messages that may wait in a queue before it counts as behind: a busy moment is not."""
@@ -24,6 +24,7 @@ def pipe(
     consumers: int,
     consumers_stopped: int,
     consumer_age_seconds: float | None,
+    heartbeat_seconds_max: float = HEARTBEAT_SECONDS_MAX,
     set_aside: int = 0,
     set_aside_reasons: Sequence[str] = (),
     set_aside_for: Sequence[str] = (),
@@ -40,6 +41,7 @@ def pipe(
         consumers: how many are heard of, ...
         consumers_stopped: ... of which so many have given up.
         consumer_age_seconds: since one was heard of; None when none ever was.
+        heartbeat_seconds_max: from which age of the last heartbeat on the source is silent.
         set_aside: messages that wait by themselves, ...
         set_aside_reasons: ... why, ...
         set_aside_for: ... and whose some of them are.
@@ -56,13 +58,13 @@ def pipe(
         return f"broken: the consumer has stopped, for too many messages were parked{meanwhile}"
     if heartbeat_age_seconds is None:
         return "broken: no heartbeat of the source yet"
-    is_silent = heartbeat_age_seconds > HEARTBEAT_SECONDS_MAX
+    is_silent = heartbeat_age_seconds > heartbeat_seconds_max
     if set_aside and (not is_silent or any(key.startswith("heartbeats") for key in set_aside_for)):
         why = " and ".join(WHY_SET_ASIDE.get(reason, reason) for reason in set_aside_reasons)
         return f"behind: {set_aside:,} messages wait {why} ({', '.join(set_aside_for)})"
-    if heartbeat_age_seconds <= HEARTBEAT_SECONDS_MAX and waiting <= DEPTH_MAX:
+    if not is_silent and waiting <= DEPTH_MAX:
         return "consuming" if waiting else "quiet"
-    if heartbeat_age_seconds <= HEARTBEAT_SECONDS_MAX:
+    if not is_silent:
         return f"behind: {waiting:,} messages wait"
     if waiting:
         return (

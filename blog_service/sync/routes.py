@@ -42,7 +42,9 @@ async def get_status(_: Operator, blog: Blog) -> StatusBody:
     This process does not speak to the broker.
     """
     async with blog.engine.connect() as connection:
-        return StatusBody.model_validate(await read_status(connection, None))
+        longest = blog.settings.heartbeat_seconds_max
+        figures = await read_status(connection, None, heartbeat_seconds_max=longest)
+    return StatusBody.model_validate(figures)
 
 
 @router.get("/samples", summary="Lag and queues over time", responses=documented(*OPERATORS_ONLY))

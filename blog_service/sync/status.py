@@ -17,7 +17,9 @@ from service_kit.clock import described
 from service_kit.database.clock import seconds_set_back
 
 
-async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str, Any]:
+async def status(
+    connection: AsyncConnection, amqp_url: str | None, *, heartbeat_seconds_max: float
+) -> dict[str, Any]:
     """All figures by name; ages in seconds.
 
     The last comparison is the last one with a verdict: a run that never compared tells nothing
@@ -26,6 +28,7 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
     Parameters:
         amqp_url: of the broker, for the depths of the queues; without it they are as the consumers
             saw them a moment ago. They are None when the broker does not answer, or nobody asks it.
+        heartbeat_seconds_max: from which age of the last heartbeat on the source is silent.
     """
     figures = await metrics.figures(connection)
     present = await presence(connection)
@@ -42,6 +45,7 @@ async def status(connection: AsyncConnection, amqp_url: str | None) -> dict[str,
             consumers=present.consumers,
             consumers_stopped=present.stopped,
             consumer_age_seconds=present.age_seconds,
+            heartbeat_seconds_max=heartbeat_seconds_max,
             set_aside=kept.messages,
             set_aside_reasons=kept.reasons,
             set_aside_for=kept.keys,

@@ -221,7 +221,7 @@ class TestNaming:
             async with auth_engine.connect() as auth, blog_engine.connect() as blog:
                 return [
                     (await figures(auth, heartbeat_seconds=15)).clock,
-                    (await status(blog, None))["clock"],
+                    (await status(blog, None, heartbeat_seconds_max=45))["clock"],
                 ]
 
         await signed_up(api, ADA["email"])

@@ -6,6 +6,7 @@ import time
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.inbox.consumer import Consumer
 from blog_service.inbox.readiness import (
     BATCH_SECONDS_MAX,
     NO_HEARTBEAT_YET,
@@ -48,6 +49,23 @@ async def test_three_missed_heartbeats(work: Work, blog_engine: AsyncEngine) -> 
     work.enter(State.CONSUMING)
 
     assert await why_degraded(work, blog_engine) is None
+
+
+async def test_a_source_whose_heartbeats_are_rarer(
+    work: Work, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+) -> None:
+    """The setting says how old the last one may be; the default would call this one silent."""
+    rarer = consumer_settings.model_copy(update={"heartbeat_seconds_max": 180.0})
+    consumer = Consumer(rarer, blog_engine)
+    consumer.work = work
+    work.consuming_since -= 180
+    await apply_events(blog_engine, Beat(number=1))
+    await execute(blog_engine, "UPDATE heartbeats SET applied_at = now() - interval '100 s'")
+    assert await consumer.ready() is None
+    await execute(blog_engine, "UPDATE heartbeats SET applied_at = now() - interval '181 s'")
+
+    with pytest.raises(NoHeartbeat):
+        await consumer.ready()
 
 
 async def test_before_the_first_heartbeat(work: Work, blog_engine: AsyncEngine) -> None:

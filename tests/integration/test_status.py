@@ -22,13 +22,14 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from blog_service.cli import app
+from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX
 from blog_service.reconcile import runs
 from blog_service.reconcile.model import Kind, Reason
 from blog_service.reconcile.run import INTERRUPTED, run
 from blog_service.reconcile.runs import Run
 from blog_service.settings import ConsumerSettings
 from blog_service.sync.bodies import StatusBody
-from blog_service.sync.model import DEPTH_MAX, HEARTBEAT_SECONDS_MAX, pipe
+from blog_service.sync.model import DEPTH_MAX, pipe
 from local.ports import free_port
 from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
@@ -110,6 +111,18 @@ def test_messages_that_wait_by_themselves_are_named() -> None:
     assert well == f"behind: 3 messages wait for what another database session holds ({ada})"
     assert silent == "broken: no heartbeat for 90 s"
     assert held.startswith("behind: 3 messages wait")
+
+
+def test_a_source_whose_heartbeats_are_rarer_is_not_silent() -> None:
+    """The setting says how old the last one may be."""
+    figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE}
+
+    said = [
+        pipe(heartbeat_age_seconds=age, heartbeat_seconds_max=180.0, **figures)
+        for age in (180.0, 181.0)
+    ]
+
+    assert said == ["quiet", "broken: no heartbeat for 181 s"]
 
 
 @pytest.mark.parametrize(

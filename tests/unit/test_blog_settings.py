@@ -6,7 +6,12 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from blog_service.settings import ApiSettings, ConsumerSettings, ReconcileSettings
+from blog_service.settings import (
+    ApiSettings,
+    ConsumerSettings,
+    DatabaseSettings,
+    ReconcileSettings,
+)
 from contracts.settings import BadSettings, ServiceSettings, load
 
 COMPLETE = {
@@ -176,3 +181,21 @@ def test_too_few_connections_are_refused(
     [line] = str(caught.value).splitlines()
     assert line.startswith("BLOG_DATABASE_CONNECTIONS_MAX: ")
     assert str(smallest) in line
+
+
+@pytest.mark.parametrize(
+    ("lock", "statement"), [("5000", None), ("2000", "2000"), ("2001", "2000"), (None, "1000")]
+)
+def test_a_lock_is_waited_for_less_long_than_a_statement_takes(
+    monkeypatch: pytest.MonkeyPatch, lock: str | None, statement: str | None
+) -> None:
+    """Else the statement's limit ends each wait, and one held row would keep everybody waiting."""
+    for name, value in (("LOCK", lock), ("STATEMENT", statement)):
+        if value is not None:
+            monkeypatch.setenv(f"BLOG_{name}_TIMEOUT_MS", value)
+
+    with pytest.raises(BadSettings) as caught:
+        load(DatabaseSettings)
+
+    [line] = str(caught.value).splitlines()
+    assert line.startswith("BLOG_LOCK_TIMEOUT_MS: must be less than BLOG_STATEMENT_TIMEOUT_MS")
