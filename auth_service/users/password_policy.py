@@ -99,8 +99,8 @@ def demand_strong(password: str, *, email: str, length_min: int) -> None:
     normalised = unicodedata.normalize("NFKC", password)
     if length(password) < length_min:
         raise WeakPassword(
-            f"use at least {length_min} characters; several blanks in a row count as one, and "
-            "invisible characters do not count"
+            f"a password has at least {length_min} characters. Several blanks in a row count as "
+            "one, and invisible characters do not count"
         )
     if len(normalised) > PASSWORD_LENGTH_MAX:
         raise WeakPassword(f"use at most {PASSWORD_LENGTH_MAX} characters")
