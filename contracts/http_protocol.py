@@ -56,12 +56,11 @@ CONNECTIONS_MAX: Final = 900
 """At once, over all callers. A process may have 1,024 files open by default on Linux, and the
 database's connections are files too: without them no request would be answered at all."""
 
-QUEUED_MAX: Final = 16
-"""Requests that a connection may send ahead of the answers; hardly any client sends one. They wait
-unparsed, in what one reading brought at most."""
-
 READING_BYTES_MAX: Final = 64 * 1024
-"""From one connection before the others have their turn; uvloop would go on for 8 MB."""
+"""From one connection before the others have their turn; uvloop would go on for 8 MB. Requests that
+a connection sends ahead of the answers wait unparsed, and reading stops meanwhile: what waits is
+limited in bytes, whatever it is, and honest requests are never refused for what is in their bodies.
+"""
 
 FRAMING_BYTES_MAX: Final = 48 * 1024
 """Of a chunked body that are no content: sizes, extensions, trailers, and ``PIECE_COST`` for each
@@ -224,7 +223,8 @@ class HttpProtocol(HttpToolsProtocol):
             if not self._reads_head:
                 is_parsing = self._read_body()
             elif self._owes_answer():
-                self._queue()
+                self._is_ahead = True
+                self.flow.pause_reading()
                 is_parsing = False
             else:
                 is_parsing = self._read_head()
@@ -236,16 +236,10 @@ class HttpProtocol(HttpToolsProtocol):
             not self.cycle.response_complete or self.flow.write_paused
         )
 
-    def _queue(self) -> None:
-        self._is_ahead = True
-        self.flow.pause_reading()
-        # Empty lines end heads; that a body may have some, too, does not matter.
-        if self._unparsed.count(HEAD_END) > QUEUED_MAX:
-            self._refuse(problems.MALFORMED_REQUEST)
-
     def _read_head(self) -> bool:
         """Parse the next head if it is whole; whether there is more to parse."""
-        start = len(self._unparsed) - len(self._unparsed.lstrip(b"\r\n"))
+        begun = self._unparsed[: PIECE_BYTES_MAX + 1]  # all of it would be copied for each request
+        start = len(begun) - len(begun.lstrip(b"\r\n"))
         end = self._unparsed.find(HEAD_END, start)
         size = len(self._unparsed) if end < 0 else end + len(HEAD_END)
         code = problems.HEADERS_TOO_LARGE if start > PIECE_BYTES_MAX else None

@@ -187,6 +187,24 @@ def test_any_sequence_of_requests_is_answered_one_by_one(
     asyncio.run(check(sent, cuts, [GOOD[name][1] for name in names]))
 
 
+@pytest.mark.parametrize("cuts", [[], [1], [40]], ids=str)
+@pytest.mark.parametrize("sent", [length(b"\r\n" * 200), chunks(*[b"\r\n\r\n"] * 50)])
+async def test_empty_lines_in_bodies_are_no_requests_sent_ahead(
+    sent: bytes, cuts: list[int]
+) -> None:
+    """Any number may wait, and never ends the request that is running."""
+    alone = await converse([sent], expected=1)
+
+    await check(sent * 5, cuts, alone.ran * 5)
+
+
+async def test_however_many_requests_are_sent_ahead_each_is_answered() -> None:
+    """They wait unparsed: their number is nothing that needs a limit."""
+    sent, wanted = GOOD["a GET"]
+
+    await check(sent * 500, [], [wanted] * 500)
+
+
 @pytest.mark.parametrize("name", BAD)
 async def test_what_is_no_clear_request_is_refused_once(name: str) -> None:
     """Wherever it is split; nothing after it runs, and the connection ends."""
