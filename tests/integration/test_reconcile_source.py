@@ -456,10 +456,8 @@ class TestWhatAnAnswerMayCost:
         """It may lag, and what it lacks would look like drift."""
         await execute(
             auth_engine,
-            "CREATE FUNCTION public.pg_is_in_recovery() RETURNS boolean"
+            "CREATE OR REPLACE FUNCTION pg_catalog.pg_is_in_recovery() RETURNS boolean"
             " LANGUAGE sql AS 'SELECT true'",
-            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = public, pg_catalog',"
-            " current_database()); END $$",
         )
 
         answer = await api.get(path, headers=replica)
