@@ -1,7 +1,7 @@
 """Whether a relay process can do its work, or sees that another one does.
 
-Guarantees: a pipe whose source is silent is not ready: a broker that is away or silent, nobody
-active, or ``BEATS_MISSED_MAX`` heartbeats that were not recorded.
+Guarantees: a pipe whose source is silent is not ready: a database that takes no changes, a broker
+that is away or silent, nobody active, or ``BEATS_MISSED_MAX`` heartbeats that were not recorded.
 """
 
 from sqlalchemy import text
@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import BEATS_MISSED_MAX
 from auth_service.outbox.relay import Relay
+from service_kit.database.away import demand_writable
 
 _AGE = text(
     "SELECT extract(epoch FROM clock_timestamp() - heartbeat_at)::float, trouble FROM source"
@@ -43,8 +44,10 @@ async def ready(relay: Relay, engine: AsyncEngine, *, heartbeat_seconds: float) 
 
     Raises:
         NotReady: this relay is active and cannot publish, or waits and sees none that does.
+        NotWritable: the database only answers, which is why no relay can work.
     """
     async with engine.connect() as connection:
+        await demand_writable(connection)
         await _demand_a_pulse(connection, heartbeat_seconds, is_active=relay.is_active)
         trouble: str | None = (await connection.execute(_AGE)).one().trouble
     if relay.is_active and relay.broker_trouble is not None:
