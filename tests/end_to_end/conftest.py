@@ -35,14 +35,18 @@ def system(
 
 
 @pytest.fixture
-async def running(system: System) -> AsyncIterator[Running]:
-    """The system with its four processes, all ready; killed afterwards."""
+async def running(system: System, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    """The system with its four processes, all ready; killed afterwards.
+
+    An indirect parameter is more settings, by name.
+    """
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         settings = {
             "AUTH_AMQP_URL": amqp_url,
             "BLOG_AMQP_URL": amqp_url,
             "AUTH_RETRY_SECONDS_MAX": 0.5,
             "BLOG_RETRY_SECONDS_MAX": 0.5,
+            **getattr(request, "param", {}),
         }
         processes = [system.process(command, **settings) for command in COMMANDS]
         auth_api, relay, blog_api, consumer = processes
