@@ -118,22 +118,6 @@ def talking() -> Iterator[None]:
         raise BrokerTrouble("the broker is away (the connection was lost)") from error
 
 
-async def has_queue(connection: AbstractConnection, name: str) -> bool:
-    """Whether the broker has a queue of this name, bound or not.
-
-    Raises:
-        BROKER_ERRORS: the broker is away, is silent, or refuses.
-    """
-    async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
-        channel = await connection.channel()
-        try:
-            await channel.declare_queue(name, passive=True)
-        except ChannelNotFoundEntity:  # which has closed the channel
-            return False
-        await channel.close()
-    return True
-
-
 def in_words(error: BaseException) -> str:
     """What ``error``, raised by talking to a broker, means to an operator, and the remedy."""
     said = str(error)

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
-from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import ChannelNotFoundEntity
 from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,15 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.db import DATABASE_AWAY, connect
 from auth_service.outbox.table import queues
 from auth_service.settings import RelaySettings
-from service_kit import broker
+from service_kit.queue_depths import QueueLook
 
 log = structlog.get_logger()
 
 EVERY_SECONDS: Final = 5.0
 """As often as consumers look themselves."""
-
-LOOK_SECONDS_MAX: Final = 2.0
-"""A broker that is there answers in milliseconds; the next look should not wait."""
 
 
 async def keep_looking(settings: RelaySettings) -> None:
@@ -39,12 +34,12 @@ async def keep_looking(settings: RelaySettings) -> None:
     if not settings.watched_queues:
         await asyncio.Event().wait()
     engine = connect(settings)
-    look = _Look(settings)
+    look = QueueLook(settings.amqp_url, settings.watched_queues, name="auth-service relay: queues")
     try:
         while True:
             began = time.monotonic()
             try:
-                await _note(engine, await look.messages())
+                await _note(engine, await look.depths())
             except DATABASE_AWAY as error:
                 log.warning("queues.database_away", error=type(error).__name__)
             # Publishing goes through this process too: whatever happens here, it continues.
@@ -68,41 +63,3 @@ async def _note(engine: AsyncEngine, seen: Mapping[str, int | None]) -> None:
         )
         # What the setting does not name any more is no longer shown.
         await connection.execute(queues.delete().where(queues.c.name.not_in(list(seen))))
-
-
-class _Look:
-    """Looks at the queues over a connection that is kept from one look to the next."""
-
-    def __init__(self, settings: RelaySettings) -> None:
-        self._settings = settings
-        self._connection: AbstractConnection | None = None
-
-    async def messages(self) -> dict[str, int | None]:
-        """How many messages are ready in each queue; all None when the broker does not answer."""
-        names = self._settings.watched_queues
-        try:
-            async with asyncio.timeout(LOOK_SECONDS_MAX):
-                with broker.talking():
-                    if self._connection is None:
-                        name = "auth-service relay: queues"
-                        self._connection = await broker.connect(self._settings.amqp_url, name=name)
-                    return {name: await _messages(self._connection, name) for name in names}
-        except broker.BROKER_ERRORS:
-            await self.close()
-            return dict.fromkeys(names)
-
-    async def close(self) -> None:
-        """Give the connection up."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await broker.close(connection)
-
-
-async def _messages(connection: AbstractConnection, name: str) -> int | None:
-    channel = await connection.channel()
-    try:
-        queue = await channel.declare_queue(name, passive=True)
-    except ChannelNotFoundEntity:  # which has closed the channel
-        return None
-    await channel.close()
-    return queue.declaration_result.message_count

@@ -18,7 +18,8 @@ from aio_pika.exceptions import DeliveryError, PublishError
 
 from contracts.envelope import Attributes, wrap
 from contracts.names import EXCHANGE, REPLAY_EXCHANGE
-from service_kit.broker import BROKER_ERRORS, connected, has_queue, talking
+from service_kit.broker import BROKER_ERRORS, connected, talking
+from service_kit.queue_depths import has_queue
 
 _EXCHANGES: Final = {
     EXCHANGE: aio_pika.ExchangeType.TOPIC,

@@ -2,7 +2,8 @@
 
 from auth_service.replays.model import NoSuchConsumer
 from contracts.names import replay_queue
-from service_kit.broker import BROKER_ERRORS, connected, has_queue
+from service_kit.broker import BROKER_ERRORS, connected
+from service_kit.queue_depths import has_queue
 
 
 async def demand_queue(amqp_url: str, consumer: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from contracts import queues
@@ -25,6 +25,7 @@ from contracts.names import (
     live_queue,
     replay_queue,
 )
+from service_kit.queue_depths import depth
 
 SERVICE: Final = "blog"
 LIVE: Final = live_queue(SERVICE)
@@ -71,7 +72,7 @@ async def declare(
             exchange = await channel.get_exchange(EXCHANGE, ensure=True)
         except ChannelNotFoundEntity:
             raise SourceMissing(f"exchange {EXCHANGE} is not declared yet") from None
-        is_lost = await _depth(connection, LIVE) is None
+        is_lost = await depth(connection, LIVE) is None
         if is_lost and queue_lost:
             await queue_lost()
         live = await _own(LIVE, channel.declare_queue(**queues.live_queue(SERVICE)))
@@ -99,17 +100,7 @@ async def bind_replays(connection: AbstractConnection) -> bool:
 
 async def depths(connection: AbstractConnection) -> dict[str, int | None]:
     """How many messages are ready in each queue; None where there is no queue."""
-    return {name: await _depth(connection, name) for name in DEPTHS.values()}
-
-
-async def _depth(connection: AbstractConnection, name: str) -> int | None:
-    channel: AbstractChannel = await connection.channel()
-    try:
-        queue = await channel.declare_queue(name, passive=True)
-    except ChannelNotFoundEntity:  # which has closed the channel
-        return None
-    await channel.close()
-    return queue.declaration_result.message_count
+    return {name: await depth(connection, name) for name in DEPTHS.values()}
 
 
 async def _own(name: str, declaration: Awaitable[T]) -> T:

@@ -14,22 +14,18 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
-from aio_pika.abc import AbstractConnection
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.db import DATABASE_AWAY
-from blog_service.inbox.topology import DEPTHS, depths
+from blog_service.inbox.topology import DEPTHS
 from blog_service.inbox.work import Work
 from blog_service.samples.model import EVERY_SECONDS, KEPT_HOURS
 from blog_service.samples.table import samples
 from blog_service.settings import ConsumerSettings
-from service_kit import broker
+from service_kit.queue_depths import QueueLook
 
 log = structlog.get_logger()
-
-BROKER_SECONDS_MAX: Final = 2.0
-"""A broker that is there answers in milliseconds; the next sample should not wait."""
 
 _FORGET: Final = text(
     "DELETE FROM samples WHERE taken_at < now() - make_interval(hours => :hours)"
@@ -37,14 +33,16 @@ _FORGET: Final = text(
 
 
 async def keep_sampling(settings: ConsumerSettings, engine: AsyncEngine, work: Work) -> None:
-    """Go on for ever, with a sample at once and then every few seconds."""
+    """Take a sample at once and then every few seconds, until cancelled."""
     process = uuid4()
-    queues = _Queues(settings.amqp_url)
+    queues = QueueLook(settings.amqp_url, DEPTHS.values(), name="blog-service consumer: samples")
     try:
         while True:
             began = time.monotonic()
             try:
-                await _take(engine, process, work, await queues.depths())
+                found = await queues.depths()
+                known = {name: found[queue] for name, queue in DEPTHS.items()}
+                await _take(engine, process, work, known)
             except DATABASE_AWAY as error:
                 log.warning("sample.database_away", error=type(error).__name__)
             # Live events go through this process too: whatever happens here, they go on.
@@ -73,31 +71,3 @@ async def _take(
     except BaseException:
         work.put_back(taken)
         raise
-
-
-class _Queues:
-    """The depths of the queues, by a connection of its own: it waits for no message."""
-
-    def __init__(self, amqp_url: str) -> None:
-        self._amqp_url = amqp_url
-        self._connection: AbstractConnection | None = None
-
-    async def depths(self) -> dict[str, int | None]:
-        """How many messages wait in each; all None when the broker does not answer."""
-        try:
-            async with asyncio.timeout(BROKER_SECONDS_MAX):
-                with broker.talking():
-                    if self._connection is None:
-                        name = "blog-service consumer: samples"
-                        self._connection = await broker.connect(self._amqp_url, name=name)
-                    found = await depths(self._connection)
-        except broker.BROKER_ERRORS:
-            await self.close()
-            found = {}
-        return {name: found.get(queue) for name, queue in DEPTHS.items()}
-
-    async def close(self) -> None:
-        """Give the connection up."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await broker.close(connection)
