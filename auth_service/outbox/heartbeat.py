@@ -14,18 +14,16 @@ from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
-from auth_service.outbox.table import WAKE_UP_CHANNEL, outbox_events, source
+from auth_service.outbox.table import SOURCE_IS_FREE, WAKE_UP_CHANNEL, outbox_events, source
 from auth_service.outbox.wake import wake
 from contracts.events import Heartbeat
-
-_FREE = select(source.c.singleton).with_for_update(key_share=True, skip_locked=True)
 
 
 def _record(*, waits: bool) -> ReturningInsert[Any]:
     """The statement; unless it ``waits``, it does nothing while another session holds the row."""
     number = update(source).values(heartbeat=source.c.heartbeat + 1, heartbeat_at=func.now())
     if not waits:
-        number = number.where(source.c.singleton == _FREE.scalar_subquery())
+        number = number.where(SOURCE_IS_FREE)
     numbered = number.returning(source.c.heartbeat, source.c.identity).cte("numbered")
     payload = func.json_build_object("number", numbered.c.heartbeat)
     return (

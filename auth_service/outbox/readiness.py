@@ -5,15 +5,15 @@ that is away or silent, nobody active, or ``BEATS_MISSED_MAX`` heartbeats that w
 """
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import BEATS_MISSED_MAX
 from auth_service.outbox.relay import Relay
 from service_kit.database.away import demand_writable
 
-_AGE = text(
-    "SELECT extract(epoch FROM clock_timestamp() - heartbeat_at)::float, trouble FROM source"
+_PULSE = text(
+    "SELECT extract(epoch FROM clock_timestamp() - heartbeat_at)::float AS age, trouble FROM source"
 )
 
 
@@ -36,7 +36,7 @@ class NoActiveRelay(NotReady):
 
 
 class NoHeartbeat(NotReady):
-    """None was recorded for so long that the active relay, whoever it is, does not work."""
+    """None was recorded for so long that the active relay, this one or another, does not work."""
 
 
 async def ready(relay: Relay, engine: AsyncEngine, *, heartbeat_seconds: float) -> str | None:
@@ -48,18 +48,12 @@ async def ready(relay: Relay, engine: AsyncEngine, *, heartbeat_seconds: float) 
     """
     async with engine.connect() as connection:
         await demand_writable(connection)
-        await _demand_a_pulse(connection, heartbeat_seconds, is_active=relay.is_active)
-        trouble: str | None = (await connection.execute(_AGE)).one().trouble
+        if not relay.is_active and not await is_led(connection):
+            raise NoActiveRelay
+        pulse = (await connection.execute(_PULSE)).one()
+    if pulse.age is None or pulse.age > BEATS_MISSED_MAX * heartbeat_seconds:
+        raise NoHeartbeat
     if relay.is_active and relay.broker_trouble is not None:
         raise BrokerAway
+    trouble: str | None = pulse.trouble
     return trouble
-
-
-async def _demand_a_pulse(
-    connection: AsyncConnection, heartbeat_seconds: float, *, is_active: bool
-) -> None:
-    if not is_active and not await is_led(connection):
-        raise NoActiveRelay
-    age = (await connection.execute(_AGE)).one()[0]
-    if age is None or age > BEATS_MISSED_MAX * heartbeat_seconds:
-        raise NoHeartbeat

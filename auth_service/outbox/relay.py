@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import func, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,7 +34,7 @@ from auth_service.outbox.held import HeldRows
 from auth_service.outbox.leadership import Leader, lead
 from auth_service.outbox.model import Unroutable
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
-from auth_service.outbox.table import source
+from auth_service.outbox.table import SOURCE_IS_FREE, source
 from auth_service.settings import RelaySettings
 from contracts.backoff import pause_seconds
 from contracts.events import Heartbeat
@@ -135,7 +135,7 @@ class Relay:
             behind = await set_aside.behind(connection, live) if self._is_some_aside else set()
         outcomes: Counter[Outcome] = Counter()
         stopped: dict[Hashable, Outcome] = {}  # lanes, by what became of their first event
-        aside: dict[int, list[int]] = {kind: [] for kind in (1, 2, 3)}
+        aside: dict[int, list[int]] = {kind: [] for kind in set_aside.KINDS}
         for wave in waves(live):
             ready = []
             for event in wave:
@@ -336,12 +336,9 @@ class Relay:
         if trouble == self._noted:
             return
         since = None if trouble is None else func.now()
-        free = select(source.c.singleton).with_for_update(key_share=True, skip_locked=True)
         async with leader.session() as connection:
             noted = await connection.execute(
-                update(source)
-                .where(source.c.singleton == free.scalar_subquery())
-                .values(trouble=trouble, trouble_since=since)
+                update(source).where(SOURCE_IS_FREE).values(trouble=trouble, trouble_since=since)
             )
         if not noted.rowcount:
             return

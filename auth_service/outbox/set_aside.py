@@ -26,6 +26,8 @@ BEHIND: Final = 2
 UNSENDABLE: Final = 3
 """The broker's protocol has no room for it; tried again when a relay becomes active."""
 
+KINDS: Final = (RETURNED, BEHIND, UNSENDABLE)
+
 BATCH: Final = 5_000
 """Rows that one statement changes: some tens of milliseconds."""
 

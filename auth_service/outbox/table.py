@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    select,
     text,
 )
 
@@ -106,6 +107,11 @@ source = Table(
     CheckConstraint("singleton", name="singleton"),
     comment="This source: who it is, its last heartbeat, and the relay's trouble",
 )
+
+SOURCE_IS_FREE = source.c.singleton == (
+    select(source.c.singleton).with_for_update(key_share=True, skip_locked=True).scalar_subquery()
+)
+"""A condition for an update of the row of ``source``: it is left while another session holds it."""
 
 queues = Table(
     "queues",
