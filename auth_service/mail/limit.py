@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from auth_service.mail.purpose import NOTICES, Purpose
 from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge
-from auth_service.throttle.network import SITE_FACTOR, by_network
+from auth_service.throttle.network import by_network, site_rate
 from auth_service.throttle.throttle import Throttle, TooManyRequests
 from contracts.rate_limits import Rate
 
@@ -58,8 +58,7 @@ async def may_be_sent(
 
 
 def _by_hashes(networks: Sequence[str], limit: Rate) -> list[Charge]:
-    wider = Rate(limit.quota * SITE_FACTOR, limit.seconds)
-    limits = (("mail_cause", limit), ("mail_cause_site", wider))
+    limits = (("mail_cause", limit), ("mail_cause_site", site_rate(limit)))
     return [
         Charge(name, network, rate) for network, (name, rate) in zip(networks, limits, strict=False)
     ]

@@ -14,7 +14,7 @@ from auth_service.services.cut_off import cut_off, locked_service
 from auth_service.services.keys import LIVE
 from auth_service.services.model import NoSuchService
 from auth_service.services.table import api_keys, service_accounts
-from auth_service.users.model import CLOCK_AHEAD_MAX
+from auth_service.users.model import lies_ahead
 
 
 async def token_begins(
@@ -42,7 +42,7 @@ async def token_begins(
     if row is None or at is None:
         raise WrongKey
     valid_after: datetime | None = row.tokens_valid_after
-    if valid_after is not None and valid_after > at + CLOCK_AHEAD_MAX:
+    if lies_ahead(valid_after, at):
         await _bring_back(engine, service_id)
         return await token_begins(engine, service_id, key_id)
     return at, valid_after

@@ -48,8 +48,12 @@ def by_network(name: str, network: str, rate: Rate) -> tuple[Charge, ...]:
         site = ipaddress.IPv6Network(network).supernet(new_prefix=48)
     except ValueError:  # IPv4, or no address
         return (charge,)
-    wider = Rate(rate.quota * SITE_FACTOR, rate.seconds)
-    return charge, Charge(f"{name}_site", str(site), wider)
+    return charge, Charge(f"{name}_site", str(site), site_rate(rate))
+
+
+def site_rate(rate: Rate) -> Rate:
+    """What a /48 has of a limit of which a /64 has ``rate``."""
+    return Rate(rate.quota * SITE_FACTOR, rate.seconds)
 
 
 def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

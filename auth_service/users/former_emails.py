@@ -16,7 +16,7 @@ from auth_service.mail.ask import ask_for_mail
 from auth_service.mail.links import bound_links
 from auth_service.mail.purpose import Purpose
 from auth_service.users.model import User
-from auth_service.users.table import former_emails, users
+from auth_service.users.table import NO_PENDING_EMAIL, former_emails, users
 
 EXPIRED_AT_ONCE_MAX = 1_000
 """Addresses erased in one statement, so that it ends in milliseconds."""
@@ -94,7 +94,5 @@ async def forget_expired_emails(connection: AsyncConnection) -> None:
         .cte("late")
     )
     await connection.execute(
-        update(users)
-        .where(users.c.id.in_(select(late.c.id)))
-        .values(pending_email=None, pending_email_until=None)
+        update(users).where(users.c.id.in_(select(late.c.id))).values(**NO_PENDING_EMAIL)
     )

@@ -25,6 +25,11 @@ ROLE_PATTERN: Final = rf"^[a-z][a-z0-9_-]{{0,{ROLE_LENGTH_MAX - 1}}}$"
 """What administrators may call a role; events may carry others."""
 
 
+def lies_ahead(valid_after: datetime | None, now: datetime) -> bool:
+    """Whether tokens are valid from a time on that only a wrong clock can have shown."""
+    return valid_after is not None and valid_after > now + CLOCK_AHEAD_MAX
+
+
 class UserError(Exception):
     """A use case refused. Subclasses say why.
 
@@ -85,8 +90,7 @@ class User:
 
     def waits_for_tokens(self, now: datetime) -> bool:
         """Whether tokens are valid from a time on that only a wrong clock can have shown."""
-        valid_after = self.tokens_valid_after
-        return valid_after is not None and valid_after > now + CLOCK_AHEAD_MAX
+        return lies_ahead(self.tokens_valid_after, now)
 
     def state(self) -> UserState:
         """What events say of this user."""

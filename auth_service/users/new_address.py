@@ -9,6 +9,7 @@ import unicodedata
 from typing import Final
 
 from auth_service.mail.addresses import deliverable, is_bare_address
+from auth_service.users.invisible import FILLERS
 from auth_service.users.model import BadEmail, normalised_email
 
 LOCAL_OCTETS_MAX: Final = 64
@@ -24,9 +25,7 @@ which none has. The validator knows the older special names."""
 _ENCODED: Final = re.compile(r"=\?.*\?=|=\?[^?]*\?[bq]\?")
 """An encoded word (RFC 2047), which the header of a mail shows as something else."""
 
-_INVISIBLE: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
-)
+_INVISIBLE: Final = re.compile(f"[{FILLERS}\u180b-\u180f]")
 
 
 def new_address(text: str) -> str:

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 from zxcvbn import zxcvbn
 
+from auth_service.users.invisible import FILLERS
 from auth_service.users.known_phrases import PHRASES, TIMES
 from auth_service.users.model import PASSWORD_LENGTH_MAX
 
@@ -48,10 +49,7 @@ estimator takes many small pieces for much, though they are the same one again a
 UNIT_LENGTH_MIN: Final = 4
 """Of what counts once however often it is repeated; the estimator knows shorter repeats itself."""
 
-_INVISIBLE: Final = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
-)
-"""What cannot be seen, though its category does not say so: fillers and variation selectors."""
+_INVISIBLE: Final = re.compile(f"[{FILLERS}]")
 
 _SEPARATORS: Final = frozenset("-_.,:;/\\~'\"`*=#&")
 """Between the words of a phrase; none of them stands for a letter."""
