@@ -22,12 +22,9 @@ log = structlog.get_logger()
 TIMEOUT_SECONDS: Final = 3.0
 """It answers in milliseconds, if it is there."""
 
-_DEFAULTS: Final = {
-    ("amqp", 5672): ("http", 15672),
-    ("amqps", 5671): ("https", 15671),
-}
-"""Where the management API of a broker on the usual port is. On another port somebody else may
-listen, to whom a password is not told."""
+_DEFAULTS: Final = {"amqp": (5672, "http", 15672), "amqps": (5671, "https", 15671)}
+"""By the address's scheme: the broker's usual port, and where its management API is then. Beside
+another port another program may listen, which must not get the password."""
 
 _REMEDY: Final = "BLOG_RABBITMQ_MANAGEMENT_URL, and a user with the tag management"
 
@@ -64,11 +61,10 @@ def stricter(queue: str, policy: Mapping[str, Any]) -> dict[str, int | float]:
 def management_url(amqp_url: str) -> str | None:
     """Where the management API of a broker is by default; None when that is not known."""
     parts = urlsplit(amqp_url)
-    usual = {"amqp": 5672, "amqps": 5671}.get(parts.scheme, 0)
-    found = _DEFAULTS.get((parts.scheme, parts.port or usual))
-    if found is None:
+    found = _DEFAULTS.get(parts.scheme)
+    if found is None or (parts.port or found[0]) != found[0]:
         return None
-    scheme, port = found
+    _, scheme, port = found
     host = parts.hostname or "localhost"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 

@@ -27,9 +27,7 @@ _SUMMARY: Final = (
     parked_messages.c.attempts,
     parked_messages.c.first_failed_at,
     parked_messages.c.last_failed_at,
-    and_(parked_messages.c.body.is_(None), parked_messages.c.dropped_bytes.is_(None)).label(
-        "erased"
-    ),
+    _IS_ERASED.label("erased"),
 )
 _SUMMARY_NAMES: Final = [column.name for column in _SUMMARY]
 _LIST = select(*_SUMMARY, parked_messages.c.properties).order_by(parked_messages.c.id.desc())

@@ -22,6 +22,7 @@ from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
 from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
 from contracts.reconcile import StreamBegin, buckets_in
 from contracts.replica import array_literal
+from service_kit.database.away import DRIVER_ERRORS
 
 _DIGESTS = text(DIGESTS)
 
@@ -30,9 +31,6 @@ _SEE_ALL = text(_SEE)
 _SEE_SOME = text(f"{_SEE} WHERE {bucket_sql()} = ANY(CAST(:buckets AS integer[]))")
 
 _COPIED: Final = [*COLUMNS, "unpublished"]
-
-_BROKEN_OFF: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""How the driver tells that a session ended in the middle of a COPY."""
 
 _BOOLEAN: Final = {True: "t", False: "f"}
 
@@ -74,7 +72,7 @@ async def stage(
             )
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise _not_as_agreed(error) from None
-        except _BROKEN_OFF as error:
+        except DRIVER_ERRORS as error:
             raise CouldNotCompare(
                 f"the replica's database broke off ({type(error).__name__}); try again"
             ) from None

@@ -27,7 +27,6 @@ from tests.support.content import people_of
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 
-DAY_SECONDS = 86_400
 ADA = {"email": "ada@example.org", "password": PASSWORD}
 NEW = "another horse battery staple"
 
