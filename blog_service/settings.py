@@ -161,7 +161,7 @@ class ApiSettings(SourceSettings, ContentSettings):
     # Whose pages may call from a browser (CORS), with credentials.
     cors_origins: Origins = ()
     # Who is believed about the caller's address and scheme (X-Forwarded-For, -Proto); nobody.
-    # Nothing counts by network here yet; redirects keep https by it.
+    # Nothing counts by network here yet.
     trusted_proxies: TrustedProxies = ()
     # The interactive documentation, for development: what it tells is nobody else's business.
     docs: bool = False

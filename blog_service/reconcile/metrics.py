@@ -18,7 +18,8 @@ last_reconciled = Reading(
     "As of when the replica was last compared, by the source's clock; 0 before the first time",
 )
 degraded = Reading(
-    "usersync_degraded", "1 while the replica may be incomplete, and a comparison is due"
+    "usersync_degraded",
+    "1 while the replica may be incomplete: a comparison is due, or messages wait by themselves",
 )
 
 
