@@ -206,8 +206,8 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     limit_introspect: RateSetting = Rate(6000, 60)
     # Tries to confirm something by password, in one session.
     limit_password: RateSetting = Rate(5, 300)
-    # Mails to one e-mail address, whatever they are about and whoever causes them; requests for
-    # mails to one address, and from one network. Nobody needs more to find the one they wait for.
+    # All mails to one e-mail address, of any kind and cause; requests for mails to one address, and
+    # from one network. Nobody needs more to find the one they wait for.
     limit_mail: RateSetting = Rate(5, 3600)
     # Mails that one network (an IPv4 address, an IPv6 /64; a /48 has four times as many) causes to
     # all addresses: the sign-ups of an office, and no campaign.

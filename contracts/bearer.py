@@ -36,7 +36,7 @@ def token_of(headers: Headers) -> str:
 
 
 ON_BEHALF_OF: Final = "On-Behalf-Of"
-"""The header in which a service shows the access token of the user for whom it asks, as
+"""The header in which a service shows the access token of the user it acts for, as
 ``Bearer TOKEN``. It is proof, not a name: the receiver verifies it like the user's own request."""
 
 

@@ -91,7 +91,7 @@ def sentences(exit_code: int) -> Iterator[None]:
         print(error, file=sys.stderr)
         raise typer.Exit(exit_code) from None
     except BrokenPipeError:
-        # Whoever reads has seen enough (``| head``): nothing more must be flushed to them.
+        # The reader has seen enough (``| head``): nothing more must be flushed to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(exit_code) from None
     except (DBAPIError, OSError) as error:

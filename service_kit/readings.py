@@ -27,7 +27,7 @@ class Reading(Gauge):
 
 
 @contextmanager
-def read_anew(*gauges: Any) -> Iterator[None]:
+def read_again(*gauges: Any) -> Iterator[None]:
     """Set ``gauges`` inside the block; if it fails, or is broken off, none of them has a value.
 
     Parameters:

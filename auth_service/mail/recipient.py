@@ -1,4 +1,4 @@
-"""Whom a mail goes to, as of now, and what it brings.
+"""The present recipient of a mail, and the link that it gets.
 
 Guarantees: only the mail that verifies an address goes to one that nobody has verified; a reset of
 the password is one as well where the link proves the address. An address that is looked up here
@@ -25,7 +25,7 @@ class Recipient:
     Parameters:
         is_verified: whether its holder has opened a link that only this mailbox got.
         seconds: for how long the link works, as the mail says; 0: it has none.
-        until: when it stops to work, where that was settled before; else after ``seconds``.
+        until: when it stops working, where that was settled before; else after ``seconds``.
         is_taken: another account has the address, verified: there is nothing to confirm.
     """
 

@@ -1,8 +1,8 @@
-"""Rows that the relay cannot change, for another session holds them: they are that row's problem.
+"""Rows that the relay cannot change because another session holds them.
 
 Guarantees: an event that is out and cannot be marked is not sent again by this relay, and is marked
-within ``RETRY_SECONDS`` after its row is free; nothing else waits for it. Who looks at ``status``
-sees how many there are, and since when, once it is more than a moment.
+within ``RETRY_SECONDS`` after its row is free; nothing else waits for it. ``status`` shows
+how many there are, and since when, once it is more than a moment.
 
 A relay that comes after this one sends such an event again, which consumers take for stale.
 """

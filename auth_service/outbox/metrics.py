@@ -17,7 +17,7 @@ from auth_service.outbox.queues import QueueFigures, seen_queues
 from contracts.events import rfc3339
 from service_kit.clock import described
 from service_kit.database.clock import seconds_set_back
-from service_kit.readings import Reading, read_anew
+from service_kit.readings import Reading, read_again
 
 published = Counter(
     "usersync_relay_published",
@@ -211,7 +211,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
 
 async def refresh(engine: AsyncEngine) -> None:
     """Set the gauges that come from the database; without it they have no values."""
-    with read_anew(unpublished, set_aside, held, oldest_age):
+    with read_again(unpublished, set_aside, held, oldest_age):
         async with engine.connect() as connection:
             waiting = (await connection.execute(_WAITING)).one()
         unpublished.set(waiting.unpublished)

@@ -106,7 +106,7 @@ class Publisher:
     async def declare(self) -> None:
         """Declare both of the source's exchanges; repeating it changes nothing.
 
-        Consumers wait for both. Whoever deletes one on the broker has it back with the next time.
+        Consumers wait for both. One that was deleted on the broker is back with the next call.
 
         Raises:
             BROKER_ERRORS: the broker is away, is silent, refuses, or has others of their names.

@@ -89,7 +89,7 @@ class RelayRound:
 
 
 class Relay:
-    """The relay process: ``run`` goes on until cancelled, ``run_once`` is one round of it."""
+    """The relay process: ``run`` repeats ``run_once`` until cancelled."""
 
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""Set events aside that no queue takes, and let them go on when one does.
+"""Set events aside that no queue takes, and let them go when one does.
 
 Guarantees: an event that is set aside is not read again by claims; its user's later events are set
 aside behind it, so that their order stays; what erasing a user clears is set aside no more

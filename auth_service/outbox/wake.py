@@ -1,4 +1,4 @@
-"""Wake whoever waits for a commit, as a courtesy.
+"""Wake the process that waits for a commit, as a courtesy.
 
 PostgreSQL refuses a commit whose notification finds its queue full, and any session in any database
 of the server can fill that: by listening, and sleeping in a transaction. So a notification is sent

@@ -56,7 +56,7 @@ async def cut_off(
 async def locked_service(connection: AsyncConnection, service_id: str) -> ServiceAccount:
     """The account, its row locked until the transaction ends.
 
-    Whoever changes an account or one of its keys begins here, so that nobody waits in a circle.
+    Every change of an account or one of its keys begins here, so that nobody waits in a circle.
 
     Raises:
         NoSuchService: there is none.

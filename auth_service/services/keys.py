@@ -72,8 +72,8 @@ async def revoke_key(
 ) -> None:
     """From now on the key gets no token, and all that its account has are refused.
 
-    They do not tell with which key they were got; whoever has another key gets a new one. A key
-    that is revoked already stays so, and nothing is written down again.
+    A token does not tell with which key it was obtained; a holder of another key gets a new one. A
+    key that is revoked already stays so, and nothing is written down again.
 
     Parameters:
         service_id: whose key it has to be.

@@ -180,8 +180,8 @@ async def _rotate(connection: AsyncConnection, session: Session) -> None:
 async def _cut_off(auth: Context, session: Session, counter: int) -> None:
     """End a session whose token two have, and refuse the access tokens that came from it.
 
-    The user's row is locked before the session's, so the session is judged once more: whoever
-    noticed the same at the same time, or ended it otherwise, has done all of it.
+    The user's row is locked before the session's, so the session is judged once more: another
+    request that noticed the same, or ended the session otherwise, has done all of it.
 
     Raises:
         InvalidGrant: the session has ended meanwhile.

@@ -56,7 +56,7 @@ async def ask_to_change_email(auth: Context, user_id: UUID, *, email: str, passw
         if email == user.email:
             await erase_links(connection, user_id, Purpose.CONFIRM_EMAIL)
             return await _pend(connection, user_id, None, seconds=0)
-        # Who says that they have another address gives one up that was never theirs for sure.
+        # A user who names another address gives up one that was never theirs for sure.
         given_up = () if not user.email_verified else (Purpose.CONFIRM_EMAIL,)
         await erase_links(connection, user_id, *given_up)
         pending = await _pend(

@@ -1,6 +1,6 @@
 """Undo a change of address, by the link that the former address got, and shut out its author.
 
-Who asked for the change knows the password, and may have changed it since. So all sessions end, all
+The author of the change knows the password, and may have changed it since. So all sessions end, all
 tokens are refused, and no password works until the holder of the restored address has chosen one,
 by a link that is mailed to them. No link that went to another address works any more, except those
 of addresses that the account had even earlier.

@@ -1,6 +1,6 @@
 """Verify a user's e-mail address, present or pending: a link was opened that only its mailbox got.
 
-Whoever opens the link of the present address need not be the person who signed up with it, but
+The person who opens the link of the present address need not be the one who signed up with it, but
 nearly always is; so sessions and password stay. A change to another address that waits is
 forgotten: it was asked for before anybody had shown that the account is theirs.
 """

@@ -55,7 +55,7 @@ async def keep_retrying(
             if failures == 0 and not is_lock_timeout(error):
                 log.warning("waiting.database_away", error=describe(error))
             failures += 1
-        # Live events go through this process too: whatever happens here, they go on.
+        # Live events go through this process too: whatever happens here, they continue.
         except Exception as error:
             failures += 1
             log.error("waiting.unexpected", exc_info=error)

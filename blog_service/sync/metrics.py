@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.erasure import metrics as erasure
 from blog_service.inbox import metrics as inbox
 from blog_service.reconcile import metrics as reconcile
-from service_kit.readings import read_anew
+from service_kit.readings import read_again
 
 
 async def refresh(engine: AsyncEngine) -> None:
@@ -14,7 +14,7 @@ async def refresh(engine: AsyncEngine) -> None:
     Without the database they have no values.
     """
     compared = (reconcile.differing, reconcile.last_reconciled, reconcile.degraded)
-    with read_anew(inbox.parked, inbox.heartbeat_age, erasure.due, *compared):
+    with read_again(inbox.parked, inbox.heartbeat_age, erasure.due, *compared):
         async with engine.connect() as connection:
             await inbox.refresh(connection)
             await reconcile.refresh(connection)

@@ -1,4 +1,4 @@
 """PostgreSQL as both services use it: engines, what each session sets, and when one is thrown away.
 
-Whoever connects does it by ``engines``; no other module makes an engine.
+Every connection is made by ``engines``; no other module makes an engine.
 """

@@ -12,7 +12,7 @@ DRIVER_ERRORS: Final = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # an idle session that was ended, when nobody has read that yet
 )
-"""What the driver raises, to whoever uses it directly."""
+"""What the driver raises where it is used directly."""
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, *DRIVER_ERRORS)
 """What only a database raises."""
