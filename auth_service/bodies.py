@@ -85,9 +85,12 @@ class UserBody(_Body):
 
 
 class OwnUserBody(UserBody):
-    """A user's own account; ``pending_email`` waits for its link to be opened."""
+    """A user's own account.
 
-    pending_email: str | None = None
+    ``pending_email`` waits for its link to be opened; it is missing where no change is pending.
+    """
+
+    pending_email: str | None = Field(None, exclude_if=lambda email: email is None)
 
 
 class SignedIn(_Body):

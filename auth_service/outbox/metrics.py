@@ -62,7 +62,8 @@ _WAITING = text(
 
 _SET_ASIDE = text(
     """
-    SELECT kinds.type, kinds.events, first.occurred_at AS since, kinds.kind
+    SELECT kinds.type, kinds.events, kinds.kind,
+           (SELECT occurred_at FROM outbox_events WHERE position = kinds.position) AS since
     FROM (
         SELECT type, set_aside AS kind, count(*) AS events, min(position) AS position
         FROM outbox_events WHERE published_at IS NULL AND set_aside = 1 GROUP BY type, set_aside
@@ -70,8 +71,7 @@ _SET_ASIDE = text(
         SELECT type, set_aside AS kind, count(*) AS events, min(position) AS position
         FROM outbox_events WHERE published_at IS NULL AND set_aside = 3 GROUP BY type, set_aside
     ) AS kinds
-    JOIN outbox_events AS first USING (position)
-    ORDER BY first.position LIMIT :limit
+    ORDER BY kinds.position LIMIT :limit
     """
 )
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import auth_service.db
 import auth_service.settings
 import blog_service.db
-from auth_service.outbox.leadership import lead
+from auth_service.outbox.leadership import LEASE_SECONDS, lead
 from auth_service.settings import RelaySettings
 from blog_service.reconcile import session
 from blog_service.settings import ConsumerSettings
@@ -102,18 +102,18 @@ class TestWhatIsSetOnARole:
             "synchronous_commit",
         ]
         wanted = {name: KEPT[name] for name in same}
-        wanted["idle_in_transaction_session_timeout"] = "0"
         with (
             set_on_role(postgres, relay_settings.database_url),
             set_on_role(postgres, consumer_settings.database_url),
         ):
             async with lead(relay_settings) as leader:
                 rows = await leader.connection.execute(SHOWN, {"names": same})
-                assert {row.name: row.value for row in rows} == wanted
+                lease = {"idle_in_transaction_session_timeout": f"{LEASE_SECONDS}s"}
+                assert {row.name: row.value for row in rows} == wanted | lease
             async with session.session(consumer_settings) as connection:
                 rows = await connection.execute(SHOWN, {"names": same})
-                wanted["synchronous_commit"] = "off"
-                assert {row.name: row.value for row in rows} == wanted
+                own = {"idle_in_transaction_session_timeout": "0", "synchronous_commit": "off"}
+                assert {row.name: row.value for row in rows} == wanted | own
 
     @pytest.mark.parametrize(
         ("given", "kept"),

@@ -144,7 +144,7 @@ class TestPending:
 
         assert sorted(answer.status_code for answer in answers) == [204] + [422] * 4
         after = await me(post, ada)
-        assert (after["email"], after["email_verified"], after["pending_email"]) == (
+        assert (after["email"], after["email_verified"], after.get("pending_email")) == (
             NEW,
             True,
             None,
@@ -166,7 +166,7 @@ class TestPending:
 
         withdrawn = await change_address(post, ada, ADA.upper())
 
-        assert (withdrawn.status_code, withdrawn.json()["pending_email"]) == (200, None)
+        assert (withdrawn.status_code, withdrawn.json().get("pending_email")) == (200, None)
         assert_problem(await verify(post, second), 422, "invalid_link")
         assert (await me(post, ada))["email"] == ADA
 

@@ -57,5 +57,5 @@ async def test_script_asks_for_what_there_is(api: httpx.AsyncClient) -> None:
     paths = re.findall(r'path: "([^"]+)"', script)
     described = (await api.get("/openapi.json")).json()["paths"]
 
-    assert len(paths) == 2
+    assert len(paths) == 3
     assert {f"/{path}" for path in paths} <= described.keys()
