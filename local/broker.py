@@ -100,6 +100,13 @@ class Broker:
         policy = {"pattern": pattern, "definition": dict(definition), "apply-to": "queues"}
         self._call("PUT", f"policies/{_quoted(vhost)}/{_quoted(name)}", policy)
 
+    def set_operator_policy(
+        self, vhost: str, name: str, pattern: str, definition: Mapping[str, object]
+    ) -> None:
+        """Put a policy on queues that their users' own cannot loosen."""
+        policy = {"pattern": pattern, "definition": dict(definition), "apply-to": "queues"}
+        self._call("PUT", f"operator-policies/{_quoted(vhost)}/{_quoted(name)}", policy)
+
     def clear_policy(self, vhost: str, name: str) -> None:
         """Take a policy away, if it is there."""
         self._call("DELETE", f"policies/{_quoted(vhost)}/{_quoted(name)}", missing_ok=True)
