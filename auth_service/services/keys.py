@@ -6,6 +6,7 @@ one as it is, so that a service changes over without an outage.
 """
 
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -24,6 +25,7 @@ from auth_service.services.model import (
     TooManyApiKeys,
 )
 from auth_service.services.table import api_keys, service_accounts, to_service
+from auth_service.users.administrators import demand_still
 
 PURPOSE: Final = "api-key"
 """Of the key that hashes API keys (``Secrets``)."""
@@ -34,7 +36,13 @@ LIVE: Final[ColumnElement[bool]] = and_(
 
 
 async def rotate_key(
-    engine: AsyncEngine, secrets: Secrets, service: str, *, key_days: int, actor: str
+    engine: AsyncEngine,
+    secrets: Secrets,
+    service: str,
+    *,
+    key_days: int,
+    actor: str,
+    administrator: UUID | None = None,
 ) -> IssuedKey:
     """A further key for the account; the one before stays valid until it is revoked or expires.
 
@@ -42,10 +50,12 @@ async def rotate_key(
         service: the account's id or name.
         key_days: after which the new key stops working.
         actor: who does it, for the audit log.
+        administrator: the user who has to be an administrator for it; None: a command does it.
 
     Raises:
         NoSuchService: there is no such account.
         TooManyApiKeys: it has two live keys already.
+        NoAdministrator: who does it is none any more.
     """
     async with engine.begin() as connection:
         # Two who rotate at once count one after the other.
@@ -57,6 +67,7 @@ async def rotate_key(
         row = found.one_or_none()
         if row is None:
             raise NoSuchService(f"there is no service account {service}")
+        await demand_still(connection, administrator)
         live = await connection.scalars(
             select(api_keys.c.key_id)
             .where(api_keys.c.service_id == row.id, LIVE)
@@ -68,7 +79,12 @@ async def rotate_key(
 
 
 async def revoke_key(
-    engine: AsyncEngine, key_id: str, *, actor: str, service_id: str | None = None
+    engine: AsyncEngine,
+    key_id: str,
+    *,
+    actor: str,
+    administrator: UUID | None = None,
+    service_id: str | None = None,
 ) -> None:
     """From now on the key gets no token, and all that its account has are refused.
 
@@ -78,10 +94,12 @@ async def revoke_key(
     Parameters:
         service_id: whose key it has to be.
         actor: who does it, for the audit log.
+        administrator: the user who has to be an administrator for it; None: a command does it.
 
     Raises:
         NoSuchApiKey: there is no such key.
         NoSuchService: its account was deleted meanwhile.
+        NoAdministrator: who does it is none any more.
     """
     key = and_(
         api_keys.c.key_id == key_id,
@@ -92,6 +110,7 @@ async def revoke_key(
         if owner is None:
             raise NoSuchApiKey(f"there is no API key {key_id}")
         await locked_service(connection, owner)
+        await demand_still(connection, administrator)
         revoked = await connection.execute(
             update(api_keys)
             .where(key, api_keys.c.revoked_at.is_(None))

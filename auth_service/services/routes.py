@@ -48,6 +48,7 @@ async def post_service(
         scopes=body.scopes,
         key_days=auth.settings.api_key_days,
         actor=administrator.actor,
+        administrator=administrator.user.id,
     )
     return IssuedKeyBody.model_validate(issued)
 
@@ -78,7 +79,13 @@ async def patch_service(
     service_id: ServiceId, body: ServiceChanges, administrator: Administrator, auth: Auth
 ) -> ServiceBody:
     """The account as it is then. A disabled one gets no token, and its tokens are refused."""
-    changed = await set_status(auth.engine, service_id, body.status, actor=administrator.actor)
+    changed = await set_status(
+        auth.engine,
+        service_id,
+        body.status,
+        actor=administrator.actor,
+        administrator=administrator.user.id,
+    )
     return ServiceBody.model_validate(changed)
 
 
@@ -92,7 +99,9 @@ async def delete_service_by_id(
     service_id: ServiceId, administrator: Administrator, auth: Auth
 ) -> None:
     """Its keys go with it; its tokens are refused, here at once and elsewhere with the event."""
-    await delete_service(auth.engine, service_id, actor=administrator.actor)
+    await delete_service(
+        auth.engine, service_id, actor=administrator.actor, administrator=administrator.user.id
+    )
 
 
 @router.post(
@@ -111,6 +120,7 @@ async def post_key(
         service_id,
         key_days=auth.settings.api_key_days,
         actor=administrator.actor,
+        administrator=administrator.user.id,
     )
     return IssuedKeyBody.model_validate(issued)
 
@@ -141,4 +151,10 @@ async def delete_key(
     service_id: ServiceId, key_id: KeyId, administrator: Administrator, auth: Auth
 ) -> None:
     """From now on it gets no token, and all tokens of the account are refused: get a new one."""
-    await revoke_key(auth.engine, key_id, actor=administrator.actor, service_id=service_id)
+    await revoke_key(
+        auth.engine,
+        key_id,
+        actor=administrator.actor,
+        administrator=administrator.user.id,
+        service_id=service_id,
+    )

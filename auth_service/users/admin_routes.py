@@ -93,7 +93,12 @@ async def patch_user(
 ) -> UserBody:
     """The user as he is after the change."""
     changed = await administer(
-        auth.engine, user_id, actor=caller.actor, roles=body.roles, status=body.status
+        auth.engine,
+        user_id,
+        actor=caller.actor,
+        administrator=caller.user.id,
+        roles=body.roles,
+        status=body.status,
     )
     return UserBody.model_validate(changed)
 
@@ -106,4 +111,4 @@ async def patch_user(
 )
 async def delete_user(user_id: UUID, caller: Administrator, auth: Auth) -> None:
     """Erase the user, finally, as if he had done it himself."""
-    await delete_by(auth.engine, user_id, actor=caller.actor)
+    await delete_by(auth.engine, user_id, actor=caller.actor, administrator=caller.user.id)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.sessions.end import EndReason, end_sessions
-from auth_service.users.administrators import demand_another, is_administrator
+from auth_service.users.administrators import demand_another, demand_still, is_administrator
 from auth_service.users.change import change
 from auth_service.users.lock import locked_user
 from auth_service.users.model import User
@@ -33,6 +33,7 @@ async def administer(
     user_id: UUID,
     *,
     actor: str,
+    administrator: UUID | None = None,
     roles: Collection[str] | None = None,
     status: Status | None = None,
 ) -> User:
@@ -40,15 +41,18 @@ async def administer(
 
     Parameters:
         actor: who does it, for the audit log.
+        administrator: the user who has to be an administrator for it; None: a command does it.
         roles: all that he shall have, each of them as ``contracts.events`` allows; kept sorted,
             each once.
 
     Raises:
         NoSuchUser: there is none, or he was deleted.
         LastAdministrator: he is, and would not be one any longer.
+        NoAdministrator: who does it is none any more.
     """
     async with engine.begin() as connection:
         user = await locked_user(connection, user_id)
+        await demand_still(connection, administrator)
         wanted = replace(
             user,
             roles=user.roles if roles is None else tuple(sorted(set(roles))),

@@ -15,7 +15,7 @@ from auth_service.audit.record import audit
 from auth_service.mail.erase import erase_mail
 from auth_service.outbox.record import erase, record
 from auth_service.sessions.end import erase_sessions
-from auth_service.users.administrators import demand_another, is_administrator
+from auth_service.users.administrators import demand_another, demand_still, is_administrator
 from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.former_emails import erase_former_emails
 from auth_service.users.lock import locked_user
@@ -49,15 +49,24 @@ async def delete_confirmed(engine: AsyncEngine, user_id: UUID, password_hash: st
         await _delete_locked(connection, user, actor=user_actor(user_id))
 
 
-async def delete_by(engine: AsyncEngine, user_id: UUID, *, actor: str) -> None:
+async def delete_by(
+    engine: AsyncEngine, user_id: UUID, *, actor: str, administrator: UUID | None = None
+) -> None:
     """The same without a password, by an administrator or operator.
 
+    Parameters:
+        actor: who does it, for the audit log.
+        administrator: the user who has to be an administrator for it; None: a command does it.
+
     Raises:
+        NoAdministrator: who does it is none any more.
         NoSuchUser: there is none, or he was deleted already.
         LastAdministrator: nobody else is an administrator.
     """
     async with engine.begin() as connection:
-        await _delete_locked(connection, await locked_user(connection, user_id), actor=actor)
+        user = await locked_user(connection, user_id)
+        await demand_still(connection, administrator)
+        await _delete_locked(connection, user, actor=actor)
 
 
 async def _delete_locked(connection: AsyncConnection, user: User, *, actor: str) -> None:

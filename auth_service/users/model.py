@@ -38,6 +38,7 @@ class UserError(Exception):
     ├── BadEmail
     ├── EmailTaken
     ├── LastAdministrator
+    ├── NoAdministrator
     ├── NoSuchUser
     ├── VersionsExhausted
     └── WrongPassword
@@ -58,6 +59,10 @@ class EmailTaken(UserError):
 
 class LastAdministrator(UserError):
     """Without this user nobody could administer the others."""
+
+
+class NoAdministrator(UserError):
+    """Who asks for this was an administrator, and is one no more."""
 
 
 class NoSuchUser(UserError):

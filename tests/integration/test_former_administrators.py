@@ -1,0 +1,80 @@
+"""Whoever is an administrator no more does nothing with a request that is under way."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.support.auth_api import assert_problem, bearer, made_admin, signed_up
+from tests.support.eventually import eventually
+from tests.support.inbox import fetch
+from tests.support.locks import lock_waits
+
+EVE = "eve@example.org"
+
+
+@pytest.mark.parametrize("loss", ["roles = '{}'", "status = 'disabled'"])
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+async def test_a_request_that_waited_out_its_demotion_is_refused(
+    api: httpx.AsyncClient,
+    auth_engine: AsyncEngine,
+    method: str,
+    loss: str,
+) -> None:
+    """Or a flood of them would give the role back in the moment in which it is taken."""
+    eve, bob = await signed_up(api, EVE), await signed_up(api, "bob@example.org")
+    await made_admin(auth_engine, eve)
+    target = eve if method == "PATCH" else bob
+    async with auth_engine.begin() as demoting:
+        for user in (eve, bob):
+            lock = text("SELECT 1 FROM users WHERE id = :id FOR UPDATE")
+            await demoting.execute(lock, {"id": user["user"]["id"]})
+        waiting = asyncio.create_task(
+            api.request(
+                method,
+                f"/v1/admin/users/{target['user']['id']}",
+                headers=bearer(eve),
+                json={"roles": ["admin"], "status": "active"} if method == "PATCH" else None,
+            )
+        )
+        await eventually(lambda: lock_waits(auth_engine))
+        await demoting.execute(
+            text(f"UPDATE users SET {loss} WHERE id = :id"),
+            {"id": eve["user"]["id"]},
+        )
+
+    assert_problem(await waiting, 403, "forbidden")
+    [after] = await fetch(
+        auth_engine, "SELECT roles, status FROM users WHERE email = 'eve@example.org'"
+    )
+    assert (after.roles, after.status) != (["admin"], "active")
+    assert (await api.get("/v1/me", headers=bearer(bob))).status_code == 200
+
+
+async def test_services_do_not_outlive_it_either(
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, root: dict[str, Any]
+) -> None:
+    """A key that is issued at the last moment would be good for months."""
+    eve = await signed_up(api, EVE)
+    await made_admin(auth_engine, eve)
+    made = await api.post(
+        "/v1/admin/services",
+        headers=bearer(root),
+        json={"name": "feeds", "scopes": ["posts:write"]},
+    )
+    service = made.json()["id"]
+    async with auth_engine.begin() as demoting:
+        await demoting.execute(text("SELECT 1 FROM service_accounts FOR UPDATE"))
+        waiting = asyncio.create_task(
+            api.post(f"/v1/admin/services/{service}/keys", headers=bearer(eve))
+        )
+        await eventually(lambda: lock_waits(auth_engine))
+        await demoting.execute(
+            text("UPDATE users SET roles = '{}' WHERE id = :id"), {"id": eve["user"]["id"]}
+        )
+
+    assert_problem(await waiting, 403, "forbidden")
+    assert len(await fetch(auth_engine, "SELECT 1 FROM api_keys")) == 1
