@@ -206,6 +206,9 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     limit_introspect: RateSetting = Rate(6000, 60)
     # Tries to confirm something by password, in one session.
     limit_password: RateSetting = Rate(5, 300)
+    # Changes of one account's password or address, by its password: each ends the reset links that
+    # were mailed, so whoever signed up with another's address must not make them in a loop.
+    limit_account_changes: RateSetting = Rate(20, 3600)
     # All mails to one e-mail address, of any kind and cause; requests for mails to one address, and
     # from one network. Nobody needs more to find the one they wait for.
     limit_mail: RateSetting = Rate(5, 3600)

@@ -80,6 +80,15 @@ def is_bare_address(text: str) -> bool:
         return False
 
 
+def mailbox(email: str) -> str:
+    """The mailbox that ``email`` most likely is a sub-address of: without its tag (RFC 5233).
+
+    For limits alone: where + means nothing, ``a+b`` and ``a`` are two people.
+    """
+    local, _, domain = email.rpartition("@")
+    return f"{local.partition('+')[0] or local}@{domain}"
+
+
 def deliverable(email: str) -> str:
     """``email`` as mail servers know it: a domain in other letters in its ASCII form (IDNA).
 

@@ -2,21 +2,37 @@
 
 Guarantees: a mail of whatever kind spends from both limits before it is handed over, by the keyed
 hash of the address that it really goes to; a notice that finds them spent has a share of its own,
-which only notices of the same kind to the same address use up. So nobody can fill a mailbox, and
-nobody can keep a notice from its reader by filling the limit first.
+which only notices of the same kind to the same address use up. Sub-addresses of a mailbox have a
+limit together. So nobody can fill a mailbox, and nobody can keep a notice from its reader by
+filling the limit first; nor the link that resets a password, for the mails that a stranger causes
+by naming the address as theirs take only a part of the limit.
 
 A mail beyond the limits is dropped, and its sender is told nothing: what they did is done, and an
 answer would tell them about the address.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
+from auth_service.mail.addresses import mailbox
 from auth_service.mail.purpose import NOTICES, Purpose
 from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import by_network, site_rate
 from auth_service.throttle.throttle import Throttle, TooManyRequests
 from contracts.rate_limits import Rate
+
+MAILBOX_FACTOR: Final = 4
+"""How often a mailbox has the quota of an address: for people who use a few tags, and for a server
+where + is a letter like others."""
+
+
+def named_by_strangers(limit: Rate) -> Rate:
+    """The part of a limit for mails to an address that anybody can name as their own.
+
+    Less than half: whoever uses it up in two ways leaves something for the holder of the address.
+    """
+    return Rate(max((limit.quota - 1) // 2, 1), limit.seconds)
 
 
 def hashed(throttle: Throttle, network: str, limit: Rate) -> tuple[str, ...]:
@@ -42,7 +58,7 @@ async def may_be_sent(
     """
     try:
         await throttle.spend(
-            Charge("mail_address", address, settings.limit_mail),
+            *_by_address(purpose, address, settings.limit_mail),
             *_by_hashes(networks, settings.limit_mail_network),
         )
     except TooManyRequests:
@@ -55,6 +71,16 @@ async def may_be_sent(
         except TooManyRequests:
             return False
     return True
+
+
+def _by_address(purpose: Purpose, address: str, limit: Rate) -> list[Charge]:
+    charges = [Charge("mail_address", address, limit)]
+    if purpose is not Purpose.RESET_PASSWORD:  # it gets the holder of the address in
+        wider = Rate(limit.quota * MAILBOX_FACTOR, limit.seconds)
+        charges.append(Charge("mail_mailbox", mailbox(address), wider))
+    if purpose is Purpose.CONFIRM_EMAIL:
+        charges.append(Charge("mail_named", address, named_by_strangers(limit)))
+    return charges
 
 
 def _by_hashes(networks: Sequence[str], limit: Rate) -> list[Charge]:

@@ -46,6 +46,7 @@ class ClaimedMail:
     Parameters:
         former_email_id: the former address that it goes to, in place of the present one.
         networks: keyed hashes of the networks that caused it.
+        charged_to: keyed hash of the address whose limit it was spent from, if it was.
     """
 
     id: int
@@ -54,6 +55,7 @@ class ClaimedMail:
     attempts: int
     former_email_id: int | None = None
     networks: tuple[str, ...] = ()
+    charged_to: bytes | None = None
 
 
 async def claim(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
@@ -84,9 +86,17 @@ async def claim(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
             row.attempts,
             row.former_email_id,
             tuple(row.networks),
+            row.charged_to,
         )
         for row in claimed
     ]
+
+
+async def note_charge(connection: AsyncConnection, mail: ClaimedMail, charged_to: bytes) -> None:
+    """Remember from whose limit the mail was spent, so that no further attempt spends again."""
+    await connection.execute(
+        update(mails).where(mails.c.id == mail.id).values(charged_to=charged_to)
+    )
 
 
 async def put_back(connection: AsyncConnection, mail: ClaimedMail) -> None:

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Response, status
 from auth_service.context import Auth, Context
 from auth_service.mail.ask import ask_for_mail, ask_for_mail_to
 from auth_service.mail.bodies import ForgottenPassword, MailedToken, NewPassword
+from auth_service.mail.limit import named_by_strangers
 from auth_service.mail.purpose import Purpose
 from auth_service.mail.sender import MailSender
 from auth_service.sessions.bearer import CurrentUser
@@ -32,8 +33,9 @@ router = APIRouter(prefix="/v1", tags=["mail"])
 async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> Response:
     """Accepted; it goes to the pending address, if there is one, and to none that is verified."""
     sender = _sender(auth)
-    address = user.pending_email or user.email
-    headers = await _spend(auth, "verification_mail", address, network)
+    # By account: what is left for an address would tell whoever names it about its holder.
+    limit = named_by_strangers(auth.settings.limit_mail)
+    headers = await _spend(auth, Charge("verification_mail", str(user.id), limit), network)
     purpose = Purpose.CONFIRM_EMAIL if user.pending_email else Purpose.VERIFY_EMAIL
     async with auth.engine.begin() as connection:
         await ask_for_mail(connection, user.id, purpose)
@@ -99,7 +101,7 @@ async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> 
     """Accepted; the answer is the same whether or not somebody has the address."""
     sender = _sender(auth)
     email = normalised_email(body.email)
-    headers = await _spend(auth, "mail", email, network)
+    headers = await _spend(auth, Charge("mail", email, auth.settings.limit_mail), network)
     async with auth.engine.begin() as connection:
         await ask_for_mail_to(connection, email, Purpose.RESET_PASSWORD)
     sender.wake()
@@ -134,13 +136,7 @@ def _sender(auth: Context) -> MailSender:
     return auth.mail
 
 
-async def _spend(auth: Context, name: str, email: str, network: str) -> dict[str, str]:
-    """Count a mail to ``email``, whoever has it, and one asked for by ``network``.
-
-    ``name`` tells what only the owner may ask for from what anybody may, who could otherwise use
-    up the owner's.
-    """
-    limit = auth.settings.limit_mail
-    return await auth.throttle.spend(
-        Charge(name, email, limit), *by_network("mail_network", network, limit)
-    )
+async def _spend(auth: Context, charge: Charge, network: str) -> dict[str, str]:
+    """Count a mail by ``charge``, and as one that ``network`` has asked for."""
+    charges = by_network("mail_network", network, auth.settings.limit_mail)
+    return await auth.throttle.spend(charge, *charges)

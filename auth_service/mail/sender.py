@@ -27,7 +27,15 @@ from auth_service.mail.limit import may_be_sent
 from auth_service.mail.links import delete_expired_links, make_link
 from auth_service.mail.message import BadRecipient, Message, message
 from auth_service.mail.purpose import Purpose
-from auth_service.mail.queue import ATTEMPTS_MAX, ClaimedMail, claim, put_back, take_out, waiting
+from auth_service.mail.queue import (
+    ATTEMPTS_MAX,
+    ClaimedMail,
+    claim,
+    note_charge,
+    put_back,
+    take_out,
+    waiting,
+)
 from auth_service.mail.recipient import Recipient, recipient_of
 from auth_service.mail.texts import letter
 from auth_service.mail.transport import (
@@ -139,10 +147,12 @@ class MailSender:
                 recipient = await recipient_of(connection, mail, self._settings)
             if recipient is None:
                 return Result.NEEDLESS, ""
-            # Once for all attempts: a server that is away makes no mail more of it.
-            if mail.attempts == 1 and not await self._may_be_sent(mail, recipient.email):
+            # Once for all attempts, since a server that is away makes no mail more of it; but again
+            # for another address, which would pay for nothing that others made wait.
+            charged_to = self._throttle.key("mail_charged", recipient.email)
+            if mail.charged_to != charged_to and not await self._may_be_sent(mail, recipient.email):
                 return Result.LIMITED, "a limit of its address or network is spent"
-            written = await self._write(mail, recipient)
+            written = await self._write(mail, recipient, charged_to)
             if written is None:
                 return Result.PUT_BACK, "its address has changed"
             await self._transport.hand_over(written)
@@ -160,15 +170,18 @@ class MailSender:
             self._throttle, self._settings, mail.purpose, address=address, networks=mail.networks
         )
 
-    async def _write(self, mail: ClaimedMail, seen: Recipient) -> Message | None:
+    async def _write(self, mail: ClaimedMail, seen: Recipient, charged_to: bytes) -> Message | None:
         """The mail as it is to be sent now, its link stored; None if it goes elsewhere by now.
 
         Parameters:
             seen: the recipient whose limit was charged.
+            charged_to: keyed hash of that address.
         """
         settings = self._settings
         link = ""
         async with self._engine.begin() as connection:
+            if mail.charged_to != charged_to:
+                await note_charge(connection, mail, charged_to)
             recipient = await recipient_of(connection, mail, settings)
             if recipient is None or recipient.email != seen.email:
                 return None

@@ -36,6 +36,7 @@ mails = Table(
         server_default=text("'{}'"),
         comment="keyed hashes of the networks whose request asked for it",
     ),
+    Column("charged_to", LargeBinary, comment="keyed hash of the address that has paid for it"),
     comment="To be sent to the address that the user has then; gone once sent or given up",
 )
 

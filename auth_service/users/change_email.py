@@ -24,6 +24,7 @@ from auth_service.users.addresses import claim
 from auth_service.users.change import change
 from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.former_emails import begin_time_to_undo, give_notice
+from auth_service.users.limit_changes import spend_change
 from auth_service.users.model import User
 from auth_service.users.new_address import new_address
 from auth_service.users.passwords import Passwords
@@ -47,10 +48,12 @@ async def ask_to_change_email(auth: Context, user_id: UUID, *, email: str, passw
         WrongPassword: the password is not the user's.
         NoSuchUser: the user was deleted.
         HashingBusy: too many passwords wait to be checked.
+        TooManyRequests: the account was changed too often.
     """
     settings = auth.settings
     email = new_address(email)
     password_hash = await confirmed_password(auth.engine, auth.passwords, user_id, password)
+    await spend_change(auth, user_id)
     async with auth.engine.begin() as connection:
         user = await locked(connection, user_id, password_hash)
         if email == user.email:

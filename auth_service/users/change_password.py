@@ -16,6 +16,7 @@ from auth_service.sessions.model import NewSession
 from auth_service.sessions.start import start_session
 from auth_service.users.change import change
 from auth_service.users.confirm import confirmed_password, locked
+from auth_service.users.limit_changes import spend_change
 from auth_service.users.model import AccountDisabled, User
 from auth_service.users.table import NO_PENDING_EMAIL, TOKENS_VALID_FROM_NOW
 from contracts.actors import user_actor
@@ -35,10 +36,12 @@ async def change_password(
         NoSuchUser: he was deleted meanwhile.
         AccountDisabled: he was disabled meanwhile.
         HashingBusy: too many passwords wait to be hashed.
+        TooManyRequests: the account was changed too often.
     """
     length_min = auth.settings.password_length_min
     await auth.passwords.demand_strong(new, email=user.email, length_min=length_min)
     current_hash = await confirmed_password(auth.engine, auth.passwords, user.id, current)
+    await spend_change(auth, user.id)
     new_hash = await auth.passwords.hash(new)
     async with auth.engine.begin() as connection:
         await locked(connection, user.id, current_hash)

@@ -1,6 +1,7 @@
 """Sessions over HTTP: the refresh cookie, signing out, and the list of one's own."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from http.cookies import SimpleCookie
 from typing import Any
@@ -71,6 +72,36 @@ class TestRefreshToken:
         name_and_token, *attributes = header.split("; ")
         assert name_and_token.startswith(f"{COOKIE}=rt_")
         assert set(attributes) == {*FLAGS, f"Max-Age={14 * 86_400}"}
+
+    @pytest.mark.parametrize(
+        "media_type",
+        [
+            None,
+            "",
+            "text/plain",
+            "text/plain;application/json",
+            "application/x-www-form-urlencoded",
+        ],
+    )
+    async def test_no_other_page_signs_its_visitor_in(
+        self, api: httpx.AsyncClient, media_type: str | None
+    ) -> None:
+        """Browsers send these without asking; what they have to ask for is not allowed."""
+        await signed_up(api, ADA["email"])
+        headers = {"Origin": "https://evil.example"}
+        sent = headers if media_type is None else {**headers, "Content-Type": media_type}
+        asks = {**headers, "Access-Control-Request-Method": "POST"}
+
+        answer = await api.post(
+            "/v1/signin", content=json.dumps({**ADA, "session": "cookie"}), headers=sent
+        )
+        asked = await api.options(
+            "/v1/signin", headers={**asks, "Access-Control-Request-Headers": "content-type"}
+        )
+
+        assert_problem(answer, 422, "invalid_request")
+        assert "Set-Cookie" not in answer.headers
+        assert "Access-Control-Allow-Origin" not in asked.headers
 
     async def test_a_keeper_that_nobody_knows_is_refused(self, api: httpx.AsyncClient) -> None:
         """422, and nobody is signed up."""
