@@ -49,7 +49,9 @@ def run(metadata: MetaData, load_settings: Callable[[], Database]) -> None:
         raise CommandError(str(error)) from error
     except (DBAPIError, OSError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise CommandError(f"the database cannot be migrated: {cause}") from error
+        # A time-out has no words of its own.
+        said = str(cause) or type(cause).__name__
+        raise CommandError(f"the database cannot be migrated: {said}") from error
 
 
 async def _run(metadata: MetaData, settings: Database) -> None:
@@ -60,7 +62,7 @@ async def _run(metadata: MetaData, settings: Database) -> None:
         lock_ms=LOCK_TIMEOUT_MS,
         idle_in_transaction_ms=0,
     )
-    engine = unpooled(settings.database_url, session)
+    engine = unpooled(settings.database_url, session, names_statements=False)
     # The lock has a transaction of its own, beside those of the revisions: a pooler such as
     # pgbouncer may give every transaction another session, and would leave a session's lock behind.
     async with engine.begin() as turn:

@@ -10,6 +10,8 @@ import os
 import select
 import socket
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import asyncpg
@@ -95,6 +97,7 @@ def unpooled(
     *,
     command_seconds: float | None = None,
     isolation_level: str | None = None,
+    names_statements: bool = True,
 ) -> AsyncEngine:
     """An engine whose every connection is a new session.
 
@@ -102,20 +105,36 @@ def unpooled(
         session: what it sets.
         command_seconds: when to give a statement up though the server is silent.
         isolation_level: as SQLAlchemy names it; None is read committed, in transactions.
+        names_statements: whether prepared statements stay in the session, by name. Behind a pooler
+            the next one to get that session would meet them.
     """
     options: dict[str, Any] = {"poolclass": NullPool}
     if isolation_level is not None:
         options["isolation_level"] = isolation_level
-    return _engine(database_url, session, command_seconds=command_seconds, **options)
+    more = {} if names_statements else _WITHOUT_NAMES
+    return _engine(database_url, session, more, command_seconds=command_seconds, **options)
+
+
+_WITHOUT_NAMES: Final = {
+    "statement_cache_size": 0,  # the driver's
+    "prepared_statement_cache_size": 0,  # SQLAlchemy's
+    "prepared_statement_name_func": lambda: "",
+}
 
 
 def _engine(
-    database_url: str, session: Session, *, command_seconds: float | None, **options: Any
+    database_url: str,
+    session: Session,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    command_seconds: float | None,
+    **options: Any,
 ) -> AsyncEngine:
     arguments: dict[str, Any] = {
         "async_creator_fn": _Connector(session).connect,
         "timeout": CONNECT_TIMEOUT_SECONDS,
         "command_timeout": command_seconds,
+        **more,
     }
     if _names_several_servers(database_url):
         arguments["target_session_attrs"] = "read-write"

@@ -42,6 +42,18 @@ def upgrade() -> None:
         "CREATE TABLE probe AS SELECT current_setting('lock_timeout') AS lock_timeout,"
         " current_setting('statement_timeout') AS statement_timeout"
     )
+    op.execute(
+        "CREATE TABLE left_behind AS SELECT"
+        " (SELECT count(*) FROM pg_prepared_statements WHERE name <> '') AS named_statements,"
+        " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())"
+        " AS own_locks"
+    )
+    op.execute(
+        "CREATE TABLE lock_holders AS"
+        " SELECT state, query LIKE '%pg_advisory_xact_lock%' AS is_short"
+        " FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
 
 
 def downgrade() -> None:
@@ -175,18 +187,66 @@ async def test_a_migration_that_meets_a_lock_gives_up(databases: Databases) -> N
     assert revision == "0014"  # the newest that touches the locked table
 
 
-async def test_a_migration_runs_with_time_limits(service: str, url: str, tmp_path: Path) -> None:
-    """A revision that somebody adds tomorrow has them too."""
+@pytest.fixture
+def probed(service: str, url: str, tmp_path: Path) -> str:
+    """The address of a database after one more migration, which looked at what it ran with."""
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
     shutil.copy(ROOT / "alembic.ini", tmp_path)
     versions = tmp_path / "migrations" / service / "versions"
     head = max(path.name for path in versions.glob("0*.py"))[:4]
     (versions / "9999_probe.py").write_text(PROBE.format(head=head))
-
     done = alembic(service, url, "upgrade", "head", folder=tmp_path)
-
     assert done.returncode == 0, done.stderr
+    return url
+
+
+async def rows(url: str, table: str) -> list[dict[str, object]]:
+    """All that a table has."""
     connection = await connect(url)
-    [limits] = await connection.fetch("SELECT * FROM probe")
-    await connection.close()
-    assert dict(limits) == {"lock_timeout": "4s", "statement_timeout": "1min"}
+    try:
+        return [dict(row) for row in await connection.fetch(f"SELECT * FROM {table}")]
+    finally:
+        await connection.close()
+
+
+async def test_a_migration_runs_with_time_limits(probed: str) -> None:
+    """A revision that somebody adds tomorrow has them too."""
+    limits = {"lock_timeout": "4s", "statement_timeout": "1min"}
+    assert await rows(probed, "probe") == [limits]
+
+
+async def test_a_migration_leaves_nothing_in_a_session(probed: str) -> None:
+    """Behind a pooler the session is somebody else's next, with every lock and statement in it."""
+    [left] = await rows(probed, "left_behind")
+    assert left == {"named_statements": 0, "own_locks": 0}
+    # The lock is another session's, whose transaction ends with the migration.
+    holder = {"state": "idle in transaction", "is_short": True}
+    assert await rows(probed, "lock_holders") == [holder]
+
+
+def test_a_database_with_another_encoding_is_refused(
+    service: str, postgres: PostgresServer
+) -> None:
+    """Nothing is made in it, and the command in the sentence makes one that can be migrated."""
+    name = f"test_latin1_{service}"
+    for database in (name, f"{name}_utf8"):
+        postgres.drop_database(database)
+    postgres.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    try:
+        refused = alembic(service, postgres.url(name), "upgrade", "head")
+        tables = postgres.execute(
+            "SELECT 1 FROM pg_tables WHERE schemaname = 'public'", database=name
+        )
+        said = refused.stdout + refused.stderr
+        command = said.partition("with ")[2].partition(";")[0]
+        postgres.execute(command)
+        better = alembic(service, postgres.url(f"{name}_utf8"), "upgrade", "head")
+    finally:
+        for database in (name, f"{name}_utf8"):
+            postgres.drop_database(database)
+
+    assert refused.returncode != 0
+    assert "has the encoding LATIN1, and only UTF8 is supported" in said
+    assert "Traceback" not in said
+    assert not tables
+    assert better.returncode == 0, better.stderr
