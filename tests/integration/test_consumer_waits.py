@@ -16,6 +16,7 @@ from tests.support.builders import a_state, an_event
 from tests.support.checks import has_applied
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
+from tests.support.hostile import set_on_role
 from tests.support.inbox import (
     accept_writes,
     consuming,
@@ -183,6 +184,31 @@ async def test_a_killed_database_loses_and_parks_nothing(
         await eventually(lambda: has_applied(engine, len(before + after)), within=60)
 
     assert await parked(engine) == []
+    assert await source.ready() == 0
+
+
+async def test_what_was_acknowledged_outlives_a_crash(
+    mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
+) -> None:
+    """Also where the role's commits need not be on disk, and the server is slow to write them."""
+    server, settings, engine = mortal
+    events = [an_event(a_state()) for _ in range(200)]
+    server.server.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    server.server.execute("ALTER SYSTEM SET wal_writer_flush_after = '1GB'")
+    server.server.execute("SELECT pg_reload_conf()")
+    try:
+        with set_on_role(server.server, settings.database_url, {"synchronous_commit": "off"}):
+            async with consuming(settings, engine):
+                await source.publish(*events)
+                await eventually(lambda: has_applied(engine, len(events)))
+                await eventually(lambda: _is_ready(source, 0))
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+    finally:
+        server.start().execute("ALTER SYSTEM RESET ALL")
+        server.server.execute("SELECT pg_reload_conf()")
+
+    assert await has_applied(engine, len(events))
     assert await source.ready() == 0
 
 
