@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
+from sqlalchemy import text
+
+from local.reading import reading
 
 FIELDS: Final = (
     "version",
@@ -69,7 +71,7 @@ def _differences(
     user_id: UUID, source: dict[str, Any] | None, replica: dict[str, Any] | None
 ) -> list[Difference]:
     if source is None and replica is not None and replica["status"] == "deleted":
-        return []  # somebody whom the source never had, buried here: both say that he is not
+        return []  # somebody whom the source never had, buried here: both say "not there"
     if source is None or replica is None:
         return [Difference(user_id, "row", source and "there", replica and "there")]
     fields = TOMBSTONE_FIELDS if source["status"] == "deleted" else FIELDS
@@ -81,9 +83,6 @@ def _differences(
 
 
 async def _read(url: str) -> dict[UUID, dict[str, Any]]:
-    connection = await asyncpg.connect(url.replace("postgresql+asyncpg://", "postgresql://"))
-    try:
-        rows = await connection.fetch(f"SELECT id, {', '.join(FIELDS)} FROM users")  # noqa: S608
-        return {row["id"]: dict(row) for row in rows}
-    finally:
-        await connection.close()
+    async with reading(url) as connection:
+        rows = await connection.execute(text(f"SELECT id, {', '.join(FIELDS)} FROM users"))  # noqa: S608
+        return {row["id"]: dict(row) for row in rows.mappings()}

@@ -8,11 +8,13 @@ from typing import Final, Self
 from uuid import UUID
 
 import aio_pika
-import asyncpg
 from aio_pika.abc import AbstractConnection
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.names import live_queue
 from local.addresses import Addresses
+from local.reading import reading
 
 _EVERY_SECONDS: Final = 0.3
 _SAMPLES_MAX: Final = 1_000
@@ -34,7 +36,7 @@ class Watch:
     """Takes a sample a few times a second."""
 
     def __init__(
-        self, auth: asyncpg.Connection, blog: asyncpg.Connection, broker: AbstractConnection
+        self, auth: AsyncConnection, blog: AsyncConnection, broker: AbstractConnection
     ) -> None:
         self._auth = auth
         self._blog = blog
@@ -46,18 +48,19 @@ class Watch:
     @asynccontextmanager
     async def on(cls, addresses: Addresses) -> AsyncIterator[Self]:
         """A watch that is running inside the block."""
-        auth = await asyncpg.connect(_dsn(addresses.auth_database_url))
-        blog = await asyncpg.connect(_dsn(addresses.blog_database_url))
-        broker = await aio_pika.connect(addresses.blog_amqp_url)
-        watch = cls(auth, blog, broker)
-        watching = asyncio.create_task(watch._run())
-        try:
-            yield watch
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-            await asyncio.gather(auth.close(), blog.close(), broker.close())
+        async with (
+            reading(addresses.auth_database_url) as auth,
+            reading(addresses.blog_database_url) as blog,
+            await aio_pika.connect(addresses.blog_amqp_url) as broker,
+        ):
+            watch = cls(auth, blog, broker)
+            watching = asyncio.create_task(watch._run())
+            try:
+                yield watch
+            finally:
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
 
     @property
     def latest(self) -> Sample:
@@ -81,12 +84,12 @@ class Watch:
         # The replica first: nothing reaches it before the source has it.
         replica = await _versions(self._blog)
         source = await _versions(self._auth)
-        waiting = "SELECT count(*) FROM outbox_events WHERE published_at IS NULL"
+        waiting = text("SELECT count(*) FROM outbox_events WHERE published_at IS NULL")
         return Sample(
             source_users=len(source),
             replica_users=len(replica),
             behind=sum(replica.get(user_id) != version for user_id, version in source.items()),
-            unpublished=await self._auth.fetchval(waiting),
+            unpublished=int(await self._auth.scalar(waiting) or 0),
             queued=await self._queued(),
         )
 
@@ -99,10 +102,6 @@ class Watch:
             return None
 
 
-async def _versions(connection: asyncpg.Connection) -> dict[UUID, int]:
-    rows = await connection.fetch("SELECT id, version FROM users WHERE version > 0")
-    return {row["id"]: row["version"] for row in rows}
-
-
-def _dsn(url: str) -> str:
-    return url.replace("postgresql+asyncpg://", "postgresql://")
+async def _versions(connection: AsyncConnection) -> dict[UUID, int]:
+    rows = await connection.execute(text("SELECT id, version FROM users WHERE version > 0"))
+    return {row.id: row.version for row in rows}

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -26,12 +25,10 @@ READ_ONLY = {"default_transaction_read_only": "on"}
 
 
 @pytest.fixture
-def hostile(postgres: PostgresServer, system: System) -> Iterator[ExitStack]:
-    """The roles of both databases have the worst settings until it is closed."""
-    with ExitStack() as stack:
-        for url in (system.auth_url, system.blog_url):
-            stack.enter_context(set_on_role(postgres, url))
-        yield stack
+def hostile(postgres: PostgresServer, system: System) -> Iterator[None]:
+    """The roles of both databases have the worst settings."""
+    with set_on_role(postgres, system.auth_url), set_on_role(postgres, system.blog_url):
+        yield
 
 
 async def signed_up(running: Running) -> httpx.Response:
@@ -85,11 +82,10 @@ def end_sessions(postgres: PostgresServer, system: System) -> int:
     return len(ended)
 
 
+@pytest.mark.usefixtures("hostile")
 @pytest.mark.parametrize("running", [PATIENT], indirect=True, ids=["patient"])
-async def test_the_worst_settings_of_a_role_change_nothing(
-    hostile: ExitStack, running: Running
-) -> None:
-    """A crowd that posts at once is served, and both databases agree."""
+async def test_the_worst_settings_of_a_role_change_nothing(running: Running) -> None:
+    """A crowd that posts at once is served, and who compares from outside finds both the same."""
     people = [bearer(await signed_up(running)) for _ in range(20)]
 
     answers = await asyncio.gather(*(posted(running, people[n % 20]) for n in range(CROWD)))
@@ -98,7 +94,6 @@ async def test_the_worst_settings_of_a_role_change_nothing(
     assert {answer.status_code for answer in answers} == {201}, complaints
     for headers in people:
         await eventually(lambda headers=headers: arrived(running, headers))  # type: ignore[misc]
-    await asyncio.to_thread(hostile.close)  # who compares from outside is not one of us
     assert not (await compare(running.system.auth_url, running.system.blog_url)).differences
 
 

@@ -1,0 +1,37 @@
+"""Read a service's database from outside of it, with sessions like those of the services.
+
+What an administrator has set on a role changes nothing here either.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service_kit.database.engines import unpooled
+from service_kit.database.sessions import Session
+
+_SESSION: Final = Session(
+    "local",
+    "public",  # where the migrations put the tables on one machine
+    statement_ms=60_000,  # all users of a large demonstration
+    lock_ms=5_000,
+    idle_in_transaction_ms=0,
+)
+
+
+@asynccontextmanager
+async def reading(database_url: str) -> AsyncIterator[AsyncConnection]:
+    """A connection inside the block, on which each statement is a transaction.
+
+    Parameters:
+        database_url: for SQLAlchemy.
+
+    Raises:
+        DBAPIError, OSError: the database is away.
+        UnsuitableDatabase: the database has another encoding.
+    """
+    engine = unpooled(database_url, _SESSION, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        yield connection
