@@ -53,6 +53,10 @@ export function troubles({ near, far, runs, replays, apartSince = null }) {
     const since = told.at ? ` for ${age((Date.now() - told.at) / 1000)}` : "";
     add("broken", "pipe", `${silence(end, told.error)}${since}`, `Look at ${COMMANDS[end]}: its log, and its /readyz. What is shown of it is as old as the picture says.`);
   }
+  for (const [end, told] of Object.entries({ near, far })) {
+    if (told.error || !told.figures?.clock) continue;
+    add("look", "pipe", `${NAMES[end]}'s database had a wrong clock: it ${told.figures.clock.replace(/: see .*/, "")}`, 'See "A clock ran ahead" in the runbook: what was issued meanwhile may have to be revoked.');
+  }
   const isNear = near.figures && !near.error;
   const isFar = far.figures && !far.error;
   if (isNear) ofPipe(near.figures.pipe, add, near.figures);

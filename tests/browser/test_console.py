@@ -16,6 +16,7 @@ import blog_service.db
 from auth_service.settings import DatabaseSettings as AuthDatabase
 from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.compare import compare
+from service_kit.clock import described
 from tests.browser.conftest import Visiting
 from tests.support.auth_api import PASSWORD
 from tests.support.builders import a_state, an_event
@@ -259,6 +260,7 @@ NEAR = {
     "replay": None,
     "trouble": None,
     "queues": [],
+    "clock": None,
 }
 FAR = {
     "pipe": "quiet",
@@ -277,6 +279,7 @@ FAR = {
     "degraded": None,
     "reconcile_trouble": None,
     "last_reconcile": None,
+    "clock": None,
 }
 
 DRAWN = """async (number) => {
@@ -378,6 +381,22 @@ class TestFigures:
 
         assert shown["broker"]["figure"] == figure
         assert shown["headline"]["line"].endswith(says)
+
+    @pytest.mark.parametrize(("end", "name"), [(0, "The auth service"), (1, "The blog service")])
+    async def test_a_clock_that_was_set_back_is_named(
+        self, visit: Visiting, end: int, name: str
+    ) -> None:
+        """With where to read on; all else may be quiet."""
+        figures = [dict(NEAR), dict(FAR)]
+        figures[end]["clock"] = described(86_400)
+        async with visit() as visitor:
+            await visitor.page.goto("/console")
+            shown = await visitor.page.evaluate(STATIONS, [*figures, None])
+
+        assert shown["headline"]["level"] == "look"
+        assert shown["headline"]["line"].startswith(f"{name}'s database")
+        assert shown["headline"]["line"].endswith("ran 86,400 s ahead and was set back")
+        assert "A clock ran ahead" in shown["headline"]["remedy"]
 
     async def test_eight_digits_stay_in_their_boxes(self, visit: Visiting) -> None:
         """In the picture, wide and narrow, and at the axis of a chart."""
