@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -36,6 +37,7 @@ from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming, execute, fetch
 from tests.support.processes import Process
+from tests.support.proxy import proxy_to
 from tests.support.reconciling import Pair
 from tests.support.source import LIVE, REPLAY, Source
 
@@ -377,11 +379,14 @@ class TestReconcile:
         """Ctrl-C in the middle: a code of its own, listed as interrupted, and not the state."""
         await command("reconcile", **account(pair))
         before = _state((await command("status --json")).figures)
-        async with await asyncio.start_server(_never_answer, "127.0.0.1") as server:
-            port = server.sockets[0].getsockname()[1]
+        source = urlsplit(account(pair)["BLOG_AUTH_URL"])
+        assert source.hostname
+        assert source.port
+        async with proxy_to(source.hostname, source.port) as proxy:
+            proxy.swallow_answers()
             settings = account(pair) | {
                 "BLOG_DATABASE_URL": blog_url,
-                "BLOG_AUTH_URL": f"http://127.0.0.1:{port}",
+                "BLOG_AUTH_URL": f"http://127.0.0.1:{proxy.port}",
             }
             process = Process("blog-service reconcile --repair", settings, tmp_path / "log")
             process.start()
@@ -436,11 +441,6 @@ RUNNING = "SELECT 1 FROM reconcile_runs WHERE finished_at IS NULL AND started_at
 def _state(figures: dict[str, Any]) -> dict[str, Any]:
     """What the status says about comparing."""
     return {name: value for name, value in figures.items() if "reconcile" in name}
-
-
-async def _never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()  # until the client has gone
-    writer.close()
 
 
 async def test_the_consumers_metrics_tell_of_its_comparisons(
