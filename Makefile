@@ -56,7 +56,7 @@ check: $(STAMP) ## format, lint, types, import contracts, schema drift, names of
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m contracts.schemas --check
+	@$(BIN)/python -m contracts.events.write_schemas --check
 	@$(BIN)/auth-service settings check .env.example docker-compose.yml $(wildcard .env) >/dev/null
 	@$(BIN)/blog-service settings check .env.example docker-compose.yml $(wildcard .env) >/dev/null
 

@@ -57,14 +57,14 @@ from auth_service.users.model import (
 )
 from auth_service.users.password_policy import WeakPassword
 from auth_service.users.passwords import HashingBusy, Passwords
-from contracts import problems
-from contracts.health import health_routes
-from contracts.http_errors import Refusals
-from contracts.http_manners import polish
-from contracts.problems import Problem
-from contracts.tasks import end_tasks
 from contracts.tokens import KeysUnavailable
-from service_kit.api_docs import docs_routes
+from service_kit.http import problems
+from service_kit.http.api_docs import docs_routes
+from service_kit.http.errors import Refusals
+from service_kit.http.middleware import polish
+from service_kit.http.probes import health_routes
+from service_kit.http.problems import Problem
+from service_kit.process.tasks import end_tasks
 
 REFUSALS: Refusals = {
     AccountDisabled: problems.ACCOUNT_DISABLED,

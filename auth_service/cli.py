@@ -22,14 +22,21 @@ from auth_service.services import commands as services
 from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings, StatusSettings
 from auth_service.tokens import commands as keys
 from auth_service.users import commands as users
-from contracts.health import health_routes
-from contracts.serving import serve, serve_beside
-from contracts.settings import load
-from contracts.telemetry import configure_logging
-from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
 from service_kit.database.clock import watch as watch_clock
 from service_kit.database.commands import demand_suitable
-from service_kit.setting_commands import setting_commands, warn_of_unknown
+from service_kit.http.probes import health_routes
+from service_kit.http.serving import serve, serve_beside
+from service_kit.process.setting_commands import setting_commands, warn_of_unknown
+from service_kit.process.settings import load
+from service_kit.process.telemetry import configure_logging
+from service_kit.process.terminal import (
+    AsJson,
+    Check,
+    checked,
+    failing_with_a_sentence,
+    health,
+    show,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(keys.app, name="keys")

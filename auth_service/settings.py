@@ -21,10 +21,10 @@ from pydantic_settings import SettingsConfigDict
 from auth_service.mail.addresses import sender_address, smtp_server
 from auth_service.secrets import Secrets, secret_of
 from auth_service.sessions.model import Limits
-from contracts.key_set import InvalidKeySet, read_key_set
-from contracts.keys import UnusableKey, jwks, private_key
-from contracts.rate_limits import Rate
-from contracts.settings import (
+from contracts.tokens.key_set import InvalidKeySet, read_key_set
+from contracts.tokens.keys import UnusableKey, jwks, private_key
+from service_kit.http.rate_limits import Rate
+from service_kit.process.settings import (
     SEVERAL_LINES,
     AmqpUrl,
     DatabaseUrl,

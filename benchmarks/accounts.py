@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from benchmarks.processes import answer
 from benchmarks.stage import Stage
-from contracts.reconcile import SCOPE
+from contracts.sync.comparison import SCOPE
 from local.keys import PRIVATE_KEY, ensure_keys
 from local.places import program
 from local.ports import LOOPBACK

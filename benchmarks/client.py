@@ -18,10 +18,10 @@ from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
 
 from benchmarks.recording import new_users
 from benchmarks.stage import ISSUER, Stage
-from blog_service.inbox.topology import LIVE
-from contracts.envelope import encode
 from contracts.events import UserCreated
-from contracts.names import EXCHANGE
+from contracts.events.envelope import encode
+from contracts.events.names import EXCHANGE
+from replica.inbox.topology import LIVE
 
 IN_FLIGHT: Final = 100
 PREFETCH: Final = 500

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from benchmarks.stage import Stage, connect
-from blog_service.users.replica import COLUMNS
+from replica.users import COLUMNS
 
 _BLOCKS_MAX: Final = 64
 

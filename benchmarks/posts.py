@@ -12,8 +12,8 @@ from benchmarks.figures import Figures, Promise, Section, medians, percentile
 from benchmarks.http import Connection
 from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
-from contracts.paging import cursor_after
 from local.ports import free_port
+from service_kit.http.pagination import cursor_after
 
 _HOW: Final = """
 {posts:,} posts of {characters:,} characters by {authors:,} authors with profiles; {readers}

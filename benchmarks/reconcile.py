@@ -18,10 +18,10 @@ from benchmarks.recording import make_users
 from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
 from benchmarks.waiting import until
-from blog_service.reconcile.model import Verdict
-from contracts.digest import DIGESTS
+from contracts.sync.digest import DIGESTS
 from local.places import program
 from local.ports import free_port
+from replica.reconcile.model import Verdict
 
 _HOW = """
 {users:,} users, of whom a tenth are deleted; `auth-service api`, relay and consumer are at work, on

@@ -18,8 +18,8 @@ from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
 from benchmarks.tables import last_position, published_per_second, until_published
 from benchmarks.waiting import until
-from blog_service.inbox.topology import SERVICE
 from local.places import program
+from replica.inbox.topology import SERVICE
 
 _HOW = """
 First {events:,} events are recorded and relayed, as in the measurement of the relay, and then the

@@ -15,13 +15,13 @@ import asyncpg
 
 from auth_service.outbox.publisher import publisher
 from benchmarks.processes import environment
-from blog_service.inbox.topology import LIVE, REPLAY, bind_replays, declare
 from local.broker import Broker
 from local.lock import locked
 from local.places import CHECKOUT, LOCAL, ROOT, VHOST, program
 from local.postgres import find_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker
+from replica.inbox.topology import LIVE, REPLAY, bind_replays, declare
 
 ISSUER = "https://auth.example.org"
 

@@ -19,8 +19,8 @@ from benchmarks.http import Connection
 from benchmarks.peers.unverified_blog import USER_ID
 from benchmarks.scale import Scale
 from benchmarks.stage import ISSUER, Stage
-from contracts.keys import ALGORITHM, jwk, jwks, private_key
 from contracts.tokens import TokenVerifier
+from contracts.tokens.keys import ALGORITHM, jwk, jwks, private_key
 from local.keys import PRIVATE_KEY, ensure_keys
 from local.ports import free_port
 

@@ -6,29 +6,31 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from blog_service import console, web
-from blog_service.account import Account
+from blog_service import web
 from blog_service.comments import routes as comments
 from blog_service.context import Context
 from blog_service.db import Reader, connect
-from blog_service.parked import routes as parked
-from blog_service.parked.model import NoSuchMessage
 from blog_service.posts import routes as posts
 from blog_service.profiles import routes as profiles
-from blog_service.reconcile.due import why_degraded
 from blog_service.settings import ApiSettings
-from blog_service.sync import metrics, replay_routes
-from blog_service.sync import routes as sync
-from blog_service.sync.replays import SILENCE_SECONDS_MAX
 from blog_service.users import routes as users
-from contracts import problems
-from contracts.health import health_routes
-from contracts.http_manners import polish
-from contracts.jwks_cache import JwksCache
-from contracts.keys import jwks, public_key
 from contracts.tokens import FixedKeys, TokenVerifier
-from service_kit.api_docs import docs_routes
+from contracts.tokens.jwks_cache import JwksCache
+from contracts.tokens.keys import jwks, public_key
+from replica import console
+from replica.parked import routes as parked
+from replica.parked.model import NoSuchMessage
+from replica.reconcile.due import why_degraded
+from replica.replays import routes as replay_routes
+from replica.replays.at_source import SILENCE_SECONDS_MAX
+from replica.source_client import Account
+from replica.status import metrics
+from replica.status import routes as sync
 from service_kit.database.away import demand_writable
+from service_kit.http import problems
+from service_kit.http.api_docs import docs_routes
+from service_kit.http.middleware import polish
+from service_kit.http.probes import health_routes
 
 
 class Degraded(Exception):

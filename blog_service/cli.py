@@ -6,28 +6,35 @@ from functools import partial
 from typing import Any
 
 import typer
+from replica.status.model import needs_attention
 
 from blog_service.db import connect
 from blog_service.erasure.sweep import keep_swept
-from blog_service.inbox.consumer import Consumer
-from blog_service.parked import commands as parked
-from blog_service.reconcile.commands import reconcile
-from blog_service.reconcile.watch import watch
-from blog_service.samples.clock import LATEST
-from blog_service.samples.take import keep_sampling
 from blog_service.settings import ApiSettings, ConsumerSettings, DatabaseSettings, StatusSettings
-from blog_service.sync import metrics
-from blog_service.sync.model import needs_attention
-from blog_service.sync.status import status as read_status
-from contracts.health import health_routes
-from contracts.serving import serve, serve_beside
-from contracts.settings import load
-from contracts.tasks import end_tasks
-from contracts.telemetry import configure_logging
-from contracts.terminal import AsJson, Check, checked, failing_with_a_sentence, health, show
+from replica.inbox.consumer import Consumer
+from replica.parked import commands as parked
+from replica.reconcile.commands import reconcile
+from replica.reconcile.watch import watch
+from replica.samples.clock import LATEST
+from replica.samples.take import keep_sampling
+from replica.status import metrics
+from replica.status.read import status as read_status
 from service_kit.database.clock import watch as watch_clock
 from service_kit.database.commands import demand_suitable
-from service_kit.setting_commands import setting_commands, warn_of_unknown
+from service_kit.http.probes import health_routes
+from service_kit.http.serving import serve, serve_beside
+from service_kit.process.setting_commands import setting_commands, warn_of_unknown
+from service_kit.process.settings import load
+from service_kit.process.tasks import end_tasks
+from service_kit.process.telemetry import configure_logging
+from service_kit.process.terminal import (
+    AsJson,
+    Check,
+    checked,
+    failing_with_a_sentence,
+    health,
+    show,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 app.add_typer(parked.app, name="parked")

@@ -13,7 +13,7 @@ from fastapi import status
 from starlette.responses import Response
 
 from blog_service.db import Found
-from contracts.paging import cursor_after
+from service_kit.http.pagination import cursor_after
 
 
 def document(value: Any, status_code: int = status.HTTP_200_OK) -> Response:

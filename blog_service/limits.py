@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.rate_limits import Rate, rate_limit_headers, too_many_requests
-from service_kit.clock import AHEAD_SQL
+from service_kit.http.rate_limits import Rate, rate_limit_headers, too_many_requests
+from service_kit.process.clock import AHEAD_SQL
 
 Written = Literal["posts", "comments"]
 """What is counted: a table, and the limit's name as clients see it."""

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from blog_service.policy import POSTS_WRITE, Action, Actor, Owned, Reach, Service, may, reach
-from contracts import problems
-from contracts.bearer import insufficient_scope
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.bearer import insufficient_scope
+from service_kit.http.problems import Problem
 
 IS_REACHED: Final = (
     "(:is_anyones OR author_id = CAST(:acting_user AS uuid)"

@@ -9,11 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX
-from contracts.key_set import InvalidKeySet, read_key_set
-from contracts.keys import UnusableKey, jwks, public_key
-from contracts.rate_limits import Rate
-from contracts.settings import (
+from contracts.tokens.key_set import InvalidKeySet, read_key_set
+from contracts.tokens.keys import UnusableKey, jwks, public_key
+from replica.inbox.work import HEARTBEAT_SECONDS_MAX
+from service_kit.http.rate_limits import Rate
+from service_kit.process.settings import (
     SEVERAL_LINES,
     AmqpUrl,
     DatabaseUrl,

@@ -11,7 +11,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from contracts.terminal import Health
 from local import docker_rabbitmq, given
 from local.account import ensure_account
 from local.addresses import Addresses, Ports, url
@@ -26,6 +25,7 @@ from local.postgres_server import PostgresServer
 from local.processes import BackgroundProcess
 from local.progress import say
 from local.rabbitmq import find_broker, private_node
+from service_kit.process.terminal import Health
 
 _LOCK = LOCAL / "system.lock"
 

@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractConnection
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.names import live_queue
+from contracts.events.names import live_queue
 from local.addresses import Addresses
 from local.reading import reading
 

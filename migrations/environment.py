@@ -14,9 +14,9 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, func, select
 from sqlalchemy.exc import DBAPIError
 
-from contracts.errors import OperatorError
 from service_kit.database.engines import Database, unpooled
 from service_kit.database.sessions import Session
+from service_kit.process.errors import OperatorError
 
 LOCK_TIMEOUT_MS: Final = 4_000
 """A migration that waits for a lock on a table makes all requests behind it wait as well."""

@@ -1,5 +1,8 @@
-"""How a process of ours behaves: what both services need at run time and no contract mentions.
+"""How a process of ours behaves: what every service needs at run time and no contract mentions.
 
-Modules here may import ``contracts``, and no service. What the services agree on belongs in
+``http``: serving and everything around a request. ``process``: settings, logs, terminal, tasks.
+``database`` and ``broker``: connections, and what is wrong with them in words.
+
+Modules here may import ``contracts``, and nothing else of ours. What services agree on belongs in
 ``contracts``; what only one of them needs belongs in that service.
 """

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.audit.model import Action
 from auth_service.audit.table import audit_log
-from contracts.telemetry import request_id
+from service_kit.process.telemetry import request_id
 
 
 async def audit(

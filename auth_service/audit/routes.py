@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from auth_service.audit.read import entries
 from auth_service.context import Auth
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
-from contracts.openapi import documented
-from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, NumberCursor, Page, page_of
+from service_kit.http.openapi import documented
+from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, NumberCursor, Page, page_of
 
 NAME_LENGTH_MAX = 256
 """Of a subject or an actor that is asked for; no id is longer."""

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter
 
-from service_kit.readings import Reading
+from service_kit.process.readings import Reading
 
 mails_total = Counter(
     "usersync_mails",

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.mail.purpose import Purpose
 from auth_service.mail.table import mails
 from auth_service.mail.transport import SENDING_SECONDS_MAX
-from contracts.backoff import pause_seconds
-from service_kit.clock import AHEAD_SECONDS_MAX
+from service_kit.process.backoff import pause_seconds
+from service_kit.process.clock import AHEAD_SECONDS_MAX
 
 CLAIM_SECONDS: Final = 2 * SENDING_SECONDS_MAX
 """How long a claimed mail is left to its sender: longer than he may take to send it."""

@@ -16,9 +16,9 @@ from auth_service.users.model import normalised_email
 from auth_service.users.reset_password import reset_password
 from auth_service.users.restore_email import restore_email
 from auth_service.users.verify_email import verify_email
-from contracts import problems
-from contracts.openapi import TOKEN, documented
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.openapi import TOKEN, documented
+from service_kit.http.problems import Problem
 
 router = APIRouter(prefix="/v1", tags=["mail"])
 

@@ -48,7 +48,7 @@ from auth_service.mail.transport import (
 from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import Throttle
 from auth_service.users.former_emails import forget_expired_emails
-from contracts.backoff import pause_seconds
+from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
 

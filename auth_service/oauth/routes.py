@@ -22,8 +22,8 @@ from auth_service.oauth.introspect import introspect
 from auth_service.oauth.revoke import revoke
 from auth_service.sessions.answer import NO_STORE
 from auth_service.throttle.network import by_network
-from contracts import problems
-from contracts.openapi import documented
+from service_kit.http import problems
+from service_kit.http.openapi import documented
 
 router = APIRouter(prefix="/oauth", tags=["oauth"])
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from service_kit.clock import AHEAD_SQL
+from service_kit.process.clock import AHEAD_SQL
 
 LATEST: Final = text(
     # Only the future is looked through, by the index of times: now() can be looked up in it, which

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import on_database
 from auth_service.settings import DatabaseSettings
-from contracts.progress import Progress
-from contracts.settings import load
-from contracts.terminal import AsJson, failing_with_a_sentence, show
+from service_kit.process.progress import Progress
+from service_kit.process.settings import load
+from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
     from auth_service.outbox.prune import Pruned
@@ -51,7 +51,7 @@ def prune(
     time. Relays do the same once an hour when AUTH_OUTBOX_KEEP_DAYS is set.
     """
     from auth_service.outbox import prune as use_case
-    from contracts.actors import operator
+    from service_kit.process.actors import operator
 
     async def work(engine: AsyncEngine) -> "Pruned":
         return await use_case.prune(

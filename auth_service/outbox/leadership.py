@@ -26,9 +26,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.db import DATABASE_AWAY
 from auth_service.outbox.table import WAKE_UP_CHANNEL
 from auth_service.settings import DatabaseSettings
-from contracts.tasks import end_tasks
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
+from service_kit.process.tasks import end_tasks
 
 log = structlog.get_logger()
 

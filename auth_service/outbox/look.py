@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.db import DATABASE_AWAY, connect
 from auth_service.outbox.table import queues
 from auth_service.settings import RelaySettings
-from service_kit.queue_depths import QueueLook
+from service_kit.broker.queue_depths import QueueLook
 
 log = structlog.get_logger()
 

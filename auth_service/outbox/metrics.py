@@ -15,9 +15,9 @@ from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import pipe
 from auth_service.outbox.queues import QueueFigures, seen_queues
 from contracts.events import rfc3339
-from service_kit.clock import described
 from service_kit.database.clock import seconds_set_back
-from service_kit.readings import Reading, read_again
+from service_kit.process.clock import described
+from service_kit.process.readings import Reading, read_again
 
 published = Counter(
     "usersync_relay_published",

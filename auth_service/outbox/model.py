@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from contracts.backoff import pause_seconds
 from contracts.events import rfc3339
+from service_kit.process.backoff import pause_seconds
 
 BEATS_MISSED_MAX: Final = 3
 """One may be late, after a pause of the machine or the database; three are not."""

@@ -25,7 +25,7 @@ from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.db import DATABASE_AWAY, connect, holding
 from auth_service.settings import RelaySettings
-from contracts.errors import OperatorError
+from service_kit.process.errors import OperatorError
 
 log = structlog.get_logger()
 

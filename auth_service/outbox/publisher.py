@@ -16,10 +16,10 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from contracts.envelope import Attributes, wrap
-from contracts.names import EXCHANGE, REPLAY_EXCHANGE
-from service_kit.broker import BROKER_ERRORS, connected, talking
-from service_kit.queue_depths import has_queue
+from contracts.events.envelope import Attributes, wrap
+from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
+from service_kit.broker.connection import BROKER_ERRORS, connected, talking
+from service_kit.broker.queue_depths import has_queue
 
 _EXCHANGES: Final = {
     EXCHANGE: aio_pika.ExchangeType.TOPIC,

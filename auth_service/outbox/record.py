@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.outbox.table import WAKE_UP_CHANNEL, outbox_events
 from auth_service.outbox.wake import wake
 from contracts.events import Data, UserState, UserTombstone
-from contracts.telemetry import traceparent
+from service_kit.process.telemetry import traceparent
 
 _RECORD_MANY = text(
     "INSERT INTO outbox_events (type, user_id, version, payload, traceparent)"

@@ -36,10 +36,10 @@ from auth_service.outbox.model import Unroutable
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
 from auth_service.outbox.table import SOURCE_IS_FREE, source
 from auth_service.settings import RelaySettings
-from contracts.backoff import pause_seconds
 from contracts.events import Heartbeat
-from service_kit.broker import BROKER_ERRORS, in_words
+from service_kit.broker.connection import BROKER_ERRORS, in_words
 from service_kit.database.away import is_held
+from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
 

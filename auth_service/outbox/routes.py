@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from auth_service.context import Auth
 from auth_service.outbox.metrics import figures
 from auth_service.sessions.bearer import OPERATORS_ONLY, Operator
-from contracts.openapi import documented
+from service_kit.http.openapi import documented
 
 router = APIRouter(prefix="/v1/admin", tags=["administration"])
 

@@ -1,4 +1,7 @@
-"""The endpoints for replicas that compare themselves with this source (``contracts.reconcile``)."""
+"""The endpoints for replicas that compare themselves with this source.
+
+The answers are as ``contracts.sync.comparison`` says.
+"""
 
 from typing import Annotated, Any, Final
 
@@ -10,10 +13,7 @@ from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.reconcile.stream import UsersAnswer, while_connected
 from auth_service.services.bearer import SERVICES_ONLY, service_caller
 from auth_service.throttle.model import Charge
-from contracts import problems
-from contracts.openapi import documented
-from contracts.problems import Problem
-from contracts.reconcile import (
+from contracts.sync.comparison import (
     LINES,
     RANGES_LENGTH_MAX,
     RANGES_PATTERN,
@@ -22,6 +22,9 @@ from contracts.reconcile import (
     HeartbeatAnswer,
     buckets_in,
 )
+from service_kit.http import problems
+from service_kit.http.openapi import documented
+from service_kit.http.problems import Problem
 
 router = APIRouter(prefix="/v1/reconcile", tags=["reconcile"])
 

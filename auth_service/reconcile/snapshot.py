@@ -6,7 +6,7 @@ at a time, with limits of their own.
 Guarantees: what one ``Snapshot`` tells is of one snapshot (repeatable read) of the primary; who
 stops waiting for it ends the statement in the database, too, and makes room for the next at once.
 
-Not here: the answer's form (``contracts.reconcile``), and what it is good for (the replica's side).
+Not here: the response format (``contracts.sync.comparison``), and what the replica does with it.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.settings import ApiSettings
-from contracts import problems
-from contracts.digest import BUCKETS, DIGESTS, Digests, bucket_sql
-from contracts.problems import Problem
+from contracts.sync.digest import BUCKETS, DIGESTS, Digests, bucket_sql
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 BUSY_RETRY_SECONDS: Final = "5"
 """About what an answer takes."""

@@ -1,4 +1,4 @@
-"""The users of some buckets as a stream of JSON lines (``contracts.reconcile``).
+"""The users of some buckets as a stream of JSON lines (``contracts.sync.comparison``).
 
 Guarantees: lines come as fast as the caller takes them, and memory stays the same however many
 there are; a stream that cannot be finished has no last line, and its connection is broken off; when
@@ -18,8 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from auth_service.db import DATABASE_AWAY
 from auth_service.reconcile.snapshot import Snapshots
-from contracts.reconcile import LINES, StreamBegin, StreamEnd
-from contracts.tasks import end_tasks
+from contracts.sync.comparison import LINES, StreamBegin, StreamEnd
+from service_kit.process.tasks import end_tasks
 
 log = structlog.get_logger()
 

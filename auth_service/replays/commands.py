@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.db import on_database
 from auth_service.replays.model import RATE_DEFAULT, RATE_MAX, TYPES, Selection, State, Wish
 from auth_service.settings import DatabaseSettings, ReplaySettings
-from contracts.progress import SILENT_SECONDS
-from contracts.settings import load
-from contracts.terminal import AsJson, failing_with_a_sentence, show
+from service_kit.process.progress import SILENT_SECONDS
+from service_kit.process.settings import load
+from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
     from auth_service.replays.bodies import PlanBody, ReplayBody
@@ -87,7 +87,7 @@ def start(
     from auth_service.replays.bodies import PlanBody, ReplayBody
     from auth_service.replays.consumer import demand_queue
     from auth_service.replays.plan import plan
-    from contracts.actors import operator
+    from service_kit.process.actors import operator
 
     settings = load(ReplaySettings)
     selection = Selection(
@@ -173,7 +173,7 @@ def cancel(replay_id: ReplayId, as_json: AsJson = False) -> None:
 def _steer(replay_id: UUID, wish: Wish, *, as_json: bool) -> None:
     from auth_service.replays.bodies import ReplayBody
     from auth_service.replays.steer import steer
-    from contracts.actors import operator
+    from service_kit.process.actors import operator
 
     async def ask(engine: AsyncEngine) -> ReplayBody:
         return ReplayBody.of(await steer(engine, replay_id, wish, actor=operator()))

@@ -1,9 +1,9 @@
 """Whether there is anybody to send a replay to."""
 
 from auth_service.replays.model import NoSuchConsumer
-from contracts.names import replay_queue
-from service_kit.broker import BROKER_ERRORS, connected
-from service_kit.queue_depths import has_queue
+from contracts.events.names import replay_queue
+from service_kit.broker.connection import BROKER_ERRORS, connected
+from service_kit.broker.queue_depths import has_queue
 
 
 async def demand_queue(amqp_url: str, consumer: str) -> None:

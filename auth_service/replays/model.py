@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Final, Literal, get_args
 from uuid import UUID
 
-from contracts.errors import OperatorError
 from contracts.events import UserCreated, UserDeleted, UserUpdated
+from service_kit.process.errors import OperatorError
 
 RATE_DEFAULT: Final = 1_000
 """Events a second. A consumer applies several times as many, and has its live events besides; a

@@ -14,11 +14,11 @@ from auth_service.context import Auth
 from auth_service.services.bearer import service_caller
 from auth_service.sessions.bearer import OPERATOR, caller
 from auth_service.sessions.holder import holder_of
-from contracts import problems
-from contracts.actors import user_actor
-from contracts.bearer import subject_token, verified_token
-from contracts.problems import Problem
 from contracts.tokens import AccessToken
+from service_kit.http import problems
+from service_kit.http.bearer import subject_token, verified_token
+from service_kit.http.problems import Problem
+from service_kit.process.actors import user_actor
 
 SCOPE: Final = "replays:write"
 

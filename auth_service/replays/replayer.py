@@ -9,7 +9,7 @@ repeats one batch at most and loses nothing; that note also tells whether an ope
 cancelled it; a few events are in flight at a time, so that the relay in the same process gets its
 turn every few milliseconds; without a replay to send it waits for one, and looks every few seconds.
 
-Not here: what is sent (``batch``), how it looks (``contracts.envelope``).
+Not here: what is sent (``batch``), how it looks (``contracts.events.envelope``).
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from auth_service.replays.model import Pace, Replay, batch_limit
 from auth_service.replays.progress import note_moved, note_trouble, oldest_running
 from auth_service.replays.table import WAKE_UP_CHANNEL
 from auth_service.settings import RelaySettings
-from contracts.backoff import pause_seconds
-from contracts.names import REPLAY_EXCHANGE, replay_queue
-from service_kit.broker import BROKER_ERRORS, in_words
+from contracts.events.names import REPLAY_EXCHANGE, replay_queue
+from service_kit.broker.connection import BROKER_ERRORS, in_words
 from service_kit.database.away import is_held
+from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
 

@@ -15,10 +15,10 @@ from auth_service.replays.plan import plan
 from auth_service.replays.read import replay_by_id, replays_before
 from auth_service.replays.start import start
 from auth_service.replays.steer import steer
-from contracts import problems
-from contracts.openapi import documented
-from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.openapi import documented
+from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
+from service_kit.http.problems import Problem
 
 COUNTS_AT_ONCE_MAX: Final = 2
 """Each may keep a core of the database busy for a minute, on a connection of its own."""

@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import on_database
 from auth_service.settings import DatabaseSettings
-from contracts.errors import OperatorError
-from contracts.progress import Progress
-from contracts.settings import load
-from contracts.terminal import AsJson, failing_with_a_sentence, show
+from service_kit.process.errors import OperatorError
+from service_kit.process.progress import Progress
+from service_kit.process.settings import load
+from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
 # What the command calls is imported by it: this file is part of every process's start.
 
@@ -63,7 +63,7 @@ def restored(
     """
     from auth_service.restore.restored import Restored
     from auth_service.restore.restored import restored as use_case
-    from contracts.actors import operator
+    from service_kit.process.actors import operator
 
     # A request's limit is none here.
     settings = load(DatabaseSettings).model_copy(

@@ -31,7 +31,7 @@ from auth_service.outbox.leadership import LOCK_KEY
 from auth_service.outbox.table import source
 from auth_service.sessions.end import EndReason, end_sessions_of
 from auth_service.users.renew import count_to_renew, renew
-from contracts.errors import OperatorError
+from service_kit.process.errors import OperatorError
 
 BATCH_USERS: Final = 1_000
 """A transaction: enough that its commit costs nothing beside it, and a tenth of a second long."""

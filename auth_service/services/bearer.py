@@ -6,8 +6,8 @@ from fastapi import Request
 
 from auth_service.context import Auth
 from auth_service.services.read import speaks_for_service
-from contracts import problems
-from contracts.bearer import demand_scope, invalid_token, verified_token
+from service_kit.http import problems
+from service_kit.http.bearer import demand_scope, invalid_token, verified_token
 
 
 async def service_caller(request: Request, auth: Auth, scope: str) -> str:

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import on_database
 from auth_service.settings import KeySettings
-from contracts.actors import operator
-from contracts.settings import load
-from contracts.terminal import AsJson, failing_with_a_sentence
+from service_kit.process.actors import operator
+from service_kit.process.settings import load
+from service_kit.process.terminal import AsJson, failing_with_a_sentence
 
 if TYPE_CHECKING:
     from auth_service.services.bodies import ServiceWithKeysBody

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from auth_service.services.model import Credentials
-from contracts.errors import OperatorError
+from service_kit.process.errors import OperatorError
 
 ID_FILE: Final = "service-id"
 KEY_FILE: Final = "api-key"

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Final, Literal, Self, cast, get_args
 from zlib import crc32
 
-from contracts.errors import OperatorError
 from contracts.tokens import SERVICE_PREFIX
+from service_kit.process.errors import OperatorError
 
 Scope = Literal["users:reconcile", "replays:write", "posts:write"]
 

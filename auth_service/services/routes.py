@@ -18,9 +18,9 @@ from auth_service.services.keys import revoke_key, rotate_key
 from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
 from auth_service.services.read import keys_before, service_by_id, services_after
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
-from contracts import problems
-from contracts.openapi import documented
-from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page
+from service_kit.http import problems
+from service_kit.http.openapi import documented
+from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page
 
 router = APIRouter(prefix="/v1/admin/services", tags=["administration"])
 

@@ -18,8 +18,8 @@ from auth_service.context import Context
 from auth_service.sessions.cookie import is_sent, set_cookie
 from auth_service.settings import ApiSettings
 from auth_service.users.model import User
-from contracts import problems
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """RFC 6749 5.1, for answers with tokens."""

@@ -10,11 +10,11 @@ from auth_service.context import Auth
 from auth_service.sessions.holder import holder_of
 from auth_service.users.administrators import ADMINISTRATOR
 from auth_service.users.model import User
-from contracts import problems
-from contracts.actors import user_actor
-from contracts.bearer import invalid_token, users_token
-from contracts.openapi import TOKEN
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.bearer import invalid_token, users_token
+from service_kit.http.openapi import TOKEN
+from service_kit.http.problems import Problem
+from service_kit.process.actors import user_actor
 
 OPERATOR: Final = "operator"
 """The role of those who see to the pipe: its figures, and replays."""

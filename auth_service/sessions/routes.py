@@ -20,10 +20,10 @@ from auth_service.sessions.sign_in import WrongCredentials, sign_in
 from auth_service.sessions.sign_out import Scope, sign_out
 from auth_service.sessions.start import start_session
 from auth_service.throttle.network import Network
-from contracts import problems
-from contracts.openapi import TOKEN, documented
-from contracts.paging import Page
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.openapi import TOKEN, documented
+from service_kit.http.pagination import Page
+from service_kit.http.problems import Problem
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 

@@ -8,7 +8,7 @@ instant is all that has to be kept of it: when everything will have come back.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.rate_limits import SECOND_US, Rate, rate_limit_headers
+from service_kit.http.rate_limits import SECOND_US, Rate, rate_limit_headers
 
 
 @dataclass(frozen=True, slots=True)

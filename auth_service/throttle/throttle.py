@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.secrets import Secrets
 from auth_service.throttle.model import Balance, Charge, headers
-from contracts.problems import Problem
-from contracts.rate_limits import too_many_requests
-from service_kit.clock import AHEAD_SQL
+from service_kit.http.problems import Problem
+from service_kit.http.rate_limits import too_many_requests
+from service_kit.process.clock import AHEAD_SQL
 
 log = structlog.get_logger()
 

@@ -24,8 +24,8 @@ from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge, delays
 from auth_service.throttle.network import by_network
 from auth_service.throttle.throttle import GIVE_BACK, NO_WAIT, Throttle, TooManyRequests
-from contracts.rate_limits import rate_limit_headers
-from service_kit.clock import AHEAD_SQL
+from service_kit.http.rate_limits import rate_limit_headers
+from service_kit.process.clock import AHEAD_SQL
 
 log = structlog.get_logger()
 

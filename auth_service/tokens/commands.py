@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.db import on_database
 from auth_service.settings import KeySettings
 from auth_service.tokens.model import BITS, Keys, SigningKey, in_words
-from contracts.actors import operator
 from contracts.events import rfc3339
-from contracts.keys import RSA_BITS_MIN
-from contracts.settings import load
-from contracts.terminal import AsJson, failing_with_a_sentence, show
+from contracts.tokens.keys import RSA_BITS_MIN
+from service_kit.process.actors import operator
+from service_kit.process.settings import load
+from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
     from auth_service.tokens.lifecycle import Change, Lifecycle

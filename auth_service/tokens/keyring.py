@@ -27,9 +27,9 @@ from auth_service.tokens.private_keys import PrivateKeys, periods
 from auth_service.tokens.register import register, to_register
 from auth_service.tokens.sign import TokenSigner
 from auth_service.tokens.store import read_published_keys
-from contracts.actors import operator
-from contracts.key_set import read_key_set
 from contracts.tokens import LEEWAY_SECONDS, AccessToken, KeysUnavailable, TokenVerifier
+from contracts.tokens.key_set import read_key_set
+from service_kit.process.actors import operator
 
 log = structlog.get_logger()
 

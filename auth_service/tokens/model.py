@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from contracts.encodings import base64url_bytes
-from contracts.errors import OperatorError
+from service_kit.process.errors import OperatorError
 
 BITS: Final = 3072
 """As strong as 128 bits, which NIST SP 800-57 wants beyond 2030."""

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import (
 from auth_service.secrets import WrongSecret
 from auth_service.settings import KeySettings
 from auth_service.tokens.model import Periods, SigningKey
-from contracts.key_set import EXPONENT_MIN
-from contracts.keys import jwk
+from contracts.tokens.key_set import EXPONENT_MIN
+from contracts.tokens.keys import jwk
 
 _PURPOSE = "signing-key"
 

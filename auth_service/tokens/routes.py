@@ -7,9 +7,9 @@ from fastapi import APIRouter, Header, Path, Response, status
 
 from auth_service.context import Auth
 from auth_service.tokens.bodies import MetadataBody
-from contracts import problems
-from contracts.openapi import documented
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.openapi import documented
+from service_kit.http.problems import Problem
 
 router = APIRouter(tags=["tokens"])
 

@@ -16,8 +16,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from auth_service.users.model import User
-from contracts.keys import ALGORITHM, jwk
 from contracts.tokens import TOKEN_TYPE
+from contracts.tokens.keys import ALGORITHM, jwk
 
 FIRST_PARTY_CLIENT = "first_party"
 """``client_id`` of tokens that a user got from this service's own sign-up and sign-in."""

@@ -17,10 +17,10 @@ from auth_service.users.administer import Status, administer
 from auth_service.users.delete import delete_by
 from auth_service.users.find import find_by_email, find_user, find_users
 from auth_service.users.model import ROLE_PATTERN, User
-from contracts import problems
 from contracts.events import EMAIL_LENGTH_MAX, ROLES_MAX
-from contracts.openapi import documented
-from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
+from service_kit.http import problems
+from service_kit.http.openapi import documented
+from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
 
 router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
 

@@ -29,7 +29,7 @@ from auth_service.users.model import User
 from auth_service.users.new_address import new_address
 from auth_service.users.passwords import Passwords
 from auth_service.users.table import NO_PENDING_EMAIL, to_user, users
-from contracts.actors import user_actor
+from service_kit.process.actors import user_actor
 
 UNDO_SECONDS = 72 * 3600
 """A long weekend in which nobody reads their mail."""

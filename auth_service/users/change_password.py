@@ -19,7 +19,7 @@ from auth_service.users.confirm import confirmed_password, locked
 from auth_service.users.limit_changes import spend_change
 from auth_service.users.model import AccountDisabled, User
 from auth_service.users.table import NO_PENDING_EMAIL, TOKENS_VALID_FROM_NOW
-from contracts.actors import user_actor
+from service_kit.process.actors import user_actor
 
 
 async def change_password(

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import on_database
 from auth_service.settings import DatabaseSettings, OperatorSettings
-from contracts.errors import OperatorError
-from contracts.settings import load
-from contracts.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
+from service_kit.process.errors import OperatorError
+from service_kit.process.settings import load
+from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
     from auth_service.users.model import User
@@ -70,7 +70,7 @@ def create_admin(
     )
     from auth_service.users.password_policy import WeakPassword
     from auth_service.users.passwords import Passwords
-    from contracts.actors import operator
+    from service_kit.process.actors import operator
 
     settings, passwords = load(OperatorSettings), Passwords(threads=1, waiting_max=1)
     made: dict[str, str] = {}
@@ -172,7 +172,7 @@ async def _erase(engine: AsyncEngine, ids: list[UUID]) -> bool:
     from auth_service.users.delete import delete_by
     from auth_service.users.find import is_tombstone
     from auth_service.users.model import LastAdministrator, NoSuchUser
-    from contracts.actors import operator
+    from service_kit.process.actors import operator
 
     is_well, began = True, time.monotonic()
     told = began

@@ -22,8 +22,8 @@ from auth_service.users.lock import locked_user
 from auth_service.users.model import User
 from auth_service.users.passwords import Passwords
 from auth_service.users.table import LAST_VERSION, NO_PENDING_EMAIL, users
-from contracts.actors import user_actor
 from contracts.events import UserDeleted, UserTombstone
+from service_kit.process.actors import user_actor
 
 
 async def delete(

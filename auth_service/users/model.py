@@ -12,7 +12,7 @@ from uuid import UUID
 from email_validator import EmailNotValidError, validate_email
 
 from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, UserState
-from service_kit.clock import AHEAD_SECONDS_MAX
+from service_kit.process.clock import AHEAD_SECONDS_MAX
 
 PASSWORD_LENGTH_MAX: Final = 256
 """Far above any passphrase; more would only make hashing a way to keep the service busy."""

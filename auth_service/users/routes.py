@@ -23,8 +23,8 @@ from auth_service.users.change_email import ask_to_change_email, change_email
 from auth_service.users.change_password import change_password
 from auth_service.users.delete import delete, delete_confirmed
 from auth_service.users.sign_up import sign_up
-from contracts import problems
-from contracts.openapi import TOKEN, documented
+from service_kit.http import problems
+from service_kit.http.openapi import TOKEN, documented
 
 router = APIRouter(prefix="/v1", tags=["users"])
 

@@ -29,8 +29,8 @@ from sqlalchemy import (
 from auth_service.clock import VERSION_NOW, next_version, valid_from_now
 from auth_service.db import metadata
 from auth_service.users.model import User
-from contracts.digest import bucket_sql
 from contracts.events import VERSION_MAX
+from contracts.sync.digest import bucket_sql
 
 users = Table(
     "users",

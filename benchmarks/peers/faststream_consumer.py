@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from blog_service.inbox.topology import LIVE
 from blog_service.users.table import users
+from replica.inbox.topology import LIVE
 
 
 class User(BaseModel):

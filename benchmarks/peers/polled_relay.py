@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from auth_service.outbox.table import outbox_events
-from contracts.names import EXCHANGE
+from contracts.events.names import EXCHANGE
 
 _BATCH = 500
 _POLL_SECONDS = 1.0

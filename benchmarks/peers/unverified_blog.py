@@ -8,9 +8,9 @@ from sqlalchemy import select
 from blog_service.app import create_app
 from blog_service.context import Blog
 from blog_service.settings import ApiSettings
-from blog_service.users.caller import ReplicaUser, current_user, to_replica_user
 from blog_service.users.table import users
-from contracts.serving import serve
+from replica.caller import ReplicaUser, current_user, to_replica_user
+from service_kit.http.serving import serve
 
 USER_ID: Final = UUID("00000000-0000-4000-8000-000000000001")
 """Whom every request is taken to come from; the benchmark adds his row."""

@@ -11,8 +11,8 @@ from blog_service.db import Found
 from blog_service.ownership import IS_REACHED_BY_USER, demand, reach_values
 from blog_service.policy import Action, Owned
 from blog_service.settings import DeletedAuthors
-from blog_service.users.caller import ReplicaUser
 from blog_service.users.hold import hold_user
+from replica.caller import ReplicaUser
 
 UPDATE: Final = text(
     f"""

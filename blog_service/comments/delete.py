@@ -10,10 +10,10 @@ from blog_service.comments.read import comment_by_id
 from blog_service.ownership import IS_REACHED_BY_USER, demand, reach_values
 from blog_service.policy import Action, Owned
 from blog_service.settings import DeletedAuthors
-from blog_service.users.caller import ReplicaUser
 from blog_service.users.hold import hold_user
-from contracts import problems
-from contracts.problems import Problem
+from replica.caller import ReplicaUser
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 DELETE: Final = text(
     f"DELETE FROM comments WHERE id = :id AND {IS_REACHED_BY_USER}"  # noqa: S608 - a constant

@@ -22,8 +22,8 @@ from blog_service.profiles.author import (
     join_author_sql,
 )
 from blog_service.settings import DeletedAuthors
-from contracts import problems
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 
 async def comments_page(

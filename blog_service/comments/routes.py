@@ -12,10 +12,10 @@ from blog_service.comments.read import comment_document, comments_page
 from blog_service.comments.write import write_comment
 from blog_service.context import Blog
 from blog_service.documents import document, page_document
-from blog_service.users.caller import CurrentUser
-from contracts import problems
-from contracts.openapi import TOKEN, documented
-from contracts.paging import Limit, NumberCursor, Page
+from replica.caller import CurrentUser
+from service_kit.http import problems
+from service_kit.http.openapi import TOKEN, documented
+from service_kit.http.pagination import Limit, NumberCursor, Page
 
 COMMENTS_DEFAULT: Final = 20
 """On a page, as for posts."""

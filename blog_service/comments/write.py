@@ -17,10 +17,10 @@ from blog_service.limits import demand_room
 from blog_service.ownership import demand
 from blog_service.policy import Action, Owned
 from blog_service.settings import ApiSettings, DeletedAuthors
-from blog_service.users.caller import ReplicaUser
 from blog_service.users.hold import hold_user
-from contracts import problems
-from contracts.problems import Problem
+from replica.caller import ReplicaUser
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 _INSERT: Final = text(
     "INSERT INTO comments (post_id, author_id, body) VALUES (:post_id, :author_id, :body)"

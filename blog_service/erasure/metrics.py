@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.erasure.due import count_due
 from blog_service.erasure.model import Swept
-from service_kit.readings import Reading
+from service_kit.process.readings import Reading
 
 due = Reading(
     "usersync_sweep_due", "Tombstones and deleted posts whose content is yet to be erased"

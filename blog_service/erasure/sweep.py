@@ -27,7 +27,7 @@ from blog_service.erasure import content, metrics
 from blog_service.erasure.due import due_posts, due_users
 from blog_service.erasure.model import POSTS_MAX, USERS_MAX, Swept, Unfinished
 from blog_service.settings import ConsumerSettings, DeletedAuthors
-from blog_service.users import replica
+from replica import users as replica
 
 log = structlog.get_logger()
 

@@ -11,8 +11,8 @@ from blog_service.ownership import IS_REACHED, demand, reach_values
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
-from blog_service.users.caller import Caller
 from blog_service.users.hold import hold_author, hold_caller
+from replica.caller import Caller
 
 UPDATE: Final = text(
     f"""

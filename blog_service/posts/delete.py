@@ -15,10 +15,10 @@ from blog_service.ownership import IS_REACHED, demand, reach_values
 from blog_service.policy import Action, Owned
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
-from blog_service.users.caller import Caller
 from blog_service.users.hold import hold_caller
-from contracts import problems
-from contracts.problems import Problem
+from replica.caller import Caller
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 DELETE: Final = text(
     f"""

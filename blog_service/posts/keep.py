@@ -16,8 +16,8 @@ from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
 from blog_service.users.hold import hold_author
-from contracts import problems
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 _INSERT: Final = text(
     "INSERT INTO posts (id, author_id, title, body, service_id)"

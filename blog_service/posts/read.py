@@ -20,8 +20,8 @@ from blog_service.profiles.author import (
     join_author_sql,
 )
 from blog_service.settings import DeletedAuthors
-from contracts import problems
-from contracts.problems import Problem
+from service_kit.http import problems
+from service_kit.http.problems import Problem
 
 NEWEST: Final = 2**63 - 1
 """Above every position: where the first page begins."""

@@ -14,12 +14,12 @@ from blog_service.posts.delete import delete_post
 from blog_service.posts.keep import keep_post
 from blog_service.posts.read import post_by_id, post_document, posts_page
 from blog_service.posts.write import write_post
-from blog_service.users.caller import CALLER, Caller, CurrentCaller
-from contracts import problems
-from contracts.bearer import insufficient_scope
-from contracts.openapi import documented
-from contracts.paging import Limit, NumberCursor, Page
-from contracts.problems import Problem
+from replica.caller import CALLER, Caller, CurrentCaller
+from service_kit.http import problems
+from service_kit.http.bearer import insufficient_scope
+from service_kit.http.openapi import documented
+from service_kit.http.pagination import Limit, NumberCursor, Page
+from service_kit.http.problems import Problem
 
 POSTS_DEFAULT: Final = 20
 """On a page: more than one screen, with bodies of some thousand characters."""

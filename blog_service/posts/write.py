@@ -12,8 +12,8 @@ from blog_service.ownership import demand
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import ApiSettings
-from blog_service.users.caller import Caller
 from blog_service.users.hold import hold_author, hold_user
+from replica.caller import Caller
 
 _INSERT: Final = text(
     "INSERT INTO posts (author_id, title, body, service_id)"

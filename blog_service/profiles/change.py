@@ -11,9 +11,9 @@ from blog_service.ownership import demand
 from blog_service.policy import Action, Owned
 from blog_service.profiles.read import user_with_profile
 from blog_service.profiles.table import profiles
-from blog_service.users.caller import ReplicaUser
 from blog_service.users.hold import hold_user
-from contracts.bearer import invalid_token
+from replica.caller import ReplicaUser
+from service_kit.http.bearer import invalid_token
 
 
 async def change_profile(

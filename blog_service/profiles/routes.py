@@ -9,11 +9,11 @@ from blog_service.context import Blog
 from blog_service.profiles.bodies import MeBody, ProfileChanges, PublicUserBody
 from blog_service.profiles.change import change_profile
 from blog_service.profiles.read import user_with_profile
-from blog_service.users.caller import CurrentUser
-from contracts import problems
-from contracts.bearer import invalid_token
-from contracts.openapi import TOKEN, documented
-from contracts.problems import Problem
+from replica.caller import CurrentUser
+from service_kit.http import problems
+from service_kit.http.bearer import invalid_token
+from service_kit.http.openapi import TOKEN, documented
+from service_kit.http.problems import Problem
 
 router: Final = APIRouter(prefix="/v1", tags=["users"])
 

@@ -13,12 +13,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.users import replica
-from blog_service.users.caller import Caller, ReplicaUser, to_replica_user
 from blog_service.users.table import users
-from contracts import problems
-from contracts.bearer import invalid_token
-from contracts.problems import Problem
+from replica import users as replica
+from replica.caller import Caller, ReplicaUser, to_replica_user
+from service_kit.http import problems
+from service_kit.http.bearer import invalid_token
+from service_kit.http.problems import Problem
 
 
 async def hold_caller(connection: AsyncConnection, caller: Caller) -> Caller:

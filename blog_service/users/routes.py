@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
 from blog_service.context import Blog
-from blog_service.users.caller import ADMINISTRATORS_ONLY, Administrator
 from blog_service.users.table import users
-from contracts.openapi import documented
-from contracts.paging import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
+from replica.caller import ADMINISTRATORS_ONLY, Administrator
+from service_kit.http.openapi import documented
+from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
 
 router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
 

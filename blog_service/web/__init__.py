@@ -6,7 +6,7 @@
 from starlette.routing import Route
 
 from blog_service.settings import ApiSettings
-from contracts.pages import page_routes
+from service_kit.http.static_pages import page_routes
 
 
 def routes(settings: ApiSettings) -> list[Route]:

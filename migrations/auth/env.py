@@ -11,7 +11,7 @@ import auth_service.tokens.table
 import auth_service.users.table  # noqa: F401 - the tables register themselves
 from auth_service.db import metadata
 from auth_service.settings import DatabaseSettings
-from contracts.settings import load
 from migrations.environment import run
+from service_kit.process.settings import load
 
 run(metadata, lambda: load(DatabaseSettings))

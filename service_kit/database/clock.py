@@ -7,8 +7,8 @@ import structlog
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from service_kit.clock import AHEAD_SECONDS_MAX
 from service_kit.database.away import DATABASE_AWAY
+from service_kit.process.clock import AHEAD_SECONDS_MAX
 
 log = structlog.get_logger()
 

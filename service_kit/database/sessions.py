@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from contracts.errors import OperatorError
+from service_kit.process.errors import OperatorError
 
 FIXED: Final = {
     # Row locks and "ON CONFLICT" are written for it; serializable would fail under load.

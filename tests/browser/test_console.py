@@ -16,7 +16,7 @@ import blog_service.db
 from auth_service.settings import DatabaseSettings as AuthDatabase
 from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.compare import compare
-from service_kit.clock import described
+from service_kit.process.clock import described
 from tests.browser.conftest import Visiting
 from tests.support.auth_api import PASSWORD
 from tests.support.builders import a_state, an_event

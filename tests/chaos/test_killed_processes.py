@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.heartbeat import record_heartbeat
-from blog_service.inbox.topology import declare
+from replica.inbox.topology import declare
 from tests.support.erasing import NOTHING, a_post, a_user, comments, deleted, left
 from tests.support.eventually import eventually
 from tests.support.load import loaded, sign_up

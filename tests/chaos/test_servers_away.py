@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import auth_service.db
 from auth_service.settings import DatabaseSettings
-from blog_service.inbox.topology import declare
 from local.broker import Broker
 from local.embedded_postgres import EmbeddedPostgres
 from local.private_rabbitmq import PrivateRabbitMQ
+from replica.inbox.topology import declare
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.load import loaded

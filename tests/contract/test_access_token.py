@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 import contracts
 from auth_service.tokens.sign import TokenSigner
 from auth_service.users.model import User
-from contracts.keys import jwk, jwks
 from contracts.tokens import TokenVerifier
+from contracts.tokens.keys import jwk, jwks
 
-EXAMPLE = Path(contracts.__file__).parent / "examples" / "access_token.json"
+EXAMPLE = Path(contracts.__file__).parent / "tokens" / "examples" / "access_token.json"
 REQUIRED = {"iss", "exp", "aud", "sub", "client_id", "iat", "jti"}
 OPTIONAL = {"scope", "roles", "sid", "user_version"}
 

@@ -33,7 +33,7 @@ def test_every_log_event_is_documented() -> None:
     listed = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
     logged = {
         name
-        for package in ("auth_service", "blog_service", "contracts", "service_kit")
+        for package in ("auth_service", "blog_service", "contracts", "replica", "service_kit")
         for file in ROOT.glob(f"{package}/**/*.py")
         for name in re.findall(
             r"\b(?:log\.(?:debug|info|warning|error|exception|critical)|_say|tell)\(\s*\"([^\"]+)\"",

@@ -11,7 +11,6 @@ import jsonschema
 import pytest
 
 import contracts
-from contracts.envelope import decode, encode, legible_user
 from contracts.events import (
     DATA_OF,
     Beat,
@@ -27,9 +26,10 @@ from contracts.events import (
     UserTombstone,
     UserUpdated,
 )
-from contracts.names import EXCHANGE
+from contracts.events.envelope import decode, encode, legible_user
+from contracts.events.names import EXCHANGE
 
-CONTRACTS = Path(contracts.__file__).parent
+CONTRACTS = Path(contracts.__file__).parent / "events"
 EXAMPLES = CONTRACTS / "examples"
 
 SOURCE = "https://auth.example"

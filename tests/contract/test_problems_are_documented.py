@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from contracts import problems
-from contracts.problems import Code
+from service_kit.http import problems
+from service_kit.http.problems import Code
 
 ROOT = Path(__file__).parents[2]
 CODES = {value.name: value for value in vars(problems).values() if isinstance(value, Code)}

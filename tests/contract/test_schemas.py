@@ -14,9 +14,9 @@ CONTRACTS = Path(contracts.__file__).parent
 
 
 def schemas(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m contracts.schemas`` on the package in ``folder``."""
+    """Run ``python -m contracts.events.write_schemas`` on the package in ``folder``."""
     return subprocess.run(
-        [sys.executable, "-m", "contracts.schemas", *arguments],
+        [sys.executable, "-m", "contracts.events.write_schemas", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -40,7 +40,7 @@ def test_the_checked_in_schemas_are_the_models() -> None:
 
 def test_a_changed_model_is_noticed(copy: Path) -> None:
     """A contract that changes in code alone fails the check, which names the files."""
-    events = copy / "contracts" / "events.py"
+    events = copy / "contracts" / "events" / "models.py"
     events.write_text(
         events.read_text().replace("EMAIL_LENGTH_MAX: Final = 320", "EMAIL_LENGTH_MAX: Final = 321")
     )
@@ -54,7 +54,7 @@ def test_a_changed_model_is_noticed(copy: Path) -> None:
 
 def test_missing_outdated_and_left_over_schemas_are_named_and_mended(copy: Path) -> None:
     """``--check`` names each file that differs; without it the models' schemas are written."""
-    folder = copy / "contracts" / "schemas"
+    folder = copy / "contracts" / "events" / "schemas"
     outdated = json.loads((folder / "user.deleted.v1.json").read_text()) | {"required": ["id"]}
     (folder / "user.deleted.v1.json").write_text(json.dumps(outdated))
     (folder / "sync.heartbeat.v1.json").unlink()
@@ -70,7 +70,7 @@ def test_missing_outdated_and_left_over_schemas_are_named_and_mended(copy: Path)
 
 def test_a_left_over_schema_is_named(copy: Path) -> None:
     """A schema of a type that is no more is somebody's decision to delete."""
-    (copy / "contracts" / "schemas" / "user.merged.v1.json").write_text("{}")
+    (copy / "contracts" / "events" / "schemas" / "user.merged.v1.json").write_text("{}")
 
     done = schemas("--check", folder=copy)
 

@@ -8,7 +8,7 @@ import yaml  # type: ignore[import-untyped]
 
 import auth_service.settings
 import blog_service.settings
-from contracts.settings import ServiceSettings
+from service_kit.process.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 PROCESSES: dict[str, type[ServiceSettings]] = {

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from contracts.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
+from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
 from local.broker import Broker
 from tests.end_to_end.conftest import Running
 from tests.support.auth_api import signed_up

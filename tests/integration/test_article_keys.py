@@ -8,9 +8,9 @@ import pytest
 import auth_service.settings
 import blog_service.settings
 from contracts.encodings import base64url_bytes
-from contracts.keys import jwks, public_key
-from contracts.settings import BadSettings, load
 from contracts.tokens import TokenVerifier
+from contracts.tokens.keys import jwks, public_key
+from service_kit.process.settings import BadSettings, load
 from tests.support.auth_api import bearer, serving, signed_up
 from tests.support.builders import SOURCE
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import ANONYMOUS, Action
 from auth_service.audit.record import audit
-from contracts.actors import operator_actor, user_actor
+from service_kit.process.actors import operator_actor, user_actor
 from tests.support.auth_api import assert_problem, bearer
 from tests.support.inbox import execute, fetch
 

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.apply import apply
-from blog_service.inbox.settle import ParkedInARow, Settler
 from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.events import RevokedKey
-from contracts.keys import jwk
-from contracts.merge import Outcome
+from contracts.sync.merge import Outcome
+from contracts.tokens.keys import jwk
+from replica.inbox.apply import apply
+from replica.inbox.settle import ParkedInARow, Settler
 from tests.integration.test_settling import delivery
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, an_event

@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.apply import apply
-from blog_service.inbox.settle import Settler
 from blog_service.settings import ConsumerSettings
 from contracts.events import VERSION_MAX, Data, ServiceState
-from contracts.merge import Outcome
+from contracts.sync.merge import Outcome
+from replica.inbox.apply import apply
+from replica.inbox.settle import Settler
 from tests.integration.test_settling import delivery
 from tests.support.auth_api import assert_problem
 from tests.support.builders import a_state, an_event

@@ -9,7 +9,7 @@ from aio_pika import ExchangeType, Message
 from aio_pika.abc import AbstractConnection
 
 from local.broker import Broker
-from service_kit.broker import (
+from service_kit.broker.connection import (
     BROKER_ERRORS,
     SILENCE_SECONDS_MAX,
     BrokerTrouble,

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
 from blog_service.settings import ApiSettings as BlogSettings
-from blog_service.users import replica
 from contracts.events import UserState
-from contracts.rate_limits import Rate
+from replica import users as replica
+from service_kit.http.rate_limits import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE

@@ -11,17 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 import auth_service.outbox.clock
-import blog_service.samples.clock
 import blog_service.settings
+import replica.samples.clock
 from auth_service.mail.ask import ask_for_mail
 from auth_service.mail.purpose import Purpose
 from auth_service.mail.queue import claim
 from auth_service.outbox.metrics import figures
 from auth_service.settings import ApiSettings
-from blog_service.samples.read import presence
-from blog_service.sync.status import status
-from contracts.rate_limits import Rate
+from replica.samples.read import presence
+from replica.status.read import status
 from service_kit.database.clock import watch
+from service_kit.http.rate_limits import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.content import people_of
 from tests.support.eventually import eventually
@@ -245,7 +245,7 @@ class TestNaming:
         with capture_logs() as logs:
             watching = [
                 asyncio.create_task(watch(auth_engine, auth_service.outbox.clock.LATEST)),
-                asyncio.create_task(watch(blog_engine, blog_service.samples.clock.LATEST)),
+                asyncio.create_task(watch(blog_engine, replica.samples.clock.LATEST)),
             ]
 
             def noticed() -> list[tuple[str, str]]:

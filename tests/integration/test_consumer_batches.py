@@ -13,8 +13,8 @@ from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.settings import ConsumerSettings
-from contracts.envelope import BODY_BYTES_MAX, encode
 from contracts.events import Beat, Event
+from contracts.events.envelope import BODY_BYTES_MAX, encode
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually

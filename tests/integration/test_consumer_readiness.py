@@ -4,10 +4,13 @@ import asyncio
 import time
 
 import pytest
+from replica.status.metrics import refresh
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.consumer import Consumer
-from blog_service.inbox.readiness import (
+from blog_service.settings import ConsumerSettings
+from contracts.events import Beat
+from replica.inbox.consumer import Consumer
+from replica.inbox.readiness import (
     BATCH_SECONDS_MAX,
     NO_HEARTBEAT_YET,
     BrokerAway,
@@ -16,11 +19,8 @@ from blog_service.inbox.readiness import (
     Stopped,
     why_degraded,
 )
-from blog_service.inbox.waiting import MESSAGES_WAIT
-from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX, State, Work
-from blog_service.settings import ConsumerSettings
-from blog_service.sync.metrics import refresh
-from contracts.events import Beat
+from replica.inbox.waiting import MESSAGES_WAIT
+from replica.inbox.work import HEARTBEAT_SECONDS_MAX, State, Work
 from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually

@@ -16,10 +16,10 @@ import auth_service.settings
 import blog_service.db
 from auth_service.outbox.leadership import LEASE_SECONDS, lead
 from auth_service.settings import RelaySettings
-from blog_service.reconcile import session
 from blog_service.settings import ConsumerSettings
 from local.embedded_postgres import EmbeddedPostgres
 from local.postgres_server import PostgresServer
+from replica.reconcile import session
 from service_kit.database.away import NotWritable, ask
 from service_kit.database.sessions import SINCE_17, UnsuitableDatabase
 from tests.support.databases import Databases

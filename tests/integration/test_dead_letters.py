@@ -8,10 +8,10 @@ from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from blog_service.inbox.faults import gave_up_by_limit
-from blog_service.inbox.queue_limits import tell_limits
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
+from replica.inbox.faults import gave_up_by_limit
+from replica.inbox.queue_limits import tell_limits
 from tests.support.builders import a_state, an_event
 from tests.support.checks import has_applied, has_parked
 from tests.support.eventually import eventually

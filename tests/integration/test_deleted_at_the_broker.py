@@ -8,11 +8,11 @@ from aio_pika import ExchangeType
 from aio_pika.exceptions import AMQPError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox import consumer as consumer_module
 from blog_service.settings import ConsumerSettings
-from contracts.envelope import encode
-from contracts.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
+from contracts.events.envelope import encode
+from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
 from local.broker import Broker
+from replica.inbox import consumer as consumer_module
 from tests.support.builders import a_state, an_event
 from tests.support.checks import has_applied
 from tests.support.eventually import eventually

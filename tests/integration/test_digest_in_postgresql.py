@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from contracts.digest import (
+from contracts.events import UserState, UserTombstone
+from contracts.sync.digest import (
     BUCKETS,
     DIGEST_BYTES,
     DIGESTS,
@@ -22,7 +23,6 @@ from contracts.digest import (
     row_digest,
     row_digest_sql,
 )
-from contracts.events import UserState, UserTombstone
 from local.postgres_server import PostgresServer
 from tests.conftest import WORKER
 from tests.support.builders import NOON, a_state, a_tombstone

@@ -25,10 +25,10 @@ from blog_service.erasure.model import ORPHAN_DAYS, ROWS_MAX
 from blog_service.erasure.sweep import keep_swept, sweep
 from blog_service.settings import ApiSettings as BlogApiSettings
 from blog_service.settings import ConsumerSettings, DeletedAuthors
-from blog_service.sync import metrics
-from blog_service.users import replica
-from contracts.rate_limits import Rate
-from contracts.tasks import end_tasks
+from replica import users as replica
+from replica.status import metrics
+from service_kit.http.rate_limits import Rate
+from service_kit.process.tasks import end_tasks
 from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
 from tests.support.checks import is_at
 from tests.support.content import People, people_of

@@ -10,9 +10,12 @@ import pytest
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.apply import apply
-from blog_service.inbox.consumer import Consumer
-from blog_service.inbox.heartbeats import (
+from blog_service.settings import ConsumerSettings
+from contracts.events import Beat, Heartbeat
+from contracts.sync.merge import Outcome
+from replica.inbox.apply import apply
+from replica.inbox.consumer import Consumer
+from replica.inbox.heartbeats import (
     Suspicion,
     SuspicionKind,
     clear_suspicion,
@@ -20,10 +23,7 @@ from blog_service.inbox.heartbeats import (
     note_queue_lost,
     suspicion,
 )
-from blog_service.inbox.topology import depths
-from blog_service.settings import ConsumerSettings
-from contracts.events import Beat, Heartbeat
-from contracts.merge import Outcome
+from replica.inbox.topology import depths
 from tests.support.builders import NOON, SOURCE, a_state, an_event
 from tests.support.checks import has_applied as has_users
 from tests.support.eventually import eventually

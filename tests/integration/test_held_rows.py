@@ -11,12 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import blog_service.db
-from blog_service.inbox.consumer import Consumer
-from blog_service.inbox.topology import LIVE
-from blog_service.parked.redrive import redrive
 from blog_service.settings import ConsumerSettings
-from blog_service.users.replica import lock
 from contracts.events import Beat, RevokedKey
+from replica.inbox.consumer import Consumer
+from replica.inbox.topology import LIVE
+from replica.parked.redrive import redrive
+from replica.users import lock
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.checks import has_applied, is_at
 from tests.support.eventually import eventually

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 import pytest
 from fastapi import FastAPI, Request
 
-from contracts.http_manners import polish
-from contracts.http_protocol import HttpProtocol
 from local.reverse_proxies import PROXIES
+from service_kit.http.middleware import polish
+from service_kit.http.protocol import HttpProtocol
 from tests.support.http_server import served
 from tests.support.reverse_proxies import ADDRESS, Proxy, proxied
 from tests.unit.test_http_messages import OFFERS, SMUGGLED, chunks, length

@@ -16,9 +16,9 @@ import pytest
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict
 
-from contracts.http_heads import FIELDS_MAX, HEAD_BYTES_MAX
-from contracts.http_manners import polish
-from contracts.http_protocol import CONNECTIONS_MAX, HttpProtocol
+from service_kit.http.heads import FIELDS_MAX, HEAD_BYTES_MAX
+from service_kit.http.middleware import polish
+from service_kit.http.protocol import CONNECTIONS_MAX, HttpProtocol
 from tests.support.http_server import Server, read_all, served
 
 PAUSE_SECONDS_MAX = 0.020

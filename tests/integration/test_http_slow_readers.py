@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from contracts import serving
-from contracts.http_protocol import WRITTEN_BYTES_MIN, HttpProtocol
+from service_kit.http import serving
+from service_kit.http.protocol import WRITTEN_BYTES_MIN, HttpProtocol
 from tests.support.eventually import eventually
 from tests.support.http_server import Server, read_all, served
 

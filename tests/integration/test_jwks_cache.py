@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client import REGISTRY
 
-from contracts.jwks_cache import (
+from contracts.tokens import InvalidKeySet, InvalidToken, KeysUnavailable
+from contracts.tokens.jwks_cache import (
     AHEAD,
     ANSWER_BYTES_MAX,
     FRESH_SECONDS_MAX,
@@ -24,8 +25,7 @@ from contracts.jwks_cache import (
     UNKNOWN_KID_SECONDS,
     JwksCache,
 )
-from contracts.keys import jwk, jwks
-from contracts.tokens import InvalidKeySet, InvalidToken, KeysUnavailable
+from contracts.tokens.keys import jwk, jwks
 from tests.support.blog_api import a_token
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually

@@ -21,8 +21,8 @@ from auth_service.settings import ApiSettings
 from auth_service.tokens.keyring import KeyRing, NoSigningKey
 from auth_service.tokens.lifecycle import Lifecycle
 from auth_service.tokens.model import NotHere, SigningKey, State
-from contracts.keys import jwk
 from contracts.tokens import InvalidToken, KeysUnavailable
+from contracts.tokens.keys import jwk
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
 from tests.support.databases import Databases

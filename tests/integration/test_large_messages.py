@@ -6,11 +6,11 @@ from aiormq.channel import Channel
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.subscription import KEPT_BYTES_MAX, LARGE_BYTES_MAX, Subscription
-from blog_service.parked.read import parked_message
-from blog_service.parked.redrive import redrive
 from blog_service.settings import ConsumerSettings
-from contracts.envelope import BODY_BYTES_MAX, encode
+from contracts.events.envelope import BODY_BYTES_MAX, encode
+from replica.inbox.subscription import KEPT_BYTES_MAX, LARGE_BYTES_MAX, Subscription
+from replica.parked.read import parked_message
+from replica.parked.redrive import redrive
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually

@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-import contracts.problems
+import service_kit.http.problems
 from blog_service import texts
 from blog_service.settings import ApiSettings
-from contracts.pages import MEDIA_TYPES, page_routes
-from contracts.problems import Code
+from service_kit.http.problems import Code
+from service_kit.http.static_pages import MEDIA_TYPES, page_routes
 from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE
 from tests.support.processes import run
@@ -37,7 +37,7 @@ POLICY = {
 
 def files() -> Iterator[Path]:
     """All files of pages, of either service."""
-    for service in ("auth_service", "blog_service", "service_kit"):
+    for service in ("auth_service", "blog_service", "replica", "service_kit"):
         for path in sorted((ROOT / service).rglob("*")):
             if path.suffix in MEDIA_TYPES:
                 yield path
@@ -223,7 +223,9 @@ def test_page_is_small() -> None:
 
 def test_what_people_are_told_is_about_codes_that_there_are() -> None:
     """A code that is misspelled would never be met."""
-    codes = {code.name for code in vars(contracts.problems).values() if isinstance(code, Code)}
+    codes = {
+        code.name for code in vars(service_kit.http.problems).values() if isinstance(code, Code)
+    }
     [told] = re.findall(r"const BY_CODE = \{(.*?)\n\};", (WEB / "said.js").read_text(), re.DOTALL)
 
     said = set(re.findall(r"^  (\w+): ", told, re.MULTILINE))

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner
 
 from blog_service.cli import app
-from contracts.actors import operator
 from contracts.events import Beat
+from service_kit.process.actors import operator
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.inbox import accept_writes, apply_events, fetch, parked, refuse_writes, replica
 from tests.support.parked_messages import (

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from blog_service.parked import read, routes
 from blog_service.settings import ApiSettings
+from replica.parked import read, routes
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
 from tests.support.inbox import apply_events, execute, fetch, parked, refuse_writes, replica

@@ -8,12 +8,12 @@ import pytest
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.apply import apply
-from blog_service.inbox.parking import park
-from blog_service.inbox.subscription import Delivery
 from blog_service.settings import ConsumerSettings
-from contracts.envelope import encode
 from contracts.events import Beat
+from contracts.events.envelope import encode
+from replica.inbox.apply import apply
+from replica.inbox.parking import park
+from replica.inbox.subscription import Delivery
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually

@@ -9,7 +9,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
 
-from blog_service.inbox.apply import apply
 from blog_service.limits import SECONDS_LEFT
 from blog_service.ownership import reach_values
 from blog_service.policy import Action, Actor, Service, User
@@ -17,10 +16,11 @@ from blog_service.posts.change import UPDATE
 from blog_service.posts.delete import DELETE
 from blog_service.posts.read import page_sql
 from blog_service.settings import ApiSettings
-from blog_service.users import replica
 from contracts.events import RevokedKey
-from contracts.keys import jwk
-from contracts.rate_limits import Rate
+from contracts.tokens.keys import jwk
+from replica import users as replica
+from replica.inbox.apply import apply
+from service_kit.http.rate_limits import Rate
 from tests.support.auth_api import assert_problem
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.content import IMPORTER, People, driver_sql, people_of

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from blog_service.inbox.apply import apply
+from replica.inbox.apply import apply
 from tests.support.auth_api import assert_problem
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.content import People

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import text
 
 from auth_service.users.change import change
-from blog_service.reconcile.model import Tally, Verdict, repairable
-from blog_service.reconcile.runs import KEPT_MAX
-from blog_service.reconcile.session import session
-from blog_service.reconcile.step import BATCH_PAGES, step
-from blog_service.users import replica
+from replica import users as replica
+from replica.reconcile.model import Tally, Verdict, repairable
+from replica.reconcile.runs import KEPT_MAX
+from replica.reconcile.session import session
+from replica.reconcile.step import BATCH_PAGES, step
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair

@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings, RelaySettings
 from blog_service.db import connect
-from blog_service.reconcile import runs
-from blog_service.reconcile.due import why_degraded
-from blog_service.reconcile.model import DELETIONS_MAX, Reason, repairable
-from blog_service.reconcile.watch import watch
 from blog_service.settings import CONNECTIONS_MIN, ConsumerSettings
-from contracts.tasks import end_tasks
+from replica.reconcile import runs
+from replica.reconcile.due import why_degraded
+from replica.reconcile.model import DELETIONS_MAX, Reason, repairable
+from replica.reconcile.watch import watch
+from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair, paired

@@ -19,17 +19,17 @@ from auth_service.outbox.table import WAKE_UP_CHANNEL
 from auth_service.reconcile.snapshot import lines_sql
 from auth_service.services.create import create_service, delete_service
 from auth_service.settings import ApiSettings
-from contracts.actors import operator_actor
-from contracts.digest import BUCKETS, Digests, bucket_of, row_digest
 from contracts.events import UserState, UserTombstone
-from contracts.rate_limits import Rate
-from contracts.reconcile import (
+from contracts.sync.comparison import (
     LINES,
     DigestsAnswer,
     HeartbeatAnswer,
     StreamBegin,
     StreamEnd,
 )
+from contracts.sync.digest import BUCKETS, Digests, bucket_of, row_digest
+from service_kit.http.rate_limits import Rate
+from service_kit.process.actors import operator_actor
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.apply import apply
-from blog_service.inbox.parking import claim
-from blog_service.parked.model import NoSuchMessage, Redriven
-from blog_service.parked.redrive import parked_now, redrive, redrive_all
-from blog_service.users.replica import lock
 from contracts.events import Beat, RevokedKey
-from contracts.merge import Outcome
+from contracts.sync.merge import Outcome
+from replica.inbox.apply import apply
+from replica.inbox.parking import claim
+from replica.parked.model import NoSuchMessage, Redriven
+from replica.parked.redrive import parked_now, redrive, redrive_all
+from replica.users import lock
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import (

@@ -13,8 +13,8 @@ from auth_service.outbox.look import keep_looking
 from auth_service.outbox.queues import seen_queues
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
-from contracts.tasks import end_tasks
 from local.broker import Broker
+from service_kit.process.tasks import end_tasks
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming

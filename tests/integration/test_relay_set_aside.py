@@ -11,7 +11,7 @@ from auth_service.users.delete import delete
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import sign_up
 from contracts.events import Heartbeat, UserDeleted
-from contracts.names import EXCHANGE
+from contracts.events.names import EXCHANGE
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch

@@ -13,11 +13,11 @@ from auth_service.outbox import metrics
 from auth_service.outbox.readiness import BrokerAway, NoActiveRelay, NoHeartbeat, ready
 from auth_service.outbox.relay import DECLARE_SECONDS, Relay
 from auth_service.settings import DatabaseSettings, RelaySettings
-from blog_service.sync import metrics as blog_metrics
-from contracts.names import EXCHANGE, REPLAY_EXCHANGE
-from contracts.tasks import end_tasks
+from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
 from local.broker import Broker
-from service_kit.broker import BROKER_ERRORS, SILENCE_SECONDS_MAX, connected
+from replica.status import metrics as blog_metrics
+from service_kit.broker.connection import BROKER_ERRORS, SILENCE_SECONDS_MAX, connected
+from service_kit.process.tasks import end_tasks
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.inbox import execute

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.actors import operator
 from local.ports import free_port
+from service_kit.process.actors import operator
 from tests.support.inbox import execute, fetch
 from tests.support.processes import run
 from tests.support.replaying import fill

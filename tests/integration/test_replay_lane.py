@@ -10,11 +10,11 @@ from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from blog_service.inbox import consumer as consumer_module
-from blog_service.inbox.consumer import Consumer
 from blog_service.settings import ConsumerSettings
 from contracts.events import Event
-from contracts.names import REPLAY_EXCHANGE
+from contracts.events.names import REPLAY_EXCHANGE
+from replica.inbox import consumer as consumer_module
+from replica.inbox.consumer import Consumer
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually

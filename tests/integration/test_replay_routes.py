@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.replays.routes import COUNTS_AT_ONCE_MAX, _counting
-from contracts.bearer import ON_BEHALF_OF, on_behalf_of
+from service_kit.http.bearer import ON_BEHALF_OF, on_behalf_of
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, signed_up
 from tests.support.blog_api import a_token
 from tests.support.inbox import execute, fetch

@@ -13,11 +13,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 import blog_service.db
-from blog_service.inbox.apply import apply
 from blog_service.settings import ApiSettings, DatabaseSettings
-from blog_service.users import replica
 from contracts.events import UserState
-from contracts.merge import Outcome, State, fold
+from contracts.sync.merge import Outcome, State, fold
+from replica import users as replica
+from replica.inbox.apply import apply
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 from tests.support.histories import histories, splits

@@ -19,8 +19,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.events import UserEvent
-from contracts.merge import Outcome, State
-from contracts.replica import Replica
+from contracts.sync.merge import Outcome, State
+from replica.table import Replica
 from tests.support.builders import a_state, a_tombstone, an_event
 
 metadata = MetaData()

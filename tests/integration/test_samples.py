@@ -13,15 +13,15 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from blog_service.inbox.consumer import Consumer
-from blog_service.inbox.work import State, Work
-from blog_service.samples import take
-from blog_service.samples.model import POINTS_MAX, SILENT_SECONDS, bucket_seconds
-from blog_service.samples.read import presence, series
-from blog_service.samples.take import keep_sampling
 from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.events import Beat, Event
-from contracts.tasks import end_tasks
+from replica.inbox.consumer import Consumer
+from replica.inbox.work import State, Work
+from replica.samples import take
+from replica.samples.model import POINTS_MAX, SILENT_SECONDS, bucket_seconds
+from replica.samples.read import presence, series
+from replica.samples.take import keep_sampling
+from service_kit.process.tasks import end_tasks
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import SOURCE, a_state, an_event

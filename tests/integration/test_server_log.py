@@ -20,12 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from auth_service.services.create import create_service
 from auth_service.services.model import ServiceNameTaken
 from auth_service.settings import ApiSettings
-from blog_service.inbox.settle import Settler
 from blog_service.settings import ApiSettings as BlogApiSettings
 from blog_service.settings import ConsumerSettings
 from contracts.events import EMAIL_LENGTH_MAX, VERSION_MAX
-from contracts.rate_limits import Rate
 from local.embedded_postgres import EmbeddedPostgres
+from replica.inbox.settle import Settler
+from service_kit.http.rate_limits import Rate
 from tests.integration.test_settling import delivery
 from tests.support.auth_api import bearer, serving
 from tests.support.builders import SOURCE, a_state, an_event

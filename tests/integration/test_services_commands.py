@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.actors import operator
+from service_kit.process.actors import operator
 from tests.support.inbox import fetch
 from tests.support.processes import run
 

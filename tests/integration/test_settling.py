@@ -3,13 +3,13 @@
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.settle import DatabaseAway, ParkedInARow, Settler
-from blog_service.inbox.subscription import Delivery
-from blog_service.inbox.topology import LIVE
 from blog_service.settings import ConsumerSettings
-from contracts.envelope import encode
 from contracts.events import Beat, Event
-from contracts.merge import Outcome
+from contracts.events.envelope import encode
+from contracts.sync.merge import Outcome
+from replica.inbox.settle import DatabaseAway, ParkedInARow, Settler
+from replica.inbox.subscription import Delivery
+from replica.inbox.topology import LIVE
 from tests.support.builders import a_state, an_event
 from tests.support.inbox import accept_writes, parked, refuse_writes
 

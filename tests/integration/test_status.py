@@ -18,20 +18,20 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
+from replica.status.bodies import StatusBody
+from replica.status.model import DEPTH_MAX, pipe
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from blog_service.cli import app
-from blog_service.inbox.work import HEARTBEAT_SECONDS_MAX
-from blog_service.reconcile import runs
-from blog_service.reconcile.model import Kind, Reason
-from blog_service.reconcile.run import INTERRUPTED, run
-from blog_service.reconcile.runs import Run
 from blog_service.settings import ConsumerSettings
-from blog_service.sync.bodies import StatusBody
-from blog_service.sync.model import DEPTH_MAX, pipe
 from local.ports import free_port
+from replica.inbox.work import HEARTBEAT_SECONDS_MAX
+from replica.reconcile import runs
+from replica.reconcile.model import Kind, Reason
+from replica.reconcile.run import INTERRUPTED, run
+from replica.reconcile.runs import Run
 from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually

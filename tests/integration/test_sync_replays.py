@@ -16,7 +16,7 @@ import auth_service.settings
 from auth_service.settings import RelaySettings
 from auth_service.users.change import change
 from blog_service.settings import ApiSettings, ConsumerSettings
-from contracts.reconcile import SCOPE
+from contracts.sync.comparison import SCOPE
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import SOURCE

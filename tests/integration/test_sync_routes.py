@@ -10,15 +10,15 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from replica.status.routes import WAITING_MAX
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.reconcile.at_work import end_abandoned, held
-from blog_service.reconcile.model import Kind
-from blog_service.reconcile.watch import watch
 from blog_service.settings import ApiSettings, ConsumerSettings
-from blog_service.sync.routes import WAITING_MAX
 from contracts.events import Beat
+from replica.reconcile.at_work import end_abandoned, held
+from replica.reconcile.model import Kind
+from replica.reconcile.watch import watch
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api, metric
 from tests.support.builders import SOURCE, a_state, a_tombstone

@@ -10,11 +10,11 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.consumer import Consumer
-from blog_service.inbox.topology import bind_replays, declare, depths
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
 from local.broker import Broker
+from replica.inbox.consumer import Consumer
+from replica.inbox.topology import bind_replays, declare, depths
 from tests.support.builders import a_state, an_event
 from tests.support.checks import has_applied
 from tests.support.eventually import eventually

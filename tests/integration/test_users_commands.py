@@ -20,7 +20,7 @@ from auth_service.users.create_admin import promote
 from auth_service.users.model import NoSuchUser
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import sign_up
-from contracts.actors import operator
+from service_kit.process.actors import operator
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, signed_up
 from tests.support.inbox import execute, fetch
 from tests.support.processes import BIN

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
-from contracts.problems import MEDIA_TYPE
+from service_kit.http.problems import MEDIA_TYPE
 from tests.support.inbox import execute
 
 PASSWORD = "heron lantern gravel sonnet"

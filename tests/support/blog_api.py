@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from blog_service.app import create_app
 from blog_service.settings import ApiSettings
-from contracts.keys import jwk
+from contracts.tokens.keys import jwk
 from tests.support.builders import SOURCE
 
 

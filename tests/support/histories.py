@@ -5,7 +5,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from contracts.merge import State
+from contracts.sync.merge import State
 from tests.support.builders import a_state, a_tombstone
 
 USERS = [UUID(int=number) for number in range(1, 5)]

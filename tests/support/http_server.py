@@ -11,8 +11,8 @@ from typing import Self
 import uvloop
 from starlette.types import ASGIApp
 
-from contracts.http_protocol import HttpProtocol
-from contracts.serving import serving
+from service_kit.http.protocol import HttpProtocol
+from service_kit.http.serving import serving
 
 TICK_SECONDS = 0.001
 

@@ -10,7 +10,7 @@ from typing import Any
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from contracts.http_protocol import HttpProtocol
+from service_kit.http.protocol import HttpProtocol
 
 REFUSED = "refused"
 """In place of a response's content, where it is the server's own refusal."""

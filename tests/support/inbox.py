@@ -9,11 +9,11 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.apply import apply
-from blog_service.inbox.consumer import Consumer, NotConsuming
 from blog_service.settings import ConsumerSettings
 from contracts.events import Data
-from contracts.merge import Outcome
+from contracts.sync.merge import Outcome
+from replica.inbox.apply import apply
+from replica.inbox.consumer import Consumer, NotConsuming
 from service_kit.database.away import NotWritable
 from tests.support.builders import an_event
 from tests.support.eventually import eventually

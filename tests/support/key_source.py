@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from contracts.keys import jwks
+from contracts.tokens.keys import jwks
 
 PATH = "/.well-known/jwks.json"
 

@@ -6,10 +6,10 @@ from typing import Any
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.inbox.parking import park
-from blog_service.inbox.subscription import Delivery
-from contracts.envelope import encode
 from contracts.events import Event
+from contracts.events.envelope import encode
+from replica.inbox.parking import park
+from replica.inbox.subscription import Delivery
 from tests.support.inbox import fetch
 
 UNTIL_NOW = ("unknown_schema", "until the upgrade")

@@ -12,13 +12,13 @@ from auth_service.app import create_app
 from auth_service.services.create import create_service
 from auth_service.settings import ApiSettings as AuthApiSettings
 from auth_service.settings import RelaySettings
-from blog_service.reconcile import runs
-from blog_service.reconcile.model import DELETIONS_MAX, Kind, Reason, repairable
-from blog_service.reconcile.run import run
-from blog_service.reconcile.runs import Run
 from blog_service.settings import ApiSettings, ConsumerSettings
-from contracts.reconcile import SCOPE
+from contracts.sync.comparison import SCOPE
 from local.compare import compare
+from replica.reconcile import runs
+from replica.reconcile.model import DELETIONS_MAX, Kind, Reason, repairable
+from replica.reconcile.run import run
+from replica.reconcile.runs import Run
 from tests.support.http_server import served
 from tests.support.inbox import consuming, execute, fetch
 from tests.support.relaying import relaying

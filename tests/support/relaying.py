@@ -17,10 +17,10 @@ from auth_service.outbox.publisher import publisher
 from auth_service.outbox.record import record
 from auth_service.outbox.relay import Relay, RelayRound
 from auth_service.settings import RelaySettings
-from contracts.envelope import decode
 from contracts.events import Beat, Event, Heartbeat, UserState, UserTombstone, UserUpdated
-from contracts.names import BINDINGS, EXCHANGE
-from contracts.tasks import end_tasks
+from contracts.events.envelope import decode
+from contracts.events.names import BINDINGS, EXCHANGE
+from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
 from tests.support.proxy import Proxy, proxy_to

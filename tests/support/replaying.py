@@ -16,8 +16,8 @@ from auth_service.replays.read import replay_by_id
 from auth_service.replays.replayer import Replayer
 from auth_service.replays.start import start
 from auth_service.settings import RelaySettings
-from contracts.names import REPLAY_EXCHANGE
-from contracts.tasks import end_tasks
+from contracts.events.names import REPLAY_EXCHANGE
+from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.relaying import Carried
 from tests.support.source import Source

@@ -9,9 +9,9 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
 
-from contracts.envelope import encode
 from contracts.events import Event
-from contracts.names import EXCHANGE, REPLAY_EXCHANGE
+from contracts.events.envelope import encode
+from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
 
 LIVE = "blog.users"
 REPLAY = "blog.users.replay"

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.backoff import SHORTEST_SECONDS, pause_seconds
+from service_kit.process.backoff import SHORTEST_SECONDS, pause_seconds
 
 
 def test_the_first_pause_is_the_shortest() -> None:

@@ -10,16 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contracts.envelope import (
-    BODY_BYTES_MAX,
-    Attributes,
-    Fault,
-    Undecodable,
-    decode,
-    encode,
-    legible_user,
-    wrap,
-)
 from contracts.events import (
     VERSION_MAX,
     Beat,
@@ -36,6 +26,16 @@ from contracts.events import (
     UserState,
     UserTombstone,
     UserUpdated,
+)
+from contracts.events.envelope import (
+    BODY_BYTES_MAX,
+    Attributes,
+    Fault,
+    Undecodable,
+    decode,
+    encode,
+    legible_user,
+    wrap,
 )
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 

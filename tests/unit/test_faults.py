@@ -5,9 +5,9 @@ import pytest
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from blog_service.inbox.faults import DeadLettered, Reason, describe, is_messages_fault, verdict
-from blog_service.inbox.settle import DatabaseAway
-from contracts.envelope import Fault, Undecodable
+from contracts.events.envelope import Fault, Undecodable
+from replica.inbox.faults import DeadLettered, Reason, describe, is_messages_fault, verdict
+from replica.inbox.settle import DatabaseAway
 
 
 def _from_postgres(error: Exception) -> DBAPIError:

@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import DBAPIError
 from starlette.routing import Route
 
-from contracts import problems
-from contracts.body_limits import LimitedBody
-from contracts.health import health_routes
-from contracts.http_manners import polish
-from contracts.openapi import TOKEN, documented
-from contracts.problems import MEDIA_TYPE, Problem
-from contracts.telemetry import request_id
+from service_kit.http import problems
+from service_kit.http.body_limits import LimitedBody
+from service_kit.http.middleware import polish
+from service_kit.http.openapi import TOKEN, documented
+from service_kit.http.probes import health_routes
+from service_kit.http.problems import MEDIA_TYPE, Problem
+from service_kit.process.telemetry import request_id
 
 JSON = {"Content-Type": "application/json"}
 ORIGIN = "https://blog.example"

@@ -8,8 +8,8 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
 
-from contracts.health import health_routes
-from contracts.http_manners import polish
+from service_kit.http.middleware import polish
+from service_kit.http.probes import health_routes
 from tests.support.blog_api import metric
 
 router = APIRouter(prefix="/v1/counted")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from contracts.json_bodies import MEMBERS_MAX, OBJECTS_MAX, NotStrict, strict_json
+from service_kit.http.strict_json import MEMBERS_MAX, OBJECTS_MAX, NotStrict, strict_json
 
 
 @pytest.mark.parametrize(

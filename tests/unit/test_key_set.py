@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.key_set import EXPONENT_MAX, KEYS_MAX
-from contracts.keys import RSA_BITS_MAX, jwk
 from contracts.tokens import InvalidKeySet, TokenVerifier
+from contracts.tokens.key_set import EXPONENT_MAX, KEYS_MAX
+from contracts.tokens.keys import RSA_BITS_MAX, jwk
 
 ISSUER = "https://auth.example"
 AUDIENCE = "blog"

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.keys import UnusableKey, jwk, jwks, private_key, public_key
+from contracts.tokens.keys import UnusableKey, jwk, jwks, private_key, public_key
 
 RFC_7638_MODULUS = (
     "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKR"

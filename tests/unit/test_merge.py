@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from hypothesis import given
 
-from contracts.merge import Outcome, State, fold, outcomes, rank
+from contracts.sync.merge import Outcome, State, fold, outcomes, rank
 from tests.support.builders import a_state, a_tombstone
 from tests.support.histories import histories, orders_with_duplicates, splits
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from contracts.settings import BadSettings, Origins, ServiceSettings, TrustedProxies, load
+from service_kit.process.settings import BadSettings, Origins, ServiceSettings, TrustedProxies, load
 
 
 class Settings(ServiceSettings):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pamqp import decode, encode
 from pamqp.common import FieldTable
 
-from blog_service.inbox.odd_values import accept_odd_values
-from blog_service.inbox.tagged_json import tagged, untagged
+from replica.inbox.odd_values import accept_odd_values
+from replica.inbox.tagged_json import tagged, untagged
 
 TAGS = ("$bytes", "$timestamp", "$decimal", "$float", "$table", "$other", "$")
 NAMES = st.text(max_size=10) | st.sampled_from(TAGS)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from blog_service.inbox.queue_limits import management_url, stricter
-from blog_service.inbox.topology import LIVE, REPLAY
+from replica.inbox.queue_limits import management_url, stricter
+from replica.inbox.topology import LIVE, REPLAY
 
 
 @pytest.mark.parametrize(

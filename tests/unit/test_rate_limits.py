@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.rate_limits import rate_limit_headers, too_many_requests
+from service_kit.http.rate_limits import rate_limit_headers, too_many_requests
 
 
 def test_a_limit_and_what_is_left_of_it() -> None:

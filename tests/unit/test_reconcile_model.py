@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from blog_service.reconcile.model import (
+from replica.reconcile.model import (
     FINDINGS_MAX,
     Comparison,
     Finding,

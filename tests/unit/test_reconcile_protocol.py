@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from contracts.digest import BUCKETS, DIGEST_BYTES, Digests
 from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, ROLES_MAX
-from contracts.http_heads import HEAD_BYTES_MAX
-from contracts.reconcile import (
+from contracts.sync.comparison import (
     LINE_BYTES_MAX,
     RANGES_LENGTH_MAX,
     RANGES_MAX,
@@ -24,6 +22,8 @@ from contracts.reconcile import (
     bucket_ranges,
     buckets_in,
 )
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, Digests
+from service_kit.http.heads import HEAD_BYTES_MAX
 
 SOURCE_ID = UUID(int=1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

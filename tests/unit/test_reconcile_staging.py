@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from blog_service.reconcile.staging import _row
 from contracts.events import EMAIL_LENGTH_MAX, ROLES_MAX, VERSION_MAX
+from replica.reconcile.staging import _row
 
 USER: dict[str, Any] = {
     "id": "0b9d3f9a-58c5-4c8e-9a36-9a1f5c0f7a03",

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import SchemaItem
 
 from blog_service.users.table import users
-from contracts.replica import FIELDS, NotAReplica, Replica
+from replica.table import FIELDS, NotAReplica, Replica
 
 TIME = DateTime(timezone=True)
 

@@ -6,8 +6,8 @@ import pytest
 
 import auth_service.settings
 import blog_service.settings
-from contracts.settings import ServiceSettings
-from service_kit.setting_names import names_of, unknown, written_in
+from service_kit.process.setting_names import names_of, unknown, written_in
+from service_kit.process.settings import ServiceSettings
 from tests.support.processes import run
 
 AUTH: type[ServiceSettings] = auth_service.settings.DatabaseSettings

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from contracts.telemetry import new_traceparent, traced, traceparent
+from service_kit.process.telemetry import new_traceparent, traced, traceparent
 
 ROOT = Path(__file__).parents[2]
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 LOGGING = """
 import logging, sys, structlog
-from contracts.telemetry import configure_logging
+from service_kit.process.telemetry import configure_logging
 
 configure_logging("test")
 log = structlog.get_logger()

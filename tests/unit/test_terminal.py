@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.terminal import Health, health
+from service_kit.process.terminal import Health, health
 
 
 @pytest.mark.parametrize(

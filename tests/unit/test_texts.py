@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from blog_service import texts
 from blog_service.invisible import without_hidden
 from blog_service.settings import ApiSettings
-from contracts.json_bodies import strict_json
+from service_kit.http.strict_json import strict_json
 
 LINES: dict[str, tuple[Any, int]] = {
     "title": (texts.Title, texts.TITLE_LENGTH_MAX),

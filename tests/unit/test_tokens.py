@@ -20,14 +20,9 @@ from joserfc.jwk import RSAKey
 
 from auth_service.tokens.sign import TokenSigner
 from auth_service.users.model import User
-from contracts.keys import jwk, jwks
-from contracts.tokens import (
-    LEEWAY_SECONDS,
-    LIFETIME_SECONDS_MAX,
-    TOKEN_BYTES_MAX,
-    InvalidToken,
-    TokenVerifier,
-)
+from contracts.tokens import LEEWAY_SECONDS, InvalidToken, TokenVerifier
+from contracts.tokens.keys import jwk, jwks
+from contracts.tokens.verifier import LIFETIME_SECONDS_MAX, TOKEN_BYTES_MAX
 from tests.support.builders import NOON
 
 ISSUER = "https://auth.example"

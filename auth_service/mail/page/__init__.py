@@ -7,7 +7,7 @@ not use them up.
 
 from starlette.routing import Route
 
-from contracts.pages import page_routes
+from service_kit.http.static_pages import page_routes
 
 
 def routes() -> list[Route]:

@@ -1,0 +1,311 @@
+"""Event to message and back: CloudEvents 1.0 in binary mode, over AMQP 0-9-1.
+
+Attributes travel as headers named ``cloudEvents_<name>`` (RabbitMQ maps them to AMQP 1.0
+application properties of the same name), the data as the JSON body.
+
+Guarantees: what ``encode`` writes ``decode`` reads back equal; both spellings of the header names
+that the AMQP binding allows are read; a deletion is read from its headers alone, so that no schema
+can hold it up; whatever cannot be read raises ``Undecodable`` with a stable reason, never anything
+else.
+
+Not here: publishing and consuming.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final, Protocol, TypeVar
+from uuid import UUID
+
+from aio_pika import DeliveryMode, Message
+from pydantic import ValidationError
+
+from contracts.events import (
+    DATA_OF,
+    VERSION_MAX,
+    Beat,
+    Event,
+    Heartbeat,
+    KeyRevoked,
+    RevokedKey,
+    ServiceChanged,
+    ServiceState,
+    UserCreated,
+    UserDeleted,
+    UserState,
+    UserTombstone,
+    UserUpdated,
+    dataschema,
+    read_rfc3339,
+    rfc3339,
+)
+
+BODY_BYTES_MAX: Final = 64 * 1024
+"""CloudEvents asks every hop to carry 64 KiB; ours need under one, so more is garbage."""
+
+ATTRIBUTE_LENGTH_MAX: Final = 512
+"""Of a text in a header; ours are an issuer's address at the longest."""
+
+CONTENT_TYPE: Final = "application/json"
+SPEC_VERSION: Final = "1.0"
+APP_ID: Final = "auth_service"
+
+_PREFIX: Final = "cloudEvents_"
+_ALTERNATIVE_PREFIX: Final = "cloudEvents:"
+
+
+DataModel = TypeVar("DataModel", UserState, Beat, RevokedKey, ServiceState)
+
+Read = Callable[[str], Any]
+"""Reads an attribute of a message by its name; None when it is not there."""
+
+
+class Carrier(Protocol):
+    """What an event is read from: any AMQP message, aio-pika's or a bare delivery."""
+
+    @property
+    def headers(self) -> Mapping[str, Any] | None:
+        """The header table."""
+
+    @property
+    def body(self) -> bytes:
+        """The payload."""
+
+
+class Fault(StrEnum):
+    """Why a message cannot be read; stable, shown to operators."""
+
+    NOT_A_CLOUD_EVENT = "not_a_cloud_event"
+    UNKNOWN_TYPE = "unknown_type"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    INVALID_ATTRIBUTE = "invalid_attribute"
+    INVALID_DATA = "invalid_data"
+    TOO_LARGE = "too_large"
+
+
+class Undecodable(ValueError):
+    """A message that this version cannot read. ``fault`` says why in one word.
+
+    The text names fields and rules, never the values that broke them: it is stored and shown.
+    """
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """The CloudEvents attributes of one event, apart from its data.
+
+    ``subject`` is the user's id and ``version`` their version; what is about no user has neither.
+    """
+
+    id: UUID
+    source: str
+    type: str
+    time: datetime
+    sequence: int | None = None
+    subject: UUID | None = None
+    version: int | None = None
+    traceparent: str | None = None
+
+
+def encode(event: Event) -> Message:
+    """The persistent message that carries ``event``."""
+    attributes = Attributes(
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        time=event.time,
+        sequence=event.sequence,
+        subject=event.data.subject,
+        version=event.data.subject_version,
+        traceparent=event.traceparent,
+    )
+    return wrap(attributes, event.data.model_dump_json().encode())
+
+
+def wrap(attributes: Attributes, body: bytes) -> Message:
+    """The message for data that is JSON already.
+
+    The relay uses it on what the outbox holds, unparsed: a field that a newer writer recorded
+    passes through an older relay unharmed.
+    """
+    headers: dict[str, Any] = {
+        "cloudEvents_specversion": SPEC_VERSION,
+        "cloudEvents_id": str(attributes.id),
+        "cloudEvents_source": attributes.source,
+        "cloudEvents_type": attributes.type,
+        "cloudEvents_time": rfc3339(attributes.time),
+        "cloudEvents_dataschema": dataschema(attributes.type),
+    }
+    if attributes.sequence is not None:
+        headers["cloudEvents_sequence"] = f"{attributes.sequence:020d}"
+    if attributes.subject is not None:
+        subject = str(attributes.subject)
+        headers["cloudEvents_subject"] = subject
+        headers["cloudEvents_partitionkey"] = subject
+    if attributes.version is not None:
+        headers["cloudEvents_subjectversion"] = f"{attributes.version:016d}"
+    if attributes.traceparent is not None:
+        headers["cloudEvents_traceparent"] = attributes.traceparent
+        headers["traceparent"] = attributes.traceparent
+    return Message(
+        body,
+        headers=headers,
+        content_type=CONTENT_TYPE,
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=str(attributes.id),
+        type=attributes.type,
+        timestamp=attributes.time,
+        app_id=APP_ID,
+    )
+
+
+def decode(message: Carrier) -> Event:
+    """The event that ``message`` carries.
+
+    Raises:
+        Undecodable: for anything else than an event of a known type and major schema.
+    """
+    read = _reader(message.headers or {})
+    if read("specversion") != SPEC_VERSION:
+        raise Undecodable(Fault.NOT_A_CLOUD_EVENT, "no CloudEvents 1.0 headers")
+    event_type = read("type")
+    if not isinstance(event_type, str) or event_type not in DATA_OF:
+        raise Undecodable(Fault.UNKNOWN_TYPE, "this version does not know the event's type")
+    common = _common(read)
+    if event_type == Heartbeat.type:
+        return Heartbeat(**common, data=_data(Beat, event_type, read, message.body))
+    if event_type == KeyRevoked.type:
+        return KeyRevoked(**common, data=_data(RevokedKey, event_type, read, message.body))
+    if event_type == ServiceChanged.type:
+        return ServiceChanged(**common, data=_data(ServiceState, event_type, read, message.body))
+    subject = _uuid(read("subject"), "subject")
+    version = _optional_integer(read("subjectversion"), "subjectversion", at_least=1)
+    if event_type == UserDeleted.type:
+        if version is None:
+            raise Undecodable(Fault.INVALID_ATTRIBUTE, "a deletion needs subjectversion")
+        tombstone = UserTombstone(id=subject, version=version, deleted_at=common["time"])
+        return UserDeleted(**common, data=tombstone)
+    state = _data(UserState, event_type, read, message.body)
+    if state.id != subject or version not in (None, state.version):
+        raise Undecodable(Fault.INVALID_DATA, "the data's id or version is not the headers'")
+    if event_type == UserCreated.type:
+        return UserCreated(**common, data=state)
+    return UserUpdated(**common, data=state)
+
+
+def too_large() -> Undecodable:
+    """What a message is that has a longer body than any event."""
+    return Undecodable(Fault.TOO_LARGE, f"the body has more than {BODY_BYTES_MAX} bytes")
+
+
+def legible_user(message: Carrier) -> UUID | None:
+    """The user whom ``message`` concerns, as far as its headers or its data still tell.
+
+    Never raises; None when no user is legible, or when it names several: erasing what is kept of
+    one of them would miss the other.
+    """
+    headers = message.headers or {}
+    named = [
+        headers.get(prefix + name)
+        for name in ("subject", "partitionkey")
+        for prefix in (_PREFIX, _ALTERNATIVE_PREFIX)
+    ]
+    users = set()
+    for value in (*named, _id_in(message.body)):
+        with suppress(Undecodable):
+            users.add(_uuid(value, "subject"))
+    return users.pop() if len(users) == 1 else None
+
+
+def legible_type(message: Carrier) -> str | None:
+    """The event's type that ``message`` names, known or not; never raises."""
+    named = _reader(message.headers or {})("type")
+    return named[:ATTRIBUTE_LENGTH_MAX] if isinstance(named, str) else None
+
+
+def _id_in(body: bytes) -> object:
+    try:
+        data = json.loads(body) if len(body) <= BODY_BYTES_MAX else None
+    except (ValueError, RecursionError):
+        return None
+    return data.get("id") if isinstance(data, dict) else None
+
+
+def _reader(headers: Mapping[str, Any]) -> Read:
+    """How to read an attribute by its name, in whichever spelling the message uses."""
+    prefix = _PREFIX if f"{_PREFIX}specversion" in headers else _ALTERNATIVE_PREFIX
+    return lambda name: headers.get(prefix + name)
+
+
+def _common(read: Read) -> dict[str, Any]:
+    """The attributes that events of every type have."""
+    traceparent = read("traceparent")
+    return {
+        "id": _uuid(read("id"), "id"),
+        "source": _text(read("source"), "source"),
+        "time": _time(read("time")),
+        "sequence": _optional_integer(read("sequence"), "sequence", at_least=0),
+        "traceparent": traceparent if isinstance(traceparent, str) else None,
+    }
+
+
+def _data(model: type[DataModel], event_type: str, read: Read, body: bytes) -> DataModel:
+    if len(body) > BODY_BYTES_MAX:
+        raise too_large()
+    if read("dataschema") not in (None, dataschema(event_type)):
+        raise Undecodable(Fault.UNKNOWN_SCHEMA, "this version does not know the data's schema")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise Undecodable(Fault.INVALID_DATA, _summary(error)) from None
+
+
+def _text(value: object, name: str) -> str:
+    if isinstance(value, str) and 0 < len(value) <= ATTRIBUTE_LENGTH_MAX:
+        return value
+    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is missing, no text or too long")
+
+
+def _uuid(value: object, name: str) -> UUID:
+    try:
+        return UUID(_text(value, name))
+    except ValueError as error:
+        raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is no UUID") from error
+
+
+def _time(value: object) -> datetime:
+    """An RFC 3339 string or AMQP's own timestamp: the binding allows both."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    try:
+        return read_rfc3339(_text(value, "time"))
+    except ValueError as error:
+        raise Undecodable(Fault.INVALID_ATTRIBUTE, "time is not an RFC 3339 time") from error
+
+
+def _optional_integer(value: object, name: str, *, at_least: int) -> int | None:
+    """A number, or digits in a string: sequence and version are strings of fixed width."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else str(value) if type(value) is int else ""
+    if len(text) <= 20 and text.isascii() and text.isdigit():
+        number = int(text)
+        if at_least <= number <= VERSION_MAX:
+            return number
+    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is no number from {at_least} to 2^53-1")
+
+
+def _summary(error: ValidationError) -> str:
+    """Which fields break which rules, without the values: they may be personal data."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['type']}"
+        for problem in problems[:5]
+    )

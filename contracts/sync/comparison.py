@@ -1,0 +1,141 @@
+"""What a replica and its source say to each other when they are compared.
+
+``GET /v1/reconcile/digests`` is answered with ``DigestsAnswer``. ``GET /v1/reconcile/users`` is
+answered with JSON lines, all of one snapshot: first ``StreamBegin``, then a user a line as events
+carry him (``UserState`` or ``UserTombstone``), with ``"unpublished": true`` added while an event of
+his has not gone out, and last ``StreamEnd``. A stream without its last line, or whose lines do not
+have the digest that it tells, is no answer. ``POST /v1/reconcile/heartbeats`` is answered with
+``HeartbeatAnswer``.
+
+Not here: digests themselves (``digest``), asking and answering (each service's ``reconcile``).
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from contracts.encodings import base64url_bytes, base64url_text
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, Digests
+
+SCOPE: Final = "users:reconcile"
+"""What a service account needs for all of this."""
+
+LINES: Final = "application/jsonl"
+"""Media type of the stream."""
+
+LINE_BYTES_MAX: Final = 16 * 1024
+"""A user takes 330 bytes, and never more than this by the limits of ``contracts.events``."""
+
+RANGES_MAX: Final = 500
+"""Of buckets in one question; they fit into an address of 8 KiB."""
+
+_DIGESTS_LENGTH: Final = -(-BUCKETS * DIGEST_BYTES * 4 // 3)
+_RANGE: Final = "([0-9]{1,4})(?:-([0-9]{1,4}))?"
+
+RANGES_PATTERN: Final = f"^{_RANGE}(?:,{_RANGE})*$"
+RANGES_LENGTH_MAX: Final = RANGES_MAX * len("4000-4095,")
+"""What a text that names buckets looks like; whether it does, ``buckets_in`` tells."""
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Answer(BaseModel):
+    """Strict, and ignores fields that a newer source may add."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    source: UUID = Field(description="who the source is: made by its first migration")
+
+
+class DigestsAnswer(_Answer):
+    """All digests, of one snapshot of the primary."""
+
+    taken_at: AwareDatetime
+    users: Count = Field(description="living ones")
+    tombstones: Count
+    digests: Annotated[str, Field(min_length=_DIGESTS_LENGTH, max_length=_DIGESTS_LENGTH)] = Field(
+        description="16 bytes for each of 4,096 buckets, in base64url"
+    )
+
+    @classmethod
+    def of(cls, source: UUID, taken_at: AwareDatetime, digests: Digests) -> "DigestsAnswer":
+        """The answer that tells ``digests``."""
+        return cls(
+            source=source,
+            taken_at=taken_at,
+            users=digests.users,
+            tombstones=digests.tombstones,
+            digests=base64url_text(digests.buckets),
+        )
+
+    def value(self) -> Digests:
+        """The digests that it tells; raises ``ValueError`` if it tells none."""
+        return Digests(self.users, self.tombstones, base64url_bytes(self.digests))
+
+
+class StreamBegin(_Answer):
+    """The first line of a stream of users."""
+
+    taken_at: AwareDatetime
+
+
+class StreamEnd(BaseModel):
+    """The last line: how many users came, and the SHA-256 (hex) of all bytes before this line."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    end: Literal[True] = True
+    count: Count
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class HeartbeatAnswer(_Answer):
+    """A heartbeat that was just recorded.
+
+    Once the replica has applied it, whatever was published before has arrived. ``issuer`` is the
+    ``source`` attribute of its event.
+    """
+
+    issuer: str
+    number: Annotated[int, Field(ge=1)]
+    recorded_at: AwareDatetime
+
+
+def bucket_ranges(buckets: Iterable[int]) -> str:
+    """How a question names ``buckets``, ascending: ``0-15,17``.
+
+    When that takes more than ``RANGES_MAX`` ranges, it names all from the first to the last: so
+    many differ that naming each would cost more than the rest of the answer.
+    """
+    ranges: list[list[int]] = []
+    for bucket in buckets:
+        if ranges and ranges[-1][1] == bucket - 1:
+            ranges[-1][1] = bucket
+        else:
+            ranges.append([bucket, bucket])
+    if len(ranges) > RANGES_MAX:
+        return f"{ranges[0][0]}-{ranges[-1][1]}"
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def buckets_in(ranges: str) -> list[range]:
+    """The buckets that a question names.
+
+    Raises:
+        ValueError: the text is no list of ascending, disjoint ranges of buckets.
+    """
+    parts = ranges.split(",")
+    if len(parts) > RANGES_MAX:
+        raise ValueError(f"must name at most {RANGES_MAX} ranges")
+    found: list[range] = []
+    for part in parts:
+        match = re.fullmatch(_RANGE, part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        after = found[-1].stop if found else 0
+        if not after <= first <= last < BUCKETS:
+            raise ValueError(f"must be ascending ranges of buckets, 0 to {BUCKETS - 1}: 0-15,17")
+        found.append(range(first, last + 1))
+    return found

@@ -1,0 +1,313 @@
+"""Access tokens: their claims and the verifier that every service uses.
+
+RFC 9068 profile of JWT: ``typ`` is ``at+jwt``, the algorithm is the key's own, and all of ``iss exp
+aud sub client_id iat jti`` are required and typed. A user's ``sub`` is his UUID; a service's is its
+``client_id`` and starts with ``svc_``; anything between the two is refused (RFC 9700 4.15).
+
+Guarantees: synchronous, no I/O; bounded in size and lifetime; a token has one spelling, so that no
+character of it can be changed; every refusal, whatever was given, is ``InvalidToken`` with the same
+message, so that an answer built from it tells an attacker nothing. The reason is an attribute, for
+the log.
+
+Not here: where the keys come from (``jwks_cache``), whether the user still exists and may act (each
+service asks its own table).
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self, TypeGuard
+from uuid import UUID
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from contracts.encodings import base64url_bytes, json_object
+from contracts.tokens.key_set import InvalidKeySet as InvalidKeySet  # what ``from_jwks`` raises
+from contracts.tokens.key_set import is_kid, read_key_set
+from contracts.tokens.keys import ALGORITHM
+
+TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a type, no secret
+SERVICE_PREFIX: Final = "svc_"
+
+LEEWAY_SECONDS: Final = 5
+"""Clocks of two well-kept machines differ by less; more only prolongs stolen tokens."""
+
+TOKEN_BYTES_MAX: Final = 8 * 1024
+"""Ours have about 800; a megabyte would cost the parser 30 ms each."""
+
+LIFETIME_SECONDS_MAX: Final = 3600
+"""No signer of ours issues longer ones, so a longer one is not ours."""
+
+TEXT_LENGTH_MAX: Final = 512
+LIST_LENGTH_MAX: Final = 64
+
+_HEADER: Final = {"alg", "typ", "kid"}
+_TYPES: Final = (TOKEN_TYPE, f"application/{TOKEN_TYPE}")
+_SERVICE = re.compile(rf"{SERVICE_PREFIX}[A-Za-z0-9._-]+", re.ASCII)
+_SCOPE = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*", re.ASCII)
+_PADDING: Final = PKCS1v15()
+_HASH: Final = SHA256()
+
+
+class InvalidToken(ValueError):
+    """The token is not to be believed. ``reason`` is for the log, never for the answer."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the access token is invalid or has expired")
+        self.reason = reason
+
+
+class UnknownKey(InvalidToken):
+    """No key at hand has the token's ``kid``: a newer key set might."""
+
+    def __init__(self, kid: str) -> None:
+        super().__init__("no key has this kid")
+        self.kid = kid
+
+
+class KeysUnavailable(Exception):
+    """There are no keys to verify with at the moment: nothing is known about the token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessToken:
+    """A verified token's claims. Times are whole seconds since 1970.
+
+    ``key_id`` is the ``kid`` of the key that signed it; ``session_id`` the claim ``sid``.
+    """
+
+    issuer: str
+    audience: str
+    subject: str
+    client_id: str
+    issued_at: int
+    expires_at: int
+    jti: str
+    scopes: frozenset[str]
+    roles: frozenset[str]
+    user_version: int | None
+    session_id: UUID | None
+    key_id: str
+
+    @property
+    def user_id(self) -> UUID | None:
+        """The user's id, or None when the token is a service's."""
+        return None if self.subject.startswith(SERVICE_PREFIX) else UUID(self.subject)
+
+
+class Verifier(Protocol):
+    """Whatever verifies the tokens of requests: with fixed keys, or with keys that change."""
+
+    async def verify(self, token: str) -> AccessToken:
+        """The claims of ``token``.
+
+        Raises:
+            InvalidToken: it is anything less than a valid one.
+            KeysUnavailable: it cannot be told.
+        """
+
+
+class TokenVerifier:
+    """Verifies access tokens of one issuer for one audience with public keys alone."""
+
+    def __init__(
+        self,
+        keys: Mapping[str, RSAPublicKey],
+        *,
+        issuer: str,
+        audience: str,
+        leeway_seconds: int = LEEWAY_SECONDS,
+    ) -> None:
+        self._keys = dict(keys)
+        self._issuer = issuer
+        self._audience = audience
+        self._leeway_seconds = leeway_seconds
+
+    @classmethod
+    def from_jwks(
+        cls,
+        jwks: dict[str, Any],
+        *,
+        issuer: str,
+        audience: str,
+        leeway_seconds: int = LEEWAY_SECONDS,
+    ) -> Self:
+        """A verifier for the keys of a JWK Set (RFC 7517).
+
+        Raises:
+            InvalidKeySet: no key of the set verifies RS256 signatures, or the set is unsound.
+        """
+        return cls(
+            read_key_set(jwks), issuer=issuer, audience=audience, leeway_seconds=leeway_seconds
+        )
+
+    def has_key(self, kid: str) -> bool:
+        """Whether tokens that name this key can be verified."""
+        return kid in self._keys
+
+    def verify(self, token: str) -> AccessToken:
+        """The claims of ``token``; raises ``InvalidToken`` for anything less than a valid one."""
+        if not isinstance(token, str) or len(token) > TOKEN_BYTES_MAX or not token.isascii():
+            raise InvalidToken("no ASCII text of bounded size")
+        signed, _, signature = token.rpartition(".")
+        header, _, payload = signed.partition(".")
+        kid = _kid(_object(header, "header"))
+        key = self._keys.get(kid)
+        if key is None:
+            raise UnknownKey(kid)
+        try:
+            key.verify(_bytes(signature, "signature"), signed.encode(), _PADDING, _HASH)
+        except InvalidSignature:
+            raise InvalidToken("the signature does not match") from None
+        return self._accepted(_object(payload, "payload"), kid)
+
+    def _accepted(self, claims: dict[str, Any], kid: str) -> AccessToken:
+        token = AccessToken(
+            issuer=_text(claims, "iss"),
+            audience=_text(claims, "aud"),
+            subject=_text(claims, "sub"),
+            client_id=_text(claims, "client_id"),
+            issued_at=_integer(claims, "iat"),
+            expires_at=_integer(claims, "exp"),
+            jti=_text(claims, "jti"),
+            scopes=_scopes(claims),
+            roles=_roles(claims),
+            user_version=_integer(claims, "user_version") if "user_version" in claims else None,
+            session_id=_uuid(_text(claims, "sid"), "sid") if "sid" in claims else None,
+            key_id=kid,
+        )
+        if token.issuer != self._issuer:
+            raise InvalidToken("another issuer")
+        if token.audience != self._audience:
+            raise InvalidToken("another audience")
+        self._demand_time(token, claims)
+        _demand_one_principal(token)
+        if "cnf" in claims:
+            # RFC 7800: whoever sends it has to prove that he holds a key, which nobody here asks.
+            raise InvalidToken("bound to a key of the sender")
+        return token
+
+    def _demand_time(self, token: AccessToken, claims: dict[str, Any]) -> None:
+        now = time.time()
+        latest = now + self._leeway_seconds
+        if now >= token.expires_at + self._leeway_seconds:
+            raise InvalidToken("expired")
+        if token.issued_at > latest:
+            raise InvalidToken("issued in the future")
+        if "nbf" in claims and _integer(claims, "nbf") > latest:
+            raise InvalidToken("not valid yet")
+        if "auth_time" in claims and _integer(claims, "auth_time") > latest:
+            raise InvalidToken("signed in in the future")
+        if not 0 < token.expires_at - token.issued_at <= LIFETIME_SECONDS_MAX:
+            raise InvalidToken("a lifetime that this issuer does not give")
+
+
+class FixedKeys:
+    """The keys that a process was given at its start, as a ``Verifier``."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+
+    async def verify(self, token: str) -> AccessToken:
+        """The claims of ``token``; raises ``InvalidToken``."""
+        return self._verifier.verify(token)
+
+    async def ready(self) -> None:
+        """Always: the keys are there."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _demand_one_principal(token: AccessToken) -> None:
+    """Users are UUIDs, services ``svc_…`` equal to their client id; nothing is both."""
+    if token.subject.startswith(SERVICE_PREFIX):
+        if not _SERVICE.fullmatch(token.subject) or token.client_id != token.subject:
+            raise InvalidToken("a service's sub is not its client_id")
+        if token.roles or token.session_id is not None or token.user_version is not None:
+            raise InvalidToken("a service with what only users have")
+        return
+    _uuid(token.subject, "sub")
+    if token.client_id.startswith(SERVICE_PREFIX):
+        raise InvalidToken("sub and client_id mix a user and a service")
+
+
+def _kid(header: dict[str, Any]) -> str:
+    """The key that the token names, after everything else in its header is as it must be."""
+    if header.keys() != _HEADER:
+        raise InvalidToken("the header must hold alg, typ and kid, and nothing else")
+    typ, kid = header["typ"], header["kid"]
+    if not isinstance(typ, str) or typ.lower() not in _TYPES:
+        raise InvalidToken("typ is not at+jwt")
+    if header["alg"] != ALGORITHM:
+        raise InvalidToken(f"alg is not {ALGORITHM}")
+    if not is_kid(kid):
+        raise InvalidToken("kid cannot name a key")
+    return kid
+
+
+def _bytes(segment: str, what: str) -> bytes:
+    try:
+        return base64url_bytes(segment)
+    except ValueError:
+        raise InvalidToken(f"the {what} is no base64url") from None
+
+
+def _object(segment: str, what: str) -> dict[str, Any]:
+    encoded = _bytes(segment, what)
+    try:
+        return json_object(encoded)
+    except ValueError:
+        raise InvalidToken(f"the {what} is no strict JSON object") from None
+
+
+def _text(claims: dict[str, Any], name: str) -> str:
+    """A claim that can be logged and stored wherever text can: no control, no half character."""
+    value = claims.get(name)
+    if not _is_text(value):
+        raise InvalidToken(f"{name} is missing or no text")
+    return value
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value) <= TEXT_LENGTH_MAX and value.isprintable()
+
+
+def _integer(claims: dict[str, Any], name: str) -> int:
+    value = claims.get(name)
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise InvalidToken(f"{name} is missing or no whole number")
+    return value
+
+
+def _uuid(text: str, name: str) -> UUID:
+    """A UUID in its one canonical spelling (RFC 9562 4)."""
+    try:
+        value = UUID(text)
+    except ValueError:
+        raise InvalidToken(f"{name} is no UUID") from None
+    if str(value) != text:
+        raise InvalidToken(f"{name} is not the usual spelling of a UUID")
+    return value
+
+
+def _scopes(claims: dict[str, Any]) -> frozenset[str]:
+    if "scope" not in claims:
+        return frozenset()
+    scope = _text(claims, "scope")
+    if not _SCOPE.fullmatch(scope):
+        raise InvalidToken("scope is no list of RFC 6749 scopes")
+    return frozenset(scope.split(" "))
+
+
+def _roles(claims: dict[str, Any]) -> frozenset[str]:
+    roles = claims.get("roles", [])
+    if not isinstance(roles, list) or len(roles) > LIST_LENGTH_MAX:
+        raise InvalidToken("roles is no list")
+    if not all(_is_text(role) for role in roles):
+        raise InvalidToken("a role is no text")
+    return frozenset(roles)

@@ -1,0 +1,13 @@
+"""A proven copy of the users, in a table of any service: steps 5 and 6 of an event's journey.
+
+5. ``inbox``: the consumer takes messages in batches, parks what cannot be read or applied, and
+   acknowledges what is done.
+6. ``inbox.apply`` and ``users``: each event is merged into the table.
+
+Beside the journey: ``reconcile`` compares with the source and repairs, ``parked`` shows and
+redrives what was parked, ``samples`` and ``status`` say how the pipe does, ``replays`` asks the
+source to send again, ``console`` shows it all, and ``caller`` says whom a request's token names.
+
+Nothing here knows what the service is for: it hands over its table, its settings, and what to do
+when a user goes.
+"""

@@ -1,0 +1,57 @@
+"""Apply events to this service's database, all or none. The caller owns the transaction.
+
+Step 6 of 6.
+
+Guarantees: live messages, redelivered and redriven ones all meet this same code; a deletion erases
+what is parked of its user in the same transaction; what is parked without a legible user expires by
+the beat of the heartbeats.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.events import (
+    Event,
+    Heartbeat,
+    KeyRevoked,
+    ServiceChanged,
+    UserEvent,
+    UserTombstone,
+)
+from contracts.sync.merge import Outcome
+from replica import users as replica
+from replica.inbox.heartbeats import follow
+from replica.inbox.parking import erase, expire
+from replica.keys.revoke import revoke
+from replica.services.keep import keep
+
+
+async def apply(connection: AsyncConnection, events: Sequence[Event]) -> list[Outcome]:
+    """Merge ``events`` into the replica; what each of them did, in their order."""
+    of_users = [event for event in events if isinstance(event, UserEvent)]
+    done = iter(await _apply_users(connection, of_users))
+    of_services = [event.data for event in events if isinstance(event, ServiceChanged)]
+    kept = iter(await keep(connection, of_services))
+    outcomes = []
+    for event in events:
+        match event:
+            case Heartbeat():
+                outcomes.append(await follow(connection, event))
+                await expire(connection)
+            case KeyRevoked():
+                is_news = await revoke(connection, event.data)
+                outcomes.append(Outcome.APPLIED if is_news else Outcome.UNCHANGED)
+            case ServiceChanged():
+                outcomes.append(Outcome.APPLIED if next(kept) else Outcome.UNCHANGED)
+            case _:
+                outcomes.append(next(done))
+    return outcomes
+
+
+async def _apply_users(connection: AsyncConnection, events: Sequence[UserEvent]) -> list[Outcome]:
+    deleted = {event.data.id for event in events if isinstance(event.data, UserTombstone)}
+    if deleted:
+        await replica.lock(connection, deleted)
+        await erase(connection, deleted)
+    return await replica.write(connection, [event.data for event in events])

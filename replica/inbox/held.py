@@ -1,0 +1,71 @@
+"""Find out who is held up when a lock does not become free in time: one user, or everybody.
+
+Guarantees: nothing here waits for a lock. What is locked on the way is free again when the caller's
+transaction ends.
+"""
+
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from replica import users as replica
+from replica.inbox.faults import is_lock_timeout
+
+BRIEF_LOCK_MS: Final = 100
+"""How long to wait for a lock once it is known that a session holds one: each message that needs it
+costs so much. Our own transactions are shorter, and what they delay is tried again."""
+
+_BRIEFLY = text(f"SELECT set_config('lock_timeout', '{BRIEF_LOCK_MS}', true)")
+
+# Whatever writes rows takes this lock. It is refused while somebody has, or waits for, a stronger
+# one: a migration, an index that is being built, LOCK TABLE.
+_ALL_TABLES = text(
+    "LOCK TABLE users, heartbeats, revoked_keys, services, parked_messages, waiting_messages,"
+    " attempts IN ROW EXCLUSIVE MODE NOWAIT"
+)
+
+# The writer of users takes this lock: a session that only keeps a key from changing is no obstacle.
+_FREE = text(
+    "SELECT id FROM users WHERE id = ANY(CAST(:ids AS uuid[])) FOR NO KEY UPDATE SKIP LOCKED"
+)
+_PRESENT = text("SELECT id FROM users WHERE id = ANY(CAST(:ids AS uuid[]))")
+
+
+async def wait_briefly(connection: AsyncConnection) -> None:
+    """Have this transaction give up on a lock after ``BRIEF_LOCK_MS``."""
+    await connection.execute(_BRIEFLY)
+
+
+async def demand_tables(connection: AsyncConnection) -> None:
+    """Raise PostgreSQL's lock time-out when a whole table that messages need is locked."""
+    await connection.execute(_ALL_TABLES)
+
+
+async def is_any_table_locked(engine: AsyncEngine) -> bool:
+    """Whether every message has to wait, not only those that need one row."""
+    try:
+        async with engine.begin() as connection:
+            await demand_tables(connection)
+    except DBAPIError as error:
+        if is_lock_timeout(error):
+            return True
+        raise
+    return False
+
+
+async def held_users(
+    connection: AsyncConnection, ids: Collection[UUID], *, deleted: Collection[UUID] = ()
+) -> set[UUID]:
+    """Those of these users whose rows other sessions hold; of ``deleted``, or whose locks.
+
+    The caller holds all the others until the transaction ends.
+    """
+    values = {"ids": list(ids)}
+    locked = await replica.try_lock(connection, deleted) if deleted else set()
+    free = set((await connection.execute(_FREE, values)).scalars())
+    present = set((await connection.execute(_PRESENT, values)).scalars())
+    return (present - free) | (set(deleted) - locked)

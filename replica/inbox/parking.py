@@ -1,0 +1,161 @@
+"""Park a message: keep it as it came, with the reason, where operators can see and redrive it.
+
+The only code that writes the table; what operators ask for (``parked``) goes through here as well.
+
+Guarantees: one row a message however often it is parked; of a deleted user only headers are kept,
+and parking and applying his tombstone exclude each other, so that neither misses the other; what no
+user is legible in expires, for it could not be erased with its user.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import JSON, Row, Text, cast, delete, func, literal, null, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.events.envelope import legible_user
+from replica import users as replica
+from replica.inbox.faults import Verdict
+from replica.inbox.subscription import Delivery
+from replica.inbox.table import parked_messages, waiting_messages
+from replica.inbox.tagged_json import tagged
+
+ILLEGIBLE_DAYS_MAX: Final = 30
+"""How long a message without a legible user is kept: it may hold personal data all the same."""
+
+
+async def park(connection: AsyncConnection, delivery: Delivery, reason: str, error: str) -> None:
+    """Keep ``delivery`` in this service's database. The caller owns the transaction."""
+    await keep(
+        connection,
+        message_hash=message_hash(delivery),
+        user_id=legible_user(delivery),
+        reason=reason,
+        error=error,
+        exchange=storable(delivery.exchange),
+        routing_key=storable(delivery.routing_key),
+        properties=as_json(delivery),
+        body=None if delivery.dropped_bytes else delivery.body,
+        dropped_bytes=delivery.dropped_bytes or None,
+    )
+
+
+async def keep(
+    connection: AsyncConnection,
+    *,
+    user_id: UUID | None,
+    properties: str,
+    body: bytes | None,
+    **values: Any,
+) -> None:
+    """Park a message by the values of its columns; of a deleted user without its body."""
+    erased = False
+    if user_id is not None:
+        await replica.lock(connection, [user_id])
+        erased = await replica.is_deleted(connection, user_id)
+    row = insert(parked_messages).values(
+        user_id=user_id,
+        properties=cast(literal(properties, Text), JSON),
+        body=None if erased else body,
+        **values,
+    )
+    await connection.execute(
+        row.on_conflict_do_update(
+            index_elements=[parked_messages.c.message_hash],
+            set_={
+                "attempts": parked_messages.c.attempts + 1,
+                "reason": row.excluded.reason,
+                "error": row.excluded.error,
+                "last_failed_at": func.now(),
+            },
+        )
+    )
+
+
+async def expire(connection: AsyncConnection) -> None:
+    """Delete what no user was legible in when it was parked, a long time ago.
+
+    What an operator is at just now waits for the next time, and nobody waits for him.
+    """
+    expired = (
+        select(parked_messages.c.id)
+        .where(
+            parked_messages.c.user_id.is_(None),
+            parked_messages.c.first_failed_at
+            < func.now() - text(f"interval '{ILLEGIBLE_DAYS_MAX} days'"),
+        )
+        .with_for_update(skip_locked=True)
+    )
+    await connection.execute(delete(parked_messages).where(parked_messages.c.id.in_(expired)))
+
+
+async def erase(connection: AsyncConnection, user_ids: Collection[UUID]) -> None:
+    """Clear the bodies of what is kept of these users, whose locks the caller holds."""
+    await connection.execute(
+        update(parked_messages)
+        .where(parked_messages.c.user_id.in_(user_ids), parked_messages.c.body.is_not(None))
+        .values(body=null())
+    )
+    await connection.execute(
+        update(waiting_messages)
+        .where(waiting_messages.c.user_id.in_(user_ids), waiting_messages.c.body.is_not(None))
+        .values(body=null())
+    )
+
+
+async def claim(connection: AsyncConnection, parked_id: int, *, waits: bool) -> Row[Any] | None:
+    """A parked message, which nobody else redrives or discards until the transaction ends.
+
+    None when it is gone; without ``waits`` also when somebody is at it.
+    """
+    row = select(parked_messages).where(parked_messages.c.id == parked_id)
+    return (await connection.execute(row.with_for_update(skip_locked=not waits))).one_or_none()
+
+
+async def park_again(connection: AsyncConnection, parked_id: int, found: Verdict) -> None:
+    """Note that a message which the caller has claimed has failed once more."""
+    await connection.execute(
+        update(parked_messages)
+        .where(parked_messages.c.id == parked_id)
+        .values(
+            attempts=parked_messages.c.attempts + 1,
+            reason=found.reason,
+            error=found.error,
+            last_failed_at=func.now(),
+        )
+    )
+
+
+async def unpark(connection: AsyncConnection, parked_id: int) -> None:
+    """Remove a message that the caller has claimed."""
+    await connection.execute(delete(parked_messages).where(parked_messages.c.id == parked_id))
+
+
+def message_hash(delivery: Delivery) -> bytes:
+    """What tells a message from others, in every delivery: not the headers that the broker adds."""
+    parts = (delivery.routing_key.encode(), as_json(delivery, by_broker=False).encode())
+    body = b"%d bytes" % delivery.dropped_bytes if delivery.dropped_bytes else delivery.body
+    return hashlib.sha256(b"\0".join((*parts, body))).digest()
+
+
+def as_json(delivery: Delivery, *, by_broker: bool = True) -> str:
+    """The AMQP properties as JSON text."""
+    properties = {
+        name: value
+        for name, value in dict(delivery.properties).items()
+        if value is not None and name != "headers"
+    }
+    headers = delivery.headers or {}
+    properties["headers"] = {
+        name: value for name, value in headers.items() if by_broker or not name.startswith("x-")
+    }
+    return json.dumps(tagged(properties), sort_keys=True)
+
+
+def storable(name: str) -> str:
+    """PostgreSQL's text cannot hold NUL; AMQP names can."""
+    return name.replace("\0", "\N{SYMBOL FOR NULL}")

@@ -1,0 +1,145 @@
+"""Try again, every few seconds, the messages that wait by themselves.
+
+Guarantees: applying or parking a message and removing it are one transaction; a try is counted
+before it is made, so that a message that kills processes is parked in the end, no neighbour along;
+a lock that is held costs the others a tenth of a second; while the database is away nothing
+changes; ``keep_retrying`` ends only when it is told to.
+
+Not here: what waits, and in which order (``waiting``).
+"""
+
+import asyncio
+import contextlib
+import json
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from blog_service.db import DATABASE_AWAY
+from blog_service.settings import ConsumerSettings
+from contracts.sync.merge import Outcome
+from replica import users as replica
+from replica.inbox import metrics, waiting
+from replica.inbox.faults import (
+    Reason,
+    Verdict,
+    describe,
+    is_lock_timeout,
+    is_messages_fault,
+    verdict,
+)
+from replica.inbox.held import demand_tables, held_users, wait_briefly
+from replica.inbox.parking import keep
+from replica.inbox.stored import apply_stored, deleted_user
+from replica.inbox.work import Work
+from service_kit.process.backoff import pause_seconds
+
+log = structlog.get_logger()
+
+LOOK_EVERY_SECONDS: Final = 1.0
+"""A look at which nothing waits is one small statement."""
+
+
+async def keep_retrying(
+    settings: ConsumerSettings, engine: AsyncEngine, work: Work, stopping: asyncio.Event
+) -> None:
+    """Make round after round until ``stopping``."""
+    failures = 0
+    while not stopping.is_set():
+        try:
+            await retry(settings, engine, work)
+            failures = 0
+        except DATABASE_AWAY as error:
+            if failures == 0 and not is_lock_timeout(error):
+                log.warning("waiting.database_away", error=describe(error))
+            failures += 1
+        # Live events go through this process too: whatever happens here, they continue.
+        except Exception as error:
+            failures += 1
+            log.error("waiting.unexpected", exc_info=error)
+        longest = max(LOOK_EVERY_SECONDS, settings.retry_seconds_max)
+        pause = pause_seconds(failures, shortest=LOOK_EVERY_SECONDS, longest=longest)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause if failures else LOOK_EVERY_SECONDS):
+                await stopping.wait()
+
+
+async def retry(settings: ConsumerSettings, engine: AsyncEngine, work: Work) -> None:
+    """Try each message that is due once; ``work`` learns whose messages wait."""
+    async with engine.begin() as connection:
+        work.waiting_keys = await waiting.keys(connection)
+    metrics.waiting.set(len(work.waiting_keys))
+    if not work.waiting_keys:
+        return
+    async with engine.begin() as connection:
+        await wait_briefly(connection)
+        await demand_tables(connection)
+        await waiting.erase_of_deleted(connection)
+        if due := await waiting.due_users(connection):
+            await waiting.postpone(connection, await held_users(connection, due))
+    while True:
+        async with engine.begin() as connection:
+            row = await waiting.claim(connection)
+        if row is None:
+            return
+        await _try(settings, engine, work, row)
+
+
+async def _try(settings: ConsumerSettings, engine: AsyncEngine, work: Work, row: Row[Any]) -> None:
+    try:
+        async with engine.begin() as connection:
+            await wait_briefly(connection)
+            outcome = await _settle(connection, row, attempts_max=settings.attempts_max)
+    except DATABASE_AWAY as error:
+        # This process lives, so the try does not count.
+        with contextlib.suppress(*DATABASE_AWAY):
+            async with engine.begin() as connection:
+                await waiting.put_back(connection, row.id)
+        if not is_lock_timeout(error):
+            raise
+        return
+    if outcome is None:
+        return
+    metrics.messages.labels(outcome=outcome.value).inc()
+    if outcome is not Outcome.PARKED:
+        work.applied += 1
+        log.info("message.retried", key=row.key, outcome=outcome.value)
+
+
+async def _settle(
+    connection: AsyncConnection, row: Row[Any], *, attempts_max: int
+) -> Outcome | None:
+    """Apply or park the message in ``row`` and remove it; None when it is gone already."""
+    # First a user's lock and then what is kept of them, as the consumer does.
+    if (deleted := deleted_user(row.properties)) is not None:
+        await replica.lock(connection, [deleted])
+    if not await waiting.remove(connection, row.id):
+        return None
+    if row.attempts > attempts_max:
+        found = Verdict(Reason.KILLS_THE_PROCESS, f"{row.attempts - 1} tries ended with a process")
+        return await _park(connection, row, found)
+    try:
+        async with connection.begin_nested():
+            return await apply_stored(connection, row)
+    except Exception as error:
+        if not is_messages_fault(error):
+            raise
+        return await _park(connection, row, verdict(error))
+
+
+async def _park(connection: AsyncConnection, row: Row[Any], found: Verdict) -> Outcome:
+    await keep(
+        connection,
+        message_hash=row.message_hash,
+        user_id=row.user_id,
+        reason=found.reason,
+        error=found.error,
+        exchange=row.exchange,
+        routing_key=row.routing_key,
+        properties=json.dumps(row.properties, sort_keys=True),
+        body=row.body,
+    )
+    log.warning("message.parked", reason=found.reason, error=found.error)
+    return Outcome.PARKED

@@ -1,0 +1,212 @@
+"""Take messages from queues, in batches.
+
+Guarantees: a batch is there as soon as there is a message, and holds what came meanwhile, up to its
+limit; only under load, where it saves transactions, it waits a moment to be filled. Messages come
+in the order of their delivery tags without a gap, so that one ``multiple`` acknowledgement settles
+exactly a batch. A message that was delivered before comes alone. Memory is bounded: bodies that are
+too large for an event are dropped frame by frame as they arrive, but for a few that are kept.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.channel import Channel
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+from contracts.events.envelope import BODY_BYTES_MAX
+from replica.inbox.odd_values import accept_odd_values
+
+BUSY_BATCH = 20
+BUSY_PAUSE_SECONDS = 0.01
+"""Under load, messages gather for a moment: a transaction costs the same for thirty as for three
+hundred. A batch this large comes from a backlog, or from two thousand events a second."""
+
+KEPT_BYTES_MAX = 1024 * 1024
+"""The longest body that is kept, to be parked as it came; an event's has ``BODY_BYTES_MAX``. A
+broker takes messages of 128 MiB by default, some 2 GiB."""
+
+LARGE_BYTES_MAX = 16 * KEPT_BYTES_MAX
+"""Of all bodies in memory that are larger than an event's; those that come beside them are dropped.
+Prefetching is by number of messages: no version of RabbitMQ can do it by size."""
+
+SUBSCRIBE_TIMEOUT_SECONDS = 10.0
+"""A broker answers in milliseconds; one that is silent is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as the broker delivered it.
+
+    ``dropped_bytes`` is the size of a body that is too large to be read; ``body`` is empty then.
+    """
+
+    tag: int
+    queue: str
+    redelivered: bool
+    exchange: str
+    routing_key: str
+    properties: Basic.Properties
+    body: bytes
+    dropped_bytes: int = 0
+
+    @property
+    def headers(self) -> dict[str, Any] | None:
+        """The header table."""
+        return self.properties.headers
+
+
+class SubscriptionLost(ConnectionError):
+    """The channel, the connection or the queue is gone; unsettled messages went back."""
+
+
+class Subscription:
+    """The messages of some queues, on one channel."""
+
+    def __init__(self, channel: AbstractChannel, queues: Sequence[str]) -> None:
+        self._channel = channel
+        self._queues = queues
+        self._pending: deque[Delivery] = deque()
+        self._changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._last_tag = 0
+        self._is_busy = False
+        self._ended = False
+        self._lost: str | None = None
+        self._large_bytes = 0
+
+    def takes(self, body_bytes: int) -> bool:
+        """Whether to keep a body of this size in memory, where it counts until it is settled."""
+        if body_bytes <= BODY_BYTES_MAX:
+            return True
+        if body_bytes > KEPT_BYTES_MAX or self._large_bytes + body_bytes > LARGE_BYTES_MAX:
+            return False
+        self._large_bytes += body_bytes
+        return True
+
+    async def next_batch(self, limit: int) -> list[Delivery]:
+        """The next messages, from one to ``limit``; none once the subscription has ended.
+
+        Raises:
+            SubscriptionLost: no further message can come, and none can be settled.
+        """
+        if self._is_busy:
+            await asyncio.sleep(BUSY_PAUSE_SECONDS)
+        while not self._pending:
+            self._idle.set()
+            if self._lost:
+                raise SubscriptionLost(self._lost)
+            if self._ended:
+                return []
+            self._changed.clear()
+            await self._changed.wait()
+        batch = [self._pending.popleft()]
+        while self._pending and len(batch) < limit and not batch[0].redelivered:
+            if self._pending[0].redelivered:
+                break
+            batch.append(self._pending.popleft())
+        self._is_busy = len(batch) >= BUSY_BATCH
+        return batch
+
+    async def idle(self) -> None:
+        """Wait until every message that is here has been handed out, and the next is waited for."""
+        await self._idle.wait()
+
+    async def acknowledge(self, batch: list[Delivery]) -> None:
+        """Acknowledge ``batch`` with all that came before it."""
+        await self._channel.basic_ack(batch[-1].tag, multiple=True)
+        sizes = (len(delivery.body) for delivery in batch)
+        self._large_bytes -= sum(size for size in sizes if size > BODY_BYTES_MAX)
+
+    async def end(self) -> None:
+        """Take no further messages; those that are here already still come as batches."""
+        for queue in self._queues:
+            await self._channel.basic_cancel(queue)
+        self._ended = True
+        self._changed.set()
+
+    def lose(self, why: str) -> None:
+        """Note that the subscription is gone."""
+        self._lost = self._lost or why
+        self._changed.set()
+
+    async def arrived(self, message: DeliveredMessage) -> None:
+        """Take a message from the client library."""
+        delivery = message.delivery
+        assert isinstance(delivery, Basic.Deliver)  # a consumer is handed nothing else
+        assert delivery.delivery_tag is not None  # nor any without a tag
+        if delivery.delivery_tag != self._last_tag + 1:
+            self.lose("messages came out of order")
+            return
+        self._last_tag = delivery.delivery_tag
+        self._idle.clear()
+        self._pending.append(
+            Delivery(
+                tag=delivery.delivery_tag,
+                queue=delivery.consumer_tag or "",  # named after its queue, see ``subscribed``
+                redelivered=bool(delivery.redelivered),
+                exchange=delivery.exchange or "",
+                routing_key=delivery.routing_key or "",
+                properties=message.header.properties,
+                body=message.body,
+                dropped_bytes=(message.header.body_size or 0) - len(message.body),
+            )
+        )
+        self._changed.set()
+
+
+@asynccontextmanager
+async def subscribed(
+    connection: AbstractConnection, queues: Sequence[str], *, prefetch: int
+) -> AsyncIterator[Subscription]:
+    """A subscription that holds at most ``prefetch`` unsettled messages of each of ``queues``.
+
+    It uses the layer below aio-pika's queue, which hands over the properties untouched (aio-pika
+    refuses odd ones before our code could park the message) and costs a third less.
+    """
+    accept_odd_values()
+    channel = await connection.channel(publisher_confirms=False)
+    async with channel:
+        await channel.set_qos(prefetch_count=prefetch)
+        underlay = await channel.get_underlay_channel()
+        subscription = Subscription(underlay, queues)
+        _drop_what_is_too_large(underlay, subscription)
+        channel.close_callbacks.add(lambda *_: subscription.lose("the channel was closed"))
+        underlay.on_consumer_cancel_callbacks.add(
+            lambda *_: subscription.lose("the queue was deleted")
+        )
+        async with asyncio.timeout(SUBSCRIBE_TIMEOUT_SECONDS):
+            for queue in queues:
+                await underlay.basic_consume(queue, subscription.arrived, consumer_tag=queue)
+        yield subscription
+
+
+def _drop_what_is_too_large(channel: AbstractChannel, subscription: Subscription) -> None:
+    """Have ``channel`` read the bodies alone that ``subscription`` takes; others come empty.
+
+    The header, which comes first, tells the size. The client library would gather all of a body,
+    and has no setting for it.
+    """
+    assert isinstance(channel, Channel)
+    read_whole = channel._read_content  # noqa: SLF001 - below aio-pika: docs/decisions/0006
+
+    async def read(delivery: Any, header: ContentHeader) -> DeliveredMessage:
+        size = header.body_size or 0
+        if subscription.takes(size):
+            return await read_whole(delivery, header)
+        received = 0
+        while received < size:
+            frame = await channel._get_frame()  # noqa: SLF001
+            if not isinstance(frame, ContentBody):
+                raise ValueError(f"{frame.name} in the middle of a message")
+            received += len(frame.value)
+        return DeliveredMessage(delivery=delivery, header=header, body=b"", channel=channel)
+
+    channel._read_content = read  # type: ignore[method-assign, assignment]  # noqa: SLF001

@@ -1,0 +1,240 @@
+"""The commands ``blog-service parked …``: list, show, redrive and discard parked messages."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import structlog
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.db import on_database
+from blog_service.settings import DatabaseSettings
+from service_kit.process.actors import operator
+from service_kit.process.errors import OperatorError
+from service_kit.process.progress import Progress
+from service_kit.process.settings import load
+from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
+
+if TYPE_CHECKING:
+    from replica.parked.model import ParkedMessage, Redriven, WholeMessage
+
+# What the commands call is imported by each of them: this file is part of every process's start.
+
+LISTED_MAX: Final = 1_000
+"""In one go: more than anybody reads, and little memory."""
+
+LISTED_DEFAULT: Final = 50
+
+ID_MAX: Final = 2**53 - 1
+
+app = typer.Typer(no_args_is_help=True, help="Messages that could not be read or applied.")
+
+ParkedId = Annotated[
+    int, typer.Argument(metavar="ID", min=1, max=ID_MAX, help="As the list shows it.")
+]
+
+
+@app.command("list", epilog="Example: blog-service parked list --reason unknown_schema")
+@failing_with_a_sentence
+def show_all(
+    reason: Annotated[
+        str | None, typer.Option(help="Only what is parked for this reason, such as invalid_data.")
+    ] = None,
+    before: Annotated[
+        int | None, typer.Option(min=1, max=ID_MAX, help="Only what was parked before this ID.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LISTED_MAX, help="How many at most.")
+    ] = LISTED_DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """List what is parked, newest first, without what is in it."""
+    from replica.parked.bodies import ParkedBody
+    from replica.parked.read import parked_list
+
+    async def read(engine: AsyncEngine) -> "Sequence[ParkedMessage]":
+        async with engine.connect() as connection:
+            return await parked_list(connection, limit=limit + 1, before=before, reason=reason)
+
+    found = on_database(load(DatabaseSettings), read)
+    shown, is_all = found[:limit], len(found) <= limit
+    if as_json:
+        items = [ParkedBody.model_validate(message).model_dump(mode="json") for message in shown]
+        print(json.dumps({"items": items, "next_before": None if is_all else shown[-1].id}))
+        return
+    for message in shown:
+        print(_line(message))
+    if not is_all:
+        print(f"there are more: --before {shown[-1].id}", file=sys.stderr)
+
+
+@app.command("show", epilog="Example: blog-service parked show 17")
+@failing_with_a_sentence
+def show_one(parked_id: ParkedId, as_json: AsJson = False) -> None:
+    """Show a message as it came: its body too, which may be personal data."""
+    from replica.parked.bodies import WholeMessageBody
+    from replica.parked.read import parked_message
+
+    async def read(engine: AsyncEngine) -> "WholeMessage":
+        async with engine.connect() as connection:
+            return await parked_message(connection, parked_id)
+
+    found = on_database(load(DatabaseSettings), read)
+    if as_json:
+        print(json.dumps(WholeMessageBody.model_validate(found).model_dump(mode="json")))
+        return
+    figures: dict[str, Any] = {
+        "id": str(found.id),
+        "reason": found.reason,
+        "error": found.error,
+        "user_id": found.user_id,
+        "event_type": _printable(found.event_type or "-"),
+        "attempts": found.attempts,
+        "first_failed_at": found.first_failed_at,
+        "last_failed_at": found.last_failed_at,
+        "exchange": _printable(found.exchange),
+        "routing_key": _printable(found.routing_key),
+    }
+    figures |= {_printable(name): json.dumps(value) for name, value in found.properties.items()}
+    show(figures, as_json=False)
+    print("headers")
+    for name, value in found.headers.items():
+        print(f"    {_printable(name)}: {json.dumps(value)}")
+    if found.body is None and found.body_bytes is not None:
+        print(f"body dropped: {found.body_bytes:,} bytes are too large to keep")
+        return
+    if found.body is None:
+        print("body erased: its user was deleted")
+        return
+    print(f"body ({found.body_encoding}, {found.body_bytes:,} bytes)")
+    print(_printable(found.body))
+
+
+@app.command(epilog="Example: blog-service parked redrive --all")
+@failing_with_a_sentence
+def redrive(
+    ids: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[ID …]", min=1, max=ID_MAX, help="As the list shows them."),
+    ] = None,
+    is_all: Annotated[
+        bool, typer.Option("--all", help="All that is parked now, in the order of parking.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Hand messages to the code that a fresh one meets; those that fail again stay parked.
+
+    Exit code 0: none of them is parked any more; 1: some are, or an ID is unknown. What is parked
+    as kills_the_process may kill this command, and nothing else: its message stays then.
+    """
+    if bool(ids) == is_all:
+        raise typer.BadParameter("name IDs, or --all")
+    # What an applied event gives rise to, such as a heartbeat's suspicion, is not the result.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    outcomes, unknown = on_database(
+        load(DatabaseSettings), lambda engine: _redrive(engine, ids, quietly=as_json)
+    )
+    show(outcomes, as_json=as_json)
+    if outcomes["parked"] or unknown:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command(epilog='Example: blog-service parked discard 17 --because "sent by a test"')
+@failing_with_a_sentence
+def discard(
+    parked_id: ParkedId,
+    because: Annotated[str, typer.Option(help="Why; kept for ever, so name nobody.")],
+) -> None:
+    """Remove a message for good; who did it and why stays on record, what was in it does not."""
+    from replica.parked import discard as use_case
+
+    if not because.strip() or len(because) > use_case.BECAUSE_LENGTH_MAX or not _is_text(because):
+        raise OperatorError(
+            f"--because: say why, in 1 to {use_case.BECAUSE_LENGTH_MAX} characters of Unicode"
+        )
+    on_database(
+        load(DatabaseSettings),
+        lambda engine: use_case.discard(engine, parked_id, because=because, actor=operator()),
+    )
+    print(f"{parked_id}  discarded")
+
+
+async def _redrive(
+    engine: AsyncEngine, ids: list[int] | None, *, quietly: bool
+) -> tuple[dict[str, int], bool]:
+    """Redrive some or all, telling of each; how many went which way, and whether any is unknown."""
+    from contracts.sync.merge import Outcome
+    from replica.parked.redrive import parked_now, redrive_all
+
+    outcomes: Counter[str] = Counter()
+    is_any_unknown = False
+    count, last = (len(ids), 0) if ids else await parked_now(engine)
+    progress = Progress("redriving", count)
+    each = _each(engine, ids) if ids else redrive_all(engine, last=last)
+    async for redriven in each:
+        if redriven is None:
+            is_any_unknown = True
+            continue
+        outcomes[redriven.outcome] += 1
+        if not quietly:
+            progress.end()
+            print(_told(redriven))
+        progress.advance(1)
+    progress.end()
+    told = (outcome for outcome in Outcome if outcome is not Outcome.SET_ASIDE)
+    return {outcome.value: outcomes[outcome] for outcome in told}, is_any_unknown
+
+
+async def _each(engine: AsyncEngine, ids: list[int]) -> "AsyncGenerator[Redriven | None]":
+    """What became of each; None, after a sentence, for one that is not parked."""
+    from replica.parked import redrive as use_case
+    from replica.parked.model import NoSuchMessage
+
+    for parked_id in ids:
+        try:
+            yield await use_case.redrive(engine, parked_id)
+        except NoSuchMessage as error:
+            print(error, file=sys.stderr)
+            yield None
+
+
+def _line(message: "ParkedMessage") -> str:
+    parts = (
+        f"{message.id:>6}",
+        f"{message.first_failed_at:%F %T}Z",
+        f"{message.last_failed_at:%F %T}Z",
+        f"{message.attempts}x",
+        message.reason,
+        _printable(message.event_type or "-"),
+        str(message.user_id or "-") + (" (erased)" if message.erased else ""),
+        message.error,
+    )
+    return "  ".join(parts)
+
+
+def _told(redriven: "Redriven") -> str:
+    if redriven.failure is None:
+        return f"{redriven.id}  {redriven.outcome.value}"
+    return f"{redriven.id}  parked  {redriven.failure.reason}: {redriven.failure.error}"
+
+
+def _printable(text: str) -> str:
+    """Text of whoever sent the message, without what a terminal would obey."""
+    return "".join(
+        letter
+        if letter.isprintable() or letter in "\n\t"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument's octets were Unicode: Python lets any others pass."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""Read parked messages: the list, newest first, and one of them whole."""
+
+import base64
+import codecs
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import RowMapping, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.events.envelope import legible_type
+from replica.inbox.stored import Carrier
+from replica.inbox.table import parked_messages
+from replica.parked.model import NoSuchMessage, ParkedMessage, WholeMessage
+
+BODY_SHOWN_BYTES_MAX: Final = 1024 * 1024
+"""Sixteen times what an event may have; a broker takes messages of any size, memory does not."""
+
+_IS_ERASED: Final = and_(
+    parked_messages.c.body.is_(None), parked_messages.c.dropped_bytes.is_(None)
+)
+_SUMMARY: Final = (
+    parked_messages.c.id,
+    parked_messages.c.reason,
+    parked_messages.c.error,
+    parked_messages.c.user_id,
+    parked_messages.c.attempts,
+    parked_messages.c.first_failed_at,
+    parked_messages.c.last_failed_at,
+    _IS_ERASED.label("erased"),
+)
+_SUMMARY_NAMES: Final = [column.name for column in _SUMMARY]
+_LIST = select(*_SUMMARY, parked_messages.c.properties).order_by(parked_messages.c.id.desc())
+_WHOLE = select(
+    *_SUMMARY,
+    parked_messages.c.properties,
+    parked_messages.c.exchange,
+    parked_messages.c.routing_key,
+    func.coalesce(func.octet_length(parked_messages.c.body), parked_messages.c.dropped_bytes).label(
+        "body_bytes"
+    ),
+    func.substring(parked_messages.c.body, 1, BODY_SHOWN_BYTES_MAX).label("body"),
+)
+
+
+async def parked_list(
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    before: int | None = None,
+    reason: str | None = None,
+) -> Sequence[ParkedMessage]:
+    """The newest ``limit`` messages, of those that were parked ``before`` one, for one reason."""
+    query = _LIST.limit(limit)
+    if before is not None:
+        query = query.where(parked_messages.c.id < before)
+    if reason is not None:
+        query = query.where(parked_messages.c.reason == reason)
+    rows = (await connection.execute(query)).mappings()
+    return [ParkedMessage(**_summary(row)) for row in rows]
+
+
+async def parked_message(connection: AsyncConnection, parked_id: int) -> WholeMessage:
+    """One message as it came.
+
+    Raises:
+        NoSuchMessage: there is none.
+    """
+    query = _WHOLE.where(parked_messages.c.id == parked_id)
+    row = (await connection.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise NoSuchMessage(parked_id)
+    properties = dict(row["properties"])
+    headers = properties.pop("headers", {})
+    whole = {name: row[name] for name in ("exchange", "routing_key", "body_bytes")}
+    stored = row["body"]
+    body, encoding = (None, None) if stored is None else _shown(stored, of=row["body_bytes"])
+    return WholeMessage(
+        **_summary(row),
+        **whole,
+        properties=properties,
+        headers=headers,
+        body=body,
+        body_encoding=encoding,
+    )
+
+
+def _summary(row: RowMapping) -> dict[str, Any]:
+    """The values for a ``ParkedMessage``."""
+    summary = {name: row[name] for name in _SUMMARY_NAMES}
+    return {**summary, "event_type": legible_type(Carrier.of(row["properties"], None))}
+
+
+def _shown(body: bytes, *, of: int) -> tuple[str, str]:
+    """The beginning of a body of so many bytes, as text, and how it is written there."""
+    try:
+        # Not final: a character may have been cut in two.
+        text = codecs.getincrementaldecoder("utf-8")().decode(body, final=len(body) == of)
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), "base64"
+    return text, "utf-8"

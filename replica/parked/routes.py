@@ -1,0 +1,148 @@
+"""Parked messages over HTTP, for operators.
+
+A message may hold personal data. No cache keeps a response (``service_kit.http.middleware``), and
+no log line quotes one.
+"""
+
+import time
+from collections import Counter
+from contextlib import aclosing
+from typing import Annotated, Final
+
+import structlog
+from fastapi import APIRouter, Path, Query, status
+
+from blog_service.context import Blog
+from contracts.events import VERSION_MAX
+from replica.caller import OPERATORS_ONLY, Operator, ReplicaUser
+from replica.parked import read
+from replica.parked import redrive as redriving
+from replica.parked.bodies import (
+    DiscardBody,
+    ParkedBody,
+    RedrivenBody,
+    RedrivenCountsBody,
+    WholeMessageBody,
+)
+from replica.parked.discard import discard
+from replica.parked.model import Redriven
+from service_kit.http import problems
+from service_kit.http.openapi import documented
+from service_kit.http.pagination import (
+    PAGE_ITEMS_DEFAULT,
+    Limit,
+    NumberCursor,
+    Page,
+    cursor_after,
+    page_of,
+)
+from service_kit.process.actors import user_actor
+
+log = structlog.get_logger()
+
+REDRIVE_SECONDS_MAX: Final = 10.0
+"""How long one request redrives; a cursor goes on with the rest. Proxies wait for half a minute."""
+
+REASON_LENGTH_MAX: Final = 64
+"""Ours have twenty characters."""
+
+ParkedId = Annotated[int, Path(ge=1, le=VERSION_MAX, description="as the list shows it")]
+
+router = APIRouter(prefix="/v1/sync/parked", tags=["operation"])
+
+
+@router.get("", summary="List parked messages", responses=documented(*OPERATORS_ONLY))
+async def get_list(
+    _: Operator,
+    blog: Blog,
+    cursor: NumberCursor | None = None,
+    reason: Annotated[
+        str | None,
+        Query(max_length=REASON_LENGTH_MAX, description="only what is parked for this reason"),
+    ] = None,
+    limit: Limit = PAGE_ITEMS_DEFAULT,
+) -> Page[ParkedBody]:
+    """A page of what is parked, newest first."""
+    async with blog.engine.connect() as connection:
+        found = await read.parked_list(connection, limit=limit + 1, before=cursor, reason=reason)
+    return page_of(
+        [ParkedBody.model_validate(message) for message in found], limit, key=lambda item: item.id
+    )
+
+
+@router.post(
+    "/redrive",
+    summary="Redrive all parked messages",
+    responses=documented(*OPERATORS_ONLY),
+)
+async def redrive_all(
+    caller: Operator, blog: Blog, cursor: NumberCursor | None = None
+) -> RedrivenCountsBody:
+    """Redrive what was parked when the request came, in the order of parking.
+
+    As many as ten seconds allow; with `next_cursor` another request goes on.
+    """
+    deadline = time.monotonic() + REDRIVE_SECONDS_MAX
+    outcomes: Counter[str] = Counter()
+    after = cursor or 0
+    _, last = await redriving.parked_now(blog.engine, after=after)
+    next_cursor = None
+    async with aclosing(redriving.redrive_all(blog.engine, after=after, last=last)) as all_of_them:
+        async for redriven in all_of_them:
+            _note(redriven, caller)
+            outcomes[redriven.outcome.value] += 1
+            if time.monotonic() >= deadline and redriven.id < last:
+                next_cursor = cursor_after(redriven.id)
+                break
+    return RedrivenCountsBody(**outcomes, next_cursor=next_cursor)
+
+
+@router.get(
+    "/{parked_id}",
+    summary="Show a parked message",
+    responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND),
+)
+async def get_message(parked_id: ParkedId, _: Operator, blog: Blog) -> WholeMessageBody:
+    """The message as it came. What is in it may be personal data."""
+    async with blog.engine.connect() as connection:
+        return WholeMessageBody.model_validate(await read.parked_message(connection, parked_id))
+
+
+@router.post(
+    "/{parked_id}/redrive",
+    summary="Redrive a parked message",
+    responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND),
+)
+async def redrive(parked_id: ParkedId, caller: Operator, blog: Blog) -> RedrivenBody:
+    """Hand the message to the code that a fresh one meets; it stays only if that fails again.
+
+    What is parked as `kills_the_process` may kill this process too: try it with the command.
+    """
+    redriven = await redriving.redrive(blog.engine, parked_id)
+    _note(redriven, caller)
+    return RedrivenBody.of(redriven)
+
+
+@router.post(
+    "/{parked_id}/discard",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Discard a parked message",
+    responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND),
+)
+async def post_discard(
+    parked_id: ParkedId, body: DiscardBody, caller: Operator, blog: Blog
+) -> None:
+    """Remove the message for good. Who did it and why stays on record, what was in it does not."""
+    actor = user_actor(caller.id)
+    await discard(blog.engine, parked_id, because=body.because, actor=actor)
+    log.info("message.discarded", parked_id=parked_id, actor=actor)
+
+
+def _note(redriven: Redriven, caller: ReplicaUser) -> None:
+    log.info(
+        "message.redriven",
+        parked_id=redriven.id,
+        outcome=redriven.outcome.value,
+        reason=redriven.failure.reason if redriven.failure else None,
+        actor=user_actor(caller.id),
+    )

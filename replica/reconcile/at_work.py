@@ -1,0 +1,87 @@
+"""Tell a run that goes on from one whose maker has died: by a lock that ends with his session.
+
+Guarantees: the lock is taken for as long as a run is made, by whoever makes it, a consumer or the
+command; who died holds none. Locks are looked at before runs are read: one that ends in between is
+read as ended.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from replica.reconcile import runs
+from replica.reconcile.model import WHY_NO_VERDICT, State, state
+from replica.reconcile.runs import Run
+
+LOCK_CLASS: Final = 0x72756E73
+""""runs" in ASCII: the class of the advisory locks; beside it the id's last four bytes."""
+
+_LOOK: Final = text(
+    "SELECT clock_timestamp() AS now, array(SELECT objid::bigint FROM pg_locks"
+    " WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = :lock_class"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS keys"
+).bindparams(lock_class=LOCK_CLASS)
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """Which runs somebody was making at a moment, by their locks."""
+
+    now: datetime
+    keys: frozenset[int]
+
+    def state(self, run: Run) -> State:
+        """What has become of a run that was read after this look."""
+        begun = run.started_at
+        return state(
+            has_ended=run.finished_at is not None,
+            waited_seconds=(self.now - run.requested_at).total_seconds(),
+            running_seconds=None if begun is None else (self.now - begun).total_seconds(),
+            is_at_work=_key(run.id) in self.keys,
+        )
+
+
+async def at_work(connection: AsyncConnection) -> AtWork:
+    """Look at the locks; read runs after it."""
+    row = (await connection.execute(_LOOK)).one()
+    return AtWork(row.now, frozenset(row.keys))
+
+
+@asynccontextmanager
+async def held(engine: AsyncEngine, run_id: UUID) -> AsyncIterator[None]:
+    """Hold a run's lock inside the block, on a session of its own."""
+    autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
+    lock = (LOCK_CLASS, _signed(_key(run_id)))
+    async with autocommitting.connect() as holder:
+        await holder.execute(select(func.pg_advisory_lock(*lock)))
+        try:
+            yield
+        finally:
+            await holder.execute(select(func.pg_advisory_unlock(*lock)))
+
+
+async def end_abandoned(engine: AsyncEngine) -> Sequence[Run]:
+    """End the runs that nobody makes any more, or that nobody took up in time; which ones."""
+    async with engine.begin() as connection:
+        seen = await at_work(connection)
+        found = [(run, seen.state(run)) for run in await runs.unfinished(connection)]
+        return [
+            await runs.give_up(connection, run.id, WHY_NO_VERDICT[became])
+            for run, became in found
+            if became in WHY_NO_VERDICT
+        ]
+
+
+def _key(run_id: UUID) -> int:
+    return run_id.int & 0xFFFF_FFFF
+
+
+def _signed(key: int) -> int:
+    """As PostgreSQL's integer."""
+    return key - 2**32 if key >= 2**31 else key

@@ -1,0 +1,76 @@
+"""The command ``blog-service reconcile``."""
+
+import asyncio
+import dataclasses
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from blog_service.db import connect
+from blog_service.settings import ReconcileSettings
+from replica.reconcile.model import DELETIONS_MAX, Reason, Verdict, repairable
+from service_kit.process.actors import operator
+from service_kit.process.settings import load
+from service_kit.process.terminal import AsJson, failing_with, show
+
+EXIT_CODE = {Verdict.IN_STEP: 0, Verdict.DRIFT: 1, Verdict.COULD_NOT_COMPARE: 2}
+
+
+@failing_with(EXIT_CODE[Verdict.COULD_NOT_COMPARE])
+def reconcile(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend missing, stale, undeleted and corrupt users.")
+    ] = False,
+    ahead: Annotated[
+        bool, typer.Option("--ahead", help="Also set back users who are ahead of the source.")
+    ] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Also delete users whom the source does not know.")
+    ] = False,
+    deletions_max: Annotated[
+        int,
+        typer.Option(
+            "--max-deletions", min=0, help="Orphans that may be deleted: all of them, or none."
+        ),
+    ] = DELETIONS_MAX,
+    accept_source: Annotated[
+        UUID | None,
+        typer.Option(help="Follow this source from now on, in place of the one before."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the whole replica with its source, and repair what differs.
+
+    Without options it only looks. Exit code 0: in step (after the repairs); 1: drift; 2: could not
+    compare.
+    """
+    from replica.reconcile import runs
+    from replica.reconcile.report import report
+    from replica.reconcile.run import run
+
+    settings = load(ReconcileSettings)
+
+    async def work() -> runs.Run:
+        engine = connect(settings)
+        try:
+            async with engine.begin() as connection:
+                requested = await runs.request(
+                    connection,
+                    reason=Reason.OPERATOR,
+                    requested_by=operator(),
+                    repairs=repairable(repair=repair, ahead=ahead, orphans=orphans),
+                    deletions_max=deletions_max,
+                )
+                begun = await runs.start(connection, requested)
+            return await run(settings, engine, begun, accepts=accept_source, is_quiet=False)
+        finally:
+            await engine.dispose()
+
+    ended = asyncio.run(work())
+    if as_json:
+        show(dataclasses.asdict(ended) | {"repairs": sorted(ended.repairs)}, as_json=True)
+    else:
+        print(report(ended))
+    assert ended.verdict is not None  # it has ended
+    raise typer.Exit(EXIT_CODE[ended.verdict])

@@ -1,0 +1,203 @@
+"""Compare the replica with its source, and repair what is asked for.
+
+Digests first: when all agree, that is the proof, and some hundred kilobytes were read. Otherwise
+only the users of differing buckets are looked at, and told apart (``step``, ``unknown``).
+
+Guarantees: the replica is read before the source; a verdict needs the whole answer of the one
+source that this replica follows, and a heartbeat that was recorded after all that the answer calls
+published, and has been applied here: what still differs then is no event on its way. Otherwise
+``CouldNotCompare`` is raised, never "in step".
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.settings import ReconcileSettings
+from contracts.sync.comparison import DigestsAnswer, HeartbeatAnswer, StreamBegin, bucket_ranges
+from contracts.sync.digest import BUCKETS, Digests
+from replica.inbox.heartbeats import has_applied
+from replica.reconcile.headway import Headway
+from replica.reconcile.model import Comparison, CouldNotCompare, Kind, Phase, Tally
+from replica.reconcile.session import session
+from replica.reconcile.source import Source
+from replica.reconcile.staging import (
+    StagedFigures,
+    replica_digests,
+    see,
+    stage,
+    staged_figures,
+)
+from replica.reconcile.step import BATCH_PAGES, step
+from replica.reconcile.unknown import unknown_there
+from service_kit.process.tasks import all_of
+
+LANE_BUCKETS_MIN: Final = 256
+"""So many differing buckets are worked off in two lanes at once, each with a session of its own:
+databases that have two cores use them, in others the lanes take turns."""
+
+LOOK_EVERY_SECONDS: Final = 0.02
+"""A heartbeat takes some milliseconds from the source to here."""
+
+
+async def compare(
+    settings: ReconcileSettings,
+    *,
+    follows: UUID | None,
+    accepts: UUID | None = None,
+    repairs: frozenset[Kind],
+    deletions_max: int,
+    headway: Headway,
+) -> Comparison:
+    """What differs, after the repairs.
+
+    Parameters:
+        follows: the source that this replica was compared with before; None for the first time.
+        accepts: the source to follow from now on, which has to be the one that answers.
+        repairs: the kinds to repair.
+        deletions_max: how many orphans may be buried, all of them or none.
+        headway: is told how far it has come.
+
+    Raises:
+        CouldNotCompare: there is no verdict.
+    """
+    async with Source(settings) as source, AsyncExitStack() as sessions:
+        first = await sessions.enter_async_context(session(settings))
+        ours = await replica_digests(first)
+        theirs: Digests | None = None
+        differing: Sequence[int] = range(BUCKETS)
+        if ours.rows:  # of an empty replica it is known what differs
+            answer = await source.digests()
+            _demand(answer.source, follows, accepts)
+            follows = answer.source
+            theirs = _read(answer)
+            differing = theirs.differing(ours)
+            if not differing:
+                return _comparison(answer, theirs.rows, Tally())
+        parts = [bucket_ranges(part) for part in _parts(differing)]
+        more = [await sessions.enter_async_context(session(settings)) for _ in parts[1:]]
+        lanes = [first, *more]
+        headway.begin(Phase.READING, _expected(theirs, differing))
+        begins = await all_of(
+            *(
+                _stage(source, lane, ranges, headway)
+                for lane, ranges in zip(lanes, parts, strict=True)
+            )
+        )
+        for begin in begins:
+            _demand(begin.source, follows or begins[0].source, accepts)
+        heartbeat = await source.heartbeat()
+        _demand(heartbeat.source, begins[0].source)
+        headway.begin(Phase.ARRIVING)
+        await _arrived(first, heartbeat, settings.reconcile_wait_seconds)
+        tally = Tally()
+        held = await unknown_there(lanes, repairs, deletions_max, tally)
+        staged = [await staged_figures(lane) for lane in lanes]
+        rows = sum(each.rows for each in staged)
+        headway.begin(Phase.COMPARING, rows)
+        await all_of(
+            *(
+                _step(lane, figures, repairs, tally, headway)
+                for lane, figures in zip(lanes, staged, strict=True)
+            )
+        )
+        return _comparison(begins[0], theirs.rows if theirs else rows, tally, held)
+
+
+async def _stage(
+    source: Source, lane: AsyncConnection, ranges: str, headway: Headway
+) -> StreamBegin:
+    """What the replica has, and then what the source has; how its answer begins."""
+    await see(lane, ranges)
+    return await stage(lane, source, ranges, headway)
+
+
+async def _step(
+    connection: AsyncConnection,
+    staged: StagedFigures,
+    repairs: frozenset[Kind],
+    tally: Tally,
+    headway: Headway,
+) -> None:
+    done = 0
+    for first in range(0, staged.pages, BATCH_PAGES):
+        await step(connection, first, BATCH_PAGES, repairs, tally)
+        # Pages hold about as many users each.
+        so_far = staged.rows * min(first + BATCH_PAGES, staged.pages) // staged.pages
+        headway.advance(so_far - done)
+        done = so_far
+
+
+def _comparison(
+    answer: DigestsAnswer | StreamBegin, users: int, tally: Tally, held: str | None = None
+) -> Comparison:
+    return Comparison(
+        source=answer.source, source_at=answer.taken_at, users=users, tally=tally, brake=held
+    )
+
+
+def _parts(differing: Sequence[int]) -> list[Sequence[int]]:
+    """The buckets of each lane: one for a few of them, two halves of many."""
+    if len(differing) < LANE_BUCKETS_MIN:
+        return [differing]
+    middle = len(differing) // 2
+    return [differing[:middle], differing[middle:]]
+
+
+def _expected(theirs: Digests | None, buckets: Sequence[int]) -> int | None:
+    """About how many users lie in some buckets."""
+    return None if theirs is None else theirs.rows * len(buckets) // BUCKETS
+
+
+def _demand(source: UUID, follows: UUID | None, accepts: UUID | None = None) -> None:
+    """Refuse the answer of another source than the one that this replica follows, or accepts."""
+    if accepts is not None:
+        if source != accepts:
+            raise CouldNotCompare(
+                f"--accept-source names {accepts}, but the source at BLOG_AUTH_URL is {source}:"
+                " nothing was accepted or changed; name the one that answers if it is the right one"
+            )
+        return
+    if follows is not None and source != follows:
+        raise CouldNotCompare(
+            f"the source that answers is {source}, and this replica follows {follows}: point"
+            " BLOG_AUTH_URL at the right one, or accept this one with"
+            f" blog-service reconcile --accept-source {source}"
+        )
+
+
+def _read(answer: DigestsAnswer) -> Digests:
+    try:
+        return answer.value()
+    except ValueError:
+        raise CouldNotCompare("the source's digests are not as agreed") from None
+
+
+async def _arrived(
+    connection: AsyncConnection, heartbeat: HeartbeatAnswer, wait_seconds: float
+) -> None:
+    """Wait until the heartbeat has been applied here, and with it all that went before it."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        arrived = await has_applied(
+            connection,
+            issuer=heartbeat.issuer,
+            number=heartbeat.number,
+            recorded_at=heartbeat.recorded_at,
+        )
+        await connection.commit()
+        if arrived:
+            return
+        if time.monotonic() >= deadline:
+            raise CouldNotCompare(
+                f"heartbeat {heartbeat.number} has not arrived in {wait_seconds:.0f} s, so nobody"
+                " can tell what is on its way from what is lost: see whether the relay"
+                " (auth-service status) and the consumer (blog-service status) work, or let the"
+                " queue be worked off"
+            )
+        await asyncio.sleep(LOOK_EVERY_SECONDS)

@@ -1,0 +1,93 @@
+"""One run: compare, repair, and keep what came of it, whatever that is.
+
+Guarantees: a run that was begun ends with a verdict or an explanation in the table, also if it is
+interrupted, unless its process dies or the replica's own database goes away; then a consumer ends
+it (``at_work``).
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.db import DATABASE_AWAY
+from blog_service.settings import ReconcileSettings
+from replica.inbox.faults import describe
+from replica.inbox.heartbeats import clear_suspicion
+from replica.reconcile import runs
+from replica.reconcile.at_work import held
+from replica.reconcile.compare import compare
+from replica.reconcile.headway import Headway, noted
+from replica.reconcile.model import CouldNotCompare, answers
+from replica.reconcile.runs import Run
+
+INTERRUPTED: Final = "it was interrupted; what it had repaired stays repaired"
+
+FAREWELL_SECONDS_MAX: Final = 2.0
+"""For the note that a run was interrupted; a consumer ends a run without one (``at_work``)."""
+
+
+async def run(
+    settings: ReconcileSettings,
+    engine: AsyncEngine,
+    begun: Run,
+    *,
+    accepts: UUID | None = None,
+    is_quiet: bool = True,
+) -> Run:
+    """Make a run that was begun (``runs.start``), and return what came of it.
+
+    A verdict answers suspicions of before it (``inbox.heartbeats``) if it is well, or if whatever
+    the source had newer was repaired: who only looks, and finds drift, has mended nothing.
+
+    Parameters:
+        accepts: a source to follow from now on, in place of the one that was followed.
+        is_quiet: nobody watches, so that progress is not told.
+
+    Raises:
+        SQLAlchemyError, OSError: this replica's own database is away.
+    """
+    async with held(engine, begun.id):
+        return await _run(settings, engine, begun, accepts, Headway(is_quiet=is_quiet))
+
+
+async def _run(
+    settings: ReconcileSettings,
+    engine: AsyncEngine,
+    begun: Run,
+    accepts: UUID | None,
+    headway: Headway,
+) -> Run:
+    assert begun.started_at is not None  # it was begun
+    try:
+        async with engine.connect() as connection:
+            follows = await runs.source_followed(connection)
+        async with noted(engine, begun.id, headway):
+            comparison = await compare(
+                settings,
+                follows=follows,
+                accepts=accepts,
+                repairs=begun.repairs,
+                deletions_max=begun.deletions_max,
+                headway=headway,
+            )
+    except asyncio.CancelledError:
+        with suppress(*DATABASE_AWAY, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS_MAX), engine.begin() as connection:
+                await runs.give_up(connection, begun.id, INTERRUPTED)
+        raise
+    except CouldNotCompare as error:
+        why = str(error)
+    except DBAPIError as error:
+        did = "broke off" if error.connection_invalidated else "refused"
+        why = f"the replica's database {did}: {describe(error)}"
+    else:
+        async with engine.begin() as connection:
+            if answers(begun.reason, begun.repairs, comparison.verdict):
+                await clear_suspicion(connection, before=begun.started_at)
+            return await runs.finish(connection, begun.id, comparison)
+    async with engine.begin() as connection:
+        return await runs.give_up(connection, begun.id, why)

@@ -1,0 +1,169 @@
+"""Ask the source what it has, as the blog's service account.
+
+Guarantees: a response with users is read as a stream and never held whole; one that is cut short,
+or is not what ``contracts.sync.comparison`` says, raises ``CouldNotCompare``, and so does a source
+that is away or refuses.
+
+Not here: tokens and connections (``source_client``), what the answers mean (``compare``).
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from blog_service.settings import ReconcileSettings
+from contracts.sync.comparison import (
+    LINE_BYTES_MAX,
+    SCOPE,
+    DigestsAnswer,
+    HeartbeatAnswer,
+    StreamBegin,
+    StreamEnd,
+)
+from replica.reconcile.model import CouldNotCompare
+from replica.source_client import Account, NoAnswer, away, not_as_agreed, refused, whole
+
+BUSY_TRIES_MAX: Final = 5
+BUSY_SECONDS_MAX: Final = 30.0
+"""A source that says it is busy is asked again, after as long as it says, within these bounds."""
+
+_BUSY: Final = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class Source:
+    """The source's endpoints for replicas.
+
+    Raises:
+        CouldNotCompare: the settings name no source.
+    """
+
+    def __init__(self, settings: ReconcileSettings) -> None:
+        with _or_no_verdict():
+            self._account = Account(settings, silence_seconds=settings.reconcile_silence_seconds)
+
+    async def __aenter__(self) -> Self:
+        """Nothing is asked yet."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        await self._account.close()
+
+    async def digests(self) -> DigestsAnswer:
+        """The digests of all users."""
+        return await self._ask("GET", "/v1/reconcile/digests", DigestsAnswer)
+
+    async def heartbeat(self) -> HeartbeatAnswer:
+        """Have a heartbeat recorded now."""
+        return await self._ask("POST", "/v1/reconcile/heartbeats", HeartbeatAnswer)
+
+    @asynccontextmanager
+    async def users(self, ranges: str) -> AsyncIterator["UserStream"]:
+        """The users of some buckets (``contracts.sync.comparison.bucket_ranges``), as a stream."""
+        with _or_no_verdict():
+            answer = await self._send("GET", "/v1/reconcile/users", params={"buckets": ranges})
+            try:
+                yield UserStream(answer)
+            finally:
+                await answer.aclose()
+
+    async def _ask(self, method: str, path: str, body: type[Body]) -> Body:
+        with _or_no_verdict():
+            answer = await self._send(method, path)
+            try:
+                return body.model_validate_json(await whole(answer))
+            except ValidationError:
+                raise not_as_agreed(answer) from None
+
+    async def _send(self, method: str, path: str, params: Any = None) -> httpx.Response:
+        """Ask until the source is not busy; an answer that is well, of which the head was read."""
+        for attempt in range(BUSY_TRIES_MAX):
+            answer = await self._account.send(method, path, scope=SCOPE, params=params)
+            if answer.is_success:
+                return answer
+            await answer.aclose()
+            if answer.status_code not in _BUSY or attempt == BUSY_TRIES_MAX - 1:
+                break
+            await asyncio.sleep(_pause_seconds(answer))
+        raise refused(answer)
+
+
+class UserStream:
+    """The lines of one answer.
+
+    ``begin`` is there once the first block has come.
+    """
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._answer = answer
+        self.begin: StreamBegin | None = None
+
+    async def blocks(self) -> AsyncIterator[list[bytes]]:
+        """The users' lines as they come, some hundred at a time.
+
+        Raises:
+            CouldNotCompare: the stream ends early, or is not what its last line says. What came
+                before is not to be used.
+        """
+        digest = hashlib.sha256()
+        count = 0
+        # Which line is the last one shows only at the end, so one whole line is always held back.
+        held = b""
+        async for chunk in self._answer.aiter_raw():
+            held += chunk
+            last_line = held.rfind(b"\n", 0, held.rfind(b"\n")) + 1 if b"\n" in held else 0
+            block, held = held[:last_line], held[last_line:]
+            if len(held) > 2 * LINE_BYTES_MAX:
+                raise CouldNotCompare("a line of the source's answer is too long")
+            if not block:
+                continue
+            digest.update(block)
+            lines = block.splitlines()
+            if self.begin is None:
+                self.begin = _line(StreamBegin, lines.pop(0))
+            count += len(lines)
+            yield lines
+        end = _line(StreamEnd, held)
+        if self.begin is None or (end.count, end.sha256) != (count, digest.hexdigest()):
+            raise CouldNotCompare("the source's answer is damaged: its digest is another one")
+
+
+Line = TypeVar("Line", StreamBegin, StreamEnd)
+
+
+def _line(model: type[Line], line: bytes) -> Line:
+    try:
+        return model.model_validate_json(line)
+    except ValidationError:
+        raise CouldNotCompare(
+            "the source's answer was cut short, or is not as agreed; try again"
+        ) from None
+
+
+def _pause_seconds(answer: httpx.Response) -> float:
+    said = answer.headers.get("Retry-After", "")
+    return min(float(said), BUSY_SECONDS_MAX) if said.isdecimal() else 1.0
+
+
+@contextmanager
+def _or_no_verdict() -> Iterator[None]:
+    """Whatever goes wrong with the source inside the block is no verdict."""
+    try:
+        yield
+    except NoAnswer as error:
+        raise CouldNotCompare(str(error)) from None
+    except httpx.HTTPError as error:
+        raise CouldNotCompare(str(away(error))) from None

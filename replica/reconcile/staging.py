@@ -1,0 +1,181 @@
+"""Fill the two tables of a session: what the replica has, and what the source answered.
+
+In this order: nothing reaches the replica before it is committed at the source, so that only then
+"the source does not know him" and "the replica is ahead" mean anything.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+import orjson
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
+from contracts.sync.comparison import StreamBegin, buckets_in
+from contracts.sync.digest import BUCKETS, DIGESTS, Digests, bucket_sql
+from replica.reconcile.headway import Headway
+from replica.reconcile.model import CouldNotCompare
+from replica.reconcile.session import driver
+from replica.reconcile.source import Source, UserStream
+from replica.table import array_literal
+from replica.users import COLUMNS
+from service_kit.database.away import DRIVER_ERRORS
+
+_DIGESTS = text(DIGESTS)
+
+_SEE: Final = "INSERT INTO seen SELECT id, version, status FROM users"
+_SEE_ALL = text(_SEE)
+_SEE_SOME = text(f"{_SEE} WHERE {bucket_sql()} = ANY(CAST(:buckets AS integer[]))")
+
+_COPIED: Final = [*COLUMNS, "unpublished"]
+
+_BOOLEAN: Final = {True: "t", False: "f"}
+
+_LIVING: Final = ("active", "disabled")
+
+
+async def replica_digests(connection: AsyncConnection) -> Digests:
+    """The digests of the replica, of one snapshot."""
+    digests = Digests.of_rows([tuple(row) for row in await connection.execute(_DIGESTS)])
+    await connection.commit()
+    return digests
+
+
+async def see(connection: AsyncConnection, ranges: str) -> None:
+    """Note what the replica has in some buckets, before the source is asked about them."""
+    buckets = [bucket for each in buckets_in(ranges) for bucket in each]
+    if len(buckets) == BUCKETS:
+        await connection.execute(_SEE_ALL)
+    else:
+        await connection.execute(_SEE_SOME, {"buckets": buckets})
+    await connection.execute(text("CREATE UNIQUE INDEX ON seen (id)"))
+    await connection.execute(text("ANALYZE seen"))
+    await connection.commit()
+
+
+async def stage(
+    connection: AsyncConnection, source: Source, ranges: str, headway: Headway
+) -> StreamBegin:
+    """Copy what the source has in some buckets, as it comes; how its answer begins.
+
+    Raises:
+        CouldNotCompare: the answer is cut short, damaged, or holds what no event may hold.
+    """
+    raw = await driver(connection)
+    async with source.users(ranges) as stream:
+        try:
+            await raw.copy_to_table(
+                "staged", source=_rows(stream, headway), columns=_COPIED, null=""
+            )
+        except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
+            raise _not_as_agreed(error) from None
+        except DRIVER_ERRORS as error:
+            raise CouldNotCompare(
+                f"the replica's database broke off ({type(error).__name__}); try again"
+            ) from None
+    assert stream.begin is not None  # otherwise it had no end either
+    await connection.execute(text("ANALYZE staged"))
+    await connection.commit()
+    return stream.begin
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFigures:
+    """How many users the source answered, and on how many pages they lie."""
+
+    rows: int
+    pages: int
+
+
+_FIGURES = text(
+    "SELECT count(*) AS rows,"
+    " pg_relation_size('pg_temp.staged') / current_setting('block_size')::bigint AS pages"
+    " FROM staged"
+)
+
+
+async def staged_figures(connection: AsyncConnection) -> StagedFigures:
+    """The figures of what was staged."""
+    row = (await connection.execute(_FIGURES)).one()
+    await connection.commit()
+    return StagedFigures(rows=row.rows, pages=row.pages)
+
+
+async def _rows(stream: UserStream, headway: Headway) -> AsyncIterator[bytes]:
+    """The users in PostgreSQL's text format for COPY."""
+    async for lines in stream.blocks():
+        try:
+            block = "".join([_row(orjson.loads(line)) for line in lines])
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _not_as_agreed(error) from None
+        yield block.encode()
+        headway.advance(len(lines))
+
+
+def _row(user: dict[str, Any]) -> str:
+    """One line; PostgreSQL reads the values as strictly as the columns say."""
+    unpublished = _BOOLEAN[user.get("unpublished", False)]
+    if "deleted_at" in user:
+        values = [
+            *(user["id"], str(user["version"]), "", "f", "{}", "deleted", "", "", ""),
+            *(user["deleted_at"], unpublished),
+        ]
+    else:
+        _demand_checked(user)
+        values = [
+            user["id"],
+            str(user["version"]),
+            user["email"],
+            _BOOLEAN[user["email_verified"]],
+            _roles(user["roles"]),
+            user["status"],
+            user["tokens_valid_after"] or "",
+            user["created_at"],
+            user["updated_at"],
+            "",
+            unpublished,
+        ]
+    line = "\t".join(values)
+    if "\\" in line or "\n" in line or "\r" in line or line.count("\t") != len(values) - 1:
+        line = "\t".join(value.translate(_ESCAPES) for value in values)
+    return line + "\n"
+
+
+def _demand_checked(user: dict[str, Any]) -> None:
+    """Refuse what the table's checks would refuse, for PostgreSQL's log would then hold the row.
+
+    Raises:
+        ValueError: the source's answer holds what no event may hold; nothing of it is repeated.
+    """
+    email, version = user["email"], user["version"]
+    times = (user["created_at"], user["updated_at"], user["tokens_valid_after"] or "0")
+    if (
+        not EMAIL_LENGTH_MIN <= len(email) <= EMAIL_LENGTH_MAX
+        or "\0" in email
+        or type(version) is not int
+        or not 1 <= version <= VERSION_MAX
+        or user["status"] not in _LIVING
+        or len(user["roles"]) > ROLES_MAX
+        or not all(instant[:1].isdigit() for instant in times)  # "infinity" is none
+    ):
+        raise ValueError
+
+
+def _roles(roles: object) -> str:
+    """PostgreSQL's text form of an array of texts, and of nothing else."""
+    if not roles and isinstance(roles, list):
+        return "{}"  # as almost everybody's
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise TypeError
+    return array_literal(roles)
+
+
+_ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+
+def _not_as_agreed(error: Exception) -> CouldNotCompare:
+    """The kind of error alone: its text may quote a user's data."""
+    return CouldNotCompare(f"the source's answer is not as agreed ({type(error).__name__})")

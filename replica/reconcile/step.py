@@ -1,0 +1,195 @@
+"""Tell apart how users differ, and repair them, a batch at a time.
+
+A batch is some pages of ``staged``: one statement reads it once, whatever its size, tells each
+user's kind from what the replica holds at that moment, writes those that are to be repaired through
+the replica's one writer, and answers with counts. Each batch is a transaction: a run that is cut
+off leaves a replica that is better than before, and the next one goes on.
+
+Guarantees: in flight is not drift (a user with an unpublished event, or one who changed meanwhile);
+a row that moved, or that another session holds, is left; a tombstone is written only under its
+user's lock, and erases what is parked of them.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.sync.digest import row_digest_sql
+from replica import users as replica
+from replica.inbox.held import held_users
+from replica.inbox.parking import erase
+from replica.reconcile.model import (
+    AS_COMPARED,
+    NEWER,
+    Finding,
+    Kind,
+    Tally,
+)
+
+BATCH_PAGES: Final = 100
+"""About five thousand users: one transaction of some 100 ms, behind which live events wait."""
+
+LOCKS_MAX: Final = 1_000
+"""Users' locks in one transaction. Tombstones are small, and 100 pages may hold 8,000; the table of
+locks is all databases' of a server, and has room for 6,400 by default."""
+
+TRIES_MAX: Final = 5
+"""Of a batch that met a deadlock or a lock that was held too long."""
+
+_MAY_PASS: Final = ("40P01", "55P03", "40001")
+"""SQLSTATEs of what may be well the next time."""
+
+_COLUMNS: Final = ", ".join(f"s.{name}" for name in replica.COLUMNS)
+
+# u: the row as it is now; r: as it was before the source was asked; s: what the source answered.
+_KIND: Final = f"""
+    CASE
+        WHEN u.id IS NULL THEN 'missing'
+        WHEN u.deleted_at IS NOT NULL AND s.deleted_at IS NULL THEN
+            CASE WHEN r.status = 'deleted' THEN 'undone_deletion' ELSE 'in_flight' END
+        WHEN u.deleted_at IS NULL AND s.deleted_at IS NOT NULL THEN 'undeleted'
+        WHEN u.version = 0 THEN 'missing'
+        WHEN u.version < s.version THEN 'stale'
+        WHEN u.version > s.version THEN
+            CASE WHEN r.version = u.version THEN 'ahead' ELSE 'in_flight' END
+        WHEN {row_digest_sql("u")} <> {row_digest_sql("s")} THEN 'corrupt'
+    END
+"""
+
+_BATCH: Final = """
+    FROM staged s LEFT JOIN seen r ON r.id = s.id LEFT JOIN users u ON u.id = s.id
+"""
+_PAGES: Final = """
+    s.ctid >= CAST(CAST(:first AS text) AS tid) AND s.ctid < CAST(CAST(:next AS text) AS tid)
+"""
+
+# A batch is small whatever the planner believes of tables that fill while it looks: so each of its
+# users is looked up by index.
+_BY_INDEX = text(
+    "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+)
+
+_TOMBSTONES = text(
+    f"""
+    SELECT s.id {_BATCH} WHERE {_PAGES} AND s.deleted_at IS NOT NULL AND NOT s.unpublished
+        AND (u.id IS NULL OR u.deleted_at IS NULL OR u.version <> s.version)
+    """
+)
+
+_IDS = text(f"SELECT s.id {_BATCH} WHERE {_PAGES}")
+
+_STEP = text(
+    f"""
+    WITH classified AS MATERIALIZED (
+        SELECT {_COLUMNS}, u.version AS compared_version,
+               CASE WHEN s.unpublished AND told.kind = ANY(CAST(:newer_kinds AS text[]))
+                      OR s.id = ANY(CAST(:held AS uuid[]))
+                    THEN 'in_flight' ELSE told.kind END AS kind
+        {_BATCH} CROSS JOIN LATERAL (SELECT {_KIND} AS kind OFFSET 0) AS told
+        WHERE {_PAGES} AND told.kind IS NOT NULL
+    ), newer AS ({
+        replica.write_if_newer_sql(
+            "(SELECT * FROM classified WHERE kind = ANY(CAST(:newer AS text[])) ORDER BY id)"
+        )
+    }), compared AS ({
+        replica.write_as_compared_sql(
+            "(SELECT * FROM classified WHERE kind = ANY(CAST(:as_compared AS text[])))"
+        )
+    }), written AS (
+        SELECT id FROM newer UNION ALL SELECT id FROM compared
+    )
+    SELECT kind, count(*) AS differing, count(*) FILTER (WHERE is_repaired) AS repaired,
+           json_agg(json_build_array(id, version, compared_version, is_repaired))
+               FILTER (WHERE kind = ANY(CAST(:listed AS text[]))) AS findings
+    FROM (SELECT *, id IN (SELECT id FROM written) AS is_repaired FROM classified) AS outcomes
+    GROUP BY kind
+    """  # noqa: S608 - made of constants
+)
+
+
+async def _tombstones(connection: AsyncConnection, first: int, pages: int) -> int:
+    """How many tombstones a batch may write."""
+    async with connection.begin():
+        await connection.execute(_BY_INDEX)
+        return len(list(await connection.execute(_TOMBSTONES, _batch(first, pages))))
+
+
+def _batch(first: int, pages: int) -> dict[str, str]:
+    return {"first": f"({first},0)", "next": f"({first + pages},0)"}
+
+
+async def step(
+    connection: AsyncConnection, first: int, pages: int, repairs: frozenset[Kind], tally: Tally
+) -> None:
+    """Look at ``pages`` pages of ``staged`` from ``first`` on.
+
+    Parameters:
+        repairs: the kinds to repair; none only looks.
+        tally: gets what was found and done.
+    """
+    if repairs and pages > 1 and await _tombstones(connection, first, pages) > LOCKS_MAX:
+        half = pages // 2
+        await step(connection, first, half, repairs, tally)
+        await step(connection, first + half, pages - half, repairs, tally)
+        return
+    batch = _batch(first, pages)
+    listed = [kind.value for kind in Kind if tally.wants(kind)]
+
+    tries = 0
+
+    async def once() -> list[Row[Any]]:
+        nonlocal tries
+        tries += 1
+        async with connection.begin():
+            await connection.execute(_BY_INDEX)
+            held: set[UUID] = set()
+            if repairs:
+                dead = set((await connection.execute(_TOMBSTONES, batch)).scalars())
+                if tries > 1:  # perhaps a session holds a row, and does not end
+                    ids = set((await connection.execute(_IDS, batch)).scalars())
+                    held = await held_users(connection, ids, deleted=dead)
+                    dead -= held
+                if dead:
+                    await replica.lock(connection, dead)
+                    await erase(connection, dead)
+            values = {
+                **batch,
+                "held": list(held),
+                "newer_kinds": sorted(NEWER),
+                "newer": sorted(repairs & NEWER),
+                "as_compared": sorted(repairs & AS_COMPARED),
+                "listed": listed,
+            }
+            return list(await connection.execute(_STEP, values))
+
+    for row in await retried(once):
+        if row.kind == "in_flight":
+            tally.in_flight += row.differing
+            continue
+        kind = Kind(row.kind)
+        # One that was to be repaired and was not has moved meanwhile: it is on its way.
+        moved = row.differing - row.repaired if kind in repairs else 0
+        tally.in_flight += moved
+        tally.add(kind, differing=row.differing - moved, repaired=row.repaired)
+        for user_id, source_version, replica_version, repaired in row.findings or ():
+            if repaired or not moved:
+                versions = (source_version, replica_version)
+                tally.list(Finding(UUID(user_id), kind, *versions, repaired))
+
+
+T = TypeVar("T")
+
+
+async def retried(transaction: Callable[[], Awaitable[T]]) -> T:
+    """What a transaction returns, made again when it met a deadlock or a lock."""
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return await transaction()
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _MAY_PASS:
+                raise
+    return await transaction()

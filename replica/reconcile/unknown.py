@@ -1,0 +1,115 @@
+"""Users whom the source does not know: count them, and bury them when asked, under the brake.
+
+Guarantees: all or nothing, as far as the brake goes; each as compared, so that one who moved
+meanwhile is left; a tombstone here for an id that the source does not know agrees with it; what a
+provisional one wrote goes with him, and a buried one's is hidden at once and erased after a week
+(``erasure``).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from blog_service.erasure.content import erase_all_of
+from replica import users as replica
+from replica.inbox.parking import erase
+from replica.reconcile.model import FINDINGS_MAX, Finding, Kind, Tally, brake
+from replica.reconcile.step import retried
+
+BATCH: Final = 1_000
+"""Users that one transaction buries."""
+
+_UNKNOWN: Final = """
+    SELECT r.id, r.version, r.status, u.version = r.version AND u.status = r.status AS is_unmoved
+    FROM seen r JOIN users u ON u.id = r.id
+    WHERE r.status <> 'deleted' AND u.deleted_at IS NULL
+        AND NOT EXISTS (SELECT FROM staged s WHERE s.id = r.id)
+"""
+
+_COUNT = text(
+    f"""
+    SELECT count(*) FILTER (WHERE is_unmoved AND status <> 'provisional') AS orphans,
+           count(*) FILTER (WHERE is_unmoved AND status = 'provisional') AS provisional,
+           count(*) FILTER (WHERE NOT is_unmoved) AS in_flight
+    FROM ({_UNKNOWN}) AS unknown
+    """  # noqa: S608 - made of a constant
+)
+
+_LIST = text(
+    f"""
+    SELECT id, version FROM ({_UNKNOWN}) AS unknown
+    WHERE is_unmoved AND (status = 'provisional') = CAST(:provisional AS boolean)
+    ORDER BY id LIMIT :limit
+    """  # noqa: S608 - made of a constant
+)
+
+
+async def unknown_there(
+    lanes: Sequence[AsyncConnection],
+    repairs: frozenset[Kind],
+    deletions_max: int,
+    tally: Tally,
+) -> str | None:
+    """Count in all lanes, and repair if asked; why the brake held, or None."""
+    found = [await _count(lane) for lane in lanes]
+    orphans = sum(each.orphans for each in found)
+    held = brake(orphans, deletions_max) if Kind.ORPHAN in repairs else None
+    for lane, each in zip(lanes, found, strict=True):
+        tally.in_flight += each.in_flight
+        for kind, count in (
+            (Kind.ORPHAN, each.orphans),
+            (Kind.PROVISIONAL_ORPHAN, each.provisional),
+        ):
+            if count:
+                is_asked_for = kind in repairs and not (kind is Kind.ORPHAN and held)
+                await _of_kind(lane, kind, count, is_asked_for, tally)
+    return held
+
+
+async def _count(connection: AsyncConnection) -> Row[Any]:
+    async with connection.begin():
+        return (await connection.execute(_COUNT)).one()
+
+
+async def _of_kind(
+    connection: AsyncConnection, kind: Kind, count: int, is_asked_for: bool, tally: Tally
+) -> None:
+    values = {
+        "provisional": kind is Kind.PROVISIONAL_ORPHAN,
+        "limit": count if is_asked_for else FINDINGS_MAX,
+    }
+    async with connection.begin():
+        rows = [(row.id, row.version) for row in await connection.execute(_LIST, values)]
+    gone: set[UUID] = set()
+    if is_asked_for:
+        for start in range(0, len(rows), BATCH):
+            gone |= await _bury(connection, kind, rows[start : start + BATCH])
+        # Whoever was to go and did not has moved meanwhile.
+        tally.in_flight += count - len(gone)
+        count = len(gone)
+    tally.add(kind, differing=count, repaired=len(gone))
+    for user_id, version in rows:
+        if user_id in gone or not is_asked_for:
+            tally.list(Finding(user_id, kind, None, version, user_id in gone))
+
+
+async def _bury(
+    connection: AsyncConnection, kind: Kind, rows: Sequence[tuple[UUID, int]]
+) -> set[UUID]:
+    async def once() -> set[UUID]:
+        ids = [user_id for user_id, _ in rows]
+        async with connection.begin():
+            if kind is Kind.PROVISIONAL_ORPHAN:
+                removed = await replica.remove_provisional(connection, ids)
+                # He leaves no tombstone to be swept. He was never more than a token, which is good
+                # for minutes: what he wrote is little enough to go with him in this transaction.
+                await erase_all_of(connection, list(removed))
+                return removed
+            await replica.lock(connection, ids)
+            await erase(connection, ids)
+            return await replica.bury(connection, rows)
+
+    return await retried(once)

@@ -1,0 +1,145 @@
+"""Compare and repair by itself, inside the consumer process.
+
+It is done when the replica was never compared or has been emptied, when heartbeats tell that
+messages were lost, when somebody asked for it over HTTP, and on a schedule.
+
+Guarantees: one run at a time among all consumers of this replica, by a lock that ends with its
+database session; a run that could not compare is made again, after longer and longer pauses; the
+watch never ends on its own, and live events do not wait for it. Runs whose maker died, or that
+nobody took up in time, are ended.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from blog_service.db import DATABASE_AWAY
+from blog_service.settings import ConsumerSettings
+from replica.reconcile import runs
+from replica.reconcile.at_work import end_abandoned
+from replica.reconcile.due import reason_due
+from replica.reconcile.model import (
+    DELETIONS_MAX,
+    Reason,
+    Verdict,
+    repaired_by_itself,
+)
+from replica.reconcile.run import run
+from replica.reconcile.runs import Run
+from service_kit.process.backoff import pause_seconds
+
+log = structlog.get_logger()
+
+LOOK_EVERY_SECONDS: Final = 2.0
+"""A look costs five small statements; a gap should not wait for its repair."""
+
+RETRY_SECONDS_MIN: Final = 2.0
+RETRY_SECONDS_MAX: Final = 60.0
+"""Between two tries while there is no verdict."""
+
+JITTER: Final = 0.1
+"""Consumers of many replicas that started together should not ask the source together."""
+
+LOCK_KEY: Final = 0x7265636F6E63696C
+""""reconcil" in ASCII: the advisory lock of the one who compares."""
+
+
+@dataclass(slots=True)
+class _Patience:
+    """When the next try may be made."""
+
+    failures: int = 0
+    until: float = 0.0
+    every: float = 1.0  # the jitter of this period
+
+    def note(self, ended: Run) -> None:
+        if ended.verdict is Verdict.COULD_NOT_COMPARE:
+            self.failures += 1
+            self.until = time.monotonic() + pause_seconds(
+                self.failures, shortest=RETRY_SECONDS_MIN, longest=RETRY_SECONDS_MAX
+            )
+        else:
+            self.failures, self.until = 0, 0.0
+        self.every = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+
+
+async def watch(settings: ConsumerSettings, engine: AsyncEngine) -> None:
+    """Go on for ever; without a source to compare with, do nothing."""
+    if not settings.can_reconcile:
+        log.warning("reconcile.not_set_up", remedy="BLOG_AUTH_URL, BLOG_SERVICE_ID, BLOG_API_KEY")
+        await asyncio.Event().wait()
+    patience = _Patience()
+    while True:
+        try:
+            await _look(settings, engine, patience)
+        except DATABASE_AWAY as error:
+            log.warning("reconcile.database_away", error=type(error).__name__)
+        # Live events go through this process too: whatever happens here, they go on.
+        except Exception as error:
+            log.error("reconcile.unexpected", exc_info=error)
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
+async def _look(settings: ConsumerSettings, engine: AsyncEngine, patience: _Patience) -> None:
+    every_seconds = settings.reconcile_every_seconds * patience.every
+    for abandoned in await end_abandoned(engine):
+        _tell(abandoned)
+    async with engine.connect() as connection:
+        waiting = await runs.first_waiting(connection)
+        reason = await reason_due(connection, every_seconds)
+    if waiting is None and (reason is None or time.monotonic() < patience.until):
+        return
+    autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
+    async with autocommitting.connect() as holder:
+        if not await holder.scalar(select(func.pg_try_advisory_lock(LOCK_KEY))):
+            return
+        try:
+            # Another consumer may have done it since the look.
+            async with engine.begin() as connection:
+                begun = await _begin(connection, every_seconds)
+            if begun is not None:
+                ended = await run(settings, engine, begun)
+                _tell(ended)
+                patience.note(ended)
+        finally:
+            await holder.execute(select(func.pg_advisory_unlock(LOCK_KEY)))
+
+
+async def _begin(connection: AsyncConnection, every_seconds: float) -> Run | None:
+    waiting = await runs.first_waiting(connection)
+    if waiting is None:
+        reason = await reason_due(connection, every_seconds)
+        if reason is None:
+            return None
+        waiting = await runs.request(
+            connection,
+            reason=reason,
+            requested_by=None,
+            repairs=repaired_by_itself(reason),
+            deletions_max=DELETIONS_MAX,
+        )
+    return await runs.start(connection, waiting)
+
+
+def _tell(ended: Run) -> None:
+    """Write down what came of a run; drift, and numbers that ran backwards, are alarms."""
+    if ended.verdict is Verdict.COULD_NOT_COMPARE:
+        log.warning("reconcile.no_verdict", reason=ended.reason, explanation=ended.explanation)
+        return
+    is_well = ended.verdict is Verdict.IN_STEP and ended.reason is not Reason.BACKWARDS
+    tell = log.info if is_well else log.critical
+    tell(
+        "reconcile.compared",
+        reason=ended.reason,
+        verdict=ended.verdict,
+        users=ended.compared,
+        differing=ended.differing,
+        repaired=ended.repaired,
+        in_flight=ended.in_flight,
+    )

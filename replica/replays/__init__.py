@@ -1,0 +1,1 @@
+"""Replays to this service: asked for at the source, which sends them."""

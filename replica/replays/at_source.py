@@ -1,0 +1,176 @@
+"""Ask the source for replays to this service, as its service account, on behalf of an operator.
+
+Guarantees: only replays to this service are shown and steered; the source's refusals are passed on
+where they are about the question or the operator, and what is between the source and this service
+(its account, its tokens, the way there) is 503, never a 401 or 403 that an operator would take for
+their own. What changes anything carries the operator's own token, by which the source checks them
+and names them in its audit log.
+
+Not here: who may ask (``replay_routes``), what a replay sends (the source).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from replica.inbox.topology import SERVICE
+from replica.replays.bodies import (
+    NewReplayBody,
+    PlanBody,
+    RefusalBody,
+    ReplayBody,
+    ReplayChangeBody,
+)
+from replica.source_client import (
+    ANSWER_BYTES_MAX,
+    Account,
+    NoAnswer,
+    NotSetUp,
+    not_as_agreed,
+    refused,
+    whole,
+)
+from service_kit.http import problems
+from service_kit.http.bearer import invalid_token
+from service_kit.http.pagination import Page, cursor_after
+from service_kit.http.problems import Problem
+
+SCOPE: Final = "replays:write"
+"""What the service account needs for this."""
+
+SILENCE_SECONDS_MAX: Final = 130.0
+"""The source counts for two minutes at most before it answers; whoever gave up sooner would not
+know whether the replay has begun."""
+
+REPLAY_BYTES_MAX: Final = 64 * 1024
+"""Of one in a list: with a thousand named users it takes 40 KB."""
+
+PATH: Final = "/v1/admin/replays"
+
+ABOUT_THE_QUESTION: Final = {
+    code.name: code
+    for code in (
+        problems.NOT_FOUND,
+        problems.LOG_PRUNED,
+        problems.REPLAY_FINISHED,
+        problems.TOO_MANY_REPLAYS,
+        problems.INVALID_REQUEST,
+        problems.BUSY,
+    )
+}
+"""Refusals that are passed on."""
+
+ABOUT_THE_OPERATOR: Final = {
+    code.name: code for code in (problems.FORBIDDEN, problems.ACCOUNT_DISABLED)
+}
+"""Refusals that are passed on where the operator's token was shown: the source knows first."""
+
+Told = TypeVar("Told", bound=BaseModel)
+
+
+async def start(
+    source: Account | None, wanted: NewReplayBody, *, user_token: str
+) -> ReplayBody | PlanBody:
+    """Start a replay, or with ``dry_run`` tell what it would send.
+
+    Parameters:
+        user_token: the operator's access token.
+
+    Raises:
+        Problem: the source refuses, or cannot be asked.
+    """
+    # What was left out is left to the source's defaults.
+    body = {"to": SERVICE, **wanted.model_dump(mode="json", exclude_unset=True, exclude_none=True)}
+    model = PlanBody if wanted.dry_run else ReplayBody
+    return await _ask(source, "POST", PATH, model, body, user_token=user_token)
+
+
+async def page(source: Account | None, after: UUID | None, limit: int) -> Page[ReplayBody]:
+    """A page of the replays to this service, the newest first.
+
+    Raises:
+        Problem: the source cannot be asked.
+    """
+    params = {"consumer": SERVICE, "limit": limit}
+    if after is not None:
+        params["cursor"] = cursor_after(after)
+    found = await _ask(
+        source, "GET", PATH, Page[ReplayBody], params=params, bytes_max=limit * REPLAY_BYTES_MAX
+    )
+    # A source of before it could tell them apart sends all.
+    found.items = [replay for replay in found.items if replay.consumer == SERVICE]
+    return found
+
+
+async def show(source: Account | None, replay_id: UUID) -> ReplayBody:
+    """A replay to this service, as far as it has come.
+
+    Raises:
+        Problem: there is none, or the source cannot be asked.
+    """
+    found = await _ask(source, "GET", f"{PATH}/{replay_id}", ReplayBody)
+    if found.consumer != SERVICE:
+        raise Problem(problems.NOT_FOUND)
+    return found
+
+
+async def steer(
+    source: Account | None, replay_id: UUID, change: ReplayChangeBody, *, user_token: str
+) -> ReplayBody:
+    """Pause, resume or cancel a replay to this service.
+
+    Parameters:
+        user_token: the operator's access token.
+
+    Raises:
+        Problem: there is none, the source refuses, or it cannot be asked.
+    """
+    await show(source, replay_id)
+    path = f"{PATH}/{replay_id}"
+    return await _ask(source, "PATCH", path, ReplayBody, change.model_dump(), user_token=user_token)
+
+
+async def _ask(
+    source: Account | None,
+    method: str,
+    path: str,
+    model: type[Told],
+    body: Any = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    bytes_max: int = ANSWER_BYTES_MAX,
+    user_token: str | None = None,
+) -> Told:
+    try:
+        if source is None:
+            raise NotSetUp
+        answer = await source.send(
+            method, path, scope=SCOPE, user_token=user_token, params=params, json=body
+        )
+        content = await whole(answer, bytes_max)
+        if not answer.is_success:
+            raise _refusal(answer, content, is_for_a_user=user_token is not None)
+        try:
+            return model.model_validate_json(content)
+        except ValidationError:
+            raise not_as_agreed(answer) from None
+    except NoAnswer as error:
+        raise Problem(problems.UNAVAILABLE, str(error)) from None
+
+
+def _refusal(answer: httpx.Response, content: bytes, *, is_for_a_user: bool) -> Problem | NoAnswer:
+    """The source's refusal as this service's, if it is about the question or the operator."""
+    try:
+        told = RefusalBody.model_validate_json(content)
+    except ValidationError:
+        return refused(answer)
+    passed_on = ABOUT_THE_QUESTION | (ABOUT_THE_OPERATOR if is_for_a_user else {})
+    code = passed_on.get(told.code)
+    if is_for_a_user and told.code == problems.INVALID_SUBJECT_TOKEN.name:
+        return invalid_token()
+    if code is None or code.status != answer.status_code:
+        return refused(answer)
+    return Problem(code, told.detail, errors=told.wrong())

@@ -1,0 +1,73 @@
+"""Take samples, inside the consumer process.
+
+Guarantees: a sample is of this consumer alone, so that several take theirs beside each other; a
+broker that is away shows as depths that are not known; while the database is away nothing is
+written, and what was done meanwhile counts in the next sample; the loop never ends on its own, and
+live events do not wait for it. What is older than a day is deleted on the way.
+
+Not here: what the samples of several consumers mean together (``read``).
+"""
+
+import asyncio
+import time
+from typing import Final
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from blog_service.db import DATABASE_AWAY
+from blog_service.settings import ConsumerSettings
+from replica.inbox.topology import DEPTHS
+from replica.inbox.work import Work
+from replica.samples.model import EVERY_SECONDS, KEPT_HOURS
+from replica.samples.table import samples
+from service_kit.broker.queue_depths import QueueLook
+
+log = structlog.get_logger()
+
+_FORGET: Final = text(
+    "DELETE FROM samples WHERE taken_at < now() - make_interval(hours => :hours)"
+).bindparams(hours=KEPT_HOURS)
+
+
+async def keep_sampling(settings: ConsumerSettings, engine: AsyncEngine, work: Work) -> None:
+    """Take a sample at once and then every few seconds, until cancelled."""
+    process = uuid4()
+    queues = QueueLook(settings.amqp_url, DEPTHS.values(), name="blog-service consumer: samples")
+    try:
+        while True:
+            began = time.monotonic()
+            try:
+                found = await queues.depths()
+                known = {name: found[queue] for name, queue in DEPTHS.items()}
+                await _take(engine, process, work, known)
+            except DATABASE_AWAY as error:
+                log.warning("sample.database_away", error=type(error).__name__)
+            # Live events go through this process too: whatever happens here, they go on.
+            except Exception as error:
+                log.error("sample.unexpected", exc_info=error)
+            await asyncio.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - began)))
+    finally:
+        await queues.close()
+
+
+async def _take(
+    engine: AsyncEngine, process: UUID, work: Work, known: dict[str, int | None]
+) -> None:
+    taken = work.take()
+    sample = insert(samples).values(
+        process=process,
+        state=taken.state,
+        latency_seconds=taken.latency_seconds,
+        applied=taken.applied,
+        **known,
+    )
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(sample)
+            await connection.execute(_FORGET)
+    except BaseException:
+        work.put_back(taken)
+        raise

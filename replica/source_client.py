@@ -1,0 +1,206 @@
+"""Speak to the source as any back-end does: with a short-lived token for the blog's API key.
+
+Guarantees: the key goes to ``/oauth/token`` alone, in the ``Authorization`` header; no redirect is
+followed and no proxy of the environment is used, so that neither key nor token reaches anybody
+else; a whole answer is read up to a limit and no further; whatever goes wrong is ``NoAnswer``, a
+sentence for operators.
+
+Not here: what is asked, and what the answers mean (``reconcile.source``, ``sync.replays``).
+"""
+
+import time
+from typing import Annotated, Any, Final
+
+import httpx
+from pydantic import BaseModel, Field, ValidationError
+
+from blog_service.settings import SourceSettings
+from service_kit.http.bearer import on_behalf_of
+from service_kit.process.telemetry import REQUEST_ID, request_id, traceparent
+
+CONNECT_SECONDS_MAX: Final = 5.0
+"""A source that is there accepts in milliseconds."""
+
+TOKEN_SECONDS_MIN: Final = 30.0
+"""A token with less left is not used for another question."""
+
+ANSWER_BYTES_MAX: Final = 256 * 1024
+"""Of an answer that is read whole: digests of all users take 88 KB, a replay of a thousand named
+users 40 KB."""
+
+
+class NoAnswer(Exception):
+    """The source gave no usable answer; the message is a sentence that says why and what to do."""
+
+
+class NotSetUp(NoAnswer):
+    """The settings name no source."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is no source to ask: set BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY"
+            " (auth-service services create blog --scope users:reconcile --scope replays:write)"
+        )
+
+
+class _Granted(BaseModel):
+    """What of a token answer is of use (RFC 6749 5.1); the token has letters of a header."""
+
+    access_token: Annotated[str, Field(pattern=r"^[\x21-\x7E]+$")]
+    expires_in: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Account:
+    """The blog's service account at the source: its tokens, and connections for its questions.
+
+    Parameters:
+        settings: where the source is, and the account's key.
+        silence_seconds: the longest silence of the source in the middle of an answer.
+
+    Raises:
+        NotSetUp: the settings name none.
+    """
+
+    def __init__(self, settings: SourceSettings, *, silence_seconds: float) -> None:
+        if settings.auth_url is None or settings.service_id is None or settings.api_key is None:
+            raise NotSetUp
+        self._credentials = httpx.BasicAuth(
+            settings.service_id, settings.api_key.get_secret_value()
+        )
+        self._client = httpx.AsyncClient(
+            base_url=settings.auth_url,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS_MAX),
+            # A packed answer could unfold to more than was read.
+            headers={"Accept-Encoding": "identity"},
+        )
+        self._tokens: dict[str, tuple[str, float]] = {}  # by scope, with the second they end
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def token(self, scope: str) -> str:
+        """A token for ``scope`` that is good for a while yet (RFC 6749 4.4).
+
+        Raises:
+            NoAnswer: the source is away, or grants none.
+        """
+        token, ends = self._tokens.get(scope, ("", 0.0))
+        if time.monotonic() < ends - TOKEN_SECONDS_MIN:
+            return token
+        request = self._client.build_request(
+            "POST", "/oauth/token", data={"grant_type": "client_credentials", "scope": scope}
+        )
+        answer = await self._sent(request, auth=self._credentials)
+        content = await whole(answer)
+        if not answer.is_success:
+            raise _no_token(answer, scope)
+        try:
+            granted = _Granted.model_validate_json(content)
+        except ValidationError:
+            raise not_as_agreed(answer) from None
+        self._tokens[scope] = (granted.access_token, time.monotonic() + granted.expires_in)
+        return granted.access_token
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: str,
+        user_token: str | None = None,
+        params: Any = None,
+        json: Any = None,
+    ) -> httpx.Response:
+        """Ask with a token for ``scope``; the answer, of which the head has been read.
+
+        A token that is refused is replaced once: its key may have been revoked meanwhile. Whoever
+        asks closes the answer, or reads it with ``whole``. The question carries the trace and the
+        id of the request that caused it.
+
+        Parameters:
+            user_token: the access token of the user on whose behalf this is asked, if it is.
+
+        Raises:
+            NoAnswer: the source is away, or grants no token.
+        """
+        request = self._client.build_request(
+            method,
+            path,
+            params=params,
+            json=json,
+            headers=_origin() | ({} if user_token is None else on_behalf_of(user_token)),
+        )
+        request.headers["Authorization"] = f"Bearer {await self.token(scope)}"
+        answer = await self._sent(request)
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            await answer.aclose()
+            self._tokens.pop(scope, None)
+            request.headers["Authorization"] = f"Bearer {await self.token(scope)}"
+            answer = await self._sent(request)
+        return answer
+
+    async def _sent(
+        self, request: httpx.Request, *, auth: httpx.Auth | None = None
+    ) -> httpx.Response:
+        try:
+            return await self._client.send(request, stream=True, auth=auth)
+        except httpx.HTTPError as error:
+            raise away(error) from None
+
+
+async def whole(answer: httpx.Response, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
+    """All of an answer's body, which is closed then.
+
+    Raises:
+        NoAnswer: it breaks off, or has more than ``bytes_max``.
+    """
+    body = bytearray()
+    try:
+        async for chunk in answer.aiter_raw():
+            body += chunk
+            if len(body) > bytes_max:
+                raise not_as_agreed(answer)
+    except httpx.HTTPError as error:
+        raise away(error) from None
+    finally:
+        await answer.aclose()
+    return bytes(body)
+
+
+def away(error: httpx.HTTPError) -> NoAnswer:
+    """Nothing came, or not all of it."""
+    return NoAnswer(
+        f"the source does not answer ({type(error).__name__}): is the auth API up at BLOG_AUTH_URL?"
+    )
+
+
+def refused(answer: httpx.Response) -> NoAnswer:
+    """It answered, but not what was asked."""
+    return NoAnswer(
+        f"the source refuses {answer.request.url.path} with status {answer.status_code}"
+    )
+
+
+def not_as_agreed(answer: httpx.Response) -> NoAnswer:
+    """It answered something else than it should."""
+    return NoAnswer(f"the source's answer to {answer.request.url.path} is not as agreed")
+
+
+def _no_token(answer: httpx.Response, scope: str) -> NoAnswer:
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        return NoAnswer(
+            "the source does not accept BLOG_SERVICE_ID and BLOG_API_KEY: have a key issued"
+            " (auth-service services rotate-key)"
+        )
+    if answer.status_code == httpx.codes.BAD_REQUEST:
+        return NoAnswer(f"the service account needs the scope {scope}")
+    return refused(answer)
+
+
+def _origin() -> dict[str, str]:
+    """The headers that tell which request a question comes from."""
+    found = {REQUEST_ID.decode(): request_id.get(), "traceparent": traceparent.get()}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,82 @@
+"""The pipe's far end at a glance: the replica, the queues, what is parked, the last comparison."""
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from replica.inbox import metrics, waiting
+from replica.inbox.topology import DEPTHS, depths
+from replica.reconcile import runs
+from replica.reconcile.due import why_degraded
+from replica.samples.clock import LATEST
+from replica.samples.read import presence
+from replica.status.model import pipe
+from service_kit.broker.connection import BROKER_ERRORS, connected
+from service_kit.database.clock import seconds_set_back
+from service_kit.process.clock import described
+
+
+async def status(
+    connection: AsyncConnection, amqp_url: str | None, *, heartbeat_seconds_max: float
+) -> dict[str, Any]:
+    """All figures by name; ages in seconds.
+
+    The last comparison is the last one with a verdict: a run that never compared tells nothing
+    about the replica.
+
+    Parameters:
+        amqp_url: of the broker, for the depths of the queues; without it they are as the consumers
+            saw them a moment ago. They are None when the broker does not answer, or nobody asks it.
+        heartbeat_seconds_max: from which age of the last heartbeat on the source is silent.
+    """
+    figures = await metrics.figures(connection)
+    present = await presence(connection)
+    queues = (
+        await _depths(amqp_url) if amqp_url else {name: getattr(present, name) for name in DEPTHS}
+    )
+    kept = await waiting.kept(connection)
+    last = await runs.last_comparison(connection)
+    return {
+        "pipe": pipe(
+            heartbeat_age_seconds=figures.last_heartbeat_age_seconds,
+            queue_depth=queues["queue_depth"],
+            knows_queue=amqp_url is not None or present.consumers > 0,
+            consumers=present.consumers,
+            consumers_stopped=present.stopped,
+            consumer_age_seconds=present.age_seconds,
+            heartbeat_seconds_max=heartbeat_seconds_max,
+            set_aside=kept.messages,
+            set_aside_reasons=kept.reasons,
+            set_aside_for=kept.keys,
+        ),
+        **asdict(figures),
+        "waiting_messages": kept.messages,
+        "waiting_oldest_seconds": kept.oldest_seconds,
+        "waiting_for": ", ".join(kept.keys) or None,
+        "waiting_reasons": ", ".join(kept.reasons) or None,
+        **queues,
+        "consumers": present.consumers,
+        "consumers_stopped": present.stopped,
+        "consumer_age_seconds": present.age_seconds,
+        "lag_seconds": present.lag_seconds,
+        "clock": described(await seconds_set_back(connection, LATEST)),
+        "degraded": await why_degraded(connection),
+        "last_reconcile": None if last is None else last.verdict,
+        "last_reconcile_at": None if last is None else last.finished_at,
+        "last_reconcile_reason": None if last is None else last.reason,
+        "last_reconcile_users": None if last is None else last.compared,
+        "last_reconcile_differing": None if last is None else sum((last.differing or {}).values()),
+        "last_reconcile_repaired": None if last is None else sum((last.repaired or {}).values()),
+        "last_reconcile_explanation": None if last is None else last.explanation,
+        "reconcile_trouble": await runs.own_trouble(connection),
+    }
+
+
+async def _depths(amqp_url: str) -> dict[str, int | None]:
+    try:
+        async with connected(amqp_url, name="blog-service status") as connection:
+            found = await depths(connection)
+    except BROKER_ERRORS:
+        found = {}
+    return {name: found.get(queue) for name, queue in DEPTHS.items()}

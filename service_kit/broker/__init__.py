@@ -1,0 +1,1 @@
+"""How our processes reach the message broker, and look at its queues."""

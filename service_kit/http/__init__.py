@@ -1,0 +1,1 @@
+"""How our processes serve HTTP: the server, its limits, errors, bodies and metrics."""

@@ -1,0 +1,127 @@
+"""The bearer token of a request, and the answers to a missing or bad one (RFC 6750).
+
+A token comes in the ``Authorization`` header alone, never in the address, which ends up in logs.
+"""
+
+from typing import Final
+from uuid import UUID
+
+import structlog
+from starlette.datastructures import Headers
+
+from contracts.tokens import AccessToken, InvalidToken, KeysUnavailable, Verifier
+from service_kit.http import problems
+from service_kit.http.problems import Problem
+
+log = structlog.get_logger()
+
+KEYS_RETRY_SECONDS: Final = "10"
+"""When to come back while there are no keys: they are asked for about that often."""
+
+
+def token_of(headers: Headers) -> str:
+    """The token that came with the request.
+
+    Raises:
+        Problem: 401 without an error code when there is none (RFC 6750 3.1), 400 when there are
+            two ``Authorization`` headers.
+    """
+    sent = headers.getlist("authorization")
+    if len(sent) > 1:
+        raise Problem(problems.TWO_CREDENTIALS, headers=challenge("invalid_request"))
+    scheme, _, token = sent[0].partition(" ") if sent else ("", "", "")
+    if scheme.lower() != "bearer" or not token:
+        raise Problem(problems.AUTHENTICATION_REQUIRED, headers=challenge())
+    return token.strip()
+
+
+ON_BEHALF_OF: Final = "On-Behalf-Of"
+"""The header in which a service shows the access token of the user it acts for, as
+``Bearer TOKEN``. It is proof, not a name: the receiver verifies it like the user's own request."""
+
+
+def on_behalf_of(token: str) -> dict[str, str]:
+    """The header by which a service asks for the user whose access token this is."""
+    return {ON_BEHALF_OF: f"Bearer {token}"}
+
+
+async def subject_token(headers: Headers, verifier: Verifier) -> AccessToken | None:
+    """The valid token of the user on whose behalf a service asks; None when it asks for itself.
+
+    Raises:
+        Problem: 400 for a token that is not accepted, a service's, or two of them; 503 while it
+            cannot be told.
+    """
+    sent = headers.getlist(ON_BEHALF_OF)
+    if not sent:
+        return None
+    scheme, _, text = sent[0].partition(" ")
+    if len(sent) > 1 or scheme.lower() != "bearer":
+        raise Problem(problems.INVALID_SUBJECT_TOKEN)
+    try:
+        token = await verifier.verify(text.strip())
+    except InvalidToken as error:
+        log.info("subject_token.refused", reason=error.reason)
+        raise Problem(problems.INVALID_SUBJECT_TOKEN) from None
+    except KeysUnavailable:
+        log.warning("token.no_keys")
+        raise Problem(problems.UNAVAILABLE, headers={"Retry-After": KEYS_RETRY_SECONDS}) from None
+    if token.user_id is None:
+        raise Problem(problems.INVALID_SUBJECT_TOKEN)
+    return token
+
+
+def invalid_token() -> Problem:
+    """The one answer to every token that is not accepted; which check failed stays untold."""
+    return Problem(problems.INVALID_TOKEN, headers=challenge("invalid_token"))
+
+
+async def verified_token(headers: Headers, verifier: Verifier) -> AccessToken:
+    """The valid token of a request, a user's or a service's.
+
+    Raises:
+        Problem: 401 without a valid token, 503 while it cannot be told.
+    """
+    try:
+        return await verifier.verify(token_of(headers))
+    except InvalidToken as error:
+        log.info("token.refused", reason=error.reason)
+        raise invalid_token() from None
+    except KeysUnavailable:
+        log.warning("token.no_keys")
+        raise Problem(problems.UNAVAILABLE, headers={"Retry-After": KEYS_RETRY_SECONDS}) from None
+
+
+async def users_token(headers: Headers, verifier: Verifier) -> tuple[UUID, AccessToken]:
+    """The user whom a request's token names, and the token.
+
+    Raises:
+        Problem: 401 without a valid token, 403 for a service's, 503 while it cannot be told.
+    """
+    token = await verified_token(headers, verifier)
+    if token.user_id is None:
+        raise Problem(problems.USER_REQUIRED)
+    return token.user_id, token
+
+
+def demand_scope(token: AccessToken, scope: str) -> None:
+    """Refuse a token, a user's included, that was not issued for ``scope`` (RFC 6750 3.1).
+
+    Raises:
+        Problem: 403, and which scope would do.
+    """
+    if scope not in token.scopes:
+        raise insufficient_scope(scope)
+
+
+def insufficient_scope(scope: str) -> Problem:
+    """The answer to a token that was not issued for ``scope``."""
+    challenged = challenge("insufficient_scope")
+    challenged["WWW-Authenticate"] += f', scope="{scope}"'
+    return Problem(problems.INSUFFICIENT_SCOPE, headers=challenged)
+
+
+def challenge(error: str | None = None) -> dict[str, str]:
+    """The ``WWW-Authenticate`` header; without ``error`` where no token was sent (RFC 6750 3)."""
+    realm = 'Bearer realm="usersync"'
+    return {"WWW-Authenticate": f'{realm}, error="{error}"' if error else realm}

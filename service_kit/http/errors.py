@@ -1,0 +1,173 @@
+"""Every error answer of a FastAPI app as a problem document.
+
+Guarantees: no answer and no log line repeats a value that was sent, or the message of an exception;
+a database that is away is 503 with ``Retry-After``, whatever else is unexpected is 500.
+
+Not here: what the server refuses before there is a request (``http_protocol``).
+"""
+
+import json
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final, TypeAlias
+
+import structlog
+from asyncpg import InterfaceError, InternalClientError, PostgresError
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+from service_kit.http import problems
+from service_kit.http.bearer import challenge
+from service_kit.http.problems import Code, Problem
+from service_kit.process.telemetry import Asgi
+
+log = structlog.get_logger()
+
+RETRY_AFTER_SECONDS: Final = "2"
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+ERRORS_SHOWN_MAX: Final = 20
+"""Wrong fields in one answer: nobody corrects more at once, and a body can hold thousands."""
+
+POINTER_LENGTH_MAX: Final = 100
+"""Of the path to a wrong field; a longer one is made of names that the caller invented."""
+
+NO_TEXT: Final = ("22021", "22P05")
+"""SQLSTATEs of a text that PostgreSQL cannot keep, such as one with a NUL: the caller's mistake."""
+
+OUR_MISTAKES: Final = ("22", "23", "42")
+"""SQLSTATE classes of a statement that will not be better later: data, integrity, syntax."""
+
+_OWED: Final = {401: challenge(), 503: {"Retry-After": RETRY_AFTER_SECONDS}}
+"""Headers that RFC 9110 wants with a status."""
+
+_BY_STATUS: Final = {
+    code.status: code
+    for code in (
+        problems.INVALID_REQUEST,
+        problems.AUTHENTICATION_REQUIRED,
+        problems.NOT_FOUND,
+        problems.METHOD_NOT_ALLOWED,
+        problems.REQUEST_TIMEOUT,
+        problems.BODY_TOO_LARGE,
+    )
+}
+
+Refusals: TypeAlias = Mapping[type[Exception], Code | Callable[[Any], Problem]]
+"""A service's own errors, each with its code, or what makes a problem of it."""
+
+
+def answer_with_problems(app: FastAPI, refusals: Refusals) -> None:
+    """Install the handlers; an error's subclasses are answered like it."""
+
+    async def problem(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return answer(error)
+
+    async def refusal(_: Request, error: Exception) -> Response:
+        made = next(made for kind, made in refusals.items() if isinstance(error, kind))
+        return answer(Problem(made) if isinstance(made, Code) else made(error))
+
+    app.add_exception_handler(Problem, problem)
+    for kind in refusals:
+        app.add_exception_handler(kind, refusal)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    for away in (
+        DBAPIError,
+        NoConnectionFree,
+        PostgresError,
+        InterfaceError,
+        InternalClientError,  # an idle connection that was ended, when nobody has read that yet
+        OSError,
+    ):
+        app.add_exception_handler(away, _away)
+
+
+def without_surprises(app: Asgi) -> Asgi:
+    """Middleware (ASGI): what nobody expected is a line in the log and a bare 500.
+
+    In place of Starlette's own, which answers outside all other middleware: without a request id.
+    An answer that has begun already is cut off, so that nobody takes it for a whole one.
+    """
+
+    async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def send_noting(message: MutableMapping[str, Any]) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, send_noting)
+        except Exception as error:
+            if has_begun:
+                raise
+            log.error("http.unexpected", exc_info=error)
+            await answer(Problem(problems.INTERNAL))(scope, receive, send)
+
+    return call
+
+
+def answer(problem: Problem) -> Response:
+    """The answer that carries ``problem``, with the headers that its status owes."""
+    # ASCII: a name in a pointer may be half of a surrogate pair, which no encoding of text holds.
+    document = json.dumps(problem.document(), ensure_ascii=True)
+    headers = {**_OWED.get(problem.code.status, {}), **problem.headers}
+    return Response(document, problem.code.status, headers, problems.MEDIA_TYPE)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = [
+        {"pointer": _pointer(field["loc"]), "detail": field["msg"]}
+        for field in error.errors()[:ERRORS_SHOWN_MAX]
+    ]
+    return answer(Problem(problems.INVALID_REQUEST, errors=wrong))
+
+
+def _pointer(path: tuple[object, ...]) -> str:
+    """A JSON Pointer (RFC 6901) to a field, from the part of the request that it is in."""
+    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return "".join(f"/{part}" for part in parts)[:POINTER_LENGTH_MAX]
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == problems.METHOD_NOT_ALLOWED.status:
+        error.headers = {"Allow": ", ".join(sorted(_methods(request)))}
+    others = problems.INVALID_REQUEST if error.status_code < 500 else problems.INTERNAL
+    code = _BY_STATUS.get(error.status_code, others)
+    return answer(Problem(code, headers=dict(error.headers or {})))
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path offers: Starlette names the methods of the first route alone."""
+    offered = {
+        method
+        for method in METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
+    return offered | {"HEAD"} if "GET" in offered else offered
+
+
+async def _away(_: Request, error: Exception) -> Response:
+    # SQLAlchemy's errors wrap the driver's, which come bare from who asks the driver itself.
+    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+    if state in NO_TEXT:
+        return answer(Problem(problems.INVALID_REQUEST))
+    if state.startswith(OUR_MISTAKES):
+        log.error("http.statement_refused", sqlstate=state, exc_info=error)
+        return answer(Problem(problems.INTERNAL))
+    log.warning("http.database_away", error=type(error).__name__)
+    return answer(Problem(problems.UNAVAILABLE))

@@ -1,0 +1,32 @@
+"""HEAD wherever there is GET (RFC 9110 9.3.2); FastAPI's routes take only what they name."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from service_kit.process.telemetry import Asgi
+
+
+def with_head(app: Asgi) -> Asgi:
+    """Middleware (ASGI): a HEAD is served as the GET, and its response loses the body.
+
+    ``route``, which FastAPI writes into the scope, is handed on to those who count requests.
+    """
+
+    async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await app(scope, receive, send)
+            return
+
+        async def send_head(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        served = {**scope, "method": "GET"}
+        try:
+            await app(served, receive, send_head)
+        finally:
+            if "route" in served:
+                scope["route"] = served["route"]
+
+    return call

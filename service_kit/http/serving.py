@@ -1,0 +1,176 @@
+"""Serve an application, or health beside some work, until SIGTERM or SIGINT; then exit with 0.
+
+Each runs one event loop (uvloop) for as long as the process lives. There is no access log: requests
+are counted and timed in the metrics, and probes would drown everything else.
+"""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from service_kit.http.protocol import HttpProtocol
+from service_kit.process.errors import OperatorError
+from service_kit.process.tasks import CANCEL_AGAIN_SECONDS
+
+FINISH_SECONDS_MAX: Final = 10
+"""How long requests at hand may take once the process has been asked to end."""
+
+DROPPED_SECONDS_MAX: Final = 1
+"""How long their handlers have after that to notice that nobody listens; then they are cancelled,
+which is an error in the log."""
+
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted, as uvicorn has it."""
+
+
+def serve(
+    app: ASGIApp, *, host: str, port: int, setting: str, trusted_proxies: Sequence[str] = ()
+) -> None:
+    """Serve ``app`` until asked to end, and finish the requests at hand.
+
+    ``trusted_proxies`` are addresses and networks. Of a request that comes from one of them,
+    ``X-Forwarded-For`` tells whose it is: the last address in it that is none of them, since every
+    proxy appends whom it saw and anybody may send the rest. From anyone else it means nothing.
+
+    Raises:
+        OperatorError: the port, which ``setting`` chooses, cannot be listened on.
+    """
+
+    async def until_asked() -> None:
+        asked = asyncio.Event()
+        _when_asked_to_end(asked.set)
+        async with serving(app, _listening(host, port, setting), trusted_proxies):
+            await asked.wait()
+
+    uvloop.run(until_asked())
+
+
+def serve_beside(
+    work: Coroutine[Any, Any, None],
+    routes: list[Route],
+    *,
+    host: str,
+    port: int,
+    setting: str,
+    stop: Callable[[], None] | None = None,
+    stop_seconds_max: float = 0,
+) -> None:
+    """Do ``work`` and serve ``routes`` until the work ends, or is asked to.
+
+    Asked to end, the work's ``stop`` is called, and it has ``stop_seconds_max`` to end by itself;
+    then, or at once without ``stop``, it is cancelled.
+
+    Raises:
+        OperatorError: the port, which ``setting`` chooses, cannot be listened on.
+    """
+
+    async def both() -> None:
+        working = asyncio.ensure_future(work)
+
+        ending = asyncio.Event()
+
+        def end() -> None:
+            ending.set()
+            if stop is not None:
+                stop()
+            asyncio.get_running_loop().call_later(stop_seconds_max, cancel)
+
+        def cancel() -> None:
+            # Until it ends: Python 3.11's asyncio.wait_for, which the client libraries use, loses
+            # a cancellation that meets a result.
+            if not working.done():
+                working.cancel()
+                asyncio.get_running_loop().call_later(CANCEL_AGAIN_SECONDS, cancel)
+
+        _when_asked_to_end(end)
+        health = Starlette(routes=routes)
+        health.router.redirect_slashes = False  # its host would be what the request says
+        async with serving(health, _listening(host, port, setting)):
+            try:
+                await working
+            except asyncio.CancelledError:
+                if not ending.is_set():  # a library's own cancellation is a failure, not an end
+                    raise
+
+    uvloop.run(both())
+
+
+def _when_asked_to_end(call: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, call)
+
+
+def _listening(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise OperatorError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another port in {setting}"
+        ) from None
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process, whose work has to end first; drops slow readers in time."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish the requests at hand, as far as their clients read the answers."""
+        dropping = asyncio.get_running_loop().call_later(FINISH_SECONDS_MAX, self._drop_connections)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            dropping.cancel()
+
+    def _drop_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: ASGIApp,
+    listening: socket.socket,
+    trusted_proxies: Sequence[str] = (),
+    protocol: type[HttpProtocol] = HttpProtocol,
+) -> AsyncIterator[None]:
+    """Serve ``app`` on a listening socket for as long as the context lasts.
+
+    What the start has made stays, and is kept out of the garbage collector's books meanwhile: its
+    full rounds would hold the event loop for 50 ms, and find nothing.
+    """
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # uvicorn would believe whoever calls from this machine.
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
+        timeout_graceful_shutdown=FINISH_SECONDS_MAX + DROPPED_SECONDS_MAX,
+    )
+    server = _Server(config)
+    gc.collect()
+    gc.freeze()
+    running = asyncio.create_task(server.serve([listening]))
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        server.should_exit = True
+        await running

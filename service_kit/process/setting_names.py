@@ -1,0 +1,85 @@
+"""Which names of settings a service knows, and which is meant where a name is misspelt. Pure.
+
+A variable with the service's prefix that no process of it reads would be ignored without a word,
+and with it the limit or the address that somebody believes is set.
+
+Kubernetes tells each container of every Service in its namespace (``AUTH_SERVICE_HOST``,
+``AUTH_PORT_8001_TCP`` …): these are nobody's settings, and no misspelt ones.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from service_kit.process.settings import ServiceSettings, is_service_link
+
+EXPORTED: Final = frozenset({"AUTH_URL", "AUTH_RELAY_URL", "BLOG_URL", "BLOG_CONSUMER_URL"})
+"""Addresses that ``make env`` exports beside the settings, for other programs."""
+
+NEAR: Final = 0.75
+"""From how similar a name on it is told as the nearest (0 to 1): a letter or two of difference."""
+
+_OF_KUBERNETES: Final = re.compile(
+    r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?"
+    r"|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+
+_WRITTEN: Final = re.compile(
+    r"""^[\s#-]*(?:export\s+|Environment=|name:\s*)?["']?([A-Z][A-Z0-9_]*)["']?\s*(?:[=:]|$)"""
+    r"|\$\{?([A-Z][A-Z0-9_]*)",
+    re.MULTILINE,
+)
+"""A name where it is given a value or used, in ``.env``, Compose, Kubernetes or systemd files."""
+
+
+def names_of(settings: type[ServiceSettings]) -> frozenset[str]:
+    """The variables of a service's processes, also those that name a file.
+
+    Parameters:
+        settings: what all settings of the service inherit from.
+    """
+    prefix = settings.model_config.get("env_prefix", "")
+    return frozenset(
+        f"{prefix}{field}{ending}".upper()
+        for each in _with_subclasses(settings)
+        for field in each.model_fields
+        for ending in ("", "_FILE")
+    )
+
+
+def unknown(
+    variables: Iterable[tuple[str, str]], settings: type[ServiceSettings]
+) -> dict[str, str | None]:
+    """The variables with the service's prefix that it does not know, with the nearest it knows.
+
+    Parameters:
+        variables: names, in any case, with their values; empty where only the name is known.
+        settings: what all settings of the service inherit from.
+    """
+    prefix, known = settings.model_config.get("env_prefix", ""), names_of(settings)
+    names = sorted(
+        {
+            name.upper()
+            for name, value in variables
+            if name.upper().startswith(prefix) and not is_service_link(value)
+        }
+    )
+    return {
+        name: next(iter(difflib.get_close_matches(name, known, n=1, cutoff=NEAR)), None)
+        for name in names
+        if name not in known | EXPORTED and not _OF_KUBERNETES.fullmatch(name)
+    }
+
+
+def written_in(text: str) -> Iterator[tuple[int, str]]:
+    """The names of variables in a file, each with its line."""
+    for found in _WRITTEN.finditer(text):
+        name = found[1] or found[2]
+        yield text.count("\n", 0, found.start(1 if found[1] else 2)) + 1, name
+
+
+def _with_subclasses(settings: type[ServiceSettings]) -> Iterator[type[ServiceSettings]]:
+    yield settings
+    for subclass in settings.__subclasses__():
+        yield from _with_subclasses(subclass)

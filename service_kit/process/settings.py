@@ -1,0 +1,353 @@
+"""Settings from the environment, the same way in both services.
+
+Each setting is an environment variable, or a line of ``.env`` in the current folder; a secret may
+also come as ``NAME_FILE``, the path of a file that holds it. A bad value stops the start with a
+sentence that names the variable and never repeats the value.
+
+What editors and shells add around a value (a byte order mark, blanks, line ends) does not count; a
+line break or an invisible character inside it is refused.
+"""
+
+import codecs
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from service_kit.http.rate_limits import Rate, rate
+from service_kit.process.errors import OperatorError
+
+FILE_BYTES_MAX: Final = 64 * 1024
+"""Of a file that holds one setting: a private key of the largest size has under 10 KB."""
+
+SEVERAL_LINES: Final = "may have several lines"
+"""Marks a setting that may hold a key in PEM."""
+
+_AROUND: Final = " \t\r\n\v\f\u00a0\ufeff"
+
+_PEM: Final = "-----BEGIN"
+"""A key, which ``contracts.tokens.keys`` reads as it is."""
+
+_SERVICE_LINK: Final = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
+
+
+class BadSettings(OperatorError):
+    """The settings do not allow a start; the message has a line for each."""
+
+
+class ServiceSettings(BaseSettings):
+    """Base of a service's settings; the subclass names its prefix."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8-sig",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_editors_add(cls, values: dict[str, Any]) -> dict[str, Any]:
+        prefix = cls.model_config.get("env_prefix", "")
+        cleaned = {
+            name: value.strip(_AROUND) if isinstance(value, str) and _PEM not in value else value
+            for name, value in values.items()
+        }
+        wrong = [
+            f"{prefix}{name}: ".upper()
+            + "must be one line without invisible characters; remove what is hidden in it"
+            for name, value in cleaned.items()
+            if name in cls.model_fields
+            and isinstance(value, str)
+            and not value.isprintable()
+            and SEVERAL_LINES not in cls.model_fields[name].metadata
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return cleaned
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - ours reads NAME_FILE
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order of precedence: arguments, environment, ``NAME_FILE``; then those of ``.env``."""
+        return (
+            init_settings,
+            _WithoutLinks(settings_cls, env_settings),
+            _FromFiles(settings_cls, os.environ),
+            dotenv_settings,
+            _FromFiles(settings_cls, _variables(dotenv_settings)),
+        )
+
+
+def is_service_link(value: str) -> bool:
+    """Whether a variable tells of a Service of Kubernetes, such as ``AUTH_PORT=tcp://…:8001``.
+
+    Of a Service named ``auth`` each container is told in the very name of our setting.
+    """
+    return _SERVICE_LINK.match(value) is not None
+
+
+def dotenv_variables(settings: type[ServiceSettings]) -> dict[str, str]:
+    """The variables in ``.env``, by their names in capitals; raises ``BadSettings``."""
+    try:
+        return _variables(DotEnvSettingsSource(settings))
+    except UnicodeError:
+        raise _no_text() from None
+
+
+def _variables(dotenv: PydanticBaseSettingsSource) -> dict[str, str]:
+    assert isinstance(dotenv, DotEnvSettingsSource)  # the source of that name
+    return {name.upper(): value or "" for name, value in dotenv.env_vars.items()}
+
+
+def _no_text() -> BadSettings:
+    return BadSettings(".env: is no UTF-8 text; save it as UTF-8")
+
+
+class _WithoutLinks(PydanticBaseSettingsSource):
+    """The environment without what Kubernetes tells of Services that are called like a setting."""
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], environment: PydanticBaseSettingsSource
+    ) -> None:
+        super().__init__(settings_cls)
+        self._environment = environment
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The setting's value in the environment."""
+        return self._environment.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        """The values of all settings in the environment."""
+        return {
+            name: value
+            for name, value in self._environment().items()
+            if not (name.endswith("port") and isinstance(value, str) and is_service_link(value))
+        }
+
+
+class _FromFiles(PydanticBaseSettingsSource):
+    """Reads ``<PREFIX><FIELD>_FILE``, the way containers hand over secrets."""
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str]) -> None:
+        super().__init__(settings_cls)
+        self._variables = variables
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The setting's value; None when no file is named for it."""
+        del field  # only the name matters
+        variable = f"{self.config.get('env_prefix', '')}{field_name}_FILE".upper()
+        path = self._variables.get(variable)
+        value = None if path is None else _file_content(variable, path.strip(_AROUND))
+        return value, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """The values of all settings for which a file is named."""
+        values = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _file_content(variable: str, path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no path"
+        raise BadSettings(f"{variable}: cannot be read ({why})") from error
+    if len(content) > FILE_BYTES_MAX:
+        raise BadSettings(f"{variable}: the file it names has more than {FILE_BYTES_MAX} bytes")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise BadSettings(f"{variable}: the file it names is UTF-16; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeError:
+        raise BadSettings(f"{variable}: the file it names holds no UTF-8 text") from None
+    if "\0" in text:
+        raise BadSettings(f"{variable}: the file it names holds NUL characters; save it as UTF-8")
+    return text
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def load(settings: type[Settings]) -> Settings:
+    """The settings of this process; raises ``BadSettings`` that names each bad variable."""
+    try:
+        return settings()
+    except UnicodeError:
+        raise _no_text() from None
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        lines = [
+            # About several settings at once, the message names them itself.
+            (f"{prefix}{'.'.join(map(str, problem['loc']))}: ".upper() if problem["loc"] else "")
+            + problem["msg"].removeprefix("Value error, ")
+            for problem in error.errors(include_url=False)
+        ]
+        raise BadSettings("\n".join(lines)) from None
+
+
+def _with_asyncpg(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    address = f"postgresql+asyncpg://{rest}"
+    is_usable = bool(separator) and scheme in ("postgresql", "postgres", "postgresql+asyncpg")
+    try:
+        make_url(address)
+    except (ArgumentError, ValueError):
+        is_usable = False
+    if not is_usable:
+        raise ValueError("must be the address of a PostgreSQL database (postgresql://…)")
+    return address
+
+
+def _is_amqp(url: str) -> str:
+    try:
+        is_usable = url.startswith(("amqp://", "amqps://")) and urlsplit(url).port != 0
+    except ValueError:  # no number for a port, an open bracket
+        is_usable = False
+    if not is_usable:
+        raise ValueError("must be the address of a RabbitMQ virtual host (amqp://… or amqps://…)")
+    return url
+
+
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+
+
+def _listed(value: object) -> object:
+    """The items of a comma-separated list, as the environment holds it."""
+    if not isinstance(value, str):
+        return value
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def _are_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin) or _port_is_wrong(origin):
+            raise ValueError(
+                "must be origins as browsers send them, each by itself, in lower case and without "
+                "a path (https://blog.example,http://localhost:8002)"
+            )
+    return origins
+
+
+def _are_queues(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        # AMQP's limit of a name; an empty one would mean the queue that was declared last.
+        if not 1 <= len(name.encode()) <= 255 or not name.isprintable():
+            raise ValueError("must be names of queues, separated by commas (blog.users)")
+    return names
+
+
+def _port_is_wrong(origin: str) -> bool:
+    try:
+        port = urlsplit(origin).port
+    except ValueError:  # over 65535, or brackets around what is no address
+        return True
+    # Browsers leave the usual port out, so that an origin with it never matches.
+    return port == 0 or (urlsplit(origin).scheme, port) in (("http", 80), ("https", 443))
+
+
+def _are_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        try:
+            found = ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError(
+                "must be addresses or networks (10.1.2.3,192.168.0.0/16); a network has no bit "
+                "set beyond its prefix"
+            ) from None
+        if found.prefixlen == 0:
+            raise ValueError("would believe everybody about his address")
+    return networks
+
+
+def _is_http(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no number for a port, an open bracket
+        is_usable = False
+    if not is_usable or not url.isprintable() or " " in url:
+        raise ValueError("must be an address to fetch (http://… or https://…)")
+    return url
+
+
+_PUBLIC = re.compile(
+    r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[a-z0-9._~!$&'()*+,;=:@%/-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def public_url(url: str) -> str:
+    """An address that browsers are given, without a slash at its end.
+
+    Raises:
+        ValueError: it is no plain ``http(s)://host[:port][/path]``: a name and password, a query or
+            what a page's policy would read as a rule of its own has no place in it.
+    """
+    try:
+        is_usable = _PUBLIC.fullmatch(url) is not None and urlsplit(url).port != 0
+    except ValueError:  # over 65535, or brackets around what is no address
+        is_usable = False
+    if not is_usable:
+        raise ValueError(
+            "must be an http:// or https:// URL for browsers, without user, query or fragment"
+            " (https://auth.example)"
+        )
+    return url.rstrip("/")
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_with_asyncpg)]
+"""The address of a PostgreSQL database, always with the asyncpg driver."""
+
+AmqpUrl = Annotated[str, AfterValidator(_is_amqp)]
+"""The address of a virtual host on a RabbitMQ server."""
+
+HttpUrl = Annotated[str, AfterValidator(_is_http)]
+"""An address to fetch something from; pydantic's own type would add a slash to some."""
+
+PublicUrl = Annotated[str, AfterValidator(public_url)]
+"""Where browsers and clients find a service, without a slash at its end."""
+
+Origins = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_origins)
+]
+"""Origins (RFC 6454) whose pages may call, separated by commas; none by default, never all."""
+
+QueueNames = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_queues)
+]
+"""Names of queues on the broker, separated by commas."""
+
+TrustedProxies = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_networks)
+]
+"""Addresses and networks whose ``X-Forwarded-For`` is believed, separated by commas."""
+
+RateSetting = Annotated[Rate, NoDecode, BeforeValidator(rate)]
+"""``QUOTA/SECONDS``: so many in that time, at once or spread over it."""
