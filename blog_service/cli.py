@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import typer
-from replica.status.model import needs_attention
 
 from blog_service.db import connect
 from blog_service.erasure.sweep import keep_swept
@@ -18,6 +17,7 @@ from replica.reconcile.watch import watch
 from replica.samples.clock import LATEST
 from replica.samples.take import keep_sampling
 from replica.status import metrics
+from replica.status.model import needs_attention
 from replica.status.read import status as read_status
 from service_kit.database.clock import watch as watch_clock
 from service_kit.database.commands import demand_suitable

@@ -4,7 +4,6 @@ import asyncio
 import time
 
 import pytest
-from replica.status.metrics import refresh
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.settings import ConsumerSettings
@@ -21,6 +20,7 @@ from replica.inbox.readiness import (
 )
 from replica.inbox.waiting import MESSAGES_WAIT
 from replica.inbox.work import HEARTBEAT_SECONDS_MAX, State, Work
+from replica.status.metrics import refresh
 from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually

@@ -18,8 +18,6 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
-from replica.status.bodies import StatusBody
-from replica.status.model import DEPTH_MAX, pipe
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
@@ -32,6 +30,8 @@ from replica.reconcile import runs
 from replica.reconcile.model import Kind, Reason
 from replica.reconcile.run import INTERRUPTED, run
 from replica.reconcile.runs import Run
+from replica.status.bodies import StatusBody
+from replica.status.model import DEPTH_MAX, pipe
 from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from replica.status.routes import WAITING_MAX
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,6 +18,7 @@ from contracts.events import Beat
 from replica.reconcile.at_work import end_abandoned, held
 from replica.reconcile.model import Kind
 from replica.reconcile.watch import watch
+from replica.status.routes import WAITING_MAX
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api, metric
 from tests.support.builders import SOURCE, a_state, a_tombstone
