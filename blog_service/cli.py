@@ -15,7 +15,7 @@ from replica.parked import commands as parked
 from replica.reconcile.commands import reconcile
 from replica.reconcile.watch import watch
 from replica.samples.clock import LATEST
-from replica.samples.take import keep_sampling
+from replica.samples.sampler import sample_periodically
 from replica.status import metrics
 from replica.status.model import needs_attention
 from replica.status.read import status as read_status
@@ -81,7 +81,7 @@ def consumer() -> None:
             asyncio.ensure_future(worker.run()),
             asyncio.ensure_future(watch(settings, engine)),
             asyncio.ensure_future(keep_swept(settings, engine)),
-            asyncio.ensure_future(keep_sampling(settings, engine, worker.work)),
+            asyncio.ensure_future(sample_periodically(settings, engine, worker.activity)),
             asyncio.ensure_future(watch_clock(engine, LATEST)),
         ]
         try:

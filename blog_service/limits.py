@@ -2,7 +2,7 @@
 
 Guarantees: nothing is counted but his own rows, by an index, and of those no more than the limit; a
 crowd of his requests gets no more than the limit, since each holds his row alone
-(``users.hold``) when it counts.
+(``users.row_lock``) when it counts.
 """
 
 from typing import Final, Literal

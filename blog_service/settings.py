@@ -11,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from contracts.tokens.key_set import InvalidKeySet, read_key_set
 from contracts.tokens.keys import UnusableKey, jwks, public_key
-from replica.inbox.work import HEARTBEAT_SECONDS_MAX
+from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
 from service_kit.http.rate_limits import Rate
 from service_kit.process.settings import (
     SEVERAL_LINES,

@@ -6,12 +6,12 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.authorization import IS_REACHED_BY_USER, reach_values, require
 from blog_service.comments.read import comment_by_id
 from blog_service.db import Found
-from blog_service.ownership import IS_REACHED_BY_USER, demand, reach_values
 from blog_service.policy import Action, Owned
 from blog_service.settings import DeletedAuthors
-from blog_service.users.hold import hold_user
+from blog_service.users.row_lock import lock_user
 from replica.caller import ReplicaUser
 
 UPDATE: Final = text(
@@ -36,9 +36,9 @@ async def change_comment(
         Problem: there is none that is shown (404), or it is not the caller's to change (403).
     """
     async with engine.begin() as connection:
-        user = await hold_user(connection, caller)
+        user = await lock_user(connection, caller)
         comment = await comment_by_id(connection, deleted_authors, comment_id)
-        demand(user, Action.CHANGE_COMMENT, Owned(comment["owner_id"]))
+        require(user, Action.CHANGE_COMMENT, Owned(comment["owner_id"]))
         if body is not None:
             reached = reach_values(user, Action.CHANGE_COMMENT)
             await connection.execute(UPDATE, {"id": comment_id, "body": body, **reached})

@@ -6,11 +6,11 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.authorization import IS_REACHED_BY_USER, reach_values, require
 from blog_service.comments.read import comment_by_id
-from blog_service.ownership import IS_REACHED_BY_USER, demand, reach_values
 from blog_service.policy import Action, Owned
 from blog_service.settings import DeletedAuthors
-from blog_service.users.hold import hold_user
+from blog_service.users.row_lock import lock_user
 from replica.caller import ReplicaUser
 from service_kit.http import problems
 from service_kit.http.problems import Problem
@@ -29,9 +29,9 @@ async def delete_comment(
         Problem: there is none that is shown (404), or it is not the caller's to delete (403).
     """
     async with engine.begin() as connection:
-        user = await hold_user(connection, caller)
+        user = await lock_user(connection, caller)
         comment = await comment_by_id(connection, deleted_authors, comment_id)
-        demand(user, Action.DELETE_COMMENT, Owned(comment["owner_id"]))
+        require(user, Action.DELETE_COMMENT, Owned(comment["owner_id"]))
         reached = reach_values(user, Action.DELETE_COMMENT)
         deleted = await connection.execute(DELETE, {"id": comment_id, **reached})
         if deleted.rowcount == 0:  # somebody else was faster

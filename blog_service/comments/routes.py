@@ -11,7 +11,7 @@ from blog_service.comments.delete import delete_comment
 from blog_service.comments.read import comment_document, comments_page
 from blog_service.comments.write import write_comment
 from blog_service.context import Blog
-from blog_service.documents import document, page_document
+from blog_service.json_responses import document, page_document
 from replica.caller import CurrentUser
 from service_kit.http import problems
 from service_kit.http.openapi import TOKEN, documented

@@ -11,13 +11,13 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.authorization import require
 from blog_service.comments.read import comment_by_id, shown_post_sql
 from blog_service.db import Found
 from blog_service.limits import demand_room
-from blog_service.ownership import demand
 from blog_service.policy import Action, Owned
 from blog_service.settings import ApiSettings, DeletedAuthors
-from blog_service.users.hold import hold_user
+from blog_service.users.row_lock import lock_user
 from replica.caller import ReplicaUser
 from service_kit.http import problems
 from service_kit.http.problems import Problem
@@ -37,8 +37,8 @@ async def write_comment(
         Problem: there is no such post that is shown (404), or the caller may not, or not yet again.
     """
     async with engine.begin() as connection:
-        user = await hold_user(connection, caller, alone=True)
-        demand(user, Action.WRITE_COMMENT, Owned(user.id))
+        user = await lock_user(connection, caller, alone=True)
+        require(user, Action.WRITE_COMMENT, Owned(user.id))
         held = await connection.execute(_hold_post(settings.deleted_authors), {"id": post_id})
         if held.one_or_none() is None:
             raise Problem(problems.NOT_FOUND)

@@ -6,12 +6,12 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.authorization import IS_REACHED, reach_values, require
 from blog_service.db import Found
-from blog_service.ownership import IS_REACHED, demand, reach_values
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
-from blog_service.users.hold import hold_author, hold_caller
+from blog_service.users.row_lock import lock_author, lock_caller
 from replica.caller import Caller
 
 UPDATE: Final = text(
@@ -39,11 +39,11 @@ async def change_post(
         Problem: there is none that is shown (404), or it is not the caller's to change (403).
     """
     async with engine.begin() as connection:
-        actor = await hold_caller(connection, caller)
+        actor = await lock_caller(connection, caller)
         post = await post_by_id(connection, deleted_authors, post_id)
-        demand(actor, Action.CHANGE_POST, Owned(post["owner_id"], post["service_id"]))
+        require(actor, Action.CHANGE_POST, Owned(post["owner_id"], post["service_id"]))
         if isinstance(actor, Service):
-            await hold_author(connection, post["owner_id"])
+            await lock_author(connection, post["owner_id"])
         reached = reach_values(actor, Action.CHANGE_POST)
         await connection.execute(UPDATE, {"id": post_id, "title": title, "body": body, **reached})
         return await post_by_id(connection, deleted_authors, post_id)

@@ -11,11 +11,11 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.ownership import IS_REACHED, demand, reach_values
+from blog_service.authorization import IS_REACHED, reach_values, require
 from blog_service.policy import Action, Owned
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
-from blog_service.users.hold import hold_caller
+from blog_service.users.row_lock import lock_caller
 from replica.caller import Caller
 from service_kit.http import problems
 from service_kit.http.problems import Problem
@@ -37,9 +37,9 @@ async def delete_post(
         Problem: there is none that is shown (404), or it is not the caller's to delete (403).
     """
     async with engine.begin() as connection:
-        actor = await hold_caller(connection, caller)
+        actor = await lock_caller(connection, caller)
         post = await post_by_id(connection, deleted_authors, post_id)
-        demand(actor, Action.DELETE_POST, Owned(post["owner_id"], post["service_id"]))
+        require(actor, Action.DELETE_POST, Owned(post["owner_id"], post["service_id"]))
         reached = reach_values(actor, Action.DELETE_POST)
         deleted = await connection.execute(DELETE, {"id": post_id, **reached})
         if deleted.rowcount == 0:  # somebody else was faster

@@ -6,13 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response, status
 
 from blog_service.context import Blog
-from blog_service.documents import document, page_document
+from blog_service.json_responses import document, page_document
 from blog_service.policy import POSTS_WRITE, Service
 from blog_service.posts.bodies import KeptPostBody, NewPostBody, PostBody, PostChanges
 from blog_service.posts.change import change_post
 from blog_service.posts.delete import delete_post
-from blog_service.posts.keep import keep_post
 from blog_service.posts.read import post_by_id, post_document, posts_page
+from blog_service.posts.upsert import upsert_post
 from blog_service.posts.write import write_post
 from replica.caller import CALLER, Caller, CurrentCaller
 from service_kit.http import problems
@@ -98,7 +98,7 @@ async def put_post(
     """
     if not isinstance(caller, Service):
         raise insufficient_scope(POSTS_WRITE)
-    kept, is_new = await keep_post(
+    kept, is_new = await upsert_post(
         blog.engine,
         blog.settings.deleted_authors,
         caller,

@@ -6,13 +6,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.authorization import require
 from blog_service.db import Found
 from blog_service.limits import demand_room
-from blog_service.ownership import demand
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import ApiSettings
-from blog_service.users.hold import hold_author, hold_user
+from blog_service.users.row_lock import lock_author, lock_user
 from replica.caller import Caller
 
 _INSERT: Final = text(
@@ -45,11 +45,11 @@ async def write_post(
     """
     async with engine.begin() as connection:
         if isinstance(caller, Service):
-            await hold_author(connection, author_id)
-            demand(caller, Action.WRITE_POST, Owned(author_id, caller.id))
+            await lock_author(connection, author_id)
+            require(caller, Action.WRITE_POST, Owned(author_id, caller.id))
         else:
-            user = await hold_user(connection, caller, alone=True)
-            demand(user, Action.WRITE_POST, Owned(author_id))
+            user = await lock_user(connection, caller, alone=True)
+            require(user, Action.WRITE_POST, Owned(author_id))
             await demand_room(connection, "posts", author_id, settings.limit_posts)
         service_id = caller.id if isinstance(caller, Service) else None
         values = {"author_id": author_id, "title": title, "body": body, "service_id": service_id}

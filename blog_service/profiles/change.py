@@ -7,11 +7,11 @@ from sqlalchemy import Row, func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.ownership import demand
+from blog_service.authorization import require
 from blog_service.policy import Action, Owned
 from blog_service.profiles.read import user_with_profile
 from blog_service.profiles.table import profiles
-from blog_service.users.hold import hold_user
+from blog_service.users.row_lock import lock_user
 from replica.caller import ReplicaUser
 from service_kit.http.bearer import invalid_token
 
@@ -25,8 +25,8 @@ async def change_profile(
         Problem: he was deleted or disabled meanwhile.
     """
     async with engine.begin() as connection:
-        user = await hold_user(connection, caller)
-        demand(user, Action.CHANGE_PROFILE, Owned(user.id))
+        user = await lock_user(connection, caller)
+        require(user, Action.CHANGE_PROFILE, Owned(user.id))
         if changes:
             row = insert(profiles).values(user_id=user.id, **changes)
             changed = {**changes, "updated_at": func.now()}

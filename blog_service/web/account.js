@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { ask, form } from "./forms.js";
 import { forgetLists } from "./lists.js";
 import { avatar, me, nameOf, setProfile } from "./people.js";
-import { sentence } from "./said.js";
+import { sentence } from "./error_texts.js";
 import {
   call,
   changeEmail,

@@ -6,10 +6,10 @@
 
 import { openAccount } from "./account.js";
 import { h } from "./dom.js";
-import { openForgot, openSignIn, openSignUp } from "./enter.js";
+import { openForgot, openSignIn, openSignUp } from "./sign_in.js";
 import { avatar, me, nameOf, restored } from "./people.js";
 import { openPost, openPosts } from "./posts.js";
-import { sentence } from "./said.js";
+import { sentence } from "./error_texts.js";
 import { session, signOut, Unreachable } from "./session.js";
 import { announce, endNotice, go, notice, rememberPlace, SITE } from "./shell.js";
 import { openUser } from "./users.js";

@@ -1,7 +1,7 @@
 // Forms and dialogs: labels, errors where they belong, and no second sending of the same thing.
 
 import { h } from "./dom.js";
-import { sentence, sentencesByField } from "./said.js";
+import { sentence, sentencesByField } from "./error_texts.js";
 import { Problem, Unreachable } from "./session.js";
 import { announce } from "./shell.js";
 

@@ -1,7 +1,7 @@
 // Lists that come in pages: more on request, and what was there when one comes back.
 
 import { h } from "./dom.js";
-import { sentence } from "./said.js";
+import { sentence } from "./error_texts.js";
 import { call } from "./session.js";
 import { announce } from "./shell.js";
 

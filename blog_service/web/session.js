@@ -8,7 +8,7 @@
 //
 // Not here: what is said to people about any of it.
 
-import { until } from "./until.js";
+import { until } from "./wait_until.js";
 
 const TIMEOUT_MS = 20_000; // both services answer in milliseconds, or are busy for two seconds
 const GONE_WITHIN_MS = 3_000; // an event takes milliseconds; nobody should wait for a long queue

@@ -1,7 +1,7 @@
 // What views are made of besides their content: parts that depend on who is here, and their states.
 
 import { h } from "./dom.js";
-import { sentence } from "./said.js";
+import { sentence } from "./error_texts.js";
 import { session, Unreachable } from "./session.js";
 
 /** A part that is made anew when somebody else is signed in, for as long as its view is shown. */

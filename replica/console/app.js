@@ -7,13 +7,13 @@ import { h } from "/web/dom.js";
 import { call, restore, session, signIn, signOut } from "/web/session.js";
 import { chart, silences } from "./chart.js";
 import { apart, HEARTBEAT_SECONDS_MAX, stations, troubles } from "./health.js";
-import { picture, SHAPES, WORDS } from "./picture.js";
+import { picture, SHAPES, WORDS } from "./diagram.js";
 import { poll } from "./poll.js";
 import { parkedPanel } from "./parked.js";
-import { keyed, put, set, tell } from "./put.js";
+import { keyed, put, set, tell } from "./render.js";
 import { reconcilePanel } from "./reconcile.js";
 import { replayPanel } from "./replay.js";
-import { clock, count, many, sentence, setClock, span } from "./say.js";
+import { clock, count, many, sentence, setClock, span } from "./phrases.js";
 
 const ROLE = "operator";
 const STATUS_MS = 2_000;

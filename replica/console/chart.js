@@ -2,8 +2,8 @@
 // keyboard.
 
 import { h } from "/web/dom.js";
-import { put, s, set } from "./put.js";
-import { clock, count, now, short, span } from "./say.js";
+import { put, s, set } from "./render.js";
+import { clock, count, now, short, span } from "./phrases.js";
 
 const HEIGHT = 208;
 const EDGE = { top: 14, right: 20, bottom: 26, left: 58 };

@@ -1,7 +1,7 @@
 // Asking before something is done that cannot be taken back.
 
 import { h } from "/web/dom.js";
-import { press } from "./press.js";
+import { press } from "./busy_button.js";
 
 /**
  * Ask; `content` says what will happen, and may hold controls. `act(form)` does it while the dialog

@@ -1,6 +1,6 @@
 // What is wrong, and where to look. Pure: figures in, sentences out.
 
-import { age, ago, count, many, span } from "./say.js";
+import { age, ago, count, many, span } from "./phrases.js";
 
 // From worst to best. What is `unknown` was true once.
 const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];

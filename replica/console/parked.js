@@ -5,9 +5,9 @@
 import { h } from "/web/dom.js";
 import { ask } from "./dialog.js";
 import { poll } from "./poll.js";
-import { press } from "./press.js";
-import { keyed, put, set, tell } from "./put.js";
-import { clock, count, many } from "./say.js";
+import { press } from "./busy_button.js";
+import { keyed, put, set, tell } from "./render.js";
+import { clock, count, many } from "./phrases.js";
 
 const PATH = "/v1/sync/parked";
 const LISTED = 20;

@@ -2,11 +2,11 @@
 
 import { h } from "/web/dom.js";
 import { ask } from "./dialog.js";
-import { badge } from "./picture.js";
+import { badge } from "./diagram.js";
 import { poll } from "./poll.js";
-import { press } from "./press.js";
-import { keyed, put, set } from "./put.js";
-import { actor, ago, capital, clock, count, many, now, span } from "./say.js";
+import { press } from "./busy_button.js";
+import { keyed, put, set } from "./render.js";
+import { actor, ago, capital, clock, count, many, now, span } from "./phrases.js";
 
 const PATH = "/v1/sync/reconcile";
 const LISTED = 15;

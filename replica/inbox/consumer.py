@@ -24,8 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.db import DATABASE_AWAY, ask
 from blog_service.settings import ConsumerSettings
 from replica.inbox import metrics
+from replica.inbox.activity import Activity, State
 from replica.inbox.heartbeats import note_queue_lost
-from replica.inbox.held import is_any_table_locked
+from replica.inbox.locked_rows import is_any_table_locked
 from replica.inbox.queue_limits import tell_limits
 from replica.inbox.readiness import NotConsuming, why_degraded
 from replica.inbox.retry import keep_retrying
@@ -39,7 +40,6 @@ from replica.inbox.topology import (
     bind_replays,
     declare,
 )
-from replica.inbox.work import State, Work
 from service_kit.broker.connection import BROKER_ERRORS, connected, in_words
 from service_kit.process.backoff import pause_seconds
 from service_kit.process.tasks import all_of
@@ -68,9 +68,9 @@ class Consumer:
     def __init__(self, settings: ConsumerSettings, engine: AsyncEngine) -> None:
         self._settings = settings
         self._engine = engine
-        self.work = Work()
-        self._live = Settler(settings, engine, self.work)
-        self._replays = Settler(settings, engine, self.work)
+        self.activity = Activity()
+        self._live = Settler(settings, engine, self.activity)
+        self._replays = Settler(settings, engine, self.activity)
         self._stopping = asyncio.Event()
         self._failures = 0  # in a row, of whatever kind
 
@@ -82,7 +82,7 @@ class Consumer:
         """
         await all_of(
             self._consume_until_stopped(),
-            keep_retrying(self._settings, self._engine, self.work, self._stopping),
+            keep_retrying(self._settings, self._engine, self.activity, self._stopping),
         )
 
     async def _consume_until_stopped(self) -> None:
@@ -117,7 +117,7 @@ class Consumer:
     async def ready(self) -> str | None:
         """Why it does its work less well than it should, or None; see ``readiness``."""
         longest = self._settings.heartbeat_seconds_max
-        return await why_degraded(self.work, self._engine, heartbeat_seconds_max=longest)
+        return await why_degraded(self.activity, self._engine, heartbeat_seconds_max=longest)
 
     async def _consume(self, connection: AbstractConnection, *, has_replays: bool) -> None:
         """Work in both lanes until they are drained, or the first error, which is raised."""
@@ -127,7 +127,7 @@ class Consumer:
             subscribed(connection, [LIVE, DEAD], prefetch=settings.prefetch) as live,
             subscribed(connection, [REPLAY], prefetch=replay_prefetch) as replays,
         ):
-            work = [
+            lanes = [
                 self._end_when_stopping(live, replays),
                 self._work_off(live),
                 self._work_off_replays(replays, turn=live.idle),
@@ -137,7 +137,7 @@ class Consumer:
             self._enter(State.CONSUMING)
             log.info("consumer.consuming", replays=has_replays)
             try:
-                await all_of(*work)
+                await all_of(*lanes)
             finally:
                 self._enter(State.WAITING)
 
@@ -155,7 +155,7 @@ class Consumer:
     async def _settle(
         self, settler: Settler, subscription: Subscription, batch: list[Delivery]
     ) -> None:
-        with self.work.busy("live" if settler is self._live else "replays"):
+        with self.activity.busy("live" if settler is self._live else "replays"):
             outcomes = await settler.settle(batch)
         for outcome, count in Counter(outcomes).items():
             metrics.messages.labels(outcome=outcome.value).inc(count)
@@ -163,7 +163,7 @@ class Consumer:
         self._failures = 0
 
     def _enter(self, state: State) -> None:
-        self.work.enter(state)
+        self.activity.enter(state)
         for each in State:
             metrics.state.labels(state=each.value).set(each is state)
 

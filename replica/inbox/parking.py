@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events.envelope import legible_user
 from replica import users as replica
+from replica.inbox.amqp_as_json import to_json
 from replica.inbox.faults import Verdict
 from replica.inbox.subscription import Delivery
 from replica.inbox.table import parked_messages, waiting_messages
-from replica.inbox.tagged_json import tagged
 
 ILLEGIBLE_DAYS_MAX: Final = 30
 """How long a message without a legible user is kept: it may hold personal data all the same."""
@@ -153,7 +153,7 @@ def as_json(delivery: Delivery, *, by_broker: bool = True) -> str:
     properties["headers"] = {
         name: value for name, value in headers.items() if by_broker or not name.startswith("x-")
     }
-    return json.dumps(tagged(properties), sort_keys=True)
+    return json.dumps(to_json(properties), sort_keys=True)
 
 
 def storable(name: str) -> str:

@@ -10,8 +10,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from replica.inbox.activity import HEARTBEAT_SECONDS_MAX, Activity, State
 from replica.inbox.waiting import MESSAGES_WAIT, kept
-from replica.inbox.work import HEARTBEAT_SECONDS_MAX, State, Work
 from service_kit.database.away import demand_writable
 
 BATCH_SECONDS_MAX: Final = 15.0
@@ -46,12 +46,12 @@ class NoHeartbeat(NotConsuming):
 
 
 async def why_degraded(
-    work: Work, engine: AsyncEngine, *, heartbeat_seconds_max: float = HEARTBEAT_SECONDS_MAX
+    activity: Activity, engine: AsyncEngine, *, heartbeat_seconds_max: float = HEARTBEAT_SECONDS_MAX
 ) -> str | None:
     """Why the consumer does its work less well than it should; None when it does.
 
     Parameters:
-        work: what it is at.
+        activity: what it is at.
         engine: its database.
         heartbeat_seconds_max: from which age of the last heartbeat on the source is silent.
 
@@ -59,19 +59,19 @@ async def why_degraded(
         NotConsuming: it does not do it, as the exception's name says.
         NotWritable: its database takes no changes.
     """
-    if work.state is State.STOPPED:
+    if activity.state is State.STOPPED:
         raise Stopped
-    if work.state is not State.CONSUMING:
+    if activity.state is not State.CONSUMING:
         raise BrokerAway
     now = time.monotonic()
-    if work.busy_since and now - min(work.busy_since.values()) > BATCH_SECONDS_MAX:
+    if activity.busy_since and now - min(activity.busy_since.values()) > BATCH_SECONDS_MAX:
         raise NothingApplied
     async with engine.connect() as connection:
         await demand_writable(connection)
         age: float | None = await connection.scalar(_APPLIED_AGE)
         waiting = (await kept(connection)).messages
     # Since it began to consume the next heartbeat may have been on its way for so long.
-    consuming = now - work.consuming_since
+    consuming = now - activity.consuming_since
     if consuming > heartbeat_seconds_max:
         if age is None:
             return NO_HEARTBEAT_YET

@@ -22,6 +22,7 @@ from blog_service.settings import ConsumerSettings
 from contracts.sync.merge import Outcome
 from replica import users as replica
 from replica.inbox import metrics, waiting
+from replica.inbox.activity import Activity
 from replica.inbox.faults import (
     Reason,
     Verdict,
@@ -30,10 +31,9 @@ from replica.inbox.faults import (
     is_messages_fault,
     verdict,
 )
-from replica.inbox.held import demand_tables, held_users, wait_briefly
+from replica.inbox.locked_rows import locked_users, require_unlocked_tables, shorten_lock_timeout
 from replica.inbox.parking import keep
 from replica.inbox.stored import apply_stored, deleted_user
-from replica.inbox.work import Work
 from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
@@ -43,13 +43,13 @@ LOOK_EVERY_SECONDS: Final = 1.0
 
 
 async def keep_retrying(
-    settings: ConsumerSettings, engine: AsyncEngine, work: Work, stopping: asyncio.Event
+    settings: ConsumerSettings, engine: AsyncEngine, activity: Activity, stopping: asyncio.Event
 ) -> None:
     """Make round after round until ``stopping``."""
     failures = 0
     while not stopping.is_set():
         try:
-            await retry(settings, engine, work)
+            await retry(settings, engine, activity)
             failures = 0
         except DATABASE_AWAY as error:
             if failures == 0 and not is_lock_timeout(error):
@@ -66,31 +66,33 @@ async def keep_retrying(
                 await stopping.wait()
 
 
-async def retry(settings: ConsumerSettings, engine: AsyncEngine, work: Work) -> None:
+async def retry(settings: ConsumerSettings, engine: AsyncEngine, activity: Activity) -> None:
     """Try each message that is due once; ``work`` learns whose messages wait."""
     async with engine.begin() as connection:
-        work.waiting_keys = await waiting.keys(connection)
-    metrics.waiting.set(len(work.waiting_keys))
-    if not work.waiting_keys:
+        activity.waiting_keys = await waiting.keys(connection)
+    metrics.waiting.set(len(activity.waiting_keys))
+    if not activity.waiting_keys:
         return
     async with engine.begin() as connection:
-        await wait_briefly(connection)
-        await demand_tables(connection)
+        await shorten_lock_timeout(connection)
+        await require_unlocked_tables(connection)
         await waiting.erase_of_deleted(connection)
         if due := await waiting.due_users(connection):
-            await waiting.postpone(connection, await held_users(connection, due))
+            await waiting.postpone(connection, await locked_users(connection, due))
     while True:
         async with engine.begin() as connection:
             row = await waiting.claim(connection)
         if row is None:
             return
-        await _try(settings, engine, work, row)
+        await _try(settings, engine, activity, row)
 
 
-async def _try(settings: ConsumerSettings, engine: AsyncEngine, work: Work, row: Row[Any]) -> None:
+async def _try(
+    settings: ConsumerSettings, engine: AsyncEngine, activity: Activity, row: Row[Any]
+) -> None:
     try:
         async with engine.begin() as connection:
-            await wait_briefly(connection)
+            await shorten_lock_timeout(connection)
             outcome = await _settle(connection, row, attempts_max=settings.attempts_max)
     except DATABASE_AWAY as error:
         # This process lives, so the try does not count.
@@ -104,7 +106,7 @@ async def _try(settings: ConsumerSettings, engine: AsyncEngine, work: Work, row:
         return
     metrics.messages.labels(outcome=outcome.value).inc()
     if outcome is not Outcome.PARKED:
-        work.applied += 1
+        activity.applied += 1
         log.info("message.retried", key=row.key, outcome=outcome.value)
 
 

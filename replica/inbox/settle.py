@@ -28,6 +28,7 @@ from contracts.events import Event, UserDeleted, UserEvent
 from contracts.events.envelope import Undecodable, decode, too_large
 from contracts.sync.merge import Outcome
 from replica.inbox import metrics
+from replica.inbox.activity import Activity
 from replica.inbox.apply import apply
 from replica.inbox.attempts import clear_attempts, count_attempt
 from replica.inbox.faults import (
@@ -42,17 +43,16 @@ from replica.inbox.faults import (
     is_messages_fault,
     verdict,
 )
-from replica.inbox.held import (
-    demand_tables,
-    held_users,
+from replica.inbox.locked_rows import (
     is_any_table_locked,
-    wait_briefly,
+    locked_users,
+    require_unlocked_tables,
+    shorten_lock_timeout,
 )
 from replica.inbox.parking import message_hash, park
 from replica.inbox.subscription import Delivery
 from replica.inbox.topology import DEAD, LIVE
 from replica.inbox.waiting import event_of, key_of, set_aside
-from replica.inbox.work import Work
 from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
@@ -75,11 +75,11 @@ class Settler:
     """Settles the batches of one lane of a consumer process, one batch at a time."""
 
     def __init__(
-        self, settings: ConsumerSettings, engine: AsyncEngine, work: Work | None = None
+        self, settings: ConsumerSettings, engine: AsyncEngine, activity: Activity | None = None
     ) -> None:
         self._settings = settings
         self._engine = engine
-        self._work = work or Work()
+        self._activity = activity or Activity()
         self._process = uuid4()
         self._last_verdict: Verdict | None = None
         self._parked_in_a_row = 0
@@ -95,7 +95,7 @@ class Settler:
         """
         if batch[0].redelivered:
             return [await self._settle_suspect(batch[0])]
-        if not self._work.waiting_keys:
+        if not self._activity.waiting_keys:
             return await self._settle_together(batch)
         behind = [index for index, each in enumerate(batch) if self._is_behind(event_of(each))]
         return await self._settle_around(behind, batch, self._settle_together)
@@ -143,8 +143,8 @@ class Settler:
         users = {event.data.id for event in events if isinstance(event, UserEvent)}
         deleted = {event.data.id for event in events if isinstance(event, UserDeleted)}
         async with self._engine.connect() as connection:
-            await wait_briefly(connection)
-            held = await held_users(connection, users, deleted=deleted)
+            await shorten_lock_timeout(connection)
+            held = await locked_users(connection, users, deleted=deleted)
             await connection.rollback()
         return [
             index
@@ -154,7 +154,7 @@ class Settler:
 
     def _is_behind(self, event: Event | None) -> bool:
         """Whether an earlier message of the same user, source or key waits already."""
-        return event is not None and key_of(event) in self._work.waiting_keys
+        return event is not None and key_of(event) in self._activity.waiting_keys
 
     async def _settle_suspect(self, delivery: Delivery) -> Outcome:
         """Try a message that may have killed a process, after counting the attempt."""
@@ -162,7 +162,7 @@ class Settler:
         async def count() -> int:
             async with self._engine.begin() as connection:
                 # While a table is locked nothing is tried, whatever ends this process meanwhile.
-                await demand_tables(connection)
+                await require_unlocked_tables(connection)
                 return await count_attempt(connection, message_hash(delivery), self._process)
 
         try:
@@ -213,7 +213,7 @@ class Settler:
             await self._patiently(store, holds=False)
             log.warning("message.set_aside", reason=reason, messages=len(batch))
             events = (event_of(delivery) for delivery in batch)
-            self._work.waiting_keys |= {key_of(event) for event in events if event is not None}
+            self._activity.waiting_keys |= {key_of(event) for event in events if event is not None}
         for delivery in batch:
             if delivery.redelivered:
                 await self._forget_attempts(delivery)
@@ -223,7 +223,7 @@ class Settler:
         """Note that this process has survived its try."""
         with contextlib.suppress(*DATABASE_AWAY):
             async with self._engine.begin() as connection:
-                await wait_briefly(connection)
+                await shorten_lock_timeout(connection)
                 await clear_attempts(connection, message_hash(delivery))
 
     async def _apply(self, batch: list[Delivery], *, briefly: bool = False) -> list[Outcome]:
@@ -235,19 +235,19 @@ class Settler:
         events = [_event(delivery) for delivery in batch]
         async with self._engine.begin() as connection:
             if briefly:
-                await wait_briefly(connection)
+                await shorten_lock_timeout(connection)
             outcomes = await apply(connection, events)
             if batch[0].redelivered:
                 await clear_attempts(connection, message_hash(batch[0]))
         if any(isinstance(event, UserEvent) for event in events):
             self._last_verdict = None  # the others would apply whatever is wrong with users
         now = time.time()
-        self._work.applied += len(events)
+        self._activity.applied += len(events)
         for delivery, event, outcome in zip(batch, events, outcomes, strict=True):
             # What is replayed was recorded long ago, and says nothing about the way here.
             if delivery.queue == LIVE and outcome is Outcome.APPLIED:
                 seconds = now - event.time.timestamp()
-                self._work.note_latency(seconds)
+                self._activity.note_latency(seconds)
                 if isinstance(event, UserEvent):
                     metrics.latency.observe(seconds)
         return outcomes
@@ -255,7 +255,7 @@ class Settler:
     async def _park(self, delivery: Delivery, found: Verdict) -> Outcome:
         async def store() -> None:
             async with self._engine.begin() as connection:
-                await wait_briefly(connection)
+                await shorten_lock_timeout(connection)
                 await park(connection, delivery, found.reason, found.error)
                 await clear_attempts(connection, message_hash(delivery))
 

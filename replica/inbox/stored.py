@@ -12,8 +12,8 @@ from contracts.events import UserDeleted
 from contracts.events.envelope import Undecodable, decode, too_large
 from contracts.sync.merge import Outcome
 from replica import users as replica
+from replica.inbox.amqp_as_json import from_json
 from replica.inbox.apply import apply
-from replica.inbox.tagged_json import untagged
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Carrier:
     @classmethod
     def of(cls, properties: Mapping[str, Any], body: bytes | None) -> Self:
         """The message with the properties as they are stored; an erased body is an empty one."""
-        headers = untagged(properties.get("headers"))
+        headers = from_json(properties.get("headers"))
         return cls(headers if isinstance(headers, dict) else {}, body or b"")
 
 

@@ -22,7 +22,7 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 from contracts.events.envelope import BODY_BYTES_MAX
-from replica.inbox.odd_values import accept_odd_values
+from replica.inbox.lenient_amqp import read_amqp_leniently
 
 BUSY_BATCH = 20
 BUSY_PAUSE_SECONDS = 0.01
@@ -171,7 +171,7 @@ async def subscribed(
     It uses the layer below aio-pika's queue, which hands over the properties untouched (aio-pika
     refuses odd ones before our code could park the message) and costs a third less.
     """
-    accept_odd_values()
+    read_amqp_leniently()
     channel = await connection.channel(publisher_confirms=False)
     async with channel:
         await channel.set_qos(prefetch_count=prefetch)

@@ -41,7 +41,7 @@ class ParkedMessage:
 class WholeMessage(ParkedMessage):
     """A parked message as it came.
 
-    ``properties`` and ``headers`` have AMQP's types in the form of ``inbox.tagged_json``;
+    ``properties`` and ``headers`` have AMQP's types in the form of ``inbox.amqp_as_json``;
     ``body_encoding`` says how the octets of ``body`` are written here, and ``body_bytes`` how many
     it had: more than are shown when it is a very long one. All three are None once it is erased; of
     a body that was too large to keep, its size alone is known.

@@ -25,7 +25,7 @@ from replica.inbox.faults import (
     is_messages_fault,
     verdict,
 )
-from replica.inbox.held import is_any_table_locked
+from replica.inbox.locked_rows import is_any_table_locked
 from replica.inbox.parking import claim, park_again, unpark
 from replica.inbox.stored import apply_stored, deleted_user
 from replica.inbox.table import parked_messages

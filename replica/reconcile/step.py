@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.sync.digest import row_digest_sql
 from replica import users as replica
-from replica.inbox.held import held_users
+from replica.inbox.locked_rows import locked_users
 from replica.inbox.parking import erase
 from replica.reconcile.model import (
     AS_COMPARED,
@@ -151,7 +151,7 @@ async def step(
                 dead = set((await connection.execute(_TOMBSTONES, batch)).scalars())
                 if tries > 1:  # perhaps a session holds a row, and does not end
                     ids = set((await connection.execute(_IDS, batch)).scalars())
-                    held = await held_users(connection, ids, deleted=dead)
+                    held = await locked_users(connection, ids, deleted=dead)
                     dead -= held
                 if dead:
                     await replica.lock(connection, dead)

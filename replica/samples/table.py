@@ -1,4 +1,4 @@
-"""The samples. Written by ``samples.take`` alone."""
+"""The samples. Written by ``samples.sampler`` alone."""
 
 from sqlalchemy import (
     BigInteger,

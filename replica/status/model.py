@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from replica.inbox.work import HEARTBEAT_SECONDS_MAX
+from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
 
 DEPTH_MAX: Final = 1_000
 """Messages that may wait in a queue before it counts as behind: a busy moment is not."""

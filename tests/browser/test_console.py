@@ -283,7 +283,7 @@ FAR = {
 }
 
 DRAWN = """async (number) => {
-    const { picture } = await import("/console/picture.js");
+    const { picture } = await import("/console/diagram.js");
     const of = (what) => ({
         level: "behind",
         figure: `${number} ${what}`,

@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from blog_service.authorization import reach_values
 from blog_service.comments.change import UPDATE
 from blog_service.comments.delete import DELETE
 from blog_service.comments.read import page_sql
 from blog_service.limits import SECONDS_LEFT
-from blog_service.ownership import reach_values
 from blog_service.policy import Action, User
 from replica.inbox.apply import apply
 from service_kit.http.rate_limits import Rate

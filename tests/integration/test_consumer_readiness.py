@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
+from replica.inbox.activity import HEARTBEAT_SECONDS_MAX, Activity, State
 from replica.inbox.consumer import Consumer
 from replica.inbox.readiness import (
     BATCH_SECONDS_MAX,
@@ -19,7 +20,6 @@ from replica.inbox.readiness import (
     why_degraded,
 )
 from replica.inbox.waiting import MESSAGES_WAIT
-from replica.inbox.work import HEARTBEAT_SECONDS_MAX, State, Work
 from replica.status.metrics import refresh
 from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
@@ -29,36 +29,36 @@ from tests.support.source import Source
 
 
 @pytest.fixture
-def work() -> Work:
+def activity() -> Activity:
     """A consumer that has consumed for long enough to have heard of the source."""
-    work = Work()
-    work.enter(State.CONSUMING)
-    work.consuming_since -= HEARTBEAT_SECONDS_MAX + 1
-    return work
+    activity = Activity()
+    activity.enter(State.CONSUMING)
+    activity.consuming_since -= HEARTBEAT_SECONDS_MAX + 1
+    return activity
 
 
-async def test_three_missed_heartbeats(work: Work, blog_engine: AsyncEngine) -> None:
+async def test_three_missed_heartbeats(activity: Activity, blog_engine: AsyncEngine) -> None:
     """A recent heartbeat is well, an old one is not; one that came with this start may be late."""
     await apply_events(blog_engine, Beat(number=1))
-    assert await why_degraded(work, blog_engine) is None
+    assert await why_degraded(activity, blog_engine) is None
     late = f"interval '{HEARTBEAT_SECONDS_MAX + 1} s'"
     await execute(blog_engine, f"UPDATE heartbeats SET applied_at = now() - {late}")
 
     with pytest.raises(NoHeartbeat):
-        await why_degraded(work, blog_engine)
-    work.enter(State.CONSUMING)
+        await why_degraded(activity, blog_engine)
+    activity.enter(State.CONSUMING)
 
-    assert await why_degraded(work, blog_engine) is None
+    assert await why_degraded(activity, blog_engine) is None
 
 
 async def test_a_source_whose_heartbeats_are_rarer(
-    work: Work, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+    activity: Activity, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
     """The setting says how old the last one may be; the default would call this one silent."""
     rarer = consumer_settings.model_copy(update={"heartbeat_seconds_max": 180.0})
     consumer = Consumer(rarer, blog_engine)
-    consumer.work = work
-    work.consuming_since -= 180
+    consumer.activity = activity
+    activity.consuming_since -= 180
     await apply_events(blog_engine, Beat(number=1))
     await execute(blog_engine, "UPDATE heartbeats SET applied_at = now() - interval '100 s'")
     assert await consumer.ready() is None
@@ -68,38 +68,38 @@ async def test_a_source_whose_heartbeats_are_rarer(
         await consumer.ready()
 
 
-async def test_before_the_first_heartbeat(work: Work, blog_engine: AsyncEngine) -> None:
+async def test_before_the_first_heartbeat(activity: Activity, blog_engine: AsyncEngine) -> None:
     """A source that has never sent one may be a new one: that is worth a word, and no alarm."""
-    assert await why_degraded(work, blog_engine) == NO_HEARTBEAT_YET
-    work.enter(State.CONSUMING)
+    assert await why_degraded(activity, blog_engine) == NO_HEARTBEAT_YET
+    activity.enter(State.CONSUMING)
 
-    assert await why_degraded(work, blog_engine) is None
+    assert await why_degraded(activity, blog_engine) is None
 
 
 @pytest.mark.parametrize(
     ("state", "error"), [(State.WAITING, BrokerAway), (State.STOPPED, Stopped)], ids=str
 )
 async def test_what_it_is_at(
-    work: Work, blog_engine: AsyncEngine, state: State, error: type[Exception]
+    activity: Activity, blog_engine: AsyncEngine, state: State, error: type[Exception]
 ) -> None:
     """Without the broker, or after too many parked messages, it does nothing."""
-    work.enter(state)
+    activity.enter(state)
 
     with pytest.raises(error):
-        await why_degraded(work, blog_engine)
+        await why_degraded(activity, blog_engine)
 
 
-async def test_a_batch_that_takes_too_long(work: Work, blog_engine: AsyncEngine) -> None:
+async def test_a_batch_that_takes_too_long(activity: Activity, blog_engine: AsyncEngine) -> None:
     """Messages that are at hand and not applied, such as those of a locked table."""
     await apply_events(blog_engine, Beat(number=1))
-    with work.busy("replays"), work.busy("live"):
-        assert await why_degraded(work, blog_engine) is None
-        work.busy_since["live"] = time.monotonic() - BATCH_SECONDS_MAX - 1
+    with activity.busy("replays"), activity.busy("live"):
+        assert await why_degraded(activity, blog_engine) is None
+        activity.busy_since["live"] = time.monotonic() - BATCH_SECONDS_MAX - 1
 
         with pytest.raises(NothingApplied):
-            await why_degraded(work, blog_engine)
+            await why_degraded(activity, blog_engine)
 
-    assert await why_degraded(work, blog_engine) is None
+    assert await why_degraded(activity, blog_engine) is None
 
 
 async def test_messages_that_wait_by_themselves(

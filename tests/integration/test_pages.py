@@ -226,7 +226,9 @@ def test_what_people_are_told_is_about_codes_that_there_are() -> None:
     codes = {
         code.name for code in vars(service_kit.http.problems).values() if isinstance(code, Code)
     }
-    [told] = re.findall(r"const BY_CODE = \{(.*?)\n\};", (WEB / "said.js").read_text(), re.DOTALL)
+    [told] = re.findall(
+        r"const BY_CODE = \{(.*?)\n\};", (WEB / "error_texts.js").read_text(), re.DOTALL
+    )
 
     said = set(re.findall(r"^  (\w+): ", told, re.MULTILINE))
 

@@ -9,8 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
 
+from blog_service.authorization import reach_values
 from blog_service.limits import SECONDS_LEFT
-from blog_service.ownership import reach_values
 from blog_service.policy import Action, Actor, Service, User
 from blog_service.posts.change import UPDATE
 from blog_service.posts.delete import DELETE

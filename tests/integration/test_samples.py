@@ -15,12 +15,12 @@ from structlog.testing import capture_logs
 
 from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.events import Beat, Event
+from replica.inbox.activity import Activity, State
 from replica.inbox.consumer import Consumer
-from replica.inbox.work import State, Work
-from replica.samples import take
+from replica.samples import sampler
 from replica.samples.model import POINTS_MAX, SILENT_SECONDS, bucket_seconds
 from replica.samples.read import presence, series
-from replica.samples.take import keep_sampling
+from replica.samples.sampler import sample_periodically
 from service_kit.process.tasks import end_tasks
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api
@@ -37,15 +37,15 @@ ADA, BOB = "'a0000000-0000-4000-8000-000000000000'", "'b0000000-0000-4000-8000-0
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples come ten times a second."""
-    monkeypatch.setattr(take, "EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(sampler, "EVERY_SECONDS", 0.1)
 
 
 @asynccontextmanager
 async def sampling(
-    settings: ConsumerSettings, engine: AsyncEngine, work: Work
+    settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
 ) -> AsyncIterator[None]:
     """The loop of one consumer, inside the block."""
-    task = asyncio.create_task(keep_sampling(settings, engine, work))
+    task = asyncio.create_task(sample_periodically(settings, engine, activity))
     try:
         yield
         assert not task.done(), task
@@ -88,13 +88,13 @@ class TestTaking:
         """Messages since the last sample, and the worst latency of the live ones among them."""
         async with consuming(consumer_settings, blog_engine) as consumer:
             await source.replay(recorded(an_event(a_state(version=3)), 3_600))
-            await eventually(lambda: consumer.work.applied)
+            await eventually(lambda: consumer.activity.applied)
             await source.publish(
                 recorded(an_event(a_state(version=4)), 40),
                 recorded(an_event(a_state(version=5)), 1),
             )
-            await eventually(lambda: consumer.work.applied == 3)
-            async with sampling(consumer_settings, blog_engine, consumer.work):
+            await eventually(lambda: consumer.activity.applied == 3)
+            async with sampling(consumer_settings, blog_engine, consumer.activity):
                 await eventually(lambda: taken_times(blog_engine, 2))
 
         first, second, *_ = await taken(blog_engine)
@@ -109,10 +109,10 @@ class TestTaking:
         """It goes the way of all events."""
         async with consuming(consumer_settings, blog_engine) as consumer:
             await source.publish(recorded(an_event(Beat(number=1)), 7))
-            await eventually(lambda: consumer.work.applied)
+            await eventually(lambda: consumer.activity.applied)
 
-        assert consumer.work.latency_seconds is not None
-        assert 7 <= consumer.work.latency_seconds < 60
+        assert consumer.activity.latency_seconds is not None
+        assert 7 <= consumer.activity.latency_seconds < 60
 
     async def test_what_is_parked_was_not_applied(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
@@ -121,9 +121,9 @@ class TestTaking:
         async with consuming(consumer_settings, blog_engine) as consumer:
             await source.publish_raw(b"rubbish")
             await source.publish(an_event(a_state()))
-            await eventually(lambda: consumer.work.applied)
+            await eventually(lambda: consumer.activity.applied)
 
-        assert consumer.work.applied == 1
+        assert consumer.activity.applied == 1
 
     async def test_depths_are_those_of_the_queues(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
@@ -134,7 +134,7 @@ class TestTaking:
         await source.publish(*(an_event(a_state()) for _ in range(3)))
         await source.replay(*(an_event(a_state()) for _ in range(2)))
         await source.publish_raw(b"given up", exchange=DEAD)
-        async with sampling(consumer_settings, blog_engine, Work()):
+        async with sampling(consumer_settings, blog_engine, Activity()):
             await eventually(
                 lambda: sampled(
                     blog_engine,
@@ -152,7 +152,7 @@ class TestTaking:
         away = consumer_settings.model_copy(
             update={"amqp_url": f"amqp://guest:guest@127.0.0.1:{unused_port}/"}
         )
-        async with sampling(away, blog_engine, Work()):
+        async with sampling(away, blog_engine, Activity()):
             await eventually(lambda: taken_times(blog_engine, 2))
 
         assert {row.queue_depth for row in await taken(blog_engine)} == {None}
@@ -161,12 +161,12 @@ class TestTaking:
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
         """What was done meanwhile is in the first sample after it, and the loop goes on."""
-        work = Work(State.CONSUMING, applied=5, latency_seconds=2.0)
+        activity = Activity(State.CONSUMING, applied=5, latency_seconds=2.0)
         await execute(blog_engine, "ALTER TABLE samples RENAME TO elsewhere")
         with capture_logs() as logs:
-            async with sampling(consumer_settings, blog_engine, work):
+            async with sampling(consumer_settings, blog_engine, activity):
                 await eventually(lambda: [each for each in logs if "sample." in each["event"]])
-                work.applied += 2
+                activity.applied += 2
                 await execute(blog_engine, "ALTER TABLE elsewhere RENAME TO samples")
                 await eventually(lambda: taken(blog_engine))
 
@@ -180,8 +180,8 @@ class TestTaking:
         impatient = consumer_settings.model_copy(update={"parked_in_a_row_max": 2})
         consumer = Consumer(impatient, blog_engine)
         running = asyncio.create_task(consumer.run())
-        async with sampling(impatient, blog_engine, consumer.work):
-            await eventually(lambda: consumer.work.state is State.CONSUMING)
+        async with sampling(impatient, blog_engine, consumer.activity):
+            await eventually(lambda: consumer.activity.state is State.CONSUMING)
             await source.publish_raw(b"rubbish 1")
             await source.publish_raw(b"rubbish 2")
             await eventually(lambda: sampled(blog_engine, "state = 'stopped'"))
@@ -198,7 +198,7 @@ class TestTaking:
         """By itself; the rest stays."""
         await put(blog_engine, ADA, ago=24 * 3600 + 60, applied=1)
         await put(blog_engine, ADA, ago=24 * 3600 - 60, applied=2)
-        async with sampling(consumer_settings, blog_engine, Work(applied=3)):
+        async with sampling(consumer_settings, blog_engine, Activity(applied=3)):
             await eventually(lambda: sampled(blog_engine, "applied = 3"))
 
         assert [row.applied for row in await taken(blog_engine)][:2] == [2, 3]

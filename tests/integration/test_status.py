@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from blog_service.cli import app
 from blog_service.settings import ConsumerSettings
 from local.ports import free_port
-from replica.inbox.work import HEARTBEAT_SECONDS_MAX
+from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
 from replica.reconcile import runs
 from replica.reconcile.model import Kind, Reason
 from replica.reconcile.run import INTERRUPTED, run

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.erasure.sweep import sweep
 from blog_service.settings import DeletedAuthors
-from blog_service.users.hold import hold_author
+from blog_service.users.row_lock import lock_author
 from tests.support.builders import a_state, a_tombstone
 from tests.support.inbox import apply_events, execute, fetch
 
@@ -119,7 +119,7 @@ async def written_as_a_request(connection: AsyncConnection, author: UUID) -> Non
     Raises:
         Problem: the author is deleted.
     """
-    await hold_author(connection, author)
+    await lock_author(connection, author)
     await connection.execute(
         text(
             "WITH post AS (INSERT INTO posts (author_id, title, body)"

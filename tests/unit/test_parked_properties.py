@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pamqp import decode, encode
 from pamqp.common import FieldTable
 
-from replica.inbox.odd_values import accept_odd_values
-from replica.inbox.tagged_json import tagged, untagged
+from replica.inbox.amqp_as_json import from_json, to_json
+from replica.inbox.lenient_amqp import read_amqp_leniently
 
 TAGS = ("$bytes", "$timestamp", "$decimal", "$float", "$table", "$other", "$")
 NAMES = st.text(max_size=10) | st.sampled_from(TAGS)
@@ -37,7 +37,7 @@ VALUES = st.recursive(
 
 def stored(value: Any) -> Any:
     """What comes back from the database's JSON."""
-    return untagged(json.loads(json.dumps(tagged(value))))
+    return from_json(json.loads(json.dumps(to_json(value))))
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
@@ -52,7 +52,7 @@ def test_whatever_a_table_holds_comes_back(table: dict[str, Any]) -> None:
 @given(st.dictionaries(st.text(max_size=10), VALUES, max_size=5))
 def test_no_json_is_too_odd_to_be_read(table: dict[str, Any]) -> None:
     """What something else wrote as JSON is read as something, and never raises."""
-    untagged(json.loads(json.dumps(tagged(tagged(table)))))
+    from_json(json.loads(json.dumps(to_json(to_json(table)))))
 
 
 @given(
@@ -65,7 +65,7 @@ def test_no_json_is_too_odd_to_be_read(table: dict[str, Any]) -> None:
 )
 def test_a_tag_that_says_nothing_is_a_name(value: Any) -> None:
     """A tag around what cannot be meant stays a table."""
-    untagged(value)
+    from_json(value)
 
 
 def test_no_number_comes_back() -> None:
@@ -76,7 +76,7 @@ def test_no_number_comes_back() -> None:
 @pytest.mark.parametrize("odd", [{"$bytes": "no base64!"}, {"$timestamp": 1}, {"$float": None}])
 def test_what_was_not_made_here_is_left_as_it_is(odd: dict[str, Any]) -> None:
     """Rather than refused: a message must not become impossible to redrive."""
-    assert untagged(odd) == odd
+    assert from_json(odd) == odd
 
 
 def test_sequences_come_back_as_amqp_has_them() -> None:
@@ -86,7 +86,7 @@ def test_sequences_come_back_as_amqp_has_them() -> None:
 
 def test_what_the_client_library_reads_comes_back() -> None:
     """Each type of AMQP 0-9-1 that it writes, through the wire and through the database."""
-    accept_odd_values()
+    read_amqp_leniently()
     sent: FieldTable = {
         "text": "ä\0",
         "octets": bytearray(b"\xff\0"),

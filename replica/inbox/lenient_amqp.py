@@ -14,7 +14,7 @@ from typing import Any
 from pamqp import decode
 
 
-def accept_odd_values() -> None:
+def read_amqp_leniently() -> None:
     """Make this process's pamqp lenient; repeating it changes nothing."""
     decode.METHODS |= {"shortstr": _short_str, "timestamp": _timestamp, "table": _headers}
     decode.TABLE_MAPPING |= {b"T": _timestamp, b"F": _table}

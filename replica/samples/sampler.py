@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.db import DATABASE_AWAY
 from blog_service.settings import ConsumerSettings
+from replica.inbox.activity import Activity
 from replica.inbox.topology import DEPTHS
-from replica.inbox.work import Work
 from replica.samples.model import EVERY_SECONDS, KEPT_HOURS
 from replica.samples.table import samples
 from service_kit.broker.queue_depths import QueueLook
@@ -32,7 +32,9 @@ _FORGET: Final = text(
 ).bindparams(hours=KEPT_HOURS)
 
 
-async def keep_sampling(settings: ConsumerSettings, engine: AsyncEngine, work: Work) -> None:
+async def sample_periodically(
+    settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
+) -> None:
     """Take a sample at once and then every few seconds, until cancelled."""
     process = uuid4()
     queues = QueueLook(settings.amqp_url, DEPTHS.values(), name="blog-service consumer: samples")
@@ -42,7 +44,7 @@ async def keep_sampling(settings: ConsumerSettings, engine: AsyncEngine, work: W
             try:
                 found = await queues.depths()
                 known = {name: found[queue] for name, queue in DEPTHS.items()}
-                await _take(engine, process, work, known)
+                await _take(engine, process, activity, known)
             except DATABASE_AWAY as error:
                 log.warning("sample.database_away", error=type(error).__name__)
             # Live events go through this process too: whatever happens here, they go on.
@@ -54,9 +56,9 @@ async def keep_sampling(settings: ConsumerSettings, engine: AsyncEngine, work: W
 
 
 async def _take(
-    engine: AsyncEngine, process: UUID, work: Work, known: dict[str, int | None]
+    engine: AsyncEngine, process: UUID, activity: Activity, known: dict[str, int | None]
 ) -> None:
-    taken = work.take()
+    taken = activity.take()
     sample = insert(samples).values(
         process=process,
         state=taken.state,
@@ -69,5 +71,5 @@ async def _take(
             await connection.execute(sample)
             await connection.execute(_FORGET)
     except BaseException:
-        work.put_back(taken)
+        activity.put_back(taken)
         raise

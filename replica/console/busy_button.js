@@ -1,7 +1,7 @@
 // Doing something by a button.
 
-import { tell } from "./put.js";
-import { sentence } from "./say.js";
+import { tell } from "./render.js";
+import { sentence } from "./phrases.js";
 
 /**
  * `act`, while `button` is off, so that nothing is done twice; what goes wrong is said in `problem`,

@@ -10,12 +10,12 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.authorization import IS_REACHED, reach_values, require
 from blog_service.db import Found
-from blog_service.ownership import IS_REACHED, demand, reach_values
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
-from blog_service.users.hold import hold_author
+from blog_service.users.row_lock import lock_author
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 
@@ -36,7 +36,7 @@ UPDATE: Final = text(
 )
 
 
-async def keep_post(
+async def upsert_post(
     engine: AsyncEngine,
     deleted_authors: DeletedAuthors,
     service: Service,
@@ -55,8 +55,8 @@ async def keep_post(
     kept = Owned(author_id, service.id)
     values = {"id": post_id, "author_id": author_id, "title": title, "body": body}
     async with engine.begin() as connection:
-        demand(service, Action.KEEP_POST, kept)
-        await hold_author(connection, author_id)
+        require(service, Action.KEEP_POST, kept)
+        await lock_author(connection, author_id)
         inserted = await connection.scalar(_INSERT, {**values, "service_id": service.id})
         if inserted is None:
             present = (await connection.execute(_PRESENT, {"id": post_id})).one_or_none()

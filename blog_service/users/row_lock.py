@@ -21,16 +21,16 @@ from service_kit.http.bearer import invalid_token
 from service_kit.http.problems import Problem
 
 
-async def hold_caller(connection: AsyncConnection, caller: Caller) -> Caller:
+async def lock_caller(connection: AsyncConnection, caller: Caller) -> Caller:
     """Whoever calls, as he is now, and a user stays so until the transaction ends.
 
     Raises:
         Problem: he was deleted (401) or disabled (403) since his token was looked at.
     """
-    return await hold_user(connection, caller) if isinstance(caller, ReplicaUser) else caller
+    return await lock_user(connection, caller) if isinstance(caller, ReplicaUser) else caller
 
 
-async def hold_user(
+async def lock_user(
     connection: AsyncConnection, user: ReplicaUser, *, alone: bool = False
 ) -> ReplicaUser:
     """The user as he is now; he stays so until the transaction ends.
@@ -52,7 +52,7 @@ async def hold_user(
     return _not_disabled(held)
 
 
-async def hold_author(connection: AsyncConnection, author_id: UUID) -> ReplicaUser:
+async def lock_author(connection: AsyncConnection, author_id: UUID) -> ReplicaUser:
     """The user for whom a service writes; he stays as he is until the transaction ends.
 
     Raises:

@@ -23,8 +23,8 @@ class State(StrEnum):
 
 
 @dataclass(slots=True)
-class Work:
-    """One consumer's work.
+class Activity:
+    """One consumer's activity.
 
     ``applied`` counts messages of all lanes that were applied, whatever that changed;
     ``latency_seconds`` is the worst one of a live event, from its record at the source to the
@@ -59,13 +59,13 @@ class Work:
         """Keep the worst; two machines' clocks may make it a little less than nothing."""
         self.latency_seconds = max(seconds, self.latency_seconds or 0.0)
 
-    def take(self) -> "Work":
+    def take(self) -> "Activity":
         """What was done since this was asked last; counting begins anew."""
-        taken = Work(self.state, self.applied, self.latency_seconds)
+        taken = Activity(self.state, self.applied, self.latency_seconds)
         self.applied, self.latency_seconds = 0, None
         return taken
 
-    def put_back(self, taken: "Work") -> None:
+    def put_back(self, taken: "Activity") -> None:
         """Count what was taken once more: it could not be written down."""
         self.applied += taken.applied
         if taken.latency_seconds is not None:

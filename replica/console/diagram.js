@@ -1,8 +1,8 @@
 // The pipe as a picture. Each state has a word, a shape and a colour.
 
 import { h } from "/web/dom.js";
-import { put, s, set } from "./put.js";
-import { short } from "./say.js";
+import { put, s, set } from "./render.js";
+import { short } from "./phrases.js";
 
 /** One path for each state, in a box of 24: told apart without colour. */
 export const SHAPES = {

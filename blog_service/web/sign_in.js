@@ -5,7 +5,7 @@ import { form } from "./forms.js";
 import { setProfile } from "./people.js";
 import { call, signIn, signUp } from "./session.js";
 import { go, notice, placeBefore } from "./shell.js";
-import { until } from "./until.js";
+import { until } from "./wait_until.js";
 
 const KNOWN_AFTER_MS_MAX = 10_000;
 

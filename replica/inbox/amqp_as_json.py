@@ -4,7 +4,7 @@ What JSON has no type for is an object with one name that begins with ``$``: ``$
 ``$timestamp`` (ISO 8601), ``$decimal``, ``$float`` (infinite, or no number). A table that looks
 like one of these itself stands inside ``$table``.
 
-Guarantees: ``untagged`` gives back what ``tagged`` was given, and raises for nothing that is JSON.
+Guarantees: ``from_json`` reverses ``to_json`` and raises for no JSON value.
 """
 
 import base64
@@ -15,14 +15,14 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 
-def tagged(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """``value`` as JSON."""
     match value:
         case dict():
-            table = {str(name): tagged(member) for name, member in value.items()}
+            table = {str(name): to_json(member) for name, member in value.items()}
             return {"$table": table} if _tag(table) else table
         case list() | tuple():
-            return [tagged(member) for member in value]
+            return [to_json(member) for member in value]
         case bytes() | bytearray():
             return {"$bytes": base64.b64encode(value).decode()}
         case datetime():
@@ -35,8 +35,8 @@ def tagged(value: Any) -> Any:
             return value
 
 
-def untagged(value: Any) -> Any:
-    """What ``tagged`` made ``value`` of; a list for a tuple, bytes for a bytearray."""
+def from_json(value: Any) -> Any:
+    """What ``to_json`` made ``value`` of; a list for a tuple, bytes for a bytearray."""
     match value:
         case dict():
             tag = _tag(value)
@@ -49,7 +49,7 @@ def untagged(value: Any) -> Any:
                     pass  # not made here
             return _members(value)
         case list():
-            return [untagged(member) for member in value]
+            return [from_json(member) for member in value]
         case _:
             return value
 
@@ -69,4 +69,4 @@ def _tag(table: dict[str, Any]) -> str:
 
 
 def _members(table: dict[str, Any]) -> dict[str, Any]:
-    return {name: untagged(member) for name, member in table.items()}
+    return {name: from_json(member) for name, member in table.items()}

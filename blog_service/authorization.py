@@ -17,7 +17,7 @@ IS_REACHED_BY_USER: Final = "(:is_anyones OR author_id = CAST(:acting_user AS uu
 """The same for a table whose rows no service keeps."""
 
 
-def demand(actor: Actor, action: Action, thing: Owned) -> None:
+def require(actor: Actor, action: Action, thing: Owned) -> None:
     """Refuse what ``actor`` may not do.
 
     Raises:

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from replica import users as replica
 from replica.inbox.faults import is_lock_timeout
 
-BRIEF_LOCK_MS: Final = 100
+SHORT_LOCK_TIMEOUT_MS: Final = 100
 """How long to wait for a lock once it is known that a session holds one: each message that needs it
 costs so much. Our own transactions are shorter, and what they delay is tried again."""
 
-_BRIEFLY = text(f"SELECT set_config('lock_timeout', '{BRIEF_LOCK_MS}', true)")
+_BRIEFLY = text(f"SELECT set_config('lock_timeout', '{SHORT_LOCK_TIMEOUT_MS}', true)")
 
 # Whatever writes rows takes this lock. It is refused while somebody has, or waits for, a stronger
 # one: a migration, an index that is being built, LOCK TABLE.
@@ -35,12 +35,12 @@ _FREE = text(
 _PRESENT = text("SELECT id FROM users WHERE id = ANY(CAST(:ids AS uuid[]))")
 
 
-async def wait_briefly(connection: AsyncConnection) -> None:
-    """Have this transaction give up on a lock after ``BRIEF_LOCK_MS``."""
+async def shorten_lock_timeout(connection: AsyncConnection) -> None:
+    """Have this transaction give up on a lock after ``SHORT_LOCK_TIMEOUT_MS``."""
     await connection.execute(_BRIEFLY)
 
 
-async def demand_tables(connection: AsyncConnection) -> None:
+async def require_unlocked_tables(connection: AsyncConnection) -> None:
     """Raise PostgreSQL's lock time-out when a whole table that messages need is locked."""
     await connection.execute(_ALL_TABLES)
 
@@ -49,7 +49,7 @@ async def is_any_table_locked(engine: AsyncEngine) -> bool:
     """Whether every message has to wait, not only those that need one row."""
     try:
         async with engine.begin() as connection:
-            await demand_tables(connection)
+            await require_unlocked_tables(connection)
     except DBAPIError as error:
         if is_lock_timeout(error):
             return True
@@ -57,7 +57,7 @@ async def is_any_table_locked(engine: AsyncEngine) -> bool:
     return False
 
 
-async def held_users(
+async def locked_users(
     connection: AsyncConnection, ids: Collection[UUID], *, deleted: Collection[UUID] = ()
 ) -> set[UUID]:
     """Those of these users whose rows other sessions hold; of ``deleted``, or whose locks.
