@@ -1,1 +1,1 @@
-"""What the services promise each other: examples, schemas, tokens."""
+"""Contract tests: examples, schemas, tokens and documents that both services rely on."""

@@ -1,4 +1,4 @@
-"""The access token that every service verifies: its names are a contract."""
+"""The access token that every service verifies; its claim names are part of the contract."""
 
 import json
 import time
@@ -24,14 +24,14 @@ OPTIONAL = {"scope", "roles", "sid", "user_version"}
 
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The checked-in example, with the clock at the moment when it was issued."""
+    """Load the checked-in example and set the clock to the moment when it was issued."""
     example: dict[str, Any] = json.loads(EXAMPLE.read_text())
     monkeypatch.setattr(time, "time", lambda: float(example["claims"]["iat"]))
     return example
 
 
 def token_like(example: dict[str, Any], key: RSAPrivateKey) -> str:
-    """What our signer makes for the example's user."""
+    """Sign a token for the example's user."""
     claims = example["claims"]
     signed_up = datetime.fromtimestamp(claims["iat"], UTC)
     ada = User(
@@ -56,10 +56,10 @@ def token_like(example: dict[str, Any], key: RSAPrivateKey) -> str:
     return signer.for_user(ada, UUID(claims["sid"]), at=signed_up)
 
 
-def test_a_signed_token_has_the_promised_names(
+def test_a_signed_token_has_the_agreed_names(
     example: dict[str, Any], signing_key: RSAPrivateKey
 ) -> None:
-    """The header holds alg, typ and kid; the claims are RFC 9068's and ours, with no e-mail."""
+    """Header: alg, typ, kid. Claims: those of RFC 9068 and ours, without an e-mail address."""
     token = token_like(example, signing_key)
 
     header = jwt.get_unverified_header(token)
@@ -70,8 +70,10 @@ def test_a_signed_token_has_the_promised_names(
     assert "ada@example.org" not in json.dumps(claims)
 
 
-def test_a_signed_token_is_the_example(example: dict[str, Any], signing_key: RSAPrivateKey) -> None:
-    """Apart from the key and the token's own id, which differ each time."""
+def test_a_signed_token_equals_the_example(
+    example: dict[str, Any], signing_key: RSAPrivateKey
+) -> None:
+    """Only the key and the token's own id differ."""
     token = token_like(example, signing_key)
 
     header = jwt.get_unverified_header(token)
@@ -80,10 +82,10 @@ def test_a_signed_token_is_the_example(example: dict[str, Any], signing_key: RSA
     assert claims | {"jti": example["claims"]["jti"]} == example["claims"]
 
 
-def test_the_example_is_accepted_by_the_verifier(
+def test_the_verifier_accepts_the_example(
     example: dict[str, Any], signing_key: RSAPrivateKey
 ) -> None:
-    """A token with exactly the example's claims is a good one."""
+    """A token with exactly the example's claims is valid."""
     public = jwks(signing_key.public_key())
     claims = example["claims"]
     headers = example["header"] | {"kid": public["keys"][0]["kid"]}

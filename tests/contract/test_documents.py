@@ -1,4 +1,4 @@
-"""The documents name tests, files and log events that exist."""
+"""Documents name only tests, files and log events that exist."""
 
 import re
 from pathlib import Path
@@ -10,8 +10,8 @@ DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 
 @pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/security.md"])
-def test_every_test_that_keeps_a_promise_exists(document: str) -> None:
-    """A promise whose test was renamed or dropped is a promise that nobody keeps."""
+def test_every_test_named_in_a_table_exists(document: str) -> None:
+    """A renamed or deleted test must not leave a promise without proof."""
     named = set(
         re.findall(r"`(?:\w+/)?(test_\w+(?:\.py)?|Test\w+)`", (ROOT / document).read_text())
     )
@@ -27,7 +27,7 @@ def test_every_test_that_keeps_a_promise_exists(document: str) -> None:
 
 
 def test_every_log_event_is_documented() -> None:
-    """Whoever sets up an alarm finds each event, and none that is not logged any more."""
+    """The table lists every logged event, and no event that the code stopped logging."""
     table = (ROOT / "docs/telemetry.md").read_text().partition("| log event |")[2]
     rows = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
     listed = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
@@ -45,8 +45,8 @@ def test_every_log_event_is_documented() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document: Path) -> None:
-    """A link inside the repository points to a file or folder that is there."""
+def test_relative_links_point_to_existing_files(document: Path) -> None:
+    """Checks links inside the repository; external links are not fetched."""
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
 
     missing = [link for link in links if not (document.parent / link).exists()]

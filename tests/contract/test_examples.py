@@ -1,4 +1,4 @@
-"""Golden examples: today's code writes exactly these messages, and reads them, from today on."""
+"""Golden messages: the current code writes exactly these bytes and can still read them."""
 
 import json
 from dataclasses import dataclass
@@ -120,18 +120,18 @@ WRITTEN: dict[str, Event] = {
     "key.revoked": KEY_REVOKED,
     "service.changed": SERVICE_CHANGED,
 }
-"""What this version writes."""
+"""The golden messages that this version writes."""
 
 ALSO_READ: dict[str, Event] = {
     "user.updated.alternative-spelling": UPDATED_EVENT,
     "user.updated.tomorrow": UPDATED_EVENT,
 }
-"""What it reads as well: the other spelling of the binding, and a newer producer's fields."""
+"""Golden messages that it only reads: the other spelling of headers, and newer fields."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A message as the broker carries it."""
+    """A message as the broker carries it: exchange, routing key, properties, headers and body."""
 
     exchange: str
     routing_key: str
@@ -141,15 +141,15 @@ class Example:
 
     @classmethod
     def named(cls, name: str) -> "Example":
-        """The checked-in example."""
+        """Load the checked-in example ``name``."""
         document = json.loads((EXAMPLES / f"{name}.json").read_text())
-        # Indented in the file for people; compact, as it travels, here.
+        # The file is indented for readers; the message itself is compact.
         body = json.dumps(document.pop("body"), ensure_ascii=False, separators=(",", ":"))
         return cls(**document, body=body.encode())
 
 
-def test_every_type_of_event_has_an_example() -> None:
-    """A new type comes with its golden message, and no example is left unread."""
+def test_every_event_type_has_an_example() -> None:
+    """A new type needs a golden message, and every golden message belongs to a type."""
     files = {path.stem for path in EXAMPLES.glob("*.json")} - {"access_token"}
 
     assert {event.type for event in WRITTEN.values()} == DATA_OF.keys()
@@ -157,8 +157,8 @@ def test_every_type_of_event_has_an_example() -> None:
 
 
 @pytest.mark.parametrize(("name", "event"), (WRITTEN | ALSO_READ).items())
-def test_an_example_is_read_as_its_event(name: str, event: Event) -> None:
-    """Each example decodes to the event it stands for, unknown fields ignored."""
+def test_an_example_decodes_to_its_event(name: str, event: Event) -> None:
+    """Unknown fields are ignored."""
     example = Example.named(name)
 
     read = decode(example)
@@ -168,8 +168,8 @@ def test_an_example_is_read_as_its_event(name: str, event: Event) -> None:
 
 
 @pytest.mark.parametrize(("name", "event"), WRITTEN.items())
-def test_an_event_is_written_as_its_example(name: str, event: Event) -> None:
-    """Headers in their order, body and properties are the example's, byte for byte."""
+def test_an_event_encodes_to_its_example(name: str, event: Event) -> None:
+    """Header order, body and properties match byte for byte."""
     example = Example.named(name)
 
     message = encode(event)
@@ -189,7 +189,7 @@ def test_an_event_is_written_as_its_example(name: str, event: Event) -> None:
 
 
 @pytest.mark.parametrize(("name", "event"), (WRITTEN | ALSO_READ).items())
-def test_the_data_of_an_example_follow_the_schema(name: str, event: Event) -> None:
+def test_the_data_of_an_example_match_the_schema(name: str, event: Event) -> None:
     """A consumer in another language validates with the schema alone."""
     schema = json.loads((CONTRACTS / "schemas" / f"{event.type}.v1.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -203,8 +203,8 @@ def test_the_data_of_an_example_follow_the_schema(name: str, event: Event) -> No
 
 
 @pytest.mark.parametrize(("name", "event"), WRITTEN.items())
-def test_the_schema_refuses_data_without_a_required_field(name: str, event: Event) -> None:
-    """Each field of the example is one that the schema demands."""
+def test_the_schema_rejects_data_without_a_required_field(name: str, event: Event) -> None:
+    """Every field in the example is required."""
     schema = json.loads((CONTRACTS / "schemas" / f"{event.type}.v1.json").read_text())
     data = json.loads(Example.named(name).body)
     checker = jsonschema.Draft202012Validator(schema)
@@ -217,7 +217,7 @@ def test_the_schema_refuses_data_without_a_required_field(name: str, event: Even
 
 @pytest.mark.parametrize(("name", "event"), (WRITTEN | ALSO_READ).items())
 def test_an_older_consumer_reads_a_newer_message(name: str, event: Event) -> None:
-    """Unknown attributes and unknown fields, at every level, change nothing."""
+    """Unknown attributes and fields at any level are ignored."""
     example = Example.named(name)
     body = json.dumps({"nickname": "ada", **json.loads(example.body), "extra": {"deep": [1, {}]}})
     headers = example.headers | {"cloudEvents_authtype": "user", "x-anything": [1, {"a": 2}]}
@@ -228,6 +228,6 @@ def test_an_older_consumer_reads_a_newer_message(name: str, event: Event) -> Non
 
 
 @pytest.mark.parametrize("name", ["user.created", "user.updated.alternative-spelling"])
-def test_the_user_of_an_example_is_legible(name: str) -> None:
-    """Whatever spelling the headers have."""
+def test_the_user_id_of_an_example_is_readable(name: str) -> None:
+    """With either spelling of the headers."""
     assert legible_user(Example.named(name)) == ADA

@@ -1,4 +1,4 @@
-"""The auth service answers as its OpenAPI document says."""
+"""Every response of the auth service matches its OpenAPI document."""
 
 import asyncio
 from base64 import b64encode
@@ -13,15 +13,15 @@ from tests.support.builders import SOURCE
 from tests.support.openapi import assert_conforms
 
 EXAMPLES = 8
-"""A third of the operations hash passwords, and there are forty."""
+"""Requests per operation: there are forty operations, and a third of them hash a password."""
 
 UNLIMITED = Rate(1_000_000, 60)
 
 
-def test_no_answer_is_undocumented_and_none_a_500(
+def test_every_response_is_documented_and_none_is_a_500(
     auth_url: str, private_pem: str, tmp_path: Path
 ) -> None:
-    """Whoever calls, with whatever the document allows, and with what it does not."""
+    """For every kind of caller, with requests that the document allows and others."""
     settings = ApiSettings(
         _env_file=None,
         database_url=auth_url,

@@ -1,4 +1,4 @@
-"""The blog service answers as its OpenAPI document says."""
+"""Every response of the blog service matches its OpenAPI document."""
 
 import asyncio
 import time
@@ -30,27 +30,27 @@ WRITE_TEXTS = {
     "POST /v1/posts/{post_id}/comments",
     "PATCH /v1/comments/{comment_id}",
 }
-"""Where more is asked of a text than a schema says: something to see, and nothing that hides it."""
+"""Operations that check text beyond the schema: it must have visible, harmless characters."""
 
 
-def test_no_answer_is_undocumented_and_none_a_500(
+def test_every_response_is_documented_and_none_is_a_500(
     blog_url: str,
     auth_url: str,
     private_pem: str,
     public_pem: str,
     signing_key: rsa.RSAPrivateKey,
 ) -> None:
-    """Whoever calls, with whatever the document allows, and with what it does not.
+    """For every kind of caller, with requests that the document allows and others.
 
-    The source is there: what it answers to questions about replays is passed on.
+    The source runs too, because the blog forwards requests about replays to it.
     """
     settings = ApiSettings(
         _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
     )
-    # Who may do everything that users may; what is made up alike meets posts and comments of his.
+    # This user has every role, so generated requests reach existing posts and comments.
     everybody = a_state(roles=("operator", "moderator", "admin"))
     asyncio.run(prepare(settings, everybody))
-    later = int(time.time()) + 3_000  # no token ends before the test does
+    later = int(time.time()) + 3_000  # no token expires during the test
     tokens = [
         a_token(signing_key, uuid4(), exp=later),
         a_token(signing_key, everybody.id, exp=later),
@@ -68,14 +68,14 @@ def test_no_answer_is_undocumented_and_none_a_500(
             create_app(settings.model_copy(update=account)),
             callers=[{}, *({"Authorization": f"Bearer {token}"} for token in tokens)],
             may_refuse={
-                "POST /v1/sync/replays",  # conditions may contradict each other
+                "POST /v1/sync/replays",  # generated filters may contradict each other
                 *WRITE_TEXTS,
             },
         )
 
 
 async def prepare(settings: ApiSettings, user: UserState) -> None:
-    """A replica with a user, who has written something, and messages for operators."""
+    """Fill a replica with a user, their posts and comments, and parked messages."""
     engine = connect(settings)
     await apply_events(engine, user)
     await execute(
@@ -90,7 +90,7 @@ async def prepare(settings: ApiSettings, user: UserState) -> None:
 
 
 async def made_account(settings: auth_service.settings.ApiSettings) -> dict[str, object]:
-    """The replica's account at the source, as settings."""
+    """Create the replica's service account at the source and return its settings."""
     engine = auth_service.db.connect(settings)
     issued = await create_service(
         engine,

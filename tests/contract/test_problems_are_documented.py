@@ -1,4 +1,4 @@
-"""The codes of error answers are what the documentation lists, since clients match on them."""
+"""docs/problems.md lists every error code, because clients match on them."""
 
 import re
 from pathlib import Path
@@ -11,15 +11,15 @@ CODES = {value.name: value for value in vars(problems).values() if isinstance(va
 
 
 def test_every_code_is_documented_with_its_status() -> None:
-    """A code that is not listed cannot be relied on, one that is gone must not be."""
+    """With its HTTP status; codes that no longer exist are not listed."""
     text = (ROOT / "docs" / "problems.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \| (\d{3}) \| \S", text, re.MULTILINE)
 
     assert sorted(listed) == sorted((code.name, str(code.status)) for code in CODES.values())
 
 
-def test_a_code_has_one_name_and_one_type() -> None:
-    """Two constants of one name would be two meanings."""
+def test_every_code_has_its_own_name_and_type() -> None:
+    """Two constants with the same name would give one code two meanings."""
     codes = [value for value in vars(problems).values() if isinstance(value, Code)]
 
     assert len({code.name for code in codes}) == len(codes)

@@ -1,4 +1,4 @@
-"""The checked-in schemas are what the models say."""
+"""The checked-in schemas match the models."""
 
 import json
 import shutil
@@ -26,20 +26,20 @@ def schemas(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the package, to spoil."""
+    """Return a copy of the package that a test may change."""
     shutil.copytree(CONTRACTS, tmp_path / "contracts")
     return tmp_path
 
 
-def test_the_checked_in_schemas_are_the_models() -> None:
-    """``--check`` is silent and succeeds on what is checked in."""
+def test_the_checked_in_schemas_match_the_models() -> None:
+    """``--check`` succeeds without output."""
     done = schemas("--check", folder=CONTRACTS.parent)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_changed_model_is_noticed(copy: Path) -> None:
-    """A contract that changes in code alone fails the check, which names the files."""
+def test_check_fails_when_a_model_changes(copy: Path) -> None:
+    """It names the schema files that a change of the model affects, and no others."""
     events = copy / "contracts" / "events" / "models.py"
     events.write_text(
         events.read_text().replace("EMAIL_LENGTH_MAX: Final = 320", "EMAIL_LENGTH_MAX: Final = 321")
@@ -52,8 +52,8 @@ def test_a_changed_model_is_noticed(copy: Path) -> None:
     assert "deleted" not in done.stderr
 
 
-def test_missing_outdated_and_left_over_schemas_are_named_and_mended(copy: Path) -> None:
-    """``--check`` names each file that differs; without it the models' schemas are written."""
+def test_check_names_missing_and_outdated_schemas_and_writing_fixes_them(copy: Path) -> None:
+    """Without ``--check`` the command writes all schemas, and a second check succeeds."""
     folder = copy / "contracts" / "events" / "schemas"
     outdated = json.loads((folder / "user.deleted.v1.json").read_text()) | {"required": ["id"]}
     (folder / "user.deleted.v1.json").write_text(json.dumps(outdated))
@@ -68,8 +68,8 @@ def test_missing_outdated_and_left_over_schemas_are_named_and_mended(copy: Path)
     assert (written.returncode, after.returncode) == (0, 0)
 
 
-def test_a_left_over_schema_is_named(copy: Path) -> None:
-    """A schema of a type that is no more is somebody's decision to delete."""
+def test_check_names_a_leftover_schema(copy: Path) -> None:
+    """Someone has to decide to delete the schema of a type that no longer exists."""
     (copy / "contracts" / "events" / "schemas" / "user.merged.v1.json").write_text("{}")
 
     done = schemas("--check", folder=copy)

@@ -1,4 +1,4 @@
-"""Every setting is where an operator looks for it: in .env.example and in docker-compose.yml."""
+"""Every setting appears in .env.example and docker-compose.yml."""
 
 import re
 from pathlib import Path
@@ -15,14 +15,14 @@ PROCESSES: dict[str, type[ServiceSettings]] = {
     "auth-api": auth_service.settings.ApiSettings,
     "auth-relay": auth_service.settings.RelaySettings,
     "blog-api": blog_service.settings.ApiSettings,
-    # Where operators run `blog-service reconcile` too.
+    # Operators run `blog-service reconcile` in this container too.
     "blog-consumer": blog_service.settings.ConsumerSettings,
 }
-OF_THE_MACHINE = {"AUTH_HASHING_THREADS"}  # whose default is the number of cores
+OF_THE_MACHINE = {"AUTH_HASHING_THREADS"}  # default: number of cores
 
 
 def variables(settings: type[ServiceSettings]) -> dict[str, object]:
-    """The variables of a process, with their defaults."""
+    """Return the environment variables of a process with their defaults."""
     prefix = settings.model_config.get("env_prefix", "")
     return {
         f"{prefix}{name}".upper(): field.default for name, field in settings.model_fields.items()
@@ -30,8 +30,8 @@ def variables(settings: type[ServiceSettings]) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_example_settings_name_each_setting_with_its_default(process: str) -> None:
-    """What is commented out shows the true default; what has none is to be filled in."""
+def test_example_settings_show_every_setting_with_its_default(process: str) -> None:
+    """A commented line shows the real default; an uncommented one has to be filled in."""
     example = (ROOT / ".env.example").read_text()
     shown = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", example, re.MULTILINE))
 
@@ -48,8 +48,8 @@ def test_example_settings_name_each_setting_with_its_default(process: str) -> No
 
 
 @pytest.mark.parametrize("process", PROCESSES)
-def test_containers_are_handed_each_setting(process: str) -> None:
-    """A setting that the compose file does not pass on would be ignored without a word."""
+def test_compose_passes_every_setting_to_its_container(process: str) -> None:
+    """A setting that the compose file leaves out would be silently ignored."""
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     handed = compose["services"][process]["environment"]
 
@@ -63,7 +63,7 @@ def test_containers_are_handed_each_setting(process: str) -> None:
 
 
 def same(shown: str, default: object) -> bool:
-    """Whether the text in the example means the default."""
+    """Return whether the text in the example means ``default``."""
     if default is None:
         return shown == "change-me"
     if default == ():

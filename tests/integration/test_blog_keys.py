@@ -1,4 +1,4 @@
-"""The blog's keys: where they come from, and a revoked one that counts no more at once."""
+"""The blog's public keys: where they come from, and how a revoked one stops counting at once."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -28,13 +28,13 @@ from tests.support.source import Source
 
 @pytest.fixture(scope="module")
 def other_key() -> rsa.RSAPrivateKey:
-    """The key that takes over."""
+    """Return the key that replaces the first one."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture
 async def keys(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[KeySource]:
-    """The auth service's published keys."""
+    """Serve the auth service's key set."""
     async with key_source() as source:
         source.publish(signing_key)
         yield source
@@ -42,29 +42,29 @@ async def keys(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[KeySource]:
 
 @pytest.fixture
 async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The API with a fixed key."""
+    """Return a client of an API that has one fixed key."""
     settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
     async with blog_api(settings) as client:
         yield client
 
 
 def revocation(key: rsa.RSAPrivateKey) -> RevokedKey:
-    """The data of the event that revokes ``key``."""
+    """Return the data of the event that revokes ``key``."""
     return RevokedKey(kid=jwk(key.public_key())["kid"], revoked_at=NOON)
 
 
 async def me(
     blog: httpx.AsyncClient, key: rsa.RSAPrivateKey, subject: UUID | str | None = None
 ) -> httpx.Response:
-    """The answer to somebody with a token by ``key``."""
+    """Request ``/v1/me`` with a token signed by ``key``."""
     token = a_token(key, subject or uuid4())
     return await blog.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
 
 
-class TestRevoked:
-    """A key that the source's operator revoked."""
+class TestRevokedKey:
+    """A key that an operator revoked at the source."""
 
-    async def test_its_tokens_are_refused_though_it_is_still_at_hand(
+    async def test_its_tokens_are_refused_although_it_is_still_published(
         self,
         blog_url: str,
         blog_engine: AsyncEngine,
@@ -72,7 +72,7 @@ class TestRevoked:
         signing_key: rsa.RSAPrivateKey,
         other_key: rsa.RSAPrivateKey,
     ) -> None:
-        """The event is enough; tokens by another key stay good."""
+        """The event is enough; tokens signed by other keys stay valid."""
         keys.publish(signing_key, other_key)
         user = a_state()
         await apply_events(blog_engine, user)
@@ -87,10 +87,10 @@ class TestRevoked:
         assert after.json()["code"] == "invalid_token"
         assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
 
-    async def test_no_row_is_made_for_whom_its_tokens_name(
+    async def test_its_tokens_create_no_provisional_row(
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """Whoever stole the key could otherwise fill the table."""
+        """Otherwise a thief of the key could fill the table."""
         await apply_events(blog_engine, revocation(signing_key))
 
         answer = await me(blog, signing_key)
@@ -98,10 +98,10 @@ class TestRevoked:
         assert answer.status_code == 401
         assert await replica_of(blog_engine) == {}
 
-    async def test_it_is_looked_up_in_the_query_that_reads_the_user(
+    async def test_it_is_checked_in_the_query_that_reads_the_user(
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """Looking at the caller costs one statement, as if keys were never revoked."""
+        """Key revocation adds no statement to a request."""
         user = a_state()
         await apply_events(blog_engine, user)
         transport: Any = blog._transport
@@ -118,14 +118,14 @@ class TestRevoked:
         assert len(statements) == 1
         assert "revoked_keys" in statements[0]
 
-    async def test_the_consumer_learns_it_from_the_broker(
+    async def test_the_consumer_receives_the_revocation_from_the_broker(
         self,
         consumer_settings: ConsumerSettings,
         blog_engine: AsyncEngine,
         source: Source,
         signing_key: rsa.RSAPrivateKey,
     ) -> None:
-        """The queue is bound to events about keys; a repetition changes nothing."""
+        """The queue is bound to key events; a repeated one changes nothing."""
         data = revocation(signing_key)
 
         async with consuming(consumer_settings, blog_engine):
@@ -136,10 +136,10 @@ class TestRevoked:
         assert (row.kid, row.revoked_at) == (data.kid, data.revoked_at)
         assert await parked(blog_engine) == []
 
-    async def test_what_it_did_is_told_apart(
+    async def test_a_repeated_revocation_is_unchanged(
         self, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """Applied once, unchanged afterwards, whatever else is in the batch."""
+        """The first is applied; outcomes stay in the order of a mixed batch."""
         data = revocation(signing_key)
         async with blog_engine.begin() as connection:
             outcomes = await apply(
@@ -153,10 +153,10 @@ class TestRevoked:
             Outcome.APPLIED,
         ]
 
-    async def test_it_does_not_hide_that_nothing_else_can_be_read(
+    async def test_it_does_not_reset_the_count_of_parked_messages(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """Like a heartbeat, it would apply whatever is wrong with users."""
+        """Like heartbeats, revocations apply even if no user event can be read."""
         settler = Settler(consumer_settings, blog_engine)
 
         async def settle_garbage_and_revocations() -> None:
@@ -168,10 +168,10 @@ class TestRevoked:
         with pytest.raises(ParkedInARow):
             await settle_garbage_and_revocations()
 
-    async def test_one_that_cannot_be_read_is_parked(
+    async def test_an_unreadable_revocation_is_parked(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """A key that nobody can name is for an operator to look at."""
+        """Operators have to look at a revocation whose key id is malformed."""
         settler = Settler(consumer_settings, blog_engine)
         message = delivery(
             an_event(RevokedKey(kid="k", revoked_at=NOON)),
@@ -182,13 +182,13 @@ class TestRevoked:
         assert await fetch(blog_engine, "SELECT * FROM revoked_keys") == []
 
 
-class TestSource:
-    """The settings name an address, a key, or both."""
+class TestKeySources:
+    """The settings name a URL, a fixed key, or both."""
 
-    async def test_keys_from_the_address(
+    async def test_keys_are_fetched_from_the_url(
         self, blog_url: str, keys: KeySource, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """The first request fetches them; it is ready once it has them."""
+        """The first request fetches them; the API is ready once it has them."""
         settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
         async with blog_api(settings) as blog:
             ready = await blog.get("/readyz")
@@ -197,10 +197,10 @@ class TestSource:
         assert (ready.status_code, answer.status_code) == (200, 200)
         assert keys.asked == 1
 
-    async def test_without_keys_it_is_not_ready(
+    async def test_the_api_is_not_ready_without_keys(
         self, blog_url: str, keys: KeySource, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """A token is answered 503, with the time to come back, and what needs none is served."""
+        """Requests with a token get 503 with Retry-After; public requests are served."""
         keys.is_down = True
         settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
         async with blog_api(settings) as blog:
@@ -213,7 +213,7 @@ class TestSource:
         assert int(answer.headers["Retry-After"]) > 0
         assert public.status_code == 404
 
-    async def test_with_both_the_key_serves_until_the_first_answer(
+    async def test_a_fixed_key_serves_until_the_first_fetch_succeeds(
         self,
         blog_url: str,
         public_pem: str,
@@ -221,7 +221,7 @@ class TestSource:
         signing_key: rsa.RSAPrivateKey,
         other_key: rsa.RSAPrivateKey,
     ) -> None:
-        """The auth service may start later; what it publishes then counts alone."""
+        """The auth service may start later; from then on only its key set counts."""
         settings = ApiSettings(
             database_url=blog_url, jwks_url=keys.url, public_key=public_pem, issuer=SOURCE
         )

@@ -1,4 +1,4 @@
-"""Service accounts at the blog: what the source says of them counts with the next request."""
+"""Service accounts at the blog: a change at the source takes effect with the next request."""
 
 import itertools
 import time
@@ -26,21 +26,21 @@ from tests.support.inbox import replica as replica_of
 from tests.support.source import Source
 
 NOW = int(time.time())
-"""When the tokens of these tests were issued, and when they are cut off."""
+"""The second in which these tests' tokens are issued and cut off."""
 
 
 def state(version: int = 1, status: Any = "active", *, after: int = NOW) -> ServiceState:
-    """The importer's account; tokens from before ``after`` are refused."""
+    """Return the importer's state; tokens issued before ``after`` are refused."""
     valid_after = datetime.fromtimestamp(after, UTC)
     return ServiceState(
         client_id=IMPORTER, version=version, status=status, tokens_valid_after=valid_after
     )
 
 
-async def keeps(people: People, *, iat: int = NOW, service: str = IMPORTER) -> httpx.Response:
-    """What a service is answered that keeps a post, with a token issued at ``iat``."""
+async def put_post(people: People, *, iat: int = NOW, service: str = IMPORTER) -> httpx.Response:
+    """Put a post as a service, with a token issued at ``iat``."""
     author = await people.user()
-    token = people.token(service, iat=iat, exp=iat + 1800)  # a slow run is not at fault
+    token = people.token(service, iat=iat, exp=iat + 1800)  # long enough for a slow run
     return await people.client.put(
         f"/v1/posts/{uuid4()}",
         headers={"Authorization": f"Bearer {token}"},
@@ -48,41 +48,43 @@ async def keeps(people: People, *, iat: int = NOW, service: str = IMPORTER) -> h
     )
 
 
-class TestRefused:
-    """A token's signature is not enough."""
+class TestServiceTokens:
+    """A valid signature is not sufficient."""
 
     @pytest.mark.parametrize("status", ["deleted", "disabled"])
-    async def test_of_an_account_that_is_deleted_or_disabled(
+    async def test_tokens_of_a_deleted_or_disabled_account_are_refused(
         self, people: People, status: str
     ) -> None:
-        """Whenever it was issued; nobody else's is."""
-        before = await keeps(people)
+        """Regardless of when they were issued; other accounts are not affected."""
+        before = await put_post(people)
         await people.apply(state(status=status, after=NOW - 100))
-        after = await keeps(people)
-        other = await keeps(people, service="svc_other")
+        after = await put_post(people)
+        other = await put_post(people, service="svc_other")
 
         assert (before.status_code, other.status_code) == (201, 201)
         assert_problem(after, 401, "invalid_token")
         assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
 
-    async def test_that_was_issued_before_a_key_was_revoked(self, people: People) -> None:
-        """One of the second from which tokens count is good; so the account goes on."""
+    async def test_tokens_issued_before_a_key_was_revoked_are_refused(self, people: People) -> None:
+        """Tokens issued in the cut-off second are valid, so the account can continue at once."""
         await people.apply(state(after=NOW))
 
-        assert_problem(await keeps(people, iat=NOW - 1), 401, "invalid_token")
-        assert (await keeps(people, iat=NOW)).status_code == 201
+        assert_problem(await put_post(people, iat=NOW - 1), 401, "invalid_token")
+        assert (await put_post(people, iat=NOW)).status_code == 201
 
-    async def test_that_was_issued_before_an_account_was_enabled_again(
+    async def test_tokens_issued_before_an_account_was_enabled_again_are_refused(
         self, people: People
     ) -> None:
-        """Enabling brings none of them back."""
+        """Enabling does not make them valid again."""
         await people.apply(state(1, "disabled", after=NOW), state(2, "active", after=NOW))
 
-        assert_problem(await keeps(people, iat=NOW - 1), 401, "invalid_token")
-        assert (await keeps(people, iat=NOW)).status_code == 201
+        assert_problem(await put_post(people, iat=NOW - 1), 401, "invalid_token")
+        assert (await put_post(people, iat=NOW)).status_code == 201
 
-    async def test_in_the_query_that_reads_the_caller(self, people: People) -> None:
-        """It costs no statement of its own, and a user's token none either."""
+    async def test_the_account_is_checked_in_the_query_that_reads_the_caller(
+        self, people: People
+    ) -> None:
+        """The check adds no statement, neither for services nor for users."""
         transport: Any = people.client._transport
         statements: list[str] = []
 
@@ -99,10 +101,10 @@ class TestRefused:
 
 
 class TestMerging:
-    """By (deleted, version): late, repeated and reordered events are harmless."""
+    """Merging by (deleted, version) makes late, repeated and reordered events harmless."""
 
     async def test_every_order_ends_in_the_same_row(self, blog_engine: AsyncEngine) -> None:
-        """Each of four states comes twice, in one batch or several."""
+        """Each of four states arrives twice, in one batch or in several."""
         states = [
             state(1, "disabled", after=NOW),
             state(2, "active", after=NOW + 1),
@@ -118,8 +120,8 @@ class TestMerging:
             assert tuple(row) == (IMPORTER, 3, "deleted", states[2].tokens_valid_after)
             await execute(blog_engine, "DELETE FROM services")
 
-    async def test_what_it_did_is_told_apart(self, blog_engine: AsyncEngine) -> None:
-        """In the order of the batch, whatever else is in it."""
+    async def test_outcomes_follow_the_order_of_the_batch(self, blog_engine: AsyncEngine) -> None:
+        """In a batch of service and user events."""
         other = state(5).model_copy(update={"client_id": "svc_a"})
         batch: list[Data] = [
             state(2),
@@ -143,10 +145,10 @@ class TestMerging:
             True,
         ]
 
-    async def test_the_consumer_learns_it_from_the_broker(
+    async def test_the_consumer_receives_service_events_from_the_broker(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
     ) -> None:
-        """The queue is bound to events about services."""
+        """The queue is bound to them."""
         async with consuming(consumer_settings, blog_engine):
             await source.publish(an_event(state()), an_event(state()), an_event(user := a_state()))
 
@@ -172,10 +174,10 @@ class TestMerging:
             b'{"client_id": "svc_a", "version": 1, "status": "active", "tokens_valid_after": null}',
         ],
     )
-    async def test_one_that_cannot_be_read_is_parked(
+    async def test_an_unreadable_service_event_is_parked(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, body: bytes
     ) -> None:
-        """It is for an operator to look at."""
+        """Operators have to look at it."""
         settler = Settler(consumer_settings, blog_engine)
 
         outcomes = await settler.settle([delivery(an_event(state()), body=body)])

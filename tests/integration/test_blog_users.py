@@ -1,4 +1,4 @@
-"""The blog's API: who calls is decided by the token and by the replica's row, on every request."""
+"""The blog's API decides by the token and the replica's row who is calling, on every request."""
 
 import time
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ PROBLEM = "application/problem+json"
 
 @pytest.fixture
 async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the blog's API on the fresh database."""
+    """Return a client of the blog's API on a new database."""
     settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
     async with blog_api(settings) as client:
         yield client
@@ -31,7 +31,7 @@ async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClien
 
 @pytest.fixture
 def bearer(signing_key: rsa.RSAPrivateKey) -> Any:
-    """Headers with a token for a user or service, with claims as asked."""
+    """Return a function that makes an Authorization header for a subject, with extra claims."""
 
     def make(subject: UUID | str, **claims: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {a_token(signing_key, subject, **claims)}"}
@@ -39,10 +39,10 @@ def bearer(signing_key: rsa.RSAPrivateKey) -> Any:
     return make
 
 
-async def test_me_is_the_replicas_row(
+async def test_me_returns_the_replicas_row(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """A user sees himself as the replica has him."""
+    """Users see their own data as the replica has it."""
     state = a_state(version=7, email_verified=True, roles=("moderator", "editor"))
     await apply_events(blog_engine, state)
 
@@ -68,7 +68,7 @@ async def test_me_is_the_replicas_row(
 async def test_the_first_request_after_sign_up_works(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """A user whose event has not come yet is served; his event then fills his row."""
+    """A user without a row is served; their event then fills the provisional row."""
     user_id = uuid4()
 
     before = await blog.get("/v1/me", headers=bearer(user_id))
@@ -84,10 +84,10 @@ async def test_the_first_request_after_sign_up_works(
     assert (after.json()["status"], after.json()["version"]) == ("active", 4)
 
 
-async def test_a_deleted_user_is_answered_401(
+async def test_a_deleted_user_gets_401(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """A good token ends with its user, and no first request brings him back."""
+    """A valid token does not create the user again."""
     state = a_state()
     headers = bearer(state.id)
     await apply_events(blog_engine, state)
@@ -102,10 +102,10 @@ async def test_a_deleted_user_is_answered_401(
     assert (await replica_of(blog_engine))[state.id].status == "deleted"
 
 
-async def test_a_disabled_user_is_answered_403(
+async def test_a_disabled_user_gets_403(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """Disabling shuts a user out while it lasts."""
+    """Until the account is enabled again."""
     state = a_state(status="disabled")
     headers = bearer(state.id)
     await apply_events(blog_engine, state)
@@ -119,14 +119,14 @@ async def test_a_disabled_user_is_answered_403(
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(-1, 401), (0, 200), (1, 200)])
-async def test_tokens_before_the_revocation_are_refused(
+async def test_tokens_issued_before_the_cutoff_are_refused(
     blog: httpx.AsyncClient,
     blog_engine: AsyncEngine,
     bearer: Any,
     seconds: int,
     status: int,
 ) -> None:
-    """Moving ``tokens_valid_after`` refuses what was issued before that second, no more."""
+    """``tokens_valid_after`` refuses tokens issued before that second, and no others."""
     state = a_state()
     valid_after = datetime.fromtimestamp(int(time.time()) - 10, UTC)
     headers = bearer(state.id, iat=int(valid_after.timestamp()) + seconds)
@@ -143,10 +143,10 @@ async def test_tokens_before_the_revocation_are_refused(
         assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
 
 
-async def test_a_token_that_is_issued_in_the_second_to_come_is_accepted(
+async def test_a_token_issued_in_the_next_second_is_accepted(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """Right after a revocation ``iat`` lies a second ahead; the leeway covers it."""
+    """Right after a cutoff ``iat`` is one second ahead; the leeway of the verifier covers it."""
     valid_after = datetime.fromtimestamp(int(time.time()) + 1, UTC)
     state = a_state(tokens_valid_after=valid_after)
     await apply_events(blog_engine, state)
@@ -156,10 +156,10 @@ async def test_a_token_that_is_issued_in_the_second_to_come_is_accepted(
     assert answer.status_code == 200
 
 
-async def test_a_disabled_user_is_told_so_by_a_token_from_before(
+async def test_a_disabled_user_with_an_older_token_gets_403(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """Disabling also moves ``tokens_valid_after``; the user learns why, rather than to sign in."""
+    """Disabling also moves ``tokens_valid_after``; 401 would only make the user sign in again."""
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     state = a_state(status="disabled", tokens_valid_after=later)
     await apply_events(blog_engine, state)
@@ -172,7 +172,7 @@ async def test_a_disabled_user_is_told_so_by_a_token_from_before(
 async def test_a_service_token_is_refused_where_a_user_is_needed(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """A service has no account here, and gets no row."""
+    """A service has no user account and gets no provisional row."""
     answer = await blog.get("/v1/me", headers=bearer("svc_blog"))
 
     _is_problem(answer, 403, "user_required")
@@ -203,24 +203,22 @@ async def test_a_service_token_is_refused_where_a_user_is_needed(
         ),
     ],
 )
-async def test_a_request_without_a_good_token_is_challenged(
+async def test_a_request_without_a_valid_token_is_challenged(
     blog: httpx.AsyncClient,
     headers: Any,
     status: int,
     code: str,
     challenge: str,
 ) -> None:
-    """Missing, malformed and doubled credentials are answered as RFC 6750 says."""
+    """Missing, malformed and duplicate credentials get the challenges of RFC 6750."""
     answer = await blog.get("/v1/me", headers=headers)
 
     _is_problem(answer, status, code)
     assert answer.headers["WWW-Authenticate"] == challenge
 
 
-async def test_a_token_in_the_address_is_not_looked_at(
-    blog: httpx.AsyncClient, bearer: Any
-) -> None:
-    """Addresses end up in logs, so a token there counts for nothing."""
+async def test_a_token_in_the_url_is_ignored(blog: httpx.AsyncClient, bearer: Any) -> None:
+    """URLs end up in logs."""
     token = bearer(uuid4())["Authorization"].removeprefix("Bearer ")
 
     answer = await blog.get("/v1/me", params={"access_token": token})
@@ -228,10 +226,10 @@ async def test_a_token_in_the_address_is_not_looked_at(
     _is_problem(answer, 401, "authentication_required")
 
 
-async def test_anyone_may_see_a_user_without_his_address(
+async def test_anyone_can_read_a_user_without_their_email(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """The public answer has id, status, version, time of sign-up and profile, and nothing else."""
+    """The public fields are id, status, version, sign-up time and profile."""
     state = a_state(version=3, roles=("admin",))
     await apply_events(blog_engine, state)
 
@@ -251,10 +249,10 @@ async def test_anyone_may_see_a_user_without_his_address(
 
 
 @pytest.mark.parametrize("kind", ["unknown", "deleted"])
-async def test_a_user_who_is_not_there_is_a_404(
+async def test_an_unknown_or_deleted_user_is_a_404(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, kind: str
 ) -> None:
-    """Unknown and deleted users look the same."""
+    """The two cases look the same."""
     tombstone = a_tombstone()
     if kind == "deleted":
         await apply_events(blog_engine, tombstone)
@@ -275,16 +273,16 @@ async def test_a_user_who_is_not_there_is_a_404(
 async def test_every_error_is_a_problem_document(
     blog: httpx.AsyncClient, method: str, path: str, status: int, code: str
 ) -> None:
-    """What the framework refuses by itself has the same shape."""
+    """Including the errors that the framework raises itself."""
     answer = await blog.request(method, path)
 
     _is_problem(answer, status, code)
 
 
-async def test_a_locked_database_is_a_503_that_says_when_to_come_back(
+async def test_a_locked_table_is_a_503_with_retry_after(
     blog_url: str, public_pem: str, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """A database that cannot answer in time is no answer about the user."""
+    """A lock time-out says nothing about the user, so the response is not 401."""
     settings = ApiSettings(
         database_url=blog_url, public_key=public_pem, issuer=SOURCE, lock_timeout_ms=100
     )
@@ -297,10 +295,10 @@ async def test_a_locked_database_is_a_503_that_says_when_to_come_back(
     assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_health_and_metrics(
+async def test_probes_and_metrics_are_served(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """The API is live and ready, and its figures have the names that dashboards know."""
+    """The API is live and ready, and metrics have the names that dashboards use."""
     state = a_state(version=1)
     await apply_events(blog_engine, state)
     await blog.get("/v1/me", headers=bearer(state.id, user_version=9))
@@ -323,7 +321,7 @@ async def test_health_and_metrics(
 async def test_a_request_ahead_of_the_replica_is_served_and_counted(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """The token's ``user_version`` is for the metric alone; it neither refuses nor delays."""
+    """The token's ``user_version`` only feeds a metric; it never refuses or delays a request."""
     state = a_state(version=5)
     await apply_events(blog_engine, state)
     before = await _behind(blog)

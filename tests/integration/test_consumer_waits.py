@@ -1,4 +1,4 @@
-"""What is away is waited for: nothing is parked, nothing is lost, nothing spins."""
+"""While the database or broker is away the consumer waits: it parks and loses nothing."""
 
 import asyncio
 import time
@@ -34,13 +34,13 @@ from tests.support.source import LIVE, Source
     "sqlstate",
     ["53100", "40P01", "40001", "55P03", "57014", "42703", "42P01", "25006", "XX000", "58030"],
 )
-async def test_an_error_of_the_world_is_tried_again_and_parks_nothing(
+async def test_an_error_of_the_environment_is_retried_and_parks_nothing(
     consumer_settings: ConsumerSettings,
     blog_engine: AsyncEngine,
     source: Source,
     sqlstate: str,
 ) -> None:
-    """A disk full, a deadlock or a missing column makes the batch wait, in growing pauses."""
+    """A full disk, a deadlock or a missing column is retried with increasing pauses."""
     events = [an_event(a_state()) for _ in range(20)]
     await refuse_writes(blog_engine, sqlstate)
 
@@ -58,10 +58,10 @@ async def test_an_error_of_the_world_is_tried_again_and_parks_nothing(
     assert await source.ready() == 0
 
 
-async def test_a_missing_column_is_waited_for(
+async def test_a_consumer_waits_for_a_missing_column(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A replica that is not migrated yet keeps its messages until it is."""
+    """A replica that is not yet migrated keeps its messages until the migration has run."""
     await execute(blog_engine, "ALTER TABLE users RENAME COLUMN roles TO later")
 
     async with consuming(consumer_settings, blog_engine):
@@ -73,10 +73,10 @@ async def test_a_missing_column_is_waited_for(
     assert await parked(blog_engine) == []
 
 
-async def test_a_locked_table_is_waited_for(
+async def test_a_consumer_waits_for_a_locked_table(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A lock that outlasts the time limit holds messages up and parks none."""
+    """A lock that outlasts the lock time-out delays messages and parks none."""
     settings = consumer_settings.model_copy(update={"lock_timeout_ms": 100})
     impatient = blog_service.db.connect(settings)
 
@@ -91,10 +91,10 @@ async def test_a_locked_table_is_waited_for(
     assert await parked(blog_engine) == []
 
 
-async def test_a_read_only_database_is_waited_for(
+async def test_a_consumer_waits_for_a_read_only_database(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """After a failover to a replica of PostgreSQL, messages wait until it may be written again."""
+    """After a failover to a standby, messages wait until the database accepts writes."""
     async with consuming(consumer_settings, blog_engine):
         pass
     [database] = await fetch(blog_engine, "SELECT current_database() AS name")
@@ -112,7 +112,7 @@ async def test_a_read_only_database_is_waited_for(
             "SET TRANSACTION READ WRITE",
             f"{alter} RESET default_transaction_read_only",
         )
-        # The sessions that end are the consumer's, not those of the test.
+        # End the consumer's sessions only, not those of the test.
         await blog_engine.dispose()
         await execute(
             blog_engine,
@@ -129,7 +129,7 @@ async def test_a_read_only_database_is_waited_for(
 async def mortal(
     mortal_postgres: tuple[EmbeddedPostgres, Databases], amqp_url: str
 ) -> AsyncIterator[tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine]]:
-    """A server that the test may stop, and a consumer's settings and engine on it."""
+    """Yield a server that the test may stop, and a consumer's settings and engine on it."""
     server, databases = mortal_postgres
     url = databases.make("blog")
     settings = ConsumerSettings(database_url=url, amqp_url=amqp_url, retry_seconds_max=0.5)
@@ -140,10 +140,10 @@ async def mortal(
     databases.drop(url)
 
 
-async def test_messages_wait_in_place_while_the_database_is_away(
+async def test_messages_stay_unacknowledged_while_the_database_is_away(
     mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
 ) -> None:
-    """A database that is back in time finds its messages still held: none parked or lost."""
+    """If the database is back within the patience, they are applied: none is parked or lost."""
     server, settings, engine = mortal
     events = [an_event(a_state()) for _ in range(50)]
 
@@ -161,7 +161,7 @@ async def test_messages_wait_in_place_while_the_database_is_away(
         await eventually(lambda: is_consuming(consumer))
 
     assert held == 0
-    assert cpu < 0.75, "it spins"
+    assert cpu < 0.75, "the consumer retries in a busy loop"
     assert await parked(engine) == []
     assert await source.ready() == 0
 
@@ -169,7 +169,7 @@ async def test_messages_wait_in_place_while_the_database_is_away(
 async def test_a_killed_database_loses_and_parks_nothing(
     mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
 ) -> None:
-    """Events that come while PostgreSQL is killed and recovers are all applied after it."""
+    """Events that arrive while PostgreSQL is killed and recovers are all applied afterwards."""
     server, settings, engine = mortal
     before = [an_event(a_state()) for _ in range(1_000)]
     after = [an_event(a_state()) for _ in range(1_000)]
@@ -187,10 +187,10 @@ async def test_a_killed_database_loses_and_parks_nothing(
     assert await source.ready() == 0
 
 
-async def test_what_was_acknowledged_outlives_a_crash(
+async def test_acknowledged_messages_survive_a_database_crash(
     mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
 ) -> None:
-    """Also where the role's commits need not be on disk, and the server is slow to write them."""
+    """Even if the role turns off synchronous commits and the server writes its log slowly."""
     server, settings, engine = mortal
     events = [an_event(a_state()) for _ in range(200)]
     server.server.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
@@ -212,13 +212,13 @@ async def test_what_was_acknowledged_outlives_a_crash(
     assert await source.ready() == 0
 
 
-async def test_messages_are_given_back_when_the_database_stays_away(
+async def test_messages_are_requeued_when_the_database_stays_away(
     mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine],
     source: Source,
     broker: Broker,
     vhost: str,
 ) -> None:
-    """After its patience a consumer gives all back, and waits for the database to answer."""
+    """When its patience is over, a consumer requeues all messages and polls the database."""
     server, settings, engine = mortal
     settings = settings.model_copy(update={"database_patience_seconds": 0.5})
     events = [an_event(a_state()) for _ in range(50)]
@@ -239,10 +239,10 @@ async def test_messages_are_given_back_when_the_database_stays_away(
     assert await source.ready() == 0
 
 
-async def test_a_database_that_comes_and_goes_never_parks_a_message(
+async def test_an_intermittent_database_never_parks_a_message(
     mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
 ) -> None:
-    """Being given back and tried again by a process that lives on is no attempt of a killer."""
+    """Requeues and retries by a process that stays alive do not count as attempts."""
     _, settings, engine = mortal
     settings = settings.model_copy(
         update={"database_patience_seconds": 0.05, "retry_seconds_max": 0.1, "attempts_max": 1}
@@ -262,7 +262,7 @@ async def test_a_database_that_comes_and_goes_never_parks_a_message(
 async def test_a_deleted_queue_is_declared_again(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A consumer whose queue is deleted under it declares it anew and goes on."""
+    """A consumer declares its queue again when the broker deletes it."""
     async with consuming(consumer_settings, blog_engine):
         await source.publish(an_event(a_state()))
         await eventually(lambda: has_applied(blog_engine, 1))
@@ -275,13 +275,13 @@ async def test_a_deleted_queue_is_declared_again(
 
 
 @pytest.mark.usefixtures("source")
-async def test_a_cut_connection_is_made_again(
+async def test_a_closed_connection_is_opened_again(
     consumer_settings: ConsumerSettings,
     blog_engine: AsyncEngine,
     broker: Broker,
     vhost: str,
 ) -> None:
-    """When the broker closes the connection, the consumer comes back and loses nothing."""
+    """When the broker closes the connection, the consumer reconnects and loses nothing."""
     async with consuming(consumer_settings, blog_engine) as consumer:
         closed = await eventually(
             lambda: asyncio.to_thread(broker.close_connections, vhost), every=0.5

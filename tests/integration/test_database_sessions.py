@@ -1,4 +1,4 @@
-"""What every session sets for itself, and which of a pool's sessions are thrown away."""
+"""Settings that every database session makes itself, and which pooled sessions are discarded."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ SHOWN = text(
 
 @asynccontextmanager
 async def pools(auth_url: str, blog_url: str) -> AsyncIterator[list[AsyncEngine]]:
-    """An engine of each service."""
+    """Yield an engine of each service."""
     engines = [
         auth_service.db.connect(auth_service.settings.DatabaseSettings(database_url=auth_url)),
         blog_service.db.connect(ConsumerSettings(database_url=blog_url, amqp_url="amqp://nowhere")),
@@ -68,31 +68,31 @@ async def pools(auth_url: str, blog_url: str) -> AsyncIterator[list[AsyncEngine]
 
 
 async def shown(engine: AsyncEngine, names: list[str]) -> dict[str, str]:
-    """Settings as a pooled session has them."""
+    """Return settings as a pooled session has them."""
     async with engine.connect() as connection:
         rows = await connection.execute(SHOWN, {"names": names})
         return {row.name: row.value for row in rows}
 
 
-class TestWhatIsSetOnARole:
-    """A role's settings, or a database's, change nothing of what the code relies on."""
+class TestRoleSettings:
+    """Settings of a role or a database do not change anything that the code relies on."""
 
-    async def test_pooled_sessions_set_what_they_rely_on(
+    async def test_pooled_sessions_override_role_settings(
         self, postgres: PostgresServer, auth_url: str, blog_url: str
     ) -> None:
-        """In both services, whatever the role has."""
+        """In both services."""
         with set_on_role(postgres, auth_url), set_on_role(postgres, blog_url):
             async with pools(auth_url, blog_url) as engines:
                 for engine in engines:
                     assert await shown(engine, list(KEPT)) == KEPT
 
-    async def test_so_do_those_with_limits_of_their_own(
+    async def test_special_sessions_override_role_settings(
         self,
         postgres: PostgresServer,
         relay_settings: RelaySettings,
         consumer_settings: ConsumerSettings,
     ) -> None:
-        """The active relay's, and that of a comparison, which alone may lose a commit."""
+        """The active relay's session and a comparison's, the only one that may lose a commit."""
         same = [
             "default_transaction_isolation",
             "search_path",
@@ -122,7 +122,7 @@ class TestWhatIsSetOnARole:
     async def test_a_commit_is_on_disk_before_it_is_reported(
         self, postgres: PostgresServer, auth_url: str, blog_url: str, given: str, kept: str
     ) -> None:
-        """What promises less is raised; what promises more stays."""
+        """A weaker setting is raised; a stronger one stays."""
         weak = {"synchronous_commit": given}
         with set_on_role(postgres, auth_url, weak), set_on_role(postgres, blog_url, weak):
             async with pools(auth_url, blog_url) as engines:
@@ -131,10 +131,10 @@ class TestWhatIsSetOnARole:
                         "synchronous_commit": kept
                     }
 
-    async def test_an_older_server_is_asked_for_nothing_that_it_does_not_know(
+    async def test_a_setting_that_an_older_server_lacks_is_left_out(
         self, monkeypatch: pytest.MonkeyPatch, blog_engine: AsyncEngine
     ) -> None:
-        """Transactions have had a time limit since version 17; before, it is done without."""
+        """For example, time limits of transactions exist since version 17."""
         monkeypatch.setitem(SINCE_17, "a_setting_of_tomorrow", "0")
 
         for _ in range(2):
@@ -143,13 +143,13 @@ class TestWhatIsSetOnARole:
 
 
 class TestEndedSessions:
-    """A session that has ended in the pool is noticed when it is taken."""
+    """A pooled session that has ended is detected at checkout."""
 
     @pytest.mark.parametrize("read_meanwhile", [True, False])
     async def test_ended_sessions_are_replaced(
         self, postgres: PostgresServer, blog_engine: AsyncEngine, read_meanwhile: bool
     ) -> None:
-        """All of them, whether or not the event loop has read the server's goodbye."""
+        """All of them, whether or not the event loop has already read the server's goodbye."""
         connections = [await blog_engine.connect() for _ in range(5)]
         pids = [
             await connection.scalar(text("SELECT pg_backend_pid()")) for connection in connections
@@ -159,7 +159,7 @@ class TestEndedSessions:
 
         ended = postgres.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM unnest($1::int[]) AS pid", pids
-        )  # which holds up our event loop meanwhile
+        )  # blocks our event loop meanwhile
         assert len(ended) == 5
         if read_meanwhile:
             await asyncio.sleep(0.05)
@@ -170,8 +170,8 @@ class TestEndedSessions:
 
         assert not set(await asyncio.gather(*(use() for _ in range(5)))) & set(pids)
 
-    async def test_nothing_is_asked_to_find_out(self, blog_engine: AsyncEngine) -> None:
-        """Taking a session that is good costs no statement."""
+    async def test_checking_out_a_session_runs_no_statement(self, blog_engine: AsyncEngine) -> None:
+        """A session that is still open is used without a round trip."""
         async with blog_engine.connect() as connection:
             pid = await connection.scalar(text("SELECT pg_backend_pid()"))
             await connection.rollback()
@@ -188,10 +188,10 @@ class TestEndedSessions:
             "ROLLBACK;",
         ]
 
-    async def test_a_read_whose_session_ends_under_it_is_tried_again(
+    async def test_a_read_is_retried_once_when_its_session_ends(
         self, postgres: PostgresServer, blog_engine: AsyncEngine
     ) -> None:
-        """Once, for it changes nothing."""
+        """This is safe because a read changes nothing."""
         reader = blog_service.db.Reader(blog_engine, at_once=2, wait_seconds=5)
         first = (await reader.rows("SELECT pg_backend_pid() AS pid"))[0]["pid"]
         reading = asyncio.create_task(reader.rows("SELECT pg_backend_pid() AS pid, pg_sleep(0.5)"))
@@ -212,25 +212,25 @@ class TestEndedSessions:
 
 
 class TestReadOnly:
-    """Sessions of a server that takes no changes are not kept longer than it does not."""
+    """Sessions of a read-only server are replaced soon after the server accepts writes again."""
 
     @pytest.fixture
     async def engine(self, blog_engine: AsyncEngine) -> AsyncEngine:
-        """A pool with five sessions."""
+        """Return an engine with five pooled sessions."""
         connections = [await blog_engine.connect() for _ in range(5)]
         for connection in connections:
             await connection.close()
         return blog_engine
 
     async def write(self, engine: AsyncEngine) -> None:
-        """Change something."""
+        """Create a table."""
         async with engine.begin() as connection:
             await connection.execute(text("CREATE TABLE IF NOT EXISTS written (number int)"))
 
-    async def test_new_sessions_follow_an_error_of_a_read_only_one(
+    async def test_a_failed_write_replaces_read_only_sessions(
         self, postgres: PostgresServer, engine: AsyncEngine
     ) -> None:
-        """The pool has sessions that begin read-only; the database has not been so since."""
+        """The pooled sessions began read-only; the database has accepted writes since."""
         with set_on_role(
             postgres,
             str(engine.url.render_as_string(False)),
@@ -243,15 +243,15 @@ class TestReadOnly:
             with pytest.raises(NotWritable):
                 await ask(engine)
 
-        with pytest.raises(DBAPIError):  # within the second for which such a session is used
+        with pytest.raises(DBAPIError):  # such a session is used for a second
             await self.write(engine)
         await self.write(engine)
         await ask(engine)
 
-    async def test_they_are_replaced_by_themselves(
+    async def test_read_only_sessions_are_replaced_without_a_write(
         self, postgres: PostgresServer, engine: AsyncEngine
     ) -> None:
-        """Also where nobody writes: readiness must not stay wrong."""
+        """Otherwise an idle process would stay not ready."""
         url = engine.url.render_as_string(False)
         with set_on_role(postgres, url, {"default_transaction_read_only": "on"}):
             await engine.dispose()
@@ -267,10 +267,10 @@ class TestReadOnly:
 
         await eventually(is_writable, within=5)
 
-    async def test_a_server_that_turns_read_only_and_back(
+    async def test_a_server_that_turns_read_only_and_back_is_followed(
         self, mortal_postgres: tuple[EmbeddedPostgres, Databases]
     ) -> None:
-        """Set for all of its sessions at once, as by ALTER SYSTEM."""
+        """ALTER SYSTEM changes all its sessions at once."""
         embedded, databases = mortal_postgres
         server = embedded.start()
         url = databases.make("blog")
@@ -304,13 +304,13 @@ class TestReadOnly:
 
 
 class TestEncoding:
-    """Only UTF8 is supported."""
+    """Only UTF8 databases are accepted."""
 
     @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
     async def test_another_encoding_is_refused_with_the_remedy(
         self, postgres: PostgresServer, encoding: str
     ) -> None:
-        """The command in the sentence makes a database that is accepted."""
+        """The command in the error message creates a database that is accepted."""
         name = f"test_encoding_{encoding.lower()}"
         for database in (name, f"{name}_utf8"):
             postgres.drop_database(database)
