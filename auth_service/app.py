@@ -23,7 +23,7 @@ from auth_service.reconcile import routes as reconcile
 from auth_service.reconcile.snapshot import Snapshots
 from auth_service.replays import routes as replays
 from auth_service.replays.model import (
-    BadReplay,
+    InvalidReplay,
     LogPruned,
     NoSuchReplay,
     ReplayFinished,
@@ -69,7 +69,7 @@ from service_kit.process.tasks import end_tasks
 REFUSALS: Refusals = {
     AccountDisabled: problems.ACCOUNT_DISABLED,
     BadEmail: problems.INVALID_EMAIL,
-    BadReplay: lambda error: Problem(problems.INVALID_REQUEST, str(error)),
+    InvalidReplay: lambda error: Problem(problems.INVALID_REQUEST, str(error)),
     BadServiceName: lambda error: Problem(problems.INVALID_REQUEST, str(error)),
     EmailTaken: problems.EMAIL_TAKEN,
     InvalidLink: problems.INVALID_LINK,

@@ -11,10 +11,10 @@ from auth_service.db import connect, on_database
 from auth_service.outbox import commands as outbox
 from auth_service.outbox import metrics
 from auth_service.outbox.clock import LATEST
-from auth_service.outbox.look import keep_looking
-from auth_service.outbox.prune import keep_pruned
+from auth_service.outbox.prune import prune_hourly
 from auth_service.outbox.readiness import ready as is_ready
 from auth_service.outbox.relay import Relay
+from auth_service.outbox.watch_queues import watch_queues
 from auth_service.replays import commands as replays
 from auth_service.replays.replayer import Replayer
 from auth_service.restore import commands as restore
@@ -93,9 +93,9 @@ async def _relaying(relaying: Relay, settings: RelaySettings, engine: AsyncEngin
     await asyncio.gather(
         relaying.run(),
         Replayer(settings).run(),
-        keep_pruned(settings),
+        prune_hourly(settings),
         watch_clock(engine, LATEST),
-        keep_looking(settings),
+        watch_queues(settings),
     )
 
 

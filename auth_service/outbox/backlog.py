@@ -125,7 +125,7 @@ async def mark_published(connection: AsyncConnection, positions: list[int]) -> N
     await connection.execute(_MARK, {"positions": positions})
 
 
-async def mark_free(connection: AsyncConnection, positions: Collection[int]) -> set[int]:
+async def mark_unlocked(connection: AsyncConnection, positions: Collection[int]) -> set[int]:
     """Take those at ``positions`` out of the backlog whose rows nobody holds; the others."""
     free = list(await connection.scalars(_FREE, {"positions": list(positions)}))
     if free:

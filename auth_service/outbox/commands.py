@@ -22,11 +22,11 @@ app = typer.Typer(no_args_is_help=True, help="The log of events: how long it is 
 
 
 def _length(text: str) -> timedelta:
-    from auth_service.outbox.model import BadLength, length_of_time
+    from auth_service.outbox.model import InvalidDuration, parse_duration
 
     try:
-        return length_of_time(text)
-    except BadLength as error:
+        return parse_duration(text)
+    except InvalidDuration as error:
         raise typer.BadParameter(f"{text!r} {error}") from None
 
 

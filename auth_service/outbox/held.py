@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.outbox.backlog import RecordedEvent, mark_free, mark_published
+from auth_service.outbox.backlog import RecordedEvent, mark_published, mark_unlocked
 from auth_service.outbox.table import held_rows
 from service_kit.database.away import is_held
 
@@ -85,7 +85,7 @@ class HeldRows:
             if not is_held(error):
                 raise
         try:
-            left = await mark_free(connection, positions)
+            left = await mark_unlocked(connection, positions)
         except DBAPIError as error:
             if not is_held(error):
                 raise
@@ -103,7 +103,7 @@ class HeldRows:
             return
         self._next = now + RETRY_SECONDS
         positions = self.positions
-        left = await mark_free(connection, positions) if positions else set()
+        left = await mark_unlocked(connection, positions) if positions else set()
         for position in set(positions) - left:
             del self._rows[position]
         await self._tell(connection, now)

@@ -167,7 +167,7 @@ async def _acquire(connection: AsyncConnection, duty: Duty) -> None:
     )
     while not await connection.scalar(select(func.pg_try_advisory_lock(duty.lock_key))):
         for pid in (await connection.scalars(silent)).all():
-            log.warning("lease.ended_by_hand", duty=duty.application_name, pid=pid)
+            log.warning("lease.terminated", duty=duty.application_name, pid=pid)
             await connection.execute(select(func.pg_terminate_backend(pid)))
         await asyncio.sleep(ASK_SECONDS)
 

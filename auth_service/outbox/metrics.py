@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from auth_service.outbox.clock import LATEST
 from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import pipe
-from auth_service.outbox.queues import QueueFigures, seen_queues
+from auth_service.outbox.queues import QueueFigures, read_queues
 from contracts.events import rfc3339
 from service_kit.database.clock import seconds_set_back
 from service_kit.process.clock import described
@@ -205,7 +205,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
         replay_published=rest.replay_published,
         replay_expected=rest.replay_expected,
         clock=described(await seconds_set_back(connection, LATEST)),
-        queues=await seen_queues(connection),
+        queues=await read_queues(connection),
     )
 
 

@@ -76,19 +76,19 @@ class Unroutable:
             notes.pop(event_type, None)
 
 
-class BadLength(ValueError):
+class InvalidDuration(ValueError):
     """The text is no length of time."""
 
 
-def length_of_time(text: str) -> timedelta:
+def parse_duration(text: str) -> timedelta:
     """What ``30d``, ``12h`` or ``90m`` means; at least a minute.
 
     Raises:
-        BadLength: it is none of these.
+        InvalidDuration: it is none of these.
     """
     match = _LENGTH.fullmatch(text)
     if match is None:
-        raise BadLength(
+        raise InvalidDuration(
             "is no length of time: write a number of days, hours or minutes, such as 30d, 12h, 90m"
         )
     return timedelta(**{_UNITS[match[2]]: int(match[1])})

@@ -188,7 +188,7 @@ async def _delete(connection: AsyncConnection, pruned: Pruned, after: int, seen:
     return (await connection.execute(_DELETE, values)).rowcount
 
 
-async def keep_pruned(settings: RelaySettings) -> None:
+async def prune_hourly(settings: RelaySettings) -> None:
     """Prune once an hour, for ever, if the settings say what is to be kept.
 
     Any number of relays may do so: one prunes at a time, and a second time finds nothing old. On a

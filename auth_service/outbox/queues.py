@@ -1,4 +1,4 @@
-"""The queues of consuming services, as a relay last saw them (``look``)."""
+"""The queues of consuming services, as a relay last saw them (``watch_queues``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +28,6 @@ class QueueFigures:
         return f"{self.name} {messages} ({self.age_seconds:.0f} s ago)"
 
 
-async def seen_queues(connection: AsyncConnection) -> Sequence[QueueFigures]:
+async def read_queues(connection: AsyncConnection) -> Sequence[QueueFigures]:
     """The queues that relays look at, and what they saw last."""
     return [QueueFigures(**row) for row in (await connection.execute(_READ)).mappings()]

@@ -96,7 +96,7 @@ class Relay:
         self._noted: str | None = "unknown"  # what the database says until the first note
         self._failures = 0  # in a row, of whatever kind
         self._unroutable = Unroutable(longest=settings.retry_seconds_max)
-        self._let_go: set[str] = set()  # types of which a queue takes events again
+        self._releasing: set[str] = set()  # types of which a queue takes events again
         self._is_some_aside = True  # as far as is known
         self._sweep_due = 0.0
         self._held = HeldRows()
@@ -183,7 +183,7 @@ class Relay:
 
     def _note_returned(self, event_type: str, now: float) -> None:
         self._unroutable.returned(event_type, now)
-        self._let_go.discard(event_type)
+        self._releasing.discard(event_type)
         # It shows at once whether there is no queue at all.
         if event_type != Heartbeat.type and len(self._unroutable) == 1:
             self._heartbeat_due = min(self._heartbeat_due, now + HEARTBEAT_RETRY_SECONDS)
@@ -212,7 +212,7 @@ class Relay:
         settings = self._settings
         async with leader.session() as connection:
             await self._held.begin(connection)
-            await set_aside.let_go_unsendable(connection)
+            await set_aside.release_unsendable(connection)
             known = await set_aside.returned_types(connection)
         self._unroutable.known(known, time.monotonic())
         self._is_some_aside = True
@@ -297,18 +297,23 @@ class Relay:
         for event, outcome in zip(probes, outcomes, strict=True):
             if outcome in (Outcome.CONFIRMED, Outcome.NACKED):
                 self._unroutable.forget(event.type)
-                self._let_go.add(event.type)
-                log.info("relay.let_go", type=event.type)
+                self._releasing.add(event.type)
+                log.info("relay.released", type=event.type)
             else:
                 self._unroutable.returned(event.type, now)
         async with leader.session() as connection:
-            for event_type in sorted(self._let_go):
-                await set_aside.let_go(connection, event_type)
+            for event_type in sorted(self._releasing):
+                await set_aside.release(connection, event_type)
                 if not await set_aside.is_left(connection, event_type):
-                    self._let_go.discard(event_type)
-            if self._unroutable or self._let_go or not self._is_some_aside or now < self._sweep_due:
+                    self._releasing.discard(event_type)
+            if (
+                self._unroutable
+                or self._releasing
+                or not self._is_some_aside
+                or now < self._sweep_due
+            ):
                 return None
-            if not await set_aside.let_go_behind(connection):
+            if not await set_aside.release_behind(connection):
                 self._sweep_due = now + LOOK_SECONDS
                 self._is_some_aside = await set_aside.is_any(connection)
         return None

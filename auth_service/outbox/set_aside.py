@@ -172,16 +172,16 @@ async def first_returned(connection: AsyncConnection, event_type: str) -> Record
     return None if row is None else RecordedEvent(**row)
 
 
-async def let_go(connection: AsyncConnection, event_type: str) -> None:
+async def release(connection: AsyncConnection, event_type: str) -> None:
     """Let events of this type, and what is behind them, take their turn again: some thousands."""
     await connection.execute(_FREE_TYPE, {"type": event_type, "limit": BATCH})
 
 
-async def let_go_behind(connection: AsyncConnection) -> int:
+async def release_behind(connection: AsyncConnection) -> int:
     """Let events take their turn again that are behind none any more; how many of them."""
     return (await connection.execute(_FREE_BEHIND, {"limit": BATCH})).rowcount
 
 
-async def let_go_unsendable(connection: AsyncConnection) -> None:
+async def release_unsendable(connection: AsyncConnection) -> None:
     """Let some thousand events take their turn again that could not be sent, by an older relay."""
     await connection.execute(_FREE_UNSENDABLE, {"limit": BATCH})

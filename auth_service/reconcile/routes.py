@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from auth_service.context import Auth
 from auth_service.outbox.heartbeat import record_heartbeat
-from auth_service.reconcile.stream import UsersAnswer, while_connected
+from auth_service.reconcile.stream import UsersStream, while_connected
 from auth_service.services.bearer import SERVICES_ONLY, service_caller
 from auth_service.throttle.model import Charge
 from contracts.sync.comparison import (
@@ -82,17 +82,17 @@ async def get_digests(_: Replica, auth: Auth, request: Request) -> Response:
     "/users",
     summary="The users of some buckets",
     status_code=status.HTTP_200_OK,
-    response_class=UsersAnswer,
+    response_class=UsersStream,
     responses={**ANSWERS, **STREAM},
 )
-async def get_users(_: Replica, auth: Auth, buckets: Buckets) -> UsersAnswer:
+async def get_users(_: Replica, auth: Auth, buckets: Buckets) -> UsersStream:
     """Of one snapshot, tombstones too; `unpublished` marks whose event has not gone out yet."""
     try:
         ranges = buckets_in(buckets)
     except ValueError as error:
         wrong = {"pointer": "/query/buckets", "detail": str(error)}
         raise Problem(problems.INVALID_REQUEST, errors=[wrong]) from None
-    return UsersAnswer(auth.snapshots, ranges)
+    return UsersStream(auth.snapshots, ranges)
 
 
 @router.post(

@@ -29,16 +29,16 @@ BLOCK_BYTES: Final = 64 * 1024
 R = TypeVar("R")
 
 
-class BrokenOff(Exception):
+class StreamInterrupted(Exception):
     """The rest of a stream cannot be had."""
 
 
-class UsersAnswer(Response):
+class UsersStream(Response):
     """The answer that streams the users of ``buckets``.
 
     Raises when it is sent:
         Problem: there is no snapshot to be had; nothing has been sent then.
-        BrokenOff: the database failed in the middle.
+        StreamInterrupted: the database failed in the middle.
     """
 
     media_type = LINES
@@ -55,7 +55,7 @@ class UsersAnswer(Response):
         try:
             await while_connected(receive, self._send(send))
         except ClientDisconnect:
-            log.info("reconcile.caller_left")
+            log.info("reconcile.client_disconnected")
 
     async def _send(self, send: Send) -> None:
         lines = _Lines(send)
@@ -71,8 +71,8 @@ class UsersAnswer(Response):
         except DATABASE_AWAY as error:
             if not has_begun:
                 raise
-            log.warning("reconcile.broken_off", error=type(error).__name__)
-            raise BrokenOff from error
+            log.warning("reconcile.interrupted", error=type(error).__name__)
+            raise StreamInterrupted from error
         # After the snapshot: who has read the last line finds its place free.
         await lines.end()
 

@@ -1,5 +1,5 @@
-"""Replays: send recorded events, or users as they are, to one consumer once more.
+"""Replays: send recorded events, or the current state of users, to one consumer again.
 
-``start`` asks for one, ``steer`` pauses, resumes and cancels it, ``replayer`` does the work inside
-the relay process. The table of jobs is all that they share, so that a replay survives every crash.
+``start`` requests one, ``change_state`` pauses, resumes and cancels it, ``replayer`` sends it from
+the relay process. They share only the table of replays, so a replay survives every crash.
 """

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.outbox.backlog import COLUMNS, RecordedEvent
 from auth_service.outbox.table import outbox_events
 from auth_service.replays.model import Replay, Selection, confirmed_prefix
-from auth_service.replays.selecting import LAST, of_users, recorded, stands
+from auth_service.replays.selection_sql import LAST, of_users, recorded, stands
 from auth_service.users.table import to_user, users
 from contracts.events import UserDeleted, UserTombstone, UserUpdated
 
@@ -54,7 +54,7 @@ class CurrentState:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Checkpoint:
     """How far a replay has come: in the log, or among the users."""
 
     position: int
@@ -65,7 +65,7 @@ class Done:
 class Step:
     """One selected event, how far a replay is after it, and what is sent; None for nothing."""
 
-    done: Done
+    done: Checkpoint
     event: RecordedEvent | CurrentState | None
 
 
@@ -73,9 +73,9 @@ class Step:
 class Batch:
     """Steps in their order, from ``begin`` to ``end``; after ``is_last`` nothing follows."""
 
-    begin: Done
+    begin: Checkpoint
     steps: Sequence[Step]
-    end: Done
+    end: Checkpoint
     is_last: bool
 
     @property
@@ -83,7 +83,7 @@ class Batch:
         """What is sent."""
         return [step.event for step in self.steps if step.event is not None]
 
-    def after(self, confirmed: Sequence[bool]) -> "Moved":
+    def after(self, confirmed: Sequence[bool]) -> "Progress":
         """How far the replay is once the broker has answered.
 
         Parameters:
@@ -91,21 +91,21 @@ class Batch:
         """
         published = confirmed_prefix(confirmed)
         if published == len(self.events):
-            return Moved(self.end, published, self.is_last)
+            return Progress(self.end, published, self.is_last)
         refused = self.events[published]
         done = self.begin
         for step in self.steps:
             if step.event is refused:
                 break
             done = step.done
-        return Moved(done, published, False)
+        return Progress(done, published, False)
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Progress:
     """How far a replay is, how many events were confirmed on the way, and whether it is done."""
 
-    done: Done
+    done: Checkpoint
     published: int
     is_done: bool
 
@@ -118,7 +118,7 @@ async def next_batch(connection: AsyncConnection, replay: Replay, limit: int) ->
 
 
 async def _events(connection: AsyncConnection, replay: Replay, limit: int) -> Batch:
-    begin = Done(replay.done_position)
+    begin = Checkpoint(replay.done_position)
     stretch_end = min(begin.position + STRETCH, replay.last_position)
     values = {
         "after": begin.position,
@@ -132,7 +132,7 @@ async def _events(connection: AsyncConnection, replay: Replay, limit: int) -> Ba
     tombstones = await _tombstones(connection, erased) if erased else {}
     steps = [
         Step(
-            Done(event.position),
+            Checkpoint(event.position),
             (tombstones.get(event.user_id) if stands_for_him else None)
             if event.is_erased
             else event,
@@ -144,14 +144,14 @@ async def _events(connection: AsyncConnection, replay: Replay, limit: int) -> Ba
     else:
         following = await connection.scalar(_FOLLOWING, {"after": stretch_end})
         end = min(replay.last_position, following - 1 if following else replay.last_position)
-    return Batch(begin, steps, Done(end), is_last=end >= replay.last_position)
+    return Batch(begin, steps, Checkpoint(end), is_last=end >= replay.last_position)
 
 
 async def _users(connection: AsyncConnection, replay: Replay, limit: int) -> Batch:
     values = {"after": replay.done_user_id or _BEFORE_ALL, "limit": limit}
     rows = list(await connection.execute(_users_after(replay.selection), values))
-    begin = Done(replay.done_position, replay.done_user_id)
-    steps = [Step(Done(begin.position, row.id), _state(row)) for row in rows]
+    begin = Checkpoint(replay.done_position, replay.done_user_id)
+    steps = [Step(Checkpoint(begin.position, row.id), _state(row)) for row in rows]
     end = steps[-1].done if steps else begin
     return Batch(begin, steps, end, is_last=len(rows) < limit)
 

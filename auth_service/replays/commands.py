@@ -12,7 +12,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.db import on_database
-from auth_service.replays.model import RATE_DEFAULT, RATE_MAX, TYPES, Selection, State, Wish
+from auth_service.replays.model import RATE_DEFAULT, RATE_MAX, TYPES, Selection, State, TargetState
 from auth_service.settings import DatabaseSettings, ReplaySettings
 from service_kit.process.progress import SILENT_SECONDS
 from service_kit.process.settings import load
@@ -85,8 +85,8 @@ def start(
     """Start a replay; the relay process sends it, after those that were asked for before."""
     from auth_service.replays import start as use_case
     from auth_service.replays.bodies import PlanBody, ReplayBody
-    from auth_service.replays.consumer import demand_queue
     from auth_service.replays.plan import plan
+    from auth_service.replays.require_queue import require_queue
     from service_kit.process.actors import operator
 
     settings = load(ReplaySettings)
@@ -104,7 +104,7 @@ def start(
         if dry_run:
             return PlanBody.of(planned)
         if settings.amqp_url is not None and not wait:
-            await demand_queue(settings.amqp_url, to)
+            await require_queue(settings.amqp_url, to)
         return ReplayBody.of(await use_case.start(engine, planned, actor=operator()))
 
     _show(on_database(settings, ask), as_json=as_json)
@@ -170,13 +170,13 @@ def cancel(replay_id: ReplayId, as_json: AsJson = False) -> None:
     _steer(replay_id, State.CANCELLED, as_json=as_json)
 
 
-def _steer(replay_id: UUID, wish: Wish, *, as_json: bool) -> None:
+def _steer(replay_id: UUID, target: TargetState, *, as_json: bool) -> None:
     from auth_service.replays.bodies import ReplayBody
-    from auth_service.replays.steer import steer
+    from auth_service.replays.change_state import change_state
     from service_kit.process.actors import operator
 
     async def ask(engine: AsyncEngine) -> ReplayBody:
-        return ReplayBody.of(await steer(engine, replay_id, wish, actor=operator()))
+        return ReplayBody.of(await change_state(engine, replay_id, target, actor=operator()))
 
     _show(on_database(load(DatabaseSettings), ask), as_json=as_json)
 

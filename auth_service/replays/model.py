@@ -58,7 +58,7 @@ class ReplayError(OperatorError):
     """A use case refused. Subclasses say why.
 
     ReplayError
-    ├── BadReplay
+    ├── InvalidReplay
     ├── LogPruned
     ├── NoSuchConsumer
     ├── NoSuchReplay
@@ -67,7 +67,7 @@ class ReplayError(OperatorError):
     """
 
 
-class BadReplay(ReplayError):
+class InvalidReplay(ReplayError):
     """What was asked for contradicts itself, or a limit."""
 
 
@@ -105,10 +105,10 @@ class State(StrEnum):
         return self in (State.CANCELLED, State.DONE)
 
 
-Wish = Literal[State.RUNNING, State.PAUSED, State.CANCELLED]
+TargetState = Literal[State.RUNNING, State.PAUSED, State.CANCELLED]
 """What an operator may turn a replay into."""
 
-WISHES: Final[dict[Literal["running", "paused", "cancelled"], Wish]] = {
+TARGET_STATES: Final[dict[Literal["running", "paused", "cancelled"], TargetState]] = {
     "running": State.RUNNING,
     "paused": State.PAUSED,
     "cancelled": State.CANCELLED,
@@ -217,33 +217,33 @@ class Pruned:
     begins_at: datetime | None
 
 
-def demand_sensible(consumer: str, selection: Selection, rate: int) -> None:
-    """Refuse what contradicts itself; raises ``BadReplay``."""
+def require_valid(consumer: str, selection: Selection, rate: int) -> None:
+    """Refuse what contradicts itself; raises ``InvalidReplay``."""
     if not _CONSUMER.fullmatch(consumer):
-        raise BadReplay(
+        raise InvalidReplay(
             f"a consumer's name has 1 to {CONSUMER_LENGTH_MAX} of a-z, 0-9, '_' and '-', and begins"
             " with a letter"
         )
     if not 1 <= rate <= RATE_MAX:
-        raise BadReplay(f"the rate is a number of events a second, 1 to {RATE_MAX:,}")
+        raise InvalidReplay(f"the rate is a number of events a second, 1 to {RATE_MAX:,}")
     if not set(selection.types) <= set(TYPES):
-        raise BadReplay(f"the types that can be replayed are {', '.join(TYPES)}")
+        raise InvalidReplay(f"the types that can be replayed are {', '.join(TYPES)}")
     if len(selection.users) > USERS_MAX:
-        raise BadReplay(f"one replay names at most {USERS_MAX:,} users; leave them out for all")
+        raise InvalidReplay(f"one replay names at most {USERS_MAX:,} users; leave them out for all")
     position = selection.from_position
     if position is not None and not 1 <= position <= POSITION_MAX:
-        raise BadReplay("positions in the log begin with 1")
+        raise InvalidReplay("positions in the log begin with 1")
     since, until = selection.since, selection.until
     if selection.current_state and (since or until or position or selection.types):
-        raise BadReplay(
+        raise InvalidReplay(
             "the current state can be narrowed to users, not by time, position or type: it is no"
             " history"
         )
     if since and until and since >= until:
-        raise BadReplay("nothing is both since and until these times; `until` has to be later")
+        raise InvalidReplay("nothing is both since and until these times; `until` has to be later")
 
 
-def demand_recorded(selection: Selection, pruned: Pruned) -> None:
+def require_in_log(selection: Selection, pruned: Pruned) -> None:
     """Refuse a replay of recorded events that begins before what the log still holds.
 
     Raises:
@@ -263,13 +263,13 @@ def demand_recorded(selection: Selection, pruned: Pruned) -> None:
     )
 
 
-def demand_change(state: State, wish: Wish) -> bool:
-    """Whether ``wish`` changes anything about a replay in ``state``.
+def is_change(state: State, target: TargetState) -> bool:
+    """Whether ``target`` changes anything about a replay in ``state``.
 
     Raises:
         ReplayFinished: it is done or cancelled, and not what is wished for.
     """
-    if state == wish:
+    if state == target:
         return False
     if state.is_final:
         raise ReplayFinished(f"the replay is {state} and stays so; start another")

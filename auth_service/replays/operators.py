@@ -24,7 +24,7 @@ SCOPE: Final = "replays:write"
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Requester:
     """Who asks, as the audit log names them."""
 
     actor: str
@@ -32,7 +32,7 @@ class Asker:
     """The service that asked on the actor's behalf; None when the actor called."""
 
 
-async def _asker(request: Request, auth: Auth) -> Asker:
+async def _requester(request: Request, auth: Auth) -> Requester:
     """The user or service that calls, or the user on whose behalf a service calls.
 
     Raises:
@@ -44,7 +44,11 @@ async def _asker(request: Request, auth: Auth) -> Asker:
     subject = await subject_token(request.headers, auth.keys)
     if token.user_id is None:
         service = await service_caller(request, auth, SCOPE)
-        return Asker(service) if subject is None else Asker(await _operator(subject, auth), service)
+        return (
+            Requester(service)
+            if subject is None
+            else Requester(await _operator(subject, auth), service)
+        )
     if subject is not None:
         raise Problem(
             problems.INVALID_SUBJECT_TOKEN, "only a service may ask on behalf of somebody else"
@@ -52,7 +56,7 @@ async def _asker(request: Request, auth: Auth) -> Asker:
     user = await caller(request, auth)
     if OPERATOR not in user.user.roles:
         raise Problem(problems.FORBIDDEN)
-    return Asker(user.actor)
+    return Requester(user.actor)
 
 
 async def _operator(subject: AccessToken, auth: Auth) -> str:
@@ -68,7 +72,7 @@ async def _operator(subject: AccessToken, auth: Auth) -> str:
     return user_actor(user.id)
 
 
-Operator = Annotated[Asker, Depends(_asker)]
+Operator = Annotated[Requester, Depends(_requester)]
 """Who asks, and may."""
 
 OPERATORS_ONLY: Final = (

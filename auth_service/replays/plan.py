@@ -17,10 +17,10 @@ from auth_service.replays.model import (
     Plan,
     Pruned,
     Selection,
-    demand_recorded,
-    demand_sensible,
+    require_in_log,
+    require_valid,
 )
-from auth_service.replays.selecting import (
+from auth_service.replays.selection_sql import (
     IS_ERASED,
     LAST,
     deletion_is_selected,
@@ -55,13 +55,13 @@ async def plan(
     """What a replay of ``selection`` to ``consumer`` would send at ``rate`` events a second.
 
     Raises:
-        BadReplay: it contradicts itself or a limit.
+        InvalidReplay: it contradicts itself or a limit.
         LogPruned: it begins before what the log still holds.
     """
-    demand_sensible(consumer, selection, rate)
+    require_valid(consumer, selection, rate)
     async with _patient(settings) as connection:
         pruned = (await connection.execute(PRUNED)).one()
-        demand_recorded(selection, Pruned(*pruned))
+        require_in_log(selection, Pruned(*pruned))
         if selection.current_state:
             found = await _users(connection, consumer, selection, rate)
         else:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import ARRAY, Text, all_, bindparam, case, func, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.replays.batch import Moved
+from auth_service.replays.batch import Progress
 from auth_service.replays.model import Replay, State
 from auth_service.replays.table import replays, to_replay
 
@@ -55,8 +55,8 @@ async def oldest_running(connection: AsyncConnection, but: Collection[str] = ())
     return None if row is None else to_replay(row)
 
 
-async def note_moved(
-    connection: AsyncConnection, replay: Replay, moved: Moved, trouble: str | None
+async def record_progress(
+    connection: AsyncConnection, replay: Replay, moved: Progress, trouble: str | None
 ) -> None:
     """Note how far ``replay`` has come, and why it got no further."""
     values = {
@@ -69,6 +69,6 @@ async def note_moved(
     await connection.execute(_MOVE[moved.is_done], values)
 
 
-async def note_trouble(connection: AsyncConnection, replay: Replay, trouble: str) -> None:
+async def record_trouble(connection: AsyncConnection, replay: Replay, trouble: str) -> None:
     """Note why ``replay`` does not get on."""
     await connection.execute(_NOTE, {"replay_id": replay.id, "found_trouble": trouble})

@@ -26,7 +26,7 @@ from auth_service.outbox.leadership import Duty, Leader, lead
 from auth_service.outbox.publisher import Outcome, Publishable, Publisher, publisher
 from auth_service.replays.batch import next_batch
 from auth_service.replays.model import Pace, Replay, batch_limit
-from auth_service.replays.progress import note_moved, note_trouble, oldest_running
+from auth_service.replays.progress import oldest_running, record_progress, record_trouble
 from auth_service.replays.table import WAKE_UP_CHANNEL
 from auth_service.settings import RelaySettings
 from contracts.events.names import REPLAY_EXCHANGE, replay_queue
@@ -106,7 +106,7 @@ class Replayer:
         refused = next((outcome for outcome in worst if outcome in outcomes), None)
         trouble = await _trouble(to, replay.consumer, refused)
         async with leader.session() as connection:
-            await note_moved(connection, replay, moved, trouble)
+            await record_progress(connection, replay, moved, trouble)
         metrics.replayed.inc(outcomes.count(Outcome.CONFIRMED))
         self._pace.published(replay, len(outcomes), began=began)
         _tell(replay, trouble, is_done=moved.is_done)
@@ -171,7 +171,7 @@ class Replayer:
             log.error("replay.unexpected", replay=str(replay.id), exc_info=error)
             name = type(error).__name__
             async with leader.session() as connection:
-                await note_trouble(connection, replay, f"{name}: see the relay's log")
+                await record_trouble(connection, replay, f"{name}: see the relay's log")
             self._refuse(replay.consumer)
             return None
         if done.refused is None:
@@ -192,7 +192,7 @@ class Replayer:
         async with leader.session() as connection:
             replay = await oldest_running(connection)
             if replay is not None:
-                await note_trouble(connection, replay, trouble)
+                await record_trouble(connection, replay, trouble)
         if replay is not None:
             _tell(replay, trouble, is_done=False)
 
@@ -231,7 +231,7 @@ def _tell(replay: Replay, trouble: str | None, *, is_done: bool) -> None:
     if trouble is not None and trouble != replay.trouble:
         log.warning("replay.trouble", trouble=trouble, **about)
     elif trouble is None and replay.trouble is not None:
-        log.info("replay.goes_on", **about)
+        log.info("replay.resumed", **about)
     if replay.started_at is None and trouble is None:
         log.info("replay.begun", **about)
     if is_done:

@@ -9,12 +9,12 @@ from fastapi.responses import JSONResponse
 
 from auth_service.context import Auth
 from auth_service.replays.bodies import NewReplay, PlanBody, ReplayBody, ReplayChange
-from auth_service.replays.model import CONSUMER_LENGTH_MAX, WISHES
+from auth_service.replays.change_state import change_state
+from auth_service.replays.model import CONSUMER_LENGTH_MAX, TARGET_STATES
 from auth_service.replays.operators import OPERATORS_ONLY, Operator
 from auth_service.replays.plan import plan
 from auth_service.replays.read import replay_by_id, replays_before
 from auth_service.replays.start import start
-from auth_service.replays.steer import steer
 from service_kit.http import problems
 from service_kit.http.openapi import documented
 from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
@@ -86,7 +86,7 @@ async def patch_replay(
     replay_id: UUID, body: ReplayChange, operator: Operator, auth: Auth
 ) -> ReplayBody:
     """It takes effect within a batch; what was confirmed is not sent again."""
-    wish = WISHES[body.state]
+    target = TARGET_STATES[body.state]
     return ReplayBody.of(
-        await steer(auth.engine, replay_id, wish, actor=operator.actor, via=operator.via)
+        await change_state(auth.engine, replay_id, target, actor=operator.actor, via=operator.via)
     )

@@ -18,7 +18,7 @@ from auth_service.replays.model import (
     Pruned,
     Replay,
     TooManyReplays,
-    demand_recorded,
+    require_in_log,
 )
 from auth_service.replays.plan import PRUNED
 from auth_service.replays.table import LOG, STATE, WAKE_UP_CHANNEL, replays, to_replay, unfinished
@@ -43,7 +43,7 @@ async def start(engine: AsyncEngine, plan: Plan, *, actor: str, via: str | None 
     async with engine.begin() as connection:
         await connection.execute(_LOCK)
         pruned = (await connection.execute(PRUNED)).one()
-        demand_recorded(selection, Pruned(*pruned))
+        require_in_log(selection, Pruned(*pruned))
         waiting = await connection.scalar(select(func.count()).where(unfinished))
         if (waiting or 0) >= UNFINISHED_MAX:
             raise TooManyReplays(

@@ -61,8 +61,8 @@ def restored(
 
     Cut off, run it again: it goes on where it was. Run once more, it does no harm.
     """
-    from auth_service.restore.restored import Restored
-    from auth_service.restore.restored import restored as use_case
+    from auth_service.restore.after_restore import Restored
+    from auth_service.restore.after_restore import supersede_lost_versions as use_case
     from service_kit.process.actors import operator
 
     # A request's limit is none here.
@@ -89,11 +89,11 @@ def restored(
 
 def _demand_plausible(floor: int, now: int, *, is_asked: bool) -> None:
     """Refuse a floor that cannot be; ask or warn about one that hardly can."""
-    from auth_service.restore.model import BadFloor, doubts_about
+    from auth_service.restore.model import InvalidFloor, floor_warning
 
     try:
-        doubts = doubts_about(floor, now=now)
-    except BadFloor as error:
+        doubts = floor_warning(floor, now=now)
+    except InvalidFloor as error:
         raise OperatorError(f"{error}; `blog-service status` shows it") from None
     if doubts:
         print(f"warning: {doubts}", file=sys.stderr)

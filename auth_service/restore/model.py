@@ -8,11 +8,11 @@ DAY_MICROSECONDS: Final = 86_400 * 1_000_000
 """Clocks that are kept differ by far less."""
 
 
-class BadFloor(ValueError):
+class InvalidFloor(ValueError):
     """No version could be above it."""
 
 
-def doubts_about(floor: int, *, now: int) -> str | None:
+def floor_warning(floor: int, *, now: int) -> str | None:
     """Why the floor may be wrong, or None when nothing speaks against it.
 
     Parameters:
@@ -20,10 +20,10 @@ def doubts_about(floor: int, *, now: int) -> str | None:
         now: microseconds of PostgreSQL's clock, which is where versions come from.
 
     Raises:
-        BadFloor: it is no version, or there is none above it.
+        InvalidFloor: it is no version, or there is none above it.
     """
     if not 0 <= floor < VERSION_MAX:
-        raise BadFloor(f"a floor is a version, from 0 to {VERSION_MAX - 1}")
+        raise InvalidFloor(f"a floor is a version, from 0 to {VERSION_MAX - 1}")
     if floor <= now + DAY_MICROSECONDS:
         return None
     days = (floor - now) / DAY_MICROSECONDS

@@ -16,7 +16,7 @@ from auth_service.db import holding
 from auth_service.outbox import prune as pruning
 from auth_service.outbox.backlog import head, mark_published
 from auth_service.outbox.heartbeat import record_heartbeat
-from auth_service.outbox.prune import LOCK_KEY, AlreadyPruning, keep_pruned, prune
+from auth_service.outbox.prune import LOCK_KEY, AlreadyPruning, prune, prune_hourly
 from auth_service.settings import RelaySettings
 from auth_service.users.delete import delete_by
 from tests.support.eventually import eventually
@@ -268,12 +268,12 @@ async def test_a_relay_prunes_by_itself_when_told_how_long_to_keep(
 ) -> None:
     """At its start and from then on; without the setting never, and not beside another relay."""
     await a_log(auth_engine, old=2, young=1)
-    await keep_pruned(relay_settings)
+    await prune_hourly(relay_settings)
     assert len(await positions(auth_engine)) == 3
 
     keeping = relay_settings.model_copy(update={"outbox_keep_days": 30})
     with capture_logs() as logs:
-        relays = [asyncio.create_task(keep_pruned(keeping)) for _ in range(2)]
+        relays = [asyncio.create_task(prune_hourly(keeping)) for _ in range(2)]
         await eventually(lambda: _left(auth_engine, 1))
         await eventually(lambda: logs)
         for relay in relays:
@@ -293,7 +293,7 @@ async def test_a_relay_whose_database_is_away_goes_on(
     keeping = relay_settings.model_copy(update={"outbox_keep_days": 30})
     await execute(auth_engine, "ALTER TABLE replays RENAME TO away")
     with capture_logs() as logs:
-        relay = asyncio.create_task(keep_pruned(keeping))
+        relay = asyncio.create_task(prune_hourly(keeping))
         await eventually(lambda: logs)
         await execute(auth_engine, "ALTER TABLE away RENAME TO replays")
         await eventually(lambda: _left(auth_engine, 0))

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.replays.batch import STRETCH
+from auth_service.replays.change_state import change_state
 from auth_service.replays.model import (
     RATE_MAX,
     TYPES,
@@ -30,7 +31,6 @@ from auth_service.replays.model import (
 )
 from auth_service.replays.replayer import REPLAYING
 from auth_service.replays.start import start
-from auth_service.replays.steer import steer
 from auth_service.settings import RelaySettings
 from contracts.events import UserDeleted, UserState, UserTombstone, UserUpdated
 from local.ports import free_port
@@ -444,13 +444,13 @@ class TestSteering:
         asked = await started(auth_engine, settings, rate=100)
         async with replaying(settings):
             await has_sent(auth_engine, asked.id, 10)
-            await steer(auth_engine, asked.id, State.PAUSED, actor=ACTOR)
+            await change_state(auth_engine, asked.id, State.PAUSED, actor=ACTOR)
             other = await started(auth_engine, settings, from_position=60)
             await is_done(auth_engine, other.id)  # it is not in the way of the next one
             paused = await replay(auth_engine, asked.id)
             assert await source.ready(queue) == paused.published + 1 < 60
 
-            await steer(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+            await change_state(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
             await is_done(auth_engine, asked.id)
 
         sent = positions(await received(source, queue))
@@ -466,7 +466,7 @@ class TestSteering:
         next_one = await started(auth_engine, settings, from_position=60)
         async with replaying(settings):
             await has_sent(auth_engine, asked.id, 5)
-            cancelled = await steer(auth_engine, asked.id, State.CANCELLED, actor=ACTOR)
+            cancelled = await change_state(auth_engine, asked.id, State.CANCELLED, actor=ACTOR)
             await is_done(auth_engine, next_one.id)
 
         found = await replay(auth_engine, asked.id)
@@ -476,9 +476,9 @@ class TestSteering:
         assert found.state == State.CANCELLED
         assert found.finished_at is not None
         with pytest.raises(ReplayFinished):
-            await steer(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+            await change_state(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
         with pytest.raises(ReplayFinished):
-            await steer(auth_engine, next_one.id, State.CANCELLED, actor=ACTOR)
+            await change_state(auth_engine, next_one.id, State.CANCELLED, actor=ACTOR)
 
     async def test_what_was_cancelled_during_its_last_batch_is_not_done(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
@@ -490,7 +490,7 @@ class TestSteering:
             await has_sent(auth_engine, asked.id, 1)
             proxy.swallow_answers()
             await eventually(lambda: grows(source, queue, 1))
-            await steer(auth_engine, asked.id, State.CANCELLED, actor=ACTOR)
+            await change_state(auth_engine, asked.id, State.CANCELLED, actor=ACTOR)
             proxy.swallow_answers(False)
             found = await has_sent(auth_engine, asked.id, 2)
 
@@ -509,7 +509,7 @@ class TestSteering:
                 if is_resumed:
                     await is_done(auth_engine, asked.id)
                     await execute(auth_engine, "UPDATE replays SET state = 'paused'")
-                    await steer(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+                    await change_state(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
                 before = time.monotonic()
                 await is_done(auth_engine, asked.id)
                 assert time.monotonic() - before < 1
@@ -521,7 +521,7 @@ class TestSteering:
         await fill(auth_engine, 3)
         asked = await started(auth_engine, settings)
         for state in (State.PAUSED, State.PAUSED, State.RUNNING, State.CANCELLED, State.CANCELLED):
-            await steer(auth_engine, asked.id, state, actor="operator:other")
+            await change_state(auth_engine, asked.id, state, actor="operator:other")
 
         rows = await fetch(
             auth_engine, "SELECT action, actor, subject, details FROM audit_log ORDER BY id"
@@ -551,7 +551,7 @@ class TestSteering:
 
         assert await started(auth_engine, settings)
         with pytest.raises(NoSuchReplay):
-            await steer(auth_engine, NOBODY, State.PAUSED, actor=ACTOR)
+            await change_state(auth_engine, NOBODY, State.PAUSED, actor=ACTOR)
 
 
 class TestTrouble:

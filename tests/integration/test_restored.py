@@ -10,11 +10,16 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.outbox.advance_sequences import ADVANCE_BY
 from auth_service.outbox.heartbeat import record_heartbeat
-from auth_service.outbox.jump import JUMP
 from auth_service.outbox.leadership import lead
 from auth_service.outbox.record import record
-from auth_service.restore.restored import BATCH_USERS, RelayActive, Restored, restored
+from auth_service.restore.after_restore import (
+    BATCH_USERS,
+    RelayActive,
+    Restored,
+    supersede_lost_versions,
+)
 from auth_service.settings import RelaySettings
 from auth_service.users.delete import delete_by
 from auth_service.users.renew import renew
@@ -55,7 +60,9 @@ async def returned(engine: AsyncEngine, statement: str) -> list[Any]:
 
 async def run_restored(engine: AsyncEngine, *, floor: int = FLOOR) -> Restored:
     """Run it as an operator."""
-    return await restored(engine, floor=floor, actor="operator:op", begin=lambda _: lambda _: None)
+    return await supersede_lost_versions(
+        engine, floor=floor, actor="operator:op", begin=lambda _: lambda _: None
+    )
 
 
 async def versions(engine: AsyncEngine) -> dict[UUID, int]:
@@ -125,9 +132,9 @@ async def test_positions_and_heartbeats_are_never_used_twice(auth_engine: AsyncE
     events = await fetch(auth_engine, "SELECT * FROM outbox_events ORDER BY position")
     positions = [event.position for event in events]
     assert positions[0] == last.position
-    assert positions[1] == done.position + 1 > last.position + JUMP
+    assert positions[1] == done.position + 1 > last.position + ADVANCE_BY
     assert events[-1].payload == {"number": done.heartbeat + 1}
-    assert done.heartbeat == 42 + JUMP
+    assert done.heartbeat == 42 + ADVANCE_BY
 
 
 async def test_what_was_revoked_in_the_lost_time_stays_revoked(auth_engine: AsyncEngine) -> None:
@@ -176,7 +183,7 @@ async def test_it_refuses_while_a_relay_is_active(
         relays.append(asyncio.get_running_loop().create_task(relay()))
         return lambda _: None
 
-    await restored(auth_engine, floor=FLOOR, actor="operator:op", begin=begin)
+    await supersede_lost_versions(auth_engine, floor=FLOOR, actor="operator:op", begin=begin)
     [seen] = await asyncio.gather(*relays)
     assert seen > FLOOR
 
@@ -192,7 +199,7 @@ async def test_run_once_more_it_does_no_harm(auth_engine: AsyncEngine) -> None:
     after = await versions(auth_engine)
     assert (first.taken_up, second.taken_up) == (False, False)
     assert all(after[user_id] > before[user_id] for user_id in before)
-    assert second.position > first.position + JUMP
+    assert second.position > first.position + ADVANCE_BY
     entries = await fetch(auth_engine, "SELECT * FROM audit_log ORDER BY id")
     assert [(e.action, e.actor, e.details["step"]) for e in entries] == [
         ("source_restored", "operator:op", step) for step in ("begun", "done", "begun", "done")
@@ -213,11 +220,11 @@ async def test_cut_off_it_goes_on_where_it_was(auth_engine: AsyncEngine) -> None
         return advance
 
     with pytest.raises(CutOff):
-        await restored(auth_engine, floor=FLOOR, actor="operator:op", begin=begin)
+        await supersede_lost_versions(auth_engine, floor=FLOOR, actor="operator:op", begin=begin)
     first = await outbox(auth_engine)
     told: list[int] = []
 
-    done = await restored(
+    done = await supersede_lost_versions(
         auth_engine,
         floor=FLOOR,
         actor="operator:op",

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from auth_service.outbox.model import BadLength, length_of_time, pipe
+from auth_service.outbox.model import InvalidDuration, parse_duration, pipe
 
 WELL: dict[str, Any] = {
     "is_led": True,
@@ -29,7 +29,7 @@ WELL: dict[str, Any] = {
 )
 def test_a_length_of_time(text: str, length: timedelta) -> None:
     """A number and a unit."""
-    assert length_of_time(text) == length
+    assert parse_duration(text) == length
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_a_length_of_time(text: str, length: timedelta) -> None:
 )
 def test_no_length_of_time(text: str) -> None:
     """Nothing is guessed, and nothing at all is too short."""
-    with pytest.raises(BadLength, match="30d, 12h, 90m"):
-        length_of_time(text)
+    with pytest.raises(InvalidDuration, match="30d, 12h, 90m"):
+        parse_duration(text)
 
 
 @pytest.mark.parametrize(

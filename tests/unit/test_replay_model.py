@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auth_service.outbox.backlog import RecordedEvent
-from auth_service.replays.batch import Batch, Done, Moved, Step
+from auth_service.replays.batch import Batch, Checkpoint, Progress, Step
 from auth_service.replays.model import (
     CATCH_UP_SECONDS,
     POSITION_MAX,
@@ -18,7 +18,7 @@ from auth_service.replays.model import (
     RATE_MAX,
     TYPES,
     USERS_MAX,
-    BadReplay,
+    InvalidReplay,
     LogPruned,
     Pace,
     Plan,
@@ -29,9 +29,9 @@ from auth_service.replays.model import (
     State,
     batch_limit,
     confirmed_prefix,
-    demand_change,
-    demand_recorded,
-    demand_sensible,
+    is_change,
+    require_in_log,
+    require_valid,
 )
 from tests.support.builders import NOON
 
@@ -90,7 +90,7 @@ class TestWhatIsAskedFor:
     )
     def test_is_refused(self, refused: dict[str, Any], because: str) -> None:
         """Each contradiction and each limit by its own sentence."""
-        with pytest.raises(BadReplay, match=because):
+        with pytest.raises(InvalidReplay, match=because):
             demand(**refused)
 
     def test_what_makes_sense_is_not(self) -> None:
@@ -126,17 +126,17 @@ class TestWhatIsAskedFor:
         self, selection: Selection, is_refused: bool
     ) -> None:
         """Refused once the log was pruned, and never before."""
-        demand_recorded(selection, Pruned(0, NOON))
+        require_in_log(selection, Pruned(0, NOON))
         if is_refused:
             with pytest.raises(LogPruned, match=r"after position 10 .*--current-state"):
-                demand_recorded(selection, Pruned(10, NOON))
+                require_in_log(selection, Pruned(10, NOON))
         else:
-            demand_recorded(selection, Pruned(10, NOON))
+            require_in_log(selection, Pruned(10, NOON))
 
     def test_an_empty_log_knows_no_time(self) -> None:
         """All of it was pruned: no time is known to lie behind that."""
         with pytest.raises(LogPruned):
-            demand_recorded(Selection(since=NOON + HOUR), Pruned(10, None))
+            require_in_log(Selection(since=NOON + HOUR), Pruned(10, None))
 
     def test_a_plan_adds_up(self) -> None:
         """All types together, and seconds at the rate."""
@@ -157,9 +157,9 @@ class TestStates:
         """Anything else changes, unless it is so already."""
         if state.is_final and state != wish:
             with pytest.raises(ReplayFinished, match=state):
-                demand_change(state, wish)
+                is_change(state, wish)
         else:
-            assert demand_change(state, wish) == (state != wish)
+            assert is_change(state, wish) == (state != wish)
 
     def test_what_is_left(self) -> None:
         """By the rate; never less than nothing, and nothing to tell of a finished one."""
@@ -224,40 +224,40 @@ class TestProgress:
     @pytest.mark.parametrize(
         ("confirmed", "moved"),
         [
-            ([], Moved(Done(2), 0, False)),
-            ([False, True, True], Moved(Done(2), 0, False)),
-            ([True], Moved(Done(4), 1, False)),
-            ([True, False, True], Moved(Done(4), 1, False)),
-            ([True, True, False], Moved(Done(5), 2, False)),
-            ([True, True, True], Moved(Done(9), 3, True)),
+            ([], Progress(Checkpoint(2), 0, False)),
+            ([False, True, True], Progress(Checkpoint(2), 0, False)),
+            ([True], Progress(Checkpoint(4), 1, False)),
+            ([True, False, True], Progress(Checkpoint(4), 1, False)),
+            ([True, True, False], Progress(Checkpoint(5), 2, False)),
+            ([True, True, True], Progress(Checkpoint(9), 3, True)),
         ],
         ids=["nothing", "none", "cut short", "middle", "last", "all"],
     )
     def test_it_stands_before_the_first_that_was_refused(
-        self, confirmed: list[bool], moved: Moved
+        self, confirmed: list[bool], moved: Progress
     ) -> None:
         """Events that are not sent are passed over, up to the one that has to come again."""
         steps = [
-            Step(Done(2), None),
-            Step(Done(3), an_event(3)),
-            Step(Done(4), None),
-            Step(Done(5), an_event(5)),
-            Step(Done(6), an_event(6)),
+            Step(Checkpoint(2), None),
+            Step(Checkpoint(3), an_event(3)),
+            Step(Checkpoint(4), None),
+            Step(Checkpoint(5), an_event(5)),
+            Step(Checkpoint(6), an_event(6)),
         ]
-        batch = Batch(Done(1), steps, Done(9), is_last=True)
+        batch = Batch(Checkpoint(1), steps, Checkpoint(9), is_last=True)
 
         assert batch.after(confirmed) == moved
 
     def test_a_batch_of_nothing_moves_on(self) -> None:
         """A stretch of the log in which nothing is selected."""
-        batch = Batch(Done(1), [], Done(50_001), is_last=False)
+        batch = Batch(Checkpoint(1), [], Checkpoint(50_001), is_last=False)
 
-        assert batch.after([]) == Moved(Done(50_001), 0, False)
+        assert batch.after([]) == Progress(Checkpoint(50_001), 0, False)
 
 
 def demand(*, consumer: str = "blog", rate: int = RATE_DEFAULT, **selection: Any) -> None:
     """Ask for a replay of which only what matters is named."""
-    demand_sensible(consumer, Selection(**selection), rate)
+    require_valid(consumer, Selection(**selection), rate)
 
 
 def begins(replay: Replay, limit: int, works: list[float]) -> Iterator[float]:

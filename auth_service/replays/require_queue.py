@@ -6,7 +6,7 @@ from service_kit.broker.connection import BROKER_ERRORS, connected
 from service_kit.broker.queue_depths import has_queue
 
 
-async def demand_queue(amqp_url: str, consumer: str) -> None:
+async def require_queue(amqp_url: str, consumer: str) -> None:
     """Refuse a consumer that has no queue; a broker that is away refuses nobody.
 
     Raises:

@@ -29,7 +29,7 @@ EVERY_SECONDS: Final = 5.0
 """As often as consumers look themselves."""
 
 
-async def keep_looking(settings: RelaySettings) -> None:
+async def watch_queues(settings: RelaySettings) -> None:
     """Look at the queues every few seconds until cancelled; at none, do nothing."""
     if not settings.watched_queues:
         await asyncio.Event().wait()

@@ -9,19 +9,19 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit, on_behalf
 from auth_service.outbox.wake import wake
-from auth_service.replays.model import Replay, State, Wish, demand_change
+from auth_service.replays.model import Replay, State, TargetState, is_change
 from auth_service.replays.read import replay_by_id
 from auth_service.replays.table import WAKE_UP_CHANNEL, replays, to_replay
 
-_ACTIONS: Final[dict[Wish, Action]] = {
+_ACTIONS: Final[dict[TargetState, Action]] = {
     State.PAUSED: Action.REPLAY_PAUSED,
     State.RUNNING: Action.REPLAY_RESUMED,
     State.CANCELLED: Action.REPLAY_CANCELLED,
 }
 
 
-async def steer(
-    engine: AsyncEngine, replay_id: UUID, wish: Wish, *, actor: str, via: str | None = None
+async def change_state(
+    engine: AsyncEngine, replay_id: UUID, target: TargetState, *, actor: str, via: str | None = None
 ) -> Replay:
     """Turn a replay into what is wished for; repeating it changes nothing.
 
@@ -35,15 +35,15 @@ async def steer(
     """
     async with engine.begin() as connection:
         replay = await replay_by_id(connection, replay_id, lock=True)
-        if not demand_change(replay.state, wish):
+        if not is_change(replay.state, target):
             return replay
-        finished_at = func.now() if wish.is_final else None
+        finished_at = func.now() if target.is_final else None
         updated = await connection.execute(
             update(replays)
             .where(replays.c.id == replay_id)
-            .values(state=wish, trouble=None, updated_at=func.now(), finished_at=finished_at)
+            .values(state=target, trouble=None, updated_at=func.now(), finished_at=finished_at)
             .returning(*replays.c)
         )
-        await audit(connection, _ACTIONS[wish], actor=actor, subject=replay_id, **on_behalf(via))
+        await audit(connection, _ACTIONS[target], actor=actor, subject=replay_id, **on_behalf(via))
         await connection.execute(select(wake(WAKE_UP_CHANNEL)))
         return to_replay(updated.one())

@@ -8,9 +8,9 @@ import aio_pika
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox import look
-from auth_service.outbox.look import keep_looking
-from auth_service.outbox.queues import seen_queues
+from auth_service.outbox import watch_queues as module
+from auth_service.outbox.queues import read_queues
+from auth_service.outbox.watch_queues import watch_queues
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
@@ -25,7 +25,7 @@ from tests.support.source import LIVE, Source
 async def looking(settings: RelaySettings, *queues: str) -> AsyncIterator[None]:
     """What the relay process does beside its work."""
     watching = settings.model_copy(update={"watched_queues": queues})
-    task = asyncio.create_task(keep_looking(watching))
+    task = asyncio.create_task(watch_queues(watching))
     try:
         yield
     finally:
@@ -35,7 +35,7 @@ async def looking(settings: RelaySettings, *queues: str) -> AsyncIterator[None]:
 async def seen(engine: AsyncEngine) -> dict[str, int | None]:
     """What was seen of each queue, at most a moment ago."""
     async with engine.connect() as connection:
-        found = await seen_queues(connection)
+        found = await read_queues(connection)
     return {queue.name: queue.messages for queue in found if queue.age_seconds < 2}
 
 
@@ -50,7 +50,7 @@ async def test_it_tells_what_waits_while_nobody_consumes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ready messages; a queue that is not there, or a broker that went away, is not known."""
-    monkeypatch.setattr(look, "EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(module, "EVERY_SECONDS", 0.2)
     async with consuming(consumer_settings, blog_engine):
         pass
     await source.publish(*(an_event(a_state()) for _ in range(3)))

@@ -26,7 +26,7 @@ from auth_service.audit.read import entries
 from auth_service.audit.record import audit
 from auth_service.db import holding
 from auth_service.mail.erase import erase_all_links
-from auth_service.outbox.jump import Jump, jump
+from auth_service.outbox.advance_sequences import Advanced, advance_sequences
 from auth_service.outbox.leadership import LOCK_KEY
 from auth_service.outbox.table import source
 from auth_service.sessions.end import EndReason, end_sessions_of
@@ -71,7 +71,7 @@ class Restored:
     heartbeat: int
 
 
-async def restored(
+async def supersede_lost_versions(
     engine: AsyncEngine, *, floor: int, actor: str, begin: Callable[[int], Advance]
 ) -> Restored:
     """Do all of it.
@@ -127,9 +127,9 @@ async def restored(
     return done
 
 
-async def _start(connection: AsyncConnection, floor: int, actor: str) -> Jump:
+async def _start(connection: AsyncConnection, floor: int, actor: str) -> Advanced:
     """Move the numbers, and write down where a run that is taken up goes on from."""
-    moved = await jump(connection)
+    moved = await advance_sequences(connection)
     await _audit(
         connection,
         moved,
@@ -142,16 +142,16 @@ async def _start(connection: AsyncConnection, floor: int, actor: str) -> Jump:
     return moved
 
 
-async def _unfinished(connection: AsyncConnection, floor: int) -> Jump | None:
+async def _unfinished(connection: AsyncConnection, floor: int) -> Advanced | None:
     """The start of a run with the same floor that did not come to its end, the last one of all."""
     identity = await connection.scalar(select(source.c.identity))
     assert identity is not None  # the first migration made it
     for entry in await entries(connection, subject=str(identity), limit=1):
         details = entry.details or {}
         if (details.get("step"), details.get("floor")) == (_BEGUN, floor):
-            return Jump(identity, details["position"], details["heartbeat"])
+            return Advanced(identity, details["position"], details["heartbeat"])
     return None
 
 
-async def _audit(connection: AsyncConnection, start: Jump, actor: str, **details: Any) -> None:
+async def _audit(connection: AsyncConnection, start: Advanced, actor: str, **details: Any) -> None:
     await audit(connection, Action.SOURCE_RESTORED, actor=actor, subject=start.source, **details)
