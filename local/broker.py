@@ -8,6 +8,8 @@ Not here: choosing a server (`rabbitmq`), starting one (`private_rabbitmq`, `doc
 whatever the services declare.
 """
 
+import functools
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -137,7 +139,9 @@ class Broker:
         url = f"{self.management_url}/api/{path}"
         try:
             # Without trust_env=False a proxy of the environment would be asked for this machine.
-            with httpx.Client(trust_env=False, timeout=_TIMEOUT_SECONDS) as client:
+            with httpx.Client(
+                trust_env=False, timeout=_TIMEOUT_SECONDS, verify=_tls_context()
+            ) as client:
                 answer = client.request(method, url, json=body, auth=self.credentials)
         except httpx.HTTPError as error:
             raise LocalError(
@@ -168,6 +172,12 @@ def demand_entry(url: str) -> None:
         LocalError: it does not.
     """
     result_of(_visit(url))
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    # Reading the authorities' certificates takes longer than a call; httpx reads them per client.
+    return httpx.create_ssl_context(trust_env=False)
 
 
 async def _visit(url: str) -> None:

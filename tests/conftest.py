@@ -1,7 +1,7 @@
 """Servers, databases, a virtual host and keys for the tests.
 
-Nothing of a running system is touched: each worker has databases, each test a virtual host of its
-own. A server that was not running before is stopped in the end.
+Nothing of a running system is touched: each test has databases and a virtual host of its own. A
+server that was not running before is stopped in the end.
 """
 
 import os
@@ -19,12 +19,12 @@ from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from local.errors import LocalError
 from local.given import refuse_others_exports
-from local.places import CHECKOUT
 from local.postgres import embedded, find_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker, private_node
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
+from tests.support.virtual_hosts import VirtualHosts
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
@@ -73,7 +73,7 @@ def broker() -> Broker:
 @pytest.fixture(scope="session")
 def databases(postgres: PostgresServer) -> Iterator[Databases]:
     """Where a test gets its databases from."""
-    databases = Databases(postgres, WORKER)
+    databases = Databases(postgres, WORKER, spare=2)
     yield databases
     databases.close()
 
@@ -94,14 +94,20 @@ def blog_url(databases: Databases) -> Iterator[str]:
     databases.drop(url)
 
 
+@pytest.fixture(scope="session")
+def vhosts(broker: Broker) -> Iterator[VirtualHosts]:
+    """Where a test gets its virtual host from."""
+    vhosts = VirtualHosts(broker, WORKER)
+    yield vhosts
+    vhosts.close()
+
+
 @pytest.fixture
-def vhost(broker: Broker) -> Iterator[str]:
+def vhost(vhosts: VirtualHosts) -> Iterator[str]:
     """The name of a fresh virtual host."""
-    name = f"test-{CHECKOUT}-{WORKER}"
-    broker.delete_vhost(name)
-    broker.create_vhost(name)
+    name = vhosts.take()
     yield name
-    broker.delete_vhost(name)
+    vhosts.give_back(name)
 
 
 @pytest.fixture
@@ -131,9 +137,11 @@ async def auth_engine(auth_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def blog_engine(consumer_settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
+async def blog_engine(blog_url: str) -> AsyncIterator[AsyncEngine]:
     """Connections to the fresh blog database."""
-    engine = blog_service.db.connect(consumer_settings)
+    engine = blog_service.db.connect(
+        blog_service.settings.DatabaseSettings(_env_file=None, database_url=blog_url)
+    )
     yield engine
     await engine.dispose()
 

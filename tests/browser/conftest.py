@@ -14,11 +14,10 @@ from playwright.async_api import Browser, async_playwright
 
 from local.broker import Broker
 from local.chromium import find_chromium
-from local.places import CHECKOUT
-from tests.conftest import WORKER
 from tests.support.databases import Databases
 from tests.support.site import Site, Visit, visiting
 from tests.support.system import System, ended
+from tests.support.virtual_hosts import VirtualHosts
 
 FLAGS = (
     "--no-sandbox",  # as root there is none to be had
@@ -36,14 +35,13 @@ Visiting = Callable[..., AbstractAsyncContextManager[Visit]]
 async def site(
     databases: Databases,
     broker: Broker,
+    vhosts: VirtualHosts,
     private_pem: str,
     public_pem: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Site]:
     """The four processes on fresh databases and a fresh virtual host, all ready."""
-    vhost = f"test-{CHECKOUT}-{WORKER}-site"
-    broker.delete_vhost(vhost)
-    broker.create_vhost(vhost)
+    vhost = vhosts.take()
     auth_url, blog_url = databases.make("auth"), databases.make("blog")
     folder = tmp_path_factory.mktemp("site")
     system = System(auth_url, blog_url, broker.amqp_url(vhost), private_pem, public_pem, folder)
@@ -53,7 +51,7 @@ async def site(
         yield site
     databases.drop(auth_url)
     databases.drop(blog_url)
-    broker.delete_vhost(vhost)
+    vhosts.give_back(vhost)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,0 +1,24 @@
+"""A fresh virtual host for each test that asks for one."""
+
+from local.broker import Broker
+from local.places import CHECKOUT
+from tests.support.supply import Supply
+
+SPARE = 1
+
+
+class VirtualHosts(Supply):
+    """The virtual hosts of one test worker."""
+
+    def __init__(self, broker: Broker, worker: str) -> None:
+        prefix = f"test-{CHECKOUT}-{worker}-"
+        for found in broker._call("GET", "vhosts?columns=name"):
+            if found["name"].startswith(prefix):  # of a run that was killed
+                broker.delete_vhost(found["name"])
+
+        def create(number: int) -> str:
+            name = f"{prefix}{number}"
+            broker.create_vhost(name)
+            return name
+
+        super().__init__(create, broker.delete_vhost, spare=SPARE)
