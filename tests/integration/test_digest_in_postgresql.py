@@ -1,4 +1,4 @@
-"""PostgreSQL's digests are those of the reference, in both services' tables, however it is set."""
+"""PostgreSQL computes the same digests as the Python reference, under any session settings."""
 
 import asyncio
 import re
@@ -54,8 +54,8 @@ SESSIONS: Final = {
 }
 
 
-class Place:
-    """A table of users in a session of its own."""
+class Table:
+    """A service's table of users, accessed through one database session."""
 
     def __init__(self, url: str, service: str, runner: asyncio.Runner) -> None:
         self._runner = runner
@@ -64,14 +64,14 @@ class Place:
         self._connection: asyncpg.Connection[Any] = runner.run(asyncpg.connect(dsn))
 
     def set(self, options: dict[str, str]) -> None:
-        """Set options of the session; those that this server does not know are left."""
+        """Set options of the session; skip those that this server does not know."""
         known = {row[0].lower() for row in self.rows("SELECT name FROM pg_settings")}
         for name, value in options.items():
             if name.lower() in known:
                 self.rows(f"SELECT set_config('{name}', '{value}', false)")
 
     def rows(self, query: str) -> list[Any]:
-        """The rows of a query."""
+        """Return the rows of a query."""
         return list(self._runner.run(self._connection.fetch(query)))
 
     def execute(self, *statements: str) -> None:
@@ -79,11 +79,11 @@ class Place:
         for statement in statements:
             self._runner.run(self._connection.execute(statement))
 
-    def hold(self, held: Sequence[State]) -> None:
-        """Have the table hold exactly these users."""
-        self._runner.run(self._hold(held))
+    def fill(self, held: Sequence[State]) -> None:
+        """Replace all rows of the table by these users."""
+        self._runner.run(self._fill(held))
 
-    async def _hold(self, held: Sequence[State]) -> None:
+    async def _fill(self, held: Sequence[State]) -> None:
         await self._connection.execute("DELETE FROM users")
         more, last = (
             ("password_hash", "$11") if self._service == "auth" else ("applied_at", "now()")
@@ -106,12 +106,12 @@ class Place:
         return [*living, None, *(["a hash"] if is_source else [])]
 
     def row_digests(self) -> dict[UUID, bytes]:
-        """What PostgreSQL makes of each row."""
+        """Return PostgreSQL's digest of each row, by user id."""
         rows = self.rows(f"SELECT id, {row_digest_sql()}::text AS digest FROM users")
         return {UUID(str(row["id"])): int(row["digest"], 2).to_bytes(16, "big") for row in rows}
 
     def digests(self) -> Digests:
-        """What PostgreSQL makes of all rows."""
+        """Return PostgreSQL's digests of all buckets."""
         return Digests.of_rows([tuple(row) for row in self.rows(DIGESTS)])
 
     def close(self) -> None:
@@ -120,19 +120,19 @@ class Place:
 
 
 @pytest.fixture
-def places(auth_url: str, blog_url: str) -> Iterator[dict[str, Place]]:
-    """The tables of both services."""
+def tables(auth_url: str, blog_url: str) -> Iterator[dict[str, Table]]:
+    """Return the users table of each service."""
     with asyncio.Runner() as runner:
         both = {
-            name: Place(url, name, runner) for name, url in (("auth", auth_url), ("blog", blog_url))
+            name: Table(url, name, runner) for name, url in (("auth", auth_url), ("blog", blog_url))
         }
         yield both
-        for place in both.values():
-            place.close()
+        for table in both.values():
+            table.close()
 
 
 def reference(held: Sequence[State]) -> Digests:
-    """The digests of a table, without a database."""
+    """Compute the digests of a table in Python."""
     buckets = [0] * BUCKETS
     for state in held:
         buckets[bucket_of(state.id)] ^= int.from_bytes(row_digest(state), "big")
@@ -154,53 +154,55 @@ ODD = [
 
 
 @pytest.mark.parametrize("session", SESSIONS)
-def test_every_digest_is_that_of_the_reference(places: dict[str, Place], session: str) -> None:
-    """Of rows and of buckets, whatever their text and times, in both tables and any session."""
-    for place in places.values():
-        place.set(SESSIONS[session])
+def test_every_digest_equals_the_reference(tables: dict[str, Table], session: str) -> None:
+    """Of each row and bucket, for arbitrary text and times, in both tables and in every session."""
+    for table in tables.values():
+        table.set(SESSIONS[session])
 
     @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     @given(MANY)
     @example([])
     @example(ODD)
     def agree(held: list[State]) -> None:
-        for place in places.values():
-            place.hold(held)
-            assert place.row_digests() == {state.id: row_digest(state) for state in held}
-            assert place.digests() == reference(held)
+        for table in tables.values():
+            table.fill(held)
+            assert table.row_digests() == {state.id: row_digest(state) for state in held}
+            assert table.digests() == reference(held)
 
     agree()
 
 
-def test_the_users_of_a_bucket_are_combined(places: dict[str, Place]) -> None:
-    """In any order; a difference in one of them is a difference of the bucket, and of no other."""
+def test_row_digests_of_a_bucket_are_combined(tables: dict[str, Table]) -> None:
+    """In any order; a changed user changes the digest of its own bucket only."""
     ids = [UUID(int=number << 12 | 0xABC) for number in range(5)]
     held: list[State] = [
         a_state(user_id, email=f"{user_id}@example.org") for user_id in ids[:4]
     ] + [a_tombstone(ids[4])]
-    auth, blog = places["auth"], places["blog"]
-    auth.hold(held)
-    blog.hold(held[::-1])
+    auth, blog = tables["auth"], tables["blog"]
+    auth.fill(held)
+    blog.fill(held[::-1])
     same = auth.digests().differing(blog.digests())
 
-    blog.hold([*held[:4], a_tombstone(ids[4], version=3)])
+    blog.fill([*held[:4], a_tombstone(ids[4], version=3)])
 
     assert same == []
     assert auth.digests().differing(blog.digests()) == [0xABC]
 
 
-def test_what_no_source_has_differs_from_all_that_it_has(places: dict[str, Place]) -> None:
-    """A provisional user, a row that lacks what a user has: the digest is never null."""
+def test_an_incomplete_row_differs_from_a_valid_one(
+    tables: dict[str, Table],
+) -> None:
+    """Provisional users and incomplete rows still get a digest that is not null."""
     state = a_state(version=1)
     missing = [f"SET {name} = NULL" for name in ("email", "created_at", "updated_at")]
-    blog = places["blog"]
+    blog = tables["blog"]
     for change in (
         "SET version = 0, status = 'provisional'",
         "SET roles = '{NULL}'",
         "SET roles = '{NULL, NULL, a}'",
         *missing,
     ):
-        blog.hold([state])
+        blog.fill([state])
         assert blog.row_digests() == {state.id: row_digest(state)}
 
         blog.execute(f"UPDATE users {change}")
@@ -209,8 +211,8 @@ def test_what_no_source_has_differs_from_all_that_it_has(places: dict[str, Place
         assert blog.digests().differing(reference([state])) == [bucket_of(state.id)]
 
 
-def test_another_encoding_and_locale_change_nothing(postgres: PostgresServer) -> None:
-    """A database in Latin-1: lengths are in characters, the order of roles that of UTF-8."""
+def test_the_encoding_and_locale_of_a_database_change_nothing(postgres: PostgresServer) -> None:
+    """In Latin-1 too, lengths count characters and roles are sorted by their UTF-8 bytes."""
     name = f"test_latin1_{WORKER}"
     postgres.drop_database(name)
     postgres.execute(
@@ -219,28 +221,28 @@ def test_another_encoding_and_locale_change_nothing(postgres: PostgresServer) ->
     state = a_state(email="zoë@example.org", roles=("é", "z", "Ä", "a"))
     try:
         with asyncio.Runner() as runner:
-            place = Place(postgres.url(name), "blog", runner)
-            place.execute(
+            table = Table(postgres.url(name), "blog", runner)
+            table.execute(
                 ROLES_FUNCTION,
                 "CREATE TABLE users (id uuid, version bigint, email text, email_verified boolean,"
                 " roles text[], status text, tokens_valid_after timestamptz,"
                 " created_at timestamptz, updated_at timestamptz, deleted_at timestamptz,"
                 " applied_at timestamptz)",
             )
-            place.hold([state])
-            found = place.row_digests()
-            place.close()
+            table.fill([state])
+            found = table.row_digests()
+            table.close()
     finally:
         postgres.drop_database(name)
 
     assert found == {state.id: row_digest(state)}
 
 
-def test_both_services_have_the_same_function_and_index(places: dict[str, Place]) -> None:
-    """Migrations keep copies, since they must not change; these must be what the digests need."""
+def test_both_services_have_the_function_and_index_of_the_digests(tables: dict[str, Table]) -> None:
+    """Migrations contain copies, because they must never change; the copies must match the code."""
     wanted = "".join(re.findall(r"\$\$(.*)\$\$", ROLES_FUNCTION, re.DOTALL)[0].split())
-    for place in places.values():
-        [function] = place.rows(
+    for table in tables.values():
+        [function] = table.rows(
             "SELECT prosrc, prorettype::regtype::text AS returns, provolatile, proisstrict,"
             " proparallel FROM pg_proc WHERE proname = 'digest_roles'"
         )
@@ -250,14 +252,14 @@ def test_both_services_have_the_same_function_and_index(places: dict[str, Place]
         assert function["proisstrict"]
         assert function["proparallel"] == b"s"
 
-        place.execute("SET enable_seqscan = off")
-        plan = place.rows(f"EXPLAIN SELECT FROM users WHERE {bucket_sql()} = 17")
+        table.execute("SET enable_seqscan = off")
+        plan = table.rows(f"EXPLAIN SELECT FROM users WHERE {bucket_sql()} = 17")
         assert "users_bucket_idx" in "".join(row[0] for row in plan)
 
 
-def test_a_large_table_is_hashed_by_several_workers(places: dict[str, Place]) -> None:
-    """One pass without a sort of the rows, on more than one core where the server has them."""
-    blog = places["blog"]
+def test_a_large_table_is_digested_by_parallel_workers(tables: dict[str, Table]) -> None:
+    """In one pass that does not sort the rows, where the server allows parallel workers."""
+    blog = tables["blog"]
     blog.execute(
         "INSERT INTO users (id, version, email, status, created_at, updated_at)"
         " SELECT gen_random_uuid(), 1, n || '@example.org', 'active', now(), now()"
@@ -274,12 +276,12 @@ def test_a_large_table_is_hashed_by_several_workers(places: dict[str, Place]) ->
     assert any("Parallel Seq Scan on users" in line for line in plan), plan
 
 
-def test_the_same_statement_is_valid_for_other_names(places: dict[str, Place]) -> None:
-    """A replica compares its row with a staged one in one statement."""
+def test_the_digest_sql_works_with_any_table_alias(tables: dict[str, Table]) -> None:
+    """A replica compares its row with a staged one in a single statement."""
     state = a_state(roles=("a", "b"))
-    places["blog"].hold([state])
+    tables["blog"].fill([state])
 
-    [row] = places["blog"].rows(
+    [row] = tables["blog"].rows(
         f"SELECT {row_digest_sql('u')} = {row_digest_sql('s')} AS is_same"
         " FROM users AS u JOIN users AS s USING (id)"
     )

@@ -1,7 +1,7 @@
-"""Behind real proxies, as `docs/deploy-behind-a-proxy.md` configures them.
+"""The server behind real proxies, configured as `docs/deploy-behind-a-proxy.md` says.
 
-They keep their connections to the services and use them for one client after the other: an answer
-too many, or a request that is taken for two, reaches somebody else.
+A proxy reuses one connection for many clients: an extra response, or one request that is read as
+two, would reach another client.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ LARGE = b"x" * 40_000
 
 
 class Counting(HttpProtocol):
-    """Counts its connections."""
+    """Count the connections."""
 
     made: ClassVar[int] = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count."""
+        """Count this one."""
         Counting.made += 1
         super().connection_made(transport)
 
 
 def an_app() -> FastAPI:
-    """A service that tells whose request it saw."""
+    """Return a service that echoes which request it received."""
     app = FastAPI(telemetry={"tracing": False})
     polish(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=5)
 
@@ -67,7 +67,7 @@ def an_app() -> FastAPI:
 def proxy(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    """Each of the guide, in front of the service."""
+    """Run each proxy of the guide in front of the service."""
     folder = tmp_path_factory.mktemp(request.param)
     with (
         served(an_app(), trusted_proxies=["127.0.0.1"], protocol=Counting) as server,
@@ -77,20 +77,20 @@ def proxy(
 
 
 class Client:
-    """Sends requests one by one on a connection to the proxy."""
+    """A client that sends its requests one after the other on one connection to the proxy."""
 
     def __init__(self, proxy: Proxy, host: str = AUTH) -> None:
         self._connection: ssl.SSLSocket = proxy.connect(host)
         self._host = host.encode()
         self._unread = b""
 
-    def ask(self, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the one answer to a request that is sent in pieces."""
+    def send(self, *pieces: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send a request in pieces; return status, headers and body of its only response."""
         for number, piece in enumerate(pieces):
             host = piece.replace(b"Host: t\r\n", b"Host: " + self._host + b"\r\n", 1)
             self._connection.sendall(host if number == 0 else piece)
         head = b"HTTP/1.1 100"
-        while head.startswith(b"HTTP/1.1 100"):  # which a proxy may say by itself
+        while head.startswith(b"HTTP/1.1 100"):  # a proxy may send this itself
             while b"\r\n\r\n" not in self._unread:
                 self._read()
             head, _, self._unread = self._unread.partition(b"\r\n\r\n")
@@ -104,7 +104,7 @@ class Client:
 
     def _read(self) -> None:
         piece = self._connection.recv(65536)
-        assert piece, "closed without an answer"
+        assert piece, "closed without a response"
         self._unread += piece
 
     def __enter__(self) -> Self:
@@ -112,16 +112,16 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
-        assert self._unread == b"", "more than the answers"
+        assert self._unread == b"", "more than one response to a request"
 
 
 @pytest.mark.parametrize("host", [AUTH, BLOG])
-def test_the_configurations_of_the_guide_work(proxy: Proxy, host: str) -> None:
-    """TLS, both hosts, the caller's own address, HEAD."""
+def test_the_proxy_configurations_of_the_guide_work(proxy: Proxy, host: str) -> None:
+    """TLS, both hosts, the address of the client, and HEAD requests."""
     forged = b"GET /x?who=me HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n"
     with Client(proxy, host) as client:
-        status, _, body = client.ask(forged)
-        head, fields, nothing = client.ask(b"HEAD /x?who=me HTTP/1.1\r\nHost: t\r\n\r\n")
+        status, _, body = client.send(forged)
+        head, fields, nothing = client.send(b"HEAD /x?who=me HTTP/1.1\r\nHost: t\r\n\r\n")
 
     said = json.loads(body)
     assert (status, head, nothing) == (200, 200, b"")
@@ -149,8 +149,8 @@ def test_the_configurations_of_the_guide_work(proxy: Proxy, host: str) -> None:
         b"https://blog.example.org//metrics",
     ],
 )
-def test_the_metrics_are_not_for_strangers(proxy: Proxy, address: bytes) -> None:
-    """However their path is spelled."""
+def test_a_proxy_does_not_expose_the_metrics(proxy: Proxy, address: bytes) -> None:
+    """However the path is spelled."""
     with proxy.connect(AUTH) as connection:
         connection.sendall(
             b"GET " + address + b" HTTP/1.1\r\nHost: auth.example.org\r\nConnection: close\r\n\r\n"
@@ -164,19 +164,19 @@ def test_the_metrics_are_not_for_strangers(proxy: Proxy, address: bytes) -> None
 
 
 @pytest.mark.parametrize("offer", OFFERS)
-def test_neither_of_two_clients_gets_the_others_answer(proxy: Proxy, offer: str) -> None:
-    """One offers to upgrade, the other asks after each of its requests."""
+def test_neither_of_two_clients_gets_the_others_response(proxy: Proxy, offer: str) -> None:
+    """One client offers upgrades; the other sends a request after each of them."""
     before, number = Counting.made, 0
     with Client(proxy) as one, Client(proxy, BLOG) as other:
         for body in (SMUGGLED, LARGE + SMUGGLED):
             for sent in (length(body, OFFERS[offer]), chunks(body, fields=OFFERS[offer])):
                 head, _, rest = sent.partition(b"\r\n\r\n")
-                status, _, answer = one.ask(head + b"\r\n\r\n", rest)
+                status, _, answer = one.send(head + b"\r\n\r\n", rest)
                 assert (status, json.loads(answer)["body"]) == (200, body.decode())
                 number += 1
-                assert_answered(other, number)
+                assert_own_response(other, number)
 
-    assert Counting.made - before < 2 * number, "the proxy makes a connection for each request"
+    assert Counting.made - before < 2 * number, "the proxy opens a connection for each request"
 
 
 @pytest.mark.parametrize(
@@ -187,17 +187,17 @@ def test_neither_of_two_clients_gets_the_others_answer(proxy: Proxy, offer: str)
         (length(SMUGGLED * 1000, b"Expect: 100-continue\r\n", b"POST /nowhere HTTP/1.1"), 404),
     ],
 )
-def test_an_early_answer_reaches_nobody_else(proxy: Proxy, sent: bytes, refused: int) -> None:
-    """To a body that is too large, or that nobody reads, with requests in it."""
+def test_an_early_response_reaches_no_other_client(proxy: Proxy, sent: bytes, refused: int) -> None:
+    """The service rejects a body that it does not read and that contains complete requests."""
     with Client(proxy, BLOG) as other:
         for number in range(3):
             with Client(proxy) as one:
-                status, _, _ = one.ask(sent)
+                status, _, _ = one.send(sent)
             assert status == refused
-            assert_answered(other, number)
+            assert_own_response(other, number)
 
 
-def assert_answered(client: Client, number: int) -> None:
-    """A client's request is answered, and by its own response."""
-    status, _, answer = client.ask(b"GET /x?who=%d HTTP/1.1\r\nHost: t\r\n\r\n" % number)
+def assert_own_response(client: Client, number: int) -> None:
+    """Check that a client gets a response, and that it is its own."""
+    status, _, answer = client.send(b"GET /x?who=%d HTTP/1.1\r\nHost: t\r\n\r\n" % number)
     assert (status, json.loads(answer)["who"]) == (200, str(number))

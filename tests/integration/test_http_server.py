@@ -1,6 +1,6 @@
-"""The services' HTTP server against hostile connections: nothing waits long, nothing grows.
+"""The HTTP server against hostile connections: no request blocks others, no resource grows.
 
-The application is small and has no database: what is tested comes before any application.
+The application is small and has no database, because these limits apply before any application.
 """
 
 import asyncio
@@ -22,26 +22,26 @@ from service_kit.http.protocol import CONNECTIONS_MAX, HttpProtocol
 from tests.support.http_server import Server, read_all, served
 
 PAUSE_SECONDS_MAX = 0.020
-"""No request, however hostile, holds the event loop for longer."""
+"""The longest time for which any request may block the event loop, in seconds."""
 
 GET = b"GET /who HTTP/1.1\r\nHost: test\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
 
 
 class Hasty(HttpProtocol):
-    """With limits that a test can wait for and reach."""
+    """A protocol with limits low enough for a test to reach."""
 
     head_seconds_max = 0.2
     connections_max = 3
 
 
 class Counting(HttpProtocol):
-    """Notes how much it is given in one turn of the event loop."""
+    """Record how many bytes arrive in one turn of the event loop."""
 
     turns: ClassVar[list[int]] = [0]
 
     def data_received(self, data: bytes) -> None:
-        """Count."""
+        """Count the bytes."""
         if self.turns[-1] == 0:
             asyncio.get_running_loop().call_soon(self.turns.append, 0)
         self.turns[-1] += len(data)
@@ -49,7 +49,7 @@ class Counting(HttpProtocol):
 
 
 class Note(BaseModel):
-    """A body."""
+    """A request body."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -58,7 +58,7 @@ class Note(BaseModel):
 
 
 def an_app() -> FastAPI:
-    """A service that says who calls, and takes notes."""
+    """Return a service that reports the client's address and accepts notes."""
     app = FastAPI(telemetry={"tracing": False})
     polish(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=0.3)
 
@@ -85,20 +85,20 @@ def an_app() -> FastAPI:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """The service as it is served, trusting nobody."""
+    """Serve the application with default settings, trusting no proxy."""
     with served(an_app()) as server:
         yield server
 
 
 @pytest.fixture
 def hasty() -> Iterator[Server]:
-    """The same with small limits."""
+    """Serve it with low limits."""
     with served(an_app(), protocol=Hasty) as server:
         yield server
 
 
 def a_post(body: bytes, path: bytes = b"/notes", fields: bytes = b"") -> bytes:
-    """A request with a JSON body; the connection ends with the answer."""
+    """Return a request with a JSON body; the connection closes after the response."""
     return (
         b"POST " + path + b" HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\n" + fields + b"Content-Length: %d\r\n\r\n" % len(body)
@@ -106,7 +106,7 @@ def a_post(body: bytes, path: bytes = b"/notes", fields: bytes = b"") -> bytes:
 
 
 def chunked(framed: bytes, path: bytes = b"/notes") -> bytes:
-    """A request whose body comes in chunks, as given."""
+    """Return a request with a chunked body, framed as given."""
     return (
         b"POST " + path + b" HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -114,13 +114,13 @@ def chunked(framed: bytes, path: bytes = b"/notes") -> bytes:
 
 
 def status_of(answer: bytes) -> int:
-    """The status of the one answer in there; 0 where the connection was cut off."""
+    """Return the status of the only response, or 0 if the connection was cut off."""
     assert answer.count(b"HTTP/1.1 ") <= 1
     return int(answer.split(b" ", 2)[1]) if answer else 0
 
 
 def problem_of(answer: bytes) -> dict[str, Any]:
-    """The problem document of an answer, after a look at its headers."""
+    """Return the problem document of a response, after checking its headers."""
     head, _, body = answer.partition(b"\r\n\r\n")
     names = {line.partition(b":")[0].lower(): line for line in head.split(b"\r\n")[1:]}
     document: dict[str, Any] = json.loads(body)
@@ -133,7 +133,7 @@ def problem_of(answer: bytes) -> dict[str, Any]:
 
 
 HOSTILE: dict[str, tuple[bytes, set[int]]] = {
-    # Cut off while it was still sent, a client may see no answer: 0.
+    # 0: the client is cut off while it still sends, and may not receive the response.
     "a header of 10 MB": (GET + b"X: " + b"a" * 10_000_000, {431, 0}),
     "a header of 17 KB": (GET + b"X: " + b"a" * 17_000 + b"\r\n" + CLOSE, {431}),
     "an address of 1 MB": (b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n" + CLOSE, {431, 0}),
@@ -176,11 +176,11 @@ HOSTILE: dict[str, tuple[bytes, set[int]]] = {
 
 
 @pytest.mark.parametrize(("sent", "statuses"), HOSTILE.values(), ids=HOSTILE)
-def test_nothing_hostile_holds_the_loop_or_is_a_500(
+def test_hostile_requests_never_block_the_loop_or_cause_a_500(
     server: Server, sent: bytes, statuses: set[int]
 ) -> None:
-    """Refused or answered, and everybody else waits for 20 ms at most; best of three."""
-    for _ in holding_the_loop_briefly(server):
+    """They block other requests for at most 20 ms, in the best of three attempts."""
+    for _ in until_the_loop_stays_responsive(server):
         answer = server.exchange(sent)
 
         status = status_of(answer)
@@ -191,17 +191,17 @@ def test_nothing_hostile_holds_the_loop_or_is_a_500(
     assert status_of(server.exchange(GET + CLOSE)) == 200
 
 
-def test_requests_sent_at_once_are_answered_in_turn(server: Server) -> None:
-    """They wait for one another without holding the loop, however many there are."""
+def test_pipelined_requests_are_answered_in_turn(server: Server) -> None:
+    """Even 3,000 of them do not block the event loop."""
     requests = 3_000
-    for _ in holding_the_loop_briefly(server):
+    for _ in until_the_loop_stays_responsive(server):
         answer = server.exchange((GET + b"\r\n") * (requests - 1) + GET + CLOSE)
 
         assert answer.count(b"HTTP/1.1 200 OK") == answer.count(b"HTTP/1.1 ") == requests
 
 
-def holding_the_loop_briefly(server: Server) -> Iterator[None]:
-    """Goes round up to three times, until once the event loop was not held for long."""
+def until_the_loop_stays_responsive(server: Server) -> Iterator[None]:
+    """Repeat up to three times, until one round blocks the event loop only briefly."""
     pauses = []
     for _ in range(3):
         server.forget_pauses()
@@ -209,19 +209,19 @@ def holding_the_loop_briefly(server: Server) -> Iterator[None]:
         pauses.append(server.longest_pause_seconds())
         if pauses[-1] < PAUSE_SECONDS_MAX:
             return
-    pytest.fail(f"the event loop was held for {min(pauses) * 1000:.0f} ms at best")
+    pytest.fail(f"the event loop was blocked for {min(pauses) * 1000:.0f} ms at best")
 
 
-def test_collecting_garbage_does_not_hold_the_loop(server: Server) -> None:
-    """Any request may set off a full round; what the start has made is left out of it."""
-    for _ in holding_the_loop_briefly(server):
+def test_garbage_collection_does_not_block_the_loop(server: Server) -> None:
+    """Any request may trigger a full collection; objects that the start created are exempt."""
+    for _ in until_the_loop_stays_responsive(server):
         answer = server.exchange(b"GET /collect HTTP/1.1\r\nHost: test\r\n" + CLOSE)
 
         assert status_of(answer) == 200
 
 
-def test_a_connection_that_sends_much_takes_turns_with_the_others() -> None:
-    """However fast it sends, one reading of the socket is parsed at a time."""
+def test_a_fast_sender_takes_turns_with_other_connections() -> None:
+    """The server parses what one read of the socket returns, then lets others run."""
     Counting.turns[:] = [0]
     with served(an_app(), protocol=Counting) as server:
         head = b"POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 10000000\r\n\r\n"
@@ -233,8 +233,8 @@ def test_a_connection_that_sends_much_takes_turns_with_the_others() -> None:
     assert max(Counting.turns) <= 512 * 1024
 
 
-def test_a_head_of_the_usual_size_is_read(server: Server) -> None:
-    """As many headers and bytes as the limits say, in one piece or byte by byte."""
+def test_a_head_within_the_limits_is_accepted(server: Server) -> None:
+    """With as many headers and bytes as the limits allow, in one piece or byte by byte."""
     head = GET + b"a:b\r\n" * (FIELDS_MAX - 3) + b"Authorization: Bearer " + b"x" * 8192 + b"\r\n"
     assert len(head) < HEAD_BYTES_MAX
 
@@ -246,8 +246,8 @@ def test_a_head_of_the_usual_size_is_read(server: Server) -> None:
         assert status_of(read_all(connection)) == 200
 
 
-def test_requests_sent_ahead_are_answered_in_order(server: Server) -> None:
-    """A few; heads and bodies of one connection do not add up to too much."""
+def test_a_few_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    """The heads and bodies of one connection do not add up to a limit."""
     body = b'{"text":"' + b"a" * 12_000 + b'"}'
     keep = a_post(body, fields=b"X: " + b"a" * 4_000 + b"\r\n")
     keep = keep.replace(b"Connection: close\r\n", b"")
@@ -258,15 +258,15 @@ def test_requests_sent_ahead_are_answered_in_order(server: Server) -> None:
     assert answer.endswith(b'{"host":"127.0.0.1","scheme":"http","q":""}')
 
 
-def test_a_refusal_does_not_pass_for_the_answer_to_an_earlier_request(server: Server) -> None:
-    """What follows a request is refused by closing, whichever is ready first."""
+def test_a_refusal_is_not_mistaken_for_the_response_to_an_earlier_request(server: Server) -> None:
+    """A malformed request behind a good one closes the connection without a response of its own."""
     answer = server.exchange(GET + b"\r\n" + b"rubbish\r\n\r\n")
 
     assert b"HTTP/1.1 4" not in answer
 
 
-def test_trailers_are_no_headers(server: Server) -> None:
-    """What comes after the body was seen by no proxy in front."""
+def test_trailers_are_not_treated_as_headers(server: Server) -> None:
+    """No proxy in front has checked what follows the body."""
     framed = b"2\r\n{}\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
 
     answer = server.exchange(chunked(framed, b"/trailers"))
@@ -276,8 +276,8 @@ def test_trailers_are_no_headers(server: Server) -> None:
     assert "authorization" not in names
 
 
-def test_a_body_that_dribbles_is_refused(hasty: Server) -> None:
-    """408, and the connection ends; the head's deadline is none of the body's."""
+def test_a_body_that_arrives_too_slowly_is_refused(hasty: Server) -> None:
+    """With 408 and a closed connection; the deadline of the head does not apply to the body."""
     with hasty.connect() as connection:
         connection.sendall(chunked(b"1\r\n{\r\n"))
         answer = read_all(connection)
@@ -286,8 +286,8 @@ def test_a_body_that_dribbles_is_refused(hasty: Server) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"GET /who HTTP/1.1\r\nX: a", b"G"])
-def test_a_head_that_does_not_end_is_refused(hasty: Server, sent: bytes) -> None:
-    """408, and the connection ends."""
+def test_an_incomplete_head_is_refused_after_its_deadline(hasty: Server, sent: bytes) -> None:
+    """With 408 and a closed connection."""
     with hasty.connect() as connection:
         connection.sendall(sent)
         answer = read_all(connection)
@@ -295,8 +295,8 @@ def test_a_head_that_does_not_end_is_refused(hasty: Server, sent: bytes) -> None
     assert problem_of(answer)["code"] == "request_timeout"
 
 
-def test_a_second_head_that_does_not_end_is_refused_too(hasty: Server) -> None:
-    """Keeping a connection alive does not lift the limit."""
+def test_the_deadline_also_applies_to_a_second_head(hasty: Server) -> None:
+    """Keep-alive does not lift the limit."""
     with hasty.connect() as connection:
         connection.sendall(GET + b"\r\n" + b"GET /wh")
         answer = read_all(connection)
@@ -306,14 +306,14 @@ def test_a_second_head_that_does_not_end_is_refused_too(hasty: Server) -> None:
     assert problem_of(second)["code"] == "request_timeout"
 
 
-def test_a_connection_that_asks_nothing_is_closed_without_a_word(hasty: Server) -> None:
-    """Browsers open some in advance."""
+def test_an_idle_connection_is_closed_without_a_response(hasty: Server) -> None:
+    """Browsers open connections in advance."""
     with hasty.connect() as connection:
         assert read_all(connection) == b""
 
 
-def test_a_body_that_nobody_reads_does_not_keep_the_connection(hasty: Server) -> None:
-    """After the answer its rest may come for a while, but not for ever."""
+def test_a_connection_closes_while_an_unread_body_is_still_sent(hasty: Server) -> None:
+    """After the response the rest of the body may arrive for a limited time."""
     started = time.monotonic()
     with hasty.connect() as connection:
         connection.settimeout(0.02)
@@ -342,15 +342,15 @@ def test_a_body_that_nobody_reads_does_not_keep_the_connection(hasty: Server) ->
         (GET + b"X : y\r\n\r\n" + b"a" * 5_000_000, 400),
     ],
 )
-def test_a_refusal_reaches_a_client_that_is_sending_still(
+def test_a_refusal_reaches_a_client_that_is_still_sending(
     server: Server, sent: bytes, status: int
 ) -> None:
-    """The end of the connection does not overtake it."""
+    """The connection is not reset before the client can read the response."""
     assert status_of(server.exchange(sent)) == status
 
 
-def test_who_goes_on_sending_after_a_refusal_is_cut_off(server: Server) -> None:
-    """After a while, though the refusal waits to be read."""
+def test_a_client_that_sends_on_after_a_refusal_is_cut_off(server: Server) -> None:
+    """After a while, even if the client has not read the response."""
     with server.connect() as connection:
         connection.sendall(b"GET\r\n")
         with pytest.raises(ConnectionError):
@@ -358,14 +358,14 @@ def test_who_goes_on_sending_after_a_refusal_is_cut_off(server: Server) -> None:
 
 
 def send_until_refused(connection: socket.socket) -> None:
-    """Send, at some pace."""
+    """Send with short pauses until the server closes the connection."""
     while True:
         connection.sendall(b"a" * 65536)
         time.sleep(0.01)
 
 
 def test_connections_are_limited(hasty: Server) -> None:
-    """Who comes when all are taken is told so, and room comes back."""
+    """Clients beyond the limit get 503; closing a connection makes room."""
     with hasty.connect() as first, hasty.connect() as second, hasty.connect() as third:
         for connection in (first, second, third):
             connection.sendall(GET + b"\r\n")
@@ -373,35 +373,35 @@ def test_connections_are_limited(hasty: Server) -> None:
         assert problem_of(hasty.exchange(b""))["code"] == "busy"
 
     while (status := status_of(hasty.exchange(GET + CLOSE))) in (503, 0):
-        pass  # until the server has noticed that they are gone
+        pass  # until the server notices that they are closed
     assert status == 200
     assert CONNECTIONS_MAX < 1024 - 100
 
 
-class TestProxies:
-    """Whose address a request is from."""
+class TestTrustedProxies:
+    """Which address the server believes a request comes from."""
 
     FORWARDED = (
         b"X-Forwarded-For: 198.51.100.66, 203.0.113.7, 10.1.1.1\r\n"
         b"X-Forwarded-For: 10.9.9.9\r\nX-Forwarded-Proto: https\r\n"
     )
 
-    def test_nobody_is_believed_unless_configured(self, server: Server) -> None:
-        """Not even a caller on this machine."""
+    def test_forwarded_headers_are_ignored_by_default(self, server: Server) -> None:
+        """Even from this machine."""
         assert self.who(server) == ("127.0.0.1", "http")
 
-    def test_of_a_proxy_the_last_address_that_is_no_proxy_counts(self) -> None:
-        """What stands before it may be anybody's invention."""
+    def test_the_last_address_that_belongs_to_no_trusted_proxy_counts(self) -> None:
+        """A client can forge every address before it."""
         with served(an_app(), trusted_proxies=["127.0.0.0/8", "10.0.0.0/8"]) as server:
             assert self.who(server) == ("203.0.113.7", "https")
 
-    def test_other_callers_are_not_believed_when_a_proxy_is(self) -> None:
-        """The list is of addresses, not a switch."""
+    def test_forwarded_headers_of_other_senders_are_ignored(self) -> None:
+        """The setting is a list of addresses, not a switch."""
         with served(an_app(), trusted_proxies=["10.0.0.0/8"]) as server:
             assert self.who(server) == ("127.0.0.1", "http")
 
     def who(self, server: Server) -> tuple[str, str]:
-        """Whom the application sees, and how he came."""
+        """Return the client's address and the scheme as the application sees them."""
         answer = server.exchange(GET + self.FORWARDED + CLOSE)
         body = json.loads(answer.partition(b"\r\n\r\n")[2])
         return body["host"], body["scheme"]

@@ -1,4 +1,4 @@
-"""Clients that do not read their answers: each costs one answer, for a while, and then nothing."""
+"""Clients that do not read: each costs one response for a limited time, and then nothing."""
 
 import asyncio
 import logging
@@ -28,30 +28,30 @@ CLOSE = b"Connection: close\r\n\r\n"
 
 
 class Impatient(HttpProtocol):
-    """With a time for reading that a test can wait for; knows its connections."""
+    """A protocol with a short time limit for reading; it knows its connections."""
 
     writing_seconds_max = 0.5
     open: ClassVar[set[HttpProtocol]] = set()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Note."""
+        """Add the connection."""
         self.open.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget."""
+        """Remove the connection."""
         self.open.discard(self)
         super().connection_lost(exc)
 
 
 class Patient(Impatient):
-    """Waits for longer than a test lasts."""
+    """A protocol that waits longer than a test lasts."""
 
     writing_seconds_max = 60
 
 
 class Answers:
-    """An application with large answers, which counts them."""
+    """An application with large responses; it counts those that it begins."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -60,12 +60,12 @@ class Answers:
         )
 
     async def a_list(self, _: Request) -> Response:
-        """All at once."""
+        """Respond with one large body."""
         self.begun += 1
         return Response(b"x" * LARGE)
 
     async def a_stream(self, _: Request) -> Response:
-        """Piece by piece."""
+        """Stream a large body in pieces."""
 
         async def pieces() -> AsyncIterator[bytes]:
             for _ in range(LARGE // 50_000):
@@ -77,7 +77,7 @@ class Answers:
 
 @pytest.fixture
 def answers(caplog: pytest.LogCaptureFixture) -> Iterator[Answers]:
-    """The application; afterwards nothing in the log is an error or has a traceback."""
+    """Return the application; afterwards check that the log has no error and no traceback."""
     yield Answers()
     for record in caplog.get_records("call"):
         assert record.levelno < logging.ERROR, record.getMessage()
@@ -85,7 +85,7 @@ def answers(caplog: pytest.LogCaptureFixture) -> Iterator[Answers]:
 
 
 def reader(server: Server, sent: bytes) -> socket.socket:
-    """A client whose buffer is small."""
+    """Connect a client with a small receive buffer, and send a request."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     connection.settimeout(10)
@@ -95,28 +95,28 @@ def reader(server: Server, sent: bytes) -> socket.socket:
 
 
 def until(look: Callable[[], bool]) -> None:
-    """Wait while the server, in its thread, does its work."""
+    """Wait until a condition of the server, which runs in its own thread, is true."""
     asyncio.run(eventually(look))
 
 
 def is_open() -> bool:
-    """Whether the server has a connection."""
+    """Return whether the server has an open connection."""
     return bool(Impatient.open)
 
 
 @pytest.mark.parametrize(
     "sent", [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
 )
-def test_who_does_not_read_is_cut_off(answers: Answers, sent: bytes) -> None:
-    """Whether the connection would stay, is closing already, or is fed piece by piece."""
+def test_a_client_that_does_not_read_is_cut_off(answers: Answers, sent: bytes) -> None:
+    """Whether the connection is kept alive, about to close, or streaming."""
     with served(answers.app, protocol=Impatient) as server, reader(server, sent) as connection:
         until(lambda: answers.begun > 0)
         until(lambda: not is_open())
         assert len(read_all(connection)) < LARGE
 
 
-def test_who_reads_a_few_bytes_now_and_then_is_cut_off(answers: Answers) -> None:
-    """A connection cannot be held by reading less than a minimum."""
+def test_a_client_that_reads_less_than_the_minimum_is_cut_off(answers: Answers) -> None:
+    """Reading a few bytes now and then does not keep a connection open."""
     request = LIST + b"\r\n"
     with served(answers.app, protocol=Impatient) as server, reader(server, request) as connection:
         started = time.monotonic()
@@ -129,8 +129,8 @@ def test_who_reads_a_few_bytes_now_and_then_is_cut_off(answers: Answers) -> None
 
 
 @pytest.mark.parametrize("path", [b"/list", b"/stream"])
-def test_who_reads_slowly_gets_all(answers: Answers, path: bytes) -> None:
-    """For three times as long as nothing may be read."""
+def test_a_slow_reader_gets_the_whole_response(answers: Answers, path: bytes) -> None:
+    """Even if it takes three times as long as a client may pause."""
     request = b"GET " + path + b" HTTP/1.1\r\nHost: t\r\n" + CLOSE
     with served(answers.app, protocol=Impatient) as server, reader(server, request) as connection:
         started = time.monotonic()
@@ -145,8 +145,8 @@ def test_who_reads_slowly_gets_all(answers: Answers, path: bytes) -> None:
     assert read.count(b"x") >= LARGE
 
 
-def test_a_crowd_that_does_not_read_costs_one_answer_each(answers: Answers) -> None:
-    """What it sent ahead waits unparsed; when the time is over nothing is left."""
+def test_many_clients_that_do_not_read_cost_one_response_each(answers: Answers) -> None:
+    """Their pipelined requests stay unparsed, and nothing is left when their time is over."""
     with served(answers.app, protocol=Patient) as server:
         crowd = [reader(server, (LIST + b"\r\n") * AHEAD) for _ in range(CONNECTIONS)]
         until(lambda: answers.begun >= CONNECTIONS)
@@ -171,10 +171,10 @@ def test_a_crowd_that_does_not_read_costs_one_answer_each(answers: Answers) -> N
         assert server.exchange(LIST + CLOSE).startswith(b"HTTP/1.1 200 ")
 
 
-def test_requests_sent_ahead_are_answered_when_the_answers_before_are_read(
+def test_pipelined_requests_are_answered_once_earlier_responses_are_read(
     answers: Answers,
 ) -> None:
-    """In turn, all of them."""
+    """All of them, in order."""
     sent = (LIST + b"\r\n") * (AHEAD - 1) + LIST + CLOSE
     with served(answers.app, protocol=Patient) as server, server.connect() as connection:
         connection.sendall(sent)
@@ -190,10 +190,10 @@ def test_requests_sent_ahead_are_answered_when_the_answers_before_are_read(
 @pytest.mark.parametrize(
     "sent", [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
 )
-def test_a_slow_reader_does_not_hold_up_the_end(
+def test_a_slow_reader_does_not_delay_the_shutdown(
     answers: Answers, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the time for finishing is over he is dropped, and nothing is an error."""
+    """The server drops the client when the time for finishing is over, and logs no error."""
     monkeypatch.setattr(serving, "FINISH_SECONDS_MAX", 0.3)
     with served(answers.app, protocol=Patient) as server:
         connection = reader(server, sent * 2)
@@ -205,8 +205,8 @@ def test_a_slow_reader_does_not_hold_up_the_end(
     assert not is_open()
 
 
-def test_a_client_that_leaves_while_requests_wait_is_no_error(answers: Answers) -> None:
-    """With a reset, in the middle of the first answer."""
+def test_a_client_that_disconnects_while_requests_wait_causes_no_error(answers: Answers) -> None:
+    """By a reset in the middle of the first response."""
     with served(answers.app, protocol=Patient) as server:
         connection = reader(server, (LIST + b"\r\n") * AHEAD)
         until(lambda: answers.begun > 0)

@@ -1,4 +1,4 @@
-"""The cache of a remote key set, against a server that is there, slow, down or hostile."""
+"""The cache of a remote key set, with a source that is up, slow, down or hostile."""
 
 import asyncio
 import gzip
@@ -35,25 +35,25 @@ T = TypeVar("T")
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
 
     def __call__(self) -> float:
-        """The time now."""
+        """Return the current time in seconds."""
         return self.now
 
 
 @pytest.fixture(scope="module")
 def keys() -> list[rsa.RSAPrivateKey]:
-    """Keys that take turns."""
+    """Return three keys to rotate."""
     return [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3)]
 
 
 @pytest.fixture
 async def source(keys: list[rsa.RSAPrivateKey]) -> AsyncIterator[KeySource]:
-    """A source that publishes the first key."""
+    """Serve a key set with the first key."""
     async with key_source() as source:
         source.publish(keys[0])
         yield source
@@ -61,31 +61,31 @@ async def source(keys: list[rsa.RSAPrivateKey]) -> AsyncIterator[KeySource]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """The cache's clock."""
+    """Return the cache's clock."""
     return Clock()
 
 
 def cache_of(source: KeySource, clock: Clock, **limits: Any) -> JwksCache:
-    """A cache of what ``source`` publishes."""
+    """Return a cache of the keys that ``source`` publishes."""
     return JwksCache(source.url, issuer=SOURCE, audience="blog", clock=clock, **limits)
 
 
 @pytest.fixture
 async def cache(source: KeySource, clock: Clock) -> AsyncIterator[JwksCache]:
-    """A cache that has fetched nothing yet."""
+    """Return a cache that has not fetched anything yet."""
     async with cache_of(source, clock) as cache:
         yield cache
 
 
 def token_by(key: rsa.RSAPrivateKey, **header: Any) -> str:
-    """A good token, with more in its header."""
+    """Return a valid token signed by ``key``, with extra header fields."""
     claims = jwt.decode(a_token(key, uuid4()), options={"verify_signature": False})
     kid = jwk(key.public_key())["kid"]
     return jwt.encode(claims, key, "RS256", headers={"typ": "at+jwt", "kid": kid, **header})
 
 
 def at_once(awaitable: Awaitable[T]) -> T:
-    """What ``awaitable`` gives without a single pause: it fails where it would have to wait."""
+    """Return the result of ``awaitable``; fail if it would have to wait."""
     steps = awaitable.__await__()
     with pytest.raises(StopIteration) as ended:
         next(steps)
@@ -94,7 +94,7 @@ def at_once(awaitable: Awaitable[T]) -> T:
 
 
 async def accepts(cache: JwksCache, token: str) -> bool:
-    """Whether the cache finds a token good."""
+    """Return whether the cache accepts a token."""
     try:
         await cache.verify(token)
     except InvalidToken:
@@ -102,13 +102,13 @@ async def accepts(cache: JwksCache, token: str) -> bool:
     return True
 
 
-class TestFresh:
-    """While the set at hand is fresh."""
+class TestFreshKeys:
+    """The cached key set is still fresh."""
 
-    async def test_nothing_is_fetched_and_nothing_waits(
+    async def test_verifying_fetches_nothing_and_never_waits(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """The first request fetches; the others never leave the event loop's turn."""
+        """Only the first request fetches; later ones finish without yielding to the event loop."""
         token = token_by(keys[0])
         await cache.verify(token)
 
@@ -118,19 +118,19 @@ class TestFresh:
         assert {each.key_id for each in read} == {jwk(keys[0].public_key())["kid"]}
         assert source.asked == 1
 
-    async def test_a_hundred_first_requests_fetch_once(
+    async def test_a_hundred_first_requests_share_one_fetch(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """They all wait for the same answer."""
+        """They all wait for the same response."""
         tokens = [token_by(keys[0]) for _ in range(100)]
 
         assert all(await asyncio.gather(*(accepts(cache, token) for token in tokens)))
         assert source.asked == 1
 
-    async def test_a_waiting_request_that_is_given_up_takes_nobody_along(
+    async def test_a_cancelled_request_does_not_cancel_the_shared_fetch(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """A client that hangs up does not end the fetch for the others."""
+        """A client that disconnects does not fail the others."""
         source.hold()
         first, second = (asyncio.create_task(cache.verify(token_by(keys[0]))) for _ in range(2))
         await eventually(lambda: source.asked == 1)
@@ -142,10 +142,10 @@ class TestFresh:
         assert await second
         assert source.asked == 1
 
-    async def test_the_set_is_fetched_ahead_without_waiting(
+    async def test_the_key_set_is_refreshed_in_advance(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """Before the set expires a request has it fetched, and is served with the one at hand."""
+        """A request starts the fetch before the set expires, and uses the cached keys itself."""
         token = token_by(keys[0])
         await cache.verify(token)
         source.hold()
@@ -176,7 +176,7 @@ class TestFresh:
             ("no-cache", FRESH_SECONDS_MIN),
         ],
     )
-    async def test_how_long_an_answer_is_fresh(
+    async def test_a_key_set_is_fresh_for_its_max_age(
         self,
         cache: JwksCache,
         source: KeySource,
@@ -185,7 +185,7 @@ class TestFresh:
         cache_control: str,
         seconds: float,
     ) -> None:
-        """Its own ``max-age``, between ten seconds and five minutes; then a key that is gone is."""
+        """Within ten seconds and five minutes; after that time a removed key is refused."""
         source.headers["Cache-Control"] = cache_control
         token = token_by(keys[0])
         await cache.verify(token)
@@ -198,10 +198,10 @@ class TestFresh:
 
         assert not await accepts(cache, token)
 
-    async def test_an_unchanged_set_is_confirmed_without_being_sent(
+    async def test_an_unchanged_key_set_is_confirmed_by_a_304(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """304 counts as fresh."""
+        """A 304 makes the cached set fresh again."""
         source.publish(keys[0], etag=True)
         token = token_by(keys[0])
         await cache.verify(token)
@@ -217,10 +217,10 @@ class TestFresh:
         ]
         assert _sample("usersync_jwks_age_seconds") == AHEAD * 300 - 1
 
-    async def test_an_etag_that_is_none_is_not_sent_back(
+    async def test_an_invalid_etag_is_not_sent_back(
         self, cache: JwksCache, source: KeySource
     ) -> None:
-        """What the source says never breaks the next request."""
+        """A response never breaks the next request."""
         for etag in ("abc", '"' + "x" * 300 + '"', '"é"'):
             source.headers["ETag"] = etag
             await cache.refresh()
@@ -228,23 +228,23 @@ class TestFresh:
         assert await cache.refresh()
         assert not any("if-none-match" in request for request in source.requests)
 
-    async def test_an_unasked_304_confirms_nothing(
+    async def test_a_304_without_a_conditional_request_is_a_failure(
         self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """Without a set to compare with, there is nothing that could be unchanged."""
+        """There is no cached response that could be unchanged."""
         source.status, source.body = "304 Not Modified", b""
 
         async with cache_of(source, clock, start=jwks(keys[0].public_key())) as cache:
             assert not await cache.refresh()
 
 
-class TestRotation:
-    """Keys come and go."""
+class TestKeyRotation:
+    """Keys are added and removed."""
 
-    async def test_no_token_is_refused(
+    async def test_a_rotation_refuses_no_token(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """Old and new tokens are good throughout, even if the new key signs at once."""
+        """Old and new tokens are valid throughout, even if the new key signs at once."""
         old, new = token_by(keys[0]), token_by(keys[1])
         assert await accepts(cache, old)
 
@@ -256,10 +256,10 @@ class TestRotation:
         assert await accepts(cache, old)
         assert await accepts(cache, new)
 
-    async def test_a_key_that_vanished_is_dropped(
+    async def test_a_removed_key_is_refused_after_the_next_fetch(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """A new set replaces the old one whole."""
+        """A new set replaces the old one as a whole."""
         source.publish(keys[0], keys[1])
         assert await accepts(cache, token_by(keys[0]))
 
@@ -269,10 +269,10 @@ class TestRotation:
         assert not await accepts(cache, token_by(keys[0]))
         assert await accepts(cache, token_by(keys[1]))
 
-    async def test_a_fetch_that_began_too_early_is_followed_by_another(
+    async def test_a_fetch_that_started_before_the_key_was_published_is_repeated(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """The key was published while an answer without it was on its way."""
+        """A response without the new key may already be on its way."""
         await cache.refresh()
         source.hold()
         early = asyncio.create_task(cache.refresh())
@@ -287,10 +287,10 @@ class TestRotation:
         assert await late
         assert source.asked == 3
 
-    async def test_a_set_to_begin_with_counts_until_the_first_answer(
+    async def test_the_initial_key_set_serves_until_the_first_fetch_succeeds(
         self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """It serves while the source has never been reached, and not a moment longer."""
+        """From then on only the published set counts."""
         source.is_down = True
         pinned = jwks(keys[2].public_key())
         async with cache_of(source, clock, start=pinned) as cache:
@@ -304,13 +304,13 @@ class TestRotation:
             assert await accepts(cache, token_by(keys[0]))
 
 
-class TestAway:
-    """The source fails."""
+class TestUnavailableSource:
+    """The source fails or does not respond in time."""
 
-    async def test_the_keys_at_hand_serve_without_waiting(
+    async def test_cached_keys_serve_without_waiting(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """One try in ten seconds goes on beside the requests."""
+        """The cache retries in the background, once in ten seconds."""
         token = token_by(keys[0])
         await cache.verify(token)
         source.is_down = True
@@ -328,10 +328,10 @@ class TestAway:
             await cache.refresh()
             assert source.asked == tries
 
-    async def test_old_keys_end_after_a_day(
+    async def test_cached_keys_expire_after_a_day(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """Nobody knows any more which of them were revoked; the source back, they count again."""
+        """By then some may have been revoked; a successful fetch makes them valid again."""
         token = token_by(keys[0])
         await cache.verify(token)
         confirmed = clock.now
@@ -351,10 +351,10 @@ class TestAway:
         await cache.ready()
         assert await accepts(cache, token)
 
-    async def test_a_set_to_begin_with_ends_after_a_day_too(
+    async def test_the_initial_key_set_expires_after_a_day_too(
         self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """A service that runs without the source does not know what was revoked either."""
+        """A service that has never reached the source does not know about revocations either."""
         source.is_down = True
         async with cache_of(source, clock, start=jwks(keys[0].public_key())) as cache:
             clock.now += STALE_SECONDS_MAX
@@ -362,10 +362,10 @@ class TestAway:
             with pytest.raises(KeysUnavailable):
                 await cache.verify(token_by(keys[0]))
 
-    async def test_without_keys_nothing_is_told(
+    async def test_without_keys_every_token_is_unavailable(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """A token is neither good nor bad; tries are as rare as ever."""
+        """Such a token is neither valid nor invalid; retries stay as rare as usual."""
         source.is_down = True
         for _ in range(50):
             with pytest.raises(KeysUnavailable):
@@ -381,8 +381,8 @@ class TestAway:
         assert asked == 1
         assert source.asked == 2
 
-    async def test_the_age_is_shown(self, cache: JwksCache, clock: Clock) -> None:
-        """Infinite without keys, then the time since the last confirmation."""
+    async def test_the_age_of_the_keys_is_a_metric(self, cache: JwksCache, clock: Clock) -> None:
+        """It is infinite without keys, and otherwise the seconds since the last confirmation."""
         before = _sample("usersync_jwks_age_seconds")
         await cache.refresh()
         clock.now += 42
@@ -390,17 +390,17 @@ class TestAway:
         assert before == float("inf")
         assert _sample("usersync_jwks_age_seconds") == 42
 
-    async def test_nobody_listens(self, clock: Clock, unused_port: int) -> None:
-        """A refused connection is a failure like others."""
+    async def test_a_refused_connection_is_a_failure(self, clock: Clock, unused_port: int) -> None:
+        """Nothing listens on the port."""
         url = f"http://127.0.0.1:{unused_port}/"
         async with JwksCache(url, issuer=SOURCE, audience="blog", clock=clock) as cache:
             assert not await cache.refresh()
 
     @pytest.mark.parametrize("drips", [False, True], ids=["silent", "dripping"])
-    async def test_a_slow_answer_is_given_up(
+    async def test_a_slow_response_is_abandoned(
         self, source: KeySource, clock: Clock, drips: bool
     ) -> None:
-        """The limit is on the whole answer, not on the pause between two of its bytes."""
+        """The limit applies to the whole response, not to the pause between two bytes."""
         source.drips = drips
         source.hold(not drips)
         async with cache_of(source, clock, fetch_seconds_max=0.2) as cache:
@@ -410,10 +410,10 @@ class TestAway:
 
             assert 0.15 < time.monotonic() - began < 2
 
-    async def test_closing_gives_up_what_is_under_way(
+    async def test_closing_cancels_a_fetch_in_progress(
         self, source: KeySource, clock: Clock
     ) -> None:
-        """A stop does not wait for a source."""
+        """A shutdown does not wait for the source."""
         source.hold()
         cache = cache_of(source, clock)
         waiting = asyncio.create_task(cache.refresh())
@@ -426,8 +426,8 @@ class TestAway:
         assert waiting.cancelled()
 
 
-class TestHostileAnswer:
-    """Whatever the source sends, the keys at hand remain."""
+class TestHostileResponses:
+    """The cached keys survive everything that the source may send."""
 
     @pytest.mark.parametrize(
         "body",
@@ -448,7 +448,7 @@ class TestHostileAnswer:
             "UTF-16",
         ],
     )
-    async def test_a_body_that_is_no_key_set(
+    async def test_a_body_that_is_not_a_key_set_is_ignored(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey], body: bytes
     ) -> None:
         """A set that breaks a rule changes nothing."""
@@ -458,10 +458,10 @@ class TestHostileAnswer:
         assert not await cache.refresh()
         assert await accepts(cache, token_by(keys[0]))
 
-    async def test_a_name_twice(
+    async def test_a_duplicate_member_is_ignored(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """Two readers could each see another set."""
+        """Two parsers could see two different sets."""
         await cache.refresh()
         other = json.dumps(jwks(keys[1].public_key())["keys"]).encode()
         source.body = source.body[:-1] + b', "keys": ' + other + b"}"
@@ -471,10 +471,10 @@ class TestHostileAnswer:
         assert await accepts(cache, token_by(keys[0]))
 
     @pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
-    async def test_a_body_that_is_too_large(
+    async def test_a_body_above_the_limit_is_ignored(
         self, cache: JwksCache, source: KeySource, announced: bool
     ) -> None:
-        """Reading stops at the limit, whatever was announced; up to it an answer is read."""
+        """With or without Content-Length; a body of exactly the limit is accepted."""
         document = json.loads(source.body)
         room = ANSWER_BYTES_MAX - len(json.dumps(document | {"x": ""}))
         answers = []
@@ -487,8 +487,10 @@ class TestHostileAnswer:
 
         assert answers == [True, False]
 
-    async def test_a_packed_body_is_not_unfolded(self, cache: JwksCache, source: KeySource) -> None:
-        """A few bytes could become gigabytes."""
+    async def test_a_compressed_body_is_not_decompressed(
+        self, cache: JwksCache, source: KeySource
+    ) -> None:
+        """A few bytes could expand to gigabytes."""
         source.headers["Content-Encoding"] = "gzip"
         source.body = gzip.compress(source.body)
 
@@ -499,7 +501,7 @@ class TestHostileAnswer:
     async def test_a_redirect_is_not_followed(
         self, cache: JwksCache, source: KeySource, status: str
     ) -> None:
-        """The address is the one that was configured."""
+        """Keys come only from the configured URL."""
         async with key_source() as elsewhere:
             source.status = status
             source.headers["Location"] = elsewhere.url
@@ -511,15 +513,15 @@ class TestHostileAnswer:
     async def test_another_status_brings_no_keys(
         self, cache: JwksCache, source: KeySource, status: str
     ) -> None:
-        """A good set in the page of an error is none."""
+        """Even if the body of an error is a valid key set."""
         source.status = status
 
         assert not await cache.refresh()
 
-    async def test_a_proxy_of_the_environment_is_not_used(
+    async def test_proxy_settings_of_the_environment_are_ignored(
         self, source: KeySource, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nor anything else that the environment says."""
+        """The cache always connects directly."""
         async with key_source() as proxy:
             for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
                 monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
@@ -529,14 +531,14 @@ class TestHostileAnswer:
             assert proxy.asked == 0
 
 
-class TestHostileToken:
-    """What is in a token costs the source next to nothing."""
+class TestHostileTokens:
+    """The contents of a token cost the source almost nothing."""
 
     @pytest.mark.parametrize("state", ["up", "down", "slow"])
-    async def test_a_flood_of_unknown_keys_fetches_once_in_thirty_seconds(
+    async def test_many_unknown_key_ids_cause_one_fetch_in_thirty_seconds(
         self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey], state: str
     ) -> None:
-        """Failures count; meanwhile good tokens are served."""
+        """Failed fetches count; valid tokens are served meanwhile."""
         async with cache_of(
             source, clock, fresh_seconds_max=10_000, retry_seconds=10_000, fetch_seconds_max=0.2
         ) as cache:
@@ -556,10 +558,10 @@ class TestHostileToken:
                 assert source.asked == fetches
                 clock.now += 0.4
 
-    async def test_an_unknown_key_is_remembered(
+    async def test_an_unknown_key_id_is_remembered(
         self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """One and the same does not cost the fetch that a real new key may need."""
+        """Repeating it does not use up the fetch that a new key may need."""
         source.publish(keys[0], max_age=10_000)
         async with cache_of(source, clock, fresh_seconds_max=10_000) as cache:
             await cache.refresh()
@@ -576,10 +578,10 @@ class TestHostileToken:
             assert asked_for_the_same == 2
             assert source.asked == 4
 
-    async def test_a_remembered_key_that_is_published_is_accepted(
+    async def test_a_remembered_key_id_is_accepted_once_published(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """The memory spares fetches; it never refuses a key that is at hand."""
+        """The memory only saves fetches; it never refuses a cached key."""
         assert not await accepts(cache, token_by(keys[1]))
 
         source.publish(keys[1])
@@ -587,10 +589,10 @@ class TestHostileToken:
 
         assert await accepts(cache, token_by(keys[1]))
 
-    async def test_a_failure_is_not_remembered_as_an_answer(
+    async def test_a_failed_fetch_is_not_remembered(
         self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """The source was not reached, so that nobody knows whether it has the key."""
+        """The source may have the key."""
         async with cache_of(source, clock, start=jwks(keys[0].public_key())) as cache:
             source.is_down = True
             assert not await accepts(cache, token_by(keys[1]))
@@ -601,10 +603,10 @@ class TestHostileToken:
 
             assert await accepts(cache, token_by(keys[1]))
 
-    async def test_the_memory_is_bounded(
+    async def test_the_memory_of_unknown_key_ids_is_bounded(
         self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """The oldest go first."""
+        """The oldest ids are dropped first."""
         async with cache_of(
             source, clock, unknown_kids_max=2, unknown_key_pause_seconds=0
         ) as cache:
@@ -618,10 +620,10 @@ class TestHostileToken:
             assert source.asked == 5
 
     @pytest.mark.parametrize("kid", ["../../x", "' OR 1=1 --", "k" * 129, "é", ""])
-    async def test_what_names_no_key_fetches_nothing(
+    async def test_an_invalid_key_id_causes_no_fetch(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey], kid: str
     ) -> None:
-        """A path is text like another; what cannot be a ``kid`` is not even asked for."""
+        """The text ``../../x`` is a valid id, but never becomes part of a URL."""
         await cache.refresh()
 
         assert not await accepts(cache, token_by(keys[1], kid=kid))
@@ -630,10 +632,10 @@ class TestHostileToken:
         assert len({request["host"] for request in source.requests}) == 1
 
     @pytest.mark.parametrize("name", ["jku", "x5u"])
-    async def test_an_address_in_the_header_is_not_visited(
+    async def test_a_key_url_in_the_header_is_not_requested(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey], name: str
     ) -> None:
-        """The attacker's server, which has his key, hears nothing (CVE-2018-0114's kin)."""
+        """The attacker's server, which has the matching key, gets no request (CVE-2018-0114)."""
         await cache.refresh()
         async with key_source() as attackers:
             attackers.publish(keys[1])
@@ -644,8 +646,8 @@ class TestHostileToken:
         assert source.asked == 1
 
 
-def test_a_bad_set_to_begin_with_stops_the_start() -> None:
-    """It follows the same rules as a fetched one."""
+def test_an_invalid_initial_key_set_stops_the_start() -> None:
+    """The rules are those for fetched sets."""
     with pytest.raises(InvalidKeySet):
         JwksCache("http://a.example/", issuer=SOURCE, audience="blog", start={"keys": []})
 

@@ -1,4 +1,4 @@
-"""The demonstration's look at both ends, whatever an administrator has set on the roles."""
+"""The demonstration reads both databases correctly under any role settings."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -11,14 +11,14 @@ from tests.support.hostile import set_on_role
 from tests.support.inbox import apply_events
 
 
-async def test_hostile_settings_change_nothing_of_what_is_seen(
+async def test_role_settings_do_not_change_the_measurements(
     postgres: PostgresServer, auth_url: str, blog_url: str, amqp_url: str, blog_engine: AsyncEngine
 ) -> None:
-    """Neither for the watch nor for a comparison."""
+    """Neither of the live view nor of the final comparison."""
     await apply_events(blog_engine, a_state())
     addresses = Addresses(Ports(), SOURCE, auth_url, blog_url, amqp_url, amqp_url)
     with set_on_role(postgres, auth_url), set_on_role(postgres, blog_url):
         async with Watch.on(addresses) as watch:
             assert await watch.next() == Sample(replica_users=1)
-            assert await watch.next() == Sample(replica_users=1)  # on the same sessions
+            assert await watch.next() == Sample(replica_users=1)  # in the same sessions
         assert (await compare(auth_url, blog_url)).differing == 1

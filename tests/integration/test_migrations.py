@@ -1,4 +1,4 @@
-"""The schemas of both databases: up, down, and what the models say."""
+"""The schemas of both databases: upgrade, downgrade, and their match with the models."""
 
 import asyncio
 import os
@@ -64,7 +64,7 @@ def downgrade() -> None:
 def alembic(
     service: str, url: str, *arguments: str, folder: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``alembic`` the way an operator does."""
+    """Run ``alembic`` as an operator does."""
     return subprocess.run(
         [str(BIN / "alembic"), "-n", service, *arguments],
         env={"PATH": os.environ["PATH"], f"{service.upper()}_DATABASE_URL": url},
@@ -77,12 +77,12 @@ def alembic(
 
 
 async def connect(url: str) -> asyncpg.Connection:
-    """A plain connection, without any time limit."""
+    """Open a plain connection without time limits."""
     return await asyncpg.connect(url.replace("+asyncpg", ""))
 
 
 async def schema(url: str) -> list[tuple[object, ...]]:
-    """All columns, constraints and indexes."""
+    """Return all columns, constraints and indexes."""
     connection = await connect(url)
     try:
         columns, rules = await connection.fetch(COLUMNS), await connection.fetch(RULES)
@@ -94,14 +94,14 @@ async def schema(url: str) -> list[tuple[object, ...]]:
 
 @pytest.fixture(params=SERVICES)
 def service(request: pytest.FixtureRequest) -> str:
-    """Each service in turn."""
+    """Return each service in turn."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def url(service: str, databases: Databases) -> Iterator[str]:
-    """A database of that service at the newest revision."""
+    """Return the URL of a service's database at the newest revision."""
     url = databases.make(service)
     yield url
     databases.drop(url)
@@ -109,7 +109,7 @@ def url(service: str, databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def empty_url(postgres: PostgresServer, url: str) -> Iterator[str]:
-    """An empty database."""
+    """Return the URL of an empty database."""
     name = f"{make_url(url).database}_empty"
     postgres.drop_database(name)
     postgres.create_database(name)
@@ -117,8 +117,8 @@ def empty_url(postgres: PostgresServer, url: str) -> Iterator[str]:
     postgres.drop_database(name)
 
 
-async def test_down_and_up_again_end_where_they_began(service: str, url: str) -> None:
-    """Every revision can be taken back, leaves nothing behind, and can be applied anew."""
+async def test_a_downgrade_and_upgrade_restore_the_schema(service: str, url: str) -> None:
+    """Every revision can be reverted, leaves nothing behind, and can be applied again."""
     before = await schema(url)
 
     down = alembic(service, url, "downgrade", "base")
@@ -131,17 +131,17 @@ async def test_down_and_up_again_end_where_they_began(service: str, url: str) ->
     assert len(before) > 20
 
 
-def test_the_models_are_what_the_migrations_make(service: str, url: str) -> None:
-    """Alembic finds no difference between tables in code and tables in the database."""
+def test_the_models_match_the_migrations(service: str, url: str) -> None:
+    """``alembic check`` finds no difference."""
     checked = alembic(service, url, "check")
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-async def test_a_difference_between_models_and_migrations_is_noticed(
+async def test_a_difference_between_models_and_migrations_is_detected(
     service: str, url: str
 ) -> None:
-    """The comparison sees a column that only the database has, and one that only the code has."""
+    """A renamed column is missing from the code and from the database."""
     connection = await connect(url)
     await connection.execute("ALTER TABLE users RENAME COLUMN email TO mail")
     await connection.close()
@@ -152,10 +152,10 @@ async def test_a_difference_between_models_and_migrations_is_noticed(
     assert "mail" in checked.stdout + checked.stderr
 
 
-async def test_replicas_that_migrate_at_once_wait_for_each_other(
+async def test_concurrent_migrations_wait_for_each_other(
     service: str, url: str, empty_url: str
 ) -> None:
-    """Both succeed, and the schema is made once."""
+    """Both succeed, and the schema is created once."""
     results = await asyncio.gather(
         *(asyncio.to_thread(alembic, service, empty_url, "upgrade", "head") for _ in range(2))
     )
@@ -164,8 +164,8 @@ async def test_replicas_that_migrate_at_once_wait_for_each_other(
     assert await schema(empty_url) == await schema(url)
 
 
-async def test_a_migration_that_meets_a_lock_gives_up(databases: Databases) -> None:
-    """It does not make everybody who comes after it wait as well; and it changes nothing."""
+async def test_a_migration_that_waits_for_a_lock_gives_up(databases: Databases) -> None:
+    """Otherwise every later query would queue behind it; the schema stays unchanged."""
     url = databases.make("auth")
     reader = await connect(url)
     async with reader.transaction():
@@ -174,7 +174,7 @@ async def test_a_migration_that_meets_a_lock_gives_up(databases: Databases) -> N
             asyncio.to_thread(alembic, "auth", url, "downgrade", "base")
         )
 
-        # The reader goes on reading for as long as the migration tries.
+        # The reader holds its lock for as long as the migration tries.
         await eventually(migrating.done, within=60, every=0.1)
         await reader.execute("SELECT 1 FROM users")
 
@@ -184,12 +184,12 @@ async def test_a_migration_that_meets_a_lock_gives_up(databases: Databases) -> N
     done = await migrating
     assert done.returncode != 0
     assert "lock timeout" in done.stdout + done.stderr
-    assert revision == "0014"  # the newest that touches the locked table
+    assert revision == "0014"  # the newest revision that alters the locked table
 
 
 @pytest.fixture
 def probed(service: str, url: str, tmp_path: Path) -> str:
-    """The address of a database after one more migration, which looked at what it ran with."""
+    """Apply an extra revision that records its environment, and return the database's URL."""
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
     shutil.copy(ROOT / "alembic.ini", tmp_path)
     versions = tmp_path / "migrations" / service / "versions"
@@ -201,7 +201,7 @@ def probed(service: str, url: str, tmp_path: Path) -> str:
 
 
 async def rows(url: str, table: str) -> list[dict[str, object]]:
-    """All that a table has."""
+    """Return all rows of a table."""
     connection = await connect(url)
     try:
         return [dict(row) for row in await connection.fetch(f"SELECT * FROM {table}")]
@@ -210,16 +210,16 @@ async def rows(url: str, table: str) -> list[dict[str, object]]:
 
 
 async def test_a_migration_runs_with_time_limits(probed: str) -> None:
-    """A revision that somebody adds tomorrow has them too."""
+    """Including revisions that are added later."""
     limits = {"lock_timeout": "4s", "statement_timeout": "1min"}
     assert await rows(probed, "probe") == [limits]
 
 
 async def test_a_migration_leaves_nothing_in_a_session(probed: str) -> None:
-    """Behind a pooler the session is somebody else's next, with every lock and statement in it."""
+    """Behind a pooler another client gets the session next, with its locks and statements."""
     [left] = await rows(probed, "left_behind")
     assert left == {"named_statements": 0, "own_locks": 0}
-    # The lock is another session's, whose transaction ends with the migration.
+    # Another session takes the lock, and its transaction ends with the migration.
     holder = {"state": "idle in transaction", "is_short": True}
     assert await rows(probed, "lock_holders") == [holder]
 
@@ -227,7 +227,7 @@ async def test_a_migration_leaves_nothing_in_a_session(probed: str) -> None:
 def test_a_database_with_another_encoding_is_refused(
     service: str, postgres: PostgresServer
 ) -> None:
-    """Nothing is made in it, and the command in the sentence makes one that can be migrated."""
+    """Nothing is created in it; the command in the message creates one that can be migrated."""
     name = f"test_latin1_{service}"
     for database in (name, f"{name}_utf8"):
         postgres.drop_database(database)

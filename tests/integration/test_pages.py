@@ -1,4 +1,4 @@
-"""The pages of both services: what a browser is given, and what it is forbidden."""
+"""The pages of both services: what browsers receive, and what the policy forbids."""
 
 import re
 import zipfile
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 WEB = ROOT / "blog_service" / "web"
 
 BYTES_MAX = 100_000
-"""Of the blog's page with all that it loads: a second over a slow line."""
+"""The limit for the blog's page with all its files: one second on a slow connection."""
 
 POLICY = {
     "default-src": "'none'",
@@ -36,7 +36,7 @@ POLICY = {
 
 
 def files() -> Iterator[Path]:
-    """All files of pages, of either service."""
+    """Yield all page files of both services."""
     for service in ("auth_service", "blog_service", "replica", "service_kit"):
         for path in sorted((ROOT / service).rglob("*")):
             if path.suffix in MEDIA_TYPES:
@@ -45,14 +45,14 @@ def files() -> Iterator[Path]:
 
 @pytest.fixture
 async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the blog's API."""
+    """Return a client of the blog's API."""
     settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
     async with blog_api(settings) as client:
         yield client
 
 
-def of_the_page() -> dict[str, str]:
-    """The paths of the blog's page and its files, with their media types."""
+def page_paths() -> dict[str, str]:
+    """Return the paths of the blog's page and its files, with their media types."""
     paths = {
         f"/web/{path.name}": MEDIA_TYPES[path.suffix] for path in WEB.iterdir() if is_file(path)
     }
@@ -60,13 +60,13 @@ def of_the_page() -> dict[str, str]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether the page loads it."""
+    """Return whether the page loads the file."""
     return path.suffix in MEDIA_TYPES and path.suffix != ".html"
 
 
-async def test_page_may_do_its_own_work_and_no_more(blog: httpx.AsyncClient) -> None:
-    """Scripts of its own alone, which call both services; pictures from elsewhere and no more."""
-    for path, kind in of_the_page().items():
+async def test_the_policy_allows_only_what_the_page_needs(blog: httpx.AsyncClient) -> None:
+    """Its own scripts, requests to both services, and pictures from any host."""
+    for path, kind in page_paths().items():
         answer = await blog.get(path)
 
         assert answer.status_code == 200, path
@@ -78,10 +78,10 @@ async def test_page_may_do_its_own_work_and_no_more(blog: httpx.AsyncClient) -> 
         assert answer.headers["Cache-Control"] == "no-cache"
 
 
-async def test_interactive_documentation_is_there_when_asked_for_and_runs_its_own_scripts(
+async def test_the_api_documentation_is_opt_in_and_loads_only_its_own_scripts(
     blog: httpx.AsyncClient, blog_url: str, public_pem: str
 ) -> None:
-    """By default there is none; its policy lets nothing come from elsewhere."""
+    """By default it is a 404; the policy allows no other host."""
     assert (await blog.get("/docs")).status_code == 404
     settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE, docs=True)
     async with blog_api(settings) as client:
@@ -96,10 +96,10 @@ async def test_interactive_documentation_is_there_when_asked_for_and_runs_its_ow
 
 
 @pytest.mark.parametrize("path", ["/", "/console"])
-async def test_pages_know_the_auth_service_by_its_address_and_not_by_its_name(
+async def test_pages_use_the_public_url_of_the_auth_service(
     blog_url: str, public_pem: str, path: str
 ) -> None:
-    """The issuer stays when the address changes; the policy lets nothing go to the former one."""
+    """The issuer stays when the URL changes; the policy no longer allows the former host."""
     settings = ApiSettings(
         database_url=blog_url,
         public_key=public_pem,
@@ -119,8 +119,8 @@ async def test_pages_know_the_auth_service_by_its_address_and_not_by_its_name(
     assert rule == "connect-src 'self' https://new.example:8443"
 
 
-async def test_what_a_browser_has_is_not_sent_again(blog: httpx.AsyncClient) -> None:
-    """It asks each time, and is told that nothing has changed, with the headers of before."""
+async def test_an_unchanged_file_is_not_sent_again(blog: httpx.AsyncClient) -> None:
+    """The browser revalidates each time and gets 304 with the original headers."""
     first = await blog.get("/web/app.js")
     tag = first.headers["ETag"]
 
@@ -134,8 +134,8 @@ async def test_what_a_browser_has_is_not_sent_again(blog: httpx.AsyncClient) -> 
             assert again.headers[name] == first.headers[name]
 
 
-async def test_what_has_changed_is_sent(blog: httpx.AsyncClient) -> None:
-    """Another file has another tag."""
+async def test_a_changed_file_is_sent(blog: httpx.AsyncClient) -> None:
+    """Each file has its own ETag."""
     tag = (await blog.get("/web/app.js")).headers["ETag"]
 
     other = await blog.get("/web/page.css", headers={"If-None-Match": tag})
@@ -144,16 +144,18 @@ async def test_what_has_changed_is_sent(blog: httpx.AsyncClient) -> None:
     assert other.headers["ETag"] != tag
 
 
-async def test_page_is_told_where_accounts_are(blog: httpx.AsyncClient) -> None:
-    """The issuer, and what becomes of what a deleted user wrote."""
+async def test_the_page_gets_the_issuer_and_the_erasure_setting(blog: httpx.AsyncClient) -> None:
+    """Both are meta elements."""
     page = (await blog.get("/")).text
 
     assert f'<meta name="auth" content="{SOURCE}">' in page
     assert '<meta name="deleted-authors" content="remove">' in page
 
 
-async def test_a_value_is_text_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a setting holds, it begins no element."""
+async def test_a_setting_is_escaped_in_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value cannot open an element."""
     package = tmp_path / "a_page"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -168,8 +170,10 @@ async def test_a_value_is_text_in_the_page(tmp_path: Path, monkeypatch: pytest.M
     assert page == '<meta content="&quot;&gt;&lt;script&gt;">'
 
 
-async def test_no_page_is_in_the_openapi(blog: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
-    """The document describes the API."""
+async def test_no_page_is_in_the_openapi_document(
+    blog: httpx.AsyncClient, api: httpx.AsyncClient
+) -> None:
+    """The document describes the API only."""
     for client in (blog, api):
         described = (await client.get("/openapi.json")).json()["paths"]
 
@@ -179,8 +183,8 @@ async def test_no_page_is_in_the_openapi(blog: httpx.AsyncClient, api: httpx.Asy
 @pytest.mark.parametrize(
     "path", [path for path in files() if path.suffix == ".html"], ids=lambda path: path.name
 )
-def test_nothing_in_a_page_would_be_blocked(path: Path) -> None:
-    """No script, style or listener in its text."""
+def test_no_page_contains_what_the_policy_blocks(path: Path) -> None:
+    """Inline scripts, styles and listeners."""
     page = path.read_text()
 
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script[^>]*>[^<]|javascript:", page)
@@ -189,8 +193,8 @@ def test_nothing_in_a_page_would_be_blocked(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", [path for path in files() if path.suffix == ".js"], ids=lambda path: path.name
 )
-def test_no_script_reads_text_as_html(path: Path) -> None:
-    """What makes elements or code of a string has no place: what a user wrote would run."""
+def test_no_script_parses_text_as_html(path: Path) -> None:
+    """Otherwise content of users could run as code."""
     script = path.read_text()
 
     assert not re.search(
@@ -200,8 +204,8 @@ def test_no_script_reads_text_as_html(path: Path) -> None:
     )
 
 
-def test_all_that_the_page_loads_is_there_and_asked_for_at_once() -> None:
-    """Modules import what exists; each is named in the page, so that no one waits for another."""
+def test_the_page_names_all_its_files() -> None:
+    """All imports exist; the browser loads every module at once, not one after another."""
     page = (WEB / "index.html").read_text()
     named = set(re.findall(r'(?:src|href)="/web/([^"]+)"', page))
     imported = {
@@ -214,15 +218,15 @@ def test_all_that_the_page_loads_is_there_and_asked_for_at_once() -> None:
     assert imported < named
 
 
-def test_page_is_small() -> None:
-    """All of it together."""
+def test_the_page_is_small() -> None:
+    """With all its files."""
     assert (
         sum(path.stat().st_size for path in WEB.iterdir() if path.suffix in MEDIA_TYPES) < BYTES_MAX
     )
 
 
-def test_what_people_are_told_is_about_codes_that_there_are() -> None:
-    """A code that is misspelled would never be met."""
+def test_the_error_messages_are_for_existing_codes() -> None:
+    """A misspelled code would never match."""
     codes = {
         code.name for code in vars(service_kit.http.problems).values() if isinstance(code, Code)
     }
@@ -236,8 +240,8 @@ def test_what_people_are_told_is_about_codes_that_there_are() -> None:
     assert said <= codes
 
 
-def test_texts_may_be_as_long_as_the_blog_takes_them() -> None:
-    """Whoever wrote too much is told before he sends it, and nobody else is."""
+def test_the_page_has_the_blogs_text_limits() -> None:
+    """Users see that a text is too long before they send it."""
     scripts = "".join(path.read_text() for path in WEB.glob("*.js"))
     told = dict(re.findall(r"^const (\w+_LENGTH_MAX) = ([\d_]+);$", scripts, re.MULTILINE))
     limits = {name: value for name, value in vars(texts).items() if name.endswith("_LENGTH_MAX")}
@@ -245,8 +249,8 @@ def test_texts_may_be_as_long_as_the_blog_takes_them() -> None:
     assert {name: int(value) for name, value in told.items()} == limits
 
 
-def test_pages_are_part_of_the_package(tmp_path: Path) -> None:
-    """Whoever installs the wheel has the pages too."""
+def test_the_wheel_contains_the_pages(tmp_path: Path) -> None:
+    """For services that are installed as a package."""
     built = run(f"hatchling build -t wheel -d {tmp_path}", {}, ROOT)
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
