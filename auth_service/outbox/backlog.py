@@ -10,8 +10,6 @@ Not here: setting events aside (``set_aside``).
 
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
@@ -31,20 +29,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.table import outbox_events
 from contracts.events import UserDeleted
+from contracts.events.envelope import StoredEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedEvent:
-    """An event as the outbox holds it. ``payload`` is JSON text, None once erased."""
+class RecordedEvent(StoredEvent):
+    """A row of the outbox, as it is published."""
 
     position: int
-    event_id: UUID
-    type: str
-    user_id: UUID | None
-    version: int | None
-    occurred_at: datetime
-    payload: str | None
-    traceparent: str | None
 
     @property
     def lane(self) -> Hashable:

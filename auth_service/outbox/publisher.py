@@ -7,16 +7,14 @@ not CONFIRMED may or may not have arrived, and must be published again.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
-from uuid import UUID
+from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
 
-from contracts.events.envelope import Attributes, wrap
+from contracts.events.envelope import StoredEvent, encode_stored
 from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
 from service_kit.broker.connection import BROKER_ERRORS, connected, talking
 from service_kit.broker.queue_depths import has_queue
@@ -46,42 +44,6 @@ class Outcome(StrEnum):
     NACKED = "nacked"
     UNCONFIRMED = "unconfirmed"
     UNSENDABLE = "unsendable"
-
-
-class Publishable(Protocol):
-    """An event as the database tells it; ``payload`` is JSON text, None where nothing is left."""
-
-    @property
-    def event_id(self) -> UUID:
-        """Its own id."""
-
-    @property
-    def type(self) -> str:
-        """Such as ``user.updated``."""
-
-    @property
-    def occurred_at(self) -> datetime:
-        """When it was recorded."""
-
-    @property
-    def position(self) -> int | None:
-        """Where it is in the log; None when it is not from there."""
-
-    @property
-    def user_id(self) -> UUID | None:
-        """Whom it is about, if anybody."""
-
-    @property
-    def version(self) -> int | None:
-        """The user's version."""
-
-    @property
-    def payload(self) -> str | None:
-        """Its data."""
-
-    @property
-    def traceparent(self) -> str | None:
-        """The trace of the request that caused it."""
 
 
 class Publisher:
@@ -125,7 +87,7 @@ class Publisher:
         return await has_queue(self._connection, name)
 
     async def publish(
-        self, events: Sequence[Publishable], *, routing_key: str | None = None
+        self, events: Sequence[StoredEvent], *, routing_key: str | None = None
     ) -> list[Outcome]:
         """Publish ``events``, all in flight at once, and wait for the broker's word on each.
 
@@ -147,21 +109,10 @@ class Publisher:
             task.cancel()
         return [Outcome.UNCONFIRMED if task in unanswered else task.result() for task in publishing]
 
-    async def _publish(self, event: Publishable, routing_key: str) -> Outcome:
-        attributes = Attributes(
-            id=event.event_id,
-            source=self._source,
-            type=event.type,
-            time=event.occurred_at,
-            sequence=event.position,
-            subject=event.user_id,
-            version=event.version,
-            traceparent=event.traceparent,
-        )
-        body = (event.payload or "{}").encode()
-        if len(body) > BODY_BYTES_MAX or len(routing_key.encode()) > ROUTING_KEY_BYTES_MAX:
+    async def _publish(self, event: StoredEvent, routing_key: str) -> Outcome:
+        message = encode_stored(event, source=self._source)
+        if message.body_size > BODY_BYTES_MAX or len(routing_key.encode()) > ROUTING_KEY_BYTES_MAX:
             return Outcome.UNSENDABLE
-        message = wrap(attributes, body)
         try:
             with talking():
                 exchange = self._exchanges[self._to]

@@ -7,7 +7,6 @@ for it looks at a stretch of the log, not at all of it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -31,26 +30,13 @@ from auth_service.replays.model import Replay, Selection, confirmed_prefix
 from auth_service.replays.selection_sql import LAST, of_users, recorded, stands
 from auth_service.users.table import to_user, users
 from contracts.events import UserDeleted, UserTombstone, UserUpdated
+from contracts.events.envelope import StoredEvent
 
 STRETCH: Final = 50_000
 """Positions that one statement looks at: some 50 ms if none of them is selected."""
 
 _BEFORE_ALL: Final = UUID(int=0)
 _NAMES: Final = [column.name for column in COLUMNS]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CurrentState:
-    """A user as he is now, in the shape of an event that was never recorded."""
-
-    event_id: UUID
-    type: str
-    user_id: UUID
-    version: int
-    occurred_at: datetime
-    payload: str
-    position: None = None
-    traceparent: None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +52,7 @@ class Step:
     """One selected event, how far a replay is after it, and what is sent; None for nothing."""
 
     done: Checkpoint
-    event: RecordedEvent | CurrentState | None
+    event: StoredEvent | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +65,7 @@ class Batch:
     is_last: bool
 
     @property
-    def events(self) -> list[RecordedEvent | CurrentState]:
+    def events(self) -> list[StoredEvent]:
         """What is sent."""
         return [step.event for step in self.steps if step.event is not None]
 
@@ -194,18 +180,18 @@ _TOMBSTONES = select(users, func.statement_timestamp().label("read_at")).where(
 
 async def _tombstones(
     connection: AsyncConnection, ids: list[UUID | None]
-) -> dict[UUID | None, CurrentState]:
+) -> dict[UUID | None, StoredEvent]:
     rows = await connection.execute(_TOMBSTONES, {"ids": ids})
     return {row.id: _state(row) for row in rows}
 
 
-def _state(row: Row[Any]) -> CurrentState:
+def _state(row: Row[Any]) -> StoredEvent:
     data = (
         to_user(row).state()
         if row.deleted_at is None
         else UserTombstone(id=row.id, version=row.version, deleted_at=row.deleted_at)
     )
-    return CurrentState(
+    return StoredEvent(
         # The same state has the same id however often it is sent.
         event_id=uuid5(row.id, str(row.version)),
         type=UserUpdated.type if row.deleted_at is None else UserDeleted.type,

@@ -23,12 +23,13 @@ import structlog
 from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
 from auth_service.outbox import metrics
 from auth_service.outbox.leadership import Duty, Leader, lead
-from auth_service.outbox.publisher import Outcome, Publishable, Publisher, publisher
+from auth_service.outbox.publisher import Outcome, Publisher, publisher
 from auth_service.replays.batch import next_batch
 from auth_service.replays.model import Pace, Replay, batch_limit
 from auth_service.replays.progress import oldest_running, record_progress, record_trouble
 from auth_service.replays.table import WAKE_UP_CHANNEL
 from auth_service.settings import RelaySettings
+from contracts.events.envelope import StoredEvent
 from contracts.events.names import REPLAY_EXCHANGE, replay_queue
 from service_kit.broker.connection import BROKER_ERRORS, in_words
 from service_kit.database.away import is_held
@@ -210,7 +211,7 @@ async def _trouble(to: Publisher, consumer: str, refused: Outcome | None) -> str
     return None if refused is None else _TROUBLE[refused]
 
 
-async def _publish(to: Publisher, events: Sequence[Publishable], consumer: str) -> list[Outcome]:
+async def _publish(to: Publisher, events: Sequence[StoredEvent], consumer: str) -> list[Outcome]:
     """Publish a few at a time, until some are refused; what became of those that were tried.
 
     When the broker is slow the rest is left, to be read anew: its users may be deleted meanwhile.

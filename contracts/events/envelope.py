@@ -98,70 +98,71 @@ class Undecodable(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
-    """The CloudEvents attributes of one event, apart from its data.
+class StoredEvent:
+    """An event whose data is JSON text already, as a source's log stores it.
 
-    ``subject`` is the user's id and ``version`` their version; what is about no user has neither.
+    ``payload`` is None once it has been erased. ``position`` is the place in the log, None for what
+    was never recorded there. ``user_id`` and ``version`` are None for an event about no user.
     """
 
-    id: UUID
-    source: str
+    event_id: UUID
     type: str
-    time: datetime
-    sequence: int | None = None
-    subject: UUID | None = None
+    occurred_at: datetime
+    payload: str | None
+    position: int | None = None
+    user_id: UUID | None = None
     version: int | None = None
     traceparent: str | None = None
 
 
 def encode(event: Event) -> Message:
-    """The persistent message that carries ``event``."""
-    attributes = Attributes(
-        id=event.id,
-        source=event.source,
+    """Make the persistent message that carries ``event``."""
+    stored = StoredEvent(
+        event_id=event.id,
         type=event.type,
-        time=event.time,
-        sequence=event.sequence,
-        subject=event.data.subject,
+        occurred_at=event.time,
+        payload=event.data.model_dump_json(),
+        position=event.sequence,
+        user_id=event.data.subject,
         version=event.data.subject_version,
         traceparent=event.traceparent,
     )
-    return wrap(attributes, event.data.model_dump_json().encode())
+    return encode_stored(stored, source=event.source)
 
 
-def wrap(attributes: Attributes, body: bytes) -> Message:
-    """The message for data that is JSON already.
+def encode_stored(event: StoredEvent, *, source: str) -> Message:
+    """Make the persistent message that carries ``event`` of ``source``, its payload unparsed.
 
-    The relay uses it on what the outbox holds, unparsed: a field that a newer writer recorded
-    passes through an older relay unharmed.
+    So a field that a newer writer recorded passes through an older relay unharmed. An erased
+    payload becomes ``{}``: a deletion is read from its headers alone.
     """
     headers: dict[str, Any] = {
         "cloudEvents_specversion": SPEC_VERSION,
-        "cloudEvents_id": str(attributes.id),
-        "cloudEvents_source": attributes.source,
-        "cloudEvents_type": attributes.type,
-        "cloudEvents_time": rfc3339(attributes.time),
-        "cloudEvents_dataschema": dataschema(attributes.type),
+        "cloudEvents_id": str(event.event_id),
+        "cloudEvents_source": source,
+        "cloudEvents_type": event.type,
+        "cloudEvents_time": rfc3339(event.occurred_at),
+        "cloudEvents_dataschema": dataschema(event.type),
     }
-    if attributes.sequence is not None:
-        headers["cloudEvents_sequence"] = f"{attributes.sequence:020d}"
-    if attributes.subject is not None:
-        subject = str(attributes.subject)
+    if event.position is not None:
+        headers["cloudEvents_sequence"] = f"{event.position:020d}"
+    if event.user_id is not None:
+        subject = str(event.user_id)
         headers["cloudEvents_subject"] = subject
         headers["cloudEvents_partitionkey"] = subject
-    if attributes.version is not None:
-        headers["cloudEvents_subjectversion"] = f"{attributes.version:016d}"
-    if attributes.traceparent is not None:
-        headers["cloudEvents_traceparent"] = attributes.traceparent
-        headers["traceparent"] = attributes.traceparent
+    if event.version is not None:
+        headers["cloudEvents_subjectversion"] = f"{event.version:016d}"
+    if event.traceparent is not None:
+        headers["cloudEvents_traceparent"] = event.traceparent
+        headers["traceparent"] = event.traceparent
     return Message(
-        body,
+        (event.payload or "{}").encode(),
         headers=headers,
         content_type=CONTENT_TYPE,
         delivery_mode=DeliveryMode.PERSISTENT,
-        message_id=str(attributes.id),
-        type=attributes.type,
-        timestamp=attributes.time,
+        message_id=str(event.event_id),
+        type=event.type,
+        timestamp=event.occurred_at,
         app_id=APP_ID,
     )
 

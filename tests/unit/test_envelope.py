@@ -29,13 +29,13 @@ from contracts.events import (
 )
 from contracts.events.envelope import (
     BODY_BYTES_MAX,
-    Attributes,
     Fault,
+    StoredEvent,
     Undecodable,
     decode,
     encode,
+    encode_stored,
     legible_user,
-    wrap,
 )
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 
@@ -272,12 +272,14 @@ class TestRoundTrip:
 
     def test_unknown_fields_of_recorded_data_pass_through(self) -> None:
         """What a newer writer recorded goes out byte for byte through an older relay."""
-        body = b'{ "tomorrow" : [1,  2] }'
-        attributes = Attributes(id=uuid4(), source=SOURCE, type="user.updated", time=NOON)
+        payload = '{ "tomorrow" : [1,  2] }'
+        event = StoredEvent(
+            event_id=uuid4(), type="user.updated", occurred_at=NOON, payload=payload
+        )
 
-        message = wrap(attributes, body)
+        message = encode_stored(event, source=SOURCE)
 
-        assert message.body == body
+        assert message.body == payload.encode()
 
 
 class TestDeletion:
