@@ -9,7 +9,6 @@ from fastapi import Depends, FastAPI
 
 from auth_service.audit import routes as audit
 from auth_service.context import Context
-from auth_service.db import connect
 from auth_service.mail import page
 from auth_service.mail import routes as mail
 from auth_service.mail.causes import note_networks
@@ -58,6 +57,7 @@ from auth_service.users.model import (
 from auth_service.users.password_policy import WeakPassword
 from auth_service.users.passwords import HashingBusy, Passwords
 from contracts.tokens import KeysUnavailable
+from service_kit.database.engines import pooled
 from service_kit.http import problems
 from service_kit.http.api_docs import docs_routes
 from service_kit.http.errors import Refusals
@@ -97,7 +97,7 @@ REFUSALS: Refusals = {
 
 def create_app(settings: ApiSettings) -> FastAPI:
     """The auth API; it connects to its database when first asked, and never to the broker."""
-    engine = connect(settings)
+    engine = pooled(settings)
     secrets = settings.secrets
     context = Context(
         settings=settings,

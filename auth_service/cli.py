@@ -7,7 +7,6 @@ from functools import partial
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import connect, on_database
 from auth_service.outbox import commands as outbox
 from auth_service.outbox import metrics
 from auth_service.outbox.clock import LATEST
@@ -23,7 +22,8 @@ from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings, 
 from auth_service.tokens import commands as keys
 from auth_service.users import commands as users
 from service_kit.database.clock import watch as watch_clock
-from service_kit.database.commands import demand_suitable
+from service_kit.database.commands import on_database, require_suitable
+from service_kit.database.engines import pooled
 from service_kit.http.probes import health_routes
 from service_kit.http.serving import serve, serve_beside
 from service_kit.process.setting_commands import setting_commands, warn_of_unknown
@@ -57,7 +57,7 @@ def api() -> None:
     settings = load(ApiSettings)
     configure_logging("auth-service api")
     warn_of_unknown(DatabaseSettings)
-    demand_suitable(partial(connect, settings))
+    require_suitable(settings)
     serve(
         create_app(settings),
         host=settings.host,
@@ -74,8 +74,8 @@ def relay() -> None:
     settings = load(RelaySettings)
     configure_logging("auth-service relay")
     warn_of_unknown(DatabaseSettings)
-    demand_suitable(partial(connect, settings))
-    engine = connect(settings)
+    require_suitable(settings)
+    engine = pooled(settings)
     relaying = Relay(settings)
     ready = partial(is_ready, relaying, engine, heartbeat_seconds=settings.heartbeat_seconds)
     serve_beside(

@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import ask
 from auth_service.mail.sender import MailSender
 from auth_service.reconcile.snapshot import Snapshots
 from auth_service.secrets import Secrets
@@ -14,6 +13,7 @@ from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import Throttle
 from auth_service.tokens.keyring import KeyRing
 from auth_service.users.passwords import Passwords
+from service_kit.database.away import ping
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Context:
 
     async def ready(self) -> None:
         """Raise unless requests can be answered: a database, and a key to sign with."""
-        await ask(self.engine)
+        await ping(self.engine)
         await self.keys.ready()
 
 

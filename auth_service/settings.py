@@ -6,7 +6,7 @@ Every process asks for what it needs and no more: the relay has no private key, 
 import os
 import re
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from pydantic import (
@@ -80,6 +80,7 @@ class DatabaseSettings(ServiceSettings):
     """The auth database: all that the migrations and ``status`` need."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_")
+    application_name: ClassVar[str] = "auth-service"
 
     database_url: DatabaseUrl
     # Requests beyond that wait for a connection; PostgreSQL slows down when given more at once.

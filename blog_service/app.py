@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from blog_service import web
 from blog_service.comments import routes as comments
 from blog_service.context import Context
-from blog_service.db import Reader, connect
 from blog_service.posts import routes as posts
 from blog_service.profiles import routes as profiles
 from blog_service.settings import ApiSettings
@@ -26,7 +25,9 @@ from replica.replays.at_source import SILENCE_SECONDS_MAX
 from replica.source_client import Account
 from replica.status import metrics
 from replica.status import routes as sync
-from service_kit.database.away import demand_writable
+from service_kit.database.away import require_writable
+from service_kit.database.engines import pooled
+from service_kit.database.reader import Reader
 from service_kit.http import problems
 from service_kit.http.api_docs import docs_routes
 from service_kit.http.middleware import polish
@@ -44,7 +45,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     the source makes. While the replica may be incomplete (``reconcile.watch``), requests are
     answered all the same; ``/readyz`` tells.
     """
-    engine = connect(settings)
+    engine = pooled(settings)
     keys = _keys(settings)
     source = (
         Account(settings, silence_seconds=SILENCE_SECONDS_MAX) if settings.can_reconcile else None
@@ -52,7 +53,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
     async def ready() -> str | None:
         async with engine.connect() as connection:
-            await demand_writable(connection)
+            await require_writable(connection)
             degraded = await why_degraded(connection)
         await keys.ready()
         if degraded and settings.refuse_while_degraded:

@@ -7,7 +7,6 @@ from typing import Any
 
 import typer
 
-from blog_service.db import connect
 from blog_service.erasure.sweep import keep_swept
 from blog_service.settings import ApiSettings, ConsumerSettings, DatabaseSettings, StatusSettings
 from replica.inbox.consumer import Consumer
@@ -20,7 +19,8 @@ from replica.status import metrics
 from replica.status.model import needs_attention
 from replica.status.read import status as read_status
 from service_kit.database.clock import watch as watch_clock
-from service_kit.database.commands import demand_suitable
+from service_kit.database.commands import require_suitable
+from service_kit.database.engines import pooled
 from service_kit.http.probes import health_routes
 from service_kit.http.serving import serve, serve_beside
 from service_kit.process.setting_commands import setting_commands, warn_of_unknown
@@ -54,7 +54,7 @@ def api() -> None:
     settings = load(ApiSettings)
     configure_logging("blog-service api")
     warn_of_unknown(DatabaseSettings)
-    demand_suitable(partial(connect, settings))
+    require_suitable(settings)
     serve(
         create_app(settings),
         host=settings.host,
@@ -71,8 +71,8 @@ def consumer() -> None:
     settings = load(ConsumerSettings)
     configure_logging("blog-service consumer")
     warn_of_unknown(DatabaseSettings)
-    demand_suitable(partial(connect, settings))
-    engine = connect(settings)
+    require_suitable(settings)
+    engine = pooled(settings)
     worker = Consumer(settings, engine)
 
     async def work() -> None:
@@ -110,7 +110,7 @@ def status(as_json: AsJson = False, check: Check = False) -> None:
 
     async def read() -> dict[str, Any]:
         settings = load(StatusSettings)
-        engine = connect(settings)
+        engine = pooled(settings)
         try:
             async with engine.connect() as connection:
                 return await read_status(

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.db import Reader
 from blog_service.settings import ApiSettings
 from contracts.tokens import Verifier
 from replica.source_client import Account
+from service_kit.database.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import orjson
 from fastapi import status
 from starlette.responses import Response
 
-from blog_service.db import Found
+from service_kit.database.reader import RowLike
 from service_kit.http.pagination import cursor_after
 
 
@@ -23,7 +23,7 @@ def document(value: Any, status_code: int = status.HTTP_200_OK) -> Response:
 
 
 def page_document(
-    found: Sequence[Found], limit: int, item: Callable[[Found], dict[str, Any]]
+    found: Sequence[RowLike], limit: int, item: Callable[[RowLike], dict[str, Any]]
 ) -> Response:
     """The page of the first ``limit`` rows, of which one more was looked for."""
     shown = found[:limit]

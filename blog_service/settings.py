@@ -4,7 +4,7 @@ Every process asks for what it needs and no more: the API has no broker, the con
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -72,6 +72,7 @@ class DatabaseSettings(ServiceSettings):
     """The blog's database: all that the migrations need."""
 
     model_config = SettingsConfigDict(env_prefix="BLOG_")
+    application_name: ClassVar[str] = "blog-service"
 
     database_url: DatabaseUrl
     # Requests beyond that wait for a connection; PostgreSQL slows down when given more at once.

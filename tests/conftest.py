@@ -12,16 +12,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.db
-import blog_service.db
 from auth_service.settings import DatabaseSettings, RelaySettings
 from blog_service.settings import ConsumerSettings
+from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.broker import Broker
 from local.errors import LocalError
 from local.given import refuse_others_exports
 from local.postgres import embedded, find_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker, private_node
+from service_kit.database.engines import pooled
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
 from tests.support.virtual_hosts import VirtualHosts
@@ -131,7 +131,7 @@ def consumer_settings(blog_url: str, amqp_url: str) -> ConsumerSettings:
 @pytest.fixture
 async def auth_engine(auth_url: str) -> AsyncIterator[AsyncEngine]:
     """Connections to the fresh auth database."""
-    engine = auth_service.db.connect(DatabaseSettings(database_url=auth_url))
+    engine = pooled(DatabaseSettings(database_url=auth_url))
     yield engine
     await engine.dispose()
 
@@ -139,9 +139,7 @@ async def auth_engine(auth_url: str) -> AsyncIterator[AsyncEngine]:
 @pytest.fixture
 async def blog_engine(blog_url: str) -> AsyncIterator[AsyncEngine]:
     """Connections to the fresh blog database."""
-    engine = blog_service.db.connect(
-        blog_service.settings.DatabaseSettings(_env_file=None, database_url=blog_url)
-    )
+    engine = pooled(BlogDatabase(_env_file=None, database_url=blog_url))
     yield engine
     await engine.dispose()
 

@@ -20,7 +20,6 @@ from typing import Final
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import DATABASE_AWAY
 from auth_service.mail import metrics
 from auth_service.mail.addresses import sender_address, smtp_server
 from auth_service.mail.limit import may_be_sent
@@ -48,6 +47,7 @@ from auth_service.mail.transport import (
 from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import Throttle
 from auth_service.users.former_emails import forget_expired_emails
+from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()

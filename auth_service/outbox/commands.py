@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import on_database
 from auth_service.settings import DatabaseSettings
+from service_kit.database.commands import on_database
 from service_kit.process.progress import Progress
 from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show

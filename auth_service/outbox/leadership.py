@@ -23,9 +23,9 @@ import structlog
 from sqlalchemy import func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.db import DATABASE_AWAY
 from auth_service.outbox.table import WAKE_UP_CHANNEL
 from auth_service.settings import DatabaseSettings
+from service_kit.database.away import DATABASE_AWAY
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 from service_kit.process.tasks import end_tasks

@@ -23,8 +23,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit
-from auth_service.db import DATABASE_AWAY, connect, holding
 from auth_service.settings import RelaySettings
+from service_kit.database.away import DATABASE_AWAY
+from service_kit.database.engines import pooled
+from service_kit.database.locks import advisory_lock
 from service_kit.process.errors import OperatorError
 
 log = structlog.get_logger()
@@ -141,7 +143,7 @@ async def prune(
     Raises:
         AlreadyPruning: another session does.
     """
-    async with holding(engine, LOCK_KEY) as connection:
+    async with advisory_lock(engine, LOCK_KEY) as connection:
         if connection is None:
             raise AlreadyPruning
         async with connection.begin():
@@ -198,7 +200,7 @@ async def prune_hourly(settings: RelaySettings) -> None:
         return
     older_than = timedelta(days=settings.outbox_keep_days)
     while True:
-        engine = connect(settings)
+        engine = pooled(settings)
         try:
             pruned = await prune(engine, older_than)
             if pruned.deleted or pruned.kept_for_replays:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import BEATS_MISSED_MAX
 from auth_service.outbox.relay import Relay
-from service_kit.database.away import demand_writable
+from service_kit.database.away import require_writable
 
 _PULSE = text(
     "SELECT extract(epoch FROM clock_timestamp() - heartbeat_at)::float AS age, trouble FROM source"
@@ -47,7 +47,7 @@ async def ready(relay: Relay, engine: AsyncEngine, *, heartbeat_seconds: float) 
         NotWritable: the database only answers, which is why no relay can work.
     """
     async with engine.connect() as connection:
-        await demand_writable(connection)
+        await require_writable(connection)
         if not relay.is_active and not await is_led(connection):
             raise NoActiveRelay
         pulse = (await connection.execute(_PULSE)).one()

@@ -26,7 +26,6 @@ from sqlalchemy import func, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
 from auth_service.outbox import metrics, set_aside
 from auth_service.outbox.backlog import RecordedEvent, head, waves
 from auth_service.outbox.heartbeat import record_heartbeat_if_free
@@ -38,7 +37,7 @@ from auth_service.outbox.table import SOURCE_IS_FREE, source
 from auth_service.settings import RelaySettings
 from contracts.events import Heartbeat
 from service_kit.broker.connection import BROKER_ERRORS, in_words
-from service_kit.database.away import is_held
+from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_held
 from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()

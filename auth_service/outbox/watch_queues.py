@@ -18,10 +18,11 @@ from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import DATABASE_AWAY, connect
 from auth_service.outbox.table import queues
 from auth_service.settings import RelaySettings
 from service_kit.broker.queue_depths import QueueLook
+from service_kit.database.away import DATABASE_AWAY
+from service_kit.database.engines import pooled
 
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ async def watch_queues(settings: RelaySettings) -> None:
     """Look at the queues every few seconds until cancelled; at none, do nothing."""
     if not settings.watched_queues:
         await asyncio.Event().wait()
-    engine = connect(settings)
+    engine = pooled(settings)
     look = QueueLook(settings.amqp_url, settings.watched_queues, name="auth-service relay: queues")
     try:
         while True:

@@ -16,9 +16,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from auth_service.db import DATABASE_AWAY
 from auth_service.reconcile.snapshot import Snapshots
 from contracts.sync.comparison import LINES, StreamBegin, StreamEnd
+from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.tasks import end_tasks
 
 log = structlog.get_logger()

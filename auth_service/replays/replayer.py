@@ -20,7 +20,6 @@ from typing import Final
 
 import structlog
 
-from auth_service.db import DATABASE_AWAY, DATABASE_ERRORS
 from auth_service.outbox import metrics
 from auth_service.outbox.leadership import Duty, Leader, lead
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
@@ -32,7 +31,7 @@ from auth_service.settings import RelaySettings
 from contracts.events.envelope import StoredEvent
 from contracts.events.names import REPLAY_EXCHANGE, replay_queue
 from service_kit.broker.connection import BROKER_ERRORS, in_words
-from service_kit.database.away import is_held
+from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_held
 from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()

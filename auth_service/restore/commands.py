@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import on_database
 from auth_service.settings import DatabaseSettings
+from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
 from service_kit.process.progress import Progress
 from service_kit.process.settings import load

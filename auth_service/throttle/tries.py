@@ -19,11 +19,11 @@ from typing import Final
 import structlog
 from sqlalchemy import text
 
-from auth_service.db import DATABASE_AWAY
 from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge, delays
 from auth_service.throttle.network import by_network
 from auth_service.throttle.throttle import GIVE_BACK, NO_WAIT, Throttle, TooManyRequests
+from service_kit.database.away import DATABASE_AWAY
 from service_kit.http.rate_limits import rate_limit_headers
 from service_kit.process.clock import AHEAD_SQL
 

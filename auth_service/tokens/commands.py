@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import on_database
 from auth_service.settings import KeySettings
 from auth_service.tokens.model import BITS, Keys, SigningKey, in_words
 from contracts.events import rfc3339
 from contracts.tokens.keys import RSA_BITS_MIN
+from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show

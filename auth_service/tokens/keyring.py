@@ -20,7 +20,6 @@ import structlog
 from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import DATABASE_AWAY
 from auth_service.settings import ApiSettings
 from auth_service.tokens.model import Keys, SigningKey, State
 from auth_service.tokens.private_keys import PrivateKeys, periods
@@ -29,6 +28,7 @@ from auth_service.tokens.sign import TokenSigner
 from auth_service.tokens.store import read_published_keys
 from contracts.tokens import LEEWAY_SECONDS, AccessToken, KeysUnavailable, TokenVerifier
 from contracts.tokens.key_set import read_key_set
+from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.actors import operator
 
 log = structlog.get_logger()

@@ -10,8 +10,8 @@ from uuid import UUID
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.db import on_database
 from auth_service.settings import DatabaseSettings, OperatorSettings
+from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
 from service_kit.process.settings import load
 from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show

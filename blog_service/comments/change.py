@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import IS_REACHED_BY_USER, reach_values, require
 from blog_service.comments.read import comment_by_id
-from blog_service.db import Found
 from blog_service.policy import Action, Owned
 from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_user
 from replica.caller import ReplicaUser
+from service_kit.database.reader import RowLike
 
 UPDATE: Final = text(
     f"""
@@ -29,7 +29,7 @@ async def change_comment(
     comment_id: UUID,
     *,
     body: str | None,
-) -> Found:
+) -> RowLike:
     """The comment as it is after the change; None leaves it as it is.
 
     Raises:

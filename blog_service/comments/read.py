@@ -14,7 +14,6 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.db import Found, Reader
 from blog_service.profiles.author import (
     AUTHOR_COLUMNS,
     author_document,
@@ -22,6 +21,7 @@ from blog_service.profiles.author import (
     join_author_sql,
 )
 from blog_service.settings import DeletedAuthors
+from service_kit.database.reader import Reader, RowLike
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 
@@ -33,7 +33,7 @@ async def comments_page(
     *,
     limit: int,
     after: int | None = None,
-) -> Sequence[Found]:
+) -> Sequence[RowLike]:
     """Comments on a post, from the oldest on, or from ``after``.
 
     Raises:
@@ -65,7 +65,7 @@ def shown_post_sql(shown: DeletedAuthors, post_id: str) -> str:
 
 async def comment_by_id(
     connection: AsyncConnection, shown: DeletedAuthors, comment_id: UUID
-) -> Found:
+) -> RowLike:
     """One comment.
 
     Raises:
@@ -98,7 +98,7 @@ def _post_is_shown(shown: DeletedAuthors) -> str:
     return f"post.deleted_at IS NULL AND {is_shown_sql(shown, author='poster')}"
 
 
-def comment_document(row: Found) -> dict[str, Any]:
+def comment_document(row: RowLike) -> dict[str, Any]:
     """A comment as JSON shows it (``bodies.CommentBody``)."""
     return {
         "id": row["id"],

@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import require
 from blog_service.comments.read import comment_by_id, shown_post_sql
-from blog_service.db import Found
 from blog_service.limits import demand_room
 from blog_service.policy import Action, Owned
 from blog_service.settings import ApiSettings, DeletedAuthors
 from blog_service.users.row_lock import lock_user
 from replica.caller import ReplicaUser
+from service_kit.database.reader import RowLike
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 
@@ -30,7 +30,7 @@ _INSERT: Final = text(
 
 async def write_comment(
     engine: AsyncEngine, settings: ApiSettings, caller: ReplicaUser, post_id: UUID, *, body: str
-) -> Found:
+) -> RowLike:
     """The new comment.
 
     Raises:

@@ -22,12 +22,12 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from blog_service.db import DATABASE_AWAY
 from blog_service.erasure import content, metrics
 from blog_service.erasure.due import due_posts, due_users
 from blog_service.erasure.model import POSTS_MAX, USERS_MAX, Swept, Unfinished
 from blog_service.settings import ConsumerSettings, DeletedAuthors
 from replica import users as replica
+from service_kit.database.away import DATABASE_AWAY
 
 log = structlog.get_logger()
 

@@ -7,12 +7,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import IS_REACHED, reach_values, require
-from blog_service.db import Found
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_author, lock_caller
 from replica.caller import Caller
+from service_kit.database.reader import RowLike
 
 UPDATE: Final = text(
     f"""
@@ -32,7 +32,7 @@ async def change_post(
     *,
     title: str | None,
     body: str | None,
-) -> Found:
+) -> RowLike:
     """The post as it is after the change; None leaves something as it is.
 
     Raises:

@@ -12,7 +12,6 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.db import Found, Reader
 from blog_service.profiles.author import (
     AUTHOR_COLUMNS,
     author_document,
@@ -20,6 +19,7 @@ from blog_service.profiles.author import (
     join_author_sql,
 )
 from blog_service.settings import DeletedAuthors
+from service_kit.database.reader import Reader, RowLike
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 
@@ -34,7 +34,7 @@ async def posts_page(
     limit: int,
     before: int | None = None,
     author_id: UUID | None = None,
-) -> Sequence[Found]:
+) -> Sequence[RowLike]:
     """Posts from the newest on, or from ``before``; of everybody, or of one author."""
     start = NEWEST if before is None else before
     if author_id is None:
@@ -61,7 +61,7 @@ def page_sql(shown: DeletedAuthors, limit: int, *, of_one: bool = False) -> str:
         """
 
 
-async def post_by_id(connection: AsyncConnection, shown: DeletedAuthors, post_id: UUID) -> Found:
+async def post_by_id(connection: AsyncConnection, shown: DeletedAuthors, post_id: UUID) -> RowLike:
     """One post.
 
     Raises:
@@ -88,7 +88,7 @@ def _select(shown: DeletedAuthors) -> str:
         """  # noqa: S608 - made of constants
 
 
-def post_document(row: Found) -> dict[str, Any]:
+def post_document(row: RowLike) -> dict[str, Any]:
     """A post as JSON shows it (``bodies.PostBody``)."""
     return {
         "id": row["id"],

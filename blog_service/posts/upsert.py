@@ -11,11 +11,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import IS_REACHED, reach_values, require
-from blog_service.db import Found
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_author
+from service_kit.database.reader import RowLike
 from service_kit.http import problems
 from service_kit.http.problems import Problem
 
@@ -45,7 +45,7 @@ async def upsert_post(
     author_id: UUID,
     title: str,
     body: str,
-) -> tuple[Found, bool]:
+) -> tuple[RowLike, bool]:
     """The post as it is now, and whether it is new.
 
     Raises:

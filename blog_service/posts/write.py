@@ -7,13 +7,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import require
-from blog_service.db import Found
 from blog_service.limits import demand_room
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import ApiSettings
 from blog_service.users.row_lock import lock_author, lock_user
 from replica.caller import Caller
+from service_kit.database.reader import RowLike
 
 _INSERT: Final = text(
     "INSERT INTO posts (author_id, title, body, service_id)"
@@ -29,7 +29,7 @@ async def write_post(
     author_id: UUID,
     title: str,
     body: str,
-) -> Found:
+) -> RowLike:
     """The new post.
 
     Parameters:

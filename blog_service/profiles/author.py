@@ -10,9 +10,9 @@ from readers, so every statement that shows content has them.
 
 from typing import Any, Final
 
-from blog_service.db import Found
 from blog_service.settings import DeletedAuthors
 from blog_service.texts import DELETED_USER
+from service_kit.database.reader import RowLike
 
 
 def is_shown_sql(deleted_authors: DeletedAuthors, *, author: str = "author") -> str:
@@ -41,7 +41,7 @@ def join_author_sql(author_id: str) -> str:
         LEFT JOIN profiles AS profile ON profile.user_id = author.id"""
 
 
-def author_document(row: Found) -> dict[str, Any]:
+def author_document(row: RowLike) -> dict[str, Any]:
     """The author in a row with ``AUTHOR_COLUMNS``, as JSON shows him."""
     return {
         "id": row["author_id"],

@@ -21,7 +21,6 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.db import DATABASE_AWAY, ask
 from blog_service.settings import ConsumerSettings
 from replica.inbox import metrics
 from replica.inbox.activity import Activity, State
@@ -41,6 +40,7 @@ from replica.inbox.topology import (
     declare,
 )
 from service_kit.broker.connection import BROKER_ERRORS, connected, in_words
+from service_kit.database.away import DATABASE_AWAY, ping
 from service_kit.process.backoff import pause_seconds
 from service_kit.process.tasks import all_of
 
@@ -206,7 +206,7 @@ class Consumer:
     async def _until_database_answers(self) -> None:
         while not self._stopping.is_set():
             with contextlib.suppress(*DATABASE_AWAY):
-                await ask(self._engine)
+                await ping(self._engine)
                 # Each time that messages are given back counts as a delivery of theirs.
                 if not await is_any_table_locked(self._engine):
                     return

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX, Activity, State
 from replica.inbox.waiting import MESSAGES_WAIT, kept
-from service_kit.database.away import demand_writable
+from service_kit.database.away import require_writable
 
 BATCH_SECONDS_MAX: Final = 15.0
 """A batch takes well under a second; longer means that the database holds it up."""
@@ -67,7 +67,7 @@ async def why_degraded(
     if activity.busy_since and now - min(activity.busy_since.values()) > BATCH_SECONDS_MAX:
         raise NothingApplied
     async with engine.connect() as connection:
-        await demand_writable(connection)
+        await require_writable(connection)
         age: float | None = await connection.scalar(_APPLIED_AGE)
         waiting = (await kept(connection)).messages
     # Since it began to consume the next heartbeat may have been on its way for so long.

@@ -10,8 +10,8 @@ import structlog
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.db import on_database
 from blog_service.settings import DatabaseSettings
+from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.errors import OperatorError
 from service_kit.process.progress import Progress

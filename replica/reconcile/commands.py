@@ -7,9 +7,9 @@ from uuid import UUID
 
 import typer
 
-from blog_service.db import connect
 from blog_service.settings import ReconcileSettings
 from replica.reconcile.model import DELETIONS_MAX, Reason, Verdict, repairable
+from service_kit.database.engines import pooled
 from service_kit.process.actors import operator
 from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with, show
@@ -52,7 +52,7 @@ def reconcile(
     settings = load(ReconcileSettings)
 
     async def work() -> runs.Run:
-        engine = connect(settings)
+        engine = pooled(settings)
         try:
             async with engine.begin() as connection:
                 requested = await runs.request(

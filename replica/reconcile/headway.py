@@ -12,9 +12,9 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.db import DATABASE_AWAY
 from replica.reconcile import runs
 from replica.reconcile.model import Phase
+from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.progress import Progress
 from service_kit.process.tasks import end_tasks
 

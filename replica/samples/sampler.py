@@ -17,13 +17,13 @@ import structlog
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.db import DATABASE_AWAY
 from blog_service.settings import ConsumerSettings
 from replica.inbox.activity import Activity
 from replica.inbox.topology import DEPTHS
 from replica.samples.model import EVERY_SECONDS, KEPT_HOURS
 from replica.samples.table import samples
 from service_kit.broker.queue_depths import QueueLook
+from service_kit.database.away import DATABASE_AWAY
 
 log = structlog.get_logger()
 

@@ -31,23 +31,23 @@ def is_held(error: BaseException) -> bool:
 
 
 class NotWritable(ConnectionError):
-    """The database answers, and takes no changes: it is a standby, or set to read-only."""
+    """The database responds but takes no changes: it is a standby, or set to read-only."""
 
 
 _IS_READ_ONLY = text("SELECT current_setting('transaction_read_only')::boolean")
 
 
-async def ask(engine: AsyncEngine) -> None:
-    """Raise unless the database answers and can be written.
+async def ping(engine: AsyncEngine) -> None:
+    """Require that the database responds and can be written.
 
     Raises:
-        NotWritable: it only answers.
+        NotWritable: it takes no changes.
     """
     async with engine.connect() as connection:
-        await demand_writable(connection)
+        await require_writable(connection)
 
 
-async def demand_writable(connection: AsyncConnection) -> None:
+async def require_writable(connection: AsyncConnection) -> None:
     """Raise ``NotWritable`` unless transactions of this session may write."""
     if await connection.scalar(_IS_READ_ONLY):
         raise NotWritable

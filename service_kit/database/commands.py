@@ -1,4 +1,4 @@
-"""Use an engine in a command, before there is an event loop."""
+"""Use a database in a command, which has no event loop yet."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,15 +8,16 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service_kit.database.away import DATABASE_AWAY
+from service_kit.database.engines import Database, pooled
 
 R = TypeVar("R")
 
 
-def run_with(connect: Callable[[], AsyncEngine], work: Callable[[AsyncEngine], Awaitable[R]]) -> R:
-    """Run ``work`` with an engine, in an event loop that ends with it; its result."""
+def on_database(settings: Database, work: Callable[[AsyncEngine], Awaitable[R]]) -> R:
+    """Run ``work`` with an engine, in an event loop that ends with it; return its result."""
 
     async def run() -> R:
-        engine = connect()
+        engine = pooled(settings)
         try:
             return await work(engine)
         finally:
@@ -25,16 +26,16 @@ def run_with(connect: Callable[[], AsyncEngine], work: Callable[[AsyncEngine], A
     return asyncio.run(run())
 
 
-def demand_suitable(connect: Callable[[], AsyncEngine]) -> None:
+def require_suitable(settings: Database) -> None:
     """Refuse to start on a database that cannot be used; one that is away is waited for later.
 
     Raises:
-        UnsuitableDatabase: with the remedy.
+        UnsuitableDatabase: the database has the wrong encoding; the message names the remedy.
     """
 
-    async def look(engine: AsyncEngine) -> None:
+    async def connect(engine: AsyncEngine) -> None:
         with suppress(*DATABASE_AWAY):
             async with engine.connect():
                 pass
 
-    run_with(connect, look)
+    on_database(settings, connect)

@@ -51,6 +51,10 @@ class Database(Protocol):
     """The settings of a service's database."""
 
     @property
+    def application_name(self) -> str:
+        """What the sessions of a pool are called in ``pg_stat_activity``."""
+
+    @property
     def database_url(self) -> str:
         """Its address, for SQLAlchemy."""
 
@@ -71,10 +75,10 @@ class Database(Protocol):
         """The longest wait of a request for a lock."""
 
 
-def pooled(settings: Database, application_name: str) -> AsyncEngine:
-    """An engine of bounded size, with the limits of requests; it connects when first used."""
+def pooled(settings: Database) -> AsyncEngine:
+    """Make an engine of bounded size, with the limits of requests; it connects on first use."""
     session = Session(
-        application_name,
+        settings.application_name,
         settings.database_schema,
         statement_ms=settings.statement_timeout_ms,
         lock_ms=settings.lock_timeout_ms,

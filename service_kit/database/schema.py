@@ -1,6 +1,8 @@
-"""How the tables of a service name their constraints and indexes."""
+"""Name constraints and indexes as PostgreSQL does by default, in every service alike."""
 
 from typing import Final
+
+from sqlalchemy import MetaData
 
 NAMING: Final = {
     "pk": "%(table_name)s_pkey",
@@ -8,4 +10,8 @@ NAMING: Final = {
     "ix": "%(table_name)s_%(column_0_name)s_idx",
     "ck": "%(table_name)s_%(constraint_name)s_check",
 }
-"""As PostgreSQL itself would, for ``MetaData``."""
+
+
+def new_metadata() -> MetaData:
+    """The metadata of one service's tables."""
+    return MetaData(naming_convention=NAMING)

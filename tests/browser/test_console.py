@@ -11,11 +11,10 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.db
-import blog_service.db
 from auth_service.settings import DatabaseSettings as AuthDatabase
 from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.compare import compare
+from service_kit.database.engines import pooled
 from service_kit.process.clock import described
 from tests.browser.conftest import Visiting
 from tests.support.auth_api import PASSWORD
@@ -54,7 +53,7 @@ async def people(site: Site) -> dict[str, UUID]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def auth(site: Site) -> AsyncIterator[AsyncEngine]:
     """Connections to the source's database."""
-    engine = auth_service.db.connect(AuthDatabase(database_url=site.system.auth_url))
+    engine = pooled(AuthDatabase(database_url=site.system.auth_url))
     yield engine
     await engine.dispose()
 
@@ -62,7 +61,7 @@ async def auth(site: Site) -> AsyncIterator[AsyncEngine]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def blog(site: Site) -> AsyncIterator[AsyncEngine]:
     """Connections to the replica's database."""
-    engine = blog_service.db.connect(BlogDatabase(database_url=site.system.blog_url))
+    engine = pooled(BlogDatabase(database_url=site.system.blog_url))
     yield engine
     await engine.dispose()
 

@@ -8,12 +8,12 @@ from functools import partial
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.db
 from auth_service.settings import DatabaseSettings
 from local.broker import Broker
 from local.embedded_postgres import EmbeddedPostgres
 from local.private_rabbitmq import PrivateRabbitMQ
 from replica.inbox.topology import declare
+from service_kit.database.engines import pooled
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.load import loaded
@@ -73,7 +73,7 @@ async def test_a_database_server_that_restarts_and_dies_loses_nothing(
 ) -> None:
     """PostgreSQL with both databases is restarted and killed, twice each, under load."""
     server, system = on_mortal_postgres
-    engine = auth_service.db.connect(DatabaseSettings(database_url=system.auth_url))
+    engine = pooled(DatabaseSettings(database_url=system.auth_url))
     relay = system.process("auth-service relay", **QUICK)
     consumer = system.process("blog-service consumer", **QUICK)
     with ended(relay, consumer):

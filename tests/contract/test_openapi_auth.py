@@ -5,8 +5,8 @@ from base64 import b64encode
 from pathlib import Path
 
 from auth_service.app import create_app
-from auth_service.db import connect
 from auth_service.settings import ApiSettings
+from service_kit.database.engines import pooled
 from service_kit.http.rate_limits import Rate
 from tests.support.auth_api import bearer, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
@@ -46,7 +46,7 @@ def test_every_response_is_documented_and_none_is_a_500(
 
 async def made_callers(settings: ApiSettings) -> list[dict[str, str]]:
     """Nobody, a user, an administrator, a service by its key and by its token, and rubbish."""
-    engine = connect(settings)
+    engine = pooled(settings)
     async with serving(settings) as api:
         user = await signed_up(api, "ada@example.org")
         admin = await signed_up(api, "grace@example.org")

@@ -8,13 +8,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
 import auth_service.app
-import auth_service.db
 import auth_service.settings
 from auth_service.services.create import create_service
 from blog_service.app import create_app
-from blog_service.db import connect
 from blog_service.settings import ApiSettings
 from contracts.events import UserState
+from service_kit.database.engines import pooled
 from tests.support.blog_api import a_token
 from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.http_server import served
@@ -76,7 +75,7 @@ def test_every_response_is_documented_and_none_is_a_500(
 
 async def prepare(settings: ApiSettings, user: UserState) -> None:
     """Fill a replica with a user, their posts and comments, and parked messages."""
-    engine = connect(settings)
+    engine = pooled(settings)
     await apply_events(engine, user)
     await execute(
         engine,
@@ -91,7 +90,7 @@ async def prepare(settings: ApiSettings, user: UserState) -> None:
 
 async def made_account(settings: auth_service.settings.ApiSettings) -> dict[str, object]:
     """Create the replica's service account at the source and return its settings."""
-    engine = auth_service.db.connect(settings)
+    engine = pooled(settings)
     issued = await create_service(
         engine,
         settings.secrets,

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.db
-import blog_service.db
 from auth_service.settings import DatabaseSettings
 from blog_service.settings import DatabaseSettings as BlogSettings
 from local.compare import compare
 from local.postgres_server import PostgresServer
+from service_kit.database.engines import pooled
 from tests.support.backups import backed_up
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -84,8 +83,8 @@ async def running(system: System) -> AsyncIterator[Whole]:
     with_account = await system.with_account(first.url)
     others = {name: with_account.process(name, **settings) for name in COMMANDS[1:]}
     processes = {COMMANDS[0]: first, **others}
-    auth = auth_service.db.connect(DatabaseSettings(database_url=system.auth_url))
-    blog = blog_service.db.connect(BlogSettings(database_url=system.blog_url))
+    auth = pooled(DatabaseSettings(database_url=system.auth_url))
+    blog = pooled(BlogSettings(database_url=system.blog_url))
     with ended(*processes.values()):
         await asyncio.gather(*(process.ready() for process in processes.values()))
         async with loaded(auth, per_second=200) as load:

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import blog_service.db
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from local.embedded_postgres import EmbeddedPostgres
 from service_kit.database.away import NotWritable
+from service_kit.database.engines import pooled
 from tests.support.builders import a_state, an_event
 from tests.support.checks import has_applied
 from tests.support.databases import Databases
@@ -78,7 +78,7 @@ async def test_a_consumer_waits_for_a_locked_table(
 ) -> None:
     """A lock that outlasts the lock time-out delays messages and parks none."""
     settings = consumer_settings.model_copy(update={"lock_timeout_ms": 100})
-    impatient = blog_service.db.connect(settings)
+    impatient = pooled(settings)
 
     async with consuming(settings, impatient):
         async with blog_engine.begin() as connection:
@@ -100,7 +100,7 @@ async def test_a_consumer_waits_for_a_read_only_database(
     [database] = await fetch(blog_engine, "SELECT current_database() AS name")
     alter = f'ALTER DATABASE "{database.name}"'
     await execute(blog_engine, f"{alter} SET default_transaction_read_only = on")
-    read_only = blog_service.db.connect(consumer_settings)
+    read_only = pooled(consumer_settings)
 
     async with consuming(consumer_settings, read_only) as consumer:
         with pytest.raises(NotWritable):
@@ -133,7 +133,7 @@ async def mortal(
     server, databases = mortal_postgres
     url = databases.make("blog")
     settings = ConsumerSettings(database_url=url, amqp_url=amqp_url, retry_seconds_max=0.5)
-    engine = blog_service.db.connect(settings)
+    engine = pooled(settings)
     yield server, settings, engine
     await engine.dispose()
     server.start()

@@ -11,16 +11,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.db
 import auth_service.settings
-import blog_service.db
 from auth_service.outbox.leadership import LEASE_SECONDS, lead
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
 from local.embedded_postgres import EmbeddedPostgres
 from local.postgres_server import PostgresServer
 from replica.reconcile import session
-from service_kit.database.away import NotWritable, ask
+from service_kit.database.away import NotWritable, ping
+from service_kit.database.engines import pooled
+from service_kit.database.reader import Reader
 from service_kit.database.sessions import SINCE_17, UnsuitableDatabase
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
@@ -57,8 +57,8 @@ SHOWN = text(
 async def pools(auth_url: str, blog_url: str) -> AsyncIterator[list[AsyncEngine]]:
     """Yield an engine of each service."""
     engines = [
-        auth_service.db.connect(auth_service.settings.DatabaseSettings(database_url=auth_url)),
-        blog_service.db.connect(ConsumerSettings(database_url=blog_url, amqp_url="amqp://nowhere")),
+        pooled(auth_service.settings.DatabaseSettings(database_url=auth_url)),
+        pooled(ConsumerSettings(database_url=blog_url, amqp_url="amqp://nowhere")),
     ]
     try:
         yield engines
@@ -192,7 +192,7 @@ class TestEndedSessions:
         self, postgres: PostgresServer, blog_engine: AsyncEngine
     ) -> None:
         """This is safe because a read changes nothing."""
-        reader = blog_service.db.Reader(blog_engine, at_once=2, wait_seconds=5)
+        reader = Reader(blog_engine, at_once=2, wait_seconds=5)
         first = (await reader.rows("SELECT pg_backend_pid() AS pid"))[0]["pid"]
         reading = asyncio.create_task(reader.rows("SELECT pg_backend_pid() AS pid, pg_sleep(0.5)"))
 
@@ -241,12 +241,12 @@ class TestReadOnly:
             for connection in connections:
                 await connection.close()
             with pytest.raises(NotWritable):
-                await ask(engine)
+                await ping(engine)
 
         with pytest.raises(DBAPIError):  # such a session is used for a second
             await self.write(engine)
         await self.write(engine)
-        await ask(engine)
+        await ping(engine)
 
     async def test_read_only_sessions_are_replaced_without_a_write(
         self, postgres: PostgresServer, engine: AsyncEngine
@@ -256,11 +256,11 @@ class TestReadOnly:
         with set_on_role(postgres, url, {"default_transaction_read_only": "on"}):
             await engine.dispose()
             with pytest.raises(NotWritable):
-                await ask(engine)
+                await ping(engine)
 
         async def is_writable() -> bool:
             try:
-                await ask(engine)
+                await ping(engine)
             except NotWritable:
                 return False
             return True
@@ -274,13 +274,11 @@ class TestReadOnly:
         embedded, databases = mortal_postgres
         server = embedded.start()
         url = databases.make("blog")
-        engine = blog_service.db.connect(
-            ConsumerSettings(database_url=url, amqp_url="amqp://nowhere")
-        )
+        engine = pooled(ConsumerSettings(database_url=url, amqp_url="amqp://nowhere"))
 
         async def is_ready() -> bool:
             try:
-                await ask(engine)
+                await ping(engine)
             except NotWritable:
                 return False
             return True
@@ -318,23 +316,23 @@ class TestEncoding:
             f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
         )
         try:
-            engine = blog_service.db.connect(
+            engine = pooled(
                 ConsumerSettings(database_url=postgres.url(name), amqp_url="amqp://nowhere")
             )
             with pytest.raises(UnsuitableDatabase) as refused:
-                await ask(engine)
+                await ping(engine)
             await engine.dispose()
             assert encoding in str(refused.value)
 
             command = str(refused.value).partition("with ")[2].partition(";")[0]
             postgres.execute(command)
             made = make_url(postgres.url(f"{name}_utf8"))
-            better = blog_service.db.connect(
+            better = pooled(
                 ConsumerSettings(
                     database_url=made.render_as_string(False), amqp_url="amqp://nowhere"
                 )
             )
-            await ask(better)
+            await ping(better)
             await better.dispose()
         finally:
             for database in (name, f"{name}_utf8"):

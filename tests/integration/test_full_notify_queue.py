@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.db
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.relay import LOOK_SECONDS
 from auth_service.settings import RelaySettings
 from auth_service.users.passwords import Passwords
 from auth_service.users.sign_up import sign_up
 from local.embedded_postgres import EmbeddedPostgres
+from service_kit.database.engines import pooled
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
 from tests.support.relaying import bind, relaying, taken
@@ -45,7 +45,7 @@ async def small(
 @pytest.fixture
 async def engine(small: RelaySettings) -> AsyncIterator[AsyncEngine]:
     """Connections to the auth database on that server."""
-    engine = auth_service.db.connect(small)
+    engine = pooled(small)
     yield engine
     await engine.dispose()
 

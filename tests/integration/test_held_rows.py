@@ -10,13 +10,13 @@ from pamqp.commands import Basic
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import blog_service.db
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, RevokedKey
 from replica.inbox.consumer import Consumer
 from replica.inbox.topology import LIVE
 from replica.parked.redrive import redrive
 from replica.users import lock
+from service_kit.database.engines import pooled
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.checks import has_applied, is_at
 from tests.support.eventually import eventually
@@ -36,7 +36,7 @@ def settings(consumer_settings: ConsumerSettings) -> ConsumerSettings:
 @pytest.fixture
 async def impatient(settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
     """The consumer's connections."""
-    engine = blog_service.db.connect(settings)
+    engine = pooled(settings)
     yield engine
     await engine.dispose()
 

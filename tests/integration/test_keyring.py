@@ -16,7 +16,6 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from auth_service.db import connect
 from auth_service.settings import ApiSettings
 from auth_service.tokens.keyring import KeyRing, NoSigningKey
 from auth_service.tokens.lifecycle import Lifecycle
@@ -25,6 +24,7 @@ from contracts.tokens import InvalidToken, KeysUnavailable
 from contracts.tokens.keys import jwk
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
+from service_kit.database.engines import pooled
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -374,7 +374,7 @@ class TestReading:
         here = settings.model_copy(
             update={"database_url": url.replace("postgresql://", "postgresql+asyncpg://")}
         )
-        engine = connect(here)
+        engine = pooled(here)
         ring = KeyRing(engine, here)
         token = await a_token(ring)
         try:
@@ -393,7 +393,7 @@ class TestReading:
         """The configured key may have been revoked: it is not believed without the table."""
         nowhere = f"postgresql+asyncpg://auth@127.0.0.1:{free_port()}/auth"
         here = settings.model_copy(update={"database_url": nowhere})
-        engine = connect(here)
+        engine = pooled(here)
         ring = KeyRing(engine, here)
 
         for call in (ring.signer, ring.key_set, ring.ready, lambda: ring.verify("a.b.c")):

@@ -12,13 +12,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from auth_service.db import holding
 from auth_service.outbox import prune as pruning
 from auth_service.outbox.backlog import head, mark_published
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.prune import LOCK_KEY, AlreadyPruning, prune, prune_hourly
 from auth_service.settings import RelaySettings
 from auth_service.users.delete import delete_by
+from service_kit.database.locks import advisory_lock
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
@@ -254,7 +254,7 @@ async def test_an_interruption_leaves_nothing_half_done(auth_engine: AsyncEngine
 async def test_one_prunes_at_a_time(auth_engine: AsyncEngine) -> None:
     """A second one is told so, and leaves the log alone."""
     log = await a_log(auth_engine, old=1)
-    async with holding(auth_engine, LOCK_KEY) as connection:
+    async with advisory_lock(auth_engine, LOCK_KEY) as connection:
         assert connection is not None
         with pytest.raises(AlreadyPruning):
             await prune(auth_engine, MONTH)

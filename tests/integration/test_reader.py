@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.db import Reader
+from service_kit.database.reader import Reader
 
 
 async def test_readers_wait_in_turn(blog_engine: AsyncEngine) -> None:

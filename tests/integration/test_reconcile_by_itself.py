@@ -10,12 +10,12 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings, RelaySettings
-from blog_service.db import connect
 from blog_service.settings import CONNECTIONS_MIN, ConsumerSettings
 from replica.reconcile import runs
 from replica.reconcile.due import why_degraded
 from replica.reconcile.model import DELETIONS_MAX, Reason, repairable
 from replica.reconcile.watch import watch
+from service_kit.database.engines import pooled
 from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -210,7 +210,7 @@ async def test_three_connections_are_enough(
     """The fewest that a consumer accepts: a comparison, its locks and the messages share them."""
     quick = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
     few = consumer_settings.model_copy(update={"database_connections_max": CONNECTIONS_MIN})
-    engine = connect(few)
+    engine = pooled(few)
     try:
         async with paired(api_settings, quick, few, auth_engine, engine) as pair:
             await pair.fill(replica=False)

@@ -8,7 +8,6 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.db
 from auth_service.outbox import metrics
 from auth_service.outbox.readiness import BrokerAway, NoActiveRelay, NoHeartbeat, ready
 from auth_service.outbox.relay import DECLARE_SECONDS, Relay
@@ -17,6 +16,7 @@ from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
 from local.broker import Broker
 from replica.status import metrics as blog_metrics
 from service_kit.broker.connection import BROKER_ERRORS, SILENCE_SECONDS_MAX, connected
+from service_kit.database.engines import pooled
 from service_kit.process.tasks import end_tasks
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
@@ -132,7 +132,7 @@ async def test_metrics_of_a_database_that_does_not_answer_are_absent(
 ) -> None:
     """At both services; not as they were when it last did."""
     nowhere = f"postgresql+asyncpg://postgres@127.0.0.1:{unused_port}/nowhere"
-    gone = auth_service.db.connect(DatabaseSettings(database_url=nowhere))
+    gone = pooled(DatabaseSettings(database_url=nowhere))
     await metrics.refresh(auth_engine)
     await blog_metrics.refresh(blog_engine)
     before = shown()

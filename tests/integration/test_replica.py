@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-import blog_service.db
 from blog_service.settings import ApiSettings, DatabaseSettings
 from contracts.events import UserState
 from contracts.sync.merge import Outcome, State, fold
 from replica import users as replica
 from replica.inbox.apply import apply
+from service_kit.database.engines import pooled
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
 from tests.support.histories import histories, splits
@@ -79,7 +79,7 @@ class Converging:
 
     def __init__(self, url: str) -> None:
         self._runner = asyncio.Runner()
-        self._engine = blog_service.db.connect(DatabaseSettings(database_url=url))
+        self._engine = pooled(DatabaseSettings(database_url=url))
 
     def run(self, coroutine: Any) -> Any:
         """Run in the loop to which the connections belong."""

@@ -12,12 +12,12 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import auth_service.db
 from auth_service.secrets import Secrets
 from auth_service.settings import ApiSettings, DatabaseSettings
 from auth_service.throttle.model import Charge
 from auth_service.throttle.throttle import CLEAN_EVERY, Throttle, TooManyRequests
 from auth_service.throttle.tries import Try, begin_try, know, succeed, take_back
+from service_kit.database.engines import pooled
 from service_kit.http.rate_limits import Rate
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
@@ -47,7 +47,7 @@ async def replica(auth_url: str) -> AsyncIterator[Throttle]:
     settings = DatabaseSettings(
         database_url=auth_url, lock_timeout_ms=60_000, statement_timeout_ms=60_000
     )
-    engine = auth_service.db.connect(settings)
+    engine = pooled(settings)
     yield Throttle(engine, SECRETS)
     await engine.dispose()
 

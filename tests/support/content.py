@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.db import connect
 from blog_service.settings import ApiSettings
 from contracts.events import Data
+from service_kit.database.engines import pooled
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import a_state
 from tests.support.inbox import apply_events, execute
@@ -128,7 +128,7 @@ def driver_sql(statement: TextClause, *names: str) -> str:
 @asynccontextmanager
 async def people_of(settings: ApiSettings, key: rsa.RSAPrivateKey) -> AsyncIterator[People]:
     """People at a blog with these settings, whose tokens ``key`` signs."""
-    engine = connect(settings)
+    engine = pooled(settings)
     async with blog_api(settings) as client:
         yield People(settings, client, engine, key)
     await engine.dispose()

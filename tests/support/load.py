@@ -13,10 +13,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import func, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from auth_service.db import DATABASE_AWAY
 from auth_service.outbox.record import erase, record
 from auth_service.users.table import FIRST_VERSION, NEXT_VERSION, to_user, users
 from contracts.events import UserCreated, UserDeleted, UserTombstone, UserUpdated
+from service_kit.database.away import DATABASE_AWAY
 
 WORKERS = 3
 

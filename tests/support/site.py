@@ -10,10 +10,10 @@ from uuid import UUID
 import httpx
 from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
-from auth_service.db import connect
 from auth_service.settings import DatabaseSettings
 from auth_service.users.administer import administer
 from local.ports import free_port
+from service_kit.database.engines import pooled
 from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
 from tests.support.system import COMMANDS, Member, System
@@ -114,7 +114,7 @@ class Site:
         await self._administer(user_id, status="disabled")
 
     async def _administer(self, user_id: UUID, **wanted: Any) -> None:
-        engine = connect(DatabaseSettings(database_url=self.system.auth_url))
+        engine = pooled(DatabaseSettings(database_url=self.system.auth_url))
         try:
             await administer(engine, user_id, actor="operator:test", **wanted)
         finally:

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from auth_service.db import connect
 from auth_service.services.create import create_service
 from auth_service.settings import KeySettings
 from local.limits import LIMITS
 from local.ports import free_port
+from service_kit.database.engines import pooled
 from tests.support.builders import SOURCE
 from tests.support.processes import Process
 from tests.support.proxy import Proxy, proxy_to
@@ -51,7 +51,7 @@ class System:
         settings = KeySettings(
             database_url=self.auth_url, private_key=SecretStr(self.private_pem), secret=None
         )
-        engine = connect(settings)
+        engine = pooled(settings)
         try:
             issued = await create_service(
                 engine,
