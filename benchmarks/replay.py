@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from auth_service.replays.model import RATE_MAX, State
+from auth_service.replays.model import State
 from benchmarks import contestants
 from benchmarks.client import WARM_UP
 from benchmarks.figures import Figures, Promise, Section, medians, percentile
@@ -18,6 +18,7 @@ from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
 from benchmarks.tables import last_position, published_per_second, until_published
 from benchmarks.waiting import until
+from contracts.sync.replays import RATE_MAX
 from local.places import program
 from replica.inbox.topology import SERVICE
 

@@ -1,84 +1,31 @@
-"""The bodies of requests and answers about replays; the commands' JSON has them too."""
+"""The bodies of requests and responses about replays, as ``contracts.sync.replays`` has them."""
 
-import re
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
-from uuid import UUID
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
 from auth_service.replays.model import (
     CONSUMER_PATTERN,
-    POSITION_MAX,
     RATE_DEFAULT,
-    RATE_MAX,
-    TYPES,
-    USERS_MAX,
     Plan,
     Replay,
     Selection,
     State,
-    UserEventType,
 )
-
-_INSTANT = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
-)
+from contracts.sync import replays
+from contracts.sync.replays import RATE_MAX
 
 
-def _instant(value: object) -> datetime | None:
-    """An RFC 3339 time, in UTC."""
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
-        raise ValueError("must be a time as RFC 3339 writes it (2026-01-31T12:00:00Z)")
-    try:
-        return datetime.fromisoformat(value.upper()).astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is beyond all calendars") from None
-
-
-Instant = Annotated[
-    datetime | None,
-    BeforeValidator(_instant),
-    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}),
-]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", from_attributes=True)
-
-
-class NewReplay(_Body):
-    """A replay to be. Every condition narrows what is sent; without any it is the whole log."""
+class NewReplay(replays.NewReplay):
+    """A replay to start. Each condition narrows what is sent; without conditions, the whole log."""
 
     to: Annotated[
         str,
         Field(pattern=CONSUMER_PATTERN, description="the consumer's name", examples=["blog"]),
     ]
-    since: Annotated[Instant, Field(description="recorded then or later")] = None
-    until: Annotated[Instant, Field(description="recorded before then")] = None
-    from_position: Annotated[
-        Annotated[int, Field(ge=1, le=POSITION_MAX, strict=True)] | None,
-        Field(description="from this position in the log on"),
-    ] = None
-    users: Annotated[
-        list[UUID], Field(max_length=USERS_MAX, description="of these users; none means all")
-    ] = []
-    types: Annotated[
-        list[UserEventType],
-        Field(max_length=len(TYPES), description="of these types; none means all"),
-    ] = []
-    current_state: Annotated[
-        bool,
-        Field(strict=True, description="users as they are now, in place of recorded events"),
-    ] = False
     rate: Annotated[
         int, Field(ge=1, le=RATE_MAX, strict=True, description="events a second, at most")
     ] = RATE_DEFAULT
-    dry_run: Annotated[
-        bool, Field(strict=True, description="only tell what would be sent (200)")
-    ] = False
 
     def selection(self) -> Selection:
         """What is asked for."""
@@ -92,33 +39,10 @@ class NewReplay(_Body):
         )
 
 
-class ReplayChange(_Body):
-    """What shall become of a replay."""
-
-    state: Literal["paused", "running", "cancelled"] = Field(
-        description="`running` resumes a paused one; a cancelled one stays so"
-    )
-
-
-class _Conditions(_Body):
-    consumer: str
-    current_state: bool
-    since: datetime | None
-    until: datetime | None
-    from_position: int | None
-    users: list[UUID] = Field(description="none means all")
-    types: list[str] = Field(description="none means all")
-    rate: int = Field(description="events a second, at most")
-    warning: str | None = Field(description="what the replay may leave behind")
-
-
-class PlanBody(_Conditions):
+class PlanBody(replays.PlanBody):
     """What a replay would send; nothing was sent, and nothing will be."""
 
-    events: int
-    by_type: dict[str, int] = Field(examples=[dict.fromkeys(TYPES, 0)])
-    erased_users: int = Field(description="of whom the tombstone goes out alone")
-    seconds: float = Field(description="at this rate, once its turn has come")
+    model_config = ConfigDict(extra="forbid")
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
@@ -135,23 +59,12 @@ class PlanBody(_Conditions):
         )
 
 
-class ReplayBody(_Conditions):
-    """A replay and how far it has come. Times are UTC."""
+class ReplayBody(replays.ReplayBody):
+    """A replay and its progress. Times are UTC."""
 
-    id: UUID
+    model_config = ConfigDict(extra="forbid")
+
     state: State = Field(description="`running` also while it waits for those before it")
-    requested_by: str = Field(
-        description="user:ID, operator:NAME (at the command line) or svc_… (a service)",
-        examples=["operator:ada"],
-    )
-    expected: int = Field(description="events, as counted before")
-    published: int = Field(description="events that the broker confirmed")
-    seconds_left: float | None = Field(description="at its rate; null once it is finished")
-    trouble: str | None = Field(description="why it does not get on; null while it does")
-    created_at: datetime
-    started_at: datetime | None
-    updated_at: datetime | None
-    finished_at: datetime | None
 
     @classmethod
     def of(cls, replay: Replay) -> Self:

@@ -11,8 +11,9 @@ from uuid import UUID
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.replays.model import RATE_DEFAULT, RATE_MAX, TYPES, Selection, State, TargetState
+from auth_service.replays.model import RATE_DEFAULT, Selection, State, TargetState
 from auth_service.settings import DatabaseSettings, ReplaySettings
+from contracts.sync.replays import RATE_MAX, TYPES
 from service_kit.database.commands import on_database
 from service_kit.process.progress import SILENT_SECONDS
 from service_kit.process.settings import load

@@ -8,25 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 from uuid import UUID
 
 from contracts.events import UserCreated, UserDeleted, UserUpdated
+from contracts.sync.replays import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
 from service_kit.process.errors import OperatorError
 
 RATE_DEFAULT: Final = 1_000
 """Events a second. A consumer applies several times as many, and has its live events besides; a
 million users still take only a quarter of an hour."""
 
-RATE_MAX: Final = 100_000
-"""Beyond what a broker takes from one publisher: as fast as it goes."""
-
 CATCH_UP_SECONDS: Final = 0.1
 """How much of a delay is made up for, so that small ones do not add up and long ones cause no
 burst; also how long one batch should take, so that events come evenly."""
-
-USERS_MAX: Final = 1_000
-"""Users named in one replay; their ids fill half of the longest body that the API takes."""
 
 UNFINISHED_MAX: Final = 100
 """Replays that wait, are under way or paused. They go one after the other, and each keeps events
@@ -35,14 +30,6 @@ from being pruned."""
 CONSUMER_LENGTH_MAX: Final = 64
 CONSUMER_PATTERN: Final = f"^[a-z][a-z0-9_-]{{0,{CONSUMER_LENGTH_MAX - 1}}}$"
 """The prefix of a consuming service's queues: a routing key has 255 bytes at most."""
-
-POSITION_MAX: Final = 2**53 - 1
-"""Every JSON reader keeps such a number exact; no log comes that far."""
-
-UserEventType = Literal["user.created", "user.updated", "user.deleted"]
-
-TYPES: Final[tuple[str, ...]] = get_args(UserEventType)
-"""What a replay sends. Heartbeats and revoked keys tell of their moment, not of a user."""
 
 assert set(TYPES) == {UserCreated.type, UserUpdated.type, UserDeleted.type}
 

@@ -14,13 +14,12 @@ from auth_service.context import Auth
 from auth_service.services.bearer import service_caller
 from auth_service.sessions.bearer import OPERATOR, caller
 from auth_service.sessions.holder import holder_of
+from contracts.sync.replays import SCOPE
 from contracts.tokens import AccessToken
 from service_kit.http import problems
 from service_kit.http.bearer import subject_token, verified_token
 from service_kit.http.problems import Problem
 from service_kit.process.actors import user_actor
-
-SCOPE: Final = "replays:write"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.table import outbox_events, source
-from auth_service.replays.model import (
-    TYPES,
-    Plan,
-    Pruned,
-    Selection,
-    require_in_log,
-    require_valid,
-)
+from auth_service.replays.model import Plan, Pruned, Selection, require_in_log, require_valid
 from auth_service.replays.selection_sql import (
     IS_ERASED,
     LAST,
@@ -30,6 +23,7 @@ from auth_service.replays.selection_sql import (
 from auth_service.settings import DatabaseSettings
 from auth_service.users.table import users
 from contracts.events import UserDeleted, UserUpdated
+from contracts.sync.replays import TYPES
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Query, status
 from fastapi.responses import JSONResponse
 
 from auth_service.context import Auth
-from auth_service.replays.bodies import NewReplay, PlanBody, ReplayBody, ReplayChange
+from auth_service.replays.bodies import NewReplay, PlanBody, ReplayBody
 from auth_service.replays.change_state import change_state
 from auth_service.replays.model import CONSUMER_LENGTH_MAX, TARGET_STATES
 from auth_service.replays.operators import OPERATORS_ONLY, Operator
 from auth_service.replays.plan import plan
 from auth_service.replays.read import replay_by_id, replays_before
 from auth_service.replays.start import start
+from contracts.sync.replays import PATH, ReplayChange
 from service_kit.http import problems
 from service_kit.http.openapi import documented
 from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
@@ -23,7 +24,7 @@ from service_kit.http.problems import Problem
 COUNTS_AT_ONCE_MAX: Final = 2
 """Each may keep a core of the database busy for a minute, on a connection of its own."""
 
-router = APIRouter(prefix="/v1/admin/replays", tags=["administration"])
+router = APIRouter(prefix=PATH, tags=["administration"])
 
 ABOUT_ONE: Final = documented(*OPERATORS_ONLY, problems.NOT_FOUND)
 

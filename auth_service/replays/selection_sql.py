@@ -23,9 +23,10 @@ from sqlalchemy import (
 )
 
 from auth_service.outbox.table import outbox_events
-from auth_service.replays.model import TYPES, Selection
+from auth_service.replays.model import Selection
 from auth_service.users.table import users
 from contracts.events import UserDeleted
+from contracts.sync.replays import TYPES
 
 Condition = ColumnElement[bool]
 

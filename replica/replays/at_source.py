@@ -16,14 +16,9 @@ from uuid import UUID
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from contracts.sync.replays import PATH, SCOPE, NewReplay, PlanBody, ReplayBody, ReplayChange
 from replica.inbox.topology import SERVICE
-from replica.replays.bodies import (
-    NewReplayBody,
-    PlanBody,
-    RefusalBody,
-    ReplayBody,
-    ReplayChangeBody,
-)
+from replica.replays.bodies import RefusalBody
 from replica.source_client import (
     ANSWER_BYTES_MAX,
     Account,
@@ -38,17 +33,12 @@ from service_kit.http.bearer import invalid_token
 from service_kit.http.pagination import Page, cursor_after
 from service_kit.http.problems import Problem
 
-SCOPE: Final = "replays:write"
-"""What the service account needs for this."""
-
 SILENCE_SECONDS_MAX: Final = 130.0
 """The source counts for two minutes at most before it answers; whoever gave up sooner would not
 know whether the replay has begun."""
 
 REPLAY_BYTES_MAX: Final = 64 * 1024
 """Of one in a list: with a thousand named users it takes 40 KB."""
-
-PATH: Final = "/v1/admin/replays"
 
 ABOUT_THE_QUESTION: Final = {
     code.name: code
@@ -72,7 +62,7 @@ Told = TypeVar("Told", bound=BaseModel)
 
 
 async def start(
-    source: Account | None, wanted: NewReplayBody, *, user_token: str
+    source: Account | None, wanted: NewReplay, *, user_token: str
 ) -> ReplayBody | PlanBody:
     """Start a replay, or with ``dry_run`` tell what it would send.
 
@@ -118,7 +108,7 @@ async def show(source: Account | None, replay_id: UUID) -> ReplayBody:
 
 
 async def steer(
-    source: Account | None, replay_id: UUID, change: ReplayChangeBody, *, user_token: str
+    source: Account | None, replay_id: UUID, change: ReplayChange, *, user_token: str
 ) -> ReplayBody:
     """Pause, resume or cancel a replay to this service.
 

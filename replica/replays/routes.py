@@ -12,14 +12,9 @@ from fastapi import APIRouter, Depends, Request, status
 from fastapi.responses import JSONResponse
 
 from blog_service.context import Blog
+from contracts.sync.replays import NewReplay, PlanBody, ReplayBody, ReplayChange
 from replica.caller import OPERATORS_ONLY, Operator
 from replica.replays import at_source as replays
-from replica.replays.bodies import (
-    NewReplayBody,
-    PlanBody,
-    ReplayBody,
-    ReplayChangeBody,
-)
 from service_kit.http import problems
 from service_kit.http.bearer import token_of
 from service_kit.http.openapi import documented
@@ -52,7 +47,7 @@ ShownToken = Annotated[str, Depends(_shown_token)]
     },
 )
 async def post_replay(
-    body: NewReplayBody, operator: Operator, token: ShownToken, blog: Blog
+    body: NewReplay, operator: Operator, token: ShownToken, blog: Blog
 ) -> ReplayBody | JSONResponse:
     """The replay, which the source sends in its turn; the answer waits for the source's count."""
     told = await replays.start(blog.source, body, user_token=token)
@@ -82,7 +77,7 @@ async def get_replay(replay_id: UUID, _: Operator, blog: Blog) -> ReplayBody:
     responses=documented(*ABOUT_ONE, problems.REPLAY_FINISHED),
 )
 async def patch_replay(
-    replay_id: UUID, body: ReplayChangeBody, operator: Operator, token: ShownToken, blog: Blog
+    replay_id: UUID, body: ReplayChange, operator: Operator, token: ShownToken, blog: Blog
 ) -> ReplayBody:
     """It takes effect within a batch; what was confirmed is not sent again."""
     told = await replays.steer(blog.source, replay_id, body, user_token=token)

@@ -20,8 +20,6 @@ from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.replays.batch import STRETCH
 from auth_service.replays.change_state import change_state
 from auth_service.replays.model import (
-    RATE_MAX,
-    TYPES,
     UNFINISHED_MAX,
     LogPruned,
     NoSuchReplay,
@@ -33,6 +31,7 @@ from auth_service.replays.replayer import REPLAYING
 from auth_service.replays.start import start
 from auth_service.settings import RelaySettings
 from contracts.events import UserDeleted, UserState, UserTombstone, UserUpdated
+from contracts.sync.replays import RATE_MAX, TYPES
 from local.ports import free_port
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually

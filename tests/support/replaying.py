@@ -10,13 +10,14 @@ from pamqp.common import FieldTable
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.replays.model import RATE_MAX, Plan, Replay, Selection, State
+from auth_service.replays.model import Plan, Replay, Selection, State
 from auth_service.replays.plan import plan
 from auth_service.replays.read import replay_by_id
 from auth_service.replays.replayer import Replayer
 from auth_service.replays.start import start
 from auth_service.settings import RelaySettings
 from contracts.events.names import REPLAY_EXCHANGE
+from contracts.sync.replays import RATE_MAX
 from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.relaying import Carried

@@ -13,11 +13,7 @@ from auth_service.outbox.backlog import RecordedEvent
 from auth_service.replays.batch import Batch, Checkpoint, Progress, Step
 from auth_service.replays.model import (
     CATCH_UP_SECONDS,
-    POSITION_MAX,
     RATE_DEFAULT,
-    RATE_MAX,
-    TYPES,
-    USERS_MAX,
     InvalidReplay,
     LogPruned,
     Pace,
@@ -33,6 +29,7 @@ from auth_service.replays.model import (
     require_in_log,
     require_valid,
 )
+from contracts.sync.replays import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
 from tests.support.builders import NOON
 
 HOUR = timedelta(hours=1)
