@@ -23,19 +23,20 @@ from auth_service.secrets import Secrets, secret_of
 from auth_service.sessions.model import Limits
 from contracts.tokens.key_set import InvalidKeySet, read_key_set
 from contracts.tokens.keys import UnusableKey, jwks, private_key
-from service_kit.http.rate_limits import Rate
-from service_kit.process.settings import (
-    SEVERAL_LINES,
+from service_kit.database import settings as database
+from service_kit.http.settings import HttpSettings
+from service_kit.process.rates import Rate
+from service_kit.process.setting_types import (
     AmqpUrl,
-    DatabaseUrl,
-    Origins,
+    Audience,
+    Issuer,
+    Port,
     PublicUrl,
     QueueNames,
     RateSetting,
-    ServiceSettings,
-    TrustedProxies,
     public_url,
 )
+from service_kit.process.settings import SEVERAL_LINES, ServiceSettings
 
 
 def _usable(value: SecretStr) -> SecretStr:
@@ -76,20 +77,11 @@ def _before(text: SecretStr) -> bytes:
         return text.get_secret_value().encode()
 
 
-class DatabaseSettings(ServiceSettings):
+class DatabaseSettings(database.DatabaseSettings, ServiceSettings):
     """The auth database: all that the migrations and ``status`` need."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_")
     application_name: ClassVar[str] = "auth-service"
-
-    database_url: DatabaseUrl
-    # Requests beyond that wait for a connection; PostgreSQL slows down when given more at once.
-    database_connections_max: Annotated[int, Field(ge=1, le=100)] = 10
-    # A statement on the request path takes milliseconds; longer means a lock or a sick database.
-    statement_timeout_ms: Annotated[int, Field(ge=100)] = 5_000
-    lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
-    # Where the migrations put the tables, whatever search_path the role has.
-    database_schema: Annotated[str, Field(min_length=1, max_length=63)] = "public"
 
 
 class StatusSettings(DatabaseSettings):
@@ -155,18 +147,17 @@ class KeySettings(DatabaseSettings):
         return Secrets(first, *previous, *others)
 
 
-class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
+class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
     """``auth-service api``."""
 
     # `iss` of every token: the name by which clients know us. It never changes; the address may.
-    issuer: Annotated[str, Field(min_length=1, max_length=512)]
+    issuer: Issuer
     # Where clients and browsers find this service: links in mails and the endpoints in the metadata
     # (RFC 8414) are below it. Default: the issuer.
     public_url: PublicUrl | None = None
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8001
+    port: Port = 8001
     # `aud` of every token: the services that accept them.
-    audience: Annotated[str, Field(min_length=1, max_length=512)] = "blog"
+    audience: Audience = "blog"
     # How long a stolen token could be used at a service that does not see the user's state.
     access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
     # A service has its API key at hand and asks again.
@@ -239,22 +230,12 @@ class ApiSettings(KeySettings, OperatorSettings, StatusSettings):
     # People read their mail within a day; a reset is asked for by someone who waits for it.
     verification_link_seconds: Annotated[int, Field(ge=60)] = 86_400
     reset_link_seconds: Annotated[int, Field(ge=60)] = 1800
-    # The longest body is a sign-up of under a kilobyte ...
-    body_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024
-    # ... which arrives at once; who dribbles it holds a connection.
-    body_seconds_max: Annotated[float, Field(gt=0)] = 10.0
     # How long one answer to a replica that compares itself may take: ten million users take one.
     reconcile_seconds_max: Annotated[float, Field(gt=0)] = 600.0
     # Such answers at once; each keeps a core of the database busy, and one replica asks for two.
     reconcile_at_once_max: Annotated[int, Field(ge=2, le=20)] = 4
     # Heartbeats that one service may ask for.
     limit_heartbeats: RateSetting = Rate(120, 60)
-    # Pages of these origins may call from browsers, and use the refresh cookie.
-    cors_origins: Origins = ()
-    # Only these are believed about whom they forward for (X-Forwarded-For, -Proto).
-    trusted_proxies: TrustedProxies = ()
-    # The interactive documentation, for development: what it tells is nobody else's business.
-    docs: bool = False
 
     @property
     def address(self) -> str:
@@ -307,10 +288,10 @@ class RelaySettings(StatusSettings):
     """``auth-service relay``."""
 
     amqp_url: AmqpUrl
-    issuer: Annotated[str, Field(min_length=1, max_length=512)]
+    issuer: Issuer
     host: str = "127.0.0.1"
     # The relay's own health and metrics.
-    relay_port: Annotated[int, Field(ge=1, le=65535)] = 8011
+    relay_port: Port = 8011
     # Events claimed at once, and so the most that are unconfirmed; the client gains nothing
     # above 50 in flight, and the database works best from 500 rows a statement.
     relay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500

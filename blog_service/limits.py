@@ -11,8 +11,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service_kit.http.rate_limits import Rate, rate_limit_headers, too_many_requests
+from service_kit.http.rate_limits import rate_limit_headers, too_many_requests
 from service_kit.process.clock import AHEAD_SQL
+from service_kit.process.rates import Rate
 
 Written = Literal["posts", "comments"]
 """What is counted: a table, and the limit's name as clients see it."""

@@ -12,19 +12,20 @@ from pydantic_settings import SettingsConfigDict
 from contracts.tokens.key_set import InvalidKeySet, read_key_set
 from contracts.tokens.keys import UnusableKey, jwks, public_key
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
-from service_kit.http.rate_limits import Rate
-from service_kit.process.settings import (
-    SEVERAL_LINES,
+from service_kit.database import settings as database
+from service_kit.http.settings import HttpSettings
+from service_kit.process.rates import Rate
+from service_kit.process.setting_types import (
     AmqpUrl,
-    DatabaseUrl,
+    Audience,
     HttpUrl,
-    Origins,
+    Issuer,
+    Port,
     PublicUrl,
     RateSetting,
-    ServiceSettings,
-    TrustedProxies,
     public_url,
 )
+from service_kit.process.settings import SEVERAL_LINES, ServiceSettings
 
 
 def _usable(text: str) -> str:
@@ -68,17 +69,12 @@ _FOR_THE_CONSUMER = _at_least(
 )
 
 
-class DatabaseSettings(ServiceSettings):
+class DatabaseSettings(database.DatabaseSettings, ServiceSettings):
     """The blog's database: all that the migrations need."""
 
     model_config = SettingsConfigDict(env_prefix="BLOG_")
     application_name: ClassVar[str] = "blog-service"
 
-    database_url: DatabaseUrl
-    # Requests beyond that wait for a connection; PostgreSQL slows down when given more at once.
-    database_connections_max: Annotated[int, Field(ge=1, le=100)] = 10
-    # A statement on the request path takes milliseconds; longer means a lock or a sick database.
-    statement_timeout_ms: Annotated[int, Field(ge=100)] = 5_000
     # Shorter than a statement's limit: else that ends the wait, and nobody learns that it was one.
     lock_timeout_ms: Annotated[
         int, Field(ge=100, validate_default=True), AfterValidator(_shorter_than_a_statement)
@@ -86,8 +82,6 @@ class DatabaseSettings(ServiceSettings):
     # Age of the last heartbeat from which on the source is silent: three of AUTH_HEARTBEAT_SECONDS,
     # of which one may be late.
     heartbeat_seconds_max: Annotated[float, Field(gt=0)] = HEARTBEAT_SECONDS_MAX
-    # Where the migrations put the tables, whatever search_path the role has.
-    database_schema: Annotated[str, Field(min_length=1, max_length=63)] = "public"
 
 
 DeletedAuthors = Literal["remove", "keep"]
@@ -131,14 +125,13 @@ class SourceSettings(DatabaseSettings):
         return self
 
 
-class ApiSettings(SourceSettings, ContentSettings):
+class ApiSettings(HttpSettings, SourceSettings, ContentSettings):
     """``blog-service api``."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 8002
+    port: Port = 8002
     # Whose tokens are accepted, and made out to whom.
-    issuer: Annotated[str, Field(min_length=1, max_length=512)]
-    audience: Annotated[str, Field(min_length=1, max_length=512)] = "blog"
+    issuer: Issuer
+    audience: Audience = "blog"
     # Where browsers find the auth service: pages send passwords there and nowhere else. Default:
     # the issuer; that is a name which never changes, while addresses do.
     auth_public_url: PublicUrl | None = None
@@ -157,15 +150,6 @@ class ApiSettings(SourceSettings, ContentSettings):
     limit_comments: RateSetting = Rate(3600, 3600)
     # The longest body this API takes: that of the longest post, in any script, even as escapes.
     body_bytes_max: Annotated[int, Field(ge=1024)] = 128 * 1024
-    # How long it may take to arrive; a slow phone sends 128 KiB in six seconds.
-    body_seconds_max: Annotated[float, Field(gt=0)] = 10.0
-    # Whose pages may call from a browser (CORS), with credentials.
-    cors_origins: Origins = ()
-    # Who is believed about the caller's address and scheme (X-Forwarded-For, -Proto); nobody.
-    # Nothing counts by network here yet.
-    trusted_proxies: TrustedProxies = ()
-    # The interactive documentation, for development: what it tells is nobody else's business.
-    docs: bool = False
     # While the replica is known to be incomplete, /readyz says "degraded" (200); with this, 503.
     refuse_while_degraded: bool = False
 
@@ -209,7 +193,7 @@ class ConsumerSettings(StatusSettings, ReconcileSettings, ContentSettings):
     database_connections_max: Annotated[int, Field(le=100), AfterValidator(_FOR_THE_CONSUMER)] = 10
     host: str = "127.0.0.1"
     # The consumer's own health and metrics.
-    consumer_port: Annotated[int, Field(ge=1, le=65535)] = 8012
+    consumer_port: Port = 8012
     # RabbitMQ's management API, without a path, to warn of policies that are stricter than needed;
     # by default on the broker's host if that has AMQP's usual port. With its user and password.
     rabbitmq_management_url: HttpUrl | None = None

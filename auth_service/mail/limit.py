@@ -20,7 +20,7 @@ from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import by_network, site_rate
 from auth_service.throttle.throttle import Throttle, TooManyRequests
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 
 MAILBOX_FACTOR: Final = 4
 """How often a mailbox has the quota of an address: for people who use a few tags, and for a server

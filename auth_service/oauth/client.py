@@ -23,7 +23,7 @@ from auth_service.services.model import ApiKey, ServiceAccount
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, by_network
 from auth_service.tokens.sign import FIRST_PARTY_CLIENT
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 
 BASIC_LENGTH_MAX: Final = 512
 """An id and a key take 120 characters, three times as many if a client encodes each of them."""

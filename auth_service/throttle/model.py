@@ -8,7 +8,8 @@ instant is all that has to be kept of it: when everything will have come back.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service_kit.http.rate_limits import SECOND_US, Rate, rate_limit_headers
+from service_kit.http.rate_limits import rate_limit_headers
+from service_kit.process.rates import SECOND_US, Rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from auth_service.throttle.model import Charge
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 
 SITE_FACTOR: Final = 4
 """How often a /48 has the quota of a /64: enough for the households of a street, and still no more

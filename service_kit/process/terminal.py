@@ -17,8 +17,7 @@ from typing import Annotated, Any, Final, ParamSpec, TypeVar
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from service_kit.process.errors import OperatorError
-from service_kit.process.settings import BadSettings
+from service_kit.process.errors import BadSettings, OperatorError
 
 P = ParamSpec("P")
 R = TypeVar("R")

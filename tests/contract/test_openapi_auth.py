@@ -7,7 +7,7 @@ from pathlib import Path
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
 from service_kit.database.engines import pooled
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.auth_api import bearer, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.openapi import assert_conforms

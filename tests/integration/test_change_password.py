@@ -16,7 +16,7 @@ from auth_service.settings import ApiSettings
 from blog_service.settings import ApiSettings as BlogSettings
 from contracts.events import UserState
 from replica import users as replica
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE

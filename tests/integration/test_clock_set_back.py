@@ -21,7 +21,7 @@ from auth_service.settings import ApiSettings
 from replica.samples.read import presence
 from replica.status.read import status
 from service_kit.database.clock import watch
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.content import people_of
 from tests.support.eventually import eventually

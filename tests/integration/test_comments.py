@@ -15,7 +15,7 @@ from blog_service.comments.read import page_sql
 from blog_service.limits import SECONDS_LEFT
 from blog_service.policy import Action, User
 from replica.inbox.apply import apply
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.auth_api import assert_problem
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.content import People, driver_sql, people_of

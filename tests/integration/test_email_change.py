@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from auth_service.settings import ApiSettings
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch

@@ -27,7 +27,7 @@ from blog_service.settings import ApiSettings as BlogApiSettings
 from blog_service.settings import ConsumerSettings, DeletedAuthors
 from replica import users as replica
 from replica.status import metrics
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from service_kit.process.tasks import end_tasks
 from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
 from tests.support.checks import is_at

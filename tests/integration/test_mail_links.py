@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch

@@ -19,8 +19,8 @@ from auth_service.services.model import SCOPES, ApiKey, IssuedKey
 from auth_service.settings import ApiSettings
 from blog_service.settings import ApiSettings as BlogSettings
 from contracts.tokens import AccessToken, TokenVerifier
-from service_kit.http.rate_limits import Rate
 from service_kit.process.actors import operator_actor
+from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE

@@ -20,7 +20,7 @@ from contracts.events import RevokedKey
 from contracts.tokens.keys import jwk
 from replica import users as replica
 from replica.inbox.apply import apply
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.auth_api import assert_problem
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.content import IMPORTER, People, driver_sql, people_of

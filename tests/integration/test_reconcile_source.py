@@ -28,8 +28,8 @@ from contracts.sync.comparison import (
     StreamEnd,
 )
 from contracts.sync.digest import BUCKETS, Digests, bucket_of, row_digest
-from service_kit.http.rate_limits import Rate
 from service_kit.process.actors import operator_actor
+from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually

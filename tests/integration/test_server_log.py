@@ -25,7 +25,7 @@ from blog_service.settings import ConsumerSettings
 from contracts.events import EMAIL_LENGTH_MAX, VERSION_MAX
 from local.embedded_postgres import EmbeddedPostgres
 from replica.inbox.settle import Settler
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.integration.test_settling import delivery
 from tests.support.auth_api import bearer, serving
 from tests.support.builders import SOURCE, a_state, an_event

@@ -29,7 +29,7 @@ from auth_service.users.lock import locked_user
 from auth_service.users.model import EmailTaken, User
 from auth_service.users.sign_up import sign_up
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch

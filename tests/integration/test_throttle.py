@@ -18,7 +18,7 @@ from auth_service.throttle.model import Charge
 from auth_service.throttle.throttle import CLEAN_EVERY, Throttle, TooManyRequests
 from auth_service.throttle.tries import Try, begin_try, know, succeed, take_back
 from service_kit.database.engines import pooled
-from service_kit.http.rate_limits import Rate
+from service_kit.process.rates import Rate
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch

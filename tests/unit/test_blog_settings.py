@@ -12,7 +12,8 @@ from blog_service.settings import (
     DatabaseSettings,
     ReconcileSettings,
 )
-from service_kit.process.settings import BadSettings, ServiceSettings, load
+from service_kit.process.errors import BadSettings
+from service_kit.process.settings import ServiceSettings, load
 
 COMPLETE = {
     "BLOG_DATABASE_URL": "postgresql://blog:hunter2@db.example:5433/blog",

@@ -13,7 +13,8 @@ from auth_service.mail.message import BadRecipient, Message, message
 from auth_service.mail.purpose import Purpose
 from auth_service.mail.texts import Letter, in_words, letter
 from auth_service.settings import ApiSettings
-from service_kit.process.settings import BadSettings, load
+from service_kit.process.errors import BadSettings
+from service_kit.process.settings import load
 
 SENDER = "Us <us@example.com>"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

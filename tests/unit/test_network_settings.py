@@ -3,7 +3,9 @@
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from service_kit.process.settings import BadSettings, Origins, ServiceSettings, TrustedProxies, load
+from service_kit.process.errors import BadSettings
+from service_kit.process.setting_types import Origins, TrustedProxies
+from service_kit.process.settings import ServiceSettings, load
 
 
 class Settings(ServiceSettings):

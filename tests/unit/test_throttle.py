@@ -4,7 +4,7 @@ import pytest
 
 from auth_service.throttle.model import Balance, Charge, delays, headers
 from auth_service.throttle.network import SITE_FACTOR, by_network, network
-from service_kit.http.rate_limits import Rate, rate
+from service_kit.process.rates import Rate, rate
 
 SIGNIN = Rate(30, 60)
 

@@ -1,0 +1,42 @@
+"""Settings of a service's database, a mixin for the settings of its processes."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, Field
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+
+def _with_asyncpg(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    address = f"postgresql+asyncpg://{rest}"
+    is_usable = bool(separator) and scheme in ("postgresql", "postgres", "postgresql+asyncpg")
+    try:
+        make_url(address)
+    except (ArgumentError, ValueError):
+        is_usable = False
+    if not is_usable:
+        raise ValueError("must be the address of a PostgreSQL database (postgresql://…)")
+    return address
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_with_asyncpg)]
+"""The address of a PostgreSQL database, always with the asyncpg driver."""
+
+
+class DatabaseSettings(BaseModel):
+    """The address of a database, and the limits of requests to it.
+
+    A service's own subclass sets ``application_name`` and adds the prefix (``ServiceSettings``).
+    """
+
+    application_name: ClassVar[str]
+
+    database_url: DatabaseUrl
+    # Requests beyond that wait for a connection; PostgreSQL slows down when given more at once.
+    database_connections_max: Annotated[int, Field(ge=1, le=100)] = 10
+    # A statement on the request path takes milliseconds; longer means a lock or a sick database.
+    statement_timeout_ms: Annotated[int, Field(ge=100)] = 5_000
+    lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
+    # Where the migrations put the tables, whatever search_path the role has.
+    database_schema: Annotated[str, Field(min_length=1, max_length=63)] = "public"

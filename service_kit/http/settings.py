@@ -1,0 +1,26 @@
+"""Settings of a process that serves an API, a mixin for its settings."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from service_kit.process.setting_types import Origins, TrustedProxies
+
+
+class HttpSettings(BaseModel):
+    """Where an API listens, whom it trusts, and the largest body it takes.
+
+    The port has another default in each service.
+    """
+
+    host: str = "127.0.0.1"
+    # The longest body, in bytes; ours are under a kilobyte unless a service says otherwise.
+    body_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024
+    # How long a body may take to arrive; a slow phone sends 128 KiB in six seconds.
+    body_seconds_max: Annotated[float, Field(gt=0)] = 10.0
+    # Origins whose pages may call from browsers (CORS), with credentials.
+    cors_origins: Origins = ()
+    # Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; none by default.
+    trusted_proxies: TrustedProxies = ()
+    # The interactive documentation, for development; in production it would serve attackers.
+    docs: bool = False

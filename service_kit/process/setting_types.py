@@ -1,0 +1,148 @@
+"""Types of settings: a value is checked when a process starts, and refused with a sentence.
+
+A message says what the value must be and never repeats it; ``settings.load`` adds the variable.
+"""
+
+import ipaddress
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+from service_kit.process.rates import Rate, rate
+
+
+def _is_amqp(url: str) -> str:
+    try:
+        is_usable = url.startswith(("amqp://", "amqps://")) and urlsplit(url).port != 0
+    except ValueError:  # no number for a port, an open bracket
+        is_usable = False
+    if not is_usable:
+        raise ValueError("must be the address of a RabbitMQ virtual host (amqp://… or amqps://…)")
+    return url
+
+
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+
+
+def _listed(value: object) -> object:
+    """The items of a comma-separated list, as the environment holds it."""
+    if not isinstance(value, str):
+        return value
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def _are_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin) or _port_is_wrong(origin):
+            raise ValueError(
+                "must be origins as browsers send them, each by itself, in lower case and without "
+                "a path (https://blog.example,http://localhost:8002)"
+            )
+    return origins
+
+
+def _are_queues(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        # AMQP's limit of a name; an empty one would mean the queue that was declared last.
+        if not 1 <= len(name.encode()) <= 255 or not name.isprintable():
+            raise ValueError("must be names of queues, separated by commas (blog.users)")
+    return names
+
+
+def _port_is_wrong(origin: str) -> bool:
+    try:
+        port = urlsplit(origin).port
+    except ValueError:  # over 65535, or brackets around what is no address
+        return True
+    # Browsers leave the usual port out, so that an origin with it never matches.
+    return port == 0 or (urlsplit(origin).scheme, port) in (("http", 80), ("https", 443))
+
+
+def _are_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        try:
+            found = ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError(
+                "must be addresses or networks (10.1.2.3,192.168.0.0/16); a network has no bit "
+                "set beyond its prefix"
+            ) from None
+        if found.prefixlen == 0:
+            raise ValueError("would believe everybody about his address")
+    return networks
+
+
+def _is_http(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no number for a port, an open bracket
+        is_usable = False
+    if not is_usable or not url.isprintable() or " " in url:
+        raise ValueError("must be an address to fetch (http://… or https://…)")
+    return url
+
+
+_PUBLIC = re.compile(
+    r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[a-z0-9._~!$&'()*+,;=:@%/-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def public_url(url: str) -> str:
+    """An address that browsers are given, without a slash at its end.
+
+    Raises:
+        ValueError: it is no plain ``http(s)://host[:port][/path]``: a name and password, a query or
+            what a page's policy would read as a rule of its own has no place in it.
+    """
+    try:
+        is_usable = _PUBLIC.fullmatch(url) is not None and urlsplit(url).port != 0
+    except ValueError:  # over 65535, or brackets around what is no address
+        is_usable = False
+    if not is_usable:
+        raise ValueError(
+            "must be an http:// or https:// URL for browsers, without user, query or fragment"
+            " (https://auth.example)"
+        )
+    return url.rstrip("/")
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+"""A TCP port to listen on."""
+
+Issuer = Annotated[str, Field(min_length=1, max_length=512)]
+"""Who issues tokens and events: the name that clients know, usually its public address."""
+
+Audience = Annotated[str, Field(min_length=1, max_length=512)]
+"""The services that a token is for."""
+
+AmqpUrl = Annotated[str, AfterValidator(_is_amqp)]
+"""The address of a virtual host on a RabbitMQ server."""
+
+HttpUrl = Annotated[str, AfterValidator(_is_http)]
+"""An address to fetch something from; pydantic's own type would add a slash to some."""
+
+PublicUrl = Annotated[str, AfterValidator(public_url)]
+"""Where browsers and clients find a service, without a slash at its end."""
+
+Origins = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_origins)
+]
+"""Origins (RFC 6454) whose pages may call, separated by commas; none by default, never all."""
+
+QueueNames = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_queues)
+]
+"""Names of queues on the broker, separated by commas."""
+
+TrustedProxies = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_networks)
+]
+"""Addresses and networks whose ``X-Forwarded-For`` is believed, separated by commas."""
+
+RateSetting = Annotated[Rate, NoDecode, BeforeValidator(rate)]
+"""``QUOTA/SECONDS``: so many in that time, at once or spread over it."""
