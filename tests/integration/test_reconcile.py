@@ -1,4 +1,4 @@
-"""Reconcile: whatever is wrong with the replica is named by kind, and mended as far as asked."""
+"""Reconcile names every difference by kind, and repairs the kinds that the caller asks for."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -20,8 +20,8 @@ NEW = "1900000000000000"
 """A version above all others."""
 
 
-async def test_in_step_when_nothing_differs(pair: Pair) -> None:
-    """The digests are the proof; all users count, tombstones too."""
+async def test_equal_tables_are_in_step(pair: Pair) -> None:
+    """The digests are the proof; tombstones count as users."""
     ended = await pair.reconcile()
 
     assert (ended.verdict, ended.compared, ended.differing) == (Verdict.IN_STEP, 200, {})
@@ -30,7 +30,7 @@ async def test_in_step_when_nothing_differs(pair: Pair) -> None:
 
 
 async def _end_copy(pair: Pair) -> bool:
-    """End the session that copies the source's answer, as soon as there is one."""
+    """End the session that copies the source's response, as soon as it exists."""
     backend = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
         " AND application_name = 'blog-service reconcile' AND query ILIKE 'COPY%'"
@@ -41,7 +41,7 @@ async def _end_copy(pair: Pair) -> bool:
 LIVING, DEAD = "deleted_at IS NULL", "deleted_at IS NOT NULL"
 
 SOME, OTHERS, REST = (f"email LIKE 'user{digit}_@%'" for digit in (1, 2, 3))
-"""Nine users each, none of whom was deleted."""
+"""Conditions for nine users each, none of them deleted."""
 
 DAMAGES = {
     "rows deleted": ([f"DELETE FROM users WHERE {SOME}"], {"missing": 9}),
@@ -80,8 +80,8 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
-async def test_damage_is_named_and_repaired(pair: Pair, damage: str) -> None:
-    """First only looked at, with nothing changed; then repaired, and in step from outside too."""
+async def test_damage_is_named_and_then_repaired(pair: Pair, damage: str) -> None:
+    """A first run changes nothing; after a repair both tables are equal."""
     statements, kinds = DAMAGES[damage]
     await pair.damage(*statements)
 
@@ -97,8 +97,8 @@ async def test_damage_is_named_and_repaired(pair: Pair, damage: str) -> None:
     assert await pair.agrees()
 
 
-async def test_two_lanes_count_each_user_once(pair: Pair) -> None:
-    """So many buckets differ that their ranges are too many to name: the lanes share none."""
+async def test_each_user_is_counted_once_with_two_lanes(pair: Pair) -> None:
+    """Both lanes work through many differing buckets and never share one."""
     await execute(pair.auth, "TRUNCATE users CASCADE")
     await pair.damage("TRUNCATE users")
     await pair.fill(6000, one_in=2)
@@ -118,7 +118,7 @@ async def test_two_lanes_count_each_user_once(pair: Pair) -> None:
 
 
 async def test_a_report_names_each_user(pair: Pair) -> None:
-    """By id, with both versions and whether he was repaired."""
+    """By id, with both versions and whether the row was repaired."""
     [gone] = await pair.ids(LIVING, 1)
     [old] = await pair.ids(f"{LIVING} AND id <> '{gone}'", 1)
     await pair.damage(
@@ -143,11 +143,11 @@ async def test_a_report_names_each_user(pair: Pair) -> None:
     assert told[old]["source_version"] > 5
 
 
-class TestAhead:
-    """The replica knows more than the source."""
+class TestNewerInTheReplica:
+    """The replica has a later version than the source."""
 
-    async def test_it_is_set_back_only_when_asked_for(self, pair: Pair) -> None:
-        """A newer version here may be the right one: an operator has to say that it is not."""
+    async def test_ahead_is_repaired_only_when_asked_for(self, pair: Pair) -> None:
+        """The newer version may be the right one, so an operator has to decide."""
         await pair.damage(f"UPDATE users SET version = {NEW} WHERE email LIKE 'user1_@%'")
 
         without = await pair.reconcile(repair=True)
@@ -158,8 +158,8 @@ class TestAhead:
         assert (asked.verdict, asked.repaired) == (Verdict.IN_STEP, {"ahead": 9})
         assert await pair.agrees()
 
-    async def test_an_undone_deletion_is_told_and_left(self, pair: Pair) -> None:
-        """Deletion is final: it is the source that has to delete again."""
+    async def test_an_undone_deletion_is_reported_and_not_repaired(self, pair: Pair) -> None:
+        """Deletion is final: the source has to delete the user again."""
         [user_id] = await pair.ids(LIVING, 1)
         await pair.damage(
             "UPDATE users SET status = 'deleted', deleted_at = now(), email = NULL, roles = '{}',"
@@ -175,12 +175,12 @@ class TestAhead:
         assert row.status == "deleted"
 
 
-class TestUnknownToTheSource:
-    """Users whom only the replica has."""
+class TestOrphans:
+    """Users that only the replica has."""
 
     @pytest.fixture
-    async def unknown(self, pair: Pair) -> list[UUID]:
-        """Three of them."""
+    async def orphans(self, pair: Pair) -> list[UUID]:
+        """Insert three orphans and return their ids."""
         ids = [uuid4() for _ in range(3)]
         await pair.damage(
             *(
@@ -191,10 +191,10 @@ class TestUnknownToTheSource:
         )
         return ids
 
-    async def test_they_are_buried_only_when_asked_for(
-        self, pair: Pair, unknown: list[UUID]
+    async def test_orphans_become_tombstones_only_when_asked_for(
+        self, pair: Pair, orphans: list[UUID]
     ) -> None:
-        """Each becomes a tombstone one version higher, with nothing personal; then both agree."""
+        """A tombstone has the next version and nothing personal; then both sides agree."""
         without = await pair.reconcile(repair=True, ahead=True)
         asked = await pair.reconcile(orphans=True)
         again = await pair.reconcile()
@@ -203,21 +203,23 @@ class TestUnknownToTheSource:
         assert (asked.verdict, asked.repaired) == (Verdict.IN_STEP, {"orphan": 3})
         assert (again.verdict, again.differing) == (Verdict.IN_STEP, {})
         rows = await fetch(pair.blog, "SELECT * FROM users WHERE version = 8")
-        assert {row.id for row in rows} == set(unknown)
+        assert {row.id for row in rows} == set(orphans)
         assert {(row.status, row.email) for row in rows} == {("deleted", None)}
 
-    async def test_the_brake_is_all_or_nothing(self, pair: Pair, unknown: list[UUID]) -> None:
-        """One more than allowed, and none is deleted; the report says how to allow them."""
+    async def test_the_deletion_limit_is_all_or_nothing(
+        self, pair: Pair, orphans: list[UUID]
+    ) -> None:
+        """One orphan too many and none is deleted; the report names the option for more."""
         held = await pair.reconcile(orphans=True, deletions_max=2)
         allowed = await pair.reconcile(orphans=True, deletions_max=3)
 
         assert (held.verdict, held.repaired) == (Verdict.DRIFT, {})
         assert held.explanation is not None
         assert "--max-deletions" in held.explanation
-        assert (allowed.verdict, allowed.repaired) == (Verdict.IN_STEP, {"orphan": len(unknown)})
+        assert (allowed.verdict, allowed.repaired) == (Verdict.IN_STEP, {"orphan": len(orphans)})
 
-    async def test_a_provisional_one_is_removed(self, pair: Pair) -> None:
-        """He is an id and nothing else, so no tombstone has to remember him."""
+    async def test_a_provisional_orphan_is_removed(self, pair: Pair) -> None:
+        """It has only an id, so it needs no tombstone."""
         user_id = uuid4()
         await pair.damage(
             f"INSERT INTO users (id, version, status) VALUES ('{user_id}', 0, 'provisional')"
@@ -230,8 +232,8 @@ class TestUnknownToTheSource:
         assert (asked.verdict, asked.repaired) == (Verdict.IN_STEP, {"provisional_orphan": 1})
         assert await fetch(pair.blog, f"SELECT 1 FROM users WHERE id = '{user_id}'") == []
 
-    async def test_a_provisional_user_of_the_source_is_only_missing(self, pair: Pair) -> None:
-        """His event was lost, and he is completed."""
+    async def test_a_provisional_user_of_the_source_counts_as_missing(self, pair: Pair) -> None:
+        """Their event was lost; the repair fills the row."""
         [user_id] = await pair.ids(LIVING, 1)
         await pair.damage(
             f"DELETE FROM users WHERE id = '{user_id}'",
@@ -245,10 +247,10 @@ class TestUnknownToTheSource:
 
 
 class TestInFlight:
-    """What is on its way is not drift."""
+    """Events that have not arrived yet are not drift."""
 
-    async def test_an_unpublished_event_is_in_flight(self, pair: Pair) -> None:
-        """The source says so of its users, who are then neither counted as drift nor repaired."""
+    async def test_users_with_an_unpublished_event_are_in_flight(self, pair: Pair) -> None:
+        """The source marks these users; they are neither counted as drift nor repaired."""
         await pair.damage("DELETE FROM users WHERE email LIKE 'user1_@%'")
         columns = ", ".join(replica.COLUMNS)
         rows = await fetch(
@@ -274,8 +276,8 @@ class TestInFlight:
         assert len(rows) == 9
         assert not await pair.agrees()
 
-    async def test_under_live_traffic_nothing_is_called_drift(self, pair: Pair) -> None:
-        """However fast users change while they are compared, what is late is never called lost."""
+    async def test_live_traffic_is_never_reported_as_drift(self, pair: Pair) -> None:
+        """However fast users change during a comparison."""
         ids = [row.id for row in await fetch(pair.auth, f"SELECT id FROM users WHERE {LIVING}")]
         done = asyncio.Event()
 
@@ -302,7 +304,7 @@ class TestInFlight:
         await eventually(pair.agrees)
 
     async def test_without_a_heartbeat_there_is_no_verdict(self, pair: Pair) -> None:
-        """Never "in step", and never drift: nobody can tell what is lost and what is late."""
+        """Without one, late events cannot be told from lost ones."""
         await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
         hasty = pair.settings.model_copy(update={"reconcile_wait_seconds": 0.001})
 
@@ -314,11 +316,13 @@ class TestInFlight:
         assert not await pair.agrees()
 
 
-class TestNoVerdict:
-    """Whatever goes wrong on the way is no verdict, with a sentence that says what to do."""
+class TestCouldNotCompare:
+    """Every failure on the way ends without a verdict and with a remedy."""
 
-    async def test_of_a_source_that_is_away(self, pair: Pair, unused_port: int) -> None:
-        """Nobody listens."""
+    async def test_a_source_that_is_down_gives_no_verdict(
+        self, pair: Pair, unused_port: int
+    ) -> None:
+        """The report names the setting of its URL."""
         away = pair.settings.model_copy(update={"auth_url": f"http://127.0.0.1:{unused_port}"})
 
         ended = await pair.reconcile(settings=away)
@@ -326,7 +330,7 @@ class TestNoVerdict:
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert "BLOG_AUTH_URL" in str(ended.explanation)
 
-    async def test_with_a_wrong_key(self, pair: Pair) -> None:
+    async def test_a_wrong_api_key_gives_no_verdict(self, pair: Pair) -> None:
         """The remedy is a new key."""
         wrong = pair.settings.model_copy(update={"service_id": "svc_0000000000000000"})
 
@@ -335,8 +339,8 @@ class TestNoVerdict:
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert "rotate-key" in str(ended.explanation)
 
-    async def test_of_a_database_that_breaks_off(self, pair: Pair) -> None:
-        """The replica's own, in the middle of the answer: a sentence, and no end of the process."""
+    async def test_a_lost_database_session_gives_no_verdict(self, pair: Pair) -> None:
+        """Here the replica's own, which ends while it copies the source's response."""
         await pair.damage("TRUNCATE users")
         ending = asyncio.create_task(_end_copy(pair))
 
@@ -346,8 +350,8 @@ class TestNoVerdict:
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert "broke off" in str(ended.explanation)
 
-    async def test_of_another_source(self, pair: Pair) -> None:
-        """One that was put in the place of the one that this replica follows."""
+    async def test_another_source_gives_no_verdict(self, pair: Pair) -> None:
+        """A database with another identity took the place of the known source."""
         await pair.reconcile()
         await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
         await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
@@ -359,8 +363,8 @@ class TestNoVerdict:
         assert not await pair.agrees()
 
 
-async def test_however_often_there_is_none_the_source_is_remembered(pair: Pair) -> None:
-    """A thousand failures do not make another source acceptable."""
+async def test_many_failures_do_not_make_another_source_acceptable(pair: Pair) -> None:
+    """The history keeps the last run that names the source, beyond its usual length."""
     await pair.reconcile()
     await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
     await pair.damage(
@@ -376,8 +380,8 @@ async def test_however_often_there_is_none_the_source_is_remembered(pair: Pair) 
     assert "--accept-source" in str(ended.explanation)
 
 
-async def test_only_a_repair_answers_a_suspicion(pair: Pair) -> None:
-    """Who looks and finds drift leaves it to be repaired by itself."""
+async def test_only_a_repair_clears_a_suspicion(pair: Pair) -> None:
+    """A comparison that finds drift leaves it to the automatic repair."""
     await eventually(lambda: fetch(pair.blog, "SELECT 1 FROM heartbeats"))
     await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
     await pair.damage(
@@ -393,8 +397,8 @@ async def test_only_a_repair_answers_a_suspicion(pair: Pair) -> None:
     assert [row.suspicion for row in repaired] == [None]
 
 
-async def test_more_tombstones_than_locks(pair: Pair) -> None:
-    """A batch of nothing but tombstones is split: the table of locks is the whole server's."""
+async def test_a_batch_of_tombstones_stays_within_the_lock_limit(pair: Pair) -> None:
+    """It is split, because the lock table belongs to the whole server."""
     await execute(pair.auth, "TRUNCATE users CASCADE")
     await pair.fill(3000, one_in=1, replica=False)
     await pair.damage("TRUNCATE users")
@@ -405,8 +409,8 @@ async def test_more_tombstones_than_locks(pair: Pair) -> None:
     assert await pair.agrees()
 
 
-async def test_two_at_once_do_no_harm(pair: Pair) -> None:
-    """Both end in step, and together they repaired each user once or agree that another did."""
+async def test_two_concurrent_repairs_end_in_step(pair: Pair) -> None:
+    """Each user is repaired once, by either of the two runs."""
     await pair.damage(
         "DELETE FROM users WHERE email LIKE 'user1%'",
         "UPDATE users SET email = 'x' || email WHERE email LIKE 'user2%'",
@@ -418,8 +422,8 @@ async def test_two_at_once_do_no_harm(pair: Pair) -> None:
     assert await pair.agrees()
 
 
-async def test_what_is_parked_of_a_user_goes_with_his_tombstone(pair: Pair) -> None:
-    """A repair that deletes a user erases as much as his event would have."""
+async def test_a_repaired_deletion_erases_parked_messages_of_the_user(pair: Pair) -> None:
+    """A repair erases as much as the deletion event would have."""
     [dead] = await pair.ids(DEAD, 1)
     await pair.damage(
         "UPDATE users SET deleted_at = NULL, status = 'active', created_at = now(),"

@@ -1,4 +1,4 @@
-"""The replica is compared by itself: when empty, when messages were lost, and on a schedule."""
+"""Reconcile starts by itself: on an empty replica, after lost messages, and on a schedule."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ async def pair(
     auth_engine: AsyncEngine,
     blog_engine: AsyncEngine,
 ) -> AsyncIterator[Pair]:
-    """Both services at work; the source has two hundred users, the replica none."""
+    """Run both services; the source has two hundred users and the replica none."""
     quick = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
     async with paired(api_settings, quick, consumer_settings, auth_engine, blog_engine) as pair:
         await pair.fill(replica=False)
@@ -40,7 +40,7 @@ async def pair(
 
 @asynccontextmanager
 async def watching(pair: Pair, **settings: Any) -> AsyncIterator[None]:
-    """The watch of one consumer, inside the block."""
+    """Run the watch of one consumer inside the block."""
     watched = asyncio.create_task(watch(pair.settings.model_copy(update=settings), pair.blog))
     try:
         yield
@@ -50,7 +50,7 @@ async def watching(pair: Pair, **settings: Any) -> AsyncIterator[None]:
 
 
 async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:
-    """The runs that were made for a reason and have ended; none while there are fewer."""
+    """Return the ended runs with this reason, or none while there are fewer than ``times``."""
     found = await fetch(
         pair.blog,
         "SELECT * FROM reconcile_runs WHERE reason = :reason AND finished_at IS NOT NULL"
@@ -61,13 +61,13 @@ async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:
 
 
 async def degraded(pair: Pair) -> str | None:
-    """What readiness would say."""
+    """Return what readiness reports."""
     async with pair.blog.connect() as connection:
         return await why_degraded(connection)
 
 
-async def test_a_replica_that_starts_empty_fills_itself(pair: Pair) -> None:
-    """Once; until then it says that it is degraded."""
+async def test_an_empty_replica_populates_itself(pair: Pair) -> None:
+    """Once; until then readiness reports that it is degraded."""
     before = await degraded(pair)
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
@@ -80,8 +80,8 @@ async def test_a_replica_that_starts_empty_fills_itself(pair: Pair) -> None:
     assert await degraded(pair) is None
 
 
-async def test_a_replica_that_was_emptied_fills_itself_again(pair: Pair) -> None:
-    """A table without users is no state that a source with users leads to."""
+async def test_a_truncated_replica_populates_itself_again(pair: Pair) -> None:
+    """An empty table is never correct while the source has users."""
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage("TRUNCATE users")
@@ -90,11 +90,11 @@ async def test_a_replica_that_was_emptied_fills_itself_again(pair: Pair) -> None
     assert await pair.agrees()
 
 
-async def test_lost_messages_lead_to_a_repair(pair: Pair, amqp_url: str) -> None:
-    """A gap between heartbeats: what the purged queue held is fetched from the source."""
+async def test_lost_messages_are_detected_and_repaired(pair: Pair, amqp_url: str) -> None:
+    """A gap between heartbeat numbers starts a comparison."""
     async with watching(pair), source_on(amqp_url) as source:
         await eventually(lambda: ended(pair, Reason.EMPTY))
-        # As if the messages about these users had been lost, and heartbeats with them.
+        # Simulate lost messages about these users, and lost heartbeats.
         await pair.damage(
             "DELETE FROM users WHERE email LIKE 'user1_@%'",
             "UPDATE users SET version = version - 1 WHERE email LIKE 'user2_@%'",
@@ -109,8 +109,8 @@ async def test_lost_messages_lead_to_a_repair(pair: Pair, amqp_url: str) -> None
     assert await degraded(pair) is None
 
 
-async def test_by_itself_it_reports_what_it_may_not_repair(pair: Pair) -> None:
-    """Changed content and users ahead are an operator's to decide; the rest is mended."""
+async def test_an_automatic_run_reports_what_it_may_not_repair(pair: Pair) -> None:
+    """It repairs missing rows; changed content and newer versions need an operator."""
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage(
@@ -127,8 +127,8 @@ async def test_by_itself_it_reports_what_it_may_not_repair(pair: Pair) -> None:
     assert run.repaired == {"missing": 1}
 
 
-async def test_numbers_that_run_backwards_only_compare(pair: Pair) -> None:
-    """The source was set back: nothing that it says may overwrite anything by itself."""
+async def test_heartbeat_numbers_that_run_backwards_start_a_comparison_only(pair: Pair) -> None:
+    """The source was restored from a backup, so its rows must not overwrite newer ones."""
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage("DELETE FROM users WHERE email = 'user3@example.org'")
@@ -140,8 +140,8 @@ async def test_numbers_that_run_backwards_only_compare(pair: Pair) -> None:
     assert run.differing == {"missing": 1}
 
 
-async def test_a_schedule_keeps_the_proof_fresh(pair: Pair) -> None:
-    """And mends what somebody did meanwhile, as far as it may by itself."""
+async def test_a_scheduled_run_repairs_drift(pair: Pair) -> None:
+    """As far as an automatic run may."""
     async with watching(pair, reconcile_every_seconds=0.5):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage("DELETE FROM users WHERE email = 'user3@example.org'")
@@ -149,8 +149,8 @@ async def test_a_schedule_keeps_the_proof_fresh(pair: Pair) -> None:
         assert await ended(pair, Reason.SCHEDULE)
 
 
-async def test_several_watches_make_one_run(pair: Pair) -> None:
-    """Three consumers of one replica do not each ask the source for everything."""
+async def test_concurrent_watches_start_one_run(pair: Pair) -> None:
+    """Three consumers of one replica do not each query the whole source."""
     async with watching(pair), watching(pair), watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await eventually(pair.agrees)
@@ -161,8 +161,10 @@ async def test_several_watches_make_one_run(pair: Pair) -> None:
     assert len(await ended(pair, Reason.GAP)) == 1
 
 
-async def test_it_is_tried_again_until_the_source_answers(pair: Pair, unused_port: int) -> None:
-    """A source that is not up yet is no reason to stay empty."""
+async def test_an_automatic_run_is_retried_until_the_source_responds(
+    pair: Pair, unused_port: int
+) -> None:
+    """A source that starts later still populates the replica."""
     away = f"http://127.0.0.1:{unused_port}"
     async with watching(pair, auth_url=away):
         await eventually(lambda: ended(pair, Reason.EMPTY))
@@ -173,8 +175,8 @@ async def test_it_is_tried_again_until_the_source_answers(pair: Pair, unused_por
     assert (first.verdict, last.verdict) == ("could_not_compare", "in_step")
 
 
-async def test_what_was_asked_for_is_taken_up(pair: Pair) -> None:
-    """By a consumer, with the repairs that were asked for."""
+async def test_a_requested_run_is_started(pair: Pair) -> None:
+    """A consumer starts it, with the requested repairs."""
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user1@example.org'")
@@ -182,7 +184,7 @@ async def test_what_was_asked_for_is_taken_up(pair: Pair) -> None:
             run_id = await runs.request(
                 connection,
                 reason=Reason.OPERATOR,
-                requested_by="user:somebody",
+                requested_by="user:an-operator",
                 repairs=repairable(repair=True, ahead=False, orphans=False),
                 deletions_max=DELETIONS_MAX,
             )
@@ -193,8 +195,8 @@ async def test_what_was_asked_for_is_taken_up(pair: Pair) -> None:
     assert (run.id, run.repaired) == (run_id, {"corrupt": 1})
 
 
-async def test_without_an_account_nothing_is_compared(pair: Pair) -> None:
-    """The consumer works all the same, and the replica stays degraded."""
+async def test_without_a_service_account_nothing_is_compared(pair: Pair) -> None:
+    """The consumer still runs, and the replica stays degraded."""
     nothing = {"auth_url": None, "service_id": None, "api_key": None}
     async with watching(pair, **nothing):
         assert await degraded(pair) == "empty"
@@ -207,7 +209,7 @@ async def test_three_connections_are_enough(
     consumer_settings: ConsumerSettings,
     auth_engine: AsyncEngine,
 ) -> None:
-    """The fewest that a consumer accepts: a comparison, its locks and the messages share them."""
+    """The minimum is shared by a comparison, its locks and the messages."""
     quick = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
     few = consumer_settings.model_copy(update={"database_connections_max": CONNECTIONS_MIN})
     engine = pooled(few)

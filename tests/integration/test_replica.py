@@ -1,4 +1,4 @@
-"""The replica: whatever comes, in whichever order and however often, ends in the same table."""
+"""Events in any order and number lead to the same replica."""
 
 import asyncio
 from typing import Any
@@ -32,7 +32,7 @@ from tests.support.inbox import replica as replica_of
 def test_every_order_duplication_and_split_ends_in_the_same_replica(
     converging: "Converging", batches: list[list[State]]
 ) -> None:
-    """Batches of a history in any order, with duplicates, leave exactly the fold of the history."""
+    """Shuffled and duplicated batches leave exactly the fold of the history."""
     states = converging.run(_one_after_the_other(converging, batches))
 
     assert states == fold([state for batch in batches for state in batch])
@@ -47,7 +47,7 @@ def test_every_order_duplication_and_split_ends_in_the_same_replica(
 def test_parallel_consumers_end_in_the_same_replica(
     converging: "Converging", one: list[list[State]], seed: Any, parts: int
 ) -> None:
-    """Connections that apply one history in orders of their own do not disagree."""
+    """Each connection applies the history in its own order."""
     history = [state for batch in one for state in batch]
     orders = []
     for _ in range(parts):
@@ -75,14 +75,14 @@ async def _at_once(place: "Converging", orders: list[list[list[State]]]) -> list
 
 
 class Converging:
-    """One database for all examples of a property, emptied after each."""
+    """One database for all examples of a property; it is emptied after each."""
 
     def __init__(self, url: str) -> None:
         self._runner = asyncio.Runner()
         self._engine = pooled(DatabaseSettings(database_url=url))
 
     def run(self, coroutine: Any) -> Any:
-        """Run in the loop to which the connections belong."""
+        """Run a coroutine in the loop that owns the connections."""
         return self._runner.run(coroutine)
 
     async def apply(self, batch: list[State]) -> None:
@@ -91,7 +91,7 @@ class Converging:
             await apply(connection, [an_event(state) for state in batch])
 
     async def take_states(self) -> list[State]:
-        """What the replica says of each user, by id; the table is empty after it."""
+        """Return the state of each user, ordered by id, and empty the table."""
         async with self._engine.begin() as connection:
             rows = await connection.execute(text("SELECT * FROM users ORDER BY id"))
             states = [_state(row) for row in rows]
@@ -106,7 +106,7 @@ class Converging:
 
 @pytest.fixture
 def converging(blog_url: str) -> Any:
-    """A database and a loop that outlive an example."""
+    """Return a database and an event loop that last for all examples."""
     place = Converging(blog_url)
     yield place
     place.close()
@@ -128,8 +128,8 @@ def _state(row: Any) -> State:
     )
 
 
-async def test_every_field_arrives_as_it_was_sent(blog_engine: AsyncEngine) -> None:
-    """The replica holds each field of the state, with microseconds."""
+async def test_every_field_is_stored_unchanged(blog_engine: AsyncEngine) -> None:
+    """Including microseconds and addresses of the maximum length."""
     state = a_state(
         version=2**53 - 1,
         email="Ř" * 300 + "@example.org",
@@ -145,8 +145,8 @@ async def test_every_field_arrives_as_it_was_sent(blog_engine: AsyncEngine) -> N
     assert _state((await replica_of(blog_engine))[state.id]) == state
 
 
-async def test_a_tombstone_holds_nothing_personal(blog_engine: AsyncEngine) -> None:
-    """Of a deleted user id, version, time of deletion and the note to erase his content remain."""
+async def test_a_tombstone_contains_nothing_personal(blog_engine: AsyncEngine) -> None:
+    """It has id, version, time of deletion, and the mark to erase the user's content."""
     state = a_state(roles=("admin",), tokens_valid_after=NOON)
     await apply_events(blog_engine, state)
 
@@ -159,10 +159,10 @@ async def test_a_tombstone_holds_nothing_personal(blog_engine: AsyncEngine) -> N
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-async def test_two_users_who_swap_addresses_may_arrive_in_either_order(
+async def test_two_users_who_swap_email_addresses_may_arrive_in_either_order(
     blog_engine: AsyncEngine, order: tuple[int, int]
 ) -> None:
-    """Nothing but the id is unique in a replica."""
+    """Only the id is unique in a replica."""
     one, other = a_state(email="one@example.org"), a_state(email="other@example.org")
     await apply_events(blog_engine, one, other)
     swapped = [
@@ -178,8 +178,8 @@ async def test_two_users_who_swap_addresses_may_arrive_in_either_order(
     assert rows[other.id].email == "one@example.org"
 
 
-async def test_a_deletion_that_overtakes_the_sign_up_stays(blog_engine: AsyncEngine) -> None:
-    """A tombstone may be the first event of a user; what comes late changes nothing."""
+async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: AsyncEngine) -> None:
+    """A tombstone may be a user's first event; later ones change nothing."""
     user_id = uuid4()
     late = [an_event(a_state(user_id, 1), created=True), an_event(a_state(user_id, 9))]
 
@@ -209,10 +209,8 @@ async def test_a_deletion_that_overtakes_the_sign_up_stays(blog_engine: AsyncEng
     ],
     ids=repr,
 )
-async def test_roles_survive_whatever_they_are_called(
-    blog_engine: AsyncEngine, roles: tuple[str, ...]
-) -> None:
-    """Quotes, backslashes, commas, braces, white space and the word NULL are only text."""
+async def test_roles_are_stored_unchanged(blog_engine: AsyncEngine, roles: tuple[str, ...]) -> None:
+    """Quotes, backslashes, commas, braces, white space and the word NULL are plain text."""
     plain, special = a_state(), a_state(roles=roles)
 
     await apply_events(blog_engine, plain, special)
@@ -222,8 +220,8 @@ async def test_roles_survive_whatever_they_are_called(
     assert rows[plain.id].roles == []
 
 
-async def test_a_provisional_row_has_an_id_and_nothing_else(blog_engine: AsyncEngine) -> None:
-    """A user who came before his event has version 0."""
+async def test_a_provisional_row_has_only_an_id(blog_engine: AsyncEngine) -> None:
+    """A user whose event has not arrived has version 0."""
     user_id = uuid4()
 
     async with blog_engine.begin() as connection:
@@ -235,7 +233,7 @@ async def test_a_provisional_row_has_an_id_and_nothing_else(blog_engine: AsyncEn
 
 @pytest.mark.parametrize("present", ["state", "tombstone"])
 async def test_a_provisional_row_never_overwrites(blog_engine: AsyncEngine, present: str) -> None:
-    """A row that is there already, a tombstone even, stays as it is."""
+    """Existing rows and tombstones stay as they are."""
     state: State = a_state(version=5) if present == "state" else a_tombstone(version=5)
     await apply_events(blog_engine, state)
     before = await replica_of(blog_engine)
@@ -247,8 +245,8 @@ async def test_a_provisional_row_never_overwrites(blog_engine: AsyncEngine, pres
 
 
 @pytest.mark.parametrize("make", [a_state, a_tombstone])
-async def test_every_event_beats_a_provisional_row(blog_engine: AsyncEngine, make: Any) -> None:
-    """The first event of a user fills his provisional row, be it a deletion."""
+async def test_every_event_replaces_a_provisional_row(blog_engine: AsyncEngine, make: Any) -> None:
+    """A state fills it, a deletion turns it into a tombstone."""
     user_id = uuid4()
     async with blog_engine.begin() as connection:
         await replica.provide(connection, user_id)
@@ -262,10 +260,10 @@ async def test_every_event_beats_a_provisional_row(blog_engine: AsyncEngine, mak
 
 
 @pytest.mark.parametrize("make", [a_state, a_tombstone])
-async def test_a_provisional_row_never_passes_an_event_under_way(
+async def test_a_provisional_row_waits_for_an_event_being_applied(
     blog_engine: AsyncEngine, make: Any
 ) -> None:
-    """A first request waits for an event that is being applied, and leaves what it wrote."""
+    """A first request waits for the transaction and then leaves its row alone."""
     state = make(uuid4(), 3)
     async with blog_engine.connect() as applying, blog_engine.connect() as requesting:
         await apply(applying, [an_event(state)])
@@ -280,13 +278,13 @@ async def test_a_provisional_row_never_passes_an_event_under_way(
     assert (await replica_of(blog_engine))[state.id].version == 3
 
 
-async def test_fifty_first_requests_at_once_all_succeed(
+async def test_fifty_concurrent_first_requests_all_succeed(
     blog_engine: AsyncEngine,
     blog_url: str,
     public_pem: str,
     signing_key: rsa.RSAPrivateKey,
 ) -> None:
-    """A page that loads with many requests right after sign-up works, and leaves one row."""
+    """A page sends many requests right after sign-up; they create one row."""
     user_id = uuid4()
     headers = {"Authorization": f"Bearer {a_token(signing_key, user_id)}"}
     async with blog_api(_api(blog_url, public_pem)) as blog:

@@ -1,4 +1,4 @@
-"""A replica in a table that a service made for itself: with a few of the fields."""
+"""A replica in a service's own table, with only some of the fields."""
 
 from typing import Any
 from uuid import UUID
@@ -38,14 +38,14 @@ readers = Table(
 
 @pytest.fixture
 async def engine(blog_engine: AsyncEngine) -> AsyncEngine:
-    """A database with the table."""
+    """Create the table and return the engine."""
     async with blog_engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     return blog_engine
 
 
-async def applied(engine: AsyncEngine, *states: State) -> list[Outcome]:
-    """What became of the events that carry ``states``."""
+async def apply(engine: AsyncEngine, *states: State) -> list[Outcome]:
+    """Apply events with these states and return their outcomes."""
     events = [an_event(state) for state in states]
     replica = Replica(readers, also={"changes": "CASE WHEN coming.email IS NULL THEN 0 ELSE 1 END"})
     async with engine.begin() as connection:
@@ -53,60 +53,58 @@ async def applied(engine: AsyncEngine, *states: State) -> list[Outcome]:
 
 
 async def row(engine: AsyncEngine, user_id: UUID) -> Any:
-    """The row of a user."""
+    """Return the row of a user."""
     async with engine.connect() as connection:
         return (await connection.execute(select(readers).where(readers.c.id == user_id))).one()
 
 
 async def test_the_newest_state_wins_in_any_order(engine: AsyncEngine) -> None:
-    """Late, double and early events of one batch and the next leave the newest one's fields."""
+    """Late, duplicate and early events, in one batch or several, leave the newest fields."""
     old, new = a_state(version=1), a_state(version=3)
     newer = a_state(old.id, version=2, email="newer@example.org")
     newest = a_state(new.id, version=4, email='"4\\"@example.org')
 
-    first = await applied(engine, newer, old, new, newer)
-    second = await applied(
-        engine, old, newer, a_state(new.id, version=4, email='"4\\"@example.org')
-    )
+    first = await apply(engine, newer, old, new, newer)
+    second = await apply(engine, old, newer, a_state(new.id, version=4, email='"4\\"@example.org'))
 
     assert [str(outcome) for outcome in first] == ["applied", "stale", "applied", "unchanged"]
     assert [str(outcome) for outcome in second] == ["stale", "unchanged", "applied"]
     assert (await row(engine, old.id)).email == "newer@example.org"
     assert (await row(engine, new.id)).email == newest.email
-    assert await applied(engine) == []
+    assert await apply(engine) == []
 
 
-async def test_a_tombstone_clears_and_stays(engine: AsyncEngine) -> None:
-    """Nothing personal is left, and no later version brings the user back."""
+async def test_a_tombstone_clears_the_row_and_is_final(engine: AsyncEngine) -> None:
+    """It leaves nothing personal, and no later version restores the user."""
     state = a_state(version=1)
 
-    await applied(engine, state)
-    outcomes = await applied(engine, a_tombstone(state.id, version=2), a_state(state.id, version=9))
+    await apply(engine, state)
+    outcomes = await apply(engine, a_tombstone(state.id, version=2), a_state(state.id, version=9))
 
     left = await row(engine, state.id)
     assert outcomes == [Outcome.APPLIED, Outcome.TOMBSTONED]
     assert (left.version, left.email, left.deleted_at is None) == (2, None, False)
-    assert await applied(engine, state) == [Outcome.TOMBSTONED]
+    assert await apply(engine, state) == [Outcome.TOMBSTONED]
 
 
-async def test_the_services_own_columns_are_its_own(engine: AsyncEngine) -> None:
-    """Those that it asked for are written with every state, the others never."""
+async def test_a_services_own_columns_are_preserved(engine: AsyncEngine) -> None:
+    """Only the columns named in ``also`` are written, with every state."""
     state = a_state(version=1)
-    await applied(engine, state)
+    await apply(engine, state)
     async with engine.begin() as connection:
         await connection.execute(update(readers).values(note="mine"))
 
-    await applied(engine, a_state(state.id, version=2))
+    await apply(engine, a_state(state.id, version=2))
     living = await row(engine, state.id)
-    await applied(engine, a_tombstone(state.id, version=3))
+    await apply(engine, a_tombstone(state.id, version=3))
     dead = await row(engine, state.id)
 
     assert (living.version, living.note, living.changes) == (2, "mine", 1)
     assert (dead.version, dead.note, dead.changes) == (3, "mine", 0)
 
 
-async def test_what_is_rolled_back_was_not_applied(engine: AsyncEngine) -> None:
-    """The transaction is the caller's."""
+async def test_a_rollback_undoes_the_apply(engine: AsyncEngine) -> None:
+    """The transaction belongs to the caller."""
     event = an_event(a_state())
     assert isinstance(event, UserEvent)
     async with engine.connect() as connection:

@@ -1,6 +1,6 @@
-"""PostgreSQL's log keeps nothing personal: it outlives whoever is erased.
+"""PostgreSQL's log contains nothing personal, because it outlives deleted users.
 
-A statement that PostgreSQL refuses may be logged with the row or the key that it was refused for.
+When PostgreSQL refuses a statement, it may log the row or key that caused the error.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ from tests.support.inbox import execute, fetch
 
 PASSWORD = "kept-out-of-logs horse battery staple"
 MARK = "unloggable"
-"""In every address, name and text of these tests."""
+"""A word in every address, name and text of these tests."""
 
 WITHOUT_END = Rate(10**6, 1)
 
 
 @dataclass
 class ServerLog:
-    """What a PostgreSQL server with its default settings has written since the test began."""
+    """The log that a PostgreSQL server with default settings has written since the test began."""
 
     path: Path
     databases: Databases
@@ -50,20 +50,20 @@ class ServerLog:
     urls: list[str] = field(default_factory=list)
 
     def engine(self, service: str) -> AsyncEngine:
-        """A connection to a fresh database of ``service``."""
+        """Return an engine on a new database of ``service``."""
         self.urls.append(self.databases.make(service))
         return create_async_engine(self.urls[-1])
 
     def written(self) -> str:
-        """All of it."""
+        """Return the new part of the log."""
         return self.path.read_bytes()[self.start :].decode(errors="replace")
 
-    async def demand_nothing_personal(
+    async def assert_nothing_personal(
         self, engine: AsyncEngine, *, refused: Sequence[str] = ()
     ) -> None:
-        """Fail if there is an address, a name, a text or a password, or another refused statement.
+        """Fail if the log has an address, name, text or password, or an unexpected error.
 
-        A refusal of the test's own shows that there would be one.
+        The method causes one error itself, to show that errors are logged at all.
         """
         with pytest.raises(Exception, match="invalid input syntax"):
             await execute(engine, "SELECT 'the last line'::integer")
@@ -79,7 +79,7 @@ class ServerLog:
 
 @pytest.fixture
 def server_log(mortal_postgres: tuple[EmbeddedPostgres, Databases]) -> Iterator[ServerLog]:
-    """The log of a server of the tests' own."""
+    """Return the log of a server that only these tests use."""
     server, databases = mortal_postgres
     path = server.folder / "log"
     log = ServerLog(path, databases, path.stat().st_size)
@@ -90,7 +90,7 @@ def server_log(mortal_postgres: tuple[EmbeddedPostgres, Databases]) -> Iterator[
 
 @pytest.fixture
 async def auth_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
-    """An auth database on that server."""
+    """Yield an engine on an auth database of that server."""
     engine = server_log.engine("auth")
     yield engine
     await engine.dispose()
@@ -98,21 +98,21 @@ async def auth_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def blog_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
-    """A blog database on that server."""
+    """Yield an engine on a blog database of that server."""
     engine = server_log.engine("blog")
     yield engine
     await engine.dispose()
 
 
 def address(name: str) -> str:
-    """An address that must not be in the log."""
+    """Return an address that must not appear in the log."""
     return f"{name}.{MARK}@example.org"
 
 
-async def test_of_what_the_auth_service_refuses(
+async def test_errors_of_the_auth_service_log_nothing_personal(
     server_log: ServerLog, auth_there: AsyncEngine, private_pem: str
 ) -> None:
-    """Addresses that are taken, at once and one after the other; names; versions; odd texts."""
+    """Duplicate addresses and names, exhausted versions, and odd texts."""
     settings = ApiSettings(
         _env_file=None,
         database_url=server_log.urls[0],
@@ -168,17 +168,17 @@ async def test_of_what_the_auth_service_refuses(
             await create_service(auth_there, settings.secrets, name=MARK, **given)
         except ServiceNameTaken:
             break
-    await server_log.demand_nothing_personal(auth_there)
+    await server_log.assert_nothing_personal(auth_there)
 
 
-async def test_of_what_the_blog_refuses(
+async def test_errors_of_the_blog_log_nothing_personal(
     server_log: ServerLog,
     blog_there: AsyncEngine,
     public_pem: str,
     signing_key: rsa.RSAPrivateKey,
     consumer_settings: ConsumerSettings,
 ) -> None:
-    """Events that odd users make, parked messages, and texts as long as they may be."""
+    """Events of odd users, parked messages, and texts of the maximum length."""
     settler = Settler(consumer_settings, blog_there)
     user = a_state(email=address("ada"))
     swapped = [a_state(email=address("ada")), a_state(email="z" * 150 + address("long"))]
@@ -216,15 +216,15 @@ async def test_of_what_the_blog_refuses(
         kept = [people.keep(user.id, post_id, title=MARK, body=str(n)) for n in range(5)]
         assert all(answer.is_success for answer in await asyncio.gather(*kept))
         assert (await people.keep(swapped[0].id, post_id, title=MARK)).status_code == 403
-    # In a batch of one, which is tried again alone.
+    # The message fails in a batch of one and again alone.
     nul_byte = "invalid byte sequence"
-    await server_log.demand_nothing_personal(blog_there, refused=[nul_byte, nul_byte])
+    await server_log.assert_nothing_personal(blog_there, refused=[nul_byte, nul_byte])
 
 
-async def test_of_statements_that_are_cut_off(
+async def test_cancelled_statements_log_nothing_personal(
     server_log: ServerLog, auth_there: AsyncEngine
 ) -> None:
-    """The server logs a statement that it cancels, without the values that it was given."""
+    """The server logs the statement but not its parameters."""
     slow = text("SELECT pg_sleep(30) FROM (SELECT 1) AS one LEFT JOIN users ON email = :email")
     async with auth_there.connect() as connection:
         await connection.execute(text("SET statement_timeout = '50ms'"))

@@ -1,7 +1,4 @@
-"""``blog-service status`` and ``blog-service reconcile``, as an operator and his scripts meet them.
-
-And the consumer's own metrics about comparing.
-"""
+"""``blog-service status`` and ``reconcile``: output, exit codes, and the consumer's metrics."""
 
 import asyncio
 import json
@@ -44,7 +41,7 @@ from tests.support.source import LIVE, REPLAY, Source
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left."""
+    """The result of a command."""
 
     code: int
     stdout: str
@@ -52,7 +49,7 @@ class Ended:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """What it printed for scripts."""
+        """Return its JSON output."""
         assert self.stdout.count("\n") == 1
         figures: dict[str, Any] = json.loads(self.stdout)
         return figures
@@ -65,24 +62,24 @@ Command = Callable[..., Awaitable[Ended]]
 def command(
     blog_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Command]:
-    """Runs ``blog-service …`` to its end, in this process, with more settings."""
+    """Return a function that runs ``blog-service …`` in this process, with extra settings."""
     monkeypatch.chdir(tmp_path)
 
     async def command(arguments: str, **settings: str) -> Ended:
         environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": amqp_url, **settings}
         words = shlex.split(arguments)
-        # What others log meanwhile, in this process, is not the command's output.
+        # Other parts of this process also log; keep that out of the command's output.
         with capture_logs():
             ended = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
         assert ended.exception is None or isinstance(ended.exception, SystemExit)
         return Ended(ended.exit_code, ended.stdout, ended.stderr)
 
     yield command
-    logging.disable(logging.NOTSET)  # which status switches off, in a process of its own
+    logging.disable(logging.NOTSET)  # status switches logging off for its process
 
 
 def account(pair: Pair) -> dict[str, str]:
-    """The settings by which a command reaches the source."""
+    """Return the settings with which a command reaches the source."""
     settings = pair.settings
     assert settings.auth_url is not None
     assert settings.service_id is not None
@@ -100,8 +97,8 @@ NEVER = {**GONE, "consumer_age_seconds": None}
 STOPPED = {**HERE, "consumers_stopped": 2}
 
 
-def test_messages_that_wait_by_themselves_are_named() -> None:
-    """Why, and for whom; a source that is silent is worse, unless its heartbeat waits as well."""
+def test_messages_that_are_set_aside_are_reported_with_user_and_reason() -> None:
+    """A silent source takes precedence, unless its heartbeat is set aside as well."""
     figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE, "set_aside": 3}
     figures |= {"set_aside_reasons": ["row_held"]}
     ada = "user c887f14f"
@@ -115,8 +112,8 @@ def test_messages_that_wait_by_themselves_are_named() -> None:
     assert held.startswith("behind: 3 messages wait")
 
 
-def test_a_source_whose_heartbeats_are_rarer_is_not_silent() -> None:
-    """The setting says how old the last one may be."""
+def test_the_maximum_heartbeat_age_is_a_setting() -> None:
+    """A source may send heartbeats less often."""
     figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE}
 
     said = [
@@ -145,10 +142,10 @@ def test_a_source_whose_heartbeats_are_rarer_is_not_silent() -> None:
         (3600.0, 0, True, HERE, "broken: no heartbeat for 3,600 s"),
     ],
 )
-def test_one_line_about_the_pipe(
+def test_the_first_line_summarises_the_pipe(
     age: float | None, depth: int | None, knows: bool, consumers: dict[str, Any], said: str
 ) -> None:
-    """Quiet is told from broken by the heartbeat, late from lost by the queue; and who is gone."""
+    """Heartbeats tell quiet from broken, queues late from lost; missing consumers are named."""
     line = pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows, **consumers)
 
     assert line.startswith(said)
@@ -157,7 +154,7 @@ def test_one_line_about_the_pipe(
 class TestStatus:
     """``blog-service status``."""
 
-    async def test_all_is_well(self, pair: Pair, command: Command) -> None:
+    async def test_a_healthy_replica_shows_all_figures(self, pair: Pair, command: Command) -> None:
         """As JSON and as lines: the replica, the queues, and the last comparison."""
         ended = await pair.reconcile()
         await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
@@ -203,16 +200,16 @@ class TestStatus:
         assert (lines["pipe"], lines["last reconcile"]) == ("quiet", "in_step")
         assert (lines["highest version"], lines["degraded"]) == ("1,700,000,000,000,200", "-")
 
-    async def test_before_anything_ran(self, command: Command) -> None:
-        """No queue is there, and the replica says that it is empty."""
+    async def test_a_new_installation_is_shown_as_broken_and_empty(self, command: Command) -> None:
+        """The queues do not exist yet."""
         figures = (await command("status --json")).figures
 
         assert figures["pipe"].startswith("broken: no broker, or no queue")
         assert (figures["queue_depth"], figures["last_heartbeat"]) == (None, None)
         assert (figures["degraded"], figures["last_reconcile"]) == ("empty", None)
 
-    async def test_a_broker_that_is_away(self, command: Command) -> None:
-        """Depths are unknown, the rest is shown, and nothing else is written."""
+    async def test_without_a_broker_queue_depths_are_unknown(self, command: Command) -> None:
+        """Everything else is shown, and nothing is written to stderr."""
         shown = await command("status --json", BLOG_AMQP_URL="amqp://guest:guest@127.0.0.1:1/")
 
         assert (shown.code, shown.stderr) == (0, "")
@@ -220,14 +217,14 @@ class TestStatus:
         assert {shown.figures[name] for name in DEPTHS} == {None}
         assert shown.figures["pipe"].startswith("broken")
 
-    async def test_depths_are_those_of_the_queues(
+    async def test_queue_depths_are_those_of_the_broker(
         self,
         command: Command,
         source: Source,
         consumer_settings: ConsumerSettings,
         blog_engine: AsyncEngine,
     ) -> None:
-        """While no consumer takes them, messages wait in two of the three."""
+        """Without a consumer, messages wait in two of the three queues."""
         async with consuming(consumer_settings, blog_engine):
             pass
         await source.publish(*(an_event(a_state()) for _ in range(3)))
@@ -247,10 +244,10 @@ class TestStatus:
 
 
 class TestReconcile:
-    """``blog-service reconcile``: 0 in step, 1 drift, 2 could not compare."""
+    """``blog-service reconcile`` exits with 0: in step, 1: drift, 2: could not compare."""
 
-    async def test_in_step(self, pair: Pair, command: Command) -> None:
-        """The proof in one line; who asked is on record."""
+    async def test_in_step_is_one_line_with_exit_code_0(self, pair: Pair, command: Command) -> None:
+        """The run records who requested it."""
         ended = await command("reconcile", **account(pair))
 
         [run] = await fetch(pair.blog, "SELECT * FROM reconcile_runs")
@@ -259,26 +256,28 @@ class TestReconcile:
         assert (run.reason, run.repairs) == ("operator", [])
         assert run.requested_by.startswith("operator:")
 
-    async def test_drift_and_its_repair(self, pair: Pair, command: Command) -> None:
-        """A table of kinds with remedies, and users; what was not asked for is left as it is."""
+    async def test_drift_is_a_table_of_kinds_with_remedies(
+        self, pair: Pair, command: Command
+    ) -> None:
+        """With the differing users; kinds that were not asked for are left alone."""
         await pair.damage(
             "DELETE FROM users WHERE email = 'user1@example.org'",
             "UPDATE users SET version = version + 1 WHERE email = 'user2@example.org'",
         )
 
         found = await command("reconcile", **account(pair))
-        mended = await command("reconcile --repair", **account(pair))
+        repaired = await command("reconcile --repair", **account(pair))
         scripted = await command("reconcile --repair --ahead --json", **account(pair))
         last = await command("reconcile", **account(pair))
 
-        assert [each.code for each in (found, mended, scripted, last)] == [1, 1, 0, 0]
+        assert [each.code for each in (found, repaired, scripted, last)] == [1, 1, 0, 0]
         assert found.stdout.startswith("drift: 200 users, 2 differ, as of ")
         assert re.search(r"^missing +1 +0  at the source, not here +--repair$", found.stdout, re.M)
         assert re.search(r"^ahead +1 +0  a newer version .* --ahead$", found.stdout, re.M)
         ids = {str(row.id) for row in await fetch(pair.auth, OF_TWO)}
         assert {line.split()[0] for line in found.stdout.splitlines() if "-" in line[:20]} >= ids
-        assert mended.stdout.startswith("drift: 200 users, 2 differ, 1 repaired, as of ")
-        assert re.search(r"^missing +1 +1  at the source, not here$", mended.stdout, re.M)
+        assert repaired.stdout.startswith("drift: 200 users, 2 differ, 1 repaired, as of ")
+        assert re.search(r"^missing +1 +1  at the source, not here$", repaired.stdout, re.M)
         figures = scripted.figures
         assert figures.keys() == {each.name for each in fields(Run)}
         assert (figures["verdict"], figures["compared"]) == ("in_step", 200)
@@ -289,8 +288,8 @@ class TestReconcile:
         assert (finding["kind"], finding["repaired"]) == ("ahead", True)
         assert finding["user_id"] in ids
 
-    async def test_the_brake(self, pair: Pair, command: Command) -> None:
-        """More orphans than may be deleted: none is, and the way to go on is named."""
+    async def test_too_many_orphans_are_not_deleted(self, pair: Pair, command: Command) -> None:
+        """The output names the option that raises the limit."""
         await pair.damage(
             "INSERT INTO users (id, version, status, email, email_verified, created_at,"
             " updated_at) SELECT gen_random_uuid(), 1, 'active', n || '@example.net', false, now(),"
@@ -304,8 +303,8 @@ class TestReconcile:
         assert "--max-deletions" in held.stdout
         assert re.search(r"^orphan +3 +3 ", gone.stdout, re.M)
 
-    async def test_a_source_that_is_away(self, pair: Pair, command: Command) -> None:
-        """No verdict, a reason, and a code of its own; never "in step"."""
+    async def test_without_a_source_the_exit_code_is_2(self, pair: Pair, command: Command) -> None:
+        """The output has the reason, and never says "in step"."""
         away = account(pair) | {"BLOG_AUTH_URL": "http://127.0.0.1:1"}
 
         human = await command("reconcile", **away)
@@ -319,7 +318,7 @@ class TestReconcile:
         assert "BLOG_AUTH_URL" in scripted.figures["explanation"]
         assert scripted.figures["findings"] is None
 
-    async def test_what_an_operator_mistypes_is_listed_and_is_not_the_state(
+    async def test_a_mistyped_command_is_listed_and_changes_nothing(
         self, pair: Pair, command: Command, unused_port: int
     ) -> None:
         """A run that never compared changes no verdict, pins no source, and repairs nothing."""
@@ -352,10 +351,10 @@ class TestReconcile:
         assert not await pair.agrees()
         assert (await command("reconcile --repair", **account(pair))).code == 0
 
-    async def test_another_source_is_accepted_by_its_own_name_alone(
+    async def test_another_source_is_accepted_only_by_its_identity(
         self, pair: Pair, command: Command
     ) -> None:
-        """A replica that was filled from one source follows the one that is named, from then on."""
+        """From then on the replica follows the named source."""
         await command("reconcile", **account(pair))
         await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
         [source] = await fetch(pair.auth, "SELECT identity FROM source")
@@ -373,10 +372,10 @@ class TestReconcile:
 
         assert codes == [2, 2, 0, 0]
 
-    async def test_interrupted(
+    async def test_an_interrupted_run_has_its_own_exit_code(
         self, pair: Pair, command: Command, blog_url: str, tmp_path: Path
     ) -> None:
-        """Ctrl-C in the middle: a code of its own, listed as interrupted, and not the state."""
+        """After Ctrl-C the run is listed as interrupted, and the last verdict stays."""
         await command("reconcile", **account(pair))
         before = _state((await command("status --json")).figures)
         source = urlsplit(account(pair)["BLOG_AUTH_URL"])
@@ -401,8 +400,8 @@ class TestReconcile:
         assert (run.verdict, run.explanation) == ("could_not_compare", INTERRUPTED)
         assert _state((await command("status --json")).figures) == before
 
-    async def test_the_consumers_own_failures_are_shown(self, pair: Pair, command: Command) -> None:
-        """Beside the last verdict, until there is another one."""
+    async def test_failures_of_automatic_runs_are_shown(self, pair: Pair, command: Command) -> None:
+        """Beside the last verdict, until the next one."""
         await pair.reconcile()
         away = pair.settings.model_copy(update={"auth_url": "http://127.0.0.1:1"})
         async with pair.blog.begin() as connection:
@@ -424,8 +423,8 @@ class TestReconcile:
         assert "does not answer" in failing["reconcile_trouble"]
         assert compared["reconcile_trouble"] is None
 
-    async def test_settings_that_are_missing(self, command: Command) -> None:
-        """All three are named, or those that are missing; the code is the one of no verdict."""
+    async def test_missing_settings_are_named(self, command: Command) -> None:
+        """All three, or the missing ones; the exit code is 2."""
         none = await command("reconcile")
         some = await command("reconcile", BLOG_AUTH_URL="http://127.0.0.1:1")
 
@@ -439,14 +438,14 @@ RUNNING = "SELECT 1 FROM reconcile_runs WHERE finished_at IS NULL AND started_at
 
 
 def _state(figures: dict[str, Any]) -> dict[str, Any]:
-    """What the status says about comparing."""
+    """Return the figures about comparing."""
     return {name: value for name, value in figures.items() if "reconcile" in name}
 
 
-async def test_the_consumers_metrics_tell_of_its_comparisons(
+async def test_the_consumers_metrics_show_its_comparisons(
     pair: Pair, blog_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
-    """The process compares by itself, and shows what it found and what is left."""
+    """A process that compares by itself exposes what it found and what is left."""
     await pair.damage(
         "DELETE FROM users WHERE email = 'user1@example.org'",
         "UPDATE users SET email = 'x' WHERE email = 'user2@example.org'",

@@ -1,4 +1,4 @@
-"""``/v1/sync/replays``: operators have the source replay to the blog, by the blog's own account."""
+"""``/v1/sync/replays``: operators start replays at the source through the blog's account."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,11 +31,11 @@ WRONG: list[tuple[dict[str, Any], str | None, str]] = [
     ({"to": "other"}, "/body/to", ""),
     ({"rate": 0}, "/body/rate", ""),
     ({"since": "yesterday"}, "/body/since", ""),
-    # What follows, the source finds.
+    # The source detects the rest.
     ({"since": "9999-99-99T99:99:99Z"}, "/body/since", ""),
     ({"current_state": True, "from_position": 1}, None, "current state"),
 ]
-"""Bodies, which part of them is named, and what is said."""
+"""Invalid bodies, the pointer of the error, and a part of its detail."""
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def pair(
     auth_engine: AsyncEngine,
     blog_engine: AsyncEngine,
 ) -> AsyncIterator[Pair]:
-    """Two hundred users on both sides, and both services at work; the account may ask for both."""
+    """Run both services with two hundred users each; the account has both scopes."""
     async with paired(
         api_settings,
         relay_settings,
@@ -61,13 +61,13 @@ async def pair(
 
 @pytest.fixture
 def plain(blog_url: str, public_pem: str) -> ApiSettings:
-    """Settings of the blog's API on the fresh database, without a source."""
+    """Return settings of an API on a new database, without a source."""
     return ApiSettings(_env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE)
 
 
 @pytest.fixture
 async def operator(pair: Pair) -> UUID:
-    """A user who is operator on both sides."""
+    """Return a user who is an operator on both sides."""
     return await pair.make_operator()
 
 
@@ -75,7 +75,7 @@ async def operator(pair: Pair) -> UUID:
 async def blog(
     pair: Pair, plain: ApiSettings, operator: UUID, signing_key: rsa.RSAPrivateKey
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the blog's API with the operator's token."""
+    """Return a client with the operator's token."""
     async with as_operator(pair.of_the_api(plain), operator, signing_key) as client:
         yield client
 
@@ -84,7 +84,7 @@ async def blog(
 async def as_operator(
     settings: ApiSettings, operator: UUID, key: rsa.RSAPrivateKey
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API with these settings, with the operator's token."""
+    """Return a client of an API with these settings and the operator's token."""
     async with blog_api(settings) as client:
         client.headers["Authorization"] = f"Bearer {a_token(key, operator)}"
         yield client
@@ -93,7 +93,7 @@ async def as_operator(
 async def test_a_replay_reaches_the_replica(
     blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings, operator: UUID
 ) -> None:
-    """Asked for here, sent by the source, applied by the consumer; who asked is in the log."""
+    """The blog requests it, the source sends it, the consumer applies it; the log has who asked."""
     await pair.damage(f"DELETE FROM users WHERE id <> '{operator}'")
 
     with capture_logs() as logs:
@@ -118,7 +118,7 @@ async def test_a_replay_reaches_the_replica(
 async def test_the_sources_audit_log_names_the_operator(
     blog: httpx.AsyncClient, pair: Pair, operator: UUID
 ) -> None:
-    """Whatever is done here, a person did it, through the blog's account."""
+    """Every change names the person, and the blog's account through which they acted."""
     made = (await blog.post(REPLAYS, json={})).json()
     for state in ("paused", "running", "cancelled"):
         await blog.patch(f"{REPLAYS}/{made['id']}", json={"state": state})
@@ -148,10 +148,10 @@ async def test_the_sources_audit_log_names_the_operator(
     ],
     ids=["demoted", "disabled", "signed-out"],
 )
-async def test_what_the_replica_has_not_heard_yet_the_source_knows(
+async def test_the_source_checks_the_operator_before_the_replica_knows(
     blog: httpx.AsyncClient, pair: Pair, operator: UUID, change: str, status: int, code: str
 ) -> None:
-    """The operator is told as by the source itself, and nothing is begun."""
+    """The response is the source's, and no replay starts."""
     await execute(pair.auth, f"UPDATE users SET {change} WHERE id = '{operator}'")
 
     answer = await blog.post(REPLAYS, json={})
@@ -160,8 +160,8 @@ async def test_what_the_replica_has_not_heard_yet_the_source_knows(
     assert await fetch(pair.auth, "SELECT 1 FROM replays") == []
 
 
-async def test_conditions_reach_the_source(blog: httpx.AsyncClient) -> None:
-    """All of them, and what was left out is the source's default."""
+async def test_all_filters_reach_the_source(blog: httpx.AsyncClient) -> None:
+    """Omitted ones get the source's defaults."""
     users = [str(uuid4()), str(uuid4())]
     everything = {
         "since": "2026-01-31T12:00:00.5+01:00",
@@ -185,8 +185,8 @@ async def test_conditions_reach_the_source(blog: httpx.AsyncClient) -> None:
     assert (none.json()["rate"], none.json()["types"], none.json()["warning"]) == (1_000, [], None)
 
 
-async def test_a_dry_run_only_tells(blog: httpx.AsyncClient, pair: Pair) -> None:
-    """What it would send; nothing is begun, and nothing logged as asked for."""
+async def test_a_dry_run_starts_nothing(blog: httpx.AsyncClient, pair: Pair) -> None:
+    """It returns what a replay would send, and logs no request."""
     async with pair.auth.begin() as connection:
         [row] = await fetch(pair.auth, "SELECT id FROM users WHERE email = 'user2@example.org'")
         await change(connection, row.id, email_verified=True)
@@ -203,8 +203,10 @@ async def test_a_dry_run_only_tells(blog: httpx.AsyncClient, pair: Pair) -> None
     assert [entry for entry in logs if entry["event"] == "replay.requested"] == []
 
 
-async def test_steering(blog: httpx.AsyncClient, operator: UUID) -> None:
-    """Paused, resumed, cancelled; what is cancelled stays so. Each is in the log."""
+async def test_a_replay_is_paused_resumed_and_cancelled(
+    blog: httpx.AsyncClient, operator: UUID
+) -> None:
+    """Cancelling is final, and every change is logged."""
     made = (await blog.post(REPLAYS, json={})).json()
     path = f"{REPLAYS}/{made['id']}"
 
@@ -223,10 +225,10 @@ async def test_steering(blog: httpx.AsyncClient, operator: UUID) -> None:
     ] == [(state, f"user:{operator}") for state in states]
 
 
-async def test_the_list_shows_its_own_a_page_at_a_time(
+async def test_the_list_pages_through_the_blogs_own_replays(
     blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings
 ) -> None:
-    """The newest first; those to other consumers are not counted in."""
+    """Newest first; replays to other consumers are left out."""
     made = []
     for _ in range(3):
         made.append((await blog.post(REPLAYS, json={})).json()["id"])
@@ -240,20 +242,20 @@ async def test_the_list_shows_its_own_a_page_at_a_time(
     assert second["next_cursor"] is None
 
 
-class TestRefusals:
-    """What the source refuses, in its words where they are about the question."""
+class TestRefusedReplays:
+    """Refusals by the source, with its own detail where it concerns the request."""
 
-    async def test_what_is_not_there(self, blog: httpx.AsyncClient) -> None:
-        """No such replay."""
+    async def test_an_unknown_replay_is_a_404(self, blog: httpx.AsyncClient) -> None:
+        """For reading and for changing."""
         path = f"{REPLAYS}/{uuid4()}"
 
         for answer in (await blog.get(path), await blog.patch(path, json={"state": "paused"})):
             assert_problem(answer, 404, "not_found")
 
-    async def test_replays_to_others(
+    async def test_replays_to_other_consumers_are_a_404(
         self, blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings
     ) -> None:
-        """Another consumer's are none of the blog's business, though its account may see them."""
+        """Although the blog's account could read them at the source."""
         other = await started(pair.auth, relay_settings, consumer="other")
         path = f"{REPLAYS}/{other.id}"
 
@@ -264,16 +266,18 @@ class TestRefusals:
         [row] = await fetch(pair.auth, "SELECT state FROM replays")
         assert row.state == "running"
 
-    async def test_a_log_that_was_pruned(self, blog: httpx.AsyncClient, pair: Pair) -> None:
-        """The way out is named."""
+    async def test_a_pruned_log_is_a_409_with_the_remedy(
+        self, blog: httpx.AsyncClient, pair: Pair
+    ) -> None:
+        """The remedy is a replay of the current state."""
         await execute(pair.auth, "UPDATE source SET pruned_position = 1000000")
 
         answer = await blog.post(REPLAYS, json={})
 
         assert "current_state" in assert_problem(answer, 409, "log_pruned")["detail"]
 
-    async def test_what_is_not_right(self, blog: httpx.AsyncClient) -> None:
-        """Found here, or by the source: the part or the contradiction is named."""
+    async def test_an_invalid_request_names_the_error(self, blog: httpx.AsyncClient) -> None:
+        """Whether the blog or the source detects it."""
         for body, pointer, detail in WRONG:
             answer = await blog.post(REPLAYS, json=body)
 
@@ -283,13 +287,13 @@ class TestRefusals:
             assert detail in problem.get("detail", "")
 
 
-class TestNobodyToAsk:
-    """Between the blog and its source something is wrong: 503, never the operator's fault."""
+class TestUnavailableSource:
+    """Problems between the blog and its source are a 503, not an error of the operator."""
 
-    async def test_not_set_up(
+    async def test_missing_settings_are_named(
         self, plain: ApiSettings, operator: UUID, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """The settings are named."""
+        """All of them, and the scope that the account needs."""
         async with as_operator(plain, operator, signing_key) as blog:
             answers = await _all(blog)
 
@@ -306,7 +310,7 @@ class TestNobodyToAsk:
         ],
         ids=["away", "wrong-key"],
     )
-    async def test_away_or_not_let_in(
+    async def test_an_unreachable_source_or_a_wrong_key_names_the_remedy(
         self,
         pair: Pair,
         plain: ApiSettings,
@@ -315,7 +319,7 @@ class TestNobodyToAsk:
         wrong: dict[str, Any],
         says: str,
     ) -> None:
-        """The sentence says what to look at, and never shows the key."""
+        """The detail never contains the key."""
         settings = pair.of_the_api(plain).model_copy(update=wrong)
         async with as_operator(settings, operator, signing_key) as blog:
             answers = await _all(blog)
@@ -325,8 +329,8 @@ class TestNobodyToAsk:
             assert answer.headers["Retry-After"]
             assert "usersync_" not in answer.text
 
-    async def test_an_account_that_may_not(self, blog: httpx.AsyncClient, pair: Pair) -> None:
-        """The scope that it lacks is named."""
+    async def test_a_missing_scope_is_named(self, blog: httpx.AsyncClient, pair: Pair) -> None:
+        """The scope of replays, which the account lacks."""
         await execute(pair.auth, f"UPDATE service_accounts SET scopes = ARRAY['{SCOPE}']")
 
         for answer in await _all(blog):
