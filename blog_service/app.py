@@ -1,4 +1,4 @@
-"""The API's composition root: settings in, application out."""
+"""Build the API from its settings."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,15 +35,15 @@ from service_kit.http.probes import health_routes
 
 
 class Degraded(Exception):
-    """The replica may be incomplete, and the settings say not to serve then."""
+    """The replica may be incomplete, and BLOG_REFUSE_WHILE_DEGRADED is set."""
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
-    """The blog API; it connects to its database, and for its keys to the issuer, when first asked.
+    """Build the blog API. It connects to its database and to the issuer's keys on first use.
 
-    While keys are at hand no request waits for another service, but for those about replays, which
-    the source makes. While the replica may be incomplete (``reconcile.watch``), requests are
-    answered all the same; ``/readyz`` tells.
+    With keys in the cache, only requests about replays wait for another service, the source.
+    While the replica may be incomplete (``reconcile.watch``), requests are served all the same,
+    and ``/readyz`` reports it.
     """
     engine = pooled(settings)
     keys = _keys(settings)
@@ -73,7 +73,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="A blog with its own copy of the users it needs",
         version="1",
         lifespan=lifespan,
-        docs_url=None,  # its page loads scripts from elsewhere; ours does not
+        docs_url=None,  # FastAPI's page loads scripts from another host; ours does not
         redoc_url=None,
         # FastAPI's own telemetry records exception messages, which may quote data.
         telemetry={"tracing": False},
@@ -112,7 +112,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
 
 
 def _keys(settings: ApiSettings) -> JwksCache | FixedKeys:
-    """Where tokens' keys come from: the issuer, with the configured one to begin with, or that."""
+    """Return the keys that verify tokens: the issuer's, starting with the configured key, or it."""
     given = jwks(public_key(settings.public_key)) if settings.public_key else None
     issuer, audience = settings.issuer, settings.audience
     if settings.jwks_url is not None:

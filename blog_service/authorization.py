@@ -1,4 +1,4 @@
-"""Enforce what ``policy`` decides: as an answer, and again in the statement that writes."""
+"""Enforce what ``policy`` decides: before the write, and again in the SQL that writes."""
 
 from typing import Any, Final
 
@@ -8,20 +8,20 @@ from service_kit.http.bearer import insufficient_scope
 from service_kit.http.problems import Problem
 
 IS_REACHED: Final = (
-    "(:is_anyones OR author_id = CAST(:acting_user AS uuid)"
+    "(:reaches_any OR author_id = CAST(:acting_user AS uuid)"
     " OR service_id = CAST(:acting_service AS text))"
 )
-"""SQL: the row of ``posts`` is the actor's to write, with the values of ``reach_values``."""
+"""SQL condition: the actor may write this row of ``posts``. Takes ``reach_values``."""
 
-IS_REACHED_BY_USER: Final = "(:is_anyones OR author_id = CAST(:acting_user AS uuid))"
-"""The same for a table whose rows no service keeps."""
+IS_REACHED_BY_USER: Final = "(:reaches_any OR author_id = CAST(:acting_user AS uuid))"
+"""The same for a table whose rows only users own."""
 
 
 def require(actor: Actor, action: Action, thing: Owned) -> None:
-    """Refuse what ``actor`` may not do.
+    """Refuse an action that ``actor`` is not allowed to take on ``thing``.
 
     Raises:
-        Problem: 403, and which scope would do where a service lacks it.
+        Problem: 403; for a service without the scope it names the scope that is needed.
     """
     if may(actor, action, thing):
         return
@@ -31,11 +31,11 @@ def require(actor: Actor, action: Action, thing: Owned) -> None:
 
 
 def reach_values(actor: Actor, action: Action) -> dict[str, Any]:
-    """The values that let a statement reach the rows that ``actor`` may do this with."""
+    """Return the parameters of ``IS_REACHED``: which rows ``actor`` may take this action on."""
     reached = reach(actor, action)
     owner = actor if reached is Reach.OWN else None
     return {
-        "is_anyones": reached is Reach.ANYONES,
+        "reaches_any": reached is Reach.ANY,
         "acting_user": None if owner is None or isinstance(owner, Service) else owner.id,
         "acting_service": owner.id if isinstance(owner, Service) else None,
     }

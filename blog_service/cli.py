@@ -1,4 +1,4 @@
-"""The command ``blog-service``: its processes and what operators ask of it."""
+"""Run and operate the blog service."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from blog_service.erasure.sweep import keep_swept
+from blog_service.erasure.sweep import sweep_continuously
 from blog_service.settings import ApiSettings, ConsumerSettings, DatabaseSettings, StatusSettings
 from replica.inbox.consumer import Consumer
 from replica.parked import commands as parked
@@ -48,7 +48,7 @@ app.command(epilog="Example: blog-service reconcile --repair")(reconcile)
 @failing_with_a_sentence
 def api() -> None:
     """Serve the blog over HTTP."""
-    # Imported here, because the other processes need neither its time nor its memory.
+    # Imported here, because the other commands need neither its start-up time nor its memory.
     from blog_service.app import create_app
 
     settings = load(ApiSettings)
@@ -67,7 +67,7 @@ def api() -> None:
 @app.command(epilog="Example: BLOG_AMQP_URL=amqp://localhost/ blog-service consumer")
 @failing_with_a_sentence
 def consumer() -> None:
-    """Keep the replica in step with the source, by its events."""
+    """Apply user events from the source to the replica."""
     settings = load(ConsumerSettings)
     configure_logging("blog-service consumer")
     warn_of_unknown(DatabaseSettings)
@@ -76,11 +76,11 @@ def consumer() -> None:
     worker = Consumer(settings, engine)
 
     async def work() -> None:
-        """The consumer and what goes on beside it; the first to end, or to fail, ends all."""
+        """Run the consumer and its background tasks until the first of them ends or fails."""
         tasks = [
             asyncio.ensure_future(worker.run()),
             asyncio.ensure_future(watch(settings, engine)),
-            asyncio.ensure_future(keep_swept(settings, engine)),
+            asyncio.ensure_future(sweep_continuously(settings, engine)),
             asyncio.ensure_future(sample_periodically(settings, engine, worker.activity)),
             asyncio.ensure_future(watch_clock(engine, LATEST)),
         ]
@@ -106,7 +106,7 @@ def consumer() -> None:
 @failing_with_a_sentence
 def status(as_json: AsJson = False, check: Check = False) -> None:
     """Show replica, queue and parked-message status."""
-    logging.disable()  # what the broker's client tries in vain shows as "-" in the figures
+    logging.disable()  # failed attempts to reach the broker show as "-" in the figures
 
     async def read() -> dict[str, Any]:
         settings = load(StatusSettings)

@@ -1,4 +1,4 @@
-"""What a request works with: made once by ``app``, asked for by routes as ``Blog``."""
+"""The dependencies of a request: built once by ``app``, injected into routes as ``Blog``."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,7 +14,7 @@ from service_kit.database.reader import Reader
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The API's settings, its database, the verifier of tokens, and the source, if it is set up."""
+    """The API's settings, database and token verifier, and the client of the source if set up."""
 
     settings: ApiSettings
     engine: AsyncEngine

@@ -1,11 +1,11 @@
-"""Take out of a text what nobody sees and no script needs. Pure.
+"""Remove invisible characters that no script needs from a text. Pure.
 
 Invisible characters make two names look alike, hide words from readers, or carry a message that
-only machines read (tag characters, rows of variation selectors). Some are needed where they stand:
-the joiners of Persian and Indic words and of emoji, the selector after an emoji, the flags of
-England, Scotland and Wales, word breaks in Khmer and Thai. Those stay; all others go.
+only machines read (tag characters, sequences of variation selectors). Some are necessary in
+context: joiners in Persian, Indic scripts and emoji, the selector after an emoji, the flags of
+England, Scotland and Wales, word breaks in Khmer and Thai. These stay; all others are removed.
 
-Guarantees: a text that was cleaned is cleaned as it is; the work grows with its length alone.
+Guarantees: idempotent; the work depends on the length of the text alone.
 """
 
 import re
@@ -16,8 +16,8 @@ _JOINED: Final = (
     "\u0600-\u0fff\u1000-\u109f\u1780-\u18af\u1b00-\u1cff\ua800-\uabff\ufb50-\ufdff\ufe70-\ufefc"
     "\U00010a00-\U00011fff\U0001e900-\U0001e95f"
 )
-"""Scripts whose letters join, stack or are written without blanks: from Arabic to Tibetan, Myanmar,
-Khmer, Mongolian, their extensions, and the historic ones of the same families."""
+"""Scripts whose letters join, stack or are written without spaces: from Arabic to Tibetan, Myanmar,
+Khmer and Mongolian, with their extensions and the historic scripts of the same families."""
 
 _JAMO: Final = "\u1100-\u115e\u1161-\u11ff\ua960-\ua97f\ud7b0-\ud7ff"
 
@@ -28,8 +28,8 @@ _HIDDEN: Final = re.compile(
     f"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a{_TAGS}"
     "\U000e0080-\U000e0fff]"
 )
-"""All that Unicode says to show nothing for (Default_Ignorable_Code_Point), except for the marks
-and isolates of direction, which ``texts`` judges; and the annotation characters."""
+"""The characters that Unicode renders as nothing (Default_Ignorable_Code_Point), plus the
+annotation characters; without directional marks and isolates, which ``texts`` checks."""
 
 _FLAGS: Final = re.compile(
     "\U0001f3f4(?:"
@@ -45,8 +45,8 @@ _IS_MONGOLIAN: Final = re.compile("[\u1800-\u180a\u1810-\u18af]")
 _IS_TONE: Final = re.compile("[\U0001f3fb-\U0001f3ff]")
 
 
-def without_hidden(text: str) -> str:
-    """``text`` without invisible characters that nothing where they stand needs."""
+def remove_invisible(text: str) -> str:
+    """Return ``text`` without the invisible characters that their context does not need."""
     while _HIDDEN.search(text):
         flags = {at for found in _FLAGS.finditer(text) for at in range(*found.span())}
         cleaned = _HIDDEN.sub(
@@ -87,7 +87,7 @@ def _is_emoji(character: str) -> bool:
 
 
 def _is_symbol(character: str) -> bool:
-    """A picture, an arrow, or one of the marks that are shown as pictures too (‼, 〰)."""
+    """Match a pictograph, an arrow, or a punctuation mark with an emoji form (‼, 〰)."""
     return bool(character) and (
         unicodedata.category(character) in ("So", "Sm") or character in "\u203c\u2049\u3030\u303d"
     )

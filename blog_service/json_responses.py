@@ -1,8 +1,8 @@
-"""Answers that are written straight from rows.
+"""Write JSON responses straight from database rows.
 
-A model per item, checked and written by pydantic, would cost more than the query. The OpenAPI
-document names the model all the same (``response_model``), and the contract's test holds every
-answer against it.
+Building and validating a pydantic model per item would cost more than the query. The OpenAPI
+document still names the model (``response_model``), and a contract test validates every response
+against it.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,16 +16,22 @@ from service_kit.database.reader import RowLike
 from service_kit.http.pagination import cursor_after
 
 
-def document(value: Any, status_code: int = status.HTTP_200_OK) -> Response:
-    """``value`` as JSON: ids as text, times in UTC with a Z, as everywhere."""
+def json_response(value: Any, status_code: int = status.HTTP_200_OK) -> Response:
+    """Serialise ``value`` as JSON, with ids as text and times in UTC, ending in Z."""
     content = orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z)
     return Response(content, status_code, media_type="application/json")
 
 
-def page_document(
+def page_response(
     found: Sequence[RowLike], limit: int, item: Callable[[RowLike], dict[str, Any]]
 ) -> Response:
-    """The page of the first ``limit`` rows, of which one more was looked for."""
+    """Respond with one page of a collection.
+
+    Parameters:
+        found: up to ``limit + 1`` rows; the extra row shows that another page follows.
+        limit: the items of a page.
+        item: makes the JSON of a row.
+    """
     shown = found[:limit]
     cursor = cursor_after(shown[-1]["position"]) if len(found) > limit else None
-    return document({"items": [item(row) for row in shown], "next_cursor": cursor})
+    return json_response({"items": [item(row) for row in shown], "next_cursor": cursor})

@@ -1,8 +1,8 @@
-"""How much one user may write.
+"""Limit how much one user may write.
 
-Guarantees: nothing is counted but his own rows, by an index, and of those no more than the limit; a
-crowd of his requests gets no more than the limit, since each holds his row alone
-(``users.row_lock``) when it counts.
+Guarantees: the count reads only the user's own rows, through an index, and at most as many as the
+limit. Concurrent requests of one user cannot exceed the limit, because each locks the user's row
+exclusively (``users.row_lock``) before it counts.
 """
 
 from typing import Final, Literal
@@ -16,17 +16,18 @@ from service_kit.process.clock import AHEAD_SQL
 from service_kit.process.rates import Rate
 
 Written = Literal["posts", "comments"]
-"""What is counted: a table, and the limit's name as clients see it."""
+"""The table that is counted; also the name of the limit in responses."""
 
 _OWN_ROWS: Final = {
     "posts": "FROM posts WHERE author_id = :author_id AND service_id IS NULL",
     "comments": "FROM comments WHERE author_id = :author_id",
 }
-"""His own rows. Of posts also those that he deleted, which leave their ids; and not those that a
-service keeps for him."""
+"""The user's own rows. Deleted posts count, because their ids stay; posts that a service wrote for
+the user do not."""
 
-# Until the last row of the quota is old enough for another one. A row of the future does not count:
-# the clock was set back since, and its author would wait for as long as it was ahead.
+# The time until the oldest row within the quota leaves the window. A row with a time in the future
+# does not count: the clock has been set back, and the author would wait for as long as it was
+# ahead.
 SECONDS_LEFT: Final = {
     written: text(
         f"""
@@ -39,13 +40,13 @@ SECONDS_LEFT: Final = {
 }
 
 
-async def demand_room(
+async def enforce_limit(
     connection: AsyncConnection, written: Written, author_id: UUID, limit: Rate
 ) -> None:
-    """Refuse to let a user write one more than ``limit`` allows.
+    """Refuse to write one row more than ``limit`` allows.
 
     Raises:
-        Problem: 429, with the time after which he may.
+        Problem: 429, with the seconds until the user may write again.
     """
     values = {"author_id": author_id, "quota": limit.quota, "seconds": limit.seconds}
     left = await connection.scalar(SECONDS_LEFT[written], values)

@@ -1,11 +1,11 @@
-"""Who may do what. Pure, the one place that decides, and what it does not name nobody may.
+"""Decide who may do what. Pure; the only place that decides, and it denies all it does not list.
 
-An actor's *reach* is whose things he may do something with: his own, anyone's or nobody's. ``may``
-asks about one thing at hand; ``ownership`` puts the reach into the statement that writes as well,
-so that no mistake on the way lets one write what is another's.
+The *reach* of an actor says whose content an action may touch: none, their own, or any. ``may``
+decides about one object. ``authorization`` also puts the reach into the SQL that writes, so that a
+mistake elsewhere cannot let anyone write what belongs to somebody else.
 
-Users act by their roles and their status as their rows of the replica say now, services by the
-scopes of their tokens alone; a service never has a user's rights.
+The rights of a user come from the roles and status in the replica, read for each request. The
+rights of a service come from the scopes of its token alone; a service never has a user's rights.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from typing import Final, TypeAlias
 from uuid import UUID
 
 POSTS_WRITE: Final = "posts:write"
-"""The scope of services that keep posts for authors."""
+"""The scope of services that write posts for authors."""
 
 
 class Action(StrEnum):
-    """What one may want to do."""
+    """An action that needs permission."""
 
     WRITE_POST = "write a post"
-    KEEP_POST = "keep a post in step with what it was made from"
+    UPSERT_POST = "create or update a post from an external source"
     CHANGE_POST = "change a post"
     DELETE_POST = "delete a post"
     WRITE_COMMENT = "write a comment"
@@ -30,15 +30,15 @@ class Action(StrEnum):
     DELETE_COMMENT = "delete a comment"
     CHANGE_PROFILE = "change a profile"
     LIST_USERS = "list the replica's users"
-    OPERATE = "see to what is parked, compared and replayed"
+    OPERATE = "manage parked messages, comparisons and replays"
 
 
 class Reach(Enum):
-    """Whose things an actor may do something with."""
+    """Whose content an actor may take an action on."""
 
-    NOBODYS = 0
+    NONE = 0
     OWN = 1
-    ANYONES = 2
+    ANY = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ Actor: TypeAlias = User | Service
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """Whose a thing is: its author's and, where a service keeps it for him, the service's too."""
+    """Who owns a piece of content: its author, and the service that wrote it for them, if any."""
 
     author_id: UUID
     service_id: str | None = None
@@ -96,32 +96,32 @@ _ANYONES_BY_ROLE: Final[Mapping[str, frozenset[Action]]] = {
 }
 _OWN_BY_SCOPE: Final[Mapping[str, frozenset[Action]]] = {
     POSTS_WRITE: frozenset(
-        {Action.WRITE_POST, Action.KEEP_POST, Action.CHANGE_POST, Action.DELETE_POST}
+        {Action.WRITE_POST, Action.UPSERT_POST, Action.CHANGE_POST, Action.DELETE_POST}
     ),
 }
 _MAY_ACT: Final = ("active", "provisional")
 
 
 def reach(actor: Actor, action: Action) -> Reach:
-    """Whose things ``actor`` may do this with."""
+    """Return whose content ``actor`` may take this action on."""
     if isinstance(actor, Service):
         granted = (_OWN_BY_SCOPE.get(scope, frozenset()) for scope in actor.scopes)
-        return Reach.OWN if any(action in actions for actions in granted) else Reach.NOBODYS
+        return Reach.OWN if any(action in actions for actions in granted) else Reach.NONE
     if actor.status not in _MAY_ACT:
-        return Reach.NOBODYS
+        return Reach.NONE
     if any(action in _ANYONES_BY_ROLE.get(role, frozenset()) for role in actor.roles):
-        return Reach.ANYONES
-    return Reach.OWN if action in _OWN else Reach.NOBODYS
+        return Reach.ANY
+    return Reach.OWN if action in _OWN else Reach.NONE
 
 
 def may(actor: Actor, action: Action, thing: Owned | None = None) -> bool:
-    """Whether ``actor`` may do this with ``thing``; without one, with whatever there is."""
+    """Tell whether ``actor`` may take this action on ``thing``; without a thing, on any."""
     match reach(actor, action):
-        case Reach.ANYONES:
+        case Reach.ANY:
             return True
         case Reach.OWN:
             return thing is not None and _is_own(actor, thing)
-        case Reach.NOBODYS:
+        case Reach.NONE:
             return False
 
 

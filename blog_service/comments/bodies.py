@@ -1,4 +1,4 @@
-"""The shapes of comments over HTTP."""
+"""The request and response bodies of comments."""
 
 from datetime import datetime
 from uuid import UUID
@@ -21,7 +21,7 @@ class CommentBody(BaseModel):
 
 
 class NewCommentBody(BaseModel):
-    """What somebody writes."""
+    """A comment to create."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,7 +29,7 @@ class NewCommentBody(BaseModel):
 
 
 class CommentChanges(BaseModel):
-    """What of a comment is to be another; what is missing or null stays as it is."""
+    """A partial update of a comment; a field that is missing or null stays unchanged."""
 
     model_config = ConfigDict(extra="forbid")
 

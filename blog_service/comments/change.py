@@ -1,4 +1,4 @@
-"""Change what a comment says."""
+"""Change the text of a comment."""
 
 from typing import Final
 from uuid import UUID
@@ -30,10 +30,17 @@ async def change_comment(
     *,
     body: str | None,
 ) -> RowLike:
-    """The comment as it is after the change; None leaves it as it is.
+    """Change a comment and return its new state.
+
+    Parameters:
+        engine: the blog's database.
+        deleted_authors: whether content of deleted authors is visible.
+        caller: the user who asks.
+        comment_id: the comment to change.
+        body: the new text; None leaves it unchanged.
 
     Raises:
-        Problem: there is none that is shown (404), or it is not the caller's to change (403).
+        Problem: no visible comment has this id (404), or the caller may not change it (403).
     """
     async with engine.begin() as connection:
         user = await lock_user(connection, caller)

@@ -23,10 +23,10 @@ DELETE: Final = text(
 async def delete_comment(
     engine: AsyncEngine, deleted_authors: DeletedAuthors, caller: ReplicaUser, comment_id: UUID
 ) -> None:
-    """Delete it, row and all.
+    """Delete the row of a comment.
 
     Raises:
-        Problem: there is none that is shown (404), or it is not the caller's to delete (403).
+        Problem: no visible comment has this id (404), or the caller may not delete it (403).
     """
     async with engine.begin() as connection:
         user = await lock_user(connection, caller)
@@ -34,5 +34,5 @@ async def delete_comment(
         require(user, Action.DELETE_COMMENT, Owned(comment["owner_id"]))
         reached = reach_values(user, Action.DELETE_COMMENT)
         deleted = await connection.execute(DELETE, {"id": comment_id, **reached})
-        if deleted.rowcount == 0:  # somebody else was faster
+        if deleted.rowcount == 0:  # another request has deleted it
             raise Problem(problems.NOT_FOUND)

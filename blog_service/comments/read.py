@@ -1,9 +1,9 @@
 """Read comments with their authors, as readers see them.
 
-Guarantees: a comment is shown only while its post is; what is told of a post that is not shown is
-that there is none, whoever asks and whatever it has; one statement, however many comments, which
-follows an index from the cursor on. Whoever goes on from cursor to cursor finds all that was there
-when he began, once.
+Guarantees: a comment is visible only while its post is. A hidden post looks like a missing one to
+every caller, even if it has comments. A page takes one statement, which reads an index from the
+cursor on. A client that follows the cursors sees each comment that existed at the start exactly
+once.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog_service.profiles.author import (
     AUTHOR_COLUMNS,
     author_document,
-    is_shown_sql,
+    is_visible_sql,
     join_author_sql,
 )
 from blog_service.settings import DeletedAuthors
@@ -34,10 +34,17 @@ async def comments_page(
     limit: int,
     after: int | None = None,
 ) -> Sequence[RowLike]:
-    """Comments on a post, from the oldest on, or from ``after``.
+    """Return up to ``limit`` comments on a post, oldest first.
+
+    Parameters:
+        reader: reads from the blog's database.
+        shown: whether content of deleted authors is visible.
+        post_id: the post.
+        limit: the rows to return at most.
+        after: the position after which to continue; None starts with the oldest.
 
     Raises:
-        Problem: 404, there is no such post that is shown.
+        Problem: 404, no visible post has this id.
     """
     found = await reader.rows(page_sql(shown, limit), post_id, after or 0)
     if not found and not await reader.rows(shown_post_sql(shown, "$1"), post_id):
@@ -47,7 +54,7 @@ async def comments_page(
 
 @cache
 def page_sql(shown: DeletedAuthors, limit: int) -> str:
-    """The statement for so many comments on the post $1 after $2; limited as in ``posts.read``."""
+    """Return the SQL for ``limit`` comments on post $1 after position $2 (see ``posts.read``)."""
     return f"""
         {_select(shown)} AND comment.post_id = $1 AND comment.position > $2
         ORDER BY comment.position LIMIT {limit}
@@ -56,7 +63,7 @@ def page_sql(shown: DeletedAuthors, limit: int) -> str:
 
 @cache
 def shown_post_sql(shown: DeletedAuthors, post_id: str) -> str:
-    """The statement that finds the post, named by the placeholder ``post_id``, if it is shown."""
+    """Return the SQL that finds a visible post; ``post_id`` is the placeholder of its id."""
     return f"""
         SELECT post.id FROM posts AS post JOIN users AS poster ON poster.id = post.author_id
         WHERE post.id = {post_id} AND {_post_is_shown(shown)}
@@ -66,10 +73,10 @@ def shown_post_sql(shown: DeletedAuthors, post_id: str) -> str:
 async def comment_by_id(
     connection: AsyncConnection, shown: DeletedAuthors, comment_id: UUID
 ) -> RowLike:
-    """One comment.
+    """Return a comment.
 
     Raises:
-        Problem: 404, there is none that is shown.
+        Problem: 404, no visible comment has this id.
     """
     found = await connection.execute(_one_query(shown), {"id": comment_id})
     row = found.mappings().one_or_none()
@@ -90,16 +97,16 @@ def _select(shown: DeletedAuthors) -> str:
         FROM comments AS comment {join_author_sql("comment.author_id")}
         JOIN posts AS post ON post.id = comment.post_id
         JOIN users AS poster ON poster.id = post.author_id
-        WHERE {is_shown_sql(shown)} AND {_post_is_shown(shown)}
+        WHERE {is_visible_sql(shown)} AND {_post_is_shown(shown)}
         """  # noqa: S608 - made of constants
 
 
 def _post_is_shown(shown: DeletedAuthors) -> str:
-    return f"post.deleted_at IS NULL AND {is_shown_sql(shown, author='poster')}"
+    return f"post.deleted_at IS NULL AND {is_visible_sql(shown, author='poster')}"
 
 
 def comment_document(row: RowLike) -> dict[str, Any]:
-    """A comment as JSON shows it (``bodies.CommentBody``)."""
+    """Return the JSON of a comment (``bodies.CommentBody``)."""
     return {
         "id": row["id"],
         "post_id": row["post_id"],

@@ -1,4 +1,4 @@
-"""Comments over HTTP: parse, call the use case, answer."""
+"""The HTTP endpoints of comments: parse, call the use case, respond."""
 
 from typing import Final
 from uuid import UUID
@@ -11,14 +11,14 @@ from blog_service.comments.delete import delete_comment
 from blog_service.comments.read import comment_document, comments_page
 from blog_service.comments.write import write_comment
 from blog_service.context import Blog
-from blog_service.json_responses import document, page_document
+from blog_service.json_responses import json_response, page_response
 from replica.caller import CurrentUser
 from service_kit.http import problems
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.http.pagination import Limit, NumberCursor, Page
 
 COMMENTS_DEFAULT: Final = 20
-"""On a page, as for posts."""
+"""Comments on a page, unless the request says otherwise."""
 
 _CHANGES: Final = (*TOKEN, problems.FORBIDDEN, problems.NOT_FOUND)
 
@@ -37,11 +37,11 @@ async def get_comments(
     cursor: NumberCursor | None = None,
     limit: Limit = COMMENTS_DEFAULT,
 ) -> Response:
-    """A page of comments, oldest first."""
+    """Return a page of comments, oldest first."""
     found = await comments_page(
         blog.reader, blog.settings.deleted_authors, post_id, limit=limit + 1, after=cursor
     )
-    return page_document(found, limit, comment_document)
+    return page_response(found, limit, comment_document)
 
 
 @router.post(
@@ -54,9 +54,9 @@ async def get_comments(
 async def post_comment(
     post_id: UUID, body: NewCommentBody, user: CurrentUser, blog: Blog
 ) -> Response:
-    """The new comment, by the caller."""
+    """Create a comment by the caller and return it."""
     written = await write_comment(blog.engine, blog.settings, user, post_id, body=body.body)
-    return document(comment_document(written), status.HTTP_201_CREATED)
+    return json_response(comment_document(written), status.HTTP_201_CREATED)
 
 
 @router.patch(
@@ -68,10 +68,10 @@ async def post_comment(
 async def patch_comment(
     comment_id: UUID, body: CommentChanges, user: CurrentUser, blog: Blog
 ) -> Response:
-    """Its author may, and who has the role `moderator` or `admin`."""
+    """Allowed for its author and for users with the role `moderator` or `admin`."""
     deleted_authors = blog.settings.deleted_authors
     changed = await change_comment(blog.engine, deleted_authors, user, comment_id, body=body.body)
-    return document(comment_document(changed))
+    return json_response(comment_document(changed))
 
 
 @router.delete(
@@ -81,5 +81,5 @@ async def patch_comment(
     responses=documented(*_CHANGES),
 )
 async def remove_comment(comment_id: UUID, user: CurrentUser, blog: Blog) -> None:
-    """Its author may, and who has the role `moderator` or `admin`."""
+    """Allowed for its author and for users with the role `moderator` or `admin`."""
     await delete_comment(blog.engine, blog.settings.deleted_authors, user, comment_id)

@@ -1,4 +1,4 @@
-"""The comments' table. Written by ``comments``; ``erasure`` erases."""
+"""The table ``comments``. Written by ``comments``; erased by ``erasure``."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, Table, Text, Uuid, func
 
@@ -9,7 +9,7 @@ comments = Table(
     metadata,
     Column("id", Uuid, primary_key=True, server_default=func.gen_random_uuid()),
     Column("position", BigInteger, Identity(always=True), nullable=False, comment="oldest: lowest"),
-    # No foreign keys: what a post or an author leaves behind is erased in bounded batches.
+    # No foreign keys: comments of a deleted post or author are erased in bounded batches.
     Column("post_id", Uuid, nullable=False),
     Column("author_id", Uuid, nullable=False),
     Column("body", Text, nullable=False),

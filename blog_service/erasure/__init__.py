@@ -1,6 +1,6 @@
-"""Erase what deleted users and deleted posts leave behind: profiles, posts and comments.
+"""Erase the content of deleted users and deleted posts: profiles, posts and comments.
 
-``due`` finds by the state of the tables whose content has to go, ``sweep`` makes rounds of it and
-keeps at it beside the consumer, ``content`` erases rows; ``model`` says how many at once, and how
-long an orphan's content is kept.
+``due`` finds whose content to erase, ``content`` erases the rows, and ``sweep`` does both in small
+transactions, continuously, in the consumer process. ``model`` sets the batch sizes and how long an
+orphan's content is retained.
 """

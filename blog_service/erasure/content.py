@@ -1,10 +1,12 @@
-"""Erase rows of content: beside the verbs of each kind, the only code that writes their tables.
+"""Erase rows of content.
 
-Guarantees: at most so many rows a call; a row that somebody holds is left to the next time, so that
-nothing is waited for and nothing can deadlock. The caller owns the transaction, and holds the rows
-of the users and posts that he names, to which therefore nothing is added meanwhile.
+Apart from the use cases of posts, comments and profiles, only this code writes their tables.
 
-Not here: whose content goes, and when (``sweep``).
+Guarantees: a call erases at most ``limit`` rows. It skips rows that are locked and leaves them to
+the next round, so it never waits and cannot deadlock. The caller owns the transaction and holds
+locks on the rows of the users and posts it names, so that nothing is added to them meanwhile.
+
+Not here: whose content is erased, and when (``sweep``).
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _IDS: Final = "ANY (CAST(:ids AS uuid[]))"
 
 
-# Rows that nobody holds. An array, so that they are found by id whatever the planner believes.
+# Unlocked rows. An array, so that the planner finds them by id whatever its estimates are.
 _SOME: Final = """
     {verb} WHERE id = ANY (ARRAY(
         SELECT id FROM {table} WHERE {condition} LIMIT :limit FOR UPDATE SKIP LOCKED
@@ -36,13 +38,13 @@ _EMPTY = _some(
     "posts",
     f"author_id = {_IDS} AND deleted_at IS NULL",
 )
-# Of those that are not to be swept, the comments are gone already.
+# The comments of posts without the sweep mark are erased already.
 _EMPTY_POSTS = _some(
     "DELETE FROM posts", "posts", f"author_id = {_IDS} AND deleted_at IS NOT NULL AND NOT sweep"
 )
 
-# Whether there are any is asked by subqueries that are no joins: each finds its first row by index,
-# whatever the planner believes of tables that were just filled or emptied.
+# Subqueries instead of joins: each finds its first row through an index, whatever the planner
+# estimates for tables that were just filled or emptied.
 _SETTLE = text(
     f"""
     WITH bare AS MATERIALIZED (
@@ -74,7 +76,7 @@ _BARE = text(
     """
 )
 
-# Of users who are held: they alone change it, and hold their own rows meanwhile.
+# The caller has locked the users, and only users change their profiles, under the same lock.
 _PROFILES = text(f"DELETE FROM profiles WHERE user_id = {_IDS}")  # noqa: S608 - a constant
 
 _POSTS_OF = text(f"DELETE FROM posts WHERE author_id = {_IDS} RETURNING id")  # noqa: S608 - a constant
@@ -84,60 +86,62 @@ _COMMENTS = text(
 
 
 async def erase_profiles(connection: AsyncConnection, user_ids: Sequence[UUID]) -> int:
-    """Erase what these users told of themselves; how many did."""
+    """Erase the profiles of these users and return how many there were."""
     return (await connection.execute(_PROFILES, {"ids": user_ids})).rowcount
 
 
 async def erase_comments_of(
     connection: AsyncConnection, user_ids: Sequence[UUID], *, limit: int
 ) -> int:
-    """Erase comments that these users wrote; how many."""
+    """Erase comments written by these users and return how many."""
     return await _rows(connection, _COMMENTS_OF, user_ids, limit)
 
 
 async def erase_comments_on(
     connection: AsyncConnection, post_ids: Sequence[UUID], *, limit: int
 ) -> int:
-    """Erase comments on these posts, whoever wrote them; how many."""
+    """Erase comments on these posts, by any author, and return how many."""
     return await _rows(connection, _COMMENTS_ON, post_ids, limit)
 
 
 async def empty_posts_of(
     connection: AsyncConnection, user_ids: Sequence[UUID], *, limit: int
 ) -> int:
-    """Delete posts of these users as their author would, so that they are swept; how many."""
+    """Delete posts of these users, which marks them for sweeping, and return how many."""
     return await _rows(connection, _EMPTY, user_ids, limit)
 
 
 async def erase_empty_posts_of(
     connection: AsyncConnection, user_ids: Sequence[UUID], *, limit: int
 ) -> int:
-    """Erase what was left of deleted posts of these users; how many."""
+    """Erase the empty rows of deleted posts of these users and return how many."""
     return await _rows(connection, _EMPTY_POSTS, user_ids, limit)
 
 
 async def settle_posts(
     connection: AsyncConnection, post_ids: Sequence[UUID], *, limit: int
 ) -> Sequence[Row[Any]]:
-    """Be done with those of these deleted posts on which there are no comments any more.
+    """Finish those of these deleted posts that have no comments left.
 
-    The empty row stays as long as its author lives: a service would bring the post back otherwise,
-    and whoever writes and deletes would never meet his limit (``limits``). Returns their ids, and
-    whether each row ``is_gone``.
+    The empty row stays as long as its author exists. Without it a service would create the post
+    again, and a user could evade the limit by deleting posts (``limits``).
+
+    Returns:
+        The ``id`` of each finished post, and whether its row ``is_gone``.
     """
     return (await connection.execute(_SETTLE, {"ids": post_ids, "limit": limit})).all()
 
 
 async def without_content(connection: AsyncConnection, user_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of these users of whom there is neither post nor comment."""
+    """Return those of these users who have neither posts nor comments."""
     return list((await connection.execute(_BARE, {"ids": user_ids})).scalars())
 
 
 async def erase_all_of(connection: AsyncConnection, user_ids: Sequence[UUID]) -> None:
-    """Erase, however much it is, all of users whose rows of ``users`` are gone.
+    """Erase all content of users whose rows in ``users`` are gone, without a limit.
 
-    Posts before comments: whoever comments holds the post, and this waits for him. In the order in
-    which writers lock as well, so that the two seldom deadlock.
+    Posts go before comments: a transaction that writes a comment locks the post, and this waits
+    for it. Writers lock in the same order, so deadlocks are rare.
     """
     posts = list((await connection.execute(_POSTS_OF, {"ids": user_ids})).scalars())
     await connection.execute(_COMMENTS, {"ids": user_ids, "posts": posts})

@@ -1,6 +1,6 @@
-"""Whose content is to be erased now: tombstones and deleted posts that are not swept yet.
+"""Find whose content is due for erasure: unswept tombstones and deleted posts.
 
-Orphans become due by time alone.
+Orphans become due after ``ORPHAN_DAYS``.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ _USER: Final = f"""
     (sweep = 'deleted' OR sweep = 'orphan' AND deleted_at < now() - interval '{ORPHAN_DAYS} days')
 """
 
-# Writers hold the author's row FOR SHARE, commenters the post's, and the consumer writes users:
-# none of them is waited for.
+# Writers lock the author's row FOR SHARE, commenters the post's, and the consumer writes users.
+# SKIP LOCKED waits for none of them.
 _USERS = text(
     f"""
     SELECT id, sweep = 'orphan' AS is_orphan FROM users WHERE {_USER}
@@ -34,18 +34,19 @@ _COUNT = text(
 
 
 async def due_users(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
-    """Some of the tombstones, the oldest first, which are held until the transaction ends.
+    """Lock and return up to ``limit`` tombstones that are due, oldest first.
 
-    Each with its ``id``, and whether it ``is_orphan``.
+    Returns:
+        The ``id`` of each user, and whether it ``is_orphan``.
     """
     return (await connection.execute(_USERS, {"limit": limit})).all()
 
 
 async def due_posts(connection: AsyncConnection, limit: int) -> list[UUID]:
-    """Some of the posts, likewise."""
+    """Lock and return the ids of up to ``limit`` deleted posts that are due, oldest first."""
     return list((await connection.execute(_POSTS, {"limit": limit})).scalars())
 
 
 async def count_due(connection: AsyncConnection) -> int:
-    """How many tombstones and posts there are of whom content is to be erased now."""
+    """Count the tombstones and posts whose content is due for erasure."""
     return await connection.scalar(_COUNT) or 0

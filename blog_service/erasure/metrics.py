@@ -1,4 +1,4 @@
-"""What sweeping shows to Prometheus: what is due, and what was erased."""
+"""The metrics of erasure: what is due, and what was erased."""
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,12 +15,12 @@ profiles, posts, comments = (erased.labels(kind=kind) for kind in ("profile", "p
 
 
 def count(swept: Swept) -> None:
-    """Count what a round has erased."""
+    """Add the rows that a round has erased."""
     profiles.inc(swept.profiles)
     posts.inc(swept.posts)
     comments.inc(swept.comments)
 
 
 async def refresh(connection: AsyncConnection) -> None:
-    """Set the gauge, from the database."""
+    """Read the gauge from the database."""
     due.set(await count_due(connection))

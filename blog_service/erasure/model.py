@@ -1,4 +1,4 @@
-"""How much is erased at once, what a round has erased, and whose sweep takes long. Pure."""
+"""The batch sizes of erasure, the result of a round, and the time that a sweep takes. Pure."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -6,30 +6,30 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 ROWS_MAX: Final = 1_000
-"""Rows that one transaction erases: some hundredths of a second, for which a live event, a reader
-or vacuum may have to wait."""
+"""Rows that one transaction erases. It takes tens of milliseconds, during which a live event, a
+reader or vacuum may have to wait."""
 
 USERS_MAX: Final = 200
-"""Tombstones in one transaction. Most have nothing to erase, and a late event of one of them waits
-until all are done."""
+"""Tombstones in one transaction. Most have no content. A late event of one of these users waits for
+the whole transaction."""
 
 POSTS_MAX: Final = 200
 """Deleted posts in one transaction."""
 
 ORPHAN_DAYS: Final = 7
-"""How long the content of a user whom the source did not know is hidden before it is erased. The
-source may have been the wrong one, or set back; within a week somebody misses him, and his row can
-be fetched again with all that he wrote (see the runbook)."""
+"""How long the content of an orphan is hidden before it is erased. The source may have been the
+wrong one, or restored from a backup. Within a week the mistake is noticed, and the user and their
+content can be restored (see the runbook)."""
 
-TOOK_LONG_SECONDS: Final = 5.0
-"""Some hundred rounds: long enough to be worth a line in the log."""
+SLOW_SECONDS: Final = 5.0
+"""About a hundred rounds. A sweep that takes longer is logged."""
 
 
 OwnerKind = Literal["user_id", "post_id"]
 
 
 class Owner(NamedTuple):
-    """Whose content it is: a deleted user's, or what hangs on a deleted post."""
+    """The owner of content to erase: a deleted user or a deleted post."""
 
     kind: OwnerKind
     id: UUID
@@ -37,11 +37,11 @@ class Owner(NamedTuple):
 
 @dataclass(slots=True)
 class Swept:
-    """What one round has done. The first three are rows that are gone.
+    """The result of one round.
 
-    ``emptied`` posts are deleted, and their rows go with the last of their comments; ``settled``
-    ones leave an empty row until their author is deleted. Of those ``left``, content is yet to be
-    erased.
+    ``profiles``, ``posts`` and ``comments`` count erased rows. ``emptied`` posts lost title and
+    body; their rows go after the last of their comments. ``settled`` posts keep an empty row until
+    their author is deleted. Owners in ``left`` still have content.
     """
 
     profiles: int = 0
@@ -53,40 +53,40 @@ class Swept:
     left: list[Owner] = field(default_factory=list)
 
     def note(self, kind: OwnerKind, looked_at: Collection[UUID], done: Collection[UUID]) -> None:
-        """Note for whom all is ``done``, of those who were ``looked_at``."""
+        """Record which of the owners ``looked_at`` are ``done``; the others have content left."""
         for one in looked_at:
             (self.done if one in done else self.left).append(Owner(kind, one))
 
     @property
     def rows(self) -> int:
-        """How many rows of content were erased or written."""
+        """Return how many rows of content were erased or written."""
         return self.profiles + self.posts + self.comments + self.emptied + self.settled
 
     @property
     def room(self) -> int:
-        """How many more may be in this round."""
+        """Return how many more rows this round may write."""
         return ROWS_MAX - self.rows
 
     @property
-    def has_come_further(self) -> bool:
-        """Whether another round at once may find more to do."""
+    def made_progress(self) -> bool:
+        """Tell whether another round may find more to erase right now."""
         return bool(self.rows or self.done)
 
 
 class Unfinished:
-    """Since when there are some whose content took more than one round so far."""
+    """The owners whose content takes more than one round, and since when."""
 
     def __init__(self) -> None:
         self._since: dict[Owner, float] = {}
 
     def note(self, swept: Swept, now: float) -> dict[Owner, float]:
-        """Whose sweep has ended with this round after it took long, and the seconds.
+        """Return the owners whose slow sweep ended with this round, and how many seconds it took.
 
         Parameters:
-            swept: what the round has done.
-            now: a clock's seconds. Another consumer may have begun, or may end it: then the time
-                is that of what was seen here.
+            swept: the result of the round.
+            now: seconds of a monotonic clock. Only rounds of this process count, although another
+                consumer may have begun or finished the sweep.
         """
         took = {owner: now - self._since[owner] for owner in swept.done if owner in self._since}
         self._since = {owner: self._since.get(owner, now) for owner in swept.left}
-        return {owner: seconds for owner, seconds in took.items() if seconds >= TOOK_LONG_SECONDS}
+        return {owner: seconds for owner, seconds in took.items() if seconds >= SLOW_SECONDS}

@@ -1,16 +1,17 @@
-"""Sweep: erase, a bounded round at a time, what deleted users and deleted posts leave behind.
+"""Erase the content of deleted users and deleted posts in bounded rounds.
 
-What is due is read from the tables (``due``) and never from a message: so a tombstone that
-reconcile wrote is swept like one of an event, and what was cut off goes on. A profile always goes;
-posts and comments do where the settings say so, and an orphan's whatever they say. A post becomes a
-deleted one first; then go the comments on it, also those of others, and then, if its author is
+The tables say what is due (``due``), never a message. So a tombstone written by reconcile is swept
+like one from an event, and an interrupted sweep resumes. Profiles are always erased. Posts and
+comments are erased if BLOG_DELETED_AUTHORS is ``remove``, and always for orphans. A post is emptied
+first, then the comments on it are erased, also those of other users, and then, if its author is
 deleted, its row.
 
-Guarantees: a round is one transaction of at most ``ROWS_MAX`` rows, and waits for nobody; there is
-one at a time among all consumers; a user is marked swept when nothing of him is left and nothing
-can be added. ``keep_swept`` never ends on its own, and live events do not wait for it.
+Guarantees: a round is one transaction of at most ``ROWS_MAX`` rows that waits for no lock. Among
+all consumers only one round runs at a time. A user is marked as swept once they have no content and
+none can be added. ``sweep_continuously`` runs until it is cancelled; live events do not wait for
+it.
 
-Not here: what is shown until then (``profiles.author``), how rows are erased (``content``).
+Not here: what readers see until then (``profiles.author``), how rows are erased (``content``).
 """
 
 import asyncio
@@ -32,14 +33,14 @@ from service_kit.database.away import DATABASE_AWAY
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS: Final = 1.0
-"""A look at which nothing is due costs three small statements, and writes nothing."""
+"""A round with nothing due costs three small statements and writes nothing."""
 
 LOCK_KEY: Final = 0x7573737765657021
-""""ussweep!" in ASCII: the advisory lock of the round under way."""
+""""ussweep!" in ASCII: the advisory lock that the current round holds."""
 
-# All for this transaction alone. Arrays of ids are short whatever the planner believes, so each is
-# looked up by index. A commit that a crash of the server forgets is made again: its notes are
-# forgotten with it.
+# These settings last for the transaction. Arrays of ids are short, whatever the planner estimates,
+# so each id is looked up by index. If a crash of the server loses the commit, it loses the marks
+# too, and the next round repeats the work.
 _BEGIN = text(
     """
     SELECT pg_try_advisory_xact_lock(:key), set_config('synchronous_commit', 'off', true),
@@ -50,7 +51,7 @@ _BEGIN = text(
 
 
 async def sweep(engine: AsyncEngine, deleted_authors: DeletedAuthors) -> Swept:
-    """Make one round; nothing is done while another consumer makes one."""
+    """Run one round; do nothing while another consumer runs one."""
     swept = Swept()
     async with engine.begin() as connection:
         if await connection.scalar(_BEGIN, {"key": LOCK_KEY}):
@@ -88,11 +89,11 @@ async def _sweep_posts(connection: AsyncConnection, posts: list[UUID], swept: Sw
     swept.note("post_id", posts, {post.id for post in ended})
 
 
-async def keep_swept(settings: ConsumerSettings, engine: AsyncEngine) -> None:
-    """Make round after round while there is something to do, and look again and again, for ever.
+async def sweep_continuously(settings: ConsumerSettings, engine: AsyncEngine) -> None:
+    """Run rounds until cancelled: back to back while there is content to erase, else every second.
 
-    It rests as long as each round took: a million tombstones of a new replica are no reason to slow
-    down what fills it.
+    Each pause is as long as the round before it, so that the million tombstones of a new replica
+    do not slow down its initial load.
     """
     unfinished = Unfinished()
     while True:
@@ -101,15 +102,13 @@ async def keep_swept(settings: ConsumerSettings, engine: AsyncEngine) -> None:
             began = time.monotonic()
             swept = await sweep(engine, settings.deleted_authors)
             now = time.monotonic()
-            if swept.has_come_further:
+            if swept.made_progress:
                 pause = now - began
             for owner, seconds in unfinished.note(swept, now).items():
-                log.info(
-                    "sweep.took_long", **{owner.kind: str(owner.id)}, seconds=round(seconds, 1)
-                )
+                log.info("erasure.slow", **{owner.kind: str(owner.id)}, seconds=round(seconds, 1))
         except DATABASE_AWAY as error:
-            log.warning("sweep.database_away", error=type(error).__name__)
-        # Live events go through this process too: whatever happens here, they go on.
+            log.warning("erasure.database_away", error=type(error).__name__)
+        # This process also applies live events, which must continue whatever fails here.
         except Exception as error:
-            log.error("sweep.unexpected", exc_info=error)
+            log.error("erasure.unexpected", exc_info=error)
         await asyncio.sleep(pause)

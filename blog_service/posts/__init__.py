@@ -1,1 +1,1 @@
-"""Posts: written by users, or kept up to date by a service for an author."""
+"""Posts: written by users, or created and updated by a service for an author."""

@@ -1,4 +1,4 @@
-"""The shapes of posts over HTTP."""
+"""The request and response bodies of posts."""
 
 from datetime import datetime
 from uuid import UUID
@@ -21,19 +21,19 @@ class PostBody(BaseModel):
 
 
 class NewPostBody(BaseModel):
-    """What somebody writes."""
+    """A post to create."""
 
     model_config = ConfigDict(extra="forbid")
 
     title: Title
     body: PostText
     author_id: UUID | None = Field(
-        None, description="for whom a service writes; users write for themselves, without it"
+        None, description="the author for whom a service writes; users leave it out"
     )
 
 
 class KeptPostBody(BaseModel):
-    """What a service keeps for an author."""
+    """A post that a service creates or updates for an author."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -43,7 +43,7 @@ class KeptPostBody(BaseModel):
 
 
 class PostChanges(BaseModel):
-    """What of a post is to be another; what is missing or null stays as it is."""
+    """A partial update of a post; a field that is missing or null stays unchanged."""
 
     model_config = ConfigDict(extra="forbid")
 

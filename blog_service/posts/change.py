@@ -1,4 +1,4 @@
-"""Change what a post says."""
+"""Change the title or text of a post."""
 
 from typing import Final
 from uuid import UUID
@@ -33,10 +33,11 @@ async def change_post(
     title: str | None,
     body: str | None,
 ) -> RowLike:
-    """The post as it is after the change; None leaves something as it is.
+    """Change a post and return its new state; None leaves a field unchanged.
 
     Raises:
-        Problem: there is none that is shown (404), or it is not the caller's to change (403).
+        Problem: no visible post has this id (404), the caller may not change it (403), or the
+            author for whom a service changes it does not exist (422).
     """
     async with engine.begin() as connection:
         actor = await lock_caller(connection, caller)

@@ -1,8 +1,8 @@
 """Delete a post.
 
-Guarantees: title and body are gone with the statement that deletes it, its comments are hidden from
-the same moment, for a comment is shown only with its post, and erased afterwards (``erasure``). The
-id stays, so that no service brings the post back.
+Guarantees: the statement that deletes the post also erases title and body. Its comments are hidden
+from that moment, because a comment is visible only with its post, and are erased afterwards
+(``erasure``). The id stays, so that no service creates the post again.
 """
 
 from typing import Final
@@ -31,10 +31,10 @@ DELETE: Final = text(
 async def delete_post(
     engine: AsyncEngine, deleted_authors: DeletedAuthors, caller: Caller, post_id: UUID
 ) -> None:
-    """Delete it, finally.
+    """Delete a post permanently.
 
     Raises:
-        Problem: there is none that is shown (404), or it is not the caller's to delete (403).
+        Problem: no visible post has this id (404), or the caller may not delete it (403).
     """
     async with engine.begin() as connection:
         actor = await lock_caller(connection, caller)
@@ -42,5 +42,5 @@ async def delete_post(
         require(actor, Action.DELETE_POST, Owned(post["owner_id"], post["service_id"]))
         reached = reach_values(actor, Action.DELETE_POST)
         deleted = await connection.execute(DELETE, {"id": post_id, **reached})
-        if deleted.rowcount == 0:  # somebody else was faster
+        if deleted.rowcount == 0:  # another request has deleted it
             raise Problem(problems.NOT_FOUND)

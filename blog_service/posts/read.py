@@ -1,7 +1,7 @@
 """Read posts with their authors, as readers see them.
 
-Guarantees: one statement, however many posts; the list follows an index from the cursor on, so that
-a page costs the same wherever it is, and what is written meanwhile moves nothing.
+Guarantees: a page takes one statement, which reads an index from the cursor on. So every page costs
+the same, and posts that are written meanwhile do not shift the pages.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from blog_service.profiles.author import (
     AUTHOR_COLUMNS,
     author_document,
-    is_shown_sql,
+    is_visible_sql,
     join_author_sql,
 )
 from blog_service.settings import DeletedAuthors
@@ -24,7 +24,7 @@ from service_kit.http import problems
 from service_kit.http.problems import Problem
 
 NEWEST: Final = 2**63 - 1
-"""Above every position: where the first page begins."""
+"""Higher than every position; the first page starts here."""
 
 
 async def posts_page(
@@ -35,7 +35,15 @@ async def posts_page(
     before: int | None = None,
     author_id: UUID | None = None,
 ) -> Sequence[RowLike]:
-    """Posts from the newest on, or from ``before``; of everybody, or of one author."""
+    """Return up to ``limit`` posts, newest first.
+
+    Parameters:
+        reader: reads from the blog's database.
+        shown: whether content of deleted authors is visible.
+        limit: the rows to return at most.
+        before: the position before which to continue; None starts with the newest.
+        author_id: return only the posts of this user; None returns those of all.
+    """
     start = NEWEST if before is None else before
     if author_id is None:
         return await reader.rows(page_sql(shown, limit), start)
@@ -44,15 +52,16 @@ async def posts_page(
 
 @cache
 def page_sql(shown: DeletedAuthors, limit: int, *, of_one: bool = False) -> str:
-    """The statement for so many posts before $1, of everybody or of the author $2.
+    """Return the SQL for ``limit`` posts before position $1, of all authors or of author $2.
 
-    The limit is written out, so that PostgreSQL plans once for each: it takes one that comes as a
-    value for a tenth of the table, and plans again each time, which costs more than the page.
+    The limit is part of the SQL, so that PostgreSQL plans once for each limit. As a parameter it
+    would be estimated at a tenth of the table and planned on every call, which costs more than
+    reading the page.
 
-    Of one author nothing is shown once he is deleted: who remembers his id would otherwise know
-    whose the posts of a "deleted user" were.
+    The posts of a deleted author cannot be listed by the author's id: otherwise a client that
+    remembers the id would learn which posts of "deleted user" were theirs.
     """
-    condition = "post.title IS NOT NULL"  # by which the index of everybody's posts is found
+    condition = "post.title IS NOT NULL"  # selects the index over all posts
     if of_one:
         condition = "post.author_id = $2 AND author.deleted_at IS NULL"
     return f"""
@@ -62,10 +71,10 @@ def page_sql(shown: DeletedAuthors, limit: int, *, of_one: bool = False) -> str:
 
 
 async def post_by_id(connection: AsyncConnection, shown: DeletedAuthors, post_id: UUID) -> RowLike:
-    """One post.
+    """Return a post.
 
     Raises:
-        Problem: 404, there is none that is shown.
+        Problem: 404, no visible post has this id.
     """
     found = await connection.execute(_one_query(shown), {"id": post_id})
     row = found.mappings().one_or_none()
@@ -84,12 +93,12 @@ def _select(shown: DeletedAuthors) -> str:
         SELECT post.id, post.position, post.title, post.body, post.created_at, post.updated_at,
                post.author_id AS owner_id, post.service_id, {AUTHOR_COLUMNS}
         FROM posts AS post {join_author_sql("post.author_id")}
-        WHERE post.deleted_at IS NULL AND {is_shown_sql(shown)}
+        WHERE post.deleted_at IS NULL AND {is_visible_sql(shown)}
         """  # noqa: S608 - made of constants
 
 
 def post_document(row: RowLike) -> dict[str, Any]:
-    """A post as JSON shows it (``bodies.PostBody``)."""
+    """Return the JSON of a post (``bodies.PostBody``)."""
     return {
         "id": row["id"],
         "author": author_document(row),

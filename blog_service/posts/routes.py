@@ -1,4 +1,4 @@
-"""Posts over HTTP: parse, call the use case, answer."""
+"""The HTTP endpoints of posts: parse, call the use case, respond."""
 
 from typing import Annotated, Final
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response, status
 
 from blog_service.context import Blog
-from blog_service.json_responses import document, page_document
+from blog_service.json_responses import json_response, page_response
 from blog_service.policy import POSTS_WRITE, Service
 from blog_service.posts.bodies import KeptPostBody, NewPostBody, PostBody, PostChanges
 from blog_service.posts.change import change_post
@@ -22,7 +22,7 @@ from service_kit.http.pagination import Limit, NumberCursor, Page
 from service_kit.http.problems import Problem
 
 POSTS_DEFAULT: Final = 20
-"""On a page: more than one screen, with bodies of some thousand characters."""
+"""Posts on a page, unless the request says otherwise; bodies may have thousands of characters."""
 
 _WRITES: Final = (*CALLER, problems.INSUFFICIENT_SCOPE, problems.FORBIDDEN)
 
@@ -33,10 +33,10 @@ router = APIRouter(prefix="/v1/posts", tags=["posts"])
 async def get_posts(
     blog: Blog,
     cursor: NumberCursor | None = None,
-    author: Annotated[UUID | None, Query(description="only the posts of this user")] = None,
+    author: Annotated[UUID | None, Query(description="return only the posts of this user")] = None,
     limit: Limit = POSTS_DEFAULT,
 ) -> Response:
-    """A page of posts, newest first."""
+    """Return a page of posts, newest first."""
     found = await posts_page(
         blog.reader,
         blog.settings.deleted_authors,
@@ -44,7 +44,7 @@ async def get_posts(
         before=cursor,
         author_id=author,
     )
-    return page_document(found, limit, post_document)
+    return page_response(found, limit, post_document)
 
 
 @router.get(
@@ -54,10 +54,10 @@ async def get_posts(
     responses=documented(problems.NOT_FOUND),
 )
 async def get_post(post_id: UUID, blog: Blog) -> Response:
-    """The post with this id."""
+    """Return the post with this id."""
     async with blog.engine.connect() as connection:
         found = await post_by_id(connection, blog.settings.deleted_authors, post_id)
-    return document(post_document(found))
+    return json_response(post_document(found))
 
 
 @router.post(
@@ -68,7 +68,7 @@ async def get_post(post_id: UUID, blog: Blog) -> Response:
     responses=documented(*_WRITES, problems.UNKNOWN_AUTHOR, problems.TOO_MANY_REQUESTS),
 )
 async def post_post(body: NewPostBody, caller: CurrentCaller, blog: Blog) -> Response:
-    """A user writes for himself; a service with scope `posts:write` for the author it names."""
+    """Users write as themselves; a service with scope `posts:write` names the author."""
     written = await write_post(
         blog.engine,
         blog.settings,
@@ -77,24 +77,24 @@ async def post_post(body: NewPostBody, caller: CurrentCaller, blog: Blog) -> Res
         title=body.title,
         body=body.body,
     )
-    return document(post_document(written), status.HTTP_201_CREATED)
+    return json_response(post_document(written), status.HTTP_201_CREATED)
 
 
 @router.put(
     "/{post_id}",
-    summary="Keep a post in step with its origin",
+    summary="Create or update a post from an external source",
     response_model=PostBody,
     responses={
         **documented(*_WRITES, problems.POST_DELETED, problems.UNKNOWN_AUTHOR),
-        status.HTTP_201_CREATED: {"model": PostBody, "description": "It is new"},
+        status.HTTP_201_CREATED: {"model": PostBody, "description": "Created"},
     },
 )
 async def put_post(
     post_id: UUID, body: KeptPostBody, caller: CurrentCaller, blog: Blog
 ) -> Response:
-    """For services with scope `posts:write`, any number of times, under an id of their choice.
+    """For services with scope `posts:write`. The service chooses the id; the request is idempotent.
 
-    A post that was deleted here stays deleted; one that somebody else wrote stays his.
+    A deleted post stays deleted, and a post of another service or user is refused.
     """
     if not isinstance(caller, Service):
         raise insufficient_scope(POSTS_WRITE)
@@ -107,7 +107,9 @@ async def put_post(
         title=body.title,
         body=body.body,
     )
-    return document(post_document(kept), status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+    return json_response(
+        post_document(kept), status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+    )
 
 
 @router.patch(
@@ -119,7 +121,7 @@ async def put_post(
 async def patch_post(
     post_id: UUID, body: PostChanges, caller: CurrentCaller, blog: Blog
 ) -> Response:
-    """Its author may, the service that keeps it, and who has the role `moderator` or `admin`."""
+    """Allowed for its author, its service, and users with the role `moderator` or `admin`."""
     changed = await change_post(
         blog.engine,
         blog.settings.deleted_authors,
@@ -128,7 +130,7 @@ async def patch_post(
         title=body.title,
         body=body.body,
     )
-    return document(post_document(changed))
+    return json_response(post_document(changed))
 
 
 @router.delete(
@@ -138,7 +140,7 @@ async def patch_post(
     responses=documented(*_WRITES, problems.NOT_FOUND),
 )
 async def remove_post(post_id: UUID, caller: CurrentCaller, blog: Blog) -> None:
-    """Its author may, the service that keeps it, and who has the role `moderator` or `admin`."""
+    """Allowed for its author, its service, and users with the role `moderator` or `admin`."""
     await delete_post(blog.engine, blog.settings.deleted_authors, caller, post_id)
 
 

@@ -1,8 +1,7 @@
-"""The posts' table. Written by ``posts``; ``erasure`` erases.
+"""The table ``posts``. Written by ``posts``; erased by ``erasure``.
 
-A deleted post leaves its id as long as its author lives, so that nothing brings it back, for a
-service that keeps posts (``PUT``) sends each of them again and again; and so that it still counts
-(``limits``).
+The id of a deleted post stays as long as its author exists. So a service that sends all its posts
+again and again (``PUT``) does not create it again, and it still counts (``limits``).
 """
 
 from sqlalchemy import (
@@ -29,7 +28,7 @@ posts = Table(
     Column(
         "position", BigInteger, Identity(always=True), nullable=False, comment="newest: highest"
     ),
-    # No foreign key: a replica's row that was lost comes back, and finds its posts again.
+    # No foreign key: when a lost row of the replica is restored, its posts belong to it again.
     Column("author_id", Uuid, nullable=False),
     Column("title", Text, comment="NULL once deleted"),
     Column("body", Text, comment="NULL once deleted"),
@@ -52,8 +51,8 @@ posts = Table(
     comment="Posts; of a deleted one only the id is left",
 )
 
-# Two names for the same rows, which PostgreSQL does not know to be the same: it would otherwise
-# look for the posts of one author among everybody's, where it expects the first ones soon.
+# Both conditions match the same rows, which PostgreSQL does not know. With equal conditions it
+# would search the posts of one author among all posts, where it expects to find some soon.
 Index("posts_position_idx", posts.c.position, postgresql_where=text("title IS NOT NULL"))
 Index(
     "posts_author_id_idx",
@@ -61,7 +60,7 @@ Index(
     posts.c.position,
     postgresql_where=text("deleted_at IS NULL"),
 )
-# What a user wrote lately, what he has deleted included.
+# The latest posts of a user, deleted ones included.
 Index(
     "posts_written_idx",
     posts.c.author_id,

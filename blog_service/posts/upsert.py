@@ -1,7 +1,7 @@
-"""Keep a post in step with what a service made it from: the same request any number of times.
+"""Create or update a post that a service maintains for an author. Idempotent.
 
-The service chooses the post's id, so that the same entry of a feed is the same post for ever. A
-post that was deleted here stays deleted, whoever did it: its id is left to tell.
+The service chooses the id, so that an entry of a feed is always the same post. A deleted post stays
+deleted, whoever deleted it, because its id stays.
 """
 
 from typing import Final
@@ -46,26 +46,26 @@ async def upsert_post(
     title: str,
     body: str,
 ) -> tuple[RowLike, bool]:
-    """The post as it is now, and whether it is new.
+    """Create or update a post; return its new state and whether it was created.
 
     Raises:
-        Problem: the author is none here, the post is somebody else's or another author's (403), or
-            was deleted (410).
+        Problem: the author is unknown or deleted (422), the post belongs to another service, user
+            or author (403), or the post was deleted (410).
     """
     kept = Owned(author_id, service.id)
     values = {"id": post_id, "author_id": author_id, "title": title, "body": body}
     async with engine.begin() as connection:
-        require(service, Action.KEEP_POST, kept)
+        require(service, Action.UPSERT_POST, kept)
         await lock_author(connection, author_id)
         inserted = await connection.scalar(_INSERT, {**values, "service_id": service.id})
         if inserted is None:
             present = (await connection.execute(_PRESENT, {"id": post_id})).one_or_none()
-            if present is None:  # somebody else's, erased just now: the id is free next time
+            if present is None:  # the post with this id was erased just now; a retry succeeds
                 raise Problem(problems.UNAVAILABLE)
             if Owned(present.author_id, present.service_id) != kept:
-                raise Problem(problems.FORBIDDEN, "the post is another's")
+                raise Problem(problems.FORBIDDEN, "the post belongs to another service or author")
             if present.deleted_at is not None:
                 raise Problem(problems.POST_DELETED)
-            reached = reach_values(service, Action.KEEP_POST)
+            reached = reach_values(service, Action.UPSERT_POST)
             await connection.execute(UPDATE, {**values, **reached})
         return await post_by_id(connection, deleted_authors, post_id), inserted is not None

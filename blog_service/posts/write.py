@@ -1,4 +1,4 @@
-"""Write a post: a user for himself, a service for an author."""
+"""Write a post: users as themselves, services for an author."""
 
 from typing import Final
 from uuid import UUID
@@ -7,7 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import require
-from blog_service.limits import demand_room
+from blog_service.limits import enforce_limit
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
 from blog_service.settings import ApiSettings
@@ -30,27 +30,28 @@ async def write_post(
     title: str,
     body: str,
 ) -> RowLike:
-    """The new post.
+    """Write a post and return it.
 
     Parameters:
         engine: the blog's database.
-        settings: how much a user may write, and what readers see.
-        caller: who writes.
-        author_id: for whom; a user for himself alone.
-        title: one line.
+        settings: the API's settings: limits, and whether content of deleted authors is visible.
+        caller: the user or service that writes.
+        author_id: the author; for a user, their own id.
+        title: one line of plain text.
         body: plain text.
 
     Raises:
-        Problem: he may not, or not yet again; or there is no such author.
+        Problem: the caller may not write (401, 403) or has reached the limit (429), or the author
+            is unknown (422).
     """
     async with engine.begin() as connection:
         if isinstance(caller, Service):
             await lock_author(connection, author_id)
             require(caller, Action.WRITE_POST, Owned(author_id, caller.id))
         else:
-            user = await lock_user(connection, caller, alone=True)
+            user = await lock_user(connection, caller, exclusive=True)
             require(user, Action.WRITE_POST, Owned(author_id))
-            await demand_room(connection, "posts", author_id, settings.limit_posts)
+            await enforce_limit(connection, "posts", author_id, settings.limit_posts)
         service_id = caller.id if isinstance(caller, Service) else None
         values = {"author_id": author_id, "title": title, "body": body, "service_id": service_id}
         post_id = (await connection.execute(_INSERT, values)).scalar_one()

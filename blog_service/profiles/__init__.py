@@ -1,1 +1,1 @@
-"""What users tell of themselves, and how readers see who wrote something."""
+"""Profiles that users write about themselves, and authors as readers see them."""

@@ -1,11 +1,10 @@
-"""Who wrote something, as its readers see him, and whether they see it at all. SQL that is shared.
+"""Shared SQL: the author of content as readers see them, and whether content is visible.
 
-Guarantees: nothing of a user whose tombstone is here is ever shown but that there was one: neither
-his id nor what he told of himself; what the reconcile took for an orphan is hidden whatever the
-settings say, until it is erased.
+Guarantees: once a user has a tombstone, readers see neither their id nor their profile, only that
+there was an author. Content of an orphan is hidden under every setting, until it is erased.
 
-Not here: erasing (``erasure``). Between tombstone and erasure these conditions alone keep it away
-from readers, so every statement that shows content has them.
+Not here: erasing (``erasure``). Between tombstone and erasure only these conditions hide content,
+so every statement that returns content uses them.
 """
 
 from typing import Any, Final
@@ -15,8 +14,8 @@ from blog_service.texts import DELETED_USER
 from service_kit.database.reader import RowLike
 
 
-def is_shown_sql(deleted_authors: DeletedAuthors, *, author: str = "author") -> str:
-    """SQL that is true where what a user wrote may be shown; ``author`` is his row of ``users``."""
+def is_visible_sql(deleted_authors: DeletedAuthors, *, author: str = "author") -> str:
+    """Return an SQL condition: content by ``author``, an alias of ``users``, is visible."""
     if deleted_authors == "remove":
         return f"{author}.deleted_at IS NULL"
     return f"({author}.deleted_at IS NULL OR {author}.sweep IS DISTINCT FROM 'orphan')"
@@ -28,13 +27,13 @@ AUTHOR_COLUMNS: Final = f"""
         AS author_name,
     CASE WHEN author.deleted_at IS NULL THEN profile.avatar_url END AS author_avatar_url,
     author.status AS author_status"""
-"""What readers see of him, for a statement with ``join_author_sql``."""
+"""The public columns of the author, for a statement with ``join_author_sql``."""
 
 
 def join_author_sql(author_id: str) -> str:
-    """SQL that joins the row of ``users`` of whoever wrote something, and his profile if any.
+    """Return SQL that joins the author's row of ``users`` and their profile, if any.
 
-    What was written by nobody who is known here has no row, and is not shown.
+    Content whose author has no row in the replica is not returned.
     """
     return f"""
         JOIN users AS author ON author.id = {author_id}
@@ -42,7 +41,7 @@ def join_author_sql(author_id: str) -> str:
 
 
 def author_document(row: RowLike) -> dict[str, Any]:
-    """The author in a row with ``AUTHOR_COLUMNS``, as JSON shows him."""
+    """Return the JSON of the author in a row with ``AUTHOR_COLUMNS``."""
     return {
         "id": row["author_id"],
         "display_name": row["author_name"],

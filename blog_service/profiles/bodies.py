@@ -1,4 +1,4 @@
-"""The shapes of users, of their profiles and of authors over HTTP."""
+"""The request and response bodies of users, profiles and authors."""
 
 from datetime import datetime
 from typing import Literal
@@ -12,16 +12,16 @@ Status = Literal["active", "disabled", "deleted", "provisional"]
 
 
 class AuthorBody(BaseModel):
-    """Whoever wrote something, as its readers see him."""
+    """Public author of a post or comment."""
 
-    id: UUID | None = Field(description="null once he is deleted")
-    display_name: str | None = Field(description="null until he has chosen one")
+    id: UUID | None = Field(description="null once the author is deleted")
+    display_name: str | None = Field(description="null until the author has chosen one")
     avatar_url: str | None
     status: Status
 
 
 class MeBody(BaseModel):
-    """The caller as this service knows him; null is what nobody has told yet."""
+    """The caller as this service knows them; null means not known yet."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -39,7 +39,7 @@ class MeBody(BaseModel):
 
 
 class PublicUserBody(BaseModel):
-    """What anyone may see of a user: no e-mail address."""
+    """The public view of a user, without e-mail address."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -53,7 +53,7 @@ class PublicUserBody(BaseModel):
 
 
 class ProfileChanges(BaseModel):
-    """What a user changes of his profile: what is missing stays, null clears."""
+    """A partial update of a profile: a missing field stays unchanged, null clears it."""
 
     model_config = ConfigDict(extra="forbid")
 

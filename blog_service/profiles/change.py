@@ -1,4 +1,4 @@
-"""Change what a user tells of himself."""
+"""Change a user's profile."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,10 +19,10 @@ from service_kit.http.bearer import invalid_token
 async def change_profile(
     engine: AsyncEngine, caller: ReplicaUser, changes: Mapping[str, str | None]
 ) -> Row[Any]:
-    """The caller with his profile as it is after ``changes``, whose nulls clear.
+    """Change the caller's profile and return them with it; a null in ``changes`` clears a field.
 
     Raises:
-        Problem: he was deleted or disabled meanwhile.
+        Problem: the caller was deleted (401) or disabled (403) meanwhile.
     """
     async with engine.begin() as connection:
         user = await lock_user(connection, caller)

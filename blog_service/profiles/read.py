@@ -1,4 +1,4 @@
-"""Read a user together with what he tells of himself."""
+"""Read a user together with their profile."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +15,6 @@ _USER: Final = select(
 
 
 async def user_with_profile(connection: AsyncConnection, user_id: UUID) -> Row[Any] | None:
-    """A user who is not deleted, with his profile."""
+    """Return a user with their profile; None if the user is unknown or deleted."""
     query = _USER.where(users.c.id == user_id, users.c.deleted_at.is_(None))
     return (await connection.execute(query)).one_or_none()

@@ -1,4 +1,4 @@
-"""Users over HTTP: themselves with their profiles, and as anyone may see them."""
+"""The HTTP endpoints of users: their own profile, and the public view of others."""
 
 from typing import Final
 from uuid import UUID
@@ -18,30 +18,30 @@ from service_kit.http.problems import Problem
 router: Final = APIRouter(prefix="/v1", tags=["users"])
 
 
-@router.get("/me", summary="The caller, as this service knows him", responses=documented(*TOKEN))
+@router.get("/me", summary="Show your profile", responses=documented(*TOKEN))
 async def get_me(user: CurrentUser, blog: Blog) -> MeBody:
-    """The caller's row of the replica; the first request after sign-up always works."""
+    """Return the caller as this service knows them; it works right after sign-up."""
     async with blog.engine.connect() as connection:
         found = await user_with_profile(connection, user.id)
-    if found is None:  # deleted since his token was looked at
+    if found is None:  # deleted since the token was verified
         raise invalid_token()
     return MeBody.model_validate(found)
 
 
-@router.patch("/me", summary="Change one's profile", responses=documented(*TOKEN))
+@router.patch("/me", summary="Change your profile", responses=documented(*TOKEN))
 async def patch_me(body: ProfileChanges, user: CurrentUser, blog: Blog) -> MeBody:
-    """The caller as he is after the change. E-mail and password are the auth service's."""
+    """Change the profile and return it. E-mail and password are changed at the auth service."""
     changes = body.model_dump(exclude_unset=True)
     return MeBody.model_validate(await change_profile(blog.engine, user, changes))
 
 
 @router.get(
     "/users/{user_id}",
-    summary="A user, as anyone may see him",
+    summary="Show a user's public profile",
     responses=documented(problems.NOT_FOUND),
 )
 async def get_user(user_id: UUID, blog: Blog) -> PublicUserBody:
-    """A user who is not deleted."""
+    """Return a user who is not deleted."""
     async with blog.engine.connect() as connection:
         found = await user_with_profile(connection, user_id)
     if found is None:

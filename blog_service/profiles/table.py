@@ -1,4 +1,4 @@
-"""The profiles' table. Written by ``profiles``; ``erasure`` erases."""
+"""The table ``profiles``. Written by ``profiles``; erased by ``erasure``."""
 
 from sqlalchemy import Column, DateTime, Table, Text, Uuid, func
 
@@ -7,7 +7,7 @@ from blog_service.db import metadata
 profiles = Table(
     "profiles",
     metadata,
-    # No foreign key: a replica's row that was lost comes back, and finds its profile again.
+    # No foreign key: when a lost row of the replica is restored, its profile belongs to it again.
     Column("user_id", Uuid, primary_key=True),
     Column("display_name", Text),
     Column("bio", Text),

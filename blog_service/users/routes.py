@@ -1,4 +1,4 @@
-"""The replica over HTTP, for administrators."""
+"""The HTTP endpoint that lists the replica for administrators."""
 
 from datetime import datetime
 from uuid import UUID
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
 
 
 class ReplicaUserBody(BaseModel):
-    """A row of the replica; null is what no event has told, or a tombstone does not keep."""
+    """A row of the replica; null where no event has arrived, or in a tombstone."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -40,7 +40,7 @@ async def get_users(
     cursor: UuidCursor | None = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ReplicaUserBody]:
-    """A page of all rows, tombstones too, in no particular order."""
+    """Return a page of all rows, including tombstones, ordered by id."""
     query = select(users).order_by(users.c.id).limit(limit + 1)
     if cursor is not None:
         query = query.where(users.c.id > cursor)

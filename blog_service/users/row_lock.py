@@ -1,11 +1,10 @@
-"""Hold the row of a user while something is written in his name.
+"""Lock a user's row while content is written in their name.
 
-Guarantees: what is decided by the row still holds at the commit, for no event of his is applied
-before it; so whatever he wrote is there when his tombstone is, and the erasing that the tombstone
-calls for misses nothing.
+Guarantees: what was decided by the row still holds at the commit, because no event of this user is
+applied before it. So everything the user has written is committed before their tombstone, and the
+erasure that follows the tombstone finds it all.
 
-Rows of ``users`` are locked first, then of ``posts``, then of ``comments``: whoever locks several
-keeps to that order.
+Lock order: ``users``, then ``posts``, then ``comments``.
 """
 
 from uuid import UUID
@@ -22,46 +21,46 @@ from service_kit.http.problems import Problem
 
 
 async def lock_caller(connection: AsyncConnection, caller: Caller) -> Caller:
-    """Whoever calls, as he is now, and a user stays so until the transaction ends.
+    """Lock the caller's row if the caller is a user, and return their current state.
 
     Raises:
-        Problem: he was deleted (401) or disabled (403) since his token was looked at.
+        Problem: the user was deleted (401) or disabled (403) since the token was verified.
     """
     return await lock_user(connection, caller) if isinstance(caller, ReplicaUser) else caller
 
 
 async def lock_user(
-    connection: AsyncConnection, user: ReplicaUser, *, alone: bool = False
+    connection: AsyncConnection, user: ReplicaUser, *, exclusive: bool = False
 ) -> ReplicaUser:
-    """The user as he is now; he stays so until the transaction ends.
+    """Lock the user's row until the transaction ends, and return the user's current state.
 
     Parameters:
         connection: in a transaction.
-        user: as he was when his token was looked at.
-        alone: have his other requests that do so wait, so that what he wrote can be counted.
+        user: the user's state when the token was verified.
+        exclusive: exclude other exclusive locks of this user, so that their rows can be counted.
 
     Raises:
-        Problem: he was deleted (401) or disabled (403) meanwhile.
+        Problem: the user was deleted (401) or disabled (403) meanwhile.
     """
-    held = await _held(connection, user.id, alone=alone)
-    if held is None:  # reconcile took his provisional row for an orphan; his token is good
+    locked = await _lock(connection, user.id, exclusive=exclusive)
+    if locked is None:  # reconcile removed the provisional row as an orphan; the token is valid
         await replica.provide(connection, user.id)
-        held = await _held(connection, user.id, alone=alone)
-    if held is None or held.status == "deleted":
+        locked = await _lock(connection, user.id, exclusive=exclusive)
+    if locked is None or locked.status == "deleted":
         raise invalid_token()
-    return _not_disabled(held)
+    return _not_disabled(locked)
 
 
 async def lock_author(connection: AsyncConnection, author_id: UUID) -> ReplicaUser:
-    """The user for whom a service writes; he stays as he is until the transaction ends.
+    """Lock the row of the user for whom a service writes, until the transaction ends.
 
     Raises:
-        Problem: there is none, or he is deleted (422); he is disabled (403).
+        Problem: the user is unknown or deleted (422), or disabled (403).
     """
-    held = await _held(connection, author_id)
-    if held is None or held.status == "deleted":
+    locked = await _lock(connection, author_id)
+    if locked is None or locked.status == "deleted":
         raise Problem(problems.UNKNOWN_AUTHOR)
-    return _not_disabled(held)
+    return _not_disabled(locked)
 
 
 def _not_disabled(user: ReplicaUser) -> ReplicaUser:
@@ -70,12 +69,12 @@ def _not_disabled(user: ReplicaUser) -> ReplicaUser:
     return user
 
 
-async def _held(
-    connection: AsyncConnection, user_id: UUID, *, alone: bool = False
+async def _lock(
+    connection: AsyncConnection, user_id: UUID, *, exclusive: bool = False
 ) -> ReplicaUser | None:
-    # FOR SHARE, or FOR NO KEY UPDATE: both keep the replica's writer away, the second one also
-    # whoever takes either of them.
+    # FOR SHARE or FOR NO KEY UPDATE. Both exclude the replica's writer; the second also excludes
+    # other transactions that take either of them.
     query = select(users).where(users.c.id == user_id)
-    row = await connection.execute(query.with_for_update(read=not alone, key_share=alone))
+    row = await connection.execute(query.with_for_update(read=not exclusive, key_share=exclusive))
     found = row.one_or_none()
     return to_replica_user(found) if found is not None else None

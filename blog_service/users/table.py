@@ -1,8 +1,8 @@
 """The replica's table. Written by ``replica`` alone.
 
-Beside what is replicated it has two notes of this service's own: ``applied_at`` and ``sweep``.
+Two columns are the blog's own and are not replicated: ``applied_at`` and ``sweep``.
 
-No column but the id is unique: two users who swap their addresses may arrive in either order.
+Only the id is unique: when two users swap their addresses, the events may arrive in either order.
 """
 
 from sqlalchemy import (

@@ -1,6 +1,6 @@
-"""The blog's page at ``/``: plain files, which work with both services from the browser.
+"""The blog's page at ``/``: static files that call both services from the browser.
 
-``session.js`` is for the other pages of this service too.
+The console imports ``session.js`` and ``dom.js`` too.
 """
 
 from starlette.routing import Route
@@ -10,13 +10,13 @@ from service_kit.http.static_pages import page_routes
 
 
 def routes(settings: ApiSettings) -> list[Route]:
-    """The page and its files; both services are called from there."""
+    """Return the routes of the page and its files."""
     return page_routes(
         __name__,
         at="/",
         files_at="/web/",
         connect_to=[settings.auth_address],
-        # Avatars are wherever their owners keep them.
+        # Avatars may be on any host.
         images_from=["https:"],
         values={"auth": settings.auth_address, "deleted_authors": settings.deleted_authors},
     )

@@ -147,8 +147,8 @@ class TestUnseenPosts:
                     await people.ask(who, "DELETE", f"/v1/comments/{comment_id}"),
                 ]
             for answer in answers:
-                document = assert_problem(answer, 404, "not_found")
-                assert document.keys() == {"type", "title", "status", "code", "instance"}
+                json_response = assert_problem(answer, 404, "not_found")
+                assert json_response.keys() == {"type", "title", "status", "code", "instance"}
 
     async def test_deleting_a_post_hides_its_comments_at_once(self, people: People) -> None:
         """They are erased afterwards; the note for that was written with the deletion."""

@@ -22,7 +22,7 @@ from blog_service.erasure import model
 from blog_service.erasure import sweep as sweeping
 from blog_service.erasure.due import count_due
 from blog_service.erasure.model import ORPHAN_DAYS, ROWS_MAX
-from blog_service.erasure.sweep import keep_swept, sweep
+from blog_service.erasure.sweep import sweep, sweep_continuously
 from blog_service.settings import ApiSettings as BlogApiSettings
 from blog_service.settings import ConsumerSettings, DeletedAuthors
 from replica import users as replica
@@ -82,7 +82,7 @@ BOTH: tuple[DeletedAuthors, ...] = ("remove", "keep")
 @asynccontextmanager
 async def kept_swept(engine: AsyncEngine, settings: ConsumerSettings) -> AsyncIterator[None]:
     """The sweep of one consumer, inside the block."""
-    sweeping = asyncio.create_task(keep_swept(settings, engine))
+    sweeping = asyncio.create_task(sweep_continuously(settings, engine))
     try:
         yield
         assert not sweeping.done(), sweeping
@@ -491,7 +491,7 @@ class TestAtOnce:
             meanwhile = await sweep(blog_engine, "remove")
         after = await sweep(blog_engine, "remove")
 
-        assert (meanwhile.has_come_further, after.profiles) == (False, 1)
+        assert (meanwhile.made_progress, after.profiles) == (False, 1)
 
     @pytest.mark.parametrize(
         "held",
@@ -706,10 +706,10 @@ class TestKeptSwept:
         await execute(blog_engine, "ALTER TABLE profiles RENAME TO gone")
         with capture_logs() as logs:
             async with kept_swept(blog_engine, consumer_settings):
-                await eventually(lambda: any(_event(log, "sweep.database_away") for log in logs))
+                await eventually(lambda: any(_event(log, "erasure.database_away") for log in logs))
                 with monkeypatch.context() as ours:
                     ours.setattr(sweeping, "sweep", _fails)
-                    await eventually(lambda: any(_event(log, "sweep.unexpected") for log in logs))
+                    await eventually(lambda: any(_event(log, "erasure.unexpected") for log in logs))
                 await execute(blog_engine, "ALTER TABLE gone RENAME TO profiles")
                 await eventually(lambda: is_swept(blog_engine, user))
 
@@ -721,7 +721,7 @@ class TestKeptSwept:
     ) -> None:
         """A user whose content took several rounds, and a post; not whoever took one."""
         monkeypatch.setattr(model, "ROWS_MAX", 20)
-        monkeypatch.setattr(model, "TOOK_LONG_SECONDS", 0.0)
+        monkeypatch.setattr(model, "SLOW_SECONDS", 0.0)
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         await comments(blog_engine, ada, count=30)
         post = await a_deleted_post(blog_engine, grace)
@@ -732,7 +732,7 @@ class TestKeptSwept:
                 await eventually(lambda: len(logs) == 2)
 
         told = [{name: log[name] for name in log if name.endswith("_id")} for log in logs]
-        assert {log["event"] for log in logs} == {"sweep.took_long"}
+        assert {log["event"] for log in logs} == {"erasure.slow"}
         assert told == [{"user_id": str(ada)}, {"post_id": str(post)}]
 
     async def test_the_setting_is_the_consumers(

@@ -108,7 +108,7 @@ async def posts(engine: AsyncEngine) -> dict[UUID, bool]:
 async def swept_all(engine: AsyncEngine, deleted_authors: DeletedAuthors = "remove") -> int:
     """Make rounds until one comes no further; how many did."""
     rounds = 0
-    while (await sweep(engine, deleted_authors)).has_come_further:
+    while (await sweep(engine, deleted_authors)).made_progress:
         rounds += 1
     return rounds
 

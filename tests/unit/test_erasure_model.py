@@ -2,9 +2,9 @@
 
 from uuid import UUID, uuid4
 
-from blog_service.erasure.model import ROWS_MAX, TOOK_LONG_SECONDS, Owner, Swept, Unfinished
+from blog_service.erasure.model import ROWS_MAX, SLOW_SECONDS, Owner, Swept, Unfinished
 
-LONG = TOOK_LONG_SECONDS
+LONG = SLOW_SECONDS
 
 
 def a_round(done: list[UUID], left: list[UUID]) -> Swept:
@@ -25,10 +25,10 @@ def test_a_round_comes_further_when_it_erases_or_ends_something() -> None:
     """Not when all that is due is held by somebody: then there is time to wait."""
     user = uuid4()
 
-    assert not Swept().has_come_further
-    assert not a_round([], [user]).has_come_further
-    assert a_round([user], []).has_come_further
-    assert Swept(comments=1).has_come_further
+    assert not Swept().made_progress
+    assert not a_round([], [user]).made_progress
+    assert a_round([user], []).made_progress
+    assert Swept(comments=1).made_progress
 
 
 def test_whose_sweep_took_long_is_told_at_its_end() -> None:

@@ -37,7 +37,7 @@ STATES = {"active": True, "provisional": True, "disabled": False, "deleted": Fal
 SERVICES: dict[tuple[frozenset[str], str], set[Action]] = {
     (frozenset({POSTS_WRITE}), "his own"): {
         Action.WRITE_POST,
-        Action.KEEP_POST,
+        Action.UPSERT_POST,
         Action.CHANGE_POST,
         Action.DELETE_POST,
     },
@@ -78,7 +78,7 @@ def test_a_post_that_a_service_keeps_is_its_authors_too() -> None:
 
     assert may(ada, Action.CHANGE_POST, kept)
     assert may(ada, Action.DELETE_POST, kept)
-    assert not may(ada, Action.KEEP_POST, kept)
+    assert not may(ada, Action.UPSERT_POST, kept)
 
 
 @pytest.mark.parametrize("action", Action)
@@ -90,7 +90,7 @@ def test_without_a_thing_only_who_may_with_anyones_may(action: Action) -> None:
     ]
 
     for actor in everyone:
-        assert may(actor, action) is (reach(actor, action) is Reach.ANYONES)
+        assert may(actor, action) is (reach(actor, action) is Reach.ANY)
 
 
 def test_roles_add_up_and_take_nothing_away() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from blog_service import texts
-from blog_service.invisible import without_hidden
+from blog_service.invisible import remove_invisible
 from blog_service.settings import ApiSettings
 from service_kit.http.strict_json import strict_json
 
@@ -296,7 +296,7 @@ def test_what_is_kept_keeps_every_rule(text: str) -> None:
         assert not set(value) & set(TURNING[:5])
         opened = sum(value.count(mark) for mark in TURNING[5:8])
         assert opened == value.count(TURNING[8])
-        assert without_hidden(value) == value
+        assert remove_invisible(value) == value
         assert any(unicodedata.category(c)[0] not in "ZCM" for c in value)
         assert kept(kind, value) == value
 
