@@ -1,7 +1,7 @@
 """Steps 2 and 3 of 6: the transactional outbox.
 
-``record`` writes an event where the change itself is written; ``relay`` publishes it later, from a
-process of its own: ``leadership`` makes one relay active, ``backlog`` claims rows and marks them,
-``publisher`` speaks with the broker. ``prune`` ends what is old, ``jump`` moves the log's numbers
-after a restore.
+``record`` inserts an event in the transaction that changes its user. ``relay`` publishes it later,
+in a process of its own: ``leadership`` makes one relay active, ``backlog`` reads unpublished rows
+and marks them, ``publisher`` sends them to the broker. ``prune`` deletes events past their
+retention, ``advance_sequences`` moves positions and heartbeat numbers after a restore.
 """

@@ -1,7 +1,6 @@
-"""Move the numbers of the log beyond all that they have ever been.
+"""Move the log's positions and heartbeat numbers past every number ever issued.
 
-A database restored from a backup would give the positions and the heartbeat numbers of the lost
-time a second time, to other events.
+A database restored from a backup would issue the numbers of the lost time again, for other events.
 """
 
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.outbox.table import source
 
 ADVANCE_BY: Final = 1_000_000_000
-"""Nobody records that many events between two backups: a thousand a second take eleven days. There
-is room for nine million such jumps below the highest number that every JSON reader keeps exact."""
+"""More events than any source records between two backups: 1,000 a second for eleven days. Nine
+million such steps fit below 2^53, the limit to which every JSON reader keeps integers exact."""
 
 _MOVE_POSITION = text(
     "SELECT setval(counter, :by + greatest(nextval(counter),"
@@ -32,7 +31,7 @@ _MOVE_HEARTBEAT = (
 
 @dataclass(frozen=True, slots=True)
 class Advanced:
-    """Where the numbers are now: every further position and heartbeat is above these."""
+    """The numbers after the move: every later position and heartbeat is above these."""
 
     source: UUID
     position: int
@@ -40,9 +39,10 @@ class Advanced:
 
 
 async def advance_sequences(connection: AsyncConnection) -> Advanced:
-    """Move both numbers; the caller commits.
+    """Advance both numbers; the caller commits.
 
-    Positions move even if it is rolled back, for sequences do: a gap more does no harm.
+    A rollback does not take the positions back, because PostgreSQL's sequences ignore it. The
+    result is only a gap.
     """
     position = await connection.scalar(_MOVE_POSITION, {"by": ADVANCE_BY})
     moved = (await connection.execute(_MOVE_HEARTBEAT)).one()

@@ -1,9 +1,10 @@
-"""The backlog of unpublished events: look at its head, mark what went out.
+"""Read the head of the backlog of unpublished events, and mark events as published.
 
-Guarantees: an event is found by its state, never by "position greater than the last", for
-transactions commit out of the order of their positions; no row is locked while a confirm is
-outstanding; the work per event does not grow with the log, nor with what is set aside, for an index
-holds the unpublished ones alone, in that order; a row that another session holds is left to later.
+Guarantees: an event is found by its state, never by "position greater than the last", because
+transactions commit out of the order of their positions. No row is locked while a confirm is
+outstanding. The work per event grows neither with the log nor with the events that are set aside,
+because an index holds only unpublished events, those set aside last. A row that another session has
+locked is skipped until later.
 
 Not here: setting events aside (``set_aside``).
 """
@@ -40,12 +41,12 @@ class RecordedEvent(StoredEvent):
 
     @property
     def lane(self) -> Hashable:
-        """Events of one lane go out one after the other: those of a user, else of a type."""
+        """The user, or the type of an event about no user: one lane is published in order."""
         return self.user_id or self.type
 
     @property
     def is_erased(self) -> bool:
-        """Nothing is left to publish; the user's tombstone follows."""
+        """Whether nothing is left to publish; the user's tombstone follows."""
         return self.payload is None and self.type != UserDeleted.type
 
 
@@ -59,7 +60,7 @@ COLUMNS = (
     cast(outbox_events.c.payload, Text).label("payload"),
     outbox_events.c.traceparent,
 )
-"""What a ``RecordedEvent`` is made of."""
+"""The columns of a ``RecordedEvent``."""
 
 _NO = literal_column("0", SmallInteger)
 _UNPUBLISHED = outbox_events.c.published_at.is_(None)
@@ -94,43 +95,43 @@ _LEFT = select(outbox_events.c.position).where(_GIVEN, _UNPUBLISHED)
 async def head(
     connection: AsyncConnection, limit: int, held: Collection[int] = ()
 ) -> list[RecordedEvent]:
-    """The first events by position that are neither published, set aside nor ``held``.
+    """Read the first events, by position, that are not published, set aside or ``held``.
 
     Parameters:
         connection: to read with.
-        limit: how many at most.
-        held: positions to leave out: they are out, and cannot be marked yet.
+        limit: the largest number of events.
+        held: positions to skip: these events are published but cannot be marked yet.
     """
     rows = await connection.execute(_HEAD, {"limit": limit, "held": list(held)})
     return [RecordedEvent(**row) for row in rows.mappings()]
 
 
 async def mark_published(connection: AsyncConnection, positions: list[int]) -> None:
-    """Take the events at ``positions`` out of the backlog.
+    """Mark the events at ``positions`` as published.
 
-    They must be of different users: then this statement and a deletion, which locks the rows of
-    one user, can wait for each other in one direction only.
+    The events must belong to different users. A deletion locks the rows of one user, so this
+    statement and a deletion cannot deadlock.
 
     Raises:
-        DBAPIError: another session holds one of the rows (``service_kit.database.away.is_held``).
+        DBAPIError: another session has locked a row (``service_kit.database.away.is_held``).
     """
     await connection.execute(_MARK, {"positions": positions})
 
 
 async def mark_unlocked(connection: AsyncConnection, positions: Collection[int]) -> set[int]:
-    """Take those at ``positions`` out of the backlog whose rows nobody holds; the others."""
+    """Mark the unlocked rows at ``positions`` as published; return the other positions."""
     free = list(await connection.scalars(_FREE, {"positions": list(positions)}))
     if free:
-        # Somebody may have taken one since; then it is as if all had been.
+        # Another session may have locked one since; then this fails like ``mark_published``.
         await mark_published(connection, free)
     return set(await connection.scalars(_LEFT, {"positions": list(positions)}))
 
 
 def waves(events: list[RecordedEvent]) -> list[list[RecordedEvent]]:
-    """Split ``events`` so that each wave has at most one event of a lane, in order.
+    """Split ``events`` into waves with at most one event per lane, in order.
 
-    The first wave has every lane's first event, the second every lane's second, and so on:
-    within a wave all can be under way at once.
+    The first wave has the first event of every lane, the second the second, and so on. All events
+    of a wave can be in flight at the same time.
     """
     split: list[list[RecordedEvent]] = []
     depth: dict[Hashable, int] = {}

@@ -1,8 +1,8 @@
-"""Record the heartbeat: a numbered event that goes the way of all events.
+"""Record heartbeats: numbered events that travel like every other event.
 
-A replica that sees the next number knows that everything published before it has arrived; one that
-misses a number knows that messages were lost; one that sees none knows that the pipe is broken,
-not quiet. What is set aside goes out later, and counts as unpublished until then.
+A replica that receives the next number has received everything published before it. A missing
+number means that messages were lost. No heartbeat at all means that the pipeline is broken, not
+idle. Events that are set aside are published later, and count as unpublished until then.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from contracts.events import Heartbeat
 
 
 def _record(*, waits: bool) -> ReturningInsert[Any]:
-    """The statement; unless it ``waits``, it does nothing while another session holds the row."""
+    """Build the statement; unless it ``waits``, it skips a row that another session has locked."""
     number = update(source).values(heartbeat=source.c.heartbeat + 1, heartbeat_at=func.now())
     if not waits:
         number = number.where(SOURCE_IS_FREE)
@@ -44,7 +44,7 @@ _RECORD_IF_FREE = _record(waits=False)
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A heartbeat in the outbox: of which source, and the number and time that it goes out with."""
+    """A recorded heartbeat: the source's identity, and the event's number and time."""
 
     source: UUID
     number: int
@@ -52,14 +52,14 @@ class Recorded:
 
 
 async def record_heartbeat(connection: AsyncConnection) -> Recorded:
-    """Number and record the next heartbeat, and wake the relay.
+    """Record the next heartbeat and wake the relay.
 
-    One statement, so that no number is ever without its event, in autocommit as well.
+    One statement: no number exists without its event, in autocommit either.
     """
     row = (await connection.execute(_RECORD)).one()
     return Recorded(row.source, row.number, row.occurred_at)
 
 
 async def record_heartbeat_if_free(connection: AsyncConnection) -> bool:
-    """Do the same unless another session holds the row of ``source``; whether it was done."""
+    """Record a heartbeat unless another session has locked ``source``; return whether it did."""
     return (await connection.execute(_RECORD_IF_FREE)).one_or_none() is not None

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.outbox.clock import LATEST
 from auth_service.outbox.leadership import is_led
-from auth_service.outbox.model import pipe
 from auth_service.outbox.queues import QueueFigures, read_queues
 from contracts.events import rfc3339
 from service_kit.database.clock import seconds_set_back
@@ -170,7 +169,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
     ]
     is_active = await is_led(connection)
     return OutboxFigures(
-        pipe=pipe(
+        pipe=pipe_status(
             is_led=is_active,
             trouble=rest.trouble,
             unpublished=waiting.unpublished,

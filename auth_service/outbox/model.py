@@ -1,4 +1,4 @@
-"""What the outbox's figures mean, and how an operator writes a length of time. Pure."""
+"""Judge the outbox's figures, schedule retries of unroutable types, parse durations. Pure."""
 
 import math
 import re
@@ -10,27 +10,27 @@ from contracts.events import rfc3339
 from service_kit.process.backoff import pause_seconds
 
 BEATS_MISSED_MAX: Final = 3
-"""One may be late, after a pause of the machine or the database; three are not."""
+"""One heartbeat may be late after a pause of the machine or the database; three are a fault."""
 
 BEHIND_SECONDS: Final = 5.0
-"""An event goes out within milliseconds; one that is older waits for something."""
+"""An event is published within milliseconds; an older one is blocked by something."""
 
 PROBES_MAX: Final = 10
-"""Types that are tried again at once: garbage may be of very many."""
+"""Types that are retried in one round: garbage may have any number of types."""
 
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
 _LENGTH: Final = re.compile(r"([1-9][0-9]{0,5})([dhm])", re.ASCII)
 
 
 class Unroutable:
-    """Types of events that no queue takes, and when each is tried again.
+    """Event types that no queue accepts, and when to retry each.
 
-    Whether a queue takes an event depends on its type alone, so that one event of a type is enough
-    to find out. Times are of any clock that the caller reads, in seconds.
+    Whether a queue accepts an event depends on its type alone, so one event per type is enough to
+    find out. Times are in seconds, of any clock that the caller reads.
     """
 
     def __init__(self, *, longest: float) -> None:
-        """``longest``: the longest pause between two tries."""
+        """``longest``: the longest pause between two retries, in seconds."""
         self._longest = longest
         self._tries: dict[str, int] = {}
         self._due: dict[str, float] = {}
@@ -44,57 +44,57 @@ class Unroutable:
 
     @property
     def since(self) -> float:
-        """When the first of those of now was returned; infinite while there is none."""
+        """When the oldest type in the list was first returned; infinite when the list is empty."""
         return min(self._since.values(), default=math.inf)
 
     @property
     def next_due(self) -> float:
-        """When one is to be tried again; infinite while there is none."""
+        """When to retry the next type; infinite when the list is empty."""
         return min(self._due.values(), default=math.inf)
 
     def due(self, now: float) -> list[str]:
-        """What is to be tried again, the longest overdue first; not more than ``PROBES_MAX``."""
+        """Return the types to retry now, longest overdue first, at most ``PROBES_MAX``."""
         overdue = [each for each, due in self._due.items() if due <= now]
         return sorted(overdue, key=self._due.__getitem__)[:PROBES_MAX]
 
-    def known(self, event_types: Iterable[str], now: float) -> None:
-        """Take over what another relay has found; each is tried at once."""
+    def adopt(self, event_types: Iterable[str], now: float) -> None:
+        """Add the types that an earlier relay found; each is due at once."""
         for event_type in event_types:
             self._due.setdefault(event_type, now)
             self._since.setdefault(event_type, now)
 
     def returned(self, event_type: str, now: float) -> None:
-        """Note that no queue took an event: the more often in a row, the longer it waits."""
+        """Schedule the next retry of a returned type; the pause grows with each failure."""
         self._tries[event_type] = self._tries.get(event_type, 0) + 1
         pause = pause_seconds(self._tries[event_type], longest=self._longest)
         self._due[event_type] = now + pause
         self._since.setdefault(event_type, now)
 
     def forget(self, event_type: str) -> None:
-        """Note that a queue takes them, or that none is left."""
+        """Remove a type: a queue accepts it again, or no event of it is left."""
         for notes in (self._tries, self._due, self._since):
             notes.pop(event_type, None)
 
 
 class InvalidDuration(ValueError):
-    """The text is no length of time."""
+    """The text is not a duration."""
 
 
 def parse_duration(text: str) -> timedelta:
-    """What ``30d``, ``12h`` or ``90m`` means; at least a minute.
+    """Parse a duration such as ``30d``, ``12h`` or ``90m``; the smallest is one minute.
 
     Raises:
-        InvalidDuration: it is none of these.
+        InvalidDuration: the text has another form.
     """
     match = _LENGTH.fullmatch(text)
     if match is None:
         raise InvalidDuration(
-            "is no length of time: write a number of days, hours or minutes, such as 30d, 12h, 90m"
+            "is not a valid duration: use days, hours or minutes, such as 30d, 12h or 90m"
         )
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def pipe(
+def pipe_status(
     *,
     is_led: bool,
     trouble: str | None,
@@ -107,19 +107,19 @@ def pipe(
     held_rows: int = 0,
     is_source_held: bool = False,
 ) -> str:
-    """One line that tells quiet from broken: the first of what is the matter, worst first.
+    """Describe the state of the outbox and its relay in one line; the worst problem wins.
 
     Parameters:
         is_led: whether a relay is active.
-        trouble: what the active one meets, if anything.
-        unpublished: how many events wait, ...
-        oldest_age_seconds: ... and the oldest of them for how long.
-        heartbeat_age_seconds: since the last one was recorded; None when there was none.
-        heartbeat_seconds: how often one is.
-        now: when all this was looked at.
-        set_aside: what waits by itself, each type in words.
-        held_rows: how many rows the relay cannot change, for another session holds them, ...
-        is_source_held: ... and whether that of the heartbeats' numbers is among them.
+        trouble: why the active relay cannot publish; None while it can.
+        unpublished: the number of unpublished events.
+        oldest_age_seconds: the age of the oldest of them.
+        heartbeat_age_seconds: since the last heartbeat was recorded; None before the first.
+        heartbeat_seconds: how often a heartbeat is due.
+        now: when the figures were read.
+        set_aside: a description of each event type that is set aside.
+        held_rows: the number of rows that other sessions have locked against the relay.
+        is_source_held: whether the row of ``source`` is one of them.
     """
     if not is_led:
         return "broken: no relay is active"
@@ -128,14 +128,14 @@ def pipe(
     if heartbeat_age_seconds is None:
         return "broken: no heartbeat yet"
     if heartbeat_age_seconds > BEATS_MISSED_MAX * heartbeat_seconds:
-        held = ": another session holds the row of source" if is_source_held else ""
+        held = ": another session has locked the row of source" if is_source_held else ""
         return f"broken: no heartbeat for {heartbeat_age_seconds:.0f} s{held}"
     if set_aside:
         return f"behind: events wait for a queue: {'; '.join(set_aside)}"
     if is_source_held:
-        return "behind: another session holds the row of source: no heartbeat can be recorded"
+        return "behind: another session has locked the row of source: no heartbeat can be recorded"
     if held_rows:
-        return f"behind: another session holds {held_rows:,} rows that wait to be marked"
+        return f"behind: another session has locked {held_rows:,} rows that wait to be marked"
     if unpublished and oldest_age_seconds > BEHIND_SECONDS:
         since = rfc3339(now - timedelta(seconds=oldest_age_seconds))
         return f"behind: {unpublished:,} events wait since {since}"

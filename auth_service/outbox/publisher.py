@@ -1,7 +1,9 @@
-"""Publish events and say what became of each.
+"""Publish events to RabbitMQ, and report the outcome of each.
 
-Guarantees: persistent, ``mandatory`` and confirmed; every publish ends within the timeout; what is
-not CONFIRMED may or may not have arrived, and must be published again.
+Step 3 of 6: the last code of ours before the broker; the relay and replays share it.
+
+Guarantees: messages are persistent, ``mandatory`` and confirmed. Every publish ends within the
+timeout. An event that is not CONFIRMED may or may not have arrived, and must be published again.
 """
 
 import asyncio
@@ -26,18 +28,22 @@ _EXCHANGES: Final = {
 
 
 ROUTING_KEY_BYTES_MAX: Final = 255
-"""AMQP has one byte for the length."""
+"""AMQP stores the length in one byte."""
 
 BODY_BYTES_MAX: Final = 1024 * 1024
-"""Every broker takes so much, whatever its limits; consumers park what is far smaller. Beyond its
-limit a broker closes the channel, and with it every other event that is under way."""
+"""Every broker accepts this size by default, and consumers park far smaller messages. Above its
+limit a broker closes the channel, which fails every other event in flight."""
 
 DECLARE_TIMEOUT_SECONDS: Final = 5.0
-"""A broker that is there answers in milliseconds; one that is silent is away."""
+"""A broker that is up responds in milliseconds; a silent one counts as away."""
 
 
 class Outcome(StrEnum):
-    """What became of a publish; the ``result`` label of ``usersync_relay_published_total``."""
+    """The outcome of a publish: the ``result`` label of ``usersync_relay_published_total``.
+
+    RETURNED: no queue is bound. NACKED: a queue refused, because it is full. UNCONFIRMED: no
+    confirm in time, or the connection is lost. UNSENDABLE: no broker would accept it.
+    """
 
     CONFIRMED = "confirmed"
     RETURNED = "returned"
@@ -66,12 +72,12 @@ class Publisher:
         self._exchanges: dict[str, AbstractExchange] = {}
 
     async def declare(self) -> None:
-        """Declare both of the source's exchanges; repeating it changes nothing.
+        """Declare both of the source's exchanges; idempotent.
 
-        Consumers wait for both. One that was deleted on the broker is back with the next call.
+        Consumers wait for both. The next call restores one that was deleted on the broker.
 
         Raises:
-            BROKER_ERRORS: the broker is away, is silent, refuses, or has others of their names.
+            BROKER_ERRORS: the broker is away, silent or refuses, or an exchange has another type.
         """
         for name, kind in _EXCHANGES.items():
             self._exchanges[name] = await self._channel.declare_exchange(
@@ -79,31 +85,28 @@ class Publisher:
             )
 
     async def has_queue(self, name: str) -> bool:
-        """Whether the broker has a queue of this name, bound or not.
+        """Return whether the broker has a queue of this name, bound or not.
 
         Raises:
-            BROKER_ERRORS: the broker is away, is silent, or refuses.
+            BROKER_ERRORS: the broker is away, silent or refuses.
         """
         return await has_queue(self._connection, name)
 
     async def publish(
         self, events: Sequence[StoredEvent], *, routing_key: str | None = None
     ) -> list[Outcome]:
-        """Publish ``events``, all in flight at once, and wait for the broker's word on each.
-
-        RETURNED: no queue is bound. NACKED: a queue refused, being full. UNCONFIRMED: no answer
-        in time, or the connection is gone. UNSENDABLE: no broker would take it.
+        """Publish ``events``, all in flight at once, and wait for the outcome of each.
 
         Parameters:
-            events: what to publish.
-            routing_key: for all of them; each one's type by default.
+            events: the events to publish.
+            routing_key: the key of all of them; by default the type of each.
         """
         if not events:
             return []
         publishing = [
             asyncio.create_task(self._publish(event, routing_key or event.type)) for event in events
         ]
-        # One timer for all: they start together, and a timer each costs more than it is worth.
+        # One timer for all: they start together, and one timer each would cost too much.
         _, unanswered = await asyncio.wait(publishing, timeout=self._timeout_seconds)
         for task in unanswered:
             task.cancel()
@@ -130,16 +133,16 @@ class Publisher:
 async def publisher(
     amqp_url: str, *, source: str, timeout_seconds: float, to: str = EXCHANGE
 ) -> AsyncIterator[Publisher]:
-    """A publisher on a connection of its own, with both of the source's exchanges declared.
+    """Open a publisher on a connection of its own, and declare both of the source's exchanges.
 
     Parameters:
         amqp_url: the virtual host.
-        source: the issuer, whose events they are.
-        timeout_seconds: for each publish.
+        source: the issuer, which the events name as their source.
+        timeout_seconds: the time limit of each publish.
         to: ``EXCHANGE`` or ``REPLAY_EXCHANGE``.
 
     Raises:
-        BROKER_ERRORS: the broker is away, or refuses.
+        BROKER_ERRORS: the broker is away or refuses the connection.
     """
     async with connected(amqp_url, name="auth-service relay") as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)

@@ -1,4 +1,7 @@
-"""The queues of consuming services, as a relay last saw them (``watch_queues``)."""
+"""Read how many messages consuming services' queues held when a relay last looked.
+
+Not here: looking at them (``watch_queues``).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ _READ: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class QueueFigures:
-    """A queue as a relay last saw it; ``messages`` is None if there was no such queue or broker."""
+    """A queue when a relay last looked; ``messages`` is None if the queue or broker was missing."""
 
     name: str
     messages: int | None
@@ -29,5 +32,5 @@ class QueueFigures:
 
 
 async def read_queues(connection: AsyncConnection) -> Sequence[QueueFigures]:
-    """The queues that relays look at, and what they saw last."""
+    """Read the last observation of each queue that relays watch."""
     return [QueueFigures(**row) for row in (await connection.execute(_READ)).mappings()]

@@ -1,12 +1,12 @@
-"""Record an event in the transaction that changed its user.
+"""Record an event in the transaction that changes its user.
 
 Step 2 of 6.
 
-Guarantees: the event exists exactly when the change does, for both are committed together. The
-caller commits; PostgreSQL wakes the relay then, and not if the transaction is rolled back, nor if
-its queue of notifications is nearly full, which no commit may depend on.
+Guarantees: the event exists exactly when the change does, because both are committed together. The
+caller commits. The commit wakes the relay; a rollback does not, and neither does a commit while
+PostgreSQL's notification queue is nearly full, because a full one would refuse the commit.
 
-Not here: publishing (``relay``). Nothing on a request's path touches the broker.
+Not here: publishing (``relay``). No request touches the broker.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,8 @@ _RECORD_MANY = text(
 
 
 async def record(connection: AsyncConnection, event_type: str, data: Data) -> None:
-    """Insert the event of ``event_type`` with ``data`` and wake the relay on commit."""
-    # A deletion is applied from its headers alone, so its time there has to be the tombstone's.
+    """Insert the event of ``event_type`` with ``data``; the commit wakes the relay."""
+    # A deletion is applied from its headers alone, so the event's time must be the tombstone's.
     deleted_at = data.deleted_at if isinstance(data, UserTombstone) else None
     await connection.execute(
         insert(outbox_events)
@@ -49,9 +49,9 @@ async def record(connection: AsyncConnection, event_type: str, data: Data) -> No
 async def record_many(
     connection: AsyncConnection, event_type: str, states: Sequence[UserState]
 ) -> None:
-    """Insert an event of ``event_type`` for each state, in their order, by one statement.
+    """Insert an event of ``event_type`` for each state, in this order, with one statement.
 
-    They are what ``record`` would insert; the relay is woken once.
+    The rows are the same as ``record`` inserts; the relay is woken once.
     """
     values = {
         "type": event_type,
@@ -65,7 +65,7 @@ async def record_many(
 
 
 async def erase(connection: AsyncConnection, user_id: UUID) -> None:
-    """Clear the payloads of all that was recorded of a user so far; none of it is set aside."""
+    """Erase the payloads of a user's recorded events, and set none of these events aside."""
     await connection.execute(
         update(outbox_events)
         .where(outbox_events.c.user_id == user_id, outbox_events.c.payload.is_not(null()))

@@ -53,7 +53,7 @@ HEARTBEAT_RETRY_SECONDS: Final = 1.0
 """When to try again to record a heartbeat while another session holds the row of its number."""
 
 _NO_QUEUE: Final = "no queue is bound to the exchange"
-_LOCKED: Final = "another session holds the table of events"
+_LOCKED: Final = "another session has locked the table of events"
 
 _TROUBLE: Final = {
     Outcome.NACKED: "a queue refuses events: it is full",
@@ -213,7 +213,7 @@ class Relay:
             await self._held.begin(connection)
             await set_aside.release_unsendable(connection)
             known = await set_aside.returned_types(connection)
-        self._unroutable.known(known, time.monotonic())
+        self._unroutable.adopt(known, time.monotonic())
         self._is_some_aside = True
         while True:
             try:

@@ -1,11 +1,11 @@
-"""Set events aside that no queue takes, and let them go when one does.
+"""Set aside events that no queue accepts, and release them when a queue does.
 
-Guarantees: an event that is set aside is not read again by claims; its user's later events are set
-aside behind it, so that their order stays; what erasing a user clears is set aside no more
-(``record``), so that their tombstone waits for nothing. Rows that another session holds are left to
-the next time. Each statement changes a bounded number of rows.
+Guarantees: the relay's reads skip an event that is set aside. Later events of the same user are set
+aside behind it, so their order stays. Erasing a user (``record``) releases their events, so their
+tombstone waits for nothing. Rows that another session has locked are skipped until the next round.
+Each statement changes a bounded number of rows.
 
-Not here: when a type is tried again (``model.Unroutable``), and publishing (``relay``).
+Not here: when to retry a type (``model.Unroutable``), and publishing (``relay``).
 """
 
 from collections.abc import Collection, Sequence
@@ -18,20 +18,20 @@ from auth_service.outbox.backlog import COLUMNS, RecordedEvent
 from auth_service.outbox.table import outbox_events
 
 RETURNED: Final = 1
-"""No queue takes the event."""
+"""No queue accepts the event."""
 
 BEHIND: Final = 2
-"""An earlier event of its user is set aside."""
+"""An earlier event of the same user is set aside."""
 
 UNSENDABLE: Final = 3
-"""The broker's protocol has no room for it; tried again when a relay becomes active."""
+"""The event exceeds a limit of AMQP; retried when a relay becomes active."""
 
 KINDS: Final = (RETURNED, BEHIND, UNSENDABLE)
 
 BATCH: Final = 5_000
-"""Rows that one statement changes: some tens of milliseconds."""
+"""Rows that one statement changes, in some tens of milliseconds."""
 
-# The rows are locked first, in the order of their positions, and only those that nobody holds.
+# Lock the rows first, in the order of their positions, and skip locked ones.
 _SET: Final = text(
     """
     UPDATE outbox_events SET set_aside = :kind WHERE position = ANY (ARRAY(
@@ -85,7 +85,7 @@ _FIRST: Final = (
     .limit(1)
 )
 
-# Both statements see the rows as they were: what blocks is judged without the type that is let go.
+# Both updates see the rows as they were, so the second ignores the type that the first releases.
 _FREE_TYPE: Final = text(
     """
     WITH free AS (
@@ -136,13 +136,13 @@ _FREE_UNSENDABLE: Final = text(
 
 
 async def set_aside(connection: AsyncConnection, positions: Collection[int], kind: int) -> int:
-    """Set the events at ``positions`` aside, as one of the kinds; how many could be."""
+    """Set the events at ``positions`` aside as ``kind``; return how many were not locked."""
     values = {"positions": list(positions), "kind": kind}
     return (await connection.execute(_SET, values)).rowcount
 
 
 async def behind(connection: AsyncConnection, events: Sequence[RecordedEvent]) -> set[int]:
-    """The positions of those ``events`` of whose users an earlier one is set aside."""
+    """Return the positions of those ``events`` whose user has an earlier event set aside."""
     theirs = [event for event in events if event.user_id is not None]
     values = {
         "positions": [event.position for event in theirs],
@@ -152,36 +152,36 @@ async def behind(connection: AsyncConnection, events: Sequence[RecordedEvent]) -
 
 
 async def returned_types(connection: AsyncConnection) -> list[str]:
-    """The types of which events are set aside because no queue takes them."""
+    """Return the types of events that are set aside because no queue accepts them."""
     return list(await connection.scalars(_TYPES))
 
 
 async def is_any(connection: AsyncConnection) -> bool:
-    """Whether any event is set aside."""
+    """Return whether any event is set aside."""
     return bool(await connection.scalar(_IS_ANY))
 
 
 async def is_left(connection: AsyncConnection, event_type: str) -> bool:
-    """Whether events of this type are set aside because no queue takes them."""
+    """Return whether events of this type are set aside because no queue accepts them."""
     return bool(await connection.scalar(_IS_LEFT, {"type": event_type}))
 
 
 async def first_returned(connection: AsyncConnection, event_type: str) -> RecordedEvent | None:
-    """The oldest of this type that is set aside and behind no other event of its user."""
+    """Read the oldest returned event of this type that is the first unpublished of its user."""
     row = (await connection.execute(_FIRST, {"type": event_type})).mappings().one_or_none()
     return None if row is None else RecordedEvent(**row)
 
 
 async def release(connection: AsyncConnection, event_type: str) -> None:
-    """Let events of this type, and what is behind them, take their turn again: some thousands."""
+    """Release up to ``BATCH`` events of this type, and the events behind them."""
     await connection.execute(_FREE_TYPE, {"type": event_type, "limit": BATCH})
 
 
 async def release_behind(connection: AsyncConnection) -> int:
-    """Let events take their turn again that are behind none any more; how many of them."""
+    """Release events that no earlier event blocks any more; return how many."""
     return (await connection.execute(_FREE_BEHIND, {"limit": BATCH})).rowcount
 
 
 async def release_unsendable(connection: AsyncConnection) -> None:
-    """Let some thousand events take their turn again that could not be sent, by an older relay."""
+    """Release up to ``BATCH`` events that an earlier relay could not send."""
     await connection.execute(_FREE_UNSENDABLE, {"limit": BATCH})

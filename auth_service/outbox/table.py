@@ -1,8 +1,8 @@
-"""The log of events, and one row about this source.
+"""The tables of the outbox: the log of events, and one row about this source.
 
-``outbox_events`` is inserted to by ``record``, which also erases payloads; the relay sets
-``published_at`` and ``set_aside``, and ``prune`` deletes. ``held_rows`` is the relay's. ``source``
-is written by this package alone, its identity by the first migration.
+Writers: ``record`` inserts into ``outbox_events`` and erases payloads; the relay sets
+``published_at`` and ``set_aside``; ``prune`` deletes. Only the relay writes ``held_rows`` and
+``queues``. Only this package writes ``source``; the first migration sets its identity.
 """
 
 from sqlalchemy import (
@@ -39,7 +39,7 @@ outbox_events = Table(
         nullable=False,
         server_default=func.clock_timestamp(),
     ),
-    # json, not jsonb: what was recorded goes out byte for byte.
+    # json, not jsonb: a payload is published byte for byte as it was recorded.
     Column("payload", JSON(none_as_null=True), comment="NULL once erased with its user"),
     Column("traceparent", Text),
     Column("published_at", DateTime(timezone=True), comment="NULL until the broker confirmed"),
@@ -52,11 +52,11 @@ outbox_events = Table(
     ),
     CheckConstraint("(user_id IS NULL) = (version IS NULL)", name="user_version"),
     comment="Log of events in the order of recording",
-    # Every row is updated once, when it goes out, and that cannot be a HOT update: the predicate of
-    # the index of unpublished rows names the column. So room on a page would gain nothing, and each
-    # event leaves a dead row and dead index entries behind. A claim passes over those of the index
-    # of unpublished rows, a millisecond for a hundred thousand; so a vacuum comes by when a
-    # hundredth of the log has changed, long before the default fifth.
+    # Every row is updated once, when it is published. That update cannot be a HOT update, because
+    # the predicate of the index of unpublished rows names the column. So free space on a page gains
+    # nothing, and each event leaves a dead row and dead index entries behind. A claim has to pass
+    # over those, one millisecond for a hundred thousand. So vacuum starts when 1 % of the log has
+    # changed, not at the default 20 %.
     postgresql_with={
         "autovacuum_vacuum_scale_factor": "0.01",
         "autovacuum_vacuum_insert_scale_factor": "0.05",
@@ -64,7 +64,7 @@ outbox_events = Table(
     },
 )
 
-# By what is set aside first, so that a claim passes over it, however much that is.
+# Ordered by ``set_aside`` first: a claim skips any number of events that are set aside.
 Index(
     "outbox_events_unpublished_idx",
     outbox_events.c.set_aside,
@@ -85,7 +85,7 @@ Index(
 )
 Index("outbox_events_user_id_idx", outbox_events.c.user_id, outbox_events.c.position)
 
-# Times rise with positions, or nearly: a few pages tell where a time begins.
+# Times rise with positions, or nearly: a BRIN index finds a time in a few pages.
 Index("outbox_events_occurred_at_idx", outbox_events.c.occurred_at, postgresql_using="brin")
 
 source = Table(
@@ -111,7 +111,7 @@ source = Table(
 SOURCE_IS_FREE = source.c.singleton == (
     select(source.c.singleton).with_for_update(key_share=True, skip_locked=True).scalar_subquery()
 )
-"""A condition for an update of the row of ``source``: it is left while another session holds it."""
+"""Condition for updates of ``source``: skip its row while another session has it locked."""
 
 queues = Table(
     "queues",
@@ -139,4 +139,4 @@ held_rows = Table(
 )
 
 WAKE_UP_CHANNEL = "outbox"
-"""NOTIFY channel by which a commit wakes the relay."""
+"""NOTIFY channel that wakes the relay after a commit."""

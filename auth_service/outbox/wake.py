@@ -1,8 +1,9 @@
-"""Wake the process that waits for a commit, as a courtesy.
+"""Wake a waiting process on commit, on a best-effort basis.
 
-PostgreSQL refuses a commit whose notification finds its queue full, and any session in any database
-of the server can fill that: by listening, and sleeping in a transaction. So a notification is sent
-only while there is plenty of room; without it the event is found by looking, a few seconds later.
+PostgreSQL refuses a commit when its notification queue is full. Any session in any database of the
+server can fill that queue: it listens, and then sleeps in a transaction. So a notification is sent
+only while the queue has plenty of room. Without it, the waiting process finds the new row by
+polling, a few seconds later.
 """
 
 from typing import Any, Final
@@ -10,9 +11,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, case, func
 
 ROOM: Final = 0.5
-"""How full the queue may be. What others add to it between the look and the commit is far less."""
+"""Fill level up to which to notify. Other sessions add far less between this check and the commit."""
 
 
 def wake(channel: str) -> ColumnElement[Any]:
-    """What notifies ``channel`` on commit, wherever a statement evaluates it."""
+    """Build the expression that notifies ``channel`` on commit when a statement evaluates it."""
     return case((func.pg_notification_queue_usage() < ROOM, func.pg_notify(channel, "")))

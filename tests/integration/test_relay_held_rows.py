@@ -71,7 +71,7 @@ async def test_a_held_event_holds_up_nobody(
             await eventually(is_named)
             shown = await told(auth_engine)
             assert shown.relay == "active"
-            assert shown.pipe == "behind: another session holds 1 rows that wait to be marked"
+            assert shown.pipe == "behind: another session has locked 1 rows that wait to be marked"
         await eventually(lambda: all_published(auth_engine), within=SOON)
         await eventually(lambda: is_quiet(auth_engine), within=SOON)
 
@@ -110,7 +110,7 @@ async def test_the_held_row_of_the_source_holds_up_nobody(
             await eventually(is_named)
             shown = await told(auth_engine)
             assert shown.relay == "active"
-            assert "another session holds the row of source" in shown.pipe
+            assert "another session has locked the row of source" in shown.pipe
         number = (await told(auth_engine)).last_heartbeat
 
         async def comes_again() -> bool:
@@ -138,7 +138,7 @@ async def test_after_a_lock_on_the_whole_table_all_follows(
 
             async def is_named() -> bool:
                 [row] = await fetch(auth_engine, "SELECT trouble FROM source")
-                return bool(row.trouble == "another session holds the table of events")
+                return bool(row.trouble == "another session has locked the table of events")
 
             await eventually(is_named)
             assert await leader(auth_engine) == first

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from auth_service.outbox.model import InvalidDuration, parse_duration, pipe
+from auth_service.outbox.model import InvalidDuration, parse_duration
 
 WELL: dict[str, Any] = {
     "is_led": True,
@@ -67,4 +67,4 @@ def test_no_length_of_time(text: str) -> None:
 )
 def test_the_pipe_is_what_matters_most(figures: dict[str, Any], said: str) -> None:
     """Broken before behind, behind before busy."""
-    assert pipe(**WELL | figures) == said
+    assert pipe_status(**WELL | figures) == said
