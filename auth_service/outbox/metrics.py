@@ -11,9 +11,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.outbox.clock import LATEST
-from auth_service.outbox.leadership import is_led
+from auth_service.outbox.model import pipe_status
 from auth_service.outbox.queues import QueueFigures, read_queues
+from auth_service.outbox.table import RELAY_LEASE
 from contracts.events import rfc3339
+from service_kit.database import lease
 from service_kit.database.clock import seconds_set_back
 from service_kit.process.clock import described
 from service_kit.process.readings import Reading, read_again
@@ -167,7 +169,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
         SetAside(row.type, row.events, row.since, _REASONS[row.kind])
         for row in await connection.execute(_SET_ASIDE, {"limit": SET_ASIDE_SHOWN_MAX})
     ]
-    is_active = await is_led(connection)
+    is_active = await lease.is_held(connection, RELAY_LEASE)
     return OutboxFigures(
         pipe=pipe_status(
             is_led=is_active,

@@ -7,9 +7,10 @@ that is away or silent, nobody active, or ``BEATS_MISSED_MAX`` heartbeats that w
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox.leadership import is_led
 from auth_service.outbox.model import BEATS_MISSED_MAX
 from auth_service.outbox.relay import Relay
+from auth_service.outbox.table import RELAY_LEASE
+from service_kit.database import lease
 from service_kit.database.away import require_writable
 
 _PULSE = text(
@@ -48,7 +49,7 @@ async def ready(relay: Relay, engine: AsyncEngine, *, heartbeat_seconds: float) 
     """
     async with engine.connect() as connection:
         await require_writable(connection)
-        if not relay.is_active and not await is_led(connection):
+        if not relay.is_active and not await lease.is_held(connection, RELAY_LEASE):
             raise NoActiveRelay
         pulse = (await connection.execute(_PULSE)).one()
     if pulse.age is None or pulse.age > BEATS_MISSED_MAX * heartbeat_seconds:

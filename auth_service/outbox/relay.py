@@ -10,8 +10,8 @@ active and another takes over within seconds; what is recorded goes out at once,
 ``LOOK_SECONDS`` where the wake-up is missing; with the broker away everything stays recorded, and
 follows later.
 
-Not here: deciding what to publish (``users``), being the active one (``leadership``), which events
-wait (``set_aside``) and which rows are held (``held``).
+Not here: recording events (``record``), which relay is active (``service_kit.database.lease``),
+which events are set aside (``set_aside``), and which rows are locked (``held``).
 """
 
 import asyncio
@@ -30,14 +30,15 @@ from auth_service.outbox import metrics, set_aside
 from auth_service.outbox.backlog import RecordedEvent, head, waves
 from auth_service.outbox.heartbeat import record_heartbeat_if_free
 from auth_service.outbox.held import HeldRows
-from auth_service.outbox.leadership import Leader, lead
 from auth_service.outbox.model import Unroutable
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
-from auth_service.outbox.table import SOURCE_IS_FREE, source
+from auth_service.outbox.table import RELAY_LEASE, SOURCE_IS_FREE, source
 from auth_service.settings import RelaySettings
 from contracts.events import Heartbeat
 from service_kit.broker.connection import BROKER_ERRORS, in_words
+from service_kit.database import lease
 from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_held
+from service_kit.database.lease import Leader
 from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
@@ -108,7 +109,7 @@ class Relay:
         """Relay until cancelled; a database or broker that is away is waited for."""
         while True:
             try:
-                async with lead(self._settings) as leader:
+                async with lease.hold(self._settings, RELAY_LEASE) as leader:
                     log.info("relay.active")
                     self._set_active(True)
                     self._noted = "unknown"  # another relay may have noted something meanwhile

@@ -5,6 +5,8 @@ Writers: ``record`` inserts into ``outbox_events`` and erases payloads; the rela
 ``queues``. Only this package writes ``source``; the first migration sets its identity.
 """
 
+from typing import Final
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -24,6 +26,7 @@ from sqlalchemy import (
 )
 
 from auth_service.db import metadata
+from service_kit.database.lease import Lease
 
 outbox_events = Table(
     "outbox_events",
@@ -138,5 +141,8 @@ held_rows = Table(
     comment="Rows that the relay could not change, for another session holds them",
 )
 
-WAKE_UP_CHANNEL = "outbox"
+WAKE_UP_CHANNEL: Final = "outbox"
 """NOTIFY channel that wakes the relay after a commit."""
+
+RELAY_LEASE: Final = Lease(0x7573657273796E63, "auth-service relay", WAKE_UP_CHANNEL)
+"""One relay is active at a time. The lock's key is "usersync" in ASCII."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, case, func
 
 ROOM: Final = 0.5
-"""Fill level up to which to notify. Other sessions add far less between this check and the commit."""
+"""Highest fill level at which to notify. Between this check and the commit, others add far less."""
 
 
 def wake(channel: str) -> ColumnElement[Any]:

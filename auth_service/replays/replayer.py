@@ -21,23 +21,21 @@ from typing import Final
 import structlog
 
 from auth_service.outbox import metrics
-from auth_service.outbox.leadership import Duty, Leader, lead
 from auth_service.outbox.publisher import Outcome, Publisher, publisher
 from auth_service.replays.batch import next_batch
 from auth_service.replays.model import Pace, Replay, batch_limit
 from auth_service.replays.progress import oldest_running, record_progress, record_trouble
-from auth_service.replays.table import WAKE_UP_CHANNEL
+from auth_service.replays.table import REPLAY_LEASE
 from auth_service.settings import RelaySettings
 from contracts.events.envelope import StoredEvent
 from contracts.events.names import REPLAY_EXCHANGE, replay_queue
 from service_kit.broker.connection import BROKER_ERRORS, in_words
+from service_kit.database import lease
 from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_held
+from service_kit.database.lease import Leader
 from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
-
-REPLAYING: Final = Duty(0x7265706C61797300, "auth-service replayer", WAKE_UP_CHANNEL)
-"""The lock's key is "replays" in ASCII."""
 
 IN_FLIGHT_MAX: Final = 50
 """Publishing more at once gains nothing, and keeps the event loop from the relay for longer."""
@@ -83,7 +81,7 @@ class Replayer:
         """Replay until cancelled; a database or broker that is away is waited for."""
         while True:
             try:
-                async with lead(self._settings, REPLAYING) as leader:
+                async with lease.hold(self._settings, REPLAY_LEASE) as leader:
                     await self._lead(leader)
             except DATABASE_AWAY as error:
                 log.warning("replay.database_away", error=type(error).__name__)

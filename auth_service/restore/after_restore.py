@@ -26,8 +26,7 @@ from auth_service.audit.read import entries
 from auth_service.audit.record import audit
 from auth_service.mail.erase import erase_all_links
 from auth_service.outbox.advance_sequences import Advanced, advance_sequences
-from auth_service.outbox.leadership import LOCK_KEY
-from auth_service.outbox.table import source
+from auth_service.outbox.table import RELAY_LEASE, source
 from auth_service.sessions.end import EndReason, end_sessions_of
 from auth_service.users.renew import count_to_renew, renew
 from service_kit.database.locks import advisory_lock
@@ -85,7 +84,7 @@ async def supersede_lost_versions(
     Raises:
         RelayActive: a relay publishes meanwhile.
     """
-    async with advisory_lock(engine, LOCK_KEY) as connection:
+    async with advisory_lock(engine, RELAY_LEASE.lock_key) as connection:
         if connection is None:
             raise RelayActive
         async with connection.begin():

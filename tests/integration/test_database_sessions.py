@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import auth_service.settings
-from auth_service.outbox.leadership import LEASE_SECONDS, lead
+from auth_service.outbox.table import RELAY_LEASE
 from auth_service.settings import RelaySettings
 from blog_service.settings import ConsumerSettings
 from local.embedded_postgres import EmbeddedPostgres
@@ -20,6 +20,7 @@ from local.postgres_server import PostgresServer
 from replica.reconcile import session
 from service_kit.database.away import NotWritable, ping
 from service_kit.database.engines import pooled
+from service_kit.database.lease import LEASE_SECONDS, hold
 from service_kit.database.reader import Reader
 from service_kit.database.sessions import SINCE_17, UnsuitableDatabase
 from tests.support.databases import Databases
@@ -106,7 +107,7 @@ class TestRoleSettings:
             set_on_role(postgres, relay_settings.database_url),
             set_on_role(postgres, consumer_settings.database_url),
         ):
-            async with lead(relay_settings) as leader:
+            async with hold(relay_settings, RELAY_LEASE) as leader:
                 rows = await leader.connection.execute(SHOWN, {"names": same})
                 lease = {"idle_in_transaction_session_timeout": f"{LEASE_SECONDS}s"}
                 assert {row.name: row.value for row in rows} == wanted | lease

@@ -308,7 +308,7 @@ async def _left(engine: AsyncEngine, count: int) -> bool:
 
 
 async def test_the_command(auth_engine: AsyncEngine, auth_url: str, tmp_path: Path) -> None:
-    """Figures, an entry in the audit log, and a sentence for what is no length of time."""
+    """It shows figures, writes an audit entry, and explains what is wrong with a duration."""
     log = await a_log(auth_engine, old=3, young=1)
     environment = {"AUTH_DATABASE_URL": auth_url}
 
@@ -327,4 +327,4 @@ async def test_the_command(auth_engine: AsyncEngine, auth_url: str, tmp_path: Pa
     [entry] = await fetch(auth_engine, "SELECT * FROM audit_log")
     assert (entry.action, entry.actor.partition(":")[0]) == ("log_pruned", "operator")
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert "no length of time" in wrong.stderr
+    assert "is not a valid duration" in wrong.stderr

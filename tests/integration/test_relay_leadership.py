@@ -11,10 +11,10 @@ from aiormq.abc import DeliveredMessage
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox.leadership import ASK_SECONDS, LEASE_SECONDS
 from auth_service.outbox.relay import LOOK_SECONDS
 from auth_service.settings import RelaySettings
 from contracts.events import Beat
+from service_kit.database.lease import ACQUIRE_SECONDS, LEASE_SECONDS
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -228,7 +228,7 @@ async def test_a_relay_in_waiting_holds_no_snapshot_and_fills_no_log(
             asked.add(session.query_start)
             return len(asked) > 2
 
-        await eventually(asked_again, within=10 * ASK_SECONDS)
+        await eventually(asked_again, within=10 * ACQUIRE_SECONDS)
 
 
 async def terminate(engine: AsyncEngine, pid: int | None) -> None:

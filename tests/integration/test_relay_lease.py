@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox.leadership import LEASE_SECONDS, LOCK_KEY, SILENT_SECONDS
+from auth_service.outbox.table import RELAY_LEASE
 from auth_service.settings import RelaySettings
 from local.ports import free_port
+from service_kit.database.lease import LEASE_SECONDS, STALE_SECONDS
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.processes import Process
@@ -102,7 +103,7 @@ async def test_an_idle_relay_keeps_its_lease(
         await eventually(is_long_ago, within=LEASE_SECONDS + A_MOMENT, every=0.2)
 
 
-async def test_a_silent_session_that_the_server_keeps_is_ended_by_hand(
+async def test_a_stale_session_that_the_server_keeps_is_terminated(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
     """Such as one in which the server waits for a frozen process to read."""
@@ -111,10 +112,10 @@ async def test_a_silent_session_that_the_server_keeps_is_ended_by_hand(
         url.render_as_string(hide_password=False),
         server_settings={"application_name": "auth-service relay", "idle_session_timeout": "0"},
     )
-    await silent.fetchval("SELECT pg_advisory_lock($1)", LOCK_KEY)
+    await silent.fetchval("SELECT pg_advisory_lock($1)", RELAY_LEASE.lock_key)
     async with relaying(relay_settings):
         await recorded(auth_engine, a_state())
 
-        await taken(bound, 1, within=SILENT_SECONDS + A_MOMENT)
+        await taken(bound, 1, within=STALE_SECONDS + A_MOMENT)
 
     await silent.close()

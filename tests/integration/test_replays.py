@@ -27,8 +27,8 @@ from auth_service.replays.model import (
     State,
     TooManyReplays,
 )
-from auth_service.replays.replayer import REPLAYING
 from auth_service.replays.start import start
+from auth_service.replays.table import REPLAY_LEASE
 from auth_service.settings import RelaySettings
 from contracts.events import UserDeleted, UserState, UserTombstone, UserUpdated
 from contracts.sync.replays import RATE_MAX, TYPES
@@ -799,8 +799,8 @@ async def active(engine: AsyncEngine) -> int | None:
         "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
         " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
         " AND classid::bigint = :high AND objid::bigint = :low",
-        high=REPLAYING.lock_key >> 32,
-        low=REPLAYING.lock_key & 0xFFFFFFFF,
+        high=REPLAY_LEASE.lock_key >> 32,
+        low=REPLAY_LEASE.lock_key & 0xFFFFFFFF,
     )
     return held[0].pid if held else None
 
@@ -812,6 +812,6 @@ async def is_idle(engine: AsyncEngine) -> bool:
             engine,
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
             " AND application_name = :name AND state = 'idle' AND query ILIKE '%FROM replays%'",
-            name=REPLAYING.application_name,
+            name=REPLAY_LEASE.application_name,
         )
     )

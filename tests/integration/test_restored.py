@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.advance_sequences import ADVANCE_BY
 from auth_service.outbox.heartbeat import record_heartbeat
-from auth_service.outbox.leadership import lead
 from auth_service.outbox.record import record
+from auth_service.outbox.table import RELAY_LEASE
 from auth_service.restore.after_restore import (
     BATCH_USERS,
     RelayActive,
@@ -26,6 +26,7 @@ from auth_service.users.renew import renew
 from auth_service.users.table import to_user
 from blog_service.settings import ConsumerSettings
 from contracts.events import DATA_OF, UserState, UserUpdated
+from service_kit.database.lease import hold
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming, execute, fetch, replica
@@ -168,7 +169,7 @@ async def test_it_refuses_while_a_relay_is_active(
 ) -> None:
     """Nothing is changed then; and none becomes active as long as it is at work."""
     [user_id] = await some_users(auth_engine, 1)
-    async with lead(relay_settings):
+    async with hold(relay_settings, RELAY_LEASE):
         with pytest.raises(RelayActive):
             await run_restored(auth_engine)
     assert await versions(auth_engine) == {user_id: 1}
@@ -176,7 +177,7 @@ async def test_it_refuses_while_a_relay_is_active(
     relays = []
 
     async def relay() -> int:
-        async with lead(relay_settings):
+        async with hold(relay_settings, RELAY_LEASE):
             return (await versions(auth_engine))[user_id]
 
     def begin(_: int) -> Any:
@@ -385,7 +386,7 @@ class TestCommand:
         self, relay_settings: RelaySettings, auth_url: str, tmp_path: Path
     ) -> None:
         """Exit code 1, and what to do."""
-        async with lead(relay_settings):
+        async with hold(relay_settings, RELAY_LEASE):
             ended = await asyncio.to_thread(
                 run,
                 f"auth-service restored --floor {FLOOR}",

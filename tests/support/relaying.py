@@ -12,14 +12,15 @@ from prometheus_client import REGISTRY
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox.leadership import LOCK_KEY, lead
 from auth_service.outbox.publisher import publisher
 from auth_service.outbox.record import record
 from auth_service.outbox.relay import Relay, RelayRound
+from auth_service.outbox.table import RELAY_LEASE
 from auth_service.settings import RelaySettings
 from contracts.events import Beat, Event, Heartbeat, UserState, UserTombstone, UserUpdated
 from contracts.events.envelope import decode
 from contracts.events.names import BINDINGS, EXCHANGE
+from service_kit.database.lease import hold
 from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
@@ -63,7 +64,7 @@ async def rounds(
 ) -> AsyncIterator[Callable[[], Awaitable[RelayRound]]]:
     """The active relay, one round a call, of up to a hundred events."""
     async with (
-        lead(settings) as leader,
+        hold(settings, RELAY_LEASE) as leader,
         publisher(
             settings.amqp_url,
             source=settings.issuer,
@@ -142,8 +143,8 @@ async def leader(engine: AsyncEngine) -> int | None:
         "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
         " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
         " AND classid::bigint = :high AND objid::bigint = :low",
-        high=LOCK_KEY >> 32,
-        low=LOCK_KEY & 0xFFFFFFFF,
+        high=RELAY_LEASE.lock_key >> 32,
+        low=RELAY_LEASE.lock_key & 0xFFFFFFFF,
     )
     return held[0].pid if held else None
 

@@ -1,11 +1,11 @@
-"""What the outbox's figures mean, and lengths of time as operators write them."""
+"""The outbox's state in one line, and durations as operators write them."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from auth_service.outbox.model import InvalidDuration, parse_duration
+from auth_service.outbox.model import InvalidDuration, parse_duration, pipe_status
 
 WELL: dict[str, Any] = {
     "is_led": True,
@@ -27,7 +27,7 @@ WELL: dict[str, Any] = {
         ("999999d", timedelta(days=999_999)),
     ],
 )
-def test_a_length_of_time(text: str, length: timedelta) -> None:
+def test_a_duration_is_parsed(text: str, length: timedelta) -> None:
     """A number and a unit."""
     assert parse_duration(text) == length
 
@@ -36,14 +36,14 @@ def test_a_length_of_time(text: str, length: timedelta) -> None:
     "text",
     ["", "30", "d", "0d", "-1d", "1.5d", "30 d", "30D", "30s", "1d12h", "1000000d", "\u0663d"],
 )
-def test_no_length_of_time(text: str) -> None:
-    """Nothing is guessed, and nothing at all is too short."""
-    with pytest.raises(InvalidDuration, match="30d, 12h, 90m"):
+def test_an_invalid_duration_is_refused(text: str) -> None:
+    """Nothing is guessed, and zero is too short."""
+    with pytest.raises(InvalidDuration, match="such as 30d, 12h or 90m"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize(
-    ("figures", "said"),
+    ("figures", "line"),
     [
         ({}, "quiet"),
         ({"unpublished": 3, "oldest_age_seconds": 0.2}, "publishing"),
@@ -65,6 +65,6 @@ def test_no_length_of_time(text: str) -> None:
         ),
     ],
 )
-def test_the_pipe_is_what_matters_most(figures: dict[str, Any], said: str) -> None:
+def test_the_worst_problem_is_shown(figures: dict[str, Any], line: str) -> None:
     """Broken before behind, behind before busy."""
-    assert pipe_status(**WELL | figures) == said
+    assert pipe_status(**WELL | figures) == line
