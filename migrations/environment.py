@@ -6,7 +6,7 @@ transaction.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from alembic import context
@@ -33,7 +33,7 @@ _TAKE_LOCK: Final = (
 )
 
 
-def run(metadata: MetaData, load_settings: Callable[[], Database]) -> None:
+def run(metadata: Sequence[MetaData], load_settings: Callable[[], Database]) -> None:
     """Bring a database to the revision that Alembic was asked for.
 
     Parameters:
@@ -54,7 +54,7 @@ def run(metadata: MetaData, load_settings: Callable[[], Database]) -> None:
         raise CommandError(f"the database cannot be migrated: {said}") from error
 
 
-async def _run(metadata: MetaData, settings: Database) -> None:
+async def _run(metadata: Sequence[MetaData], settings: Database) -> None:
     session = Session(
         "migrations",
         settings.database_schema,
@@ -73,7 +73,7 @@ async def _run(metadata: MetaData, settings: Database) -> None:
             await connection.commit()
 
 
-def _migrate(connection: Connection, metadata: MetaData) -> None:
+def _migrate(connection: Connection, metadata: Sequence[MetaData]) -> None:
     context.configure(
         connection=connection, target_metadata=metadata, transaction_per_migration=True
     )

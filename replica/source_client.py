@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import httpx
 from pydantic import BaseModel, Field, ValidationError
 
-from blog_service.settings import SourceSettings
+from replica.settings import SourceSettings
 from service_kit.http.bearer import on_behalf_of
 from service_kit.process.telemetry import REQUEST_ID, request_id, traceparent
 

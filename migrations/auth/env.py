@@ -14,4 +14,4 @@ from auth_service.settings import DatabaseSettings
 from migrations.environment import run
 from service_kit.process.settings import load
 
-run(metadata, lambda: load(DatabaseSettings))
+run([metadata], lambda: load(DatabaseSettings))

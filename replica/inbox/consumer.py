@@ -21,7 +21,6 @@ import structlog
 from aio_pika.abc import AbstractConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ConsumerSettings
 from replica.inbox import metrics
 from replica.inbox.activity import Activity, State
 from replica.inbox.heartbeats import note_queue_lost
@@ -39,6 +38,7 @@ from replica.inbox.topology import (
     bind_replays,
     declare,
 )
+from replica.settings import ConsumerSettings
 from service_kit.broker.connection import BROKER_ERRORS, connected, in_words
 from service_kit.database.away import DATABASE_AWAY, ping
 from service_kit.process.backoff import pause_seconds

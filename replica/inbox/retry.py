@@ -17,7 +17,6 @@ import structlog
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from blog_service.settings import ConsumerSettings
 from contracts.sync.merge import Outcome
 from replica import users as replica
 from replica.inbox import metrics, waiting
@@ -33,6 +32,7 @@ from replica.inbox.faults import (
 from replica.inbox.locked_rows import locked_users, require_unlocked_tables, shorten_lock_timeout
 from replica.inbox.parking import keep
 from replica.inbox.stored import apply_stored, deleted_user
+from replica.settings import ConsumerSettings
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import pause_seconds
 

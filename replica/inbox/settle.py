@@ -22,7 +22,6 @@ from uuid import uuid4
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ConsumerSettings
 from contracts.events import Event, UserDeleted, UserEvent
 from contracts.events.envelope import Undecodable, decode, too_large
 from contracts.sync.merge import Outcome
@@ -52,6 +51,7 @@ from replica.inbox.parking import message_hash, park
 from replica.inbox.subscription import Delivery
 from replica.inbox.topology import DEAD, LIVE
 from replica.inbox.waiting import event_of, key_of, set_aside
+from replica.settings import ConsumerSettings
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import pause_seconds
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from blog_service.db import metadata
+from replica.metadata import metadata
 
 parked_messages = Table(
     "parked_messages",

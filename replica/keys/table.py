@@ -5,7 +5,7 @@ A few rows a year, kept for ever: an old token must not come back to life with a
 
 from sqlalchemy import Column, DateTime, Table, Text
 
-from blog_service.db import metadata
+from replica.metadata import metadata
 
 revoked_keys = Table(
     "revoked_keys",

@@ -10,7 +10,7 @@ import structlog
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import DatabaseSettings
+from replica.settings import DatabaseSettings
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.errors import OperatorError

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import typer
 
-from blog_service.settings import ReconcileSettings
 from replica.reconcile.model import DELETIONS_MAX, Reason, Verdict, repairable
+from replica.settings import ReconcileSettings
 from service_kit.database.engines import pooled
 from service_kit.process.actors import operator
 from service_kit.process.settings import load

@@ -18,7 +18,6 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.settings import ReconcileSettings
 from contracts.sync.comparison import DigestsAnswer, HeartbeatAnswer, StreamBegin, bucket_ranges
 from contracts.sync.digest import BUCKETS, Digests
 from replica.inbox.heartbeats import has_applied
@@ -35,6 +34,7 @@ from replica.reconcile.staging import (
 )
 from replica.reconcile.step import BATCH_PAGES, step
 from replica.reconcile.unknown import unknown_there
+from replica.settings import ReconcileSettings
 from service_kit.process.tasks import all_of
 
 LANE_BUCKETS_MIN: Final = 256

@@ -13,7 +13,6 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ReconcileSettings
 from replica.inbox.faults import describe
 from replica.inbox.heartbeats import clear_suspicion
 from replica.reconcile import runs
@@ -22,6 +21,7 @@ from replica.reconcile.compare import compare
 from replica.reconcile.headway import Headway, noted
 from replica.reconcile.model import CouldNotCompare, answers
 from replica.reconcile.runs import Run
+from replica.settings import ReconcileSettings
 from service_kit.database.away import DATABASE_AWAY
 
 INTERRUPTED: Final = "it was interrupted; what it had repaired stays repaired"

@@ -12,8 +12,8 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.settings import ReconcileSettings
 from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
+from replica.settings import ReconcileSettings
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 

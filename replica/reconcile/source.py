@@ -17,7 +17,6 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from blog_service.settings import ReconcileSettings
 from contracts.sync.comparison import (
     LINE_BYTES_MAX,
     SCOPE,
@@ -27,6 +26,7 @@ from contracts.sync.comparison import (
     StreamEnd,
 )
 from replica.reconcile.model import CouldNotCompare
+from replica.settings import ReconcileSettings
 from replica.source_client import Account, NoAnswer, away, not_as_agreed, refused, whole
 
 BUSY_TRIES_MAX: Final = 5

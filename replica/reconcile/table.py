@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY  # the general one cannot be asked what is in it
 
-from blog_service.db import metadata
+from replica.metadata import metadata
 
 reconcile_runs = Table(
     "reconcile_runs",

@@ -19,7 +19,6 @@ import structlog
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from blog_service.settings import ConsumerSettings
 from replica.reconcile import runs
 from replica.reconcile.at_work import end_abandoned
 from replica.reconcile.due import reason_due
@@ -31,6 +30,7 @@ from replica.reconcile.model import (
 )
 from replica.reconcile.run import run
 from replica.reconcile.runs import Run
+from replica.settings import ConsumerSettings
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import pause_seconds
 

@@ -17,11 +17,11 @@ import structlog
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ConsumerSettings
 from replica.inbox.activity import Activity
 from replica.inbox.topology import DEPTHS
 from replica.samples.model import EVERY_SECONDS, KEPT_HOURS
 from replica.samples.table import samples
+from replica.settings import ConsumerSettings
 from service_kit.broker.queue_depths import QueueLook
 from service_kit.database.away import DATABASE_AWAY
 

@@ -14,7 +14,7 @@ from sqlalchemy import (
     func,
 )
 
-from blog_service.db import metadata
+from replica.metadata import metadata
 
 samples = Table(
     "samples",

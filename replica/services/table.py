@@ -6,7 +6,7 @@ deleted account's stays, as its tombstone.
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Table, Text
 
-from blog_service.db import metadata
+from replica.metadata import metadata
 
 services = Table(
     "services",

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 
-from blog_service.settings import SourceSettings
+from blog_service.settings import ReconcileSettings as SourceSettings
 from replica.source_client import ANSWER_BYTES_MAX, Account, NoAnswer, NotSetUp, whole
 from service_kit.process.telemetry import request_id, traceparent
 from tests.support.http_server import served

@@ -10,11 +10,12 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings, RelaySettings
-from blog_service.settings import CONNECTIONS_MIN, ConsumerSettings
+from blog_service.settings import ConsumerSettings
 from replica.reconcile import runs
 from replica.reconcile.due import why_degraded
 from replica.reconcile.model import DELETIONS_MAX, Reason, repairable
 from replica.reconcile.watch import watch
+from replica.settings import CONNECTIONS_MIN
 from service_kit.database.engines import pooled
 from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
