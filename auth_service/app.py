@@ -7,14 +7,17 @@ from functools import partial
 
 from fastapi import Depends, FastAPI
 
+from auth_service.accounts import admin_routes as administration
+from auth_service.accounts import link_routes as links
+from auth_service.accounts import routes as accounts
+from auth_service.accounts.mail_causes import note_request_networks
 from auth_service.audit import routes as audit
 from auth_service.context import Context
 from auth_service.mail import page
-from auth_service.mail import routes as mail
-from auth_service.mail.causes import note_networks
 from auth_service.mail.links import InvalidLink
 from auth_service.mail.sender import MailSender
 from auth_service.oauth import errors as oauth_errors
+from auth_service.oauth import metadata
 from auth_service.oauth import routes as oauth
 from auth_service.outbox import metrics
 from auth_service.outbox import routes as outbox
@@ -42,8 +45,6 @@ from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import Throttle, TooManyRequests
 from auth_service.tokens import routes as tokens
 from auth_service.tokens.keyring import KeyRing, NoSigningKey
-from auth_service.users import admin_routes as administration
-from auth_service.users import routes as users
 from auth_service.users.model import (
     AccountDisabled,
     BadEmail,
@@ -126,7 +127,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         summary="Sign-up, sign-in and accounts; the source of truth about users",
         version="1",
         lifespan=lifespan,
-        dependencies=[Depends(note_networks)],
+        dependencies=[Depends(note_request_networks)],
         docs_url=None,  # its page loads scripts from elsewhere; ours does not
         redoc_url=None,
         # FastAPI's own telemetry records exception messages, which may quote data.
@@ -140,9 +141,9 @@ def create_app(settings: ApiSettings) -> FastAPI:
         body_bytes_max=settings.body_bytes_max,
         body_seconds_max=settings.body_seconds_max,
     )
-    app.add_exception_handler(oauth_errors.OAuthError, oauth_errors.answer)
+    app.add_exception_handler(oauth_errors.OAuthError, oauth_errors.error_response)
     for router in (
-        users.router,
+        accounts.router,
         administration.router,
         audit.router,
         sessions.router,
@@ -152,7 +153,8 @@ def create_app(settings: ApiSettings) -> FastAPI:
         replays.router,
         reconcile.router,
         oauth.router,
-        mail.router,
+        links.router,
+        metadata.router,
     ):
         app.include_router(router)
 

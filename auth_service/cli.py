@@ -7,6 +7,7 @@ from functools import partial
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.accounts import commands as users
 from auth_service.outbox import commands as outbox
 from auth_service.outbox import metrics
 from auth_service.outbox.clock import LATEST
@@ -20,7 +21,6 @@ from auth_service.restore import commands as restore
 from auth_service.services import commands as services
 from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings, StatusSettings
 from auth_service.tokens import commands as keys
-from auth_service.users import commands as users
 from service_kit.database.clock import watch as watch_clock
 from service_kit.database.commands import on_database, require_suitable
 from service_kit.database.engines import pooled

@@ -8,12 +8,15 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, ColumnElement, DateTime, case, func, literal_column
 
-from auth_service.users.model import CLOCK_AHEAD_MAX
+from service_kit.process.clock import AHEAD_SECONDS_MAX
 
 VERSION_NOW: Final[ColumnElement[int]] = literal_column(
     "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger
 )
 """Microseconds of the clock: a database restored from a backup starts above its past."""
+
+_AHEAD_MAX: Final = timedelta(seconds=AHEAD_SECONDS_MAX)
+"""How far ahead a ``tokens_valid_after`` may be that an accurate clock has set."""
 
 _SECOND: Final[ColumnElement[timedelta]] = literal_column("interval '1 second'")
 
@@ -30,7 +33,7 @@ def valid_from_now(valid_after: Column[datetime]) -> ColumnElement[datetime]:
     second has to go beyond it; but not beyond one that was made before the clock was set back
     (``docs/decisions/0036-a-clock-that-was-set-back.md``).
     """
-    is_kept = valid_after <= func.clock_timestamp() + CLOCK_AHEAD_MAX
+    is_kept = valid_after <= func.clock_timestamp() + _AHEAD_MAX
     return func.greatest(
         func.date_trunc("second", func.clock_timestamp()) + _SECOND,
         case((is_kept, valid_after + _SECOND)),

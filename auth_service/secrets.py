@@ -28,7 +28,7 @@ class WrongSecret(Exception):
     """Sealed with a secret that is neither the present nor the previous one."""
 
 
-def secret_of(key: RSAPrivateKey) -> bytes:
+def secret_from_key(key: RSAPrivateKey) -> bytes:
     """A private key as a secret: for who has configured no other."""
     return key.private_bytes(
         serialization.Encoding.DER,

@@ -5,7 +5,6 @@ Every process asks for what it needs and no more: the relay has no private key, 
 
 import os
 import re
-from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -18,9 +17,8 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from auth_service.mail.addresses import sender_address, smtp_server
-from auth_service.secrets import Secrets, secret_of
-from auth_service.sessions.model import Limits
+from auth_service.mail_addresses import sender_address, smtp_server
+from auth_service.secrets import Secrets, secret_from_key
 from contracts.tokens.key_set import InvalidKeySet, read_key_set
 from contracts.tokens.keys import UnusableKey, jwks, private_key
 from service_kit.database import settings as database
@@ -72,7 +70,7 @@ def _is_page(value: str) -> str:
 def _before(text: SecretStr) -> bytes:
     """The previous secret; a private key is meant as what was derived from it."""
     try:
-        return secret_of(private_key(text.get_secret_value()))
+        return secret_from_key(private_key(text.get_secret_value()))
     except UnusableKey:
         return text.get_secret_value().encode()
 
@@ -140,7 +138,7 @@ class KeySettings(DatabaseSettings):
     def secrets(self) -> Secrets:
         """Every key that is derived from the secret, and from those that were in its place."""
         key = self.configured_key
-        own = [] if key is None else [secret_of(key)]
+        own = [] if key is None else [secret_from_key(key)]
         present = [] if self.secret is None else [self.secret.get_secret_value().encode()]
         previous = [] if self.previous_secret is None else [_before(self.previous_secret)]
         first, *others = present + own
@@ -251,16 +249,6 @@ class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
     def confirms_email_change(self) -> bool:
         """Whether a new address is pending until its link is opened."""
         return self.can_mail and self.email_change != "immediate"
-
-    @property
-    def session_limits(self) -> Limits:
-        """How long sessions last, and how many a user has."""
-        return Limits(
-            idle=timedelta(seconds=self.session_idle_seconds),
-            absolute=timedelta(seconds=self.session_absolute_seconds),
-            grace=timedelta(seconds=self.refresh_grace_seconds),
-            per_user=self.sessions_per_user_max,
-        )
 
     @model_validator(mode="after")
     def _clients_find_it(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from auth_service.audit.read import entries
+from auth_service.audit.queries import audit_entries
 from auth_service.context import Auth
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
 from service_kit.http.openapi import documented
@@ -53,7 +53,7 @@ async def get_audit(
 ) -> Page[EntryBody]:
     """The audit log, newest first; all of it, or one subject's or one actor's."""
     async with auth.engine.connect() as connection:
-        found = await entries(
+        found = await audit_entries(
             connection, limit=limit + 1, before=cursor, subject=subject, actor=actor
         )
     return page_of(

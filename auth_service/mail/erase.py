@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.mail.purpose import Purpose
+from auth_service.mail.letters import Purpose
 from auth_service.mail.table import mail_links, mails
 
 

@@ -14,11 +14,11 @@ answer would tell them about the address.
 from collections.abc import Sequence
 from typing import Final
 
-from auth_service.mail.addresses import mailbox
-from auth_service.mail.purpose import NOTICES, Purpose
+from auth_service.mail.letters import NOTICES, Purpose
+from auth_service.mail_addresses import mailbox
 from auth_service.settings import ApiSettings
 from auth_service.throttle.model import Charge
-from auth_service.throttle.network import by_network, site_rate
+from auth_service.throttle.network import network_charges, site_rate
 from auth_service.throttle.throttle import Throttle, TooManyRequests
 from service_kit.process.rates import Rate
 
@@ -27,7 +27,7 @@ MAILBOX_FACTOR: Final = 4
 where + is a letter like others."""
 
 
-def named_by_strangers(limit: Rate) -> Rate:
+def share_for_strangers(limit: Rate) -> Rate:
     """The part of a limit for mails to an address that anybody can name as their own.
 
     Less than half: whoever uses it up in two ways leaves something for the holder of the address.
@@ -35,15 +35,15 @@ def named_by_strangers(limit: Rate) -> Rate:
     return Rate(max((limit.quota - 1) // 2, 1), limit.seconds)
 
 
-def hashed(throttle: Throttle, network: str, limit: Rate) -> tuple[str, ...]:
+def hash_networks(throttle: Throttle, network: str, limit: Rate) -> tuple[str, ...]:
     """Keyed hashes of a network and, for IPv6, of the site that it belongs to."""
     return tuple(
         throttle.key(charge.name, charge.who).hex()
-        for charge in by_network("mail_network", network, limit)
+        for charge in network_charges("mail_network", network, limit)
     )
 
 
-async def may_be_sent(
+async def spend_mail(
     throttle: Throttle,
     settings: ApiSettings,
     purpose: Purpose,
@@ -79,7 +79,7 @@ def _by_address(purpose: Purpose, address: str, limit: Rate) -> list[Charge]:
         wider = Rate(limit.quota * MAILBOX_FACTOR, limit.seconds)
         charges.append(Charge("mail_mailbox", mailbox(address), wider))
     if purpose is Purpose.CONFIRM_EMAIL:
-        charges.append(Charge("mail_named", address, named_by_strangers(limit)))
+        charges.append(Charge("mail_named", address, share_for_strangers(limit)))
     return charges
 
 

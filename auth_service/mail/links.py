@@ -16,11 +16,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.mail.purpose import Purpose
+from auth_service.mail.letters import Purpose
 from auth_service.mail.table import mail_links
-from auth_service.users.lock import locked_user
 from auth_service.users.model import NoSuchUser, User
 from auth_service.users.table import to_user, users
+from auth_service.users.transaction import lock_user
 
 TOKEN_BYTES: Final = 32
 
@@ -33,7 +33,7 @@ class InvalidLink(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedLink:
+class UsedLink:
     """A link that was used up.
 
     Parameters:
@@ -47,7 +47,7 @@ class OpenedLink:
     former_email_id: int | None
 
 
-async def make_link(
+async def create_link(
     connection: AsyncConnection,
     user_id: UUID,
     purpose: Purpose,
@@ -74,7 +74,7 @@ async def make_link(
     return token
 
 
-async def bound_links(connection: AsyncConnection, former_email_id: int, until: datetime) -> None:
+async def limit_links(connection: AsyncConnection, former_email_id: int, until: datetime) -> None:
     """Have the links that were mailed to a former address work until then."""
     await connection.execute(
         update(mail_links)
@@ -83,7 +83,7 @@ async def bound_links(connection: AsyncConnection, former_email_id: int, until: 
     )
 
 
-async def link_holder(connection: AsyncConnection, token: str, *purposes: Purpose) -> User:
+async def user_of_link(connection: AsyncConnection, token: str, *purposes: Purpose) -> User:
     """The user whose link this is, which stays unused; raises ``InvalidLink``."""
     query = (
         select(users)
@@ -96,7 +96,7 @@ async def link_holder(connection: AsyncConnection, token: str, *purposes: Purpos
     return to_user(row)
 
 
-async def open_link(connection: AsyncConnection, token: str, *purposes: Purpose) -> OpenedLink:
+async def use_link(connection: AsyncConnection, token: str, *purposes: Purpose) -> UsedLink:
     """Use up a link of one of ``purposes``; the caller commits that with what it was for.
 
     The user's row is locked first, as in every use case: then what ends their links (a new address
@@ -105,9 +105,9 @@ async def open_link(connection: AsyncConnection, token: str, *purposes: Purpose)
     Raises:
         InvalidLink: it may not be used.
     """
-    holder = await link_holder(connection, token, *purposes)
+    holder = await user_of_link(connection, token, *purposes)
     try:
-        user = await locked_user(connection, holder.id)
+        user = await lock_user(connection, holder.id)
     except NoSuchUser:
         raise InvalidLink from None
     used = await connection.execute(
@@ -118,7 +118,7 @@ async def open_link(connection: AsyncConnection, token: str, *purposes: Purpose)
     row = used.one_or_none()
     if row is None or user.status != "active":
         raise InvalidLink
-    return OpenedLink(user, Purpose(row.purpose), row.former_email_id)
+    return UsedLink(user, Purpose(row.purpose), row.former_email_id)
 
 
 async def delete_expired_links(connection: AsyncConnection) -> None:

@@ -11,8 +11,8 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import format_datetime, make_msgid
 
-from auth_service.mail.addresses import deliverable, is_bare_address
-from auth_service.mail.texts import Letter
+from auth_service.mail.letters import Letter
+from auth_service.mail_addresses import deliverable, is_bare_address
 
 
 class BadRecipient(Exception):
@@ -33,7 +33,7 @@ class Message:
         return not (self.sender + self.recipient).isascii()
 
 
-def message(letter: Letter, *, sender: Address, recipient: str, at: datetime) -> Message:
+def build_message(letter: Letter, *, sender: Address, recipient: str, at: datetime) -> Message:
     """``letter`` from ``sender`` to ``recipient``.
 
     Raises:

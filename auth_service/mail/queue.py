@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.mail.purpose import Purpose
+from auth_service.mail.letters import Purpose
 from auth_service.mail.table import mails
 from auth_service.mail.transport import SENDING_SECONDS_MAX
 from service_kit.process.backoff import pause_seconds
@@ -58,7 +58,7 @@ class ClaimedMail:
     charged_to: bytes | None = None
 
 
-async def claim(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
+async def claim_due_mails(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
     """Up to ``limit`` mails that are due, the longest waiting first; the caller commits at once."""
     due = (
         select(mails.c.id)
@@ -92,14 +92,14 @@ async def claim(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
     ]
 
 
-async def note_charge(connection: AsyncConnection, mail: ClaimedMail, charged_to: bytes) -> None:
+async def save_charge(connection: AsyncConnection, mail: ClaimedMail, charged_to: bytes) -> None:
     """Remember from whose limit the mail was spent, so that no further attempt spends again."""
     await connection.execute(
         update(mails).where(mails.c.id == mail.id).values(charged_to=charged_to)
     )
 
 
-async def put_back(connection: AsyncConnection, mail: ClaimedMail) -> None:
+async def requeue(connection: AsyncConnection, mail: ClaimedMail) -> None:
     """Have the mail tried again, the later the more often it was."""
     pause = pause_seconds(mail.attempts, longest=PAUSE_SECONDS_MAX, shortest=FIRST_PAUSE_SECONDS)
     again_at = func.now() + timedelta(seconds=pause)
@@ -108,12 +108,12 @@ async def put_back(connection: AsyncConnection, mail: ClaimedMail) -> None:
     )
 
 
-async def take_out(connection: AsyncConnection, mail: ClaimedMail) -> None:
+async def remove(connection: AsyncConnection, mail: ClaimedMail) -> None:
     """Have the mail never tried again."""
     await connection.execute(delete(mails).where(mails.c.id == mail.id))
 
 
-async def waiting(connection: AsyncConnection) -> int:
+async def count_queued(connection: AsyncConnection) -> int:
     """How many mails there are in the queue."""
     count = await connection.scalar(select(func.count()).select_from(mails))
     return count or 0

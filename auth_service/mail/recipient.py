@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.mail.purpose import NOTICES, Purpose
+from auth_service.mail.letters import NOTICES, Purpose
 from auth_service.mail.queue import ClaimedMail
 from auth_service.settings import ApiSettings
 from auth_service.users.table import former_emails, users
@@ -36,7 +36,7 @@ class Recipient:
     is_taken: bool = False
 
 
-async def recipient_of(
+async def find_recipient(
     connection: AsyncConnection, mail: ClaimedMail, settings: ApiSettings
 ) -> Recipient | None:
     """The recipient, the user's row locked; None if there is no need for the mail any more."""

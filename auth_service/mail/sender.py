@@ -21,22 +21,20 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.mail import metrics
-from auth_service.mail.addresses import sender_address, smtp_server
-from auth_service.mail.limit import may_be_sent
-from auth_service.mail.links import delete_expired_links, make_link
-from auth_service.mail.message import BadRecipient, Message, message
-from auth_service.mail.purpose import Purpose
+from auth_service.mail.letters import Purpose, compose_letter
+from auth_service.mail.limit import spend_mail
+from auth_service.mail.links import create_link, delete_expired_links
+from auth_service.mail.message import BadRecipient, Message, build_message
 from auth_service.mail.queue import (
     ATTEMPTS_MAX,
     ClaimedMail,
-    claim,
-    note_charge,
-    put_back,
-    take_out,
-    waiting,
+    claim_due_mails,
+    count_queued,
+    remove,
+    requeue,
+    save_charge,
 )
-from auth_service.mail.recipient import Recipient, recipient_of
-from auth_service.mail.texts import letter
+from auth_service.mail.recipient import Recipient, find_recipient
 from auth_service.mail.transport import (
     FolderTransport,
     NotDelivered,
@@ -44,9 +42,10 @@ from auth_service.mail.transport import (
     SmtpTransport,
     Transport,
 )
+from auth_service.mail_addresses import sender_address, smtp_server
 from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import Throttle
-from auth_service.users.former_emails import forget_expired_emails
+from auth_service.users.former_emails import delete_expired_emails
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import pause_seconds
 
@@ -71,7 +70,7 @@ class Result(StrEnum):
 
     SENT = "sent"
     NEEDLESS = "needless"  # its user is gone or disabled, or has done what it asks for
-    PUT_BACK = "put_back"
+    REQUEUED = "put_back"
     LIMITED = "limited"
     REFUSED = "refused"
     GIVEN_UP = "given_up"
@@ -119,7 +118,7 @@ class MailSender:
         """Send a few mails that are due; how many there were, by what became of them."""
         await self._tidy()
         async with self._engine.begin() as connection:
-            claimed = await claim(connection, AT_ONCE_MAX)
+            claimed = await claim_due_mails(connection, AT_ONCE_MAX)
         results = await asyncio.gather(*map(self._send, claimed), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -130,10 +129,10 @@ class MailSender:
         """Send one mail, and settle what becomes of its row."""
         result, reason = await self._try(mail)
         async with self._engine.begin() as connection:
-            if result is Result.PUT_BACK:
-                await put_back(connection, mail)
+            if result is Result.REQUEUED:
+                await requeue(connection, mail)
             else:
-                await take_out(connection, mail)
+                await remove(connection, mail)
         metrics.mails_total.labels(purpose=mail.purpose.value, result=result.value).inc()
         self._note(mail, result, reason)
         return result
@@ -144,7 +143,7 @@ class MailSender:
             return Result.GIVEN_UP, "no attempt came to an end"
         try:
             async with self._engine.begin() as connection:
-                recipient = await recipient_of(connection, mail, self._settings)
+                recipient = await find_recipient(connection, mail, self._settings)
             if recipient is None:
                 return Result.NEEDLESS, ""
             # Once for all attempts, since a server that is away makes no mail more of it; but again
@@ -154,19 +153,19 @@ class MailSender:
                 return Result.LIMITED, "a limit of its address or network is spent"
             written = await self._write(mail, recipient, charged_to)
             if written is None:
-                return Result.PUT_BACK, "its address has changed"
-            await self._transport.hand_over(written)
+                return Result.REQUEUED, "its address has changed"
+            await self._transport.deliver(written)
         except BadRecipient:
             return Result.REFUSED, "the address fits into no mail"
         except Refused as error:
             return Result.REFUSED, str(error)
         except NotDelivered as error:
             is_last = mail.attempts == ATTEMPTS_MAX
-            return Result.GIVEN_UP if is_last else Result.PUT_BACK, str(error)
+            return Result.GIVEN_UP if is_last else Result.REQUEUED, str(error)
         return Result.SENT, ""
 
     async def _may_be_sent(self, mail: ClaimedMail, address: str) -> bool:
-        return await may_be_sent(
+        return await spend_mail(
             self._throttle, self._settings, mail.purpose, address=address, networks=mail.networks
         )
 
@@ -181,12 +180,12 @@ class MailSender:
         link = ""
         async with self._engine.begin() as connection:
             if mail.charged_to != charged_to:
-                await note_charge(connection, mail, charged_to)
-            recipient = await recipient_of(connection, mail, settings)
+                await save_charge(connection, mail, charged_to)
+            recipient = await find_recipient(connection, mail, settings)
             if recipient is None or recipient.email != seen.email:
                 return None
             if recipient.seconds and not recipient.is_taken:
-                token = await make_link(
+                token = await create_link(
                     connection,
                     mail.user_id,
                     mail.purpose,
@@ -196,8 +195,8 @@ class MailSender:
                 )
                 # After the #, so that it never gets to a server, a proxy or a log.
                 link = f"{page_url(settings)}#{FORMS.get(mail.purpose, mail.purpose)}={token}"
-        return message(
-            letter(
+        return build_message(
+            compose_letter(
                 mail.purpose,
                 site=settings.address,
                 link=link,
@@ -214,8 +213,8 @@ class MailSender:
             return
         async with self._engine.begin() as connection:
             await delete_expired_links(connection)
-            await forget_expired_emails(connection)
-            metrics.waiting.set(await waiting(connection))
+            await delete_expired_emails(connection)
+            metrics.waiting.set(await count_queued(connection))
         self._tidy_at = time.monotonic() + TIDY_SECONDS
 
     def _note(self, mail: ClaimedMail, result: Result, reason: str) -> None:
@@ -227,7 +226,7 @@ class MailSender:
             "attempts": mail.attempts,
             "reason": reason,
         }
-        if result is Result.PUT_BACK:
+        if result is Result.REQUEUED:
             log.warning("mail.put_back", **about)
         elif result in (Result.REFUSED, Result.GIVEN_UP, Result.LIMITED):
             log.warning("mail.dropped", **about)

@@ -18,8 +18,8 @@ from typing import Final, Protocol
 
 import aiosmtplib
 
-from auth_service.mail.addresses import SmtpServer
 from auth_service.mail.message import Message
+from auth_service.mail_addresses import SmtpServer
 
 STEP_SECONDS_MAX: Final = 20.0
 """For one command: a server that is there answers in less, even one that looks the sender up."""
@@ -47,7 +47,7 @@ class Refused(Exception):
 class Transport(Protocol):
     """Where mails go."""
 
-    async def hand_over(self, message: Message) -> None:
+    async def deliver(self, message: Message) -> None:
         """Have ``message`` taken; raises ``NotDelivered`` or ``Refused``."""
 
 
@@ -61,7 +61,7 @@ class SmtpTransport:
         self._server = server
         self._tls = ssl.create_default_context()
 
-    async def hand_over(self, message: Message) -> None:
+    async def deliver(self, message: Message) -> None:
         """Have the server take ``message``.
 
         Raises:
@@ -121,7 +121,7 @@ class FolderTransport:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def hand_over(self, message: Message) -> None:
+    async def deliver(self, message: Message) -> None:
         """Write ``message``; raises ``NotDelivered`` when there is no way to."""
         try:
             await asyncio.to_thread(self._write, message.content)

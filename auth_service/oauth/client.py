@@ -21,7 +21,7 @@ from auth_service.oauth.form import MEDIA_TYPE, BadForm, decoded, read_form
 from auth_service.services.authenticate import WrongKey, authenticate
 from auth_service.services.model import ApiKey, ServiceAccount
 from auth_service.throttle.model import Charge
-from auth_service.throttle.network import Network, by_network
+from auth_service.throttle.network import Network, network_charges
 from auth_service.tokens.sign import FIRST_PARTY_CLIENT
 from service_kit.process.rates import Rate
 
@@ -118,11 +118,11 @@ class Client:
                 api_key=self.shown.api_key,
             )
         except WrongKey:
-            await throttle.spend(*by_network(f"{limit}_failures", self.network, failures))
+            await throttle.spend(*network_charges(f"{limit}_failures", self.network, failures))
             raise invalid_client() from None
         return service, await throttle.spend(Charge(limit, service.id, rate or failures))
 
-    def demand_first_party(self) -> None:
+    def require_first_party(self) -> None:
         """Refuse whoever says that he is another client than our own applications (public ones).
 
         Raises:

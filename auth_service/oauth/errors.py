@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from auth_service.sessions.answer import NO_STORE
+from auth_service.sessions.responses import NO_STORE
 
 ErrorCode = Literal[
     "invalid_request",
@@ -54,7 +54,7 @@ def invalid_client() -> OAuthError:
     )
 
 
-async def answer(_: Request, error: Exception) -> JSONResponse:
+async def error_response(_: Request, error: Exception) -> JSONResponse:
     """The answer to a request that was refused with an ``OAuthError``."""
     assert isinstance(error, OAuthError)
     is_client = error.error == "invalid_client"

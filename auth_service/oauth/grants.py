@@ -5,15 +5,15 @@ session that has ended is told ``invalid_grant`` even beyond the limit, for its 
 again and must not be sent away to wait.
 """
 
-from auth_service.oauth.bodies import TokenBody
 from auth_service.oauth.client import Client
 from auth_service.oauth.errors import OAuthError, invalid_client
+from auth_service.oauth.schemas import TokenBody
 from auth_service.services.authenticate import WrongKey
-from auth_service.services.grant import token_begins
+from auth_service.services.grant import token_issue_time
 from auth_service.services.model import ServiceAccount
-from auth_service.sessions.answer import until_tokens_are_valid
 from auth_service.sessions.refresh import refresh_within_limit
 from auth_service.sessions.refresh_token import InvalidGrant
+from auth_service.sessions.responses import wait_until_valid
 
 
 async def client_credentials(client: Client) -> tuple[TokenBody, dict[str, str]]:
@@ -26,10 +26,10 @@ async def client_credentials(client: Client) -> tuple[TokenBody, dict[str, str]]
     service, headers = await client.service("client_credentials")
     scopes = _asked_for(client.form.get("scope"), service)
     try:
-        at, valid_after = await token_begins(client.auth.engine, service.id, client.key_id)
+        at, valid_after = await token_issue_time(client.auth.engine, service.id, client.key_id)
     except WrongKey:
         raise invalid_client() from None
-    await until_tokens_are_valid(valid_after)
+    await wait_until_valid(valid_after)
     signer = await client.auth.keys.signer()
     token = TokenBody(
         access_token=signer.for_service(service.id, scopes, at=max(at, valid_after or at)),
@@ -49,7 +49,7 @@ async def refresh_token(client: Client) -> tuple[TokenBody, dict[str, str]]:
     if client.shown is not None:
         await client.service("refresh_as_service")
         raise OAuthError("unauthorized_client", "a service account has no refresh tokens")
-    client.demand_first_party()
+    client.require_first_party()
     if "scope" in client.form:
         raise OAuthError("invalid_scope", "what a user may do is in his roles, not in scopes")
     shown = client.form.get("refresh_token")
@@ -60,7 +60,7 @@ async def refresh_token(client: Client) -> tuple[TokenBody, dict[str, str]]:
         refreshed, headers = await refresh_within_limit(auth, shown, network=client.network)
     except InvalidGrant:
         raise OAuthError("invalid_grant", "the session has ended; sign in again") from None
-    await until_tokens_are_valid(refreshed.user.tokens_valid_after)
+    await wait_until_valid(refreshed.user.tokens_valid_after)
     signer = await auth.keys.signer()
     token = TokenBody(
         access_token=signer.for_user(refreshed.user, refreshed.session_id, at=refreshed.at),

@@ -6,9 +6,9 @@ Guarantees: whatever is not a live access token is one and the same answer, whic
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.context import Context
-from auth_service.oauth.bodies import IntrospectionBody
-from auth_service.services.read import speaks_for_service
-from auth_service.sessions.holder import holder_of
+from auth_service.oauth.schemas import IntrospectionBody
+from auth_service.services.queries import is_service_token_valid
+from auth_service.sessions.queries import user_of_token
 from contracts.tokens import AccessToken, InvalidToken
 
 INACTIVE = IntrospectionBody(active=False)
@@ -22,7 +22,7 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
         return INACTIVE
     async with auth.engine.connect() as connection:
         is_live = (
-            await speaks_for_service(connection, claims)
+            await is_service_token_valid(connection, claims)
             if claims.user_id is None
             else await _is_users(connection, claims)
         )
@@ -45,5 +45,5 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
 
 
 async def _is_users(connection: AsyncConnection, claims: AccessToken) -> bool:
-    holder = await holder_of(connection, claims)
+    holder = await user_of_token(connection, claims)
     return holder is not None and holder.status == "active"

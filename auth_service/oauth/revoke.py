@@ -7,7 +7,7 @@ refuse it too signs out everywhere.
 from auth_service.context import Context
 from auth_service.oauth.errors import OAuthError
 from auth_service.sessions.end import EndReason, end_sessions
-from auth_service.sessions.refresh import end_session_of
+from auth_service.sessions.refresh import end_session_of_token
 from contracts.tokens import InvalidToken
 
 
@@ -17,7 +17,7 @@ async def revoke(auth: Context, token: str) -> None:
     Raises:
         OAuthError: the token is a service's, which has no session.
     """
-    if await end_session_of(auth, token):
+    if await end_session_of_token(auth, token):
         return
     try:
         claims = await auth.keys.verify(token)

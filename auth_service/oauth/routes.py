@@ -8,20 +8,20 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
-from auth_service.oauth.bodies import (
+from auth_service.oauth.client import Client, CurrentClient
+from auth_service.oauth.errors import REFUSED, OAuthError
+from auth_service.oauth.grants import client_credentials, refresh_token
+from auth_service.oauth.introspect import introspect
+from auth_service.oauth.revoke import revoke
+from auth_service.oauth.schemas import (
     INTROSPECTION_FORM,
     REVOCATION_FORM,
     TOKEN_FORM,
     IntrospectionBody,
     TokenBody,
 )
-from auth_service.oauth.client import Client, CurrentClient
-from auth_service.oauth.errors import REFUSED, OAuthError
-from auth_service.oauth.grants import client_credentials, refresh_token
-from auth_service.oauth.introspect import introspect
-from auth_service.oauth.revoke import revoke
-from auth_service.sessions.answer import NO_STORE
-from auth_service.throttle.network import by_network
+from auth_service.sessions.responses import NO_STORE
+from auth_service.throttle.network import network_charges
 from service_kit.http import problems
 from service_kit.http.openapi import documented
 
@@ -79,8 +79,8 @@ async def post_revoke(client: CurrentClient) -> Response:
     """End the session of a refresh or access token; 200 for what is no live token, too."""
     token = _token(client)
     if client.shown is None:
-        client.demand_first_party()
-        charges = by_network("revoke", client.network, client.auth.settings.limit_token)
+        client.require_first_party()
+        charges = network_charges("revoke", client.network, client.auth.settings.limit_token)
         headers = await client.auth.throttle.spend(*charges)
     else:
         _, headers = await client.service("revoke")

@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from auth_service.context import Auth
 from auth_service.services.bearer import service_caller
 from auth_service.sessions.bearer import OPERATOR, caller
-from auth_service.sessions.holder import holder_of
+from auth_service.sessions.queries import user_of_token
 from contracts.sync.replays import SCOPE
 from contracts.tokens import AccessToken
 from service_kit.http import problems
@@ -61,7 +61,7 @@ async def _requester(request: Request, auth: Auth) -> Requester:
 async def _operator(subject: AccessToken, auth: Auth) -> str:
     """The user whose token a service shows, checked as in their own request."""
     async with auth.engine.connect() as connection:
-        user = await holder_of(connection, subject)
+        user = await user_of_token(connection, subject)
     if user is None:
         raise Problem(problems.INVALID_SUBJECT_TOKEN)
     if user.status == "disabled":

@@ -22,13 +22,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.audit.model import Action
-from auth_service.audit.read import entries
+from auth_service.audit.queries import audit_entries
 from auth_service.audit.record import audit
 from auth_service.mail.erase import erase_all_links
 from auth_service.outbox.advance_sequences import Advanced, advance_sequences
 from auth_service.outbox.table import RELAY_LEASE, source
 from auth_service.sessions.end import EndReason, end_sessions_of
-from auth_service.users.renew import count_to_renew, renew
+from auth_service.users.bump_versions import bump_versions, count_to_bump
 from service_kit.database.locks import advisory_lock
 from service_kit.process.errors import OperatorError
 
@@ -95,12 +95,12 @@ async def supersede_lost_versions(
                 start = await _start(connection, floor, actor)
         since = start.position if is_taken_up else None
         async with connection.begin():
-            advance = begin(await count_to_renew(connection, floor=floor, since=since))
+            advance = begin(await count_to_bump(connection, floor=floor, since=since))
         users = sessions = 0
         after = _LOWEST_ID
         while True:
             async with connection.begin():
-                renewed = await renew(
+                renewed = await bump_versions(
                     connection, floor=floor, after=after, since=since, limit=BATCH_USERS
                 )
                 ids = [user.id for user in renewed]
@@ -145,7 +145,7 @@ async def _unfinished(connection: AsyncConnection, floor: int) -> Advanced | Non
     """The start of a run with the same floor that did not come to its end, the last one of all."""
     identity = await connection.scalar(select(source.c.identity))
     assert identity is not None  # the first migration made it
-    for entry in await entries(connection, subject=str(identity), limit=1):
+    for entry in await audit_entries(connection, subject=str(identity), limit=1):
         details = entry.details or {}
         if (details.get("step"), details.get("floor")) == (_BEGUN, floor):
             return Advanced(identity, details["position"], details["heartbeat"])

@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import Request
 
 from auth_service.context import Auth
-from auth_service.services.read import speaks_for_service
+from auth_service.services.queries import is_service_token_valid
 from service_kit.http import problems
 from service_kit.http.bearer import demand_scope, invalid_token, verified_token
 
@@ -20,7 +20,7 @@ async def service_caller(request: Request, auth: Auth, scope: str) -> str:
     token = await verified_token(request.headers, auth.keys)
     demand_scope(token, scope)
     async with auth.engine.connect() as connection:
-        if not await speaks_for_service(connection, token):
+        if not await is_service_token_valid(connection, token):
             raise invalid_token()
     return token.subject
 

@@ -14,8 +14,8 @@ from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence
 
 if TYPE_CHECKING:
-    from auth_service.services.bodies import ServiceWithKeysBody
     from auth_service.services.model import IssuedKey, Status
+    from auth_service.services.schemas import ServiceWithKeysBody
 
 # What the commands call is imported by each of them: this file is part of every process's start.
 
@@ -32,7 +32,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Create a service account, and show its API key: once, it is not kept here."""
-    from auth_service.services.create import create_service
+    from auth_service.services.administer import create_service
 
     settings = load(KeySettings)
     issued = on_database(
@@ -172,11 +172,11 @@ def _set_status(service: str, status: "Status") -> None:
 
 
 async def _all(engine: AsyncEngine) -> "list[ServiceWithKeysBody]":
-    from auth_service.services.bodies import KeyBody, ServiceBody, ServiceWithKeysBody
-    from auth_service.services.read import all_services
+    from auth_service.services.queries import services_with_keys
+    from auth_service.services.schemas import KeyBody, ServiceBody, ServiceWithKeysBody
 
     async with engine.connect() as connection:
-        found = await all_services(connection)
+        found = await services_with_keys(connection)
     return [
         ServiceWithKeysBody(
             **ServiceBody.model_validate(service).model_dump(),
@@ -187,7 +187,7 @@ async def _all(engine: AsyncEngine) -> "list[ServiceWithKeysBody]":
 
 
 def _show_issued(issued: "IssuedKey", *, as_json: bool) -> None:
-    from auth_service.services.bodies import IssuedKeyBody
+    from auth_service.services.schemas import IssuedKeyBody
 
     if as_json:
         print(IssuedKeyBody.model_validate(issued).model_dump_json())

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.secrets import Secrets
-from auth_service.services.create import create_service
+from auth_service.services.administer import create_service
 from auth_service.services.keys import LIVE, PURPOSE, revoke_key, rotate_key
 from auth_service.services.model import (
     ApiKey,
@@ -30,7 +30,7 @@ from auth_service.services.model import (
     ServiceAccount,
     ServiceDisabled,
     TooManyApiKeys,
-    known_scopes,
+    validate_scopes,
 )
 from auth_service.services.table import api_keys, service_accounts, to_key, to_service
 
@@ -72,7 +72,7 @@ async def ensure_service(
             f"the service account {name} is disabled; enable it first: auth-service services"
             f" enable {name}"
         )
-    await _allow(engine, service, known_scopes(scopes), actor=actor)
+    await _allow(engine, service, validate_scopes(scopes), actor=actor)
     if kept is not None and await _is_good(engine, secrets, service, kept):
         return None
     try:

@@ -10,14 +10,14 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.services.authenticate import WrongKey
-from auth_service.services.cut_off import cut_off, locked_service
 from auth_service.services.keys import LIVE
 from auth_service.services.model import NoSuchService
+from auth_service.services.revoke_tokens import lock_service, revoke_service_tokens
 from auth_service.services.table import api_keys, service_accounts
-from auth_service.users.model import lies_ahead
+from auth_service.users.model import is_far_ahead
 
 
-async def token_begins(
+async def token_issue_time(
     engine: AsyncEngine, service_id: str, key_id: str
 ) -> tuple[datetime, datetime | None]:
     """The time as of which an authenticated service may have a token, and the account's cut.
@@ -42,9 +42,9 @@ async def token_begins(
     if row is None or at is None:
         raise WrongKey
     valid_after: datetime | None = row.tokens_valid_after
-    if lies_ahead(valid_after, at):
+    if is_far_ahead(valid_after, at):
         await _bring_back(engine, service_id)
-        return await token_begins(engine, service_id, key_id)
+        return await token_issue_time(engine, service_id, key_id)
     return at, valid_after
 
 
@@ -52,7 +52,7 @@ async def _bring_back(engine: AsyncEngine, service_id: str) -> None:
     """Count from now: the account was cut off before the clock was set back."""
     async with engine.begin() as connection:
         try:
-            await locked_service(connection, service_id)
+            await lock_service(connection, service_id)
         except NoSuchService:
             raise WrongKey from None
-        await cut_off(connection, service_id)
+        await revoke_service_tokens(connection, service_id)

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.secrets import Secrets
-from auth_service.services.cut_off import cut_off, locked_service
 from auth_service.services.model import (
     LIVE_KEYS_MAX,
     ApiKey,
@@ -24,8 +23,9 @@ from auth_service.services.model import (
     ServiceAccount,
     TooManyApiKeys,
 )
+from auth_service.services.revoke_tokens import lock_service, revoke_service_tokens
 from auth_service.services.table import api_keys, service_accounts, to_service
-from auth_service.users.administrators import demand_still
+from auth_service.users.administrators import require_administrator
 
 PURPOSE: Final = "api-key"
 """Of the key that hashes API keys (``Secrets``)."""
@@ -67,7 +67,7 @@ async def rotate_key(
         row = found.one_or_none()
         if row is None:
             raise NoSuchService(f"there is no service account {service}")
-        await demand_still(connection, administrator)
+        await require_administrator(connection, administrator)
         live = await connection.scalars(
             select(api_keys.c.key_id)
             .where(api_keys.c.service_id == row.id, LIVE)
@@ -75,7 +75,7 @@ async def rotate_key(
         )
         if len(known := live.all()) >= LIVE_KEYS_MAX:
             raise TooManyApiKeys(f"{row.name} has two live keys, {' and '.join(known)}: revoke one")
-        return await issue(connection, secrets, to_service(row), key_days=key_days, actor=actor)
+        return await issue_key(connection, secrets, to_service(row), key_days=key_days, actor=actor)
 
 
 async def revoke_key(
@@ -109,21 +109,21 @@ async def revoke_key(
         owner = await connection.scalar(select(api_keys.c.service_id).where(key))
         if owner is None:
             raise NoSuchApiKey(f"there is no API key {key_id}")
-        await locked_service(connection, owner)
-        await demand_still(connection, administrator)
+        await lock_service(connection, owner)
+        await require_administrator(connection, administrator)
         revoked = await connection.execute(
             update(api_keys)
             .where(key, api_keys.c.revoked_at.is_(None))
             .values(revoked_at=func.now())
         )
         if revoked.rowcount:
-            await cut_off(connection, owner)
+            await revoke_service_tokens(connection, owner)
             await audit(
                 connection, Action.API_KEY_REVOKED, actor=actor, subject=key_id, service=owner
             )
 
 
-async def issue(
+async def issue_key(
     connection: AsyncConnection,
     secrets: Secrets,
     service: ServiceAccount,

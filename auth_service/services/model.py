@@ -187,7 +187,7 @@ def new_service_id() -> str:
     return f"{SERVICE_PREFIX}{_random(_ID_LENGTH)}"
 
 
-def demand_name(name: str) -> None:
+def require_valid_name(name: str) -> None:
     """Accept ``name`` for a service account, or raise ``BadServiceName``.
 
     What begins like an id is none, so that commands take either.
@@ -199,7 +199,7 @@ def demand_name(name: str) -> None:
         )
 
 
-def known_scopes(scopes: Collection[str]) -> tuple[Scope, ...]:
+def validate_scopes(scopes: Collection[str]) -> tuple[Scope, ...]:
     """``scopes``, sorted, each once.
 
     Raises:

@@ -5,18 +5,17 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query, status
 
 from auth_service.context import Auth
-from auth_service.services.administer import set_status
-from auth_service.services.bodies import (
+from auth_service.services.administer import create_service, delete_service, set_status
+from auth_service.services.keys import revoke_key, rotate_key
+from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
+from auth_service.services.queries import keys_page, service_by_id, services_page
+from auth_service.services.schemas import (
     IssuedKeyBody,
     KeyBody,
     NewServiceBody,
     ServiceBody,
     ServiceChanges,
 )
-from auth_service.services.create import create_service, delete_service
-from auth_service.services.keys import revoke_key, rotate_key
-from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
-from auth_service.services.read import keys_before, service_by_id, services_after
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
 from service_kit.http import problems
 from service_kit.http.openapi import documented
@@ -62,7 +61,7 @@ async def get_services(
 ) -> Page[ServiceBody]:
     """By name, a page at a time."""
     async with auth.engine.connect() as connection:
-        found = await services_after(connection, cursor, limit + 1)
+        found = await services_page(connection, cursor, limit + 1)
     items = [ServiceBody.model_validate(service) for service in found[:limit]]
     return Page(items=items, next_cursor=items[-1].name if len(found) > limit else None)
 
@@ -136,7 +135,7 @@ async def get_keys(
     """The newest first, with those that are no longer good."""
     async with auth.engine.connect() as connection:
         await service_by_id(connection, service_id)
-        found = await keys_before(connection, service_id, cursor, limit + 1)
+        found = await keys_page(connection, service_id, cursor, limit + 1)
     items = [KeyBody.model_validate(key) for key in found[:limit]]
     return Page(items=items, next_cursor=items[-1].key_id if len(found) > limit else None)
 

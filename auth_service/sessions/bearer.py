@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from auth_service.context import Auth
-from auth_service.sessions.holder import holder_of
+from auth_service.sessions.queries import user_of_token
 from auth_service.users.administrators import ADMINISTRATOR
 from auth_service.users.model import User
 from service_kit.http import problems
@@ -42,13 +42,13 @@ async def _caller_even_disabled(request: Request, auth: Auth) -> Caller:
     """
     _, token = await users_token(request.headers, auth.keys)
     async with auth.engine.connect() as connection:
-        user = await holder_of(connection, token)
+        user = await user_of_token(connection, token)
     if user is None:
         raise invalid_token()
     return Caller(user, token.session_id)
 
 
-EvenDisabled = Annotated[Caller, Depends(_caller_even_disabled)]
+CallerEvenDisabled = Annotated[Caller, Depends(_caller_even_disabled)]
 """A caller who may be disabled, and whose token then counts though it was revoked: for what the
 password confirms as well."""
 

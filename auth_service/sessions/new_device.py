@@ -4,14 +4,14 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.context import Context
-from auth_service.mail.ask import ask_for_mail
-from auth_service.mail.purpose import Purpose
+from auth_service.mail.letters import Purpose
+from auth_service.mail.request import request_mail
 from auth_service.sessions.model import NewSession
 from auth_service.sessions.sign_in import Verified
 from auth_service.sessions.table import sessions
 
 
-async def tell_of_new_device(
+async def notify_of_new_device(
     auth: Context, connection: AsyncConnection, verified: Verified, session: NewSession
 ) -> None:
     """Ask for the mail if the setting wants it, in the transaction that started ``session``.
@@ -30,5 +30,5 @@ async def tell_of_new_device(
     )
     if verified.is_known and await connection.scalar(before):
         return
-    await ask_for_mail(connection, verified.user.id, Purpose.NEW_DEVICE)
+    await request_mail(connection, verified.user.id, Purpose.NEW_DEVICE)
     auth.mail.wake()

@@ -23,20 +23,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.audit.model import ANONYMOUS, Action
 from auth_service.audit.record import audit
 from auth_service.context import Context
-from auth_service.mail.ask import ask_for_mail
-from auth_service.mail.purpose import Purpose
+from auth_service.mail.letters import Purpose
+from auth_service.mail.request import request_mail
 from auth_service.sessions.end import EndReason, end_sessions
-from auth_service.sessions.live import to_session
 from auth_service.sessions.model import Limits, Session, Verdict, judge
-from auth_service.sessions.refresh_token import InvalidGrant, make, read
+from auth_service.sessions.queries import session_limits, to_session
+from auth_service.sessions.refresh_token import InvalidGrant, make_refresh_token, read_refresh_token
 from auth_service.sessions.table import sessions
-from auth_service.throttle.network import by_network
+from auth_service.throttle.network import network_charges
 from auth_service.throttle.throttle import TooManyRequests
-from auth_service.users.change import change
-from auth_service.users.lock import locked_user
 from auth_service.users.model import NoSuchUser, User, VersionsExhausted
-from auth_service.users.set_back import brought_back_alone
 from auth_service.users.table import TOKENS_VALID_FROM_NOW, to_user, users
+from auth_service.users.token_validity import reset_future_validity_alone
+from auth_service.users.transaction import change_user, lock_user
 
 log = structlog.get_logger()
 
@@ -54,17 +53,17 @@ class Refreshed:
     at: datetime
 
 
-async def refresh(auth: Context, token: str) -> Refreshed:
+async def refresh_session(auth: Context, token: str) -> Refreshed:
     """Take ``token`` for its successor.
 
     Raises:
         InvalidGrant: it is none of ours, its session is over, its user may not sign in, or it was
             used before.
     """
-    session_id, counter = read(auth.secrets, token)
+    session_id, counter = read_refresh_token(auth.secrets, token)
     async with auth.engine.begin() as connection:
         session, verdict, now = await _judged(
-            connection, session_id, counter, auth.settings.session_limits
+            connection, session_id, counter, session_limits(auth.settings)
         )
         # Read after the session is locked: whoever ended it would have changed the user before.
         user = await _active_user(connection, session.user_id)
@@ -73,8 +72,10 @@ async def refresh(auth: Context, token: str) -> Refreshed:
     if verdict is Verdict.REUSED:
         await _cut_off(auth, session, counter)
         raise InvalidGrant
-    user = await brought_back_alone(auth.engine, user, at=now)
-    return Refreshed(user, session_id, make(auth.secrets, session_id, counter + 1), now)
+    user = await reset_future_validity_alone(auth.engine, user, at=now)
+    return Refreshed(
+        user, session_id, make_refresh_token(auth.secrets, session_id, counter + 1), now
+    )
 
 
 async def refresh_within_limit(
@@ -89,17 +90,17 @@ async def refresh_within_limit(
         InvalidGrant: as ``refresh``.
         TooManyRequests: the limit is spent, and the token would have got a successor.
     """
-    charges = by_network("refresh", network, auth.settings.limit_refresh)
+    charges = network_charges("refresh", network, auth.settings.limit_refresh)
     try:
         headers = await auth.throttle.spend(*charges)
     except TooManyRequests:
         if await _is_good(auth, token):
             raise
         headers = {}  # to be refused for good
-    return await refresh(auth, token), headers
+    return await refresh_session(auth, token), headers
 
 
-async def end_session_of(auth: Context, token: str) -> bool:
+async def end_session_of_token(auth: Context, token: str) -> bool:
     """End the session that any of its refresh tokens, an old one even, names (RFC 7009 2.1).
 
     An old one is as much of a sign that two have it as it is where sessions are refreshed.
@@ -107,9 +108,9 @@ async def end_session_of(auth: Context, token: str) -> bool:
     Returns:
         Whether there was a live one: False for a text that is no refresh token of ours.
     """
-    limits = auth.settings.session_limits
+    limits = session_limits(auth.settings)
     try:
-        session_id, counter = read(auth.secrets, token)
+        session_id, counter = read_refresh_token(auth.secrets, token)
         async with auth.engine.begin() as connection:
             session, verdict, _ = await _look(connection, session_id, counter, limits)
             if verdict is not Verdict.REUSED:
@@ -124,9 +125,9 @@ async def end_session_of(auth: Context, token: str) -> bool:
 
 async def _is_good(auth: Context, token: str) -> bool:
     """Whether ``refresh`` would have a successor for it; changes nothing."""
-    limits = auth.settings.session_limits
+    limits = session_limits(auth.settings)
     try:
-        session_id, counter = read(auth.secrets, token)
+        session_id, counter = read_refresh_token(auth.secrets, token)
         async with auth.engine.begin() as connection:
             session, verdict, _ = await _judged(connection, session_id, counter, limits)
             await _active_user(connection, session.user_id)
@@ -189,13 +190,13 @@ async def _cut_off(auth: Context, session: Session, counter: int) -> None:
     user_id = session.user_id
     async with auth.engine.begin() as connection:
         try:
-            await locked_user(connection, user_id)
+            await lock_user(connection, user_id)
         except NoSuchUser:
             raise InvalidGrant from None
-        await _judged(connection, session.id, counter, auth.settings.session_limits)
+        await _judged(connection, session.id, counter, session_limits(auth.settings))
         await end_sessions(connection, user_id, EndReason.TOKEN_REUSED, only=session.id)
         with suppress(VersionsExhausted):  # the session ends all the same
-            await change(connection, user_id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
+            await change_user(connection, user_id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
         await audit(
             connection,
             Action.TOKEN_REUSED,
@@ -204,7 +205,7 @@ async def _cut_off(auth: Context, session: Session, counter: int) -> None:
             session_id=str(session.id),
         )
         if auth.mail is not None:
-            await ask_for_mail(connection, user_id, Purpose.TOKEN_REUSED)
+            await request_mail(connection, user_id, Purpose.TOKEN_REUSED)
     if auth.mail is not None:
         auth.mail.wake()
     log.warning("authn_token_reuse", session_id=str(session.id), user_id=str(user_id))

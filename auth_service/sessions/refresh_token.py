@@ -28,13 +28,13 @@ class InvalidGrant(Exception):
     """The refresh token is good for nothing (RFC 6749 5.2); why, its bearer is not told."""
 
 
-def make(secrets: Secrets, session_id: UUID, counter: int) -> str:
+def make_refresh_token(secrets: Secrets, session_id: UUID, counter: int) -> str:
     """The refresh token of a session; ``counter`` tells how often it was refreshed before."""
     signed = session_id.bytes + counter.to_bytes(_COUNTER_BYTES, "big")
     return REFRESH_TOKEN_PREFIX + base64url_text(signed + secrets.mac(_PURPOSE, signed))
 
 
-def read(secrets: Secrets, token: str) -> tuple[UUID, int]:
+def read_refresh_token(secrets: Secrets, token: str) -> tuple[UUID, int]:
     """The session and the counter that ``make`` was given.
 
     A token made with the previous secret is read too. The time it takes tells nothing about how

@@ -5,17 +5,20 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Request, Response, status
 
-from auth_service.bodies import Keep, NewCredentials, SessionBody, SignedIn
 from auth_service.context import Auth
-from auth_service.sessions.answer import demand_own_page, signed_in
 from auth_service.sessions.bearer import CurrentCaller
 from auth_service.sessions.cookie import sent_token, without_cookie
-from auth_service.sessions.device import SessionHere
 from auth_service.sessions.end import EndReason, end_sessions
-from auth_service.sessions.live import live_sessions
-from auth_service.sessions.new_device import tell_of_new_device
+from auth_service.sessions.new_device import notify_of_new_device
+from auth_service.sessions.queries import live_sessions, session_limits
 from auth_service.sessions.refresh import refresh_within_limit
-from auth_service.sessions.refresh_token import InvalidGrant, make
+from auth_service.sessions.refresh_token import InvalidGrant, make_refresh_token
+from auth_service.sessions.responses import (
+    RequestedSession,
+    require_allowed_origin,
+    signed_in_response,
+)
+from auth_service.sessions.schemas import NewCredentials, SessionBody, SignedIn, TokenStorage
 from auth_service.sessions.sign_in import WrongCredentials, sign_in
 from auth_service.sessions.sign_out import Scope, sign_out
 from auth_service.sessions.start import start_session
@@ -46,7 +49,7 @@ async def post_signin(
     auth: Auth,
     response: Response,
     network: Network,
-    session: SessionHere,
+    session: RequestedSession,
 ) -> SignedIn:
     """Tokens for the user; one and the same error for every wrong pair."""
     for _ in range(TRIES):
@@ -59,16 +62,16 @@ async def post_signin(
                 verified.user.id,
                 verified.password_hash,
                 session,
-                auth.settings.session_limits,
+                session_limits(auth.settings),
             )
             if started is not None:
-                await tell_of_new_device(auth, connection, verified, session)
+                await notify_of_new_device(auth, connection, verified, session)
         if started is not None:
             user, at = started
             response.headers.update(verified.headers)
-            token = make(auth.secrets, session.id, 0)
-            return await signed_in(
-                auth, response, user, session.id, at=at, refresh_token=token, keep=body.session
+            token = make_refresh_token(auth.secrets, session.id, 0)
+            return await signed_in_response(
+                auth, response, user, session.id, at=at, refresh_token=token, storage=body.session
             )
     raise WrongCredentials
 
@@ -88,21 +91,21 @@ async def post_session_refresh(
 
     For pages of allowed origins; other clients ask `POST /oauth/token`.
     """
-    demand_own_page(request, auth.settings)
+    require_allowed_origin(request, auth.settings)
     token = sent_token(request.headers) or ""
     try:
         refreshed, headers = await refresh_within_limit(auth, token, network=network)
     except InvalidGrant:
         raise Problem(problems.SESSION_ENDED, headers=without_cookie()) from None
     response.headers.update(headers)
-    return await signed_in(
+    return await signed_in_response(
         auth,
         response,
         refreshed.user,
         refreshed.session_id,
         at=refreshed.at,
         refresh_token=refreshed.refresh_token,
-        keep=Keep.COOKIE,
+        storage=TokenStorage.COOKIE,
     )
 
 
@@ -129,7 +132,7 @@ async def post_signout(
 @router.get("/me/sessions", summary="The own sessions", responses=documented(*TOKEN))
 async def get_sessions(caller: CurrentCaller, auth: Auth) -> Page[SessionBody]:
     """All sessions that live, the one refreshed last first; there are never many."""
-    limits = auth.settings.session_limits
+    limits = session_limits(auth.settings)
     async with auth.engine.connect() as connection:
         found = await live_sessions(connection, caller.user.id, limits)
     items = [

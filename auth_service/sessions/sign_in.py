@@ -12,10 +12,10 @@ import structlog
 from sqlalchemy import select
 
 from auth_service.context import Context
-from auth_service.throttle.tries import begin_try, succeed, take_back
+from auth_service.throttle.sign_in_attempts import begin_attempt, record_success, withdraw_attempt
 from auth_service.users.model import AccountDisabled, BadEmail, User, normalised_email
 from auth_service.users.passwords import HashingBusy
-from auth_service.users.rehash import rehashed
+from auth_service.users.rehash import upgrade_hash
 from auth_service.users.table import to_user, users
 
 log = structlog.get_logger()
@@ -50,20 +50,20 @@ async def sign_in(auth: Context, *, email: str, password: str, network: str) -> 
         TooManyRequests, WrongCredentials, HashingBusy: as ``recognise``.
         AccountDisabled: the user is disabled.
     """
-    found = await recognise(auth, email=email, password=password, network=network)
+    found = await check_credentials(auth, email=email, password=password, network=network)
     user = found.user
     seen = {"user_id": str(user.id), "network": _logged(auth, network)}
     if user.status != "active":
         log.info("authn_login_fail", reason="disabled", **seen)
         raise AccountDisabled
-    password_hash = await rehashed(
+    password_hash = await upgrade_hash(
         auth.engine, auth.passwords, user.id, password=password, password_hash=found.password_hash
     )
     log.info("authn_login_success", **seen)
     return replace(found, password_hash=password_hash)
 
 
-async def recognise(auth: Context, *, email: str, password: str, network: str) -> Verified:
+async def check_credentials(auth: Context, *, email: str, password: str, network: str) -> Verified:
     """The user with this address and password, who may be disabled.
 
     Raises:
@@ -72,20 +72,20 @@ async def recognise(auth: Context, *, email: str, password: str, network: str) -
         HashingBusy: too many passwords wait to be checked.
     """
     email = _as_stored(email)
-    tried = await begin_try(auth.throttle, auth.settings, account=email, network=network)
+    tried = await begin_attempt(auth.throttle, auth.settings, account=email, network=network)
     async with auth.engine.connect() as connection:
         query = select(users).where(users.c.email == email)
         row = (await connection.execute(query)).one_or_none()
     try:
         matches = await auth.passwords.matches(password, row.password_hash if row else None)
     except HashingBusy:
-        await take_back(auth.throttle, tried)
+        await withdraw_attempt(auth.throttle, tried)
         raise
     if not matches or row is None:
         user_id = str(row.id) if row else None
         log.info("authn_login_fail", user_id=user_id, network=_logged(auth, network))
         raise WrongCredentials
-    await succeed(auth.throttle, tried)
+    await record_success(auth.throttle, tried)
     return Verified(to_user(row), row.password_hash, tried.headers, tried.is_known)
 
 

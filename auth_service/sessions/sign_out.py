@@ -8,9 +8,8 @@ from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.sessions.bearer import Caller
 from auth_service.sessions.end import EndReason, end_sessions
-from auth_service.users.change import change
-from auth_service.users.lock import locked_user
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
+from auth_service.users.transaction import change_user, lock_user
 
 
 class Scope(StrEnum):
@@ -36,14 +35,14 @@ async def sign_out(engine: AsyncEngine, caller: Caller, scope: Scope) -> None:
             if session_id is not None:
                 await end_sessions(connection, user_id, EndReason.SIGNED_OUT, only=session_id)
             return
-        user = await locked_user(connection, user_id)
+        user = await lock_user(connection, user_id)
         if scope is Scope.OTHERS:
             await end_sessions(connection, user_id, EndReason.SIGNED_OUT, but=session_id)
             return
         ended = await end_sessions(connection, user_id, EndReason.SIGNED_OUT)
         if not ended and user.tokens_valid_after != caller.user.tokens_valid_after:
             return  # a request at the same time has done all of it
-        await change(connection, user_id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
+        await change_user(connection, user_id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
         await audit(
             connection, Action.SESSIONS_ENDED, actor=caller.actor, subject=user_id, sessions=ended
         )

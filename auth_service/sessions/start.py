@@ -26,17 +26,17 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.sessions.end import EndReason
-from auth_service.sessions.live import is_live
 from auth_service.sessions.model import Limits, NewSession
+from auth_service.sessions.queries import is_live
 from auth_service.sessions.table import sessions
 from auth_service.users.model import User
-from auth_service.users.set_back import brought_back
 from auth_service.users.table import to_user, users
+from auth_service.users.token_validity import reset_future_validity
 
 log = structlog.get_logger()
 
 
-def with_session(holder: CTE) -> Select[tuple[object, ...]]:
+def starting_session(holder: CTE) -> Select[tuple[object, ...]]:
     """A query of all that ``holder`` has, which starts a session for the one user in it.
 
     To be built once, since building it takes longer than running it; ``values_of`` has its
@@ -53,12 +53,12 @@ def with_session(holder: CTE) -> Select[tuple[object, ...]]:
     return select(holder, func.clock_timestamp().label("at")).add_cte(begun.cte("begun"))
 
 
-def values_of(session: NewSession) -> dict[str, object]:
+def session_parameters(session: NewSession) -> dict[str, object]:
     """The parameters of ``with_session``."""
     return {"session_id": session.id, "session_user_agent": session.user_agent}
 
 
-_START = with_session(
+_START = starting_session(
     select(users)
     .where(
         users.c.id == bindparam("holder_id", type_=Uuid),
@@ -88,12 +88,12 @@ async def start_session(
         he may have an access token; None, and no session, when he is not active or his password is
         another by now.
     """
-    values = {"holder_id": user_id, "holder_hash": password_hash, **values_of(session)}
+    values = {"holder_id": user_id, "holder_hash": password_hash, **session_parameters(session)}
     row = (await connection.execute(_START, values)).one_or_none()
     if row is None:
         return None
     await _make_room(connection, user_id, session, limits)
-    return await brought_back(connection, to_user(row), at=row.at), row.at
+    return await reset_future_validity(connection, to_user(row), at=row.at), row.at
 
 
 async def _make_room(

@@ -35,7 +35,7 @@ def network(address: str) -> str:
     return str(carried if carried else ipaddress.ip_network((found, 64), strict=False))
 
 
-def by_network(name: str, network: str, rate: Rate) -> tuple[Charge, ...]:
+def network_charges(name: str, network: str, rate: Rate) -> tuple[Charge, ...]:
     """One unit of a limit by network, to be spent by ``network`` and by all that it belongs to.
 
     Parameters:

@@ -75,7 +75,7 @@ _SPEND: Final = text(
     """  # noqa: S608 - made of a constant
 )
 
-GIVE_BACK: Final = """
+REFUND: Final = """
     UPDATE throttle_rates AS rates SET empty_at = rates.empty_at - unit * interval '1 microsecond'
     FROM (
         SELECT key, unit
@@ -159,7 +159,7 @@ class Throttle:
         found = list(zip(charges, rows, strict=True))
         spent = [charge for charge, row in found if row.is_spent]
         if spent and len(spent) < len(charges):
-            await self.give_back_on(connection, *spent)
+            await self.refund_on(connection, *spent)
         balances = [Balance(charge, row.fits, row.out_us) for charge, row in found]
         violated = [balance.charge.name for balance in balances if not balance.fits]
         if violated:
@@ -167,9 +167,9 @@ class Throttle:
             raise TooManyRequests(violated, headers(balances))
         return headers(balances)
 
-    async def give_back_on(self, connection: AsyncConnection, *charges: Charge) -> None:
+    async def refund_on(self, connection: AsyncConnection, *charges: Charge) -> None:
         """Return what was spent, since it turned out not to count."""
-        await connection.execute(text(GIVE_BACK), self.arrays(charges))
+        await connection.execute(text(REFUND), self.arrays(charges))
 
     def arrays(self, charges: Sequence[Charge]) -> dict[str, Any]:
         """The parameters that name ``charges`` to a statement."""

@@ -10,7 +10,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import KeySettings
-from auth_service.tokens.model import BITS, Keys, SigningKey, in_words
+from auth_service.tokens.model import BITS, Keys, SigningKey, utc_text
 from contracts.events import rfc3339
 from contracts.tokens.keys import RSA_BITS_MIN
 from service_kit.database.commands import on_database
@@ -145,11 +145,11 @@ def _of(key: SigningKey, keys: Keys) -> dict[str, Any]:
 
 def _in_words(key: SigningKey, keys: Keys) -> str:
     if (at := keys.may_be_activated_at(key)) is not None:
-        return f"may be activated from {in_words(at)} on" if at > keys.now else "may be activated"
+        return f"may be activated from {utc_text(at)} on" if at > keys.now else "may be activated"
     if (at := keys.leaves_at(key)) is not None:
-        return f"{'leaves' if at > keys.now else 'left'} the key set at {in_words(at)}"
+        return f"{'leaves' if at > keys.now else 'left'} the key set at {utc_text(at)}"
     if key.revoked_at is not None:
-        return f"revoked at {in_words(key.revoked_at)}"
+        return f"revoked at {utc_text(key.revoked_at)}"
     return f"has signed for {keys.active_for_days(key)} days"
 
 

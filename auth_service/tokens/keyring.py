@@ -21,9 +21,9 @@ from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
+from auth_service.tokens.import_configured_key import import_configured_key, import_step_of
 from auth_service.tokens.model import Keys, SigningKey, State
 from auth_service.tokens.private_keys import PrivateKeys, periods
-from auth_service.tokens.register import register, to_register
 from auth_service.tokens.sign import TokenSigner
 from auth_service.tokens.store import read_published_keys
 from contracts.tokens import LEEWAY_SECONDS, AccessToken, KeysUnavailable, TokenVerifier
@@ -128,7 +128,7 @@ class KeyRing:
         if self._trouble is not None:
             raise KeysUnavailable
         active = ring.keys.active
-        if ring.signer is None or (active is not None and self._private.is_shut(active)):
+        if ring.signer is None or (active is not None and self._private.cannot_unseal(active)):
             raise NoSigningKey
 
     async def _current(self) -> _Ring:
@@ -147,9 +147,9 @@ class KeyRing:
     async def _read(self) -> None:
         try:
             keys = await self._look()
-            if to_register(keys, self._private, self._token_lasts) is not None:
+            if import_step_of(keys, self._private, self._token_lasts) is not None:
                 async with self._engine.begin() as connection:
-                    await register(
+                    await import_configured_key(
                         connection,
                         self._periods,
                         self._private,
@@ -157,7 +157,7 @@ class KeyRing:
                         actor=operator(),
                     )
                 keys = await self._look()
-            self._tell_about(keys)
+            self._log_problems(keys)
             self._trouble = None
         except Exception as error:  # whatever it is, what was read before is the best there is
             trouble = type(error).__name__
@@ -210,20 +210,22 @@ class KeyRing:
             return self._signers[key.kid]
         return None
 
-    def _tell_about(self, keys: Keys) -> None:
+    def _log_problems(self, keys: Keys) -> None:
         """Log what an operator has to mend, each thing once in the life of this process."""
         if keys.active is not None and keys.active.activated_at is not None:
             activated.set(keys.active.activated_at.timestamp())
         if self._ring is None or self._ring.signer is None:
-            self._say("keys.none_signs", keys.active, remedy="auth-service keys generate, activate")
+            self._warn_once(
+                "keys.none_signs", keys.active, remedy="auth-service keys generate, activate"
+            )
         for key in keys.published:
-            if key.state is not State.RETIRED and self._private.is_shut(key):
-                self._say("keys.sealed_with_another_secret", key, remedy="AUTH_SECRET")
+            if key.state is not State.RETIRED and self._private.cannot_unseal(key):
+                self._warn_once("keys.sealed_with_another_secret", key, remedy="AUTH_SECRET")
         configured = keys.get(self._private.configured_kid or "")
         if configured is not None and configured.state is State.REVOKED:
-            self._say("keys.configured_key_revoked", configured, remedy="AUTH_PRIVATE_KEY")
+            self._warn_once("keys.configured_key_revoked", configured, remedy="AUTH_PRIVATE_KEY")
 
-    def _say(self, event: str, key: SigningKey | None = None, **fields: str) -> None:
+    def _warn_once(self, event: str, key: SigningKey | None = None, **fields: str) -> None:
         kid = "" if key is None else key.kid
         if (event, kid) not in self._said:
             self._said.add((event, kid))

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.outbox.record import record
 from auth_service.settings import KeySettings
-from auth_service.tokens.model import BITS, Keys, NotHere, SigningKey, State
+from auth_service.tokens.model import BITS, Keys, PrivateKeyMissing, SigningKey, State
 from auth_service.tokens.private_keys import PrivateKeys, periods
 from auth_service.tokens.store import activate_key, insert_key, lock_keys, move_key, read_keys
 from contracts.events import KeyRevoked, RevokedKey
@@ -57,10 +57,10 @@ class Lifecycle:
         public_jwk, sealed = self._private.generate(bits)
         async with self._engine.begin() as connection:
             keys = await lock_keys(connection, self._periods)
-            keys.demand_room()
+            keys.require_room()
             for key in (keys.active, *keys.pending):
                 if key is not None and not key.is_configured:
-                    self._demand_at_hand(key)
+                    self._require_private_half(key)
             return await insert_key(connection, public_jwk, sealed, at=keys.now, actor=self._actor)
 
     async def activate(self, prefix: str, *, force: bool = False) -> Change:
@@ -79,8 +79,8 @@ class Lifecycle:
             key = keys.find(prefix)
             if key.state is State.ACTIVE:
                 return Change(key=key, is_new=False)
-            keys.demand_activatable(key, force=force)
-            self._demand_at_hand(key)
+            keys.require_activatable(key, force=force)
+            self._require_private_half(key)
             active, former = await activate_key(
                 connection, keys, key, actor=self._actor, forced=force
             )
@@ -97,7 +97,7 @@ class Lifecycle:
             key = keys.find(prefix)
             if key.state is State.RETIRED:
                 return Change(key=key, is_new=False)
-            keys.demand_retirable(key)
+            keys.require_retirable(key)
             retired = await move_key(connection, key, State.RETIRED, at=keys.now, actor=self._actor)
             return Change(key=retired)
 
@@ -139,15 +139,15 @@ class Lifecycle:
             cause="the active key was revoked",
         )
 
-    def _demand_at_hand(self, key: SigningKey) -> None:
+    def _require_private_half(self, key: SigningKey) -> None:
         """Raise ``NotHere`` unless the private half of ``key`` can be used with these settings."""
         if self._private.of(key) is not None:
             return
         if key.is_configured:
-            raise NotHere(
+            raise PrivateKeyMissing(
                 f"AUTH_PRIVATE_KEY is not the private half of {key.kid}: nothing could sign with it"
             )
-        raise NotHere(
+        raise PrivateKeyMissing(
             f"{key.kid} is sealed with another AUTH_SECRET (or, where none is set, for another"
             " AUTH_PRIVATE_KEY) than is set here; set the one of the API, or, if it is lost,"
             f" `auth-service keys revoke {key.kid}`"

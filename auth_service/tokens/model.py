@@ -149,7 +149,7 @@ class Keys:
             return None
         return key.retired_at + self.periods.hold
 
-    def demand_room(self) -> None:
+    def require_room(self) -> None:
         """Raise ``TooManyKeys`` unless one more key may be published."""
         if len(self.published) >= PUBLISHED_MAX:
             raise TooManyKeys(
@@ -157,7 +157,7 @@ class Keys:
                 " or revoke some (`auth-service keys list`)"
             )
 
-    def demand_activatable(self, key: SigningKey, *, force: bool) -> None:
+    def require_activatable(self, key: SigningKey, *, force: bool) -> None:
         """Raise unless ``key``, which is not active, may become so.
 
         Raises:
@@ -172,11 +172,11 @@ class Keys:
         at = self.may_be_activated_at(key)
         if at is not None and self.now < at and not force:
             raise TooSoon(
-                f"{key.kid} may be activated from {in_words(at)} on, when every verifier knows it;"
+                f"{key.kid} may be activated from {utc_text(at)} on, when every verifier knows it;"
                 " --force does it now, and tokens may be refused until then"
             )
 
-    def demand_retirable(self, key: SigningKey) -> None:
+    def require_retirable(self, key: SigningKey) -> None:
         """Raise unless ``key`` is pending or retired.
 
         Raises:
@@ -199,7 +199,7 @@ class Keys:
         return [key for at, key in leaving if at > instant]
 
 
-class Registration(StrEnum):
+class ImportStep(StrEnum):
     """What has to be done with the key of AUTH_PRIVATE_KEY."""
 
     ADD = "add"
@@ -209,9 +209,9 @@ class Registration(StrEnum):
     """It was here before, and signs again."""
 
 
-def registration(
+def import_step(
     keys: Keys, kid: str, *, active_is_lost: bool, token_lasts: timedelta
-) -> Registration | None:
+) -> ImportStep | None:
     """What to do with the key of AUTH_PRIVATE_KEY, whose id is ``kid``; None: nothing.
 
     Putting another key there and restarting changes the key that signs. Processes that still have
@@ -225,13 +225,13 @@ def registration(
     key = keys.get(kid)
     if key is None:
         signs = keys.active is None or active_is_lost
-        return Registration.ADD_ACTIVE if signs else Registration.ADD
+        return ImportStep.ADD_ACTIVE if signs else ImportStep.ADD
     if key.state is State.RETIRED and active_is_lost and key not in keys.by_preference(token_lasts):
-        return Registration.ACTIVATE
+        return ImportStep.ACTIVATE
     return None
 
 
-def in_words(at: datetime) -> str:
+def utc_text(at: datetime) -> str:
     """A time for people, in UTC; not before ``at``."""
     full = at if at.microsecond == 0 else at.replace(microsecond=0) + timedelta(seconds=1)
     return f"{full:%Y-%m-%d %H:%M:%S} UTC"
@@ -265,5 +265,5 @@ class StillActive(KeyRefusal):
     """The key signs."""
 
 
-class NotHere(KeyRefusal):
+class PrivateKeyMissing(KeyRefusal):
     """The private half of the key is not at hand."""

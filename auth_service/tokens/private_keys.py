@@ -53,7 +53,7 @@ class PrivateKeys:
             self._found[key.kid] = self._unsealed(key)
         return self._found[key.kid]
 
-    def is_shut(self, key: SigningKey) -> bool:
+    def cannot_unseal(self, key: SigningKey) -> bool:
         """Whether ``key`` is sealed with a secret that this process does not have."""
         return not key.is_configured and self.of(key) is None
 

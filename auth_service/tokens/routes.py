@@ -1,15 +1,10 @@
-"""What whoever verifies our tokens, or asks for one, has to know: public keys and metadata."""
+"""The public keys that verify access tokens, over HTTP."""
 
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Header, Path, Response, status
+from fastapi import APIRouter, Header, Response, status
 
 from auth_service.context import Auth
-from auth_service.tokens.bodies import MetadataBody
-from service_kit.http import problems
-from service_kit.http.openapi import documented
-from service_kit.http.problems import Problem
 
 router = APIRouter(tags=["tokens"])
 
@@ -71,33 +66,6 @@ async def get_key_set(
     if if_none_match is not None and _matches(if_none_match, key_set.etag):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     return Response(key_set.body, headers=headers, media_type=JWK_SET)
-
-
-@router.get(
-    "/.well-known/oauth-authorization-server",
-    summary="What this authorization server offers (RFC 8414)",
-)
-async def get_metadata(auth: Auth, response: Response) -> MetadataBody:
-    """Its endpoints, and what they understand."""
-    response.headers.update(_CACHED)
-    return MetadataBody.of(auth.settings.issuer, auth.settings.address)
-
-
-@router.get(
-    "/.well-known/oauth-authorization-server/{path:path}",
-    summary="The same, for an issuer with a path (RFC 8414 3.1)",
-    responses=documented(problems.NOT_FOUND),
-)
-async def get_metadata_of_path(
-    path: Annotated[str, Path(description="of the issuer's address", examples=["tenant"])],
-    auth: Auth,
-    response: Response,
-) -> MetadataBody:
-    """Where clients look when the issuer's address has a path."""
-    own = urlsplit(auth.settings.issuer).path.strip("/")
-    if not own or path.strip("/") != own:
-        raise Problem(problems.NOT_FOUND)
-    return await get_metadata(auth, response)
 
 
 def _matches(sent: str, etag: str) -> bool:

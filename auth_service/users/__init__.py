@@ -1,5 +1,7 @@
-"""Step 1 of 6: users and the use cases that change them.
+"""The users: what one is, their tables and every statement that writes them, and their passwords.
 
-Each use case is one file: it locks the user's row, gives it the next version, and records the
-event, all in one transaction that it commits itself. ``model`` is pure.
+``transaction`` locks and changes a row, with the next version and the event; ``claim_address`` and
+``former_emails`` guard e-mail addresses; ``passwords`` and ``password_policy`` judge and hash.
+
+Not here: what is done with users (``accounts``, ``sessions``).
 """

@@ -1,47 +1,50 @@
-"""Addresses that an account is about to leave, or has left: kept until nobody can go back to them.
+"""Addresses that an account is about to leave, or has left: stored until a return is impossible.
 
-Guarantees: only a verified address is kept, and only for as long as the change can be undone; the
-link in its notice stays good whatever the account's present holder does, further changes included.
-Of several, the one that was kept first goes before all that came later: it is further from a thief.
+Guarantees: only a verified address is stored, and only while the change can be undone. The link in
+its notice stays valid through further changes by the account's present holder. The address stored
+first has precedence over later ones: it is further from a thief.
+
+Not here: the notice and its link (``accounts.change_email``).
 """
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.mail.ask import ask_for_mail
-from auth_service.mail.links import bound_links
-from auth_service.mail.purpose import Purpose
 from auth_service.users.model import User
 from auth_service.users.table import NO_PENDING_EMAIL, former_emails, users
 
-EXPIRED_AT_ONCE_MAX = 1_000
-"""Addresses erased in one statement, so that it ends in milliseconds."""
+EXPIRED_AT_ONCE_MAX: Final = 1_000
+"""Addresses erased by one statement, so that it ends within milliseconds."""
 
 
-async def give_notice(connection: AsyncConnection, user: User, *, seconds: int) -> None:
-    """Keep the user's present address for ``seconds``, and tell its holder how to undo the change.
-
-    An address that was never verified is not told, and cannot come back: it proves nothing.
-    """
-    if not user.email_verified:
-        return
+async def store_former_email(connection: AsyncConnection, user: User, *, seconds: int) -> int:
+    """Store the user's present address for ``seconds`` at least; return the stored row's id."""
     until = func.clock_timestamp() + timedelta(seconds=seconds)
-    keep = insert(former_emails).values(user_id=user.id, email=user.email, until=until)
-    kept = await connection.scalar(
-        keep.on_conflict_do_update(
+    row = insert(former_emails).values(user_id=user.id, email=user.email, until=until)
+    stored = await connection.execute(
+        row.on_conflict_do_update(
             index_elements=[former_emails.c.user_id, former_emails.c.email],
-            set_={"until": func.greatest(former_emails.c.until, keep.excluded.until)},
+            set_={"until": func.greatest(former_emails.c.until, row.excluded.until)},
         ).returning(former_emails.c.id)
     )
-    await ask_for_mail(connection, user.id, Purpose.EMAIL_CHANGE, former_email_id=kept)
+    stored_id: int = stored.scalar_one()
+    return stored_id
 
 
-async def begin_time_to_undo(connection: AsyncConnection, user: User, *, seconds: int) -> None:
-    """Have the change away from the user's present address be undone for ``seconds`` from now."""
+async def restart_time_to_undo(
+    connection: AsyncConnection, user: User, *, seconds: int
+) -> Sequence[tuple[int, datetime]]:
+    """Let the user go back to the present address for ``seconds`` from now.
+
+    Returns:
+        Id and end of the stored address; empty if it was never stored.
+    """
     until = func.clock_timestamp() + timedelta(seconds=seconds)
     changed = await connection.execute(
         update(former_emails)
@@ -49,19 +52,20 @@ async def begin_time_to_undo(connection: AsyncConnection, user: User, *, seconds
         .values(until=until)
         .returning(former_emails.c.id, former_emails.c.until)
     )
-    for row in changed:
-        await bound_links(connection, row.id, row.until)
+    return [(row.id, row.until) for row in changed]
 
 
 async def former_email(connection: AsyncConnection, former_email_id: int) -> str:
-    """The address; the caller has opened a link to it, which lives no longer than it."""
+    """The stored address; the caller has used a link to it, which never outlives the row."""
     query = select(former_emails.c.email).where(former_emails.c.id == former_email_id)
     email: str = (await connection.execute(query)).scalar_one()
     return email
 
 
-async def forget_since(connection: AsyncConnection, user_id: UUID, former_email_id: int) -> None:
-    """Erase an address and all that were kept after it, with their links and mails."""
+async def delete_former_emails_from(
+    connection: AsyncConnection, user_id: UUID, former_email_id: int
+) -> None:
+    """Erase a stored address and all stored after it, with their links and mails."""
     await connection.execute(
         delete(former_emails).where(
             former_emails.c.user_id == user_id, former_emails.c.id >= former_email_id
@@ -70,12 +74,12 @@ async def forget_since(connection: AsyncConnection, user_id: UUID, former_email_
 
 
 async def erase_former_emails(connection: AsyncConnection, user_id: UUID) -> None:
-    """Erase all of them, for the user is being deleted."""
+    """Erase all stored addresses of a user."""
     await connection.execute(delete(former_emails).where(former_emails.c.user_id == user_id))
 
 
-async def forget_expired_emails(connection: AsyncConnection) -> None:
-    """Erase former addresses that cannot come back, and pending ones that came too late."""
+async def delete_expired_emails(connection: AsyncConnection) -> None:
+    """Erase former addresses that can no longer return, and pending ones that expired."""
     expired = (
         select(former_emails.c.id)
         .where(former_emails.c.until < func.now())

@@ -14,6 +14,8 @@ from email_validator import EmailNotValidError, validate_email
 from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, UserState
 from service_kit.process.clock import AHEAD_SECONDS_MAX
 
+Status = Literal["active", "disabled"]
+
 PASSWORD_LENGTH_MAX: Final = 256
 """Far above any passphrase; more would only make hashing a way to keep the service busy."""
 
@@ -25,7 +27,7 @@ ROLE_PATTERN: Final = rf"^[a-z][a-z0-9_-]{{0,{ROLE_LENGTH_MAX - 1}}}$"
 """What administrators may call a role; events may carry others."""
 
 
-def lies_ahead(valid_after: datetime | None, now: datetime) -> bool:
+def is_far_ahead(valid_after: datetime | None, now: datetime) -> bool:
     """Whether tokens are valid from a time on that only a wrong clock can have shown."""
     return valid_after is not None and valid_after > now + CLOCK_AHEAD_MAX
 
@@ -86,16 +88,12 @@ class User:
     email: str
     email_verified: bool
     roles: tuple[str, ...]
-    status: Literal["active", "disabled"]
+    status: Status
     tokens_valid_after: datetime | None
     created_at: datetime
     updated_at: datetime
     pending_email: str | None = None
     """The address that was asked for and waits for its link to be opened; in no event."""
-
-    def waits_for_tokens(self, now: datetime) -> bool:
-        """Whether tokens are valid from a time on that only a wrong clock can have shown."""
-        return lies_ahead(self.tokens_valid_after, now)
 
     def state(self) -> UserState:
         """What events say of this user."""

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from typing import Final
 
-from auth_service.mail.addresses import deliverable, is_bare_address
+from auth_service.mail_addresses import deliverable, is_bare_address
 from auth_service.users.invisible import FILLERS
 from auth_service.users.model import BadEmail, normalised_email
 
@@ -28,7 +28,7 @@ _ENCODED: Final = re.compile(r"=\?.*\?=|=\?[^?]*\?[bq]\?")
 _INVISIBLE: Final = re.compile(f"[{FILLERS}\u180b-\u180f]")
 
 
-def new_address(text: str) -> str:
+def validate_new_address(text: str) -> str:
     """The form in which an account gets the address ``text``.
 
     Raises:

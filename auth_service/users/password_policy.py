@@ -86,7 +86,7 @@ class WeakPassword(Exception):
     """The password would be guessed; the message says why, and does not repeat it."""
 
 
-def demand_strong(password: str, *, email: str, length_min: int) -> None:
+def require_strong_password(password: str, *, email: str, length_min: int) -> None:
     """Accept ``password`` for the account of ``email``, or raise ``WeakPassword``.
 
     Parameters:

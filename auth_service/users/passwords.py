@@ -20,7 +20,7 @@ from typing import Final, ParamSpec, TypeVar
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from auth_service.users.password_policy import demand_strong
+from auth_service.users.password_policy import require_strong_password
 
 # OWASP's first choice: 19 MiB, two passes, one lane.
 MEMORY_KIB: Final = 19_456
@@ -50,14 +50,16 @@ class Passwords:
         self._places = BoundedSemaphore(threads + waiting_max)
         self._nobody = self._hasher.hash("the password of nobody")
 
-    async def demand_strong(self, password: str, *, email: str, length_min: int) -> None:
+    async def require_strong(self, password: str, *, email: str, length_min: int) -> None:
         """Accept a new password for the account of ``email``, as ``password_policy`` does.
 
         Raises:
             WeakPassword: it would be guessed.
             HashingBusy: too many wait.
         """
-        await self._off_the_loop(demand_strong, password, email=email, length_min=length_min)
+        await self._off_the_loop(
+            require_strong_password, password, email=email, length_min=length_min
+        )
 
     async def hash(self, password: str) -> str:
         """The argon2id hash of ``password`` in PHC form; raises ``HashingBusy``."""

@@ -1,4 +1,4 @@
-"""Give a user's stored hash today's parameters, at the one moment when his password is at hand."""
+"""Upgrade a stored password hash to today's parameters, while the password is at hand."""
 
 from uuid import UUID
 
@@ -9,13 +9,16 @@ from auth_service.users.passwords import Passwords
 from auth_service.users.table import users
 
 
-async def rehashed(
+async def upgrade_hash(
     engine: AsyncEngine, passwords: Passwords, user_id: UUID, *, password: str, password_hash: str
 ) -> str:
-    """The hash that is stored from now on; ``password_hash`` itself unless it is out of date.
+    """Store a new hash if ``password_hash`` has outdated parameters.
 
-    Nothing that others know of the user changes: no version, no event. A hash that was changed
-    meanwhile stays as it is.
+    Nothing that others know of the user changes, so there is no version and no event. A hash that
+    was changed in the meantime stays.
+
+    Returns:
+        The stored hash.
 
     Raises:
         HashingBusy: too many passwords wait to be hashed.

@@ -36,7 +36,7 @@ def test_every_log_event_is_documented() -> None:
         for package in ("auth_service", "blog_service", "contracts", "replica", "service_kit")
         for file in ROOT.glob(f"{package}/**/*.py")
         for name in re.findall(
-            r"\b(?:log\.(?:debug|info|warning|error|exception|critical)|_say|tell)\(\s*\"([^\"]+)\"",
+            r"\b(?:log\.(?:debug|info|warning|error|exception|critical)|_say|_warn_once|tell)\(\s*\"([^\"]+)\"",
             file.read_text(),
         )
     }

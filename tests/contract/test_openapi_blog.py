@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 import auth_service.app
 import auth_service.settings
-from auth_service.services.create import create_service
+from auth_service.services.administer import create_service
 from blog_service.app import create_app
 from blog_service.settings import ApiSettings
 from contracts.events import UserState

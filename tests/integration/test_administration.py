@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.users.administer import administer
-from auth_service.users.administrators import demand_another
-from auth_service.users.delete import delete_by
+from auth_service.accounts.administer import administer
+from auth_service.accounts.delete import delete_by
+from auth_service.users.administrators import require_another_administrator
 from auth_service.users.model import LastAdministrator
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, made_admin, signed_up
 from tests.support.eventually import eventually
@@ -453,7 +453,7 @@ class TestTheLastAdministrator:
         first, second = [UUID(each["user"]["id"]) for each in (root, ada)]
         await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
         async with auth_engine.begin() as connection:
-            await demand_another(connection, first)
+            await require_another_administrator(connection, first)
             await connection.execute(
                 text("UPDATE users SET roles = '{}' WHERE id = :id"), {"id": first}
             )

@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.mail.ask import ask_for_mail
-from auth_service.mail.purpose import Purpose
+from auth_service.accounts.change_email import change_email
+from auth_service.accounts.delete import delete
+from auth_service.accounts.sign_up import sign_up
+from auth_service.mail.letters import Purpose
+from auth_service.mail.request import request_mail
 from auth_service.sessions.model import NewSession
-from auth_service.users.change_email import change_email
-from auth_service.users.delete import delete
 from auth_service.users.model import (
     EmailTaken,
     LastAdministrator,
@@ -22,7 +23,6 @@ from auth_service.users.model import (
     WrongPassword,
 )
 from auth_service.users.passwords import Passwords
-from auth_service.users.sign_up import sign_up
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -268,7 +268,7 @@ class TestDeletion:
         await give_links(auth_engine)
         async with auth_engine.begin() as connection:
             for user in (ada, bob):
-                await ask_for_mail(connection, user.id, Purpose.PASSWORD_CHANGED)
+                await request_mail(connection, user.id, Purpose.PASSWORD_CHANGED)
 
         await delete(auth_engine, passwords, ada.id, password=PASSWORD)
 

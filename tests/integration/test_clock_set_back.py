@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 import auth_service.outbox.clock
 import blog_service.settings
 import replica.samples.clock
-from auth_service.mail.ask import ask_for_mail
-from auth_service.mail.purpose import Purpose
-from auth_service.mail.queue import claim
+from auth_service.mail.letters import Purpose
+from auth_service.mail.queue import claim_due_mails
+from auth_service.mail.request import request_mail
 from auth_service.outbox.metrics import figures
 from auth_service.settings import ApiSettings
 from replica.samples.read import presence
@@ -99,13 +99,13 @@ class TestLimits:
         async with serving(api_settings) as api:
             ada = await signed_up(api, ADA["email"])
         async with auth_engine.begin() as connection:
-            await ask_for_mail(connection, UUID(ada["user"]["id"]), Purpose.VERIFY_EMAIL)
+            await request_mail(connection, UUID(ada["user"]["id"]), Purpose.VERIFY_EMAIL)
         await set_back(auth_engine)
 
         async with auth_engine.begin() as connection:
-            assert len(await claim(connection, 10)) == 1
+            assert len(await claim_due_mails(connection, 10)) == 1
         async with auth_engine.begin() as connection:
-            assert not await claim(connection, 10)
+            assert not await claim_due_mails(connection, 10)
 
     async def test_posts_of_the_future_do_not_count(
         self, blog_settings: blog_service.settings.ApiSettings, signing_key: Any

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.relay import LOOK_SECONDS
 from auth_service.settings import RelaySettings
 from auth_service.users.passwords import Passwords
-from auth_service.users.sign_up import sign_up
 from local.embedded_postgres import EmbeddedPostgres
 from service_kit.database.engines import pooled
 from tests.support.builders import SOURCE

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from auth_service.settings import ApiSettings
 from auth_service.tokens.keyring import KeyRing, NoSigningKey
 from auth_service.tokens.lifecycle import Lifecycle
-from auth_service.tokens.model import NotHere, SigningKey, State
+from auth_service.tokens.model import PrivateKeyMissing, SigningKey, State
 from contracts.tokens import InvalidToken, KeysUnavailable
 from contracts.tokens.keys import jwk
 from local.embedded_postgres import EmbeddedPostgres
@@ -282,9 +282,9 @@ class TestStoredKeys:
         stored, pending = await activated(keys), await keys.generate(BITS)
         wrong = lifecycle(auth_engine, without_key.model_copy(update={"secret": OTHER_SECRET}))
 
-        with pytest.raises(NotHere, match="AUTH_SECRET"):
+        with pytest.raises(PrivateKeyMissing, match="AUTH_SECRET"):
             await wrong.generate(BITS)
-        with pytest.raises(NotHere, match="AUTH_SECRET"):
+        with pytest.raises(PrivateKeyMissing, match="AUTH_SECRET"):
             await wrong.activate(pending.kid)
 
         assert await states(auth_engine) == {stored.kid: "active", pending.kid: "pending"}
@@ -309,7 +309,7 @@ class TestStoredKeys:
         await activated(lifecycle(auth_engine, without_key))
         await KeyRing(auth_engine, settings).signer()
 
-        with pytest.raises(NotHere, match="AUTH_PRIVATE_KEY"):
+        with pytest.raises(PrivateKeyMissing, match="AUTH_PRIVATE_KEY"):
             await lifecycle(auth_engine, without_key).activate(configured_kid(settings))
 
 

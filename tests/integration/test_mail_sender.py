@@ -13,9 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from auth_service.mail.ask import ask_for_mail
-from auth_service.mail.purpose import Purpose
-from auth_service.mail.queue import ATTEMPTS_MAX, CLAIM_SECONDS, PAUSE_SECONDS_MAX, claim
+from auth_service.mail.letters import Purpose
+from auth_service.mail.queue import ATTEMPTS_MAX, CLAIM_SECONDS, PAUSE_SECONDS_MAX, claim_due_mails
+from auth_service.mail.request import request_mail
 from auth_service.mail.sender import POLL_SECONDS, MailSender, Result
 from auth_service.settings import ApiSettings
 from tests.support.auth_api import serving
@@ -73,7 +73,7 @@ async def a_user(engine: AsyncEngine, email: str = ADA) -> UUID:
 async def ask(engine: AsyncEngine, user_id: UUID, purpose: Purpose = Purpose.VERIFY_EMAIL) -> None:
     """Commit the wish for a mail."""
     async with engine.begin() as connection:
-        await ask_for_mail(connection, user_id, purpose)
+        await request_mail(connection, user_id, purpose)
 
 
 async def queued(engine: AsyncEngine) -> int:
@@ -232,7 +232,7 @@ async def test_mail_waits_for_a_server_that_is_away(
 
     pauses = []
     for _ in range(12):
-        assert await sender.run_once() == {Result.PUT_BACK: 1}
+        assert await sender.run_once() == {Result.REQUEUED: 1}
         assert not await sender.run_once()
         [(pause,)] = await fetch(
             auth_engine, "SELECT extract(epoch FROM next_try_at - now())::float FROM mails"
@@ -261,7 +261,7 @@ async def test_mail_is_given_up_in_the_end(
         results.append(await sender.run_once())
         await make_due(auth_engine)
 
-    assert results == [{Result.PUT_BACK: 1}, {Result.GIVEN_UP: 1}, {}]
+    assert results == [{Result.REQUEUED: 1}, {Result.GIVEN_UP: 1}, {}]
 
 
 async def test_mail_that_ends_its_senders_is_given_up(
@@ -354,7 +354,7 @@ async def test_claims_never_overlap_and_never_wait(auth_engine: AsyncEngine) -> 
         await ask(auth_engine, user_id)
 
     async with auth_engine.begin() as one, auth_engine.begin() as other:
-        first, second = await claim(one, 4), await claim(other, 4)
+        first, second = await claim_due_mails(one, 4), await claim_due_mails(other, 4)
 
     assert len({mail.id for mail in first}) == 4
     assert len({mail.id for mail in first + second}) == 6

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from auth_service.mail.addresses import sender_address, smtp_server
-from auth_service.mail.message import Message, message
-from auth_service.mail.texts import Letter
+from auth_service.mail.letters import Letter
+from auth_service.mail.message import Message, build_message
 from auth_service.mail.transport import (
     FILES_MAX,
     FolderTransport,
@@ -18,6 +17,7 @@ from auth_service.mail.transport import (
     Refused,
     SmtpTransport,
 )
+from auth_service.mail_addresses import sender_address, smtp_server
 from tests.support.eventually import eventually
 from tests.support.mail_server import certificate, mail_server
 
@@ -26,7 +26,7 @@ CREDENTIALS = "us%3Aer:p%40ss%2Fword"
 
 def a_mail(recipient: str = "ada@example.org") -> Message:
     """A mail to ``recipient``."""
-    return message(
+    return build_message(
         Letter("Hello", "Hello, Ada\n"),
         sender=sender_address("Us <us@example.com>"),
         recipient=recipient,
@@ -42,7 +42,7 @@ def names(folder: Path) -> set[str]:
 async def test_server_gets_the_mail_and_its_envelope() -> None:
     """What the server takes is what was written, for its one recipient."""
     async with mail_server() as server:
-        await SmtpTransport(smtp_server(server.url)).hand_over(a_mail())
+        await SmtpTransport(smtp_server(server.url)).deliver(a_mail())
 
     (received,) = server.received
     assert (received.sender, received.recipients) == ("us@example.com", ["ada@example.org"])
@@ -60,7 +60,7 @@ async def test_tls_is_started_when_the_server_offers_it(
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
 
     async with mail_server(starttls=context) as server:
-        await SmtpTransport(smtp_server(server.url)).hand_over(a_mail())
+        await SmtpTransport(smtp_server(server.url)).deliver(a_mail())
 
     assert server.received[0].was_encrypted
 
@@ -76,7 +76,7 @@ async def test_name_and_password_go_over_tls(
 
     async with mail_server(has_users=True, **{kind: context}) as server:  # type: ignore[arg-type]
         url = f"{scheme}://{CREDENTIALS}@localhost:{server.port}"
-        await SmtpTransport(smtp_server(url)).hand_over(a_mail())
+        await SmtpTransport(smtp_server(url)).deliver(a_mail())
 
     assert server.received[0].was_encrypted
     assert server.received[0].is_authenticated
@@ -87,7 +87,7 @@ async def test_password_is_never_shown_to_a_server_without_tls() -> None:
     async with mail_server(has_users=True) as server:
         url = f"smtp://{CREDENTIALS}@localhost:{server.port}"
         with pytest.raises(NotDelivered):
-            await SmtpTransport(smtp_server(url)).hand_over(a_mail())
+            await SmtpTransport(smtp_server(url)).deliver(a_mail())
 
     assert not server.passwords
     assert not server.received
@@ -105,7 +105,7 @@ async def test_server_with_a_wrong_certificate_gets_nothing(
     async with mail_server(starttls=context, has_users=True) as server:
         url = f"smtp://{CREDENTIALS}@localhost:{server.port}"
         with pytest.raises(NotDelivered):
-            await SmtpTransport(smtp_server(url)).hand_over(a_mail())
+            await SmtpTransport(smtp_server(url)).deliver(a_mail())
 
     assert not server.passwords
     assert not server.received
@@ -121,7 +121,7 @@ async def test_wrong_password_may_be_mended(
     async with mail_server(starttls=context, has_users=True) as server:
         url = f"smtp://us%3Aer:wrong@localhost:{server.port}"
         with pytest.raises(NotDelivered):
-            await SmtpTransport(smtp_server(url)).hand_over(a_mail())
+            await SmtpTransport(smtp_server(url)).deliver(a_mail())
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_refusals_are_for_good_or_for_now(answer: str, error: type[Excepti
     async with mail_server() as server:
         server.refusal = answer
         with pytest.raises(error) as caught:
-            await SmtpTransport(smtp_server(server.url)).hand_over(a_mail())
+            await SmtpTransport(smtp_server(server.url)).deliver(a_mail())
 
     assert "ada" not in str(caught.value)
     assert answer[:3] in str(caught.value)
@@ -142,7 +142,7 @@ async def test_refusals_are_for_good_or_for_now(answer: str, error: type[Excepti
 async def test_server_that_is_away_is_for_now(unused_port: int) -> None:
     """Nobody listens: later, perhaps."""
     with pytest.raises(NotDelivered):
-        await SmtpTransport(smtp_server(f"smtp://localhost:{unused_port}")).hand_over(a_mail())
+        await SmtpTransport(smtp_server(f"smtp://localhost:{unused_port}")).deliver(a_mail())
 
 
 async def test_address_in_other_letters_needs_smtputf8() -> None:
@@ -150,10 +150,10 @@ async def test_address_in_other_letters_needs_smtputf8() -> None:
     letters = "müller@example.org"
 
     async with mail_server() as server:
-        await SmtpTransport(smtp_server(server.url)).hand_over(a_mail(letters))
+        await SmtpTransport(smtp_server(server.url)).deliver(a_mail(letters))
     async with mail_server(has_utf8=False) as old_server:
         with pytest.raises(Refused):
-            await SmtpTransport(smtp_server(old_server.url)).hand_over(a_mail(letters))
+            await SmtpTransport(smtp_server(old_server.url)).deliver(a_mail(letters))
 
     assert server.received[0].recipients == [letters]
     assert server.received[0].message["To"] == letters
@@ -162,7 +162,7 @@ async def test_address_in_other_letters_needs_smtputf8() -> None:
 async def test_domain_in_other_letters_needs_nothing() -> None:
     """Any server takes the ASCII form of a domain."""
     async with mail_server(has_utf8=False) as server:
-        await SmtpTransport(smtp_server(server.url)).hand_over(a_mail("ada@bücher.example"))
+        await SmtpTransport(smtp_server(server.url)).deliver(a_mail("ada@bücher.example"))
 
     assert server.received[0].recipients == ["ada@xn--bcher-kva.example"]
 
@@ -171,7 +171,7 @@ async def test_sending_to_a_silent_server_can_be_called_off_at_once() -> None:
     """What waits for the server does not wait for it again when it is told to end."""
     async with mail_server() as server:
         server.fall_silent()
-        sending = asyncio.create_task(SmtpTransport(smtp_server(server.url)).hand_over(a_mail()))
+        sending = asyncio.create_task(SmtpTransport(smtp_server(server.url)).deliver(a_mail()))
         await eventually(lambda: server.asked)
 
         began = time.monotonic()
@@ -185,7 +185,7 @@ async def test_folder_holds_whole_mails_for_their_owner_alone(tmp_path: Path) ->
     """A file each, readable by nobody else, in a folder that is made when it is needed."""
     folder = tmp_path / "a" / "mails"
 
-    await asyncio.gather(*(FolderTransport(folder).hand_over(a_mail()) for _ in range(10)))
+    await asyncio.gather(*(FolderTransport(folder).deliver(a_mail()) for _ in range(10)))
 
     files = list(folder.iterdir())
     assert len(files) == 10
@@ -201,7 +201,7 @@ async def test_folder_is_bounded_and_keeps_what_is_not_ours(tmp_path: Path) -> N
     for path in [*ours, tmp_path / "notes.eml", tmp_path / "0.txt"]:
         path.touch()
 
-    await FolderTransport(tmp_path).hand_over(a_mail())
+    await FolderTransport(tmp_path).deliver(a_mail())
 
     kept = names(tmp_path)
     assert len(kept) == FILES_MAX + 2
@@ -214,4 +214,4 @@ async def test_folder_that_cannot_be_written_is_for_now(tmp_path: Path) -> None:
     (tmp_path / "mails").touch()
 
     with pytest.raises(NotDelivered):
-        await FolderTransport(tmp_path / "mails").hand_over(a_mail())
+        await FolderTransport(tmp_path / "mails").deliver(a_mail())

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.oauth.form import MEDIA_TYPE
 from auth_service.secrets import Secrets
+from auth_service.services.administer import create_service, delete_service
 from auth_service.services.authenticate import WrongKey, authenticate
-from auth_service.services.create import create_service, delete_service
 from auth_service.services.keys import revoke_key
 from auth_service.services.model import SCOPES, ApiKey, IssuedKey
 from auth_service.settings import ApiSettings

@@ -13,7 +13,7 @@ from auth_service.outbox.prune import Pruned, _batch
 from auth_service.outbox.record import erase
 from auth_service.replays.batch import next_batch
 from auth_service.replays.table import to_replay
-from auth_service.users.renew import renew
+from auth_service.users.bump_versions import bump_versions
 from tests.support.inbox import fetch
 
 EVENTS = 200_000
@@ -113,7 +113,7 @@ async def _renew(connection: AsyncConnection) -> None:
             " SELECT gen_random_uuid() || '@example.org', 'x', 2 FROM generate_series(1, 50)"
         )
     )
-    renewed = await renew(connection, floor=1, after=UUID(int=0), since=EVENTS, limit=50)
+    renewed = await bump_versions(connection, floor=1, after=UUID(int=0), since=EVENTS, limit=50)
     assert renewed
 
 

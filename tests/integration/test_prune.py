@@ -12,12 +12,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from auth_service.accounts.delete import delete_by
 from auth_service.outbox import prune as pruning
 from auth_service.outbox.backlog import head, mark_published
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.prune import LOCK_KEY, AlreadyPruning, prune, prune_hourly
 from auth_service.settings import RelaySettings
-from auth_service.users.delete import delete_by
 from service_kit.database.locks import advisory_lock
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch

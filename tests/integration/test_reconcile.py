@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from auth_service.users.change import change
+from auth_service.users.transaction import change_user
 from replica import users as replica
 from replica.reconcile.model import Tally, Verdict, repairable
 from replica.reconcile.runs import KEPT_MAX
@@ -286,7 +286,7 @@ class TestInFlight:
             while not done.is_set():
                 for user_id in ids:
                     async with pair.auth.begin() as connection:
-                        await change(connection, user_id, email_verified=changes % 2 == 0)
+                        await change_user(connection, user_id, email_verified=changes % 2 == 0)
                     changes += 1
             return changes
 

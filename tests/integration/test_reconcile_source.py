@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.app import create_app
 from auth_service.outbox.table import WAKE_UP_CHANNEL
 from auth_service.reconcile.snapshot import lines_sql
-from auth_service.services.create import create_service, delete_service
+from auth_service.services.administer import create_service, delete_service
 from auth_service.settings import ApiSettings
 from contracts.events import UserState, UserTombstone
 from contracts.sync.comparison import (

@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.accounts.change_email import change_email
+from auth_service.accounts.delete import delete
+from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox import backlog
 from auth_service.outbox.publisher import Outcome
 from auth_service.outbox.record import record
 from auth_service.settings import RelaySettings
-from auth_service.users.change_email import change_email
-from auth_service.users.delete import delete
 from auth_service.users.passwords import Passwords
-from auth_service.users.sign_up import sign_up
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from tests.support.builders import a_state
 from tests.support.eventually import eventually

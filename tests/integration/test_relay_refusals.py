@@ -4,11 +4,11 @@ import asyncio
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.accounts.delete import delete
+from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox.publisher import Outcome
 from auth_service.settings import RelaySettings
-from auth_service.users.delete import delete
 from auth_service.users.passwords import Passwords
-from auth_service.users.sign_up import sign_up
 from contracts.events import Heartbeat, UserDeleted
 from local.broker import Broker
 from tests.support.builders import a_state

@@ -5,11 +5,11 @@ import json
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.accounts.delete import delete
+from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox.metrics import OutboxFigures, figures
 from auth_service.settings import RelaySettings
-from auth_service.users.delete import delete
 from auth_service.users.passwords import Passwords
-from auth_service.users.sign_up import sign_up
 from contracts.events import Heartbeat, UserDeleted
 from contracts.events.names import EXCHANGE
 from tests.support.builders import a_state

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.accounts.delete import delete_by
 from auth_service.outbox.advance_sequences import ADVANCE_BY
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.record import record
@@ -21,8 +22,7 @@ from auth_service.restore.after_restore import (
     supersede_lost_versions,
 )
 from auth_service.settings import RelaySettings
-from auth_service.users.delete import delete_by
-from auth_service.users.renew import renew
+from auth_service.users.bump_versions import bump_versions
 from auth_service.users.table import to_user
 from blog_service.settings import ConsumerSettings
 from contracts.events import DATA_OF, UserState, UserUpdated
@@ -254,7 +254,7 @@ async def test_who_changed_below_the_floor_meanwhile_is_not_passed_over(
         f" SELECT 'user.updated', id, version, '{{}}' FROM users WHERE id <> '{left}'",
     )
     async with auth_engine.begin() as connection:
-        renewed = await renew(connection, floor=AHEAD, after=UUID(int=0), since=0, limit=9)
+        renewed = await bump_versions(connection, floor=AHEAD, after=UUID(int=0), since=0, limit=9)
 
     assert [user.id for user in renewed] == [changed, left]
     assert (await versions(auth_engine))[done] == AHEAD + 1

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from auth_service.services.create import create_service
+from auth_service.services.administer import create_service
 from auth_service.services.model import ServiceNameTaken
 from auth_service.settings import ApiSettings
 from blog_service.settings import ApiSettings as BlogApiSettings

@@ -10,8 +10,8 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.secrets import Secrets
+from auth_service.services.administer import create_service, delete_service
 from auth_service.services.authenticate import WrongKey, authenticate
-from auth_service.services.create import create_service, delete_service
 from auth_service.services.keys import revoke_key, rotate_key
 from auth_service.services.model import (
     SCOPES,

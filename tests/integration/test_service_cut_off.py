@@ -10,10 +10,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.services.administer import set_status
+from auth_service.services.administer import create_service, delete_service, set_status
 from auth_service.services.authenticate import WrongKey
-from auth_service.services.create import create_service, delete_service
-from auth_service.services.grant import token_begins
+from auth_service.services.grant import token_issue_time
 from auth_service.services.keys import revoke_key, rotate_key
 from auth_service.services.model import IssuedKey, NoSuchService
 from auth_service.settings import ApiSettings
@@ -152,7 +151,7 @@ async def test_a_token_is_either_of_before_or_not_issued(
         await connection.execute(text("SELECT 1 FROM service_accounts FOR UPDATE"))
         revoking = asyncio.create_task(revoke_key(auth_engine, feed.key_id, actor=ACTOR))
         await eventually(lambda: _waiting(auth_engine, 1))
-        asking = asyncio.create_task(token_begins(auth_engine, feed.id, feed.key_id))
+        asking = asyncio.create_task(token_issue_time(auth_engine, feed.id, feed.key_id))
         await eventually(lambda: _waiting(auth_engine, 2))
 
     await revoking
@@ -164,7 +163,7 @@ async def test_a_token_that_is_asked_for_first_is_of_before(
     auth_engine: AsyncEngine, feed: IssuedKey
 ) -> None:
     """However late it is signed."""
-    at, valid_after = await token_begins(auth_engine, feed.id, feed.key_id)
+    at, valid_after = await token_issue_time(auth_engine, feed.id, feed.key_id)
     await revoke_key(auth_engine, feed.key_id, actor=ACTOR)
 
     [state] = await told(auth_engine)

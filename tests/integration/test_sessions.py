@@ -13,22 +13,25 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from auth_service.accounts.delete import delete
+from auth_service.accounts.sign_up import sign_up
 from auth_service.app import create_app
 from auth_service.context import Context
 from auth_service.sessions.end import EndReason, end_sessions
-from auth_service.sessions.live import live_sessions
 from auth_service.sessions.model import NewSession
-from auth_service.sessions.refresh import end_session_of, refresh, refresh_within_limit
-from auth_service.sessions.refresh_token import InvalidGrant, make
+from auth_service.sessions.queries import live_sessions, session_limits
+from auth_service.sessions.refresh import (
+    end_session_of_token,
+    refresh_session,
+    refresh_within_limit,
+)
+from auth_service.sessions.refresh_token import InvalidGrant, make_refresh_token
 from auth_service.sessions.start import start_session
 from auth_service.settings import ApiSettings
 from auth_service.throttle.throttle import TooManyRequests
-from auth_service.users.change import change
-from auth_service.users.delete import delete
-from auth_service.users.lock import locked_user
 from auth_service.users.model import EmailTaken, User
-from auth_service.users.sign_up import sign_up
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
+from auth_service.users.transaction import change_user, lock_user
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
@@ -65,7 +68,7 @@ async def ada(auth: Context, session: NewSession) -> User:
 def first(auth: Context, ada: User, session: NewSession) -> str:
     """The refresh token that she got."""
     assert ada
-    return make(auth.secrets, session.id, 0)
+    return make_refresh_token(auth.secrets, session.id, 0)
 
 
 class TestRotation:
@@ -75,7 +78,7 @@ class TestRotation:
         """A chain of tokens, all different, in one row whose counter counts them."""
         tokens = [first]
         for _ in range(4):
-            tokens.append((await refresh(auth, tokens[-1])).refresh_token)
+            tokens.append((await refresh_session(auth, tokens[-1])).refresh_token)
 
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert len(set(tokens)) == 5
@@ -88,14 +91,14 @@ class TestRotation:
         """Roles that changed since the sign-in are those of the next access token."""
         await execute(auth.engine, "UPDATE users SET roles = '{moderator}', version = version + 1")
 
-        refreshed = await refresh(auth, first)
+        refreshed = await refresh_session(auth, first)
 
         assert refreshed.user == replace(ada, roles=("moderator",), version=ada.version + 1)
         assert refreshed.session_id == session.id
 
     async def test_nothing_of_a_token_is_stored(self, auth: Context, first: str) -> None:
         """Whoever reads the database finds no part of one, in no encoding."""
-        second = (await refresh(auth, first)).refresh_token
+        second = (await refresh_session(auth, first)).refresh_token
 
         rows = await fetch(auth.engine, "SELECT s::text AS text FROM sessions AS s")
         for token in (first, second):
@@ -105,21 +108,21 @@ class TestRotation:
         self, auth: Context, first: str
     ) -> None:
         """Twenty parallel refreshes are one step of the counter."""
-        results = await asyncio.gather(*(refresh(auth, first) for _ in range(CROWD)))
+        results = await asyncio.gather(*(refresh_session(auth, first) for _ in range(CROWD)))
 
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert len({result.refresh_token for result in results}) == 1
         assert (row.counter, row.ended_at) == (1, None)
-        assert (await refresh(auth, results[0].refresh_token)).refresh_token
+        assert (await refresh_session(auth, results[0].refresh_token)).refresh_token
 
     async def test_a_lost_answer_is_given_again_within_the_grace_period(
         self, auth: Context, first: str
     ) -> None:
         """The same to the letter, without a longer life: the period does not begin anew."""
-        child = await refresh(auth, first)
+        child = await refresh_session(auth, first)
         [before] = await fetch(auth.engine, "SELECT * FROM sessions")
 
-        again = [await refresh(auth, first) for _ in range(3)]
+        again = [await refresh_session(auth, first) for _ in range(3)]
 
         [after] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert [each.refresh_token for each in again] == [child.refresh_token] * 3
@@ -131,12 +134,12 @@ class TestRotation:
         """A changed secret signs nobody out."""
         changed = type(auth.secrets)(b"the next secret, long enough for this")
         known = type(auth.secrets)(b"the next secret, long enough for this", _OLD)
-        old = make(type(auth.secrets)(_OLD), session.id, 0)
+        old = make_refresh_token(type(auth.secrets)(_OLD), session.id, 0)
 
-        refreshed = await refresh(replace(auth, secrets=known), old)
+        refreshed = await refresh_session(replace(auth, secrets=known), old)
 
         assert ada
-        assert refreshed.refresh_token == make(changed, session.id, 1)
+        assert refreshed.refresh_token == make_refresh_token(changed, session.id, 1)
 
 
 class TestReuse:
@@ -146,11 +149,11 @@ class TestReuse:
         self, auth: Context, ada: User, session: NewSession, first: str
     ) -> None:
         """The request is refused, the family is dead, and it is written down with ids alone."""
-        child = (await refresh(auth, first)).refresh_token
+        child = (await refresh_session(auth, first)).refresh_token
         await _later(auth.engine, auth.settings.refresh_grace_seconds)
 
         with capture_logs() as logs, pytest.raises(InvalidGrant):
-            await refresh(auth, first)
+            await refresh_session(auth, first)
 
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
         [entry] = await fetch(auth.engine, _REUSES)
@@ -162,33 +165,33 @@ class TestReuse:
         assert line["session_id"] == str(session.id)
         assert first not in str(logs)
         with pytest.raises(InvalidGrant):
-            await refresh(auth, child)
+            await refresh_session(auth, child)
 
     async def test_thief_and_victim_both_lose_the_session(self, auth: Context, first: str) -> None:
         """Whoever of them is ahead, the other one's refresh ends it for both, and no other one."""
         stolen = await _sign_in(auth)
-        ahead = (await refresh(auth, stolen)).refresh_token
-        ahead = (await refresh(auth, ahead)).refresh_token
+        ahead = (await refresh_session(auth, stolen)).refresh_token
+        ahead = (await refresh_session(auth, ahead)).refresh_token
         await _later(auth.engine, 60)
 
         for token in (stolen, ahead):
             with pytest.raises(InvalidGrant):
-                await refresh(auth, token)
-        assert (await refresh(auth, first)).refresh_token
+                await refresh_session(auth, token)
+        assert (await refresh_session(auth, first)).refresh_token
 
     @pytest.mark.parametrize("at", ["refresh", "revocation"])
     async def test_access_tokens_of_before_are_refused_everywhere(
         self, auth: Context, ada: User, first: str, at: str
     ) -> None:
         """``tokens_valid_after`` moves with the end of the session, and the event tells others."""
-        await refresh(auth, first)
+        await refresh_session(auth, first)
         await _later(auth.engine, auth.settings.refresh_grace_seconds)
 
         if at == "refresh":
             with pytest.raises(InvalidGrant):
-                await refresh(auth, first)
+                await refresh_session(auth, first)
         else:
-            assert await end_session_of(auth, first)
+            assert await end_session_of_token(auth, first)
 
         [user] = await fetch(auth.engine, "SELECT *, clock_timestamp() AS now FROM users")
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
@@ -204,10 +207,12 @@ class TestReuse:
         self, auth: Context, ada: User, first: str
     ) -> None:
         """One end, one event, one entry; and no deadlock with whoever signs out everywhere."""
-        await refresh(auth, first)
+        await refresh_session(auth, first)
         await _later(auth.engine, auth.settings.refresh_grace_seconds)
 
-        await asyncio.gather(*(refresh(auth, first) for _ in range(CROWD)), return_exceptions=True)
+        await asyncio.gather(
+            *(refresh_session(auth, first) for _ in range(CROWD)), return_exceptions=True
+        )
 
         assert len(await outbox(auth.engine, ada.id)) == 2
         assert len(await fetch(auth.engine, _REUSES)) == 1
@@ -216,21 +221,21 @@ class TestReuse:
         self, auth: Context, first: str
     ) -> None:
         """Whoever has the child does not need its parent any more."""
-        child = (await refresh(auth, first)).refresh_token
-        grandchild = (await refresh(auth, child)).refresh_token
+        child = (await refresh_session(auth, first)).refresh_token
+        grandchild = (await refresh_session(auth, child)).refresh_token
 
         for token in (first, grandchild):
             with pytest.raises(InvalidGrant):
-                await refresh(auth, token)
+                await refresh_session(auth, token)
 
     async def test_a_token_of_the_future_is_a_reuse(
         self, auth: Context, session: NewSession, first: str
     ) -> None:
         """After a restore from a backup, nobody can tell who had it."""
         with pytest.raises(InvalidGrant):
-            await refresh(auth, make(auth.secrets, session.id, 2))
+            await refresh_session(auth, make_refresh_token(auth.secrets, session.id, 2))
         with pytest.raises(InvalidGrant):
-            await refresh(auth, first)
+            await refresh_session(auth, first)
 
     async def test_without_a_grace_period_one_of_a_crowd_wins_and_the_session_ends(
         self, auth: Context, first: str
@@ -241,7 +246,7 @@ class TestReuse:
         )
 
         results = await asyncio.gather(
-            *(refresh(strict, first) for _ in range(CROWD)), return_exceptions=True
+            *(refresh_session(strict, first) for _ in range(CROWD)), return_exceptions=True
         )
 
         refused = [result for result in results if isinstance(result, InvalidGrant)]
@@ -270,7 +275,7 @@ class TestOver:
         before = await fetch(auth.engine, "SELECT * FROM sessions")
 
         with pytest.raises(InvalidGrant):
-            await refresh(auth, first)
+            await refresh_session(auth, first)
 
         assert await fetch(auth.engine, "SELECT * FROM sessions") == before
         assert await fetch(auth.engine, _REUSES) == []
@@ -282,11 +287,11 @@ class TestOver:
         token = first
         for _ in range(2):
             await _later(auth.engine, 13 * 86_400)
-            token = (await refresh(auth, token)).refresh_token
+            token = (await refresh_session(auth, token)).refresh_token
         await _later(auth.engine, 4 * 86_400)
 
         with pytest.raises(InvalidGrant):
-            await refresh(auth, token)
+            await refresh_session(auth, token)
 
     async def test_a_deleted_user_has_no_sessions(
         self, auth: Context, ada: User, first: str
@@ -295,18 +300,18 @@ class TestOver:
         await delete(auth.engine, auth.passwords, ada.id, password=PASSWORD)
 
         with pytest.raises(InvalidGrant):
-            await refresh(auth, first)
+            await refresh_session(auth, first)
         assert await fetch(auth.engine, "SELECT * FROM sessions") == []
 
     async def test_any_of_its_tokens_ends_it(self, auth: Context, first: str) -> None:
         """Revoking works with an old token, once, and with no other text."""
-        child = (await refresh(auth, first)).refresh_token
+        child = (await refresh_session(auth, first)).refresh_token
 
-        ended = [await end_session_of(auth, token) for token in ("rt_x", first, first)]
+        ended = [await end_session_of_token(auth, token) for token in ("rt_x", first, first)]
 
         assert ended == [False, True, False]
         with pytest.raises(InvalidGrant):
-            await refresh(auth, child)
+            await refresh_session(auth, child)
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert row.end_reason == "revoked"
 
@@ -316,15 +321,15 @@ class TestOver:
         """Refreshes, reuses and ends of all sessions, crossing each other: no deadlock."""
         tokens = [await _sign_in(auth) for _ in range(5)]
         for token in tokens:
-            await refresh(auth, token)
+            await refresh_session(auth, token)
         await _later(auth.engine, 60)
 
         async def end_all() -> None:
             async with auth.engine.begin() as connection:
-                await locked_user(connection, ada.id)
+                await lock_user(connection, ada.id)
                 await end_sessions(connection, ada.id, EndReason.SIGNED_OUT)
 
-        crowd: list[Any] = [refresh(auth, token) for token in tokens * 3]
+        crowd: list[Any] = [refresh_session(auth, token) for token in tokens * 3]
         crowd += [end_all() for _ in range(3)] + [_sign_in(auth) for _ in range(3)]
         results = await asyncio.gather(*crowd, return_exceptions=True)
 
@@ -411,12 +416,12 @@ class TestStart:
 
         async def end_all() -> int:
             async with auth.engine.begin() as connection:
-                await locked_user(connection, ada.id)
+                await lock_user(connection, ada.id)
                 return await end_sessions(connection, ada.id, EndReason.PASSWORD_CHANGED)
 
         async with auth.engine.begin() as starting:
             started = await start_session(
-                starting, ada.id, checked, NewSession(), auth.settings.session_limits
+                starting, ada.id, checked, NewSession(), session_limits(auth.settings)
             )
             ending = asyncio.create_task(end_all())
             await eventually(lambda: lock_waits(auth.engine))
@@ -449,10 +454,12 @@ class TestSignedLate:
         self, auth: Context, ada: User
     ) -> None:
         """It is as old as the look, however long signing takes: nothing else would be safe."""
-        refreshed = await refresh(auth, await _sign_in(auth))
+        refreshed = await refresh_session(auth, await _sign_in(auth))
         async with auth.engine.begin() as connection:
             await end_sessions(connection, ada.id, EndReason.PASSWORD_CHANGED)
-            revoked = await change(connection, ada.id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
+            revoked = await change_user(
+                connection, ada.id, tokens_valid_after=TOKENS_VALID_FROM_NOW
+            )
         assert revoked.tokens_valid_after is not None
         valid_after = revoked.tokens_valid_after.timestamp()
         await eventually(lambda: time.time() > valid_after)
@@ -470,11 +477,11 @@ class TestSignedLate:
                 ada.id,
                 await _hash(auth.engine),
                 NewSession(),
-                auth.settings.session_limits,
+                session_limits(auth.settings),
             )
             now = await connection.scalar(select(func.clock_timestamp()))
         [row] = await fetch(auth.engine, "SELECT clock_timestamp() AS now")
-        refreshed = await refresh(auth, await _sign_in(auth))
+        refreshed = await refresh_session(auth, await _sign_in(auth))
 
         assert started is not None
         assert now is not None
@@ -490,15 +497,15 @@ class TestRoom:
         auth = _with(auth, sessions_per_user_max=3)
         oldest, second, third = [await _sign_in(auth) for _ in range(3)]
         await _later(auth.engine, 60)
-        oldest = (await refresh(auth, oldest)).refresh_token
+        oldest = (await refresh_session(auth, oldest)).refresh_token
 
         fourth = await _sign_in(auth)
 
         assert ada
         for token in (oldest, third, fourth):
-            assert (await refresh(auth, token)).refresh_token
+            assert (await refresh_session(auth, token)).refresh_token
         with pytest.raises(InvalidGrant):
-            await refresh(auth, second)
+            await refresh_session(auth, second)
         [row] = await fetch(
             auth.engine,
             "SELECT * FROM sessions WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 1",
@@ -551,12 +558,12 @@ class TestRoom:
                 f"UPDATE sessions SET {column} = now() - interval '{limit} days'"
                 " WHERE id = (SELECT id FROM sessions ORDER BY created_at DESC, id LIMIT 1)",
             )
-        await end_session_of(auth, await _sign_in(auth))
+        await end_session_of_token(auth, await _sign_in(auth))
         await _sign_in(auth)
-        refreshed = await refresh(auth, first)
+        refreshed = await refresh_session(auth, first)
 
         async with auth.engine.connect() as connection:
-            found = await live_sessions(connection, ada.id, auth.settings.session_limits)
+            found = await live_sessions(connection, ada.id, session_limits(auth.settings))
 
         assert len(found) == 2
         assert found[0].id == refreshed.session_id
@@ -579,7 +586,7 @@ async def _hash(engine: AsyncEngine) -> str:
 async def _start(auth: Context, user_id: UUID, password_hash: str) -> User | None:
     async with auth.engine.begin() as connection:
         started = await start_session(
-            connection, user_id, password_hash, NewSession(), auth.settings.session_limits
+            connection, user_id, password_hash, NewSession(), session_limits(auth.settings)
         )
     return None if started is None else started[0]
 
@@ -592,9 +599,9 @@ async def _sign_in(auth: Context) -> str:
     session = NewSession(id=uuid4())
     async with auth.engine.begin() as connection:
         assert await start_session(
-            connection, row.id, row.password_hash, session, auth.settings.session_limits
+            connection, row.id, row.password_hash, session, session_limits(auth.settings)
         )
-    return make(auth.secrets, session.id, 0)
+    return make_refresh_token(auth.secrets, session.id, 0)
 
 
 async def _later(engine: AsyncEngine, seconds: float) -> None:

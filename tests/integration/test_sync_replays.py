@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 import auth_service.settings
 from auth_service.settings import RelaySettings
-from auth_service.users.change import change
+from auth_service.users.transaction import change_user
 from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.sync.comparison import SCOPE
 from tests.support.auth_api import assert_problem
@@ -189,7 +189,7 @@ async def test_a_dry_run_starts_nothing(blog: httpx.AsyncClient, pair: Pair) -> 
     """It returns what a replay would send, and logs no request."""
     async with pair.auth.begin() as connection:
         [row] = await fetch(pair.auth, "SELECT id FROM users WHERE email = 'user2@example.org'")
-        await change(connection, row.id, email_verified=True)
+        await change_user(connection, row.id, email_verified=True)
 
     with capture_logs() as logs:
         answer = await blog.post(REPLAYS, json={"dry_run": True, "rate": 1})

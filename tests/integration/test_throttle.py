@@ -15,8 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.secrets import Secrets
 from auth_service.settings import ApiSettings, DatabaseSettings
 from auth_service.throttle.model import Charge
+from auth_service.throttle.sign_in_attempts import (
+    Attempt,
+    begin_attempt,
+    record_success,
+    remember_network,
+    withdraw_attempt,
+)
 from auth_service.throttle.throttle import CLEAN_EVERY, Throttle, TooManyRequests
-from auth_service.throttle.tries import Try, begin_try, know, succeed, take_back
 from service_kit.database.engines import pooled
 from service_kit.process.rates import Rate
 from tests.support.builders import SOURCE
@@ -91,7 +97,7 @@ async def refused(throttle: Throttle, *charges: Charge) -> TooManyRequests:
 async def how_many_pass(spend: Iterable[Coroutine[Any, Any, object]]) -> int:
     """How many of the requests are not refused, all made at once."""
     results = await asyncio.gather(*spend, return_exceptions=True)
-    assert {type(result) for result in results} <= {dict, Try, TooManyRequests}, results
+    assert {type(result) for result in results} <= {dict, Attempt, TooManyRequests}, results
     return sum(not isinstance(result, Exception) for result in results)
 
 
@@ -263,8 +269,10 @@ class TestSpending:
     ) -> None:
         """Keyed hashes of one length, and times."""
         await throttle.spend(Charge("signup", HOME, Rate(3, 60)))
-        await succeed(throttle, await begin_try(throttle, settings, account=ADA, network=HOME))
-        await begin_try(throttle, settings, account=ADA, network=ELSEWHERE)
+        await record_success(
+            throttle, await begin_attempt(throttle, settings, account=ADA, network=HOME)
+        )
+        await begin_attempt(throttle, settings, account=ADA, network=ELSEWHERE)
 
         for table, columns in TIME_COLUMNS.items():
             rows = await fetch(auth_engine, f"SELECT *, {table}::text AS whole FROM {table}")
@@ -282,13 +290,13 @@ class TestSpending:
         rate, network = Rate(3, 60), (str(n) for n in count())
         for _ in range(10):
             await throttle.spend(Charge("signup", next(network), rate))
-            await begin_try(throttle, settings, account=ADA, network=next(network))
-            await know(throttle, account=ADA, network=next(network))
+            await begin_attempt(throttle, settings, account=ADA, network=next(network))
+            await remember_network(throttle, account=ADA, network=next(network))
         await passes(auth_engine, 91 * 86_400)
         kept = Charge("kept", HOME, Rate(1, 3600))
         await throttle.spend(kept)
-        await know(throttle, account=ADA, network=HOME)
-        await begin_try(throttle, settings, account=ADA, network=HOME)
+        await remember_network(throttle, account=ADA, network=HOME)
+        await begin_attempt(throttle, settings, account=ADA, network=HOME)
 
         for _ in range(CLEAN_EVERY):
             await throttle.spend(Charge("last", HOME, Rate(1_000_000, 60)))
@@ -310,16 +318,16 @@ class TestTries:
     ) -> None:
         """1, 2, 4, 8 and again 8 seconds, which is the limit; a refused try prolongs nothing."""
         for _ in range(3):
-            await begin_try(throttle, settings, account=ADA, network=HOME)
+            await begin_attempt(throttle, settings, account=ADA, network=HOME)
 
         waits = []
         for seconds in (1, 2, 4, 8, 8):
             for _ in range(10):
                 with pytest.raises(TooManyRequests) as caught:
-                    await begin_try(throttle, settings, account=ADA, network=HOME)
+                    await begin_attempt(throttle, settings, account=ADA, network=HOME)
             waits.append(int(caught.value.headers["Retry-After"]))
             await passes(auth_engine, seconds)
-            await begin_try(throttle, settings, account=ADA, network=HOME)
+            await begin_attempt(throttle, settings, account=ADA, network=HOME)
 
         assert waits == [1, 2, 4, 8, 8]
         assert caught.value.names == ["signin_delay"]
@@ -330,7 +338,7 @@ class TestTries:
     ) -> None:
         """No more get through than one after the other would."""
         passed = await how_many_pass(
-            begin_try((throttle, replica)[n % 2], settings, account=ADA, network=HOME)
+            begin_attempt((throttle, replica)[n % 2], settings, account=ADA, network=HOME)
             for n in range(100)
         )
 
@@ -341,16 +349,16 @@ class TestTries:
     ) -> None:
         """Then the first tries are free again."""
         for _ in range(3):
-            last = await begin_try(throttle, settings, account=ADA, network=HOME)
-        await succeed(throttle, last)
+            last = await begin_attempt(throttle, settings, account=ADA, network=HOME)
+        await record_success(throttle, last)
 
         for _ in range(3):
-            await begin_try(throttle, settings, account=ADA, network=HOME)
+            await begin_attempt(throttle, settings, account=ADA, network=HOME)
         await passes(auth_engine, 3602)
         for _ in range(3):
-            await begin_try(throttle, settings, account=ADA, network=HOME)
+            await begin_attempt(throttle, settings, account=ADA, network=HOME)
         with pytest.raises(TooManyRequests):
-            await begin_try(throttle, settings, account=ADA, network=HOME)
+            await begin_attempt(throttle, settings, account=ADA, network=HOME)
 
     async def test_a_success_costs_no_failure(
         self, throttle: Throttle, settings: ApiSettings
@@ -365,12 +373,14 @@ class TestTries:
 
         for n in range(10):
             account = ADA if n % 2 else f"person-{n}@example.org"
-            await succeed(throttle, await begin_try(throttle, few, account=account, network=HOME))
+            await record_success(
+                throttle, await begin_attempt(throttle, few, account=account, network=HOME)
+            )
 
         for _ in range(2):
-            await begin_try(throttle, few, account="bob@example.org", network=HOME)
+            await begin_attempt(throttle, few, account="bob@example.org", network=HOME)
         with pytest.raises(TooManyRequests) as caught:
-            await begin_try(throttle, few, account="eve@example.org", network=HOME)
+            await begin_attempt(throttle, few, account="eve@example.org", network=HOME)
         assert caught.value.names == ["signin_failures"]
 
     async def test_a_try_that_was_not_looked_at_never_was(
@@ -380,61 +390,65 @@ class TestTries:
         few = settings.model_copy(update={"limit_signin_failures": Rate(3, 3600)})
 
         for _ in range(10):
-            await take_back(throttle, await begin_try(throttle, few, account=ADA, network=HOME))
+            await withdraw_attempt(
+                throttle, await begin_attempt(throttle, few, account=ADA, network=HOME)
+            )
 
         for _ in range(3):
-            await begin_try(throttle, few, account=ADA, network=HOME)
+            await begin_attempt(throttle, few, account=ADA, network=HOME)
 
     async def test_what_a_limit_refuses_counts_as_no_failure(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
         """A network that has spent its limit makes no account wait longer."""
         few = settings.model_copy(update={"limit_signin": Rate(1, 3600)})
-        await begin_try(throttle, few, account=ADA, network=HOME)
+        await begin_attempt(throttle, few, account=ADA, network=HOME)
         for _ in range(5):
             with pytest.raises(TooManyRequests) as caught:
-                await begin_try(throttle, few, account=ADA, network=HOME)
+                await begin_attempt(throttle, few, account=ADA, network=HOME)
 
         (row,) = await fetch(auth_engine, "SELECT count, blocked_until FROM throttle_failures")
         assert caught.value.names == ["signin"]
         assert tuple(row) == (1, None)
         for _ in range(2):
-            await begin_try(throttle, settings, account=ADA, network=HOME)
+            await begin_attempt(throttle, settings, account=ADA, network=HOME)
 
     async def test_nobody_elsewhere_can_keep_the_owner_out(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
         """The account's cap stops guessing from everywhere, but not where the owner is known."""
         few = settings.model_copy(update={"limit_account_failures": Rate(20, 3600)})
-        await know(throttle, account=ADA, network=HOME)
+        await remember_network(throttle, account=ADA, network=HOME)
         networks = (f"203.0.113.{n}" for n in count())
 
         guesses = await how_many_pass(
-            begin_try(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
+            begin_attempt(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
         )
         with pytest.raises(TooManyRequests) as caught:
-            await begin_try(throttle, few, account=ADA, network=ELSEWHERE)
+            await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
 
         assert guesses == 20
         assert caught.value.names == ["account_failures"]
-        await succeed(throttle, await begin_try(throttle, few, account=ADA, network=HOME))
+        await record_success(
+            throttle, await begin_attempt(throttle, few, account=ADA, network=HOME)
+        )
         await passes(auth_engine, 91 * 86_400)
         await how_many_pass(
-            begin_try(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
+            begin_attempt(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
         )
         with pytest.raises(TooManyRequests):  # by now the network is forgotten
-            await begin_try(throttle, few, account=ADA, network=HOME)
+            await begin_attempt(throttle, few, account=ADA, network=HOME)
 
     async def test_a_network_is_known_for_one_account_alone(
         self, throttle: Throttle, settings: ApiSettings
     ) -> None:
         """An account of one's own opens no way around another's cap."""
         few = settings.model_copy(update={"limit_account_failures": Rate(1, 3600)})
-        await know(throttle, account="eve@example.org", network=ELSEWHERE)
-        await begin_try(throttle, few, account=ADA, network=ELSEWHERE)
+        await remember_network(throttle, account="eve@example.org", network=ELSEWHERE)
+        await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
 
         with pytest.raises(TooManyRequests):
-            await begin_try(throttle, few, account=ADA, network=ELSEWHERE)
+            await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
 
     async def test_many_at_once_from_one_place_all_get_in(
         self, throttle: Throttle, replica: Throttle, settings: ApiSettings
@@ -444,8 +458,8 @@ class TestTries:
 
         async def sign_in(n: int) -> dict[str, str]:
             at = (throttle, replica)[n % 2]
-            tried = await begin_try(at, free, account=ADA, network=HOME)
-            await succeed(at, tried)
+            tried = await begin_attempt(at, free, account=ADA, network=HOME)
+            await record_success(at, tried)
             return tried.headers
 
         assert await how_many_pass(sign_in(n) for n in range(90)) == 90

@@ -16,10 +16,10 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.users.create_admin import promote
+from auth_service.accounts.create_admin import promote
+from auth_service.accounts.sign_up import sign_up
 from auth_service.users.model import NoSuchUser
 from auth_service.users.passwords import Passwords
-from auth_service.users.sign_up import sign_up
 from service_kit.process.actors import operator
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, signed_up
 from tests.support.inbox import execute, fetch

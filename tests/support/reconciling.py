@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
-from auth_service.services.create import create_service
+from auth_service.services.administer import create_service
 from auth_service.settings import ApiSettings as AuthApiSettings
 from auth_service.settings import RelaySettings
 from blog_service.settings import ApiSettings, ConsumerSettings

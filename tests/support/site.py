@@ -10,8 +10,8 @@ from uuid import UUID
 import httpx
 from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
+from auth_service.accounts.administer import administer
 from auth_service.settings import DatabaseSettings
-from auth_service.users.administer import administer
 from local.ports import free_port
 from service_kit.database.engines import pooled
 from tests.support.auth_api import PASSWORD

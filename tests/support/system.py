@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from auth_service.services.create import create_service
+from auth_service.services.administer import create_service
 from auth_service.settings import KeySettings
 from local.limits import LIMITS
 from local.ports import free_port

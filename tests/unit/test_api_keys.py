@@ -20,9 +20,9 @@ from auth_service.services.model import (
     ApiKey,
     BadServiceName,
     UnknownScope,
-    demand_name,
-    known_scopes,
     new_service_id,
+    require_valid_name,
+    validate_scopes,
 )
 
 GUIDE = Path(__file__).parents[2] / "docs" / "service-accounts.md"
@@ -127,14 +127,14 @@ class TestAccounts:
         for service_id in made:
             assert re.fullmatch(SERVICE_ID_PATTERN, service_id)
             with pytest.raises(BadServiceName):
-                demand_name(service_id)
+                require_valid_name(service_id)
 
     @pytest.mark.parametrize(
         "name", ["a", "Blog", "feed-importer", "feed_importer", "2.0", "a" * NAME_LENGTH_MAX]
     )
     def test_a_name_is_plain(self, name: str) -> None:
         """Letters, digits, dots, hyphens and underscores."""
-        demand_name(name)
+        require_valid_name(name)
 
     @pytest.mark.parametrize(
         "name",
@@ -143,17 +143,17 @@ class TestAccounts:
     def test_another_name_is_refused(self, name: str) -> None:
         """And the refusal does not repeat it."""
         with pytest.raises(BadServiceName) as refused:
-            demand_name(name)
+            require_valid_name(name)
 
         assert len(name) < 5 or name not in str(refused.value)
 
     def test_scopes_are_known_ones_once_each(self) -> None:
         """In an order that does not depend on how they were named."""
-        assert known_scopes([*SCOPES, *SCOPES]) == tuple(sorted(SCOPES))
-        assert known_scopes(["posts:write"]) == ("posts:write",)
+        assert validate_scopes([*SCOPES, *SCOPES]) == tuple(sorted(SCOPES))
+        assert validate_scopes(["posts:write"]) == ("posts:write",)
 
     @pytest.mark.parametrize("scopes", [[], ["posts:read"], ["posts:write", ""], ["POSTS:WRITE"]])
     def test_other_scopes_are_refused(self, scopes: list[str]) -> None:
         """None at all, too: such an account could do nothing."""
         with pytest.raises(UnknownScope):
-            known_scopes(scopes)
+            validate_scopes(scopes)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_service.mail.addresses import is_bare_address
+from auth_service.mail_addresses import is_bare_address
 from auth_service.users.model import BadEmail, normalised_email
-from auth_service.users.new_address import new_address
+from auth_service.users.new_address import validate_new_address
 from contracts.events import EMAIL_LENGTH_MAX
 
 
@@ -90,7 +90,7 @@ def test_any_text_is_refused_in_one_way(text: str) -> None:
 )
 def test_an_address_that_mail_reaches_is_taken(text: str) -> None:
     """In its one form, in any script."""
-    assert new_address(text) == normalised_email(text)
+    assert validate_new_address(text) == normalised_email(text)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,14 @@ def test_an_address_that_mail_reaches_is_taken(text: str) -> None:
 def test_an_address_that_no_mail_reaches_is_refused(text: str) -> None:
     """At sign-up, where a person can still correct it, and not when a mail is sent."""
     with pytest.raises(BadEmail):
-        new_address(text)
+        validate_new_address(text)
 
 
 @given(st.emails())
 def test_whatever_is_taken_can_stand_in_a_mail(email: str) -> None:
     """The sender of mails refuses an address that is more than one."""
     try:
-        taken = new_address(email)
+        taken = validate_new_address(email)
     except BadEmail:
         return
     assert is_bare_address(taken)

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auth_service.mail.addresses import SmtpServer, sender_address, smtp_server
-from auth_service.mail.message import BadRecipient, Message, message
-from auth_service.mail.purpose import Purpose
-from auth_service.mail.texts import Letter, in_words, letter
+from auth_service.mail.letters import Letter, Purpose, compose_letter, duration_text
+from auth_service.mail.message import BadRecipient, Message, build_message
+from auth_service.mail_addresses import SmtpServer, sender_address, smtp_server
 from auth_service.settings import ApiSettings
 from service_kit.process.errors import BadSettings
 from service_kit.process.settings import load
@@ -22,7 +21,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 def mail_to(recipient: str, sender: str = SENDER, text: str = "Hello\n") -> Message:
     """A mail to ``recipient``."""
-    return message(
+    return build_message(
         Letter("Hello", text), sender=sender_address(sender), recipient=recipient, at=NOW
     )
 
@@ -78,7 +77,9 @@ def test_long_address_stays_in_one_piece() -> None:
 def test_link_is_in_plain_sight() -> None:
     """No transfer encoding tears it apart, so that it can be read and clicked in any program."""
     link = f"https://auth.example/link#verify_email={'x' * 43}"
-    made = letter(Purpose.VERIFY_EMAIL, site="https://auth.example", link=link, seconds=86_400)
+    made = compose_letter(
+        Purpose.VERIFY_EMAIL, site="https://auth.example", link=link, seconds=86_400
+    )
 
     mail = mail_to("ada@example.org", text=made.text)
 
@@ -107,7 +108,7 @@ def test_text_in_other_letters_is_whole() -> None:
 )
 def test_times_are_whole_numbers(seconds: int, words: str) -> None:
     """A reader is told how long he has."""
-    assert in_words(seconds) == words
+    assert duration_text(seconds) == words
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from auth_service.users.password_policy import WeakPassword, demand_strong, length
+from auth_service.users.password_policy import WeakPassword, length, require_strong_password
 
 EMAIL = "Ada.Lovelace@Example.org"
 
@@ -19,7 +19,7 @@ EMAIL = "Ada.Lovelace@Example.org"
 def refusal(password: str, *, email: str = EMAIL, length_min: int = 15) -> str | None:
     """Why ``password`` is refused; None if it is accepted."""
     try:
-        demand_strong(password, email=email, length_min=length_min)
+        require_strong_password(password, email=email, length_min=length_min)
     except WeakPassword as error:
         return str(error)
     return None

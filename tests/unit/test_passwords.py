@@ -102,7 +102,7 @@ async def test_a_crowd_of_new_passwords_holds_up_nothing(passwords: Passwords) -
     new = "heron lantern gravel sonnet " * 4
 
     async def judged() -> None:
-        await passwords.demand_strong(new, email="ada@example.org", length_min=15)
+        await passwords.require_strong(new, email="ada@example.org", length_min=15)
 
     judging = [asyncio.create_task(judged()) for _ in range(2)]
     rounds = 0
@@ -113,7 +113,7 @@ async def test_a_crowd_of_new_passwords_holds_up_nothing(passwords: Passwords) -
 
     assert rounds > 10
     with pytest.raises(WeakPassword):
-        await passwords.demand_strong("iloveyouforever", email="ada@example.org", length_min=15)
+        await passwords.require_strong("iloveyouforever", email="ada@example.org", length_min=15)
 
 
 async def test_a_password_is_the_same_however_it_is_typed(passwords: Passwords) -> None:

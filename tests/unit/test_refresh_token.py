@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from auth_service.secrets import Secrets
 from auth_service.sessions.model import Limits, NewSession, Session, Verdict, judge
-from auth_service.sessions.refresh_token import InvalidGrant, make, read
+from auth_service.sessions.refresh_token import InvalidGrant, make_refresh_token, read_refresh_token
 
 SECRET = b"the secret of these tests, and of nothing else"
 SECRETS = Secrets(SECRET)
 ID = UUID("11111111-2222-4333-8444-555555555555")
-TOKEN = make(SECRETS, ID, 7)
+TOKEN = make_refresh_token(SECRETS, ID, 7)
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LIMITS = Limits(
@@ -39,10 +39,10 @@ class TestForm:
     @given(session_id=st.uuids(), counter=st.integers(0, 2**31 - 1))
     def test_what_was_made_is_read(self, session_id: UUID, counter: int) -> None:
         """Id and counter come back, and the same two make the same token."""
-        token = make(SECRETS, session_id, counter)
+        token = make_refresh_token(SECRETS, session_id, counter)
 
-        assert read(SECRETS, token) == (session_id, counter)
-        assert make(SECRETS, session_id, counter) == token
+        assert read_refresh_token(SECRETS, token) == (session_id, counter)
+        assert make_refresh_token(SECRETS, session_id, counter) == token
 
     def test_no_character_of_it_can_be_changed(self) -> None:
         """Every other character in every place is refused, the unused bits of the last included."""
@@ -55,7 +55,7 @@ class TestForm:
 
         for other in others:
             with pytest.raises(InvalidGrant):
-                read(SECRETS, other)
+                read_refresh_token(SECRETS, other)
         assert len(others) > 4_000
 
     @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ class TestForm:
     def test_what_was_not_made_here_is_refused(self, token: str) -> None:
         """Another length, other characters, nothing at all: one error, at once."""
         with pytest.raises(InvalidGrant):
-            read(SECRETS, token)
+            read_refresh_token(SECRETS, token)
 
     def test_another_secret_or_purpose_makes_no_token(self) -> None:
         """Whoever knows what an API key is hashed with, or reads the database, makes none."""
@@ -86,14 +86,14 @@ class TestForm:
 
         for other in others:
             with pytest.raises(InvalidGrant):
-                read(SECRETS, make(other, ID, 7))
+                read_refresh_token(SECRETS, make_refresh_token(other, ID, 7))
 
     def test_a_token_of_the_previous_secret_is_read(self) -> None:
         """The secret can be changed without signing everybody out."""
         changed = Secrets(b"the next secret, long enough as well", SECRET)
 
-        assert read(changed, TOKEN) == (ID, 7)
-        assert make(changed, ID, 7) != TOKEN
+        assert read_refresh_token(changed, TOKEN) == (ID, 7)
+        assert make_refresh_token(changed, ID, 7) != TOKEN
 
 
 class TestWorth:

@@ -3,7 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from auth_service.secrets import Secrets, WrongSecret, secret_of
+from auth_service.secrets import Secrets, WrongSecret, secret_from_key
 from auth_service.settings import KeySettings
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -65,7 +65,7 @@ def test_a_private_key_stands_in_for_the_secret(
     """The article's configuration, a key pair alone, is enough."""
     settings = KeySettings(_env_file=None, database_url=DATABASE, private_key=private_pem)
 
-    assert settings.secrets.mac("a", b"m") == Secrets(secret_of(signing_key)).mac("a", b"m")
+    assert settings.secrets.mac("a", b"m") == Secrets(secret_from_key(signing_key)).mac("a", b"m")
 
 
 def test_the_previous_private_key_is_taken_for_the_secret_that_it_stood_in_for(
@@ -76,7 +76,7 @@ def test_the_previous_private_key_is_taken_for_the_secret_that_it_stood_in_for(
         _env_file=None, database_url=DATABASE, secret="s" * 32, previous_secret=private_pem
     )
 
-    assert settings.secrets.is_mac("a", b"m", Secrets(secret_of(signing_key)).mac("a", b"m"))
+    assert settings.secrets.is_mac("a", b"m", Secrets(secret_from_key(signing_key)).mac("a", b"m"))
 
 
 def test_a_process_without_any_secret_does_not_start() -> None:

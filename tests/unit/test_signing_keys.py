@@ -9,18 +9,18 @@ from auth_service.tokens.model import (
     PUBLISHED_MAX,
     AmbiguousKid,
     Gone,
+    ImportStep,
     KeyRefusal,
     Keys,
     NoSuchKey,
     Periods,
-    Registration,
     SigningKey,
     State,
     StillActive,
     TooManyKeys,
     TooSoon,
-    in_words,
-    registration,
+    import_step,
+    utc_text,
 )
 from tests.support.builders import NOON
 
@@ -123,17 +123,17 @@ class TestActivate:
         active = a_key("active", State.ACTIVE)
 
         with pytest.raises(TooSoon, match=r"from 2026-01-01 12:15:00 UTC on.*--force"):
-            keys(active, key, now=at - timedelta(microseconds=1)).demand_activatable(
+            keys(active, key, now=at - timedelta(microseconds=1)).require_activatable(
                 key, force=False
             )
-        keys(active, key, now=at).demand_activatable(key, force=False)
-        keys(active, key, now=NOON).demand_activatable(key, force=True)
+        keys(active, key, now=at).require_activatable(key, force=False)
+        keys(active, key, now=NOON).require_activatable(key, force=True)
 
     def test_the_first_key_need_not_wait(self) -> None:
         """No verifier has anything to lose yet."""
         key = a_key("new", created_at=NOON)
 
-        keys(key).demand_activatable(key, force=False)
+        keys(key).require_activatable(key, force=False)
 
         assert keys(key).may_be_activated_at(key) == NOON
 
@@ -143,7 +143,7 @@ class TestActivate:
         key = a_key("old", state)
 
         with pytest.raises(Gone, match=f"{state}.*keys generate"):
-            keys(key).demand_activatable(key, force=True)
+            keys(key).require_activatable(key, force=True)
 
 
 class TestRetire:
@@ -151,17 +151,17 @@ class TestRetire:
 
     def test_a_pending_key_may_be_withdrawn(self) -> None:
         """It never signed."""
-        keys(a_key("new")).demand_retirable(a_key("new"))
+        keys(a_key("new")).require_retirable(a_key("new"))
 
     def test_the_active_key_may_not(self) -> None:
         """Something has to sign; the remedy is to activate another."""
         with pytest.raises(StillActive, match="activate another first"):
-            keys().demand_retirable(a_key("active", State.ACTIVE))
+            keys().require_retirable(a_key("active", State.ACTIVE))
 
     def test_a_revoked_key_may_not(self) -> None:
         """It would be published again."""
         with pytest.raises(Gone):
-            keys().demand_retirable(a_key("old", State.REVOKED))
+            keys().require_retirable(a_key("old", State.REVOKED))
 
 
 class TestGenerate:
@@ -171,9 +171,9 @@ class TestGenerate:
         """Verifiers refuse a long one; revoked keys do not count."""
         full = [a_key(f"key{n}") for n in range(PUBLISHED_MAX)]
 
-        keys(*full[1:], a_key("old", State.REVOKED)).demand_room()
+        keys(*full[1:], a_key("old", State.REVOKED)).require_room()
         with pytest.raises(TooManyKeys, match="revoke"):
-            keys(*full).demand_room()
+            keys(*full).require_room()
 
 
 class TestFind:
@@ -201,14 +201,14 @@ class TestRegistration:
     @pytest.mark.parametrize(
         ("others", "is_lost", "step"),
         [
-            ([], False, Registration.ADD_ACTIVE),
-            ([a_key("spare")], False, Registration.ADD_ACTIVE),
-            ([a_key("stored", State.ACTIVE)], False, Registration.ADD),
-            ([configured("former", State.ACTIVE)], True, Registration.ADD_ACTIVE),
+            ([], False, ImportStep.ADD_ACTIVE),
+            ([a_key("spare")], False, ImportStep.ADD_ACTIVE),
+            ([a_key("stored", State.ACTIVE)], False, ImportStep.ADD),
+            ([configured("former", State.ACTIVE)], True, ImportStep.ADD_ACTIVE),
         ],
         ids=["first", "only a pending one", "a stored one signs", "another one was configured"],
     )
-    def test_a_new_one(self, others: list[SigningKey], is_lost: bool, step: Registration) -> None:
+    def test_a_new_one(self, others: list[SigningKey], is_lost: bool, step: ImportStep) -> None:
         """It signs where nothing does or can; it is a substitute where a stored key signs."""
         assert registered(keys(*others), is_lost=is_lost) is step
 
@@ -224,16 +224,16 @@ class TestRegistration:
         former = configured("mine", State.RETIRED)
         ring = keys(former, configured("other", State.ACTIVE), now=NOON + HOLD - TOKEN)
 
-        assert registered(ring, is_lost=True) is Registration.ACTIVATE
+        assert registered(ring, is_lost=True) is ImportStep.ACTIVATE
         assert registered(ring, is_lost=False) is None
 
 
-def registered(ring: Keys, *, is_lost: bool) -> Registration | None:
+def registered(ring: Keys, *, is_lost: bool) -> ImportStep | None:
     """What to do with the key "mine"."""
-    return registration(ring, "mine", active_is_lost=is_lost, token_lasts=TOKEN)
+    return import_step(ring, "mine", active_is_lost=is_lost, token_lasts=TOKEN)
 
 
 def test_a_time_in_words_is_not_too_early() -> None:
     """Whoever waits for what he reads has waited long enough."""
-    assert in_words(NOON) == "2026-01-01 12:00:00 UTC"
-    assert in_words(NOON + timedelta(microseconds=1)) == "2026-01-01 12:00:01 UTC"
+    assert utc_text(NOON) == "2026-01-01 12:00:00 UTC"
+    assert utc_text(NOON + timedelta(microseconds=1)) == "2026-01-01 12:00:01 UTC"

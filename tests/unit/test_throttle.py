@@ -3,7 +3,7 @@
 import pytest
 
 from auth_service.throttle.model import Balance, Charge, delays, headers
-from auth_service.throttle.network import SITE_FACTOR, by_network, network
+from auth_service.throttle.network import SITE_FACTOR, network, network_charges
 from service_kit.process.rates import Rate, rate
 
 SIGNIN = Rate(30, 60)
@@ -109,19 +109,19 @@ def test_a_network_is_what_one_customer_has(address: str, expected: str) -> None
 
 def test_an_ipv6_site_has_a_limit_of_its_own() -> None:
     """A customer with a /48 has 65,536 networks, and together no more than four of them have."""
-    one, other = (by_network("signin", network(f"2001:db8:7:{n}::1"), SIGNIN) for n in (1, 2))
+    one, other = (network_charges("signin", network(f"2001:db8:7:{n}::1"), SIGNIN) for n in (1, 2))
 
     assert [charge.who for charge in one] == ["2001:db8:7:1::/64", "2001:db8:7::/48"]
     assert [charge.name for charge in one] == ["signin", "signin_site"]
     assert one[0] != other[0]
     assert one[1] == other[1]
     assert one[1].rate == Rate(SIGNIN.quota * SITE_FACTOR, SIGNIN.seconds)
-    assert by_network("signin", network("2001:db8:8:1::1"), SIGNIN)[1] != one[1]
+    assert network_charges("signin", network("2001:db8:8:1::1"), SIGNIN)[1] != one[1]
 
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "2002:c000:207::1", "", "x"])
 def test_an_ipv4_address_is_charged_once(address: str) -> None:
     """There is nothing wider that belongs to one customer."""
-    assert by_network("signin", network(address), SIGNIN) == (
+    assert network_charges("signin", network(address), SIGNIN) == (
         Charge("signin", network(address), SIGNIN),
     )

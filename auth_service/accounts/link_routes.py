@@ -1,0 +1,147 @@
+"""Mails over HTTP: asking for one, and opening the link in it."""
+
+from fastapi import APIRouter, Response, status
+
+from auth_service.accounts.reset_password import reset_password
+from auth_service.accounts.restore_email import restore_email
+from auth_service.accounts.schemas import ForgottenPassword, MailedToken, NewPassword
+from auth_service.accounts.verify_email import verify_email
+from auth_service.context import Auth, Context
+from auth_service.mail.letters import Purpose
+from auth_service.mail.limit import share_for_strangers
+from auth_service.mail.request import request_mail, request_mail_to
+from auth_service.mail.sender import MailSender
+from auth_service.sessions.bearer import CurrentUser
+from auth_service.throttle.model import Charge
+from auth_service.throttle.network import Network, network_charges
+from auth_service.throttle.sign_in_attempts import remember_network
+from auth_service.users.model import normalised_email
+from service_kit.http import problems
+from service_kit.http.openapi import TOKEN, documented
+from service_kit.http.problems import Problem
+
+router = APIRouter(prefix="/v1", tags=["mail"])
+
+
+@router.post(
+    "/me/email/verification",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_class=Response,
+    summary="Have the mail that verifies the own address sent again",
+    responses=documented(*TOKEN, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED),
+)
+async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> Response:
+    """Accepted; it goes to the pending address, if there is one, and to none that is verified."""
+    sender = _sender(auth)
+    # By account: what is left for an address would tell whoever names it about its holder.
+    limit = share_for_strangers(auth.settings.limit_mail)
+    headers = await _spend(auth, Charge("verification_mail", str(user.id), limit), network)
+    purpose = Purpose.CONFIRM_EMAIL if user.pending_email else Purpose.VERIFY_EMAIL
+    async with auth.engine.begin() as connection:
+        await request_mail(connection, user.id, purpose)
+    sender.wake()
+    return Response(status_code=status.HTTP_202_ACCEPTED, headers=headers)
+
+
+@router.post(
+    "/email/verify",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    summary="Verify an address by the link in a mail",
+    responses=documented(
+        problems.INVALID_LINK,
+        problems.EMAIL_TAKEN,
+        problems.TOO_MANY_REQUESTS,
+        problems.VERSIONS_EXHAUSTED,
+    ),
+)
+async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Response:
+    """The address is verified, a pending one is the account's from now on; the link works once."""
+    headers = await _spend_link(auth, network)
+    undo_seconds = auth.settings.email_undo_seconds
+    user = await verify_email(auth.engine, body.token, undo_seconds=undo_seconds)
+    # They have the mailbox: what others tried with the address must not keep them out here.
+    await remember_network(auth.throttle, account=user.email, network=network)
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+
+
+@router.post(
+    "/email/restore",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    summary="Undo a change of address by the link in the notice of it",
+    responses=documented(
+        problems.INVALID_LINK,
+        problems.EMAIL_TAKEN,
+        problems.TOO_MANY_REQUESTS,
+        problems.VERSIONS_EXHAUSTED,
+    ),
+)
+async def post_restore(body: MailedToken, auth: Auth, network: Network) -> Response:
+    """The former address is back, every session ended, and the password works no more.
+
+    A mail to the address lets its holder choose a new password; the link works once.
+    """
+    headers = await _spend_link(auth, network)
+    user = await restore_email(auth, body.token)
+    await remember_network(auth.throttle, account=user.email, network=network)
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+
+
+@router.post(
+    "/password/forgot",
+    status_code=status.HTTP_202_ACCEPTED,
+    response_class=Response,
+    summary="Have a link sent that sets a new password",
+    responses=documented(
+        problems.INVALID_EMAIL, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED
+    ),
+)
+async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> Response:
+    """Accepted; the answer is the same whether or not somebody has the address."""
+    sender = _sender(auth)
+    email = normalised_email(body.email)
+    headers = await _spend(auth, Charge("mail", email, auth.settings.limit_mail), network)
+    async with auth.engine.begin() as connection:
+        await request_mail_to(connection, email, Purpose.RESET_PASSWORD)
+    sender.wake()
+    return Response(status_code=status.HTTP_202_ACCEPTED, headers=headers)
+
+
+@router.post(
+    "/password/reset",
+    status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
+    summary="Set a new password by the link in a mail",
+    responses=documented(
+        problems.INVALID_LINK,
+        problems.WEAK_PASSWORD,
+        problems.TOO_MANY_REQUESTS,
+        problems.VERSIONS_EXHAUSTED,
+    ),
+)
+async def post_reset(body: NewPassword, auth: Auth, network: Network) -> Response:
+    """The password is set, the address verified, every session ended; the link works once."""
+    headers = await _spend_link(auth, network)
+    user = await reset_password(auth, token=body.token, new=body.new_password.get_secret_value())
+    # He is the owner: what others tried with his address must not keep him out here.
+    await remember_network(auth.throttle, account=user.email, network=network)
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
+
+
+async def _spend_link(auth: Context, network: str) -> dict[str, str]:
+    charges = network_charges("link", network, auth.settings.limit_token)
+    return await auth.throttle.spend(*charges)
+
+
+def _sender(auth: Context) -> MailSender:
+    """Where mails are sent from; raises ``Problem`` where none can be."""
+    if auth.mail is None:
+        raise Problem(problems.MAIL_NOT_CONFIGURED)
+    return auth.mail
+
+
+async def _spend(auth: Context, charge: Charge, network: str) -> dict[str, str]:
+    """Count a mail by ``charge``, and as one that ``network`` has asked for."""
+    charges = network_charges("mail_network", network, auth.settings.limit_mail)
+    return await auth.throttle.spend(charge, *charges)

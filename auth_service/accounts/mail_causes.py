@@ -1,0 +1,14 @@
+"""Remember from which network a request comes, for the mails that it causes."""
+
+from auth_service.context import Auth
+from auth_service.mail.limit import hash_networks
+from auth_service.mail.request import request_networks
+from auth_service.throttle.network import Network
+
+
+async def note_request_networks(auth: Auth, network: Network) -> None:
+    """A dependency of every route, so that no route that causes a mail can forget it."""
+    if auth.mail is not None:
+        request_networks.set(
+            hash_networks(auth.throttle, network, auth.settings.limit_mail_network)
+        )

@@ -1,0 +1,86 @@
+"""Sign a user up: the row, its first version and the event, in one transaction.
+
+The first session and the request for a verification mail are part of that transaction: crowds sign
+up at the same time, and each transaction waits for the disk.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from auth_service.mail.letters import Purpose
+from auth_service.mail.request import request_mail
+from auth_service.outbox.record import record
+from auth_service.sessions.model import NewSession
+from auth_service.sessions.start import session_parameters, starting_session
+from auth_service.users.claim_address import NEW_USER, new_user_parameters
+from auth_service.users.model import EmailTaken, User
+from auth_service.users.new_address import validate_new_address
+from auth_service.users.passwords import Passwords
+from auth_service.users.table import to_user
+from contracts.events import UserCreated
+
+# Built once: building them costs more than running them.
+_ADD = select(NEW_USER)
+_ADD_WITH_SESSION = starting_session(NEW_USER)
+
+
+async def sign_up(
+    engine: AsyncEngine,
+    passwords: Passwords,
+    *,
+    email: str,
+    password: str,
+    session: NewSession | None = None,
+    mail: bool = False,
+) -> User:
+    """Create a user and record ``user.created``.
+
+    Parameters:
+        session: to start for the user.
+        mail: whether to request the mail that lets the user verify the address.
+
+    Raises:
+        BadEmail: the address is invalid.
+        EmailTaken: another user has the address.
+        HashingBusy: too many passwords wait to be hashed.
+    """
+    email = validate_new_address(email)
+    password_hash = await passwords.hash(password)
+    async with engine.begin() as connection:
+        user = await add_user(connection, email=email, password_hash=password_hash, session=session)
+        if mail:
+            await request_mail(connection, user.id, Purpose.VERIFY_EMAIL)
+    return user
+
+
+async def add_user(
+    connection: AsyncConnection,
+    *,
+    email: str,
+    password_hash: str,
+    roles: Sequence[str] = (),
+    session: NewSession | None = None,
+) -> User:
+    """Insert a user and record ``user.created``; the caller commits.
+
+    Parameters:
+        email: in its normalised form.
+        roles: sorted, each once.
+        session: to start for the user.
+
+    Raises:
+        EmailTaken: another user has the address.
+    """
+    values = new_user_parameters(email, password_hash, roles)
+    if session is None:
+        added = await connection.execute(_ADD, values)
+    else:
+        added = await connection.execute(_ADD_WITH_SESSION, values | session_parameters(session))
+    row = added.one_or_none()
+    if row is None:
+        raise EmailTaken
+    user = to_user(row)
+    await record(connection, UserCreated.type, user.state())
+    return user

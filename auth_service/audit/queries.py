@@ -1,0 +1,35 @@
+"""Read the audit log, newest first."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from auth_service.audit.model import Entry
+from auth_service.audit.table import audit_log
+
+
+async def audit_entries(
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    before: int | None = None,
+    subject: str | None = None,
+    actor: str | None = None,
+) -> Sequence[Entry]:
+    """The newest ``limit`` entries, of those that were written ``before`` one.
+
+    Parameters:
+        limit: how many at most.
+        before: the id of an entry.
+        subject: only what was done to this one.
+        actor: only what was done by this one.
+    """
+    query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit_log.c.id < before)
+    if subject is not None:
+        query = query.where(audit_log.c.subject == subject)
+    if actor is not None:
+        query = query.where(audit_log.c.actor == actor)
+    return [Entry(**row) for row in (await connection.execute(query)).mappings()]
