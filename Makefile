@@ -10,8 +10,11 @@ LOCKS := requirements-dev.txt requirements.txt pyproject.toml
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links -q --custom-compile-command "make lock" pyproject.toml
 
+SPHINX := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .local/docs/doctrees
+
 .DEFAULT_GOAL := help
 .PHONY: help setup up down status logs demo env unset test check fix bench lock clean
+.PHONY: watch docs hooks
 MAKEFLAGS += --no-print-directory
 
 # In a copied or moved checkout the programs of .venv run the code of the first: set it up again.
@@ -60,6 +63,20 @@ check: $(STAMP) ## format, lint, types, import contracts, schema drift, names of
 	@$(BIN)/auth-service settings check .env.example docker-compose.yml $(wildcard .env) >/dev/null
 	@$(BIN)/blog-service settings check .env.example docker-compose.yml $(wildcard .env) >/dev/null
 
+	@$(BIN)/python -m local.vocabulary
+	@$(SPHINX) -b dummy . .local/docs/check
+
+watch: $(STAMP) ## rerun the tests that a change touches (ARGS="tests/unit" by default)
+	@$(BIN)/ptw . --now --clear --delay 0.5 --patterns '*.py,*.js,*.json' \
+		--ignore-patterns '.local/*,.venv/*' --runner $(BIN)/pytest --testmon -q $(or $(ARGS),tests/unit)
+
+docs: $(STAMP) ## build the documentation site; every warning is an error
+	@$(SPHINX) -b html . .local/docs/html
+	@echo "file://$(CURDIR)/.local/docs/html/docs/index.html"
+
+hooks: $(STAMP) ## install the git hooks of .pre-commit-config.yaml
+	@$(BIN)/prek install
+
 fix: $(STAMP) ## format, and mend what the linter can mend
 	@$(BIN)/ruff format -q .
 	@$(BIN)/ruff check -q --fix .
@@ -74,7 +91,7 @@ lock: ## write the lock files anew from pyproject.toml (needs uv)
 
 clean: ## stop the system; remove its data, the virtual environment and all caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; fi
-	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .testmondata* docs/reference
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Standard output stays free for `make env`; what is said on the way goes to standard error.
