@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import blog_service.settings
 from auth_service.settings import ApiSettings, RelaySettings
+from auth_service.users import passwords as passwords_module
 from auth_service.users.passwords import Passwords
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
@@ -42,6 +43,17 @@ def mortal_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
 def unused_port() -> int:
     """A port that nobody listens on."""
     return free_port()
+
+
+@pytest.fixture(autouse=True)
+def hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cheap parameters for argon2id in this process; those of production take 80 ms a password.
+
+    A file that is about hashes has a fixture of this name that leaves them alone. The parameters
+    themselves are tested there and in ``tests/unit/test_passwords.py``.
+    """
+    monkeypatch.setattr(passwords_module, "MEMORY_KIB", 8)
+    monkeypatch.setattr(passwords_module, "PASSES", 1)
 
 
 @pytest.fixture

@@ -32,6 +32,11 @@ LONGER_AGO = "UPDATE throttle_failures SET blocked_until = now() - interval '1 s
 """As if everybody had waited for as long as he had to."""
 
 
+@pytest.fixture(autouse=True)
+def hashing() -> None:
+    """The parameters of production: what a sign-in costs is told by them."""
+
+
 @pytest.fixture
 async def app(api_settings: ApiSettings) -> AsyncIterator[FastAPI]:
     """The API, to be asked from several networks."""
