@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.erasure.sweep import sweep_continuously
 from blog_service.settings import ApiSettings, ConsumerSettings, DatabaseSettings, StatusSettings
@@ -19,7 +20,7 @@ from replica.status import metrics
 from replica.status.model import needs_attention
 from replica.status.read import status as read_status
 from service_kit.database.clock import watch as watch_clock
-from service_kit.database.commands import require_suitable
+from service_kit.database.commands import on_database, require_suitable
 from service_kit.database.engines import pooled
 from service_kit.http.probes import health_routes
 from service_kit.http.serving import serve, serve_beside
@@ -108,21 +109,17 @@ def status(as_json: AsJson = False, check: Check = False) -> None:
     """Show replica, queue and parked-message status."""
     logging.disable()  # failed attempts to reach the broker show as "-" in the figures
 
-    async def read() -> dict[str, Any]:
-        settings = load(StatusSettings)
-        engine = pooled(settings)
-        try:
-            async with engine.connect() as connection:
-                return await read_status(
-                    connection,
-                    settings.amqp_url,
-                    heartbeat_seconds_max=settings.heartbeat_seconds_max,
-                )
-        finally:
-            await engine.dispose()
+    async def read(engine: AsyncEngine) -> dict[str, Any]:
+        async with engine.connect() as connection:
+            return await read_status(
+                connection,
+                settings.amqp_url,
+                heartbeat_seconds_max=settings.heartbeat_seconds_max,
+            )
 
     with checked(is_asked_for=check):
-        figures = asyncio.run(read())
+        settings = load(StatusSettings)
+        figures = on_database(settings, read)
         show(figures, as_json=as_json)
     if check:
         raise typer.Exit(health(figures["pipe"], needs_attention=needs_attention(figures)))

@@ -12,8 +12,8 @@ from typing import Final
 from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, func, select
-from sqlalchemy.exc import DBAPIError
 
+from service_kit.database.away import DATABASE_AWAY, describe, is_misuse
 from service_kit.database.engines import Database, unpooled
 from service_kit.database.sessions import Session
 from service_kit.process.errors import OperatorError
@@ -47,11 +47,10 @@ def run(metadata: Sequence[MetaData], load_settings: Callable[[], Database]) -> 
         asyncio.run(_run(metadata, load_settings()))
     except OperatorError as error:
         raise CommandError(str(error)) from error
-    except (DBAPIError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        # A time-out has no words of its own.
-        said = str(cause) or type(cause).__name__
-        raise CommandError(f"the database cannot be migrated: {said}") from error
+    except DATABASE_AWAY as error:
+        if is_misuse(error):
+            raise  # a mistake in a migration
+        raise CommandError(f"the database cannot be migrated: {describe(error)}") from error
 
 
 async def _run(metadata: Sequence[MetaData], settings: Database) -> None:

@@ -113,7 +113,7 @@ async def mark_published(connection: AsyncConnection, positions: list[int]) -> N
     statement and a deletion cannot deadlock.
 
     Raises:
-        DBAPIError: another session has locked a row (``service_kit.database.away.is_held``).
+        DBAPIError: another session has locked a row (``service_kit.database.away.is_locked``).
     """
     await connection.execute(_MARK, {"positions": positions})
 

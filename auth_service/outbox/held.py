@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.backlog import RecordedEvent, mark_published, mark_unlocked
 from auth_service.outbox.table import held_rows
-from service_kit.database.away import is_held
+from service_kit.database.away import is_locked
 
 log = structlog.get_logger()
 
@@ -82,12 +82,12 @@ class HeldRows:
             await mark_published(connection, positions)
             return
         except DBAPIError as error:
-            if not is_held(error):
+            if not is_locked(error):
                 raise
         try:
             left = await mark_unlocked(connection, positions)
         except DBAPIError as error:
-            if not is_held(error):
+            if not is_locked(error):
                 raise
             left = set(positions)  # the whole table is
         now = time.monotonic()

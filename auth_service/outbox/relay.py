@@ -37,7 +37,7 @@ from auth_service.settings import RelaySettings
 from contracts.events import Heartbeat
 from service_kit.broker.connection import BROKER_ERRORS, in_words
 from service_kit.database import lease
-from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_held
+from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_locked
 from service_kit.database.lease import Leader
 from service_kit.process.backoff import pause_seconds
 
@@ -249,7 +249,7 @@ class Relay:
                 refused = await self._try_again(leader, to)
                 done = await self.run_once(leader, to, limit=limit)
             except DBAPIError as error:
-                if not is_held(error):
+                if not is_locked(error):
                     raise
                 await self._note(leader, _LOCKED)
                 await self._pause()

@@ -31,7 +31,7 @@ from contracts.events.envelope import StoredEvent
 from contracts.events.names import REPLAY_EXCHANGE, replay_queue
 from service_kit.broker.connection import BROKER_ERRORS, in_words
 from service_kit.database import lease
-from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_held
+from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_locked
 from service_kit.database.lease import Leader
 from service_kit.process.backoff import pause_seconds
 
@@ -159,7 +159,7 @@ class Replayer:
         try:
             done = await self.run_once(leader, to, replay)
         except (*DATABASE_AWAY, *BROKER_ERRORS) as error:
-            if not is_held(error):
+            if not is_locked(error):
                 raise
             # Another session holds its row: that is this replay's problem alone.
             self._refuse(replay.consumer)

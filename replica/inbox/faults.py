@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from contracts.events.envelope import Undecodable
+from service_kit.database.away import DATABASE_AWAY, sqlstate
 
 DATA_FAULTS = ("22", "23")
 """SQLSTATE classes: data exception, integrity constraint violation."""
@@ -69,13 +70,13 @@ def is_messages_fault(error: Exception) -> bool:
     An error that is none of the database's comes from our own code, and for this message.
     """
     if isinstance(error, DBAPIError):
-        return _sqlstate(error)[:2] in DATA_FAULTS or isinstance(_cause(error), ValueError)
-    return not isinstance(error, SQLAlchemyError | OSError)
+        return sqlstate(error)[:2] in DATA_FAULTS or isinstance(_cause(error), ValueError)
+    return not isinstance(error, DATABASE_AWAY)
 
 
 def is_lock_timeout(error: Exception) -> bool:
     """Whether a lock did not become free in time."""
-    return isinstance(error, DBAPIError) and _sqlstate(error) == LOCK_NOT_AVAILABLE
+    return sqlstate(error) == LOCK_NOT_AVAILABLE
 
 
 def gave_up_by_limit(headers: Mapping[str, Any] | None) -> bool:
@@ -101,7 +102,7 @@ def describe(error: Exception) -> str:
     if not isinstance(error, DBAPIError):
         return type(error).__name__
     cause = _cause(error)
-    parts = (type(cause).__name__, _sqlstate(error), getattr(cause, "constraint_name", None))
+    parts = (type(cause).__name__, sqlstate(error), getattr(cause, "constraint_name", None))
     return " ".join(part for part in parts if part)
 
 
@@ -111,7 +112,3 @@ def _cause(error: DBAPIError) -> BaseException:
     It is a ValueError when the driver could not even encode a value.
     """
     return (error.orig and error.orig.__cause__) or error.orig or error
-
-
-def _sqlstate(error: DBAPIError) -> str:
-    return getattr(error.orig, "sqlstate", None) or ""

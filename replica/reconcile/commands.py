@@ -1,15 +1,15 @@
 """The command ``blog-service reconcile``."""
 
-import asyncio
 import dataclasses
 from typing import Annotated
 from uuid import UUID
 
 import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from replica.reconcile.model import DELETIONS_MAX, Reason, Verdict, repairable
 from replica.settings import ReconcileSettings
-from service_kit.database.engines import pooled
+from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with, show
@@ -51,23 +51,19 @@ def reconcile(
 
     settings = load(ReconcileSettings)
 
-    async def work() -> runs.Run:
-        engine = pooled(settings)
-        try:
-            async with engine.begin() as connection:
-                requested = await runs.request(
-                    connection,
-                    reason=Reason.OPERATOR,
-                    requested_by=operator(),
-                    repairs=repairable(repair=repair, ahead=ahead, orphans=orphans),
-                    deletions_max=deletions_max,
-                )
-                begun = await runs.start(connection, requested)
-            return await run(settings, engine, begun, accepts=accept_source, is_quiet=False)
-        finally:
-            await engine.dispose()
+    async def work(engine: AsyncEngine) -> runs.Run:
+        async with engine.begin() as connection:
+            requested = await runs.request(
+                connection,
+                reason=Reason.OPERATOR,
+                requested_by=operator(),
+                repairs=repairable(repair=repair, ahead=ahead, orphans=orphans),
+                deletions_max=deletions_max,
+            )
+            begun = await runs.start(connection, requested)
+        return await run(settings, engine, begun, accepts=accept_source, is_quiet=False)
 
-    ended = asyncio.run(work())
+    ended = on_database(settings, work)
     if as_json:
         show(dataclasses.asdict(ended) | {"repairs": sorted(ended.repairs)}, as_json=True)
     else:

@@ -1,37 +1,86 @@
-"""What it looks like when a database is away, and whether it can be written."""
+"""Tell why a database refused: it is away, another session holds a lock, or a statement is wrong.
 
+The one place that knows which errors SQLAlchemy and the driver raise, and what they mean.
+"""
+
+from enum import Enum, auto
 from typing import Final
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 DRIVER_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # an idle session that was ended, when nobody has read that yet
+    asyncpg.InternalClientError,  # the server ended an idle session, and nobody has read that yet
 )
-"""What the driver raises where it is used directly."""
+"""Errors of the driver where code uses it directly."""
 
 DATABASE_ERRORS: Final = (SQLAlchemyError, *DRIVER_ERRORS)
-"""What only a database raises."""
+"""Errors that only a database raises."""
 
 DATABASE_AWAY: Final = (*DATABASE_ERRORS, OSError)
-"""What a worker meets when its database stops, restarts or refuses: wait and try again."""
+"""Errors that a worker meets when its database stops, restarts or refuses: wait and retry."""
+
+UNSTORABLE_TEXT: Final = frozenset({"22021", "22P05"})
+"""SQLSTATEs of a text that PostgreSQL cannot store, such as one with a NUL."""
+
+LOCKED: Final = frozenset({"55P03", "40P01"})
+"""SQLSTATEs of a wait for a lock that took too long, or that ended in a deadlock."""
+
+_STATEMENT_WRONG: Final = ("22", "23", "42")
+"""SQLSTATE classes of a statement that fails again: data, integrity, syntax."""
 
 
-HELD: Final = frozenset({"55P03", "40P01"})
-"""SQLSTATEs of a wait for a lock that took too long, or that was broken off for a deadlock."""
+class Cause(Enum):
+    """What is at fault when the database refuses."""
 
-
-def is_held(error: BaseException) -> bool:
-    """Whether ``error`` says that another session holds what a statement needs."""
-    return getattr(getattr(error, "orig", error), "sqlstate", None) in HELD
+    TEXT = auto()
+    """The caller sent a text that cannot be stored."""
+    STATEMENT = auto()
+    """Our own code: the same statement fails again."""
+    DATABASE = auto()
+    """The database, or the way to it; a later try may succeed."""
 
 
 class NotWritable(ConnectionError):
     """The database responds but takes no changes: it is a standby, or set to read-only."""
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Tell what is at fault for one of ``DATABASE_AWAY``."""
+    state = sqlstate(error)
+    if state in UNSTORABLE_TEXT:
+        return Cause.TEXT
+    if state.startswith(_STATEMENT_WRONG) or is_misuse(error):
+        return Cause.STATEMENT
+    return Cause.DATABASE
+
+
+def sqlstate(error: BaseException) -> str:
+    """The SQLSTATE of an error of SQLAlchemy or the driver; empty if it has none."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether another session holds a lock that the statement needs."""
+    return sqlstate(error) in LOCKED
+
+
+def describe(error: BaseException) -> str:
+    """The error in words for an operator."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause) or type(cause).__name__  # a time-out has no words of its own
+
+
+def is_misuse(error: BaseException) -> bool:
+    """Whether SQLAlchemy refused the call before the database saw it."""
+    return isinstance(error, SQLAlchemyError) and not isinstance(
+        error, DBAPIError | NoConnectionFree
+    )
 
 
 _IS_READ_ONLY = text("SELECT current_setting('transaction_read_only')::boolean")

@@ -7,14 +7,19 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service_kit.database.away import DATABASE_AWAY
+from service_kit.database.away import DATABASE_AWAY, describe, is_misuse
 from service_kit.database.engines import Database, pooled
+from service_kit.process.errors import OperatorError
 
 R = TypeVar("R")
 
 
 def on_database(settings: Database, work: Callable[[AsyncEngine], Awaitable[R]]) -> R:
-    """Run ``work`` with an engine, in an event loop that ends with it; return its result."""
+    """Run ``work`` with an engine, in an event loop that ends with it; return its result.
+
+    Raises:
+        OperatorError: the database is away or refuses.
+    """
 
     async def run() -> R:
         engine = pooled(settings)
@@ -23,7 +28,14 @@ def on_database(settings: Database, work: Callable[[AsyncEngine], Awaitable[R]])
         finally:
             await engine.dispose()
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except BrokenPipeError:
+        raise  # of standard output, not of the database
+    except DATABASE_AWAY as error:
+        if is_misuse(error):
+            raise
+        raise OperatorError(f"the database cannot be used: {describe(error)}") from error
 
 
 def require_suitable(settings: Database) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from service_kit.database.away import sqlstate
 from service_kit.database.sessions import (
     AT_LEAST_ON,
     ENCODING,
@@ -260,7 +261,7 @@ def ends_session(error: BaseException) -> bool:
         return not isinstance(error, ValueError)  # a value that cannot be sent is the caller's
     # The driver lost its place in what the server says, or the connection broke, or is silent.
     lost = asyncpg.InternalClientError | ConnectionError | TimeoutError
-    return isinstance(error, lost) or is_session_gone(_sqlstate(error))
+    return isinstance(error, lost) or is_session_gone(sqlstate(error))
 
 
 def _judge(context: ExceptionContext) -> None:
@@ -268,12 +269,8 @@ def _judge(context: ExceptionContext) -> None:
     original = context.original_exception
     # SQLAlchemy's error stands around the driver's.
     errors = [error for error in (original, original.__cause__) if error is not None]
-    if any(is_server_gone(_sqlstate(error)) for error in errors):
+    if any(is_server_gone(sqlstate(error)) for error in errors):
         context.is_disconnect = True
     elif not context.is_disconnect and any(map(ends_session, errors)):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False
-
-
-def _sqlstate(error: BaseException) -> str:
-    return getattr(error, "sqlstate", None) or ""

@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, TypeAlias
 
 import structlog
-from asyncpg import InterfaceError, InternalClientError, PostgresError
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from service_kit.database.away import DATABASE_AWAY, Cause, cause_of, sqlstate
 from service_kit.http import problems
 from service_kit.http.bearer import challenge
 from service_kit.http.problems import Code, Problem
@@ -36,12 +34,6 @@ ERRORS_SHOWN_MAX: Final = 20
 
 POINTER_LENGTH_MAX: Final = 100
 """Of the path to a wrong field; a longer one is made of names that the caller invented."""
-
-NO_TEXT: Final = ("22021", "22P05")
-"""SQLSTATEs of a text that PostgreSQL cannot keep, such as one with a NUL: the caller's mistake."""
-
-OUR_MISTAKES: Final = ("22", "23", "42")
-"""SQLSTATE classes of a statement that will not be better later: data, integrity, syntax."""
 
 _OWED: Final = {401: challenge(), 503: {"Retry-After": RETRY_AFTER_SECONDS}}
 """Headers that RFC 9110 wants with a status."""
@@ -78,15 +70,8 @@ def answer_with_problems(app: FastAPI, refusals: Refusals) -> None:
         app.add_exception_handler(kind, refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for away in (
-        DBAPIError,
-        NoConnectionFree,
-        PostgresError,
-        InterfaceError,
-        InternalClientError,  # an idle connection that was ended, when nobody has read that yet
-        OSError,
-    ):
-        app.add_exception_handler(away, _away)
+    for kind in DATABASE_AWAY:
+        app.add_exception_handler(kind, _database)
 
 
 def without_surprises(app: Asgi) -> Asgi:
@@ -161,13 +146,12 @@ def _methods(request: Request) -> set[str]:
     return offered | {"HEAD"} if "GET" in offered else offered
 
 
-async def _away(_: Request, error: Exception) -> Response:
-    # SQLAlchemy's errors wrap the driver's, which come bare from who asks the driver itself.
-    state = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
-    if state in NO_TEXT:
+async def _database(_: Request, error: Exception) -> Response:
+    cause = cause_of(error)
+    if cause is Cause.TEXT:
         return answer(Problem(problems.INVALID_REQUEST))
-    if state.startswith(OUR_MISTAKES):
-        log.error("http.statement_refused", sqlstate=state, exc_info=error)
+    if cause is Cause.STATEMENT:
+        log.error("http.statement_refused", sqlstate=sqlstate(error), exc_info=error)
         return answer(Problem(problems.INTERNAL))
     log.warning("http.database_away", error=type(error).__name__)
     return answer(Problem(problems.UNAVAILABLE))

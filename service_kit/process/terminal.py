@@ -15,7 +15,6 @@ from enum import IntEnum
 from typing import Annotated, Any, Final, ParamSpec, TypeVar
 
 import typer
-from sqlalchemy.exc import DBAPIError
 
 from service_kit.process.errors import BadSettings, OperatorError
 
@@ -93,9 +92,8 @@ def sentences(exit_code: int) -> Iterator[None]:
         # The reader has seen enough (``| head``): nothing more must be flushed to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(exit_code) from None
-    except (DBAPIError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        print(f"the database cannot be used: {cause}", file=sys.stderr)
+    except OSError as error:
+        print(error, file=sys.stderr)
         raise typer.Exit(exit_code) from None
 
 
