@@ -1,8 +1,6 @@
 """Reconcile starts by itself: on an empty replica, after lost messages, and on a schedule."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,13 +12,11 @@ from blog_service.settings import ConsumerSettings
 from replica.reconcile import runs
 from replica.reconcile.due import why_degraded
 from replica.reconcile.model import DELETIONS_MAX, Reason, repairable
-from replica.reconcile.watch import watch
 from replica.settings import CONNECTIONS_MIN
 from service_kit.database.engines import pooled
-from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import Pair, paired, watching
 from tests.support.source import LIVE, source_on
 
 
@@ -37,17 +33,6 @@ async def pair(
     async with paired(api_settings, quick, consumer_settings, auth_engine, blog_engine) as pair:
         await pair.fill(replica=False)
         yield pair
-
-
-@asynccontextmanager
-async def watching(pair: Pair, **settings: Any) -> AsyncIterator[None]:
-    """Run the watch of one consumer inside the block."""
-    watched = asyncio.create_task(watch(pair.settings.model_copy(update=settings), pair.blog))
-    try:
-        yield
-        assert not watched.done(), watched
-    finally:
-        await end_tasks(watched)
 
 
 async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:

@@ -1,8 +1,7 @@
-"""What operators see and do over HTTP about the pipe: status, comparisons, readiness, metrics."""
+"""``/v1/sync``: operators read the status and start comparisons; readiness and metrics follow."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,11 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ApiSettings, ConsumerSettings
+from blog_service.settings import ApiSettings
 from contracts.events import Beat
 from replica.reconcile.at_work import end_abandoned, held
 from replica.reconcile.model import Kind
-from replica.reconcile.watch import watch
 from replica.status.routes import WAITING_MAX
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api, metric
@@ -25,7 +23,7 @@ from tests.support.builders import SOURCE, a_state, a_tombstone
 from tests.support.eventually import eventually
 from tests.support.inbox import apply_events, execute, fetch
 from tests.support.parked_messages import park_deliveries, rubbish
-from tests.support.reconciling import Pair
+from tests.support.reconciling import Pair, watching
 
 STATUS, SAMPLES = "/v1/sync/status", "/v1/sync/samples"
 RECONCILE, REPLAYS = "/v1/sync/reconcile", "/v1/sync/replays"
@@ -45,44 +43,33 @@ OPERATOR = a_state(roles=("operator",))
 
 @pytest.fixture
 def settings(blog_url: str, public_pem: str) -> ApiSettings:
-    """Settings of the blog's API on the fresh database, without a source."""
+    """Return settings of an API on a new database, without a source."""
     return ApiSettings(_env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE)
 
 
 @pytest.fixture
 async def blog(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the blog's API without a token."""
+    """Return a client without a token."""
     async with blog_api(settings) as client:
         yield client
 
 
 @pytest.fixture
 async def operator(blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey) -> dict[str, str]:
-    """The header that shows an operator's token."""
+    """Return the Authorization header of an operator."""
     await apply_events(blog_engine, OPERATOR)
     return bearer(signing_key, OPERATOR.id)
 
 
 def bearer(key: rsa.RSAPrivateKey, subject: UUID) -> dict[str, str]:
-    """The header that shows a token of this user."""
+    """Return the Authorization header of a user."""
     return {"Authorization": f"Bearer {a_token(key, subject)}"}
 
 
-@asynccontextmanager
-async def watching(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIterator[None]:
-    """The watch of one consumer, inside the block."""
-    watched = asyncio.create_task(watch(settings, engine))
-    try:
-        yield
-    finally:
-        watched.cancel()
-        await asyncio.wait([watched])
-
-
-async def test_nobody_but_operators(
+async def test_only_operators_have_access(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
 ) -> None:
-    """Not without a token, and not with any other role; nothing is begun for them."""
+    """Neither a missing token nor another role starts anything."""
     admin = a_state(roles=("admin", "moderator"))
     await apply_events(blog_engine, admin)
 
@@ -98,10 +85,10 @@ async def test_nobody_but_operators(
 class TestStatus:
     """``GET /v1/sync/status``."""
 
-    async def test_of_a_replica_that_knows_nothing(
+    async def test_an_empty_replica_has_null_for_unknown_values(
         self, blog: httpx.AsyncClient, operator: dict[str, str]
     ) -> None:
-        """What is not known is null; nobody has told of the source."""
+        """There is no consumer yet, and no heartbeat of the source."""
         answer = await blog.get(STATUS, headers=operator)
 
         assert answer.status_code == 200
@@ -121,10 +108,10 @@ class TestStatus:
             "degraded": "empty",
         }
 
-    async def test_values_are_those_of_the_database(
+    async def test_values_come_from_the_database(
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
     ) -> None:
-        """The replica, what is parked, the last heartbeat, and the run that finished last."""
+        """The replica, parked messages, the last heartbeat, and the run that finished last."""
         await apply_events(blog_engine, a_state(version=70), a_tombstone(version=9), Beat(number=5))
         await park_deliveries(blog_engine, rubbish())
         await execute(
@@ -186,10 +173,10 @@ class TestStatus:
 class TestReconcile:
     """``POST /v1/sync/reconcile`` and ``GET /v1/sync/reconcile/{id}``."""
 
-    async def test_a_consumer_takes_it_up(
+    async def test_a_consumer_starts_a_requested_run(
         self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """With the repairs that were asked for; who asked stays on record."""
+        """With the requested repairs; the run records who requested it."""
         operator = await pair.make_operator()
         headers = bearer(signing_key, operator)
         await pair.reconcile()
@@ -200,7 +187,7 @@ class TestReconcile:
 
         answer = await blog.post(RECONCILE, json={"repair": True}, headers=headers)
         asked = answer.json()
-        async with watching(pair.settings, pair.blog):
+        async with watching(pair):
             done = await eventually(lambda: _finished(blog, asked["id"], headers))
 
         assert answer.status_code == 202
@@ -219,10 +206,10 @@ class TestReconcile:
         assert _time(done["requested_at"]) <= _time(done["started_at"])
         assert _time(done["started_at"]) <= _time(done["finished_at"])
 
-    async def test_what_is_asked_for_is_kept(
+    async def test_options_of_a_request_are_stored(
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
     ) -> None:
-        """All kinds and another brake; without anything it only looks."""
+        """All kinds and a deletion limit; without options the run only compares."""
         everything = {"repair": True, "ahead": True, "orphans": True, "max_deletions": 3}
 
         some = await blog.post(RECONCILE, json=everything, headers=operator)
@@ -235,10 +222,10 @@ class TestReconcile:
         assert none.json()["repairs"] == []
         assert [row.deletions_max for row in rows] == [3, 10]
 
-    async def test_only_so_many_wait(
+    async def test_the_number_of_waiting_runs_is_limited(
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
     ) -> None:
-        """Without a consumer they do not pile up: one more is told to come back."""
+        """Without a consumer they would accumulate; one too many gets 503."""
         answers = [
             await blog.post(RECONCILE, json={}, headers=operator) for _ in range(WAITING_MAX + 1)
         ]
@@ -248,10 +235,10 @@ class TestReconcile:
         assert "consumer" in refused["detail"]
         assert len(await fetch(blog_engine, "SELECT 1 FROM reconcile_runs")) == WAITING_MAX
 
-    async def test_what_is_not_there_or_not_right(
+    async def test_unknown_ids_and_invalid_fields_are_refused(
         self, blog: httpx.AsyncClient, operator: dict[str, str]
     ) -> None:
-        """An unknown id is 404; a wrong or unknown field is named."""
+        """With 404, and with 422 that names each field."""
         unknown = await blog.get(f"{RECONCILE}/{uuid4()}", headers=operator)
         wrong = await blog.post(
             RECONCILE, json={"max_deletions": -1, "dry_run": True}, headers=operator
@@ -261,10 +248,10 @@ class TestReconcile:
         errors = assert_problem(wrong, 422, "invalid_request")["errors"]
         assert {error["pointer"] for error in errors} == {"/body/max_deletions", "/body/dry_run"}
 
-    async def test_the_list_goes_by_pages_the_newest_first(
+    async def test_the_list_is_paged_with_the_newest_first(
         self, blog: httpx.AsyncClient, operator: dict[str, str]
     ) -> None:
-        """Without findings; what is asked for meanwhile moves nothing."""
+        """Items have no findings; a run that is requested meanwhile does not shift the pages."""
         made = [
             (await blog.post(RECONCILE, json={}, headers=operator)).json()["id"] for _ in range(3)
         ]
@@ -280,10 +267,10 @@ class TestReconcile:
         assert {run["state"] for run in first["items"]} == {"waiting"}
         assert all("findings" not in run for run in first["items"])
 
-    async def test_one_that_nobody_takes_up_lapses(
+    async def test_a_request_that_no_consumer_starts_expires(
         self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """It says so, and a consumer that comes later does not make it: it only ends it."""
+        """A consumer that comes later ends the run without starting it."""
         headers = bearer(signing_key, await pair.make_operator())
         await pair.reconcile()
         asked = (await blog.post(RECONCILE, json={"orphans": True}, headers=headers)).json()
@@ -293,7 +280,7 @@ class TestReconcile:
         )
 
         shown = (await blog.get(f"{RECONCILE}/{asked['id']}", headers=headers)).json()
-        async with watching(pair.settings, pair.blog):
+        async with watching(pair):
             ended = await eventually(lambda: _finished(blog, asked["id"], headers))
 
         assert (asked["state"], shown["state"], ended["state"]) == ("waiting", "lapsed", "ended")
@@ -301,10 +288,10 @@ class TestReconcile:
         assert (ended["verdict"], ended["started_at"]) == ("could_not_compare", None)
         assert ended["explanation"] == shown["explanation"]
 
-    async def test_one_whose_maker_died_is_broken_off(
+    async def test_a_run_whose_process_died_is_abandoned(
         self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """While somebody holds its lock it runs, however long; then it is over, for all to see."""
+        """A run is alive while its process has the lock, however long it takes."""
         headers = bearer(signing_key, await pair.make_operator())
         asked = (await blog.post(RECONCILE, json={}, headers=headers)).json()
         await pair.damage("UPDATE reconcile_runs SET started_at = now() - interval '1 hour'")
@@ -323,10 +310,10 @@ class TestReconcile:
         assert (str(given_up.id), given_up.verdict) == (asked["id"], "could_not_compare")
         assert (ended["state"], ended["explanation"]) == ("ended", dead["explanation"])
 
-    async def test_it_tells_how_far_it_has_come(
+    async def test_a_running_comparison_shows_its_progress(
         self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """While it runs, such as while a heartbeat is waited for; and nothing of it afterwards."""
+        """Here while it waits for a heartbeat; an ended run shows none."""
         headers = bearer(signing_key, await pair.make_operator())
         await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user2@example.org'")
 
@@ -336,7 +323,7 @@ class TestReconcile:
             return run
 
         async with pair.blog.begin() as connection:
-            # Heartbeats can be neither applied nor looked for.
+            # This delays heartbeats, and the query that looks for one.
             await connection.execute(text("LOCK TABLE heartbeats"))
             comparing = asyncio.create_task(pair.reconcile())
             held_up = await eventually(newest)
@@ -348,12 +335,12 @@ class TestReconcile:
 
 
 class TestReadiness:
-    """``/readyz`` and ``/metrics``."""
+    """``/readyz`` and ``/metrics`` of the API."""
 
-    async def test_degraded_until_it_was_compared(
+    async def test_the_api_is_degraded_until_the_first_comparison(
         self, pair: Pair, settings: ApiSettings, blog: httpx.AsyncClient
     ) -> None:
-        """It serves all the same, unless the settings say otherwise; a metric says it too."""
+        """By default it is ready all the same; a setting makes it refuse, and a metric shows it."""
         strict = settings.model_copy(update={"refuse_while_degraded": True})
         async with blog_api(strict) as refusing:
             before = [await client.get("/readyz") for client in (blog, refusing)]
@@ -375,8 +362,10 @@ class TestReadiness:
             pytest.approx(ended.source_at.timestamp(), abs=0.001)
         )
 
-    async def test_metrics_tell_what_is_left(self, pair: Pair, blog: httpx.AsyncClient) -> None:
-        """Of each kind what was not repaired; a run without a verdict changes nothing of it."""
+    async def test_metrics_count_the_unrepaired_users_of_each_kind(
+        self, pair: Pair, blog: httpx.AsyncClient
+    ) -> None:
+        """A run without a verdict does not change them."""
         assert await _differing(blog) == dict.fromkeys(Kind, 0)
         await pair.damage(
             "DELETE FROM users WHERE email IN ('user1@example.org', 'user2@example.org')",

@@ -1,1 +1,1 @@
-"""What tests share: servers, databases, builders, waiting, a proxy that cuts, processes."""
+"""Helpers that tests share: servers, databases, builders, waiting, proxies, processes."""

@@ -1,4 +1,4 @@
-"""States and events with sensible values, of which a test names only what it is about."""
+"""Build states and events with defaults, so that a test names only the values it is about."""
 
 import itertools
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ _positions = itertools.count(1)
 
 
 def a_state(user_id: UUID | None = None, version: int = 1, **changes: Any) -> UserState:
-    """A living user at ``version``."""
+    """Return an active user at ``version``."""
     user_id = user_id or uuid4()
     values: dict[str, Any] = {
         "email": f"{user_id.hex[:12]}@example.org",
@@ -42,12 +42,12 @@ def a_state(user_id: UUID | None = None, version: int = 1, **changes: Any) -> Us
 
 
 def a_tombstone(user_id: UUID | None = None, version: int = 2) -> UserTombstone:
-    """A deleted user at ``version``."""
+    """Return a deleted user at ``version``."""
     return UserTombstone(id=user_id or uuid4(), version=version, deleted_at=NOON)
 
 
 def an_event(data: Data, *, created: bool = False) -> Event:
-    """The event that carries ``data``; a living state is an update unless ``created``."""
+    """Return the event for ``data``; a user's state is an update unless ``created``."""
     common: dict[str, Any] = {
         "id": uuid4(),
         "source": SOURCE,

@@ -1,4 +1,4 @@
-"""A fresh, migrated pair of databases for each test, copied from a template."""
+"""Create migrated databases for tests by cloning templates."""
 
 import os
 import subprocess
@@ -17,10 +17,10 @@ SERVICES = ("auth", "blog")
 
 
 class Databases:
-    """Makes databases of one test worker from migrated templates.
+    """The databases of one test worker, cloned from migrated templates.
 
     Parameters:
-        spare: how many of each service are made before a test asks for them.
+        spare: the number of databases of each service to create in advance.
     """
 
     def __init__(self, server: PostgresServer, worker: str, *, spare: int = 0) -> None:
@@ -37,17 +37,17 @@ class Databases:
         }
 
     def make(self, service: str) -> str:
-        """The address of a fresh database for ``service``."""
+        """Return the URL of a new database for ``service``."""
         return self._server.url(self._supplies[service].take())
 
     def drop(self, url: str) -> None:
-        """Drop a database that ``make`` made."""
+        """Drop a database that ``make`` returned."""
         name = make_url(url).database or ""
         [supply] = [self._supplies[each] for each in SERVICES if name.startswith(self._of(each))]
         supply.give_back(name)
 
     def close(self) -> None:
-        """Drop what is left, and the templates."""
+        """Drop the unused databases and the templates."""
         for service in SERVICES:
             self._supplies[service].close()
             self._server.drop_database(self._template(service))
@@ -58,7 +58,7 @@ class Databases:
         return name
 
     def _remove_leftovers(self) -> None:
-        # Of a run that was killed.
+        # A previous run may have been killed.
         found = self._server.execute(
             "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", f"{self._prefix}_"
         )
@@ -73,7 +73,7 @@ class Databases:
 
 
 def migrate(service: str, url: str, revision: str = "head", *, command: str = "upgrade") -> None:
-    """Run ``alembic`` for ``service`` the way an operator does."""
+    """Run ``alembic`` for ``service`` as an operator does."""
     variable = f"{service.upper()}_DATABASE_URL"
     subprocess.run(
         [str(Path(sys.executable).parent / "alembic"), "-n", service, command, revision],

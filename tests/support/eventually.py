@@ -1,4 +1,4 @@
-"""Wait for a condition instead of sleeping. The only place in the tests that sleeps."""
+"""Wait for a condition instead of sleeping for a fixed time."""
 
 import asyncio
 import inspect
@@ -18,10 +18,10 @@ async def eventually(look: Callable[[], T], *, within: float = 20.0, every: floa
 async def eventually(
     look: Callable[[], T | Awaitable[T]], *, within: float = 20.0, every: float = 0.01
 ) -> T:
-    """Call ``look`` until what it returns is true, and return that.
+    """Call ``look`` until it returns something true, and return that.
 
-    An AssertionError inside ``look`` counts as "not yet"; the last one is raised when the time
-    (seconds) is over.
+    Retry in the same way when ``look`` raises AssertionError. After ``within`` seconds raise the
+    last one. ``every`` is the pause in seconds.
     """
     deadline = time.monotonic() + within
     while True:
@@ -36,5 +36,5 @@ async def eventually(
         except AssertionError as error:
             problem = error
         if time.monotonic() > deadline:
-            raise problem or AssertionError(f"not within {within} s; the last look saw {found!r}")
+            raise problem or AssertionError(f"not within {within} s; the last result was {found!r}")
         await asyncio.sleep(every)

@@ -1,7 +1,7 @@
-"""A page of documentation as its reader uses it: files are written, sessions are typed.
+"""Follow a documentation page as a reader does: write its files, type its commands.
 
-A block of Python begins with the name of its file. In a console session a line after ``$`` is
-typed, whatever follows it is shown, and ``…`` stands for anything.
+A Python block begins with the name of its file. In a console session, the reader types the text
+after ``$``; the next lines are its output, in which ``…`` matches any text.
 """
 
 import asyncio
@@ -20,25 +20,25 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _ENDED: Final = "--- ended"
 _LOOKS: Final = re.compile(r"curl -s (-D- )?http|psql|python in_step")
-"""Commands that change nothing. Like a reader, who sees that it takes a moment, one tries again."""
+"""Commands without side effects: they are retried until the output matches."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A line to type, and what is shown after it."""
+    """A command line and its expected output."""
 
     typed: str
     shown: str
 
 
 def files_of(page: str) -> dict[str, str]:
-    """The files that a page has its reader write."""
+    """Return the files of a page, by name."""
     blocks = [text for kind, text in _BLOCK.findall(page) if kind == "python"]
     return {text.partition("\n")[0].removeprefix("# "): text for text in blocks}
 
 
 def commands_of(page: str) -> list[Command]:
-    """What a page has its reader type, in order."""
+    """Return the commands of a page, in order."""
     sessions = [text for kind, text in _BLOCK.findall(page) if kind == "console"]
     return [
         Command(typed, shown.strip())
@@ -48,13 +48,13 @@ def commands_of(page: str) -> list[Command]:
 
 
 class Shell:
-    """A shell in which one command is typed after the other."""
+    """A shell that runs one command after the other."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def type(self, command: str) -> str:
-        """What a command shows, errors too."""
+        """Run a command and return its output, including errors."""
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -68,10 +68,10 @@ class Shell:
         return shown.removesuffix(f"\n{_ENDED}\n").strip()
 
     async def follow(self, command: Command) -> None:
-        """Type a command of a page, and see what the page says."""
+        """Run a command of a page and check its output."""
         pattern = ".*".join(re.escape(part) for part in command.shown.split("…"))
 
-        async def see() -> bool:
+        async def matches() -> bool:
             shown = (await self.type(command.typed)).replace("\r", "")
             assert re.fullmatch(pattern, shown, re.DOTALL), (
                 f"$ {command.typed}\n{shown}\nbut the page shows\n{command.shown}"
@@ -79,14 +79,14 @@ class Shell:
             return True
 
         if _LOOKS.match(command.typed):
-            await eventually(see, every=0.2)
+            await eventually(matches, every=0.2)
         else:
-            await see()
+            await matches()
 
 
 @asynccontextmanager
 async def shell_in(folder: Path, environment: Mapping[str, str]) -> AsyncIterator[Shell]:
-    """A shell in ``folder``; it is killed afterwards with all that was started in it."""
+    """Run a shell in ``folder``; kill it afterwards, with all its child processes."""
     process = await asyncio.create_subprocess_exec(
         "bash",
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Histories of a few users, and every way in which a broker may deliver them (hypothesis)."""
+"""Generate histories of a few users, and every order in which a broker may deliver them."""
 
 from itertools import pairwise
 from uuid import UUID
@@ -13,7 +13,7 @@ USERS = [UUID(int=number) for number in range(1, 5)]
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[State]:
-    """What a source recorded: versions rise for each user, and a deletion is the last."""
+    """Generate what a source recorded: each user's versions rise, and a deletion is the last."""
     history: list[State] = []
     versions = dict.fromkeys(USERS, 0)
     deleted: set[UUID] = set()
@@ -26,14 +26,14 @@ def histories(draw: st.DrawFn) -> list[State]:
             deleted.add(user_id)
             history.append(a_tombstone(user_id, versions[user_id]))
         else:
-            # Two users may swap addresses: nothing about an address is unique in a replica.
+            # Addresses are drawn with repetition: two users may swap theirs.
             email = draw(st.sampled_from(["a@example.org", "b@example.org", "c@example.org"]))
             history.append(a_state(user_id, versions[user_id], email=email))
     return history
 
 
 def deliveries(history: list[State]) -> st.SearchStrategy[list[State]]:
-    """The history in any order, with any of its parts more than once, and none missing."""
+    """Generate the history in any order, with duplicates and without gaps."""
     repeated = st.lists(st.sampled_from(history), max_size=12) if history else st.just([])
     return repeated.flatmap(lambda again: st.permutations([*history, *again]))
 
@@ -41,13 +41,13 @@ def deliveries(history: list[State]) -> st.SearchStrategy[list[State]]:
 def orders_with_duplicates(
     history: list[State],
 ) -> st.SearchStrategy[tuple[list[State], list[State]]]:
-    """Two deliveries of the same history."""
+    """Generate two deliveries of the same history."""
     return st.tuples(deliveries(history), deliveries(history))
 
 
 @st.composite
 def splits(draw: st.DrawFn, history: list[State]) -> list[list[State]]:
-    """A delivery of the history, cut into batches."""
+    """Generate a delivery of the history, cut into batches."""
     delivery = draw(deliveries(history))
     cuts = sorted(draw(st.lists(st.integers(0, len(delivery)), max_size=6)))
     edges = [0, *cuts, len(delivery)]

@@ -1,4 +1,4 @@
-"""What an administrator may have set on a role or a database, at its worst for us."""
+"""Settings of roles and databases that would break a service that relied on defaults."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,18 +32,18 @@ HOSTILE = {
     "plan_cache_mode": "force_generic_plan",
     "log_parameter_max_length_on_error": "-1",
 }
-"""All at once; none of them may change what the services do."""
+"""They apply at once, and none may change what the services do."""
 
 
 @contextmanager
 def set_on_role(
     server: PostgresServer, url: str, settings: Mapping[str, str] = HOSTILE
 ) -> Iterator[None]:
-    """Settings of the role that ``url`` names, in its database, inside the block."""
+    """Apply settings to the role of ``url`` in its database, inside the block."""
     address = make_url(url)
     who = f"{quoted(address.username or '')} IN DATABASE {quoted(address.database or '')}"
     for name, value in settings.items():
-        # A list is written as one, or it would be a single quoted name.
+        # A quoted list would become a single name.
         server.execute(f"ALTER ROLE {who} SET {name} = '{value}'")
     try:
         yield

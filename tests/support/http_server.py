@@ -1,4 +1,4 @@
-"""An application behind a real server, in a thread of its own whose event loop is watched."""
+"""Serve an application in a separate thread and measure how long its event loop is blocked."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ TICK_SECONDS = 0.001
 
 
 class Server:
-    """A server on a port of its own, and the pauses of its event loop."""
+    """A server on a free port that records the pauses of its event loop."""
 
     def __init__(
         self, app: ASGIApp, trusted_proxies: Sequence[str], protocol: type[HttpProtocol]
@@ -48,15 +48,15 @@ class Server:
                 self._pauses.append(time.thread_time() - before)
 
     def forget_pauses(self) -> None:
-        """Begin to measure, once a pause that may be under way has been noted."""
+        """Start measuring, after the current pause has been recorded."""
         self._wait_for_ticks()
         self._pauses.clear()
 
     def longest_pause_seconds(self) -> float:
-        """The longest time for which the event loop did one thing, since it was asked to forget.
+        """Return the longest time in seconds for which the event loop ran one callback.
 
-        What is under way at the moment counts. It is the processor's time: what another process on
-        the machine takes is nobody's fault.
+        Counts since ``forget_pauses``, including the current callback. It is CPU time, so other
+        processes on the machine do not add to it.
         """
         self._wait_for_ticks()
         return max(self._pauses)
@@ -67,11 +67,11 @@ class Server:
             time.sleep(TICK_SECONDS)
 
     def connect(self) -> socket.socket:
-        """A connection to it, whose calls fail after ten seconds."""
+        """Connect to the server; calls time out after ten seconds."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
     def exchange(self, sent: bytes) -> bytes:
-        """All that it answers to what is sent on one connection, until it closes that."""
+        """Send bytes on a new connection; return all that the server sends until it closes it."""
         with self.connect() as connection:
             try:
                 connection.sendall(sent)
@@ -81,7 +81,7 @@ class Server:
 
 
 def read_all(connection: socket.socket) -> bytes:
-    """Everything until the other side closes the connection, even with a reset."""
+    """Read until the other side closes or resets the connection."""
     read = b""
     try:
         while piece := connection.recv(65536):
@@ -98,6 +98,6 @@ def served(
     trusted_proxies: Sequence[str] = (),
     protocol: type[HttpProtocol] = HttpProtocol,
 ) -> Iterator[Server]:
-    """The application behind a server."""
+    """Serve the application inside the block."""
     with Server(app, trusted_proxies, protocol) as server:
         yield server

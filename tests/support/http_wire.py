@@ -1,4 +1,4 @@
-"""A server's connection without a network: what arrives is split where a test wants it to be."""
+"""A connection of the server without a network, so that a test decides where input is split."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 from service_kit.http.protocol import HttpProtocol
 
 REFUSED = "refused"
-"""In place of a response's content, where it is the server's own refusal."""
+"""Stands for the content of a response that the server itself wrote."""
 
 
 class Wire(asyncio.Transport):
@@ -26,52 +26,52 @@ class Wire(asyncio.Transport):
         self._closing = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Addresses."""
+        """Return fixed addresses."""
         return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
 
     def write(self, data: Any) -> None:
-        """Keep it."""
-        assert not self._closing, "nothing may be written after the end"
+        """Record the data."""
+        assert not self._closing, "the connection is already closed"
         self.written += bytes(data)
         self.changed.set()
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
         self._closing = True
         self.changed.set()
 
     abort = write_eof = close
 
     def is_closing(self) -> bool:
-        """Whether it has ended."""
+        """Return whether it is closed."""
         return self._closing
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Nothing is ever unsent."""
+        """Ignore the limits: everything is sent at once."""
 
     def pause_reading(self) -> None:
-        """What is given is given."""
+        """Do nothing: all input arrives."""
 
     def resume_reading(self) -> None:
-        """What is given is given."""
+        """Do nothing: all input arrives."""
 
 
 @dataclass
-class Came:
-    """What a connection brought about: the requests that ran, and what was answered."""
+class Conversation:
+    """The requests that reached the application, and the responses."""
 
     ran: list[dict[str, str]] = field(default_factory=list)
     answers: list[Any] = field(default_factory=list)
     closed: bool = False
 
 
-async def converse(pieces: Iterable[bytes], *, expected: int) -> Came:
-    """Give one connection of a server ``pieces``, until it has answered or closed.
+async def converse(pieces: Iterable[bytes], *, expected: int) -> Conversation:
+    """Send ``pieces`` on one connection.
 
-    The application echoes method, path and body. Waits for ``expected`` final responses, or for the
-    end of the connection.
+    The application echoes method, path and body. Returns after ``expected`` final responses, or
+    when the connection is closed.
     """
-    came = Came()
+    conversation = Conversation()
 
     async def echo(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         body, more = b"", scope["path"] != "/early"
@@ -82,7 +82,7 @@ async def converse(pieces: Iterable[bytes], *, expected: int) -> Came:
             body += message["body"]
             more = message["more_body"]
         said = {"method": scope["method"], "path": scope["path"], "body": body.decode("latin-1")}
-        came.ran.append(said)
+        conversation.ran.append(said)
         text = json.dumps(said).encode()
         length = (b"content-length", b"%d" % len(text))
         await send({"type": "http.response.start", "status": 200, "headers": [length]})
@@ -96,18 +96,18 @@ async def converse(pieces: Iterable[bytes], *, expected: int) -> Came:
         if wire.is_closing():
             break
         protocol.data_received(piece)
-        await asyncio.sleep(0)  # the application has its turn between two pieces
+        await asyncio.sleep(0)  # let the application run between two pieces
     async with asyncio.timeout(5):
         while len(answers := _answers(wire.written)) < expected and not wire.is_closing():
             wire.changed.clear()
             await wire.changed.wait()
-    came.answers, came.closed = answers, wire.is_closing()
+    conversation.answers, conversation.closed = answers, wire.is_closing()
     protocol.connection_lost(None)
-    return came
+    return conversation
 
 
 def _answers(written: bytes) -> list[Any]:
-    """The final responses, whose end each announces; a HEAD is answered in 4 letters for a body."""
+    """Return all final responses; that to a HEAD has no body."""
     answers: list[Any] = []
     while written:
         head, found, rest = written.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A server that publishes a JWK Set as a test wants it, and counts who asks."""
+"""A server that publishes a configurable key set and records its requests."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,7 @@ PATH = "/.well-known/jwks.json"
 
 
 class KeySource:
-    """Answers each request with ``status``, ``headers`` and ``body``, as they are when it comes."""
+    """Responds to each request with the current ``status``, ``headers`` and ``body``."""
 
     def __init__(self) -> None:
         self.status = "200 OK"
@@ -31,41 +31,41 @@ class KeySource:
 
     @property
     def url(self) -> str:
-        """The address of the key set."""
+        """Return the URL of the key set."""
         return f"http://127.0.0.1:{self.port}{PATH}"
 
     @property
     def asked(self) -> int:
-        """How many requests came, answered or not."""
+        """Return the number of requests, with or without a response."""
         return len(self.requests)
 
     def publish(self, *keys: RSAPrivateKey, max_age: int = 300, etag: bool = False) -> None:
-        """Show the public halves of ``keys``."""
+        """Publish the public halves of ``keys``."""
         self.publish_json(jwks(*(key.public_key() for key in keys)), max_age=max_age)
         if etag:
             self.headers["ETag"] = f'"{hashlib.sha256(self.body).hexdigest()}"'
 
     def publish_json(self, document: Any, *, max_age: int = 300) -> None:
-        """Show a document, whatever it holds."""
+        """Publish any document."""
         self.status = "200 OK"
         self.body = json.dumps(document).encode()
         self.headers = {"Cache-Control": f"public, max-age={max_age}, must-revalidate"}
 
     def hold(self, holding: bool = True) -> None:
-        """Let answers wait, or go."""
+        """Delay all responses, or release them."""
         if holding:
             self._may_answer.clear()
         else:
             self._may_answer.set()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Take a connection."""
+        """Serve a connection."""
         serving = asyncio.create_task(self._serve(reader, writer))
         self._connections[serving] = writer
         serving.add_done_callback(self._connections.pop)
 
     async def close(self) -> None:
-        """End every connection at once."""
+        """Abort every connection."""
         self.hold(False)
         for writer in self._connections.values():
             writer.transport.abort()
@@ -93,14 +93,14 @@ class KeySource:
         writer.write(f"HTTP/1.1 {status}\r\n{head}\r\n".encode())
         for octet in body if self.drips else b"":
             writer.write(bytes([octet]))
-            await asyncio.sleep(0.02)  # the slowness itself is what is tested
+            await asyncio.sleep(0.02)  # the test is about slow responses
         writer.write(b"" if self.drips else body)
         await writer.drain()
 
 
 @asynccontextmanager
 async def key_source() -> AsyncIterator[KeySource]:
-    """A source on a port of its own."""
+    """Run a source on a free port inside the block."""
     source = KeySource()
     server = await asyncio.start_server(source.accept, "127.0.0.1", 0)
     source.port = server.sockets[0].getsockname()[1]

@@ -1,7 +1,7 @@
-"""Sign-ups, changes and deletions at a steady rate, straight into the auth database.
+"""Sign-ups, changes and deletions at a steady rate, directly in the auth database.
 
-Each is one transaction that changes a user and records the event with the service's own code, the
-way its use cases do, without the hundred milliseconds of a password's hash.
+Each is one transaction that changes a user and records the event with the service's own code, like
+the use cases, but without 100 ms of password hashing.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ WORKERS = 3
 
 
 class Load:
-    """Keeps changing users until it is stopped."""
+    """Changes users until it is stopped."""
 
     def __init__(self, engine: AsyncEngine, per_second: int) -> None:
         self._engine = engine
@@ -33,7 +33,7 @@ class Load:
         self.changes = 0
 
     async def work(self) -> None:
-        """Change users; a database that is away is tried again."""
+        """Change users; retry while the database is away."""
         next_at = asyncio.get_running_loop().time()
         while not self._stopping:
             try:
@@ -46,7 +46,7 @@ class Load:
             await asyncio.sleep(max(0.0, next_at - asyncio.get_running_loop().time()))
 
     def stop(self) -> None:
-        """Begin no further change."""
+        """Start no further change."""
         self._stopping = True
 
     async def _change(self, connection: AsyncConnection) -> None:
@@ -62,7 +62,7 @@ class Load:
 
 @asynccontextmanager
 async def loaded(engine: AsyncEngine, *, per_second: int = 300) -> AsyncIterator[Load]:
-    """A system whose users change all the time inside the block."""
+    """Change users all the time inside the block."""
     load = Load(engine, per_second)
     working = [asyncio.create_task(load.work()) for _ in range(WORKERS)]
     try:
@@ -73,7 +73,7 @@ async def loaded(engine: AsyncEngine, *, per_second: int = 300) -> AsyncIterator
 
 
 async def sign_up(connection: AsyncConnection) -> UUID:
-    """Create a user and record it; his id."""
+    """Create a user, record the event and return the id."""
     values = {
         "email": f"{uuid4().hex}@example.org",
         "password_hash": "none",
@@ -86,7 +86,7 @@ async def sign_up(connection: AsyncConnection) -> UUID:
 
 
 async def change(connection: AsyncConnection, user_id: UUID) -> None:
-    """Change a living user and record it; nothing when he is deleted."""
+    """Change a user and record the event; do nothing if the user is deleted."""
     values = {
         "email": f"{uuid4().hex}@example.org",
         "roles": [f"role {random.randrange(5)}"],
@@ -102,7 +102,7 @@ async def change(connection: AsyncConnection, user_id: UUID) -> None:
 
 
 async def delete(connection: AsyncConnection, user_id: UUID) -> None:
-    """Delete a living user and record it; nothing when he is deleted."""
+    """Delete a user and record the event; do nothing if the user is already deleted."""
     values = {
         "version": NEXT_VERSION,
         "status": "deleted",

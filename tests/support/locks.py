@@ -1,4 +1,4 @@
-"""Who waits for whom inside PostgreSQL."""
+"""Observe lock waits in PostgreSQL."""
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -6,7 +6,7 @@ from tests.support.inbox import fetch
 
 
 async def lock_waits(engine: AsyncEngine, kind: str = "%") -> int:
-    """How many sessions of this database wait for a lock; of one kind, such as ``advisory``."""
+    """Count the sessions of this database that wait for a lock, for example an ``advisory`` one."""
     sessions = await fetch(
         engine,
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"

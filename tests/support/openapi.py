@@ -1,4 +1,4 @@
-"""Requests that Schemathesis makes up from a service's OpenAPI document, against a real server."""
+"""Check a running service with requests that Schemathesis generates from its OpenAPI document."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from tests.support.http_server import served
 
 EXAMPLES = 25
-"""Requests of each kind for each operation: a service takes seconds."""
+"""Requests of each kind for each operation, at a few seconds for a service."""
 
 
 def assert_conforms(
@@ -26,17 +26,17 @@ def assert_conforms(
     examples: int = EXAMPLES,
     may_refuse: bool | Collection[str] = False,
 ) -> None:
-    """Each answer of ``app`` is in its OpenAPI document, and none is a 500.
+    """Check that the OpenAPI document describes every response of ``app``, and that none is a 500.
 
-    Requests that are right and requests that are wrong, made up alike in each run, by each of
-    ``callers``, which are headers: none, a user's token, a bad one. Checked are the status, its
-    media type, its headers, its body against the schema, that wrong data is refused and right data
-    is not, that an operation that wants a token refuses without, and that a method that is not
-    documented is not offered. All operations are tried before the first failure is raised.
+    Valid and invalid requests, the same in each run, are sent with each of ``callers``, which are
+    headers: none, a user's token, an invalid one. Checks the status, media type, headers and body,
+    that invalid data is refused and valid data is not, that operations with a token refuse requests
+    without, and that undocumented methods are refused. Tries all operations before it fails.
 
-    With ``may_refuse``, data that the document allows may be refused with 400 or 422 all the same:
-    a weak password, a link that nobody was sent. It may name the operations that do
-    (``POST /v1/things``).
+    Parameters:
+        examples: the number of requests of each kind for each operation.
+        may_refuse: whether valid data may get 400 or 422 all the same, such as a weak password or
+            an unknown link; or the operations that may do so (``POST /v1/things``).
     """
     with served(app) as server:
         document = schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/openapi.json")
@@ -82,14 +82,14 @@ def _failure(
     )
     @hypothesis.given(operation.as_strategy(mode), strategies.sampled_from(callers))
     def conforms(case: Case[Any], caller: Mapping[str, str]) -> None:
-        # As part of the request, so that its checks know that no header is missing after all.
+        # In the request itself, so that Schemathesis does not report the header as missing.
         case.headers.update(caller)
         case.call_and_validate(excluded_checks=excluded)
 
     try:
         conforms()
     except hypothesis.errors.Unsatisfiable:
-        return None  # nothing can be wrong about a request without parameters
+        return None  # a request without parameters cannot be invalid
     except BaseException as error:
         return error
     return None

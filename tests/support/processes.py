@@ -1,4 +1,4 @@
-"""The services' commands as processes, the way an operator runs them."""
+"""Run the services' commands as processes, like an operator."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; its output is appended to the log."""
+        """Start the process; append its output to the log."""
         program, *arguments = self.command.split()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -38,33 +38,33 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Send SIGKILL and wait for the end."""
         if self._process:
             self._process.kill()
             self._process.wait(10)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal."""
         assert self._process is not None
         self._process.send_signal(number)
 
     async def stop(self, within: float = 30.0) -> int:
-        """SIGTERM, and its exit code."""
+        """Send SIGTERM; return the exit code."""
         assert self._process is not None
         self._process.terminate()
         return await asyncio.to_thread(self._process.wait, within)
 
     async def ended(self, within: float = 30.0) -> int:
-        """Wait until it has ended by itself; its exit code."""
+        """Wait until the process ends by itself; return the exit code."""
         assert self._process is not None
         return await asyncio.to_thread(self._process.wait, within)
 
     async def is_ready(self, url: str, within: float = 30.0) -> None:
-        """Wait until ``url`` answers 200."""
+        """Wait until ``url`` responds with 200."""
 
         def look() -> bool:
             assert self.is_running, f"{self.command} ended:\n{self.log.read_text()[-3000:]}"

@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and a server that a test can cut, refuse or make silent."""
+"""A TCP proxy that can close connections, refuse them, or hold back data."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Forwards to ``host:port`` from a port of its own on loopback."""
+    """Forwards to ``host:port`` from a free port on the loopback interface."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -21,40 +21,40 @@ class Proxy:
         self.port = 0
 
     async def open(self) -> None:
-        """Start to listen."""
+        """Start listening."""
         self._server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Cut everything and stop to listen."""
+        """Close all connections and stop listening."""
         self._answers.set()
         self._requests.set()
         if self._server:
             self._server.close()
         self.cut()
-        # Else the event loop could end before them, and leave their sockets open.
+        # Otherwise the event loop could end first and leave sockets open.
         await asyncio.gather(*self._forwarding, return_exceptions=True)
 
     def cut(self) -> None:
-        """End every connection at once."""
+        """Abort every connection."""
         for writer in list(self._writers):
             writer.transport.abort()
 
     def refuse(self, refusing: bool = True) -> None:
-        """Cut every connection and refuse new ones, or accept them again."""
+        """Abort every connection and refuse new ones, or accept them again."""
         self._refusing = refusing
         if refusing:
             self.cut()
 
     def swallow_answers(self, swallowing: bool = True) -> None:
-        """Hold back what the server says, from now on: it hears, and its answers are lost."""
+        """Hold back what the server sends, or release it; requests still arrive."""
         if swallowing:
             self._answers.clear()
         else:
             self._answers.set()
 
     def swallow_requests(self, swallowing: bool = True) -> None:
-        """Hold back what the client says, from now on: its acknowledgements are lost."""
+        """Hold back what the client sends, such as acknowledgements, or release it."""
         if swallowing:
             self._requests.clear()
         else:
@@ -99,7 +99,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy_to(host: str, port: int) -> AsyncIterator[Proxy]:
-    """A proxy that is open inside the block."""
+    """Run a proxy inside the block."""
     proxy = Proxy(host, port)
     await proxy.open()
     try:

@@ -1,8 +1,10 @@
-"""A source and a replica with the same users, the pipe between them at work, and ways to damage."""
+"""A source and a replica with the same users, both services running, and ways to cause damage."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -19,6 +21,8 @@ from replica.reconcile import runs
 from replica.reconcile.model import DELETIONS_MAX, Kind, Reason, repairable
 from replica.reconcile.run import run
 from replica.reconcile.runs import Run
+from replica.reconcile.watch import watch
+from service_kit.process.tasks import end_tasks
 from tests.support.http_server import served
 from tests.support.inbox import consuming, execute, fetch
 from tests.support.relaying import relaying
@@ -37,7 +41,7 @@ MADE = """
         FROM generate_series(1, {count}) AS n
     ) AS made
 """
-"""``count`` users, of whom one in ``one_in`` was deleted; the same on both sides."""
+"""Creates ``count`` users, one in ``one_in`` of them deleted; the same on both sides."""
 
 _WHEN = "timestamptz '2026-01-01 00:00:00.123456Z' + n * interval '1 second'"
 IN_AUTH = {
@@ -50,20 +54,20 @@ IN_BLOG = {"column": "", "value": "", "kept": f"CASE WHEN NOT is_dead THEN {_WHE
 
 @dataclass(frozen=True)
 class Pair:
-    """Both sides, and how to reconcile them."""
+    """Both databases, and methods that reconcile them."""
 
     settings: ConsumerSettings
     auth: AsyncEngine
     blog: AsyncEngine
 
     async def fill(self, count: int = 200, one_in: int = 10, *, replica: bool = True) -> None:
-        """Make the same users on both sides, or at the source alone."""
+        """Create the same users on both sides, or only at the source."""
         await execute(self.auth, MADE.format(count=count, one_in=one_in, **IN_AUTH))
         if replica:
             await execute(self.blog, MADE.format(count=count, one_in=one_in, **IN_BLOG))
 
     async def damage(self, *statements: str) -> None:
-        """Change the replica by hand, as nobody should."""
+        """Change the replica directly, behind the services' back."""
         await execute(self.blog, *statements)
 
     async def reconcile(
@@ -75,7 +79,7 @@ class Pair:
         deletions_max: int = DELETIONS_MAX,
         settings: ConsumerSettings | None = None,
     ) -> Run:
-        """What the command does."""
+        """Run a comparison as the command does, and return the ended run."""
         kinds: frozenset[Kind] = repairable(repair=repair, ahead=ahead, orphans=orphans)
         async with self.blog.begin() as connection:
             requested = await runs.request(
@@ -89,7 +93,7 @@ class Pair:
         return await run(settings or self.settings, self.blog, begun)
 
     async def agrees(self) -> bool:
-        """Whether both tables agree, id by id and field by field, seen from outside."""
+        """Compare the tables directly, field by field; return whether they are equal."""
         found = await compare(
             self.auth.url.render_as_string(hide_password=False),
             self.blog.url.render_as_string(hide_password=False),
@@ -97,7 +101,7 @@ class Pair:
         return not found.differences
 
     async def make_operator(self) -> UUID:
-        """One of the users on both sides, who may now see to this."""
+        """Make one user an operator on both sides, and return their id."""
         for engine in (self.auth, self.blog):
             await execute(
                 engine, "UPDATE users SET roles = '{operator}' WHERE email = 'user1@example.org'"
@@ -106,12 +110,12 @@ class Pair:
         return UUID(str(made.id))
 
     def of_the_api(self, settings: ApiSettings) -> ApiSettings:
-        """Settings of the blog's API, with the replica's account at the source added."""
+        """Return the API settings with the replica's service account at the source."""
         account = ("auth_url", "service_id", "api_key")
         return settings.model_copy(update={name: getattr(self.settings, name) for name in account})
 
     async def ids(self, condition: str, limit: int) -> list[str]:
-        """Ids of some users of the replica."""
+        """Return the ids of some users of the replica."""
         query = f"SELECT id FROM users WHERE {condition} ORDER BY id LIMIT {limit}"
         return [str(row.id) for row in await fetch(self.blog, query)]
 
@@ -126,7 +130,7 @@ async def paired(
     *,
     scopes: Sequence[str] = (SCOPE,),
 ) -> AsyncIterator[Pair]:
-    """Both services at work, on empty tables, with an account of the replica at the source."""
+    """Run both services on empty tables; the replica has a service account at the source."""
     issued = await create_service(
         auth, api_settings.secrets, name="blog", scopes=scopes, key_days=1, actor="operator:test"
     )
@@ -141,3 +145,14 @@ async def paired(
         )
         async with relaying(relay_settings), consuming(settings, blog):
             yield Pair(settings, auth, blog)
+
+
+@asynccontextmanager
+async def watching(pair: Pair, **settings: Any) -> AsyncIterator[None]:
+    """Run the watch of one consumer inside the block."""
+    watched = asyncio.create_task(watch(pair.settings.model_copy(update=settings), pair.blog))
+    try:
+        yield
+        assert not watched.done(), watched
+    finally:
+        await end_tasks(watched)

@@ -1,4 +1,4 @@
-"""The reverse proxies of `docs/deploy-behind-a-proxy.md`, run as it configures them."""
+"""Run the reverse proxies of `docs/deploy-behind-a-proxy.md` with its configurations."""
 
 import datetime as dt
 import os
@@ -21,20 +21,20 @@ from local.reverse_proxies import reverse_proxy
 GUIDE = Path(__file__).parents[2] / "docs" / "deploy-behind-a-proxy.md"
 
 ADDRESS = "127.0.0.2"
-"""Of the clients: another one than the proxy's."""
+"""The clients' address, which differs from the proxy's."""
 
 READY_SECONDS_MAX = 20
 
 
 class Proxy:
-    """A proxy that listens, in front of one application under both host names."""
+    """A running proxy that serves one application under both host names."""
 
     def __init__(self, port: int, certificate: Path) -> None:
         self._port = port
         self._certificate = certificate
 
     def connect(self, host: str) -> ssl.SSLSocket:
-        """A TLS connection to it, whose calls fail after ten seconds."""
+        """Open a TLS connection; calls time out after ten seconds."""
         trust = ssl.create_default_context(cafile=str(self._certificate))
         plain = socket.create_connection(
             ("127.0.0.1", self._port), timeout=10, source_address=(ADDRESS, 0)
@@ -46,8 +46,8 @@ class Proxy:
 def proxied(name: str, upstream: int, folder: Path) -> Iterator[Proxy]:
     """Run the proxy ``name`` in front of the port ``upstream``.
 
-    It is configured as the guide says, but for addresses, ports and certificates, and so that it
-    passes ``Upgrade`` on, does not collect bodies, and reuses its connections for every client.
+    Adapts the guide's configuration: addresses, ports and certificates; the proxy also forwards
+    ``Upgrade``, does not buffer request bodies, and shares connections between clients.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -136,7 +136,7 @@ def _caddy(text: str, file: Path, port: int, certificate: Path, key: Path) -> Se
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
-    """For both hosts of the guide, signed by itself."""
+    """Create a self-signed certificate for both hosts of the guide."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example.org")])
     now = dt.datetime.now(dt.UTC)

@@ -1,4 +1,4 @@
-"""Servers of a test's own, for tests that stop them."""
+"""Run servers for tests that stop or kill them."""
 
 import shutil
 import tempfile
@@ -13,7 +13,7 @@ from tests.support.databases import Databases
 
 @contextmanager
 def own_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
-    """A PostgreSQL server that a test may stop and kill, with migrated databases on it."""
+    """Run a PostgreSQL server that a test may stop and kill, with migrated databases."""
     with _folder() as folder:
         postgres = EmbeddedPostgres(folder / "pg")
         try:
@@ -24,7 +24,7 @@ def own_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
 
 @contextmanager
 def own_rabbitmq() -> Iterator[PrivateRabbitMQ]:
-    """A RabbitMQ node that a test may stop and kill."""
+    """Run a RabbitMQ node that a test may stop and kill."""
     with _folder() as folder:
         node = PrivateRabbitMQ(folder / "mq")
         try:
@@ -37,7 +37,7 @@ def own_rabbitmq() -> Iterator[PrivateRabbitMQ]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    # Not pytest's own: PostgreSQL opens the folders above its data to others, pytest closes them.
+    # Not tmp_path: PostgreSQL opens the parent folders to other users, and pytest closes them.
     folder = Path(tempfile.mkdtemp(prefix="usersync-test-"))
     try:
         yield folder

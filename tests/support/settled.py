@@ -1,4 +1,4 @@
-"""The proof at the end of a test: both tables agree, and nothing is left anywhere on the way."""
+"""Check at the end of a test that both tables are equal and no message is left on the way."""
 
 import asyncpg
 
@@ -7,14 +7,12 @@ from tests.support.source import DEAD, LIVE, Source
 
 
 async def is_settled(auth_url: str, blog_url: str, source: Source) -> bool:
-    """Whether all is published, consumed and equal field by field, with nothing parked or dead.
+    """Return whether all events are published and applied, with nothing parked or dead-lettered.
 
-    The queues are looked at last: a message that a dead consumer held comes back late.
+    Checks the queues last: a message of a killed consumer returns to its queue late.
     """
-    unpublished = await figure(
-        auth_url, "SELECT count(*) FROM outbox_events WHERE published_at IS NULL"
-    )
-    assert not unpublished, f"{unpublished} events are not published"
+    waiting = await unpublished(auth_url)
+    assert not waiting, f"{waiting} events are not published"
     comparison = await compare(auth_url, blog_url)
     assert not comparison.differences, f"{comparison}: {comparison.differences[:3]}"
     assert comparison.users
@@ -26,7 +24,7 @@ async def is_settled(auth_url: str, blog_url: str, source: Source) -> bool:
 
 
 async def figure(url: str, query: str) -> int:
-    """The one number of a query; asked on a connection of its own, for servers come and go."""
+    """Return the number that a query selects, on a new connection because servers restart."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10)
     try:
         return int(await connection.fetchval(query) or 0)
@@ -35,7 +33,7 @@ async def figure(url: str, query: str) -> int:
 
 
 async def published(auth_url: str) -> int:
-    """How many events were sent and confirmed; not those erased before, which are only marked."""
+    """Count the published events, without those whose payload was erased before."""
     return await figure(
         auth_url,
         "SELECT count(*) FROM outbox_events WHERE published_at IS NOT NULL AND payload IS NOT NULL",
@@ -43,12 +41,12 @@ async def published(auth_url: str) -> int:
 
 
 async def unpublished(auth_url: str) -> int:
-    """How many events are not published yet."""
+    """Count the unpublished events."""
     return await figure(auth_url, "SELECT count(*) FROM outbox_events WHERE published_at IS NULL")
 
 
 async def last_applied(blog_url: str) -> int:
-    """When the replica changed last, in microseconds."""
+    """Return when the replica changed last, in microseconds."""
     return await figure(
         blog_url, "SELECT (extract(epoch FROM max(applied_at)) * 1000000)::bigint FROM users"
     )

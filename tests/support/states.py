@@ -1,4 +1,4 @@
-"""Users with values as odd as the contract allows (hypothesis)."""
+"""Generate users with the oddest values that the contract allows."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -21,20 +21,20 @@ ODD_TEXTS = [
     "🐘🐘",
     "\ud7ff\uffff",
 ]
-"""What a parser, a quoting or a collation stumbles over."""
+"""Texts that parsers, quoting or collations often get wrong."""
 
 _CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-"""All that PostgreSQL stores: no half of a surrogate pair, no NUL."""
+"""All characters that PostgreSQL stores: no surrogates, no NUL."""
 
 
 def texts(at_least: int, at_most: int) -> st.SearchStrategy[str]:
-    """Texts of so many characters."""
+    """Generate texts of this many characters."""
     odd = st.sampled_from(ODD_TEXTS).map(lambda text: text.ljust(at_least, "x")[:at_most])
     return odd | st.text(_CHARACTERS, min_size=at_least, max_size=min(at_most, 20))
 
 
 def instants() -> st.SearchStrategy[datetime]:
-    """Times, to the microsecond, of a few centuries; in UTC or not."""
+    """Generate times of a few centuries, in UTC and other zones, to the microsecond."""
     edges = [
         datetime(1970, 1, 1, tzinfo=UTC),
         datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
@@ -48,12 +48,12 @@ def instants() -> st.SearchStrategy[datetime]:
 
 
 def versions() -> st.SearchStrategy[int]:
-    """All of them."""
+    """Generate all valid versions."""
     return st.integers(1, VERSION_MAX)
 
 
 def states() -> st.SearchStrategy[UserState]:
-    """Living users."""
+    """Generate active and disabled users."""
     return st.builds(
         UserState,
         id=st.uuids(),
@@ -69,5 +69,5 @@ def states() -> st.SearchStrategy[UserState]:
 
 
 def tombstones() -> st.SearchStrategy[UserTombstone]:
-    """Deleted users."""
+    """Generate tombstones."""
     return st.builds(UserTombstone, id=st.uuids(), version=versions(), deleted_at=instants())

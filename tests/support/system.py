@@ -1,4 +1,4 @@
-"""The whole system: its four processes on databases and a virtual host of a test."""
+"""The whole system: its four processes, on databases and a virtual host of the test."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -31,7 +31,7 @@ _PORTS = dict(
 
 @dataclass(frozen=True)
 class System:
-    """Where the parts are; processes are made from it as often as a test needs them."""
+    """Addresses and keys of the parts; tests create processes from it as they need them."""
 
     auth_url: str
     blog_url: str
@@ -40,13 +40,13 @@ class System:
     public_pem: str
     folder: Path
     account: Mapping[str, str] = field(default_factory=dict)
-    """The blog's settings for comparing itself with the source; none unless a test wants them."""
+    """The blog's settings for comparisons with the source; empty unless a test needs them."""
 
     async def with_account(self, auth_api_url: str) -> "System":
-        """The same, in which the blog may compare itself, as an account that is made here.
+        """Return a system whose blog can compare itself, with a new service account.
 
         Parameters:
-            auth_api_url: where the auth API will be: of a process that is made before.
+            auth_api_url: the URL of the auth API, whose process may start later.
         """
         settings = KeySettings(
             database_url=self.auth_url, private_key=SecretStr(self.private_pem), secret=None
@@ -72,7 +72,7 @@ class System:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings of both services."""
+        """Return the settings of both services."""
         return {
             "AUTH_DATABASE_URL": self.auth_url,
             "AUTH_AMQP_URL": self.amqp_url,
@@ -87,7 +87,7 @@ class System:
         }
 
     def process(self, command: str, port: int | None = None, /, **settings: object) -> "Member":
-        """One of the processes on a port, else one of its own, with more settings; not started."""
+        """Return one of the processes, not started, on ``port`` or a free one."""
         port = port or free_port()
         environment = {**self.environment, _PORTS[command]: str(port)}
         environment |= {name: str(value) for name, value in settings.items()}
@@ -95,25 +95,25 @@ class System:
         return Member(command, environment, log, f"http://127.0.0.1:{port}")
 
     def logs(self) -> dict[str, str]:
-        """What every process wrote, by file."""
+        """Return the logs of all processes, by file name."""
         return {log.name: log.read_text() for log in self.folder.glob("*.log")}
 
 
 class Member(Process):
-    """A process with the address at which it answers."""
+    """A process and the URL at which it responds."""
 
     def __init__(self, command: str, environment: dict[str, str], log: Path, url: str) -> None:
         super().__init__(command, environment, log)
         self.url = url
 
     async def ready(self) -> None:
-        """Start it unless it runs, and wait until it is ready."""
+        """Start the process unless it runs, and wait until it is ready."""
         if not self.is_running:
             self.start()
         await self.is_ready(f"{self.url}/readyz", within=60)
 
     async def metric(self, line: str) -> float:
-        """The value of a metric, named with its labels; 0 when it is not there."""
+        """Return the value of a metric, named with its labels, or 0 if it is absent."""
         async with httpx.AsyncClient(trust_env=False) as client:
             metrics = (await client.get(f"{self.url}/metrics")).text
         values = [text.split()[-1] for text in metrics.splitlines() if text.startswith(f"{line} ")]
@@ -122,7 +122,7 @@ class Member(Process):
 
 @contextmanager
 def ended(*processes: Process) -> Iterator[None]:
-    """Processes that are killed after the block, whatever happened in it."""
+    """Kill the processes after the block."""
     try:
         yield
     finally:
@@ -132,14 +132,14 @@ def ended(*processes: Process) -> Iterator[None]:
 
 @asynccontextmanager
 async def broker_behind_a_proxy(amqp_url: str) -> AsyncIterator[tuple[Proxy, str]]:
-    """A proxy to the broker, and the virtual host's address through it."""
+    """Run a proxy to the broker; yield it with the virtual host's URL through it."""
     parts = urlsplit(amqp_url)
     async with proxy_to(parts.hostname or "127.0.0.1", parts.port or 5672) as proxy:
         yield proxy, through(proxy, amqp_url)
 
 
 def through(proxy: Proxy, amqp_url: str) -> str:
-    """The address of the same virtual host, through the proxy."""
+    """Return the URL of the same virtual host through the proxy."""
     parts = urlsplit(amqp_url)
     place = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
     return parts._replace(netloc=place).geturl()

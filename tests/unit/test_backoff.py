@@ -1,4 +1,4 @@
-"""Pauses between tries."""
+"""Pauses between retries."""
 
 from itertools import pairwise
 
@@ -9,13 +9,13 @@ from service_kit.process.backoff import SHORTEST_SECONDS, pause_seconds
 
 
 def test_the_first_pause_is_the_shortest() -> None:
-    """A server that restarts is back in seconds; the first tries should find it at once."""
+    """A server that restarts is back in seconds, and an early retry finds it."""
     assert pause_seconds(1, longest=5.0) == SHORTEST_SECONDS
 
 
 @given(st.floats(0.1, 3600))
 def test_pauses_double_up_to_the_longest(longest: float) -> None:
-    """No pause is more than twice the one before, none shrinks, none exceeds the limit."""
+    """No pause is more than twice the previous one, none is shorter, none exceeds the limit."""
     pauses = [pause_seconds(failures, longest=longest) for failures in range(1, 40)]
 
     assert all(one <= other <= 2 * one for one, other in pairwise(pauses))
@@ -23,6 +23,6 @@ def test_pauses_double_up_to_the_longest(longest: float) -> None:
 
 
 @given(st.integers(1, 10**9))
-def test_any_number_of_failures_has_a_pause(failures: int) -> None:
-    """A server that is away for weeks does not overflow the arithmetic."""
+def test_any_number_of_failures_gives_a_pause(failures: int) -> None:
+    """Weeks without a server do not overflow the calculation."""
     assert 0 < pause_seconds(failures, longest=5.0) <= 5.0

@@ -1,4 +1,4 @@
-"""The blog's settings: it starts with keys to verify with, or not at all."""
+"""The blog's settings: an API without keys for tokens does not start."""
 
 from pathlib import Path
 
@@ -24,14 +24,14 @@ URL = "http://auth.example/.well-known/jwks.json"
 
 @pytest.fixture(autouse=True)
 def complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An environment that lacks nothing but keys, in a folder without ``.env``."""
+    """Set everything but keys, in a folder without ``.env``."""
     for name, value in COMPLETE.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
 
 
-def test_without_any_keys_the_start_names_both_settings() -> None:
-    """One sentence says what may be set."""
+def test_without_keys_the_error_names_both_settings() -> None:
+    """In one sentence."""
     with pytest.raises(BadSettings) as caught:
         load(ApiSettings)
 
@@ -40,10 +40,10 @@ def test_without_any_keys_the_start_names_both_settings() -> None:
 
 
 @pytest.mark.parametrize("given", [("url",), ("key",), ("url", "key")], ids=str)
-def test_an_address_a_key_or_both_are_enough(
+def test_a_url_or_a_key_or_both_are_accepted(
     monkeypatch: pytest.MonkeyPatch, public_pem: str, given: tuple[str, ...]
 ) -> None:
-    """Each works alone."""
+    """Each is sufficient."""
     if "url" in given:
         monkeypatch.setenv("BLOG_JWKS_URL", URL)
     if "key" in given:
@@ -70,10 +70,10 @@ def test_an_address_a_key_or_both_are_enough(
         "http://hunter2.example/ x",
     ],
 )
-def test_an_address_that_cannot_be_fetched_is_refused_by_name(
+def test_an_invalid_url_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, public_pem: str, value: str
 ) -> None:
-    """The sentence names the variable and never repeats the value."""
+    """The message names the variable and never repeats its value."""
     monkeypatch.setenv("BLOG_PUBLIC_KEY", public_pem)
     monkeypatch.setenv("BLOG_JWKS_URL", value)
 
@@ -97,10 +97,10 @@ def test_an_address_that_cannot_be_fetched_is_refused_by_name(
         ("urn:usersync:auth", "https://auth.example", "https://auth.example"),
     ],
 )
-def test_pages_find_the_auth_service_where_they_are_told_else_at_the_issuer(
+def test_the_public_url_of_the_auth_service_defaults_to_the_issuer(
     monkeypatch: pytest.MonkeyPatch, issuer: str, public_url: str | None, expected: str
 ) -> None:
-    """The issuer is a name, which stays when the address changes."""
+    """An issuer is a name that stays when the URL changes."""
     monkeypatch.setenv("BLOG_JWKS_URL", URL)
     monkeypatch.setenv("BLOG_ISSUER", issuer)
     if public_url is not None:
@@ -128,10 +128,10 @@ def test_pages_find_the_auth_service_where_they_are_told_else_at_the_issuer(
         "javascript:hunter2",
     ],
 )
-def test_what_browsers_cannot_be_sent_to_is_refused(
+def test_a_public_url_that_browsers_cannot_use_is_refused(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    """Neither a password in it nor a rule of the page's policy; an issuer like it needs another."""
+    """It may hold no credentials and no policy rules; an issuer like that needs a separate URL."""
     monkeypatch.setenv("BLOG_JWKS_URL", URL)
     for name in ("BLOG_AUTH_PUBLIC_URL", *(["BLOG_ISSUER"] if value else [])):
         with monkeypatch.context() as patch:
@@ -144,10 +144,10 @@ def test_what_browsers_cannot_be_sent_to_is_refused(
 
 
 @pytest.mark.parametrize("exponent", [3, 65537])
-def test_a_key_that_no_token_is_believed_by_is_refused_at_the_start(
+def test_a_weak_public_key_is_refused_at_the_start(
     monkeypatch: pytest.MonkeyPatch, exponent: int
 ) -> None:
-    """It follows the same rules as a fetched one."""
+    """The rules are those for fetched keys."""
     key = rsa.generate_private_key(public_exponent=exponent, key_size=2048).public_key()
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     pem = key.public_bytes(serialization.Encoding.PEM, form).decode()
@@ -163,13 +163,13 @@ def test_a_key_that_no_token_is_believed_by_is_refused_at_the_start(
 @pytest.mark.parametrize(
     ("process", "smallest"), [(ConsumerSettings, 3), (ReconcileSettings, 2), (ApiSettings, 1)]
 )
-def test_too_few_connections_are_refused(
+def test_too_few_database_connections_are_refused(
     monkeypatch: pytest.MonkeyPatch,
     public_pem: str,
     process: type[ServiceSettings],
     smallest: int,
 ) -> None:
-    """With the smallest number that works; that one is accepted."""
+    """The message names the smallest number that works, and that number is accepted."""
     monkeypatch.setenv("BLOG_PUBLIC_KEY", public_pem)
     monkeypatch.setenv("BLOG_AMQP_URL", "amqp://localhost/")
     monkeypatch.setenv("BLOG_DATABASE_CONNECTIONS_MAX", str(smallest))
@@ -187,10 +187,10 @@ def test_too_few_connections_are_refused(
 @pytest.mark.parametrize(
     ("lock", "statement"), [("5000", None), ("2000", "2000"), ("2001", "2000"), (None, "1000")]
 )
-def test_a_lock_is_waited_for_less_long_than_a_statement_takes(
+def test_the_lock_timeout_must_be_below_the_statement_timeout(
     monkeypatch: pytest.MonkeyPatch, lock: str | None, statement: str | None
 ) -> None:
-    """Else the statement's limit ends each wait, and one held row would keep everybody waiting."""
+    """Otherwise each lock wait ends as a statement time-out, and one locked row delays all."""
     for name, value in (("LOCK", lock), ("STATEMENT", statement)):
         if value is not None:
             monkeypatch.setenv(f"BLOG_{name}_TIMEOUT_MS", value)
