@@ -1,17 +1,16 @@
-"""Delete old events from the log, which would otherwise grow for ever.
+"""Delete events past their retention from the log, which would grow without limit otherwise.
 
-Retention: not a step of an event's journey, but the end of its record.
+Retention is no step of an event's journey, but the end of its record.
 
-Guarantees: what is not published stays, however old; so does what an unfinished replay of the log
-has still to send, and a replay that is being asked for cannot miss that the rows went, for it holds
-the row of ``source`` that each batch changes first. No row is waited for: one that an erasing
-deletion or another session holds is left to the next time, so that nothing can deadlock. Each batch
-is one transaction, so an interruption leaves nothing half done.
+Guarantees: unpublished events stay, however old. So do events that an unfinished replay of the log
+still has to send. A replay that starts meanwhile cannot miss the deletion: it locks the row of
+``source`` that each batch updates first. Pruning waits for no locked row, so it cannot deadlock:
+rows that a deletion of a user or another session has locked are left to the next run. Each batch is
+one transaction, so an interruption leaves nothing half done.
 
-Not here: erasing a user's events (``record``), which needs no row to exist.
+Not here: erasing a user's events (``record``).
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,30 +23,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit
 from auth_service.settings import RelaySettings
-from service_kit.database.away import DATABASE_AWAY
 from service_kit.database.engines import pooled
 from service_kit.database.locks import advisory_lock
+from service_kit.database.rounds import repeat
 from service_kit.process.errors import OperatorError
 
 log = structlog.get_logger()
 
 BATCH_EVENTS: Final = 2_000
-"""Looked at in a transaction: some hundredths of a second, for which a heartbeat may have to wait,
-since it changes the row of ``source`` too."""
+"""Events that one transaction reads, in some hundredths of a second. A heartbeat may wait for it,
+because it updates the row of ``source`` too."""
 
 EVERY_SECONDS: Final = 3_600.0
-"""How often the relay prunes. What is kept is counted in days; an hour's events are deleted in
-seconds, and in pieces that vacuum can follow."""
+"""How often the relay prunes. Retention is in days; one hour's events are deleted within seconds,
+in batches that vacuum can follow."""
 
 LOCK_KEY: Final = 0x7573707275_6E6521
-""""uspru" and "ne!" in ASCII: which advisory lock is the pruner's, so that one prunes at a time."""
+"""The advisory lock of pruning, so that one session prunes at a time: "usprune!" in ASCII."""
 
-# The first thing in each transaction: whoever asks for a replay locks this row FOR SHARE.
+# First in each transaction: starting a replay locks this row FOR SHARE.
 _LOCK = text("SELECT pruned_position FROM source FOR NO KEY UPDATE")
 
-# Times rise with positions, or nearly. So batches go up from the oldest position, each found by the
-# primary key, until one holds nothing old; the few that are older than their neighbours, such as
-# those of a transaction that took long, go with the batch that they are in.
+# Times rise with positions, or nearly. So batches go up from the oldest position, by the primary
+# key, until a batch holds nothing old. A few events are older than their neighbours, for example
+# those of a long transaction; they are deleted with the batch that they are in.
 _LOOK = text(
     """
     WITH looked AS MATERIALIZED (
@@ -75,7 +74,7 @@ _LOOK = text(
 
 _MOVE = text("UPDATE source SET pruned_position = greatest(pruned_position, :up_to)")
 
-# An array, so that the rows are found by the primary key whatever the planner makes of the rest.
+# An array makes the planner find the rows by the primary key.
 _DELETE = text(
     """
     DELETE FROM outbox_events WHERE position = ANY (ARRAY(
@@ -95,22 +94,22 @@ _OLDEST = text(
 
 
 class AlreadyPruning(OperatorError):
-    """Another session is at it."""
+    """Another session is pruning."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the log is being pruned by another command or by a relay; try again when it has ended"
+            "another command or a relay is pruning the log; try again when it has ended"
         )
 
 
 @dataclass(slots=True, kw_only=True)
 class Pruned:
-    """What was done to the events older than ``before``; counts of events.
+    """The result of pruning: counts of events older than ``before``.
 
-    ``deleted`` is what would be deleted, if nothing was to be. ``kept_unpublished`` still has to go
-    out; ``kept_for_replays`` is what an unfinished replay needs, and what comes after that;
-    ``kept_in_use`` was locked by somebody, and goes the next time. Events up to ``pruned_position``
-    may be gone.
+    A dry run counts in ``deleted`` what would be deleted. ``kept_unpublished`` are not published
+    yet. ``kept_for_replays`` are needed by an unfinished replay, or follow such events.
+    ``kept_in_use`` were locked by another session and are deleted next time. Events up to
+    ``pruned_position`` may be gone from the log.
     """
 
     before: datetime
@@ -131,17 +130,17 @@ async def prune(
     is_dry: bool = False,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Pruned:
-    """Delete what was recorded longer ago than ``older_than``, from the oldest on.
+    """Delete events that were recorded longer ago than ``older_than``, oldest first.
 
     Parameters:
-        engine: to get a connection from.
-        older_than: by PostgreSQL's clock.
-        actor: who does it, for the audit log; None for the relay, whose log tells.
+        engine: the auth database.
+        older_than: the retention, by PostgreSQL's clock.
+        actor: the operator, for the audit log; None for the relay, which logs it.
         is_dry: only count.
-        advance: told how many events each batch has looked at.
+        advance: called with the number of events that each batch has read.
 
     Raises:
-        AlreadyPruning: another session does.
+        AlreadyPruning: another session is pruning.
     """
     async with advisory_lock(engine, LOCK_KEY) as connection:
         if connection is None:
@@ -165,7 +164,7 @@ async def prune(
 async def _batch(
     connection: AsyncConnection, pruned: Pruned, after: int, actor: str | None, *, is_dry: bool
 ) -> Row[Any]:
-    """Look at the next events and delete what may go; what was seen."""
+    """Read the next events and delete those that may be deleted; return what was read."""
     if not is_dry:
         await connection.execute(_LOCK)
     values = {"before": pruned.before, "after": after, "limit": BATCH_EVENTS}
@@ -191,30 +190,30 @@ async def _delete(connection: AsyncConnection, pruned: Pruned, after: int, seen:
 
 
 async def prune_hourly(settings: RelaySettings) -> None:
-    """Prune once an hour, for ever, if the settings say what is to be kept.
+    """Prune once an hour until cancelled, if the settings limit the retention.
 
-    Any number of relays may do so: one prunes at a time, and a second time finds nothing old. On a
-    connection of its own, which ends with each time.
+    Any number of relays may run this: one prunes at a time, and the next finds nothing old. Each
+    round opens a connection of its own and closes it.
     """
     if settings.outbox_keep_days is None:
         return
     older_than = timedelta(days=settings.outbox_keep_days)
-    while True:
+
+    async def one_round() -> None:
         engine = pooled(settings)
         try:
             pruned = await prune(engine, older_than)
-            if pruned.deleted or pruned.kept_for_replays:
-                log.info(
-                    "log.pruned",
-                    deleted=pruned.deleted,
-                    kept_unpublished=pruned.kept_unpublished,
-                    kept_for_replays=pruned.kept_for_replays,
-                    pruned_position=pruned.pruned_position,
-                )
         except AlreadyPruning:
-            pass
-        except DATABASE_AWAY as error:
-            log.warning("log.not_pruned", error=type(error).__name__)
+            return
         finally:
             await engine.dispose()
-        await asyncio.sleep(EVERY_SECONDS)
+        if pruned.deleted or pruned.kept_for_replays:
+            log.info(
+                "log.pruned",
+                deleted=pruned.deleted,
+                kept_unpublished=pruned.kept_unpublished,
+                kept_for_replays=pruned.kept_for_replays,
+                pruned_position=pruned.pruned_position,
+            )
+
+    await repeat("pruning", one_round, every_seconds=EVERY_SECONDS)

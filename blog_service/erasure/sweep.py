@@ -14,7 +14,6 @@ it.
 Not here: what readers see until then (``profiles.author``), how rows are erased (``content``).
 """
 
-import asyncio
 import time
 from typing import Final
 from uuid import UUID
@@ -28,7 +27,7 @@ from blog_service.erasure.due import due_posts, due_users
 from blog_service.erasure.model import POSTS_MAX, USERS_MAX, Swept, Unfinished
 from blog_service.settings import ConsumerSettings, DeletedAuthors
 from replica import users as replica
-from service_kit.database.away import DATABASE_AWAY
+from service_kit.database.rounds import repeat
 
 log = structlog.get_logger()
 
@@ -96,19 +95,13 @@ async def sweep_continuously(settings: ConsumerSettings, engine: AsyncEngine) ->
     do not slow down its initial load.
     """
     unfinished = Unfinished()
-    while True:
-        pause = LOOK_EVERY_SECONDS
-        try:
-            began = time.monotonic()
-            swept = await sweep(engine, settings.deleted_authors)
-            now = time.monotonic()
-            if swept.made_progress:
-                pause = now - began
-            for owner, seconds in unfinished.note(swept, now).items():
-                log.info("erasure.slow", **{owner.kind: str(owner.id)}, seconds=round(seconds, 1))
-        except DATABASE_AWAY as error:
-            log.warning("erasure.database_away", error=type(error).__name__)
-        # This process also applies live events, which must continue whatever fails here.
-        except Exception as error:
-            log.error("erasure.unexpected", exc_info=error)
-        await asyncio.sleep(pause)
+
+    async def one_round() -> float | None:
+        began = time.monotonic()
+        swept = await sweep(engine, settings.deleted_authors)
+        now = time.monotonic()
+        for owner, seconds in unfinished.note(swept, now).items():
+            log.info("erasure.slow", **{owner.kind: str(owner.id)}, seconds=round(seconds, 1))
+        return now - began if swept.made_progress else None
+
+    await repeat("erasure", one_round, every_seconds=LOOK_EVERY_SECONDS)

@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from replica.reconcile import runs
 from replica.reconcile.model import WHY_NO_VERDICT, State, state
 from replica.reconcile.runs import Run
+from service_kit.database.locks import advisory_lock
 
 LOCK_CLASS: Final = 0x72756E73
 """"runs" in ASCII: the class of the advisory locks; beside it the id's last four bytes."""
@@ -56,14 +57,8 @@ async def at_work(connection: AsyncConnection) -> AtWork:
 @asynccontextmanager
 async def held(engine: AsyncEngine, run_id: UUID) -> AsyncIterator[None]:
     """Hold a run's lock inside the block, on a session of its own."""
-    autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
-    lock = (LOCK_CLASS, _signed(_key(run_id)))
-    async with autocommitting.connect() as holder:
-        await holder.execute(select(func.pg_advisory_lock(*lock)))
-        try:
-            yield
-        finally:
-            await holder.execute(select(func.pg_advisory_unlock(*lock)))
+    async with advisory_lock(engine, LOCK_CLASS, _signed(_key(run_id)), waits=True):
+        yield
 
 
 async def end_abandoned(engine: AsyncEngine) -> Sequence[Run]:

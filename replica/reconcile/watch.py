@@ -13,10 +13,10 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from replica.reconcile import runs
@@ -31,7 +31,8 @@ from replica.reconcile.model import (
 from replica.reconcile.run import run
 from replica.reconcile.runs import Run
 from replica.settings import ConsumerSettings
-from service_kit.database.away import DATABASE_AWAY
+from service_kit.database.locks import advisory_lock
+from service_kit.database.rounds import repeat
 from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
@@ -75,15 +76,8 @@ async def watch(settings: ConsumerSettings, engine: AsyncEngine) -> None:
         log.warning("reconcile.not_set_up", remedy="BLOG_AUTH_URL, BLOG_SERVICE_ID, BLOG_API_KEY")
         await asyncio.Event().wait()
     patience = _Patience()
-    while True:
-        try:
-            await _look(settings, engine, patience)
-        except DATABASE_AWAY as error:
-            log.warning("reconcile.database_away", error=type(error).__name__)
-        # Live events go through this process too: whatever happens here, they go on.
-        except Exception as error:
-            log.error("reconcile.unexpected", exc_info=error)
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    look = partial(_look, settings, engine, patience)
+    await repeat("reconcile", look, every_seconds=LOOK_EVERY_SECONDS)
 
 
 async def _look(settings: ConsumerSettings, engine: AsyncEngine, patience: _Patience) -> None:
@@ -95,20 +89,16 @@ async def _look(settings: ConsumerSettings, engine: AsyncEngine, patience: _Pati
         reason = await reason_due(connection, every_seconds)
     if waiting is None and (reason is None or time.monotonic() < patience.until):
         return
-    autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
-    async with autocommitting.connect() as holder:
-        if not await holder.scalar(select(func.pg_try_advisory_lock(LOCK_KEY))):
+    async with advisory_lock(engine, LOCK_KEY) as holder:
+        if holder is None:
             return
-        try:
-            # Another consumer may have done it since the look.
-            async with engine.begin() as connection:
-                begun = await _begin(connection, every_seconds)
-            if begun is not None:
-                ended = await run(settings, engine, begun)
-                _tell(ended)
-                patience.note(ended)
-        finally:
-            await holder.execute(select(func.pg_advisory_unlock(LOCK_KEY)))
+        # Another consumer may have done it since the look.
+        async with engine.begin() as connection:
+            begun = await _begin(connection, every_seconds)
+        if begun is not None:
+            ended = await run(settings, engine, begun)
+            _tell(ended)
+            patience.note(ended)
 
 
 async def _begin(connection: AsyncConnection, every_seconds: float) -> Run | None:

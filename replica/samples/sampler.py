@@ -8,12 +8,9 @@ live events do not wait for it. What is older than a day is deleted on the way.
 Not here: what the samples of several consumers mean together (``read``).
 """
 
-import asyncio
-import time
 from typing import Final
 from uuid import UUID, uuid4
 
-import structlog
 from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -23,9 +20,7 @@ from replica.samples.model import EVERY_SECONDS, KEPT_HOURS
 from replica.samples.table import samples
 from replica.settings import ConsumerSettings
 from service_kit.broker.queue_depths import QueueLook
-from service_kit.database.away import DATABASE_AWAY
-
-log = structlog.get_logger()
+from service_kit.database.rounds import repeat
 
 _FORGET: Final = text(
     "DELETE FROM samples WHERE taken_at < now() - make_interval(hours => :hours)"
@@ -38,19 +33,14 @@ async def sample_periodically(
     """Take a sample at once and then every few seconds, until cancelled."""
     process = uuid4()
     queues = QueueLook(settings.amqp_url, DEPTHS.values(), name="blog-service consumer: samples")
+
+    async def sample() -> None:
+        found = await queues.depths()
+        known = {name: found[queue] for name, queue in DEPTHS.items()}
+        await _take(engine, process, activity, known)
+
     try:
-        while True:
-            began = time.monotonic()
-            try:
-                found = await queues.depths()
-                known = {name: found[queue] for name, queue in DEPTHS.items()}
-                await _take(engine, process, activity, known)
-            except DATABASE_AWAY as error:
-                log.warning("sample.database_away", error=type(error).__name__)
-            # Live events go through this process too: whatever happens here, they go on.
-            except Exception as error:
-                log.error("sample.unexpected", exc_info=error)
-            await asyncio.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - began)))
+        await repeat("sample", sample, every_seconds=EVERY_SECONDS)
     finally:
         await queues.close()
 

@@ -1,4 +1,7 @@
-"""Do work that only one session may do at a time, by an advisory lock."""
+"""Hold an advisory lock during a piece of work that one session may do at a time.
+
+Not here: a task that one process has for as long as it lives (``lease``).
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,21 +11,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 
 @asynccontextmanager
-async def advisory_lock(engine: AsyncEngine, key: int) -> AsyncIterator[AsyncConnection | None]:
-    """Try to take an advisory lock for the block; yield its connection, or None if it is taken.
+async def advisory_lock(
+    engine: AsyncEngine, *key: int, waits: bool = False
+) -> AsyncIterator[AsyncConnection | None]:
+    """Take an advisory lock for the block; yield its connection, or None if it is taken.
 
     The lock ends with the session, so work on this connection stops when the lock is lost.
 
     Parameters:
-        key: the lock's number, unique within the database.
+        engine: the database.
+        key: the lock's number, unique within the database: one of 64 bits or two of 32.
+        waits: wait for a lock that another session has; then the connection is never None.
     """
     async with engine.connect() as connection:
         try:
-            is_held = await connection.scalar(select(func.pg_try_advisory_lock(key)))
+            if waits:
+                await connection.execute(select(func.pg_advisory_lock(*key)))
+                is_held = True
+            else:
+                is_held = bool(await connection.scalar(select(func.pg_try_advisory_lock(*key))))
             await connection.commit()
             yield connection if is_held else None
             if is_held:
-                await connection.execute(select(func.pg_advisory_unlock(key)))
+                await connection.execute(select(func.pg_advisory_unlock(*key)))
                 await connection.commit()
         except BaseException:
             await connection.invalidate()  # the pool must not get a session that has the lock

@@ -300,7 +300,7 @@ async def test_a_relay_whose_database_is_away_goes_on(
         relay.cancel()
         await asyncio.wait([relay])
 
-    assert logs[0]["event"] == "log.not_pruned"
+    assert logs[0]["event"] == "pruning.database_away"
 
 
 async def _left(engine: AsyncEngine, count: int) -> bool:
