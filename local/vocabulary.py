@@ -138,7 +138,9 @@ def _paragraphs(markdown: str) -> Iterator[tuple[int, str]]:
         if lines and (not stripped or is_code or is_item or stripped.startswith(("|", "#"))):
             yield start, " ".join(lines)
             lines = []
-        if stripped.startswith("|"):
+        if stripped.startswith("#"):
+            yield number, stripped
+        elif stripped.startswith("|"):
             yield from ((number, cell) for cell in stripped.strip("|").split(" | "))
         elif stripped and not is_code:
             start = start if lines else number
