@@ -1,4 +1,4 @@
-"""The canonical form of a user, and digests that are compared."""
+"""The canonical form of a user, its digest, and the comparison of digests."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -34,7 +34,7 @@ ADA: dict[str, Any] = {
     "updated_at": UPDATED,
 }
 
-# Written out by hand, field by field, from the specification in `contracts.sync.digest`.
+# Derived by hand, field by field, from the specification in `contracts.sync.digest`.
 BEGIN = "00112233445566778899aabbccddeeff" + "0000000000000102"
 EMAIL = "0000000f" + b"ada@example.org".hex()
 ACTIVE = "00000006" + b"active".hex()
@@ -73,8 +73,8 @@ VECTORS: dict[str, tuple[UserState | UserTombstone, str, str]] = {
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_vectors(name: str) -> None:
-    """What other implementations can be checked with: the canonical form and its digest."""
+def test_canonical_forms_and_digests_match_the_vectors(name: str) -> None:
+    """Other implementations can use the same vectors."""
     state, form, digest = VECTORS[name]
 
     assert canonical_form(state).hex() == form
@@ -82,8 +82,8 @@ def test_vectors(name: str) -> None:
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["living", "deleted"])
-def test_the_same_moment_elsewhere_is_the_same(deleted: bool) -> None:
-    """An offset is a way of writing, and so is the order of roles."""
+def test_equal_instants_and_role_sets_have_equal_digests(deleted: bool) -> None:
+    """Offsets, and the order and repetition of roles, do not count."""
     elsewhere = CREATED.astimezone(timezone(timedelta(hours=5, minutes=45)))
     if deleted:
         one = UserTombstone(id=ID, version=1, deleted_at=CREATED)
@@ -109,7 +109,7 @@ CHANGES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def same(one: UserState | UserTombstone, other: UserState | UserTombstone) -> bool:
-    """Whether the two states say the same; roles are a set."""
+    """Return whether two states are equal, with roles compared as sets."""
     if isinstance(one, UserState) and isinstance(other, UserState):
         return one.model_copy(update={"roles": frozenset(one.roles)}) == other.model_copy(
             update={"roles": frozenset(other.roles)}
@@ -118,8 +118,8 @@ def same(one: UserState | UserTombstone, other: UserState | UserTombstone) -> bo
 
 
 @given(state=states(), data=st.data())
-def test_every_field_counts(state: UserState, data: st.DataObject) -> None:
-    """Two living users have the same form exactly when all of their fields are the same."""
+def test_every_field_changes_the_canonical_form(state: UserState, data: st.DataObject) -> None:
+    """Two users have the same form exactly if all their fields are equal."""
     names = data.draw(st.sets(st.sampled_from(sorted(CHANGES)), max_size=3))
     other = state.model_copy(update={name: data.draw(CHANGES[name]) for name in sorted(names)})
 
@@ -130,8 +130,10 @@ def test_every_field_counts(state: UserState, data: st.DataObject) -> None:
     st.tuples(texts(3, 6), texts(1, 3), texts(1, 3)),
     st.tuples(texts(3, 6), texts(1, 3), texts(1, 3)),
 )
-def test_no_text_runs_into_the_next(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
-    """Lengths stand before texts: what moves from one field into its neighbour is a difference."""
+def test_text_moved_between_fields_changes_the_form(
+    one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
+    """Each text is preceded by its length."""
     first, second = (
         UserState(**ADA | {"email": email, "roles": tuple(roles)}) for email, *roles in (one, other)
     )
@@ -140,10 +142,10 @@ def test_no_text_runs_into_the_next(one: tuple[str, str, str], other: tuple[str,
 
 
 @given(tombstones(), tombstones() | states())
-def test_tombstones_differ_from_all_else(
+def test_tombstones_differ_from_everything_else(
     one: UserTombstone, other: UserState | UserTombstone
 ) -> None:
-    """By id, version or time, and always from a living user."""
+    """From each other by id, version or time, and from every user's state."""
     assert (canonical_form(one) == canonical_form(other)) == same(one, other)
 
 
@@ -156,19 +158,19 @@ def test_tombstones_differ_from_all_else(
         ("00112233-4455-6677-8899-aabbccddeeff", 0xEFF),
     ],
 )
-def test_a_bucket_is_the_last_twelve_bits(user_id: str, bucket: int) -> None:
-    """Random in UUIDs of versions 4 and 7 alike."""
+def test_the_bucket_is_the_last_twelve_bits_of_the_id(user_id: str, bucket: int) -> None:
+    """These bits are random in UUIDs of versions 4 and 7."""
     assert bucket_of(UUID(user_id)) == bucket
 
 
 def digests(**buckets: int) -> Digests:
-    """Digests in which some buckets (``b17=…``) are not empty."""
+    """Return digests with some non-empty buckets (``b17=…``)."""
     rows = [(int(name[1:]), 1, 1, f"{digest:0128b}") for name, digest in buckets.items()]
     return Digests.of_rows(rows)
 
 
-def test_rows_become_digests() -> None:
-    """Each in its place, the others zero; users and tombstones are summed."""
+def test_rows_of_buckets_become_digests() -> None:
+    """Missing buckets are zero; users and tombstones are totals."""
     found = digests(b0=1, b4095=2**128 - 1)
 
     assert (found.users, found.tombstones, found.rows) == (2, 2, 4)
@@ -179,7 +181,7 @@ def test_rows_become_digests() -> None:
 
 
 def test_differing_buckets_are_named() -> None:
-    """In ascending order: other digests, and what only one side has; counts do not matter."""
+    """In ascending order, whether digests differ or one side is empty; counts do not matter."""
     ours = digests(b0=1, b2=7, b17=3, b4095=5)
     theirs = digests(b0=1, b2=8, b4095=6, b40=1)
 

@@ -1,4 +1,4 @@
-"""Event to message and back: what is written is read, what cannot be read is said in one way."""
+"""Encoding and decoding of events: what is written can be read, the rest raises ``Undecodable``."""
 
 import json
 from dataclasses import dataclass, field
@@ -64,13 +64,13 @@ class Delivery:
 
 
 def delivery_of(event: Event) -> Delivery:
-    """What arrives when ``event`` is published."""
+    """Return the message that arrives when ``event`` is published."""
     message = encode(event)
     return Delivery(dict(message.headers), message.body)
 
 
 def changed(event: Event, body: bytes | None = None, **headers: Any) -> Delivery:
-    """The message of ``event`` with another body, and headers replaced (None: taken away)."""
+    """Return the message of ``event`` with another body or headers (None removes a header)."""
     delivery = delivery_of(event)
     assert delivery.headers is not None
     for name, value in headers.items():
@@ -82,12 +82,12 @@ def changed(event: Event, body: bytes | None = None, **headers: Any) -> Delivery
 
 
 def body_of(event: Event, **changes: Any) -> bytes:
-    """The data of ``event`` with fields replaced."""
+    """Return the data of ``event`` with some fields replaced."""
     return json.dumps(json.loads(encode(event).body) | changes).encode()
 
 
 def fault_of(delivery: Delivery) -> Fault:
-    """Why ``delivery`` cannot be decoded."""
+    """Return the fault of a delivery that cannot be decoded."""
     with pytest.raises(Undecodable) as caught:
         decode(delivery)
     return caught.value.fault
@@ -132,7 +132,7 @@ attributes: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def deletions(draw: st.DrawFn) -> UserDeleted:
-    """A deletion, which happened when its data says."""
+    """Generate a deletion, whose time is that of its data."""
     common = {name: draw(strategy) for name, strategy in attributes.items()}
     data = UserTombstone(id=draw(st.uuids()), version=draw(versions), deleted_at=common["time"])
     return UserDeleted(**common, data=data)
@@ -169,19 +169,19 @@ bodies = st.binary(max_size=200) | st.recursive(
 
 
 class TestRoundTrip:
-    """What ``encode`` writes ``decode`` reads."""
+    """``decode`` reads what ``encode`` writes."""
 
     @given(events)
-    def test_any_event_is_read_back_equal(self, event: Event) -> None:
-        """Encoding and decoding any event gives the same event."""
+    def test_decoding_an_encoded_event_returns_the_event(self, event: Event) -> None:
+        """For every type of event."""
         read = decode(delivery_of(event))
 
         assert read == event
         assert type(read) is type(event)
 
     @given(events)
-    def test_both_spellings_of_the_header_names_are_read(self, event: Event) -> None:
-        """The AMQP binding allows ``cloudEvents:`` as well as ``cloudEvents_``."""
+    def test_both_spellings_of_header_names_are_accepted(self, event: Event) -> None:
+        """The AMQP binding allows ``cloudEvents:`` and ``cloudEvents_``."""
         message = encode(event)
         other = {name.replace("_", ":", 1): value for name, value in message.headers.items()}
 
@@ -190,8 +190,8 @@ class TestRoundTrip:
         assert read == event
 
     @given(events)
-    def test_native_amqp_types_are_read(self, event: Event) -> None:
-        """A time may come as AMQP's timestamp, a number as a number."""
+    def test_native_amqp_types_are_accepted(self, event: Event) -> None:
+        """Times as AMQP timestamps, numbers as integers."""
         message = encode(event)
         native = dict(message.headers)
         native["cloudEvents_time"] = event.time
@@ -219,10 +219,10 @@ class TestRoundTrip:
         ],
     )
     @pytest.mark.parametrize("data", [a_state(), a_tombstone(), Beat(number=1)], ids=type)
-    def test_a_time_may_be_all_that_rfc_3339_allows(
+    def test_every_rfc_3339_time_is_accepted(
         self, data: Data, text: str, instant: datetime
     ) -> None:
-        """Letters of either case, any digits of a second, a leap second; of a deletion as well."""
+        """With either case, any number of digits, and leap seconds; also for deletions."""
         read = decode(changed(an_event(data), time=text))
 
         assert read.time == instant
@@ -230,7 +230,7 @@ class TestRoundTrip:
             assert read.data.deleted_at == instant
 
     def test_a_time_in_the_data_may_be_a_leap_second(self) -> None:
-        """The body's times follow the same rule as the header's."""
+        """The rules for times in the body and in headers are the same."""
         event = an_event(a_state())
         times = {"created_at": "2016-12-31T23:59:60Z", "updated_at": "2016-12-31t23:59:60.9z"}
 
@@ -240,16 +240,16 @@ class TestRoundTrip:
         just_before = datetime(2016, 12, 31, 23, 59, 59, 999999, UTC)
         assert (read.data.created_at, read.data.updated_at) == (just_before, just_before)
 
-    def test_an_amqp_timestamp_without_zone_is_utc(self) -> None:
-        """AMQP's timestamps count seconds since 1970 in UTC and carry no zone."""
+    def test_an_amqp_timestamp_without_a_zone_is_utc(self) -> None:
+        """AMQP timestamps count seconds since 1970 in UTC."""
         event = an_event(a_state())
 
         read = decode(changed(event, time=NOON.replace(tzinfo=None)))
 
         assert read.time == NOON
 
-    def test_the_message_is_persistent_and_says_what_it_is(self) -> None:
-        """A dead-lettered copy keeps the delivery mode, so it is set by the source."""
+    def test_a_message_is_persistent_and_has_its_properties(self) -> None:
+        """A dead-lettered copy keeps the delivery mode, so the source has to set it."""
         event = an_event(a_state())
 
         message = encode(event)
@@ -271,7 +271,7 @@ class TestRoundTrip:
         assert headers["cloudEvents_subjectversion"] == "0000000000000007"
 
     def test_unknown_fields_of_recorded_data_pass_through(self) -> None:
-        """What a newer writer recorded goes out byte for byte through an older relay."""
+        """An older relay sends what a newer version recorded, byte for byte."""
         payload = '{ "tomorrow" : [1,  2] }'
         event = StoredEvent(
             event_id=uuid4(), type="user.updated", occurred_at=NOON, payload=payload
@@ -283,15 +283,15 @@ class TestRoundTrip:
 
 
 class TestDeletion:
-    """A deletion is applied from its headers alone, so that no schema can hold it up."""
+    """A deletion is applied from its headers alone, so its body and schema do not matter."""
 
     @given(deletions(), st.binary(max_size=100))
-    def test_no_body_can_hold_it_up(self, event: UserDeleted, body: bytes) -> None:
-        """Whatever the body holds, the tombstone is the headers'."""
+    def test_a_deletion_with_any_body_is_read(self, event: UserDeleted, body: bytes) -> None:
+        """The tombstone comes from the headers."""
         assert decode(changed(event, body)) == event
 
-    def test_no_schema_can_hold_it_up(self) -> None:
-        """Not even an unknown major schema, or a body that is too large."""
+    def test_a_deletion_with_any_schema_is_read(self) -> None:
+        """Including an unknown major version, and a body above the size limit."""
         event = an_event(a_tombstone())
 
         read = decode(
@@ -301,15 +301,15 @@ class TestDeletion:
         assert read == event
 
     @pytest.mark.parametrize("missing", ["subject", "subjectversion", "time"])
-    def test_it_needs_user_version_and_time(self, missing: str) -> None:
-        """The data is not consulted for what the headers lack."""
+    def test_a_deletion_needs_user_version_and_time(self, missing: str) -> None:
+        """The body does not replace missing headers."""
         event = an_event(a_tombstone())
 
         assert fault_of(changed(event, **{missing: None})) is Fault.INVALID_ATTRIBUTE
 
 
 class TestUndecodable:
-    """Whatever cannot be read raises ``Undecodable`` with a stable fault, never anything else."""
+    """Invalid messages raise ``Undecodable`` with a stable fault, and no other exception."""
 
     @given(
         st.dictionaries(
@@ -322,10 +322,8 @@ class TestUndecodable:
         ),
         bodies,
     )
-    def test_garbage_is_undecodable_and_nothing_else(
-        self, headers: dict[str, Any], body: bytes
-    ) -> None:
-        """Arbitrary headers and bodies raise nothing but Undecodable."""
+    def test_arbitrary_messages_are_undecodable(self, headers: dict[str, Any], body: bytes) -> None:
+        """Random headers and bodies."""
         with pytest.raises(Undecodable):
             decode(Delivery(headers, body))
 
@@ -333,10 +331,10 @@ class TestUndecodable:
     @example(an_event(a_state()), "type", ["user.created"], None)
     @example(an_event(a_state()), "type", {"a": 1}, None)
     @example(an_event(a_state()), "time", "0001-01-01T00:00:00+23:59", None)
-    def test_an_event_gone_wrong_is_read_or_undecodable(
+    def test_a_damaged_event_is_read_or_undecodable(
         self, event: Event, name: str, value: object, body: bytes | None
     ) -> None:
-        """One header of any value, or another body, never raises anything else."""
+        """One header has any value, or the body is replaced."""
         delivery = changed(event, body, **{name: value})
 
         try:
@@ -345,34 +343,34 @@ class TestUndecodable:
             return
         assert isinstance(read, Event)
 
-    def test_a_message_without_headers_is_no_cloud_event(self) -> None:
-        """A message from elsewhere has no CloudEvents headers at all."""
+    def test_a_message_without_headers_is_not_a_cloud_event(self) -> None:
+        """It may come from an unrelated publisher."""
         assert fault_of(Delivery(None, b"{}")) is Fault.NOT_A_CLOUD_EVENT
         assert fault_of(Delivery({}, b"{}")) is Fault.NOT_A_CLOUD_EVENT
 
-    def test_another_spec_version_is_no_cloud_event(self) -> None:
-        """CloudEvents 2.0 may mean anything."""
+    def test_another_spec_version_is_not_a_cloud_event(self) -> None:
+        """The meaning of CloudEvents 2.0 is unknown."""
         assert fault_of(changed(an_event(a_state()), specversion="2.0")) is Fault.NOT_A_CLOUD_EVENT
 
-    def test_an_unknown_type_is_named_as_such(self) -> None:
-        """A type from tomorrow is parked and redriven after the upgrade."""
+    def test_an_unknown_type_has_its_own_fault(self) -> None:
+        """The message is parked and can be redriven after an upgrade."""
         assert fault_of(changed(an_event(a_state()), type="user.merged")) is Fault.UNKNOWN_TYPE
 
-    def test_an_unknown_major_schema_is_named_as_such(self) -> None:
-        """An incompatible change is parked, never misread, though the data look familiar."""
+    def test_an_unknown_major_schema_has_its_own_fault(self) -> None:
+        """An incompatible change is parked even if the data look valid."""
         schema = "urn:usersync:schema:user.updated:2"
 
         assert fault_of(changed(an_event(a_state()), dataschema=schema)) is Fault.UNKNOWN_SCHEMA
 
-    def test_a_body_of_the_largest_size_is_read(self) -> None:
-        """CloudEvents asks every hop to carry 64 KiB."""
+    def test_a_body_of_the_maximum_size_is_read(self) -> None:
+        """CloudEvents requires 64 KiB."""
         event = an_event(a_state())
         body = body_of(event).ljust(BODY_BYTES_MAX)
 
         assert decode(changed(event, body)) == event
 
-    def test_a_larger_body_is_too_large(self) -> None:
-        """One byte more is refused before it is parsed."""
+    def test_a_body_above_the_maximum_size_is_too_large(self) -> None:
+        """It is refused before it is parsed."""
         event = an_event(a_state())
         body = body_of(event).ljust(BODY_BYTES_MAX + 1)
 
@@ -401,7 +399,7 @@ class TestUndecodable:
         ids=str,
     )
     def test_data_that_breaks_a_rule_is_invalid(self, changes: dict[str, Any]) -> None:
-        """Models are strict and bounded, and agree with the headers."""
+        """Models are strict and bounded, and have to match the headers."""
         event = an_event(a_state())
 
         assert fault_of(changed(event, body_of(event, **changes))) is Fault.INVALID_DATA
@@ -420,8 +418,8 @@ class TestUndecodable:
         ],
         ids=["empty", "null", "list", "cut", "NUL", "no-UTF-8", "deep", "UTF-16"],
     )
-    def test_a_body_that_is_no_object_is_invalid(self, body: bytes) -> None:
-        """Whatever is no JSON object in UTF-8 is invalid data."""
+    def test_a_body_that_is_not_a_json_object_is_invalid(self, body: bytes) -> None:
+        """Only UTF-8 is accepted."""
         assert fault_of(changed(an_event(a_state()), body)) is Fault.INVALID_DATA
 
     @pytest.mark.parametrize(
@@ -437,7 +435,7 @@ class TestUndecodable:
             ("subjectversion", "0"),
             ("subjectversion", str(VERSION_MAX + 1)),
             ("subjectversion", "-1"),
-            ("subjectversion", "１２"),  # noqa: RUF001 - digits, but not ASCII's
+            ("subjectversion", "１２"),  # noqa: RUF001 - digits outside ASCII
             ("subjectversion", " 12"),
             ("subjectversion", 1.0),
             ("subjectversion", True),
@@ -451,20 +449,20 @@ class TestUndecodable:
         ],
     )
     def test_an_attribute_that_breaks_a_rule_is_invalid(self, name: str, value: Any) -> None:
-        """Each attribute has one type and bounds."""
+        """Each attribute has one type and a range."""
         event = an_event(a_state())
 
         assert fault_of(changed(event, **{name: value})) is Fault.INVALID_ATTRIBUTE
 
-    def test_a_version_in_the_headers_alone_must_be_the_datas(self) -> None:
-        """Two versions of one event would make two replicas disagree."""
+    def test_the_version_in_headers_and_data_must_be_the_same(self) -> None:
+        """Otherwise two replicas could store different versions of one event."""
         event = an_event(a_state(version=5))
 
         assert fault_of(changed(event, subjectversion=f"{6:016d}")) is Fault.INVALID_DATA
 
     @pytest.mark.parametrize("name", [name for name in NAMES if name != "traceparent"])
-    def test_its_text_never_quotes_an_attribute(self, name: str) -> None:
-        """The text is stored and shown, and the value may be personal."""
+    def test_the_error_never_contains_an_attribute_value(self, name: str) -> None:
+        """The error is stored and shown, and the value may be personal."""
         secret = "ada@secret.example"
 
         with pytest.raises(Undecodable) as caught:
@@ -473,8 +471,8 @@ class TestUndecodable:
         assert secret not in str(caught.value)
 
     @pytest.mark.parametrize("field", sorted(UserState.model_fields))
-    def test_its_text_never_quotes_the_data(self, field: str) -> None:
-        """It names the field and the rule, without the value that broke it."""
+    def test_the_error_never_contains_a_value_of_the_data(self, field: str) -> None:
+        """It names the field and the rule only."""
         secret = "ada@secret.example" * 20
         event = an_event(a_state())
 
@@ -486,25 +484,23 @@ class TestUndecodable:
 
 
 class TestLegibleUser:
-    """Parking keys a message by its user, as far as he is still legible."""
+    """The user id under which a message that cannot be read is parked."""
 
     @given(events.filter(lambda event: isinstance(event, UserEvent)))
-    def test_it_is_the_user_of_any_user_event(self, event: UserCreated | UserDeleted) -> None:
-        """An event that can be read is about the user it names."""
+    def test_it_is_the_user_of_a_readable_event(self, event: UserCreated | UserDeleted) -> None:
+        """For user events of every type."""
         assert legible_user(delivery_of(event)) == event.data.id
 
     @pytest.mark.parametrize("prefix", PREFIXES)
     @pytest.mark.parametrize("name", ["subject", "partitionkey"])
-    def test_a_header_tells_even_in_a_message_that_is_no_event(
-        self, prefix: str, name: str
-    ) -> None:
-        """Erasing a user has to find his parked messages, however broken they are."""
+    def test_a_header_is_enough(self, prefix: str, name: str) -> None:
+        """Erasing a user must find their parked messages, however damaged these are."""
         user_id = uuid4()
 
         assert legible_user(Delivery({prefix + name: str(user_id)}, b"\xff")) == user_id
 
-    def test_the_data_tells_when_the_headers_do_not(self) -> None:
-        """Also when a header is there and is no id."""
+    def test_the_data_are_used_without_a_valid_header(self) -> None:
+        """The header may be missing or invalid."""
         state = a_state()
         body = body_of(an_event(state))
 
@@ -515,5 +511,5 @@ class TestLegibleUser:
     @example({"cloudEvents_subject": ["x"]}, b"[" * 50_000)
     @example({}, b'{"id": ' + b"9" * 5_000 + b"}")
     def test_it_never_raises(self, headers: dict[str, Any] | None, body: bytes) -> None:
-        """Whatever arrives, parking it must not fail for want of a user."""
+        """Parking must not fail because a message has no user."""
         assert legible_user(Delivery(headers, body)) is None

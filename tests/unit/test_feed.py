@@ -1,4 +1,4 @@
-"""The example's reader of feeds shows what a feed reader would show."""
+"""The example's feed reader extracts the same text as other feed readers."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ CONTENT = ' xmlns:content="http://purl.org/rss/1.0/modules/content/"'
 
 
 def rss(*items: str, declaration: str = DECLARATION, attributes: str = "") -> str:
-    """A feed of these items."""
+    """Return a feed with these items."""
     written = "".join(f"<item>{item}</item>" for item in items)
     return (
         f'{declaration}<rss version="2.0"{attributes}><channel><title>News</title>'
@@ -20,7 +20,7 @@ def rss(*items: str, declaration: str = DECLARATION, attributes: str = "") -> st
 
 
 def item(description: str, *, key: str = "1", title: str = "A") -> str:
-    """An item with an id of its own."""
+    """Return an item with its own id."""
     return (
         f'<title>{title}</title><guid isPermaLink="false">{key}</guid>'
         f"<description>{description}</description>"
@@ -29,30 +29,30 @@ def item(description: str, *, key: str = "1", title: str = "A") -> str:
 
 @pytest.fixture
 def read(tmp_path: Path) -> "Read":
-    """Reads what a feed holds."""
+    """Return a function that reads feeds."""
     return Read(tmp_path / "feed.xml")
 
 
 class Read:
-    """Reads a feed from a file."""
+    """A reader that writes each feed to a file first."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def __call__(self, content: str | bytes) -> list[Entry]:
-        """The entries, oldest first."""
+        """Return the entries, oldest first."""
         self._file.write_bytes(content.encode() if isinstance(content, str) else content)
         return read_feed(str(self._file), 5)
 
     def body(self, content: str | bytes) -> str:
-        """The text of the only entry."""
+        """Return the text of the only entry."""
         [entry] = self(content)
         return entry.body
 
 
 @pytest.mark.parametrize("before", ["\n", " \r\n\t", "\ufeff", "\ufeff\n\n"])
-def test_a_feed_may_begin_late(read: Read, before: str) -> None:
-    """A line break before the declaration is what a template leaves there."""
+def test_space_before_the_declaration_is_accepted(read: Read, before: str) -> None:
+    """Templates often leave a line break there."""
     assert read.body(before + rss(item("x"))) == "x"
 
 
@@ -76,14 +76,14 @@ def test_a_feed_may_begin_late(read: Read, before: str) -> None:
         ("", ""),
     ],
 )
-def test_html_is_laid_out_as_a_browser_shows_it(html: str, text: str) -> None:
-    """Lines of code stay lines, one break is one, cells stay apart."""
+def test_html_becomes_text_as_a_browser_lays_it_out(html: str, text: str) -> None:
+    """Code lines stay lines, one break is one line break, table cells stay separate."""
     assert html_to_text(html) == text
 
 
 @pytest.mark.parametrize("empty", ["", " ", "<![CDATA[ <p> </p> ]]>", "<![CDATA[<img src='x'>]]>"])
-def test_an_empty_content_hides_no_description(read: Read, empty: str) -> None:
-    """The first text that says something counts."""
+def test_empty_content_falls_back_to_the_description(read: Read, empty: str) -> None:
+    """The first text that is not empty counts."""
     entry = f"<content:encoded>{empty}</content:encoded>{item('All of it.')}"
 
     assert read.body(rss(entry, attributes=CONTENT)) == "All of it."
@@ -91,8 +91,8 @@ def test_an_empty_content_hides_no_description(read: Read, empty: str) -> None:
     assert read.body(rss(whole, attributes=CONTENT)) == "The whole."
 
 
-def test_items_that_share_a_link_are_told_apart(read: Read) -> None:
-    """Without ids of their own, and each the same whenever the feed is read."""
+def test_items_with_the_same_link_get_different_keys(read: Read) -> None:
+    """They have no ids, and each keeps its key when the feed is read again."""
     link = "<link>https://site.example/</link>"
     items = [
         f"<title>{t}</title>{link}<description>{d}</description>" for t, d in ("Ax", "Bx", "By")
@@ -120,15 +120,15 @@ def test_items_that_share_a_link_are_told_apart(read: Read) -> None:
         ("fish & chips&nbsp;&copy;", "fish & chips ©"),
     ],
 )
-def test_a_slip_of_the_pen_costs_no_feed(read: Read, description: str, text: str) -> None:
-    """A raw &, a control character, an entity of HTML."""
+def test_small_mistakes_are_tolerated(read: Read, description: str, text: str) -> None:
+    """An unescaped &, control characters, HTML entities."""
     first = next(e for e in read(rss(item(description), item("y", key="2"))) if e.key == "1")
 
     assert first.body.replace("\xa0", " ") == text
 
 
-def test_a_prefix_that_nobody_declared_costs_no_feed(read: Read) -> None:
-    """What it names is left aside."""
+def test_an_undeclared_prefix_is_ignored(read: Read) -> None:
+    """Together with the element that uses it."""
     entry = item("x") + "<media:thumbnail url='y'/><dc:creator>Ada</dc:creator>"
 
     assert read.body(rss(entry)) == "x"
@@ -136,8 +136,8 @@ def test_a_prefix_that_nobody_declared_costs_no_feed(read: Read) -> None:
 
 @pytest.mark.parametrize("description", ["x", "a & b", "a&nbsp;b", "a\x0bb"])
 @pytest.mark.parametrize("missing", [8, 20, 40])
-def test_half_a_feed_is_refused(read: Read, description: str, missing: int) -> None:
-    """Half of an entry would replace the whole one, whatever else is forgiven."""
+def test_a_truncated_feed_is_refused(read: Read, description: str, missing: int) -> None:
+    """Even with mistakes that are tolerated: half an entry would replace a complete one."""
     with pytest.raises(Unusable, match="broken feed"):
         read(rss(item("y", key="2"), item(description))[:-missing])
 
@@ -152,8 +152,8 @@ def test_half_a_feed_is_refused(read: Read, description: str, missing: int) -> N
         (f"https://site.example/{'x' * 3_000}", "2026-01-02"),
     ],
 )
-def test_date_and_original_are_the_last_line(read: Read, link: str, shown: str) -> None:
-    """A reader sees when it was published and where, also of what was cut."""
+def test_date_and_link_are_the_last_line(read: Read, link: str, shown: str) -> None:
+    """Also of an entry that is shortened."""
     date = "<pubDate>Fri, 02 Jan 2026 10:00:00 GMT</pubDate>"
 
     assert read.body(rss(f"{item('x')}<link>{link}</link>{date}")) == f"x\n\n{shown}"
@@ -162,13 +162,13 @@ def test_date_and_original_are_the_last_line(read: Read, link: str, shown: str) 
     assert len(long) == BODY_LENGTH_MAX
 
 
-def test_an_entry_that_is_a_link_says_it_once(read: Read) -> None:
-    """And without a date there is no line for it."""
+def test_an_entry_with_only_a_link_shows_it_once(read: Read) -> None:
+    """Without a date there is no last line."""
     assert read.body(rss("<link>https://site.example/3</link>")) == "https://site.example/3"
 
 
 def test_atom_and_rss_1_are_read(read: Read) -> None:
-    """With their own dates, ids and links."""
+    """With their own elements for dates, ids and links."""
     atom = (
         f'{DECLARATION}<feed xmlns="http://www.w3.org/2005/Atom"><title>News</title><entry><id>1</id>'
         '<title>A</title><link href="https://site.example/1"/><updated>2026-01-02T10:00:00Z</updated>'

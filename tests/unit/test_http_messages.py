@@ -1,4 +1,4 @@
-"""Where one request ends and the next begins, however it is framed, split and followed."""
+"""The server finds the end of each request, however requests are framed, split and pipelined."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.http_wire import REFUSED, converse
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: t\r\n\r\n"
-"""A body that would be a request."""
+"""A body that looks like a request."""
 
 OFFERS = {
     "h2c": (
@@ -34,7 +34,7 @@ OFFERS = {
 
 
 def length(body: bytes, fields: bytes = b"", line: bytes = b"POST /x HTTP/1.1") -> bytes:
-    """A request with the length of its body."""
+    """Return a request with Content-Length."""
     head = line + b"\r\nHost: t\r\n" + fields + b"Content-Length: %d\r\n\r\n" % len(body)
     return head + body
 
@@ -42,14 +42,14 @@ def length(body: bytes, fields: bytes = b"", line: bytes = b"POST /x HTTP/1.1") 
 def chunks(
     *parts: bytes, fields: bytes = b"", extension: bytes = b"", trailer: bytes = b""
 ) -> bytes:
-    """A request whose body comes in chunks."""
+    """Return a request with a chunked body."""
     body = b"".join(b"%x%s\r\n%s\r\n" % (len(part), extension, part) for part in parts if part)
     head = b"POST /x HTTP/1.1\r\nHost: t\r\n" + fields + b"Transfer-Encoding: chunked\r\n\r\n"
     return head + body + b"0" + extension + b"\r\n" + trailer + b"\r\n"
 
 
 def ran(body: bytes = b"", method: str = "POST", path: str = "/x") -> dict[str, str]:
-    """What the application saw of one request."""
+    """Return a request as the application sees it."""
     return {"method": method, "path": path, "body": body.decode("latin-1")}
 
 
@@ -146,78 +146,80 @@ BAD_BODIES: dict[str, bytes] = {
 }
 
 
-async def check(sent: bytes, cuts: Sequence[int], wanted: Sequence[dict[str, str]]) -> None:
-    """Each request runs once, as it was meant, and is answered by its own response."""
+async def assert_answered(
+    sent: bytes, cuts: Sequence[int], wanted: Sequence[dict[str, str]]
+) -> None:
+    """Check that each request runs once, unchanged, and gets its own response."""
     ends = [*cuts, len(sent)]
     pieces = [sent[start:end] for start, end in zip([0, *cuts], ends, strict=True)]
 
-    came = await converse(pieces, expected=len(wanted))
+    seen = await converse(pieces, expected=len(wanted))
 
-    assert came.ran == list(wanted)
-    assert [answer_to(one) for one in wanted] == came.answers
+    assert seen.ran == list(wanted)
+    assert [answer_to(one) for one in wanted] == seen.answers
 
 
 def answer_to(request: dict[str, str]) -> Any:
-    """What is read of the response: nothing of a HEAD's."""
+    """Return the expected response; one to HEAD has no body."""
     return (200, b"") if request["method"] == "HEAD" else request
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_request_and_the_next_one_are_told_apart_wherever_they_are_split(
+async def test_two_requests_are_told_apart_wherever_they_are_split(
     name: str,
 ) -> None:
-    """In two pieces at each position, and byte by byte."""
+    """Split in two at every position, and byte by byte."""
     sent, wanted = GOOD[name]
     after, wanted_after = GOOD["a GET"]
     sent += after
     for cut in range(len(sent)):
-        await check(sent, [cut], [wanted, wanted_after])
-    await check(sent, range(len(sent)), [wanted, wanted_after])
+        await assert_answered(sent, [cut], [wanted, wanted_after])
+    await assert_answered(sent, range(len(sent)), [wanted, wanted_after])
 
 
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), names=st.lists(st.sampled_from(sorted(GOOD)), min_size=2, max_size=5))
-def test_any_sequence_of_requests_is_answered_one_by_one(
+def test_any_sequence_of_requests_is_answered_in_order(
     data: st.DataObject, names: list[str]
 ) -> None:
-    """On one connection, in any pieces."""
+    """On one connection, split at random."""
     sent = b"".join(GOOD[name][0] for name in names)
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=8).map(sorted))
 
-    asyncio.run(check(sent, cuts, [GOOD[name][1] for name in names]))
+    asyncio.run(assert_answered(sent, cuts, [GOOD[name][1] for name in names]))
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [40]], ids=str)
 @pytest.mark.parametrize("sent", [length(b"\r\n" * 200), chunks(*[b"\r\n\r\n"] * 50)])
-async def test_empty_lines_in_bodies_are_no_requests_sent_ahead(
+async def test_empty_lines_in_a_body_are_not_pipelined_requests(
     sent: bytes, cuts: list[int]
 ) -> None:
-    """Any number may wait, and never ends the request that is running."""
+    """They must not end the current request."""
     alone = await converse([sent], expected=1)
 
-    await check(sent * 5, cuts, alone.ran * 5)
+    await assert_answered(sent * 5, cuts, alone.ran * 5)
 
 
-async def test_however_many_requests_are_sent_ahead_each_is_answered() -> None:
-    """They wait unparsed: their number is nothing that needs a limit."""
+async def test_any_number_of_pipelined_requests_is_answered() -> None:
+    """They wait unparsed, so no limit is needed."""
     sent, wanted = GOOD["a GET"]
 
-    await check(sent * 500, [], [wanted] * 500)
+    await assert_answered(sent * 500, [], [wanted] * 500)
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_what_is_no_clear_request_is_refused_once(name: str) -> None:
-    """Wherever it is split; nothing after it runs, and the connection ends."""
+async def test_an_ambiguous_request_is_refused_once(name: str) -> None:
+    """Wherever it is split; nothing after it runs, and the connection closes."""
     sent = BAD[name] + SMUGGLED
     for cut in range(len(BAD[name])):
-        came = await converse([sent[:cut], sent[cut:]], expected=2)
+        seen = await converse([sent[:cut], sent[cut:]], expected=2)
 
-        assert (came.ran, came.answers, came.closed) == ([], [(400, REFUSED)], True)
+        assert (seen.ran, seen.answers, seen.closed) == ([], [(400, REFUSED)], True)
 
 
 @pytest.mark.parametrize("name", BAD_BODIES)
-async def test_a_bad_body_ends_the_connection(name: str) -> None:
-    """With one answer: a refusal, or the early answer that was there before it."""
+async def test_an_invalid_body_closes_the_connection(name: str) -> None:
+    """After one response: the refusal, or an earlier response of the application."""
     for path, answers in (
         (b"/x", [(400, REFUSED)]),
         (b"/early", [ran(path="/early")]),
@@ -225,34 +227,34 @@ async def test_a_bad_body_ends_the_connection(name: str) -> None:
         head = b"POST " + path + b" HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
         for cut in range(len(BAD_BODIES[name])):
             pieces = [head, BAD_BODIES[name][:cut], BAD_BODIES[name][cut:] + SMUGGLED]
-            came = await converse(pieces, expected=2)
+            seen = await converse(pieces, expected=2)
 
-            assert (came.answers, came.closed) == (answers, True)
+            assert (seen.answers, seen.closed) == (answers, True)
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_what_follows_a_request_and_is_none_is_never_answered(name: str) -> None:
-    """Its refusal could pass for the answer to what a proxy sends next on this connection."""
-    came = await converse([length(SMUGGLED) + BAD[name]], expected=2)
+async def test_an_invalid_request_after_a_valid_one_gets_no_response(name: str) -> None:
+    """A proxy could take the refusal for the response to the next request on this connection."""
+    seen = await converse([length(SMUGGLED) + BAD[name]], expected=2)
 
-    assert (came.ran, came.answers, came.closed) == ([ran(SMUGGLED)], [ran(SMUGGLED)], True)
+    assert (seen.ran, seen.answers, seen.closed) == ([ran(SMUGGLED)], [ran(SMUGGLED)], True)
 
 
 @pytest.mark.parametrize("line", [b"POST /early HTTP/1.1", b"POST /x HTTP/1.1"])
-async def test_an_answer_without_the_awaited_body_ends_the_connection(line: bytes) -> None:
-    """Whether that still comes is unknown, if nobody said to continue."""
+async def test_a_response_before_the_expected_body_closes_the_connection(line: bytes) -> None:
+    """Without 100 Continue, nobody knows whether the body will follow."""
     head = length(SMUGGLED, b"Expect: 100-Continue\r\n", line).removesuffix(SMUGGLED)
 
-    came = await converse([head, b"", SMUGGLED, SMUGGLED], expected=2)
+    seen = await converse([head, b"", SMUGGLED, SMUGGLED], expected=2)
 
     if b"early" in line:
-        assert (came.answers, came.closed) == ([ran(path="/early")], True)
+        assert (seen.answers, seen.closed) == ([ran(path="/early")], True)
     else:
-        assert came.answers == [ran(SMUGGLED), ran(method="GET", path="/smuggled")]
+        assert seen.answers == [ran(SMUGGLED), ran(method="GET", path="/smuggled")]
 
 
-async def test_http_1_0_needs_no_host_and_ends_with_its_answer() -> None:
-    """Health checks of proxies send it."""
-    came = await converse([b"GET /x HTTP/1.0\r\n\r\n" + SMUGGLED], expected=2)
+async def test_http_1_0_needs_no_host_and_closes_the_connection() -> None:
+    """Health checks of proxies use it."""
+    seen = await converse([b"GET /x HTTP/1.0\r\n\r\n" + SMUGGLED], expected=2)
 
-    assert (came.answers, came.closed) == ([ran(method="GET")], True)
+    assert (seen.answers, seen.closed) == ([ran(method="GET")], True)

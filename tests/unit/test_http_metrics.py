@@ -1,4 +1,4 @@
-"""How requests are counted and timed."""
+"""Requests are counted and timed by route."""
 
 from collections.abc import AsyncIterator
 
@@ -17,19 +17,19 @@ router = APIRouter(prefix="/v1/counted")
 
 @router.get("/{number}")
 async def get_number(number: int) -> int:
-    """A route with a parameter."""
+    """Return a number, or fail for 0."""
     if number == 0:
         raise ZeroDivisionError
     return number
 
 
 async def nothing() -> None:
-    """A check that finds nothing wrong."""
+    """Do nothing, as a check that succeeds."""
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a service with that route, probes and a page."""
+    """Return a client of a service with that route and probes."""
     app = FastAPI(telemetry={"tracing": False})
     polish(app, refusals={}, cors_origins=[], body_bytes_max=1024, body_seconds_max=5)
     app.include_router(router)
@@ -41,7 +41,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 def counted(method: str, status: str, handler: str) -> float:
-    """How many requests have been counted so far."""
+    """Return the number of requests counted so far."""
     labels = {"method": method, "status": status, "handler": handler}
     return prometheus_client.REGISTRY.get_sample_value("http_requests_total", labels) or 0
 
@@ -58,10 +58,10 @@ def counted(method: str, status: str, handler: str) -> float:
         ("BREW", "/wp-login.php", ("other", "4xx", "none")),
     ],
 )
-async def test_a_request_is_counted_by_its_route(
+async def test_a_request_is_counted_under_its_route(
     client: httpx.AsyncClient, method: str, path: str, counted_as: tuple[str, str, str]
 ) -> None:
-    """Whatever is called: nothing that a caller invents becomes a label."""
+    """Values that a client chooses never become labels."""
     before = counted(*counted_as)
 
     await client.request(method, path)
@@ -70,8 +70,8 @@ async def test_a_request_is_counted_by_its_route(
     assert path not in prometheus_client.generate_latest().decode()
 
 
-async def test_it_is_timed(client: httpx.AsyncClient) -> None:
-    """Once a request, by method and route."""
+async def test_a_request_is_timed_once(client: httpx.AsyncClient) -> None:
+    """By method and route."""
     line = 'http_request_duration_seconds_count{handler="/v1/counted/{number}",method="GET"}'
     await client.get("/v1/counted/1")
     before = metric((await client.get("/metrics")).text, line)
@@ -82,8 +82,8 @@ async def test_it_is_timed(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
-async def test_probes_are_left_out(client: httpx.AsyncClient, path: str) -> None:
-    """They come every few seconds, and would drown what people do."""
+async def test_probes_are_not_counted(client: httpx.AsyncClient, path: str) -> None:
+    """They arrive every few seconds and would hide the requests of users."""
     before = counted("GET", "2xx", "none")
 
     assert (await client.get(path)).status_code == 200

@@ -1,4 +1,4 @@
-"""What every answer of a service has, whatever became of the request."""
+"""Headers and errors that every response has, whatever happens to the request."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ LOG = structlog.get_logger()
 
 
 class Note(BaseModel):
-    """A body."""
+    """A request body."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,19 +39,19 @@ class Note(BaseModel):
 
 
 class Refused(Exception):
-    """An error of the service's own."""
+    """A domain error of the service."""
 
 
 class RefusedAtLength(Exception):
-    """An error that wants more than a code."""
+    """A domain error that maps to more than a code."""
 
 
 async def nothing() -> None:
-    """A check that finds nothing wrong."""
+    """Do nothing, as a check that succeeds."""
 
 
 def an_app(*origins: str, body_seconds_max: float = 5) -> FastAPI:
-    """A service with a route for everything that may happen."""
+    """Return a service with a route for each kind of response."""
     app = FastAPI(telemetry={"tracing": False})
     polish(
         app,
@@ -96,19 +96,19 @@ def an_app(*origins: str, body_seconds_max: float = 5) -> FastAPI:
 
 
 class NoText(Exception):
-    """As asyncpg has it for a text with a NUL."""
+    """The error of asyncpg for text with a NUL."""
 
     sqlstate = "22021"
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
-    """A client without a socket between; an exception that comes out of the app is the test's."""
+    """Return a client that calls the app directly; exceptions of the app reach the test."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the service, for pages of one origin."""
+    """Return a client of a service with one allowed origin."""
     async with client_of(an_app(ORIGIN)) as client:
         yield client
 
@@ -142,10 +142,10 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "sent", "status"), ANSWERS)
-async def test_every_answer_has_an_id_and_stays_out_of_caches(
+async def test_every_response_has_a_request_id_and_security_headers(
     client: httpx.AsyncClient, method: str, path: str, sent: dict[str, Any], status: int
 ) -> None:
-    """Errors, probes and surprises too; a page of the listed origin may read it."""
+    """Including errors, probes and unexpected failures; an allowed origin can read all of them."""
     answer = await client.request(method, path, headers={"Origin": ORIGIN}, **sent)
 
     assert answer.status_code == status
@@ -167,8 +167,8 @@ async def test_every_answer_has_an_id_and_stays_out_of_caches(
         assert answer.headers["WWW-Authenticate" if status == 401 else "Retry-After"]
 
 
-async def test_head_says_of_the_response_what_get_says(client: httpx.AsyncClient) -> None:
-    """Its length and type, and that both are offered."""
+async def test_head_returns_the_headers_of_get(client: httpx.AsyncClient) -> None:
+    """Length and type are the same, and Allow names both methods."""
     head, get = await client.head("/fails/at-length"), await client.get("/fails/at-length")
     refused = await client.post("/fine")
 
@@ -177,8 +177,8 @@ async def test_head_says_of_the_response_what_get_says(client: httpx.AsyncClient
     assert refused.headers["Allow"] == "GET, HEAD"
 
 
-async def test_a_refusal_may_say_more_than_its_code(client: httpx.AsyncClient) -> None:
-    """What the service makes of its own error counts."""
+async def test_a_domain_error_can_map_to_a_whole_problem(client: httpx.AsyncClient) -> None:
+    """With headers of its own."""
     answer = await client.get("/fails/at-length")
 
     assert (answer.status_code, answer.json()["code"]) == (503, "busy")
@@ -186,8 +186,10 @@ async def test_a_refusal_may_say_more_than_its_code(client: httpx.AsyncClient) -
 
 
 @pytest.mark.parametrize("sent", ["a", "A.b_c-9", "x" * 128])
-async def test_the_callers_id_is_kept(client: httpx.AsyncClient, sent: str) -> None:
-    """In the answer and for whoever asks during the request; not after it."""
+async def test_a_valid_request_id_of_the_client_is_kept(
+    client: httpx.AsyncClient, sent: str
+) -> None:
+    """In the response and in the context of the request, but not after it."""
     answer = await client.get("/fine", headers={"X-Request-ID": sent})
 
     assert answer.headers.get_list("X-Request-ID") == [sent]
@@ -196,17 +198,15 @@ async def test_the_callers_id_is_kept(client: httpx.AsyncClient, sent: str) -> N
 
 
 @pytest.mark.parametrize("sent", ["", " ", "x" * 129, "a b", "a\nb", "a;b", "é", 'a"b'])
-async def test_an_id_that_is_not_safe_to_write_is_replaced(
-    client: httpx.AsyncClient, sent: str
-) -> None:
-    """It stands in logs and documents, where it must not be able to do anything."""
+async def test_an_unsafe_request_id_is_replaced(client: httpx.AsyncClient, sent: str) -> None:
+    """It would appear in logs and documents."""
     answer = await client.get("/fine", headers={b"X-Request-ID": sent.encode()})
 
     assert re.fullmatch(UUID, answer.headers["X-Request-ID"])
 
 
 async def test_every_log_line_of_a_request_has_its_id(client: httpx.AsyncClient) -> None:
-    """The line about a surprise too; a line after the request has none."""
+    """Including the one about an unexpected error; later lines have none."""
     bind = [structlog.contextvars.merge_contextvars]
     with structlog.testing.capture_logs(processors=bind) as lines:
         await client.get("/fine", headers={"X-Request-ID": "one"})
@@ -220,13 +220,13 @@ async def test_every_log_line_of_a_request_has_its_id(client: httpx.AsyncClient)
     ]
 
 
-class TestPages:
-    """Cross-origin requests from browsers."""
+class TestCrossOrigin:
+    """Requests that browsers send from pages of other origins."""
 
-    async def test_a_listed_origin_may_send_credentials_and_read_what_it_needs(
+    async def test_an_allowed_origin_may_send_credentials_and_read_headers(
         self, client: httpx.AsyncClient
     ) -> None:
-        """The origin itself, never a wildcard."""
+        """The response names the origin, never a wildcard."""
         answer = await client.get("/fine", headers={"Origin": ORIGIN})
 
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -235,8 +235,10 @@ class TestPages:
         exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
         assert {"X-Request-ID", "Retry-After", "RateLimit", "WWW-Authenticate"} <= set(exposed)
 
-    async def test_a_preflight_is_answered(self, client: httpx.AsyncClient) -> None:
-        """For the methods and headers that the page uses."""
+    async def test_a_preflight_of_an_allowed_origin_is_answered(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        """With the methods and headers that pages use."""
         answer = await client.options("/notes", headers=preflight(ORIGIN))
 
         assert answer.status_code == 200
@@ -247,10 +249,8 @@ class TestPages:
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "null", f"{ORIGIN}.evil.example", f"{ORIGIN}:8443"]
     )
-    async def test_another_origin_is_not_let_in(
-        self, client: httpx.AsyncClient, origin: str
-    ) -> None:
-        """Neither by a request nor by a preflight."""
+    async def test_another_origin_is_refused(self, client: httpx.AsyncClient, origin: str) -> None:
+        """For requests and preflights."""
         answers = [
             await client.get("/fine", headers={"Origin": origin}),
             await client.options("/notes", headers=preflight(origin)),
@@ -258,8 +258,8 @@ class TestPages:
 
         assert all("Access-Control-Allow-Origin" not in answer.headers for answer in answers)
 
-    async def test_without_a_list_nothing_is_said(self) -> None:
-        """No header about it at all."""
+    async def test_without_allowed_origins_there_are_no_cors_headers(self) -> None:
+        """Neither in responses nor in preflights."""
         async with client_of(an_app()) as client:
             answers = [
                 await client.get("/fine", headers={"Origin": ORIGIN}),
@@ -271,7 +271,7 @@ class TestPages:
 
 
 def preflight(origin: str) -> dict[str, str]:
-    """What a browser asks before a page's PATCH with a token."""
+    """Return the headers of a browser's preflight for a PATCH with a token."""
     return {
         "Origin": origin,
         "Access-Control-Request-Method": "PATCH",
@@ -280,22 +280,22 @@ def preflight(origin: str) -> dict[str, str]:
 
 
 class TestBodies:
-    """What a body may be."""
+    """Rules for request bodies."""
 
     @pytest.mark.parametrize("body", [b"", b"{", b'{"text":"\\ud800"}', b'{"text":"a","text":"b"}'])
-    async def test_what_is_no_strict_json_is_refused(
+    async def test_json_that_is_not_strict_is_refused(
         self, client: httpx.AsyncClient, body: bytes
     ) -> None:
-        """Before the route sees it, whatever kind of JSON it claims to be."""
+        """Before the route is called, for every JSON media type."""
         for kind in ("application/json", "Application/JSON; charset=x", "application/x+json"):
             answer = await client.post("/notes", content=body, headers={"Content-Type": kind})
 
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
-    async def test_a_second_media_type_does_not_hide_the_first(
+    async def test_a_second_media_type_does_not_disable_the_check(
         self, client: httpx.AsyncClient
     ) -> None:
-        """Whichever of the two a framework believes, a name twice is refused."""
+        """In either order of the two headers."""
         kinds = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
         for headers in (kinds, kinds[::-1]):
             answer = await client.post(
@@ -304,26 +304,26 @@ class TestBodies:
 
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
-    async def test_a_name_that_no_encoding_holds_does_not_break_the_answer(
+    async def test_an_unencodable_field_name_does_not_break_the_response(
         self, client: httpx.AsyncClient
     ) -> None:
-        """A wrong field is named even if its name cannot be."""
+        """The error is returned with the name escaped."""
         answer = await client.get("/fails/surrogate")
 
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["pointer"] == "/body/\ud800"
 
     @pytest.mark.parametrize("text", ["grüße", "\U0001f600", "\\u0000 \\ud800", "\n\t", ""])
-    async def test_any_text_comes_through(self, client: httpx.AsyncClient, text: str) -> None:
-        """As UTF-8 and as escapes, also when it only looks like an escape."""
+    async def test_any_valid_text_is_accepted(self, client: httpx.AsyncClient, text: str) -> None:
+        """As UTF-8 or escaped, and if it only looks like an escape."""
         for ascii_only in (True, False):
             body = json.dumps({"text": text}, ensure_ascii=ascii_only)
             answer = await client.post("/notes", content=body, headers=JSON)
 
             assert (answer.status_code, answer.json().get("text")) == (200, text)
 
-    async def test_few_of_many_wrong_fields_are_told(self, client: httpx.AsyncClient) -> None:
-        """An answer is not larger than what it answers."""
+    async def test_at_most_twenty_errors_are_returned(self, client: httpx.AsyncClient) -> None:
+        """A response must not grow with the request."""
         wrong = {"text": "a", **{f"x{number}/~": 1 for number in range(60)}}
         answer = await client.post("/notes", json=wrong)
 
@@ -331,10 +331,10 @@ class TestBodies:
         assert len(errors) == 20
         assert errors[0]["pointer"] == "/body/x0~1~0"
 
-    async def test_a_body_beyond_the_limit_is_refused_unannounced_too(
+    async def test_a_body_above_the_limit_is_refused_without_content_length(
         self, client: httpx.AsyncClient
     ) -> None:
-        """The limit counts bytes, not promises."""
+        """The limit counts received bytes."""
 
         async def pieces() -> AsyncIterator[bytes]:
             for _ in range(20):
@@ -345,7 +345,7 @@ class TestBodies:
         assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
 
     async def test_a_body_that_takes_too_long_is_refused(self) -> None:
-        """408, and the connection is of no more use."""
+        """With 408 and a closed connection."""
 
         async def slow() -> AsyncIterator[bytes]:
             yield b'{"text":'
@@ -357,8 +357,8 @@ class TestBodies:
         assert (answer.status_code, answer.json()["code"]) == (408, "request_timeout")
         assert answer.headers["Connection"] == "close"
 
-    async def test_after_the_body_nobody_is_hurried(self) -> None:
-        """A stream that waits for its reader to leave may wait for longer than a body may take."""
+    async def test_the_deadline_ends_with_the_body(self) -> None:
+        """A stream may wait longer than that for its client to disconnect."""
         left = asyncio.Event()
 
         async def receive() -> MutableMapping[str, Any]:
@@ -385,8 +385,8 @@ class TestBodies:
         assert seen == ["http.request", "http.disconnect"]
 
 
-async def test_an_answer_is_streamed_piece_by_piece() -> None:
-    """Each piece leaves when it is made: the second waits here until the first has arrived."""
+async def test_a_response_is_streamed_piece_by_piece() -> None:
+    """The second piece waits here until the first has arrived."""
     app = an_app(ORIGIN)
     arrived = asyncio.Event()
 
@@ -412,8 +412,8 @@ async def test_an_answer_is_streamed_piece_by_piece() -> None:
     assert got == [b"one", b"two"]
 
 
-async def test_an_answer_that_breaks_is_cut_off() -> None:
-    """It must not look whole; the server closes the connection when the error comes through."""
+async def test_a_response_that_fails_midway_is_cut_off() -> None:
+    """The server closes the connection, so that the response does not look complete."""
     app = an_app()
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -437,13 +437,13 @@ async def test_an_answer_that_breaks_is_cut_off() -> None:
 
 
 async def never() -> MutableMapping[str, Any]:
-    """A caller who neither sends nor leaves."""
+    """Wait forever, as a client that neither sends nor disconnects."""
     await asyncio.Event().wait()
     raise AssertionError
 
 
 def a_scope(path: str) -> dict[str, Any]:
-    """A GET as the server hands it over."""
+    """Return the ASGI scope of a GET."""
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -462,10 +462,10 @@ def a_scope(path: str) -> dict[str, Any]:
 
 
 class TestOpenApi:
-    """The document that clients are written from."""
+    """The OpenAPI document."""
 
-    async def test_it_describes_every_answer_as_a_problem(self, client: httpx.AsyncClient) -> None:
-        """What any request may be answered, and the route's own, each with an example."""
+    async def test_every_error_is_documented_as_a_problem(self, client: httpx.AsyncClient) -> None:
+        """Those of all requests and those of the route, each with an example."""
         document = (await client.get("/openapi.json")).json()
 
         answers = document["paths"]["/notes"]["post"]["responses"]
@@ -489,15 +489,19 @@ class TestOpenApi:
         assert "Retry-After" in answers["503"]["headers"]
         assert "HTTPValidationError" not in str(document)
 
-    async def test_it_tells_where_a_token_is_wanted(self, client: httpx.AsyncClient) -> None:
-        """A route that documents a token's refusal wants one."""
+    async def test_a_route_that_documents_token_errors_requires_a_token(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        """Other routes require none."""
         paths = (await client.get("/openapi.json")).json()["paths"]
 
         assert paths["/notes"]["post"]["security"] == [{"accessToken": []}]
         assert "security" not in paths["/fine"]["get"]
 
-    async def test_it_stays_the_same(self, client: httpx.AsyncClient) -> None:
-        """Nothing of one request stands in the document that the next one gets."""
+    async def test_the_document_is_the_same_for_every_request(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        """It has no request id."""
         first = await client.get("/openapi.json")
         second = await client.get("/openapi.json")
 

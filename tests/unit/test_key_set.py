@@ -1,4 +1,4 @@
-"""Key sets: which are read, and which break a rule."""
+"""Which key sets and keys are accepted, ignored or refused."""
 
 import base64
 import time
@@ -23,17 +23,17 @@ Json = dict[str, Any]
 
 
 def b64(data: bytes) -> str:
-    """Base64url without padding."""
+    """Return base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def uint(number: int) -> str:
-    """A number as a JWK holds it."""
+    """Return a number as a JWK contains it."""
     return b64(number.to_bytes((number.bit_length() + 7) // 8, "big"))
 
 
 def verifier_of(*keys: object) -> TokenVerifier:
-    """A verifier for a key set of ``keys``."""
+    """Return a verifier for a key set of ``keys``."""
     return TokenVerifier.from_jwks({"keys": list(keys)}, issuer=ISSUER, audience=AUDIENCE)
 
 
@@ -43,30 +43,30 @@ def _another_key() -> rsa.RSAPublicKey:
 
 
 def rsa_jwk(**changes: Any) -> Json:
-    """A good JWK with members changed; None takes one away."""
+    """Return a valid JWK with members changed; None removes one."""
     key = _another_key()
     return {name: value for name, value in (jwk(key) | changes).items() if value is not None}
 
 
 def short_jwk() -> Json:
-    """A JWK of 1024 bits."""
+    """Return a JWK of 1024 bits."""
     return jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key())
 
 
 def ec_jwk() -> Json:
-    """A JWK on a curve."""
+    """Return an elliptic-curve JWK."""
     numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
     x, y = (b64(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
     return {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "e", "use": "sig", "alg": "ES256"}
 
 
 def modulus(key: Json) -> bytes:
-    """The octets of a JWK's modulus."""
+    """Return the bytes of a JWK's modulus."""
     return base64.urlsafe_b64decode(key["n"] + "==")
 
 
 def large_modulus(below: int = 2**RSA_BITS_MAX) -> int:
-    """A modulus without a small factor."""
+    """Return a modulus without small factors."""
     number = below - 1
     while gcd(number, prod(range(2, 168))) != 1:
         number -= 1
@@ -74,7 +74,7 @@ def large_modulus(below: int = 2**RSA_BITS_MAX) -> int:
 
 
 def roca_modulus(bits: int = 2048) -> int:
-    """A modulus with the fingerprint of the flawed library; its factors do not matter to it."""
+    """Return a modulus with the ROCA fingerprint, which does not depend on its factors."""
     primes = [n for n in range(2, 168) if all(n % d for d in range(2, n))]
     primorial = prod(primes)
     number = pow(65537, 1234, primorial)
@@ -83,11 +83,11 @@ def roca_modulus(bits: int = 2048) -> int:
 
 
 class TestKeySet:
-    """A key set that breaks the rules is no key set."""
+    """The rules for a key set."""
 
     @pytest.mark.parametrize("absent", ["use", "alg", "key_ops"])
     def test_optional_members_may_be_absent(self, absent: str) -> None:
-        """RFC 7517 requires none of them."""
+        """RFC 7517 requires none of these."""
         assert verifier_of(rsa_jwk(**{absent: None}))
 
     @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ class TestKeySet:
             lambda: {**ec_jwk(), "kty": "RSA", "alg": "RS256"},
         ],
     )
-    def test_an_unsound_key_spoils_the_set(self, make: Callable[[], object]) -> None:
-        """Weak, malformed, private or symmetric: its publisher makes mistakes."""
+    def test_an_unsound_key_makes_the_whole_set_invalid(self, make: Callable[[], object]) -> None:
+        """Weak, malformed, private or symmetric keys show that the publisher makes mistakes."""
         with pytest.raises(InvalidKeySet):
             verifier_of(rsa_jwk(kid="good"), make())
 
@@ -192,8 +192,8 @@ class TestKeySet:
             dict,
         ],
     )
-    def test_a_key_for_something_else_is_ignored(self, make: Callable[[], object]) -> None:
-        """RFC 7517 5: a second algorithm can be rolled out beside ours; alone it is no key set."""
+    def test_a_key_for_another_purpose_is_ignored(self, make: Callable[[], object]) -> None:
+        """RFC 7517, section 5, lets sets grow; a set of only such keys is invalid."""
         good = rsa_jwk(kid="good", x5t="AQAB", tomorrow=[1])
 
         for keys in ([good, make()], [make(), good], [make(), good, make()]):
@@ -201,8 +201,8 @@ class TestKeySet:
         with pytest.raises(InvalidKeySet, match="no key of the set verifies RS256"):
             verifier_of(make(), make())
 
-    def test_a_key_for_something_else_may_have_the_same_kid(self) -> None:
-        """RFC 7517 4.5: equivalent keys of several types may share one; the type tells them."""
+    def test_a_key_for_another_purpose_may_share_the_kid(self) -> None:
+        """RFC 7517, section 4.5: keys of different types may share one."""
         good, ec, enc = rsa_jwk(kid="shared"), ec_jwk() | {"kid": "shared"}, rsa_jwk(use="enc")
 
         for keys in ([good, ec, enc | {"kid": "shared"}], [enc | {"kid": "shared"}, ec, good]):
@@ -217,44 +217,44 @@ class TestKeySet:
         ],
         ids=repr,
     )
-    def test_a_set_without_keys_is_none(self, key_set: Any) -> None:
-        """Verifying with no key at all is a mistake at the start, not at the first request."""
+    def test_a_set_without_keys_is_invalid(self, key_set: Any) -> None:
+        """The mistake is reported at the start, not with the first request."""
         with pytest.raises(InvalidKeySet):
             TokenVerifier.from_jwks(key_set, issuer=ISSUER, audience=AUDIENCE)
 
-    def test_two_keys_with_one_kid_are_refused(self) -> None:
-        """Which of them verifies would be chance."""
+    def test_two_usable_keys_with_the_same_kid_are_refused(self) -> None:
+        """It would be undefined which of them verifies."""
         one = rsa_jwk()
 
         with pytest.raises(InvalidKeySet, match="same kid"):
             verifier_of(one, rsa_jwk(kid=one["kid"]))
 
-    def test_a_set_is_bounded(self) -> None:
-        """Thirty-three keys are refused before the first is read."""
+    def test_a_set_has_at_most_32_keys(self) -> None:
+        """A larger one is refused before any key is read."""
         with pytest.raises(InvalidKeySet, match="from 1 to 32"):
             verifier_of(*({} for _ in range(KEYS_MAX + 1)))
 
     @pytest.mark.parametrize("private", ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"])
-    def test_each_private_member_is_noticed(self, private: str) -> None:
-        """Whoever publishes one has lost the key."""
+    def test_every_private_member_is_detected(self, private: str) -> None:
+        """A published private key is compromised."""
         with pytest.raises(InvalidKeySet, match="private"):
             verifier_of(rsa_jwk(**{private: "AQAB"}))
 
     @pytest.mark.parametrize("exponent", [1, 3, 65535, 65538, EXPONENT_MAX + 2])
-    def test_an_exponent_is_odd_and_neither_small_nor_large(self, exponent: int) -> None:
-        """With 1 everything is a signature; a long one holds up every check."""
+    def test_an_exponent_must_be_odd_and_within_limits(self, exponent: int) -> None:
+        """With 1 every value is a signature; a long one slows down every verification."""
         with pytest.raises(InvalidKeySet, match="exponent"):
             verifier_of(rsa_jwk(e=uint(exponent)))
 
-    def test_keys_at_the_limits_are_read(self) -> None:
-        """The smallest and the largest that may be, and as many as may be."""
+    def test_keys_at_the_limits_are_accepted(self) -> None:
+        """The smallest and the largest key, and the maximum number of keys."""
         keys = [rsa_jwk(kid=f"{number}") for number in range(KEYS_MAX - 2)]
         largest = rsa_jwk(kid="k" * 128, n=uint(large_modulus()), e=uint(EXPONENT_MAX))
 
         assert verifier_of(largest, rsa_jwk(key_ops=["sign", "verify"]), *keys)
 
-    def test_the_flawed_librarys_moduli_are_refused_and_no_others(self) -> None:
-        """CVE-2017-15361: they are known by their fingerprint alone, whatever their size."""
+    def test_keys_of_the_flawed_library_are_refused(self) -> None:
+        """ROCA (CVE-2017-15361) is detected by its fingerprint, in every size."""
         for bits in (2048, 3072, 4096):
             with pytest.raises(InvalidKeySet, match="ROCA"):
                 verifier_of(rsa_jwk(n=uint(roca_modulus(bits))))
@@ -262,8 +262,8 @@ class TestKeySet:
             key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             assert verifier_of(jwk(key.public_key()))
 
-    def test_reading_the_worst_set_does_not_hold_the_loop(self) -> None:
-        """Sixty-four kilobytes are what the cache reads of an answer at most."""
+    def test_reading_the_worst_set_does_not_block_the_loop(self) -> None:
+        """The cache reads at most 64 KiB of a response."""
         largest = [
             rsa_jwk(kid=f"{number}", n=uint(large_modulus(below=2**RSA_BITS_MAX - 10**6 * number)))
             for number in range(KEYS_MAX - 1)
@@ -285,10 +285,10 @@ class TestKeySet:
             ),
         ),
     )
-    def test_any_member_of_any_type(
+    def test_a_member_of_any_type_is_accepted_or_invalid(
         self, signing_key: rsa.RSAPrivateKey, name: str, value: object
     ) -> None:
-        """A member of any type is good or raises InvalidKeySet, nothing else."""
+        """It raises InvalidKeySet or nothing."""
         try:
             verifier = verifier_of(jwk(signing_key.public_key()) | {name: value})
         except InvalidKeySet:

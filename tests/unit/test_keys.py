@@ -1,4 +1,4 @@
-"""Reading keys in every form that people have them in, and refusing the rest without quoting it."""
+"""RSA keys are accepted in all common forms; errors never quote the input."""
 
 import base64
 import subprocess
@@ -31,20 +31,20 @@ Form = Callable[[bytes, Path], str]
 
 @cache
 def openssl(*arguments: str, given: bytes = b"") -> bytes:
-    """What openssl writes; asked once."""
+    """Return the output of an openssl command, which runs once."""
     done = subprocess.run(["openssl", *arguments], input=given, capture_output=True, check=True)
     return done.stdout
 
 
 @pytest.fixture(scope="module")
 def private_pem() -> bytes:
-    """A private key as openssl writes it (PKCS #8)."""
+    """Return a private key as openssl writes it (PKCS #8)."""
     return openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
 
 
 @pytest.fixture(scope="module")
 def public_pem(private_pem: bytes) -> bytes:
-    """Its public half as openssl writes it."""
+    """Return its public key as openssl writes it."""
     return openssl("pkey", "-pubout", given=private_pem)
 
 
@@ -67,7 +67,7 @@ FORMS: dict[str, Form] = {
     "one line": lambda pem, _: pem.decode().replace("\n", "\\n"),
     "one line in quotes": lambda pem, _: '"' + pem.decode().replace("\n", "\\n") + '"',
     "one line from Windows": lambda pem, _: pem.decode().replace("\n", "\\r\\n"),
-    # awk 'NF {sub(/\r/, ""); printf "%s\\n\n", $0;}': both kinds of line break
+    # awk 'NF {sub(/\r/, ""); printf "%s\\n\n", $0;}' writes both kinds of line breaks
     "one line and line breaks": lambda pem, _: pem.decode().replace("\n", "\\n\n"),
     "one line and line breaks, in quotes": lambda pem, _: (
         '"' + pem.decode().replace("\n", "\\n\r\n") + '"\n'
@@ -93,8 +93,10 @@ class TestForms:
     """A path, PEM, the one-line PEM of a .env file, base64 of PEM or DER."""
 
     @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
-    def test_a_private_key_is_read(self, form: Form, private_pem: bytes, tmp_path: Path) -> None:
-        """Every accepted form gives the key that openssl made."""
+    def test_a_private_key_is_accepted_in_every_form(
+        self, form: Form, private_pem: bytes, tmp_path: Path
+    ) -> None:
+        """The result is the key that openssl generated."""
         modulus = openssl("rsa", "-noout", "-modulus", given=private_pem)
 
         key = private_key(form(private_pem, tmp_path))
@@ -103,15 +105,15 @@ class TestForms:
         assert modulus.decode().strip() == f"Modulus={numbers.n:X}"
 
     @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
-    def test_a_public_key_is_read(
+    def test_a_public_key_is_accepted_in_every_form(
         self, form: Form, private_pem: bytes, public_pem: bytes, tmp_path: Path
     ) -> None:
-        """Every accepted form gives the public half."""
+        """The result is the public half of the private key."""
         key = public_key(form(public_pem, tmp_path))
 
         assert key == private_key(private_pem.decode()).public_key()
 
-    def test_the_traditional_private_form_is_read(self, private_pem: bytes) -> None:
+    def test_the_traditional_private_form_is_accepted(self, private_pem: bytes) -> None:
         """Older tools write PKCS #1 ("RSA PRIVATE KEY")."""
         traditional = openssl("rsa", "-traditional", given=private_pem).decode()
 
@@ -120,8 +122,8 @@ class TestForms:
         assert "BEGIN RSA PRIVATE KEY" in traditional
         assert key.private_numbers() == private_key(private_pem.decode()).private_numbers()
 
-    def test_a_file_may_hold_der(self, private_pem: bytes, tmp_path: Path) -> None:
-        """A file's content is taken as it is."""
+    def test_a_file_may_contain_der(self, private_pem: bytes, tmp_path: Path) -> None:
+        """Not only text."""
         file = tmp_path / "key.der"
         file.write_bytes(openssl("pkey", "-outform", "DER", given=private_pem))
 
@@ -131,7 +133,7 @@ class TestForms:
 
 
 class TestRefusals:
-    """Whatever is wrong raises ``UnusableKey`` with a sentence that never repeats the value."""
+    """Invalid input raises ``UnusableKey`` with a message that never repeats it."""
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
@@ -150,10 +152,10 @@ class TestRefusals:
         ids=["short", "EC", "Ed25519", "encrypted"],
     )
     @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
-    def test_another_private_key_is_refused(
+    def test_another_kind_of_private_key_is_refused(
         self, form: Form, arguments: list[str], sentence: str, tmp_path: Path
     ) -> None:
-        """Only an unencrypted RSA key of at least 2048 bits signs tokens."""
+        """Tokens need an unencrypted RSA key of at least 2048 bits."""
         pem = openssl(*arguments)
 
         message = refusal(private_key, form(pem, tmp_path))
@@ -172,8 +174,10 @@ class TestRefusals:
         ],
         ids=["short", "EC"],
     )
-    def test_another_public_key_is_refused(self, arguments: list[str], sentence: str) -> None:
-        """Only an RSA key of at least 2048 bits verifies tokens."""
+    def test_another_kind_of_public_key_is_refused(
+        self, arguments: list[str], sentence: str
+    ) -> None:
+        """Tokens need an RSA key of at least 2048 bits."""
         pem = openssl("pkey", "-pubout", given=openssl(*arguments))
 
         message = refusal(public_key, pem.decode())
@@ -182,21 +186,21 @@ class TestRefusals:
         assert_not_quoted(pem, message)
 
     @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
-    def test_a_private_key_is_refused_where_the_public_one_belongs(
+    def test_a_private_key_is_refused_as_a_public_key(
         self, form: Form, private_pem: bytes, tmp_path: Path
     ) -> None:
-        """A service that verifies must not hold what signs; where it can be told, it is."""
+        """A verifier must not hold the signing key; the message says so where the form shows it."""
         message = refusal(public_key, form(private_pem, tmp_path))
 
         assert form is _base64_of_der or "it is a private key" in message
         assert_not_quoted(private_pem, message)
 
-    def test_a_public_key_is_refused_where_the_private_one_belongs(self, public_pem: bytes) -> None:
-        """The public half signs nothing."""
+    def test_a_public_key_is_refused_as_a_private_key(self, public_pem: bytes) -> None:
+        """It cannot sign."""
         assert "it is a public key" in refusal(private_key, public_pem.decode())
 
-    def test_a_broken_key_is_not_quoted(self, private_pem: bytes) -> None:
-        """Half of a key is still a secret."""
+    def test_a_truncated_key_is_not_quoted(self, private_pem: bytes) -> None:
+        """Half a private key is still a secret."""
         broken = private_pem.decode()[:800]
 
         assert_not_quoted(private_pem, refusal(private_key, broken))
@@ -205,15 +209,17 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "text", ["", " ", "hunter2 hunter2", "/no/such/hunter2.pem", "~nobody/hunter2", "schlüssel"]
     )
-    def test_text_that_is_no_key_is_refused(self, read: Callable[[str], Any], text: str) -> None:
-        """Nothing but a key is a key, and the text stays untold."""
+    def test_text_that_is_not_a_key_is_refused(self, read: Callable[[str], Any], text: str) -> None:
+        """The message does not repeat the text."""
         message = refusal(read, text)
 
         assert "hunter2" not in message
 
     @pytest.mark.parametrize("form", ["PEM", "path", "base64 of PEM", "base64 of DER"])
-    def test_a_key_that_is_too_large_is_refused_at_once(self, form: str, tmp_path: Path) -> None:
-        """To look whether one of 16,384 bits is sound would take a minute."""
+    def test_a_private_key_above_the_size_limit_is_refused_at_once(
+        self, form: str, tmp_path: Path
+    ) -> None:
+        """Checking one of 16,384 bits would take a minute."""
         prime = 2**8192 - 1
         numbers = RSAPublicNumbers(65537, prime * prime)
         private = rsa.RSAPrivateNumbers(prime, prime, 3, 3, 3, 3, numbers)
@@ -226,52 +232,52 @@ class TestRefusals:
         assert "8192" in message
         assert time.thread_time() - began < 1
 
-    def test_a_public_key_that_is_too_large_is_refused(self) -> None:
-        """No signature under it would be checked in a reasonable time."""
+    def test_a_public_key_above_the_size_limit_is_refused(self) -> None:
+        """Verifying a signature with it would take too long."""
         key = RSAPublicNumbers(65537, 2**16384 - 1).public_key()
         pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
         assert "16384 bits" in refusal(public_key, pem)
 
     @pytest.mark.parametrize("read", [private_key, public_key])
-    def test_a_file_in_utf_16_is_told(
+    def test_a_file_in_utf_16_is_named_as_such(
         self, read: Callable[[str], Any], private_pem: bytes, tmp_path: Path
     ) -> None:
-        """As a shell of Windows writes one."""
+        """Windows shells write such files."""
         path = _path(private_pem.decode().encode("utf-16"), tmp_path)
 
         assert "UTF-16" in refusal(read, path)
 
-    def test_a_file_of_any_length_is_refused(self, tmp_path: Path) -> None:
-        """It is not read to its end."""
+    def test_a_very_large_file_is_refused(self, tmp_path: Path) -> None:
+        """Only the allowed size is read."""
         path = _path(b"A" * 10_000_000, tmp_path)
 
         assert "bytes" in refusal(private_key, path)
 
-    def test_a_private_key_after_the_public_one_is_noticed(
+    def test_a_private_key_after_the_public_one_is_detected(
         self, private_pem: bytes, public_pem: bytes, tmp_path: Path
     ) -> None:
-        """What verifies must not hold it, wherever it stands."""
+        """Anywhere in the file of a verifier."""
         path = _path(public_pem + b"\n" + private_pem, tmp_path)
 
         assert "private key" in refusal(public_key, path)
 
-    def test_a_folder_is_no_key(self, tmp_path: Path) -> None:
-        """A path must name a file."""
+    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
+        """The path must name a file."""
         assert "no path of a file" in refusal(private_key, str(tmp_path))
 
     @given(st.text() | st.binary().map(lambda data: base64.b64encode(data).decode()))
-    def test_any_text_is_refused_in_one_way(self, text: str) -> None:
-        """Arbitrary text raises nothing but UnusableKey."""
+    def test_arbitrary_text_raises_only_unusable_key(self, text: str) -> None:
+        """As text and as base64."""
         assert refusal(private_key, text)
         assert refusal(public_key, text)
 
 
 class TestJwk:
-    """The public half as JWK."""
+    """The public key as a JWK."""
 
-    def test_kid_is_the_rfc_7638_thumbprint(self) -> None:
-        """The example of RFC 7638 section 3.1 has the thumbprint printed there."""
+    def test_the_kid_is_the_rfc_7638_thumbprint(self) -> None:
+        """Checked with the example in section 3.1."""
         modulus = int.from_bytes(base64.urlsafe_b64decode(RFC_7638_MODULUS + "=="), "big")
         key = RSAPublicNumbers(65537, modulus).public_key()
 
@@ -280,8 +286,8 @@ class TestJwk:
         assert shown["kid"] == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
         assert (shown["n"], shown["e"]) == (RFC_7638_MODULUS, "AQAB")
 
-    def test_it_says_what_the_key_is_for_and_nothing_private(self, private_pem: bytes) -> None:
-        """Exactly the public members, for verifying RS256 signatures."""
+    def test_a_jwk_names_its_purpose_and_has_no_private_member(self, private_pem: bytes) -> None:
+        """It is for verifying RS256 signatures only."""
         key = private_key(private_pem.decode()).public_key()
 
         [shown] = jwks(key)["keys"]
@@ -292,7 +298,7 @@ class TestJwk:
 
 
 def _sequence_pem(numbers: rsa.RSAPrivateNumbers) -> bytes:
-    """A key in PKCS #1 by hand: the library makes none whose numbers do not fit."""
+    """Encode a key in PKCS #1 by hand, because the library refuses inconsistent numbers."""
     public = numbers.public_numbers
     integers = [0, public.n, public.e, *(getattr(numbers, name) for name in _PRIVATE)]
     body = b"".join(_der(2, number.to_bytes(number.bit_length() // 8 + 1)) for number in integers)
@@ -309,14 +315,14 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 def refusal(read: Callable[[str], Any], text: str) -> str:
-    """The sentence with which ``text`` is refused."""
+    """Return the message with which ``text`` is refused."""
     with pytest.raises(UnusableKey) as caught:
         read(text)
     return str(caught.value)
 
 
 def assert_not_quoted(pem: bytes, message: str) -> None:
-    """No piece of the key is in the message."""
+    """Check that no part of the key is in the message."""
     encoded = "".join(line for line in pem.decode().splitlines() if "-----" not in line)
     pieces = {encoded[start : start + 8] for start in range(len(encoded) - 8)}
     assert not any(piece in message for piece in pieces)
