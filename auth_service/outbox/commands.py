@@ -1,4 +1,4 @@
-"""The commands ``auth-service outbox …``: how long the log of events is kept."""
+"""The commands ``auth-service outbox …``: the retention of the event log."""
 
 import dataclasses
 from datetime import timedelta
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # What the commands call is imported by each of them: this file is part of every process's start.
 
-app = typer.Typer(no_args_is_help=True, help="The log of events: how long it is kept.")
+app = typer.Typer(no_args_is_help=True, help="Manage the retention of the event log.")
 
 
 def _length(text: str) -> timedelta:
@@ -38,17 +38,17 @@ def prune(
         typer.Option(
             parser=_length,
             metavar="TIME",
-            help="Delete events that were recorded longer ago than that: 30d, 12h, 90m.",
+            help="Delete events older than this, e.g. 30d, 12h or 90m.",
         ),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; delete nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old events from the log; replays cannot go back beyond them afterwards.
+    """Delete old events from the log, up to which replays can go back.
 
-    Events that are not published stay, and so do those that an unfinished replay of the log needs.
-    Users, and what replicas hold of them, are not touched: --current-state replays them at any
-    time. Relays do the same once an hour when AUTH_OUTBOX_KEEP_DAYS is set.
+    Unpublished events stay, and so do those that an unfinished replay of the log needs. Users and
+    replicas do not change: `replay start --current-state` still sends all users. With
+    AUTH_OUTBOX_KEEP_DAYS set, relays prune once an hour.
     """
     from auth_service.outbox import prune as use_case
     from service_kit.process.actors import operator

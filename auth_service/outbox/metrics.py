@@ -1,4 +1,4 @@
-"""What the outbox shows to Prometheus and to ``auth-service status``."""
+"""Read the outbox's figures, for Prometheus and for ``auth-service status``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from service_kit.process.readings import Reading, read_again
 
 published = Counter(
     "usersync_relay_published",
-    "Events that the relay published, by what became of them",
+    "Events that the relay published, by outcome",
     ["result"],
 )
 replayed = Counter(
@@ -32,17 +32,17 @@ active = Gauge("usersync_relay_active", "1 while this relay is the active one")
 unpublished = Reading("usersync_outbox_unpublished", "Recorded events that are not published yet")
 set_aside = Reading(
     "usersync_outbox_set_aside",
-    "Of those, the ones that wait by themselves, and those of their users after them",
+    "Unpublished events that are set aside, and later events of the same users",
 )
-held = Reading("usersync_outbox_held_rows", "Rows that the relay cannot change: a session has them")
+held = Reading("usersync_outbox_held_rows", "Rows that another session has locked")
 oldest_age = Reading(
     "usersync_outbox_oldest_unpublished_age_seconds",
     "Age of the oldest recorded event that is not published yet; 0 when there is none",
 )
 
 
-# All from the index of unpublished events: counting needs none of their rows, however many wait
-# while the broker is away, and the oldest one is where a part of the index begins.
+# All from the index of unpublished events. Counting reads no rows, however large the backlog is
+# while the broker is away; the oldest event is the first of one part of the index.
 _WAITING = text(
     """
     SELECT (SELECT count(*) FROM outbox_events WHERE published_at IS NULL) AS unpublished,
@@ -104,14 +104,14 @@ _USERS = text(
 
 
 SET_ASIDE_SHOWN_MAX: Final = 20
-"""Types of events; garbage may be of very many."""
+"""Event types that ``status`` lists; garbage may have any number of types."""
 
 _REASONS: Final = {1: "no queue is bound for it", 3: "too large for the broker"}
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """How many events of a type wait by themselves, since when the oldest does, and why."""
+    """How many events of a type are set aside, since when, and why."""
 
     type: str
     events: int
@@ -124,13 +124,12 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class OutboxFigures:
-    """The near end of the pipe at a glance; ages in seconds.
+    """The state of the outbox, the relay and replays; ages in seconds.
 
-    ``replay`` is the one that is under way, of which so many of the expected events are out.
-    Replays by position and time go back to ``oldest_position``. ``clock`` is None unless the
-    database's clock was set back. ``set_aside`` names the types of events that wait by themselves,
-    and ``events_behind`` counts those of the same users after them. ``held_rows`` are rows that the
-    relay cannot change, for another session holds them.
+    ``set_aside`` lists the event types that no queue accepts; ``events_behind`` counts later events
+    of the same users. ``held_rows`` counts rows that other sessions have locked. ``replay`` is the
+    replay in progress. Replays of the log go back to ``oldest_position``. ``clock`` is None unless
+    the database's clock was set back.
     """
 
     pipe: str
@@ -161,7 +160,7 @@ class OutboxFigures:
 
 
 async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> OutboxFigures:
-    """Read the figures, all in one look; a heartbeat is expected every ``heartbeat_seconds``."""
+    """Read all figures; a heartbeat is expected every ``heartbeat_seconds``."""
     waiting = (await connection.execute(_WAITING)).one()
     rest = (await connection.execute(_REST)).one()
     users = (await connection.execute(_USERS)).one()
@@ -211,7 +210,7 @@ async def figures(connection: AsyncConnection, *, heartbeat_seconds: float) -> O
 
 
 async def refresh(engine: AsyncEngine) -> None:
-    """Set the gauges that come from the database; without it they have no values."""
+    """Set the gauges from the database; they have no values while it is away."""
     with read_again(unpublished, set_aside, held, oldest_age):
         async with engine.connect() as connection:
             waiting = (await connection.execute(_WAITING)).one()

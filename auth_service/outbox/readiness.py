@@ -1,7 +1,7 @@
-"""Whether a relay process can do its work, or sees that another one does.
+"""Judge whether this relay process can publish, or sees that another one does.
 
-Guarantees: a pipe whose source is silent is not ready: a database that takes no changes, a broker
-that is away or silent, nobody active, or ``BEATS_MISSED_MAX`` heartbeats that were not recorded.
+Guarantees: a relay is not ready while its database takes no changes, the broker is away or silent,
+no relay is active, or the last ``BEATS_MISSED_MAX`` heartbeats were not recorded.
 """
 
 from sqlalchemy import text
@@ -19,7 +19,7 @@ _PULSE = text(
 
 
 class NotReady(Exception):
-    """The process cannot do its work. Subclasses say why.
+    """Base of the reasons why this process is not ready.
 
     NotReady
     ├── BrokerAway
@@ -33,19 +33,19 @@ class BrokerAway(NotReady):
 
 
 class NoActiveRelay(NotReady):
-    """This relay waits, and no other is active."""
+    """This relay does not lead, and no other does."""
 
 
 class NoHeartbeat(NotReady):
-    """None was recorded for so long that the active relay, this one or another, does not work."""
+    """No heartbeat was recorded for so long that the active relay cannot be working."""
 
 
 async def ready(relay: Relay, engine: AsyncEngine, *, heartbeat_seconds: float) -> str | None:
-    """What the active relay meets, None for nothing.
+    """Return the active relay's trouble, or None if it has none.
 
     Raises:
-        NotReady: this relay is active and cannot publish, or waits and sees none that does.
-        NotWritable: the database only answers, which is why no relay can work.
+        NotReady: this relay leads and cannot publish, or it waits and sees no relay that publishes.
+        NotWritable: the database takes no changes, so no relay can work.
     """
     async with engine.connect() as connection:
         await require_writable(connection)

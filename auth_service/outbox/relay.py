@@ -2,13 +2,12 @@
 
 Step 3 of 6.
 
-Guarantees: an event is marked published only after the broker confirmed it, so a crash repeats an
-event and never loses one; at most one event of a user is unconfirmed, so a refusal cannot turn two
-of them round; an event that no queue takes, or whose row another session holds, waits by itself,
-with its user's later ones behind it where it is not out yet, and all others go on; one relay is
-active and another takes over within seconds; what is recorded goes out at once, and within
-``LOOK_SECONDS`` where the wake-up is missing; with the broker away everything stays recorded, and
-follows later.
+Guarantees: an event is marked published only after the broker confirmed it, so a crash may repeat
+an event but never loses one. At most one event per user is unconfirmed, so a refusal cannot reverse
+two of them. An event that no queue accepts, or whose row another session has locked, delays only
+itself and later events of its user. One relay is active, and another takes over within seconds. A
+recorded event is published at once, or within ``POLL_SECONDS`` if the wake-up is missing. While the
+broker is away, events stay recorded and are published later.
 
 Not here: recording events (``record``), which relay is active (``service_kit.database.lease``),
 which events are set aside (``set_aside``), and which rows are locked (``held``).
@@ -43,15 +42,15 @@ from service_kit.process.backoff import pause_seconds
 
 log = structlog.get_logger()
 
-LOOK_SECONDS: Final = 2.0
-"""How long the relay waits for a wake-up before it looks by itself: it has to touch its session
-every three seconds anyway, and the look is one read of an index."""
+POLL_SECONDS: Final = 2.0
+"""The longest wait for a wake-up before the relay polls. It has to touch its session every three
+seconds anyway, and a poll is one read of an index."""
 
 DECLARE_SECONDS: Final = 10.0
-"""How often the exchanges are declared again, which also shows that the broker is not silent."""
+"""How often to declare the exchanges again, which also detects a silent broker."""
 
 HEARTBEAT_RETRY_SECONDS: Final = 1.0
-"""When to try again to record a heartbeat while another session holds the row of its number."""
+"""When to retry a heartbeat after another session had locked the row of ``source``."""
 
 _NO_QUEUE: Final = "no queue is bound to the exchange"
 _LOCKED: Final = "another session has locked the table of events"
@@ -69,7 +68,7 @@ _KIND: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RelayRound:
-    """What one round did: events looked at, taken out as erased, set aside, and outcomes."""
+    """The result of one round: events read, skipped as erased, set aside, and the outcomes."""
 
     claimed: int
     erased: int
@@ -78,13 +77,13 @@ class RelayRound:
 
     @property
     def refused(self) -> Outcome | None:
-        """The worst that keeps all events from going out, or None."""
+        """The worst outcome that blocks all events, or None."""
         worst = (Outcome.UNCONFIRMED, Outcome.NACKED)
         return next((outcome for outcome in worst if self.outcomes[outcome]), None)
 
     @property
     def moved(self) -> int:
-        """Events that are no longer at the head of the backlog."""
+        """Events that left the head of the backlog."""
         return self.erased + self.set_aside + self.outcomes[Outcome.CONFIRMED]
 
 
@@ -93,11 +92,11 @@ class Relay:
 
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
-        self._noted: str | None = "unknown"  # what the database says until the first note
-        self._failures = 0  # in a row, of whatever kind
+        self._stored_trouble: str | None = "unknown"  # what the database shows
+        self._failures = 0  # in a row, of any kind
         self._unroutable = Unroutable(longest=settings.retry_seconds_max)
-        self._releasing: set[str] = set()  # types of which a queue takes events again
-        self._is_some_aside = True  # as far as is known
+        self._releasing: set[str] = set()  # types that a queue accepts again
+        self._is_some_aside = True  # as far as this relay knows
         self._sweep_due = 0.0
         self._held = HeldRows()
         self._confirmed_at = 0.0
@@ -106,13 +105,13 @@ class Relay:
         self.broker_trouble: str | None = "not connected yet"
 
     async def run(self) -> None:
-        """Relay until cancelled; a database or broker that is away is waited for."""
+        """Relay until cancelled; wait while the database or the broker is away."""
         while True:
             try:
                 async with lease.hold(self._settings, RELAY_LEASE) as leader:
                     log.info("relay.active")
                     self._set_active(True)
-                    self._noted = "unknown"  # another relay may have noted something meanwhile
+                    self._stored_trouble = "unknown"  # another relay may have stored some
                     await self._lead(leader)
             except DATABASE_AWAY as error:
                 log.warning("relay.database_away", error=type(error).__name__)
@@ -121,9 +120,9 @@ class Relay:
             await self._pause()
 
     async def run_once(self, leader: Leader, to: Publisher, *, limit: int) -> RelayRound:
-        """Publish up to ``limit`` events from the head of the backlog and mark what was confirmed.
+        """Publish up to ``limit`` events from the head of the backlog, and mark the confirmed ones.
 
-        A user whose event was refused gets no further event in this round.
+        After a refusal, no later event of the same user is published in this round.
         """
         async with leader.session() as connection:
             limit = 0 if self._held.is_full else limit
@@ -134,7 +133,7 @@ class Relay:
             live = [event for event in events if not event.is_erased]
             behind = await set_aside.behind(connection, live) if self._is_some_aside else set()
         outcomes: Counter[Outcome] = Counter()
-        stopped: dict[Hashable, Outcome] = {}  # lanes, by what became of their first event
+        stopped: dict[Hashable, Outcome] = {}  # lanes, by the outcome that stopped them
         aside: dict[int, list[int]] = {kind: [] for kind in set_aside.KINDS}
         for wave in waves(live):
             ready = []
@@ -166,7 +165,7 @@ class Relay:
     async def _settle(
         self, leader: Leader, events: Sequence[RecordedEvent], outcomes: Sequence[Outcome]
     ) -> None:
-        """Mark what was confirmed, and remember which types no queue takes."""
+        """Mark the confirmed events, and remember the types that no queue accepts."""
         now = time.monotonic()
         confirmed = []
         for event, outcome in zip(events, outcomes, strict=True):
@@ -184,16 +183,15 @@ class Relay:
     def _note_returned(self, event_type: str, now: float) -> None:
         self._unroutable.returned(event_type, now)
         self._releasing.discard(event_type)
-        # It shows at once whether there is no queue at all.
+        # A heartbeat shows at once whether there is no queue at all.
         if event_type != Heartbeat.type and len(self._unroutable) == 1:
             self._heartbeat_due = min(self._heartbeat_due, now + HEARTBEAT_RETRY_SECONDS)
         log.warning("relay.set_aside", type=event_type)
 
     async def _set_aside(self, leader: Leader, aside: dict[int, list[int]]) -> int:
-        """Set events aside, by kind; how many could be.
+        """Set events aside, by kind; return how many rows were not locked.
 
-        Those behind others are left at the head of the backlog as long as some of these are there:
-        while their rows are held.
+        While a returned event stays at the head because its row is locked, so do those behind it.
         """
         done = 0
         behind = aside.pop(set_aside.BEHIND)
@@ -208,7 +206,7 @@ class Relay:
         return done
 
     async def _lead(self, leader: Leader) -> None:
-        """Be the active relay until the database goes; connect to the broker as often as needed."""
+        """Lead until the database is lost; reconnect to the broker as often as needed."""
         settings = self._settings
         async with leader.session() as connection:
             await self._held.begin(connection)
@@ -229,11 +227,11 @@ class Relay:
                 raise
             except BROKER_ERRORS as error:
                 self.broker_trouble = in_words(error)
-                await self._note(leader, self.broker_trouble)
+                await self._store_trouble(leader, self.broker_trouble)
             await self._pause()
 
     async def _publish(self, leader: Leader, to: Publisher) -> None:
-        """Run rounds on one connection to the broker; return when it has to be a new one."""
+        """Run rounds on one connection to the broker; return when it must be replaced."""
         self.broker_trouble = None
         self._heartbeat_due = time.monotonic()
         declare_due = time.monotonic() + DECLARE_SECONDS
@@ -242,49 +240,49 @@ class Relay:
             if time.monotonic() >= declare_due:
                 await to.declare()
                 declare_due = time.monotonic() + DECLARE_SECONDS
-            # While events are refused one is tried at a time: enough to see when it ends.
+            # While events are refused, try one at a time: enough to see when that ends.
             limit = 1 if self._failures else self._settings.relay_batch_size
             try:
-                await self._beat(leader)
-                refused = await self._try_again(leader, to)
+                await self._record_heartbeat(leader)
+                refused = await self._retry(leader, to)
                 done = await self.run_once(leader, to, limit=limit)
             except DBAPIError as error:
                 if not is_locked(error):
                     raise
-                await self._note(leader, _LOCKED)
+                await self._store_trouble(leader, _LOCKED)
                 await self._pause()
                 continue
             refused = refused or done.refused
             if refused:
-                await self._note(leader, _TROUBLE[refused])
+                await self._store_trouble(leader, _TROUBLE[refused])
                 if refused is Outcome.UNCONFIRMED:
                     return
                 await self._pause()
                 continue
             self._failures = 0
-            if done.claimed or self._standing_trouble:
-                await self._note(leader, self._standing_trouble)
+            if done.claimed or self._lasting_trouble:
+                await self._store_trouble(leader, self._lasting_trouble)
             if done.moved < limit:
-                look = time.monotonic() + LOOK_SECONDS
+                look = time.monotonic() + POLL_SECONDS
                 due = (look, self._heartbeat_due, declare_due, self._unroutable.next_due)
                 await leader.wait(until=min(*due, self._held.due))
 
-    async def _beat(self, leader: Leader) -> None:
-        """Record a heartbeat when it is due."""
+    async def _record_heartbeat(self, leader: Leader) -> None:
+        """Record a heartbeat if one is due."""
         now = time.monotonic()
         if now < self._heartbeat_due:
             return
         async with leader.session() as connection:
             is_recorded = await record_heartbeat_if_free(connection)
-            await self._held.note_source(connection, is_held=not is_recorded)
+            await self._held.set_source_held(connection, is_held=not is_recorded)
         every = self._settings.heartbeat_seconds
         self._heartbeat_due = now + (every if is_recorded else min(every, HEARTBEAT_RETRY_SECONDS))
 
-    async def _try_again(self, leader: Leader, to: Publisher) -> Outcome | None:
-        """Try what waits by itself, as far as it is due; UNCONFIRMED when the broker is away."""
+    async def _retry(self, leader: Leader, to: Publisher) -> Outcome | None:
+        """Retry locked rows and set-aside types that are due; UNCONFIRMED if the broker is away."""
         now = time.monotonic()
         async with leader.session() as connection:
-            await self._held.try_again(connection)
+            await self._held.retry(connection)
             probes = [
                 event
                 for event_type in self._unroutable.due(now)
@@ -314,12 +312,12 @@ class Relay:
             ):
                 return None
             if not await set_aside.release_behind(connection):
-                self._sweep_due = now + LOOK_SECONDS
+                self._sweep_due = now + POLL_SECONDS
                 self._is_some_aside = await set_aside.is_any(connection)
         return None
 
     async def _probe(self, connection: AsyncConnection, event_type: str) -> RecordedEvent | None:
-        """The event that shows whether a queue takes its type; None when there is none to try."""
+        """Read an event that shows whether a queue accepts its type; None if there is none."""
         event = await set_aside.first_returned(connection, event_type)
         if event is None and not await set_aside.is_left(connection, event_type):
             self._unroutable.forget(event_type)
@@ -328,26 +326,26 @@ class Relay:
         return event
 
     @property
-    def _standing_trouble(self) -> str | None:
-        """What is the matter though nothing keeps the relay from trying."""
+    def _lasting_trouble(self) -> str | None:
+        """A problem that does not stop the relay from publishing, or None."""
         has_none = self._unroutable.since > self._confirmed_at
         return _NO_QUEUE if has_none and Heartbeat.type in self._unroutable else None
 
-    async def _note(self, leader: Leader, trouble: str | None) -> None:
-        """Keep what ``auth-service status`` shows in step with what the relay meets.
+    async def _store_trouble(self, leader: Leader, trouble: str | None) -> None:
+        """Store what ``auth-service status`` shows as the relay's trouble, if it has changed.
 
-        While another session holds the row it is left to the next time.
+        If another session has locked the row, the next round stores it.
         """
-        if trouble == self._noted:
+        if trouble == self._stored_trouble:
             return
         since = None if trouble is None else func.now()
         async with leader.session() as connection:
-            noted = await connection.execute(
+            stored = await connection.execute(
                 update(source).where(SOURCE_IS_FREE).values(trouble=trouble, trouble_since=since)
             )
-        if not noted.rowcount:
+        if not stored.rowcount:
             return
-        self._noted = trouble
+        self._stored_trouble = trouble
         if trouble:
             log.warning("relay.trouble", trouble=trouble)
         else:
@@ -358,7 +356,7 @@ class Relay:
         metrics.active.set(is_active)
 
     async def _pause(self) -> None:
-        """Wait after a failure; the more there were in a row, the longer."""
+        """Wait after a failure; the pause grows with each failure in a row."""
         self._failures += 1
         longest = self._settings.retry_seconds_max
         await asyncio.sleep(pause_seconds(self._failures, longest=longest))

@@ -1,5 +1,4 @@
-"""The source's side of comparing: digests of all users, users of some buckets, and a heartbeat.
+"""The source's side of a comparison: digests of all users, users of some buckets, heartbeats.
 
-Answers come from the primary, each of one snapshot; what is done with them is the replica's
-business.
+Each response comes from one snapshot of the primary. Replicas compare (``replica.reconcile``).
 """

@@ -1,7 +1,4 @@
-"""The endpoints for replicas that compare themselves with this source.
-
-The answers are as ``contracts.sync.comparison`` says.
-"""
+"""The endpoints with which replicas compare themselves; formats: ``contracts.sync.comparison``."""
 
 from typing import Annotated, Any, Final
 
@@ -32,8 +29,8 @@ ANSWERS: Final = documented(*SERVICES_ONLY)
 
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "Lines of JSON: one about the source, one a user, one with their count and"
-        " SHA-256. Without the last one the answer is not whole.",
+        "description": "Lines of JSON: one about the source, one per user, one with their count and"
+        " SHA-256. Without the last line the response is incomplete.",
         "content": {LINES: {"schema": {"type": "string"}}},
     }
 }
@@ -44,7 +41,7 @@ async def _replica(request: Request, auth: Auth) -> str:
 
 
 Replica = Annotated[str, Depends(_replica)]
-"""The service that compares itself."""
+"""The calling service, which keeps a replica."""
 
 Buckets = Annotated[
     str,
@@ -64,7 +61,7 @@ Buckets = Annotated[
     responses=ANSWERS,
 )
 async def get_digests(_: Replica, auth: Auth, request: Request) -> Response:
-    """Of one snapshot, by bucket: two tables with the same digests hold the same users."""
+    """Digest each bucket of one snapshot: tables with equal digests have equal users."""
 
     async def answer() -> Response:
         async with auth.snapshots.take() as snapshot:
@@ -75,7 +72,7 @@ async def get_digests(_: Replica, auth: Auth, request: Request) -> Response:
     try:
         return await while_connected(request.receive, answer())
     except ClientDisconnect:
-        return Response()  # nobody is there to read it
+        return Response()  # the client has left
 
 
 @router.get(
@@ -86,7 +83,7 @@ async def get_digests(_: Replica, auth: Auth, request: Request) -> Response:
     responses={**ANSWERS, **STREAM},
 )
 async def get_users(_: Replica, auth: Auth, buckets: Buckets) -> UsersStream:
-    """Of one snapshot, tombstones too; `unpublished` marks whose event has not gone out yet."""
+    """Stream users and tombstones of one snapshot, marked `unpublished` while an event waits."""
     try:
         ranges = buckets_in(buckets)
     except ValueError as error:
@@ -98,11 +95,11 @@ async def get_users(_: Replica, auth: Auth, buckets: Buckets) -> UsersStream:
 @router.post(
     "/heartbeats",
     status_code=status.HTTP_201_CREATED,
-    summary="Have a heartbeat recorded now",
+    summary="Record a heartbeat now",
     responses=documented(*SERVICES_ONLY, problems.TOO_MANY_REQUESTS),
 )
 async def post_heartbeat(replica: Replica, auth: Auth, response: Response) -> HeartbeatAnswer:
-    """When it arrives, all that was published before it has arrived."""
+    """Record a heartbeat; once it arrives, everything published before it has arrived."""
     charge = Charge("heartbeats", replica, auth.settings.limit_heartbeats)
     response.headers.update(await auth.throttle.spend(charge))
     async with auth.engine.begin() as connection:

@@ -1,12 +1,13 @@
-"""Read all users as of one moment, for replicas that compare themselves.
+"""Read all users at one moment, for replicas that compare themselves.
 
-Such a statement takes seconds, so it has connections of its own beside those of the requests, few
-at a time, with limits of their own.
+Such a statement takes seconds. So it has connections apart from those of other requests, few at a
+time, with limits of their own.
 
-Guarantees: what one ``Snapshot`` tells is of one snapshot (repeatable read) of the primary; who
-stops waiting for it ends the statement in the database, too, and makes room for the next at once.
+Guarantees: everything that one ``Snapshot`` reads is of one snapshot (repeatable read) of the
+primary. When the client disconnects, the statement ends in the database too, and its place is free
+for the next client at once.
 
-Not here: the response format (``contracts.sync.comparison``), and what the replica does with it.
+Not here: the response format (``contracts.sync.comparison``), and the comparison (``replica``).
 """
 
 import asyncio
@@ -28,15 +29,15 @@ from service_kit.http import problems
 from service_kit.http.problems import Problem
 
 BUSY_RETRY_SECONDS: Final = "5"
-"""About what an answer takes."""
+"""About the duration of a response."""
 
 _ABOUT: Final = text(
     "SELECT identity, now() AS taken_at, pg_is_in_recovery() AS is_copy FROM source"
 )
 _DIGESTS: Final = text(DIGESTS)
 
-# One pass over the users, each made a line of JSON by PostgreSQL. Ids of unpublished events are
-# collected once and joined: looking into the log for each user would take minutes.
+# One pass over the users; PostgreSQL makes each a line of JSON. The ids of unpublished events are
+# collected once and joined: a look-up in the log per user would take minutes.
 _LINES: Final = """
     SELECT CASE WHEN unpublished.user_id IS NULL THEN line
                 ELSE left(line, -1) || ',"unpublished":true}}' END
@@ -58,7 +59,7 @@ _LINES: Final = """
     ) AS unpublished USING (user_id)
 """
 
-# JSON holds neither of the two characters, so no line is ever quoted: it comes out as it is.
+# JSON contains neither character, so COPY never quotes a line.
 _AS_IT_IS: Final = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
 
 Sink = Callable[[bytes], Awaitable[None]]
@@ -66,9 +67,9 @@ Sink = Callable[[bytes], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All users as of one moment.
+    """All users at one moment.
 
-    ``source`` is who holds them; ``taken_at`` its clock, just before the moment.
+    ``source`` is the source's identity; ``taken_at`` is its clock just before the moment.
     """
 
     source: UUID
@@ -76,22 +77,22 @@ class Snapshot:
     _connection: AsyncConnection
 
     async def digests(self) -> Digests:
-        """The digests of all buckets."""
+        """Read the digests of all buckets."""
         rows = await self._connection.execute(_DIGESTS)
         return Digests.of_rows((row[0], row[1], row[2], row[3]) for row in rows)
 
     async def copy_lines(self, buckets: Sequence[range], sink: Sink) -> None:
-        """Hand the users of ``buckets`` to ``sink``, as lines of JSON in blocks of some kilobytes.
+        """Write the users of ``buckets`` to ``sink``, as lines of JSON in blocks of some kilobytes.
 
-        No more is read from the database than ``sink`` has taken.
+        Reading from the database waits for ``sink``.
         """
         raw = (await self._connection.get_raw_connection()).driver_connection
-        assert raw is not None  # it told a moment ago who it is
+        assert raw is not None  # it has run a statement
         await raw.copy_from_query(lines_sql(buckets), output=sink, **_AS_IT_IS)
 
 
 class Snapshots:
-    """Takes snapshots, ``reconcile_at_once_max`` at the same time."""
+    """Takes snapshots, at most ``reconcile_at_once_max`` at the same time."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self._free = settings.reconcile_at_once_max
@@ -105,9 +106,9 @@ class Snapshots:
                 lock_ms=settings.lock_timeout_ms,
                 idle_in_transaction_ms=2 * settings.statement_timeout_ms,
                 others={
-                    # Compiling costs more than it saves on statements that run for a second.
+                    # JIT compilation costs more than it saves on a statement of one second.
                     "jit": "off",
-                    # However wrong the statistics of a log that grows in bursts: no loop over it.
+                    # Never loop over the log, even if its statistics are out of date.
                     "enable_nestloop": "off",
                 },
             ),
@@ -116,18 +117,18 @@ class Snapshots:
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[Snapshot]:
-        """A snapshot, which ends with the block.
+        """Take a snapshot, which ends with the block.
 
         Raises:
-            Problem: 503 while as many are taken as may be, or when the database is a copy of the
-                primary, which may lag.
+            Problem: 503 at the limit of concurrent snapshots, or if the database is a standby,
+                which may lag.
             TimeoutError: the block takes longer than ``reconcile_seconds_max``.
         """
         if self._free == 0:
             raise Problem(problems.BUSY, headers={"Retry-After": BUSY_RETRY_SECONDS})
         self._free -= 1
         try:
-            # The server gives up first, unless it is silent.
+            # The server's own limit comes first, unless the server is silent.
             async with asyncio.timeout(self._seconds_max + GRACE_SECONDS), self._connected() as it:
                 yield it
         finally:
@@ -139,18 +140,18 @@ class Snapshots:
             try:
                 about = (await connection.execute(_ABOUT)).one()
                 if about.is_copy:
-                    raise Problem(problems.UNAVAILABLE, "this database is no primary")
+                    raise Problem(problems.UNAVAILABLE, "this database is not a primary")
                 yield Snapshot(about.identity, about.taken_at, connection)
             except BaseException:
-                # A statement may be running: this has the server end it, and closes.
+                # A statement may be running: end it on the server, and close the connection.
                 await connection.invalidate()
                 raise
 
 
 def lines_sql(buckets: Sequence[range]) -> str:
-    """SQL for the users of ``buckets``, each as one line.
+    """Build the SQL for the users of ``buckets``, one line each.
 
-    All buckets are read in one go, few by their index.
+    All buckets are read by a scan of the table, fewer by their index.
     """
     wanted = [bucket for part in buckets for bucket in part]
     if len(wanted) == BUCKETS:

@@ -1,8 +1,8 @@
-"""The users of some buckets as a stream of JSON lines (``contracts.sync.comparison``).
+"""Stream the users of some buckets as JSON lines (``contracts.sync.comparison``).
 
-Guarantees: lines come as fast as the caller takes them, and memory stays the same however many
-there are; a stream that cannot be finished has no last line, and its connection is broken off; when
-the caller goes away, the work for him ends.
+Guarantees: lines are sent as fast as the client reads them, and memory use does not grow with their
+number. A stream that cannot be finished has no last line, and its connection is closed. When the
+client disconnects, the work for its request ends.
 """
 
 import asyncio
@@ -24,20 +24,20 @@ from service_kit.process.tasks import end_tasks
 log = structlog.get_logger()
 
 BLOCK_BYTES: Final = 64 * 1024
-"""PostgreSQL's own blocks have 8 KiB; each one that is sent costs the same, whatever its size."""
+"""PostgreSQL's own blocks have 8 KiB; each message costs the same, whatever its size."""
 
 R = TypeVar("R")
 
 
 class StreamInterrupted(Exception):
-    """The rest of a stream cannot be had."""
+    """The database failed in the middle of a stream."""
 
 
 class UsersStream(Response):
-    """The answer that streams the users of ``buckets``.
+    """The response that streams the users of ``buckets``.
 
-    Raises when it is sent:
-        Problem: there is no snapshot to be had; nothing has been sent then.
+    Sending it raises:
+        Problem: no snapshot is available; nothing has been sent.
         StreamInterrupted: the database failed in the middle.
     """
 
@@ -51,7 +51,7 @@ class UsersStream(Response):
         self._buckets = buckets
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the response."""
         try:
             await while_connected(receive, self._send(send))
         except ClientDisconnect:
@@ -73,39 +73,39 @@ class UsersStream(Response):
                 raise
             log.warning("reconcile.interrupted", error=type(error).__name__)
             raise StreamInterrupted from error
-        # After the snapshot: who has read the last line finds its place free.
+        # After the snapshot: a client that has read the last line finds its place free.
         await lines.end()
 
 
 class _Lines:
-    """Sends lines in blocks, counts them, and keeps their digest."""
+    """Sends lines in blocks, counts them, and updates their digest."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._buffer: list[bytes] = []
+        self._buffered_bytes = 0
         self._digest = hashlib.sha256()
-        self._count = -1  # the first line is no user
+        self._count = -1  # the first line is not a user
 
     async def add(self, lines: bytes) -> None:
-        """Send whole lines, now or later."""
+        """Buffer whole lines, and send them once the block is large enough."""
         self._digest.update(lines)
         self._count += lines.count(b"\n")
-        self._held.append(lines)
-        self._held_bytes += len(lines)
-        if self._held_bytes >= BLOCK_BYTES:
+        self._buffer.append(lines)
+        self._buffered_bytes += len(lines)
+        if self._buffered_bytes >= BLOCK_BYTES:
             await self._flush()
 
     async def end(self) -> None:
-        """Send what is held, and the last line."""
+        """Send the buffered lines and the last line."""
         end = StreamEnd(count=self._count, sha256=self._digest.hexdigest())
-        self._held.append(_line(end))
+        self._buffer.append(_line(end))
         await self._flush(more=False)
 
     async def _flush(self, *, more: bool = True) -> None:
-        body = b"".join(self._held)
-        self._held.clear()
-        self._held_bytes = 0
+        body = b"".join(self._buffer)
+        self._buffer.clear()
+        self._buffered_bytes = 0
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
 
@@ -114,13 +114,13 @@ def _line(value: BaseModel) -> bytes:
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, R]) -> R:
-    """What ``work`` returns, which is cancelled when the caller goes away.
+    """Return the result of ``work``; cancel it when the client disconnects.
 
     Raises:
-        ClientDisconnect: he did.
+        ClientDisconnect: the client disconnected first.
     """
     working = asyncio.ensure_future(work)
-    leaving = asyncio.create_task(_left(receive))
+    leaving = asyncio.create_task(_disconnected(receive))
     try:
         await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -130,6 +130,6 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, R]) -> R:
         await end_tasks(working, leaving)
 
 
-async def _left(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

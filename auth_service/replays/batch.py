@@ -1,8 +1,8 @@
-"""The next events of a replay, read anew just before they are published.
+"""Read the next events of a replay, just before they are published.
 
-Guarantees: an event whose payload was erased since, or ever, is never sent: of its user the
-tombstone goes out alone. Reading takes bounded time however few of the log's events are selected,
-for it looks at a stretch of the log, not at all of it.
+Guarantees: an event whose payload has been erased is never sent; of its user only the tombstone is
+sent. A read takes bounded time however few events are selected, because it covers a stretch of the
+log and not all of it.
 """
 
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.outbox.backlog import COLUMNS, RecordedEvent
 from auth_service.outbox.table import outbox_events
 from auth_service.replays.model import Replay, Selection, confirmed_prefix
-from auth_service.replays.selection_sql import LAST, of_users, recorded, stands
+from auth_service.replays.selection_sql import LAST, is_sent, of_users, recorded
 from auth_service.users.table import to_user, users
 from contracts.events import UserDeleted, UserTombstone, UserUpdated
 from contracts.events.envelope import StoredEvent
 
 STRETCH: Final = 50_000
-"""Positions that one statement looks at: some 50 ms if none of them is selected."""
+"""Positions that one statement reads: about 50 ms if none of them is selected."""
 
 _BEFORE_ALL: Final = UUID(int=0)
 _NAMES: Final = [column.name for column in COLUMNS]
@@ -41,7 +41,7 @@ _NAMES: Final = [column.name for column in COLUMNS]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a replay has come: in the log, or among the users."""
+    """The last position in the log, or the last user, that a replay has sent."""
 
     position: int
     user_id: UUID | None = None
@@ -49,15 +49,15 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One selected event, how far a replay is after it, and what is sent; None for nothing."""
+    """One selected event: the checkpoint after it, and what is sent (None for nothing)."""
 
-    done: Checkpoint
+    checkpoint: Checkpoint
     event: StoredEvent | None
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Steps in their order, from ``begin`` to ``end``; after ``is_last`` nothing follows."""
+    """The steps from ``begin`` to ``end``, in order; ``is_last`` if nothing follows."""
 
     begin: Checkpoint
     steps: Sequence[Step]
@@ -66,38 +66,38 @@ class Batch:
 
     @property
     def events(self) -> list[StoredEvent]:
-        """What is sent."""
+        """The events to send."""
         return [step.event for step in self.steps if step.event is not None]
 
     def after(self, confirmed: Sequence[bool]) -> "Progress":
-        """How far the replay is once the broker has answered.
+        """Return the progress of the replay after the batch was published.
 
         Parameters:
-            confirmed: whether it confirmed each event; those that were not tried are missing.
+            confirmed: whether the broker confirmed each event; shorter if the rest was not tried.
         """
         published = confirmed_prefix(confirmed)
         if published == len(self.events):
             return Progress(self.end, published, self.is_last)
         refused = self.events[published]
-        done = self.begin
+        checkpoint = self.begin
         for step in self.steps:
             if step.event is refused:
                 break
-            done = step.done
-        return Progress(done, published, False)
+            checkpoint = step.checkpoint
+        return Progress(checkpoint, published, False)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a replay is, how many events were confirmed on the way, and whether it is done."""
+    """The new checkpoint, how many events were confirmed since, and whether the replay is done."""
 
-    done: Checkpoint
+    checkpoint: Checkpoint
     published: int
     is_done: bool
 
 
 async def next_batch(connection: AsyncConnection, replay: Replay, limit: int) -> Batch:
-    """What follows on what ``replay`` has done, at most ``limit`` events."""
+    """Read what follows the checkpoint of ``replay``, at most ``limit`` events."""
     if replay.selection.current_state:
         return await _users(connection, replay, limit)
     return await _events(connection, replay, limit)
@@ -113,20 +113,20 @@ async def _events(connection: AsyncConnection, replay: Replay, limit: int) -> Ba
         "limit": limit,
     }
     found = await connection.execute(_recorded_after(replay.selection), values)
-    read = [(RecordedEvent(**dict(zip(_NAMES, row[1:], strict=True))), row.stands) for row in found]
-    erased = [event.user_id for event, stands_for_him in read if event.is_erased and stands_for_him]
+    read = [
+        (RecordedEvent(**dict(zip(_NAMES, row[1:], strict=True))), row.is_sent) for row in found
+    ]
+    erased = [event.user_id for event, is_sent in read if event.is_erased and is_sent]
     tombstones = await _tombstones(connection, erased) if erased else {}
     steps = [
         Step(
             Checkpoint(event.position),
-            (tombstones.get(event.user_id) if stands_for_him else None)
-            if event.is_erased
-            else event,
+            (tombstones.get(event.user_id) if is_sent else None) if event.is_erased else event,
         )
-        for event, stands_for_him in read
+        for event, is_sent in read
     ]
     if len(steps) == limit:
-        end = steps[-1].done.position
+        end = steps[-1].checkpoint.position
     else:
         following = await connection.scalar(_FOLLOWING, {"after": stretch_end})
         end = min(replay.last_position, following - 1 if following else replay.last_position)
@@ -138,16 +138,16 @@ async def _users(connection: AsyncConnection, replay: Replay, limit: int) -> Bat
     rows = list(await connection.execute(_users_after(replay.selection), values))
     begin = Checkpoint(replay.done_position, replay.done_user_id)
     steps = [Step(Checkpoint(begin.position, row.id), _state(row)) for row in rows]
-    end = steps[-1].done if steps else begin
+    end = steps[-1].checkpoint if steps else begin
     return Batch(begin, steps, end, is_last=len(rows) < limit)
 
 
-# Built once for each replay that is under way: building it costs more than running it.
+# Cached per replay: building the statement costs more than running it.
 @lru_cache(maxsize=8)
 def _recorded_after(selection: Selection) -> Select[Any]:
     position = outbox_events.c.position
     return (
-        select(stands(selection).label("stands"), *COLUMNS)
+        select(is_sent(selection).label("is_sent"), *COLUMNS)
         .where(
             recorded(selection),
             position > bindparam("after", type_=BigInteger),
@@ -168,7 +168,7 @@ def _users_after(selection: Selection) -> Select[Any]:
     )
 
 
-# Where the log goes on: after a restore its positions jump.
+# The next event after a gap, such as the one that a restore leaves.
 _FOLLOWING = select(func.min(outbox_events.c.position)).where(
     outbox_events.c.position > bindparam("after", type_=BigInteger)
 )
@@ -192,7 +192,7 @@ def _state(row: Row[Any]) -> StoredEvent:
         else UserTombstone(id=row.id, version=row.version, deleted_at=row.deleted_at)
     )
     return StoredEvent(
-        # The same state has the same id however often it is sent.
+        # The same state has the same event id however often it is sent.
         event_id=uuid5(row.id, str(row.version)),
         type=UserUpdated.type if row.deleted_at is None else UserDeleted.type,
         user_id=row.id,

@@ -28,7 +28,7 @@ class NewReplay(replays.NewReplay):
     ] = RATE_DEFAULT
 
     def selection(self) -> Selection:
-        """What is asked for."""
+        """The selection of this request."""
         return Selection(
             current_state=self.current_state,
             since=self.since,
@@ -46,7 +46,7 @@ class PlanBody(replays.PlanBody):
 
     @classmethod
     def of(cls, plan: Plan) -> Self:
-        """The body that shows ``plan``."""
+        """Make the body that shows ``plan``."""
         return cls(
             consumer=plan.consumer,
             rate=plan.rate,
@@ -64,11 +64,11 @@ class ReplayBody(replays.ReplayBody):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: State = Field(description="`running` also while it waits for those before it")
+    state: State = Field(description="`running` also while it waits for earlier replays")
 
     @classmethod
     def of(cls, replay: Replay) -> Self:
-        """The body that shows ``replay``."""
+        """Make the body that shows ``replay``."""
         return cls(
             id=replay.id,
             consumer=replay.consumer,

@@ -1,4 +1,4 @@
-"""Pause, resume and cancel a replay; the replayer notices within a batch."""
+"""Pause, resume or cancel a replay; the replayer notices within one batch."""
 
 from typing import Final
 from uuid import UUID
@@ -23,14 +23,17 @@ _ACTIONS: Final[dict[TargetState, Action]] = {
 async def change_state(
     engine: AsyncEngine, replay_id: UUID, target: TargetState, *, actor: str, via: str | None = None
 ) -> Replay:
-    """Turn a replay into what is wished for; repeating it changes nothing.
+    """Give a replay the state ``target``; idempotent.
 
     Parameters:
-        actor: who asks for it, for the audit log.
-        via: the service that asks on the actor's behalf.
+        engine: the auth database.
+        replay_id: which replay.
+        target: the new state.
+        actor: who requests it, for the audit log.
+        via: the service that requests it on the actor's behalf.
 
     Raises:
-        NoSuchReplay: there is none.
+        NoSuchReplay: no replay has this id.
         ReplayFinished: it is done or cancelled already.
     """
     async with engine.begin() as connection:

@@ -22,16 +22,16 @@ from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 if TYPE_CHECKING:
     from auth_service.replays.bodies import PlanBody, ReplayBody
 
-# What the commands call is imported by each of them: this file is part of every process's start.
+# Each command imports what it calls: every process imports this file at its start.
 
 R = TypeVar("R")
 
 LISTED: Final = 50
-"""The newest; those before are behind ``/v1/admin/replays``, a page at a time."""
+"""The newest replays; ``/v1/admin/replays`` has all of them, a page at a time."""
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Send recorded events, or users as they are, to one consumer once more.",
+    help="Send recorded events or current states to one consumer again.",
 )
 
 
@@ -40,10 +40,10 @@ def _instant(text: str) -> datetime:
         instant = datetime.fromisoformat(text)
         return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise typer.BadParameter("write a time like 2026-01-31T12:00:00Z, or a date") from None
+        raise typer.BadParameter("invalid time: write 2026-01-31T12:00:00Z, or a date") from None
 
 
-ReplayId = Annotated[UUID, typer.Argument(metavar="ID", help="As `list` shows it.")]
+ReplayId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the replay, from `list`.")]
 
 
 @app.command(
@@ -51,39 +51,42 @@ ReplayId = Annotated[UUID, typer.Argument(metavar="ID", help="As `list` shows it
 )
 @failing_with_a_sentence
 def start(
-    to: Annotated[str, typer.Option(metavar="CONSUMER", help="Whom to send to, such as blog.")],
+    to: Annotated[str, typer.Option(metavar="CONSUMER", help="Consumer to send to, such as blog.")],
     since: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="T", help="Recorded then or later; UTC by default."),
+        typer.Option(
+            parser=_instant, metavar="T", help="Events recorded at T or later; UTC by default."
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(parser=_instant, metavar="T", help="Recorded before then.")
+        datetime | None,
+        typer.Option(parser=_instant, metavar="T", help="Events recorded before T."),
     ] = None,
     from_position: Annotated[
-        int | None, typer.Option(metavar="N", help="From this position in the log on.")
+        int | None, typer.Option(metavar="N", help="Events from this position in the log on.")
     ] = None,
     user: Annotated[
-        list[UUID] | None, typer.Option(metavar="ID", help="Of this user; once for each.")
+        list[UUID] | None, typer.Option(metavar="ID", help="Events of this user; repeat for more.")
     ] = None,
     event_type: Annotated[
         list[str] | None,
-        typer.Option("--type", metavar="T", help=f"{', '.join(TYPES)}; once for each."),
+        typer.Option("--type", metavar="T", help=f"{', '.join(TYPES)}; repeat for more."),
     ] = None,
     current_state: Annotated[
-        bool, typer.Option("--current-state", help="Users as they are, in place of the log.")
+        bool, typer.Option("--current-state", help="Current state of users, not the log.")
     ] = False,
     rate: Annotated[
-        int, typer.Option(metavar="N", help=f"Events a second, at most; 1 to {RATE_MAX:,}.")
+        int, typer.Option(metavar="N", help=f"Events a second at most, 1 to {RATE_MAX:,}.")
     ] = RATE_DEFAULT,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only tell what would be sent.")
+        bool, typer.Option("--dry-run", help="Only count what would be sent.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Start it for a consumer that has no queue yet, too.")
+        bool, typer.Option("--wait", help="Start even if the consumer has no queue yet.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a replay; the relay process sends it, after those that were asked for before."""
+    """Start a replay; the relay process sends it after earlier ones."""
     from auth_service.replays import start as use_case
     from auth_service.replays.bodies import PlanBody, ReplayBody
     from auth_service.replays.plan import plan
@@ -100,17 +103,17 @@ def start(
         types=tuple(event_type or ()),
     )
 
-    async def ask(engine: AsyncEngine) -> PlanBody | ReplayBody:
-        planned = await _patiently(plan(settings, consumer=to, selection=selection, rate=rate))
+    async def plan_or_start(engine: AsyncEngine) -> PlanBody | ReplayBody:
+        planned = await _reporting(plan(settings, consumer=to, selection=selection, rate=rate))
         if dry_run:
             return PlanBody.of(planned)
         if settings.amqp_url is not None and not wait:
             await require_queue(settings.amqp_url, to)
         return ReplayBody.of(await use_case.start(engine, planned, actor=operator()))
 
-    _show(on_database(settings, ask), as_json=as_json)
+    _show(on_database(settings, plan_or_start), as_json=as_json)
     if dry_run and not as_json:
-        print("nothing was sent: without --dry-run it would be", file=sys.stderr)
+        print("dry run: nothing was sent", file=sys.stderr)
 
 
 @app.command("list", epilog="Example: auth-service replay list")
@@ -139,7 +142,7 @@ def show_all(as_json: AsJson = False) -> None:
 )
 @failing_with_a_sentence
 def show_one(replay_id: ReplayId, as_json: AsJson = False) -> None:
-    """Show what was asked for, and how far it has come."""
+    """Show a replay and its progress."""
     from auth_service.replays.bodies import ReplayBody
     from auth_service.replays.read import replay_by_id
 
@@ -153,21 +156,21 @@ def show_one(replay_id: ReplayId, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: auth-service replay pause 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
 @failing_with_a_sentence
 def pause(replay_id: ReplayId, as_json: AsJson = False) -> None:
-    """Stop a replay where it is; others go on, and nothing that it needs is pruned."""
+    """Pause a replay; its events are kept, and other replays continue."""
     _steer(replay_id, State.PAUSED, as_json=as_json)
 
 
 @app.command(epilog="Example: auth-service replay resume 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
 @failing_with_a_sentence
 def resume(replay_id: ReplayId, as_json: AsJson = False) -> None:
-    """Let a paused replay go on where it was."""
+    """Resume a paused replay at its checkpoint."""
     _steer(replay_id, State.RUNNING, as_json=as_json)
 
 
 @app.command(epilog="Example: auth-service replay cancel 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
 @failing_with_a_sentence
 def cancel(replay_id: ReplayId, as_json: AsJson = False) -> None:
-    """End a replay where it is, finally; what was sent stays sent."""
+    """Cancel a replay permanently; events already sent stay sent."""
     _steer(replay_id, State.CANCELLED, as_json=as_json)
 
 
@@ -176,14 +179,14 @@ def _steer(replay_id: UUID, target: TargetState, *, as_json: bool) -> None:
     from auth_service.replays.change_state import change_state
     from service_kit.process.actors import operator
 
-    async def ask(engine: AsyncEngine) -> ReplayBody:
+    async def work(engine: AsyncEngine) -> ReplayBody:
         return ReplayBody.of(await change_state(engine, replay_id, target, actor=operator()))
 
-    _show(on_database(load(DatabaseSettings), ask), as_json=as_json)
+    _show(on_database(load(DatabaseSettings), work), as_json=as_json)
 
 
-async def _patiently(counting: Awaitable[R]) -> R:
-    """Wait for a count whose end nobody knows, and say so once that takes long."""
+async def _reporting(counting: Awaitable[R]) -> R:
+    """Await a count, whose duration is unknown; print a line once it takes long."""
     waiting = asyncio.ensure_future(counting)
     if not (await asyncio.wait([waiting], timeout=SILENT_SECONDS))[0]:
         print("counting the events in the log …", file=sys.stderr, flush=True)

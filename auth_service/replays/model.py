@@ -1,7 +1,4 @@
-"""What a replay is, what can be asked of one, and the ways in which that is refused.
-
-Pure: imports the standard library and ``contracts``.
-"""
+"""What a replay is, which requests are valid, and how its pace is kept. Pure."""
 
 import re
 from collections.abc import Sequence
@@ -16,33 +13,33 @@ from contracts.sync.replays import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
 from service_kit.process.errors import OperatorError
 
 RATE_DEFAULT: Final = 1_000
-"""Events a second. A consumer applies several times as many, and has its live events besides; a
-million users still take only a quarter of an hour."""
+"""Events a second. A consumer applies several times as many, so its live events have room. A
+million users take about a quarter of an hour."""
 
 CATCH_UP_SECONDS: Final = 0.1
-"""How much of a delay is made up for, so that small ones do not add up and long ones cause no
-burst; also how long one batch should take, so that events come evenly."""
+"""How much of a delay to catch up: small delays do not add up, and long ones cause no burst. Also
+the duration of one batch, so that events come evenly."""
 
 UNFINISHED_MAX: Final = 100
-"""Replays that wait, are under way or paused. They go one after the other, and each keeps events
-from being pruned."""
+"""Replays that are running, waiting or paused. They are sent one after the other, and each protects
+its events from pruning."""
 
 CONSUMER_LENGTH_MAX: Final = 64
 CONSUMER_PATTERN: Final = f"^[a-z][a-z0-9_-]{{0,{CONSUMER_LENGTH_MAX - 1}}}$"
-"""The prefix of a consuming service's queues: a routing key has 255 bytes at most."""
+"""The prefix of a consuming service's queues, well below the 255 bytes of a routing key."""
 
 assert set(TYPES) == {UserCreated.type, UserUpdated.type, UserDeleted.type}
 
 FILTERED_BY_TYPE: Final = (
-    "filtered by type: where a user's newest event is left out, an empty replica ends up with an"
-    " older state of his"
+    "filtered by type: an empty replica ends up with an older state of each user whose newest event"
+    " is left out"
 )
 
 _CONSUMER = re.compile(CONSUMER_PATTERN, re.ASCII)
 
 
 class ReplayError(OperatorError):
-    """A use case refused. Subclasses say why.
+    """Base of the reasons for refusing a request about replays.
 
     ReplayError
     ├── InvalidReplay
@@ -55,31 +52,31 @@ class ReplayError(OperatorError):
 
 
 class InvalidReplay(ReplayError):
-    """What was asked for contradicts itself, or a limit."""
+    """The request contradicts itself or exceeds a limit."""
 
 
 class LogPruned(ReplayError):
-    """The log does not go back so far any more."""
+    """The log no longer goes back so far."""
 
 
 class NoSuchConsumer(ReplayError):
-    """There is no queue to send to."""
+    """The consumer has no queue for replays."""
 
 
 class NoSuchReplay(ReplayError):
-    """There is no replay with this id."""
+    """No replay has this id."""
 
 
 class ReplayFinished(ReplayError):
-    """The replay is done or cancelled, and stays so."""
+    """The replay is done or cancelled, which is final."""
 
 
 class TooManyReplays(ReplayError):
-    """As many as there may be are unfinished."""
+    """The limit of unfinished replays is reached."""
 
 
 class State(StrEnum):
-    """Where a replay is; RUNNING also while it waits for the ones before it."""
+    """The state of a replay; RUNNING also while it waits for earlier ones."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -88,12 +85,12 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether it stays so."""
+        """Whether the replay stays in this state."""
         return self in (State.CANCELLED, State.DONE)
 
 
 TargetState = Literal[State.RUNNING, State.PAUSED, State.CANCELLED]
-"""What an operator may turn a replay into."""
+"""The states that an operator may set."""
 
 TARGET_STATES: Final[dict[Literal["running", "paused", "cancelled"], TargetState]] = {
     "running": State.RUNNING,
@@ -104,10 +101,10 @@ TARGET_STATES: Final[dict[Literal["running", "paused", "cancelled"], TargetState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What a replay sends: recorded events that meet every condition, or users as they are.
+    """The selection of a replay: recorded events that meet every condition, or current states.
 
-    ``since`` is the first instant, ``until`` the first one that is too late; ``from_position`` the
-    first position in the log. Of ``users`` and ``types`` none means all.
+    ``since`` is inclusive, ``until`` exclusive; ``from_position`` is the first position in the log.
+    Empty ``users`` or ``types`` means all.
     """
 
     current_state: bool = False
@@ -119,7 +116,7 @@ class Selection:
 
     @property
     def warning(self) -> str | None:
-        """What whoever asks for it should know."""
+        """What the replay may leave behind, for the operator; None if nothing."""
         return FILTERED_BY_TYPE if self.types and set(self.types) != set(TYPES) else None
 
 
@@ -127,9 +124,9 @@ class Selection:
 class Plan:
     """What a replay would send.
 
-    ``erased_users`` are those of whom nothing but a tombstone is left to send. ``first_position``
-    and ``last_position`` are the ends of what was found in the log; None when nothing was, or for
-    the current state.
+    ``erased_users`` counts users of whom only a tombstone is left to send. ``first_position`` and
+    ``last_position`` are the first and last selected events in the log; None if there are none, or
+    for the current state.
     """
 
     consumer: str
@@ -142,7 +139,7 @@ class Plan:
 
     @property
     def events(self) -> int:
-        """How many in all."""
+        """The total number of events."""
         return sum(self.by_type.values())
 
     @property
@@ -152,16 +149,16 @@ class Plan:
 
     @property
     def warning(self) -> str | None:
-        """What whoever asks for it should know."""
+        """What the replay may leave behind, for the operator; None if nothing."""
         return self.selection.warning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """A replay that was asked for, and how far it has come.
+    """A requested replay and its progress.
 
-    ``expected`` is what was counted beforehand, ``published`` what the broker confirmed; they end
-    up the same unless users were deleted meanwhile.
+    ``expected`` is the count made before the start, ``published`` the number of confirmed events.
+    In the end they are equal, unless users were deleted meanwhile.
     """
 
     id: UUID
@@ -183,21 +180,21 @@ class Replay:
 
     @property
     def warning(self) -> str | None:
-        """What whoever looks at it should know."""
+        """What the replay may leave behind, for the operator; None if nothing."""
         return self.selection.warning
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it takes from here at its rate; None once it is finished."""
+        """The seconds left at its rate; None once it is finished."""
         left = max(0, self.expected - self.published) / self.rate
         return None if self.state.is_final else left
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How much of the log may be gone: up to ``position``, 0 when it never was pruned.
+    """How much of the log may be gone: up to ``position``, 0 if it was never pruned.
 
-    ``begins_at`` is when the first event after that was recorded; None when there is none.
+    ``begins_at`` is the time of the first event after that position; None if there is none.
     """
 
     position: int
@@ -205,36 +202,40 @@ class Pruned:
 
 
 def require_valid(consumer: str, selection: Selection, rate: int) -> None:
-    """Refuse what contradicts itself; raises ``InvalidReplay``."""
+    """Refuse a request that contradicts itself or exceeds a limit.
+
+    Raises:
+        InvalidReplay: it does; the message names the rule.
+    """
     if not _CONSUMER.fullmatch(consumer):
         raise InvalidReplay(
-            f"a consumer's name has 1 to {CONSUMER_LENGTH_MAX} of a-z, 0-9, '_' and '-', and begins"
-            " with a letter"
+            f"a consumer's name has 1 to {CONSUMER_LENGTH_MAX} characters of a-z, 0-9, '_' and '-',"
+            " and begins with a letter"
         )
     if not 1 <= rate <= RATE_MAX:
-        raise InvalidReplay(f"the rate is a number of events a second, 1 to {RATE_MAX:,}")
+        raise InvalidReplay(f"the rate must be from 1 to {RATE_MAX:,} events a second")
     if not set(selection.types) <= set(TYPES):
         raise InvalidReplay(f"the types that can be replayed are {', '.join(TYPES)}")
     if len(selection.users) > USERS_MAX:
         raise InvalidReplay(f"one replay names at most {USERS_MAX:,} users; leave them out for all")
     position = selection.from_position
     if position is not None and not 1 <= position <= POSITION_MAX:
-        raise InvalidReplay("positions in the log begin with 1")
+        raise InvalidReplay(f"a position in the log is from 1 to {POSITION_MAX}")
     since, until = selection.since, selection.until
     if selection.current_state and (since or until or position or selection.types):
         raise InvalidReplay(
-            "the current state can be narrowed to users, not by time, position or type: it is no"
-            " history"
+            "the current state can be filtered by user only; time, position and type apply to the"
+            " event log"
         )
     if since and until and since >= until:
-        raise InvalidReplay("nothing is both since and until these times; `until` has to be later")
+        raise InvalidReplay("`until` must be later than `since`")
 
 
 def require_in_log(selection: Selection, pruned: Pruned) -> None:
-    """Refuse a replay of recorded events that begins before what the log still holds.
+    """Refuse a replay of recorded events that begins before the oldest event of the log.
 
     Raises:
-        LogPruned: it does, and the message names the way out.
+        LogPruned: it does; the message names the alternative.
     """
     if selection.current_state or pruned.position == 0:
         return
@@ -251,10 +252,10 @@ def require_in_log(selection: Selection, pruned: Pruned) -> None:
 
 
 def is_change(state: State, target: TargetState) -> bool:
-    """Whether ``target`` changes anything about a replay in ``state``.
+    """Return whether ``target`` changes a replay in ``state``.
 
     Raises:
-        ReplayFinished: it is done or cancelled, and not what is wished for.
+        ReplayFinished: ``state`` is final and differs from ``target``.
     """
     if state == target:
         return False
@@ -264,28 +265,28 @@ def is_change(state: State, target: TargetState) -> bool:
 
 
 def batch_limit(rate: int, batch_size: int) -> int:
-    """How many events to publish at once, so that they come evenly at ``rate`` a second."""
+    """Return how many events to publish at once, so that they come evenly at ``rate`` a second."""
     return max(1, min(batch_size, int(rate * CATCH_UP_SECONDS)))
 
 
 class Pace:
-    """When the next events of a replay are due, by a clock that the caller reads (seconds)."""
+    """Keeps the rate of a replay, by a clock that the caller reads (seconds)."""
 
     def __init__(self) -> None:
         self._due = float("-inf")
         self._of: UUID | None = None
 
     def due(self, replay: Replay) -> float:
-        """When the next batch may go out; at once for a replay that was not the last one."""
+        """Return when the next batch is due; at once if the last batch was another replay's."""
         return self._due if replay.id == self._of else float("-inf")
 
     def published(self, replay: Replay, events: int, *, began: float) -> None:
-        """So many went out, beginning at ``began``: the next may follow when they are worth it."""
+        """Note that ``events`` were published from ``began`` on; the next batch is due later."""
         earliest = began - CATCH_UP_SECONDS
         self._due = max(self.due(replay), earliest) + events / replay.rate
         self._of = replay.id
 
 
 def confirmed_prefix(confirmed: Sequence[bool]) -> int:
-    """How many of the first were all confirmed: further on one would be missing."""
+    """Return how many events from the start were all confirmed."""
     return next((n for n, is_confirmed in enumerate(confirmed) if not is_confirmed), len(confirmed))

@@ -1,8 +1,8 @@
-"""Who may ask for replays: users with the role ``operator``, and services with the scope.
+"""Admit requests about replays: from users with the role ``operator`` or services with the scope.
 
-A service may ask on behalf of a user. It then shows that user's own access token beside its own
-(``On-Behalf-Of``): the user is checked as if they had called themselves, and the audit log names
-both. A name alone would be a claim that every service with the scope could forge.
+A service may act on behalf of a user. It then sends that user's access token beside its own
+(``On-Behalf-Of``). The user is checked as if they had called themselves, and the audit log names
+both. Every service with the scope could forge a name without a token.
 """
 
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ from service_kit.process.actors import user_actor
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Who asks, as the audit log names them."""
+    """Who requests something, as the audit log names them."""
 
     actor: str
     via: str | None = None
-    """The service that asked on the actor's behalf; None when the actor called."""
+    """The service that called on the actor's behalf; None if the actor called."""
 
 
 async def _requester(request: Request, auth: Auth) -> Requester:
-    """The user or service that calls, or the user on whose behalf a service calls.
+    """Identify the user or service that calls, or the user on whose behalf a service calls.
 
     Raises:
         Problem: 401 without a valid token of a user who still exists or of a service; 403 without
-            the role, as the user's row says now, or the scope; 400 for a bad token of the user on
-            whose behalf a service asks.
+            the role (by the user's current row) or the scope; 400 for an invalid token of the user
+            on whose behalf a service acts.
     """
     token = await verified_token(request.headers, auth.keys)
     subject = await subject_token(request.headers, auth.keys)
@@ -59,7 +59,7 @@ async def _requester(request: Request, auth: Auth) -> Requester:
 
 
 async def _operator(subject: AccessToken, auth: Auth) -> str:
-    """The user whose token a service shows, checked as in their own request."""
+    """Check the user whose token a service sends as in the user's own request."""
     async with auth.engine.connect() as connection:
         user = await user_of_token(connection, subject)
     if user is None:
@@ -72,7 +72,7 @@ async def _operator(subject: AccessToken, auth: Auth) -> str:
 
 
 Operator = Annotated[Requester, Depends(_requester)]
-"""Who asks, and may."""
+"""The requester of a route, admitted."""
 
 OPERATORS_ONLY: Final = (
     problems.TWO_CREDENTIALS,
@@ -83,4 +83,4 @@ OPERATORS_ONLY: Final = (
     problems.FORBIDDEN,
     problems.INSUFFICIENT_SCOPE,
 )
-"""What a route for them may answer."""
+"""The problems that such a route may respond with."""

@@ -1,7 +1,7 @@
-"""Find out what a replay would send, without sending anything.
+"""Count what a replay would send, without sending anything.
 
-Guarantees: on a connection of its own with a limit of its own, for counting a log of millions takes
-longer than any request should hold a connection of the pool; nothing is locked meanwhile.
+Guarantees: nothing is locked. Counting has a connection and a time limit of its own, because a log
+of millions takes longer than a request may use a connection of the pool.
 """
 
 from collections.abc import AsyncIterator
@@ -40,20 +40,20 @@ _BEGIN = (
     .scalar_subquery()
 )
 PRUNED: Final = select(source.c.pruned_position, _BEGIN)
-"""How much of the log may be gone, as ``Pruned`` has it."""
+"""Selects the fields of ``Pruned``."""
 
 
 async def plan(
     settings: DatabaseSettings, *, consumer: str, selection: Selection, rate: int
 ) -> Plan:
-    """What a replay of ``selection`` to ``consumer`` would send at ``rate`` events a second.
+    """Plan a replay of ``selection`` to ``consumer`` at ``rate`` events a second.
 
     Raises:
-        InvalidReplay: it contradicts itself or a limit.
-        LogPruned: it begins before what the log still holds.
+        InvalidReplay: the request contradicts itself or exceeds a limit.
+        LogPruned: it begins before the oldest event of the log.
     """
     require_valid(consumer, selection, rate)
-    async with _patient(settings) as connection:
+    async with _long_running(settings) as connection:
         pruned = (await connection.execute(PRUNED)).one()
         require_in_log(selection, Pruned(*pruned))
         if selection.current_state:
@@ -132,8 +132,8 @@ async def _users(
 
 
 @asynccontextmanager
-async def _patient(settings: DatabaseSettings) -> AsyncIterator[AsyncConnection]:
-    """A connection in autocommit whose statements may take long."""
+async def _long_running(settings: DatabaseSettings) -> AsyncIterator[AsyncConnection]:
+    """Open a connection in autocommit whose statements may take long."""
     engine = unpooled(
         settings.database_url,
         Session(
@@ -142,7 +142,7 @@ async def _patient(settings: DatabaseSettings) -> AsyncIterator[AsyncConnection]
             statement_ms=COUNT_SECONDS_MAX * 1000,
             lock_ms=settings.lock_timeout_ms,
             idle_in_transaction_ms=0,
-            # Compiling costs more than it saves on a statement that runs for a second.
+            # JIT compilation costs more than it saves on a statement of one second.
             others={"jit": "off"},
         ),
         command_seconds=COUNT_SECONDS_MAX + GRACE_SECONDS,

@@ -1,7 +1,7 @@
-"""How far replays have come: what the replayer reads and writes of them.
+"""Read the replay whose turn it is, and record its progress.
 
-Guarantees: one statement notes what was confirmed and respects what an operator decided meanwhile:
-it never takes a replay out of pause, nor brings a cancelled one back.
+Guarantees: one statement records what was confirmed and respects an operator's decision in between:
+it never resumes a paused or cancelled replay.
 """
 
 from collections.abc import Collection
@@ -25,15 +25,15 @@ _OLDEST_RUNNING: Final = (
 
 _trouble = case((_is_running, bindparam("found_trouble", type_=Text)), else_=null())
 
-_NOTE: Final = (
+_RECORD_TROUBLE: Final = (
     update(replays)
     .where(replays.c.id == bindparam("replay_id"))
     .values(trouble=_trouble, updated_at=func.now())
 )
 
 
-def _move(*, is_done: bool) -> Any:
-    """The statement that notes progress; ``is_done`` when nothing is left."""
+def _recording(*, is_done: bool) -> Any:
+    """Build the statement that records progress; ``is_done`` if nothing is left to send."""
     values: dict[str, Any] = {
         "done_position": bindparam("new_position"),
         "done_user_id": bindparam("new_user_id"),
@@ -43,32 +43,32 @@ def _move(*, is_done: bool) -> Any:
     if is_done:
         values["state"] = case((_is_running, State.DONE.value), else_=replays.c.state)
         values["finished_at"] = case((_is_running, func.now()), else_=replays.c.finished_at)
-    return _NOTE.values(**values)
+    return _RECORD_TROUBLE.values(**values)
 
 
-_MOVE: Final = {is_done: _move(is_done=is_done) for is_done in (False, True)}
+_RECORD_PROGRESS: Final = {is_done: _recording(is_done=is_done) for is_done in (False, True)}
 
 
 async def oldest_running(connection: AsyncConnection, but: Collection[str] = ()) -> Replay | None:
-    """The replay whose turn it is; those to the consumers ``but`` have to wait."""
+    """Read the oldest running replay that is not to one of the consumers ``but``."""
     row = (await connection.execute(_OLDEST_RUNNING, {"but": list(but)})).one_or_none()
     return None if row is None else to_replay(row)
 
 
 async def record_progress(
-    connection: AsyncConnection, replay: Replay, moved: Progress, trouble: str | None
+    connection: AsyncConnection, replay: Replay, progress: Progress, trouble: str | None
 ) -> None:
-    """Note how far ``replay`` has come, and why it got no further."""
+    """Record the progress of ``replay``, and why it stopped there (None if it did not)."""
     values = {
         "replay_id": replay.id,
-        "new_position": moved.done.position,
-        "new_user_id": moved.done.user_id,
-        "confirmed": moved.published,
+        "new_position": progress.checkpoint.position,
+        "new_user_id": progress.checkpoint.user_id,
+        "confirmed": progress.published,
         "found_trouble": trouble,
     }
-    await connection.execute(_MOVE[moved.is_done], values)
+    await connection.execute(_RECORD_PROGRESS[progress.is_done], values)
 
 
 async def record_trouble(connection: AsyncConnection, replay: Replay, trouble: str) -> None:
-    """Note why ``replay`` does not get on."""
-    await connection.execute(_NOTE, {"replay_id": replay.id, "found_trouble": trouble})
+    """Record why ``replay`` makes no progress."""
+    await connection.execute(_RECORD_TROUBLE, {"replay_id": replay.id, "found_trouble": trouble})

@@ -1,4 +1,4 @@
-"""Look replays up."""
+"""Read replays, one or a page."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -13,12 +13,15 @@ from auth_service.replays.table import replays, to_replay
 async def replay_by_id(
     connection: AsyncConnection, replay_id: UUID, *, lock: bool = False
 ) -> Replay:
-    """The replay with this id; raises ``NoSuchReplay``.
+    """Read the replay with this id.
 
     Parameters:
         connection: to read with.
-        replay_id: which one.
-        lock: keep everybody else from changing it until the transaction ends.
+        replay_id: which replay.
+        lock: lock its row until the transaction ends.
+
+    Raises:
+        NoSuchReplay: no replay has this id.
     """
     query = select(replays).where(replays.c.id == replay_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
@@ -34,13 +37,13 @@ async def replays_before(
     *,
     consumer: str | None = None,
 ) -> Sequence[Replay]:
-    """At most ``limit`` replays, the newest first.
+    """Read at most ``limit`` replays, newest first.
 
     Parameters:
         connection: to read with.
-        replay_id: only those that were asked for before this one.
-        limit: how many at most.
-        consumer: only those to this one.
+        replay_id: only replays that were requested before this one.
+        limit: the largest number of replays.
+        consumer: only replays to this consumer.
     """
     age = tuple_(replays.c.created_at, replays.c.id)
     query = select(replays).order_by(replays.c.created_at.desc(), replays.c.id.desc()).limit(limit)

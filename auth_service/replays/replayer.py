@@ -1,15 +1,15 @@
-"""Send replays, one after the other, beside the relay and never in its way.
+"""Send replays, one after the other, without delaying the relay.
 
-Runs in every relay process, on connections of its own; one of them all is active, by an advisory
-lock of its own. The oldest running replay is sent first. A consumer whose queue is missing or full
-is tried again later, one event at a time, and holds up no replay to another consumer.
+Runs in every relay process, on connections of its own; one replayer is active, by a lease of its
+own. It sends the oldest running replay first. If a consumer's queue is missing or full, the replay
+is retried later, one event at a time, and replays to other consumers continue.
 
-Guarantees: how far a replay has come is noted only after the broker confirmed, so that a crash
-repeats one batch at most and loses nothing; that note also tells whether an operator has paused or
-cancelled it; a few events are in flight at a time, so that the relay in the same process gets its
-turn every few milliseconds; without a replay to send it waits for one, and looks every few seconds.
+Guarantees: a checkpoint is recorded only after the broker confirmed, so a crash repeats at most one
+batch and loses nothing. Recording it also shows whether an operator paused or cancelled the replay.
+Only a few events are in flight at a time, so the relay in the same process gets its turn every few
+milliseconds. Without a replay to send, it waits for a wake-up and polls every few seconds.
 
-Not here: what is sent (``batch``), how it looks (``contracts.events.envelope``).
+Not here: reading the events (``batch``), making messages of them (``contracts.events.envelope``).
 """
 
 import asyncio
@@ -38,17 +38,19 @@ from service_kit.process.backoff import pause_seconds
 log = structlog.get_logger()
 
 IN_FLIGHT_MAX: Final = 50
-"""Publishing more at once gains nothing, and keeps the event loop from the relay for longer."""
+"""Publishing more at once gains nothing, and blocks the relay's event loop for longer."""
 
-LOOK_SECONDS: Final = 3.0
-"""How long to wait for a wake-up before looking for replays: that, too, is only a courtesy."""
+POLL_SECONDS: Final = 3.0
+"""The longest wait for a wake-up before polling: wake-ups are best effort."""
 
 FRESH_SECONDS: Final = 1.0
-"""How long events that were read may wait for their turn; a batch takes a tenth of that."""
+"""How old events that were read may become before they are published; a batch takes a tenth."""
 
-_NO_QUEUE: Final = "no queue is bound for this consumer: it has none; has it been started yet?"
+_NO_QUEUE: Final = (
+    "no queue is bound for this consumer: it has no queue; start the consumer, or check its name"
+)
 _NOT_BOUND: Final = (
-    "no queue is bound for this consumer: its own is there; while it runs it binds it again within"
+    "no queue is bound for this consumer: its queue exists; a running consumer binds it within"
     " ten seconds"
 )
 
@@ -61,24 +63,24 @@ _TROUBLE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReplayRound:
-    """What one round did: how many events were confirmed, and why it got no further."""
+    """The result of one batch: how many events were confirmed, and the outcome that stopped it."""
 
     published: int
     refused: Outcome | None
 
 
 class Replayer:
-    """Sends replays for as long as its process lives: ``run``; ``run_once`` is one batch."""
+    """The replayer: ``run`` repeats ``run_once``, one batch, until cancelled."""
 
     def __init__(self, settings: RelaySettings) -> None:
         self._settings = settings
         self._pace = Pace()
         self._failures = 0  # in a row, of the database or the broker as a whole
         self._refused: dict[str, int] = {}  # times in a row, by consumer
-        self._put_off: dict[str, float] = {}  # consumers that are not tried before that time
+        self._postponed: dict[str, float] = {}  # consumers, and when to retry each
 
     async def run(self) -> None:
-        """Replay until cancelled; a database or broker that is away is waited for."""
+        """Replay until cancelled; wait while the database or the broker is away."""
         while True:
             try:
                 async with lease.hold(self._settings, REPLAY_LEASE) as leader:
@@ -88,9 +90,9 @@ class Replayer:
             await self._pause()
 
     async def run_once(self, leader: Leader, to: Publisher, replay: Replay) -> ReplayRound:
-        """Publish the next batch of ``replay`` and note how far it came."""
+        """Publish the next batch of ``replay``, and record its progress."""
         began = time.monotonic()
-        # While events are refused one is tried at a time: enough to see when it ends.
+        # While events are refused, try one at a time: enough to see when that ends.
         limit = (
             1
             if replay.consumer in self._refused
@@ -99,26 +101,26 @@ class Replayer:
         async with leader.session() as connection:
             batch = await next_batch(connection, replay, limit)
         outcomes = await _publish(to, batch.events, replay.consumer)
-        moved = batch.after([outcome is Outcome.CONFIRMED for outcome in outcomes])
+        progress = batch.after([outcome is Outcome.CONFIRMED for outcome in outcomes])
         worst = (Outcome.UNCONFIRMED, Outcome.RETURNED, Outcome.NACKED, Outcome.UNSENDABLE)
         refused = next((outcome for outcome in worst if outcome in outcomes), None)
-        trouble = await _trouble(to, replay.consumer, refused)
+        trouble = await _explain(to, replay.consumer, refused)
         async with leader.session() as connection:
-            await record_progress(connection, replay, moved, trouble)
+            await record_progress(connection, replay, progress, trouble)
         metrics.replayed.inc(outcomes.count(Outcome.CONFIRMED))
         self._pace.published(replay, len(outcomes), began=began)
-        _tell(replay, trouble, is_done=moved.is_done)
-        return ReplayRound(moved.published, refused)
+        _log_changes(replay, trouble, is_done=progress.is_done)
+        return ReplayRound(progress.published, refused)
 
     async def _lead(self, leader: Leader) -> None:
-        """Be the active one until the database goes; connect to the broker when there is work."""
+        """Lead until the database is lost; connect to the broker while there is work."""
         settings = self._settings
         while True:
             leader.woken.clear()
             async with leader.session() as connection:
                 has_work = await oldest_running(connection) is not None
             if not has_work:
-                await leader.wait(until=time.monotonic() + LOOK_SECONDS)
+                await leader.wait(until=time.monotonic() + POLL_SECONDS)
                 continue
             try:
                 async with publisher(
@@ -132,86 +134,88 @@ class Replayer:
             except DATABASE_ERRORS:
                 raise
             except BROKER_ERRORS as error:
-                await self._note(leader, in_words(error))
+                await self._record_broker_trouble(leader, in_words(error))
             await self._pause()
 
     async def _send(self, leader: Leader, to: Publisher) -> bool:
-        """Send what there is; False when the connection to the broker has to be a new one."""
+        """Send running replays; return False if the broker connection must be replaced."""
         while True:
             leader.woken.clear()
             now = time.monotonic()
-            self._put_off = {name: until for name, until in self._put_off.items() if until > now}
+            self._postponed = {
+                name: until for name, until in self._postponed.items() if until > now
+            }
             async with leader.session() as connection:
-                replay = await oldest_running(connection, self._put_off)
-            if replay is None and not self._put_off:
+                replay = await oldest_running(connection, self._postponed)
+            if replay is None and not self._postponed:
                 return True
-            due = min(self._put_off.values()) if replay is None else self._pace.due(replay)
+            due = min(self._postponed.values()) if replay is None else self._pace.due(replay)
             if replay is None or due > now:
-                await leader.wait(until=min(due, time.monotonic() + LOOK_SECONDS))
-                if leader.woken.is_set():  # an operator did something: try everything anew
-                    self._put_off.clear()
+                await leader.wait(until=min(due, time.monotonic() + POLL_SECONDS))
+                if leader.woken.is_set():  # an operator changed something: retry at once
+                    self._postponed.clear()
                 continue
             if await self._try(leader, to, replay) is Outcome.UNCONFIRMED:
                 return False
 
     async def _try(self, leader: Leader, to: Publisher, replay: Replay) -> Outcome | None:
-        """Send a batch of ``replay``, or put its consumer off; why it was not confirmed."""
+        """Send a batch of ``replay``, or postpone its consumer; return what stopped it."""
         try:
             done = await self.run_once(leader, to, replay)
         except (*DATABASE_AWAY, *BROKER_ERRORS) as error:
             if not is_locked(error):
                 raise
-            # Another session holds its row: that is this replay's problem alone.
-            self._refuse(replay.consumer)
+            # Another session has locked its row, which concerns only this replay.
+            self._postpone(replay.consumer)
             return None
-        # The live events go through this process too: whatever happens here, it goes on.
+        # This process also publishes live events, so no fault here may end it.
         except Exception as error:
             log.error("replay.unexpected", replay=str(replay.id), exc_info=error)
             name = type(error).__name__
             async with leader.session() as connection:
                 await record_trouble(connection, replay, f"{name}: see the relay's log")
-            self._refuse(replay.consumer)
+            self._postpone(replay.consumer)
             return None
         if done.refused is None:
             self._failures = 0
             self._refused.pop(replay.consumer, None)
         elif done.refused is not Outcome.UNCONFIRMED:
-            self._refuse(replay.consumer)
+            self._postpone(replay.consumer)
         return done.refused
 
-    def _refuse(self, consumer: str) -> None:
-        """Let a consumer wait; the more often in a row it was refused, the longer."""
+    def _postpone(self, consumer: str) -> None:
+        """Postpone a consumer; the pause grows with each refusal in a row."""
         self._refused[consumer] = self._refused.get(consumer, 0) + 1
         longest = self._settings.retry_seconds_max
         pause = pause_seconds(self._refused[consumer], longest=longest)
-        self._put_off[consumer] = time.monotonic() + pause
+        self._postponed[consumer] = time.monotonic() + pause
 
-    async def _note(self, leader: Leader, trouble: str) -> None:
+    async def _record_broker_trouble(self, leader: Leader, trouble: str) -> None:
         async with leader.session() as connection:
             replay = await oldest_running(connection)
             if replay is not None:
                 await record_trouble(connection, replay, trouble)
         if replay is not None:
-            _tell(replay, trouble, is_done=False)
+            _log_changes(replay, trouble, is_done=False)
 
     async def _pause(self) -> None:
-        """Wait after a failure; the more there were in a row, the longer."""
+        """Wait after a failure; the pause grows with each failure in a row."""
         self._failures += 1
         longest = self._settings.retry_seconds_max
         await asyncio.sleep(pause_seconds(self._failures, longest=longest))
 
 
-async def _trouble(to: Publisher, consumer: str, refused: Outcome | None) -> str | None:
-    """Why events were not confirmed, in words."""
+async def _explain(to: Publisher, consumer: str, refused: Outcome | None) -> str | None:
+    """Explain why events were not confirmed."""
     if refused is Outcome.RETURNED:
         return _NOT_BOUND if await to.has_queue(replay_queue(consumer)) else _NO_QUEUE
     return None if refused is None else _TROUBLE[refused]
 
 
 async def _publish(to: Publisher, events: Sequence[StoredEvent], consumer: str) -> list[Outcome]:
-    """Publish a few at a time, until some are refused; what became of those that were tried.
+    """Publish a few at a time until some are refused; return the outcomes of those tried.
 
-    When the broker is slow the rest is left, to be read anew: its users may be deleted meanwhile.
+    If the broker is slow, leave the rest to the next read: its users may be deleted meanwhile.
     """
     outcomes: list[Outcome] = []
     stale = time.monotonic() + FRESH_SECONDS
@@ -223,8 +227,8 @@ async def _publish(to: Publisher, events: Sequence[StoredEvent], consumer: str) 
     return outcomes
 
 
-def _tell(replay: Replay, trouble: str | None, *, is_done: bool) -> None:
-    """Log what changed."""
+def _log_changes(replay: Replay, trouble: str | None, *, is_done: bool) -> None:
+    """Log that a replay started, stopped making progress, resumed or is done."""
     about = {"replay": str(replay.id), "consumer": replay.consumer}
     if trouble is not None and trouble != replay.trouble:
         log.warning("replay.trouble", trouble=trouble, **about)

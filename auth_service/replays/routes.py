@@ -1,4 +1,4 @@
-"""Replays over HTTP, for operators: parse, call the use case, answer."""
+"""Replays over HTTP, for operators: parse, call the use case, respond."""
 
 import asyncio
 from typing import Annotated, Final
@@ -22,7 +22,7 @@ from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCur
 from service_kit.http.problems import Problem
 
 COUNTS_AT_ONCE_MAX: Final = 2
-"""Each may keep a core of the database busy for a minute, on a connection of its own."""
+"""Counts at the same time: each may load one core of the database for a minute."""
 
 router = APIRouter(prefix=PATH, tags=["administration"])
 
@@ -42,7 +42,7 @@ _counting = asyncio.Semaphore(COUNTS_AT_ONCE_MAX)
     },
 )
 async def post_replay(body: NewReplay, operator: Operator, auth: Auth) -> ReplayBody | JSONResponse:
-    """The replay, which the relay process sends in its turn; the answer waits for the count."""
+    """Count and start a replay, which the relay process sends when its turn has come."""
     if _counting.locked():
         raise Problem(problems.BUSY)
     async with _counting:
@@ -61,11 +61,11 @@ async def get_replays(
     cursor: UuidCursor | None = None,
     consumer: Annotated[
         str | None,
-        Query(max_length=CONSUMER_LENGTH_MAX, description="only those to this consumer"),
+        Query(max_length=CONSUMER_LENGTH_MAX, description="only replays to this consumer"),
     ] = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ReplayBody]:
-    """The newest first, a page at a time; all of them, or those to one consumer."""
+    """List all replays, or those to one consumer, newest first, a page at a time."""
     async with auth.engine.connect() as connection:
         found = await replays_before(connection, cursor, limit + 1, consumer=consumer)
     return page_of([ReplayBody.of(replay) for replay in found], limit, key=lambda item: item.id)
@@ -73,7 +73,7 @@ async def get_replays(
 
 @router.get("/{replay_id}", summary="Show a replay", responses=ABOUT_ONE)
 async def get_replay(replay_id: UUID, _: Operator, auth: Auth) -> ReplayBody:
-    """What was asked for, and how far it has come."""
+    """Show a replay's conditions and progress."""
     async with auth.engine.connect() as connection:
         return ReplayBody.of(await replay_by_id(connection, replay_id))
 
@@ -86,7 +86,7 @@ async def get_replay(replay_id: UUID, _: Operator, auth: Auth) -> ReplayBody:
 async def patch_replay(
     replay_id: UUID, body: ReplayChange, operator: Operator, auth: Auth
 ) -> ReplayBody:
-    """It takes effect within a batch; what was confirmed is not sent again."""
+    """Takes effect within one batch; confirmed events are not sent again."""
     target = TARGET_STATES[body.state]
     return ReplayBody.of(
         await change_state(auth.engine, replay_id, target, actor=operator.actor, via=operator.via)

@@ -1,8 +1,8 @@
-"""What a replay selects, as SQL.
+"""Build SQL conditions from a replay's selection.
 
-Guarantees: of an erased user's events the last one that is selected stands for his tombstone, and
-the others for nothing; where that last one is his deletion, it stands for itself. So what was
-counted beforehand is what is sent, however it is split into batches.
+Guarantees: of an erased user's selected events, only the last one is sent, as the user's tombstone;
+if it is the deletion, it is sent as itself. So the count made before the start equals what is sent,
+however the replay is split into batches.
 """
 
 from typing import Final
@@ -31,18 +31,18 @@ from contracts.sync.replays import TYPES
 Condition = ColumnElement[bool]
 
 LAST: Final = bindparam("last_position", type_=BigInteger)
-"""The position up to which events are selected."""
+"""The last position of the selection."""
 
 IS_ERASED: Final[Condition] = and_(
     outbox_events.c.payload.is_(None), outbox_events.c.type != UserDeleted.type
 )
-"""Nothing is left of the event but whose it was."""
+"""The event's payload has been erased; only its user is left."""
 
 _later = outbox_events.alias("later")
 
 
 def recorded(selection: Selection, log: FromClause = outbox_events) -> Condition:
-    """Whether an event of the log is selected."""
+    """Build the condition that an event of the log is selected."""
     conditions: list[Condition] = [
         log.c.type.in_(selection.types or TYPES),
         log.c.position <= LAST,
@@ -58,8 +58,8 @@ def recorded(selection: Selection, log: FromClause = outbox_events) -> Condition
     return and_(*conditions)
 
 
-def stands(selection: Selection) -> Condition:
-    """Whether a selected event is sent, if only as its user's tombstone."""
+def is_sent(selection: Selection) -> Condition:
+    """Build the condition that a selected event is sent, if only as its user's tombstone."""
     another = exists().where(
         _later.c.user_id == outbox_events.c.user_id,
         _later.c.position > outbox_events.c.position,
@@ -69,7 +69,7 @@ def stands(selection: Selection) -> Condition:
 
 
 def deletion_is_selected(selection: Selection) -> Condition:
-    """Whether the deletion of an event's user is among what is selected."""
+    """Build the condition that the deletion of an event's user is selected too."""
     return exists().where(
         _later.c.user_id == outbox_events.c.user_id,
         _later.c.type == literal(UserDeleted.type),
@@ -78,7 +78,7 @@ def deletion_is_selected(selection: Selection) -> Condition:
 
 
 def of_users(selection: Selection) -> Condition:
-    """Whether a user is selected."""
+    """Build the condition that a user is selected."""
     return _one_of(users.c.id, selection) if selection.users else true()
 
 

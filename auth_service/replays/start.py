@@ -1,8 +1,8 @@
-"""Start a replay: count what it will send, then put it in the queue of replays.
+"""Start a replay: insert what was planned into the table of replays.
 
-Guarantees: the row of ``source`` is locked (FOR SHARE) while the replay is put down, which pruning
-locks before it removes anything. So either pruning sees the replay and keeps what it needs, or the
-replay sees that the log was pruned, and is refused.
+Guarantees: the transaction locks the row of ``source`` (FOR SHARE), and pruning locks the same row
+before it deletes anything. So either pruning sees the replay and keeps what it needs, or the replay
+sees that the log was pruned and is refused.
 """
 
 from sqlalchemy import func, insert, select
@@ -30,14 +30,14 @@ async def start(engine: AsyncEngine, plan: Plan, *, actor: str, via: str | None 
     """Start the replay that ``plan`` describes; the relay process sends it.
 
     Parameters:
-        engine: of the auth database.
-        plan: as counted just before.
-        actor: who asks for it, for the row and the audit log.
-        via: the service that asks on the actor's behalf, for the audit log.
+        engine: the auth database.
+        plan: the count made just before.
+        actor: who requests it, for the row and the audit log.
+        via: the service that requests it on the actor's behalf, for the audit log.
 
     Raises:
         LogPruned: the log was pruned since it was counted.
-        TooManyReplays: there are ``UNFINISHED_MAX`` already.
+        TooManyReplays: ``UNFINISHED_MAX`` replays are unfinished.
     """
     selection = plan.selection
     async with engine.begin() as connection:
@@ -62,7 +62,7 @@ async def start(engine: AsyncEngine, plan: Plan, *, actor: str, via: str | None 
                 rate=plan.rate,
                 requested_by=actor,
                 last_position=plan.last_position,
-                # What lies before the first event need not be kept, nor looked through.
+                # Events before the first selected one need not be kept or read.
                 done_position=(plan.first_position or 1) - 1,
                 expected=plan.events,
             )

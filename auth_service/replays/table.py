@@ -1,4 +1,4 @@
-"""The replays. Written by ``replays`` alone."""
+"""The table of replays; only this package writes it."""
 
 from typing import Any, Final
 
@@ -74,11 +74,11 @@ Index(
 )
 
 unfinished: Final = replays.c.state.in_(("running", "paused"))
-"""Whether a replay will still go on, and so needs its part of the log."""
+"""Whether a replay is unfinished, and so protects its part of the log from pruning."""
 
 
 def to_replay(row: Row[Any]) -> Replay:
-    """The replay in ``row``, which has all columns of the table."""
+    """Make the replay of ``row``, which has all columns of the table."""
     return Replay(
         id=row.id,
         consumer=row.consumer,

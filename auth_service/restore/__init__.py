@@ -1,5 +1,5 @@
-"""After a restore of the auth database: nothing of the lost time may win over what is there now.
+"""After a restore of the auth database: let no change of the lost time win over the present state.
 
-``restored`` gives everybody a version above all that a replica may hold; ``model`` judges what the
-operator says that is.
+``after_restore`` gives every user a version above every version that a replica may have; ``model``
+checks the highest version, which the operator enters.
 """

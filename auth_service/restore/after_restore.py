@@ -1,16 +1,16 @@
-"""After a restore or an asynchronous failover: put the source beyond all that was lost.
+"""After a restore or an asynchronous failover: supersede every change of the lost time.
 
-A database that was put back knows nothing of the lost time: it would give versions, positions and
-heartbeat numbers a second time, and what was revoked then is valid again.
+A restored database knows nothing of the time since its backup. It would issue versions, positions
+and heartbeat numbers a second time, and what was revoked since is valid again.
 
-Guarantees: every living user gets a version above the floor and above his own, and an event with
-all of his state, so that nothing of the lost time can win over it, not even a parked message;
-positions and heartbeat numbers are moved first, so that none is used twice; all sessions end, and
-with the events every access token of before is refused everywhere. No relay can become active
-meanwhile. Each batch of users is one transaction: killed, the command is run again and goes on
-where it was; run once more, it does all of it again, which does no harm.
+Guarantees: every user who is not deleted gets a version above the floor and above their own, and an
+event with their full state. So no change of the lost time can win, not even a parked message.
+Positions and heartbeat numbers move first, so none is issued twice. All sessions end, and the
+events make every service refuse earlier access tokens. No relay can become active meanwhile. Each
+batch of users is one transaction: after an interruption, the next run resumes. Another complete run
+is harmless.
 
-Not here: what the replicas have and the source has not (``blog-service reconcile``).
+Not here: what the replicas have and the source lacks (``blog-service reconcile``).
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ from service_kit.database.locks import advisory_lock
 from service_kit.process.errors import OperatorError
 
 BATCH_USERS: Final = 1_000
-"""A transaction: enough that its commit costs nothing beside it, and a tenth of a second long."""
+"""Users per transaction, a tenth of a second of work: so the commits cost little in comparison."""
 
 _BEGUN: Final = "begun"
 _DONE: Final = "done"
@@ -44,21 +44,21 @@ Advance = Callable[[int], None]
 
 
 class RelayActive(OperatorError):
-    """A relay publishes from the database that was restored."""
+    """A relay publishes from the restored database."""
 
     def __init__(self) -> None:
         super().__init__(
-            "a relay is active on this database; stop the relays and the API first, and start them"
-            " when this command has ended"
+            "a relay is active on this database: stop the relays and the API, and start them when"
+            " this command has ended"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What was done.
+    """The result of a run.
 
-    ``taken_up`` tells that a run before this one had been cut off; the counts are of this one.
-    Positions and heartbeats go on above ``position`` and ``heartbeat``.
+    ``taken_up`` is true if this run resumed an interrupted one; the counts are of this run alone.
+    Later positions and heartbeat numbers are above ``position`` and ``heartbeat``.
     """
 
     floor: int
@@ -73,16 +73,16 @@ class Restored:
 async def supersede_lost_versions(
     engine: AsyncEngine, *, floor: int, actor: str, begin: Callable[[int], Advance]
 ) -> Restored:
-    """Do all of it.
+    """Move versions, positions and heartbeat numbers past the floor, and end all sessions.
 
     Parameters:
-        engine: with a statement timeout that allows counting all users.
-        floor: the highest version that any replica holds; ``model`` has looked at it.
-        actor: who does it, for the audit log.
-        begin: told how many users there are, returns what is told of each batch.
+        engine: the auth database, with a statement timeout that allows counting all users.
+        floor: the highest version of any replica, checked by ``model``.
+        actor: the operator, for the audit log.
+        begin: called with the number of users; returns a function to call with each batch's size.
 
     Raises:
-        RelayActive: a relay publishes meanwhile.
+        RelayActive: a relay is active on this database.
     """
     async with advisory_lock(engine, RELAY_LEASE.lock_key) as connection:
         if connection is None:
@@ -90,10 +90,10 @@ async def supersede_lost_versions(
         async with connection.begin():
             links = await erase_all_links(connection)
             start = await _unfinished(connection, floor)
-            is_taken_up = start is not None
+            is_resumed = start is not None
             if start is None:
                 start = await _start(connection, floor, actor)
-        since = start.position if is_taken_up else None
+        since = start.position if is_resumed else None
         async with connection.begin():
             advance = begin(await count_to_bump(connection, floor=floor, since=since))
         users = sessions = 0
@@ -112,7 +112,7 @@ async def supersede_lost_versions(
             advance(len(ids))
         done = Restored(
             floor=floor,
-            taken_up=is_taken_up,
+            taken_up=is_resumed,
             users=users,
             sessions_ended=sessions,
             links_erased=links,
@@ -127,7 +127,7 @@ async def supersede_lost_versions(
 
 
 async def _start(connection: AsyncConnection, floor: int, actor: str) -> Advanced:
-    """Move the numbers, and write down where a run that is taken up goes on from."""
+    """Move the numbers, and record where an interrupted run resumes."""
     moved = await advance_sequences(connection)
     await _audit(
         connection,
@@ -142,7 +142,7 @@ async def _start(connection: AsyncConnection, floor: int, actor: str) -> Advance
 
 
 async def _unfinished(connection: AsyncConnection, floor: int) -> Advanced | None:
-    """The start of a run with the same floor that did not come to its end, the last one of all."""
+    """Read where the last run started, if it had the same floor and did not finish."""
     identity = await connection.scalar(select(source.c.identity))
     assert identity is not None  # the first migration made it
     for entry in await audit_entries(connection, subject=str(identity), limit=1):

@@ -15,25 +15,25 @@ from service_kit.process.progress import Progress
 from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
-# What the command calls is imported by it: this file is part of every process's start.
+# The command imports what it calls: every process imports this file at its start.
 
 STATEMENT_TIMEOUT_MS: Final = 600_000
-"""Nobody waits for this database yet, and counting all users takes longer than a request may."""
+"""Counting all users takes longer than a request may, and no request uses this database yet."""
 
 EXAMPLE: Final = "Example: auth-service restored --floor 1789000000123456"
 
 _NEXT: Final = """\
-all users have to sign in again: every session has ended, every access token of before is refused.
-What was changed in the lost time cannot be known here. Before the API opens, look through
-  auth-service keys list      a signing key that was revoked then is valid again: revoke it again
-  auth-service services list  likewise accounts and API keys; what was made then is gone
+All sessions have ended and all earlier access tokens are refused: users must sign in again.
+The changes of the lost time are unknown here. Before you start the API, check
+  auth-service keys list      a key revoked since the backup is valid again: revoke it again
+  auth-service services list  the same for accounts and API keys; ones created since are gone
 Passwords, e-mail addresses, roles and disabled accounts are those of the backup.
-Then start the relay and the API; when `auth-service status` says quiet, run
-  blog-service reconcile      it names the undone deletions: auth-service users erase ID … again"""
+Then start the relay and the API. When `auth-service status` shows quiet, run
+  blog-service reconcile      it lists undone deletions: repeat auth-service users erase ID …"""
 
 
 def _version(text: str) -> int:
-    """A version as ``status`` shows it: with commas, or in JSON without."""
+    """Parse a version as ``status`` shows it: with commas, or without them as in JSON."""
     return int(text.replace(",", ""))
 
 
@@ -44,32 +44,33 @@ def restored(
         typer.Option(
             metavar="V",
             parser=_version,
-            help="The highest version that any replica holds: `blog-service status`, 'highest"
-            " version'; of several services the highest.",
+            help="Highest version of any replica (`blog-service status`).",
         ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run once after a restore or an asynchronous failover of the auth database.
+    """Run after a restore or asynchronous failover of the auth database.
 
-    Before its API and relays open. Gives every living user a version above V and above his own,
-    records his state, and moves positions and heartbeats past all that were used, so that nothing
-    of the lost time can win over it. What was revoked in the lost time must not come back: all
-    sessions end, all access tokens are refused, links in mails are void. API keys and signing keys
-    that were revoked then have to be revoked again; which, the command cannot know.
+    Run it before the API and relays start. V is the 'highest version' that `blog-service status`
+    shows, of all services the highest. Every user who is not deleted gets a version above V and
+    above their own, and an event with their state. Positions and heartbeat numbers move past all
+    that were used. So no change of the lost time can win.
 
-    Cut off, run it again: it goes on where it was. Run once more, it does no harm.
+    All sessions end, all access tokens are refused, and links in mails are void. Revoke again the
+    API keys and signing keys that were revoked since the backup: the command cannot know them.
+
+    After an interruption, run it again: it resumes where it stopped. Running it twice is harmless.
     """
     from auth_service.restore.after_restore import Restored
     from auth_service.restore.after_restore import supersede_lost_versions as use_case
     from service_kit.process.actors import operator
 
-    # A request's limit is none here.
+    # The time limit of requests is too short here.
     settings = load(DatabaseSettings).model_copy(
         update={"statement_timeout_ms": STATEMENT_TIMEOUT_MS}
     )
-    _demand_plausible(floor, on_database(settings, _now), is_asked=not yes)
+    _require_plausible(floor, on_database(settings, _now), is_asked=not yes)
 
     def begin(users: int) -> Callable[[int], None]:
         progress.total = users
@@ -87,8 +88,8 @@ def restored(
     print(_NEXT, file=sys.stderr)
 
 
-def _demand_plausible(floor: int, now: int, *, is_asked: bool) -> None:
-    """Refuse a floor that cannot be; ask or warn about one that hardly can."""
+def _require_plausible(floor: int, now: int, *, is_asked: bool) -> None:
+    """Refuse an impossible floor, warn about an unlikely one, and ask for confirmation."""
     from auth_service.restore.model import InvalidFloor, floor_warning
 
     try:
@@ -102,7 +103,7 @@ def _demand_plausible(floor: int, now: int, *, is_asked: bool) -> None:
 
 
 async def _now(engine: AsyncEngine) -> int:
-    """Microseconds of PostgreSQL's clock, from which versions are made."""
+    """Read PostgreSQL's clock in microseconds, as versions count."""
     from sqlalchemy import select
 
     from auth_service.users.table import FIRST_VERSION

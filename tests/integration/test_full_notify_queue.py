@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox.heartbeat import record_heartbeat
-from auth_service.outbox.relay import LOOK_SECONDS
+from auth_service.outbox.relay import POLL_SECONDS
 from auth_service.settings import RelaySettings
 from auth_service.users.passwords import Passwords
 from local.embedded_postgres import EmbeddedPostgres
@@ -57,7 +57,7 @@ async def test_sign_ups_go_on_and_their_events_are_found_within_seconds(
     await bind(source)
     async with relaying(small), full(small.database_url):
         ada = await sign_up(engine, passwords, email="ada@example.org", password="correct horse 15")
-        [message] = await taken(source, 1, within=LOOK_SECONDS + 5)
+        [message] = await taken(source, 1, within=POLL_SECONDS + 5)
         assert message.event.data.subject == ada.id
         async with engine.begin() as connection:
             await record_heartbeat(connection)

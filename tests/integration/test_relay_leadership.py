@@ -11,7 +11,7 @@ from aiormq.abc import DeliveredMessage
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox.relay import LOOK_SECONDS
+from auth_service.outbox.relay import POLL_SECONDS
 from auth_service.settings import RelaySettings
 from contracts.events import Beat
 from service_kit.database.lease import ACQUIRE_SECONDS, LEASE_SECONDS
@@ -174,7 +174,7 @@ async def test_an_idle_relay_only_looks_every_few_seconds(
     auth_engine: AsyncEngine, relay_settings: RelaySettings
 ) -> None:
     """Between two heartbeats the relay waits for a commit, and touches its session by looking."""
-    settings = relay_settings.model_copy(update={"heartbeat_seconds": 2.5 * LOOK_SECONDS})
+    settings = relay_settings.model_copy(update={"heartbeat_seconds": 2.5 * POLL_SECONDS})
     async with relaying(settings):
         await falls_asleep(auth_engine)
         number = await heartbeats(auth_engine)

@@ -395,5 +395,5 @@ class TestCommand:
             )
 
         assert ended.returncode == 1
-        assert ended.stderr.startswith("a relay is active on this database; stop")
+        assert ended.stderr.startswith("a relay is active on this database: stop")
         assert len(ended.stderr.splitlines()) == 1
