@@ -1,7 +1,7 @@
-// The own account: how one is shown, address, password, other devices, and the end of it.
+// The account view: profile, e-mail address, password, devices, and deleting the account.
 
 import { h } from "./dom.js";
-import { ask, form } from "./forms.js";
+import { confirmAction, form } from "./forms.js";
 import { forgetLists } from "./lists.js";
 import { avatar, me, nameOf, setProfile } from "./people.js";
 import { sentence } from "./error_texts.js";
@@ -10,7 +10,7 @@ import {
   changeEmail,
   changePassword,
   deleteAccount,
-  lookAgain,
+  reloadUser,
   session,
   signOut,
 } from "./session.js";
@@ -20,18 +20,25 @@ const DISPLAY_NAME_LENGTH_MAX = 50;
 const BIO_LENGTH_MAX = 500;
 const AVATAR_URL_LENGTH_MAX = 500;
 
-// What becomes of it is a setting of the blog.
-const GONE = {
-  remove: "Your posts and comments disappear at once, and with each post its comments.",
-  keep: "Your posts and comments stay, under the name “deleted user”. If you do not want that, delete them first.",
+// What happens to posts and comments is a setting of the blog.
+const AFTER_DELETION = {
+  remove: "Your posts and comments disappear immediately, including all comments on your posts.",
+  keep: "Your posts and comments stay under the name “deleted user”. To remove them, delete them first.",
 };
 
 export async function openAccount(visit) {
   setProfile(await call("blog", "GET", "/v1/me", undefined, visit));
-  await lookAgain(visit); // a link from a mail may have been opened elsewhere
+  await reloadUser(visit); // a link from an e-mail may have been opened elsewhere
   return {
     title: "Your account",
-    content: [h("h1", {}, "Your account"), profile(visit), email(), password(), devices(), end()],
+    content: [
+      h("h1", {}, "Your account"),
+      profile(visit),
+      email(),
+      password(),
+      devices(),
+      deletion(),
+    ],
   };
 }
 
@@ -82,24 +89,24 @@ function profile(visit) {
         limit: AVATAR_URL_LENGTH_MAX,
         optional: true,
         autocomplete: "photo",
-        hint: "An address that begins with https://. Readers’ browsers fetch it from there.",
+        hint: "The https:// URL of an image. Readers’ browsers load it from there.",
       },
     ],
     submit: "Save profile",
     busy: "Saving …",
     async act(values) {
-      const told = Object.entries(values).map(([name, value]) => [name, value.trim() || null]);
-      const body = Object.fromEntries(told);
-      // As browsers write it, which is ASCII whatever was typed.
+      const trimmed = Object.entries(values).map(([name, value]) => [name, value.trim() || null]);
+      const body = Object.fromEntries(trimmed);
+      // The browser's normal form of a URL is always ASCII.
       if (body.avatar_url) body.avatar_url = new URL(body.avatar_url).href;
       setProfile(await call("blog", "PATCH", "/v1/me", body));
       forgetLists();
-      notice("Your profile is saved.");
+      notice("Profile saved.");
     },
   });
   return section(
     "Profile",
-    h("p", { class: "quiet" }, "What everybody sees beside what you write."),
+    h("p", { class: "quiet" }, "Shown next to your posts and comments."),
     shown,
     element,
   );
@@ -107,24 +114,23 @@ function profile(visit) {
 
 function email() {
   const state = h("p", { class: "quiet" });
-  const again = h("button", { type: "button", class: "plain" }, "Send the mail again");
+  const resend = h("button", { type: "button", class: "plain" }, "Resend the e-mail");
   const show = () => {
     const { email: address, email_verified: isVerified, pending_email: pending } = session.user;
     const waits = pending
-      ? [" Open the link in the mail to ", h("strong", {}, pending), " to change it. "]
+      ? [" Open the link in the e-mail to ", h("strong", {}, pending), " to change it. "]
       : [];
     state.replaceChildren(
-      "It is ",
       h("strong", {}, address),
-      isVerified ? ", confirmed." : ", not confirmed yet. ",
+      isVerified ? " (confirmed)" : " (not confirmed) ",
       ...waits,
-      ...(isVerified && !pending ? [] : [again]),
+      ...(isVerified && !pending ? [] : [resend]),
     );
   };
-  again.addEventListener("click", async () => {
+  resend.addEventListener("click", async () => {
     try {
       await call("auth", "POST", "/v1/me/email/verification");
-      notice("The mail is on its way. Open the link in it.");
+      notice("E-mail sent. Open the link in it.");
     } catch (error) {
       notice(sentence(error));
     }
@@ -143,18 +149,18 @@ function email() {
     submit: "Change address",
     busy: "Changing …",
     about: { email_taken: "email", invalid_email: "email", wrong_password: "password" },
-    async act({ email: address, password: shown }) {
-      await changeEmail(address, shown);
+    async act({ email: address, password: current }) {
+      await changeEmail(address, current);
       clear();
       show();
       notice(
         session.user.pending_email
-          ? "A mail is on its way to the new address. Open the link in it to change your address."
-          : "Your address is changed.",
+          ? "E-mail sent to the new address. Open the link in it to change your address."
+          : "E-mail address changed.",
       );
     },
   });
-  return section("E-mail address", state, folded("Change the address", element));
+  return section("E-mail address", state, folded("Change your address", element));
 }
 
 function password() {
@@ -171,7 +177,7 @@ function password() {
         label: "New password",
         type: "password",
         autocomplete: "new-password",
-        hint: "Long beats complicated: a few words that only you would put together.",
+        hint: "Length matters more than symbols: a few unrelated words work well.",
       },
     ],
     submit: "Change password",
@@ -180,21 +186,21 @@ function password() {
     async act({ current, wanted }) {
       await changePassword(current, wanted);
       clear();
-      notice("Your password is changed, and all other devices are signed out.");
+      notice("Password changed. All other devices have been signed out.");
     },
   });
-  return section("Password", folded("Change the password", element));
+  return section("Password", folded("Change your password", element));
 }
 
 function devices() {
-  const out = (scope, label, busy, said) =>
+  const button = (scope, label, done) =>
     form({
       submit: label,
-      busy,
+      busy: "Signing out …",
       quiet: true,
       async act() {
         await signOut(scope);
-        notice(said);
+        notice(done);
       },
     }).element;
   return section(
@@ -202,33 +208,28 @@ function devices() {
     h(
       "p",
       { class: "quiet" },
-      "You stay signed in on each device until you sign out there, or here.",
+      "You stay signed in on each device until you sign out there or here.",
     ),
     h(
       "div",
       { class: "beside" },
-      out(
-        "others",
-        "Sign out all others",
-        "Signing out …",
-        "All your other devices are signed out.",
-      ),
-      out("local", "Sign out here", "Signing out …", "You are signed out."),
+      button("others", "Sign out other devices", "All other devices have been signed out."),
+      button("local", "Sign out here", "You are signed out."),
     ),
   );
 }
 
-function end() {
-  const what = GONE[document.querySelector('meta[name="deleted-authors"]').content];
+function deletion() {
+  const what = AFTER_DELETION[document.querySelector('meta[name="deleted-authors"]').content];
   const button = h("button", { type: "button", class: "danger" }, "Delete account …");
   button.addEventListener("click", async () => {
     let known;
-    const isDone = await ask({
+    const isDone = await confirmAction({
       title: "Delete your account?",
       text: [
-        "Your e-mail address, your password and your profile are erased, here and in every service that has a copy.",
+        "Your e-mail address, password and profile are erased, here and in every service that has a copy.",
         what,
-        "Nobody can bring any of it back.",
+        "This cannot be undone.",
       ],
       fields: [
         {
@@ -241,19 +242,17 @@ function end() {
       submit: "Delete my account",
       busy: "Deleting …",
       about: { wrong_password: "password" },
-      act: async ({ password: shown }) => {
-        known = await deleteAccount(shown);
+      act: async ({ password: current }) => {
+        known = await deleteAccount(current);
       },
     });
     if (!isDone) return;
     forgetLists();
     if (known.isGone) {
-      notice("Your account is deleted. Farewell.", { stays: true });
+      notice("Your account has been deleted.", { stays: true });
       return;
     }
-    notice("Your account is deleted. The blog hides what you wrote as soon as it hears of it.", {
-      stays: true,
-    });
+    notice("Your account has been deleted. The blog will reflect this shortly.", { stays: true });
     if ((await known.later) && (location.hash || "#/") === "#/") go("#/", { replace: true });
   });
   return section("Delete account", h("p", { class: "quiet" }, what), button);

@@ -1,8 +1,8 @@
-// The blog's page: which view an address has, and who is here.
+// The blog's page: maps addresses to views and shows who is signed in.
 //
-// Guarantees: the back button, a reload and a copied address lead to the same view; a view that
-// takes long shows that it is coming, one that fails says why and can be tried again; after each
-// step the focus is on the heading of where one is.
+// Guarantees: the back button, a reload and a copied address lead to the same view. A slow view
+// shows that it is loading; a failed view says why and can be retried. After each navigation the
+// focus is on the heading of the new view.
 
 import { openAccount } from "./account.js";
 import { h } from "./dom.js";
@@ -11,7 +11,7 @@ import { avatar, me, nameOf, restored } from "./people.js";
 import { openPost, openPosts } from "./posts.js";
 import { sentence } from "./error_texts.js";
 import { session, signOut, Unreachable } from "./session.js";
-import { announce, endNotice, go, notice, rememberPlace, SITE } from "./shell.js";
+import { announce, endNotice, go, notice, rememberReturnAddress, SITE } from "./shell.js";
 import { openUser } from "./users.js";
 import { failure, message, missing, skeleton } from "./view.js";
 import { openEdit, openNew } from "./write.js";
@@ -19,46 +19,47 @@ import { openEdit, openNew } from "./write.js";
 const SKELETON_AFTER_MS = 150;
 
 const ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})";
-const OPEN = "for everybody";
-const PRIVATE = "for who is signed in";
-const ENTRANCE = "for who is not";
+const PUBLIC = "for everyone";
+const SIGNED_IN = "for signed-in users";
+const SIGNED_OUT = "for signed-out visitors";
 
 const ROUTES = [
-  ["", openPosts, OPEN],
-  [`posts/${ID}`, openPost, OPEN],
-  [`users/${ID}`, openUser, OPEN],
-  ["write", openNew, PRIVATE],
-  [`posts/${ID}/edit`, openEdit, PRIVATE],
-  ["account", openAccount, PRIVATE],
-  ["sign-in", openSignIn, ENTRANCE],
-  ["sign-up", openSignUp, ENTRANCE],
-  ["forgot", openForgot, ENTRANCE],
-].map(([path, open, whom]) => [new RegExp(`^#/${path}$`), open, whom]);
+  ["", openPosts, PUBLIC],
+  [`posts/${ID}`, openPost, PUBLIC],
+  [`users/${ID}`, openUser, PUBLIC],
+  ["write", openNew, SIGNED_IN],
+  [`posts/${ID}/edit`, openEdit, SIGNED_IN],
+  ["account", openAccount, SIGNED_IN],
+  ["sign-in", openSignIn, SIGNED_OUT],
+  ["sign-up", openSignUp, SIGNED_OUT],
+  ["forgot", openForgot, SIGNED_OUT],
+].map(([path, open, audience]) => [new RegExp(`^#/${path}$`), open, audience]);
 
-const SAID_AT_THE_END = {
-  ended: "Your session has ended. Please sign in again; what you have written is kept.",
-  disabled: "An administrator has disabled your account, so you are signed out. Reading goes on.",
-  elsewhere: "You are signed out: the session of this browser ended in another tab.",
+const WHY_SIGNED_OUT = {
+  ended: "Your session has ended. Sign in again; your drafts are saved.",
+  disabled:
+    "An administrator has disabled your account, so you are signed out. You can still read posts.",
+  elsewhere: "You have been signed out in another tab.",
 };
 
 const main = document.getElementById("main");
 const menu = document.getElementById("menu");
 const scrolledTo = new Map();
 
-let place = null; // what is shown: its address, for whom it is, its place in the history, its end
+let place = null; // the current view: {address, audience, entry (in the history), leave}
 let places = 0;
-history.scrollRestoration = "manual"; // which comes before there is anything to scroll
+history.scrollRestoration = "manual"; // the browser would scroll before the content is loaded
 
 function found() {
   const address = location.hash || "#/";
-  for (const [pattern, open, whom] of ROUTES) {
+  for (const [pattern, open, audience] of ROUTES) {
     const match = pattern.exec(address);
-    if (match) return { open, whom, parts: match.slice(1) };
+    if (match) return { open, audience, parts: match.slice(1) };
   }
-  return { open: missing, whom: OPEN, parts: [] };
+  return { open: missing, audience: PUBLIC, parts: [] };
 }
 
-/** Show what the address says; `isBack` if it was shown before, and is to be as it was. */
+/** Show the view of the current address; `isBack` restores a view that was shown before. */
 async function show({ isBack = false, isFirst = false } = {}) {
   if (place) {
     place.leave.abort();
@@ -66,11 +67,11 @@ async function show({ isBack = false, isFirst = false } = {}) {
   }
   endNotice();
   const leave = new AbortController();
-  const { open, whom, parts } = found();
+  const { open, audience, parts } = found();
   const top = isBack ? (scrolledTo.get(history.state) ?? 0) : 0;
   if (!isBack) history.replaceState(`${performance.timeOrigin} ${(places += 1)}`, "");
-  place = { address: location.hash || "#/", whom, entry: history.state, leave };
-  if (whom !== ENTRANCE) rememberPlace();
+  place = { address: location.hash || "#/", audience, entry: history.state, leave };
+  if (audience !== SIGNED_OUT) rememberReturnAddress();
   markPlace();
 
   const waiting = setTimeout(() => {
@@ -80,13 +81,13 @@ async function show({ isBack = false, isFirst = false } = {}) {
   main.setAttribute("aria-busy", "true");
   let view;
   try {
-    if (whom !== OPEN) await restored();
+    if (audience !== PUBLIC) await restored();
     if (leave.signal.aborted) return;
-    if (whom === ENTRANCE && session.user) {
+    if (audience === SIGNED_OUT && session.user) {
       go("#/", { replace: true });
       return;
     }
-    if (whom === PRIVATE && !session.user) view = await gate();
+    if (audience === SIGNED_IN && !session.user) view = await signInFirst();
     else view = await open({ signal: leave.signal, isBack }, ...parts);
   } catch (error) {
     if (leave.signal.aborted) return;
@@ -106,24 +107,24 @@ async function show({ isBack = false, isFirst = false } = {}) {
 
 function focusHeading() {
   const heading = main.querySelector("h1");
-  if (!heading) return; // nothing is shown yet
+  if (!heading) return; // the view is still loading
   heading.tabIndex = -1;
   heading.focus({ preventScroll: true });
 }
 
-/** In place of a view for which one has to be signed in. */
-async function gate() {
+/** Return the view shown to signed-out visitors in place of one that needs an account. */
+async function signInFirst() {
   const error = await restored();
-  if (error instanceof Unreachable) return failure(error, again);
+  if (error instanceof Unreachable) return failure(error, retryRestore);
   return message(
     "Sign in first",
-    "This is for people with an account. It takes a minute to have one.",
+    "You need an account for this page. Signing up takes a minute.",
     h("a", { class: "button primary", href: "#/sign-in" }, "Sign in"),
     h("a", { class: "button", href: "#/sign-up" }, "Sign up"),
   );
 }
 
-// What has the focus stays: the menu is made anew for somebody else alone.
+// The focus stays: the menu is rebuilt only for a different user.
 const self = h("a", { href: "#/account", class: "self" });
 let drawnFor;
 
@@ -141,7 +142,7 @@ function drawMenu() {
     menu.replaceChildren(
       h("a", { href: "#/write", class: "button" }, "Write"),
       self,
-      h("button", { type: "button", class: "plain", onclick: leaveAccount }, "Sign out"),
+      h("button", { type: "button", class: "plain", onclick: signOutHere }, "Sign out"),
     );
   } else {
     menu.replaceChildren(
@@ -160,7 +161,7 @@ function markPlace() {
   }
 }
 
-async function leaveAccount({ target }) {
+async function signOutHere({ target }) {
   if (target.getAttribute("aria-disabled") === "true") return;
   target.setAttribute("aria-disabled", "true");
   try {
@@ -168,7 +169,7 @@ async function leaveAccount({ target }) {
     notice("You are signed out.");
   } catch (error) {
     notice(
-      `You are signed out on this page, but your session could not be ended. ${sentence(error)}`,
+      `You are signed out on this page, but the service could not end your session. ${sentence(error)}`,
       { stays: true },
     );
   }
@@ -176,22 +177,22 @@ async function leaveAccount({ target }) {
 
 session.addEventListener("change", ({ detail }) => {
   drawMenu();
-  if (SAID_AT_THE_END[detail]) {
-    notice(SAID_AT_THE_END[detail], {
+  if (WHY_SIGNED_OUT[detail]) {
+    notice(WHY_SIGNED_OUT[detail], {
       stays: true,
       action: { label: "Sign in", act: () => go("#/sign-in") },
     });
   }
-  if (!session.user && place.whom === PRIVATE) {
+  if (!session.user && place.audience === SIGNED_IN) {
     if (detail === "signed-out" || detail === "deleted") go("#/", { replace: true });
     else show();
   }
-  // Somebody signed in, in another tab, while this one asked him to.
-  if (detail === "restored" && place.whom !== OPEN) show();
+  // Signed in from another tab while this one asked for it.
+  if (detail === "restored" && place.audience !== PUBLIC) show();
 });
 me.addEventListener("change", drawMenu);
 
-// Only an entry of the history where this page was before has a state.
+// Only history entries that this page has shown before have a state.
 addEventListener("hashchange", () =>
   show({ isBack: history.state !== null && history.state !== place.entry }),
 );
@@ -201,7 +202,7 @@ document.addEventListener("click", (event) => {
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const address = link.getAttribute("href");
   if (address === "#main") {
-    // To follow it would be to leave the view.
+    // Following the link would leave the view.
     event.preventDefault();
     main.focus();
   } else if (address === (location.hash || "#/")) {
@@ -216,16 +217,16 @@ async function welcome() {
   if (!error) return;
   notice(
     error instanceof Unreachable
-      ? "The account service does not answer, so you are signed out for now. Reading goes on."
-      : `You could not be signed in again. ${sentence(error)}`,
-    { stays: true, action: { label: "Try again", act: again } },
+      ? "The account service is not responding, so you are signed out for now. You can still read posts."
+      : `Your session could not be restored. ${sentence(error)}`,
+    { stays: true, action: { label: "Try again", act: retryRestore } },
   );
 }
 
-async function again() {
+async function retryRestore() {
   restored({ again: true });
   await welcome();
-  if (!session.user && place.whom === PRIVATE) show();
+  if (!session.user && place.audience === SIGNED_IN) show();
 }
 
 show({ isFirst: true });

@@ -2,16 +2,16 @@
 
 import { h, prose } from "./dom.js";
 import { draft, dropDraft, keepDraft } from "./drafts.js";
-import { ask, form } from "./forms.js";
+import { confirmAction, form } from "./forms.js";
 import { list } from "./lists.js";
 import { byline, mayChange } from "./people.js";
 import { call, session } from "./session.js";
 import { announce } from "./shell.js";
-import { live } from "./view.js";
+import { rebuiltPerUser } from "./view.js";
 
 const COMMENT_LENGTH_MAX = 5_000;
 
-/** The section with all of it; `first` is the first page of comments. */
+/** Build the section of comments; `first` is the first page of them. */
 export function comments(post, first, signal) {
   const path = `/v1/posts/${post.id}/comments`;
   const heading = h("h2", { id: "comments", tabindex: "-1" }, "Comments");
@@ -24,7 +24,7 @@ export function comments(post, first, signal) {
   });
 
   function reading(comment) {
-    const actions = live(signal, () =>
+    const actions = rebuiltPerUser(signal, () =>
       mayChange(comment.author)
         ? [
             h(
@@ -76,10 +76,10 @@ export function comments(post, first, signal) {
   }
 
   async function remove(comment) {
-    const isDone = await ask({
+    const isDone = await confirmAction({
       title: "Delete this comment?",
-      text: ["It goes for good."],
-      submit: "Delete the comment",
+      text: ["This cannot be undone."],
+      submit: "Delete comment",
       busy: "Deleting …",
       act: () => call("blog", "DELETE", `/v1/comments/${comment.id}`),
     });
@@ -113,7 +113,7 @@ export function comments(post, first, signal) {
         dropDraft(name);
         clear();
         shown.add(comment);
-        announce("Your comment is there");
+        announce("Comment posted");
       },
     });
     return [element];
@@ -124,7 +124,7 @@ export function comments(post, first, signal) {
     { class: "talk", "aria-labelledby": "comments" },
     heading,
     shown.element,
-    live(signal, writing),
+    rebuiltPerUser(signal, writing),
   );
 }
 

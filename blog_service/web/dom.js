@@ -1,9 +1,9 @@
-// Making elements.
+// Building elements.
 //
-// Guarantees: text stays text. Children that are strings become text nodes, and nothing here or in
-// any other module reads a string as HTML.
+// Guarantees: text stays text. Strings among the children become text nodes, and no module parses
+// a string as HTML.
 
-/** An element; `onclick` and the like are listeners, true and false switch an attribute. */
+/** Create an element; `onclick` and the like add listeners, true and false switch an attribute. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -15,7 +15,7 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** What somebody wrote: an empty line begins a paragraph, other line ends stay what they are. */
+/** Show a user's text: a blank line starts a paragraph, other line breaks are kept. */
 export function prose(text) {
   const paragraphs = text.split(/\n\s*\n/).filter((part) => part.trim());
   return h(
@@ -25,7 +25,7 @@ export function prose(text) {
   );
 }
 
-/** The beginning of a text in one paragraph, cut between words. */
+/** Shorten a text to one paragraph, cut between words. */
 export function excerpt(text, length = 280) {
   const line = text.replace(/\s+/g, " ").trim();
   if (line.length <= length) return line;
@@ -39,13 +39,13 @@ const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
 const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "short" });
 
-/** A moment: how long ago it was on its first day, then its date. */
+/** Show a time: relative on the first day, then as a date. */
 export function time(iso) {
   const at = new Date(iso);
   const minutes = Math.round((Date.now() - at) / 60_000);
-  let said = DAY.format(at);
-  if (minutes < 1) said = "just now";
-  else if (minutes < 60) said = RELATIVE.format(-minutes, "minute");
-  else if (minutes < 24 * 60) said = RELATIVE.format(-Math.round(minutes / 60), "hour");
-  return h("time", { datetime: iso, title: MOMENT.format(at) }, said);
+  let text = DAY.format(at);
+  if (minutes < 1) text = "just now";
+  else if (minutes < 60) text = RELATIVE.format(-minutes, "minute");
+  else if (minutes < 24 * 60) text = RELATIVE.format(-Math.round(minutes / 60), "hour");
+  return h("time", { datetime: iso, title: MOMENT.format(at) }, text);
 }

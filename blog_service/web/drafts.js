@@ -1,8 +1,8 @@
-// What was typed and not sent: it survives errors, other views and the end of a session.
+// Drafts: text that was typed but not sent. They survive errors, navigation and the end of a
+// session. The draft of a new post also survives a reload of the tab.
 //
-// Guarantees: a draft is shown to whoever typed it and to nobody else; signing out forgets all, in
+// Guarantees: a draft is shown only to the user who typed it. Signing out deletes all drafts, in
 // every tab.
-// A new post also survives a reload of the tab.
 
 import { session } from "./session.js";
 
@@ -39,7 +39,7 @@ function store(text) {
     if (text === null) sessionStorage.removeItem(NEW_POST);
     else sessionStorage.setItem(NEW_POST, text);
   } catch {
-    // Storage is closed to us, or full: the draft is still in memory.
+    // Storage is blocked or full: the draft is still in memory.
   }
 }
 

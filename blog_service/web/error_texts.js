@@ -1,45 +1,45 @@
-// What people are told when something does not work: one sentence for each stable code.
+// The error messages for users, one for each stable problem code.
 
 import { Problem, Unreachable } from "./session.js";
 
 const BY_CODE = {
   account_disabled: "An administrator has disabled this account.",
-  authentication_required: "Please sign in first.",
-  body_too_large: "This is longer than the blog takes. Please shorten it.",
-  busy: "There is too much to do at the moment. Please try again in a few seconds.",
-  email_taken: "Somebody has an account with this address already. Is it yours? Then sign in.",
-  forbidden: "Only its author and moderators may do this.",
+  authentication_required: "Sign in first.",
+  body_too_large: "This is too long. Shorten it and try again.",
+  busy: "The service is busy. Try again in a few seconds.",
+  email_taken: "An account with this address already exists. If it is yours, sign in.",
+  forbidden: "Only the author and moderators can do this.",
   invalid_credentials: "E-mail address or password is wrong.",
-  invalid_email: "This is not an address that mail could reach.",
-  invalid_token: "Your session has ended. Please sign in again.",
-  last_administrator: "You are the last administrator: name another one first.",
-  mail_not_configured: "This site sends no mail.",
-  not_found: "This is not here any more.",
+  invalid_email: "This is not a valid e-mail address.",
+  invalid_token: "Your session has ended. Sign in again.",
+  last_administrator: "You are the last administrator. Make someone else an administrator first.",
+  mail_not_configured: "This site does not send e-mail.",
+  not_found: "This does not exist any more.",
   origin_not_allowed:
-    "The account service does not know this page's address. Whoever runs this site has to add it to AUTH_CORS_ORIGINS.",
-  session_ended: "Your session has ended. Please sign in again.",
-  too_many_requests: "That was too often in a short time.",
-  unavailable: "The service cannot reach its data at the moment. Please try again soon.",
+    "The account service does not accept this page's address. The operator of this site must add it to AUTH_CORS_ORIGINS.",
+  session_ended: "Your session has ended. Sign in again.",
+  too_many_requests: "Too many attempts. Wait and try again.",
+  unavailable: "The service cannot reach its database. Try again later.",
   wrong_password: "This password is wrong.",
 };
 
 const AWAY = {
-  auth: "The account service does not answer, so nobody can sign up, sign in or change an account. Reading goes on.",
-  blog: "The blog does not answer. What you have typed stays here.",
+  auth: "The account service is not responding, so you cannot sign up, sign in or change your account. You can still read posts.",
+  blog: "The blog is not responding. Your text stays on this page.",
 };
 
-/** The sentence about `error`; only a problem's own words for what is a matter of its details. */
+/** Return the message for an error: by its code, or else the problem's own detail. */
 export function sentence(error) {
   if (error instanceof Unreachable) return AWAY[error.service];
   if (!(error instanceof Problem)) {
     console.error(error);
-    return "Something went wrong on this page. Please load it again.";
+    return "Something went wrong on this page. Reload it.";
   }
   if (error.code === "weak_password" && error.detail) return asSentence(error.detail);
-  return BY_CODE[error.code] ?? asSentence(error.detail || error.title || "That did not work");
+  return BY_CODE[error.code] ?? asSentence(error.detail || error.title || "Something went wrong");
 }
 
-/** The sentences about single fields, by the fields' names. */
+/** Return the messages about single fields, by field name. */
 export function sentencesByField(error) {
   const found = error instanceof Problem ? error.errors : [];
   return Object.fromEntries(
@@ -51,6 +51,6 @@ export function sentencesByField(error) {
 }
 
 function asSentence(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
+  const capitalised = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capitalised) ? capitalised : `${capitalised}.`;
 }

@@ -1,4 +1,4 @@
-// Forms and dialogs: labels, errors where they belong, and no second sending of the same thing.
+// Forms and dialogs: labels, errors next to their fields, and protection from double submission.
 
 import { h } from "./dom.js";
 import { sentence, sentencesByField } from "./error_texts.js";
@@ -8,9 +8,9 @@ import { announce } from "./shell.js";
 let made = 0; // for ids
 
 /**
- * A form. `fields` are {name, label, type, value, hint, autocomplete, optional, limit, oneLine,
- * rows}; `act(values)` does what it is for, and may throw. `about` names the field that a problem's
- * code is about. `changed(values)` hears of everything that is typed.
+ * Build a form. `fields` are {name, label, type, value, hint, autocomplete, optional, limit,
+ * oneLine, rows}. `act(values)` performs the action and may throw. `about` maps a problem's code to
+ * the field where its message belongs. `changed(values)` is called on every input.
  */
 export function form({
   fields = [],
@@ -48,7 +48,7 @@ export function form({
   }
 
   function typed({ target }) {
-    controls.find((each) => each.input === target)?.reconsider();
+    controls.find((each) => each.input === target)?.recheck();
     changed?.(values());
   }
 
@@ -170,7 +170,7 @@ function control(field, id) {
       left,
     ),
     input,
-    // Behind the field, which is where one goes from the field before it; it is shown above.
+    // After the input in the tab order, although it is shown above it.
     type === "password" && reveal(input),
     hint && h("p", { class: "hint", id: `${id}-hint` }, hint),
     error,
@@ -182,18 +182,17 @@ function control(field, id) {
     else input.removeAttribute("aria-invalid");
   }
 
-  // The blog counts characters as Unicode does, not halves of pairs.
+  // The blog counts code points, not UTF-16 units.
   const over = () => (limit ? [...input.value].length - limit : 0);
 
   function verdict() {
-    if (!optional && !input.value.trim()) return "Please fill this in.";
-    if (over() > 0)
-      return `This is ${over()} ${over() === 1 ? "character" : "characters"} too long.`;
+    if (!optional && !input.value.trim()) return "Required.";
+    if (over() > 0) return `${over()} ${over() === 1 ? "character" : "characters"} too long.`;
     if (type === "email" && !/^\S+@\S+$/.test(input.value.trim()))
-      return "This is not an e-mail address.";
+      return "This is not a valid e-mail address.";
     if (type === "url" && input.value.trim() && !isHttps(input.value.trim()))
-      return "Please give an address that begins with https://";
-    if (oneLine && /[\r\n]/.test(input.value)) return "This has to be one line.";
+      return "Enter a URL that starts with https://.";
+    if (oneLine && /[\r\n]/.test(input.value)) return "Must be a single line.";
     return "";
   }
 
@@ -216,8 +215,8 @@ function control(field, id) {
       show(verdict());
       return !error.textContent;
     },
-    /** While he types, an error goes when it is mended, and none comes but for the length. */
-    reconsider() {
+    /** Update while typing: remove an error once it is fixed; add one only about the length. */
+    recheck() {
       count();
       if (error.textContent || over() > 0) show(verdict());
     },
@@ -243,10 +242,10 @@ function isHttps(text) {
 }
 
 /**
- * Ask before something that cannot be undone; `act` does it while the dialog is open, which says
- * what goes wrong. Whether it was done.
+ * Ask for confirmation before an action that cannot be undone. `act` runs while the dialog is open,
+ * which shows its errors. Resolves to whether the action was done.
  */
-export function ask({ title, text = [], fields, submit, busy, about, act }) {
+export function confirmAction({ title, text = [], fields, submit, busy, about, act }) {
   made += 1;
   const cancel = h("button", { type: "button", class: "secondary" }, "Cancel");
   const heading = h("h2", { id: `d${made}-title` }, title);

@@ -1,4 +1,4 @@
-// Lists that come in pages: more on request, and what was there when one comes back.
+// Lists that load page by page, and are restored on the way back.
 
 import { h } from "./dom.js";
 import { sentence } from "./error_texts.js";
@@ -7,7 +7,7 @@ import { announce } from "./shell.js";
 
 const kept = new Map();
 
-/** What was loaded is shown again on the way back; after a change of ours it would be wrong. */
+/** Drop the loaded lists, which are stale after the user has changed something. */
 export function forgetLists() {
   kept.clear();
 }
@@ -18,8 +18,8 @@ export async function firstPage(path, { signal, isBack }) {
 }
 
 /**
- * The list at `path`, which begins with the page `first`. `entry(item)` is an <li>; `more` is what
- * the button says; `count` says how many have come.
+ * Build the list at `path`, starting with the page `first`. `entry(item)` makes an <li>, `more` is
+ * the label of the button, `count(number)` announces how many items were loaded.
  */
 export function list(path, first, { entry, more, count, empty, className }) {
   const items = [...first.items];
@@ -41,7 +41,7 @@ export function list(path, first, { entry, more, count, empty, className }) {
   }
 
   function add(item) {
-    // One of ours was shown at the end before its page came.
+    // An item that the user has just added is at the end already, before its page is loaded.
     shown.get(item.id)?.remove();
     if (!shown.has(item.id)) items.push(item);
     shown.set(item.id, entry(item));

@@ -1,9 +1,9 @@
-// People as the blog shows them, and who of them is here.
+// How users are shown, and the profile of the signed-in user.
 
 import { h, time } from "./dom.js";
 import { call, restore, session } from "./session.js";
 
-/** The profile of who is signed in, as the blog has it: null until it is known. */
+/** The blog's profile of the signed-in user; null until it is loaded. */
 export const me = Object.assign(new EventTarget(), { profile: null });
 
 export function setProfile(profile) {
@@ -19,13 +19,13 @@ session.addEventListener("change", async () => {
     const profile = await call("blog", "GET", "/v1/me");
     if (session.user?.id === profile.id) setProfile(profile);
   } catch {
-    // Without a name he is shown as a reader; whatever he does next says what is wrong.
+    // Without a profile the user is shown as a reader; the next action reports the error.
   }
 });
 
 let restoring = null;
 
-/** Whoever this browser has a session of, asked once; why it cannot be told, or null. */
+/** Restore the browser's session, once; resolves to the error that prevented it, or null. */
 export function restored({ again = false } = {}) {
   if (again) restoring = null;
   restoring ??= restore().then(
@@ -35,7 +35,7 @@ export function restored({ again = false } = {}) {
   return restoring;
 }
 
-/** What somebody is called; who chose no name yet is a reader like others. */
+/** Return the user's name; users without one are shown as readers. */
 export function nameOf(author) {
   return author.display_name ?? `Reader ${author.id.slice(0, 6)}`;
 }
@@ -46,7 +46,7 @@ export function mayChange(author) {
   return user.id === author.id || user.roles.some((role) => ["moderator", "admin"].includes(role));
 }
 
-/** His picture; initials where he has none, or it cannot be had. */
+/** Show the user's picture, or initials if there is none or it does not load. */
 export function avatar(author, size = "") {
   const round = h("span", {
     class: `avatar ${size}`,
@@ -55,7 +55,7 @@ export function avatar(author, size = "") {
   });
   const initials = initialsOf(author);
   if (author.avatar_url?.startsWith("https://")) {
-    // Attributes before the address: the request must know them.
+    // Attributes before the URL: they apply to the request.
     const image = h("img", {
       alt: "",
       loading: "lazy",
@@ -73,7 +73,7 @@ export function avatar(author, size = "") {
   return round;
 }
 
-/** Picture, name with a link, and when; the last alone below the author's own heading. */
+/** Show the author's picture, linked name and the time; with `isOwn`, the time alone. */
 export function byline(author, iso, { editedAt, isOwn = false } = {}) {
   const edited = editedAt && Date.parse(editedAt) > Date.parse(iso);
   const when = h("span", { class: "when" }, time(iso), edited && " · edited");
@@ -94,7 +94,7 @@ function initialsOf(author) {
   return letters.join("").toUpperCase();
 }
 
-/** One of eight colours, always the same for the same person. */
+/** Return one of eight colours, always the same for a user. */
 function hue(author) {
   return author.id ? Number.parseInt(author.id.slice(0, 2), 16) % 8 : "none";
 }

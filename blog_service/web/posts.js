@@ -3,22 +3,22 @@
 import { comments } from "./comments.js";
 import { excerpt, h, prose } from "./dom.js";
 import { dropDraft } from "./drafts.js";
-import { ask } from "./forms.js";
+import { confirmAction } from "./forms.js";
 import { firstPage, forgetLists, list } from "./lists.js";
 import { byline, mayChange } from "./people.js";
 import { call, session } from "./session.js";
 import { go, notice } from "./shell.js";
-import { live } from "./view.js";
+import { rebuiltPerUser } from "./view.js";
 
 const PATH = "/v1/posts";
 
-/** All posts, the newest first. */
+/** Open the view of all posts, newest first. */
 export async function openPosts(visit) {
   const first = await firstPage(PATH, visit);
   const empty = h(
     "div",
     { class: "blank" },
-    h("p", {}, "Nothing has been written yet. The first page is yours."),
+    h("p", {}, "There are no posts yet."),
     h("a", { class: "button primary", href: "#/write" }, "Write the first post"),
   );
   return {
@@ -30,7 +30,7 @@ export async function openPosts(visit) {
   };
 }
 
-/** Posts as they stand in a list; under an author's own heading his name is left out. */
+/** Build a list of posts; with `isOwn`, on the author's page, without the author's name. */
 export function postList(path, first, { empty, isOwn = false }) {
   return list(path, first, {
     className: "posts",
@@ -56,14 +56,14 @@ export function postList(path, first, { empty, isOwn = false }) {
   });
 }
 
-/** One post. */
+/** Open the view of one post with its comments. */
 export async function openPost(visit, id) {
   const path = `${PATH}/${id}`;
   const [post, first] = await Promise.all([
     call("blog", "GET", path, undefined, visit),
     firstPage(`${path}/comments`, visit),
   ]);
-  const actions = live(visit.signal, () =>
+  const actions = rebuiltPerUser(visit.signal, () =>
     mayChange(post.author)
       ? [
           h("a", { class: "button", href: `#/posts/${id}/edit` }, "Edit"),
@@ -94,19 +94,20 @@ export async function openPost(visit, id) {
 
 async function remove(post) {
   const own = session.user?.id === post.author.id;
-  const isDone = await ask({
+  const isDone = await confirmAction({
     title: "Delete this post?",
     text: [
       h("q", { dir: "auto" }, post.title),
-      `It goes for good, with all of its comments${own ? "" : ", and its author is not asked"}.`,
-    ],
-    submit: "Delete the post",
+      own ? "" : "You are deleting another user's post.",
+      "The post and all its comments are deleted permanently.",
+    ].filter(Boolean),
+    submit: "Delete post",
     busy: "Deleting …",
     act: () => call("blog", "DELETE", `${PATH}/${post.id}`),
   });
   if (!isDone) return;
   forgetLists();
   dropDraft(`post ${post.id}`);
-  notice("The post is deleted.");
+  notice("Post deleted.");
   go("#/", { replace: true });
 }

@@ -1,38 +1,38 @@
-// Who is signed in, and the way from a page to both services.
+// The signed-in user, and requests from a page to both services.
 //
-// Guarantees: the access token is in this module's memory alone, the refresh token in a cookie that
-// no script can read; what is stored says only that there may be a session. A token that is not
-// accepted any more is refreshed once, by one request however many calls met it, and the call is
-// made again, unless somebody else is here by then. Whatever ends the session, here or in another
-// tab, is told by a "change" event.
+// Guarantees: the access token stays in this module's memory, the refresh token in a cookie that no
+// script can read; local storage says only that there may be a session. An expired or rejected
+// token is refreshed by one request, however many calls failed with it, and each call is repeated
+// once, unless a different user has signed in meanwhile. A "change" event reports every end of the
+// session, in this tab or another.
 //
-// Not here: what is said to people about any of it.
+// Not here: the messages to users.
 
-import { until } from "./wait_until.js";
+import { waitUntil } from "./wait_until.js";
 
-const TIMEOUT_MS = 20_000; // both services answer in milliseconds, or are busy for two seconds
-const GONE_WITHIN_MS = 3_000; // an event takes milliseconds; nobody should wait for a long queue
-const GONE_LATER_MS = 60_000;
+const TIMEOUT_MS = 20_000; // both services respond in milliseconds, or reject after two seconds
+const DELETED_WITHIN_MS = 3_000; // an event takes milliseconds; users should not wait for a backlog
+const DELETED_LATER_MS = 60_000;
 const HINT = "session";
 const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 
 const AUTH = document.querySelector('meta[name="auth"]').content;
 const ADDRESSES = { auth: AUTH, blog: "" };
 
-/** The service answered that it will not do this; `code` is stable, the rest is for people. */
+/** An error response of a service; `code` is stable, the texts are for people. */
 export class Problem extends Error {
-  constructor(answer, document) {
-    super(document.title ?? answer.statusText);
-    this.status = answer.status;
+  constructor(response, document) {
+    super(document.title ?? response.statusText);
+    this.status = response.status;
     this.code = document.code ?? "";
     this.title = document.title ?? "";
     this.detail = document.detail ?? "";
     this.errors = document.errors ?? [];
-    this.retryAfter = Number.parseInt(answer.headers.get("Retry-After"), 10) || null;
+    this.retryAfter = Number.parseInt(response.headers.get("Retry-After"), 10) || null;
   }
 }
 
-/** A service, "auth" or "blog", gave no answer that is its own. */
+/** A service, "auth" or "blog", did not respond, or something in between responded for it. */
 export class Unreachable extends Error {
   constructor(service) {
     super(`the ${service} service cannot be reached`);
@@ -41,26 +41,26 @@ export class Unreachable extends Error {
 }
 
 /**
- * `user` is the auth service's user, or null. A "change" tells in `detail` why: "signed-in",
- * "restored", "changed", "signed-out", "deleted", "disabled", "ended" (expired or revoked), or
- * "elsewhere" (signed out in another tab).
+ * `user` is the auth service's user, or null. The `detail` of a "change" event is the reason:
+ * "signed-in", "restored", "changed", "signed-out", "deleted", "disabled", "ended" (expired or
+ * revoked), or "elsewhere" (signed out in another tab).
  */
 export const session = Object.assign(new EventTarget(), { user: null });
 
 let token = null;
-let epoch = 0; // rises with each sign-in and sign-out, which what was asked before must not undo
+let epoch = 0; // rises with each sign-in and sign-out, so that older responses change nothing
 let refreshing = null;
 
-// Cookies do not pass between localhost and 127.0.0.1: this page has to be where the auth service is.
+// Cookies are not shared between localhost and 127.0.0.1: move the page to the auth service's name.
 const here = new URL(location.href);
 const there = new URL(AUTH).hostname;
 if (here.hostname !== there && [here.hostname, there].every((name) => LOOPBACK.includes(name))) {
   here.hostname = there;
   location.replace(here);
-  await new Promise(() => {}); // nothing of the page starts in the wrong place
+  await new Promise(() => {}); // do not start the page at the wrong address
 }
 
-/** The user of the session that the browser may hold, or null; once, when the page is loaded. */
+/** Restore the session that the browser may hold; resolves to its user or null. */
 export async function restore() {
   if (!hinted()) return null;
   try {
@@ -71,27 +71,27 @@ export async function restore() {
   return session.user;
 }
 
-export const signUp = (email, password) => enter("/v1/signup", email, password);
+export const signUp = (email, password) => authenticate("/v1/signup", email, password);
 
-export const signIn = (email, password) => enter("/v1/signin", email, password);
+export const signIn = (email, password) => authenticate("/v1/signin", email, password);
 
 /**
- * End this session ("local"), all "others", or all of them ("global"). The page is signed out even
- * if that fails, which is thrown: the session itself then goes on until it expires.
+ * End this session ("local"), all "others", or all of them ("global"). On an error the page is
+ * signed out all the same, and the session lasts until it expires.
  */
 export async function signOut(scope = "local") {
   try {
     await call("auth", "POST", `/v1/signout?scope=${scope}`);
   } catch (error) {
-    if (error.status !== 401) throw error; // it had ended already
-    if (token) await call("auth", "POST", `/v1/signout?scope=${scope}`); // and another has begun
+    if (error.status !== 401) throw error; // 401: the session had already ended
+    if (token) await call("auth", "POST", `/v1/signout?scope=${scope}`); // a new one has started
   } finally {
-    if (scope !== "others") leave("signed-out");
+    if (scope !== "others") endSession("signed-out");
   }
 }
 
-/** Read the account again; without the auth service, what is known of it stays. */
-export async function lookAgain(visit) {
+/** Reload the user; while the auth service is unreachable, the old state stays. */
+export async function reloadUser(visit) {
   try {
     session.user = await call("auth", "GET", "/v1/me", undefined, visit);
   } catch (error) {
@@ -101,139 +101,139 @@ export async function lookAgain(visit) {
 
 export async function changeEmail(email, password) {
   session.user = await call("auth", "PATCH", "/v1/me", { email, password });
-  tell("changed");
+  reportChange("changed");
 }
 
-/** All other sessions end by it. */
+/** Change the password, which ends all other sessions. */
 export async function changePassword(current, wanted) {
   const body = { current_password: current, new_password: wanted };
-  become(await call("auth", "POST", "/v1/me/password", body), "changed");
+  startSession(await call("auth", "POST", "/v1/me/password", body), "changed");
 }
 
 /**
- * Delete the account, and wait for the blog to hear of it, for some seconds: what it shows next
- * should be without the account. `isGone` tells whether it has; `later` resolves to whether it
- * hears of it within a minute more.
+ * Delete the account, and wait up to three seconds for the blog to apply the deletion, so that the
+ * next view is without the account. `isGone` says whether it has; `later` resolves to whether it
+ * does within another minute.
  */
 export async function deleteAccount(password) {
   await call("auth", "DELETE", "/v1/me", { password });
   const last = token;
   const before = epoch;
-  token = null; // whatever else asks meanwhile asks as nobody, and is not told that its session ended
+  token = null; // other requests are anonymous meanwhile, and do not report the end of the session
   const isRefused = () =>
-    ask("blog", "GET", "/v1/me", undefined, last).then(
+    send("blog", "GET", "/v1/me", undefined, last).then(
       () => false,
       (error) => error.status === 401,
     );
-  const isGone = Boolean(await until(isRefused, GONE_WITHIN_MS));
-  if (epoch === before) leave("deleted");
-  return { isGone, later: isGone ? null : until(isRefused, GONE_LATER_MS) };
+  const isGone = Boolean(await waitUntil(isRefused, DELETED_WITHIN_MS));
+  if (epoch === before) endSession("deleted");
+  return { isGone, later: isGone ? null : waitUntil(isRefused, DELETED_LATER_MS) };
 }
 
 /**
- * What `service`, "auth" or "blog", answers; null where the answer is empty.
+ * Call `service`, "auth" or "blog"; resolves to the body of the response, or null if it is empty.
  *
  * Throws Problem, Unreachable, or the reason for which `signal` was aborted.
  */
 export async function call(service, method, path, body, { signal } = {}) {
-  const shown = token;
-  const asked = epoch;
-  let refused;
+  const tokenBefore = token;
+  const epochBefore = epoch;
+  let rejection;
   try {
-    return await ask(service, method, path, body, shown, signal);
+    return await send(service, method, path, body, tokenBefore, signal);
   } catch (error) {
-    if (error.code === "account_disabled") leave("disabled");
-    if (error.code !== "invalid_token" || !shown) throw error;
-    refused = error;
+    if (error.code === "account_disabled") endSession("disabled");
+    if (error.code !== "invalid_token" || !tokenBefore) throw error;
+    rejection = error;
   }
-  if (token === shown) await refresh("restored");
-  if (epoch !== asked) throw refused; // it was for whoever was here
+  if (token === tokenBefore) await refresh("restored");
+  if (epoch !== epochBefore) throw rejection; // the request was of a different user
   try {
-    return await ask(service, method, path, body, token, signal);
+    return await send(service, method, path, body, token, signal);
   } catch (error) {
-    if (error.code === "account_disabled") leave("disabled");
-    if (error.code === "invalid_token") leave("ended");
+    if (error.code === "account_disabled") endSession("disabled");
+    if (error.code === "invalid_token") endSession("ended");
     throw error;
   }
 }
 
-async function enter(path, email, password) {
-  const signedIn = await ask("auth", "POST", path, { email, password, session: "cookie" });
-  hint(false); // other tabs notice that somebody else may be here now
-  become(signedIn, "signed-in");
+async function authenticate(path, email, password) {
+  const signedIn = await send("auth", "POST", path, { email, password, session: "cookie" });
+  hint(false); // tells other tabs that the user may have changed
+  startSession(signedIn, "signed-in");
   return session.user;
 }
 
 function refresh(why) {
-  refreshing ??= askToRefresh(why).finally(() => {
+  refreshing ??= requestRefresh(why).finally(() => {
     refreshing = null;
   });
   return refreshing;
 }
 
-async function askToRefresh(why) {
+async function requestRefresh(why) {
   const before = epoch;
   try {
-    const signedIn = await ask("auth", "POST", "/v1/session/refresh");
-    if (epoch === before) become(signedIn, why);
+    const signedIn = await send("auth", "POST", "/v1/session/refresh");
+    if (epoch === before) startSession(signedIn, why);
   } catch (error) {
-    if (error.code === "session_ended" && epoch === before) leave("ended");
+    if (error.code === "session_ended" && epoch === before) endSession("ended");
     throw error;
   }
 }
 
-function become(signedIn, why) {
+function startSession(signedIn, why) {
   const isSame = session.user?.id === signedIn.user.id;
   if (!isSame) epoch += 1;
   token = signedIn.access_token;
   session.user = signedIn.user;
   hint(true);
-  if (why !== "restored" || !isSame) tell(why);
+  if (why !== "restored" || !isSame) reportChange(why);
 }
 
-function leave(why) {
+function endSession(why) {
   epoch += 1;
   hint(false);
   token = null;
   if (session.user === null) return;
   session.user = null;
-  tell(why);
+  reportChange(why);
 }
 
-function tell(why) {
+function reportChange(why) {
   session.dispatchEvent(new CustomEvent("change", { detail: why }));
 }
 
-async function ask(service, method, path, body, access, signal) {
+async function send(service, method, path, body, access, signal) {
   const headers = {};
   if (access) headers.Authorization = `Bearer ${access}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
-  let answer;
-  let found;
+  let response;
+  let content;
   try {
-    answer = await fetch(ADDRESSES[service] + path, {
+    response = await fetch(ADDRESSES[service] + path, {
       method,
       headers,
       body: JSON.stringify(body),
-      // The refresh cookie is for the service that set it.
+      // The refresh cookie goes only to the service that set it.
       credentials: service === "auth" ? "include" : "omit",
       cache: "no-store",
       redirect: "error",
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
-    const text = await answer.text();
-    found = text ? JSON.parse(text) : null;
+    const text = await response.text();
+    content = text ? JSON.parse(text) : null;
   } catch {
     signal?.throwIfAborted();
-    // What is no JSON was written by something in between.
-    if (!answer || answer.ok || answer.status >= 500) throw new Unreachable(service);
+    // A response that is not JSON came from a proxy.
+    if (!response || response.ok || response.status >= 500) throw new Unreachable(service);
   }
-  if (answer.ok) return found;
-  throw new Problem(answer, found ?? {});
+  if (response.ok) return content;
+  throw new Problem(response, content ?? {});
 }
 
-// Storage may be closed to us; then nobody is remembered from one visit to the next.
+// Storage may be blocked; then no session is restored on the next visit.
 function hinted() {
   try {
     return localStorage.getItem(HINT) !== null;
@@ -253,13 +253,13 @@ function hint(isSignedIn) {
 
 addEventListener("storage", ({ key, newValue }) => {
   if (key !== null && key !== HINT) return;
-  if (newValue === null) leave("elsewhere");
-  else restore().catch(() => {}); // whoever acts next is told why it failed
+  if (newValue === null) endSession("elsewhere");
+  else restore().catch(() => {}); // the next action reports the error
 });
 
-// A page that comes back out of the history heard nothing of other tabs meanwhile.
+// A page restored from the back/forward cache has missed the events of other tabs.
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   if (hinted()) restore().catch(() => {});
-  else leave("elsewhere");
+  else endSession("elsewhere");
 });

@@ -1,4 +1,4 @@
-// What surrounds the views: where to go, and what is said beside them.
+// What surrounds the views: navigation, notices and announcements.
 //
 // Not here: which view an address has (`app`).
 
@@ -6,13 +6,13 @@ import { h } from "./dom.js";
 
 export const SITE = "Daybook";
 
-const STEP_MS = 500; // longer than a notice and the step that it belongs to lie apart
+const STEP_MS = 500; // longer than the time between a notice and the navigation it belongs to
 const READ_MS = 8_000;
 
 const announcer = document.getElementById("announcer");
 const notices = document.getElementById("notices");
 
-/** Go to a view, or show it anew; `replace` leaves no way back to where one was. */
+/** Go to a view, or reload it; `replace` replaces the current entry of the history. */
 export function go(hash, { replace = false } = {}) {
   if (hash === location.hash) {
     dispatchEvent(new HashChangeEvent("hashchange"));
@@ -22,19 +22,19 @@ export function go(hash, { replace = false } = {}) {
   else location.hash = hash;
 }
 
-/** Say something to those who listen to the page. */
+/** Announce a text to screen readers. */
 export function announce(text) {
   announcer.textContent = "";
   setTimeout(() => {
     announcer.textContent = text;
-  }, 50); // a change right after another one would be swallowed
+  }, 50); // screen readers miss a change that follows another at once
 }
 
 let shown = null;
 
 /**
- * Say something to everybody, until it is read, closed, or left behind with its view; what `stays`
- * is there until it is closed or something else is said.
+ * Show a notice for some seconds, or until it is closed or the view changes. A notice that `stays`
+ * is shown until it is closed or replaced.
  */
 export function notice(text, { action, stays = false } = {}) {
   const close = (act) => {
@@ -67,21 +67,20 @@ export function notice(text, { action, stays = false } = {}) {
   if (!stays) setTimeout(close, READ_MS);
 }
 
-/** End what is said, unless it stays, or goes with the very step that is being made. */
+/** Remove the notice, unless it stays or belongs to the current navigation. */
 export function endNotice() {
   if (shown && !shown.stays && performance.now() - shown.at > STEP_MS) shown.box.remove();
 }
 
-// Where a visitor wanted to go when he was asked to sign in; kept nowhere else, so that no link
-// can choose it.
-let wanted = "#/";
+// The view to return to after signing in. Only this module sets it, so that no link can choose it.
+let returnAddress = "#/";
 
-export function rememberPlace() {
-  if (!/^#\/(sign-|forgot)/.test(location.hash)) wanted = location.hash || "#/";
+export function rememberReturnAddress() {
+  if (!/^#\/(sign-|forgot)/.test(location.hash)) returnAddress = location.hash || "#/";
 }
 
-export function placeBefore() {
-  const place = wanted;
-  wanted = "#/";
-  return place;
+export function takeReturnAddress() {
+  const address = returnAddress;
+  returnAddress = "#/";
+  return address;
 }

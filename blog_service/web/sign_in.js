@@ -1,11 +1,11 @@
-// Coming in: sign up, sign in, a forgotten password.
+// The views to sign up, to sign in, and to reset a password.
 
 import { h } from "./dom.js";
 import { form } from "./forms.js";
 import { setProfile } from "./people.js";
 import { call, signIn, signUp } from "./session.js";
-import { go, notice, placeBefore } from "./shell.js";
-import { until } from "./wait_until.js";
+import { go, notice, takeReturnAddress } from "./shell.js";
+import { waitUntil } from "./wait_until.js";
 
 const KNOWN_AFTER_MS_MAX = 10_000;
 
@@ -19,7 +19,7 @@ export function openSignUp() {
       {
         ...PASSWORD,
         autocomplete: "new-password",
-        hint: "Long beats complicated: a few words that only you would put together.",
+        hint: "Length matters more than symbols: a few unrelated words work well.",
       },
     ],
     submit: "Create account",
@@ -27,15 +27,15 @@ export function openSignUp() {
     about: { email_taken: "email", invalid_email: "email", weak_password: "password" },
     async act({ email, password }) {
       await signUp(email, password);
-      const answeredAt = performance.now();
-      go(placeBefore(), { replace: true });
-      await follow(answeredAt);
+      const signedUpAt = performance.now();
+      go(takeReturnAddress(), { replace: true });
+      await awaitProfile(signedUpAt);
     },
   });
-  return entrance(
+  return card(
     "Sign up",
     element,
-    h("p", {}, "You have an account? ", h("a", { href: "#/sign-in" }, "Sign in"), "."),
+    h("p", {}, "Already have an account? ", h("a", { href: "#/sign-in" }, "Sign in"), "."),
   );
 }
 
@@ -49,10 +49,10 @@ export function openSignIn() {
     busy: "Signing in …",
     async act({ email, password }) {
       await signIn(email, password);
-      go(placeBefore(), { replace: true });
+      go(takeReturnAddress(), { replace: true });
     },
   });
-  return entrance(
+  return card(
     "Sign in",
     element,
     h("p", {}, "New here? ", h("a", { href: "#/sign-up" }, "Sign up"), "."),
@@ -63,32 +63,32 @@ export function openSignIn() {
 export function openForgot() {
   const { element } = form({
     fields: [{ ...EMAIL, autocomplete: "username" }],
-    submit: "Send me a link",
-    busy: "Asking …",
+    submit: "Send reset link",
+    busy: "Sending …",
     about: { invalid_email: "email" },
     async act({ email }) {
       await call("auth", "POST", "/v1/password/forgot", { email });
       go("#/sign-in", { replace: true });
-      notice("If somebody has an account with this address, a mail with a link is on its way.", {
+      notice("If an account with this address exists, we are sending it an e-mail with a link.", {
         stays: true,
       });
     },
   });
-  return entrance(
+  return card(
     "Forgot your password?",
     element,
-    h("p", {}, h("a", { href: "#/sign-in" }, "Back to signing in"), "."),
+    h("p", {}, h("a", { href: "#/sign-in" }, "Back to sign-in"), "."),
   );
 }
 
-function entrance(title, ...content) {
+function card(title, ...content) {
   return { title, content: [h("div", { class: "card" }, h("h1", {}, title), content)] };
 }
 
-/** Tell, quietly, when the blog knows who has just signed up, and how long that took. */
-async function follow(answeredAt) {
+/** Wait for the blog to receive the new account, and show how long that took. */
+async function awaitProfile(signedUpAt) {
   notice("Welcome. Setting up your account …");
-  const profile = await until(async () => {
+  const profile = await waitUntil(async () => {
     const found = await call("blog", "GET", "/v1/me");
     return found.status === "provisional" ? null : found;
   }, KNOWN_AFTER_MS_MAX);
@@ -97,6 +97,6 @@ async function follow(answeredAt) {
     return;
   }
   setProfile(profile);
-  const passed = Math.round(performance.now() - answeredAt);
-  notice(`Welcome. The blog knew you ${passed} ms after you had signed up.`);
+  const passed = Math.round(performance.now() - signedUpAt);
+  notice(`Welcome. The blog received your account ${passed} ms after sign-up.`);
 }

@@ -1,15 +1,15 @@
-// Authors as everybody sees them.
+// The public view of an author.
 
 import { h, prose } from "./dom.js";
 import { firstPage } from "./lists.js";
 import { avatar, nameOf } from "./people.js";
 import { postList } from "./posts.js";
 import { call, session } from "./session.js";
-import { live } from "./view.js";
+import { rebuiltPerUser } from "./view.js";
 
 const SINCE = new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric" });
 
-/** An author, with what he wrote. */
+/** Open the view of an author and their posts. */
 export async function openUser(visit, id) {
   const path = `/v1/posts?author=${id}`;
   const [user, first] = await Promise.all([
@@ -17,7 +17,7 @@ export async function openUser(visit, id) {
     firstPage(path, visit),
   ]);
   const name = nameOf(user);
-  const own = live(visit.signal, () =>
+  const own = rebuiltPerUser(visit.signal, () =>
     session.user?.id === id
       ? [h("a", { class: "button", href: "#/account" }, "Edit your profile")]
       : [],
@@ -31,7 +31,7 @@ export async function openUser(visit, id) {
         avatar(user, "large"),
         h("h1", { dir: "auto" }, name),
         user.created_at &&
-          h("p", { class: "quiet" }, `Here since ${SINCE.format(new Date(user.created_at))}`),
+          h("p", { class: "quiet" }, `Joined ${SINCE.format(new Date(user.created_at))}`),
         user.bio && prose(user.bio),
         own,
       ),

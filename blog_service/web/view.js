@@ -1,26 +1,26 @@
-// What views are made of besides their content: parts that depend on who is here, and their states.
+// Parts that views share: parts that depend on the signed-in user, loading, errors and messages.
 
 import { h } from "./dom.js";
 import { sentence } from "./error_texts.js";
 import { session, Unreachable } from "./session.js";
 
-/** A part that is made anew when somebody else is signed in, for as long as its view is shown. */
-export function live(signal, make) {
-  const who = () => `${session.user?.id} ${session.user?.roles}`;
-  let before = who();
+/** Build a part of a view with `make()`, and rebuild it whenever a different user is signed in. */
+export function rebuiltPerUser(signal, make) {
+  const currentUser = () => `${session.user?.id} ${session.user?.roles}`;
+  let builtFor = currentUser();
   const part = h("div", { tabindex: "-1" }, make());
-  const again = () => {
-    if (who() === before) return;
-    before = who();
+  const rebuild = () => {
+    if (currentUser() === builtFor) return;
+    builtFor = currentUser();
     const hadFocus = part.contains(document.activeElement);
     part.replaceChildren(...make());
     if (hadFocus) part.focus({ preventScroll: true });
   };
-  session.addEventListener("change", again, { signal });
+  session.addEventListener("change", rebuild, { signal });
   return part;
 }
 
-/** Grey lines in the place of what is loaded. */
+/** Show grey lines while the content is loading. */
 export function skeleton() {
   const line = (look) => h("div", { class: `bar ${look}` });
   const block = () =>
@@ -30,13 +30,13 @@ export function skeleton() {
 
 const AWAY = {
   auth: [
-    "The account service does not answer",
-    "This has to wait until it is back. Reading goes on.",
+    "The account service is not responding",
+    "Try again later. You can still read posts.",
   ],
-  blog: ["The blog does not answer", "It may be starting anew. Nothing that was written is lost."],
+  blog: ["The blog is not responding", "It may be restarting. No post or comment is lost."],
 };
 
-/** A view that is a sentence, and what one can do about it. */
+/** Build a view of a message and the actions it offers. */
 export function message(title, text, ...actions) {
   return {
     title,
@@ -48,19 +48,19 @@ export function message(title, text, ...actions) {
   };
 }
 
-/** In place of a view that could not be shown; `retry` shows it once more. */
+/** Build the view that replaces one that failed; `retry` shows it again. */
 export function failure(error, retry) {
   if (error.code === "not_found") return missing();
   const [title, text] =
-    error instanceof Unreachable ? AWAY[error.service] : ["That did not work", sentence(error)];
+    error instanceof Unreachable ? AWAY[error.service] : ["Something went wrong", sentence(error)];
   const button = h("button", { type: "button", class: "primary", onclick: retry }, "Try again");
   return message(title, text, button);
 }
 
 export function missing() {
   return message(
-    "This is not here",
-    "It may have been deleted, or the link is not complete.",
+    "Page not found",
+    "It may have been deleted, or the link may be incomplete.",
     h("a", { href: "#/" }, "Latest posts"),
   );
 }

@@ -1,13 +1,13 @@
-// Wait for what another service is about to know.
+// Polling, for a change that is on its way to another service.
 
 const PAUSE_MS = 20;
 const PAUSE_MS_MAX = 1_000;
 
 /**
- * What `look()` finds, asked again and again until it is something; null once so many milliseconds
- * have passed. A look that throws has found nothing.
+ * Call `look()` with growing pauses until it resolves to a truthy value, and return it; return null
+ * after `withinMs` milliseconds. A call that throws counts as null.
  */
-export async function until(look, withinMs) {
+export async function waitUntil(look, withinMs) {
   const begun = performance.now();
   for (
     let pause = PAUSE_MS;

@@ -1,4 +1,4 @@
-// Writing a post, and changing one.
+// The views to write and to edit a post.
 
 import { h } from "./dom.js";
 import { draft, dropDraft, keepDraft, NEW_POST } from "./drafts.js";
@@ -20,15 +20,15 @@ export function openNew() {
     busy: "Publishing …",
     back: "#/",
     save: (values) => call("blog", "POST", "/v1/posts", values),
-    said: "Your post is published.",
+    done: "Post published.",
   });
 }
 
 export async function openEdit(visit, id) {
   const post = await call("blog", "GET", `/v1/posts/${id}`, undefined, visit);
   if (!mayChange(post.author)) {
-    const link = h("a", { href: `#/posts/${id}` }, "Read it");
-    return message("This is not yours", "Only its author and moderators may change it.", link);
+    const link = h("a", { href: `#/posts/${id}` }, "Read the post");
+    return message("You cannot edit this post", "Only its author and moderators can.", link);
   }
   return editor({
     title: "Edit post",
@@ -38,11 +38,11 @@ export async function openEdit(visit, id) {
     busy: "Saving …",
     back: `#/posts/${id}`,
     save: (values) => call("blog", "PATCH", `/v1/posts/${id}`, values),
-    said: "Your changes are saved.",
+    done: "Changes saved.",
   });
 }
 
-function editor({ title, name, saved, submit, busy, back, save, said }) {
+function editor({ title, name, saved, submit, busy, back, save, done }) {
   const found = draft(name);
   const values = found ?? saved ?? { title: "", body: "" };
   const discard = h(
@@ -68,7 +68,7 @@ function editor({ title, name, saved, submit, busy, back, save, said }) {
         limit: POST_LENGTH_MAX,
         rows: 14,
         look: "page",
-        hint: "Plain text. An empty line begins a paragraph. Ctrl + Enter sends it.",
+        hint: "Plain text. A blank line starts a new paragraph. Ctrl + Enter submits.",
       },
     ],
     submit,
@@ -79,10 +79,10 @@ function editor({ title, name, saved, submit, busy, back, save, said }) {
       const post = await save(typed);
       dropDraft(name);
       forgetLists();
-      notice(said);
+      notice(done);
       go(`#/posts/${post.id}`, { replace: true });
     },
   });
-  const isKept = found && h("p", { class: "kept" }, "This is what you had written before.");
-  return { title, content: [h("h1", {}, title), isKept, element].filter(Boolean) };
+  const restored = found && h("p", { class: "kept" }, "Restored from your draft.");
+  return { title, content: [h("h1", {}, title), restored, element].filter(Boolean) };
 }

@@ -1,6 +1,6 @@
-"""One running system and one Chromium for all tests of a file; each visitor has a browser context.
+"""Share one running system and one Chromium per file; each visitor has their own browser context.
 
-Each file says ``pytestmark = pytest.mark.asyncio(loop_scope="module")``: they share an event loop.
+Each file sets ``pytestmark = pytest.mark.asyncio(loop_scope="module")`` to share an event loop.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from tests.support.system import System, ended
 from tests.support.virtual_hosts import VirtualHosts
 
 FLAGS = (
-    "--no-sandbox",  # as root there is none to be had
+    "--no-sandbox",  # root cannot use the sandbox
     "--disable-gpu",
-    "--disable-background-networking",  # nothing but our own pages is asked for
+    "--disable-background-networking",  # request only our own pages
 )
 
 POSTS_MAX = 30
-"""That one user may write in a test; enough for any but the one about this limit."""
+"""The limit of posts for one user; enough for all tests except the one about this limit."""
 
 Visiting = Callable[..., AbstractAsyncContextManager[Visit]]
 
@@ -40,7 +40,7 @@ async def site(
     public_pem: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Site]:
-    """The four processes on fresh databases and a fresh virtual host, all ready."""
+    """Run the four processes on fresh databases and a fresh virtual host."""
     vhost = vhosts.take()
     auth_url, blog_url = databases.make("auth"), databases.make("blog")
     folder = tmp_path_factory.mktemp("site")
@@ -56,7 +56,7 @@ async def site(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
-    """A Chromium without a window."""
+    """Run a headless Chromium."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_chromium(), args=list(FLAGS)
@@ -67,5 +67,5 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def visit(site: Site, chromium: Browser) -> Visiting:
-    """Give somebody a browser of his own, for the length of an `async with`."""
+    """Return a context manager that opens a separate browser context."""
     return partial(visiting, chromium, site)

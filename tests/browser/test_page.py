@@ -1,4 +1,4 @@
-"""The blog's page in Chromium, as people use it, with both services and the broker real."""
+"""Test the blog's page in Chromium, with both services and the broker running."""
 
 import re
 import signal
@@ -23,23 +23,23 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 OTHER_PASSWORD = "a lantern under seven bridges"
 
 PATIENCE_MS = 20_000
-"""For what waits for an event, or for a process that is starting."""
+"""For steps that wait for an event or for a process to start."""
 
 
 class Person:
-    """Somebody in front of a page, who uses what it shows."""
+    """A user in front of a page, who acts through its controls."""
 
     def __init__(self, page: Page, email: str) -> None:
         self.page = page
         self.email = email
 
     async def sign_up(self) -> None:
-        """From wherever he is."""
+        """Sign up, from any view."""
         await self.page.locator("#menu").get_by_role("link", name="Sign up").click()
         await self._enter("Create account", PASSWORD)
 
     async def sign_in(self, password: str = PASSWORD) -> None:
-        """From wherever he is."""
+        """Sign in, from any view."""
         await self.page.locator("#menu").get_by_role("link", name="Sign in").click()
         await self._enter("Sign in", password)
 
@@ -50,7 +50,7 @@ class Person:
         await main.get_by_role("button", name=button).click()
 
     async def publish(self, title: str, body: str) -> None:
-        """A post; he is on its page afterwards."""
+        """Publish a post, which opens its view."""
         await self.page.get_by_role("link", name="Write", exact=True).click()
         await self.page.get_by_label("Title").fill(title)
         await self.page.get_by_label("Text").fill(body)
@@ -58,28 +58,28 @@ class Person:
         await expect(self.page.get_by_role("heading", name=title, level=1)).to_be_visible()
 
     async def comment(self, text: str) -> None:
-        """A comment on the post that he reads."""
+        """Comment on the open post."""
         await self.page.get_by_label("Write a comment").fill(text)
         await self.page.get_by_role("button", name="Comment", exact=True).click()
 
     def comments(self) -> Any:
-        """The comments that he sees."""
+        """Return the visible comments."""
         return self.page.get_by_role("region", name="Comments").get_by_role("article")
 
     async def is_signed_in(self) -> None:
-        """He sees that he is."""
+        """Expect the page to show that the user is signed in."""
         await expect(self.page.get_by_role("button", name="Sign out", exact=True)).to_be_visible()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def blog(site: Site) -> AsyncIterator[httpx.AsyncClient]:
-    """The blog's API, for what a test needs to be there before."""
+    """Provide the blog's API, to prepare content."""
     async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
         yield client
 
 
 async def posted(blog: httpx.AsyncClient, author: dict[str, Any], **post: str) -> str:
-    """The id of a post that was written before."""
+    """Write a post through the API and return its id."""
     return await _sent(blog, author, "/v1/posts", {"title": "Soup", "body": "Onions.", **post})
 
 
@@ -93,7 +93,7 @@ async def _sent(
 
 
 async def refused(blog: httpx.AsyncClient, signed_in: dict[str, Any]) -> None:
-    """Wait until the blog has heard that this token counts no more."""
+    """Wait until the blog rejects this token."""
     headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
 
     async def is_refused() -> bool:
@@ -110,7 +110,7 @@ async def _sign_out_everywhere(site: Site, signed_in: dict[str, Any]) -> None:
 
 
 async def delete_account(page: Page) -> None:
-    """Up to the answer of the auth service."""
+    """Delete the account in the page and wait for the auth service's response."""
     await page.goto("/#/account")
     await page.get_by_role("button", name="Delete account").click()
     await page.get_by_role("dialog").get_by_label("Your password").fill(PASSWORD)
@@ -119,19 +119,19 @@ async def delete_account(page: Page) -> None:
 
 
 DEAF = "addEventListener('storage', (event) => event.stopImmediatePropagation(), true)"
-"""Other tabs are not heard, as by a page that is frozen or lies in the history."""
+"""Block events of other tabs, as in a page that is frozen or in the back/forward cache."""
 
 BACK = "void dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))"
-"""The page comes back out of the history."""
+"""Simulate the return of the page from the back/forward cache."""
 
 
 class TestStory:
-    """Two people, from the first visit to the end of an account."""
+    """Two users, from the first visit to the deletion of an account."""
 
-    async def test_who_signs_up_writes_at_once_and_what_he_wrote_goes_with_him(
+    async def test_a_new_user_writes_at_once_and_their_content_goes_with_their_account(
         self, visit: Visiting
     ) -> None:
-        """He posts with his first token, another comments, and all of it ends with his account."""
+        """Post with the first token; another user's comment goes with the account too."""
         async with visit() as of_ada, visit() as of_bob:
             ada = Person(of_ada.page, "ada.story@example.org")
             bob = Person(of_bob.page, "bob.story@example.org")
@@ -146,7 +146,7 @@ class TestStory:
             await bob.page.get_by_role("link", name="On two copies").click()
             await expect(bob.page.get_by_role("main").get_by_text("They agree.")).to_be_visible()
             await bob.sign_up()
-            # He is back where he was.
+            # Sign-up returns to the post.
             await bob.comment("I see none of them.")
             await expect(bob.comments()).to_contain_text(["I see none of them."])
 
@@ -161,13 +161,13 @@ class TestStory:
             await expect(dialog.get_by_text("This password is wrong.")).to_be_visible()
             await dialog.get_by_label("Your password").fill(PASSWORD)
             await dialog.get_by_role("button", name="Delete my account").click()
-            await expect(ada.page.get_by_text("Your account is deleted")).to_be_visible()
+            await expect(ada.page.get_by_text("Your account has been deleted.")).to_be_visible()
             await expect(ada.page.get_by_role("heading", level=1)).to_have_text("Latest posts")
 
             async def is_gone() -> bool:
                 await bob.page.reload()
                 heading = bob.page.get_by_role("heading", level=1)
-                return await heading.text_content() == "This is not here"
+                return await heading.text_content() == "Page not found"
 
             await eventually(is_gone)
             await bob.is_signed_in()
@@ -176,27 +176,30 @@ class TestStory:
                 ada.page.get_by_text("E-mail address or password is wrong")
             ).to_be_visible()
 
-    async def test_who_signs_up_is_told_when_the_blog_knows_him(self, visit: Visiting) -> None:
-        """Quietly, and after how many milliseconds."""
+    async def test_a_new_user_sees_how_long_the_blog_took_to_receive_the_account(
+        self, visit: Visiting
+    ) -> None:
+        """In a status message, in milliseconds."""
         async with visit() as visitor:
             ada = Person(visitor.page, "ada.known@example.org")
             await ada.page.goto("/")
             await ada.sign_up()
 
-            said = ada.page.get_by_role("status").get_by_text(re.compile(r"knew you \d+ ms after"))
-            await expect(said).to_be_visible(timeout=PATIENCE_MS)
+            status = ada.page.get_by_role("status")
+            notice = status.get_by_text(re.compile(r"received your account \d+ ms after"))
+            await expect(notice).to_be_visible(timeout=PATIENCE_MS)
 
-    async def test_before_the_event_has_come_he_writes_all_the_same(
+    async def test_a_user_can_write_before_the_event_has_arrived(
         self, site: Site, visit: Visiting
     ) -> None:
-        """With the consumer away he is a reader without a name, and is told kindly."""
+        """Without the consumer the author has no name yet, and a notice says so."""
         site.consumer.kill()
         async with visit() as visitor:
             ada = Person(visitor.page, "ada.early@example.org")
             await ada.page.goto("/")
             await ada.sign_up()
             await ada.publish("Early", "Before anybody knew.")
-            # Said after ten seconds, wherever he is then.
+            # Shown after ten seconds, in any view.
             late = ada.page.get_by_text("Your account is still being synced")
             await expect(late).to_be_visible(timeout=PATIENCE_MS)
 
@@ -204,17 +207,17 @@ class TestStory:
             await ada.page.goto("/#/account")
             await ada.page.get_by_label("Display name").fill("Ada Early")
             await ada.page.get_by_role("button", name="Save profile").click()
-            await expect(ada.page.get_by_text("Your profile is saved")).to_be_visible()
+            await expect(ada.page.get_by_text("Profile saved.")).to_be_visible()
             await ada.page.goto("/")
             early = ada.page.get_by_role("article").filter(has_text="Before anybody knew.")
             await expect(early.get_by_role("link", name="Ada Early")).to_be_visible()
 
 
 class TestWriting:
-    """Posts and comments, and what was typed."""
+    """Posts, comments and drafts."""
 
     async def test_posts_and_comments_are_changed_and_deleted(self, visit: Visiting) -> None:
-        """By who wrote them, in place, after a question where it is for good."""
+        """By their author, in place; deletions need a confirmation."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.edits@example.org")
@@ -242,12 +245,12 @@ class TestWriting:
             await page.get_by_role("button", name="Cancel").click()
             await expect(page.get_by_role("heading", level=1)).to_have_text("The title")
             await page.get_by_role("button", name="Delete", exact=True).click()
-            await page.get_by_role("button", name="Delete the post").click()
-            await expect(page.get_by_text("The post is deleted.")).to_be_visible()
+            await page.get_by_role("button", name="Delete post").click()
+            await expect(page.get_by_text("Post deleted.")).to_be_visible()
             await expect(page.get_by_role("link", name="The title")).to_have_count(0)
 
-    async def test_a_post_is_sent_once_however_often_it_is_asked_for(self, visit: Visiting) -> None:
-        """While the first answer is under way, neither button nor keys send another."""
+    async def test_a_post_is_sent_once_however_often_it_is_submitted(self, visit: Visiting) -> None:
+        """While the first request is in flight, neither the button nor a key sends another."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.once@example.org")
@@ -276,8 +279,10 @@ class TestWriting:
             await expect(page.get_by_role("heading", level=1)).to_have_text("Once")
             assert len(held) == 1
 
-    async def test_a_draft_survives_a_reload_and_is_nobody_elses(self, visit: Visiting) -> None:
-        """It is there again for who typed it, and gone when he has signed out."""
+    async def test_a_draft_survives_a_reload_and_is_shown_to_its_author_only(
+        self, visit: Visiting
+    ) -> None:
+        """It returns after a reload and is deleted at sign-out."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.draft@example.org")
@@ -286,7 +291,7 @@ class TestWriting:
             await page.get_by_label("Text").fill("Half a thought")
             await page.reload()
             await expect(page.get_by_label("Text")).to_have_value("Half a thought")
-            await expect(page.get_by_text("what you had written before")).to_be_visible()
+            await expect(page.get_by_text("Restored from your draft.")).to_be_visible()
 
             await page.get_by_role("button", name="Sign out", exact=True).click()
             await expect(page.get_by_text("You are signed out.")).to_be_visible()
@@ -295,10 +300,10 @@ class TestWriting:
             await expect(page.get_by_label("Text")).to_have_value("")
             assert await page.evaluate("sessionStorage.length") == 0
 
-    async def test_who_writes_too_much_is_told_when_he_may_go_on(
+    async def test_a_user_over_the_limit_sees_when_they_may_write_again(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """The button counts; what he typed stays."""
+        """The button counts down, and the typed text stays."""
         signed_in = await site.signed_up("ada.much@example.org")
         for _ in range(POSTS_MAX):
             await posted(blog, signed_in)
@@ -310,13 +315,13 @@ class TestWriting:
             await page.get_by_label("Text").fill("And another.")
             await page.get_by_role("button", name="Publish").click()
 
-            await expect(page.get_by_role("alert")).to_contain_text("too often")
+            await expect(page.get_by_role("alert")).to_contain_text("Too many attempts")
             button = page.get_by_role("button", name=re.compile(r"Try again in \d+ min"))
             await expect(button).to_have_attribute("aria-disabled", "true")
             await expect(page.get_by_label("Text")).to_have_value("And another.")
 
-    async def test_what_is_wrong_is_said_where_it_is(self, visit: Visiting) -> None:
-        """Beside its field, which has the focus and is called invalid."""
+    async def test_errors_are_shown_at_their_fields(self, visit: Visiting) -> None:
+        """The field gets the focus and is marked as invalid."""
         async with visit() as visitor:
             page = visitor.page
             await page.goto("/#/sign-up")
@@ -328,7 +333,7 @@ class TestWriting:
             await page.get_by_role("button", name="Create account").click()
             await expect(email).to_be_focused()
             await expect(email).to_have_attribute("aria-invalid", "true")
-            await expect(email).to_have_accessible_description("Please fill this in.")
+            await expect(email).to_have_accessible_description("Required.")
 
             await email.fill(ada.email)
             await password.fill("short")
@@ -344,17 +349,17 @@ class TestWriting:
             await page.get_by_role("button", name="Sign out", exact=True).click()
             await ada.sign_up()
             await expect(email).to_have_accessible_description(
-                re.compile("^Somebody has an account")
+                re.compile("^An account with this address already exists")
             )
 
 
 class TestSession:
-    """What ends it, and what does not."""
+    """How a session lasts and ends."""
 
-    async def test_an_expired_token_is_refreshed_once_without_a_word(
+    async def test_an_expired_token_is_refreshed_once_and_silently(
         self, site: Site, visit: Visiting, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """However many calls meet it."""
+        """However many calls fail with it."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.expired@example.org")
@@ -370,15 +375,15 @@ class TestSession:
             await page.goto("/")
             await ada.sign_up()
             await expect(page.get_by_text("ms after")).to_be_visible(timeout=PATIENCE_MS)
-            await ada.publish("With a fresh token", "It went on.")
+            await ada.publish("With a fresh token", "It worked.")
 
             refreshed = [url for url in visitor.requests if url.endswith("/v1/session/refresh")]
             assert len(refreshed) == 1
 
-    async def test_a_revoked_token_ends_the_session_with_a_sentence(
+    async def test_a_revoked_token_ends_the_session_with_a_notice(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """He is signed out, and finds what he was typing when he has signed in again."""
+        """The user is signed out, and finds the draft after signing in again."""
         async with visit() as visitor:
             ada = await self.revoked(site, blog, visitor.page, "ada.revoked@example.org")
 
@@ -386,10 +391,10 @@ class TestSession:
             kept = ada.page.get_by_label("Write a comment")
             await expect(kept).to_have_value("In the middle of a sen")
 
-    async def test_what_he_was_typing_is_nobody_elses(
+    async def test_a_draft_is_not_shown_to_the_next_user(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """Who signs in next at this device, without his having signed out, does not see it."""
+        """Even if the first user did not sign out on this device."""
         async with visit() as visitor:
             await self.revoked(site, blog, visitor.page, "ada.away.from.desk@example.org")
 
@@ -397,7 +402,7 @@ class TestSession:
             await expect(visitor.page.get_by_label("Write a comment")).to_have_value("")
 
     async def revoked(self, site: Site, blog: httpx.AsyncClient, page: Page, email: str) -> Person:
-        """Somebody who was signed out from elsewhere, and met that while he was typing."""
+        """Return a user whose session was ended elsewhere while they were typing."""
         signed_in = await site.signed_up(email)
         post = await posted(blog, signed_in, title="Read by all")
         person = Person(page, email)
@@ -411,10 +416,10 @@ class TestSession:
         await expect(page.get_by_role("heading", level=1)).to_have_text("Read by all")
         return person
 
-    async def test_a_disabled_account_is_signed_out_with_a_sentence(
+    async def test_a_disabled_account_is_signed_out_with_a_notice(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """And may read on."""
+        """They can still read posts."""
         signed_in = await site.signed_up("ada.disabled@example.org")
         async with visit() as visitor:
             page = visitor.page
@@ -429,7 +434,7 @@ class TestSession:
             await expect(page.get_by_role("heading", level=1)).to_have_text("Sign in first")
 
     async def test_a_sign_out_in_one_tab_is_noticed_in_the_others(self, visit: Visiting) -> None:
-        """And a sign-in too."""
+        """And so is a sign-in."""
         async with visit() as visitor:
             ada = Person(visitor.page, "ada.tabs@example.org")
             await ada.page.goto("/")
@@ -441,16 +446,16 @@ class TestSession:
             await other.page.get_by_label("Text").fill("Half a thought")
 
             await ada.page.get_by_role("button", name="Sign out", exact=True).click()
-            await expect(other.page.get_by_text("ended in another tab")).to_be_visible()
+            await expect(other.page.get_by_text("signed out in another tab")).to_be_visible()
             await expect(other.page.locator("#menu").get_by_text("Sign in")).to_be_visible()
             assert await other.page.evaluate("sessionStorage.length") == 0
             await ada.sign_in()
             await other.is_signed_in()
 
-    async def test_what_one_sends_is_never_sent_as_somebody_else(
+    async def test_a_request_is_never_sent_as_a_different_user(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """In a tab that did not hear that another user is here by now."""
+        """Not even from a tab that missed the change of the user."""
         async with visit() as visitor:
             await visitor.page.add_init_script(DEAF)
             ada = await site.signed_up("ada.deaf@example.org")
@@ -471,15 +476,17 @@ class TestSession:
             async with visitor.page.expect_response("**/v1/session/refresh"):
                 await visitor.page.get_by_role("button", name="Comment", exact=True).click()
             await expect(visitor.page.get_by_label("Write a comment")).to_have_value("")
-            # Whatever the page asks after this, it asks later.
+            # Requests after this one come later.
             async with visitor.page.expect_response(re.compile(r"/v1/posts(\?|$)")):
                 await visitor.page.get_by_role("link", name="Daybook").click()
 
-            assert sent.count("POST") == 2, "the comment, and what refreshed the session"
+            assert sent.count("POST") == 2, "the comment, and the refresh of the session"
             assert (await blog.get(f"/v1/posts/{post}/comments")).json()["items"] == []
 
-    async def test_a_page_out_of_the_history_knows_who_is_here(self, visit: Visiting) -> None:
-        """While it lay there it heard of nothing: a sign-out, or somebody else."""
+    async def test_a_page_restored_from_the_history_shows_the_current_user(
+        self, visit: Visiting
+    ) -> None:
+        """Although it missed a sign-out or a change of the user meanwhile."""
         async with visit() as visitor:
             page = visitor.page
             await page.add_init_script(DEAF)
@@ -493,7 +500,7 @@ class TestSession:
             await expect(other.get_by_text("You are signed out.")).to_be_visible()
 
             await page.evaluate(BACK)
-            await expect(page.get_by_text("ended in another tab")).to_be_visible()
+            await expect(page.get_by_text("signed out in another tab")).to_be_visible()
             bob = Person(other, "bob.history@example.org")
             await bob.sign_up()
             await bob.is_signed_in()
@@ -502,8 +509,8 @@ class TestSession:
             await page.goto("/#/account")
             await expect(page.get_by_text(bob.email).first).to_be_visible()
 
-    async def test_no_script_can_read_what_is_kept(self, visit: Visiting) -> None:
-        """The refresh token is in a cookie for HTTP alone, the access token nowhere."""
+    async def test_scripts_cannot_read_the_tokens(self, visit: Visiting) -> None:
+        """The refresh token is in an HttpOnly cookie, the access token only in memory."""
         async with visit() as visitor:
             ada = Person(visitor.page, "ada.kept@example.org")
             await ada.page.goto("/")
@@ -519,8 +526,10 @@ class TestSession:
         assert cookie["name"] == "__Host-refresh"
         assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
 
-    async def test_it_is_where_the_issuer_is(self, site: Site, visit: Visiting) -> None:
-        """Cookies do not pass between localhost and 127.0.0.1: the page moves to the issuer's."""
+    async def test_the_page_moves_to_the_host_name_of_the_auth_service(
+        self, site: Site, visit: Visiting
+    ) -> None:
+        """Because cookies are not shared between localhost and 127.0.0.1."""
         async with visit() as visitor:
             address = site.url.replace("127.0.0.1", "localhost")
             await visitor.page.goto(f"{address}/#/sign-in")
@@ -530,24 +539,26 @@ class TestSession:
 
 
 class TestAccount:
-    """The own account, beside deleting it."""
+    """Changes of the account."""
 
     async def test_address_and_password_are_changed(self, visit: Visiting, site: Site) -> None:
-        """With the password and the link in the mail, and one signs in with them from then on."""
+        """With the password and the link in the e-mail; sign-in then needs the new ones."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.before@example.org")
             await page.goto("/")
             await ada.sign_up()
             await page.goto("/#/account")
-            await page.get_by_text("Change the address").click()
+            await page.get_by_text("Change your address").click()
             await page.get_by_label("New e-mail address").fill("ada.after@example.org")
             await page.get_by_label("Your password").fill(PASSWORD)
             await page.get_by_role("button", name="Change address").click()
             await expect(page.get_by_text("Open the link in it to change")).to_be_visible()
             main = page.get_by_role("main")
-            await expect(main).to_contain_text("It is ada.before@example.org")
-            await expect(main).to_contain_text("Open the link in the mail to ada.after@example.org")
+            await expect(main).to_contain_text("ada.before@example.org (not confirmed)")
+            await expect(main).to_contain_text(
+                "Open the link in the e-mail to ada.after@example.org"
+            )
             link = await eventually(lambda: site.link_to("ada.after@example.org"))
             assert link is not None
             opened = await page.context.new_page()
@@ -557,8 +568,8 @@ class TestAccount:
             await opened.close()
             await page.goto("/")
             await page.goto("/#/account")
-            await expect(main).to_contain_text("It is ada.after@example.org, confirmed.")
-            await page.get_by_text("Change the password").click()
+            await expect(main).to_contain_text("ada.after@example.org (confirmed)")
+            await page.get_by_text("Change your password").click()
             current = page.get_by_label("Current password")
             await current.fill(OTHER_PASSWORD)
             await page.get_by_label("New password", exact=True).fill(OTHER_PASSWORD)
@@ -566,21 +577,21 @@ class TestAccount:
             await expect(current).to_have_accessible_description("This password is wrong.")
             await current.fill(PASSWORD)
             await page.get_by_role("button", name="Change password").click()
-            await expect(page.get_by_text("Your password is changed")).to_be_visible()
+            await expect(page.get_by_text("Password changed.")).to_be_visible()
 
             await page.get_by_role("button", name="Sign out", exact=True).click()
             ada.email = "ada.after@example.org"
             await ada.sign_in(OTHER_PASSWORD)
             await ada.is_signed_in()
 
-    async def test_a_profile_is_what_others_see(self, visit: Visiting) -> None:
-        """Name, text and picture, on the author's page and beside what he writes."""
+    async def test_other_users_see_the_profile(self, visit: Visiting) -> None:
+        """Name, text and picture, on the author's page and next to their posts."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.profile@example.org")
             await page.goto("/")
             await ada.sign_up()
-            await ada.publish("By somebody", "With a name.")
+            await ada.publish("By Ada", "With a name.")
             await page.goto("/#/account")
             await page.get_by_label("Display name").fill("Ada Lovelace")
             await page.get_by_label("About you").fill("Engines, rivers.")
@@ -591,19 +602,19 @@ class TestAccount:
             await expect(page.get_by_role("heading", level=1)).to_have_text("Ada Lovelace")
             await expect(page).to_have_title("Ada Lovelace · Daybook")
             await expect(page.get_by_text("Engines, rivers.")).to_be_visible()
-            await page.get_by_role("link", name="By somebody").click()
+            await page.get_by_role("link", name="By Ada").click()
             await expect(
                 page.get_by_role("article").get_by_role("link", name="Ada Lovelace")
             ).to_be_visible()
 
 
 class TestAway:
-    """A service that is down."""
+    """An outage of either service."""
 
-    async def test_without_the_account_service_reading_goes_on(
+    async def test_posts_can_be_read_without_the_account_service(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """Signing in says what is away, and works when it is back, by the same button."""
+        """Sign-in reports the outage, and the same button works once it is over."""
         signed_in = await site.signed_up("ada.away@example.org")
         post = await posted(blog, signed_in, title="Still there")
         async with visit() as visitor:
@@ -622,17 +633,17 @@ class TestAway:
 
                 await ada.sign_in()
                 alert = page.get_by_role("alert")
-                await expect(alert).to_contain_text("The account service does not answer")
+                await expect(alert).to_contain_text("The account service is not responding")
             finally:
                 await site.auth_api.ready()
             await page.get_by_role("main").get_by_role("button", name="Try again").click()
             await ada.is_signed_in()
             await expect(page.get_by_role("heading", level=1)).to_have_text("Still there")
 
-    async def test_without_the_blog_nothing_typed_is_lost(
+    async def test_typed_text_survives_an_outage_of_the_blog(
         self, site: Site, visit: Visiting
     ) -> None:
-        """What cannot be saved stays, what cannot be read can be asked for again."""
+        """Unsaved text stays, and a view that failed can be retried."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.down@example.org")
@@ -644,10 +655,11 @@ class TestAway:
             site.blog_api.kill()
             try:
                 await page.get_by_role("button", name="Publish").click()
-                await expect(page.get_by_role("alert")).to_contain_text("The blog does not answer")
+                alert = page.get_by_role("alert")
+                await expect(alert).to_contain_text("The blog is not responding")
                 await page.get_by_role("link", name="Daybook").click()
                 heading = page.get_by_role("heading", level=1)
-                await expect(heading).to_have_text("The blog does not answer")
+                await expect(heading).to_have_text("The blog is not responding")
             finally:
                 await site.blog_api.ready()
             await page.get_by_role("button", name="Try again").click()
@@ -658,12 +670,12 @@ class TestAway:
 
 
 class TestWays:
-    """Addresses, the back button, and those who use no mouse."""
+    """Addresses, the back button, keyboard and accessibility."""
 
-    async def test_back_leads_to_where_one_was(
+    async def test_the_back_button_restores_the_list_and_its_position(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """To the same posts, as far down; a reload and a title fit the address."""
+        """With the same posts and scroll position; reload and title match the address."""
         signed_in = await site.signed_up("ada.many@example.org")
         user_id = signed_in["user"]["id"]
         for number in range(25):
@@ -676,7 +688,7 @@ class TestWays:
             await page.get_by_role("button", name="More posts").click()
             await expect(posts).to_have_count(25)
             await expect(page.get_by_role("button", name="More posts")).to_be_hidden()
-            # What came has the focus.
+            # The first new post has the focus.
             await expect(page.get_by_role("link", name="Number 04")).to_be_focused()
 
             await page.get_by_role("link", name="Number 02").click()
@@ -697,16 +709,16 @@ class TestWays:
             await expect(page.get_by_role("link", name="Number 20")).to_be_in_viewport()
             assert await page.evaluate("scrollY") > 0
 
-    async def test_an_address_of_nothing_is_said_to_be_one(self, visit: Visiting) -> None:
-        """Whether nothing has the form, or nothing has the id."""
+    async def test_an_unknown_address_shows_page_not_found(self, visit: Visiting) -> None:
+        """Whether the form of the address or the id is unknown."""
         async with visit() as visitor:
             page = visitor.page
             for address in ("/#/nowhere", "/#/posts/0", f"/#/users/{UUID(int=0)}"):
                 await page.goto(address)
                 heading = page.get_by_role("heading", level=1)
-                await expect(heading).to_have_text("This is not here")
+                await expect(heading).to_have_text("Page not found")
 
-    async def test_keys_are_enough(self, visit: Visiting) -> None:
+    async def test_the_keyboard_is_enough(self, visit: Visiting) -> None:
         """From the first link to a post that is published, without a mouse."""
         async with visit() as visitor:
             page = visitor.page
@@ -715,7 +727,7 @@ class TestWays:
             focused = page.locator(":focus")
             await expect(page.get_by_role("link", name="Sign up")).to_be_visible()
             await keyboard.press("Tab")
-            await expect(focused).to_have_text("Skip to the content")
+            await expect(focused).to_have_text("Skip to content")
             await keyboard.press("Enter")
             await expect(page.get_by_role("main")).to_be_focused()
             await keyboard.press("Shift+Tab")
@@ -749,10 +761,10 @@ class TestWays:
             await keyboard.press("Control+Enter")
             await expect(page.get_by_role("heading", name="By keys")).to_be_focused()
 
-    async def test_after_the_farewell_nothing_of_the_account_is_listed(
+    async def test_after_a_deletion_the_list_is_without_the_account(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """The page waits for the blog to hear of it, as after signing up."""
+        """The page waits for the blog to apply the deletion."""
         signed_in = await site.signed_up("ada.farewell@example.org")
         await posted(blog, signed_in, title="Not for long")
         async with visit() as visitor:
@@ -767,15 +779,17 @@ class TestWays:
             finally:
                 site.consumer.signal(signal.SIGCONT)
 
-            await expect(page.get_by_text("Your account is deleted. Farewell.")).to_be_visible()
+            await expect(
+                page.get_by_text("Your account has been deleted.", exact=True)
+            ).to_be_visible()
             await expect(page.get_by_role("heading", level=1)).to_have_text("Latest posts")
             await expect(page.get_by_role("main")).not_to_have_attribute("aria-busy", "true")
             assert await page.get_by_role("link", name="Not for long").count() == 0
 
-    async def test_a_blog_that_hears_late_is_not_waited_for_and_catches_up(
+    async def test_a_slow_blog_does_not_block_a_deletion_and_the_list_catches_up(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """The farewell comes after some seconds; the list is right once the blog is, unasked."""
+        """The notice comes after some seconds, and the list updates by itself."""
         signed_in = await site.signed_up("ada.late@example.org")
         await posted(blog, signed_in, title="For a while yet")
         async with visit() as visitor:
@@ -785,7 +799,7 @@ class TestWays:
             site.consumer.signal(signal.SIGSTOP)
             try:
                 await delete_account(page)
-                await expect(page.get_by_text("as soon as it hears of it")).to_be_visible()
+                await expect(page.get_by_text("The blog will reflect this")).to_be_visible()
                 await expect(page.get_by_role("link", name="For a while yet")).to_be_visible()
             finally:
                 site.consumer.signal(signal.SIGCONT)
@@ -793,10 +807,10 @@ class TestWays:
             await expect(page.get_by_role("link", name="For a while yet")).to_have_count(0)
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    async def test_each_view_has_order_names_and_contrast(
+    async def test_each_view_has_heading_order_labels_and_contrast(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting, scheme: str
     ) -> None:
-        """One heading of the first level and none left out, a name for all that can be used."""
+        """One level-one heading, no level skipped, and a label on every control."""
         email = f"ada.{scheme}@example.org"
         signed_in = await site.signed_up(email)
         post = await posted(blog, signed_in)
@@ -857,8 +871,7 @@ FAULTS = """() => {
   }
   return faults;
 }"""
-"""What a reader with other senses, or another screen, would stumble over. The contrast is WCAG's
-for small text."""
+"""Returns accessibility faults and horizontal overflow. The contrast is WCAG's for small text."""
 
 
 HOSTILE = (
@@ -873,10 +886,10 @@ HOSTILE = (
 PICTURE = "https://pictures.invalid/a.png"
 
 
-async def test_what_a_user_writes_never_runs(
+async def test_user_content_never_executes(
     site: Site, blog: httpx.AsyncClient, visit: Visiting
 ) -> None:
-    """Wherever it stands it is text: no dialog, nothing to stop, no request but for the picture."""
+    """It is text everywhere: no dialog, no blocked script, no request except for the picture."""
     signed_in = await site.signed_up("mallory@example.org")
     headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
     text = "\n\n".join(HOSTILE)
@@ -914,7 +927,7 @@ async def test_what_a_user_writes_never_runs(
         assert await page.locator("main :is(script, iframe, svg, [onerror], [onload])").count() == 0
         own = (site.url, site.auth_api.url)
         elsewhere = {url for url in visitor.requests if not url.startswith(own)}
-        # Whoever keeps the picture is not told on which page it was seen, nor by whom.
+        # The host of the picture does not learn the page or the reader.
         for picture in pictures:
             assert not picture.headers.get("referer")
             assert "cookie" not in picture.headers
@@ -934,7 +947,7 @@ def _note_picture(request: Request, pictures: list[Request]) -> None:
 async def test_a_picture_is_fetched_over_https_or_not_at_all(
     site: Site, blog: httpx.AsyncClient, visit: Visiting, address: str
 ) -> None:
-    """Whatever the blog may answer: initials take its place."""
+    """Whatever URL the blog returns; initials replace the picture."""
     signed_in = await site.signed_up(f"{address.partition(':')[0]}@example.org")
     await posted(blog, signed_in, title="With a picture")
 
@@ -954,8 +967,8 @@ async def test_a_picture_is_fetched_over_https_or_not_at_all(
         assert address not in visitor.requests
 
 
-async def test_the_page_is_in_nobodys_frame(site: Site, visit: Visiting) -> None:
-    """A page that would have its visitor click on what he does not see."""
+async def test_the_page_cannot_be_framed(site: Site, visit: Visiting) -> None:
+    """A page of another site cannot embed it to trick users into clicking."""
     async with visit() as visitor:
         page = visitor.page
         await page.route(
@@ -968,7 +981,7 @@ async def test_the_page_is_in_nobodys_frame(site: Site, visit: Visiting) -> None
         frame = page.frames[1]
 
         await eventually(lambda: frame.url.startswith("chrome-error:"))
-        visitor.errors.clear()  # that it was refused is one
+        visitor.errors.clear()  # the refusal counts as an error
 
 
 async def _cookies(context: BrowserContext) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The browser reaches both services, and nobody else."""
+"""Test that the browser reaches both services and no other host."""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -13,8 +13,8 @@ from tests.support.site import Site
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_both_services_answer_the_browser(site: Site, visit: Visiting) -> None:
-    """A page of the blog may ask the auth service, and sees its answer."""
+async def test_the_browser_reaches_both_services(site: Site, visit: Visiting) -> None:
+    """A page of the blog may call the auth service and read the response."""
     async with visit() as visitor:
         await visitor.page.goto("/livez")
         status = await visitor.page.evaluate(
@@ -28,7 +28,7 @@ async def test_both_services_answer_the_browser(site: Site, visit: Visiting) -> 
 async def test_the_interactive_documentation_needs_no_internet(
     site: Site, visit: Visiting, service: str
 ) -> None:
-    """Both APIs are shown, with what can be tried, and nobody else is asked for anything."""
+    """Both APIs are shown and can be tried, without a request to another host."""
     member = site.auth_api if service == "auth_service" else site.blog_api
     async with visit() as visitor:
         await visitor.page.goto(f"{member.url}/docs")
@@ -43,10 +43,10 @@ async def test_the_interactive_documentation_needs_no_internet(
     assert not elsewhere
 
 
-async def test_passwords_go_to_the_auth_service_and_not_to_what_listens_where_it_was(
+async def test_passwords_go_to_the_auth_service_and_not_to_its_former_address(
     site: Site, visit: Visiting
 ) -> None:
-    """The issuer stays a name: the program that took its port is sent nothing, by any page."""
+    """The issuer is only a name: no page sends anything to the program that took its port."""
     connected = 0
 
     def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

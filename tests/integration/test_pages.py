@@ -230,23 +230,23 @@ def test_the_error_messages_are_for_existing_codes() -> None:
     codes = {
         code.name for code in vars(service_kit.http.problems).values() if isinstance(code, Code)
     }
-    [told] = re.findall(
+    [table] = re.findall(
         r"const BY_CODE = \{(.*?)\n\};", (WEB / "error_texts.js").read_text(), re.DOTALL
     )
 
-    said = set(re.findall(r"^  (\w+): ", told, re.MULTILINE))
+    named = set(re.findall(r"^  (\w+): ", table, re.MULTILINE))
 
-    assert len(said) > 10
-    assert said <= codes
+    assert len(named) > 10
+    assert named <= codes
 
 
 def test_the_page_has_the_blogs_text_limits() -> None:
     """Users see that a text is too long before they send it."""
     scripts = "".join(path.read_text() for path in WEB.glob("*.js"))
-    told = dict(re.findall(r"^const (\w+_LENGTH_MAX) = ([\d_]+);$", scripts, re.MULTILINE))
+    table = dict(re.findall(r"^const (\w+_LENGTH_MAX) = ([\d_]+);$", scripts, re.MULTILINE))
     limits = {name: value for name, value in vars(texts).items() if name.endswith("_LENGTH_MAX")}
 
-    assert {name: int(value) for name, value in told.items()} == limits
+    assert {name: int(value) for name, value in table.items()} == limits
 
 
 def test_the_wheel_contains_the_pages(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The whole system at addresses that a browser can open, and those who visit it."""
+"""Run the whole system at addresses that a browser can open, and open browser contexts on it."""
 
 import re
 from collections.abc import AsyncIterator
@@ -19,19 +19,19 @@ from tests.support.eventually import eventually
 from tests.support.system import COMMANDS, Member, System
 
 PATIENCE_MS = 10_000
-"""How long a page may take to show what it should; a busy machine takes a second."""
+"""How long a page may take to show the expected content; a busy machine takes a second."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """The four processes. Pages are the blog's, which may compare itself with the source.
+    """The four processes. The blog serves the pages and may compare itself with the source.
 
-    The auth service is not where its issuer says, as after its port was taken by another program.
+    The auth service is not at its issuer's address, as if another program had taken its port.
     """
 
     system: System
     former_auth_url: str
-    """The issuer, where the auth service is not any more."""
+    """The issuer's address, which the auth service no longer uses."""
     auth_api: Member
     relay: Member
     blog_api: Member
@@ -39,7 +39,7 @@ class Site:
 
     @classmethod
     async def on(cls, system: System, **settings: object) -> "Site":
-        """The processes, with ``settings`` besides; not started yet."""
+        """Prepare the processes with additional ``settings``; do not start them."""
         ports = {command: free_port() for command in COMMANDS}
         auth_url, blog_url = (
             f"http://127.0.0.1:{ports[command]}"
@@ -67,16 +67,16 @@ class Site:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """All processes."""
+        """Return all processes."""
         return self.auth_api, self.relay, self.blog_api, self.consumer
 
     @property
     def url(self) -> str:
-        """Where the pages are."""
+        """Return the base URL of the pages."""
         return self.blog_api.url
 
     def link_to(self, address: str) -> str | None:
-        """The link in the latest mail to ``address``; None if there is no such mail."""
+        """Return the link in the latest e-mail to ``address``; None without one."""
         mails = sorted((self.system.folder / "mail").glob("*.eml"), reverse=True)
         for text in (mail.read_text() for mail in mails):
             if f"\nTo: {address}\n" in text:
@@ -85,7 +85,7 @@ class Site:
         return None
 
     async def signed_up(self, email: str, *roles: str) -> dict[str, Any]:
-        """What sign-up answered; the replica knows the user, with ``roles``, by then."""
+        """Sign up, wait until the replica has the user with ``roles``, and return the response."""
         async with (
             httpx.AsyncClient(base_url=self.auth_api.url, trust_env=False) as auth,
             httpx.AsyncClient(base_url=self.blog_api.url, trust_env=False) as blog,
@@ -106,11 +106,11 @@ class Site:
             return signed_in
 
     async def give_roles(self, user_id: UUID, *roles: str) -> None:
-        """Have the user hold these roles and no others, as an administrator decides."""
+        """Set the user's roles, as an administrator."""
         await self._administer(user_id, roles=roles)
 
     async def disable(self, user_id: UUID) -> None:
-        """Disable the user's account, as an administrator decides."""
+        """Disable the user's account, as an administrator."""
         await self._administer(user_id, status="disabled")
 
     async def _administer(self, user_id: UUID, **wanted: Any) -> None:
@@ -123,20 +123,20 @@ class Site:
 
 @dataclass
 class Visit:
-    """A browser of somebody's own, with one tab, and what went wrong in it."""
+    """A browser context with one tab, and the errors in it."""
 
     page: Page
     errors: list[str] = field(default_factory=list)
-    """Exceptions in scripts, and what the content security policy stopped."""
+    """Exceptions in scripts, and violations of the content security policy."""
     requests: list[str] = field(default_factory=list)
     """The addresses of all requests."""
 
 
 @asynccontextmanager
 async def visiting(browser: Browser, site: Site, **options: Any) -> AsyncIterator[Visit]:
-    """Somebody's browser, without cookies; whatever goes wrong in a script fails the test.
+    """Open a browser context without cookies; any error in a script fails the test.
 
-    A service that is down, or an answer of 4xx, is nothing that goes wrong in a script.
+    A service that is down, or a response of 4xx, is not an error in a script.
     """
     context = await browser.new_context(base_url=site.url, **options)
     context.set_default_timeout(PATIENCE_MS)
