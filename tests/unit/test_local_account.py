@@ -1,4 +1,4 @@
-"""The blog's service account in a system that ``make up`` runs."""
+"""The blog's service account in a system that ``make up`` started."""
 
 from pathlib import Path
 
@@ -21,13 +21,13 @@ ID, KEY = "svc_4fJk0Zr9QmWc2xLp", "usersync_7hQ2mZx0RkTb_secret_check"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the account is kept, in place of the checkout's own; empty."""
+    """Return an empty folder in place of the checkout's own."""
     monkeypatch.setattr(account, "FOLDER", tmp_path)
     return tmp_path
 
 
-def test_the_blog_alone_is_handed_its_key(folder: Path) -> None:
-    """A process of the auth service is not started again for the blog's new key."""
+def test_only_the_blog_gets_its_api_key(folder: Path) -> None:
+    """A new key does not restart a process of the auth service."""
     before = {each.name: each.settings for each in processes(ADDRESSES)}
     (folder / "service-id").write_text(ID)
     (folder / "api-key").write_text(KEY)
@@ -41,8 +41,8 @@ def test_the_blog_alone_is_handed_its_key(folder: Path) -> None:
     assert not [name for name in after["auth-api"] if name.startswith("BLOG_")]
 
 
-def test_a_shell_gets_the_key(folder: Path) -> None:
-    """What ``make env`` prints is all that ``blog-service reconcile`` needs."""
+def test_make_env_exports_the_api_key(folder: Path) -> None:
+    """``blog-service reconcile`` needs nothing else."""
     (folder / "service-id").write_text(ID)
     (folder / "api-key").write_text(KEY)
 
@@ -52,6 +52,6 @@ def test_a_shell_gets_the_key(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_there_is_no_account_before_the_first_start() -> None:
-    """Then nothing is exported, rather than something empty."""
+def test_nothing_is_exported_before_the_first_start() -> None:
+    """An unset variable is better than an empty one."""
     assert "BLOG_API_KEY" not in ADDRESSES.exports()

@@ -1,4 +1,4 @@
-"""The addresses that ``make up`` hands to the processes, after ports have moved."""
+"""The addresses that ``make up`` passes to the processes after ports have changed."""
 
 from local.addresses import Addresses, Ports
 
@@ -12,8 +12,8 @@ MOVED = Addresses(
 )
 
 
-def test_nothing_but_the_issuer_names_a_port_that_another_program_has_taken() -> None:
-    """Tokens and events keep their issuer; whatever is sent somewhere goes to the ports in use."""
+def test_only_the_issuer_keeps_the_former_port() -> None:
+    """Tokens and events keep their issuer; requests go to the ports in use."""
     settings = MOVED.settings()
 
     former = {name for name, value in settings.items() if "127.0.0.1:8001" in value}

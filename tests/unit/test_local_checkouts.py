@@ -1,4 +1,4 @@
-"""One checkout leaves another alone, whatever a shell has of it."""
+"""Checkouts do not affect each other, whichever settings a shell has exported."""
 
 import os
 import shlex
@@ -28,7 +28,7 @@ ADDRESSES = Addresses(
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Another checkout, in a path with blanks: as much of it as starts the system."""
+    """Copy what starts the system to another checkout, in a path with blanks."""
     folder = tmp_path / "another checkout"
     for package in ("local", "contracts"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("*.pyc"))
@@ -37,7 +37,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def exported(text: str) -> dict[str, str]:
-    """What a shell has of these exports."""
+    """Return the environment variables that these exports set."""
     words = [shlex.split(line) for line in text.splitlines()]
     assert {word[0] for word in words} == {"export"}
     return dict(word[1].split("=", 1) for word in words)
@@ -46,7 +46,7 @@ def exported(text: str) -> dict[str, str]:
 def run(
     command: list[str], folder: Path, settings: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command there, in a shell that has these settings besides."""
+    """Run a command in ``folder`` with extra environment variables."""
     return subprocess.run(
         command,
         cwd=folder,
@@ -59,7 +59,7 @@ def run(
 
 
 def test_exports_name_their_checkout() -> None:
-    """Others can tell whose they are."""
+    """Another checkout can then detect them."""
     assert exported(ADDRESSES.exports())["LOCAL_CHECKOUT"] == str(ROOT)
 
 
@@ -67,7 +67,7 @@ def test_exports_name_their_checkout() -> None:
 def test_exports_of_another_checkout_are_refused_with_the_remedy(
     checkout: Path, command: str
 ) -> None:
-    """Before anything is made or started, on whosever servers."""
+    """Before any file is created or process started, on any server."""
     refused = run([sys.executable, "-m", "local", command], checkout, exported(ADDRESSES.exports()))
 
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -76,8 +76,8 @@ def test_exports_of_another_checkout_are_refused_with_the_remedy(
     assert not (checkout / ".local").exists()
 
 
-def test_tests_refuse_them_too() -> None:
-    """They would make their databases on the other checkout's server."""
+def test_the_tests_refuse_exports_of_another_checkout() -> None:
+    """Otherwise they would create databases on its server."""
     settings = exported(ADDRESSES.exports()) | {"LOCAL_CHECKOUT": "/another/checkout"}
 
     refused = run([sys.executable, "-m", "pytest", "--collect-only", "-q"], ROOT, settings)
@@ -86,8 +86,8 @@ def test_tests_refuse_them_too() -> None:
     assert "/another/checkout" in refused.stderr
 
 
-def test_the_remedy_takes_back_all_of_them_where_nothing_is_set_up(checkout: Path) -> None:
-    """By a shell, as it is told; the rest of the environment stays."""
+def test_the_remedy_unsets_all_exports(checkout: Path) -> None:
+    """Run as the message says, in a checkout that is not set up; other variables stay."""
     settings = exported(ADDRESSES.exports())
 
     left = run(["sh", "-c", 'eval "$(make -s unset)"; env'], checkout, settings | {"KEPT": "yes"})
@@ -97,10 +97,10 @@ def test_the_remedy_takes_back_all_of_them_where_nothing_is_set_up(checkout: Pat
     assert not {name for name in names if name.startswith(("AUTH_", "BLOG_", "LOCAL_CHECKOUT"))}
 
 
-def test_a_copied_checkout_has_a_system_of_its_own(
+def test_a_copied_checkout_does_not_use_the_processes_of_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the first one runs is not stopped, shown or exported here; the issuer is the data's."""
+    """It neither stops, shows nor exports them; only the issuer belongs to the data."""
     first, copy = tmp_path / "first.json", tmp_path / "copy.json"
     running = StartedProcess.of(os.getpid())
     running.save(first)

@@ -1,4 +1,4 @@
-"""What ``make demo`` leaves behind when it is cut off."""
+"""``make demo`` restores the system when it is interrupted."""
 
 import asyncio
 import os
@@ -14,10 +14,10 @@ from local.processes import BackgroundProcess
 FOREVER = ("python", "-c", "import signal; signal.pause()")
 
 
-def test_ctrl_c_while_the_consumer_is_dead_starts_it_again(
+def test_ctrl_c_while_the_consumer_is_killed_starts_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As any other end; and what runs is left alone."""
+    """Like any other end of the demonstration; a running consumer is not restarted."""
     monkeypatch.setattr(processes, "_RUN", tmp_path)
     monkeypatch.setattr(processes, "LOGS", tmp_path)
     consumer = BackgroundProcess("consumer", FOREVER, {}, 1)

@@ -1,4 +1,4 @@
-"""The merge of two states: the heart of why both services agree."""
+"""Merging states is commutative, associative and idempotent."""
 
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ from tests.support.histories import histories, orders_with_duplicates, splits
 def test_every_order_and_duplication_folds_to_the_same_states(
     orders: tuple[list[State], list[State]],
 ) -> None:
-    """Two orders of one history, each with duplicates of its own, end in the same states."""
+    """Two deliveries of a history, each with its own duplicates."""
     one, other = orders
 
     assert fold(one) == fold(other)
@@ -21,7 +21,7 @@ def test_every_order_and_duplication_folds_to_the_same_states(
 
 @given(histories().flatmap(splits))
 def test_every_split_folds_to_the_same_states(batches: list[list[State]]) -> None:
-    """It does not matter how a history is cut into batches."""
+    """Histories may be divided into any batches."""
     whole = [state for batch in batches for state in batch]
     piecewise: list[State] = []
     for batch in batches:
@@ -31,14 +31,14 @@ def test_every_split_folds_to_the_same_states(batches: list[list[State]]) -> Non
 
 
 @given(histories())
-def test_a_fold_has_one_state_a_user_sorted_by_id(history: list[State]) -> None:
-    """PostgreSQL refuses the same row twice, and two batches must not deadlock."""
+def test_a_fold_has_one_state_per_user_sorted_by_id(history: list[State]) -> None:
+    """PostgreSQL rejects a row twice in one upsert, and two batches must not deadlock."""
     folded = fold(history)
 
     assert all(one.id < other.id for one, other in pairwise(folded))
 
 
-def test_a_tombstone_beats_any_living_state_even_of_a_higher_version() -> None:
+def test_a_tombstone_beats_a_live_state_of_any_version() -> None:
     """Deletion is final."""
     tombstone = a_tombstone(version=5)
     later = a_state(tombstone.id, version=9)
@@ -46,8 +46,8 @@ def test_a_tombstone_beats_any_living_state_even_of_a_higher_version() -> None:
     assert fold([tombstone, later]) == fold([later, tombstone]) == [tombstone]
 
 
-def test_outcomes_tell_new_same_old_and_deleted_apart() -> None:
-    """Each message of a batch is counted for what it did."""
+def test_outcomes_of_a_batch_are_in_its_order() -> None:
+    """A message is applied, unchanged, stale, or too late for a deleted user."""
     state = a_state(version=5)
     older = a_state(state.id, version=4)
     newer = a_state(state.id, version=6)
@@ -64,8 +64,8 @@ def test_outcomes_tell_new_same_old_and_deleted_apart() -> None:
     ]
 
 
-def test_outcomes_respect_what_the_replica_has() -> None:
-    """A state that the row already has, or has passed, did nothing."""
+def test_outcomes_depend_on_the_existing_row() -> None:
+    """A state that is not newer than the row has no effect."""
     state = a_state(version=5)
 
     assert outcomes([state], {state.id: rank(state)}) == [Outcome.UNCHANGED]

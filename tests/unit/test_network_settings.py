@@ -1,4 +1,4 @@
-"""Who may call and who is believed: lists that stop the start when they are wrong."""
+"""Allowed origins and trusted proxies: invalid lists stop the start."""
 
 import pytest
 from pydantic_settings import SettingsConfigDict
@@ -9,7 +9,7 @@ from service_kit.process.settings import ServiceSettings, load
 
 
 class Settings(ServiceSettings):
-    """A service's settings, as far as they matter here."""
+    """The settings under test."""
 
     model_config = SettingsConfigDict(env_prefix="TEST_", env_file=None)
 
@@ -28,10 +28,10 @@ class Settings(ServiceSettings):
         ),
     ],
 )
-def test_origins_are_a_list_with_commas(
+def test_origins_are_separated_by_commas(
     text: str, origins: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As an operator writes it, no JSON."""
+    """As operators write them; JSON is not needed."""
     monkeypatch.setenv("TEST_CORS_ORIGINS", text)
 
     assert load(Settings).cors_origins == origins
@@ -58,10 +58,8 @@ def test_origins_are_a_list_with_commas(
         "[]",
     ],
 )
-def test_what_no_browser_sends_as_an_origin_stops_the_start(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A wildcard would let every page in; anything else would never match, without a word."""
+def test_an_invalid_origin_stops_the_start(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wildcard would allow every page, and other values would silently never match."""
     monkeypatch.setenv("TEST_CORS_ORIGINS", text)
 
     with pytest.raises(BadSettings, match=r"^TEST_CORS_ORIGINS: ") as error:
@@ -70,8 +68,8 @@ def test_what_no_browser_sends_as_an_origin_stops_the_start(
     assert "\n" not in str(error.value)
 
 
-def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of both versions."""
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPv4 and IPv6."""
     monkeypatch.setenv("TEST_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,fd00::/8")
 
     assert load(Settings).trusted_proxies == ("10.0.0.0/8", "192.0.2.7", "fd00::/8")
@@ -80,10 +78,8 @@ def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "text", ["*", "0.0.0.0/0", "::/0", "10.1.2.3/8", "proxy.example", "10.0.0.0/33", "[]"]
 )
-def test_proxies_that_nobody_should_believe_stop_the_start(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Everybody, a name, or a network that is not what it looks like."""
+def test_an_invalid_proxy_stops_the_start(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All addresses, a host name, or a network with host bits."""
     monkeypatch.setenv("TEST_TRUSTED_PROXIES", text)
 
     with pytest.raises(BadSettings, match=r"^TEST_TRUSTED_PROXIES: "):

@@ -1,12 +1,12 @@
-"""How a limit is told to clients."""
+"""Rate limits in response headers and problem documents."""
 
 import pytest
 
 from service_kit.http.rate_limits import rate_limit_headers, too_many_requests
 
 
-def test_a_limit_and_what_is_left_of_it() -> None:
-    """The fields as the draft of September 2025 writes them, and none of the older triplet."""
+def test_headers_show_a_limit_and_what_is_left() -> None:
+    """The fields of the draft of September 2025, without the older X-RateLimit headers."""
     headers = rate_limit_headers(
         "signin", quota=10, window_seconds=60, remaining=3, reset_seconds=41
     )
@@ -21,10 +21,10 @@ def test_a_limit_and_what_is_left_of_it() -> None:
     ("reset", "retry_after", "told"),
     [(0.2, 0.1, "1"), (0, 0, "1"), (40.1, 3, "41"), (3, 900, "900"), (3, 12.5, "13")],
 )
-def test_who_waits_as_told_is_not_refused_again(
+def test_a_client_that_waits_as_long_as_it_should_is_not_refused_again(
     reset: float, retry_after: float, told: str
 ) -> None:
-    """Whole seconds, rounded up, and never earlier than the limit has something left."""
+    """Retry-After is in whole seconds, rounded up, and never before the limit has quota again."""
     headers = rate_limit_headers(
         "signin",
         quota=10,
@@ -39,8 +39,8 @@ def test_who_waits_as_told_is_not_refused_again(
     assert headers["RateLimit"].startswith('"signin";r=0;')
 
 
-def test_a_refusal_names_the_limits_that_it_is_for() -> None:
-    """The registered problem type with its member, and the fields as headers."""
+def test_a_refusal_names_the_exceeded_limits() -> None:
+    """With the registered problem type and its member."""
     problem = too_many_requests(["signin", "account"], {"Retry-After": "7"})
 
     document = problem.document()

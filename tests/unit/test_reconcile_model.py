@@ -1,4 +1,4 @@
-"""What reconcile decides without a database."""
+"""Decisions of reconcile that need no database."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -33,21 +33,23 @@ from replica.reconcile.model import (
         ),
     ],
 )
-def test_options_choose_kinds(options: tuple[bool, bool, bool], kinds: set[str]) -> None:
-    """As the command's help says; an undone deletion is in none of them."""
+def test_options_select_the_kinds_to_repair(
+    options: tuple[bool, bool, bool], kinds: set[str]
+) -> None:
+    """As the command's help says; no option repairs an undone deletion."""
     repair, ahead, orphans = options
 
     assert repairable(repair=repair, ahead=ahead, orphans=orphans) == kinds
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.BACKWARDS}))
-def test_by_itself_only_what_can_do_no_harm(reason: Reason) -> None:
-    """What the source has newer, and nothing else."""
+def test_automatic_repairs_are_limited_to_safe_kinds(reason: Reason) -> None:
+    """These are the kinds in which the source is newer."""
     assert repaired_by_itself(reason) == {"missing", "stale", "undeleted"}
 
 
-def test_nothing_is_repaired_after_numbers_ran_backwards() -> None:
-    """The source was set back: what it says may be the past."""
+def test_nothing_is_repaired_after_heartbeats_ran_backwards() -> None:
+    """The source was restored from a backup and may be older than the replica."""
     assert repaired_by_itself(Reason.BACKWARDS) == frozenset()
 
 
@@ -70,20 +72,20 @@ LATELY = {"is_empty": False, "suspicion": None, "compared_last": 5, "seconds_sin
         (LATELY | {"seconds_since": 100.0, "suspicion": "gap"}, Reason.GAP),
     ],
 )
-def test_why_a_run_is_made(state: dict[str, object], reason: Reason | None) -> None:
-    """Never compared or emptied, then a suspicion, then the schedule of a hundred seconds."""
+def test_the_reason_for_a_run(state: dict[str, object], reason: Reason | None) -> None:
+    """First an empty replica, then a suspicion, then a schedule of 100 seconds."""
     assert reason_to_run(**state, every_seconds=100.0) == reason  # type: ignore[arg-type]
 
 
-def test_a_comparison_of_the_future_is_none() -> None:
-    """The clock was set back, and a proof may be due long before it has caught up."""
+def test_a_comparison_in_the_future_does_not_count() -> None:
+    """The clock was set back; waiting for it to catch up could delay the next run for long."""
     ahead = LATELY | {"seconds_since": -86_400.0}
 
     assert reason_to_run(**ahead, every_seconds=100.0) is Reason.SCHEDULE  # type: ignore[arg-type]
 
 
-def test_no_schedule_is_never() -> None:
-    """0 switches it off, and nothing else."""
+def test_schedule_0_disables_scheduled_runs() -> None:
+    """Other reasons still start runs."""
     late = LATELY | {"seconds_since": 1e9}
 
     assert reason_to_run(**late, every_seconds=0) is None  # type: ignore[arg-type]
@@ -91,13 +93,13 @@ def test_no_schedule_is_never() -> None:
 
 
 @pytest.mark.parametrize(("orphans", "holds"), [(0, False), (10, False), (11, True)])
-def test_the_brake_holds_beyond_the_limit(orphans: int, holds: bool) -> None:
-    """As many as allowed is allowed."""
+def test_the_deletion_limit_is_inclusive(orphans: int, holds: bool) -> None:
+    """The message exists only above it."""
     assert (brake(orphans, 10) is not None) is holds
 
 
 def a_comparison(tally: Tally) -> Comparison:
-    """One with that tally."""
+    """Return a comparison with this tally."""
     return Comparison(source=uuid4(), source_at=datetime.now(UTC), users=1, tally=tally)
 
 
@@ -111,17 +113,17 @@ def a_comparison(tally: Tally) -> Comparison:
         (3, 0, 9, Verdict.DRIFT),
     ],
 )
-def test_the_verdict_is_about_what_is_left(
+def test_the_verdict_counts_unrepaired_differences(
     differing: int, repaired: int, in_flight: int, verdict: Verdict
 ) -> None:
-    """What was repaired differs no more, and what is in flight is no drift."""
+    """Repaired users and users in flight are not drift."""
     tally = Tally(in_flight=in_flight)
     tally.add(Kind.MISSING, differing=differing, repaired=repaired)
 
     assert a_comparison(tally).verdict is verdict
 
 
-def test_findings_of_a_kind_are_limited() -> None:
+def test_findings_are_limited_per_kind() -> None:
     """A million missing users do not hide one undone deletion."""
     tally = Tally()
     for _ in range(FINDINGS_MAX + 1):

@@ -1,4 +1,4 @@
-"""What is copied of the source's answer: nothing that PostgreSQL would refuse with a user's row."""
+"""Users of the source's response are validated before PostgreSQL gets them."""
 
 from typing import Any
 
@@ -31,8 +31,8 @@ USER: dict[str, Any] = {
         {"tokens_valid_after": "2026-01-01T12:00:00Z"},
     ],
 )
-def test_what_an_event_may_hold_is_copied(changes: dict[str, Any]) -> None:
-    """At the limits too."""
+def test_what_an_event_may_contain_is_staged(changes: dict[str, Any]) -> None:
+    """Including values at the limits."""
     assert _row(USER | changes).count("\t") == 10
 
 
@@ -56,7 +56,7 @@ def test_what_an_event_may_hold_is_copied(changes: dict[str, Any]) -> None:
         {"tokens_valid_after": "infinity"},
     ],
 )
-def test_what_no_event_may_hold_never_reaches_postgresql(changes: dict[str, Any]) -> None:
-    """Its log would keep the whole row, for longer than the user's account."""
+def test_what_no_event_may_contain_never_reaches_postgresql(changes: dict[str, Any]) -> None:
+    """Its log would keep the rejected row longer than the user's account exists."""
     with pytest.raises(ValueError, match=r"^$"):
         _row(USER | changes)

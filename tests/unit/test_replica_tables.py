@@ -1,4 +1,4 @@
-"""Which tables may hold a replica: those that can hold every event, in every order."""
+"""A replica's table must be able to hold every event in any order."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ TIME = DateTime(timezone=True)
 
 
 def a_table(*items: SchemaItem, without: str = "") -> Table:
-    """The least that a replica needs, and more; without one of the columns."""
+    """Return a table with the required columns, without one of them, and with more."""
     least: list[SchemaItem] = [
         Column("id", Uuid, primary_key=True),
         Column("version", BigInteger, nullable=False),
@@ -39,8 +39,8 @@ def a_table(*items: SchemaItem, without: str = "") -> Table:
     return Table("readers", MetaData(), *kept, *items)
 
 
-def test_a_replica_holds_what_its_service_wants() -> None:
-    """From three columns to all of them; the service's own stand beside them."""
+def test_a_replica_has_the_columns_that_its_service_chooses() -> None:
+    """From the three required ones to all; the service's own columns are ignored."""
     own: list[SchemaItem] = [
         Column("note", Text),
         Column("seen_at", TIME, nullable=False, server_default=func.now()),
@@ -79,20 +79,20 @@ def test_a_replica_holds_what_its_service_wants() -> None:
 def test_a_table_that_cannot_hold_every_event_is_refused(
     items: list[SchemaItem], without: str, reason: str
 ) -> None:
-    """At the start, with the reason, instead of at the first event that does not fit."""
+    """At the start, with the reason, and not with the first event that does not fit."""
     with pytest.raises(NotAReplica, match=reason):
         Replica(a_table(*items, without=without))
 
 
 @pytest.mark.parametrize("also", [{"version": "1"}, {"nowhere": "1"}])
-def test_what_is_written_besides_is_the_services_own(also: Mapping[str, Any]) -> None:
-    """No field of an event is overruled, and no column is made up."""
+def test_also_may_only_name_the_services_own_columns(also: Mapping[str, Any]) -> None:
+    """Not a field of events, and not a column that does not exist."""
     with pytest.raises(NotAReplica, match="has no column of its own"):
         Replica(a_table(), also=also)
 
 
-def test_what_must_not_be_cleared_may_be_required() -> None:
-    """Of a deleted user these have a value too: no roles, an address that is not verified."""
+def test_columns_that_a_tombstone_fills_may_be_not_null() -> None:
+    """It has no roles and an unverified address, but the columns have values."""
     table = a_table(
         Column("email_verified", Boolean, nullable=False),
         Column("roles", ARRAY(Text), nullable=False),

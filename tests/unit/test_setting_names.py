@@ -1,4 +1,4 @@
-"""Misspelt settings are found; what others put into the environment is not taken for one."""
+"""Misspelt settings are detected, and other variables of the environment are not reported."""
 
 from pathlib import Path
 
@@ -26,8 +26,10 @@ BLOG: type[ServiceSettings] = blog_service.settings.DatabaseSettings
         ("AUTH_XYZZY", None),
     ],
 )
-def test_a_misspelt_name_has_a_nearest_one(name: str, nearest: str | None) -> None:
-    """Unless nothing looks like it."""
+def test_a_misspelt_name_is_reported_with_the_nearest_setting(
+    name: str, nearest: str | None
+) -> None:
+    """If there is a similar one."""
     assert unknown([(name, "3/60")], AUTH) == {name.upper(): nearest}
 
 
@@ -36,15 +38,15 @@ def test_a_misspelt_name_has_a_nearest_one(name: str, nearest: str | None) -> No
     [
         ("AUTH_LIMIT_SIGNIN", "30/60"),
         ("auth_limit_signin", "30/60"),
-        # another process's of the same service, and another service's
+        # Of another process of the same service, and of another service.
         ("AUTH_RELAY_BATCH_SIZE", "500"),
         ("BLOG_LIMIT_POSTS", "1/60"),
         ("BLOG_LIMIT_POTS", "1/60"),
         ("AUTH_SMTP_URL_FILE", "/run/secrets/smtp"),
         ("AUTHORITY", "x"),
-        # of `make env`
+        # Of `make env`.
         ("AUTH_URL", "http://127.0.0.1:8001"),
-        # Kubernetes, for Services named auth, auth-relay and auth-api
+        # Of Kubernetes, for Services named auth, auth-relay and auth-api.
         ("AUTH_SERVICE_HOST", "10.0.0.1"),
         ("AUTH_SERVICE_PORT", "8001"),
         ("AUTH_SERVICE_PORT_HTTP", "8001"),
@@ -59,20 +61,20 @@ def test_a_misspelt_name_has_a_nearest_one(name: str, nearest: str | None) -> No
         ("AUTH_API_PORT_53_UDP_ADDR", "10.0.0.1"),
     ],
 )
-def test_a_known_name_is_not_misspelt(name: str, value: str) -> None:
-    """Nor what belongs to somebody else."""
+def test_other_names_are_not_reported(name: str, value: str) -> None:
+    """Settings of other processes and services, and variables of Kubernetes."""
     assert unknown([(name, value)], AUTH) == {}
 
 
-def test_each_service_knows_the_settings_of_all_its_processes() -> None:
-    """An operator has one ``.env`` for them."""
+def test_a_service_knows_the_settings_of_all_its_processes() -> None:
+    """They share one ``.env``."""
     assert {"AUTH_PORT", "AUTH_RELAY_PORT", "AUTH_SECRET_FILE"} <= names_of(AUTH)
     assert {"BLOG_PORT", "BLOG_CONSUMER_PORT", "BLOG_API_KEY_FILE"} <= names_of(BLOG)
     assert not names_of(AUTH) & names_of(BLOG)
 
 
-def test_names_are_found_in_the_files_that_people_write() -> None:
-    """``.env``, a shell's exports, Compose in both forms, Kubernetes, systemd."""
+def test_names_are_found_in_common_file_formats() -> None:
+    """``.env``, shell exports, both forms of Compose, Kubernetes, systemd."""
     text = """\
 A_ONE=1
 #A_TWO=2
@@ -105,8 +107,8 @@ Environment="A_TWELVE=12"
     assert list(written_in(text)) == [(line, f"A_{name}") for name, line in lines.items()]
 
 
-def test_the_command_names_each(tmp_path: Path) -> None:
-    """In the environment and ``.env``, or in files; exit 1, and no value is shown."""
+def test_settings_check_names_each_misspelt_setting(tmp_path: Path) -> None:
+    """In the environment and ``.env``, or in given files; it exits with 1 and shows no value."""
     (tmp_path / ".env").write_text("AUTH_SMTP_ULR=hunter2\nAUTH_ISSUER=x\n")
     environment = {"AUTH_LIMIT_SIGNIM": "hunter2", "AUTH_PORT": "tcp://10.0.0.1:1"}
 

@@ -1,4 +1,4 @@
-"""Settings: a bad value stops the start with a sentence that names the variable, not the value."""
+"""Settings: an invalid value stops the start with a message that names the variable."""
 
 import os
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ DATABASE = "postgresql://auth:hunter2@db.example:5433/auth"
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting comes from this machine's environment or current folder."""
+    """Remove the settings of this machine's environment and folder."""
     for name in [name for name in os.environ if name.startswith("AUTH_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
@@ -24,7 +24,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def complete(private_pem: str) -> dict[str, str]:
-    """An environment that lacks nothing."""
+    """Return a complete environment."""
     return {
         "AUTH_DATABASE_URL": DATABASE,
         "AUTH_AMQP_URL": "amqp://guest:guest@mq.example/",
@@ -36,7 +36,7 @@ def complete(private_pem: str) -> dict[str, str]:
 def refusal(
     settings: type[ServiceSettings], environment: Mapping[str, str], patch: pytest.MonkeyPatch
 ) -> str:
-    """What stops the start in ``environment``."""
+    """Return the message that stops the start in ``environment``."""
     for name, value in environment.items():
         patch.setenv(name, value)
     with pytest.raises(BadSettings) as caught:
@@ -48,7 +48,7 @@ def refusal(
 def test_a_complete_environment_is_accepted(
     settings: type[ServiceSettings], complete: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each process starts with what it needs."""
+    """By every process."""
     for name, value in complete.items():
         monkeypatch.setenv(name, value)
 
@@ -95,14 +95,14 @@ def test_a_complete_environment_is_accepted(
         (RelaySettings, "AUTH_RETRY_SECONDS_MAX", "hunter2"),
     ],
 )
-def test_a_bad_value_is_refused_by_name(
+def test_an_invalid_value_is_refused_by_name(
     settings: type[ServiceSettings],
     name: str,
     value: str,
     complete: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The sentence names the variable and never repeats the value."""
+    """The message never repeats the value."""
     message = refusal(settings, complete | {name: value}, monkeypatch)
 
     assert message.startswith(f"{name}: ")
@@ -119,22 +119,22 @@ def test_a_bad_value_is_refused_by_name(
         (RelaySettings, "AUTH_AMQP_URL"),
     ],
 )
-def test_a_missing_value_is_named(
+def test_a_missing_value_is_refused_by_name(
     settings: type[ServiceSettings],
     name: str,
     complete: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What has no default is asked for."""
+    """If it has no default."""
     del complete[name]
 
     assert refusal(settings, complete, monkeypatch).startswith(f"{name}: ")
 
 
-def test_without_a_private_key_a_secret_is_enough(
+def test_a_secret_is_accepted_instead_of_a_private_key(
     complete: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For keys in the database."""
+    """It encrypts keys in the database."""
     del complete["AUTH_PRIVATE_KEY"]
     assert "AUTH_SECRET" in refusal(ApiSettings, complete, monkeypatch)
 
@@ -143,8 +143,8 @@ def test_without_a_private_key_a_secret_is_enough(
     assert load(ApiSettings).configured_key is None
 
 
-def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator mends all of them in one go."""
+def test_all_invalid_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Operators can fix them in one go."""
     message = refusal(ApiSettings, {"AUTH_PORT": "x"}, monkeypatch)
 
     names = {line.partition(":")[0] for line in message.splitlines()}
@@ -152,10 +152,10 @@ def test_every_bad_value_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
-def test_the_usual_spellings_of_a_database_address_are_accepted(
+def test_the_usual_spellings_of_a_database_url_are_accepted(
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the platform hands over, the driver is asyncpg."""
+    """The driver is always asyncpg."""
     monkeypatch.setenv("AUTH_DATABASE_URL", DATABASE.replace("postgresql", scheme))
 
     loaded = load(DatabaseSettings)
@@ -163,8 +163,8 @@ def test_the_usual_spellings_of_a_database_address_are_accepted(
     assert loaded.database_url == DATABASE.replace("postgresql", "postgresql+asyncpg")
 
 
-def test_a_secret_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``NAME_FILE`` names a file that holds the value; its last line end does not count."""
+def test_a_value_can_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``NAME_FILE`` names it; the final line break does not count."""
     file = tmp_path / "secret"
     file.write_text(f"{DATABASE}\n")
     monkeypatch.setenv("AUTH_DATABASE_URL_FILE", str(file))
@@ -174,10 +174,10 @@ def test_a_secret_may_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert loaded.database_url.endswith("@db.example:5433/auth")
 
 
-def test_the_variable_itself_comes_before_its_file(
+def test_a_variable_takes_precedence_over_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Environment, then ``NAME_FILE``, then ``.env``."""
+    """The order is environment, ``NAME_FILE``, ``.env``."""
     (tmp_path / "port").write_text("2")
     (tmp_path / ".env").write_text(f"AUTH_PORT=3\nAUTH_DATABASE_URL={DATABASE}\n")
     monkeypatch.setenv("AUTH_DATABASE_CONNECTIONS_MAX", "1")
@@ -191,10 +191,10 @@ def test_the_variable_itself_comes_before_its_file(
 
 
 @pytest.mark.parametrize("around", ["\n", "\r\n", " \r\n\r\n", "\t", "\u00a0", "\ufeff"])
-def test_what_editors_add_does_not_count(
+def test_space_around_a_value_is_ignored(
     around: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A byte order mark, blanks and line ends, in a file, in the environment and in ``.env``."""
+    """Byte order marks, blanks and line ends, in files, in the environment and in ``.env``."""
     (tmp_path / "secret").write_bytes(f"\ufeff{DATABASE}{around}".encode())
     (tmp_path / ".env").write_bytes(
         f"\ufeffAUTH_DATABASE_URL_FILE=secret\r\nAUTH_AMQP_URL='amqp://mq/{around}'\r\n".encode()
@@ -210,14 +210,14 @@ def test_what_editors_add_does_not_count(
 
 @pytest.mark.parametrize("inside", ["\n", "\r\n", "\t", "\x1b", "\u200b", "\ufeff", "\u2028"])
 @pytest.mark.parametrize("is_file", [True, False], ids=["file", "variable"])
-def test_a_secret_with_a_break_inside_is_refused_by_name(
+def test_a_secret_with_a_line_break_inside_is_refused(
     inside: str,
     is_file: bool,
     complete: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two secrets in one file, or one that was wrapped, would be another secret than was meant."""
+    """Two secrets in a file, or a wrapped one, would silently become a different secret."""
     value = f"hunter2{inside}{'hunter2' * 8}"
     (tmp_path / "secret").write_bytes(value.encode())
     given = {"AUTH_SECRET_FILE": str(tmp_path / "secret")} if is_file else {"AUTH_SECRET": value}
@@ -232,7 +232,7 @@ def test_a_secret_with_a_break_inside_is_refused_by_name(
 def test_a_key_may_have_several_lines(
     complete: dict[str, str], private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is what a PEM file has; also as the secret before the present one."""
+    """PEM files do; the same key may also be the previous secret."""
     (tmp_path / "key").write_bytes(b"\xef\xbb\xbf" + private_pem.replace("\n", "\r\n").encode())
     del complete["AUTH_PRIVATE_KEY"]
     names = ("AUTH_PRIVATE_KEY_FILE", "AUTH_PREVIOUS_SECRET_FILE")
@@ -253,10 +253,10 @@ def test_a_key_may_have_several_lines(
     ],
     ids=["UTF-16", "UTF-16 without a mark", "NUL", "Latin", "large"],
 )
-def test_a_file_that_holds_no_text_is_told_why(
+def test_a_file_that_is_not_text_is_refused_with_the_reason(
     content: bytes, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the variable that names it, without what is in it."""
+    """The message names the variable and not the content."""
     (tmp_path / "secret").write_bytes(content)
 
     message = refusal(
@@ -268,8 +268,8 @@ def test_a_file_that_holds_no_text_is_told_why(
     assert "hunter2" not in message
 
 
-def test_settings_in_utf_16_are_told(tmp_path: Path) -> None:
-    """As a shell of Windows writes ``.env``."""
+def test_a_dotenv_in_utf_16_is_refused(tmp_path: Path) -> None:
+    """Windows shells write such files."""
     (tmp_path / ".env").write_bytes(f"AUTH_DATABASE_URL={DATABASE}\n".encode("utf-16"))
 
     with pytest.raises(BadSettings, match=r"\.env: is no UTF-8 text"):
@@ -277,7 +277,7 @@ def test_settings_in_utf_16_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "udp", "sctp", "TCP"])
-def test_what_kubernetes_tells_of_a_service_is_no_port(
+def test_kubernetes_service_variables_are_ignored(
     scheme: str, complete: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Service named ``auth`` sets AUTH_PORT in each container; ``.env`` and the default count."""
@@ -296,7 +296,7 @@ def test_what_kubernetes_tells_of_a_service_is_no_port(
 def test_an_unreadable_file_is_refused_by_name(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is missing, or holds no text, names its variable."""
+    """Whether it is missing or not text."""
     file = tmp_path / "hunter2"
     if content is not None:
         file.write_bytes(content)
@@ -308,8 +308,8 @@ def test_an_unreadable_file_is_refused_by_name(
 
 
 @pytest.mark.parametrize("command", ["auth-service api", "auth-service relay"])
-def test_a_process_with_a_bad_value_ends_with_a_sentence(command: str, tmp_path: Path) -> None:
-    """Exit code 2, no traceback, the variable's name and not its value."""
+def test_a_process_with_an_invalid_setting_exits_with_code_2(command: str, tmp_path: Path) -> None:
+    """It prints the variable's name, but no value and no traceback."""
     done = run(command, {"AUTH_DATABASE_URL": "mysql://hunter2@db/auth"}, tmp_path)
 
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""The JSON that request bodies may be."""
+"""Strict JSON for request bodies."""
 
 import json
 
@@ -42,8 +42,8 @@ from service_kit.http.strict_json import MEMBERS_MAX, OBJECTS_MAX, NotStrict, st
         b"\xef\xbb\xbf{}",
     ],
 )
-def test_what_readers_would_not_understand_alike_is_refused(body: bytes) -> None:
-    """And nothing of it is repeated."""
+def test_ambiguous_json_is_refused(body: bytes) -> None:
+    """The message does not repeat the body."""
     with pytest.raises(NotStrict) as refusal:
         strict_json(body)
 
@@ -64,7 +64,7 @@ def test_what_readers_would_not_understand_alike_is_refused(body: bytes) -> None
         [{}] * OBJECTS_MAX,
     ],
 )
-def test_everything_else_is_read_as_it_is(value: object) -> None:
-    """As UTF-8 and as escapes."""
+def test_other_json_is_read_unchanged(value: object) -> None:
+    """As UTF-8 and escaped."""
     for ascii_only in (True, False):
         assert strict_json(json.dumps(value, ensure_ascii=ascii_only).encode()) == value

@@ -1,4 +1,4 @@
-"""What a log line may hold, and which trace a request belongs to."""
+"""Log lines without personal data, and the trace of a request."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ log.info("ours.plain", number=3)
 
 @pytest.fixture(scope="module")
 def lines() -> list[dict[str, Any]]:
-    """What a process that meets exceptions writes to standard output."""
+    """Return the log lines of a process that handles exceptions."""
     done = subprocess.run(
         [sys.executable, "-c", LOGGING], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -50,14 +50,14 @@ def lines() -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_no_line_has_the_message_of_an_exception(lines: list[dict[str, Any]]) -> None:
-    """A message may quote data, an e-mail address even; neither ours nor a library's is kept."""
+def test_no_line_contains_the_message_of_an_exception(lines: list[dict[str, Any]]) -> None:
+    """Messages may quote data such as e-mail addresses, in our code and in libraries."""
     assert len(lines) == 7
     assert "ada@secret.example" not in json.dumps(lines)
 
 
-def test_an_exception_keeps_its_type_and_frames(lines: list[dict[str, Any]]) -> None:
-    """Enough to find the place in the code."""
+def test_an_exception_is_logged_with_type_and_frames(lines: list[dict[str, Any]]) -> None:
+    """This is enough to find the code."""
     by_event = {line["event"]: line for line in lines}
 
     for event in ("ours.exception", "ours.exc_info", "ours.error", "theirs.error"):
@@ -65,8 +65,8 @@ def test_an_exception_keeps_its_type_and_frames(lines: list[dict[str, Any]]) -> 
         assert by_event[event]["frames"][-1].endswith(" fails")
 
 
-def test_every_line_names_its_process_level_and_time(lines: list[dict[str, Any]]) -> None:
-    """Library lines too; times are UTC."""
+def test_every_line_has_process_level_and_time(lines: list[dict[str, Any]]) -> None:
+    """Including the lines of libraries; times are in UTC."""
     for line in lines:
         assert line["process"] == "test"
         assert line["level"] in {"info", "warning", "error"}
@@ -74,10 +74,10 @@ def test_every_line_names_its_process_level_and_time(lines: list[dict[str, Any]]
 
 
 class TestTrace:
-    """W3C Trace Context of a request."""
+    """The W3C Trace Context of a request."""
 
-    async def test_the_callers_trace_is_kept(self) -> None:
-        """Events that the request causes carry the trace that it came with."""
+    async def test_the_trace_of_the_client_is_kept(self) -> None:
+        """Events that the request causes carry it."""
         assert await traced_as(GIVEN.encode()) == GIVEN
 
     @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ class TestTrace:
             b"\xff" * 55,
         ],
     )
-    async def test_what_is_no_trace_is_replaced(self, sent: bytes) -> None:
-        """A header that breaks the format starts a new trace."""
+    async def test_an_invalid_trace_is_replaced(self, sent: bytes) -> None:
+        """The request starts a new trace."""
         trace = await traced_as(sent)
 
         assert trace is not None
@@ -102,12 +102,12 @@ class TestTrace:
         assert await traced_as(trace.encode()) == trace
 
     def test_new_traces_differ(self) -> None:
-        """Each request without a trace gets one of its own."""
+        """Every request without a trace starts a separate one."""
         assert new_traceparent() != new_traceparent()
 
 
 async def traced_as(sent: bytes) -> str | None:
-    """The trace of a request with that header."""
+    """Return the trace of a request with this header."""
     seen: list[str | None] = []
 
     async def app(_: MutableMapping[str, Any], __: Callable[..., Any], ___: Any) -> None:

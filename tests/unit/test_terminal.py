@@ -1,4 +1,4 @@
-"""What commands tell scripts by their exit codes."""
+"""Exit codes of commands for scripts."""
 
 import pytest
 
@@ -17,9 +17,9 @@ from service_kit.process.terminal import Health, health
         ("marvellous", 2, 2),
     ],
 )
-def test_health_is_the_worst_of_the_pipe_and_what_waits_for_an_operator(
+def test_health_is_the_worst_of_pipe_and_open_problems(
     pipe: str, well: int, with_something_else: int
 ) -> None:
-    """What nobody knows is no health."""
+    """An unknown state is the worst."""
     assert health(pipe) == Health(well)
     assert health(pipe, needs_attention=True) == Health(with_something_else)

@@ -1,4 +1,4 @@
-"""Access tokens: what the signer makes is accepted, and nothing that only looks like it."""
+"""Access tokens: the verifier accepts what the signer issues and refuses hostile tokens."""
 
 import base64
 import hashlib
@@ -37,31 +37,31 @@ Json = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock stands still at NOW."""
+    """Stop the clock at NOW."""
     monkeypatch.setattr(time, "time", lambda: float(NOW))
 
 
 @pytest.fixture(scope="module")
 def kid(signing_key: rsa.RSAPrivateKey) -> str:
-    """The signing key's id."""
+    """Return the signing key's id."""
     kid: str = jwk(signing_key.public_key())["kid"]
     return kid
 
 
 @pytest.fixture(scope="module")
 def verifier(signing_key: rsa.RSAPrivateKey) -> TokenVerifier:
-    """A verifier that has the signing key's public half."""
+    """Return a verifier with the public signing key."""
     return TokenVerifier.from_jwks(jwks(signing_key.public_key()), issuer=ISSUER, audience=AUDIENCE)
 
 
 @pytest.fixture(scope="module")
 def header(kid: str) -> Json:
-    """The header of a good token."""
+    """Return the header of a valid token."""
     return {"alg": "RS256", "typ": "at+jwt", "kid": kid}
 
 
 def claims(**changes: Any) -> Json:
-    """The claims of a good token; None takes one away."""
+    """Return the claims of a valid token; None removes one."""
     good = {
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -75,14 +75,14 @@ def claims(**changes: Any) -> Json:
 
 
 def service(**changes: Any) -> Json:
-    """The claims of a service's good token."""
+    """Return the claims of a valid service token."""
     return claims(
         **({"sub": "svc_feed", "client_id": "svc_feed", "scope": "posts:write"} | changes)
     )
 
 
 def user(**changes: Any) -> User:
-    """A living user."""
+    """Return an active user."""
     values: Json = {
         "id": uuid4(),
         "version": NOW * 1_000_000,
@@ -98,12 +98,12 @@ def user(**changes: Any) -> User:
 
 
 def b64(data: bytes) -> str:
-    """Base64url without padding."""
+    """Return base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def signed(key: rsa.RSAPrivateKey, header: bytes | Json, payload: bytes | Json) -> str:
-    """A compact JWS of whatever stands in header and payload, with a good RS256 signature."""
+    """Return a compact JWS of any header and payload with a valid RS256 signature."""
     parts = [
         part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, payload)
     ]
@@ -113,13 +113,13 @@ def signed(key: rsa.RSAPrivateKey, header: bytes | Json, payload: bytes | Json) 
 
 
 def compact(key: rsa.RSAPrivateKey, header: str, payload: str) -> str:
-    """A compact JWS of two segments as they are."""
+    """Sign two segments as they are."""
     message = f"{header}.{payload}"
     return f"{message}.{b64(key.sign(message.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
 
 def respelled(segment: str) -> list[str]:
-    """Other texts that lenient readers take for the same bytes."""
+    """Return other spellings that lenient decoders read as the same bytes."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     pad = "=" * (-len(segment) % 4)
     same = base64.urlsafe_b64decode(segment + pad)
@@ -132,13 +132,13 @@ def respelled(segment: str) -> list[str]:
 
 
 def _unnamed_parameters(digest: bytes) -> bytes:
-    """A padded block whose hash has no NULL parameters, which PKCS #1 demands."""
+    """Return a padded block whose hash lacks the NULL parameters that PKCS #1 requires."""
     named = bytes.fromhex("302f300b0609608648016503040201") + b"\x04\x20" + digest
     return b"\0\1" + b"\xff" * (253 - len(named)) + b"\0" + named
 
 
 def reason(verifier: TokenVerifier, token: str) -> str:
-    """Why ``token`` is refused; the message says the same of each."""
+    """Return why ``token`` is refused; the message is always the same."""
     with pytest.raises(InvalidToken) as caught:
         verifier.verify(token)
     assert str(caught.value) == "the access token is invalid or has expired"
@@ -146,19 +146,19 @@ def reason(verifier: TokenVerifier, token: str) -> str:
 
 
 class TestAccepted:
-    """What the signer makes, and what a second implementation makes of the same claims."""
+    """Tokens of our signer, and of another implementation."""
 
     @pytest.fixture
     def signer(self, signing_key: rsa.RSAPrivateKey) -> TokenSigner:
-        """A signer whose users' tokens last for 15 minutes, and services' for 10."""
+        """Return a signer with a lifetime of 15 minutes for users and 10 for services."""
         return TokenSigner(
             signing_key, issuer=ISSUER, audience=AUDIENCE, user_seconds=900, service_seconds=600
         )
 
-    def test_a_signed_users_token(
+    def test_a_users_token_has_user_roles_and_session(
         self, signer: TokenSigner, verifier: TokenVerifier, kid: str
     ) -> None:
-        """The verifier reads back who signed what for whom, and in which session."""
+        """As the signer was told."""
         ada, session = user(), uuid4()
 
         token = verifier.verify(signer.for_user(ada, session, at=MOMENT))
@@ -171,8 +171,10 @@ class TestAccepted:
         assert (token.issuer, token.audience) == (ISSUER, AUDIENCE)
         assert (token.session_id, token.key_id) == (session, kid)
 
-    def test_a_signed_services_token(self, signer: TokenSigner, verifier: TokenVerifier) -> None:
-        """It has scopes, and nothing that only users have."""
+    def test_a_service_token_has_scopes_and_nothing_of_a_user(
+        self, signer: TokenSigner, verifier: TokenVerifier
+    ) -> None:
+        """Services have another lifetime."""
         token = verifier.verify(signer.for_service("svc_feed", ["posts:write", "a"]))
 
         assert token.user_id is None
@@ -180,10 +182,8 @@ class TestAccepted:
         assert token.expires_at == NOW + 600
         assert (token.roles, token.session_id, token.user_version) == (frozenset(), None, None)
 
-    def test_each_token_has_an_id_of_its_own(
-        self, signer: TokenSigner, verifier: TokenVerifier
-    ) -> None:
-        """Two tokens of one user in one second differ."""
+    def test_each_token_has_its_own_id(self, signer: TokenSigner, verifier: TokenVerifier) -> None:
+        """Even two of one user in the same second."""
         ada = user()
 
         one, other = (verifier.verify(signer.for_user(ada, uuid4(), at=MOMENT)) for _ in range(2))
@@ -193,7 +193,7 @@ class TestAccepted:
     def test_iat_is_never_before_tokens_valid_after(
         self, signer: TokenSigner, verifier: TokenVerifier
     ) -> None:
-        """The token of a sign-in right after a revocation is not refused with the revoked ones."""
+        """A sign-in right after a cut-off gets a token that is valid."""
         valid_after = NOON.fromtimestamp(NOW + 1, NOON.tzinfo)
 
         token = verifier.verify(
@@ -203,10 +203,10 @@ class TestAccepted:
         assert token.issued_at == NOW + 1
         assert token.expires_at == NOW + 901
 
-    def test_a_long_past_revocation_does_not_age_a_token(
+    def test_an_old_cutoff_does_not_change_iat(
         self, signer: TokenSigner, verifier: TokenVerifier
     ) -> None:
-        """``iat`` is the later of now and ``tokens_valid_after``."""
+        """It is the later of now and ``tokens_valid_after``."""
         long_past = NOON.fromtimestamp(NOW - 10_000, NOON.tzinfo)
 
         token = verifier.verify(
@@ -215,29 +215,29 @@ class TestAccepted:
 
         assert token.issued_at == NOW
 
-    def test_a_second_implementation_verifies_what_we_sign(
+    def test_another_implementation_verifies_our_tokens(
         self, signer: TokenSigner, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """Joserfc finds the signature good, with the key that our JWK Set shows."""
+        """It is joserfc, with the key from our JWK Set."""
         key = RSAKey.import_key(jwk(signing_key.public_key()))
 
         token = jose.decode(signer.for_user(user(), uuid4(), at=MOMENT), key, algorithms=["RS256"])
 
         assert token.claims["iss"] == ISSUER
 
-    def test_we_verify_what_a_second_implementation_signs(
+    def test_tokens_of_another_implementation_are_accepted(
         self, header: Json, private_pem: str, verifier: TokenVerifier
     ) -> None:
-        """A token by joserfc is as good."""
+        """It signs the same claims with the same key."""
         token = jose.encode(header, claims(), RSAKey.import_key(private_pem))
 
         assert str(verifier.verify(token).user_id) == USER_ID
 
     @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
-    def test_every_spelling_of_the_type(
+    def test_every_spelling_of_the_type_is_accepted(
         self, typ: str, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
-        """Media types are compared without case, with or without ``application/`` (RFC 7515)."""
+        """RFC 7515 ignores case, and ``application/`` is optional."""
         assert verifier.verify(signed(signing_key, header | {"typ": typ}, claims()))
 
     @pytest.mark.parametrize(
@@ -263,18 +263,18 @@ class TestAccepted:
             "service",
         ],
     )
-    def test_what_is_just_within_the_rules(
+    def test_claims_at_the_limits_are_accepted(
         self,
         payload: Json,
         signing_key: rsa.RSAPrivateKey,
         header: Json,
         verifier: TokenVerifier,
     ) -> None:
-        """Every limit is inclusive, clocks may differ by the leeway, unknown claims are ignored."""
+        """Limits are inclusive, clocks may differ by the leeway, and unknown claims are ignored."""
         assert verifier.verify(signed(signing_key, header, payload))
 
     def test_each_of_several_keys_verifies_its_own_tokens(self) -> None:
-        """While keys rotate, two are in use."""
+        """During a rotation two keys are in use."""
         keys = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
         shown = [jwk(key.public_key()) for key in keys]
         verifier = TokenVerifier.from_jwks({"keys": shown}, issuer=ISSUER, audience=AUDIENCE)
@@ -284,10 +284,10 @@ class TestAccepted:
             assert verifier.verify(signed(key, header, claims()))
             assert reason(verifier, signed(other, header, claims()))
 
-    def test_a_services_token_is_no_users(
+    def test_a_service_token_has_no_user_id(
         self, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
-        """A service has a client id and scopes, and no user id."""
+        """It has a client id and scopes."""
         token = verifier.verify(signed(signing_key, header, service(scope="a posts:write")))
 
         assert token.user_id is None
@@ -419,19 +419,19 @@ HOSTILE_CLAIMS: dict[str, Json] = {
 
 
 class TestRefused:
-    """Hostile tokens; unless they say otherwise they are signed with the right key."""
+    """Hostile tokens, signed with the right key unless a test says otherwise."""
 
     @pytest.mark.parametrize("changes", HOSTILE_HEADERS.values(), ids=HOSTILE_HEADERS.keys())
-    def test_a_hostile_header(
+    def test_a_hostile_header_is_refused(
         self, changes: Json, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
-        """A header holds alg, typ and kid, with the one value that each may have."""
+        """A header has exactly alg, typ and kid, with one valid value each."""
         changed = {name: value for name, value in (header | changes).items() if value is not None}
 
         assert reason(verifier, signed(signing_key, changed, claims()))
 
     @pytest.mark.parametrize("payload", HOSTILE_CLAIMS.values(), ids=HOSTILE_CLAIMS.keys())
-    def test_hostile_claims(
+    def test_hostile_claims_are_refused(
         self, payload: Json, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
         """All claims of RFC 9068 are required, typed and bounded; users and services never mix."""
@@ -470,20 +470,20 @@ class TestRefused:
             "empty",
         ],
     )
-    def test_a_payload_that_is_no_strict_json(
+    def test_a_payload_that_is_not_strict_json_is_refused(
         self,
         payload: bytes,
         signing_key: rsa.RSAPrivateKey,
         header: Json,
         verifier: TokenVerifier,
     ) -> None:
-        """UTF-8 alone, no name twice, no constants that JSON lacks, nothing but an object."""
+        """It must be a UTF-8 object without duplicate members and without NaN or Infinity."""
         assert reason(verifier, signed(signing_key, header, payload))
 
-    def test_a_name_twice_in_the_header(
+    def test_a_duplicate_member_of_the_header_is_refused(
         self, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
-        """Two readers could each believe another one."""
+        """Two parsers could read different values."""
         twice = json.dumps(header).encode()[:-1] + b', "alg": "RS256"}'
 
         assert reason(verifier, signed(signing_key, twice, claims()))
@@ -513,14 +513,14 @@ class TestRefused:
             lambda _: "svc_live_key_0123456789abcdef",
         ],
     )
-    def test_another_form(
+    def test_another_form_is_refused(
         self,
         change: Callable[[str], str],
         signing_key: rsa.RSAPrivateKey,
         header: Json,
         verifier: TokenVerifier,
     ) -> None:
-        """Three segments of base64url without padding, and nothing round them."""
+        """A token is three unpadded base64url segments, with nothing around them."""
         token = signed(signing_key, header, claims())
 
         assert reason(verifier, change(token))
@@ -530,20 +530,20 @@ class TestRefused:
         [None, b"a.b.c", 7, 1.5, True, [], ["a.b.c"], {"a": 1}, object, "\ud800.\udfff.x"],
         ids=repr,
     )
-    def test_what_is_no_text(self, token: Any, verifier: TokenVerifier) -> None:
-        """Whatever a caller hands over, there is one kind of error."""
+    def test_a_value_that_is_not_text_is_refused(self, token: Any, verifier: TokenVerifier) -> None:
+        """With the same error as any invalid token."""
         assert reason(verifier, token)
 
-    def test_bytes_of_a_good_token(
+    def test_a_token_as_bytes_is_refused(
         self, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
-        """A token is text."""
+        """Only text is accepted."""
         token: Any = signed(signing_key, header, claims()).encode()
 
         assert reason(verifier, token)
 
-    def test_a_huge_one_costs_nothing(self, verifier: TokenVerifier) -> None:
-        """Ten megabytes are refused before anything looks at them."""
+    def test_a_huge_token_is_refused_at_once(self, verifier: TokenVerifier) -> None:
+        """Ten megabytes are refused before they are parsed."""
         huge = "a" * 10_000_000 + ".b.c"
         began = time.perf_counter()
 
@@ -552,11 +552,11 @@ class TestRefused:
         assert time.perf_counter() - began < 0.005
 
     @pytest.mark.parametrize("segment", ["header", "payload", "signature"])
-    def test_unused_bits_that_are_set(
+    def test_unused_bits_must_be_zero(
         self, segment: str, signing_key: rsa.RSAPrivateKey, kid: str, verifier: TokenVerifier
     ) -> None:
-        """Base64 can spell the last byte in several ways; a token has one spelling, everywhere."""
-        # A blank more or less inside the JSON gives each length that leaves bits unused.
+        """Otherwise one token would have several spellings."""
+        # Blanks after the JSON produce each length that leaves unused bits.
         tried = 0
         for blanks in range(3):
             space = b" " * blanks
@@ -566,7 +566,7 @@ class TestRefused:
             good = compact(signing_key, *parts)
             whole = good.split(".")[place]
             for other in respelled(whole):
-                if place < 2:  # signed as it is spelled, so that only the spelling is at fault
+                if place < 2:  # signed with this spelling, the only defect
                     bad = compact(signing_key, *[*parts[:place], other, *parts[place + 1 :]])
                 else:
                     bad = f"{good.rpartition('.')[0]}.{other}"
@@ -576,10 +576,10 @@ class TestRefused:
                 tried += 1
         assert tried >= 15
 
-    def test_a_signature_of_another_length(
+    def test_a_signature_of_another_length_or_value_is_refused(
         self, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
-        """Zeros before or after it, or its number plus the modulus, are not the signature."""
+        """Such as with zeros before or after it, or with the modulus added."""
         message, _, last = signed(signing_key, header, claims()).rpartition(".")
         signature = base64.urlsafe_b64decode(last + "==")
         modulus = signing_key.public_key().public_numbers().n
@@ -608,14 +608,14 @@ class TestRefused:
         ],
         ids=["RS1", "RS384", "RS512", "PS256"],
     )
-    def test_another_scheme_by_the_right_key(
+    def test_another_signature_scheme_is_refused(
         self,
         scheme: tuple[Any, Any],
         signing_key: rsa.RSAPrivateKey,
         header: Json,
         verifier: TokenVerifier,
     ) -> None:
-        """The header says RS256, the signature is something else."""
+        """The key is right and the header says RS256."""
         message = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(claims()).encode())}"
         signature = signing_key.sign(message.encode(), *scheme)
 
@@ -633,10 +633,10 @@ class TestRefused:
             "garbage after",
         ],
     )
-    def test_defective_padding_by_the_right_key(
+    def test_defective_padding_is_refused(
         self, defect: str, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
-        """A lenient reading of the padding is how signatures are forged (CVE-2006-4339)."""
+        """Lenient verifiers accept signatures that anyone can forge (CVE-2006-4339)."""
         message = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(claims()).encode())}"
         digest = hashlib.sha256(message.encode()).digest()
         named = bytes.fromhex("3031300d060960864801650304020105000420") + digest
@@ -659,10 +659,10 @@ class TestRefused:
         assert verifier.verify(forged(blocks["none"]))
         assert "does not match" in reason(verifier, forged(blocks[defect]))
 
-    def test_one_that_is_too_large(
+    def test_a_token_above_8_kib_is_refused(
         self, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
-        """More than 8 KiB is not even parsed; up to that a token is read."""
+        """Before it is parsed; a token just below the limit is accepted."""
         room = TOKEN_BYTES_MAX - len(signed(signing_key, header, claims(pad="")))
         large = [
             signed(signing_key, header, claims(pad="x" * (room * 3 // 4 + d))) for d in (-8, 8)
@@ -672,10 +672,10 @@ class TestRefused:
         assert verifier.verify(large[0])
         assert "bounded size" in reason(verifier, large[1])
 
-    def test_the_public_key_as_hmac_secret(
+    def test_the_public_key_as_hmac_secret_is_refused(
         self, public_pem: str, header: Json, verifier: TokenVerifier
     ) -> None:
-        """Anybody has the public key (CVE-2015-9235)."""
+        """The public key is known to everyone (CVE-2015-9235)."""
         message = f"{b64(json.dumps(header | {'alg': 'HS256'}).encode())}." + b64(
             json.dumps(claims()).encode()
         )
@@ -683,30 +683,32 @@ class TestRefused:
 
         assert reason(verifier, f"{message}.{b64(mac)}")
 
-    def test_an_hmac_under_a_header_that_says_rs256(
+    def test_an_hmac_under_an_rs256_header_is_refused(
         self, public_pem: str, header: Json, verifier: TokenVerifier
     ) -> None:
-        """The algorithm is the key's own."""
+        """The key decides which algorithm is used."""
         message = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(claims()).encode())}"
         mac = hmac.new(public_pem.encode(), message.encode(), hashlib.sha256).digest()
 
         assert reason(verifier, f"{message}.{b64(mac)}")
 
-    def test_the_signature_of_another_key(self, header: Json, verifier: TokenVerifier) -> None:
-        """The kid alone proves nothing."""
+    def test_a_signature_of_another_key_is_refused(
+        self, header: Json, verifier: TokenVerifier
+    ) -> None:
+        """Although the kid is that of the right key."""
         other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
         assert reason(verifier, signed(other, header, claims()))
 
     @pytest.mark.parametrize("segment", [0, 1])
-    def test_another_header_or_payload_under_the_same_signature(
+    def test_a_changed_header_or_payload_is_refused(
         self,
         segment: int,
         signing_key: rsa.RSAPrivateKey,
         header: Json,
         verifier: TokenVerifier,
     ) -> None:
-        """Any character of them changed breaks the signature."""
+        """Every single character is tried."""
         parts = signed(signing_key, header, claims()).split(".")
         whole = parts[segment]
         for place, character in enumerate(whole):
@@ -716,8 +718,8 @@ class TestRefused:
             assert reason(verifier, ".".join(parts))
 
     @given(st.text() | st.from_regex(r"[\w-]+\.[\w-]+\.[\w-]+", fullmatch=True))
-    def test_any_text(self, verifier: TokenVerifier, text: str) -> None:
-        """Arbitrary text raises nothing but InvalidToken."""
+    def test_arbitrary_text_is_refused(self, verifier: TokenVerifier, text: str) -> None:
+        """It raises InvalidToken and no other exception."""
         assert reason(verifier, text)
 
     @given(
@@ -731,7 +733,7 @@ class TestRefused:
             [*sorted(claims()), "nbf", "scope", "roles", "sid", "auth_time", "user_version"]
         ),
     )
-    def test_any_claim_of_any_type(
+    def test_a_claim_of_any_type_is_accepted_or_refused(
         self,
         signing_key: rsa.RSAPrivateKey,
         header: Json,
@@ -739,7 +741,7 @@ class TestRefused:
         value: object,
         name: str,
     ) -> None:
-        """A claim of any type is good or raises InvalidToken, nothing else."""
+        """It raises InvalidToken and no other exception."""
         try:
             token = verifier.verify(signed(signing_key, header, claims() | {name: value}))
         except InvalidToken:
