@@ -18,7 +18,7 @@ from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
 from benchmarks.tables import last_position, published_per_second, until_published
 from benchmarks.waiting import until
-from contracts.sync.replays import RATE_MAX
+from contracts.sync.replay_limits import RATE_MAX
 from local.places import program
 from replica.inbox.topology import SERVICE
 

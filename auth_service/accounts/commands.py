@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.settings import DatabaseSettings, OperatorSettings
 from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
-from service_kit.process.settings import load
+from service_kit.process.load import load
 from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
-    from auth_service.users.model import User
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
-# What the commands call is imported by each of them: this file is part of every process's start.
+    from auth_service.users.model import User
 
 PROGRESS_SECONDS: Final = 2
 """How long work may be silent."""
@@ -61,6 +59,7 @@ def create_admin(
     It keeps its password if its owner has verified the address, and gets a new one otherwise.
     """
     from auth_service.accounts import create_admin as use_case
+    from auth_service.settings import OperatorSettings
     from auth_service.users.model import (
         AccountDisabled,
         BadEmail,
@@ -75,7 +74,7 @@ def create_admin(
     settings, passwords = load(OperatorSettings), Passwords(threads=1, waiting_max=1)
     made: dict[str, str] = {}
 
-    async def write(engine: AsyncEngine) -> "User":
+    async def write(engine: "AsyncEngine") -> "User":
         given: dict[str, Any] = {
             "length_min": settings.password_length_min,
             "actor": operator(),
@@ -127,9 +126,10 @@ def show_user(
 ) -> None:
     """Show a user, how many of his sessions have not ended, and what was done to him last."""
     from auth_service.accounts.overview import overview
+    from auth_service.settings import DatabaseSettings
     from auth_service.users.model import BadEmail, NoSuchUser
 
-    async def read(engine: AsyncEngine) -> dict[str, Any]:
+    async def read(engine: "AsyncEngine") -> dict[str, Any]:
         async with engine.connect() as connection:
             return await overview(connection, user)
 
@@ -160,6 +160,8 @@ def erase(
     Goes on after an id that is unknown or the last administrator's, and ends with exit code 1 then.
     Who was erased before stays erased.
     """
+    from auth_service.settings import DatabaseSettings
+
     settings = load(DatabaseSettings)
     if not yes and sys.stdin.isatty():
         typer.confirm(f"Erase {len(ids):,} of the users, finally?", abort=True, err=True)
@@ -167,7 +169,7 @@ def erase(
         raise typer.Exit(EXIT_FAILED)
 
 
-async def _erase(engine: AsyncEngine, ids: list[UUID]) -> bool:
+async def _erase(engine: "AsyncEngine", ids: list[UUID]) -> bool:
     """Erase all, telling of each; whether there was none that could not be."""
     from auth_service.accounts.delete import delete_by
     from auth_service.users.model import LastAdministrator, NoSuchUser

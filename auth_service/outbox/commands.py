@@ -5,18 +5,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.settings import DatabaseSettings
 from service_kit.database.commands import on_database
+from service_kit.process.load import load
 from service_kit.process.progress import Progress
-from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
-    from auth_service.outbox.prune import Pruned
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
-# What the commands call is imported by each of them: this file is part of every process's start.
+    from auth_service.outbox.prune import Pruned
 
 app = typer.Typer(no_args_is_help=True, help="Manage the retention of the event log.")
 
@@ -51,9 +49,10 @@ def prune(
     AUTH_OUTBOX_KEEP_DAYS set, relays prune once an hour.
     """
     from auth_service.outbox import prune as use_case
+    from auth_service.settings import DatabaseSettings
     from service_kit.process.actors import operator
 
-    async def work(engine: AsyncEngine) -> "Pruned":
+    async def work(engine: "AsyncEngine") -> "Pruned":
         return await use_case.prune(
             engine, older_than, actor=operator(), is_dry=dry_run, advance=progress.advance
         )

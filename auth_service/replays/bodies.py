@@ -13,7 +13,7 @@ from auth_service.replays.model import (
     State,
 )
 from contracts.sync import replays
-from contracts.sync.replays import RATE_MAX
+from contracts.sync.replay_limits import RATE_MAX
 
 
 class NewReplay(replays.NewReplay):

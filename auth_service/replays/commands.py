@@ -1,6 +1,5 @@
 """The commands ``auth-service replay …``."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable
@@ -9,20 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.replays.model import RATE_DEFAULT, Selection, State, TargetState
-from auth_service.settings import DatabaseSettings, ReplaySettings
-from contracts.sync.replays import RATE_MAX, TYPES
+from contracts.sync.replay_limits import RATE_MAX, TYPES
 from service_kit.database.commands import on_database
+from service_kit.process.load import load
 from service_kit.process.progress import SILENT_SECONDS
-from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from auth_service.replays.bodies import PlanBody, ReplayBody
 
-# Each command imports what it calls: every process imports this file at its start.
 
 R = TypeVar("R")
 
@@ -91,6 +89,7 @@ def start(
     from auth_service.replays.bodies import PlanBody, ReplayBody
     from auth_service.replays.plan import plan
     from auth_service.replays.require_queue import require_queue
+    from auth_service.settings import ReplaySettings
     from service_kit.process.actors import operator
 
     settings = load(ReplaySettings)
@@ -103,7 +102,7 @@ def start(
         types=tuple(event_type or ()),
     )
 
-    async def plan_or_start(engine: AsyncEngine) -> PlanBody | ReplayBody:
+    async def plan_or_start(engine: "AsyncEngine") -> PlanBody | ReplayBody:
         planned = await _reporting(plan(settings, consumer=to, selection=selection, rate=rate))
         if dry_run:
             return PlanBody.of(planned)
@@ -122,8 +121,9 @@ def show_all(as_json: AsJson = False) -> None:
     """Show the newest replays."""
     from auth_service.replays.bodies import ReplayBody
     from auth_service.replays.read import replays_before
+    from auth_service.settings import DatabaseSettings
 
-    async def read(engine: AsyncEngine) -> list[ReplayBody]:
+    async def read(engine: "AsyncEngine") -> list[ReplayBody]:
         async with engine.connect() as connection:
             return [ReplayBody.of(each) for each in await replays_before(connection, None, LISTED)]
 
@@ -145,8 +145,9 @@ def show_one(replay_id: ReplayId, as_json: AsJson = False) -> None:
     """Show a replay and its progress."""
     from auth_service.replays.bodies import ReplayBody
     from auth_service.replays.read import replay_by_id
+    from auth_service.settings import DatabaseSettings
 
-    async def read(engine: AsyncEngine) -> ReplayBody:
+    async def read(engine: "AsyncEngine") -> ReplayBody:
         async with engine.connect() as connection:
             return ReplayBody.of(await replay_by_id(connection, replay_id))
 
@@ -177,9 +178,10 @@ def cancel(replay_id: ReplayId, as_json: AsJson = False) -> None:
 def _steer(replay_id: UUID, target: TargetState, *, as_json: bool) -> None:
     from auth_service.replays.bodies import ReplayBody
     from auth_service.replays.change_state import change_state
+    from auth_service.settings import DatabaseSettings
     from service_kit.process.actors import operator
 
-    async def work(engine: AsyncEngine) -> ReplayBody:
+    async def work(engine: "AsyncEngine") -> ReplayBody:
         return ReplayBody.of(await change_state(engine, replay_id, target, actor=operator()))
 
     _show(on_database(load(DatabaseSettings), work), as_json=as_json)
@@ -187,6 +189,8 @@ def _steer(replay_id: UUID, target: TargetState, *, as_json: bool) -> None:
 
 async def _reporting(counting: Awaitable[R]) -> R:
     """Await a count, whose duration is unknown; print a line once it takes long."""
+    import asyncio
+
     waiting = asyncio.ensure_future(counting)
     if not (await asyncio.wait([waiting], timeout=SILENT_SECONDS))[0]:
         print("counting the events in the log …", file=sys.stderr, flush=True)

@@ -8,8 +8,7 @@ from enum import StrEnum
 from typing import Final, Literal
 from uuid import UUID
 
-from contracts.events import UserCreated, UserDeleted, UserUpdated
-from contracts.sync.replays import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
+from contracts.sync.replay_limits import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
 from service_kit.process.errors import OperatorError
 
 RATE_DEFAULT: Final = 1_000
@@ -27,8 +26,6 @@ its events from pruning."""
 CONSUMER_LENGTH_MAX: Final = 64
 CONSUMER_PATTERN: Final = f"^[a-z][a-z0-9_-]{{0,{CONSUMER_LENGTH_MAX - 1}}}$"
 """The prefix of a consuming service's queues, well below the 255 bytes of a routing key."""
-
-assert set(TYPES) == {UserCreated.type, UserUpdated.type, UserDeleted.type}
 
 FILTERED_BY_TYPE: Final = (
     "filtered by type: an empty replica ends up with an older state of each user whose newest event"

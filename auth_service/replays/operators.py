@@ -14,7 +14,7 @@ from auth_service.context import Auth
 from auth_service.services.bearer import service_caller
 from auth_service.sessions.bearer import OPERATOR, caller
 from auth_service.sessions.queries import user_of_token
-from contracts.sync.replays import SCOPE
+from contracts.sync.replay_limits import SCOPE
 from contracts.tokens import AccessToken
 from service_kit.http import problems
 from service_kit.http.bearer import subject_token, verified_token

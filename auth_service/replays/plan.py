@@ -23,7 +23,7 @@ from auth_service.replays.selection_sql import (
 from auth_service.settings import DatabaseSettings
 from auth_service.users.table import users
 from contracts.events import UserDeleted, UserUpdated
-from contracts.sync.replays import TYPES
+from contracts.sync.replay_limits import TYPES
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 

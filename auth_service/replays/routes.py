@@ -15,7 +15,8 @@ from auth_service.replays.operators import OPERATORS_ONLY, Operator
 from auth_service.replays.plan import plan
 from auth_service.replays.read import replay_by_id, replays_before
 from auth_service.replays.start import start
-from contracts.sync.replays import PATH, ReplayChange
+from contracts.sync.replay_limits import PATH
+from contracts.sync.replays import ReplayChange
 from service_kit.http import problems
 from service_kit.http.openapi import documented
 from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of

@@ -26,7 +26,7 @@ from auth_service.outbox.table import outbox_events
 from auth_service.replays.model import Selection
 from auth_service.users.table import users
 from contracts.events import UserDeleted
-from contracts.sync.replays import TYPES
+from contracts.sync.replay_limits import TYPES
 
 Condition = ColumnElement[bool]
 

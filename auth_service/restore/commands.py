@@ -3,19 +3,19 @@
 import dataclasses
 import sys
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.settings import DatabaseSettings
 from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
+from service_kit.process.load import load
 from service_kit.process.progress import Progress
-from service_kit.process.settings import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
-# The command imports what it calls: every process imports this file at its start.
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
 
 STATEMENT_TIMEOUT_MS: Final = 600_000
 """Counting all users takes longer than a request may, and no request uses this database yet."""
@@ -64,6 +64,7 @@ def restored(
     """
     from auth_service.restore.after_restore import Restored
     from auth_service.restore.after_restore import supersede_lost_versions as use_case
+    from auth_service.settings import DatabaseSettings
     from service_kit.process.actors import operator
 
     # The time limit of requests is too short here.
@@ -76,7 +77,7 @@ def restored(
         progress.total = users
         return progress.advance
 
-    async def work(engine: AsyncEngine) -> Restored:
+    async def work(engine: "AsyncEngine") -> Restored:
         return await use_case(engine, floor=floor, actor=operator(), begin=begin)
 
     progress = Progress("new versions", None)
@@ -102,7 +103,7 @@ def _require_plausible(floor: int, now: int, *, is_asked: bool) -> None:
         typer.confirm("End all sessions and give every user a new version?", abort=True, err=True)
 
 
-async def _now(engine: AsyncEngine) -> int:
+async def _now(engine: "AsyncEngine") -> int:
     """Read PostgreSQL's clock in microseconds, as versions count."""
     from sqlalchemy import select
 

@@ -5,19 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.settings import KeySettings
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
-from service_kit.process.settings import load
+from service_kit.process.load import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from auth_service.services.model import IssuedKey, Status
     from auth_service.services.schemas import ServiceWithKeysBody
-
-# What the commands call is imported by each of them: this file is part of every process's start.
 
 app = typer.Typer(no_args_is_help=True, help="Service accounts and their API keys.")
 
@@ -33,6 +31,7 @@ def create(
 ) -> None:
     """Create a service account, and show its API key: once, it is not kept here."""
     from auth_service.services.administer import create_service
+    from auth_service.settings import KeySettings
 
     settings = load(KeySettings)
     issued = on_database(
@@ -66,6 +65,7 @@ def ensure(
     from auth_service.services.credential_files import credential_files
     from auth_service.services.ensure import ensure_service
     from auth_service.services.model import Credentials
+    from auth_service.settings import KeySettings
 
     settings = load(KeySettings)
     with credential_files(folder) as files:
@@ -93,6 +93,8 @@ def ensure(
 @failing_with_a_sentence
 def show_all(as_json: AsJson = False) -> None:
     """Show all service accounts, with what is known of their keys."""
+    from auth_service.settings import KeySettings
+
     services = on_database(load(KeySettings), _all)
     if as_json:
         items = [service.model_dump(mode="json") for service in services]
@@ -117,6 +119,7 @@ def rotate_key(
 ) -> None:
     """Show a further API key; the one before stays good until you revoke it, or it expires."""
     from auth_service.services import keys
+    from auth_service.settings import KeySettings
 
     settings = load(KeySettings)
     issued = on_database(
@@ -139,6 +142,7 @@ def revoke_key(
 ) -> None:
     """Revoke an API key. Tokens that its account has are rejected everywhere."""
     from auth_service.services import keys
+    from auth_service.settings import KeySettings
 
     on_database(load(KeySettings), lambda engine: keys.revoke_key(engine, key_id, actor=operator()))
     print(f"{key_id} is revoked")
@@ -164,6 +168,7 @@ def enable(
 
 def _set_status(service: str, status: "Status") -> None:
     from auth_service.services.administer import set_status
+    from auth_service.settings import KeySettings
 
     account = on_database(
         load(KeySettings), lambda engine: set_status(engine, service, status, actor=operator())
@@ -171,7 +176,7 @@ def _set_status(service: str, status: "Status") -> None:
     print(f"{account.name} is {account.status}")
 
 
-async def _all(engine: AsyncEngine) -> "list[ServiceWithKeysBody]":
+async def _all(engine: "AsyncEngine") -> "list[ServiceWithKeysBody]":
     from auth_service.services.queries import services_with_keys
     from auth_service.services.schemas import KeyBody, ServiceBody, ServiceWithKeysBody
 

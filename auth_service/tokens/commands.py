@@ -1,27 +1,23 @@
 """The commands ``auth-service keys …``: the keys that sign access tokens."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.settings import KeySettings
-from auth_service.tokens.model import BITS, Keys, SigningKey, utc_text
-from contracts.events import rfc3339
-from contracts.tokens.keys import RSA_BITS_MIN
+from auth_service.tokens.model import BITS, BITS_MIN, Keys, SigningKey, utc_text
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
-from service_kit.process.settings import load
+from service_kit.process.load import load
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
-    from auth_service.tokens.lifecycle import Change, Lifecycle
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
-# What the commands call is imported by each of them: this file is part of every process's start.
+    from auth_service.settings import KeySettings
+    from auth_service.tokens.lifecycle import Change, Lifecycle
 
 R = TypeVar("R")
 
@@ -42,11 +38,13 @@ _TAKES_KID: Final = {"ignore_unknown_options": True}
 @failing_with_a_sentence
 def generate(
     bits: Annotated[
-        int, typer.Option(min=RSA_BITS_MIN, max=BITS_MAX, help="The length of its modulus.")
+        int, typer.Option(min=BITS_MIN, max=BITS_MAX, help="The length of its modulus.")
     ] = BITS,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and publish it; once verifiers know it, it may be activated."""
+    from auth_service.settings import KeySettings
+
     settings = load(KeySettings)
     key, keys = _on(settings, lambda lifecycle: lifecycle.generate(bits))
     _show(_of(key, keys), as_json=as_json)
@@ -63,6 +61,8 @@ def activate(
     as_json: AsJson = False,
 ) -> None:
     """Sign with a pending key; the former one goes on to verify until its tokens are over."""
+    from auth_service.settings import KeySettings
+
     change, keys = _on(load(KeySettings), lambda lifecycle: lifecycle.activate(kid, force=force))
     former = change.other
     _show_change(
@@ -78,6 +78,8 @@ def activate(
 @failing_with_a_sentence
 def retire(kid: Kid, as_json: AsJson = False) -> None:
     """Withdraw a pending key; it will not sign."""
+    from auth_service.settings import KeySettings
+
     change, keys = _on(load(KeySettings), lambda lifecycle: lifecycle.retire(kid))
     _show_change(change, keys, as_json=as_json)
 
@@ -89,6 +91,8 @@ def revoke(kid: Kid, as_json: AsJson = False) -> None:
 
     If it is the active key, the oldest pending one takes over, or a new one.
     """
+    from auth_service.settings import KeySettings
+
     settings = load(KeySettings)
     change, keys = _on(settings, lambda lifecycle: lifecycle.revoke(kid))
     successor = change.other
@@ -101,7 +105,9 @@ def revoke(kid: Kid, as_json: AsJson = False) -> None:
 @failing_with_a_sentence
 def show_all(as_json: AsJson = False) -> None:
     """Show all keys, the oldest first, and what may be done with them when."""
-    _, keys = _on(load(KeySettings), lambda _: asyncio.sleep(0))
+    from auth_service.settings import KeySettings
+
+    _, keys = _on(load(KeySettings), _nothing)
     if as_json:
         print(json.dumps({"items": [_of(key, keys) for key in keys.keys]}))
         return
@@ -112,11 +118,15 @@ def show_all(as_json: AsJson = False) -> None:
         print(f"{key.kid}  {key.state:<7}  {origin:<21}  {_in_words(key, keys)}")
 
 
-def _on(settings: KeySettings, work: "Callable[[Lifecycle], Awaitable[R]]") -> tuple[R, Keys]:
+async def _nothing(_: "Lifecycle") -> None:
+    """Change nothing: the keys are all that is asked for."""
+
+
+def _on(settings: "KeySettings", work: "Callable[[Lifecycle], Awaitable[R]]") -> tuple[R, Keys]:
     """What ``work`` returns, and the keys after it."""
     from auth_service.tokens.lifecycle import Lifecycle
 
-    async def done(engine: AsyncEngine) -> tuple[R, Keys]:
+    async def done(engine: "AsyncEngine") -> tuple[R, Keys]:
         lifecycle = Lifecycle(engine, settings, actor=operator())
         return await work(lifecycle), await lifecycle.keys()
 
@@ -125,6 +135,8 @@ def _on(settings: KeySettings, work: "Callable[[Lifecycle], Awaitable[R]]") -> t
 
 def _of(key: SigningKey, keys: Keys) -> dict[str, Any]:
     """What a script wants to know of ``key``."""
+    from contracts.events import rfc3339
+
     times = {
         "created_at": key.created_at,
         "may_be_activated_at": keys.may_be_activated_at(key),
@@ -154,6 +166,8 @@ def _in_words(key: SigningKey, keys: Keys) -> str:
 
 
 def _show_change(change: "Change", keys: Keys, *, as_json: bool, **more: Any) -> None:
+    from contracts.events import rfc3339
+
     if not change.is_new and not as_json:
         print(f"{change.key.kid} is {change.key.state} already")
         return
@@ -166,7 +180,7 @@ def _show(figures: dict[str, Any], *, as_json: bool) -> None:
     show(known, as_json=as_json)
 
 
-def _warn_without_a_secret(settings: KeySettings) -> None:
+def _warn_without_a_secret(settings: "KeySettings") -> None:
     if settings.secret is None:
         print(
             "AUTH_SECRET is not set, so the new key is sealed with what AUTH_PRIVATE_KEY yields;"

@@ -21,6 +21,9 @@ from typing import Any, Final
 from contracts.encodings import base64url_bytes
 from service_kit.process.errors import OperatorError
 
+BITS_MIN: Final = 2048
+"""Verifiers refuse shorter keys (``contracts.tokens.keys.RSA_BITS_MIN``; a test compares them)."""
+
 BITS: Final = 3072
 """As strong as 128 bits, which NIST SP 800-57 wants beyond 2030."""
 

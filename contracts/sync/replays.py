@@ -10,29 +10,12 @@ Not here: which conditions contradict each other (the source's ``replays``), the
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-PATH: Final = "/v1/admin/replays"
-
-SCOPE: Final = "replays:write"
-"""The scope that a service account needs to start, read and steer replays."""
-
-RATE_MAX: Final = 100_000
-"""Events a second: more than a broker takes from one publisher."""
-
-USERS_MAX: Final = 1_000
-"""Users named in one replay; their ids fill half of the longest body that the source takes."""
-
-POSITION_MAX: Final = 2**53 - 1
-"""Every JSON reader keeps such a number exact; no log has a position as high."""
-
-UserEventType = Literal["user.created", "user.updated", "user.deleted"]
-
-TYPES: Final[tuple[str, ...]] = get_args(UserEventType)
-"""The event types that a replay sends. Heartbeats and revoked keys concern a moment, not a user."""
+from contracts.sync.replay_limits import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX, UserEventType
 
 _INSTANT: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,6})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII

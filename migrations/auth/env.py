@@ -12,6 +12,6 @@ import auth_service.users.table  # noqa: F401 - the tables register themselves
 from auth_service.db import metadata
 from auth_service.settings import DatabaseSettings
 from migrations.environment import run
-from service_kit.process.settings import load
+from service_kit.process.load import load
 
 run([metadata], lambda: load(DatabaseSettings))

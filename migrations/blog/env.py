@@ -8,6 +8,6 @@ from blog_service.db import metadata as of_the_blog
 from blog_service.settings import DatabaseSettings
 from migrations.environment import run
 from replica.schema import metadata as of_a_replica
-from service_kit.process.settings import load
+from service_kit.process.load import load
 
 run([of_the_blog, of_a_replica], lambda: load(DatabaseSettings))

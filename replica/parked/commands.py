@@ -6,22 +6,19 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import structlog
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from replica.settings import DatabaseSettings
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.errors import OperatorError
+from service_kit.process.load import load
 from service_kit.process.progress import Progress
-from service_kit.process.settings import load
 from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
-    from replica.parked.model import ParkedMessage, Redriven, WholeMessage
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
-# What the commands call is imported by each of them: this file is part of every process's start.
+    from replica.parked.model import ParkedMessage, Redriven, WholeMessage
 
 LISTED_MAX: Final = 1_000
 """In one go: more than anybody reads, and little memory."""
@@ -54,8 +51,9 @@ def show_all(
     """List what is parked, newest first, without what is in it."""
     from replica.parked.bodies import ParkedBody
     from replica.parked.read import parked_list
+    from replica.settings import DatabaseSettings
 
-    async def read(engine: AsyncEngine) -> "Sequence[ParkedMessage]":
+    async def read(engine: "AsyncEngine") -> "Sequence[ParkedMessage]":
         async with engine.connect() as connection:
             return await parked_list(connection, limit=limit + 1, before=before, reason=reason)
 
@@ -77,8 +75,9 @@ def show_one(parked_id: ParkedId, as_json: AsJson = False) -> None:
     """Show a message as it came: its body too, which may be personal data."""
     from replica.parked.bodies import WholeMessageBody
     from replica.parked.read import parked_message
+    from replica.settings import DatabaseSettings
 
-    async def read(engine: AsyncEngine) -> "WholeMessage":
+    async def read(engine: "AsyncEngine") -> "WholeMessage":
         async with engine.connect() as connection:
             return await parked_message(connection, parked_id)
 
@@ -130,6 +129,10 @@ def redrive(
     Exit code 0: none of them is parked any more; 1: some are, or an ID is unknown. What is parked
     as kills_the_process may kill this command, and nothing else: its message stays then.
     """
+    import structlog
+
+    from replica.settings import DatabaseSettings
+
     if bool(ids) == is_all:
         raise typer.BadParameter("name IDs, or --all")
     # What an applied event gives rise to, such as a heartbeat's suspicion, is not the result.
@@ -150,6 +153,7 @@ def discard(
 ) -> None:
     """Remove a message for good; who did it and why stays on record, what was in it does not."""
     from replica.parked import discard as use_case
+    from replica.settings import DatabaseSettings
 
     if not because.strip() or len(because) > use_case.BECAUSE_LENGTH_MAX or not _is_text(because):
         raise OperatorError(
@@ -163,7 +167,7 @@ def discard(
 
 
 async def _redrive(
-    engine: AsyncEngine, ids: list[int] | None, *, quietly: bool
+    engine: "AsyncEngine", ids: list[int] | None, *, quietly: bool
 ) -> tuple[dict[str, int], bool]:
     """Redrive some or all, telling of each; how many went which way, and whether any is unknown."""
     from contracts.sync.merge import Outcome
@@ -188,7 +192,7 @@ async def _redrive(
     return {outcome.value: outcomes[outcome] for outcome in told}, is_any_unknown
 
 
-async def _each(engine: AsyncEngine, ids: list[int]) -> "AsyncGenerator[Redriven | None]":
+async def _each(engine: "AsyncEngine", ids: list[int]) -> "AsyncGenerator[Redriven | None]":
     """What became of each; None, after a sentence, for one that is not parked."""
     from replica.parked import redrive as use_case
     from replica.parked.model import NoSuchMessage

@@ -1,18 +1,19 @@
 """The command ``blog-service reconcile``."""
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from replica.reconcile.model import DELETIONS_MAX, Reason, Verdict, repairable
-from replica.settings import ReconcileSettings
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
-from service_kit.process.settings import load
+from service_kit.process.load import load
 from service_kit.process.terminal import AsJson, failing_with, show
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 EXIT_CODE = {Verdict.IN_STEP: 0, Verdict.DRIFT: 1, Verdict.COULD_NOT_COMPARE: 2}
 
@@ -48,10 +49,11 @@ def reconcile(
     from replica.reconcile import runs
     from replica.reconcile.report import report
     from replica.reconcile.run import run
+    from replica.settings import ReconcileSettings
 
     settings = load(ReconcileSettings)
 
-    async def work(engine: AsyncEngine) -> runs.Run:
+    async def work(engine: "AsyncEngine") -> runs.Run:
         async with engine.begin() as connection:
             requested = await runs.request(
                 connection,

@@ -16,7 +16,8 @@ from uuid import UUID
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from contracts.sync.replays import PATH, SCOPE, NewReplay, PlanBody, ReplayBody, ReplayChange
+from contracts.sync.replay_limits import PATH, SCOPE
+from contracts.sync.replays import NewReplay, PlanBody, ReplayBody, ReplayChange
 from replica.inbox.topology import SERVICE
 from replica.replays.bodies import RefusalBody
 from replica.source_client import (

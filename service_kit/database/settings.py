@@ -1,10 +1,12 @@
-"""Settings of a service's database, a mixin for the settings of its processes."""
+"""Settings of a service's database, a base for the settings of its processes."""
 
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+from service_kit.process.settings import ServiceSettings
 
 
 def _with_asyncpg(url: str) -> str:
@@ -24,10 +26,10 @@ DatabaseUrl = Annotated[str, AfterValidator(_with_asyncpg)]
 """The address of a PostgreSQL database, always with the asyncpg driver."""
 
 
-class DatabaseSettings(BaseModel):
+class DatabaseSettings(ServiceSettings):
     """The address of a database, and the limits of requests to it.
 
-    A service's own subclass sets ``application_name`` and adds the prefix (``ServiceSettings``).
+    A service's own subclass sets its prefix and ``application_name``, the name of its command.
     """
 
     application_name: ClassVar[str]

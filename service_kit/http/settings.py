@@ -1,19 +1,21 @@
-"""Settings of a process that serves an API, a mixin for its settings."""
+"""Settings of a process that serves an API, a base for its settings."""
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from service_kit.process.setting_types import Origins, TrustedProxies
+from service_kit.process.setting_types import Origins, Port, TrustedProxies
+from service_kit.process.settings import ServiceSettings
 
 
-class HttpSettings(BaseModel):
+class HttpSettings(ServiceSettings):
     """Where an API listens, whom it trusts, and the largest body it takes.
 
     The port has another default in each service.
     """
 
     host: str = "127.0.0.1"
+    port: Port
     # The longest body, in bytes; ours are under a kilobyte unless a service says otherwise.
     body_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024
     # How long a body may take to arrive; a slow phone sends 128 KiB in six seconds.

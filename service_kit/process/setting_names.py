@@ -10,7 +10,7 @@ Kubernetes tells each container of every Service in its namespace (``AUTH_SERVIC
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeGuard
 
 from service_kit.process.settings import ServiceSettings, is_service_link
 
@@ -37,12 +37,13 @@ def names_of(settings: type[ServiceSettings]) -> frozenset[str]:
     """The variables of a service's processes, also those that name a file.
 
     Parameters:
-        settings: what all settings of the service inherit from.
+        settings: any settings of the service.
     """
-    prefix = settings.model_config.get("env_prefix", "")
+    prefix = settings.variable("")
+    root = next(each for each in reversed(settings.__mro__) if _has(each, prefix))
     return frozenset(
-        f"{prefix}{field}{ending}".upper()
-        for each in _with_subclasses(settings)
+        each.variable(f"{field}{ending}")
+        for each in _with_subclasses(root)
         for field in each.model_fields
         for ending in ("", "_FILE")
     )
@@ -55,9 +56,9 @@ def unknown(
 
     Parameters:
         variables: names, in any case, with their values; empty where only the name is known.
-        settings: what all settings of the service inherit from.
+        settings: any settings of the service.
     """
-    prefix, known = settings.model_config.get("env_prefix", ""), names_of(settings)
+    prefix, known = settings.variable(""), names_of(settings)
     names = sorted(
         {
             name.upper()
@@ -77,6 +78,10 @@ def written_in(text: str) -> Iterator[tuple[int, str]]:
     for found in _WRITTEN.finditer(text):
         name = found[1] or found[2]
         yield text.count("\n", 0, found.start(1 if found[1] else 2)) + 1, name
+
+
+def _has(candidate: type, prefix: str) -> TypeGuard[type[ServiceSettings]]:
+    return issubclass(candidate, ServiceSettings) and candidate.variable("") == prefix
 
 
 def _with_subclasses(settings: type[ServiceSettings]) -> Iterator[type[ServiceSettings]]:

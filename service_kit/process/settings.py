@@ -13,9 +13,9 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -50,6 +50,19 @@ class ServiceSettings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
     )
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """The environment variable of a setting."""
+        return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Refuse a class that lost its prefix to a base without one."""
+        if not cls.variable("") and any(
+            issubclass(base, ServiceSettings) and base.variable("") for base in cls.__mro__
+        ):
+            raise TypeError(f"{cls.__name__}: name the base that has the prefix last")
 
     @model_validator(mode="before")
     @classmethod
@@ -104,7 +117,12 @@ def dotenv_variables(settings: type[ServiceSettings]) -> dict[str, str]:
     try:
         return _variables(DotEnvSettingsSource(settings))
     except UnicodeError:
-        raise _no_text() from None
+        raise not_utf8() from None
+
+
+def given_variables(settings: type[ServiceSettings]) -> dict[str, str]:
+    """The variables that a process would see: the environment, and ``.env`` below it."""
+    return {**dotenv_variables(settings), **os.environ}
 
 
 def _variables(dotenv: PydanticBaseSettingsSource) -> dict[str, str]:
@@ -112,7 +130,8 @@ def _variables(dotenv: PydanticBaseSettingsSource) -> dict[str, str]:
     return {name.upper(): value or "" for name, value in dotenv.env_vars.items()}
 
 
-def _no_text() -> BadSettings:
+def not_utf8() -> BadSettings:
+    """The refusal of a ``.env`` that cannot be read."""
     return BadSettings(".env: is no UTF-8 text; save it as UTF-8")
 
 
@@ -180,23 +199,3 @@ def _file_content(variable: str, path: str) -> str:
     if "\0" in text:
         raise BadSettings(f"{variable}: the file it names holds NUL characters; save it as UTF-8")
     return text
-
-
-Settings = TypeVar("Settings", bound=ServiceSettings)
-
-
-def load(settings: type[Settings]) -> Settings:
-    """The settings of this process; raises ``BadSettings`` that names each bad variable."""
-    try:
-        return settings()
-    except UnicodeError:
-        raise _no_text() from None
-    except ValidationError as error:
-        prefix = settings.model_config.get("env_prefix", "")
-        lines = [
-            # About several settings at once, the message names them itself.
-            (f"{prefix}{'.'.join(map(str, problem['loc']))}: ".upper() if problem["loc"] else "")
-            + problem["msg"].removeprefix("Value error, ")
-            for problem in error.errors(include_url=False)
-        ]
-        raise BadSettings("\n".join(lines)) from None

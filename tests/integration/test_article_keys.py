@@ -11,7 +11,7 @@ from contracts.encodings import base64url_bytes
 from contracts.tokens import TokenVerifier
 from contracts.tokens.keys import jwks, public_key
 from service_kit.process.errors import BadSettings
-from service_kit.process.settings import load
+from service_kit.process.load import load
 from tests.support.auth_api import bearer, serving, signed_up
 from tests.support.builders import SOURCE
 

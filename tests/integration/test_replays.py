@@ -31,7 +31,7 @@ from auth_service.replays.start import start
 from auth_service.replays.table import REPLAY_LEASE
 from auth_service.settings import RelaySettings
 from contracts.events import UserDeleted, UserState, UserTombstone, UserUpdated
-from contracts.sync.replays import RATE_MAX, TYPES
+from contracts.sync.replay_limits import RATE_MAX, TYPES
 from local.ports import free_port
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually

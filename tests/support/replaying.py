@@ -17,7 +17,7 @@ from auth_service.replays.replayer import Replayer
 from auth_service.replays.start import start
 from auth_service.settings import RelaySettings
 from contracts.events.names import REPLAY_EXCHANGE
-from contracts.sync.replays import RATE_MAX
+from contracts.sync.replay_limits import RATE_MAX
 from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.relaying import Carried

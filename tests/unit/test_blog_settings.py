@@ -13,7 +13,8 @@ from blog_service.settings import (
     ReconcileSettings,
 )
 from service_kit.process.errors import BadSettings
-from service_kit.process.settings import ServiceSettings, load
+from service_kit.process.load import load
+from service_kit.process.settings import ServiceSettings
 
 COMPLETE = {
     "BLOG_DATABASE_URL": "postgresql://blog:hunter2@db.example:5433/blog",

@@ -13,7 +13,7 @@ from auth_service.mail.message import BadRecipient, Message, build_message
 from auth_service.mail_addresses import SmtpServer, sender_address, smtp_server
 from auth_service.settings import ApiSettings
 from service_kit.process.errors import BadSettings
-from service_kit.process.settings import load
+from service_kit.process.load import load
 
 SENDER = "Us <us@example.com>"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -4,8 +4,9 @@ import pytest
 from pydantic_settings import SettingsConfigDict
 
 from service_kit.process.errors import BadSettings
+from service_kit.process.load import load
 from service_kit.process.setting_types import Origins, TrustedProxies
-from service_kit.process.settings import ServiceSettings, load
+from service_kit.process.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

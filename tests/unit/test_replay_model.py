@@ -29,11 +29,17 @@ from auth_service.replays.model import (
     require_in_log,
     require_valid,
 )
-from contracts.sync.replays import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
+from contracts.events import UserCreated, UserDeleted, UserUpdated
+from contracts.sync.replay_limits import POSITION_MAX, RATE_MAX, TYPES, USERS_MAX
 from tests.support.builders import NOON
 
 HOUR = timedelta(hours=1)
 USER = UUID(int=7)
+
+
+def test_a_replay_can_send_every_event_about_a_user() -> None:
+    """The types are named apart from the events, so that commands need no models."""
+    assert set(TYPES) == {UserCreated.type, UserUpdated.type, UserDeleted.type}
 
 
 def a_replay(number: int = 1, **changes: Any) -> Replay:

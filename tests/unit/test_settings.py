@@ -8,7 +8,8 @@ import pytest
 
 from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
 from service_kit.process.errors import BadSettings
-from service_kit.process.settings import ServiceSettings, load
+from service_kit.process.load import load
+from service_kit.process.settings import ServiceSettings
 from tests.support.processes import run
 
 DATABASE = "postgresql://auth:hunter2@db.example:5433/auth"

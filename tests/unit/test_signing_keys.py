@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from auth_service.tokens.commands import BITS_MAX
 from auth_service.tokens.model import (
+    BITS,
+    BITS_MIN,
     PUBLISHED_MAX,
     AmbiguousKid,
     Gone,
@@ -22,6 +25,7 @@ from auth_service.tokens.model import (
     import_step,
     utc_text,
 )
+from contracts.tokens.keys import RSA_BITS_MAX, RSA_BITS_MIN
 from tests.support.builders import NOON
 
 WAIT = timedelta(minutes=15)
@@ -56,6 +60,12 @@ def keys(*those: SigningKey, now: datetime = NOON) -> Keys:
 def kids(those: list[SigningKey]) -> list[str]:
     """Their ids."""
     return [key.kid for key in those]
+
+
+def test_new_keys_have_a_length_that_verifiers_accept() -> None:
+    """The commands name the limits without importing cryptography."""
+    assert BITS_MIN == RSA_BITS_MIN
+    assert BITS_MIN <= BITS <= BITS_MAX <= RSA_BITS_MAX
 
 
 class TestPublished:
