@@ -44,7 +44,15 @@ async def site(
     vhost = vhosts.take()
     auth_url, blog_url = databases.make("auth"), databases.make("blog")
     folder = tmp_path_factory.mktemp("site")
-    system = System(auth_url, blog_url, broker.amqp_url(vhost), private_pem, public_pem, folder)
+    system = System(
+        auth_url,
+        blog_url,
+        broker.amqp_url(vhost),
+        private_pem,
+        public_pem,
+        folder,
+        installed=True,
+    )
     site = await Site.on(system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
     with ended(*site.members):
         await asyncio.gather(*(member.ready() for member in site.members))

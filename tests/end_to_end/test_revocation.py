@@ -15,7 +15,7 @@ import pytest
 
 from tests.end_to_end.conftest import Running
 from tests.support.eventually import eventually
-from tests.support.processes import BIN
+from tests.support.processes import run
 from tests.support.system import System, ended
 
 PASSWORD = "heron lantern gravel sonnet"
@@ -268,18 +268,13 @@ def _bearer(tokens: dict[str, Any]) -> dict[str, str]:
 
 async def _auth_service(system: System, *arguments: str, given: str = "", expected: int = 0) -> str:
     """Run an operator's command; what it printed, to either stream."""
-    process = await asyncio.create_subprocess_exec(
-        str(BIN / "auth-service"),
-        *arguments,
-        env=system.environment,
-        cwd=system.folder,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    command = ["auth-service", *arguments]
+    ended = await asyncio.to_thread(
+        run, command, system.environment, system.folder, typed=given.encode()
     )
-    output, _ = await process.communicate(given.encode())
-    assert process.returncode == expected, output.decode()
-    return output.decode()
+    output = ended.stdout + ended.stderr
+    assert ended.returncode == expected, output
+    return output
 
 
 async def _keys(running: Running) -> list[dict[str, Any]]:

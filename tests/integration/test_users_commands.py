@@ -22,8 +22,9 @@ from auth_service.users.model import NoSuchUser
 from auth_service.users.passwords import Passwords
 from service_kit.process.actors import operator
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, signed_up
+from tests.support.forks import Fork
 from tests.support.inbox import execute, fetch
-from tests.support.processes import BIN
+from tests.support.processes import run, words
 from tests.support.relaying import outbox
 
 ROOT = "root@example.org"
@@ -66,45 +67,32 @@ class Commands:
         return await asyncio.to_thread(self._run_on_a_terminal, arguments, typed)
 
     def _run(self, arguments: tuple[str, ...], typed: bytes, settings: dict[str, str]) -> Ended:
-        ended = subprocess.run(
-            [str(BIN / "auth-service"), "users", *arguments],
-            input=typed,
-            env=self._environment | settings,
-            cwd=self._folder,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        return Ended(ended.args, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+        command = ["auth-service", "users", *arguments]
+        return run(command, self._environment | settings, self._folder, typed=typed)
 
     def _run_on_a_terminal(
         self, arguments: tuple[str, ...], typed: list[tuple[str, str]]
     ) -> tuple[int, str, str]:
         ours, theirs = pty.openpty()
-        with subprocess.Popen(
-            [str(BIN / "auth-service"), "users", *arguments],
-            env=self._environment,
-            cwd=self._folder,
-            stdin=theirs,
-            stdout=subprocess.PIPE,
-            stderr=theirs,
-            start_new_session=True,
-        ) as process:
-            os.close(theirs)
-            shown, left = "", list(typed)
-            with contextlib.suppress(OSError):  # the terminal is gone with the command
-                while piece := self._read(ours, process):
-                    shown += piece.decode()
-                    if left and left[0][0] in shown.rpartition("⏎")[2]:
-                        os.write(ours, f"{left.pop(0)[1]}\n".encode())
-                        shown += "⏎"
-            assert process.stdout is not None
-            printed = process.stdout.read().decode()
+        output, theirs_output = os.pipe()
+        command = words(["auth-service", "users", *arguments])
+        streams = (theirs, theirs_output, theirs)
+        process = Fork(command, self._environment, self._folder, streams, session=True)
+        os.close(theirs)
+        os.close(theirs_output)
+        shown, left = "", list(typed)
+        with contextlib.suppress(OSError):  # the terminal is gone with the command
+            while piece := self._read(ours, process):
+                shown += piece.decode()
+                if left and left[0][0] in shown.rpartition("⏎")[2]:
+                    os.write(ours, f"{left.pop(0)[1]}\n".encode())
+                    shown += "⏎"
         os.close(ours)
-        return process.returncode, printed, shown
+        with open(output, "rb") as printed:  # noqa: PTH123
+            return process.wait(30), printed.read().decode(), shown
 
     @staticmethod
-    def _read(terminal: int, process: subprocess.Popen[bytes]) -> bytes:
+    def _read(terminal: int, process: Fork) -> bytes:
         if not select.select([terminal], [], [], STUCK_SECONDS)[0]:
             process.kill()
         return os.read(terminal, 4096)

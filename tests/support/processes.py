@@ -1,4 +1,8 @@
-"""Run the services' commands as processes, like an operator."""
+"""Run the services' commands as processes, like an operator.
+
+They are forks of a process that has imported their libraries, unless a test asks for the installed
+program itself; `fork_server` says what is the same.
+"""
 
 import asyncio
 import os
@@ -7,34 +11,43 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.eventually import eventually
+from tests.support.forks import Fork, run_forked
 
 BIN = Path(sys.executable).parent
 
 
 class Process:
-    """A command such as ``auth-service relay``, running or not."""
+    """A command such as ``auth-service relay``, running or not.
 
-    def __init__(self, command: str, environment: Mapping[str, str], log: Path) -> None:
+    Parameters:
+        installed: start the installed program, not a fork.
+    """
+
+    def __init__(
+        self, command: str, environment: Mapping[str, str], log: Path, *, installed: bool = False
+    ) -> None:
         self.command = command
         self.log = log
         self._environment = {"PATH": os.environ["PATH"], **environment}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._installed = installed
+        self._process: subprocess.Popen[bytes] | Fork | None = None
 
     def start(self) -> None:
         """Start the process; append its output to the log."""
-        program, *arguments = self.command.split()
+        command, folder = words(self.command), self.log.parent
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(BIN / program), *arguments],
-                env=self._environment,
-                cwd=self.log.parent,
-                stdout=log,
-                stderr=log,
-            )
+            if self._installed:
+                self._process = subprocess.Popen(
+                    command, env=self._environment, cwd=folder, stdout=log, stderr=log
+                )
+            else:
+                with Path(os.devnull).open() as nothing:
+                    streams = (nothing.fileno(), log.fileno(), log.fileno())
+                    self._process = Fork(command, self._environment, folder, streams)
 
     @property
     def is_running(self) -> bool:
@@ -78,16 +91,38 @@ class Process:
 
 
 def run(
-    command: str, environment: Mapping[str, str], folder: Path
+    command: str | Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    typed: bytes = b"",
+    installed: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    program, *arguments = command.split()
+    """Run a command to its end.
+
+    Parameters:
+        command: in words, or as a sequence where an argument has spaces or is empty.
+        environment: all variables besides ``PATH``.
+        folder: its working directory.
+        typed: its standard input, which is no terminal.
+        installed: start the installed program, not a fork.
+    """
+    environment = {"PATH": os.environ["PATH"], **environment}
+    if not installed:
+        return run_forked(words(command), environment, folder, typed=typed)
     return subprocess.run(
-        [str(BIN / program), *arguments],
-        env={"PATH": os.environ["PATH"], **environment},
+        words(command),
+        env=environment,
         cwd=folder,
+        input=typed.decode(),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def words(command: str | Sequence[str]) -> list[str]:
+    """The path of the installed program, and its arguments."""
+    program, *arguments = command.split() if isinstance(command, str) else command
+    return [str(BIN / program), *arguments]

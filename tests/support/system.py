@@ -41,6 +41,8 @@ class System:
     folder: Path
     account: Mapping[str, str] = field(default_factory=dict)
     """The blog's settings for comparisons with the source; empty unless a test needs them."""
+    installed: bool = False
+    """Whether its processes are the installed programs, not forks."""
 
     async def with_account(self, auth_api_url: str) -> "System":
         """Return a system whose blog can compare itself, with a new service account.
@@ -92,7 +94,8 @@ class System:
         environment = {**self.environment, _PORTS[command]: str(port)}
         environment |= {name: str(value) for name, value in settings.items()}
         log = self.folder / f"{command.replace(' ', '-')}-{port}.log"
-        return Member(command, environment, log, f"http://127.0.0.1:{port}")
+        url = f"http://127.0.0.1:{port}"
+        return Member(command, environment, log, url, installed=self.installed)
 
     def logs(self) -> dict[str, str]:
         """Return the logs of all processes, by file name."""
@@ -102,8 +105,10 @@ class System:
 class Member(Process):
     """A process and the URL at which it responds."""
 
-    def __init__(self, command: str, environment: dict[str, str], log: Path, url: str) -> None:
-        super().__init__(command, environment, log)
+    def __init__(
+        self, command: str, environment: dict[str, str], log: Path, url: str, *, installed: bool
+    ) -> None:
+        super().__init__(command, environment, log, installed=installed)
         self.url = url
 
     async def ready(self) -> None:

@@ -1,0 +1,120 @@
+"""A process that has imported the services' libraries, and forks once for each command.
+
+Importing SQLAlchemy, FastAPI and the like takes a process more than a second of the processor; the
+tests start hundreds. A fork has them at once. Everything else is as in a process of its own: the
+installed script runs from its first line and imports the services itself; arguments, environment,
+working directory, standard streams, signals, ``kill -9`` and exit codes are the process's own.
+
+It is no test of the installed programs: ``tests/end_to_end/test_programs.py``, the browser's tests
+and those that kill processes start these themselves.
+"""
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+LIBRARIES = (
+    "aio_pika",
+    "aiosmtplib",
+    "alembic.config",
+    "argon2",
+    "cryptography.hazmat.primitives.asymmetric.rsa",
+    "email_validator",
+    "fastapi",
+    "httpx",
+    "jwt",
+    "prometheus_client",
+    "pydantic_settings",
+    "rich.progress",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.ext.asyncio",
+    "structlog",
+    "typer.rich_utils",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+    "zxcvbn",
+)
+"""One that a service no longer uses may stand here; it costs nothing but time."""
+
+STREAMS = 3
+
+
+def forked(control: socket.socket) -> str:
+    """Fork for each request, and return in the child, with the path of the script to run.
+
+    A request is one byte with four file descriptors: the three standard streams, and one end of a
+    channel. The child reads from that what to do, as JSON. The server writes the process id to it,
+    and the exit code in the end, a line each.
+    """
+    channels: dict[int, socket.socket] = {}
+    woken, wake = socket.socketpair()
+    for end in (woken, wake):
+        end.setblocking(False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the tests, which end their processes
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno())
+    gc.freeze()
+    while True:
+        readable, _, _ = select.select([control, woken], [], [])
+        if woken in readable:
+            woken.recv(4096)
+            _report(channels)
+        if control in readable:
+            byte, descriptors, _, _ = socket.recv_fds(control, 1, STREAMS + 1)
+            if not byte:
+                os._exit(0)  # the tests have ended
+            channel = socket.socket(fileno=descriptors.pop())
+            if not (process_id := os.fork()):
+                for other in (control, woken, wake, *channels.values()):
+                    other.close()
+                return _become(channel, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            channels[process_id] = channel
+            channel.sendall(b"%d\n" % process_id)
+
+
+def _report(channels: dict[int, socket.socket]) -> None:
+    while channels:
+        process_id, status = os.waitpid(-1, os.WNOHANG)
+        if not process_id:
+            return
+        with channels.pop(process_id) as channel, suppress(OSError):  # nobody may wait any more
+            channel.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+
+
+def _become(channel: socket.socket, descriptors: list[int]) -> str:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with channel, channel.makefile() as lines:
+        order: dict[str, Any] = json.loads(lines.readline())
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    if order["session"]:
+        os.setsid()
+    os.chdir(order["folder"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    # The objects were made for the server's own streams; this is all that differs.
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
+    sys.argv = order["command"]
+    sys.path[0] = os.path.dirname(sys.argv[0])  # noqa: PTH120, as Python does for a script
+    return sys.argv[0]
+
+
+if __name__ == "__main__":
+    for library in LIBRARIES:
+        with suppress(ModuleNotFoundError):
+            importlib.import_module(library)
+    script = forked(socket.socket(fileno=int(sys.argv[1])))
+    runpy.run_path(script, run_name="__main__")
