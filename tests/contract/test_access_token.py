@@ -56,9 +56,7 @@ def token_like(example: dict[str, Any], key: RSAPrivateKey) -> str:
     return signer.for_user(ada, UUID(claims["sid"]), at=signed_up)
 
 
-def test_a_signed_token_has_the_agreed_names(
-    example: dict[str, Any], signing_key: RSAPrivateKey
-) -> None:
+def test_a_token_has_the_agreed_names(example: dict[str, Any], signing_key: RSAPrivateKey) -> None:
     """Header: alg, typ, kid. Claims: those of RFC 9068 and ours, without an e-mail address."""
     token = token_like(example, signing_key)
 
@@ -70,9 +68,7 @@ def test_a_signed_token_has_the_agreed_names(
     assert "ada@example.org" not in json.dumps(claims)
 
 
-def test_a_signed_token_equals_the_example(
-    example: dict[str, Any], signing_key: RSAPrivateKey
-) -> None:
+def test_a_token_equals_the_example(example: dict[str, Any], signing_key: RSAPrivateKey) -> None:
     """Only the key and the token's own id differ."""
     token = token_like(example, signing_key)
 
@@ -82,9 +78,7 @@ def test_a_signed_token_equals_the_example(
     assert claims | {"jti": example["claims"]["jti"]} == example["claims"]
 
 
-def test_the_verifier_accepts_the_example(
-    example: dict[str, Any], signing_key: RSAPrivateKey
-) -> None:
+def test_the_example_is_accepted(example: dict[str, Any], signing_key: RSAPrivateKey) -> None:
     """A token with exactly the example's claims is valid."""
     public = jwks(signing_key.public_key())
     claims = example["claims"]

@@ -45,7 +45,7 @@ def test_every_response_is_documented_and_none_is_a_500(
 
 
 async def made_callers(settings: ApiSettings) -> list[dict[str, str]]:
-    """Nobody, a user, an administrator, a service by its key and by its token, and rubbish."""
+    """Return headers of every kind of caller, from no credentials to an invalid token."""
     engine = pooled(settings)
     async with serving(settings) as api:
         user = await signed_up(api, "ada@example.org")

@@ -47,12 +47,12 @@ def test_every_response_is_documented_and_none_is_a_500(
         _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
     )
     # This user has every role, so generated requests reach existing posts and comments.
-    everybody = a_state(roles=("operator", "moderator", "admin"))
-    asyncio.run(prepare(settings, everybody))
+    member = a_state(roles=("operator", "moderator", "admin"))
+    asyncio.run(prepare(settings, member))
     later = int(time.time()) + 3_000  # no token expires during the test
     tokens = [
         a_token(signing_key, uuid4(), exp=later),
-        a_token(signing_key, everybody.id, exp=later),
+        a_token(signing_key, member.id, exp=later),
         a_token(signing_key, "svc_importer", scope="posts:write", exp=later),
         "rubbish",
     ]

@@ -228,6 +228,14 @@ class TestReadOnly:
         async with engine.begin() as connection:
             await connection.execute(text("CREATE TABLE IF NOT EXISTS written (number int)"))
 
+    async def is_writable(self, engine: AsyncEngine) -> bool:
+        """Return whether the pool's sessions accept writes."""
+        try:
+            await ping(engine)
+        except NotWritable:
+            return False
+        return True
+
     async def test_a_failed_write_replaces_read_only_sessions(
         self, postgres: PostgresServer, engine: AsyncEngine
     ) -> None:
@@ -259,14 +267,7 @@ class TestReadOnly:
             with pytest.raises(NotWritable):
                 await ping(engine)
 
-        async def is_writable() -> bool:
-            try:
-                await ping(engine)
-            except NotWritable:
-                return False
-            return True
-
-        await eventually(is_writable, within=5)
+        await eventually(lambda: self.is_writable(engine), within=5)
 
     async def test_a_server_that_turns_read_only_and_back_is_followed(
         self, mortal_postgres: tuple[EmbeddedPostgres, Databases]
@@ -277,25 +278,18 @@ class TestReadOnly:
         url = databases.make("blog")
         engine = pooled(ConsumerSettings(database_url=url, amqp_url="amqp://nowhere"))
 
-        async def is_ready() -> bool:
-            try:
-                await ping(engine)
-            except NotWritable:
-                return False
-            return True
-
         try:
             await self.write(engine)
             server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             server.execute("SELECT pg_reload_conf()")
 
             async def is_not_ready() -> bool:
-                return not await is_ready()
+                return not await self.is_writable(engine)
 
             await eventually(is_not_ready, within=5)
             server.execute("ALTER SYSTEM RESET default_transaction_read_only")
             server.execute("SELECT pg_reload_conf()")
-            await eventually(is_ready, within=5)
+            await eventually(lambda: self.is_writable(engine), within=5)
             await self.write(engine)
         finally:
             await engine.dispose()

@@ -189,9 +189,7 @@ def test_row_digests_of_a_bucket_are_combined(tables: dict[str, Table]) -> None:
     assert auth.digests().differing(blog.digests()) == [0xABC]
 
 
-def test_an_incomplete_row_differs_from_a_valid_one(
-    tables: dict[str, Table],
-) -> None:
+def test_an_incomplete_row_differs_from_a_valid_one(tables: dict[str, Table]) -> None:
     """Provisional users and incomplete rows still get a digest that is not null."""
     state = a_state(version=1)
     missing = [f"SET {name} = NULL" for name in ("email", "created_at", "updated_at")]

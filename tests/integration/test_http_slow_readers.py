@@ -171,9 +171,7 @@ def test_many_clients_that_do_not_read_cost_one_response_each(answers: Answers) 
         assert server.exchange(LIST + CLOSE).startswith(b"HTTP/1.1 200 ")
 
 
-def test_pipelined_requests_are_answered_once_earlier_responses_are_read(
-    answers: Answers,
-) -> None:
+def test_pipelined_requests_are_answered_once_earlier_responses_are_read(answers: Answers) -> None:
     """All of them, in order."""
     sent = (LIST + b"\r\n") * (AHEAD - 1) + LIST + CLOSE
     with served(answers.app, protocol=Patient) as server, server.connect() as connection:

@@ -138,9 +138,7 @@ def test_the_models_match_the_migrations(service: str, url: str) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-async def test_a_difference_between_models_and_migrations_is_detected(
-    service: str, url: str
-) -> None:
+async def test_a_difference_of_models_and_migrations_is_detected(service: str, url: str) -> None:
     """A renamed column is missing from the code and from the database."""
     connection = await connect(url)
     await connection.execute("ALTER TABLE users RENAME COLUMN email TO mail")
@@ -152,9 +150,7 @@ async def test_a_difference_between_models_and_migrations_is_detected(
     assert "mail" in checked.stdout + checked.stderr
 
 
-async def test_concurrent_migrations_wait_for_each_other(
-    service: str, url: str, empty_url: str
-) -> None:
+async def test_concurrent_migrations_take_turns(service: str, url: str, empty_url: str) -> None:
     """Both succeed, and the schema is created once."""
     results = await asyncio.gather(
         *(asyncio.to_thread(alembic, service, empty_url, "upgrade", "head") for _ in range(2))

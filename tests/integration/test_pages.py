@@ -152,9 +152,7 @@ async def test_the_page_gets_the_issuer_and_the_erasure_setting(blog: httpx.Asyn
     assert '<meta name="deleted-authors" content="remove">' in page
 
 
-async def test_a_setting_is_escaped_in_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_page_escapes_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value cannot open an element."""
     package = tmp_path / "a_page"
     package.mkdir()
@@ -170,9 +168,7 @@ async def test_a_setting_is_escaped_in_the_page(
     assert page == '<meta content="&quot;&gt;&lt;script&gt;">'
 
 
-async def test_no_page_is_in_the_openapi_document(
-    blog: httpx.AsyncClient, api: httpx.AsyncClient
-) -> None:
+async def test_the_openapi_omits_pages(blog: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
     """The document describes the API only."""
     for client in (blog, api):
         described = (await client.get("/openapi.json")).json()["paths"]

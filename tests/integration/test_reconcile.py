@@ -206,9 +206,7 @@ class TestOrphans:
         assert {row.id for row in rows} == set(orphans)
         assert {(row.status, row.email) for row in rows} == {("deleted", None)}
 
-    async def test_the_deletion_limit_is_all_or_nothing(
-        self, pair: Pair, orphans: list[UUID]
-    ) -> None:
+    async def test_deletions_are_all_or_nothing(self, pair: Pair, orphans: list[UUID]) -> None:
         """One orphan too many and none is deleted; the report names the option for more."""
         held = await pair.reconcile(orphans=True, deletions_max=2)
         allowed = await pair.reconcile(orphans=True, deletions_max=3)
@@ -319,9 +317,7 @@ class TestInFlight:
 class TestCouldNotCompare:
     """Every failure on the way ends without a verdict and with a remedy."""
 
-    async def test_a_source_that_is_down_gives_no_verdict(
-        self, pair: Pair, unused_port: int
-    ) -> None:
+    async def test_an_absent_source_gives_no_verdict(self, pair: Pair, unused_port: int) -> None:
         """The report names the setting of its URL."""
         away = pair.settings.model_copy(update={"auth_url": f"http://127.0.0.1:{unused_port}"})
 

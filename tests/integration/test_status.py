@@ -256,9 +256,7 @@ class TestReconcile:
         assert (run.reason, run.repairs) == ("operator", [])
         assert run.requested_by.startswith("operator:")
 
-    async def test_drift_is_a_table_of_kinds_with_remedies(
-        self, pair: Pair, command: Command
-    ) -> None:
+    async def test_drift_is_shown_by_kind_with_remedies(self, pair: Pair, command: Command) -> None:
         """With the differing users; kinds that were not asked for are left alone."""
         await pair.damage(
             "DELETE FROM users WHERE email = 'user1@example.org'",

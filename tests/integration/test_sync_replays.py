@@ -203,9 +203,7 @@ async def test_a_dry_run_starts_nothing(blog: httpx.AsyncClient, pair: Pair) -> 
     assert [entry for entry in logs if entry["event"] == "replay.requested"] == []
 
 
-async def test_a_replay_is_paused_resumed_and_cancelled(
-    blog: httpx.AsyncClient, operator: UUID
-) -> None:
+async def test_a_replay_pauses_resumes_and_ends(blog: httpx.AsyncClient, operator: UUID) -> None:
     """Cancelling is final, and every change is logged."""
     made = (await blog.post(REPLAYS, json={})).json()
     path = f"{REPLAYS}/{made['id']}"

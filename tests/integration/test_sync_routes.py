@@ -74,10 +74,10 @@ async def test_only_operators_have_access(
     await apply_events(blog_engine, admin)
 
     for method, path, body in ROUTES:
-        nobody = await blog.request(method, path, json=body)
+        anonymous = await blog.request(method, path, json=body)
         other = await blog.request(method, path, json=body, headers=bearer(signing_key, admin.id))
 
-        assert_problem(nobody, 401, "authentication_required")
+        assert_problem(anonymous, 401, "authentication_required")
         assert_problem(other, 403, "forbidden")
     assert await fetch(blog_engine, "SELECT 1 FROM reconcile_runs") == []
 
@@ -88,7 +88,7 @@ class TestStatus:
     async def test_an_empty_replica_has_null_for_unknown_values(
         self, blog: httpx.AsyncClient, operator: dict[str, str]
     ) -> None:
-        """There is no consumer yet, and no heartbeat of the source."""
+        """Neither a consumer nor a heartbeat of the source has been seen."""
         answer = await blog.get(STATUS, headers=operator)
 
         assert answer.status_code == 200

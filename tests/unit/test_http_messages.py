@@ -165,9 +165,7 @@ def answer_to(request: dict[str, str]) -> Any:
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_two_requests_are_told_apart_wherever_they_are_split(
-    name: str,
-) -> None:
+async def test_two_requests_are_told_apart_wherever_they_are_split(name: str) -> None:
     """Split in two at every position, and byte by byte."""
     sent, wanted = GOOD[name]
     after, wanted_after = GOOD["a GET"]
@@ -179,9 +177,7 @@ async def test_two_requests_are_told_apart_wherever_they_are_split(
 
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), names=st.lists(st.sampled_from(sorted(GOOD)), min_size=2, max_size=5))
-def test_any_sequence_of_requests_is_answered_in_order(
-    data: st.DataObject, names: list[str]
-) -> None:
+def test_any_sequence_of_requests_runs_in_order(data: st.DataObject, names: list[str]) -> None:
     """On one connection, split at random."""
     sent = b"".join(GOOD[name][0] for name in names)
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=8).map(sorted))
@@ -191,9 +187,7 @@ def test_any_sequence_of_requests_is_answered_in_order(
 
 @pytest.mark.parametrize("cuts", [[], [1], [40]], ids=str)
 @pytest.mark.parametrize("sent", [length(b"\r\n" * 200), chunks(*[b"\r\n\r\n"] * 50)])
-async def test_empty_lines_in_a_body_are_not_pipelined_requests(
-    sent: bytes, cuts: list[int]
-) -> None:
+async def test_empty_lines_in_a_body_are_not_requests(sent: bytes, cuts: list[int]) -> None:
     """They must not end the current request."""
     alone = await converse([sent], expected=1)
 
@@ -242,7 +236,7 @@ async def test_an_invalid_request_after_a_valid_one_gets_no_response(name: str) 
 
 @pytest.mark.parametrize("line", [b"POST /early HTTP/1.1", b"POST /x HTTP/1.1"])
 async def test_a_response_before_the_expected_body_closes_the_connection(line: bytes) -> None:
-    """Without 100 Continue, nobody knows whether the body will follow."""
+    """Without 100 Continue the client may or may not send the body."""
     head = length(SMUGGLED, b"Expect: 100-Continue\r\n", line).removesuffix(SMUGGLED)
 
     seen = await converse([head, b"", SMUGGLED, SMUGGLED], expected=2)

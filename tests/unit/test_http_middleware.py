@@ -1,4 +1,4 @@
-"""Headers and errors that every response has, whatever happens to the request."""
+"""Headers and errors that all responses have in common, expected or not."""
 
 import asyncio
 import json
@@ -186,9 +186,7 @@ async def test_a_domain_error_can_map_to_a_whole_problem(client: httpx.AsyncClie
 
 
 @pytest.mark.parametrize("sent", ["a", "A.b_c-9", "x" * 128])
-async def test_a_valid_request_id_of_the_client_is_kept(
-    client: httpx.AsyncClient, sent: str
-) -> None:
+async def test_a_valid_request_id_is_kept(client: httpx.AsyncClient, sent: str) -> None:
     """In the response and in the context of the request, but not after it."""
     answer = await client.get("/fine", headers={"X-Request-ID": sent})
 
@@ -235,9 +233,7 @@ class TestCrossOrigin:
         exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
         assert {"X-Request-ID", "Retry-After", "RateLimit", "WWW-Authenticate"} <= set(exposed)
 
-    async def test_a_preflight_of_an_allowed_origin_is_answered(
-        self, client: httpx.AsyncClient
-    ) -> None:
+    async def test_an_allowed_origin_gets_a_preflight(self, client: httpx.AsyncClient) -> None:
         """With the methods and headers that pages use."""
         answer = await client.options("/notes", headers=preflight(ORIGIN))
 
@@ -498,9 +494,7 @@ class TestOpenApi:
         assert paths["/notes"]["post"]["security"] == [{"accessToken": []}]
         assert "security" not in paths["/fine"]["get"]
 
-    async def test_the_document_is_the_same_for_every_request(
-        self, client: httpx.AsyncClient
-    ) -> None:
+    async def test_the_document_never_changes(self, client: httpx.AsyncClient) -> None:
         """It has no request id."""
         first = await client.get("/openapi.json")
         second = await client.get("/openapi.json")

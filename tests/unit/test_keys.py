@@ -174,7 +174,7 @@ class TestRefusals:
         ],
         ids=["short", "EC"],
     )
-    def test_another_kind_of_public_key_is_refused(
+    def test_another_type_of_public_key_is_refused(
         self, arguments: list[str], sentence: str
     ) -> None:
         """Tokens need an RSA key of at least 2048 bits."""

@@ -64,9 +64,7 @@ def test_exports_name_their_checkout() -> None:
 
 
 @pytest.mark.parametrize("command", ["up", "demo", "status", "servers"])
-def test_exports_of_another_checkout_are_refused_with_the_remedy(
-    checkout: Path, command: str
-) -> None:
+def test_exports_of_another_checkout_stop_a_command(checkout: Path, command: str) -> None:
     """Before any file is created or process started, on any server."""
     refused = run([sys.executable, "-m", "local", command], checkout, exported(ADDRESSES.exports()))
 

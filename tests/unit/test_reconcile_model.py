@@ -33,9 +33,7 @@ from replica.reconcile.model import (
         ),
     ],
 )
-def test_options_select_the_kinds_to_repair(
-    options: tuple[bool, bool, bool], kinds: set[str]
-) -> None:
+def test_options_select_kinds_to_repair(options: tuple[bool, bool, bool], kinds: set[str]) -> None:
     """As the command's help says; no option repairs an undone deletion."""
     repair, ahead, orphans = options
 

@@ -26,9 +26,7 @@ BLOG: type[ServiceSettings] = blog_service.settings.DatabaseSettings
         ("AUTH_XYZZY", None),
     ],
 )
-def test_a_misspelt_name_is_reported_with_the_nearest_setting(
-    name: str, nearest: str | None
-) -> None:
+def test_a_misspelt_name_is_reported_with_the_nearest(name: str, nearest: str | None) -> None:
     """If there is a similar one."""
     assert unknown([(name, "3/60")], AUTH) == {name.upper(): nearest}
 

@@ -203,7 +203,7 @@ class TestAccepted:
         assert token.issued_at == NOW + 1
         assert token.expires_at == NOW + 901
 
-    def test_an_old_cutoff_does_not_change_iat(
+    def test_an_old_cutoff_keeps_iat_at_now(
         self, signer: TokenSigner, verifier: TokenVerifier
     ) -> None:
         """It is the later of now and ``tokens_valid_after``."""
@@ -692,9 +692,7 @@ class TestRefused:
 
         assert reason(verifier, f"{message}.{b64(mac)}")
 
-    def test_a_signature_of_another_key_is_refused(
-        self, header: Json, verifier: TokenVerifier
-    ) -> None:
+    def test_a_signature_by_another_key_fails(self, header: Json, verifier: TokenVerifier) -> None:
         """Although the kid is that of the right key."""
         other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
