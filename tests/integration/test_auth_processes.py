@@ -1,4 +1,4 @@
-"""The auth service's processes, as an operator starts them, and what they write."""
+"""The auth service's processes, as an operator starts them, and their output."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ serve_beside(deaf_once(), routes, host="127.0.0.1", port={port}, setting="PORT")
 
 @pytest.fixture
 def environment(auth_url: str, amqp_url: str, private_pem: str, tmp_path: Path) -> dict[str, str]:
-    """What both processes need."""
+    """The environment of both processes."""
     key = tmp_path / "key.pem"
     key.write_text(private_pem)
     return {
@@ -85,10 +85,10 @@ async def relay(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Pr
         process.kill()
 
 
-async def test_the_processes_keep_personal_data_out_of_their_logs(
+async def test_the_logs_contain_no_personal_data(
     api: Process, relay: Process, environment: dict[str, str], source: Source
 ) -> None:
-    """A whole life, with every mistake on the way: no address, password or token is logged."""
+    """A whole account life with every mistake: no address, password or token is logged."""
     await bind(source)
     base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
     async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
@@ -137,10 +137,10 @@ async def test_the_processes_keep_personal_data_out_of_their_logs(
     assert "token.refused" in {line["event"] for line in lines}
 
 
-async def test_status_shows_the_near_end_of_the_pipe(
+async def test_status_shows_the_outbox_and_the_relay(
     relay: Process, environment: dict[str, str], source: Source, tmp_path: Path
 ) -> None:
-    """One figure a line, or one JSON object: what waits, and whether a relay works."""
+    """One figure per line, or one JSON object."""
 
     def figures() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(
@@ -171,10 +171,10 @@ async def test_status_shows_the_near_end_of_the_pipe(
     assert len(plain.stdout.splitlines()) == len(after)
 
 
-async def test_status_without_a_database_is_a_sentence(
+async def test_status_without_a_database_is_one_sentence(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Exit code 1, and neither a traceback nor the password of the address."""
+    """Exit code 1, without a traceback and without the password of the address."""
     away = f"postgresql://auth:hunter2@127.0.0.1:{free_port()}/auth"
 
     done = run("auth-service status", environment | {"AUTH_DATABASE_URL": away}, tmp_path)
@@ -185,7 +185,7 @@ async def test_status_without_a_database_is_a_sentence(
     assert "hunter2" not in done.stderr
 
 
-async def test_a_process_ends_though_a_cancellation_was_lost(tmp_path: Path) -> None:
+async def test_a_process_ends_although_a_cancellation_was_lost(tmp_path: Path) -> None:
     """Python 3.11's ``asyncio.wait_for`` loses one that meets a result; SIGTERM still ends it."""
     port = free_port()
     script = tmp_path / "deaf.py"
@@ -212,8 +212,8 @@ async def test_a_process_ends_though_a_cancellation_was_lost(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("api", "relay")
-async def test_an_offer_to_upgrade_makes_no_second_request(environment: dict[str, str]) -> None:
-    """Of the API as of the health server: one response to each request, as without the offer."""
+async def test_an_upgrade_offer_causes_no_second_request(environment: dict[str, str]) -> None:
+    """At the API and at the health server: one response per request, with and without the offer."""
     body = json.dumps({"email": OTHER_ADDRESS, "password": PASSWORD}).encode()
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
     after = b"GET /livez HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"

@@ -1,4 +1,4 @@
-"""What is wrong with the broker, in words: each fault with its remedy, none with the password."""
+"""Each fault of the broker has its own sentence with a remedy, and never shows the password."""
 
 import asyncio
 import time
@@ -25,14 +25,14 @@ NAME = "a test"
 
 
 async def refusal(amqp_url: str) -> str:
-    """Why a connection to this address is refused."""
+    """Return why a connection to this address is refused."""
     with pytest.raises(BrokerTrouble) as refused:
         await connect(amqp_url, name=NAME)
     return str(refused.value)
 
 
-async def test_a_wrong_password_is_called_one(broker: Broker, vhost: str) -> None:
-    """The user is named, the password is not, and neither is called a broker that is away."""
+async def test_a_wrong_password_is_reported_as_one(broker: Broker, vhost: str) -> None:
+    """The user is named, the password is not, and the broker does not count as away."""
     with a_broker_user(broker, vhost) as address:
         wrong = address.replace(":p@", ":mistyped-secret@")
         said = await refusal(f"{wrong}/{vhost}")
@@ -43,10 +43,10 @@ async def test_a_wrong_password_is_called_one(broker: Broker, vhost: str) -> Non
     assert "away" not in said
 
 
-async def test_a_virtual_host_that_is_missing_is_told_from_one_without_rights(
+async def test_a_missing_virtual_host_differs_from_one_without_rights(
     broker: Broker, vhost: str
 ) -> None:
-    """Both come with the command that mends them, quoted for a shell."""
+    """Both come with the command that repairs them, quoted for a shell."""
     missing = await refusal(broker.amqp_url("no such"))
     with a_broker_user(broker, None) as address:
         without_rights = await refusal(f"{address}/{vhost}")
@@ -57,8 +57,8 @@ async def test_a_virtual_host_that_is_missing_is_told_from_one_without_rights(
     assert f"rabbitmqctl set_permissions -p {vhost} test-" in without_rights
 
 
-async def test_a_broker_that_is_not_there_is_away(unused_port: int) -> None:
-    """Nobody listens, or the machine is not known: each says which."""
+async def test_an_unreachable_broker_is_away(unused_port: int) -> None:
+    """No process listens, or the host name is unknown: each says which."""
     assert await refusal(f"amqp://127.0.0.1:{unused_port}/") == (
         f"the broker is away (nothing listens at 127.0.0.1:{unused_port})"
     )
@@ -67,8 +67,8 @@ async def test_a_broker_that_is_not_there_is_away(unused_port: int) -> None:
     )
 
 
-async def test_tls_at_a_port_without_it_is_called_that(broker: Broker) -> None:
-    """A certificate is not the matter."""
+async def test_tls_at_a_plain_port_is_reported_as_that(broker: Broker) -> None:
+    """It is not reported as a problem of the certificate."""
     said = await refusal(broker.address.replace("amqp://", "amqps://"))
 
     assert said.startswith("TLS with the broker at 127.0.0.1:")
@@ -86,7 +86,7 @@ async def test_missing_rights_name_the_exchange_and_the_queue(broker: Broker, vh
     assert all("rabbitmqctl set_permissions -p" in said for said in (exchange, queue))
 
 
-async def test_another_type_names_what_is_there_and_what_is_meant(amqp_url: str) -> None:
+async def test_a_type_mismatch_names_both_types(amqp_url: str) -> None:
     """An exchange of another type, and a queue with other arguments."""
     async with connected(amqp_url, name=NAME) as connection:
         channel = await connection.channel()
@@ -107,7 +107,7 @@ async def test_another_type_names_what_is_there_and_what_is_meant(amqp_url: str)
     ids=["as usual", "shorter", "longer", "none"],
 )
 async def test_every_connection_has_heartbeats(amqp_url: str, asked: str, beats: int) -> None:
-    """An address may ask for more of them, never for fewer."""
+    """An address may ask for more frequent ones, never for fewer."""
     async with connected(amqp_url + asked, name=NAME) as connection:
         assert connection.transport is not None
         underlay = connection.transport.connection
@@ -116,7 +116,7 @@ async def test_every_connection_has_heartbeats(amqp_url: str, asked: str, beats:
 
 
 async def test_a_silent_broker_is_noticed_and_does_not_end_the_task(broker: Broker) -> None:
-    """What waits on it ends with an error, not as if the task itself was to end."""
+    """Code that waits for it gets an error, not a cancellation of its own task."""
     host, _, port = broker.address.rpartition("@")[2].partition(":")
     async with proxy_to(host, int(port)) as proxy:
         through = broker.address.replace(f":{port}", f":{proxy.port}")
@@ -135,8 +135,8 @@ async def test_a_silent_broker_is_noticed_and_does_not_end_the_task(broker: Brok
         await connection.close()
 
 
-async def test_the_end_of_a_task_stays_one(amqp_url: str) -> None:
-    """Who cancels it while it waits on the broker ends it."""
+async def test_a_cancelled_task_stays_cancelled(amqp_url: str) -> None:
+    """Cancelling a task that waits for the broker ends it."""
 
     async def wait() -> None:
         async with connected(amqp_url, name=NAME) as connection:
@@ -154,7 +154,7 @@ async def test_the_end_of_a_task_stays_one(amqp_url: str) -> None:
 
 
 async def said_of(connection: AbstractConnection, what: str) -> str:
-    """Why the broker does not let us declare the name ``users``."""
+    """Return why the broker refuses to declare the name ``users``."""
     channel = await connection.channel()
     declaring: Awaitable[object] = (
         channel.declare_exchange("users", ExchangeType.TOPIC, durable=True)

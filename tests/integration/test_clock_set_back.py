@@ -1,4 +1,4 @@
-"""The clock was a day ahead and was set back: times in the tables lie a day in the future."""
+"""The clock was a day ahead and was set back: times in the tables are a day in the future."""
 
 import asyncio
 import contextlib
@@ -32,12 +32,12 @@ NEW = "another horse battery staple"
 
 
 async def set_back(engine: AsyncEngine) -> None:
-    """Have all times in the tables lie a day ahead, as if the clock had been set back by it."""
+    """Move all times in the tables a day ahead, as if the clock had been set back by a day."""
     columns = await fetch(
         engine,
         "SELECT table_name, column_name FROM information_schema.columns"
         " WHERE table_schema = 'public' AND data_type = 'timestamp with time zone'"
-        " AND table_name <> 'audit_log'",  # which nobody can change
+        " AND table_name <> 'audit_log'",  # which cannot be changed
     )
     assert columns
     await execute(
@@ -50,17 +50,17 @@ async def set_back(engine: AsyncEngine) -> None:
 
 
 def a_sample() -> str:
-    """SQL that leaves what a consumer leaves every few seconds."""
+    """SQL that writes what a consumer writes every few seconds."""
     return f"INSERT INTO samples (process, state, applied) VALUES ('{uuid4()}', 'consuming', 0)"
 
 
 class TestLimits:
-    """No limit holds for longer than it can last."""
+    """No limit lasts longer than intended."""
 
-    async def test_a_spent_limit_is_free_again(
+    async def test_a_spent_limit_is_available_again(
         self, api_settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """And then it is a limit like any other, with a wait of seconds."""
+        """Then it is a limit like any other, with a wait of seconds."""
         settings = api_settings.model_copy(update={"limit_signup": Rate(3, 60)})
         async with serving(settings) as api:
             for number in range(3):
@@ -75,7 +75,7 @@ class TestLimits:
         assert_problem(refused, 429, "too_many_requests")
         assert 0 < int(refused.headers["Retry-After"]) <= 20
 
-    async def test_wrong_passwords_do_not_lock_anybody_out_for_a_day(
+    async def test_wrong_passwords_lock_no_one_out_for_a_day(
         self, api_settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
         """Neither by their own delay nor by a limit."""
@@ -95,7 +95,7 @@ class TestLimits:
     async def test_a_mail_is_sent_now(
         self, api_settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """And not when the clock has caught up."""
+        """Not only when the clock has caught up."""
         async with serving(api_settings) as api:
             ada = await signed_up(api, ADA["email"])
         async with auth_engine.begin() as connection:
@@ -110,7 +110,7 @@ class TestLimits:
     async def test_posts_of_the_future_do_not_count(
         self, blog_settings: blog_service.settings.ApiSettings, signing_key: Any
     ) -> None:
-        """Their author would wait for a day."""
+        """Their author would otherwise wait for a day."""
         settings = blog_settings.model_copy(update={"limit_posts": Rate(2, 3600)})
         async with people_of(settings, signing_key) as people:
             ada = await people.user()
@@ -128,7 +128,7 @@ class TestLimits:
 
 
 class TestTokens:
-    """Whose tokens were revoked while the clock was ahead can use new ones."""
+    """Users whose tokens were revoked while the clock was ahead can use new tokens."""
 
     @pytest.fixture
     async def ada(self, api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
@@ -140,10 +140,10 @@ class TestTokens:
         await set_back(auth_engine)
         return ada
 
-    async def test_signing_in_is_enough(
+    async def test_signing_in_issues_valid_tokens(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
     ) -> None:
-        """Other services learn of it by an event; tokens from before stay refused."""
+        """Other services learn of it by an event; earlier tokens stay refused."""
         first = await api.post("/v1/signin", json={**ADA, "password": NEW})
         assert first.status_code == 200, first.text
 
@@ -164,8 +164,10 @@ class TestTokens:
         )
         assert row.is_back
 
-    async def test_so_is_refreshing(self, api: httpx.AsyncClient, auth_engine: AsyncEngine) -> None:
-        """A session that lasted through it needs no password."""
+    async def test_refreshing_issues_valid_tokens(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine
+    ) -> None:
+        """A session from before the change of the clock needs no password."""
         ada = await signed_up(api, ADA["email"])
         await execute(
             auth_engine, "UPDATE users SET tokens_valid_after = date_trunc('second', now())"
@@ -181,7 +183,7 @@ class TestTokens:
     async def test_a_later_revocation_counts_from_now(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
-        """And refuses what was issued since the clock was set back."""
+        """It also refuses tokens that were issued since the clock was set back."""
         await signed_up(api, ADA["email"])
         await execute(
             auth_engine, "UPDATE users SET tokens_valid_after = date_trunc('second', now())"
@@ -196,11 +198,13 @@ class TestTokens:
         assert (await api.get("/v1/me", headers=bearer(second))).status_code == 200
 
 
-class TestWhoIsThere:
-    """What was seen in the future is not there now."""
+class TestPresence:
+    """A process that was seen in the future does not count as present."""
 
-    async def test_a_consumer_of_the_future_is_not_present(self, blog_engine: AsyncEngine) -> None:
-        """Otherwise one that died would count for a day."""
+    async def test_a_consumer_seen_in_the_future_is_not_present(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """A consumer that has ended would otherwise count for a day."""
         await execute(blog_engine, a_sample())
         await set_back(blog_engine)
 
@@ -208,13 +212,13 @@ class TestWhoIsThere:
             assert (await presence(connection)).consumers == 0
 
 
-class TestNaming:
-    """Status and the log name it, with the remedy."""
+class TestReporting:
+    """Status and log report the clock, with the remedy."""
 
-    async def test_status_of_both_services(
+    async def test_status_of_both_services_reports_the_clock(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, blog_engine: AsyncEngine
     ) -> None:
-        """By how much, and where to read on; nothing while all is well."""
+        """By how much it was set back, and where to read on; nothing while it is right."""
 
         async def clocks() -> list[Any]:
             async with auth_engine.connect() as auth, blog_engine.connect() as blog:
@@ -233,7 +237,7 @@ class TestNaming:
             assert "86,39" in named or "86,400" in named
             assert "docs/runbook.md" in named
 
-    async def test_the_log_of_both_services(
+    async def test_the_log_of_both_services_reports_the_clock(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, blog_engine: AsyncEngine
     ) -> None:
         """Once, as an alarm."""

@@ -1,4 +1,4 @@
-"""Whatever is deleted at the broker while a consumer runs is back within seconds."""
+"""Everything deleted at the broker while a consumer runs is restored within seconds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ Delete = Callable[[Source], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten seconds are a promise to operators; a test need not wait for them."""
+    """Operators are promised ten seconds; a test need not wait so long."""
     monkeypatch.setattr(consumer_module, "DECLARE_EVERY_SECONDS", 1.0)
 
 
@@ -81,10 +81,10 @@ async def _dead_queue(source: Source) -> None:
         _dead_queue,
     ],
 )
-async def test_what_is_deleted_is_declared_again(
+async def test_a_deleted_object_is_declared_again(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source, delete: Delete
 ) -> None:
-    """Live events, replays and dead letters find their way again; what went well goes on."""
+    """Live events, replays and dead letters are routed again; what still works is not disturbed."""
     async with consuming(consumer_settings, blog_engine):
         await delete(source)
         await eventually(lambda: _routes(source), within=10, every=0.2)
@@ -95,14 +95,14 @@ async def test_what_is_deleted_is_declared_again(
         await eventually(lambda: has_applied(blog_engine, 3))
 
 
-async def test_a_virtual_host_that_was_deleted(
+async def test_a_deleted_virtual_host_is_used_again(
     consumer_settings: ConsumerSettings,
     blog_engine: AsyncEngine,
     amqp_url: str,
     broker: Broker,
     vhost: str,
 ) -> None:
-    """It comes back empty; the consumer declares all of its own, and waits for the source's."""
+    """It comes back empty; the consumer declares its own objects, and waits for the source's."""
     async with source_on(amqp_url), consuming(consumer_settings, blog_engine):
         await asyncio.to_thread(broker.delete_vhost, vhost)
         await asyncio.to_thread(broker.create_vhost, vhost)
@@ -113,7 +113,7 @@ async def test_a_virtual_host_that_was_deleted(
 
 
 async def _routes(source: Source) -> bool:
-    """Whether each exchange has a queue to route to; what tries that is an event of one user."""
+    """Return whether each exchange routes to a queue, by sending an event of one user."""
     probe = encode(PROBE)
     for exchange, key in ((EXCHANGE, PROBE.type), (REPLAY_EXCHANGE, "blog"), (DEAD, "")):
         try:

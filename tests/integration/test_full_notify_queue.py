@@ -1,4 +1,4 @@
-"""PostgreSQL's queue of notifications is full: a wake-up is a courtesy, and events go on."""
+"""PostgreSQL's notification queue is full: events are still published, found by polling."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.support.relaying import bind, relaying, taken
 from tests.support.source import Source
 
 PAGES = 64
-"""The smallest queue that PostgreSQL lets one configure: half a megabyte."""
+"""The smallest queue that PostgreSQL can be configured with: half a megabyte."""
 
 
 @pytest.fixture
@@ -50,10 +50,10 @@ async def engine(small: RelaySettings) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
-async def test_sign_ups_go_on_and_their_events_are_found_within_seconds(
+async def test_sign_ups_succeed_and_their_events_are_found_within_seconds(
     small: RelaySettings, engine: AsyncEngine, passwords: Passwords, source: Source
 ) -> None:
-    """Somebody in another database listens and sleeps in a transaction; others fill the queue."""
+    """A session in another database listens and sleeps in a transaction; others fill the queue."""
     await bind(source)
     async with relaying(small), full(small.database_url):
         ada = await sign_up(engine, passwords, email="ada@example.org", password="correct horse 15")
@@ -65,7 +65,7 @@ async def test_sign_ups_go_on_and_their_events_are_found_within_seconds(
 
 @asynccontextmanager
 async def full(database_url: str) -> AsyncIterator[None]:
-    """The server's queue of notifications, full, for as long as the block."""
+    """Fill the server's notification queue for the block."""
     url = make_url(database_url).set(drivername="postgresql")
     elsewhere = url.set(database="postgres").render_as_string(hide_password=False)
     sleeper = await asyncpg.connect(elsewhere)
@@ -74,7 +74,7 @@ async def full(database_url: str) -> AsyncIterator[None]:
         await sleeper.execute("LISTEN anything")
         await sleeper.execute("BEGIN; SELECT 1")
         await notify_until_full(filler, 7900)
-        # What is left of the last page is too small for those, not yet for a wake-up.
+        # The rest of the last page is too small for those, but not for a wake-up.
         await notify_until_full(filler, 0)
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Bodies that are too large for an event take no memory, and are parked without them."""
+"""Bodies too large for an event take no memory, and are parked without the body."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ async def test_a_huge_message_costs_no_memory(
     unused_port: int,
     tmp_path: Path,
 ) -> None:
-    """A message of 100 MiB is parked by its size, and the next one is applied."""
+    """A message of 100 MiB is parked because of its size, and the next one is applied."""
     environment = {
         "BLOG_DATABASE_URL": consumer_settings.database_url,
         "BLOG_AMQP_URL": amqp_url,
@@ -55,10 +55,10 @@ async def test_a_huge_message_costs_no_memory(
     assert peak - before < 64 * MIB, f"{(peak - before) / MIB:.0f} MiB"
 
 
-async def test_many_large_messages_are_kept_up_to_a_limit(
+async def test_many_large_messages_are_held_up_to_a_limit(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Each alone is small enough to be kept; a deletion among them counts by its headers."""
+    """Each is small enough alone; a deletion among them counts only by its headers."""
     async with consuming(consumer_settings, blog_engine):
         pass
     gone = a_tombstone()
@@ -76,8 +76,8 @@ async def test_many_large_messages_are_kept_up_to_a_limit(
     assert len({row.message_hash for row in rows}) == 8
 
 
-async def test_what_a_subscription_takes(source: Source) -> None:
-    """Events always; larger bodies while there is room, which settling them makes again."""
+async def test_which_messages_a_subscription_holds(source: Source) -> None:
+    """Events always; larger bodies while there is room, which settling them frees again."""
     channel = source.channel
     assert isinstance(channel, Channel)
     subscription = Subscription(channel, [])
@@ -91,10 +91,10 @@ async def test_what_a_subscription_takes(source: Source) -> None:
     assert not Subscription(channel, []).takes(KEPT_BYTES_MAX + 1)
 
 
-async def test_a_parked_message_without_its_body_says_so(
+async def test_a_message_parked_without_its_body_says_so(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """It is not taken for one whose user was deleted, and stays too large when redriven."""
+    """It does not look like one whose user was deleted, and stays too large when redriven."""
     async with consuming(consumer_settings, blog_engine):
         await source.publish_raw(bytes(2 * MIB), Basic.Properties(delivery_mode=2))
         await source.publish_raw(bytes(2 * MIB), encode(an_event(a_state())).properties)
@@ -110,7 +110,7 @@ async def test_a_parked_message_without_its_body_says_so(
 
 
 def _peak_bytes(process: Process) -> int:
-    """The most memory that the process ever had."""
+    """Return the process's peak memory."""
     assert process._process is not None
     status = Path(f"/proc/{process._process.pid}/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]

@@ -1,4 +1,4 @@
-"""A user at the highest version there is: nothing but their deletion is left, and that works."""
+"""A user at the highest possible version: only deletion is left, and it works."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ Signed = dict[str, Any]
 
 @pytest.fixture
 async def last(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> Signed:
-    """A user whose version has no next one."""
+    """A user whose version has no successor."""
     signed_in = await signed_up(api, "last@example.org")
     await execute(
         auth_engine,
@@ -26,7 +26,7 @@ async def last(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> Signed:
 
 
 class TestChanging:
-    """Refused for what it is, and nothing is changed."""
+    """Refused with the right reason, and nothing changes."""
 
     @pytest.mark.parametrize(
         ("method", "path", "body"),
@@ -40,7 +40,7 @@ class TestChanging:
             ("POST", "/v1/signout?scope=global", None),
         ],
     )
-    async def test_is_no_taken_address(
+    async def test_the_refusal_is_not_a_taken_address(
         self,
         api: httpx.AsyncClient,
         auth_engine: AsyncEngine,
@@ -49,7 +49,7 @@ class TestChanging:
         path: str,
         body: dict[str, str] | None,
     ) -> None:
-        """409 with a code of its own; the session goes on."""
+        """409 with a code of its own; the session stays."""
         before = await fetch(auth_engine, "SELECT * FROM users")
 
         answer = await api.request(method, path, json=body, headers=bearer(last))
@@ -58,10 +58,10 @@ class TestChanging:
         assert await fetch(auth_engine, "SELECT * FROM users") == before
         assert (await api.get("/v1/me", headers=bearer(last))).status_code == 200
 
-    async def test_an_administrator_is_told_the_same(
+    async def test_an_administrator_gets_the_same_refusal(
         self, api: httpx.AsyncClient, root: Signed, last: Signed
     ) -> None:
-        """And can delete the account."""
+        """They can still delete the account."""
         path = f"/v1/admin/users/{last['user']['id']}"
 
         refused = await api.patch(path, json={"status": "disabled"}, headers=bearer(root))
@@ -70,10 +70,10 @@ class TestChanging:
         assert_problem(refused, 409, "versions_exhausted")
         assert deleted.status_code == 204
 
-    async def test_a_reused_refresh_token_ends_its_session_all_the_same(
+    async def test_a_reused_refresh_token_still_ends_its_session(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, last: Signed
     ) -> None:
-        """What cannot be told to others is not a reason to keep the thief."""
+        """An event that cannot be recorded is no reason to keep a thief's session."""
         for _ in range(3):
             answer = await api.post(
                 "/oauth/token",
@@ -94,7 +94,7 @@ class TestDeleting:
     async def test_the_tombstone_has_the_last_version(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, last: Signed
     ) -> None:
-        """Row and event say so."""
+        """In the row and in the event."""
         answer = await api.request(
             "DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(last)
         )

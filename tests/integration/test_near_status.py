@@ -1,4 +1,4 @@
-"""``GET /v1/admin/status``: the near end of the pipe, for operators."""
+"""``GET /v1/admin/status``: the outbox and the relay, for operators."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ STATUS = "/v1/admin/status"
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
-    """An operator, as her row says since her token was issued."""
+    """A user who became an operator after their token was issued."""
     signed_in = await signed_up(api, "ada@example.org")
     await execute(auth_engine, "UPDATE users SET roles = '{operator}'")
     return signed_in
 
 
-async def test_figures_are_those_of_the_command(
+async def test_the_figures_equal_the_commands(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
 ) -> None:
-    """What waits, for how long, and whether a relay is active; and how many users there are."""
+    """The backlog, its age, whether a relay is active, and the number of users."""
     await execute(
         auth_engine,
         "UPDATE outbox_events SET occurred_at = now() - interval '90 seconds'",
@@ -40,10 +40,10 @@ async def test_figures_are_those_of_the_command(
     assert (shown["last_heartbeat"], shown["replay"], shown["trouble"]) == (0, None, None)
 
 
-async def test_nobody_but_operators(
+async def test_only_operators_have_access(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
 ) -> None:
-    """Neither a stranger nor an administrator, nor somebody who was one when he signed in."""
+    """Not strangers, administrators, or a user who was an operator when they signed in."""
     await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
 
     assert_problem(await api.get(STATUS), 401, "authentication_required")

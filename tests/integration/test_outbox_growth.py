@@ -1,4 +1,4 @@
-"""A log that has grown: what is done all the time never reads all of it."""
+"""A large log: frequent work never reads all of it."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -22,18 +22,18 @@ WAITING = 1_000
 PIECE = 25_000
 
 TIMES = 7
-"""From the sixth time on PostgreSQL may use a plan that fits all parameters alike."""
+"""From the sixth execution on, PostgreSQL may use a generic plan."""
 
 Work = Callable[[AsyncConnection], Awaitable[object]]
 
 
 @pytest.fixture
 async def grown(auth_engine: AsyncEngine) -> AsyncEngine:
-    """A log of half a year, of which the last thousand events are not published yet."""
+    """A log of half a year, whose last thousand events are unpublished."""
     async with auth_engine.connect() as connection:
         session = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await session.execute(text("SET statement_timeout = '120s'"))
-        # In pieces, each of which a busy machine gets done before the client gives it up.
+        # In pieces, each short enough for the client's time limit on a busy machine.
         for first in range(1, EVENTS, PIECE):
             await session.execute(
                 text(
@@ -51,8 +51,8 @@ async def grown(auth_engine: AsyncEngine) -> AsyncEngine:
     return auth_engine
 
 
-async def test_nothing_that_is_done_all_the_time_reads_the_whole_log(grown: AsyncEngine) -> None:
-    """Claim, mark, figures, erasure, pruning, and a replay's reads are found by an index."""
+async def test_no_frequent_work_reads_the_whole_log(grown: AsyncEngine) -> None:
+    """Reading, marking, figures, erasure, pruning and replays use an index."""
     [first] = await fetch(grown, "SELECT user_id FROM outbox_events ORDER BY position LIMIT 1")
     works: dict[str, Work] = {
         "claim": lambda connection: head(connection, 500),
@@ -72,8 +72,8 @@ async def test_nothing_that_is_done_all_the_time_reads_the_whole_log(grown: Asyn
     assert read == dict.fromkeys(works, 0)
 
 
-async def test_a_whole_read_would_be_seen(grown: AsyncEngine) -> None:
-    """What the other test counts."""
+async def test_a_full_scan_is_detected(grown: AsyncEngine) -> None:
+    """It proves that the other test would count one."""
 
     async def all_of_it(connection: AsyncConnection) -> None:
         await connection.execute(text("SELECT max(length(payload::text)) FROM outbox_events"))
@@ -82,10 +82,10 @@ async def test_a_whole_read_would_be_seen(grown: AsyncEngine) -> None:
 
 
 async def _whole_reads(engine: AsyncEngine, work: Work) -> int:
-    """How often PostgreSQL began to read the log from one end to the other; all is rolled back."""
+    """Return how often PostgreSQL scanned the whole log; everything is rolled back."""
     query = text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'outbox_events'")
     async with engine.connect() as connection:
-        # What the session has done before may be in it.
+        # The session's earlier scans may be included.
         before = await connection.scalar(query)
         for _ in range(TIMES):
             await work(connection)
@@ -118,7 +118,7 @@ async def _renew(connection: AsyncConnection) -> None:
 
 
 def _replays(selection: str) -> Work:
-    """Read batches of a replay with a selection, one after the other."""
+    """Read the batches of a replay with a selection, one after the other."""
     column, _, value = selection.partition(" = ")
 
     async def read(connection: AsyncConnection) -> None:

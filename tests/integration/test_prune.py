@@ -1,4 +1,4 @@
-"""``auth-service outbox prune``: old events go, and nothing that somebody needs."""
+"""``auth-service outbox prune``: old events are deleted, except those that are still needed."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ MONTH = timedelta(days=30)
 
 
 async def a_log(engine: AsyncEngine, *, old: int, young: int = 0) -> list[int]:
-    """A user's published events, ``old`` ones of forty days ago and ``young`` ones of now."""
+    """Record a user's published events: ``old`` ones forty days ago, ``young`` ones now."""
     async with engine.begin() as connection:
         added = await connection.execute(
             text(
@@ -53,13 +53,13 @@ async def a_log(engine: AsyncEngine, *, old: int, young: int = 0) -> list[int]:
 
 
 async def positions(engine: AsyncEngine) -> list[int]:
-    """What the log still holds."""
+    """Return the positions in the log."""
     rows = await fetch(engine, "SELECT position FROM outbox_events ORDER BY position")
     return [row.position for row in rows]
 
 
 async def a_replay(engine: AsyncEngine, *, done: int, state: str, of: str = "log") -> None:
-    """A replay of the whole log that has come so far."""
+    """Insert a replay of the whole log with that checkpoint."""
     await execute(
         engine,
         "INSERT INTO replays (consumer, of, rate, requested_by, expected, done_position, state)"
@@ -68,20 +68,20 @@ async def a_replay(engine: AsyncEngine, *, done: int, state: str, of: str = "log
 
 
 async def pruned_position(engine: AsyncEngine) -> int:
-    """As replays see it."""
+    """Read the pruned position, as replays do."""
     [row] = await fetch(engine, "SELECT pruned_position FROM source")
     return int(row.pruned_position)
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of three events, so that a few make several."""
+    """Batches of three events, so that a few events make several."""
     monkeypatch.setattr(pruning, "BATCH_EVENTS", 3)
 
 
 @pytest.mark.usefixtures("small_batches")
-async def test_old_events_go_and_young_ones_stay(auth_engine: AsyncEngine) -> None:
-    """Batch after batch; what is left and how far it went is told."""
+async def test_old_events_are_deleted_and_young_ones_stay(auth_engine: AsyncEngine) -> None:
+    """Batch after batch; the result shows what is left and the pruned position."""
     log = await a_log(auth_engine, old=7, young=5)
 
     dry = await prune(auth_engine, MONTH, is_dry=True)
@@ -96,8 +96,8 @@ async def test_old_events_go_and_young_ones_stay(auth_engine: AsyncEngine) -> No
     assert await pruned_position(auth_engine) == log[6]
 
 
-async def test_an_empty_log_and_one_that_becomes_empty(auth_engine: AsyncEngine) -> None:
-    """There is no oldest event then; how far it was pruned is kept."""
+async def test_an_empty_log_and_a_log_that_becomes_empty(auth_engine: AsyncEngine) -> None:
+    """Neither has an oldest event; the pruned position stays."""
     nothing = await prune(auth_engine, MONTH)
     log = await a_log(auth_engine, old=2)
     pruned = await prune(auth_engine, MONTH)
@@ -109,8 +109,8 @@ async def test_an_empty_log_and_one_that_becomes_empty(auth_engine: AsyncEngine)
 
 
 @pytest.mark.usefixtures("small_batches")
-async def test_what_is_not_published_stays_however_old(auth_engine: AsyncEngine) -> None:
-    """It is claimed as ever afterwards."""
+async def test_unpublished_events_stay_however_old(auth_engine: AsyncEngine) -> None:
+    """The relay finds them as before."""
     log = await a_log(auth_engine, old=10, young=1)
     waiting = [log[0], log[4], log[9]]
     await execute(
@@ -137,10 +137,10 @@ async def test_what_is_not_published_stays_however_old(auth_engine: AsyncEngine)
         ("running", "state", False),
     ],
 )
-async def test_what_an_unfinished_replay_needs_stays(
+async def test_events_that_an_unfinished_replay_needs_stay(
     auth_engine: AsyncEngine, state: str, of: str, is_held: bool
 ) -> None:
-    """All after what it has done; a replay of users as they are needs no event."""
+    """All events after its checkpoint; a replay of the current state needs none."""
     log = await a_log(auth_engine, old=8)
     await a_replay(auth_engine, done=log[6], state="running")
     await a_replay(auth_engine, done=log[3], state=state, of=of)
@@ -156,8 +156,8 @@ async def test_what_an_unfinished_replay_needs_stays(
     assert (await prune(auth_engine, MONTH)).deleted == len(kept)
 
 
-async def test_a_replay_that_is_being_asked_for_is_not_missed(auth_engine: AsyncEngine) -> None:
-    """It holds the source's row while it is put down, and pruning waits for that."""
+async def test_pruning_waits_for_a_replay_that_is_starting(auth_engine: AsyncEngine) -> None:
+    """The start locks the source's row, and pruning waits for that."""
     log = await a_log(auth_engine, old=3)
     async with auth_engine.begin() as asking:
         await asking.exec_driver_sql("SELECT FROM source FOR SHARE")
@@ -172,10 +172,10 @@ async def test_a_replay_that_is_being_asked_for_is_not_missed(auth_engine: Async
     assert (pruned.deleted, pruned.kept_for_replays) == (1, 2)
 
 
-async def test_a_deletion_that_erases_is_neither_waited_for_nor_kept_waiting(
+async def test_pruning_and_an_erasing_deletion_do_not_wait_for_each_other(
     auth_engine: AsyncEngine,
 ) -> None:
-    """What it holds is left to the next time; a deletion after pruning misses nothing."""
+    """Rows locked by the deletion are left to the next run; a later deletion misses nothing."""
     log = await a_log(auth_engine, old=4)
     others = await a_log(auth_engine, old=4)
     [his, *_] = await fetch(auth_engine, "SELECT user_id FROM outbox_events ORDER BY position")
@@ -193,10 +193,10 @@ async def test_a_deletion_that_erases_is_neither_waited_for_nor_kept_waiting(
     assert [event.type for event in await outbox(auth_engine)] == ["user.deleted"]
 
 
-async def test_pruning_beside_deletions_and_the_relays_marks_never_deadlocks(
+async def test_pruning_deletions_and_the_relay_never_deadlock(
     auth_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All three at once, again and again, each in its own order of rows."""
+    """All three at once, again and again, each with its own order of rows."""
     monkeypatch.setattr(pruning, "BATCH_EVENTS", 50)
     for _ in range(12):
         await a_log(auth_engine, old=40)
@@ -237,7 +237,7 @@ async def test_pruning_beside_deletions_and_the_relays_marks_never_deadlocks(
 
 @pytest.mark.usefixtures("small_batches")
 async def test_an_interruption_leaves_nothing_half_done(auth_engine: AsyncEngine) -> None:
-    """What was deleted is told by the pruned position; the rest is as it was."""
+    """The pruned position covers what was deleted; the other rows are unchanged."""
     log = await a_log(auth_engine, old=9)
 
     def interrupt(_: int) -> None:
@@ -251,8 +251,8 @@ async def test_an_interruption_leaves_nothing_half_done(auth_engine: AsyncEngine
     assert (await prune(auth_engine, MONTH)).deleted == 6
 
 
-async def test_one_prunes_at_a_time(auth_engine: AsyncEngine) -> None:
-    """A second one is told so, and leaves the log alone."""
+async def test_one_session_prunes_at_a_time(auth_engine: AsyncEngine) -> None:
+    """A second one is refused, and does not change the log."""
     log = await a_log(auth_engine, old=1)
     async with advisory_lock(auth_engine, LOCK_KEY) as connection:
         assert connection is not None
@@ -263,10 +263,10 @@ async def test_one_prunes_at_a_time(auth_engine: AsyncEngine) -> None:
     assert (await prune(auth_engine, MONTH)).deleted == 1
 
 
-async def test_a_relay_prunes_by_itself_when_told_how_long_to_keep(
+async def test_a_relay_prunes_if_the_retention_is_set(
     auth_engine: AsyncEngine, relay_settings: RelaySettings
 ) -> None:
-    """At its start and from then on; without the setting never, and not beside another relay."""
+    """At its start and from then on; never without the setting, nor beside another relay."""
     await a_log(auth_engine, old=2, young=1)
     await prune_hourly(relay_settings)
     assert len(await positions(auth_engine)) == 3
@@ -284,10 +284,10 @@ async def test_a_relay_prunes_by_itself_when_told_how_long_to_keep(
     assert not await fetch(auth_engine, "SELECT 1 FROM audit_log")
 
 
-async def test_a_relay_whose_database_is_away_goes_on(
+async def test_pruning_is_retried_after_the_database_was_away(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next time is as good."""
+    """The failure is logged, and the next round succeeds."""
     await a_log(auth_engine, old=1)
     monkeypatch.setattr(pruning, "EVERY_SECONDS", 0.05)
     keeping = relay_settings.model_copy(update={"outbox_keep_days": 30})
@@ -307,8 +307,10 @@ async def _left(engine: AsyncEngine, count: int) -> bool:
     return len(await positions(engine)) == count
 
 
-async def test_the_command(auth_engine: AsyncEngine, auth_url: str, tmp_path: Path) -> None:
-    """It shows figures, writes an audit entry, and explains what is wrong with a duration."""
+async def test_the_command_shows_figures_and_refuses_invalid_durations(
+    auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
+) -> None:
+    """It also writes an audit entry."""
     log = await a_log(auth_engine, old=3, young=1)
     environment = {"AUTH_DATABASE_URL": auth_url}
 

@@ -1,4 +1,4 @@
-"""The source's side of comparing: who may ask, what is answered, and what an answer may cost."""
+"""The source's side of a comparison: access, responses, and the cost of a response."""
 
 import asyncio
 import hashlib
@@ -45,7 +45,7 @@ ROUTES = [("GET", DIGESTS), ("GET", USERS), ("POST", HEARTBEATS)]
 SESSION = "auth-service reconcile"
 
 MANY: Final = 30_000
-"""Users that take 9 MB as lines: more than all buffers between the database and a caller hold."""
+"""Users whose lines take 9 MB: more than all buffers between the database and a client."""
 
 SOME: Final = 5_000
 
@@ -57,7 +57,7 @@ Headers = dict[str, str]
 async def a_token(
     api: httpx.AsyncClient, engine: AsyncEngine, settings: ApiSettings, *scopes: str
 ) -> tuple[str, Headers]:
-    """The id of a new service account with these scopes, and the header that shows its token."""
+    """Create a service account with these scopes; return its id and the header with its token."""
     name = f"service-{len(await fetch(engine, 'SELECT 1 FROM service_accounts'))}"
     issued = await create_service(
         engine, settings.secrets, name=name, scopes=scopes, key_days=1, actor=ACTOR
@@ -78,7 +78,7 @@ async def replica(
 
 
 async def insert(engine: AsyncEngine, users: int) -> None:
-    """Users at versions from 1 on, of whom each tenth is deleted."""
+    """Insert users at versions from 1 on; one in ten is deleted."""
     await execute(
         engine,
         f"""
@@ -101,39 +101,39 @@ async def many(auth_engine: AsyncEngine) -> None:
 
 @pytest.fixture
 def server(api_settings: ApiSettings) -> Iterator[Server]:
-    """The API behind a real server; one such answer at once, of some seconds."""
+    """The API behind a real server, with one such response at a time, of some seconds."""
     changes = {"reconcile_at_once_max": 1, "lock_timeout_ms": 30_000}
     with served(create_app(api_settings.model_copy(update=changes))) as server:
         yield server
 
 
 class Stream:
-    """An answer that a test reads as slowly as it likes."""
+    """A response that a test reads as slowly as it likes."""
 
     def __init__(self, server: Server, path: str, headers: Headers) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port)
         self._connection.sock = socket.socket()
-        # Small buffers: what the caller has not read has not left the server.
+        # Small buffers: what the client has not read has not left the server.
         self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._connection.sock.settimeout(20)
         self._connection.sock.connect(("127.0.0.1", server.port))
         self._connection.request("GET", path, headers=headers)
 
     def begin(self) -> tuple[int, http.client.HTTPResponse]:
-        """Status and answer, of which nothing but the head has been read."""
+        """Return status and response, of which only the head has been read."""
         self._answer = self._connection.getresponse()
-        # http.client forgets the socket of an answer that closes the connection.
+        # http.client forgets the socket of a response that closes the connection.
         return self._answer.status, self._answer
 
     def close(self) -> None:
-        """Go away."""
+        """Disconnect."""
         self._connection.close()
         if hasattr(self, "_answer"):
             self._answer.close()
 
 
 def read(lines: bytes) -> tuple[StreamBegin, list[dict[str, Any]], StreamEnd]:
-    """The parts of a whole answer, whose last line is right."""
+    """Read the parts of a complete response, and check its last line."""
     begin, *users, end = lines.splitlines(keepends=True)
     found = StreamEnd.model_validate_json(end)
     assert found.sha256 == hashlib.sha256(lines[: -len(end)]).hexdigest()
@@ -142,7 +142,7 @@ def read(lines: bytes) -> tuple[StreamBegin, list[dict[str, Any]], StreamEnd]:
 
 
 def states(lines: bytes) -> list[UserState | UserTombstone]:
-    """The users of a whole answer."""
+    """Read the users of a complete response."""
     return [
         (UserTombstone if "deleted_at" in user else UserState).model_validate_json(json.dumps(user))
         for user in read(lines)[1]
@@ -150,7 +150,7 @@ def states(lines: bytes) -> list[UserState | UserTombstone]:
 
 
 def combined(found: list[UserState | UserTombstone]) -> bytes:
-    """The digests of all buckets, computed here."""
+    """Compute the digests of all buckets here."""
     buckets = [0] * BUCKETS
     for state in found:
         buckets[bucket_of(state.id)] ^= int.from_bytes(row_digest(state), "big")
@@ -158,7 +158,7 @@ def combined(found: list[UserState | UserTombstone]) -> bytes:
 
 
 async def sessions(engine: AsyncEngine) -> int:
-    """How many connections such answers have at the moment."""
+    """Return how many connections such responses have at the moment."""
     found = await fetch(
         engine,
         "SELECT 1 FROM pg_stat_activity"
@@ -167,11 +167,11 @@ async def sessions(engine: AsyncEngine) -> int:
     return len(found)
 
 
-class TestWhoMayAsk:
-    """A service account with the scope, and nobody else."""
+class TestAccess:
+    """Only service accounts with the scope have access."""
 
-    async def test_nobody(self, api: httpx.AsyncClient) -> None:
-        """Without a token, or with rubbish."""
+    async def test_without_a_valid_token_it_is_unauthorized(self, api: httpx.AsyncClient) -> None:
+        """Without a token, or with an invalid one."""
         for method, path in ROUTES:
             nobody = await api.request(method, path)
             rubbish = await api.request(method, path, headers={"Authorization": "Bearer x"})
@@ -179,14 +179,14 @@ class TestWhoMayAsk:
             assert_problem(nobody, 401, "authentication_required")
             assert_problem(rubbish, 401, "invalid_token")
 
-    async def test_no_user_and_no_other_service(
+    async def test_users_and_other_services_are_forbidden(
         self,
         api: httpx.AsyncClient,
         auth_engine: AsyncEngine,
         api_settings: ApiSettings,
         root: dict[str, Any],
     ) -> None:
-        """Not even an administrator: no user's token has a scope. The answer says which one."""
+        """Even administrators: a user's token has no scope. The response names the scope."""
         _, other = await a_token(api, auth_engine, api_settings, "posts:write")
 
         for method, path in ROUTES:
@@ -196,10 +196,10 @@ class TestWhoMayAsk:
                 assert_problem(answer, 403, "insufficient_scope")
                 assert 'scope="users:reconcile"' in answer.headers["WWW-Authenticate"]
 
-    async def test_no_service_that_was_deleted(
+    async def test_a_deleted_service_is_refused(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, api_settings: ApiSettings
     ) -> None:
-        """At once, though its token has minutes left."""
+        """At once, although its token is valid for some minutes."""
         service_id, headers = await a_token(api, auth_engine, api_settings, "users:reconcile")
         before = [await api.request(*route, headers=headers) for route in ROUTES]
 
@@ -213,10 +213,10 @@ class TestWhoMayAsk:
 class TestDigests:
     """``GET /v1/reconcile/digests``."""
 
-    async def test_they_are_those_of_the_users(
+    async def test_digests_are_those_of_the_users(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """With who the source is, when it was, and how many there are."""
+        """With the source's identity, its time, and the number of users."""
         await insert(auth_engine, SOME)
         [row] = await fetch(auth_engine, "SELECT identity, now() FROM source")
 
@@ -230,8 +230,10 @@ class TestDigests:
         assert 0 <= (body.taken_at - row.now).total_seconds() < 60
         assert body.value() == Digests(SOME * 9 // 10, SOME // 10, combined(states(lines)))
 
-    async def test_nobody_is_a_digest_too(self, api: httpx.AsyncClient, replica: Headers) -> None:
-        """Of an empty table: zeros."""
+    async def test_an_empty_table_has_zero_digests(
+        self, api: httpx.AsyncClient, replica: Headers
+    ) -> None:
+        """And no users."""
         answer = await api.get(DIGESTS, headers=replica)
 
         body = DigestsAnswer.model_validate_json(answer.content)
@@ -241,10 +243,10 @@ class TestDigests:
 class TestUsers:
     """``GET /v1/reconcile/users``."""
 
-    async def test_a_user_comes_as_his_events_carry_him(
+    async def test_a_user_has_the_fields_of_their_events(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """Living ones and tombstones; marked while an event of theirs has not gone out."""
+        """Living users and tombstones; marked while an event of theirs is unpublished."""
         ada, bob, carl, dora = [
             await signed_up(api, f"{name}@example.org") for name in ("ada", "bob", "carl", "dora")
         ]
@@ -286,10 +288,10 @@ class TestUsers:
             recorded = model.model_validate_json(json.dumps(event.payload))
             assert model.model_validate_json(json.dumps(user)) == recorded
 
-    async def test_odd_text_arrives_as_it_is(
+    async def test_unusual_text_is_streamed_unchanged(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """Quotes, control characters and line ends of a text never end a line."""
+        """Quotes, control characters and line ends within a text never end a line."""
         insert = text(
             "INSERT INTO users (version, email, password_hash, roles, tokens_valid_after)"
             " VALUES (1, :email, 'x', :roles, '2026-01-01T12:00:00.1+02')"
@@ -306,10 +308,10 @@ class TestUsers:
         assert emails == {f"{odd}{number}": (odd, "a") for number, odd in enumerate(ODD_TEXTS)}
         assert DigestsAnswer.model_validate_json(told.content).value().buckets == combined(found)
 
-    async def test_only_the_buckets_that_were_asked_for(
+    async def test_only_the_requested_buckets_are_streamed(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """All of them and nobody else, tombstones too."""
+        """All users of these buckets and no others, tombstones too."""
         await insert(auth_engine, SOME)
         everybody = states((await api.get(USERS, headers=replica)).content)
         wanted = {0, 1, 2, 17, BUCKETS - 1}
@@ -322,8 +324,10 @@ class TestUsers:
         assert found == {state.id for state in everybody if bucket_of(state.id) in wanted}
         assert 0 < len(found) < len(everybody) == SOME
 
-    async def test_no_buckets(self, api: httpx.AsyncClient, replica: Headers) -> None:
-        """What names none is refused, and the parameter named."""
+    async def test_a_request_without_buckets_is_refused(
+        self, api: httpx.AsyncClient, replica: Headers
+    ) -> None:
+        """The response names the parameter."""
         for params in ({}, *({"buckets": named} for named in ("", "x", "5-4", "1,1", "4096"))):
             answer = await api.get("/v1/reconcile/users", params=params, headers=replica)
 
@@ -333,7 +337,7 @@ class TestUsers:
     async def test_few_buckets_are_found_by_their_index(
         self, auth_engine: AsyncEngine, auth_url: str
     ) -> None:
-        """All of them by one pass over the table; the log is read once in any case."""
+        """All buckets by one pass over the table; the log is read once in both cases."""
         await insert(auth_engine, SOME)
         connection = await asyncpg.connect(auth_url.replace("+asyncpg", ""))
         await connection.execute("ANALYZE users")
@@ -351,14 +355,14 @@ class TestUsers:
         assert "SubPlan" not in few + everybody
 
 
-class TestWhatAnAnswerMayCost:
-    """Slow callers, callers that go away, a database that fails in the middle."""
+class TestCost:
+    """Slow clients, clients that disconnect, and a database that fails in the middle."""
 
     @pytest.mark.usefixtures("many")
     async def test_a_slow_stream_is_of_one_moment(
         self, server: Server, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """What is committed after its first line is not in it; and nobody waits for the caller."""
+        """Commits after its first line are not in it, and no one waits for the client."""
         stream = Stream(server, USERS, replica)
         status, answer = stream.begin()
         server.forget_pauses()
@@ -378,10 +382,10 @@ class TestWhatAnAnswerMayCost:
         stream.close()
 
     @pytest.mark.usefixtures("many")
-    async def test_a_stream_that_breaks_has_no_last_line(
+    async def test_an_interrupted_stream_has_no_last_line(
         self, server: Server, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """The database ends the connection: so does the API, and the next one is answered."""
+        """The database ends the connection, so the API does too; the next request succeeds."""
         stream = Stream(server, USERS, replica)
         _, answer = stream.begin()
         read_so_far = answer.read(1000)
@@ -400,10 +404,10 @@ class TestWhatAnAnswerMayCost:
         await eventually(lambda: is_answered(server, replica))
 
     @pytest.mark.usefixtures("many")
-    async def test_one_too_many_is_told_to_come_back(
+    async def test_one_request_too_many_must_retry_later(
         self, server: Server, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """Other requests are not held up; when the caller goes away, his place is free at once."""
+        """Other requests are not delayed; when a client disconnects, its place is free at once."""
         slow = Stream(server, USERS, replica)
         assert slow.begin()[0] == 200
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
@@ -419,10 +423,10 @@ class TestWhatAnAnswerMayCost:
         await eventually(lambda: has_ended(auth_engine), within=5)
         assert await is_answered(server, replica)
 
-    async def test_who_does_not_wait_for_digests_ends_them(
+    async def test_a_client_that_disconnects_ends_its_statement(
         self, server: Server, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """The statement, which nobody will read the answer of, ends in the database."""
+        """The statement for digests, which no one will read, ends in the database."""
         async with auth_engine.connect() as holder:
             await holder.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
             caller = Stream(server, DIGESTS, replica)
@@ -434,10 +438,10 @@ class TestWhatAnAnswerMayCost:
         assert await is_answered(server, replica)
 
     @pytest.mark.usefixtures("many")
-    async def test_who_does_not_read_is_cut_off(
+    async def test_a_client_that_does_not_read_is_disconnected(
         self, api_settings: ApiSettings, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """A snapshot that is held keeps dead rows in the whole database."""
+        """An open snapshot keeps dead rows in the whole database."""
         short = api_settings.model_copy(update={"reconcile_seconds_max": 0.5})
         with served(create_app(short)) as server:
             stream = Stream(server, USERS, replica)
@@ -450,7 +454,7 @@ class TestWhatAnAnswerMayCost:
             stream.close()
 
     @pytest.mark.parametrize("path", [DIGESTS, USERS])
-    async def test_a_copy_of_the_primary_is_not_asked(
+    async def test_a_standby_is_not_read(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers, path: str
     ) -> None:
         """It may lag, and what it lacks would look like drift."""
@@ -470,10 +474,10 @@ class TestWhatAnAnswerMayCost:
 class TestHeartbeats:
     """``POST /v1/reconcile/heartbeats``."""
 
-    async def test_one_is_recorded_and_wakes_the_relay(
+    async def test_a_heartbeat_is_recorded_and_wakes_the_relay(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, auth_url: str, replica: Headers
     ) -> None:
-        """The answer tells what its event will."""
+        """The response has the fields that its event will have."""
         woken = asyncio.Event()
         listener = await asyncpg.connect(auth_url.replace("+asyncpg", ""))
         await listener.add_listener(WAKE_UP_CHANNEL, lambda *_: woken.set())
@@ -494,10 +498,10 @@ class TestHeartbeats:
             assert row.occurred_at == beat.recorded_at
             assert (beat.source, beat.issuer) == (source.identity, SOURCE)
 
-    async def test_each_gets_a_number_of_its_own(
+    async def test_each_heartbeat_has_its_own_number(
         self, api: httpx.AsyncClient, replica: Headers
     ) -> None:
-        """However many are asked for at once; later ones have later times."""
+        """Also when many are requested at once; later ones have later times."""
         answers = await asyncio.gather(*(api.post(HEARTBEATS, headers=replica) for _ in range(8)))
 
         beats = [HeartbeatAnswer.model_validate_json(each.content) for each in answers]
@@ -505,10 +509,10 @@ class TestHeartbeats:
         by_number = sorted(beats, key=lambda beat: beat.number)
         assert by_number == sorted(beats, key=lambda beat: beat.recorded_at)
 
-    async def test_each_service_has_its_limit(
+    async def test_each_service_has_its_own_limit(
         self, auth_engine: AsyncEngine, strict: httpx.AsyncClient, api_settings: ApiSettings
     ) -> None:
-        """One beyond it is refused and records nothing; another service is not concerned."""
+        """The first request above it is refused and records nothing; others are unaffected."""
         one, other = [
             (await a_token(strict, auth_engine, api_settings, "users:reconcile"))[1]
             for _ in range(2)
@@ -533,8 +537,8 @@ async def strict(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_the_stream_is_described(api: httpx.AsyncClient) -> None:
-    """OpenAPI tells its media type, and the form of the parameter."""
+async def test_openapi_describes_the_stream(api: httpx.AsyncClient) -> None:
+    """Its media type, and the form of the parameter."""
     document = (await api.get("/openapi.json")).json()
 
     operation = document["paths"]["/v1/reconcile/users"]["get"]
@@ -544,14 +548,14 @@ async def test_the_stream_is_described(api: httpx.AsyncClient) -> None:
 
 
 async def has_ended(engine: AsyncEngine) -> bool:
-    """Whether no such answer has a connection."""
+    """Return whether no such response has a connection."""
     found = await sessions(engine)
     assert found == 0, f"{found} connections"
     return True
 
 
 async def is_answered(server: Server, headers: Headers) -> bool:
-    """Whether there is a place for another answer."""
+    """Return whether there is room for another response."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
         answer = await client.get(DIGESTS, headers=headers)
     assert answer.status_code == 200, answer.text

@@ -1,4 +1,4 @@
-"""A row that another session holds is that row's problem: everything else goes on."""
+"""A row that another session has locked delays only itself; the relay publishes everything else."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,19 +27,19 @@ from tests.support.relaying import (
 from tests.support.source import Source
 
 SOON = 5.0
-"""Seconds within which everything else goes on, and within which all is well afterwards."""
+"""Seconds within which other events are published, and within which the relay recovers."""
 
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue bound as a consuming service does."""
+    """The broker, with a queue bound as a consuming service binds it."""
     await bind(source)
     return source
 
 
 @asynccontextmanager
 async def held(engine: AsyncEngine, statement: str) -> AsyncIterator[None]:
-    """A session that has run a statement in a transaction, and forgot about it."""
+    """A session that has run a statement in a transaction and leaves the transaction open."""
     async with engine.connect() as connection:
         await connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         await connection.execute(text(statement))
@@ -48,10 +48,10 @@ async def held(engine: AsyncEngine, statement: str) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("mode", ["FOR UPDATE", "FOR SHARE"])
-async def test_a_held_event_holds_up_nobody(
+async def test_a_locked_event_delays_no_other_event(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source, mode: str
 ) -> None:
-    """It goes out once, is marked when its row is free, and status names it meanwhile."""
+    """It is published once and marked when its row is unlocked; meanwhile status names it."""
     ada = a_state(version=1)
     await recorded(auth_engine, ada)
     query = f"SELECT 1 FROM outbox_events WHERE user_id = '{ada.id}' {mode}"
@@ -79,10 +79,10 @@ async def test_a_held_event_holds_up_nobody(
     assert {message.routing_key for message in left} <= {"sync.heartbeat"}
 
 
-async def test_a_key_that_somebody_refers_to_is_not_held(
+async def test_a_key_share_lock_does_not_count_as_held(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """``FOR KEY SHARE`` keeps nobody from marking."""
+    """``FOR KEY SHARE`` does not keep the relay from marking the row."""
     ada = a_state()
     await recorded(auth_engine, ada)
     query = f"SELECT 1 FROM outbox_events WHERE user_id = '{ada.id}' FOR KEY SHARE"
@@ -91,10 +91,10 @@ async def test_a_key_that_somebody_refers_to_is_not_held(
         await eventually(lambda: all_published(auth_engine), within=SOON)
 
 
-async def test_the_held_row_of_the_source_holds_up_nobody(
+async def test_a_locked_source_row_delays_heartbeats_only(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """Heartbeats wait, events go on; then heartbeats come again, with no gap."""
+    """Events are still published; later heartbeats have no gap in their numbers."""
     settings = relay_settings.model_copy(update={"heartbeat_seconds": 0.5})
     async with relaying(settings):
         await eventually(lambda: is_quiet(auth_engine))
@@ -125,10 +125,10 @@ async def test_the_held_row_of_the_source_holds_up_nobody(
     assert sorted(numbers) == list(range(1, len(numbers) + 1))
 
 
-async def test_after_a_lock_on_the_whole_table_all_follows(
+async def test_the_relay_recovers_from_a_lock_on_the_whole_table(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """The relay stays the active one, says what it meets, and goes on within seconds."""
+    """The relay stays active, reports the lock, and continues within seconds after it."""
     async with relaying(relay_settings):
         await recorded(auth_engine, a_state())
         await taken(bound, 1)
@@ -151,13 +151,13 @@ async def test_after_a_lock_on_the_whole_table_all_follows(
 
 
 async def told(engine: AsyncEngine) -> OutboxFigures:
-    """What ``auth-service status`` shows; heartbeats are expected every second."""
+    """Read what ``auth-service status`` shows, with heartbeats expected every second."""
     async with engine.connect() as connection:
         return await figures(connection, heartbeat_seconds=1)
 
 
 async def is_quiet(engine: AsyncEngine) -> bool:
-    """Whether nothing is the matter."""
+    """Return whether status reports no problem."""
     async with engine.connect() as connection:
         found = await figures(connection, heartbeat_seconds=15)
     return found.pipe in ("quiet", "publishing") and not found.held_rows

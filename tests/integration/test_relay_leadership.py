@@ -1,4 +1,4 @@
-"""One relay is active, another takes over; waking, waiting, and the heartbeat."""
+"""One relay is active and another takes over; wake-ups, idle relays and heartbeats."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -36,20 +36,20 @@ RELAY = "auth-service relay"
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue bound as a consuming service does."""
+    """The broker, with a queue bound as a consuming service binds it."""
     await bind(source)
     return source
 
 
 @pytest.fixture
 def quiet(relay_settings: RelaySettings) -> RelaySettings:
-    """A relay whose only heartbeat is the one at its start, so that no other wakes it."""
+    """A relay whose only heartbeat is the one at its start, so no later one wakes it."""
     return relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
 
 
 @pytest.fixture
 async def arrivals(bound: Source) -> asyncio.Queue[Carried]:
-    """Messages about users at the moment when they arrive."""
+    """Collect messages about users as they arrive."""
     arrivals: asyncio.Queue[Carried] = asyncio.Queue()
 
     async def arrived(message: DeliveredMessage) -> None:
@@ -63,7 +63,7 @@ async def arrivals(bound: Source) -> asyncio.Queue[Carried]:
 async def test_another_relay_takes_over_at_once(
     auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
 ) -> None:
-    """One of two is active; when its session ends, so does its lock, and the other goes on."""
+    """When the active relay's session ends, its lock ends too, and the other relay takes over."""
     async with relaying(quiet), relaying(quiet):
         first = await eventually(lambda: leader(auth_engine))
         await eventually(lambda: waiting(auth_engine))
@@ -71,7 +71,7 @@ async def test_another_relay_takes_over_at_once(
         await taken(bound, 1)
 
         await terminate(auth_engine, first)
-        # Far below the ten seconds after which a lease ends by itself.
+        # Far less than the ten seconds after which an idle lease expires.
         second = await eventually(lambda: leader(auth_engine), within=LEASE_SECONDS / 2)
         await recorded(auth_engine, a_state())
         await taken(bound, 1)
@@ -79,10 +79,10 @@ async def test_another_relay_takes_over_at_once(
     assert second != first
 
 
-async def test_one_relay_alone_comes_back_after_its_session_ended(
+async def test_a_single_relay_resumes_after_its_session_ended(
     auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
 ) -> None:
-    """A lost session is noticed at once, though the relay waits for a commit."""
+    """It notices the lost session at once, even while it waits for a commit."""
     async with relaying(quiet):
         first = await eventually(lambda: leader(auth_engine))
         await falls_asleep(auth_engine)
@@ -94,10 +94,10 @@ async def test_one_relay_alone_comes_back_after_its_session_ended(
     assert len(messages) == 1
 
 
-async def test_what_another_relay_noted_does_not_stay(
+async def test_trouble_stored_by_an_earlier_relay_is_replaced(
     auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
 ) -> None:
-    """A relay that becomes active again says what it meets, not what the one before it met."""
+    """A relay that leads again shows its own trouble, not that of the relay before it."""
     async with relaying(quiet):
         await eventually(lambda: is_idle(auth_engine))
         first = await eventually(lambda: leader(auth_engine))
@@ -115,7 +115,7 @@ async def test_what_another_relay_noted_does_not_stay(
 async def test_the_order_per_user_survives_every_change_of_the_active_relay(
     auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
 ) -> None:
-    """Sessions end in the middle of the work; nothing is lost, first publications are in order."""
+    """Sessions end during the work: nothing is lost, and first publications stay in order."""
     users = [a_state().id for _ in range(5)]
     async with AsyncExitStack() as stack:
         for _ in range(3):
@@ -142,7 +142,7 @@ async def test_the_order_per_user_survives_every_change_of_the_active_relay(
 async def test_no_wake_up_is_lost(
     auth_engine: AsyncEngine, quiet: RelaySettings, arrivals: asyncio.Queue[Carried]
 ) -> None:
-    """A commit at any moment of the relay's falling asleep is published at once, 200 times."""
+    """200 commits at varying moments, while the relay falls asleep, are each published at once."""
     state = a_state()
     async with relaying(quiet):
         for version in range(1, 201):
@@ -153,13 +153,13 @@ async def test_no_wake_up_is_lost(
 
             assert message.event.data.subject_version == version
             for _ in range(version % 20):
-                await asyncio.sleep(0)  # another moment each time
+                await asyncio.sleep(0)  # a different moment each time
 
 
 async def test_a_commit_wakes_the_relay_from_another_session(
     auth_engine: AsyncEngine, quiet: RelaySettings, arrivals: asyncio.Queue[Carried]
 ) -> None:
-    """Many sessions commit at once: each event is published though they share a wake-up."""
+    """Many sessions commit at once: each event is published although they share a wake-up."""
     async with relaying(quiet):
         await eventually(lambda: is_idle(auth_engine))
 
@@ -170,10 +170,10 @@ async def test_a_commit_wakes_the_relay_from_another_session(
 
 
 @pytest.mark.usefixtures("bound")
-async def test_an_idle_relay_only_looks_every_few_seconds(
+async def test_an_idle_relay_polls_every_few_seconds_only(
     auth_engine: AsyncEngine, relay_settings: RelaySettings
 ) -> None:
-    """Between two heartbeats the relay waits for a commit, and touches its session by looking."""
+    """Between two heartbeats the relay waits for a commit, and renews its lease by polling."""
     settings = relay_settings.model_copy(update={"heartbeat_seconds": 2.5 * POLL_SECONDS})
     async with relaying(settings):
         await falls_asleep(auth_engine)
@@ -186,16 +186,16 @@ async def test_an_idle_relay_only_looks_every_few_seconds(
 
         await eventually(next_heartbeat)
 
-    # Two looks; and what it does for the heartbeat may be seen before its number.
+    # Two polls; the statements for the heartbeat may show before its number does.
     assert len(queries) <= 5
 
 
-async def test_the_heartbeat_is_recorded_numbered_and_comes_again(
+async def test_heartbeats_are_numbered_without_gaps(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """Heartbeats go through the outbox like any event, without a gap in their numbers."""
+    """Heartbeats go through the outbox like any event, across a change of the active relay too."""
     settings = relay_settings.model_copy(update={"heartbeat_seconds": 0.05})
-    for _ in range(2):  # another relay goes on where the first one stopped
+    for _ in range(2):  # another relay continues where the first one stopped
         already = await heartbeats(auth_engine)
         async with relaying(settings):
             await eventually(partial(passed, auth_engine, already + 4))
@@ -213,10 +213,10 @@ async def test_the_heartbeat_is_recorded_numbered_and_comes_again(
     assert await heartbeats(auth_engine) == len(rows)
 
 
-async def test_a_relay_in_waiting_holds_no_snapshot_and_fills_no_log(
+async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(
     auth_engine: AsyncEngine, quiet: RelaySettings
 ) -> None:
-    """It asks for the lock from time to time, instead of waiting for it inside the database."""
+    """It tries the lock from time to time, instead of waiting for it inside the database."""
     async with relaying(quiet), relaying(quiet):
         await eventually(lambda: waiting(auth_engine))
         asked: set[datetime] = set()
@@ -232,12 +232,12 @@ async def test_a_relay_in_waiting_holds_no_snapshot_and_fills_no_log(
 
 
 async def terminate(engine: AsyncEngine, pid: int | None) -> None:
-    """End a session from outside, and wait until it is gone."""
+    """Terminate a session from outside, and wait until it is gone."""
     await fetch(engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
 
 
 async def falls_asleep(engine: AsyncEngine) -> None:
-    """Wait until the active relay has done what there was, and asks nothing any more."""
+    """Wait until the active relay has finished its work and runs no statement."""
     seen: list[datetime | None] = []
 
     async def asks_nothing() -> bool:
@@ -249,7 +249,7 @@ async def falls_asleep(engine: AsyncEngine) -> None:
 
 
 async def last_query(engine: AsyncEngine) -> datetime | None:
-    """When the active relay began its last query."""
+    """Return when the active relay began its last query."""
     rows = await fetch(
         engine,
         "SELECT query_start FROM pg_stat_activity WHERE pid = :pid",
@@ -259,7 +259,7 @@ async def last_query(engine: AsyncEngine) -> datetime | None:
 
 
 async def waiting(engine: AsyncEngine) -> list[Row[Any]]:
-    """The sessions of relays that wait to become the active one."""
+    """List the sessions of relays that wait for the lease."""
     return await fetch(
         engine,
         "SELECT * FROM pg_stat_activity WHERE datname = current_database()"
@@ -270,25 +270,25 @@ async def waiting(engine: AsyncEngine) -> list[Row[Any]]:
 
 
 async def is_idle(engine: AsyncEngine) -> bool:
-    """Whether the active relay has published all there is, its first heartbeat included."""
+    """Return whether the relay has published everything, its first heartbeat included."""
     published = "SELECT 1 FROM outbox_events WHERE published_at IS NOT NULL AND user_id IS NULL"
     return bool(await fetch(engine, published))
 
 
 async def is_well(engine: AsyncEngine) -> bool:
-    """Whether no trouble is noted."""
+    """Return whether no trouble is stored."""
     return bool(
         await fetch(engine, "SELECT 1 FROM source WHERE trouble IS NULL AND trouble_since IS NULL")
     )
 
 
 async def heartbeats(engine: AsyncEngine) -> int:
-    """The number of the last heartbeat."""
+    """Return the number of the last heartbeat."""
     [row] = await fetch(engine, "SELECT heartbeat FROM source")
     return int(row.heartbeat)
 
 
 async def passed(engine: AsyncEngine, number: int) -> bool:
-    """Whether that many heartbeats are recorded, and all of them published."""
+    """Return whether that many heartbeats are recorded, and all of them published."""
     unpublished = await fetch(engine, "SELECT 1 FROM outbox_events WHERE published_at IS NULL")
     return await heartbeats(engine) >= number and not unpublished

@@ -1,4 +1,4 @@
-"""Leadership is a lease: who is silent loses it, and another relay goes on."""
+"""The active relay has a lease: a silent relay loses it, and another takes over."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -27,19 +27,19 @@ from tests.support.relaying import (
 from tests.support.source import Source
 
 A_MOMENT = 8.0
-"""Seconds on top of a limit, on a busy machine."""
+"""Seconds on top of a limit, for a busy machine."""
 
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue bound as a consuming service does."""
+    """The broker, with a queue bound as a consuming service binds it."""
     await bind(source)
     return source
 
 
 @pytest.fixture
 async def process(relay_settings: RelaySettings, tmp_path: Path) -> AsyncIterator[Process]:
-    """``auth-service relay``, active."""
+    """The process ``auth-service relay``, active."""
     url = make_url(relay_settings.database_url).set(drivername="postgresql")
     environment = {
         "AUTH_DATABASE_URL": url.render_as_string(hide_password=False),
@@ -56,10 +56,10 @@ async def process(relay_settings: RelaySettings, tmp_path: Path) -> AsyncIterato
         process.kill()
 
 
-async def test_a_frozen_relay_is_replaced_and_stands_by_again(
+async def test_a_frozen_relay_is_replaced_and_waits_afterwards(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source, process: Process
 ) -> None:
-    """The server ends its session; when it goes on, it finds another one active."""
+    """The server ends its session; when the process continues, it finds another relay active."""
     frozen = await eventually(lambda: leader(auth_engine))
     async with relaying(relay_settings):
         process.signal(signal.SIGSTOP)
@@ -84,7 +84,7 @@ async def test_a_frozen_relay_is_replaced_and_stands_by_again(
 async def test_an_idle_relay_keeps_its_lease(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """While the broker is away, too: there is no statement of its own for a long time."""
+    """Also while the broker is away, when the relay has no statement to run for a long time."""
     settings = relay_settings.model_copy(
         update={"amqp_url": f"amqp://127.0.0.1:{free_port()}/", "retry_seconds_max": 3600.0}
     )
@@ -106,7 +106,7 @@ async def test_an_idle_relay_keeps_its_lease(
 async def test_a_stale_session_that_the_server_keeps_is_terminated(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """Such as one in which the server waits for a frozen process to read."""
+    """For example a session in which the server waits for a frozen client to read."""
     url = make_url(relay_settings.database_url).set(drivername="postgresql")
     silent = await asyncpg.connect(
         url.render_as_string(hide_password=False),

@@ -1,4 +1,4 @@
-"""What the relay publishes, in which order, and when it counts as published."""
+"""What the relay publishes, in which order, and when it marks an event as published."""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,12 +38,12 @@ PASSWORD = "heron lantern gravel sonnet"
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue bound as a consuming service does."""
+    """The broker, with a queue bound as a consuming service binds it."""
     await bind(source)
     return source
 
 
-async def test_what_was_recorded_goes_out_in_order(
+async def test_recorded_events_are_published_in_order(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
 ) -> None:
     """Each event once, in order of position, persistent, with its headers and its recorded body."""
@@ -73,7 +73,7 @@ async def test_what_was_recorded_goes_out_in_order(
     assert await bound.ready(QUEUE) == 0
 
 
-async def test_what_was_recorded_goes_out_byte_for_byte(
+async def test_a_recorded_payload_is_published_byte_for_byte(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
     """A field that a newer writer recorded passes through an older relay unharmed."""
@@ -93,10 +93,10 @@ async def test_what_was_recorded_goes_out_byte_for_byte(
     assert message.headers["traceparent"] == "trace"
 
 
-async def test_an_event_counts_as_published_only_after_its_confirm(
+async def test_an_event_is_marked_published_only_after_its_confirm(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """An event that has arrived, but whose confirm has not, stays unpublished."""
+    """An event that has arrived stays unpublished until its confirm arrives."""
     await recorded(auth_engine, a_state())
     async with (
         proxied(relay_settings) as (proxy, settings),
@@ -116,10 +116,10 @@ async def test_an_event_counts_as_published_only_after_its_confirm(
     assert after[0].published_at is not None
 
 
-async def test_one_event_of_a_user_is_under_way_at_a_time(
+async def test_one_event_per_user_is_in_flight_at_a_time(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """At most one unconfirmed event per user: his second waits for the confirm of his first."""
+    """A user's second event waits for the confirm of the first."""
     ada, bob = a_state(version=1), a_state(version=1)
     await recorded(
         auth_engine, ada, bob, a_state(ada.id, 2), a_state(bob.id, 2), a_state(ada.id, 3)
@@ -146,7 +146,7 @@ async def test_one_event_of_a_user_is_under_way_at_a_time(
 async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
 ) -> None:
-    """A row whose payload was erased before it went out is marked published without being sent."""
+    """A row whose payload was erased before publishing is marked published without being sent."""
     ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
     await change_email(auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
     await delete(auth_engine, passwords, ada.id, password=PASSWORD)
@@ -164,10 +164,10 @@ async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
     assert await bound.ready(QUEUE) == 0
 
 
-async def test_a_tombstone_goes_out_even_when_its_payload_is_gone(
+async def test_a_tombstone_without_payload_is_still_published(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """A deletion is read from its headers alone, so nothing may keep it back."""
+    """A deletion is read from its headers alone, so nothing may hold it up."""
     await execute(
         auth_engine,
         "INSERT INTO outbox_events (type, user_id, version)"
@@ -184,7 +184,7 @@ async def test_a_tombstone_goes_out_even_when_its_payload_is_gone(
 async def test_commits_out_of_the_order_of_positions_are_all_published(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """Claiming goes by row state, never by "position greater than the last"."""
+    """The relay finds rows by their state, never by "position greater than the last"."""
     late, early = a_state(), a_state()
     async with relaying(relay_settings):
         async with auth_engine.begin() as slow:
@@ -203,7 +203,7 @@ async def test_commits_out_of_the_order_of_positions_are_all_published(
 async def test_a_rolled_back_event_is_never_published(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """What was not committed did not happen."""
+    """Rolled-back changes leave no event."""
     undone, done = a_state(), a_state()
     async with auth_engine.connect() as connection:
         await record(connection, UserUpdated.type, undone)
@@ -218,10 +218,10 @@ async def test_a_rolled_back_event_is_never_published(
     assert message.event.data.subject == done.id
 
 
-async def test_nothing_is_left_of_a_long_queue(
+async def test_a_backlog_larger_than_a_batch_is_published_completely(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """More events than a batch, many of few users: all go out once, in order per user."""
+    """Many events of few users: all are published once, in order per user."""
     users = [a_state().id for _ in range(7)]
     states = [a_state(users[n % 7], n // 7 + 1) for n in range(300)]
     await recorded(auth_engine, *states)
@@ -235,7 +235,7 @@ async def test_nothing_is_left_of_a_long_queue(
     assert len({message.event.id for message in messages}) == 300
 
 
-async def test_claiming_and_marking_use_an_index_however_long_the_log(
+async def test_reading_and_marking_use_an_index_however_long_the_log(
     auth_engine: AsyncEngine,
 ) -> None:
     """The work per event does not grow with the log."""
@@ -259,7 +259,7 @@ async def test_claiming_and_marking_use_an_index_however_long_the_log(
 
     assert all("Seq Scan" not in each for each in plans)
     assert all("outbox_events_unpublished_idx" in claim for claim in plans[::2])
-    # What is set aside is passed over by the index, not read and left.
+    # The index skips set-aside events; they are not read and discarded.
     assert all("Index Cond: (set_aside = 0)" in claim for claim in plans[::2])
     assert all("Sort" not in claim for claim in plans[::2])
 
@@ -267,7 +267,7 @@ async def test_claiming_and_marking_use_an_index_however_long_the_log(
 async def plan(
     engine: AsyncEngine, statement: ClauseElement, arguments: Sequence[object], mode: str
 ) -> str:
-    """How PostgreSQL runs ``statement``, prepared as the relay's session prepares it."""
+    """Explain ``statement``, prepared as the relay's session prepares it."""
     compiled = statement.compile(dialect=engine.dialect)
     async with engine.connect() as connection:
         raw = (await connection.get_raw_connection()).driver_connection

@@ -1,4 +1,4 @@
-"""What the relay does when the broker is away, silent, full, or has nowhere to put an event."""
+"""What the relay does while the broker is away, silent or full, or no queue is bound."""
 
 import asyncio
 
@@ -37,7 +37,7 @@ ONE_HEARTBEAT = {"heartbeat_seconds": 3600.0, "retry_seconds_max": 0.1}
 async def test_a_returned_event_stays_unpublished_until_a_queue_is_bound(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
 ) -> None:
-    """With no queue bound the relay says so, loses nothing, and goes on when one is."""
+    """Without a queue the relay reports it and loses nothing; once one is bound it publishes."""
     states = [a_state() for _ in range(5)]
     await recorded(auth_engine, *states)
     settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
@@ -76,7 +76,7 @@ async def test_the_order_per_user_survives_refusals(
     broker: Broker,
     vhost: str,
 ) -> None:
-    """A full queue refuses events in any mixture; no two of one user ever change places."""
+    """A full queue refuses events in any mixture; two events of one user never swap places."""
     await bind(source, kind="classic")
     broker.set_policy(vhost, "full", f"^{QUEUE}$", {"max-length": 2, "overflow": "reject-publish"})
     users = [a_state().id for _ in range(4)]
@@ -102,7 +102,7 @@ async def test_the_order_per_user_survives_refusals(
 async def test_a_refused_user_gets_no_further_event_in_the_round(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
 ) -> None:
-    """Their second event must not overtake their first: all three are set aside."""
+    """A second event must not overtake the first: all three are set aside."""
     user = a_state()
     await recorded(auth_engine, user, a_state(user.id, 2), a_state(user.id, 3))
 
@@ -120,7 +120,7 @@ async def test_a_refused_user_gets_no_further_event_in_the_round(
 async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
 ) -> None:
-    """The broker has the event and its answer is lost: it is published a second time."""
+    """The broker stores the event but its confirm is lost: the event is published a second time."""
     await bind(source)
     state = a_state()
     fast = relay_settings.model_copy(update=ONE_HEARTBEAT | {"publish_timeout_seconds": 0.5})
@@ -144,10 +144,10 @@ async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(
     assert first.event.data.subject == state.id
 
 
-async def test_a_connection_cut_before_the_confirm_loses_nothing(
+async def test_a_lost_connection_loses_no_event(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
 ) -> None:
-    """However often the connection goes under load, every event arrives, in order per user."""
+    """However often the connection breaks under load, every event arrives, in order per user."""
     await bind(source)
     users = [a_state().id for _ in range(5)]
     async with (
@@ -169,10 +169,10 @@ async def test_a_connection_cut_before_the_confirm_loses_nothing(
     }
 
 
-async def test_with_the_broker_away_sign_ups_go_on_and_follow_later(
+async def test_sign_ups_succeed_while_the_broker_is_away(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, source: Source
 ) -> None:
-    """Nothing on the request path touches the broker; everything stays recorded."""
+    """No request touches the broker; every event stays recorded and is published later."""
     await bind(source)
     async with proxied(relay_settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings):
         proxy.refuse()
@@ -197,7 +197,7 @@ async def test_with_the_broker_away_sign_ups_go_on_and_follow_later(
 async def test_deleting_an_account_never_waits_for_the_broker(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, source: Source
 ) -> None:
-    """No row lock is held while a confirm is outstanding."""
+    """No row is locked while a confirm is outstanding."""
     await bind(source)
     ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
     async with (
@@ -224,15 +224,15 @@ async def test_deleting_an_account_never_waits_for_the_broker(
 
 
 async def says(engine: AsyncEngine, expected: str | None) -> bool:
-    """Whether the relay meets exactly that."""
+    """Return whether the stored trouble is exactly this."""
     return await trouble(engine) == expected
 
 
 async def is_away(engine: AsyncEngine) -> bool:
-    """Whether the relay says that the broker is away."""
+    """Return whether the stored trouble says that the broker is away."""
     return (await trouble(engine) or "").startswith("the broker is away")
 
 
 async def some_arrived(source: Source) -> bool:
-    """Whether the queue holds anything."""
+    """Return whether the queue has any message."""
     return await source.ready(QUEUE) > 0

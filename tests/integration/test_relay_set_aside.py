@@ -1,4 +1,4 @@
-"""Events that no queue takes: each type waits by itself, and everything else goes on."""
+"""Events that no queue accepts: each type is set aside, and everything else is published."""
 
 import json
 
@@ -33,15 +33,15 @@ MANY = 700
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue that takes what consumers of today know."""
+    """The broker, with a queue that accepts the types that consumers know today."""
     await bind(source)
     return source
 
 
-async def test_an_event_that_no_queue_takes_holds_up_nobody(
+async def test_a_returned_event_delays_no_other_event(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """It waits by itself, is named with its type, and goes out when a queue takes its type."""
+    """It is set aside, listed with its type, and published when a queue accepts its type."""
     await raw(auth_engine, "session.ended")
     async with relaying(relay_settings):
         ada = a_state()
@@ -60,10 +60,10 @@ async def test_an_event_that_no_queue_takes_holds_up_nobody(
         assert not (await told(auth_engine)).set_aside
 
 
-async def test_a_users_later_events_wait_behind_theirs(
+async def test_later_events_of_its_user_wait_behind_it(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """Their order stays, over a restart of the relay as well; another user's go on."""
+    """Their order stays, also after a restart of the relay; events of other users are published."""
     ada, bob = a_state(version=1), a_state()
     await raw(auth_engine, "account.merged", user=str(ada.id))
     await recorded(auth_engine, a_state(ada.id, 2), a_state(ada.id, 3))
@@ -87,10 +87,10 @@ async def test_a_users_later_events_wait_behind_theirs(
     assert [message.headers["cloudEvents_subjectversion"][-1] for message in messages] == [*"1234"]
 
 
-async def test_without_the_binding_of_heartbeats_users_events_pass(
+async def test_user_events_are_published_without_a_binding_of_heartbeats(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """The heartbeats follow later, with no gap in their numbers."""
+    """The heartbeats are published later, with no gap in their numbers."""
     settings = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
     await bound.channel.queue_unbind(QUEUE, EXCHANGE, Heartbeat.type)
     async with relaying(settings):
@@ -114,7 +114,7 @@ async def test_without_the_binding_of_heartbeats_users_events_pass(
 async def test_a_deletion_waits_for_no_event_of_its_user(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
 ) -> None:
-    """What was set aside of them is erased, so that nothing is before the tombstone any more."""
+    """The set-aside events are erased, so nothing precedes the tombstone any more."""
     ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
     async with relaying(relay_settings):
         await taken(bound, 1)
@@ -128,10 +128,10 @@ async def test_a_deletion_waits_for_no_event_of_its_user(
         await eventually(lambda: nothing_waits(auth_engine))
 
 
-async def test_what_is_set_aside_costs_nothing_and_all_follows_at_once(
+async def test_thousands_of_set_aside_events_cost_nothing_and_are_released_at_once(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """Of thousands only one is tried at a time, also by the next relay."""
+    """Only one of thousands is retried at a time, also by the next relay."""
     await execute(
         auth_engine,
         "INSERT INTO outbox_events (type, user_id, version, payload)"
@@ -152,10 +152,10 @@ async def test_what_is_set_aside_costs_nothing_and_all_follows_at_once(
         await eventually(lambda: nothing_waits(auth_engine))
 
 
-async def test_rows_that_were_deleted_by_hand_let_the_rest_go(
+async def test_deleting_the_blocking_event_by_hand_releases_the_rest(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """An operator takes the event away that stood in the way."""
+    """An operator deletes the event that blocked the others."""
     ada = a_state()
     await raw(auth_engine, "account.merged", user=str(ada.id))
     await recorded(auth_engine, a_state(ada.id, 2))
@@ -173,14 +173,14 @@ async def test_rows_that_were_deleted_by_hand_let_the_rest_go(
     [("user.updated", json.dumps({"x": "x" * 2_000_000})), ("user." + "x" * 300, "{}")],
     ids=["too large", "type too long"],
 )
-async def test_what_cannot_be_sent_holds_up_nobody(
+async def test_an_unsendable_event_delays_no_other_event(
     auth_engine: AsyncEngine,
     relay_settings: RelaySettings,
     bound: Source,
     event_type: str,
     payload: str,
 ) -> None:
-    """Neither other users nor other events of its type; its own user's order stays."""
+    """Other users and other events of its type are published; the order of its user stays."""
     ada = a_state()
     await raw(auth_engine, event_type, user=str(ada.id), payload=payload)
     await recorded(auth_engine, a_state(ada.id, 2))
@@ -201,7 +201,7 @@ async def test_what_cannot_be_sent_holds_up_nobody(
 async def raw(
     engine: AsyncEngine, event_type: str, *, user: str | None = None, payload: str = "{}"
 ) -> None:
-    """Record an event by hand."""
+    """Insert an event directly."""
     await fetch(
         engine.execution_options(isolation_level="AUTOCOMMIT"),
         "INSERT INTO outbox_events (type, user_id, version, payload) VALUES (:type,"
@@ -214,23 +214,23 @@ async def raw(
 
 
 async def told(engine: AsyncEngine) -> OutboxFigures:
-    """What ``auth-service status`` shows."""
+    """Read what ``auth-service status`` shows."""
     async with engine.connect() as connection:
         return await figures(connection, heartbeat_seconds=15)
 
 
 async def waits(engine: AsyncEngine, events: int) -> bool:
-    """Whether at least so many events are set aside."""
+    """Return whether at least that many events are set aside."""
     [row] = await fetch(engine, "SELECT count(*) FROM outbox_events WHERE set_aside > 0")
     return int(row[0]) >= events
 
 
 async def unpublished(engine: AsyncEngine, events: int) -> bool:
-    """Whether just so many events are left, and all of them set aside."""
+    """Return whether exactly that many events are unpublished, all of them set aside."""
     rows = await fetch(engine, "SELECT set_aside FROM outbox_events WHERE published_at IS NULL")
     return [row.set_aside > 0 for row in rows] == [True] * events
 
 
 async def nothing_waits(engine: AsyncEngine) -> bool:
-    """Whether everything is published, heartbeats too."""
+    """Return whether everything is published, heartbeats included."""
     return not await fetch(engine, "SELECT 1 FROM outbox_events WHERE published_at IS NULL")

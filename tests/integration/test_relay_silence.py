@@ -1,4 +1,4 @@
-"""What is deleted at the broker comes back, and who is silent is not ready."""
+"""The relay restores what was deleted at the broker, and a silent broker makes it not ready."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ from tests.support.relaying import bind, proxied, recorded, relaying, taken
 from tests.support.source import Source, source_on
 
 WITHIN = 30.0
-"""Seconds in which all is on its way again."""
+"""Seconds in which everything is published again."""
 
 
 @asynccontextmanager
@@ -39,10 +39,10 @@ async def at_work(settings: RelaySettings) -> AsyncIterator[Relay]:
         await end_tasks(running)
 
 
-async def test_deleted_exchanges_are_declared_again_though_nothing_is_published(
+async def test_an_idle_relay_declares_deleted_exchanges_again(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
 ) -> None:
-    """Both of them, by a relay that is connected and idle."""
+    """Both exchanges, by a relay that is connected and has nothing to publish."""
     settings = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
     await bind(source)
     async with relaying(settings):
@@ -58,10 +58,10 @@ async def test_deleted_exchanges_are_declared_again_though_nothing_is_published(
         await taken(source, 1, within=WITHIN)
 
 
-async def test_a_virtual_host_that_was_deleted_and_made_again_is_used_again(
+async def test_the_relay_uses_a_virtual_host_that_was_deleted_and_recreated(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, broker: Broker, vhost: str
 ) -> None:
-    """With its permissions; what was recorded meanwhile follows."""
+    """With its permissions restored; events recorded in between are published."""
     async with relaying(relay_settings):
         await eventually(lambda: are_there(relay_settings.amqp_url))
         await asyncio.to_thread(broker.delete_vhost, vhost)
@@ -77,7 +77,7 @@ async def test_a_virtual_host_that_was_deleted_and_made_again_is_used_again(
 async def test_a_relay_whose_broker_is_silent_is_not_ready(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
 ) -> None:
-    """Though it has nothing to publish; and it is again when the broker speaks."""
+    """Even with nothing to publish; it is ready again when the broker responds."""
     await bind(source)
     quiet = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
     async with proxied(quiet) as (proxy, settings), at_work(settings) as relay:
@@ -104,10 +104,10 @@ async def test_a_relay_whose_broker_is_silent_is_not_ready(
         await eventually(is_ready)
 
 
-async def test_a_relay_in_waiting_is_ready_as_long_as_another_one_works(
+async def test_a_waiting_relay_is_ready_while_another_one_works(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
 ) -> None:
-    """It sees the lock, and the heartbeats; three that were missed are too many."""
+    """It checks the lock and the heartbeats; three missed heartbeats are too many."""
     await bind(source)
     quiet = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
     idle = Relay(quiet)
@@ -127,10 +127,10 @@ async def test_a_relay_in_waiting_is_ready_as_long_as_another_one_works(
             await ready(idle, auth_engine, heartbeat_seconds=15.0)
 
 
-async def test_metrics_of_a_database_that_does_not_answer_are_absent(
+async def test_database_metrics_are_absent_while_the_database_is_away(
     auth_engine: AsyncEngine, blog_engine: AsyncEngine, unused_port: int
 ) -> None:
-    """At both services; not as they were when it last did."""
+    """At both services; the last values are not repeated."""
     nowhere = f"postgresql+asyncpg://postgres@127.0.0.1:{unused_port}/nowhere"
     gone = pooled(DatabaseSettings(database_url=nowhere))
     await metrics.refresh(auth_engine)
@@ -162,12 +162,12 @@ NAMES = {
 
 
 def shown() -> set[str]:
-    """Which of the figures from databases Prometheus would get."""
+    """List the database figures that Prometheus would get."""
     return {name for name in NAMES if REGISTRY.get_sample_value(name) is not None}
 
 
 async def are_there(amqp_url: str) -> bool:
-    """Whether both exchanges of the source are on the broker."""
+    """Return whether both exchanges of the source exist on the broker."""
     try:
         async with connected(amqp_url, name="a test") as connection:
             channel = await connection.channel()

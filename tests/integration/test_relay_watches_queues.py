@@ -1,4 +1,4 @@
-"""The relay looks at the queues of consuming services, for operators."""
+"""The relay stores the depths of consuming services' queues, for operators."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from tests.support.source import LIVE, Source
 
 @asynccontextmanager
 async def looking(settings: RelaySettings, *queues: str) -> AsyncIterator[None]:
-    """What the relay process does beside its work."""
+    """Run the relay's background task that watches the queues."""
     watching = settings.model_copy(update={"watched_queues": queues})
     task = asyncio.create_task(watch_queues(watching))
     try:
@@ -33,13 +33,13 @@ async def looking(settings: RelaySettings, *queues: str) -> AsyncIterator[None]:
 
 
 async def seen(engine: AsyncEngine) -> dict[str, int | None]:
-    """What was seen of each queue, at most a moment ago."""
+    """Return the last observation of each queue, at most a moment old."""
     async with engine.connect() as connection:
         found = await read_queues(connection)
     return {queue.name: queue.messages for queue in found if queue.age_seconds < 2}
 
 
-async def test_it_tells_what_waits_while_nobody_consumes(
+async def test_it_stores_the_depth_of_each_queue(
     source: Source,
     consumer_settings: ConsumerSettings,
     blog_engine: AsyncEngine,
@@ -49,7 +49,7 @@ async def test_it_tells_what_waits_while_nobody_consumes(
     vhost: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ready messages; a queue that is not there, or a broker that went away, is not known."""
+    """Ready messages; a missing queue or broker has an unknown depth."""
     monkeypatch.setattr(module, "EVERY_SECONDS", 0.2)
     async with consuming(consumer_settings, blog_engine):
         pass

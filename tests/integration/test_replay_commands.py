@@ -1,4 +1,4 @@
-"""``auth-service replay …``, as an operator and his scripts meet it."""
+"""``auth-service replay …``, as operators and their scripts use it."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ Command = Callable[[str], Awaitable[subprocess.CompletedProcess[str]]]
 
 @pytest.fixture
 def replay(auth_url: str, tmp_path: Path) -> Command:
-    """Runs ``auth-service replay …`` to its end, with the database's address and no more."""
+    """Runs ``auth-service replay …`` to its end, with only the database's address."""
 
     async def replay(arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {"AUTH_DATABASE_URL": auth_url}
@@ -36,7 +36,7 @@ def replay(auth_url: str, tmp_path: Path) -> Command:
 
 
 async def as_json(replay: Command, arguments: str) -> dict[str, Any]:
-    """What a command that goes well prints for scripts."""
+    """Return the JSON of a command that succeeds."""
     ended = await replay(f"{arguments} --json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("\n") == 1
@@ -44,8 +44,10 @@ async def as_json(replay: Command, arguments: str) -> dict[str, Any]:
     return figures
 
 
-async def test_the_life_of_a_replay(replay: Command, auth_engine: AsyncEngine) -> None:
-    """Planned, started, listed, paused, resumed, cancelled; the audit log has each action."""
+async def test_a_replay_is_planned_started_paused_resumed_and_cancelled(
+    replay: Command, auth_engine: AsyncEngine
+) -> None:
+    """Each step shows the replay's state; the audit log has each action."""
     await fill(auth_engine, 7)
     conditions = "start --to blog --from-position 3 --type user.created --rate 5"
     plan = await as_json(replay, f"{conditions} --dry-run")
@@ -76,8 +78,10 @@ async def test_the_life_of_a_replay(replay: Command, auth_engine: AsyncEngine) -
     assert {row.actor for row in rows} == {operator()}
 
 
-async def test_people_get_lines(replay: Command, auth_engine: AsyncEngine) -> None:
-    """A figure a line, and a line a replay, with its trouble."""
+async def test_people_get_one_figure_or_replay_per_line(
+    replay: Command, auth_engine: AsyncEngine
+) -> None:
+    """A replay's line includes its trouble."""
     await fill(auth_engine, 7)
     plan = await replay("start --to blog --dry-run --since 2020-01-01 --until 2099-01-01T00:00Z")
     made = await replay("start --to blog")
@@ -94,8 +98,8 @@ async def test_people_get_lines(replay: Command, auth_engine: AsyncEngine) -> No
     assert line.endswith("blog  running  0 of 7  no queue")
 
 
-async def test_refusals_are_sentences(replay: Command, auth_engine: AsyncEngine) -> None:
-    """Exit code 1 or 2, nothing on standard output, no traceback, nothing put down."""
+async def test_a_refusal_is_one_sentence(replay: Command, auth_engine: AsyncEngine) -> None:
+    """Exit code 1 or 2, nothing on standard output, no traceback, no replay."""
     await fill(auth_engine, 7)
     await execute(auth_engine, "UPDATE source SET pruned_position = 3")
     refused = [
@@ -116,10 +120,10 @@ async def test_refusals_are_sentences(replay: Command, auth_engine: AsyncEngine)
     assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
 
 
-async def test_a_consumer_without_a_queue_is_refused_unless_it_is_waited_for(
+async def test_a_consumer_without_a_queue_is_refused_unless_wait_is_given(
     auth_url: str, auth_engine: AsyncEngine, amqp_url: str, source: Source, tmp_path: Path
 ) -> None:
-    """The name may be mistyped; a broker that is away refuses nobody."""
+    """The name may be mistyped. A broker that is away refuses no consumer."""
     await fill(auth_engine, 1)
     await source.channel.queue_declare("blog.users.replay", durable=True)
 

@@ -32,10 +32,10 @@ from tests.support.locks import lock_waits
 from tests.support.source import LIVE, REPLAY, Source, source_on
 
 
-async def test_replays_meet_the_same_code_and_do_not_count_as_latency(
+async def test_replays_are_applied_like_events_but_do_not_count_as_latency(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The newest state wins, a tombstone stays, and only live events tell how long the way is."""
+    """The newest state wins, a tombstone stays, and only live events measure latency."""
     known, deleted, missed = a_state(version=5), a_tombstone(version=9), a_state(version=3)
     before = _latencies()
 
@@ -62,7 +62,7 @@ async def test_replays_meet_the_same_code_and_do_not_count_as_latency(
 async def test_a_backlog_of_replays_is_applied_in_small_batches(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """As many as one transaction may hold, and no more."""
+    """No transaction applies more replays than its limit."""
     async with consuming(consumer_settings, blog_engine):
         pass
     await source.replay(*(an_event(a_state()) for _ in range(1_000)))
@@ -76,10 +76,10 @@ async def test_a_backlog_of_replays_is_applied_in_small_batches(
     assert await _left(source) == 0
 
 
-async def test_a_replay_that_is_held_up_delays_no_live_event(
+async def test_a_blocked_replay_delays_no_live_event(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """While a replay waits for a row, live events are applied and acknowledged."""
+    """While a replay waits for a row lock, live events are applied and acknowledged."""
     user = a_state(version=1)
     async with consuming(consumer_settings, blog_engine):
         await source.publish(an_event(user))
@@ -93,10 +93,10 @@ async def test_a_replay_that_is_held_up_delays_no_live_event(
         await eventually(lambda: is_at(blog_engine, user.id, 2))
 
 
-async def test_replays_wait_until_no_live_event_does(
+async def test_replays_wait_while_live_events_are_applied(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A replay that came while a live event was being applied begins after it."""
+    """A replay that arrives during a live batch starts after it."""
     user, replayed = a_state(version=1), a_state()
     async with consuming(consumer_settings, blog_engine):
         await source.publish(an_event(user))
@@ -114,10 +114,10 @@ async def test_replays_wait_until_no_live_event_does(
     assert rows[user.id].applied_at < released_at < rows[replayed.id].applied_at
 
 
-async def test_what_is_at_fault_in_a_replay_is_parked(
+async def test_a_faulty_replay_is_parked(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Alone, with where it came from; its neighbours are applied."""
+    """Only that message is parked, with its origin; the others are applied."""
     good = [an_event(a_state()) for _ in range(30)]
     async with consuming(consumer_settings, blog_engine):
         pass
@@ -134,10 +134,10 @@ async def test_what_is_at_fault_in_a_replay_is_parked(
     assert await _left(source) == 0
 
 
-async def test_each_lane_counts_what_is_parked_in_a_row(
+async def test_each_lane_counts_messages_parked_in_a_row(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """One short of too many in both lanes goes on; one more in the replay stops both."""
+    """One below the limit in both lanes continues; one more in the replay lane stops both."""
     almost = consumer_settings.parked_in_a_row_max - 1
     async with consuming(consumer_settings, blog_engine) as consumer:
         for number in range(almost):
@@ -157,12 +157,12 @@ async def test_each_lane_counts_what_is_parked_in_a_row(
     assert await source.ready() == 1
 
 
-async def test_a_database_that_is_away_for_a_replay_gives_both_lanes_back(
+async def test_a_database_lost_during_a_replay_requeues_both_lanes(
     consumer_settings: ConsumerSettings,
     blog_engine: AsyncEngine,
     source: Source,
 ) -> None:
-    """The replay's error is met as a live one would be; nothing is parked or lost."""
+    """The replay's error is handled like a live one; nothing is parked or lost."""
     impatient = consumer_settings.model_copy(
         update={"database_patience_seconds": 0.05, "retry_seconds_max": 0.2}
     )
@@ -184,10 +184,10 @@ async def test_a_database_that_is_away_for_a_replay_gives_both_lanes_back(
     assert await _left(source) == 0
 
 
-async def test_a_deleted_queue_of_replays_is_declared_again(
+async def test_a_deleted_replay_queue_is_declared_again(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The consumer notices, declares and binds it anew, and goes on in both lanes."""
+    """The consumer notices, declares and binds it again, and continues in both lanes."""
     async with consuming(consumer_settings, blog_engine):
         await source.replay(an_event(a_state()))
         await eventually(lambda: has_applied(blog_engine, 1))
@@ -203,7 +203,7 @@ async def test_live_events_do_not_wait_for_a_source_that_can_replay(
     amqp_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Beside a relay too old for replays the consumer serves; a newer one finds the queue bound."""
+    """The consumer works with a relay too old for replays; a newer one finds the queue bound."""
     monkeypatch.setattr(consumer_module, "REPLAY_EXCHANGE_EVERY_SECONDS", 0.1)
     async with (
         source_on(amqp_url, replays=False) as old,
@@ -224,7 +224,7 @@ def _latencies() -> float:
 
 @asynccontextmanager
 async def _locked(engine: AsyncEngine, user_id: UUID) -> AsyncIterator[AsyncConnection]:
-    """The user's row is held by somebody else inside the block."""
+    """Lock the user's row in another session inside the block."""
     async with engine.begin() as connection:
         await connection.execute(
             text("SELECT 1 FROM users WHERE id = :id FOR UPDATE"), {"id": user_id}
@@ -245,6 +245,6 @@ async def _has_stopped(consumer: Consumer) -> bool:
 
 
 async def _replayed(source: Source, event: Event) -> bool:
-    """Replay ``event``; an AssertionError while no queue is bound."""
+    """Replay ``event``; raises AssertionError while no queue is bound."""
     await source.replay(event)
     return True

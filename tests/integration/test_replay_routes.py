@@ -1,4 +1,4 @@
-"""Replays over HTTP: who may, what is answered, and what is refused."""
+"""Replays over HTTP: who has access, what the responses are, and what is refused."""
 
 import time
 from typing import Any
@@ -50,7 +50,7 @@ Headers = dict[str, str]
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
-    """A user with the role, as his row says since his token was issued."""
+    """A user who got the role after their token was issued."""
     signed_in = await signed_up(api, "ada@example.org")
     await has_roles(auth_engine, signed_in, "operator")
     return signed_in
@@ -63,7 +63,7 @@ def operator(ada: dict[str, Any]) -> Headers:
 
 
 async def has_roles(engine: AsyncEngine, signed_in: dict[str, Any], roles: str) -> None:
-    """Give the user these roles, by hand."""
+    """Give the user these roles directly in the database."""
     user_id = signed_in["user"]["id"]
     await execute(engine, f"UPDATE users SET roles = '{{{roles}}}' WHERE id = '{user_id}'")
 
@@ -81,15 +81,15 @@ async def service(api: httpx.AsyncClient, root: dict[str, Any], scope: str) -> t
 
 
 async def started(api: httpx.AsyncClient, operator: Headers, **body: Any) -> dict[str, Any]:
-    """A replay to the blog."""
+    """Start a replay to the blog."""
     answer = await api.post(REPLAYS, json={"to": "blog", **body}, headers=operator)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
 
 
-class TestWhoMay:
-    """Users with the role, as their rows are now, and services with the scope."""
+class TestAccess:
+    """Users with the role by their current rows, and services with the scope, have access."""
 
     REQUESTS = (
         ("GET", REPLAYS, None),
@@ -98,10 +98,10 @@ class TestWhoMay:
         ("PATCH", NOWHERE, PAUSED),
     )
 
-    async def test_nobody_else(
+    async def test_no_one_else_has_access(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: dict[str, Any]
     ) -> None:
-        """401 without a token, 403 for administrators and for services without the scope."""
+        """401 without a token; 403 for administrators and for services without the scope."""
         _, other = await service(api, root, "posts:write")
         for method, path, body in self.REQUESTS:
             for headers, status, code in (
@@ -117,10 +117,10 @@ class TestWhoMay:
 
         assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
 
-    async def test_a_service_with_the_scope(
+    async def test_a_service_with_the_scope_may_do_what_an_operator_may(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: dict[str, Any]
     ) -> None:
-        """All that an operator may; the row and the audit log name it."""
+        """The row and the audit log name the service."""
         service_id, token = await service(api, root, "replays:write")
 
         made = await started(api, token)
@@ -135,10 +135,10 @@ class TestWhoMay:
         )
         assert [row.actor for row in rows] == [service_id, service_id]
 
-    async def test_the_role_counts_as_the_row_says_now(
+    async def test_the_current_role_counts_and_not_the_tokens(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
     ) -> None:
-        """Neither a new token is needed for it, nor does an old one keep it; disabled is 403."""
+        """A granted role works with an old token, a withdrawn one does not; disabled is 403."""
         before = await api.get(REPLAYS, headers=bearer(ada))
         await has_roles(auth_engine, ada, "")
         without = await api.get(REPLAYS, headers=bearer(ada))
@@ -152,7 +152,7 @@ class TestWhoMay:
 
 
 class TestOnBehalfOfAUser:
-    """A service that shows a user's own token beside its own."""
+    """A service that sends a user's own token beside its own."""
 
     async def test_the_audit_log_names_the_user_and_the_service(
         self,
@@ -161,7 +161,7 @@ class TestOnBehalfOfAUser:
         root: dict[str, Any],
         ada: dict[str, Any],
     ) -> None:
-        """The replay is the user's; which service asked is a detail."""
+        """The replay is the user's; the service that called is a detail of the entry."""
         service_id, headers = await service(api, root, "replays:write")
         headers |= on_behalf_of(ada["access_token"])
 
@@ -180,7 +180,7 @@ class TestOnBehalfOfAUser:
         )
         assert [(row.actor, row.via) for row in rows] == [(user, service_id)] * 4
 
-    async def test_a_token_that_is_no_proof_is_refused(
+    async def test_an_invalid_subject_token_is_refused(
         self,
         api: httpx.AsyncClient,
         auth_engine: AsyncEngine,
@@ -188,7 +188,7 @@ class TestOnBehalfOfAUser:
         ada: dict[str, Any],
         signing_key: rsa.RSAPrivateKey,
     ) -> None:
-        """Forged, expired, a name, a service's, of an ended session: 400, and nothing is begun."""
+        """Forged, expired, a bare name, a service's, of an ended session: 400, nothing starts."""
         _, headers = await service(api, root, "replays:write")
         ada_id = UUID(ada["user"]["id"])
         stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -213,7 +213,7 @@ class TestOnBehalfOfAUser:
         twice = [*headers.items(), *[(ON_BEHALF_OF, bearer(ada)["Authorization"])] * 2]
         answers = [
             await api.post(REPLAYS, json={"to": "blog"}, headers=twice),
-            # Nobody but a service asks for others, not even an operator.
+            # Only services act on behalf of others, not even operators.
             await api.post(
                 REPLAYS,
                 json={"to": "blog"},
@@ -225,14 +225,14 @@ class TestOnBehalfOfAUser:
             assert_problem(answer, 400, "invalid_subject_token")
         assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
 
-    async def test_the_user_has_to_be_an_operator_as_the_row_says_now(
+    async def test_the_user_must_be_an_operator_by_the_current_row(
         self,
         api: httpx.AsyncClient,
         auth_engine: AsyncEngine,
         root: dict[str, Any],
         ada: dict[str, Any],
     ) -> None:
-        """Demoted or disabled: 403, though the service itself may; the token is still good."""
+        """Demoted or disabled is 403, although the service has access and the token is valid."""
         _, headers = await service(api, root, "replays:write")
         made = await started(api, headers)
         _, other = await service(api, root, "posts:write")
@@ -258,17 +258,17 @@ class TestOnBehalfOfAUser:
         assert row.state == "running"
 
 
-class TestAReplay:
-    """Start, look, pause, resume, cancel."""
+class TestLifecycle:
+    """Start, read, pause, resume, cancel."""
 
-    async def test_its_life(
+    async def test_each_response_shows_the_replay_at_that_moment(
         self,
         api: httpx.AsyncClient,
         auth_engine: AsyncEngine,
         ada: dict[str, Any],
         operator: Headers,
     ) -> None:
-        """Each answer is the replay as it is then."""
+        """From the start to the cancellation."""
         user = ada["user"]["id"]
         made = await started(
             api,
@@ -318,10 +318,10 @@ class TestAReplay:
         assert {row.actor for row in rows} == {f"user:{user}"}
         assert all(row.request_id for row in rows)
 
-    async def test_a_dry_run_tells_and_does_nothing(
+    async def test_a_dry_run_responds_with_the_plan_only(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, operator: Headers
     ) -> None:
-        """200 with the plan; there is no replay after it."""
+        """200 with the plan; no replay exists afterwards."""
         await fill(auth_engine, 9)
         answer = await api.post(
             REPLAYS, json={"to": "blog", "rate": 4, "dry_run": True}, headers=operator
@@ -338,10 +338,10 @@ class TestAReplay:
         assert state.json()["by_type"] == {"user.created": 0, "user.updated": 1, "user.deleted": 0}
         assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
 
-    async def test_the_list_goes_by_pages_the_newest_first(
+    async def test_replays_are_listed_newest_first_in_pages(
         self, api: httpx.AsyncClient, operator: Headers
     ) -> None:
-        """What is added meanwhile moves nothing."""
+        """Replays added meanwhile do not move the others."""
         made = [(await started(api, operator, rate=rate))["id"] for rate in range(1, 6)]
         pages, cursor = [], None
         while True:
@@ -355,10 +355,10 @@ class TestAReplay:
 
         assert pages == [made[:2:-1], made[2:0:-1], made[:1]]
 
-    async def test_the_list_may_be_of_one_consumer(
+    async def test_the_list_can_be_limited_to_one_consumer(
         self, api: httpx.AsyncClient, operator: Headers
     ) -> None:
-        """Pages of it hold as many as any."""
+        """Its pages are as full as any."""
         await started(api, operator)
         [made, *_] = [await started(api, operator, to="other") for _ in range(2)]
         await started(api, operator)
@@ -368,8 +368,10 @@ class TestAReplay:
         assert [item["consumer"] for item in answer.json()["items"]] == ["other"] * 2
         assert (answer.json()["items"][1]["id"], answer.json()["next_cursor"]) == (made["id"], None)
 
-    async def test_there_is_no_such_replay(self, api: httpx.AsyncClient, operator: Headers) -> None:
-        """404, to look and to change."""
+    async def test_an_unknown_replay_is_not_found(
+        self, api: httpx.AsyncClient, operator: Headers
+    ) -> None:
+        """404, to read and to change."""
         assert_problem(await api.get(NOWHERE, headers=operator), 404, "not_found")
         answer = await api.patch(NOWHERE, json=PAUSED, headers=operator)
         assert_problem(answer, 404, "not_found")
@@ -378,10 +380,10 @@ class TestAReplay:
 class TestRefusals:
     """What is not started, and why."""
 
-    async def test_a_request_that_makes_no_sense(
+    async def test_a_contradictory_request_is_refused(
         self, api: httpx.AsyncClient, operator: Headers
     ) -> None:
-        """422, dry or not."""
+        """422, dry run or not."""
         bodies: tuple[dict[str, Any], ...] = (
             {},
             {"to": "Blog"},
@@ -405,10 +407,10 @@ class TestRefusals:
                 answer = await api.post(REPLAYS, json=sent, headers=operator)
                 assert_problem(answer, 422, "invalid_request")
 
-    async def test_a_change_into_what_is_no_wish(
+    async def test_a_state_that_operators_cannot_set_is_refused(
         self, api: httpx.AsyncClient, operator: Headers
     ) -> None:
-        """Nobody declares a replay done."""
+        """No operator can declare a replay done."""
         made = await started(api, operator)
         answer = await api.patch(
             f"{REPLAYS}/{made['id']}", json={"state": "done"}, headers=operator
@@ -416,10 +418,10 @@ class TestRefusals:
 
         assert_problem(answer, 422, "invalid_request")
 
-    async def test_a_log_that_was_pruned(
+    async def test_a_replay_from_before_the_pruned_log_is_refused(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, operator: Headers
     ) -> None:
-        """409, and the way out."""
+        """409, with the alternative."""
         await execute(auth_engine, "UPDATE source SET pruned_position = 1")
         answer = await api.post(REPLAYS, json={"to": "blog"}, headers=operator)
         state = {"to": "blog", "current_state": True}
@@ -428,7 +430,7 @@ class TestRefusals:
         assert "current_state" in assert_problem(answer, 409, "log_pruned")["detail"]
         assert instead.status_code == 201
 
-    async def test_too_many(
+    async def test_too_many_replays_are_refused(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, operator: Headers
     ) -> None:
         """409 when a hundred are unfinished; 503 while too many are counted."""

@@ -1,4 +1,4 @@
-"""What a replay sends, to whom, and what becomes of it on the way."""
+"""What a replay sends, to whom, and how it handles failures."""
 
 import asyncio
 import time
@@ -64,21 +64,21 @@ NOBODY = UUID(int=1)
 
 @pytest.fixture
 def settings(relay_settings: RelaySettings) -> RelaySettings:
-    """Small batches, so that little makes many, and short pauses."""
+    """Small batches, so that a few events make several, and short pauses."""
     return relay_settings.model_copy(update={"replay_batch_size": 10, "retry_seconds_max": 0.2})
 
 
 @pytest.fixture
 async def queue(source: Source) -> str:
-    """The queue that replays to ``CONSUMER`` go to."""
+    """The queue for replays to ``CONSUMER``."""
     return await bind_replays(source)
 
 
 @pytest.fixture
 async def history(auth_engine: AsyncEngine) -> list[Row[Any]]:
-    """Three users who come, change each in turn and go, but for the last; a minute between events.
+    """Three users sign up and change, and all but the last are deleted, one event a minute.
 
-    In between are heartbeats and a revoked key. The first user's deletion erases what he had.
+    Heartbeats and a revoked key are in between. The first user's deletion erases their events.
     """
     async with auth_engine.begin() as connection:
         ada, bob, eve = [await sign_up(connection) for _ in range(3)]
@@ -98,14 +98,14 @@ async def history(auth_engine: AsyncEngine) -> list[Row[Any]]:
 
 
 def minute(number: int) -> datetime:
-    """When the event at that position was recorded, unless it is a deletion."""
+    """Return when the event at that position was recorded, unless it is a deletion."""
     return NOON + timedelta(minutes=number)
 
 
 async def sent(
     engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str, **request: Any
 ) -> list[Any]:
-    """The messages of a replay, once it is done."""
+    """Return the messages of a replay, once it is done."""
     asked = await started(engine, settings, **request)
     async with replaying(settings):
         await is_done(engine, asked.id)
@@ -115,7 +115,7 @@ async def sent(
 class TestTheLog:
     """Recorded events, as they were recorded."""
 
-    async def test_the_same_event_goes_out_again(
+    async def test_the_same_event_is_sent_again(
         self,
         auth_engine: AsyncEngine,
         settings: RelaySettings,
@@ -171,7 +171,7 @@ class TestTheLog:
         ),
     )
 
-    async def test_what_meets_every_condition_is_sent_as_the_plan_says(
+    async def test_the_plan_counts_exactly_what_is_sent(
         self,
         auth_engine: AsyncEngine,
         settings: RelaySettings,
@@ -179,7 +179,7 @@ class TestTheLog:
         queue: str,
         history: list[Row[Any]],
     ) -> None:
-        """Of erased users one tombstone each; of the others the events themselves, in order."""
+        """One tombstone per erased user; for other users the selected events, in order."""
         async with replaying(settings):
             for name, conditions in self.FILTERS:
                 selection = conditions(history)
@@ -210,7 +210,7 @@ class TestTheLog:
     async def test_nothing_recorded_later_is_sent(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """The end of the log when it was asked for is the end of the replay."""
+        """The replay ends where the log ended when it was requested."""
         await fill(auth_engine, 25)
         asked = await started(auth_engine, settings)
         await fill(auth_engine, 5)
@@ -224,7 +224,7 @@ class TestTheLog:
     async def test_gaps_in_the_log_cost_nothing(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """After a restore positions jump by a thousand million; a rare type is far between."""
+        """A restore moves positions by a thousand million; events of a rare type are far apart."""
         await fill(auth_engine, 3)
         await execute(
             auth_engine,
@@ -242,10 +242,10 @@ class TestTheLog:
         assert time.monotonic() - before < 10
         assert STRETCH < 10**9 / 1000
 
-    async def test_users_who_are_not_selected_are_passed_over(
+    async def test_users_who_are_not_selected_are_skipped(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """Two events that a whole stretch of others lies between."""
+        """Two selected events, with a whole stretch of others between them."""
         await fill(auth_engine, STRETCH + 2)
         first, last = [
             row.user_id
@@ -262,9 +262,9 @@ class TestTheLog:
 
 
 class TestErasedUsers:
-    """Nothing of an erased user is ever sent but his tombstone."""
+    """Only a tombstone is ever sent of an erased user."""
 
-    async def test_his_address_is_in_no_message(
+    async def test_no_message_has_an_erased_address(
         self,
         auth_engine: AsyncEngine,
         settings: RelaySettings,
@@ -272,7 +272,7 @@ class TestErasedUsers:
         queue: str,
         history: list[Row[Any]],
     ) -> None:
-        """Only of the living there are addresses; of the erased, id, version and time."""
+        """Of living users there are addresses; of erased ones only id, version and time."""
         by_log = await sent(auth_engine, settings, source, queue)
         by_type = await sent(auth_engine, settings, source, queue, types=("user.created",))
         by_state = await sent(auth_engine, settings, source, queue, current_state=True)
@@ -289,10 +289,10 @@ class TestErasedUsers:
             }
         assert len(by_type) == len(history and {row.user_id for row in history})
 
-    async def test_a_user_erased_on_the_way_goes_out_as_his_tombstone(
+    async def test_a_user_erased_during_the_replay_is_sent_as_a_tombstone(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """Each row is read anew: what was erased after the replay began is not sent."""
+        """Each row is read just before publishing, so what was erased meanwhile is not sent."""
         async with auth_engine.begin() as connection:
             user = await sign_up(connection)
             for _ in range(10):
@@ -316,22 +316,22 @@ class TestErasedUsers:
         messages = await received(source, queue)
         assert len(before) == 11
         assert isinstance(messages[-1].event.data, UserTombstone)
-        # Those read before the deletion, one batch on its way, and the tombstone.
+        # Those read before the deletion, one batch in flight, and the tombstone.
         assert seen + 1 <= len(messages) <= seen + 2 + 1 < 11
         assert done.published == len(messages)
 
 
 class TestTheCurrentState:
-    """Users as they are, by id."""
+    """Users in their current state, by id."""
 
-    async def test_everyone_is_sent_once(
+    async def test_every_user_is_sent_once(
         self,
         auth_engine: AsyncEngine,
         settings: RelaySettings,
         source: Source,
         queue: str,
     ) -> None:
-        """The living with their state and the present time, the dead with the time of death."""
+        """Living users with state and present time, deleted ones with the time of deletion."""
         async with auth_engine.begin() as connection:
             users = [await sign_up(connection) for _ in range(35)]
             for user in users[:12]:
@@ -358,7 +358,7 @@ class TestTheCurrentState:
         assert (plan.events, plan.erased_users) == (35, 12)
         assert plan.by_type == {"user.created": 0, "user.updated": 23, "user.deleted": 12}
 
-    async def test_it_can_be_narrowed_to_users(
+    async def test_it_can_be_limited_to_users(
         self,
         auth_engine: AsyncEngine,
         settings: RelaySettings,
@@ -366,7 +366,7 @@ class TestTheCurrentState:
         queue: str,
         history: list[Row[Any]],
     ) -> None:
-        """Those who are named, as far as they exist."""
+        """The named users, if they exist."""
         named = (history[0].user_id, history[2].user_id, NOBODY)
 
         messages = await sent(auth_engine, settings, source, queue, current_state=True, users=named)
@@ -376,11 +376,11 @@ class TestTheCurrentState:
 
 
 class TestPrunedLog:
-    """A replay from before what the log still holds would be silently incomplete."""
+    """A replay from before the log's oldest event would be silently incomplete."""
 
     @pytest.fixture(autouse=True)
     async def pruned(self, auth_engine: AsyncEngine, history: list[Row[Any]]) -> None:
-        """The first four events are gone."""
+        """Prune the first four events."""
         assert history
         await execute(
             auth_engine,
@@ -388,10 +388,10 @@ class TestPrunedLog:
             "DELETE FROM outbox_events WHERE position <= 4",
         )
 
-    async def test_what_begins_before_is_refused(
+    async def test_a_replay_that_begins_before_the_log_is_refused(
         self, auth_engine: AsyncEngine, settings: RelaySettings
     ) -> None:
-        """By whatever it begins; the refusal names the way out, and nothing is put down."""
+        """By position or time; the refusal names the alternative, and nothing is stored."""
         for selection in (
             {},
             {"until": minute(100)},
@@ -406,7 +406,7 @@ class TestPrunedLog:
 
         assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
 
-    async def test_what_begins_later_is_not(self, settings: RelaySettings) -> None:
+    async def test_a_replay_that_begins_later_is_accepted(self, settings: RelaySettings) -> None:
         """One condition that begins after the pruned part is enough."""
         for selection in (
             {"from_position": 5},
@@ -417,10 +417,10 @@ class TestPrunedLog:
         ):
             assert (await planned(settings, **selection)).events > 0
 
-    async def test_pruning_since_the_count_is_seen(
+    async def test_pruning_after_the_count_is_noticed(
         self, auth_engine: AsyncEngine, settings: RelaySettings
     ) -> None:
-        """The row of the source is locked while the replay is put down, and read after that."""
+        """The row of the source is locked while the replay is inserted, and read after that."""
         counted = await planned(settings, from_position=5)
         async with auth_engine.begin() as pruning:
             await pruning.exec_driver_sql("UPDATE source SET pruned_position = 5")
@@ -435,17 +435,17 @@ class TestPrunedLog:
 class TestSteering:
     """Pause, resume, cancel."""
 
-    async def test_a_resumed_replay_goes_on_exactly_where_it_was(
+    async def test_a_resumed_replay_continues_at_its_checkpoint(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """Nothing is sent while it is paused, nothing twice, nothing is missing."""
+        """While it is paused nothing is sent; later nothing is sent twice or missing."""
         await fill(auth_engine, 60)
         asked = await started(auth_engine, settings, rate=100)
         async with replaying(settings):
             await has_sent(auth_engine, asked.id, 10)
             await change_state(auth_engine, asked.id, State.PAUSED, actor=ACTOR)
             other = await started(auth_engine, settings, from_position=60)
-            await is_done(auth_engine, other.id)  # it is not in the way of the next one
+            await is_done(auth_engine, other.id)  # it does not block the next one
             paused = await replay(auth_engine, asked.id)
             assert await source.ready(queue) == paused.published + 1 < 60
 
@@ -456,10 +456,10 @@ class TestSteering:
         assert sorted(sent) == [*range(1, 61), 60]
         assert sent[: paused.published] == list(range(1, paused.published + 1))
 
-    async def test_a_cancelled_replay_ends_where_it_is(
+    async def test_a_cancelled_replay_ends_within_a_batch(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """Within a batch, finally, and the next one begins."""
+        """It stays cancelled, and the next one begins."""
         await fill(auth_engine, 60)
         asked = await started(auth_engine, settings, rate=50)
         next_one = await started(auth_engine, settings, from_position=60)
@@ -479,10 +479,10 @@ class TestSteering:
         with pytest.raises(ReplayFinished):
             await change_state(auth_engine, next_one.id, State.CANCELLED, actor=ACTOR)
 
-    async def test_what_was_cancelled_during_its_last_batch_is_not_done(
+    async def test_a_replay_cancelled_during_its_last_batch_is_not_done(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """What is confirmed is counted, and what the operator decided stays."""
+        """Confirmed events count, and the operator's decision stays."""
         await fill(auth_engine, 2)
         asked = await started(auth_engine, settings, rate=1)
         async with proxied(settings) as (proxy, through), replaying(through):
@@ -498,7 +498,7 @@ class TestSteering:
     async def test_a_new_replay_begins_at_once(
         self, auth_engine: AsyncEngine, settings: RelaySettings, queue: str
     ) -> None:
-        """A replayer that has nothing to do asks nothing, and is woken."""
+        """An idle replayer runs no statement, and is woken."""
         assert queue
         await fill(auth_engine, 1)
         async with replaying(settings):
@@ -513,10 +513,10 @@ class TestSteering:
                 await is_done(auth_engine, asked.id)
                 assert time.monotonic() - before < 1
 
-    async def test_every_action_is_written_down(
+    async def test_every_action_is_audited_once(
         self, auth_engine: AsyncEngine, settings: RelaySettings
     ) -> None:
-        """With the actor, once: what changes nothing is no action."""
+        """With the actor; a request that changes nothing is no action."""
         await fill(auth_engine, 3)
         asked = await started(auth_engine, settings)
         for state in (State.PAUSED, State.PAUSED, State.RUNNING, State.CANCELLED, State.CANCELLED):
@@ -535,10 +535,10 @@ class TestSteering:
         assert rows[0].details == {"consumer": CONSUMER, "current_state": False, "events": 3}
         assert asked.requested_by == ACTOR
 
-    async def test_there_is_an_end_to_them(
+    async def test_the_number_of_unfinished_replays_is_limited(
         self, auth_engine: AsyncEngine, settings: RelaySettings
     ) -> None:
-        """So many may be unfinished; a finished one makes room."""
+        """A finished one makes room."""
         await execute(
             auth_engine,
             "INSERT INTO replays (consumer, of, rate, requested_by, expected)"
@@ -554,12 +554,12 @@ class TestSteering:
 
 
 class TestTrouble:
-    """What a replay meets, and how it goes on."""
+    """What can go wrong during a replay, and how it continues."""
 
-    async def test_a_killed_replayer_repeats_one_batch_at_most(
+    async def test_a_killed_replayer_repeats_at_most_one_batch(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """Ended in the middle of batches again and again: no event is missing."""
+        """Cancelled in the middle of batches again and again: no event is missing."""
         await fill(auth_engine, 150)
         asked = await started(auth_engine, settings)
         times, begun = 0, 0
@@ -567,7 +567,7 @@ class TestTrouble:
             while (await replay(auth_engine, asked.id)).state != State.DONE and times < 3:
                 async with replaying(through) as running:
                     await has_sent(auth_engine, asked.id, begun + 20)
-                    proxy.swallow_answers()  # the broker has a batch, and nobody learns of it
+                    proxy.swallow_answers()  # the broker has a batch, and its confirms are lost
                     await eventually(partial(grows, source, queue, begun))
                     ending = asyncio.ensure_future(killed(running))
                     await asyncio.sleep(0)  # cancelled before the connection is cut
@@ -585,10 +585,10 @@ class TestTrouble:
         assert set(counted.values()) <= {1, 2}
         assert 0 < sum(counted.values()) - 150 <= times * settings.replay_batch_size
 
-    async def test_without_a_queue_it_says_so_and_goes_on_when_there_is_one(
+    async def test_a_replay_waits_for_a_missing_queue_without_blocking_others(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """A replay to a consumer that was never started holds up no other consumer's."""
+        """A consumer that was never started blocks no other consumer's replays."""
         await fill(auth_engine, 25)
         nowhere = await started(auth_engine, settings, consumer="later")
         after = await started(auth_engine, settings)
@@ -603,10 +603,10 @@ class TestTrouble:
         assert positions(await received(source, queue)) == list(range(1, 26))
         assert positions(await received(source, later)) == list(range(1, 26))
 
-    async def test_a_full_queue_is_waited_for(
+    async def test_a_replay_waits_for_a_full_queue(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source
     ) -> None:
-        """Even one that holds less than a batch: what it took is not sent to it for ever."""
+        """Even one smaller than a batch: what the queue accepted is not sent again for ever."""
         full = await bind_replays(
             source,
             arguments={
@@ -630,10 +630,10 @@ class TestTrouble:
 
         assert set(seen) == set(range(1, 31))
 
-    async def test_a_broker_that_is_away_is_waited_for(
+    async def test_a_replay_waits_for_a_broker_that_is_away(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """It says so, and goes on by itself; a cut connection loses nothing."""
+        """It reports the trouble and continues by itself; a cut connection loses nothing."""
         await fill(auth_engine, 100)
         asked = await started(auth_engine, settings, rate=200)
         async with proxied(settings) as (proxy, through):
@@ -653,7 +653,7 @@ class TestTrouble:
     async def test_two_relays_never_replay_at_once(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """One has the lock; when its session ends the other takes the replay up."""
+        """One has the lease; when its session ends, the other continues the replay."""
         await fill(auth_engine, 120)
         asked = await started(auth_engine, settings, rate=100)
         leaders = set()
@@ -672,10 +672,10 @@ class TestTrouble:
         assert sorted(counted) == list(range(1, 121))
         assert sum(counted.values()) <= 120 + 2 * settings.replay_batch_size
 
-    async def test_a_fault_of_ours_holds_up_no_other_consumer(
+    async def test_an_unexpected_error_blocks_no_other_consumer(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """A user whose row breaks the contract of events: the replay says so, the next goes on."""
+        """A user's row breaks the events' contract: the replay shows it, the next one is sent."""
         async with auth_engine.begin() as connection:
             user = await sign_up(connection)
         await execute(auth_engine, f"UPDATE users SET email = 'x' WHERE id = '{user}'")
@@ -687,7 +687,7 @@ class TestTrouble:
 
         assert positions(await received(source, queue)) == [1]
 
-    async def test_a_killed_process_is_taken_up(
+    async def test_a_replay_survives_a_killed_process(
         self,
         auth_engine: AsyncEngine,
         settings: RelaySettings,
@@ -695,7 +695,7 @@ class TestTrouble:
         queue: str,
         tmp_path: Path,
     ) -> None:
-        """``auth-service relay`` itself, killed with -9 in the middle, and started again."""
+        """``auth-service relay`` itself, killed with SIGKILL in the middle, and started again."""
         await fill(auth_engine, 200)
         environment = {
             "AUTH_DATABASE_URL": settings.database_url,
@@ -726,10 +726,10 @@ class TestTrouble:
 class TestPace:
     """The rate, and the order of replays."""
 
-    async def test_the_rate_is_held(
+    async def test_the_rate_is_kept(
         self, auth_engine: AsyncEngine, settings: RelaySettings, queue: str
     ) -> None:
-        """At 200 a second no more than that come, but for a batch, and not far fewer."""
+        """At 200 a second, no more than that arrive, plus one batch, and not far fewer."""
         assert queue
         await fill(auth_engine, 1_000)
         asked = await started(auth_engine, settings, rate=200)
@@ -743,10 +743,10 @@ class TestPace:
         assert found.published <= 200 * (seconds + 0.1) + 20 + 1
         assert seconds < 10
 
-    async def test_one_after_the_other(
+    async def test_replays_are_sent_one_after_the_other(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
-        """The second begins when the first is done; what is confirmed is counted."""
+        """The second begins when the first is done; confirmed events are counted."""
         await fill(auth_engine, 50)
         first = await started(auth_engine, settings, rate=500)
         second = await started(auth_engine, settings, rate=RATE_MAX, from_position=26)
@@ -772,7 +772,7 @@ def meets(
     users: tuple[UUID, ...] = (),
     types: tuple[str, ...] = (),
 ) -> bool:
-    """Whether an event of the log meets every condition."""
+    """Return whether an event of the log meets every condition."""
     return (
         (since is None or row.occurred_at >= since)
         and (until is None or row.occurred_at < until)
@@ -783,17 +783,17 @@ def meets(
 
 
 def is_erased(row: Row[Any]) -> bool:
-    """Whether nothing is left of the event."""
+    """Return whether the event's payload is erased."""
     return row.text is None and row.type != UserDeleted.type
 
 
 async def grows(source: Source, queue: str, size: int) -> bool:
-    """Whether the queue holds more than that."""
+    """Return whether the queue has more messages than that."""
     return await source.ready(queue) > size
 
 
 async def active(engine: AsyncEngine) -> int | None:
-    """The process id of the active replayer's session."""
+    """Return the process id of the active replayer's session."""
     held = await fetch(
         engine,
         "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
@@ -806,7 +806,7 @@ async def active(engine: AsyncEngine) -> int | None:
 
 
 async def is_idle(engine: AsyncEngine) -> bool:
-    """Whether the active replayer has asked for its work, and waits."""
+    """Return whether the active replayer has read its work and waits."""
     return bool(
         await fetch(
             engine,

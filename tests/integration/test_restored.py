@@ -1,4 +1,4 @@
-"""``auth-service restored``: after it nothing of the lost time can win."""
+"""``auth-service restored``: no change of the lost time can win afterwards."""
 
 import asyncio
 import json
@@ -35,14 +35,14 @@ from tests.support.relaying import outbox, relaying
 from tests.support.source import Source
 
 FLOOR = 1_700_000_000_000_000
-"""Of November 2023."""
+"""In November 2023."""
 
 AHEAD = 4_000_000_000_000_000
-"""Of the year 2096: no clock reaches it."""
+"""In the year 2096: no clock reaches it."""
 
 
 async def some_users(engine: AsyncEngine, count: int, *, version: int = 1) -> list[UUID]:
-    """Users with a session each."""
+    """Create users with a session each."""
     rows = await returned(
         engine,
         "INSERT INTO users (email, password_hash, version, roles, tokens_valid_after)"
@@ -54,7 +54,7 @@ async def some_users(engine: AsyncEngine, count: int, *, version: int = 1) -> li
 
 
 async def returned(engine: AsyncEngine, statement: str) -> list[Any]:
-    """The rows that a change returns."""
+    """Return the rows that a change returns."""
     async with engine.begin() as connection:
         return list(await connection.exec_driver_sql(statement))
 
@@ -67,15 +67,15 @@ async def run_restored(engine: AsyncEngine, *, floor: int = FLOOR) -> Restored:
 
 
 async def versions(engine: AsyncEngine) -> dict[UUID, int]:
-    """Of all users."""
+    """Read the versions of all users."""
     return {row.id: row.version for row in await fetch(engine, "SELECT id, version FROM users")}
 
 
 @pytest.mark.parametrize("floor", [FLOOR, AHEAD], ids=["past", "ahead"])
-async def test_every_version_is_above_the_floor_and_above_the_users_own(
+async def test_every_version_is_above_the_floor_and_the_users_own(
     auth_engine: AsyncEngine, floor: int
 ) -> None:
-    """Whether floor, clock or the user's own version is the highest of the three."""
+    """Whichever of floor, clock and the user's own version is the highest."""
     await some_users(auth_engine, 3)
     [beyond] = await returned(
         auth_engine,
@@ -93,10 +93,10 @@ async def test_every_version_is_above_the_floor_and_above_the_users_own(
     assert all(version >= clock.now for version in found.values())
 
 
-async def test_an_event_with_his_whole_state_for_every_living_user(
+async def test_every_living_user_gets_an_event_with_the_full_state(
     auth_engine: AsyncEngine,
 ) -> None:
-    """What the contract reads from it is the row, and the bytes are those of a single record."""
+    """It decodes to the row, and its bytes equal those of a single record."""
     active, disabled, deleted = await some_users(auth_engine, 3)
     await execute(auth_engine, f"UPDATE users SET status = 'disabled' WHERE id = '{disabled}'")
     await delete_by(auth_engine, deleted, actor="operator:op")
@@ -118,8 +118,8 @@ async def test_an_event_with_his_whole_state_for_every_living_user(
     assert [event.type for event in await outbox(auth_engine, deleted)] == ["user.deleted"]
 
 
-async def test_positions_and_heartbeats_are_never_used_twice(auth_engine: AsyncEngine) -> None:
-    """Both go on far above what the lost time may have used, before anything is recorded."""
+async def test_positions_and_heartbeats_are_never_reused(auth_engine: AsyncEngine) -> None:
+    """Both continue far above what the lost time may have used, before anything is recorded."""
     await some_users(auth_engine, 2)
     await execute(auth_engine, "UPDATE source SET heartbeat = 41")
     async with auth_engine.begin() as connection:
@@ -138,8 +138,8 @@ async def test_positions_and_heartbeats_are_never_used_twice(auth_engine: AsyncE
     assert done.heartbeat == 42 + ADVANCE_BY
 
 
-async def test_what_was_revoked_in_the_lost_time_stays_revoked(auth_engine: AsyncEngine) -> None:
-    """All sessions end, all tokens of before are refused, and links in mails are void."""
+async def test_revocations_of_the_lost_time_cannot_be_undone(auth_engine: AsyncEngine) -> None:
+    """All sessions end, all earlier tokens are refused, and links in mails are void."""
     one, other = await some_users(auth_engine, 2)
     await execute(
         auth_engine,
@@ -164,10 +164,10 @@ async def test_what_was_revoked_in_the_lost_time_stays_revoked(auth_engine: Asyn
         assert state.tokens_valid_after > now.second
 
 
-async def test_it_refuses_while_a_relay_is_active(
+async def test_it_is_refused_while_a_relay_is_active(
     auth_engine: AsyncEngine, relay_settings: RelaySettings
 ) -> None:
-    """Nothing is changed then; and none becomes active as long as it is at work."""
+    """Nothing changes then. No relay becomes active while it runs."""
     [user_id] = await some_users(auth_engine, 1)
     async with hold(relay_settings, RELAY_LEASE):
         with pytest.raises(RelayActive):
@@ -189,8 +189,8 @@ async def test_it_refuses_while_a_relay_is_active(
     assert seen > FLOOR
 
 
-async def test_run_once_more_it_does_no_harm(auth_engine: AsyncEngine) -> None:
-    """Everybody gets yet another version, and numbers move again; both runs are written down."""
+async def test_running_it_again_is_harmless(auth_engine: AsyncEngine) -> None:
+    """Every user gets another version, and the numbers move again; both runs are audited."""
     await some_users(auth_engine, 2)
 
     first = await run_restored(auth_engine)
@@ -207,12 +207,12 @@ async def test_run_once_more_it_does_no_harm(auth_engine: AsyncEngine) -> None:
     ]
 
 
-async def test_cut_off_it_goes_on_where_it_was(auth_engine: AsyncEngine) -> None:
-    """A second run changes those who are left, and nobody twice; another floor begins anew."""
+async def test_an_interrupted_run_is_resumed(auth_engine: AsyncEngine) -> None:
+    """The second run changes the remaining users, and no user twice; another floor starts over."""
     await some_users(auth_engine, BATCH_USERS + 3, version=FLOOR + 5)
 
     class CutOff(Exception):
-        """As if the process had died."""
+        """Raised as if the process had ended."""
 
     def begin(_: int) -> Any:
         def advance(_: int) -> None:
@@ -242,10 +242,10 @@ async def test_cut_off_it_goes_on_where_it_was(auth_engine: AsyncEngine) -> None
     assert (again.taken_up, again.users) == (False, BATCH_USERS + 3)
 
 
-async def test_who_changed_below_the_floor_meanwhile_is_not_passed_over(
+async def test_a_user_changed_below_the_floor_meanwhile_is_included(
     auth_engine: AsyncEngine,
 ) -> None:
-    """As when the API was opened too early, with a floor that is ahead of the clock."""
+    """As when the API started too early, with a floor ahead of the clock."""
     changed, left, done = sorted(await some_users(auth_engine, 3))
     await execute(
         auth_engine,
@@ -260,12 +260,12 @@ async def test_who_changed_below_the_floor_meanwhile_is_not_passed_over(
     assert (await versions(auth_engine))[done] == AHEAD + 1
 
 
-async def test_killed_the_command_is_taken_up(
+async def test_a_killed_command_is_resumed(
     auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
 ) -> None:
-    """With kill -9 in the midst of its work: run again, everybody has exactly one event."""
+    """SIGKILL in the middle of its work: after another run, every user has exactly one event."""
     await some_users(auth_engine, 3 * BATCH_USERS)
-    # The last user's row is locked, so that the command waits in its last batch.
+    # The last user's row is locked, so the command waits in its last batch.
     async with auth_engine.begin() as holder:
         await holder.exec_driver_sql("SELECT id FROM users ORDER BY id DESC LIMIT 1 FOR UPDATE")
         command = f"auth-service restored --floor {FLOOR} --yes"
@@ -283,7 +283,7 @@ async def test_killed_the_command_is_taken_up(
 
     def again() -> dict[str, Any]:
         ended = run(f"{command} --json", environment, tmp_path)
-        # The database may take a moment to see that the process is gone, and end its session.
+        # The database may need a moment to notice that the process is gone and end its session.
         assert ended.returncode == 0, ended.stderr
         found: dict[str, Any] = json.loads(ended.stdout)
         return found
@@ -296,14 +296,14 @@ async def test_killed_the_command_is_taken_up(
     assert all(version > FLOOR for version in (await versions(auth_engine)).values())
 
 
-async def test_what_was_recorded_before_the_backup_still_goes_out_and_is_stale(
+async def test_events_recorded_before_the_backup_are_published_and_stale(
     auth_engine: AsyncEngine,
     relay_settings: RelaySettings,
     consumer_settings: ConsumerSettings,
     blog_engine: AsyncEngine,
     source: Source,
 ) -> None:
-    """The replica, which has seen the lost time, ends with what the restored source says."""
+    """The replica, which has applied the lost time, ends with the restored source's state."""
     [user_id] = await some_users(auth_engine, 1, version=FLOOR - 10)
     async with auth_engine.begin() as connection:
         row = (await connection.exec_driver_sql("SELECT * FROM users")).one()
@@ -332,10 +332,10 @@ async def _has(engine: AsyncEngine, user_id: UUID, email: str) -> bool:
 class TestCommand:
     """What an operator sees."""
 
-    async def test_it_tells_what_was_done_and_what_to_look_at(
+    async def test_it_shows_what_was_done_and_what_to_check(
         self, auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
     ) -> None:
-        """Figures on standard output; what it cannot know, and what comes next, beside it."""
+        """Figures on standard output; what it cannot know and the next steps on standard error."""
         await some_users(auth_engine, 2)
         environment = {"AUTH_DATABASE_URL": auth_url}
 
@@ -362,7 +362,7 @@ class TestCommand:
             ("--floor 9007199254740991", 1, "from 0 to 9007199254740990"),
         ],
     )
-    async def test_it_wants_a_floor_that_can_be(
+    async def test_it_refuses_an_impossible_floor(
         self,
         auth_engine: AsyncEngine,
         auth_url: str,
@@ -371,7 +371,7 @@ class TestCommand:
         code: int,
         sentence: str,
     ) -> None:
-        """A sentence, and nothing is changed."""
+        """With a sentence, and nothing changes."""
         [user_id] = await some_users(auth_engine, 1)
 
         ended = await asyncio.to_thread(
@@ -382,7 +382,7 @@ class TestCommand:
         assert sentence in ended.stderr
         assert await versions(auth_engine) == {user_id: 1}
 
-    async def test_with_a_relay_it_is_a_sentence(
+    async def test_it_refuses_with_a_sentence_while_a_relay_is_active(
         self, relay_settings: RelaySettings, auth_url: str, tmp_path: Path
     ) -> None:
         """Exit code 1, and what to do."""

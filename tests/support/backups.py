@@ -1,4 +1,4 @@
-"""Backups of a database, made and played back while nobody is connected to it."""
+"""Backups of a database, made and restored while no session is connected to it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from local.postgres_server import PostgresServer
 
 
 class Backup:
-    """What a database held at one moment."""
+    """The content of a database at one moment."""
 
     def __init__(self, server: PostgresServer, url: str) -> None:
         self._server = server
@@ -20,7 +20,7 @@ class Backup:
         server.clone_database(self._name, self._copy)
 
     def restore(self) -> None:
-        """Set the database back; connections to it end."""
+        """Restore the database; connections to it end."""
         self._server.drop_database(self._name)
         self._server.clone_database(self._copy, self._name)
 
@@ -36,7 +36,7 @@ class Backup:
 
 @contextmanager
 def backed_up(server: PostgresServer, url: str) -> Iterator[Backup]:
-    """A backup, dropped after the block."""
+    """Make a backup, and drop it after the block."""
     backup = Backup(server, url)
     try:
         yield backup

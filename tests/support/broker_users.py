@@ -1,4 +1,4 @@
-"""Users of the broker with fewer rights than ours, and what is declared there by somebody else."""
+"""Broker users with fewer rights than ours."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +11,12 @@ from local.broker import Broker
 
 @contextmanager
 def a_broker_user(broker: Broker, vhost: str | None, rights: str = "") -> Iterator[str]:
-    """The address of a fresh user, without the virtual host, for as long as the block.
+    """Make a broker user for the block; yield the address without the virtual host.
 
     Parameters:
-        broker: where to make them.
-        vhost: which they may enter; None for no virtual host at all.
-        rights: to names that match this regular expression they have all rights.
+        broker: where to make the user.
+        vhost: the virtual host that the user may enter; None for none.
+        rights: a regular expression; the user has all rights to names that match.
     """
     name = f"test-{uuid4().hex[:12]}"
     with httpx.Client(

@@ -1,4 +1,4 @@
-"""A relay running inside a test, and a queue that shows what it published."""
+"""A relay that runs inside a test, and a queue that shows what it published."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -41,13 +41,13 @@ class Carried:
 
     @property
     def event(self) -> Event:
-        """The event."""
+        """Decode the event."""
         return decode(self)
 
 
 @asynccontextmanager
 async def relaying(settings: RelaySettings) -> AsyncIterator[None]:
-    """A relay that runs inside the block, and is cancelled after it."""
+    """Run a relay inside the block, and cancel it afterwards."""
     running = asyncio.create_task(Relay(settings).run())
     try:
         yield
@@ -62,7 +62,7 @@ async def relaying(settings: RelaySettings) -> AsyncIterator[None]:
 async def rounds(
     settings: RelaySettings,
 ) -> AsyncIterator[Callable[[], Awaitable[RelayRound]]]:
-    """The active relay, one round a call, of up to a hundred events."""
+    """Lead as the active relay, one round per call, of up to a hundred events."""
     async with (
         hold(settings, RELAY_LEASE) as leader,
         publisher(
@@ -77,7 +77,7 @@ async def rounds(
 
 @asynccontextmanager
 async def proxied(settings: RelaySettings) -> AsyncIterator[tuple[Proxy, RelaySettings]]:
-    """A proxy before the broker, and the settings of a relay that goes through it."""
+    """Start a proxy before the broker; yield it and the settings of a relay that uses it."""
     address = urlsplit(settings.amqp_url)
     assert address.hostname is not None
     async with proxy_to(address.hostname, address.port or 5672) as proxy:
@@ -94,7 +94,7 @@ async def bind(source: Source, queue: str = QUEUE, *, kind: str = "quorum") -> N
 
 
 async def taken(source: Source, count: int, *, within: float = 30) -> list[Carried]:
-    """The next ``count`` messages about users out of the queue, in their order."""
+    """Take the next ``count`` messages about users from the queue, in order."""
     messages: list[Carried] = []
 
     async def look() -> bool:
@@ -115,7 +115,7 @@ async def recorded(engine: AsyncEngine, *data: UserState | UserTombstone | Beat)
 
 
 async def outbox(engine: AsyncEngine, user_id: UUID | None = None) -> list[Row[Any]]:
-    """What the outbox holds about users, or one user, in order of position."""
+    """Read the outbox's rows about users, or one user, in order of position."""
     return await fetch(
         engine,
         "SELECT *, payload::text AS text FROM outbox_events WHERE user_id IS NOT NULL"
@@ -125,19 +125,19 @@ async def outbox(engine: AsyncEngine, user_id: UUID | None = None) -> list[Row[A
 
 
 async def all_published(engine: AsyncEngine) -> bool:
-    """Whether nothing about users waits."""
+    """Return whether every event about users is published."""
     return all(row.published_at is not None for row in await outbox(engine))
 
 
 async def trouble(engine: AsyncEngine) -> str | None:
-    """What the relay says that it meets."""
+    """Read the relay's stored trouble."""
     [row] = await fetch(engine, "SELECT trouble FROM source")
     found: str | None = row.trouble
     return found
 
 
 async def leader(engine: AsyncEngine) -> int | None:
-    """The process id of the active relay's session."""
+    """Return the process id of the active relay's session."""
     held = await fetch(
         engine,
         "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
@@ -150,12 +150,12 @@ async def leader(engine: AsyncEngine) -> int | None:
 
 
 def published(result: str) -> float:
-    """How many publishes ended so, in this process."""
+    """Return how many publishes of this process had that outcome."""
     return REGISTRY.get_sample_value("usersync_relay_published_total", {"result": result}) or 0.0
 
 
 def assert_in_order_per_user(messages: list[Carried]) -> None:
-    """First publications of each user come in the order of his versions; repeats may come late."""
+    """Check that first publications of each user are in order of version; repeats may come late."""
     seen: dict[UUID, list[int]] = {}
     for message in messages:
         data = message.event.data

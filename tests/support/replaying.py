@@ -1,4 +1,4 @@
-"""A replayer running inside a test, and a queue that shows what it sends."""
+"""A replayer that runs inside a test, and a queue that shows what it sends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -29,7 +29,7 @@ ACTOR = "operator:test"
 
 @asynccontextmanager
 async def replaying(settings: RelaySettings) -> AsyncIterator[asyncio.Task[None]]:
-    """A replayer that runs inside the block, and is cancelled after it."""
+    """Run a replayer inside the block, and cancel it afterwards."""
     running = asyncio.create_task(Replayer(settings).run())
     try:
         yield running
@@ -38,7 +38,7 @@ async def replaying(settings: RelaySettings) -> AsyncIterator[asyncio.Task[None]
 
 
 async def killed(running: asyncio.Task[None]) -> None:
-    """End the task wherever it is."""
+    """Cancel the task wherever it is."""
     await end_tasks(running)
     with suppress(asyncio.CancelledError):
         running.result()
@@ -47,7 +47,7 @@ async def killed(running: asyncio.Task[None]) -> None:
 async def bind_replays(
     source: Source, consumer: str = CONSUMER, *, arguments: FieldTable | None = None
 ) -> str:
-    """Declare a queue of a consumer's, and bind it as he does; its name."""
+    """Declare a consumer's replay queue, and bind it as the consumer does; return its name."""
     queue = f"{consumer}.{REPLAY_EXCHANGE}"
     kind: FieldTable = {"x-queue-type": "quorum"}
     await source.channel.exchange_declare(REPLAY_EXCHANGE, exchange_type="direct", durable=True)
@@ -63,23 +63,23 @@ async def planned(
     rate: int = RATE_MAX,
     **selection: Any,
 ) -> Plan:
-    """What a replay would send."""
+    """Plan a replay."""
     return await plan(settings, consumer=consumer, selection=Selection(**selection), rate=rate)
 
 
 async def started(engine: AsyncEngine, settings: RelaySettings, **request: Any) -> Replay:
-    """A replay, as fast as it goes unless told otherwise."""
+    """Start a replay, at the highest rate by default."""
     return await start(engine, await planned(settings, **request), actor=ACTOR)
 
 
 async def replay(engine: AsyncEngine, replay_id: UUID) -> Replay:
-    """The replay as it is now."""
+    """Read the replay's present row."""
     async with engine.connect() as connection:
         return await replay_by_id(connection, replay_id)
 
 
 async def is_in(engine: AsyncEngine, replay_id: UUID, state: State) -> Replay:
-    """The replay once it is in ``state``."""
+    """Wait until the replay is in ``state``."""
 
     async def look() -> Replay | None:
         found = await replay(engine, replay_id)
@@ -92,12 +92,12 @@ async def is_in(engine: AsyncEngine, replay_id: UUID, state: State) -> Replay:
 
 
 async def is_done(engine: AsyncEngine, replay_id: UUID) -> Replay:
-    """The replay once it is done."""
+    """Wait until the replay is done."""
     return await is_in(engine, replay_id, State.DONE)
 
 
 async def says(engine: AsyncEngine, replay_id: UUID, trouble: str) -> Replay:
-    """The replay once it is in trouble of that kind."""
+    """Wait until the replay's trouble contains ``text``."""
 
     async def look() -> Replay | None:
         found = await replay(engine, replay_id)
@@ -110,7 +110,7 @@ async def says(engine: AsyncEngine, replay_id: UUID, trouble: str) -> Replay:
 
 
 async def has_sent(engine: AsyncEngine, replay_id: UUID, events: int) -> Replay:
-    """The replay once so many of its events, or more, are confirmed."""
+    """Wait until that many of its events, or more, are confirmed."""
 
     async def look() -> Replay | None:
         found = await replay(engine, replay_id)
@@ -123,17 +123,17 @@ async def has_sent(engine: AsyncEngine, replay_id: UUID, events: int) -> Replay:
 
 
 async def received(source: Source, queue: str) -> list[Carried]:
-    """All messages out of the queue, in their order."""
+    """Take all messages from the queue, in order."""
     return [Carried(message) for message in await source.take_all(queue)]
 
 
 def positions(messages: Iterable[Carried]) -> list[int]:
-    """Where the messages' events are in the log."""
+    """Return the positions of the messages' events in the log."""
     return [int(message.headers["cloudEvents_sequence"]) for message in messages]
 
 
 async def fill(engine: AsyncEngine, events: int) -> None:
-    """Record so many events, each of another user."""
+    """Record that many events, each of another user."""
     async with engine.begin() as connection:
         await connection.execute(
             text(

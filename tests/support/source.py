@@ -19,21 +19,21 @@ DEAD = "blog.users.dead"
 
 
 class Source:
-    """Publishes with confirms on the layer below aio-pika, which takes any property."""
+    """Publishes with confirms, on the layer below aio-pika, which accepts any property."""
 
     def __init__(self, connection: AbstractConnection, channel: AbstractChannel) -> None:
         self.connection = connection
         self.channel = channel
 
     async def publish(self, *events: Event) -> None:
-        """Publish ``events`` in their order; all are in the queues when it returns."""
+        """Publish ``events`` in order; all are in the queues on return."""
         for start in range(0, len(events), 500):
             await asyncio.gather(
                 *(self._publish_event(event) for event in events[start : start + 500])
             )
 
     async def replay(self, *events: Event) -> None:
-        """Publish ``events`` as a replay to the blog; all are in its queue when it returns."""
+        """Publish ``events`` as a replay to the blog; all are in its queue on return."""
         for start in range(0, len(events), 500):
             messages = [encode(event) for event in events[start : start + 500]]
             await asyncio.gather(
@@ -56,7 +56,7 @@ class Source:
         exchange: str = EXCHANGE,
         routing_key: str = "user.updated",
     ) -> None:
-        """Publish what may be anything but an event."""
+        """Publish a message that may be anything but an event."""
         answer = await self.channel.basic_publish(
             body,
             exchange=exchange,
@@ -67,24 +67,24 @@ class Source:
         assert isinstance(answer, Basic.Ack), f"the broker did not take it: {answer}"
 
     async def ready(self, queue: str = LIVE) -> int:
-        """How many messages a queue holds that no consumer has."""
+        """Return how many messages of a queue are ready."""
         declared = await self.channel.queue_declare(queue, passive=True)
         return declared.message_count or 0
 
     async def take(self, queue: str = LIVE) -> DeliveredMessage | None:
-        """Take one message out of a queue for good; None when it is empty."""
+        """Take one message off a queue; None if it is empty."""
         message = await self.channel.basic_get(queue, no_ack=True)
         return None if isinstance(message.delivery, Basic.GetEmpty) else message
 
     async def take_all(self, queue: str = LIVE) -> list[DeliveredMessage]:
-        """Take every message out of a queue."""
+        """Take every message off a queue."""
         messages = []
         while message := await self.take(queue):
             messages.append(message)
         return messages
 
     async def record(self) -> list[DeliveredMessage]:
-        """Everything published from now on, in the order in which the broker took it."""
+        """Collect everything published from now on, in the broker's order."""
         queue = await self.channel.queue_declare(exclusive=True)
         assert queue.queue
         await self.channel.queue_bind(queue.queue, EXCHANGE, "#")
@@ -105,7 +105,7 @@ class Source:
 async def source_on(
     amqp_url: str, *, declare: bool = True, replays: bool = True
 ) -> AsyncIterator[Source]:
-    """The source's end of a virtual host, with its exchanges declared unless told otherwise."""
+    """Open the source's end of a virtual host; declare its exchanges by default."""
     connection = await aio_pika.connect(amqp_url, timeout=20)
     async with connection:
         channel = await connection.channel(publisher_confirms=True)

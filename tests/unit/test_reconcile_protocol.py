@@ -1,4 +1,4 @@
-"""What a replica and its source say to each other: how buckets are named, how answers are read."""
+"""What a replica and its source send each other: ranges of buckets, digests, streams."""
 
 import re
 from datetime import UTC, datetime
@@ -43,13 +43,13 @@ ALL = f"0-{BUCKETS - 1}"
     ids=["one", "neighbours", "some", "all", "as many as may be", "more than may be"],
 )
 def test_buckets_are_named_by_ranges(buckets: list[int], ranges: str) -> None:
-    """Neighbours in one range; when too many differ, all between the first and the last are."""
+    """Neighbours share a range; if too many differ, one range covers all of them."""
     assert bucket_ranges(buckets) == ranges
 
 
 @given(st.sets(st.integers(0, BUCKETS - 1), min_size=1) | st.just(set(range(0, BUCKETS, 2))))
-def test_what_is_named_is_read_back(buckets: set[int]) -> None:
-    """None is lost, and the question is one that the source accepts and that fits its limits."""
+def test_named_buckets_are_read_back(buckets: set[int]) -> None:
+    """No bucket is lost, and the source accepts the parameter within its limits."""
     ranges = bucket_ranges(sorted(buckets))
 
     found = [bucket for part in buckets_in(ranges) for bucket in part]
@@ -86,14 +86,14 @@ def test_what_is_named_is_read_back(buckets: set[int]) -> None:
         pytest.param(",".join(map(str, range(0, 2 * RANGES_MAX + 2, 2))), id="too many"),
     ],
 )
-def test_anything_else_names_no_buckets(ranges: str) -> None:
-    """Each bucket at most once, in ascending order: the work that a question causes is bounded."""
+def test_an_invalid_parameter_is_refused(ranges: str) -> None:
+    """Each bucket at most once, in ascending order: so the work of one request is limited."""
     with pytest.raises(ValueError, match=r"^must "):
         buckets_in(ranges)
 
 
-def test_digests_are_told_and_read_back() -> None:
-    """As 16 bytes for each bucket in base64url, through JSON."""
+def test_digests_are_sent_and_read_back() -> None:
+    """As 16 bytes per bucket in base64url, through JSON."""
     digests = Digests(3, 4, bytes(range(256)) * (BUCKETS * DIGEST_BYTES // 256))
 
     answer = DigestsAnswer.of(SOURCE_ID, NOON, digests)
@@ -103,8 +103,8 @@ def test_digests_are_told_and_read_back() -> None:
     assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, digests)
 
 
-def test_digests_that_are_none_are_refused() -> None:
-    """Of another length before anything is compared, of other characters when they are read."""
+def test_invalid_digests_are_refused() -> None:
+    """A wrong length before the comparison, wrong characters when they are read."""
     answer = DigestsAnswer.of(SOURCE_ID, NOON, Digests(0, 0, bytes(BUCKETS * DIGEST_BYTES)))
     values = answer.model_dump()
 
@@ -130,13 +130,13 @@ def test_digests_that_are_none_are_refused() -> None:
     ],
 )
 def test_no_other_line_is_the_last(line: bytes) -> None:
-    """A stream that was cut off must never look whole."""
+    """An incomplete stream must never look complete."""
     with pytest.raises(ValidationError):
         StreamEnd.model_validate_json(line)
 
 
-def test_a_newer_source_may_say_more() -> None:
-    """Fields that nobody knows yet are ignored."""
+def test_unknown_fields_of_a_newer_source_are_ignored() -> None:
+    """A newer source may send more fields."""
     about = '"source":"00000000-0000-0000-0000-000000000001","new":[1]'
 
     begin = StreamBegin.model_validate_json(f'{{{about},"taken_at":"2026-01-01T12:00:00Z"}}')
@@ -149,7 +149,7 @@ def test_a_newer_source_may_say_more() -> None:
 
 
 def test_the_longest_line_fits() -> None:
-    """A user whose every character has to be escaped: six bytes each, and some for the rest."""
+    """A user whose every character is escaped: six bytes each, plus the rest of the line."""
     escaped = 6 * (EMAIL_LENGTH_MAX + ROLES_MAX * ROLE_LENGTH_MAX) + 3 * ROLES_MAX
 
     assert escaped + 500 < LINE_BYTES_MAX

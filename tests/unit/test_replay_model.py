@@ -1,4 +1,4 @@
-"""What can be asked of a replay, how it may change, and when its next events are due."""
+"""Which replays are valid, how their state changes, and when their next events are due."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -43,7 +43,7 @@ def test_a_replay_can_send_every_event_about_a_user() -> None:
 
 
 def a_replay(number: int = 1, **changes: Any) -> Replay:
-    """A replay that has just been asked for."""
+    """Make a replay that has just been requested."""
     values: dict[str, Any] = {
         "id": UUID(int=number),
         "consumer": "blog",
@@ -65,8 +65,8 @@ def a_replay(number: int = 1, **changes: Any) -> Replay:
     return Replay(**(values | changes))
 
 
-class TestWhatIsAskedFor:
-    """A replay that contradicts itself or a limit is refused with a sentence."""
+class TestRequests:
+    """A request that contradicts itself or exceeds a limit is refused with a sentence."""
 
     @pytest.mark.parametrize(
         ("refused", "because"),
@@ -91,12 +91,12 @@ class TestWhatIsAskedFor:
         ],
         ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
     )
-    def test_is_refused(self, refused: dict[str, Any], because: str) -> None:
-        """Each contradiction and each limit by its own sentence."""
+    def test_an_invalid_request_is_refused(self, refused: dict[str, Any], because: str) -> None:
+        """Each contradiction and each limit has a sentence of its own."""
         with pytest.raises(InvalidReplay, match=because):
             demand(**refused)
 
-    def test_what_makes_sense_is_not(self) -> None:
+    def test_a_valid_request_is_accepted(self) -> None:
         """All conditions at once, or the current state of some users."""
         demand(
             since=NOON, until=NOON + HOUR, from_position=1, users=(USER,) * USERS_MAX, types=TYPES
@@ -105,7 +105,7 @@ class TestWhatIsAskedFor:
         demand(consumer="a-2_b", rate=1)
 
     def test_a_filter_by_type_warns(self) -> None:
-        """An empty replica may end up with old states; not if all types are named."""
+        """An empty replica may end up with old states, unless all types are named."""
         assert Selection(types=("user.created",)).warning is not None
         assert a_replay(selection=Selection(types=("user.created",))).warning is not None
         assert Selection(types=TYPES).warning is None
@@ -125,10 +125,10 @@ class TestWhatIsAskedFor:
         ],
         ids=["all", "in", "after", "at", "later", "by position", "by time", "state"],
     )
-    def test_a_start_before_what_the_log_holds(
+    def test_a_start_before_the_oldest_event_is_refused(
         self, selection: Selection, is_refused: bool
     ) -> None:
-        """Refused once the log was pruned, and never before."""
+        """Only after the log was pruned."""
         require_in_log(selection, Pruned(0, NOON))
         if is_refused:
             with pytest.raises(LogPruned, match=r"after position 10 .*--current-state"):
@@ -136,13 +136,13 @@ class TestWhatIsAskedFor:
         else:
             require_in_log(selection, Pruned(10, NOON))
 
-    def test_an_empty_log_knows_no_time(self) -> None:
-        """All of it was pruned: no time is known to lie behind that."""
+    def test_an_empty_pruned_log_accepts_no_time(self) -> None:
+        """Everything was pruned: no time is known to be after that."""
         with pytest.raises(LogPruned):
             require_in_log(Selection(since=NOON + HOUR), Pruned(10, None))
 
-    def test_a_plan_adds_up(self) -> None:
-        """All types together, and seconds at the rate."""
+    def test_a_plan_sums_its_types(self) -> None:
+        """All types together, and the seconds at the rate."""
         by_type = {"user.created": 40, "user.updated": 50, "user.deleted": 10}
         plan = Plan(
             consumer="blog", selection=Selection(), rate=50, by_type=by_type, erased_users=3
@@ -152,44 +152,42 @@ class TestWhatIsAskedFor:
 
 
 class TestStates:
-    """What an operator may turn a replay into."""
+    """Which states an operator may set."""
 
     @pytest.mark.parametrize("wish", [State.RUNNING, State.PAUSED, State.CANCELLED])
     @pytest.mark.parametrize("state", list(State))
-    def test_a_finished_one_stays_so(self, state: State, wish: Any) -> None:
-        """Anything else changes, unless it is so already."""
+    def test_a_finished_replay_stays_finished(self, state: State, wish: Any) -> None:
+        """Every other change is valid, unless the replay has that state already."""
         if state.is_final and state != wish:
             with pytest.raises(ReplayFinished, match=state):
                 is_change(state, wish)
         else:
             assert is_change(state, wish) == (state != wish)
 
-    def test_what_is_left(self) -> None:
-        """By the rate; never less than nothing, and nothing to tell of a finished one."""
+    def test_the_seconds_left_follow_from_the_rate(self) -> None:
+        """Never below zero, and None for a finished replay."""
         assert a_replay(published=200).seconds_left == 3.0
         assert a_replay(published=501).seconds_left == 0.0
         assert a_replay(published=200, state=State.CANCELLED).seconds_left is None
 
 
 class TestPace:
-    """Events come evenly, at the rate that was asked for."""
+    """Events come evenly, at the requested rate."""
 
     @pytest.mark.parametrize(
         ("rate", "limit"),
         [(1, 1), (10, 1), (99, 9), (RATE_DEFAULT, 100), (5_000, 500), (RATE_MAX, 500)],
     )
     def test_a_batch_takes_a_tenth_of_a_second(self, rate: int, limit: int) -> None:
-        """One event at least, and no more than the setting says."""
+        """At least one event, and no more than the setting allows."""
         assert batch_limit(rate, 500) == limit
 
     @given(
         rate=st.integers(1, RATE_MAX),
         works=st.lists(st.floats(0, 3, allow_subnormal=False), min_size=1, max_size=50),
     )
-    def test_no_stretch_of_time_sees_more_than_the_rate(
-        self, rate: int, works: list[float]
-    ) -> None:
-        """However long batches take, from any of them on: delays are never made up in a burst."""
+    def test_no_period_exceeds_the_rate(self, rate: int, works: list[float]) -> None:
+        """However long batches take: delays are never caught up in a burst."""
         limit = batch_limit(rate, 500)
         begun = list(begins(a_replay(rate=rate), limit, works))
 
@@ -198,14 +196,14 @@ class TestPace:
                 seconds = later - first + CATCH_UP_SECONDS
                 assert (m - 1) * limit <= rate * seconds * (1 + 1e-9) + 1e-6
 
-    def test_small_delays_are_made_up_for(self) -> None:
-        """The rate is reached, though each batch takes some time of its own."""
+    def test_small_delays_are_caught_up(self) -> None:
+        """The rate is reached, although each batch takes some time of its own."""
         begun = list(begins(a_replay(rate=100), 10, [0.05] * 100))
 
         assert begun[-1] == pytest.approx(99 * 0.1, abs=0.11)
 
     def test_another_replay_is_due_at_once(self) -> None:
-        """What the one before still had to wait for is not its business."""
+        """The pause of the replay before it does not apply."""
         pace = Pace()
         pace.published(a_replay(1, rate=1), 1, began=1000.0)
 
@@ -214,10 +212,10 @@ class TestPace:
 
 
 class TestProgress:
-    """How far a replay is once the broker has answered."""
+    """The progress of a replay after the broker has responded."""
 
     @given(st.lists(st.booleans()))
-    def test_only_what_all_before_were_confirmed_counts(self, confirmed: list[bool]) -> None:
+    def test_only_a_fully_confirmed_prefix_counts(self, confirmed: list[bool]) -> None:
         """The longest beginning without a refusal."""
         prefix = confirmed_prefix(confirmed)
 
@@ -236,10 +234,10 @@ class TestProgress:
         ],
         ids=["nothing", "none", "cut short", "middle", "last", "all"],
     )
-    def test_it_stands_before_the_first_that_was_refused(
+    def test_the_checkpoint_is_before_the_first_refused_event(
         self, confirmed: list[bool], moved: Progress
     ) -> None:
-        """Events that are not sent are passed over, up to the one that has to come again."""
+        """Steps without an event are skipped, up to the event that must be sent again."""
         steps = [
             Step(Checkpoint(2), None),
             Step(Checkpoint(3), an_event(3)),
@@ -251,7 +249,7 @@ class TestProgress:
 
         assert batch.after(confirmed) == moved
 
-    def test_a_batch_of_nothing_moves_on(self) -> None:
+    def test_an_empty_batch_moves_the_checkpoint(self) -> None:
         """A stretch of the log in which nothing is selected."""
         batch = Batch(Checkpoint(1), [], Checkpoint(50_001), is_last=False)
 
@@ -259,12 +257,12 @@ class TestProgress:
 
 
 def demand(*, consumer: str = "blog", rate: int = RATE_DEFAULT, **selection: Any) -> None:
-    """Ask for a replay of which only what matters is named."""
+    """Validate a replay with only the given fields."""
     require_valid(consumer, Selection(**selection), rate)
 
 
 def begins(replay: Replay, limit: int, works: list[float]) -> Iterator[float]:
-    """When each batch begins, if publishing takes ``works`` seconds."""
+    """Return when each batch begins, if publishing takes ``works`` seconds."""
     pace, now = Pace(), 0.0
     for work in works:
         now = max(now, pace.due(replay))
@@ -274,7 +272,7 @@ def begins(replay: Replay, limit: int, works: list[float]) -> Iterator[float]:
 
 
 def an_event(position: int) -> RecordedEvent:
-    """An event of the log."""
+    """Make an event of the log."""
     return RecordedEvent(
         position=position,
         event_id=UUID(int=position),
