@@ -73,7 +73,7 @@ async def test_a_reader_gets_what_the_page_shows(
     async with source_on(running.system.amqp_url) as source:
         await source.publish_raw(b"garbage", exchange="", routing_key="mailer.users")
         await eventually(lambda: source.ready("mailer.users.dead"))
-    assert "is set aside: not_a_cloud_event" in (tmp_path / "mailer" / "mailer.log").read_text()
+    assert "is dead-lettered: not_a_cloud_event" in (tmp_path / "mailer" / "mailer.log").read_text()
 
     await shell.follow(_query("TRUNCATE readers", "TRUNCATE TABLE"))
     await shell.follow(Command("python in_step.py", "2 users, 2 differ"))
