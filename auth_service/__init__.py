@@ -1,12 +1,12 @@
 """The auth service: steps 1 to 3 of an event's journey.
 
-1. ``users``: a use case changes a user and gives him his next version.
+1. ``accounts``: a use case changes a user, whose row gets its next version (``users``).
 2. ``outbox.record``: the same transaction records the event.
-3. ``outbox.relay``: another process publishes what was recorded, in order per user.
+3. ``outbox.relay``: another process publishes recorded events, in order for each user.
 
-Beside the journey stand ``sessions`` (from credentials or a token to a user), ``tokens`` (the keys
-that sign), ``services`` and ``oauth`` (other back-ends, and how they get tokens), ``throttle`` (how
-often something may be tried), ``mail`` (links to people) and ``audit`` (who did what).
+Apart from the journey: ``sessions`` (from credentials or a token to a user), ``tokens`` (signing
+keys), ``services`` and ``oauth`` (other back-ends and how they get tokens), ``throttle`` (rate
+limits), ``mail`` (links sent to users) and ``audit`` (who did what).
 
-Nothing here knows who consumes the events, and no request ever touches the broker.
+Nothing here knows who consumes the events, and no request touches the broker.
 """

@@ -1,4 +1,4 @@
-"""The commands ``auth-service users …``: the first administrator, and deletion by an operator."""
+"""The commands ``auth-service users …``: create administrators, show and erase users."""
 
 import re
 import secrets
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from auth_service.users.model import User
 
 PROGRESS_SECONDS: Final = 2
-"""How long work may be silent."""
+"""Longest time without a line of progress."""
 
-MADE_PASSWORD_BYTES: Final = 24
-"""Nobody guesses 192 bits, and 32 characters can still be typed."""
+GENERATED_PASSWORD_BYTES: Final = 24
+"""Nobody guesses 192 bits, and 32 characters can still be typed by hand."""
 
-app = typer.Typer(no_args_is_help=True, help="The first administrator; show and erase users.")
+app = typer.Typer(no_args_is_help=True, help="Manage users.")
 
 
 def _role(text: str) -> str:
     from auth_service.users.model import ROLE_PATTERN
 
     if not re.fullmatch(ROLE_PATTERN, text):
-        raise typer.BadParameter("a role is lower-case letters, digits, - and _, from a letter on")
+        raise typer.BadParameter("use lower-case letters, digits, - and _, starting with a letter")
     return text
 
 
@@ -45,18 +45,18 @@ def create_admin(
         typer.Option(parser=_role, metavar="ROLE", help="Additional role to grant, e.g. operator."),
     ] = None,
     existing: Annotated[
-        bool, typer.Option("--existing", help="Promote the account that has this address already.")
+        bool, typer.Option("--existing", help="Promote the existing account with this address.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create an administrator.
 
-    The password is asked for, or read as one line from standard input; if it is empty, a strong one
-    is made and shown once.
+    The command prompts for the password, or reads it as one line from standard input. If it is
+    empty, the command generates a strong one and shows it once.
 
-    An account that has the address already is refused, for anybody can sign up with any address.
-    With --existing it is promoted: its sessions end and its access tokens are refused everywhere.
-    It keeps its password if its owner has verified the address, and gets a new one otherwise.
+    An existing account is refused, because anybody can sign up with any address. --existing
+    promotes it: its sessions end and its access tokens are refused everywhere. It keeps its
+    password if its owner has verified the address, and gets a new one otherwise.
     """
     from auth_service.accounts import create_admin as use_case
     from auth_service.settings import OperatorSettings
@@ -72,7 +72,7 @@ def create_admin(
     from service_kit.process.actors import operator
 
     settings, passwords = load(OperatorSettings), Passwords(threads=1, waiting_max=1)
-    made: dict[str, str] = {}
+    generated: dict[str, str] = {}
 
     async def write(engine: "AsyncEngine") -> "User":
         given: dict[str, Any] = {
@@ -88,31 +88,35 @@ def create_admin(
 
     try:
         user = on_database(settings, lambda engine: use_case.find_promotable(engine, email))
-        _demand_meant(user, existing=existing)
+        _require_consent(user, existing=existing)
         keeps_password = user is not None and user.email_verified
         password = None if keeps_password else _password()
         if password == "":
-            bytes_min = max(MADE_PASSWORD_BYTES, settings.password_length_min)
-            password = made["password"] = secrets.token_urlsafe(bytes_min)
+            bytes_min = max(GENERATED_PASSWORD_BYTES, settings.password_length_min)
+            password = generated["password"] = secrets.token_urlsafe(bytes_min)
         written = on_database(settings, write)
     except BadEmail as error:
-        raise OperatorError(f"this is no e-mail address: {error}") from None
+        raise OperatorError(f"not a valid e-mail address: {error}") from None
     except AccountDisabled:
         raise OperatorError(
-            "this account is disabled; have an administrator enable it, or name another address"
+            "this account is disabled; ask an administrator to enable it, or use another address"
         ) from None
     except VersionsExhausted:
-        raise OperatorError("this account can only be deleted: no version is left") from None
+        raise OperatorError(
+            "this account has used up its versions and can only be deleted"
+        ) from None
     except WeakPassword as error:
-        raise OperatorError(f"not this password: {error}") from None
+        raise OperatorError(f"password refused: {error}") from None
     except (EmailTaken, NoSuchUser):
         raise OperatorError(
-            "this address's account was created, changed or deleted just now; look at it "
-            "(auth-service users show), and run the command again"
+            "the account with this address was created, changed or deleted in the meantime; check"
+            " it with `auth-service users show` and run the command again"
         ) from None
     account = "existing" if existing else "new"
-    show({"id": written.id, "email": written.email, "account": account, **made}, as_json=as_json)
-    if made:
+    show(
+        {"id": written.id, "email": written.email, "account": account, **generated}, as_json=as_json
+    )
+    if generated:
         print("the password is not shown again", file=sys.stderr)
     if keeps_password:
         print("the account keeps its password; its sessions have ended", file=sys.stderr)
@@ -121,10 +125,10 @@ def create_admin(
 @app.command("show", epilog="Example: auth-service users show ada@example.org --json")
 @failing_with_a_sentence
 def show_user(
-    user: Annotated[str, typer.Argument(metavar="ID|EMAIL", help="Which user.")],
+    user: Annotated[str, typer.Argument(metavar="ID|EMAIL", help="User id or e-mail address.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a user, how many of his sessions have not ended, and what was done to him last."""
+    """Show a user, their active sessions and recent audit entries."""
     from auth_service.accounts.overview import overview
     from auth_service.settings import DatabaseSettings
     from auth_service.users.model import BadEmail, NoSuchUser
@@ -152,32 +156,33 @@ def show_user(
 @app.command(epilog="Example: auth-service users erase 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
 @failing_with_a_sentence
 def erase(
-    ids: Annotated[list[UUID], typer.Argument(metavar="ID …", help="The users' ids.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    ids: Annotated[list[UUID], typer.Argument(metavar="ID …", help="Users to erase.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
-    """Delete users finally, as if each had done it himself.
+    """Permanently delete users, as if they had deleted their own accounts.
 
-    Goes on after an id that is unknown or the last administrator's, and ends with exit code 1 then.
-    Who was erased before stays erased.
+    An unknown id, or that of the last administrator, is reported and skipped; the exit code is 1
+    then. Users erased before it stay erased.
     """
     from auth_service.settings import DatabaseSettings
 
     settings = load(DatabaseSettings)
     if not yes and sys.stdin.isatty():
-        typer.confirm(f"Erase {len(ids):,} of the users, finally?", abort=True, err=True)
+        whom = str(ids[0]) if len(ids) == 1 else f"{len(ids):,} users"
+        typer.confirm(f"Permanently erase {whom}?", abort=True, err=True)
     if not on_database(settings, lambda engine: _erase(engine, ids)):
         raise typer.Exit(EXIT_FAILED)
 
 
 async def _erase(engine: "AsyncEngine", ids: list[UUID]) -> bool:
-    """Erase all, telling of each; whether there was none that could not be."""
+    """Erase all, print the result of each, and return whether all were erased."""
     from auth_service.accounts.delete import delete_by
     from auth_service.users.model import LastAdministrator, NoSuchUser
     from auth_service.users.queries import is_tombstone
     from service_kit.process.actors import operator
 
-    is_well, began = True, time.monotonic()
-    told = began
+    all_erased, began = True, time.monotonic()
+    last_progress = began
     for number, user_id in enumerate(ids, 1):
         try:
             await delete_by(engine, user_id, actor=operator())
@@ -186,36 +191,32 @@ async def _erase(engine: "AsyncEngine", ids: list[UUID]) -> bool:
             async with engine.connect() as connection:
                 was_erased = await is_tombstone(connection, user_id)
             if was_erased:
-                print(f"{user_id}  was erased before")
+                print(f"{user_id}  was already erased")
             else:
-                print(f"{user_id}  is nobody's id", file=sys.stderr)
-                is_well = False
+                print(f"{user_id}  unknown user id", file=sys.stderr)
+                all_erased = False
         except LastAdministrator:
             print(
-                f"{user_id}  is the last administrator; make another first "
-                "(auth-service users create-admin)",
+                f"{user_id}  is the last administrator; create another first: "
+                "`auth-service users create-admin`",
                 file=sys.stderr,
             )
-            is_well = False
-        if (now := time.monotonic()) - told > PROGRESS_SECONDS and number < len(ids):
-            told, rate = now, number / (now - began)
+            all_erased = False
+        if (now := time.monotonic()) - last_progress > PROGRESS_SECONDS and number < len(ids):
+            last_progress, rate = now, number / (now - began)
             left = (len(ids) - number) / rate
             print(
                 f"{number:,} of {len(ids):,}, {rate:,.0f} a second, {left:,.0f} s left",
                 file=sys.stderr,
             )
-    return is_well
+    return all_erased
 
 
-def _demand_meant(user: "User | None", *, existing: bool) -> None:
-    """Refuse an account that nobody said they meant, and one that was meant and is not there.
-
-    Raises:
-        OperatorError: with what to do.
-    """
+def _require_consent(user: "User | None", *, existing: bool) -> None:
+    """Refuse an existing account without ``--existing``, and a missing one with it."""
     if user is None:
         if existing:
-            raise OperatorError("no account has this address; leave --existing out to create one")
+            raise OperatorError("no account has this address; omit --existing to create one")
     elif not existing:
         whose = (
             "its owner has verified the address"
@@ -223,23 +224,23 @@ def _demand_meant(user: "User | None", *, existing: bool) -> None:
             else "nobody has verified the address, so anybody may have signed up with it"
         )
         raise OperatorError(
-            f"account {user.id} has this address already, and {whose}; to promote that very account"
-            " and end its sessions, run the command again with --existing"
+            f"account {user.id} has this address already, and {whose}; to promote this account and"
+            " end its sessions, run the command again with --existing"
         )
 
 
 def _password() -> str:
-    """What was typed twice and unseen, or one line of standard input; it may be empty.
+    """Prompt for a password, or read one line of standard input; it may be empty.
 
     Raises:
-        OperatorError: no password could be that.
+        OperatorError: it is not valid Unicode, or too long.
     """
     from auth_service.users.model import PASSWORD_LENGTH_MAX
 
     try:
         if sys.stdin.isatty():
             typed: str = typer.prompt(
-                "Password (none to have one made)",
+                "Password (leave empty to generate one)",
                 default="",
                 show_default=False,
                 hide_input=True,
@@ -247,11 +248,11 @@ def _password() -> str:
                 err=True,
             )
         else:
-            # One more than allowed, and the end of the line: enough to see that it is too long.
+            # One more than allowed, and the end of the line: enough to detect one that is too long.
             typed = sys.stdin.readline(PASSWORD_LENGTH_MAX + 2).rstrip("\r\n")
         typed.encode()
     except UnicodeError:
-        raise OperatorError("not this password: it is not valid Unicode") from None
+        raise OperatorError("password refused: not valid Unicode") from None
     if len(typed) > PASSWORD_LENGTH_MAX:
-        raise OperatorError(f"not this password: it has more than {PASSWORD_LENGTH_MAX} characters")
+        raise OperatorError(f"password too long: use at most {PASSWORD_LENGTH_MAX} characters")
     return typed

@@ -1,4 +1,4 @@
-"""Mails over HTTP: asking for one, and opening the link in it."""
+"""Links in mails, over HTTP: request a mail, and use the link in it."""
 
 from fastapi import APIRouter, Response, status
 
@@ -27,15 +27,15 @@ router = APIRouter(prefix="/v1", tags=["mail"])
     "/me/email/verification",
     status_code=status.HTTP_202_ACCEPTED,
     response_class=Response,
-    summary="Have the mail that verifies the own address sent again",
+    summary="Resend the mail that verifies your address",
     responses=documented(*TOKEN, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED),
 )
 async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> Response:
-    """Accepted; it goes to the pending address, if there is one, and to none that is verified."""
+    """Send it to the pending address, if there is one; a verified address gets no mail."""
     sender = _sender(auth)
-    # By account: what is left for an address would tell whoever names it about its holder.
+    # By account: the limit of an address would tell anybody who names it about its holder.
     limit = share_for_strangers(auth.settings.limit_mail)
-    headers = await _spend(auth, Charge("verification_mail", str(user.id), limit), network)
+    headers = await _spend_mail(auth, Charge("verification_mail", str(user.id), limit), network)
     purpose = Purpose.CONFIRM_EMAIL if user.pending_email else Purpose.VERIFY_EMAIL
     async with auth.engine.begin() as connection:
         await request_mail(connection, user.id, purpose)
@@ -56,11 +56,11 @@ async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> 
     ),
 )
 async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Response:
-    """The address is verified, a pending one is the account's from now on; the link works once."""
+    """Verify the address; a pending one becomes the account's address. The link works once."""
     headers = await _spend_link(auth, network)
     undo_seconds = auth.settings.email_undo_seconds
     user = await verify_email(auth.engine, body.token, undo_seconds=undo_seconds)
-    # They have the mailbox: what others tried with the address must not keep them out here.
+    # They own the mailbox: attempts by others must not keep them out on this network.
     await remember_network(auth.throttle, account=user.email, network=network)
     return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
 
@@ -69,7 +69,7 @@ async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Respon
     "/email/restore",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    summary="Undo a change of address by the link in the notice of it",
+    summary="Undo a change of address by the link in its notice",
     responses=documented(
         problems.INVALID_LINK,
         problems.EMAIL_TAKEN,
@@ -78,9 +78,9 @@ async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Respon
     ),
 )
 async def post_restore(body: MailedToken, auth: Auth, network: Network) -> Response:
-    """The former address is back, every session ended, and the password works no more.
+    """Restore the former address, end every session, and invalidate the password.
 
-    A mail to the address lets its holder choose a new password; the link works once.
+    A mail to the address lets its holder choose a new password. The link works once.
     """
     headers = await _spend_link(auth, network)
     user = await restore_email(auth, body.token)
@@ -92,16 +92,16 @@ async def post_restore(body: MailedToken, auth: Auth, network: Network) -> Respo
     "/password/forgot",
     status_code=status.HTTP_202_ACCEPTED,
     response_class=Response,
-    summary="Have a link sent that sets a new password",
+    summary="Send a link that sets a new password",
     responses=documented(
         problems.INVALID_EMAIL, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED
     ),
 )
 async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> Response:
-    """Accepted; the answer is the same whether or not somebody has the address."""
+    """Accepted; the response is the same whether or not an account has the address."""
     sender = _sender(auth)
     email = normalised_email(body.email)
-    headers = await _spend(auth, Charge("mail", email, auth.settings.limit_mail), network)
+    headers = await _spend_mail(auth, Charge("mail", email, auth.settings.limit_mail), network)
     async with auth.engine.begin() as connection:
         await request_mail_to(connection, email, Purpose.RESET_PASSWORD)
     sender.wake()
@@ -121,27 +121,28 @@ async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> 
     ),
 )
 async def post_reset(body: NewPassword, auth: Auth, network: Network) -> Response:
-    """The password is set, the address verified, every session ended; the link works once."""
+    """Set the password, verify the address, and end every session. The link works once."""
     headers = await _spend_link(auth, network)
     user = await reset_password(auth, token=body.token, new=body.new_password.get_secret_value())
-    # He is the owner: what others tried with his address must not keep him out here.
+    # They own the account: attempts by others must not keep them out on this network.
     await remember_network(auth.throttle, account=user.email, network=network)
     return Response(status_code=status.HTTP_204_NO_CONTENT, headers=headers)
 
 
 async def _spend_link(auth: Context, network: str) -> dict[str, str]:
+    """Spend one opened link of ``network``; return the rate-limit headers."""
     charges = network_charges("link", network, auth.settings.limit_token)
     return await auth.throttle.spend(*charges)
 
 
 def _sender(auth: Context) -> MailSender:
-    """Where mails are sent from; raises ``Problem`` where none can be."""
+    """The sender of mails; raises ``Problem`` if mail is not configured."""
     if auth.mail is None:
         raise Problem(problems.MAIL_NOT_CONFIGURED)
     return auth.mail
 
 
-async def _spend(auth: Context, charge: Charge, network: str) -> dict[str, str]:
-    """Count a mail by ``charge``, and as one that ``network`` has asked for."""
+async def _spend_mail(auth: Context, charge: Charge, network: str) -> dict[str, str]:
+    """Spend ``charge`` and one requested mail of ``network``; return the rate-limit headers."""
     charges = network_charges("mail_network", network, auth.settings.limit_mail)
     return await auth.throttle.spend(charge, *charges)

@@ -1,4 +1,4 @@
-"""Remember from which network a request comes, for the mails that it causes."""
+"""Note the network that a request comes from, so that the mails it causes are charged to it."""
 
 from auth_service.context import Auth
 from auth_service.mail.limit import hash_networks
@@ -7,7 +7,7 @@ from auth_service.throttle.network import Network
 
 
 async def note_request_networks(auth: Auth, network: Network) -> None:
-    """A dependency of every route, so that no route that causes a mail can forget it."""
+    """Note the request's network; a dependency of every route, so that none can forget it."""
     if auth.mail is not None:
         request_networks.set(
             hash_networks(auth.throttle, network, auth.settings.limit_mail_network)

@@ -1,4 +1,4 @@
-"""All that is known of a user, for an operator who was asked about him."""
+"""Gather what is known of a user, for an operator."""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -14,7 +14,7 @@ from auth_service.users.queries import find_by_email
 from auth_service.users.table import users
 
 ENTRIES_SHOWN: Final = 10
-"""The latest of what was done to him; all of it is behind ``/v1/admin/audit``."""
+"""Latest audit entries about the user; ``/v1/admin/audit`` has all of them."""
 
 _SHOWN: Final = (
     "id",
@@ -30,18 +30,17 @@ _SHOWN: Final = (
 _SHOWN_OF_A_TOMBSTONE: Final = ("id", "status", "version", "deleted_at")
 
 
-async def overview(connection: AsyncConnection, name: str) -> dict[str, Any]:
-    """The user, how many of his sessions have not ended, and what was done to him last.
+async def overview(connection: AsyncConnection, id_or_email: str) -> dict[str, Any]:
+    """Read the user, the number of their sessions that have not ended, and their audit entries.
 
     Parameters:
-        connection: to read with.
-        name: his id, also of one who was deleted, or his e-mail address.
+        id_or_email: the id, also of a deleted user, or the e-mail address.
 
     Raises:
-        NoSuchUser: there is none.
-        BadEmail: it is neither an id nor an address.
+        NoSuchUser: there is no such user.
+        BadEmail: the text is neither an id nor an address.
     """
-    user_id = await _id_of(connection, name)
+    user_id = await _id_of(connection, id_or_email)
     query = select(users).where(users.c.id == user_id)
     row = (await connection.execute(query)).mappings().one_or_none()
     if row is None:
@@ -60,11 +59,11 @@ async def overview(connection: AsyncConnection, name: str) -> dict[str, Any]:
     }
 
 
-async def _id_of(connection: AsyncConnection, name: str) -> UUID:
+async def _id_of(connection: AsyncConnection, id_or_email: str) -> UUID:
     try:
-        return UUID(name)
+        return UUID(id_or_email)
     except ValueError:
-        user = await find_by_email(connection, name)
+        user = await find_by_email(connection, id_or_email)
     if user is None:
         raise NoSuchUser
     return user.id

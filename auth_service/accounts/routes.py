@@ -1,4 +1,4 @@
-"""Sign-up and a user's own account over HTTP: parse, call the use case, answer."""
+"""Sign-up and a user's own account over HTTP: parse, call the use case, respond."""
 
 from fastapi import APIRouter, Request, Response, status
 
@@ -23,10 +23,10 @@ from service_kit.http.openapi import TOKEN, documented
 router = APIRouter(prefix="/v1", tags=["users"])
 
 BY_PASSWORD = (*TOKEN, problems.WRONG_PASSWORD, problems.NOT_FOUND, problems.TOO_MANY_REQUESTS)
-"""What a route may answer where the password confirms it."""
+"""Problems of a route that the password confirms."""
 
 CHANGED_BY_PASSWORD = (*BY_PASSWORD, problems.VERSIONS_EXHAUSTED)
-"""What a route may answer that changes the account."""
+"""Problems of a route that changes the account."""
 
 
 @router.post(
@@ -48,7 +48,7 @@ async def post_signup(
     network: Network,
     session: RequestedSession,
 ) -> SignedIn:
-    """A new user with an access token that every service accepts at once."""
+    """Create a user, with an access token that every service accepts at once."""
     charges = network_charges("signup", network, auth.settings.limit_signup)
     response.headers.update(await auth.throttle.spend(*charges))
     password = body.password.get_secret_value()
@@ -62,7 +62,7 @@ async def post_signup(
         session=session,
         mail=auth.mail is not None,
     )
-    # From here he can sign in again, whatever others try with his address.
+    # From this network they can sign in again, even while others try passwords for their address.
     await remember_network(auth.throttle, account=user.email, network=network)
     if auth.mail is not None:
         auth.mail.wake()
@@ -78,27 +78,27 @@ async def post_signup(
     )
 
 
-@router.get("/me", summary="The own account", responses=documented(*TOKEN))
+@router.get("/me", summary="Show your account", responses=documented(*TOKEN))
 async def get_me(user: CurrentUser) -> OwnUserBody:
-    """The account as it is now."""
+    """The account in its present state."""
     return OwnUserBody.model_validate(user)
 
 
 @router.patch(
     "/me",
-    summary="Change the own e-mail address",
+    summary="Change your e-mail address",
     responses=documented(*CHANGED_BY_PASSWORD, problems.EMAIL_TAKEN, problems.INVALID_EMAIL),
 )
 async def patch_me(
     body: Credentials, caller: CurrentCaller, auth: Auth, response: Response, network: Network
 ) -> OwnUserBody:
-    """The account; the password confirms the change.
+    """Change the e-mail address; the password confirms the change.
 
-    Where the service sends mail, the new address is `pending_email` until the link that is mailed
-    to it is opened, and whether it is taken is not told. Otherwise it counts at once.
+    If the service sends mail, the new address is `pending_email` until the link mailed to it is
+    opened, and the response does not show whether it is taken. Otherwise it takes effect at once.
     """
     user_id = caller.user.id
-    response.headers.update(await _one_try(auth, caller))
+    response.headers.update(await _spend_password_attempt(auth, caller))
     password = body.password.get_secret_value()
     if auth.settings.confirms_email_change:
         changed = await request_email_change(auth, user_id, email=body.email, password=password)
@@ -120,7 +120,7 @@ async def patch_me(
 
 @router.post(
     "/me/password",
-    summary="Change the own password",
+    summary="Change your password",
     response_model_exclude_none=True,
     responses=documented(*CHANGED_BY_PASSWORD, problems.WEAK_PASSWORD),
 )
@@ -132,11 +132,11 @@ async def post_password(
     response: Response,
     session: RequestedSession,
 ) -> SignedIn:
-    """A new session in place of all others, whose tokens are refused from now on everywhere.
+    """Start a new session in place of all others, whose tokens are refused everywhere from now on.
 
     The refresh token comes in a cookie if the request had one.
     """
-    headers = await _one_try(auth, caller)
+    headers = await _spend_password_attempt(auth, caller)
     changed, at = await change_password(
         auth,
         caller.user,
@@ -154,14 +154,14 @@ async def post_password(
 @router.delete(
     "/me",
     status_code=status.HTTP_204_NO_CONTENT,
-    summary="Delete the own account",
+    summary="Delete your account",
     responses=documented(*BY_PASSWORD, problems.LAST_ADMINISTRATOR),
 )
 async def delete_me(
     body: PasswordOnly, caller: CallerEvenDisabled, auth: Auth, response: Response
 ) -> None:
-    """Erase the account permanently; the password confirms it. A disabled user may do so too."""
-    response.headers.update(await _one_try(auth, caller))
+    """Erase the account permanently; the password confirms it. Disabled users may do this, too."""
+    response.headers.update(await _spend_password_attempt(auth, caller))
     user_id = caller.user.id
     await delete(auth.engine, auth.passwords, user_id, password=body.password.get_secret_value())
 
@@ -169,7 +169,7 @@ async def delete_me(
 @router.post(
     "/deletion",
     status_code=status.HTTP_204_NO_CONTENT,
-    summary="Delete the own account without signing in",
+    summary="Delete your account without signing in",
     responses=documented(
         problems.INVALID_CREDENTIALS,
         problems.WRONG_PASSWORD,
@@ -181,7 +181,7 @@ async def delete_me(
 async def post_deletion(
     body: Credentials, auth: Auth, response: Response, network: Network
 ) -> None:
-    """Erase the account permanently, by e-mail and password: a disabled user cannot sign in."""
+    """Erase the account permanently, by e-mail and password; disabled users cannot sign in."""
     found = await check_credentials(
         auth, email=body.email, password=body.password.get_secret_value(), network=network
     )
@@ -189,10 +189,10 @@ async def post_deletion(
     response.headers.update(found.headers)
 
 
-async def _one_try(auth: Context, caller: Caller) -> dict[str, str]:
-    """Let a session guess at its user's password once more, or not; the headers that say so.
+async def _spend_password_attempt(auth: Context, caller: Caller) -> dict[str, str]:
+    """Spend one password attempt of the caller's session; return the rate-limit headers.
 
-    Counted by session, so that whoever stole one does not use up the owner's tries.
+    Counted by session, so that a stolen session does not use up the owner's attempts.
     """
-    who = f"{caller.user.id} {caller.session_id}"
-    return await auth.throttle.spend(Charge("password", who, auth.settings.limit_password))
+    session = f"{caller.user.id} {caller.session_id}"
+    return await auth.throttle.spend(Charge("password", session, auth.settings.limit_password))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auth_service.services.model import IssuedKey, Status
     from auth_service.services.schemas import ServiceWithKeysBody
 
-app = typer.Typer(no_args_is_help=True, help="Service accounts and their API keys.")
+app = typer.Typer(no_args_is_help=True, help="Manage service accounts and their API keys.")
 
 
 @app.command(
@@ -25,11 +25,11 @@ app = typer.Typer(no_args_is_help=True, help="Service accounts and their API key
 )
 @failing_with_a_sentence
 def create(
-    name: Annotated[str, typer.Argument(help="Unique: a-z, 0-9, '.' and '-'.")],
-    scope: Annotated[list[str], typer.Option(help="What it may do; once for each scope.")],
+    name: Annotated[str, typer.Argument(help="Unique name: letters, digits, '.', '_' and '-'.")],
+    scope: Annotated[list[str], typer.Option(help="Scope to grant; repeatable.")],
     as_json: AsJson = False,
 ) -> None:
-    """Create a service account, and show its API key: once, it is not kept here."""
+    """Create a service account and show its API key once."""
     from auth_service.services.administer import create_service
     from auth_service.settings import KeySettings
 
@@ -53,14 +53,14 @@ def create(
 )
 @failing_with_a_sentence
 def ensure(
-    name: Annotated[str, typer.Argument(help="Unique: a-z, 0-9, '.' and '-'.")],
-    scope: Annotated[list[str], typer.Option(help="What it may do at least; once for each scope.")],
-    folder: Annotated[Path, typer.Option(help="Where id and key are kept: service-id, api-key.")],
+    name: Annotated[str, typer.Argument(help="Unique name: letters, digits, '.', '_' and '-'.")],
+    scope: Annotated[list[str], typer.Option(help="Scope to grant if missing; repeatable.")],
+    folder: Annotated[Path, typer.Option(help="Folder of the files service-id and api-key.")],
 ) -> None:
-    """Have a service account whose API key lies in a folder and is good; mend what is not.
+    """Ensure a service account and a valid API key file exist.
 
-    For whoever starts a system, at each start. The key is replaced in the last third of its life;
-    the one before stays good until it expires. It is not shown.
+    Creates what is missing, and replaces the key in the last third of its life. The former key
+    stays valid until it expires; no key is shown. Run it each time the system starts.
     """
     from auth_service.services.credential_files import credential_files
     from auth_service.services.ensure import ensure_service
@@ -83,16 +83,16 @@ def ensure(
             ),
         )
         if issued is None:
-            print(f"{name} has what it needs in {folder}")
+            print(f"{name} has a valid key in {folder}")
             return
         files.save(Credentials(issued.id, issued.api_key))
-    print(f"{name} has a new key in {folder}, good until {issued.expires_at:%F %R}Z")
+    print(f"{name} has a new key in {folder}, valid until {issued.expires_at:%F %R}Z")
 
 
 @app.command("list", epilog="Example: auth-service services list")
 @failing_with_a_sentence
 def show_all(as_json: AsJson = False) -> None:
-    """Show all service accounts, with what is known of their keys."""
+    """List service accounts and the state of their API keys."""
     from auth_service.settings import KeySettings
 
     services = on_database(load(KeySettings), _all)
@@ -114,10 +114,13 @@ def show_all(as_json: AsJson = False) -> None:
 @app.command(epilog="Example: auth-service services rotate-key feed-importer")
 @failing_with_a_sentence
 def rotate_key(
-    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Whose key.")],
+    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Service account.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a further API key; the one before stays good until you revoke it, or it expires."""
+    """Issue another API key and show it once.
+
+    The former key stays valid until you revoke it or it expires.
+    """
     from auth_service.services import keys
     from auth_service.settings import KeySettings
 
@@ -138,9 +141,11 @@ def rotate_key(
 @app.command(epilog="Example: auth-service services revoke-key 7hQ2mZx0RkTb")
 @failing_with_a_sentence
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="As `list` shows it; the key's middle part.")],
+    key_id: Annotated[
+        str, typer.Argument(help="Key id as shown by `list`: the key's middle part.")
+    ],
 ) -> None:
-    """Revoke an API key. Tokens that its account has are rejected everywhere."""
+    """Revoke an API key. Its account's tokens are rejected everywhere."""
     from auth_service.services import keys
     from auth_service.settings import KeySettings
 
@@ -151,7 +156,7 @@ def revoke_key(
 @app.command(epilog="Example: auth-service services disable feed-importer")
 @failing_with_a_sentence
 def disable(
-    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Which account.")],
+    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Service account.")],
 ) -> None:
     """Disable a service account. Its tokens are rejected everywhere."""
     _set_status(service, "disabled")
@@ -160,7 +165,7 @@ def disable(
 @app.command(epilog="Example: auth-service services enable feed-importer")
 @failing_with_a_sentence
 def enable(
-    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Which account.")],
+    service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Service account.")],
 ) -> None:
     """Enable a disabled service account. Its former tokens stay rejected."""
     _set_status(service, "active")
@@ -202,4 +207,4 @@ def _show_issued(issued: "IssuedKey", *, as_json: bool) -> None:
     print(f"key id      {issued.key_id}")
     print(f"scopes      {' '.join(issued.scopes)}")
     print(f"expires     {issued.expires_at:%F %R}Z")
-    print("The key is not kept here: put it where the service reads its secrets.")
+    print("The key cannot be shown again: store it where the service reads its secrets.")

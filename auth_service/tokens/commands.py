@@ -22,27 +22,30 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 BITS_MAX: Final = 4096
-"""A longer one makes every signature slow, and no token safer for as long as it lives."""
+"""A longer key slows every signature and makes no short-lived token safer."""
 
-app = typer.Typer(no_args_is_help=True, help="The keys that sign access tokens.")
+app = typer.Typer(no_args_is_help=True, help="Manage the keys that sign access tokens.")
 
 Kid = Annotated[
-    str, typer.Argument(metavar="KID", help="The key's id as `list` shows it, or how it begins.")
+    str, typer.Argument(metavar="KID", help="Key id as shown by `list`, or its beginning.")
 ]
 
 _TAKES_KID: Final = {"ignore_unknown_options": True}
-"""An id may begin with a dash, and is no option then."""
+"""A key id may start with a dash, and must not be taken for an option."""
 
 
 @app.command(epilog="Example: auth-service keys generate --bits 3072")
 @failing_with_a_sentence
 def generate(
     bits: Annotated[
-        int, typer.Option(min=BITS_MIN, max=BITS_MAX, help="The length of its modulus.")
+        int, typer.Option(min=BITS_MIN, max=BITS_MAX, help="Length of the modulus.")
     ] = BITS,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and publish it; once verifiers know it, it may be activated."""
+    """Generate and publish a key, to be activated later.
+
+    Activate it once every verifier has fetched it (AUTH_KEY_WAIT_SECONDS).
+    """
     from auth_service.settings import KeySettings
 
     settings = load(KeySettings)
@@ -56,11 +59,15 @@ def generate(
 def activate(
     kid: Kid,
     force: Annotated[
-        bool, typer.Option("--force", help="Though verifiers may not know the key yet.")
+        bool,
+        typer.Option("--force", help="Activate even if verifiers have not fetched the key yet."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Sign with a pending key; the former one goes on to verify until its tokens are over."""
+    """Start signing with a pending key.
+
+    The former key stays published until the tokens that it signed have expired.
+    """
     from auth_service.settings import KeySettings
 
     change, keys = _on(load(KeySettings), lambda lifecycle: lifecycle.activate(kid, force=force))
@@ -77,7 +84,7 @@ def activate(
 @app.command(epilog="Example: auth-service keys retire NzbLsXh8", context_settings=_TAKES_KID)
 @failing_with_a_sentence
 def retire(kid: Kid, as_json: AsJson = False) -> None:
-    """Withdraw a pending key; it will not sign."""
+    """Withdraw a pending key, so that it never signs."""
     from auth_service.settings import KeySettings
 
     change, keys = _on(load(KeySettings), lambda lifecycle: lifecycle.retire(kid))
@@ -87,9 +94,10 @@ def retire(kid: Kid, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: auth-service keys revoke NzbLsXh8", context_settings=_TAKES_KID)
 @failing_with_a_sentence
 def revoke(kid: Kid, as_json: AsJson = False) -> None:
-    """In an emergency: refuse everything that a key signed, everywhere, at once and for ever.
+    """Revoke a key: all tokens it signed are rejected immediately.
 
-    If it is the active key, the oldest pending one takes over, or a new one.
+    For emergencies. This is permanent, at this service and at every verifier. If it is the active
+    key, the oldest pending key replaces it, or else a new one.
     """
     from auth_service.settings import KeySettings
 
@@ -104,7 +112,7 @@ def revoke(kid: Kid, as_json: AsJson = False) -> None:
 @app.command("list", epilog="Example: auth-service keys list --json")
 @failing_with_a_sentence
 def show_all(as_json: AsJson = False) -> None:
-    """Show all keys, the oldest first, and what may be done with them when."""
+    """List all keys, oldest first, with their state and next step."""
     from auth_service.settings import KeySettings
 
     _, keys = _on(load(KeySettings), _nothing)
@@ -112,7 +120,7 @@ def show_all(as_json: AsJson = False) -> None:
         print(json.dumps({"items": [_of(key, keys) for key in keys.keys]}))
         return
     if not keys.keys:
-        print("there are no keys yet: `auth-service keys generate`, or start the API")
+        print("there are no keys yet: run `auth-service keys generate`, or start the API")
     for key in keys.keys:
         origin = f"{key.bits} bits, {key.origin}"
         print(f"{key.kid}  {key.state:<7}  {origin:<21}  {_in_words(key, keys)}")
@@ -123,7 +131,7 @@ async def _nothing(_: "Lifecycle") -> None:
 
 
 def _on(settings: "KeySettings", work: "Callable[[Lifecycle], Awaitable[R]]") -> tuple[R, Keys]:
-    """What ``work`` returns, and the keys after it."""
+    """Run ``work``; return its result and the keys afterwards."""
     from auth_service.tokens.lifecycle import Lifecycle
 
     async def done(engine: "AsyncEngine") -> tuple[R, Keys]:
@@ -134,7 +142,7 @@ def _on(settings: "KeySettings", work: "Callable[[Lifecycle], Awaitable[R]]") ->
 
 
 def _of(key: SigningKey, keys: Keys) -> dict[str, Any]:
-    """What a script wants to know of ``key``."""
+    """The fields of ``key`` for scripts."""
     from contracts.events import rfc3339
 
     times = {
@@ -157,7 +165,7 @@ def _of(key: SigningKey, keys: Keys) -> dict[str, Any]:
 
 def _in_words(key: SigningKey, keys: Keys) -> str:
     if (at := keys.may_be_activated_at(key)) is not None:
-        return f"may be activated from {utc_text(at)} on" if at > keys.now else "may be activated"
+        return f"may be activated from {utc_text(at)}" if at > keys.now else "may be activated"
     if (at := keys.leaves_at(key)) is not None:
         return f"{'leaves' if at > keys.now else 'left'} the key set at {utc_text(at)}"
     if key.revoked_at is not None:
@@ -183,7 +191,7 @@ def _show(figures: dict[str, Any], *, as_json: bool) -> None:
 def _warn_without_a_secret(settings: "KeySettings") -> None:
     if settings.secret is None:
         print(
-            "AUTH_SECRET is not set, so the new key is sealed with what AUTH_PRIVATE_KEY yields;"
-            " when you change that, put its present value into AUTH_PREVIOUS_SECRET",
+            "AUTH_SECRET is not set, so the new key is encrypted with AUTH_PRIVATE_KEY; before you"
+            " change that, copy its present value to AUTH_PREVIOUS_SECRET",
             file=sys.stderr,
         )

@@ -1,10 +1,10 @@
-"""Give living users new versions above a floor, many at a time: after a restore of the database.
+"""Give living users new versions above a floor, in batches, after a restore of the database.
 
-Guarantees: a user's new version is above the floor, above the one he had, and never below the
-clock; what he is does not change, except that every access token of before is refused. Tombstones
-stay as they are.
+Guarantees: a user's new version is above the floor and above their present version, and never below
+the clock. Nothing else of a user changes, except that all earlier access tokens are refused.
+Tombstones stay as they are.
 
-Not here: when this is called for (``restore``); ending sessions (``sessions``).
+Not here: when to do this (``restore``); ending sessions (``sessions``).
 """
 
 from collections.abc import Sequence
@@ -39,24 +39,24 @@ _RECORDED_SINCE = exists().where(
     outbox_events.c.user_id == users.c.id, outbox_events.c.position > _SINCE
 )
 
-_TO_RENEW = and_(
+_TO_BUMP = and_(
     users.c.status != "deleted",
-    users.c.version < VERSION_MAX,  # no version is left; what replicas have of them is the same
+    users.c.version < VERSION_MAX,  # no version is left; replicas have the same state
     or_(_SINCE.is_(None), users.c.version <= _FLOOR, not_(_RECORDED_SINCE)),
 )
 
-_COUNT = select(func.count()).where(_TO_RENEW)
+_COUNT = select(func.count()).where(_TO_BUMP)
 
 _BATCH = (
     select(users.c.id)
-    .where(users.c.id > bindparam("after", type_=Uuid), _TO_RENEW)
+    .where(users.c.id > bindparam("after", type_=Uuid), _TO_BUMP)
     .order_by(users.c.id)
     .limit(bindparam("limit", type_=Integer))
     .with_for_update()
     .cte("batch")
 )
 
-_RENEW = (
+_BUMP = (
     update(users)
     .where(users.c.id == _BATCH.c.id)
     .values(
@@ -69,7 +69,7 @@ _RENEW = (
 
 
 async def count_to_bump(connection: AsyncConnection, *, floor: int, since: int | None) -> int:
-    """How many users ``renew`` would change, if it went through all of them."""
+    """Count the users that ``bump_versions`` would change in total."""
     return int(await connection.scalar(_COUNT, {"floor": floor, "since": since}) or 0)
 
 
@@ -79,18 +79,18 @@ async def bump_versions(
     """Change the next users in the order of their ids and record each; the caller commits.
 
     Parameters:
-        floor: what their versions shall be above.
-        after: the last id that was looked at.
-        since: a position in the log. Who has an event beyond it, and a version above the floor, was
-            changed already and is passed over. None: everybody is changed.
-        limit: how many at most.
+        floor: the new versions are above it.
+        after: the last id of the previous batch.
+        since: a position in the log. A user with an event beyond it and a version above the floor
+            was changed already and is skipped. None changes every user.
+        limit: the most users to change.
 
     Returns:
-        The users as they are from then on, ascending by id; none when there are no more.
+        The users after the change, ascending by id; empty if there are no more.
     """
     values = {"floor": floor, "after": after, "since": since, "limit": limit}
-    rows = await connection.execute(_RENEW, values)
-    renewed = sorted((to_user(row) for row in rows), key=lambda user: user.id)
-    if renewed:
-        await record_many(connection, UserUpdated.type, [user.state() for user in renewed])
-    return renewed
+    rows = await connection.execute(_BUMP, values)
+    bumped = sorted((to_user(row) for row in rows), key=lambda user: user.id)
+    if bumped:
+        await record_many(connection, UserUpdated.type, [user.state() for user in bumped])
+    return bumped

@@ -1,7 +1,4 @@
-"""What a user is, and the ways in which a use case can refuse.
-
-Pure: imports the standard library, libraries that do no I/O, and ``contracts``.
-"""
+"""A user, and the errors by which a use case refuses. Pure."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -17,23 +14,23 @@ from service_kit.process.clock import AHEAD_SECONDS_MAX
 Status = Literal["active", "disabled"]
 
 PASSWORD_LENGTH_MAX: Final = 256
-"""Far above any passphrase; more would only make hashing a way to keep the service busy."""
+"""Far above any passphrase; longer passwords would only make hashing a denial of service."""
 
 CLOCK_AHEAD_MAX: Final = timedelta(seconds=AHEAD_SECONDS_MAX)
-"""How far ahead ``tokens_valid_after`` may be: revocations in a row move it a second each, and each
-wants a token that is valid. What lies beyond was made before the clock was set back."""
+"""How far ahead ``tokens_valid_after`` may be: each of several revocations in a row moves it by a
+second. A value beyond that was set before the clock was set back."""
 
 ROLE_PATTERN: Final = rf"^[a-z][a-z0-9_-]{{0,{ROLE_LENGTH_MAX - 1}}}$"
-"""What administrators may call a role; events may carry others."""
+"""Names of roles that administrators may grant; events may carry others."""
 
 
 def is_far_ahead(valid_after: datetime | None, now: datetime) -> bool:
-    """Whether tokens are valid from a time on that only a wrong clock can have shown."""
+    """Whether tokens become valid only at a time that a wrong clock must have shown."""
     return valid_after is not None and valid_after > now + CLOCK_AHEAD_MAX
 
 
 class UserError(Exception):
-    """A use case refused. Subclasses say why.
+    """A use case refused; subclasses give the reason.
 
     UserError
     ├── AccountDisabled
@@ -52,7 +49,7 @@ class AccountDisabled(UserError):
 
 
 class BadEmail(UserError):
-    """The text is no e-mail address."""
+    """The text is not a valid e-mail address."""
 
 
 class EmailTaken(UserError):
@@ -60,19 +57,19 @@ class EmailTaken(UserError):
 
 
 class LastAdministrator(UserError):
-    """Without this user nobody could administer the others."""
+    """This user is the last active administrator."""
 
 
 class NoAdministrator(UserError):
-    """Who asks for this was an administrator, and is one no more."""
+    """The requesting user no longer is an administrator."""
 
 
 class NoSuchUser(UserError):
-    """There is no such user, or none any more."""
+    """There is no such user, or they were deleted."""
 
 
 class VersionsExhausted(UserError):
-    """The user has the highest version there is, so that nothing but their deletion is left."""
+    """The user has the highest possible version and can only be deleted."""
 
 
 class WrongPassword(UserError):
@@ -93,10 +90,10 @@ class User:
     created_at: datetime
     updated_at: datetime
     pending_email: str | None = None
-    """The address that was asked for and waits for its link to be opened; in no event."""
+    """The requested address, which waits for its link to be opened; in no event."""
 
     def state(self) -> UserState:
-        """What events say of this user."""
+        """The state that events carry."""
         return UserState(
             id=self.id,
             version=self.version,
@@ -111,10 +108,10 @@ class User:
 
 
 def normalised_email(text: str) -> str:
-    """The one form in which an address is stored and compared: NFC, lower case.
+    """Normalise an address to the form in which it is stored and compared: NFC, lower case.
 
     Raises:
-        BadEmail: when ``text`` is no address of bounded length.
+        BadEmail: the text is not a valid address, or too long.
     """
     try:
         valid = validate_email(text, check_deliverability=False)
@@ -122,5 +119,5 @@ def normalised_email(text: str) -> str:
         raise BadEmail(str(error)) from None
     email = unicodedata.normalize("NFC", valid.normalized.lower())
     if len(email) > EMAIL_LENGTH_MAX:
-        raise BadEmail(f"an address has at most {EMAIL_LENGTH_MAX} characters")
+        raise BadEmail(f"use an address of at most {EMAIL_LENGTH_MAX} characters")
     return email

@@ -1,20 +1,20 @@
-"""Which passwords are accepted (NIST SP 800-63B-4 3.1.1.2, OWASP ASVS 5.0 6.2). Pure.
+"""Accept or refuse a new password (NIST SP 800-63B-4 3.1.1.2, OWASP ASVS 5.0 6.2). Pure.
 
-A password must be long and hard to guess; nothing is asked about the kinds of its characters.
+A password must be long and hard to guess. There are no rules about kinds of characters.
 
-*Long* is what was typed: characters that can be seen, before any normalising, and a run of blanks
-counts once. Normalising makes 18 characters of U+FDFA, and invisible ones cost a guesser nothing.
+*Long* counts what was typed: visible characters before any normalisation, a run of blanks once.
+Normalising turns U+FDFA into 18 characters, and invisible characters cost a guesser nothing.
 
-*Hard to guess* is what the estimator ``zxcvbn`` says: it knows lists of passwords, words and names
+*Hard to guess* is what the estimator ``zxcvbn`` says. It knows lists of passwords, words and names
 (also reversed or with digits for letters), rows of keys, sequences, repeats and dates. It judges
-the password in several readings, and the weakest counts: a guesser undoes case, accents,
-separators and doubling at no cost. The account's own address, the service's name and well-known
-phrases are common words here (ASVS 6.2.11).
+several readings of the password, and the weakest counts: a guesser undoes case, accents, separators
+and doubling at no cost. The account's address, the service's name and well-known phrases count as
+common words (ASVS 6.2.11).
 
-Guarantees: the work is bounded whatever is typed (``WINDOW``); no message repeats the password. It
-takes some milliseconds of Python, so that callers run it off the event loop.
+Guarantees: the work is bounded for any input (``WINDOW``); no message repeats the password. It
+takes some milliseconds of Python, so callers run it off the event loop.
 
-Not here: lists of stolen passwords, which have to be asked for over the network.
+Not here: lists of stolen passwords, which would need requests over the network.
 """
 
 import re
@@ -32,22 +32,22 @@ from auth_service.users.model import PASSWORD_LENGTH_MAX
 SERVICE_NAME: Final = "usersync"
 
 GUESSES_MIN: Final = 10**10
-"""The estimator's best score, 4: for a password that is the only factor, against somebody who has
-the table of hashes and tries ten thousand a second, that is two weeks at the very least."""
+"""The estimator's best score, 4. The password is the only factor: with stolen hashes and ten
+thousand guesses a second, finding it takes two weeks at the very least."""
 
 WINDOW: Final = 40
-"""Characters that the estimator is given at once. Its time grows with the square and more: at 40
-the worst input took 35 ms where an ordinary one takes 3, at 72 it took 117 ms."""
+"""Characters given to the estimator at once. Its time grows at least with the square: the worst
+input took 35 ms at 40 characters (an ordinary one takes 3 ms), and 117 ms at 72."""
 
 CONTEXT_LENGTH_MIN: Final = 3
-"""Of a part of the address that is looked for; one or two letters are in every text."""
+"""Of a part of the address that counts as known; one or two letters are in every text."""
 
 OTHERS_MIN: Final = 8
-"""Characters besides those that everybody knows of the account, NIST's least for any password: the
-estimator takes many small pieces for much, though they are the same one again and again."""
+"""Characters apart from those that everybody knows of the account; NIST's minimum for any password.
+The estimator overrates many small pieces, even if all are the same one."""
 
 UNIT_LENGTH_MIN: Final = 4
-"""Of what counts once however often it is repeated; the estimator knows shorter repeats itself."""
+"""Of a unit that counts once however often it is repeated; the estimator detects shorter ones."""
 
 _INVISIBLE: Final = re.compile(f"[{FILLERS}]")
 
@@ -64,47 +64,47 @@ _KEYS: Final = str.maketrans(
     '!@#$%^&*()_+{}|:"<>?~' + "йцукенгшщзхъфывапролджэячсмитьбю",
     "1234567890-=[]\\;',./`" + "qwertyuiop[]asdfghjkl;'zxcvbnm,.",
 )
-"""Which key of an American keyboard writes a symbol or, as a Russian one, a letter."""
+"""Which key of an American keyboard types a symbol or, with a Russian layout, a letter."""
 
 _LETTERS: Final = str.maketrans("@({[<!|$+%", "accccilstx")
-"""Which letter a symbol stands for. Symbols are read both ways before the estimator sees them: it
-would try all their combinations, which takes seconds."""
+"""Which letter a symbol stands for. Symbols are read in both ways before the estimator sees them,
+since it would try all combinations, which takes seconds."""
 
 _NAMES: Final = sorted(TIMES, key=len, reverse=True)
 _TIME: Final = re.compile(rf"({'|'.join(_NAMES)})|(?<=\d)(?:st|nd|rd|th)")
 
 _OF_THE_ACCOUNT: Final = (
-    "besides your e-mail address and the name of this service there is little in it; use some "
+    "it contains little apart from your e-mail address and the name of this service; use a few "
     "unrelated words"
 )
 
 _ESTIMATING: Final = Lock()
-"""The estimator keeps the words that it is given in a table of its module."""
+"""The estimator stores the words that it is given in a global table."""
 
 
 class WeakPassword(Exception):
-    """The password would be guessed; the message says why, and does not repeat it."""
+    """The password is too easy to guess; the message says why and does not repeat it."""
 
 
 def require_strong_password(password: str, *, email: str, length_min: int) -> None:
-    """Accept ``password`` for the account of ``email``, or raise ``WeakPassword``.
+    """Accept ``password``, or raise ``WeakPassword``.
 
     Parameters:
         password: as it was typed.
         email: the account's address, in any form.
-        length_min: characters that it needs.
+        length_min: the required number of characters.
     """
     normalised = unicodedata.normalize("NFKC", password)
     if length(password) < length_min:
         raise WeakPassword(
-            f"a password has at least {length_min} characters. Several blanks in a row count as "
-            "one, and invisible characters do not count"
+            f"use at least {length_min} characters. Several blanks in a row count as one, and "
+            "invisible characters do not count"
         )
     if len(normalised) > PASSWORD_LENGTH_MAX:
         raise WeakPassword(f"use at most {PASSWORD_LENGTH_MAX} characters")
     context = _context(email)
     known = [*context, *PHRASES]
-    # A random password of a smaller minimum has less, of which separators may be taken off.
+    # A random password of a smaller minimum is worth less, and may lose its separators.
     guesses_min = min(GUESSES_MIN, 10 ** (length_min - 2))
     squeezed = _squeezed(_plain(normalised))
     for reading in _readings(squeezed):
@@ -116,14 +116,14 @@ def require_strong_password(password: str, *, email: str, length_min: int) -> No
 
 
 def length(password: str) -> int:
-    """How many characters somebody typed: those that can be seen, a run of blanks counting once.
+    """Count the typed characters: visible ones, a run of blanks once.
 
-    Composed or not makes no difference, and normalising adds none.
+    Composed and decomposed forms count the same, and normalising adds nothing.
     """
     shown = [c for c in unicodedata.normalize("NFC", password) if not _is_invisible(c)]
     words = "".join(" " if _is_blank(c) else c for c in shown).split(" ")
     composed = len(" ".join(word for word in words if word))
-    # Composing makes two or three characters of a few that are one as they are typed.
+    # Composition turns a few characters, each typed as one, into two or three.
     return min(composed, len(password))
 
 
@@ -136,7 +136,7 @@ def _is_blank(character: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """``text`` in lower case, without accents on Latin letters."""
+    """Return ``text`` in lower case, without accents on Latin letters."""
     folded = text.casefold()
     bare = "".join(
         c for c in unicodedata.normalize("NFKD", folded) if unicodedata.category(c) != "Mn"
@@ -145,7 +145,7 @@ def _plain(text: str) -> str:
 
 
 def _squeezed(text: str) -> str:
-    """``text`` without what is blank, invisible, or the one separator between its words."""
+    """Return ``text`` without blanks, invisible characters and the one separator of its words."""
     text = "".join(c for c in text if not _is_blank(c) and not _is_invisible(c))
     separators = set(text) & _SEPARATORS
     return text.replace(separators.pop(), "") if len(separators) == 1 else text
@@ -156,7 +156,7 @@ def _is_repeated(text: str) -> bool:
 
 
 def _readings(squeezed: str) -> Iterator[str]:
-    """What a guesser would take the password for, each reading once."""
+    """The readings of the password that a guesser would try, each once."""
     once = _REPEATED.sub(r"\1", squeezed)
     seen = set()
     for symbols in (_LETTERS, _KEYS):
@@ -169,21 +169,21 @@ def _readings(squeezed: str) -> Iterator[str]:
 
 
 def _numbered(text: str) -> str:
-    """``text`` with its word once and then all digits, where it repeats a word with numbers."""
+    """Reduce a word repeated with numbers to the word once, followed by all digits."""
     found = _REPEATED.fullmatch(_DIGITS.sub("", text))
     return found[1] + "".join(_DIGITS.findall(text)) if found else text
 
 
 def _parted(text: str) -> str:
-    """``text`` with what takes turns after each other, and doubled characters once."""
+    """Separate two alternating series, and reduce doubled characters to one."""
     parted = _TURNS.sub(lambda found: found[0][::2] + found[0][1::2], text)
     return _DOUBLED.sub(lambda found: found[0][::2], parted)
 
 
 def _estimate(text: str, known: list[str], guesses_min: int) -> tuple[int, list[Mapping[str, Any]]]:
-    """How many guesses ``text`` takes, and the pieces it is made of.
+    """Estimate how many guesses ``text`` takes, and the pieces it is made of.
 
-    Of a long one the beginning, or the end if it takes more.
+    A long text is judged by its beginning, or by its end if that takes more guesses.
     """
     found: tuple[int, list[Mapping[str, Any]]] = (0, [])
     for window in dict.fromkeys((text[:WINDOW], text[-WINDOW:])):
@@ -198,7 +198,7 @@ def _estimate(text: str, known: list[str], guesses_min: int) -> tuple[int, list[
 
 
 def _context(email: str) -> list[str]:
-    """What everybody knows of the account, the way a reading shows it."""
+    """The words that everybody knows of the account, in the form of a reading."""
     address = _plain(unicodedata.normalize("NFKC", email))
     local, _, domain = address.rpartition("@")
     parts = [SERVICE_NAME, address, local, domain, *re.split(r"[\W_]+", f"{local}.{domain}")]
@@ -207,24 +207,27 @@ def _context(email: str) -> list[str]:
 
 
 def _others(text: str, context: list[str]) -> int:
-    """How many characters ``text`` has besides ``context``, also in reverse."""
+    """Count the characters of ``text`` outside ``context``, also in reverse."""
     for known in sorted(context, key=len, reverse=True):
         text = text.replace(known, "").replace(known[::-1], "")
     return len(text)
 
 
 def _reason(sequence: list[Mapping[str, Any]], context: list[str], *, is_repeated: bool) -> str:
-    """What to tell somebody whose password is made of these pieces."""
+    """Explain the refusal of a password that is made of these pieces."""
     if any(piece.get("matched_word") in context for piece in sequence):
         return _OF_THE_ACCOUNT
     if is_repeated:
-        return "repeating a text adds little; use some unrelated words"
+        return "repeating a text adds little; use a few unrelated words"
     patterns = {piece["pattern"] for piece in sequence}
     if patterns <= {"spatial", "sequence"}:
-        return "a run of neighbouring letters, digits or keys is guessed early"
+        return (
+            "runs of neighbouring letters, digits or keys are guessed early; use a few unrelated "
+            "words"
+        )
     if patterns == {"dictionary"} and len(sequence) == 1:
-        return "this is one of the passwords that are guessed first"
+        return "this is among the first passwords that are guessed; use a few unrelated words"
     return (
-        "common words, names, dates and runs of keys are guessed early; use some more, unrelated "
+        "common words, names, dates and runs of keys are guessed early; use a few more, unrelated "
         "words"
     )

@@ -1,13 +1,12 @@
-"""Judging new passwords and hashing them with argon2id, off the loop, a bounded number at a time.
+"""Judge new passwords and hash them with argon2id, off the event loop, a bounded number at a time.
 
-Guarantees: the loop is never blocked; no more work runs than there are threads, and no more waits
-than the limit, beyond which ``HashingBusy`` answers at once; a place is taken until its work is
-done, though nobody may wait for it any more; a check against nobody takes as long as one against a
-user.
+Guarantees: the event loop is never blocked. At most one task runs on each thread, and at most
+``waiting_max`` wait; beyond that ``HashingBusy`` is raised at once. A task takes up its place until
+it ends, even if its request has gone. A check without a stored hash takes as long as one with it.
 
-A password is normalised (NFKC), since keyboards write one and the same in several ways: NIST SP
-800-63B-4 3.1.1.2 asks for that where ASVS 6.2.8 would take the bytes as they come. Nothing else is
-done to it: it is never cut, trimmed or folded to one case.
+A password is normalised (NFKC), because keyboards type the same text in several ways: NIST SP
+800-63B-4 3.1.1.2 requires it, although ASVS 6.2.8 would take the bytes as they are. It is never
+truncated, trimmed or folded to one case.
 """
 
 import asyncio
@@ -27,8 +26,8 @@ MEMORY_KIB: Final = 19_456
 PASSES: Final = 2
 LANES: Final = 1
 
-# A stored hash that asks for more than this was not made by a service like this one, and checking
-# it would take the machine's memory or a thread's minute.
+# A stored hash that needs more was not made by this service. Checking it could take all memory, or
+# block a thread for a minute.
 MEMORY_KIB_MAX: Final = 1024 * 1024
 PASSES_MAX: Final = 20
 LANES_MAX: Final = 16
@@ -48,38 +47,36 @@ class Passwords:
         self._hasher = PasswordHasher(PASSES, MEMORY_KIB, LANES, type=Type.ID)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._places = BoundedSemaphore(threads + waiting_max)
-        self._nobody = self._hasher.hash("the password of nobody")
+        self._decoy = self._hasher.hash("the password of nobody")
 
     async def require_strong(self, password: str, *, email: str, length_min: int) -> None:
-        """Accept a new password for the account of ``email``, as ``password_policy`` does.
+        """Accept or refuse a new password, as ``password_policy`` does.
 
         Raises:
-            WeakPassword: it would be guessed.
+            WeakPassword: it is too easy to guess.
             HashingBusy: too many wait.
         """
-        await self._off_the_loop(
-            require_strong_password, password, email=email, length_min=length_min
-        )
+        await self._in_thread(require_strong_password, password, email=email, length_min=length_min)
 
     async def hash(self, password: str) -> str:
         """The argon2id hash of ``password`` in PHC form; raises ``HashingBusy``."""
-        return await self._off_the_loop(self._hash, password)
+        return await self._in_thread(self._hash, password)
 
     async def matches(self, password: str, password_hash: str | None) -> bool:
-        """Whether ``password`` is the one behind ``password_hash``; None takes as long.
+        """Whether ``password`` matches ``password_hash``; None takes as long and never matches.
 
         Raises:
-            HashingBusy: when too many wait.
+            HashingBusy: too many wait.
         """
-        matches = await self._off_the_loop(self._check, password_hash or self._nobody, password)
+        matches = await self._in_thread(self._check, password_hash or self._decoy, password)
         return matches and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Whether ``password_hash``, which is a hash, was made with other parameters."""
+        """Whether ``password_hash`` was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(password_hash)
 
     def close(self) -> None:
-        """Let running hashes end and start no more."""
+        """Let running tasks end, and start no others."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _hash(self, password: str) -> str:
@@ -93,21 +90,21 @@ class Passwords:
         except (VerificationError, InvalidHashError):
             return False
 
-    async def _off_the_loop(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if not self._places.acquire(blocking=False):
             raise HashingBusy
         running = self._pool.submit(function, *args, **kwargs)
-        # Not when the caller gives up: the thread goes on, and he could have his next one begun.
+        # Not when the caller gives up: the thread is still busy, and they could start another task.
         running.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(running)
 
 
 def _is_affordable(password_hash: str) -> bool:
-    asked = extract_parameters(password_hash)
+    needed = extract_parameters(password_hash)
     return (
-        asked.memory_cost <= MEMORY_KIB_MAX
-        and asked.time_cost <= PASSES_MAX
-        and asked.parallelism <= LANES_MAX
+        needed.memory_cost <= MEMORY_KIB_MAX
+        and needed.time_cost <= PASSES_MAX
+        and needed.parallelism <= LANES_MAX
     )
 
 

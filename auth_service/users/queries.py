@@ -1,4 +1,4 @@
-"""Find users for those who administer them: one, or a page of all. Tombstones are nobody."""
+"""Find living users, for administration: one, or a page of all."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -21,7 +21,7 @@ async def find_user(connection: AsyncConnection, user_id: UUID) -> User:
 
 
 async def find_by_email(connection: AsyncConnection, email: str) -> User | None:
-    """The user with exactly this address, however it is spelled; raises ``BadEmail``."""
+    """The user with this address, in any spelling; raises ``BadEmail``."""
     query = _LIVING.where(users.c.email == normalised_email(email))
     row = (await connection.execute(query)).one_or_none()
     return to_user(row) if row else None
@@ -30,10 +30,10 @@ async def find_by_email(connection: AsyncConnection, email: str) -> User | None:
 async def find_users(
     connection: AsyncConnection, *, after: UUID | None, limit: int
 ) -> Sequence[User]:
-    """Users in the order of their ids, the first ``limit`` of those ``after`` one.
+    """The first ``limit`` users after an id, in the order of ids.
 
-    The order says nothing, and never changes: whoever is there from the first page to the last is
-    on exactly one of them.
+    That order means nothing and never changes: a user who exists from the first page to the last
+    is on exactly one of them.
     """
     query = _LIVING.order_by(users.c.id).limit(limit)
     if after is not None:
@@ -42,6 +42,6 @@ async def find_users(
 
 
 async def is_tombstone(connection: AsyncConnection, user_id: UUID) -> bool:
-    """Whether there was a user with this id, who was deleted."""
+    """Whether a user with this id was deleted."""
     query = select(exists().where(users.c.id == user_id, users.c.status == "deleted"))
     return bool(await connection.scalar(query))

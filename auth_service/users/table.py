@@ -1,4 +1,4 @@
-"""The table of users, the source of truth for every replica. Written by ``users`` alone.
+"""The tables of users, the source of truth for every replica. Written by ``users`` alone.
 
 A deleted user's row stays as their tombstone: id, version and time of deletion, nothing personal.
 """
@@ -94,15 +94,14 @@ NEXT_VERSION: ColumnElement[int] = next_version(users.c.version)
 """The version of a change."""
 
 LAST_VERSION: ColumnElement[int] = func.least(NEXT_VERSION, VERSION_MAX)
-"""The version of a deletion, which the highest one does not stop: a tombstone beats a living state
-of the same version."""
+"""The version of a deletion. The highest version does not prevent one: a tombstone supersedes a
+live state of the same version."""
 
 TOKENS_VALID_FROM_NOW: ColumnElement[datetime] = valid_from_now(users.c.tokens_valid_after)
-"""The next whole second, from which access tokens count."""
-
+"""The next whole second, from which access tokens are valid."""
 
 NO_PENDING_EMAIL: Final[dict[str, Any]] = {"pending_email": None, "pending_email_until": None}
-"""The columns of a user who has asked for no other address."""
+"""The columns of a user without a pending address."""
 
 
 def to_user(row: Row[Any]) -> User:

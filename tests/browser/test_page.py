@@ -340,7 +340,7 @@ class TestWriting:
             await page.get_by_role("button", name="Create account").click()
             await expect(password).to_be_focused()
             await expect(password).to_have_accessible_description(
-                re.compile("A password has at least 15 characters.")
+                re.compile("Use at least 15 characters.")
             )
             await password.fill(PASSWORD)
             await page.get_by_role("button", name="Create account").click()
