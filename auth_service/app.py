@@ -97,7 +97,7 @@ REFUSALS: Refusals = {
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
-    """The auth API; it connects to its database when first asked, and never to the broker."""
+    """Create the auth API, which connects to its database on first use, and never to the broker."""
     engine = pooled(settings)
     secrets = settings.secrets
     context = Context(

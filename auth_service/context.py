@@ -1,4 +1,4 @@
-"""What a request works with: made once by ``app``, asked for by routes as ``Auth``."""
+"""The objects that requests share: created once by ``app``, a parameter of routes as ``Auth``."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -27,11 +27,11 @@ class Context:
     keys: KeyRing
     throttle: Throttle
     mail: MailSender | None
-    """None where no mail can be sent."""
+    """None if mail is not configured."""
     snapshots: Snapshots
 
     async def ready(self) -> None:
-        """Raise unless requests can be answered: a database, and a key to sign with."""
+        """Raise unless requests can be served: there is a database, and a key to sign with."""
         await ping(self.engine)
         await self.keys.ready()
 

@@ -1,4 +1,4 @@
-"""The mail server and the sender that the settings name. Pure."""
+"""Parse e-mail addresses, and the URL of the mail server. Pure."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from email_validator import EmailNotValidError, validate_email
 
 _PORTS: Final = {"smtp": 587, "smtps": 465}
-"""Where a server takes mails from clients (RFC 6409, RFC 8314)."""
+"""Ports on which a server accepts mails from clients (RFC 6409, RFC 8314)."""
 
 _NO_ADDRESS: Final = "must be one e-mail address, such as Name <name@example.org>"
 
@@ -19,10 +19,10 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """A server that takes mails, and what it wants to know of us.
+    """A server that accepts mails, and the credentials for it.
 
-    With ``is_tls`` the connection is encrypted from its start, otherwise by STARTTLS: if the server
-    offers it, and without fail when there is a password to keep secret.
+    With ``is_tls`` the connection is encrypted from its start, otherwise by STARTTLS: always if
+    there is a password, else if the server offers it.
     """
 
     host: str
@@ -33,10 +33,10 @@ class SmtpServer:
 
 
 def smtp_server(url: str) -> SmtpServer:
-    """The server behind ``smtp://`` or ``smtps://``; name and password are percent-encoded.
+    """Parse an ``smtp://`` or ``smtps://`` URL; name and password are percent-encoded.
 
     Raises:
-        ValueError: when it is no such address; the message does not repeat it.
+        ValueError: the URL is invalid; the message does not repeat it.
     """
     try:
         if _CONTROLS.search(url) or " " in url:
@@ -47,24 +47,24 @@ def smtp_server(url: str) -> SmtpServer:
             None if part is None else unquote(part, errors="strict")
             for part in (parts.username, parts.password)
         )
-    except (ValueError, KeyError):  # a port that is no number, an open bracket, another scheme
+    except (ValueError, KeyError):  # an invalid port, an open bracket, another scheme
         is_usable = False
     else:
         rest = (parts.path.removeprefix("/"), parts.query, parts.fragment)
-        # Without its own encoding, a / ? # or @ in a password ends up somewhere else.
+        # A / ? # or @ in a password that is not encoded ends up in another part.
         is_usable = bool(parts.hostname) and port != 0 and not any(rest)
         is_usable = is_usable and bool(name) == bool(password) and "@" not in (parts.password or "")
     if not is_usable:
         raise ValueError(
-            "must be the address of a mail server, smtp://user:password@host:587 or smtps://…; in "
-            "name and password, all but letters and digits is percent-encoded"
+            "must be the URL of a mail server, smtp://user:password@host:587 or smtps://…; "
+            "percent-encode all but letters and digits in name and password"
         )
-    assert parts.hostname is not None  # seen above
+    assert parts.hostname is not None  # checked above
     return SmtpServer(parts.hostname, port, parts.scheme == "smtps", name or None, password or None)
 
 
 def sender_address(text: str) -> Address:
-    """The one address, with or without a name, that mails come from; ``ValueError`` for others."""
+    """Parse the sender: one address, with or without a name; raises ``ValueError``."""
     address, has_defects = _one_address(text)
     if has_defects:
         raise ValueError(_NO_ADDRESS)
@@ -72,39 +72,39 @@ def sender_address(text: str) -> Address:
 
 
 def is_bare_address(text: str) -> bool:
-    """Whether ``text`` is one e-mail address and nothing else: it can add nothing to a mail."""
+    """Whether ``text`` is one e-mail address and nothing else, so it cannot inject a header."""
     try:
-        # Letters other than ASCII count as a defect, but may be right where they are.
+        # Non-ASCII letters count as a defect, but may be valid.
         return _one_address(text)[0].addr_spec == text
     except ValueError:
         return False
 
 
 def mailbox(email: str) -> str:
-    """The mailbox that ``email`` most likely is a sub-address of: without its tag (RFC 5233).
+    """The mailbox of which ``email`` most likely is a sub-address: without its tag (RFC 5233).
 
-    For limits alone: where + means nothing, ``a+b`` and ``a`` are two people.
+    For limits only: some servers give ``a+b`` and ``a`` to two people.
     """
     local, _, domain = email.rpartition("@")
     return f"{local.partition('+')[0] or local}@{domain}"
 
 
 def deliverable(email: str) -> str:
-    """``email`` as mail servers know it: a domain in other letters in its ASCII form (IDNA).
+    """``email`` in the form for mail servers: the domain in its ASCII form (IDNA).
 
-    Only what is before the @ is then left to need a server with SMTPUTF8 (RFC 6531).
+    Then only the part before the @ can need a server with SMTPUTF8 (RFC 6531).
     """
     try:
         return validate_email(email, check_deliverability=False).ascii_email or email
-    except EmailNotValidError:  # of an earlier version of the rules, or of nobody's public domain
+    except EmailNotValidError:  # accepted by earlier rules, or not a public domain
         return email
 
 
 def _one_address(text: str) -> tuple[Address, bool]:
-    """The only address in ``text``, and whether it has to be guessed at; raises ``ValueError``."""
+    """The only address in ``text``, and whether it has defects; raises ``ValueError``."""
     try:
         header = None if _CONTROLS.search(text) else SMTP.header_factory("From", text)
-    except (ValueError, IndexError):  # how the standard library meets some wrong ones
+    except (ValueError, IndexError):  # how the standard library fails on some invalid ones
         header = None
     if header is None or len(header.addresses) != 1:
         raise ValueError(_NO_ADDRESS)

@@ -1,8 +1,8 @@
-"""One secret, and the keys derived from it for each purpose (HKDF, RFC 5869).
+"""Derive a key for each purpose from one secret (HKDF, RFC 5869); authenticate and encrypt.
 
-Guarantees: a key for one purpose says nothing about another's; what was sealed or hashed with the
-previous secret stays readable, so that the secret can be changed; the stored form names the secret
-by an id that gives nothing away.
+Guarantees: a key for one purpose reveals nothing about another's. What was encrypted or hashed with
+the previous secret stays readable, so that the secret can be changed. The stored form names its
+secret by an id that reveals nothing.
 """
 
 import hmac
@@ -25,11 +25,11 @@ _ID_BYTES: Final = 4
 
 
 class WrongSecret(Exception):
-    """Sealed with a secret that is neither the present nor the previous one."""
+    """Encrypted with a secret that is neither the present nor a previous one."""
 
 
 def secret_from_key(key: RSAPrivateKey) -> bytes:
-    """A private key as a secret: for who has configured no other."""
+    """Use a private key as the secret, if no other is configured."""
     return key.private_bytes(
         serialization.Encoding.DER,
         serialization.PrivateFormat.PKCS8,
@@ -38,7 +38,7 @@ def secret_from_key(key: RSAPrivateKey) -> bytes:
 
 
 class Secrets:
-    """Keys derived from the present secret, and from those before it, the present one first."""
+    """Keys derived from the present secret and from previous ones, the present one first."""
 
     def __init__(self, *secrets: bytes) -> None:
         self._versions = [_Version(secret) for secret in secrets]
@@ -52,17 +52,17 @@ class Secrets:
         return (version.mac(purpose, message) for version in self._versions)
 
     def is_mac(self, purpose: str, message: bytes, candidate: bytes) -> bool:
-        """Whether ``candidate`` is the MAC of ``message`` by any known secret; in constant time."""
+        """Whether ``candidate`` is a MAC of ``message`` by any known secret, in constant time."""
         matches = [hmac.compare_digest(candidate, own) for own in self.macs(purpose, message)]
         return any(matches)
 
     def seal(self, purpose: str, plain: bytes, *, context: bytes) -> bytes:
-        """``plain`` under AES-256-GCM, bound to ``context``."""
+        """Encrypt ``plain`` with AES-256-GCM, bound to ``context``."""
         version, nonce = self._versions[0], os.urandom(NONCE_BYTES)
         return version.id + nonce + AESGCM(version.key(purpose)).encrypt(nonce, plain, context)
 
     def unseal(self, purpose: str, sealed: bytes, *, context: bytes) -> bytes:
-        """What ``seal`` was given; raises ``WrongSecret``."""
+        """Decrypt what ``seal`` returned; raises ``WrongSecret``."""
         nonce = sealed[_ID_BYTES : _ID_BYTES + NONCE_BYTES]
         for version in self._versions:
             if sealed.startswith(version.id):

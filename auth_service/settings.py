@@ -1,6 +1,6 @@
 """Settings of the auth service, each with its unit and its reason.
 
-Every process asks for what it needs and no more: the relay has no private key, the API no broker.
+Each process requires only what it needs: the relay has no private key, the API no broker.
 """
 
 import os
@@ -37,7 +37,7 @@ from service_kit.process.setting_types import (
 from service_kit.process.settings import SEVERAL_LINES, ServiceSettings
 
 
-def _usable(value: SecretStr) -> SecretStr:
+def _require_usable_key(value: SecretStr) -> SecretStr:
     try:
         read_key_set(jwks(private_key(value.get_secret_value()).public_key()))
     except (UnusableKey, InvalidKeySet) as error:
@@ -45,30 +45,30 @@ def _usable(value: SecretStr) -> SecretStr:
     return value
 
 
-def _or_a_secret(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+def _require_key_or_secret(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
     if value is None and info.data.get("secret") is None:
-        raise ValueError("set it, or AUTH_SECRET and have keys in the database")
+        raise ValueError("set it, or set AUTH_SECRET and store keys in the database")
     return value
 
 
-def _is_mail_server(value: SecretStr) -> SecretStr:
+def _require_mail_server(value: SecretStr) -> SecretStr:
     smtp_server(value.get_secret_value())
     return value
 
 
-def _is_sender(value: str) -> str:
+def _require_sender(value: str) -> str:
     sender_address(value)
     return value
 
 
-def _is_page(value: str) -> str:
+def _require_page_url(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s#]+", value):
-        raise ValueError("must be the address of a page (https://…), without a #")
+        raise ValueError("must be an http:// or https:// URL without a #")
     return value
 
 
-def _before(text: SecretStr) -> bytes:
-    """The previous secret; a private key is meant as what was derived from it."""
+def _previous_secret(text: SecretStr) -> bytes:
+    """The previous secret; a private key stands for the secret derived from it."""
     try:
         return secret_from_key(private_key(text.get_secret_value()))
     except UnusableKey:
@@ -76,56 +76,56 @@ def _before(text: SecretStr) -> bytes:
 
 
 class DatabaseSettings(database.DatabaseSettings, ServiceSettings):
-    """The auth database: all that the migrations and ``status`` need."""
+    """The auth database: what the migrations and ``status`` need."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_")
     application_name: ClassVar[str] = "auth-service"
 
 
 class StatusSettings(DatabaseSettings):
-    """``auth-service status``, and the API, which tells operators the same."""
+    """``auth-service status``, and the API, which shows operators the same."""
 
-    # How often a sign of life goes through the whole pipe.
+    # How often a heartbeat goes through the whole pipe.
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 15.0
 
 
 class ReplaySettings(DatabaseSettings):
-    """What ``auth-service replay start`` needs: with a broker it looks for the consumer's queue."""
+    """``auth-service replay start``; with a broker it checks for the consumer's queue."""
 
     amqp_url: AmqpUrl | None = None
 
 
 class OperatorSettings(DatabaseSettings):
-    """What the commands about users need besides."""
+    """Further settings of the commands about users."""
 
-    # NIST SP 800-63B-4: 15 where a password is the only factor, never under 8.
+    # NIST SP 800-63B-4: 15 if a password is the only factor, never under 8.
     password_length_min: Annotated[int, Field(ge=8, le=64)] = 15
 
 
 class KeySettings(DatabaseSettings):
-    """What the commands about keys and service accounts need besides: the secrets."""
+    """Further settings of the commands about keys and service accounts: the secrets."""
 
-    # What stored keys are sealed, and API keys, refresh tokens and throttle rows are hashed with.
-    # Without it, derived from the private key.
+    # Encrypts stored keys, and hashes API keys, refresh tokens and throttle rows. Default: derived
+    # from the private key.
     secret: Annotated[SecretStr, Field(min_length=32, max_length=1024)] | None = None
-    # Signs until another key is activated (`auth-service keys`); without it, keys come from the
-    # database alone.
+    # Signs until another key is activated (`auth-service keys`). Without it, all keys are in the
+    # database.
     private_key: Annotated[
-        Annotated[SecretStr, AfterValidator(_usable)] | None,
-        AfterValidator(_or_a_secret),
+        Annotated[SecretStr, AfterValidator(_require_usable_key)] | None,
+        AfterValidator(_require_key_or_secret),
         Field(validate_default=True),
         SEVERAL_LINES,
     ] = None
-    # The secret before the present one, or the private key before it where none was set: what was
-    # sealed or hashed with it stays readable.
+    # The previous secret, or the previous private key if none was set: what was encrypted or hashed
+    # with it stays readable.
     previous_secret: Annotated[
         Annotated[SecretStr, Field(min_length=32, max_length=16_384)] | None, SEVERAL_LINES
     ] = None
-    # How long a new key is published before it may sign: longer than any verifier keeps a set.
+    # How long a new key is published before it may sign: longer than any verifier caches a set.
     key_wait_seconds: Annotated[int, Field(ge=0)] = 900
-    # How long a retired key stays published: longer than any token that it signed lives.
+    # How long a retired key stays published: longer than the tokens that it signed are valid.
     key_hold_seconds: Annotated[int, Field(ge=0)] = 4200
-    # An API key that nobody renews stops working by itself.
+    # An API key expires unless it is renewed.
     api_key_days: Annotated[int, Field(ge=1, le=3650)] = 90
 
     @property
@@ -136,11 +136,11 @@ class KeySettings(DatabaseSettings):
 
     @property
     def secrets(self) -> Secrets:
-        """Every key that is derived from the secret, and from those that were in its place."""
+        """The keys derived from the present secret and from previous ones."""
         key = self.configured_key
         own = [] if key is None else [secret_from_key(key)]
         present = [] if self.secret is None else [self.secret.get_secret_value().encode()]
-        previous = [] if self.previous_secret is None else [_before(self.previous_secret)]
+        previous = [] if self.previous_secret is None else [_previous_secret(self.previous_secret)]
         first, *others = present + own
         return Secrets(first, *previous, *others)
 
@@ -148,30 +148,30 @@ class KeySettings(DatabaseSettings):
 class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
     """``auth-service api``."""
 
-    # `iss` of every token: the name by which clients know us. It never changes; the address may.
+    # `iss` of every token: the permanent name of this service. Its address may change.
     issuer: Issuer
-    # Where clients and browsers find this service: links in mails and the endpoints in the metadata
-    # (RFC 8414) are below it. Default: the issuer.
+    # The URL of this service for clients and browsers, in links in mails and in the metadata
+    # (RFC 8414). Default: the issuer.
     public_url: PublicUrl | None = None
     port: Port = 8001
     # `aud` of every token: the services that accept them.
     audience: Audience = "blog"
-    # How long a stolen token could be used at a service that does not see the user's state.
+    # How long a stolen token can be used at a service that does not check the user's state.
     access_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
-    # A service has its API key at hand and asks again.
+    # A service can get another one at any time with its API key.
     service_token_seconds: Annotated[int, Field(ge=60, le=3600)] = 600
-    # A session ends when it was not refreshed for that long, ...
+    # A session expires if it is not refreshed for this long ...
     session_idle_seconds: Annotated[int, Field(ge=60)] = 14 * 86_400
     # ... and in any case after that.
     session_absolute_seconds: Annotated[int, Field(ge=60)] = 30 * 86_400
-    # How long a refresh that crossed another one, or lost its answer, gets the same successor;
-    # 0 takes every repetition for theft.
+    # How long a concurrent refresh, or one whose response was lost, gets the same successor;
+    # 0 treats every repetition as theft.
     refresh_grace_seconds: Annotated[int, Field(ge=0, le=60)] = 10
-    # Devices of one person; a further sign-in ends the session that was idle the longest.
+    # Devices of one person; another sign-in ends the longest idle session.
     sessions_per_user_max: Annotated[int, Field(ge=1, le=1_000)] = 50
     # argon2id takes 20 MB and 18 ms of a core each; more threads than cores only add memory.
     hashing_threads: Annotated[int, Field(ge=1, le=64)] = os.cpu_count() or 1
-    # About two seconds of work; who comes later is told to come back instead of waiting.
+    # About two seconds of work; later requests are refused and told when to retry.
     hashing_waiting_max: Annotated[int, Field(ge=1)] = 128
     # Sign-ups from one network (an IPv4 address or an IPv6 /64; a /48 has four times as many).
     limit_signup: RateSetting = Rate(20, 60)
@@ -181,68 +181,68 @@ class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
     limit_signin_failures: RateSetting = Rate(10, 60)
     # Wrong passwords for one account, from networks where its owner has not signed in for 90 days.
     limit_account_failures: RateSetting = Rate(100, 3600)
-    # Wrong passwords for one account from one network before each further try has to wait.
+    # Wrong passwords for one account from one network before each further attempt must wait.
     signin_failures_free: Annotated[int, Field(ge=1, le=100)] = 5
     # The wait doubles from one second up to this.
     signin_delay_seconds_max: Annotated[int, Field(ge=1, le=86_400)] = 900
-    # After that long without a try, failures are forgotten.
+    # After this long without an attempt, failures are reset.
     signin_memory_seconds: Annotated[int, Field(ge=60)] = 12 * 3600
     # Refreshes from one network.
     limit_refresh: RateSetting = Rate(150, 300)
-    # Requests of one service for tokens, introspection and revocation, each for itself. From one
-    # network: the same with wrong credentials, revocations without any, and opened links of mails.
+    # Requests of one service for tokens and for revocation, each on its own. From one network: the
+    # same with wrong credentials, revocations without any, and opened links of mails.
     limit_token: RateSetting = Rate(60, 60)
-    # Questions of one service about tokens: as many as strangers may send it rubbish.
+    # Introspections of one service: as many as strangers may send it invalid tokens.
     limit_introspect: RateSetting = Rate(6000, 60)
-    # Tries to confirm something by password, in one session.
+    # Attempts to confirm a change by password, in one session.
     limit_password: RateSetting = Rate(5, 300)
-    # Changes of one account's password or address, by its password: each ends the reset links that
-    # were mailed, so whoever signed up with another's address must not make them in a loop.
+    # Changes of one account's password or address, by its password. Each invalidates the mailed
+    # reset links, so nobody who signed up with another person's address may loop them.
     limit_account_changes: RateSetting = Rate(20, 3600)
     # All mails to one e-mail address, of any kind and cause; requests for mails to one address, and
-    # from one network. Nobody needs more to find the one they wait for.
+    # from one network. Nobody needs more to find the mail they wait for.
     limit_mail: RateSetting = Rate(5, 3600)
     # Mails that one network (an IPv4 address, an IPv6 /64; a /48 has four times as many) causes to
-    # all addresses: the sign-ups of an office, and no campaign.
+    # all addresses: enough for the sign-ups of an office, too few for a campaign.
     limit_mail_network: RateSetting = Rate(60, 3600)
     # Notices of one kind (changed password or address, stolen session, new device) to one address
-    # although its limit is spent: nobody can keep them away by using it up.
+    # after its limit is spent: nobody can suppress them by using it up.
     limit_mail_notices: RateSetting = Rate(2, 3600)
-    # The SMTP server, smtp://user:password@host:587 (STARTTLS) or smtps://…:465; without it, and
-    # without a folder, no mail is sent and addresses stay unverified.
-    smtp_url: Annotated[SecretStr, AfterValidator(_is_mail_server)] | None = None
+    # The SMTP server, smtp://user:password@host:587 (STARTTLS) or smtps://…:465. Without it and a
+    # folder, no mail is sent and addresses stay unverified.
+    smtp_url: Annotated[SecretStr, AfterValidator(_require_mail_server)] | None = None
     # For development: mails are written here as files.
     mail_folder: str | None = None
-    mail_from: Annotated[str, Field(max_length=320), AfterValidator(_is_sender)] = (
+    mail_from: Annotated[str, Field(max_length=320), AfterValidator(_require_sender)] = (
         "usersync <no-reply@localhost>"
     )
     # The page that the links in mails open; the token follows after the #. Default: PUBLIC_URL/link
-    link_url: Annotated[str, Field(max_length=512), AfterValidator(_is_page)] | None = None
-    # When a new e-mail address counts: `confirmed`, once the link mailed to it was opened, or
-    # `immediate`. Default: confirmed where mail can be sent, else immediate.
+    link_url: Annotated[str, Field(max_length=512), AfterValidator(_require_page_url)] | None = None
+    # When a new e-mail address takes effect: `confirmed`, once the link mailed to it is opened, or
+    # `immediate`. Default: confirmed if mail is configured, else immediate.
     email_change: Literal["confirmed", "immediate"] | None = None
     # How long the former address can undo a change that has taken effect: over a long weekend.
     email_undo_seconds: Annotated[int, Field(ge=3600, le=30 * 86_400)] = 72 * 3600
-    # Whether a sign-in from a device or network that was not seen before is told by mail.
+    # Whether users are notified by mail of sign-ins from a new device or network.
     mail_new_device: bool = False
-    # People read their mail within a day; a reset is asked for by someone who waits for it.
+    # People read their mail within a day; a reset is requested by somebody who waits for it.
     verification_link_seconds: Annotated[int, Field(ge=60)] = 86_400
     reset_link_seconds: Annotated[int, Field(ge=60)] = 1800
-    # How long one answer to a replica that compares itself may take: ten million users take one.
+    # How long one response to a reconciling replica may take: ten million users take one.
     reconcile_seconds_max: Annotated[float, Field(gt=0)] = 600.0
-    # Such answers at once; each keeps a core of the database busy, and one replica asks for two.
+    # Such responses at once; each keeps a core of the database busy, and one replica needs two.
     reconcile_at_once_max: Annotated[int, Field(ge=2, le=20)] = 4
-    # Heartbeats that one service may ask for.
+    # Heartbeats that one service may request.
     limit_heartbeats: RateSetting = Rate(120, 60)
 
     @property
     def address(self) -> str:
-        """Where clients and browsers find this service."""
+        """The URL of this service for clients and browsers."""
         return self.public_url or public_url(self.issuer)
 
     @property
     def can_mail(self) -> bool:
-        """Whether there is a way for mails to go."""
+        """Whether mail is configured."""
         return self.smtp_url is not None or self.mail_folder is not None
 
     @property
@@ -251,17 +251,17 @@ class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
         return self.can_mail and self.email_change != "immediate"
 
     @model_validator(mode="after")
-    def _clients_find_it(self) -> Self:
+    def _require_url(self) -> Self:
         try:
             self.address  # noqa: B018 - it raises
         except ValueError as error:
             raise ValueError(
-                f"AUTH_PUBLIC_URL: set it, since AUTH_ISSUER is no address; it {error}"
+                f"AUTH_PUBLIC_URL: set it, since AUTH_ISSUER is not a URL; it {error}"
             ) from None
         return self
 
     @model_validator(mode="after")
-    def _mails_go_one_way(self) -> Self:
+    def _require_one_transport(self) -> Self:
         if self.smtp_url is not None and self.mail_folder is not None:
             raise ValueError("set AUTH_SMTP_URL or AUTH_MAIL_FOLDER, not both")
         if self.email_change == "confirmed" and not self.can_mail:
@@ -278,18 +278,18 @@ class RelaySettings(StatusSettings):
     amqp_url: AmqpUrl
     issuer: Issuer
     host: str = "127.0.0.1"
-    # The relay's own health and metrics.
+    # Health and metrics of the relay.
     relay_port: Port = 8011
-    # Events claimed at once, and so the most that are unconfirmed; the client gains nothing
-    # above 50 in flight, and the database works best from 500 rows a statement.
+    # Events claimed at once, and so the most that are unconfirmed. The client gains nothing above
+    # 50 in flight; the database works best from 500 rows a statement.
     relay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
-    # A healthy broker confirms in milliseconds; after that the connection is given up.
+    # A healthy broker confirms within milliseconds; after this the connection is closed.
     publish_timeout_seconds: Annotated[float, Field(gt=0)] = 10.0
-    # The longest pause between two tries while the broker or the database is away.
+    # The longest pause between two attempts while the broker or database is unavailable.
     retry_seconds_max: Annotated[float, Field(gt=0)] = 5.0
     # Events of a replay that are read and published at once.
     replay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 500
-    # Queues of consuming services whose depth operators are shown, also while nobody consumes.
+    # Queues of consuming services whose depth is shown to operators, even without a consumer.
     watched_queues: QueueNames = ()
-    # Published events older than that are deleted from the log once an hour; without it, never.
+    # Published events older than this are deleted once an hour; never if unset.
     outbox_keep_days: Annotated[int, Field(ge=1)] | None = None

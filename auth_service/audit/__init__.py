@@ -1,1 +1,1 @@
-"""Who did what to whom, and when: kept for ever, changed by nobody."""
+"""The audit log: who did what to whom, and when. Entries are permanent."""

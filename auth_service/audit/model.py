@@ -1,4 +1,4 @@
-"""What is written down, and how those who do it are named. Pure."""
+"""Entries of the audit log and their actions. Pure."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,11 +6,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 ANONYMOUS: Final = "anonymous"
-"""Someone who has not said who he is, such as the holder of a link from a mail."""
+"""The actor without a name, such as the person who opens a link from a mail."""
 
 
 class Action(StrEnum):
-    """What was done; names follow OWASP's logging vocabulary where it has one."""
+    """What was done; names follow OWASP's logging vocabulary if it has one."""
 
     USER_CREATED = "user_created"
     USER_DELETED = "user_deleted"
@@ -46,10 +46,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing that was done.
+    """One entry.
 
-    ``request_id`` names the request in the service's log; None for a command. What ``details``
-    holds is up to the action.
+    ``request_id`` identifies the request in the service's log; None for a command. ``details``
+    depend on the action.
     """
 
     id: int

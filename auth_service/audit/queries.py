@@ -17,13 +17,12 @@ async def audit_entries(
     subject: str | None = None,
     actor: str | None = None,
 ) -> Sequence[Entry]:
-    """The newest ``limit`` entries, of those that were written ``before`` one.
+    """Read the newest ``limit`` entries, newest first.
 
     Parameters:
-        limit: how many at most.
-        before: the id of an entry.
-        subject: only what was done to this one.
-        actor: only what was done by this one.
+        before: only entries older than the one with this id.
+        subject: only entries about this id.
+        actor: only entries of this actor.
     """
     query = select(audit_log).order_by(audit_log.c.id.desc()).limit(limit)
     if before is not None:

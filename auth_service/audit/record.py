@@ -1,4 +1,4 @@
-"""Write down who did what, in the transaction that does it.
+"""Record who did what, in the transaction that does it.
 
 Guarantees: an action and its entry are committed together, or neither is.
 """
@@ -25,9 +25,9 @@ async def audit(
     """Insert an entry; the caller commits.
 
     Parameters:
-        actor: who did it, in the form that ``model`` makes.
-        subject: the id of what it was done to.
-        details: anything else of use later, JSON; nothing personal and nothing secret.
+        actor: who did it, such as ``user:ID``.
+        subject: the id of the user, service, key or session that it was done to.
+        details: further JSON values; nothing personal and nothing secret.
     """
     await connection.execute(
         insert(audit_log).values(
@@ -41,5 +41,5 @@ async def audit(
 
 
 def on_behalf(via: str | None) -> dict[str, str]:
-    """The detail that names the service which asked on the actor's behalf, if one did."""
+    """The detail that names the service that acted on the actor's behalf, if one did."""
     return {} if via is None else {"via": via}

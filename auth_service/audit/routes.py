@@ -14,7 +14,7 @@ from service_kit.http.openapi import documented
 from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, NumberCursor, Page, page_of
 
 NAME_LENGTH_MAX = 256
-"""Of a subject or an actor that is asked for; no id is longer."""
+"""Of a requested subject or actor; no id is longer."""
 
 router = APIRouter(prefix="/v1/admin", tags=["administration"])
 
@@ -22,7 +22,7 @@ Name = Annotated[str, Query(max_length=NAME_LENGTH_MAX)]
 
 
 class EntryBody(BaseModel):
-    """One thing that was done. It names by id, so that it outlives whom it is about."""
+    """One entry. It holds ids only, so that it outlives the users that it is about."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -40,7 +40,7 @@ class EntryBody(BaseModel):
 
 @router.get(
     "/audit",
-    summary="Who did what to whom",
+    summary="List audit entries",
     responses=documented(*ADMINISTRATORS_ONLY),
 )
 async def get_audit(
@@ -51,7 +51,7 @@ async def get_audit(
     actor: Name | None = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[EntryBody]:
-    """The audit log, newest first; all of it, or one subject's or one actor's."""
+    """The audit log, newest first: all of it, or the entries of one subject or actor."""
     async with auth.engine.connect() as connection:
         found = await audit_entries(
             connection, limit=limit + 1, before=cursor, subject=subject, actor=actor

@@ -1,4 +1,4 @@
-"""The audit log. Inserted to by ``record`` alone; a trigger refuses every change of a row."""
+"""The table of the audit log. ``record`` alone inserts; a trigger refuses every change of a row."""
 
 from sqlalchemy import JSON, BigInteger, Column, DateTime, Identity, Index, Table, Text, func
 

@@ -1,4 +1,4 @@
-"""Forget a user's mails and links, in the transaction that makes them pointless."""
+"""Erase a user's mails and links, in the transaction that makes them pointless."""
 
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from auth_service.mail.table import mail_links, mails
 
 
 async def erase_mail(connection: AsyncConnection, user_id: UUID) -> None:
-    """Delete all mails that wait for a deleted user, and all their links; the caller commits."""
+    """Delete all queued mails and all links of a user; the caller commits."""
     await connection.execute(delete(mails).where(mails.c.user_id == user_id))
     await connection.execute(delete(mail_links).where(mail_links.c.user_id == user_id))
 
@@ -18,8 +18,8 @@ async def erase_mail(connection: AsyncConnection, user_id: UUID) -> None:
 async def erase_links(connection: AsyncConnection, user_id: UUID, *purposes: Purpose) -> None:
     """Delete the user's links of ``purposes``; without any, all but those to former addresses.
 
-    A link that undoes a change of address outlives what the account's present holder does: they
-    may be the one against whom it is needed.
+    A link that undoes a change of address stays valid through later changes by the
+    account's present holder: it may be needed against them.
     """
     links = delete(mail_links).where(mail_links.c.user_id == user_id)
     if purposes:
@@ -30,5 +30,5 @@ async def erase_links(connection: AsyncConnection, user_id: UUID, *purposes: Pur
 
 
 async def erase_all_links(connection: AsyncConnection) -> int:
-    """Delete the links of everybody; the caller commits. How many there were."""
+    """Delete the links of all users; return how many. The caller commits."""
     return (await connection.execute(delete(mail_links))).rowcount

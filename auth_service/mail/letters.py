@@ -20,16 +20,16 @@ class Purpose(StrEnum):
 NOTICES: Final = frozenset(
     {Purpose.EMAIL_CHANGE, Purpose.PASSWORD_CHANGED, Purpose.TOKEN_REUSED, Purpose.NEW_DEVICE}
 )
-"""Mails that tell an account's holder what somebody did with it.
+"""Mails that notify a user of a change to their account.
 
-They go to verified addresses alone, and each kind has a share of the limit that no other mail can
+They go to verified addresses only, and each kind has a share of the limit that no other mail can
 use up.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A mail's subject and text, before anything is known of whom it goes to."""
+    """A mail's subject and text; neither depends on the recipient's address."""
 
     subject: str
     text: str
@@ -40,16 +40,17 @@ _VERIFY: Final = Letter(
     """\
 Hello,
 
-someone, most likely you, gave this e-mail address for an account at {site}.
-To confirm that it is yours, open this link and press the button:
+someone, most likely you, used this e-mail address to create an account at
+{site}. To confirm that the address is yours, open this link and press
+the button:
 
 {link}
 
-The link works once, and for {time}.
+The link works once and expires after {time}.
 
-If it was not you, do not open the link: without it nothing happens. If you want
-an account with this address, ask for a new password on the page where you sign
-in; that shuts out the person who used your address.
+If this was not you, do not open the link: nothing will happen without it. If
+you want an account with this address, request a new password on the sign-in
+page. That signs out the person who used your address.
 """,
 )
 
@@ -58,15 +59,16 @@ _RESET: Final = Letter(
     """\
 Hello,
 
-someone, most likely you, asked for a new password for your account at {site}.
-To choose it, open this link:
+someone, most likely you, requested a new password for your account at
+{site}. To choose one, open this link:
 
 {link}
 
-The link works once, and for {time}. All devices will have to sign in again.
+The link works once and expires after {time}. All devices will have to sign in
+again.
 
-If it was not you, there is nothing to do: your password stays as it is.
-Please do not pass this mail on: who has the link can take over the account.
+If this was not you, you can ignore this mail: your password has not changed.
+Please do not forward this mail: anyone with the link can take over the account.
 """,
 )
 
@@ -75,10 +77,10 @@ _CHANGED: Final = Letter(
     """\
 Hello,
 
-the password of your account at {site} was changed just now.
+the password of your account at {site} has just been changed.
 
-If it was you, there is nothing to do. If it was not, ask for a new password at
-once, on the page where you sign in, and tell whoever runs the site.
+If this was you, you can ignore this mail. If not, request a new password at
+once on the sign-in page, and tell the people who run the site.
 """,
 )
 
@@ -87,17 +89,18 @@ _RESET_UNVERIFIED: Final = Letter(
     """\
 Hello,
 
-someone, most likely you, asked for a new password for the account at {site}
-that has this e-mail address. The address was never confirmed. To confirm that
-it is yours, and to choose the password, open this link:
+someone, most likely you, requested a new password for the account at
+{site} with this e-mail address. The address was never confirmed. To
+confirm that it is yours and choose a password, open this link:
 
 {link}
 
-The link works once, and for {time}. All devices have to sign in again: if
-somebody else made the account, they are out.
+The link works once and expires after {time}. All devices will have to sign in
+again, including those of anyone else who created the account.
 
-If it was not you, there is nothing to do: without the link nothing happens.
-Please do not pass this mail on: the link can take over the account.
+If this was not you, you can ignore this mail: nothing will happen without the
+link. Please do not forward this mail: anyone with the link can take over the
+account.
 """,
 )
 
@@ -106,15 +109,16 @@ _CONFIRM: Final = Letter(
     """\
 Hello,
 
-an account at {site} is to get this e-mail address in place of the one that it
-has. To confirm that the account and the address are yours, open this link and
-press the button:
+someone, most likely you, wants to use this e-mail address for their account at
+{site} in place of the present one. To confirm that the account and the
+address are yours, open this link and press the button:
 
 {link}
 
-The link works once, and for {time}. Until then the old address counts.
+The link works once and expires after {time}. Until you confirm, the old address
+stays in use.
 
-If it was not you, do not open the link: without it nothing happens.
+If this was not you, do not open the link: nothing will happen without it.
 """,
 )
 
@@ -124,10 +128,10 @@ _TAKEN: Final = Letter(
 Hello,
 
 someone wants to use this e-mail address for another account at {site}.
-You have an account with it already, so it stays where it is.
+You already have an account with this address, so nothing has changed.
 
-If it was you, sign in to the account that has this address, or ask for a new
-password there. If it was not you, there is nothing to do.
+If this was you, sign in to the account with this address, or request a new
+password for it. If this was not you, you can ignore this mail.
 """,
 )
 
@@ -136,17 +140,17 @@ _CHANGE: Final = Letter(
     """\
 Hello,
 
-someone, most likely you, asked to change the e-mail address of your account at
-{site} to another one.
+someone, most likely you, requested another e-mail address for your account at
+{site}.
 
-If it was you, there is nothing to do. If it was not, somebody else knows your
+If this was you, you can ignore this mail. If not, somebody else knows your
 password. Open this link and press the button:
 
 {link}
 
-It brings this address back, signs out all devices and makes the password
-useless; a mail then lets you choose a new one. The link works once, and still
-{time} after the change has taken effect.
+It restores this address, signs out all devices and disables the password. You
+then get a mail that lets you choose a new one. The link works once and expires
+{time} after the change takes effect.
 """,
 )
 
@@ -155,8 +159,8 @@ _REUSED: Final = Letter(
     """\
 Hello,
 
-a device of yours showed a key to your account at {site} that was used before.
-Somebody may have copied it, so that device was signed out.
+one of your devices used an old sign-in key for your account at {site}.
+Somebody may have copied the key, so that device has been signed out.
 
 Please sign in again. If you do not know why this happened, change your
 password and sign out all other devices.
@@ -168,11 +172,11 @@ _NEW_DEVICE: Final = Letter(
     """\
 Hello,
 
-a device or a network that we have not seen with you before signed in to your
-account at {site} just now.
+someone has just signed in to your account at {site} from a new
+device or network.
 
-If it was you, there is nothing to do. If it was not, ask for a new password at
-once, on the page where you sign in: that signs out all devices.
+If this was you, you can ignore this mail. If not, request a new password at
+once on the sign-in page. That signs out all devices.
 """,
 )
 
@@ -192,14 +196,13 @@ _UNITS: Final = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
 def compose_letter(
     purpose: Purpose, *, site: str, link: str, seconds: int, is_verified: bool = True
 ) -> Letter:
-    """The letter for ``purpose``.
+    """Compose the letter for ``purpose``.
 
     Parameters:
-        purpose: why it is written.
-        site: what the reader has an account at.
-        link: what to open, if the letter has a link.
+        site: the address of the service at which the reader has an account.
+        link: the link to open; empty if there is none.
         seconds: for how long the link works.
-        is_verified: whether the reader has shown before that the address is theirs.
+        is_verified: whether the reader's address was verified before.
     """
     form = _LETTERS[purpose]
     if purpose is Purpose.RESET_PASSWORD and not is_verified:
@@ -210,9 +213,9 @@ def compose_letter(
 
 
 def duration_text(seconds: int) -> str:
-    """A time as people say it: in the largest unit of which it is a whole number, above one.
+    """Write a duration in the largest unit that makes it a whole number above one.
 
-    So a day is 24 hours, and an hour 60 minutes.
+    So a day is "24 hours", and an hour "60 minutes".
     """
     for length, unit in _UNITS:
         if seconds % length == 0 and seconds > length:

@@ -1,14 +1,14 @@
-"""How many mails go to one address, and how many one network may cause.
+"""Limit the mails that go to one address, and the mails that one network causes.
 
-Guarantees: a mail of whatever kind spends from both limits before it is handed over, by the keyed
-hash of the address that it really goes to; a notice that finds them spent has a share of its own,
-which only notices of the same kind to the same address use up. Sub-addresses of a mailbox have a
-limit together. So nobody can fill a mailbox, and nobody can keep a notice from its reader by
-filling the limit first; nor the link that resets a password, for the mails that a stranger causes
-by naming the address as theirs take only a part of the limit.
+Guarantees: every mail spends from both limits before it is sent, by the keyed hash of the address
+that it really goes to. A notice that finds them spent has a share of its own, which only notices of
+the same kind to the same address use up. Sub-addresses of a mailbox share a limit. So nobody can
+flood a mailbox, and nobody can suppress a notice by using up the limit first. Nor can they suppress
+the link that resets a password: mails that strangers cause by naming the address as their own take
+only a part of the limit.
 
-A mail beyond the limits is dropped, and its sender is told nothing: what they did is done, and an
-answer would tell them about the address.
+A mail beyond the limits is dropped without telling the person who caused it: their request has been
+carried out, and the response would tell them about the address.
 """
 
 from collections.abc import Sequence
@@ -23,20 +23,20 @@ from auth_service.throttle.throttle import Throttle, TooManyRequests
 from service_kit.process.rates import Rate
 
 MAILBOX_FACTOR: Final = 4
-"""How often a mailbox has the quota of an address: for people who use a few tags, and for a server
-where + is a letter like others."""
+"""A mailbox has this many times the quota of an address: for people who use a few tags, and for
+servers where + is an ordinary letter."""
 
 
 def share_for_strangers(limit: Rate) -> Rate:
     """The part of a limit for mails to an address that anybody can name as their own.
 
-    Less than half: whoever uses it up in two ways leaves something for the holder of the address.
+    Less than half: a stranger who uses it up in two ways leaves some for the address's holder.
     """
     return Rate(max((limit.quota - 1) // 2, 1), limit.seconds)
 
 
 def hash_networks(throttle: Throttle, network: str, limit: Rate) -> tuple[str, ...]:
-    """Keyed hashes of a network and, for IPv6, of the site that it belongs to."""
+    """Keyed hashes of a network and, for IPv6, of its site."""
     return tuple(
         throttle.key(charge.name, charge.who).hex()
         for charge in network_charges("mail_network", network, limit)
@@ -51,10 +51,10 @@ async def spend_mail(
     address: str,
     networks: Sequence[str],
 ) -> bool:
-    """Spend one mail to ``address``; False if no limit has anything left for it.
+    """Spend one mail to ``address``; return False if it exceeds the limits.
 
     Parameters:
-        networks: as ``hashed`` made them; none for a mail that a command caused.
+        networks: made by ``hash_networks``; empty for a mail that a command caused.
     """
     try:
         await throttle.spend(
@@ -75,7 +75,7 @@ async def spend_mail(
 
 def _by_address(purpose: Purpose, address: str, limit: Rate) -> list[Charge]:
     charges = [Charge("mail_address", address, limit)]
-    if purpose is not Purpose.RESET_PASSWORD:  # it gets the holder of the address in
+    if purpose is not Purpose.RESET_PASSWORD:  # it lets the address's holder into the account
         wider = Rate(limit.quota * MAILBOX_FACTOR, limit.seconds)
         charges.append(Charge("mail_mailbox", mailbox(address), wider))
     if purpose is Purpose.CONFIRM_EMAIL:

@@ -1,8 +1,8 @@
-"""Links in mails: made when the mail is sent, opened once, and not after their time.
+"""Links in mails: created when the mail is sent, used once, before they expire.
 
-Guarantees: a link cannot be guessed (256 random bits), nor read out of the database, which has its
-hash alone; of many who open it at once one succeeds, in the transaction of what it is opened for; a
-link that is wrong, used, expired, or of a user who may not use it, is one and the same error.
+Guarantees: a link cannot be guessed (256 random bits), nor read from the database, which holds only
+its hash. Of several concurrent uses one succeeds, in the transaction of the change that the link is
+for. A wrong, used or expired link, or one whose user is not active, gets one and the same error.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from auth_service.users.transaction import lock_user
 TOKEN_BYTES: Final = 32
 
 EXPIRED_AT_ONCE_MAX: Final = 1_000
-"""Expired links deleted in one statement, so that it ends in milliseconds."""
+"""Expired links deleted by one statement, so that it ends within milliseconds."""
 
 
 class InvalidLink(Exception):
-    """The link is wrong, was used, has expired, or its user is disabled or gone."""
+    """The link is wrong, used or expired, or its user is disabled or deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class UsedLink:
     """A link that was used up.
 
     Parameters:
-        user: whose link it was, active, their row locked until the transaction ends.
+        user: its active user, whose row is locked until the transaction ends.
         purpose: what it was for.
-        former_email_id: the former address that it was mailed to, if it was.
+        former_email_id: the former address that it was mailed to; None: the present one.
     """
 
     user: User
@@ -56,10 +56,11 @@ async def create_link(
     seconds: int = 0,
     former_email_id: int | None = None,
 ) -> str:
-    """Store a new link that works ``until`` then, or for ``seconds``; its token is kept nowhere.
+    """Store a new link and return its token, which is stored nowhere.
 
     Parameters:
-        former_email_id: the former address that it is mailed to.
+        until: when the link expires; None: after ``seconds``.
+        former_email_id: the former address that it is mailed to; None: the present one.
     """
     token = secrets.token_urlsafe(TOKEN_BYTES)
     await connection.execute(
@@ -75,7 +76,7 @@ async def create_link(
 
 
 async def limit_links(connection: AsyncConnection, former_email_id: int, until: datetime) -> None:
-    """Have the links that were mailed to a former address work until then."""
+    """Set when the links that were mailed to a former address expire."""
     await connection.execute(
         update(mail_links)
         .where(mail_links.c.former_email_id == former_email_id)
@@ -84,7 +85,7 @@ async def limit_links(connection: AsyncConnection, former_email_id: int, until: 
 
 
 async def user_of_link(connection: AsyncConnection, token: str, *purposes: Purpose) -> User:
-    """The user whose link this is, which stays unused; raises ``InvalidLink``."""
+    """The user of a link, without using it up; raises ``InvalidLink``."""
     query = (
         select(users)
         .join(mail_links, mail_links.c.user_id == users.c.id)
@@ -97,17 +98,17 @@ async def user_of_link(connection: AsyncConnection, token: str, *purposes: Purpo
 
 
 async def use_link(connection: AsyncConnection, token: str, *purposes: Purpose) -> UsedLink:
-    """Use up a link of one of ``purposes``; the caller commits that with what it was for.
+    """Use up a link of one of ``purposes``; the caller commits that with the change it is for.
 
-    The user's row is locked first, as in every use case: then what ends their links (a new address
-    or password, their deletion) is either over, and seen here, or has to wait.
+    The user's row is locked first, as in every use case. A change that invalidates their links (a
+    new address or password, their deletion) has therefore been committed, or waits.
 
     Raises:
-        InvalidLink: it may not be used.
+        InvalidLink: the link may not be used.
     """
-    holder = await user_of_link(connection, token, *purposes)
+    owner = await user_of_link(connection, token, *purposes)
     try:
-        user = await lock_user(connection, holder.id)
+        user = await lock_user(connection, owner.id)
     except NoSuchUser:
         raise InvalidLink from None
     used = await connection.execute(
@@ -122,7 +123,7 @@ async def use_link(connection: AsyncConnection, token: str, *purposes: Purpose) 
 
 
 async def delete_expired_links(connection: AsyncConnection) -> None:
-    """Delete links that nobody can use any more, a bounded number of them."""
+    """Delete a bounded number of expired links."""
     expired = (
         select(mail_links.c.token_hash)
         .where(mail_links.c.expires_at < func.now())
@@ -144,5 +145,5 @@ def _live(token: str, purposes: Sequence[Purpose]) -> tuple[ColumnElement[bool],
 
 
 def _hash(token: str) -> bytes:
-    # A plain hash is enough: there is no list of likely tokens to try.
+    # A plain hash is enough: the tokens are random, so there is no list to try.
     return hashlib.sha256(token.encode()).digest()

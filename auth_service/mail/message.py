@@ -1,7 +1,6 @@
-"""A mail, ready to be handed over. Pure.
+"""Build a mail as bytes, with its envelope. Pure.
 
-Guarantees: it goes to exactly the one recipient it is for, whatever his address looks like, and no
-address can add a header.
+Guarantees: it goes to exactly one recipient, and no address can inject a header.
 """
 
 from dataclasses import dataclass
@@ -29,15 +28,15 @@ class Message:
 
     @property
     def needs_utf8(self) -> bool:
-        """Whether only a server with SMTPUTF8 (RFC 6531) can take it."""
+        """Whether only a server with SMTPUTF8 (RFC 6531) can accept it."""
         return not (self.sender + self.recipient).isascii()
 
 
 def build_message(letter: Letter, *, sender: Address, recipient: str, at: datetime) -> Message:
-    """``letter`` from ``sender`` to ``recipient``.
+    """Build the mail with ``letter`` from ``sender`` to ``recipient``.
 
     Raises:
-        BadRecipient: the address is not one address.
+        BadRecipient: the recipient is not one address.
     """
     from_, to = deliverable(sender.addr_spec), deliverable(recipient)
     if not is_bare_address(to):
@@ -48,7 +47,7 @@ def build_message(letter: Letter, *, sender: Address, recipient: str, at: dateti
     mail["Subject"] = letter.subject
     mail["Date"] = format_datetime(at)
     mail["Message-ID"] = make_msgid(domain=from_.rpartition("@")[2])
-    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no absence notes in return
-    # In plain sight as long as it is ASCII, which our own words are: links stay in one piece.
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no automatic replies
+    # ASCII text, as our letters are, is sent unencoded, so that links stay in one piece.
     mail.set_content(letter.text, cte="7bit" if letter.text.isascii() else "quoted-printable")
     return Message(from_, to, mail.as_bytes())

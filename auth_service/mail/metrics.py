@@ -1,4 +1,4 @@
-"""What mails show to Prometheus."""
+"""The Prometheus metrics of mails."""
 
 from prometheus_client import Counter
 

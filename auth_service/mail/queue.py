@@ -1,7 +1,7 @@
-"""The queue of mails: which one is due, and what became of it.
+"""The queue of mails: claim those that are due, then requeue or remove them.
 
-Guarantees: a mail is claimed by one sender at a time, and comes back by itself when that one is
-killed; no lock outlives the statement that takes it.
+Guarantees: a mail is claimed by one sender at a time, and becomes due again if that sender is
+killed. No lock outlives the statement that takes it.
 """
 
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ from service_kit.process.backoff import pause_seconds
 from service_kit.process.clock import AHEAD_SECONDS_MAX
 
 CLAIM_SECONDS: Final = 2 * SENDING_SECONDS_MAX
-"""How long a claimed mail is left to its sender: longer than he may take to send it."""
+"""How long a sender has for a claimed mail: longer than sending it may take."""
 
 ATTEMPTS_MAX: Final = 20
-"""About three hours: whoever has no mail by then has asked for another or given up."""
+"""About three hours; by then the reader has requested another mail, or given up."""
 
 FIRST_PAUSE_SECONDS: Final = 2.0
-"""A server that restarts is back in seconds."""
+"""A server that restarts is back within seconds."""
 
 PAUSE_SECONDS_MAX: Final = 900.0
-"""People look for a mail every few minutes, as long as they look for it at all."""
+"""People who wait for a mail check every few minutes."""
 
 
-# No pause is longer: the clock was set back.
+# A time further ahead than any pause was set before the clock was set back.
 _IS_DUE: Final = or_(
     mails.c.next_try_at <= func.now(),
     mails.c.next_try_at
@@ -44,9 +44,9 @@ class ClaimedMail:
     """A mail to be sent now, for the ``attempts``-th time.
 
     Parameters:
-        former_email_id: the former address that it goes to, in place of the present one.
+        former_email_id: the former address that it goes to; None: the present one.
         networks: keyed hashes of the networks that caused it.
-        charged_to: keyed hash of the address whose limit it was spent from, if it was.
+        charged_to: keyed hash of the address whose limit was charged, if one was.
     """
 
     id: int
@@ -59,10 +59,10 @@ class ClaimedMail:
 
 
 async def claim_due_mails(connection: AsyncConnection, limit: int) -> list[ClaimedMail]:
-    """Up to ``limit`` mails that are due, the longest waiting first; the caller commits at once."""
+    """Claim up to ``limit`` due mails, longest waiting first; the caller commits at once."""
     due = (
         select(mails.c.id)
-        # Purposes of a later version, during an upgrade, are left to it.
+        # During an upgrade, mails with purposes of a later release are left to it.
         .where(_IS_DUE, mails.c.purpose.in_(list(Purpose)))
         .order_by(mails.c.next_try_at)
         .limit(limit)
@@ -93,14 +93,14 @@ async def claim_due_mails(connection: AsyncConnection, limit: int) -> list[Claim
 
 
 async def save_charge(connection: AsyncConnection, mail: ClaimedMail, charged_to: bytes) -> None:
-    """Remember from whose limit the mail was spent, so that no further attempt spends again."""
+    """Store whose limit was charged, so that no later attempt charges it again."""
     await connection.execute(
         update(mails).where(mails.c.id == mail.id).values(charged_to=charged_to)
     )
 
 
 async def requeue(connection: AsyncConnection, mail: ClaimedMail) -> None:
-    """Have the mail tried again, the later the more often it was."""
+    """Schedule another attempt; the pause grows with the number of attempts."""
     pause = pause_seconds(mail.attempts, longest=PAUSE_SECONDS_MAX, shortest=FIRST_PAUSE_SECONDS)
     again_at = func.now() + timedelta(seconds=pause)
     await connection.execute(
@@ -109,11 +109,11 @@ async def requeue(connection: AsyncConnection, mail: ClaimedMail) -> None:
 
 
 async def remove(connection: AsyncConnection, mail: ClaimedMail) -> None:
-    """Have the mail never tried again."""
+    """Delete the mail from the queue."""
     await connection.execute(delete(mails).where(mails.c.id == mail.id))
 
 
 async def count_queued(connection: AsyncConnection) -> int:
-    """How many mails there are in the queue."""
+    """Count the mails in the queue."""
     count = await connection.scalar(select(func.count()).select_from(mails))
     return count or 0

@@ -1,8 +1,8 @@
-"""The present recipient of a mail, and the link that it gets.
+"""Find the present recipient of a mail, and the lifetime of its link.
 
-Guarantees: only the mail that verifies an address goes to one that nobody has verified; a reset of
-the password is one as well where the link proves the address. An address that is looked up here
-stays what it is until the transaction ends.
+Guarantees: only mails that verify an address go to an unverified one; a password reset is one of
+them, since its link proves the address. An address found here stays the same until the transaction
+ends.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,14 @@ from auth_service.users.table import former_emails, users
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """An address, and the link that it gets.
+    """An address, and the lifetime of the link that goes to it.
 
     Parameters:
-        is_verified: whether its holder has opened a link that only this mailbox got.
-        seconds: for how long the link works, as the mail says; 0: it has none.
-        until: when it stops working, where that was settled before; else after ``seconds``.
-        is_taken: another account has the address, verified: there is nothing to confirm.
+        is_verified: whether the address was verified.
+        seconds: for how long the link works, as the mail says; 0: there is no link.
+        until: when the link expires, if that was set before; None: after ``seconds``.
+        is_taken: whether another account has the verified address, so that there is nothing to
+            confirm.
     """
 
     email: str
@@ -39,8 +40,8 @@ class Recipient:
 async def find_recipient(
     connection: AsyncConnection, mail: ClaimedMail, settings: ApiSettings
 ) -> Recipient | None:
-    """The recipient, the user's row locked; None if there is no need for the mail any more."""
-    # Locked, so that a change of address, which ends all links, ends this one as well.
+    """Lock the user's row and find the recipient; None if the mail is no longer needed."""
+    # Locked, so that a change of address, which deletes all links, deletes this one as well.
     query = select(users, func.now().label("now")).where(users.c.id == mail.user_id)
     user = (await connection.execute(query.with_for_update(read=True))).one_or_none()
     if user is None or user.status != "active":

@@ -1,12 +1,12 @@
-"""Send what waits in the queue of mails, over SMTP or into a folder.
+"""Send queued mails, over SMTP or into a folder.
 
-Guarantees: a mail that a committed transaction asked for is sent, again after a crash rather than
-never, within the limits (``limit``); it goes to the address that its user has then, and not to a
-disabled or deleted one; its link is made then, so that none waits in the queue; neither a row lock
-nor a transaction is held while the server is talked to; a server that hangs holds up neither
-requests nor the end of the process.
+Guarantees: a mail that a committed transaction requested is sent at least once, within the limits
+(``limit``). It goes to the address that its user has at that time, and to no disabled or deleted
+user. Its link is created at that time, so that none is in the queue. No row lock or transaction is
+open while the mail server is contacted. A server that hangs delays neither requests nor the exit of
+the process.
 
-Not here: why a mail is sent (``users``), opening its link (``links``).
+Not here: why a mail is sent (``accounts``), using its link (``links``).
 """
 
 import asyncio
@@ -52,24 +52,24 @@ from service_kit.process.backoff import pause_seconds
 log = structlog.get_logger()
 
 AT_ONCE_MAX: Final = 4
-"""Mails in flight from one process: enough to be quick, few enough for any server's limits."""
+"""Mails in flight from one process: enough for speed, within any server's limits."""
 
 POLL_SECONDS: Final = 5.0
-"""How late a repeated mail may be, or one that another process, now gone, was asked for."""
+"""How late a retry may be, or a mail requested in another process that has exited since."""
 
-TIDY_SECONDS: Final = 60.0
-"""How often expired links are deleted: they are harmless, and few."""
+CLEAN_SECONDS: Final = 60.0
+"""How often expired links are deleted: they are harmless and few."""
 
 
 FORMS: Final = {Purpose.CONFIRM_EMAIL: Purpose.VERIFY_EMAIL}
-"""Links that one form of the page opens: each of the two proves an address."""
+"""Purposes whose links the form of another purpose opens: both verify an address."""
 
 
 class Result(StrEnum):
-    """What became of a mail."""
+    """The outcome of an attempt."""
 
     SENT = "sent"
-    NEEDLESS = "needless"  # its user is gone or disabled, or has done what it asks for
+    NEEDLESS = "needless"  # its user is deleted or disabled, or has already done what it asks for
     REQUEUED = "put_back"
     LIMITED = "limited"
     REFUSED = "refused"
@@ -77,7 +77,7 @@ class Result(StrEnum):
 
 
 class MailSender:
-    """Sends queued mails until it is cancelled; any number of processes may run one."""
+    """Sends queued mails until cancelled; any number of processes may run one."""
 
     def __init__(self, engine: AsyncEngine, settings: ApiSettings) -> None:
         self._engine = engine
@@ -86,26 +86,26 @@ class MailSender:
         self._transport = transport(settings)
         self._throttle = Throttle(engine, settings.secrets)
         self._woken = asyncio.Event()
-        self._tidy_at = 0.0
+        self._clean_at = 0.0
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """Look for due mails now, since one may have been queued."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Send until cancelled; a database that is away is waited for."""
+        """Send until cancelled; wait while the database is unavailable."""
         failures = 0
         while True:
             self._woken.clear()
             try:
                 claimed = sum((await self.run_once()).values())
                 failures = 0
-            # Nobody would miss this task before his mail: whatever happens, it goes on.
+            # A failure here would go unnoticed, so log it and keep running.
             except Exception as error:
                 failures += 1
                 if isinstance(error, DATABASE_AWAY):
                     metrics.waiting.clear()
-                    self._tidy_at = float("-inf")
+                    self._clean_at = float("-inf")
                     log.warning("mail.database_away", error=type(error).__name__)
                 else:
                     log.error("mail.unexpected", exc_info=error)
@@ -115,8 +115,8 @@ class MailSender:
                 await self._wait()
 
     async def run_once(self) -> Counter[Result]:
-        """Send a few mails that are due; how many there were, by what became of them."""
-        await self._tidy()
+        """Send a few due mails; return how many had which outcome."""
+        await self._delete_expired()
         async with self._engine.begin() as connection:
             claimed = await claim_due_mails(connection, AT_ONCE_MAX)
         results = await asyncio.gather(*map(self._send, claimed), return_exceptions=True)
@@ -126,37 +126,37 @@ class MailSender:
         return Counter(result for result in results if isinstance(result, Result))
 
     async def _send(self, mail: ClaimedMail) -> Result:
-        """Send one mail, and settle what becomes of its row."""
-        result, reason = await self._try(mail)
+        """Send one mail, then requeue or remove it."""
+        result, reason = await self._attempt(mail)
         async with self._engine.begin() as connection:
             if result is Result.REQUEUED:
                 await requeue(connection, mail)
             else:
                 await remove(connection, mail)
         metrics.mails_total.labels(purpose=mail.purpose.value, result=result.value).inc()
-        self._note(mail, result, reason)
+        self._log(mail, result, reason)
         return result
 
-    async def _try(self, mail: ClaimedMail) -> tuple[Result, str]:
-        """Hand one mail over; what became of it, and why."""
+    async def _attempt(self, mail: ClaimedMail) -> tuple[Result, str]:
+        """Deliver one mail; return the outcome and its reason."""
         if mail.attempts > ATTEMPTS_MAX:
-            return Result.GIVEN_UP, "no attempt came to an end"
+            return Result.GIVEN_UP, "no attempt finished"
         try:
             async with self._engine.begin() as connection:
                 recipient = await find_recipient(connection, mail, self._settings)
             if recipient is None:
                 return Result.NEEDLESS, ""
-            # Once for all attempts, since a server that is away makes no mail more of it; but again
-            # for another address, which would pay for nothing that others made wait.
+            # Charged once for all attempts: retries are the same mail. Charged again for another
+            # address, whose limit has not paid for it.
             charged_to = self._throttle.key("mail_charged", recipient.email)
             if mail.charged_to != charged_to and not await self._may_be_sent(mail, recipient.email):
                 return Result.LIMITED, "a limit of its address or network is spent"
-            written = await self._write(mail, recipient, charged_to)
-            if written is None:
+            message = await self._compose(mail, recipient, charged_to)
+            if message is None:
                 return Result.REQUEUED, "its address has changed"
-            await self._transport.deliver(written)
+            await self._transport.deliver(message)
         except BadRecipient:
-            return Result.REFUSED, "the address fits into no mail"
+            return Result.REFUSED, "the address cannot be put into a mail"
         except Refused as error:
             return Result.REFUSED, str(error)
         except NotDelivered as error:
@@ -169,8 +169,10 @@ class MailSender:
             self._throttle, self._settings, mail.purpose, address=address, networks=mail.networks
         )
 
-    async def _write(self, mail: ClaimedMail, seen: Recipient, charged_to: bytes) -> Message | None:
-        """The mail as it is to be sent now, its link stored; None if it goes elsewhere by now.
+    async def _compose(
+        self, mail: ClaimedMail, seen: Recipient, charged_to: bytes
+    ) -> Message | None:
+        """Compose the mail and store its link; return None if the recipient has changed.
 
         Parameters:
             seen: the recipient whose limit was charged.
@@ -193,7 +195,7 @@ class MailSender:
                     seconds=recipient.seconds,
                     former_email_id=mail.former_email_id,
                 )
-                # After the #, so that it never gets to a server, a proxy or a log.
+                # After the #, so that it never reaches a server, a proxy or a log.
                 link = f"{page_url(settings)}#{FORMS.get(mail.purpose, mail.purpose)}={token}"
         return build_message(
             compose_letter(
@@ -208,17 +210,17 @@ class MailSender:
             at=datetime.now(UTC),
         )
 
-    async def _tidy(self) -> None:
-        if time.monotonic() < self._tidy_at:
+    async def _delete_expired(self) -> None:
+        if time.monotonic() < self._clean_at:
             return
         async with self._engine.begin() as connection:
             await delete_expired_links(connection)
             await delete_expired_emails(connection)
             metrics.waiting.set(await count_queued(connection))
-        self._tidy_at = time.monotonic() + TIDY_SECONDS
+        self._clean_at = time.monotonic() + CLEAN_SECONDS
 
-    def _note(self, mail: ClaimedMail, result: Result, reason: str) -> None:
-        """Leave a line about what went wrong: with ids, never with an address."""
+    def _log(self, mail: ClaimedMail, result: Result, reason: str) -> None:
+        """Log a failure, with ids and without an address."""
         about = {
             "mail": mail.id,
             "user": str(mail.user_id),
@@ -227,7 +229,7 @@ class MailSender:
             "reason": reason,
         }
         if result is Result.REQUEUED:
-            log.warning("mail.put_back", **about)
+            log.warning("mail.requeued", **about)
         elif result in (Result.REFUSED, Result.GIVEN_UP, Result.LIMITED):
             log.warning("mail.dropped", **about)
 
@@ -240,7 +242,7 @@ class MailSender:
 
 
 def transport(settings: ApiSettings) -> Transport:
-    """Where the settings want mails to go; one of the two is set."""
+    """The transport of the settings: exactly one of the two is set."""
     if settings.smtp_url is not None:
         return SmtpTransport(smtp_server(settings.smtp_url.get_secret_value()))
     assert settings.mail_folder is not None  # else there is no sender
@@ -248,5 +250,5 @@ def transport(settings: ApiSettings) -> Transport:
 
 
 def page_url(settings: ApiSettings) -> str:
-    """The page that the links in mails open."""
+    """The page that links in mails open."""
     return settings.link_url or f"{settings.address}/link"

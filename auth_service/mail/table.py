@@ -1,4 +1,4 @@
-"""Mails to be sent and links that were. Written by ``mail`` alone; no address is kept here."""
+"""Queued mails, and links that were sent. Written by ``mail`` alone; no address is stored here."""
 
 from sqlalchemy import (
     ARRAY,

@@ -1,10 +1,10 @@
-"""Hand a mail over: to an SMTP server, or to a folder on the developer's machine.
+"""Deliver a mail to an SMTP server, or to a folder on a developer's machine.
 
-Guarantees: names and passwords go over an encrypted connection only, to a server whose certificate
-is right; what does not answer is given up in bounded time; a mail in the folder is there as a whole
-or not at all, and readable by its owner alone.
+Guarantees: credentials are sent only over an encrypted connection to a server with a valid
+certificate. A server that does not respond is given up in bounded time. A mail in the folder is
+complete or absent, and only its owner can read it.
 
-Not here: when to try again (``sender``).
+Not here: retries (``sender``).
 """
 
 import asyncio
@@ -22,39 +22,39 @@ from auth_service.mail.message import Message
 from auth_service.mail_addresses import SmtpServer
 
 STEP_SECONDS_MAX: Final = 20.0
-"""For one command: a server that is there answers in less, even one that looks the sender up."""
+"""For one command: a working server responds sooner, even one that looks up the sender."""
 
 SENDING_SECONDS_MAX: Final = 60.0
-"""For a whole mail: a server that dribbles its answers holds a place in the queue for no longer."""
+"""For a whole mail: a server that trickles its responses blocks no mail for longer."""
 
 GOODBYE_SECONDS_MAX: Final = 2.0
-"""For the answer to QUIT, on which nothing depends: the server has the mail already."""
+"""For the response to QUIT, on which nothing depends: the server already has the mail."""
 
 FILES_MAX: Final = 1_000
-"""Mails kept in a folder: more than anybody reads in development; the oldest go first."""
+"""Mails stored in a folder: more than anybody reads in development; the oldest are deleted."""
 
 _FILE: Final = re.compile(r"[0-9]{8}T[0-9]{12}Z-[0-9a-f]{8}\.eml(\.part)?")
 
 
 class NotDelivered(Exception):
-    """The mail was not taken, but may be later; the message names no address."""
+    """The mail was not accepted, but may be later; the message names no address."""
 
 
 class Refused(Exception):
-    """The mail will never be taken; the message names no address."""
+    """The mail will never be accepted; the message names no address."""
 
 
 class Transport(Protocol):
-    """Where mails go."""
+    """A way to deliver mails."""
 
     async def deliver(self, message: Message) -> None:
-        """Have ``message`` taken; raises ``NotDelivered`` or ``Refused``."""
+        """Deliver ``message``; raises ``NotDelivered`` or ``Refused``."""
 
 
 class SmtpTransport:
-    """Hands each mail to an SMTP server (RFC 5321), over a connection of its own.
+    """Delivers each mail to an SMTP server (RFC 5321), over a connection of its own.
 
-    A certificate is always checked, by the authorities that OpenSSL knows (``SSL_CERT_FILE``).
+    Certificates are always verified, with the authorities of OpenSSL (``SSL_CERT_FILE``).
     """
 
     def __init__(self, server: SmtpServer) -> None:
@@ -62,11 +62,11 @@ class SmtpTransport:
         self._tls = ssl.create_default_context()
 
     async def deliver(self, message: Message) -> None:
-        """Have the server take ``message``.
+        """Deliver ``message`` to the server.
 
         Raises:
-            NotDelivered: it is away, too slow, or refuses for now.
-            Refused: it refuses this recipient, or this mail, for good.
+            NotDelivered: the server is unavailable, too slow, or refuses temporarily.
+            Refused: the server refuses this recipient or this mail permanently.
         """
         client = self._client(message)
         try:
@@ -81,25 +81,25 @@ class SmtpTransport:
             with suppress(aiosmtplib.SMTPException, OSError):
                 await client.quit(timeout=GOODBYE_SECONDS_MAX)
         except aiosmtplib.SMTPRecipientsRefused as error:
-            raise _judged(error.recipients[0], type(error)) from None
+            raise _error_for(error.recipients[0], type(error)) from None
         except aiosmtplib.SMTPDataError as error:
-            raise _judged(error, type(error)) from None
+            raise _error_for(error, type(error)) from None
         except aiosmtplib.SMTPNotSupported as error:
             if message.needs_utf8:
-                raise Refused("the server takes no address in other letters") from None
+                raise Refused("the server does not accept non-ASCII addresses") from None
             raise NotDelivered(type(error).__name__) from None
         except aiosmtplib.SMTPResponseException as error:
             raise NotDelivered(f"{type(error).__name__} {error.code}") from None
         except (aiosmtplib.SMTPException, OSError) as error:  # time-outs are OSErrors
             raise NotDelivered(type(error).__name__) from None
-        except ValueError:  # an address that would not be safe in a command
+        except ValueError:  # an address that is not safe in a command
             raise Refused("the address is not safe in a command") from None
         finally:
             client.close()
 
     def _client(self, message: Message) -> aiosmtplib.SMTP:
         server = self._server
-        # True: without fail; None: when the server offers it.
+        # True: required; None: if the server offers it.
         start_tls = None if server.username is None else True
         return aiosmtplib.SMTP(
             hostname=server.host,
@@ -110,7 +110,7 @@ class SmtpTransport:
             start_tls=False if server.is_tls else start_tls,
             tls_context=self._tls,
             timeout=STEP_SECONDS_MAX,
-            # Not this machine's name: that takes a look-up, and is nobody's business.
+            # Not this machine's name, which takes a look-up and should stay private.
             local_hostname=_ascii_domain(message.sender),
         )
 
@@ -122,7 +122,7 @@ class FolderTransport:
         self._folder = folder
 
     async def deliver(self, message: Message) -> None:
-        """Write ``message``; raises ``NotDelivered`` when there is no way to."""
+        """Write ``message`` to a file; raises ``NotDelivered``."""
         try:
             await asyncio.to_thread(self._write, message.content)
         except OSError as error:
@@ -137,15 +137,15 @@ class FolderTransport:
         partial.rename(self._folder / name)
         ours = sorted(path for path in self._folder.iterdir() if _FILE.fullmatch(path.name))
         for oldest in ours[:-FILES_MAX]:
-            oldest.unlink(missing_ok=True)  # another process tidies up too
+            oldest.unlink(missing_ok=True)  # another process may delete it, too
 
 
-def _judged(
-    answer: aiosmtplib.SMTPResponseException, kind: type[Exception]
+def _error_for(
+    reply: aiosmtplib.SMTPResponseException, kind: type[Exception]
 ) -> NotDelivered | Refused:
-    """What a reply code means: 5xx is for good (RFC 5321 4.2.1)."""
-    reason = f"{kind.__name__} {answer.code}"
-    return Refused(reason) if 500 <= answer.code <= 599 else NotDelivered(reason)
+    """Map a reply code to an error: 5xx is permanent (RFC 5321 4.2.1)."""
+    reason = f"{kind.__name__} {reply.code}"
+    return Refused(reason) if 500 <= reply.code <= 599 else NotDelivered(reason)
 
 
 def _ascii_domain(address: str) -> str:

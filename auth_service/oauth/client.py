@@ -1,9 +1,8 @@
-"""Which service calls an OAuth endpoint: HTTP Basic with its id and an API key (RFC 6749 2.3.1).
+"""Authenticate a service by HTTP Basic with its id and an API key (RFC 6749 2.3.1).
 
-Guarantees: an API key counts in the ``Authorization`` header alone, never in an address or a form,
-which end up in logs; two ways of authenticating at once are refused; who shows a right key spends
-from his own limit, so that nobody else can use it up, and who shows a wrong one from that of his
-network.
+Guarantees: an API key is accepted only in the ``Authorization`` header, never in a URL or a form,
+which end up in logs. Two credentials at once are refused. A request with a valid key spends from
+the service's own limit, which nobody else can use up; one with a wrong key from its network's.
 """
 
 import binascii
@@ -26,24 +25,24 @@ from auth_service.tokens.sign import FIRST_PARTY_CLIENT
 from service_kit.process.rates import Rate
 
 BASIC_LENGTH_MAX: Final = 512
-"""An id and a key take 120 characters, three times as many if a client encodes each of them."""
+"""An id and a key take 120 characters, or three times as many if each is percent-encoded."""
 
-IN_THE_FORM: Final = ("client_secret", "client_assertion", "client_assertion_type")
-"""Other ways of authenticating, which are not offered."""
+FORM_CREDENTIALS: Final = ("client_secret", "client_assertion", "client_assertion_type")
+"""Parameters of other authentication methods, which are not supported."""
 
 SCHEME: Final = "apiKey"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What came with the request; not checked yet."""
+class BasicCredentials:
+    """The credentials of the request, not verified yet."""
 
     service_id: str
     api_key: str = field(repr=False)
 
 
 class _Basic(SecurityBase):
-    """Reads the header, and has the OpenAPI document tell of it."""
+    """Reads the header, and describes it in the OpenAPI document."""
 
     def __init__(self) -> None:
         self.scheme_name = SCHEME
@@ -51,14 +50,14 @@ class _Basic(SecurityBase):
             scheme="basic", description="The id of a service account, and one of its API keys"
         )
 
-    async def __call__(self, request: Request) -> Shown | None:
+    async def __call__(self, request: Request) -> BasicCredentials | None:
         sent = request.headers.getlist("authorization")
         if len(sent) > 1:
-            raise OAuthError("invalid_request", "there are two Authorization headers")
-        return _shown(sent[0]) if sent else None
+            raise OAuthError("invalid_request", "send one Authorization header")
+        return _parse_basic(sent[0]) if sent else None
 
 
-ShownKey = Annotated[Shown | None, Depends(_Basic())]
+SentCredentials = Annotated[BasicCredentials | None, Depends(_Basic())]
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -77,17 +76,17 @@ Form = Annotated[dict[str, str], Depends(_form)]
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Whoever calls, if he says who he is."""
+    """The client of a request, with or without credentials."""
 
     auth: Context
     network: str
-    shown: Shown | None
+    credentials: BasicCredentials | None
     form: dict[str, str]
 
     @property
     def key_id(self) -> str:
-        """Which API key an authenticated service has shown."""
-        key = None if self.shown is None else ApiKey.parse(self.shown.api_key)
+        """The id of the API key of an authenticated service."""
+        key = None if self.credentials is None else ApiKey.parse(self.credentials.api_key)
         if key is None:
             raise invalid_client()
         return key.id
@@ -95,27 +94,27 @@ class Client:
     async def service(
         self, limit: str, rate: Rate | None = None
     ) -> tuple[ServiceAccount, dict[str, str]]:
-        """The service that calls, and the headers that tell what is left of its limit.
+        """Authenticate the service; return it with the rate-limit headers.
 
         Parameters:
-            limit: its name; each use of a key has its own, so that none uses up another's.
-            rate: what the service may do; ``limit_token`` by default, and always for wrong keys.
+            limit: the limit's name; each endpoint has its own, so that none uses up another's.
+            rate: the service's rate; ``limit_token`` by default, and always for wrong keys.
 
         Raises:
-            OAuthError: nothing, or nothing right, shows who calls.
+            OAuthError: the credentials are missing or wrong.
             TooManyRequests: the limit is spent.
         """
-        if self.shown is None:
+        if self.credentials is None:
             raise invalid_client()
-        if self._says_otherwise(self.shown.service_id):
-            raise OAuthError("invalid_request", "there are two ways of authenticating")
+        if self._contradicts(self.credentials.service_id):
+            raise OAuthError("invalid_request", "use one way of authenticating")
         throttle, failures = self.auth.throttle, self.auth.settings.limit_token
         try:
             service = await authenticate(
                 self.auth.engine,
                 self.auth.secrets,
-                service_id=self.shown.service_id,
-                api_key=self.shown.api_key,
+                service_id=self.credentials.service_id,
+                api_key=self.credentials.api_key,
             )
         except WrongKey:
             await throttle.spend(*network_charges(f"{limit}_failures", self.network, failures))
@@ -123,38 +122,38 @@ class Client:
         return service, await throttle.spend(Charge(limit, service.id, rate or failures))
 
     def require_first_party(self) -> None:
-        """Refuse whoever says that he is another client than our own applications (public ones).
+        """Refuse any client other than the service's own (public) applications.
 
         Raises:
-            OAuthError: the form names another client, or holds a secret.
+            OAuthError: the form names another client, or contains a secret.
         """
-        if self._says_otherwise(FIRST_PARTY_CLIENT):
+        if self._contradicts(FIRST_PARTY_CLIENT):
             raise invalid_client()
 
-    def _says_otherwise(self, client_id: str) -> bool:
-        """Whether the form names another client, or holds a secret of one."""
+    def _contradicts(self, client_id: str) -> bool:
+        """Whether the form names another client, or contains a client's secret."""
         return self.form.get("client_id", client_id) != client_id or any(
-            name in self.form for name in IN_THE_FORM
+            name in self.form for name in FORM_CREDENTIALS
         )
 
 
-async def _client(auth: Auth, network: Network, shown: ShownKey, form: Form) -> Client:
-    return Client(auth, network, shown, form)
+async def _client(auth: Auth, network: Network, sent: SentCredentials, form: Form) -> Client:
+    return Client(auth, network, sent, form)
 
 
 CurrentClient = Annotated[Client, Depends(_client)]
 
 
-def _shown(header: str) -> Shown:
-    """Id and key from an ``Authorization`` header, both encoded as in a form."""
+def _parse_basic(header: str) -> BasicCredentials:
+    """Parse an ``Authorization`` header, whose id and key are encoded as in a form."""
     scheme, _, credentials = header.partition(" ")
     if scheme.lower() != "basic" or len(credentials) > BASIC_LENGTH_MAX:
         raise invalid_client()
     try:
         service_id, separator, api_key = b64decode(credentials, validate=True).partition(b":")
-        shown = Shown(decoded(service_id), decoded(api_key))
+        found = BasicCredentials(decoded(service_id), decoded(api_key))
     except (binascii.Error, ValueError):
         raise invalid_client() from None
     if not separator:
         raise invalid_client()
-    return shown
+    return found

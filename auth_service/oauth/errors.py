@@ -1,7 +1,7 @@
-"""Refusals of the OAuth endpoints, in the shape of RFC 6749 5.2 that their clients expect.
+"""Errors of the OAuth endpoints, in the form of RFC 6749 5.2 that their clients expect.
 
-Not here: what any request may be refused for (too many, too large, a database that is away); that
-is a problem document, as everywhere.
+Not here: errors that any request may get (too many, too large, database unavailable). Those are
+problem documents, as everywhere.
 """
 
 from typing import Any, Final, Literal
@@ -30,7 +30,7 @@ class OAuthError(Exception):
     """The request is refused.
 
     Parameters:
-        error: the code that programs match on.
+        error: the code for programs.
         description: for people; ASCII without quotes and backslashes (RFC 6749 5.2).
     """
 
@@ -41,21 +41,21 @@ class OAuthError(Exception):
 
 
 class OAuthErrorBody(BaseModel):
-    """A refusal (RFC 6749 5.2)."""
+    """An error (RFC 6749 5.2)."""
 
     error: ErrorCode = Field(examples=["invalid_request"])
     error_description: str = Field(examples=["grant_type is missing"])
 
 
 def invalid_client() -> OAuthError:
-    """The one answer to whoever is not the service that he says; what is wrong stays untold."""
+    """The one error for failed authentication; nobody is told what is wrong."""
     return OAuthError(
         "invalid_client", "send the id of a service account and its API key by HTTP Basic"
     )
 
 
 async def error_response(_: Request, error: Exception) -> JSONResponse:
-    """The answer to a request that was refused with an ``OAuthError``."""
+    """The response to a request that was refused with an ``OAuthError``."""
     assert isinstance(error, OAuthError)
     is_client = error.error == "invalid_client"
     body = OAuthErrorBody(error=error.error, error_description=error.description)

@@ -1,7 +1,7 @@
-"""Read the form of an OAuth request strictly: bounded, one meaning, each parameter once.
+"""Parse the form of an OAuth request strictly: bounded, unambiguous, each parameter once. Pure.
 
-What a proxy, a log or another parser took for another value must not get through (RFC 6749 3.2 and
-Appendix B). Pure.
+A form that a proxy, a log or another parser could read differently is refused (RFC 6749 3.2 and
+Appendix B).
 """
 
 import re
@@ -11,23 +11,23 @@ from urllib.parse import unquote_to_bytes
 MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 
 FORM_BYTES_MAX: Final = 16 * 1024
-"""A token of 8 KiB, the longest that is verified, and room for the rest."""
+"""The longest token that is verified has 8 KiB; the rest is room for other parameters."""
 
 PARAMETERS_MAX: Final = 16
-"""No request that these endpoints know has more than six."""
+"""Requests to these endpoints have at most six."""
 
 _ENCODED = re.compile(rb"(?:[\x21-\x24\x26-\x7E]|%[0-9A-Fa-f]{2})*")
 
 
 class BadForm(ValueError):
-    """Not a form, or not one that can be read in one way only; the message repeats nothing."""
+    """Not a form, or an ambiguous one; the message repeats none of it."""
 
 
 def read_form(body: bytes) -> dict[str, str]:
-    """The parameters in ``body``; one without a value counts as not sent (RFC 6749 3.2).
+    """Parse the parameters in ``body``; one without a value counts as missing (RFC 6749 3.2).
 
     Raises:
-        BadForm: too long, badly encoded, or with a parameter twice.
+        BadForm: the form is too long, badly encoded, or has a parameter twice.
     """
     if len(body) > FORM_BYTES_MAX:
         raise BadForm(f"the form has more than {FORM_BYTES_MAX} bytes")
@@ -44,10 +44,10 @@ def read_form(body: bytes) -> dict[str, str]:
 
 
 def decoded(text: bytes) -> str:
-    """What ``text``, encoded as a form encodes it, stands for; raises ``BadForm``."""
+    """Decode ``text``, which is encoded as in a form; raises ``BadForm``."""
     if not _ENCODED.fullmatch(text):
         raise BadForm("the form is badly encoded")
     try:
         return unquote_to_bytes(text.replace(b"+", b" ")).decode("utf-8")
     except UnicodeDecodeError:
-        raise BadForm("the form holds what is no UTF-8") from None
+        raise BadForm("the form is not valid UTF-8") from None

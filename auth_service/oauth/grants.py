@@ -1,8 +1,8 @@
-"""From a grant to an access token (RFC 6749 4.4 and 6).
+"""Exchange a grant for an access token (RFC 6749 4.4 and 6).
 
-Guarantees: each grant spends from limits of its own, so that no flood of one stops another; a
-session that has ended is told ``invalid_grant`` even beyond the limit, for its user has to sign in
-again and must not be sent away to wait.
+Guarantees: each grant has limits of its own, so that a flood of one does not block another. An
+ended session gets ``invalid_grant`` even beyond the limit, because its user must sign in again and
+not wait.
 """
 
 from auth_service.oauth.client import Client
@@ -17,14 +17,14 @@ from auth_service.sessions.responses import wait_until_valid
 
 
 async def client_credentials(client: Client) -> tuple[TokenBody, dict[str, str]]:
-    """A service shows its API key and gets a token for minutes; the headers of its limit.
+    """Issue a short-lived token to a service with a valid API key; return rate-limit headers, too.
 
     Raises:
-        OAuthError: it is not that service, or may not have the scope.
+        OAuthError: the credentials are wrong, or the service may not have the scope.
         TooManyRequests: its limit is spent.
     """
     service, headers = await client.service("client_credentials")
-    scopes = _asked_for(client.form.get("scope"), service)
+    scopes = _requested_scopes(client.form.get("scope"), service)
     try:
         at, valid_after = await token_issue_time(client.auth.engine, service.id, client.key_id)
     except WrongKey:
@@ -40,24 +40,24 @@ async def client_credentials(client: Client) -> tuple[TokenBody, dict[str, str]]
 
 
 async def refresh_token(client: Client) -> tuple[TokenBody, dict[str, str]]:
-    """A user's application shows the session's refresh token and gets the next pair.
+    """Exchange a session's refresh token for the next pair of tokens; return headers as well.
 
     Raises:
-        OAuthError: the refresh token is worth nothing, or comes with what it does not go with.
+        OAuthError: the refresh token is invalid, or the request has other credentials or a scope.
         TooManyRequests: the network's limit is spent.
     """
-    if client.shown is not None:
+    if client.credentials is not None:
         await client.service("refresh_as_service")
         raise OAuthError("unauthorized_client", "a service account has no refresh tokens")
     client.require_first_party()
     if "scope" in client.form:
-        raise OAuthError("invalid_scope", "what a user may do is in his roles, not in scopes")
-    shown = client.form.get("refresh_token")
-    if shown is None:
+        raise OAuthError("invalid_scope", "users have roles, not scopes; omit scope")
+    sent = client.form.get("refresh_token")
+    if sent is None:
         raise OAuthError("invalid_request", "refresh_token is missing")
     auth = client.auth
     try:
-        refreshed, headers = await refresh_within_limit(auth, shown, network=client.network)
+        refreshed, headers = await refresh_within_limit(auth, sent, network=client.network)
     except InvalidGrant:
         raise OAuthError("invalid_grant", "the session has ended; sign in again") from None
     await wait_until_valid(refreshed.user.tokens_valid_after)
@@ -70,9 +70,9 @@ async def refresh_token(client: Client) -> tuple[TokenBody, dict[str, str]]:
     return token, headers
 
 
-def _asked_for(scope: str | None, service: ServiceAccount) -> set[str]:
-    """The scopes of the token: those that were asked for, or all that the account has."""
-    asked = set(service.scopes if scope is None else scope.split(" "))
-    if not asked <= set(service.scopes):
+def _requested_scopes(scope: str | None, service: ServiceAccount) -> set[str]:
+    """The scopes of the token: the requested ones, or all scopes of the account."""
+    requested = set(service.scopes if scope is None else scope.split(" "))
+    if not requested <= set(service.scopes):
         raise OAuthError("invalid_scope", "the service account does not have this scope")
-    return asked
+    return requested

@@ -1,6 +1,6 @@
-"""What a token is worth at this moment (RFC 7662): for services that cannot wait until it expires.
+"""Introspect a token (RFC 7662): for services that must know whether it was revoked.
 
-Guarantees: whatever is not a live access token is one and the same answer, which says nothing else.
+Guarantees: everything that is not an active access token gets one and the same response.
 """
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,7 +15,7 @@ INACTIVE = IntrospectionBody(active=False)
 
 
 async def introspect(auth: Context, token: str) -> IntrospectionBody:
-    """The claims of an access token whose user or service still may use it."""
+    """Return the claims of an access token, if its user or service may still use it."""
     try:
         claims = await auth.keys.verify(token)
     except InvalidToken:
@@ -24,7 +24,7 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
         is_live = (
             await is_service_token_valid(connection, claims)
             if claims.user_id is None
-            else await _is_users(connection, claims)
+            else await _is_user_active(connection, claims)
         )
     if not is_live:
         return INACTIVE
@@ -44,6 +44,6 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
     )
 
 
-async def _is_users(connection: AsyncConnection, claims: AccessToken) -> bool:
-    holder = await user_of_token(connection, claims)
-    return holder is not None and holder.status == "active"
+async def _is_user_active(connection: AsyncConnection, claims: AccessToken) -> bool:
+    user = await user_of_token(connection, claims)
+    return user is not None and user.status == "active"

@@ -18,9 +18,9 @@ _CACHED: Final = {"Cache-Control": "public, max-age=300, must-revalidate"}
 
 
 class MetadataBody(BaseModel):
-    """What a client needs to know, and nothing that is not offered here.
+    """What a client needs to know of this server.
 
-    There is no authorization endpoint: users sign in at the service's own API.
+    There is no authorization endpoint: users sign in through the service's own API.
     """
 
     issuer: str = Field(examples=["https://auth.example"])
@@ -29,7 +29,7 @@ class MetadataBody(BaseModel):
     revocation_endpoint: str = Field(examples=["https://auth.example/oauth/revoke"])
     introspection_endpoint: str = Field(examples=["https://auth.example/oauth/introspect"])
     grant_types_supported: tuple[str, ...] = ("client_credentials", "refresh_token")
-    # `none`: a refresh token is all that a user's device has to show.
+    # `none`: a user's device sends only its refresh token.
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic", "none")
     revocation_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic", "none")
     introspection_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
@@ -38,7 +38,7 @@ class MetadataBody(BaseModel):
 
     @classmethod
     def of(cls, issuer: str, address: str) -> Self:
-        """The metadata of ``issuer``, whose endpoints are below ``address``."""
+        """Build the metadata of ``issuer``, whose endpoints are below ``address``."""
         return cls(
             issuer=issuer,
             token_endpoint=f"{address}/oauth/token",
@@ -50,25 +50,25 @@ class MetadataBody(BaseModel):
 
 @router.get(
     "/.well-known/oauth-authorization-server",
-    summary="What this authorization server offers (RFC 8414)",
+    summary="Metadata of this authorization server (RFC 8414)",
 )
 async def get_metadata(auth: Auth, response: Response) -> MetadataBody:
-    """Its endpoints, and what they understand."""
+    """Its endpoints, and what they support."""
     response.headers.update(_CACHED)
     return MetadataBody.of(auth.settings.issuer, auth.settings.address)
 
 
 @router.get(
     "/.well-known/oauth-authorization-server/{path:path}",
-    summary="The same, for an issuer with a path (RFC 8414 3.1)",
+    summary="Metadata for an issuer with a path (RFC 8414 3.1)",
     responses=documented(problems.NOT_FOUND),
 )
 async def get_metadata_of_path(
-    path: Annotated[str, Path(description="of the issuer's address", examples=["tenant"])],
+    path: Annotated[str, Path(description="path of the issuer's URL", examples=["tenant"])],
     auth: Auth,
     response: Response,
 ) -> MetadataBody:
-    """Where clients look when the issuer's address has a path."""
+    """The same metadata, where clients look for it if the issuer's URL has a path."""
     own = urlsplit(auth.settings.issuer).path.strip("/")
     if not own or path.strip("/") != own:
         raise Problem(problems.NOT_FOUND)

@@ -1,7 +1,7 @@
-"""Take a token back (RFC 7009): its session ends, and with it every token of the session here.
+"""Revoke a token (RFC 7009) by ending its session, which ends all tokens of the session here.
 
-Other services accept an access token of the session until it expires; a user who wants them to
-refuse it too signs out everywhere.
+Other services accept an access token of the session until it expires. A user who wants them to
+refuse it as well signs out everywhere.
 """
 
 from auth_service.context import Context
@@ -12,7 +12,7 @@ from contracts.tokens import InvalidToken
 
 
 async def revoke(auth: Context, token: str) -> None:
-    """End the session of a refresh or access token; what is neither has nothing to end.
+    """End the session of a refresh or access token; ignore any other text.
 
     Raises:
         OAuthError: the token is a service's, which has no session.
@@ -25,7 +25,7 @@ async def revoke(auth: Context, token: str) -> None:
         return
     if claims.user_id is None:
         raise OAuthError(
-            "unsupported_token_type", "a service's token ends by itself; revoke its API key"
+            "unsupported_token_type", "a service's token has no session; revoke its API key"
         )
     if claims.session_id is None:
         return

@@ -1,7 +1,7 @@
 """The OAuth endpoints over HTTP: tokens, introspection, revocation.
 
-Not here: metadata and keys (``tokens``), sign-in (``sessions``); ``grant_type=password`` is not
-offered (RFC 9700 2.4).
+Not here: metadata (``metadata``), keys (``tokens``), sign-in (``sessions``).
+``grant_type=password`` is not supported (RFC 9700 2.4).
 """
 
 from typing import Any, Final
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/oauth", tags=["oauth"])
 
 GRANTS: Final = {"client_credentials": client_credentials, "refresh_token": refresh_token}
 
-ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **documented(problems.TOO_MANY_REQUESTS),
     **REFUSED,
 }
@@ -39,16 +39,18 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     "/token",
     summary="Get an access token (RFC 6749)",
     response_model_exclude_none=True,
-    responses=ANSWERS,
+    responses=RESPONSES,
     openapi_extra=TOKEN_FORM,
 )
 async def post_token(client: CurrentClient, response: Response) -> TokenBody:
-    """For a service's API key (HTTP Basic), or in exchange for a refresh token."""
+    """Issue a token for a service's API key (HTTP Basic) or for a refresh token."""
     grant_type = client.form.get("grant_type")
     if grant_type is None:
         raise OAuthError("invalid_request", "grant_type is missing")
     if (grant := GRANTS.get(grant_type)) is None:
-        raise OAuthError("unsupported_grant_type", f"grant_type is one of {', '.join(GRANTS)}")
+        raise OAuthError(
+            "unsupported_grant_type", f"use one of the grant types {', '.join(GRANTS)}"
+        )
     token, headers = await grant(client)
     response.headers.update({**NO_STORE, **headers})
     return token
@@ -56,13 +58,13 @@ async def post_token(client: CurrentClient, response: Response) -> TokenBody:
 
 @router.post(
     "/introspect",
-    summary="Ask what an access token is worth now (RFC 7662)",
+    summary="Introspect an access token (RFC 7662)",
     response_model_exclude_none=True,
-    responses=ANSWERS,
+    responses=RESPONSES,
     openapi_extra=INTROSPECTION_FORM,
 )
 async def post_introspect(client: CurrentClient, response: Response) -> IntrospectionBody:
-    """Its claims, or ``active: false`` alone. Only for services, by HTTP Basic."""
+    """Return its claims, or ``active: false`` alone. For services only, by HTTP Basic."""
     _, headers = await client.service("introspect", client.auth.settings.limit_introspect)
     response.headers.update({**NO_STORE, **headers})
     return await introspect(client.auth, _token(client))
@@ -70,15 +72,15 @@ async def post_introspect(client: CurrentClient, response: Response) -> Introspe
 
 @router.post(
     "/revoke",
-    summary="Take a token back (RFC 7009)",
+    summary="Revoke a token (RFC 7009)",
     response_class=Response,
-    responses=ANSWERS,
+    responses=RESPONSES,
     openapi_extra=REVOCATION_FORM,
 )
 async def post_revoke(client: CurrentClient) -> Response:
-    """End the session of a refresh or access token; 200 for what is no live token, too."""
+    """End the session of a refresh or access token; 200 even if the token is invalid."""
     token = _token(client)
-    if client.shown is None:
+    if client.credentials is None:
         client.require_first_party()
         charges = network_charges("revoke", client.network, client.auth.settings.limit_token)
         headers = await client.auth.throttle.spend(*charges)

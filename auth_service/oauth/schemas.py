@@ -1,4 +1,4 @@
-"""The answers of the OAuth endpoints, and their forms for the OpenAPI document."""
+"""Responses of the OAuth endpoints, and their forms for the OpenAPI document."""
 
 from typing import Any, Final, Literal
 
@@ -15,11 +15,11 @@ class TokenBody(BaseModel):
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a type, no secret
     expires_in: int = Field(description="seconds", examples=[600])
     scope: str | None = Field(None, examples=["posts:write"])
-    refresh_token: str | None = Field(None, description="in place of the one that was sent")
+    refresh_token: str | None = Field(None, description="replaces the one that was sent")
 
 
 class IntrospectionBody(BaseModel):
-    """What a token is worth now (RFC 7662 2.2); ``active`` alone when it is worth nothing."""
+    """The state of a token (RFC 7662 2.2); ``active`` alone if it is not active."""
 
     active: bool
     iss: str | None = None
@@ -36,17 +36,17 @@ class IntrospectionBody(BaseModel):
 
 
 def _form(*schemas: dict[str, Any], needs_service: bool) -> dict[str, Any]:
-    """For a route's ``openapi_extra``: its forms, and whether a service has to show its key."""
+    """Build a route's ``openapi_extra``: its forms, and whether it needs a service's key."""
     schema = schemas[0] if len(schemas) == 1 else {"oneOf": list(schemas)}
     extra: dict[str, Any] = {
         "requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": schema}}},
     }
-    # Added to what the dependency demands: nothing is enough, too.
+    # In addition to what the dependency requires: no credentials are needed.
     return extra if needs_service else {**extra, "security": [{}]}
 
 
 def _parameters(**required: dict[str, Any]) -> dict[str, Any]:
-    """A form with these parameters; others are ignored, but none may come twice."""
+    """Describe a form with these parameters; others are ignored, and none may come twice."""
     return {
         "type": "object",
         "properties": required,
@@ -59,7 +59,7 @@ def _parameters(**required: dict[str, Any]) -> dict[str, Any]:
 _TOKEN: Final = {"type": "string", "minLength": 1}
 _SCOPE: Final = {
     "type": "string",
-    "description": "some of the account's scopes, with blanks between; all, if left out",
+    "description": "some of the account's scopes, separated by spaces; all if omitted",
     "examples": [SCOPES[-1]],
 }
 

@@ -41,18 +41,18 @@ async def create_service(
     actor: str,
     administrator: UUID | None = None,
 ) -> IssuedKey:
-    """Create a service account; its key is told here and never again.
+    """Create a service account; return its first key, which is never shown again.
 
     Parameters:
-        key_days: after which the key stops working.
-        actor: who does it, for the audit log.
-        administrator: the user who has to be an administrator for it; None: a command does it.
+        key_days: the key expires after this many days.
+        actor: for the audit log.
+        administrator: the user who must be an administrator; None for a command.
 
     Raises:
-        BadServiceName: the name is none.
-        UnknownScope: a scope does not exist, or none was named.
+        BadServiceName: the name is invalid.
+        UnknownScope: a scope does not exist, or none was given.
         ServiceNameTaken: another account has the name.
-        NoAdministrator: who does it is none any more.
+        NoAdministrator: ``administrator`` no longer is one.
     """
     require_valid_name(name)
     allowed = validate_scopes(scopes)
@@ -65,7 +65,7 @@ async def create_service(
         )
         row = inserted.one_or_none()
         if row is None:
-            raise ServiceNameTaken(f"there is a service account named {name} already")
+            raise ServiceNameTaken(f"a service account named {name} already exists")
         service = to_service(row)
         await require_administrator(connection, administrator)
         await audit(
@@ -82,15 +82,15 @@ async def create_service(
 async def delete_service(
     engine: AsyncEngine, service_id: str, *, actor: str, administrator: UUID | None = None
 ) -> None:
-    """Delete a service account and its keys; its tokens are refused, elsewhere with the event.
+    """Delete a service account and its keys; other services refuse its tokens with the event.
 
     Parameters:
-        actor: who does it, for the audit log.
-        administrator: the user who has to be an administrator for it; None: a command does it.
+        actor: for the audit log.
+        administrator: the user who must be an administrator; None for a command.
 
     Raises:
-        NoSuchService: there is none.
-        NoAdministrator: who does it is none any more.
+        NoSuchService: there is no such account.
+        NoAdministrator: ``administrator`` no longer is one.
     """
     async with engine.begin() as connection:
         service = await lock_service(connection, service_id)
@@ -112,16 +112,16 @@ async def set_status(
     actor: str,
     administrator: UUID | None = None,
 ) -> ServiceAccount:
-    """Give the account this status, and record ``service.changed`` if it had another.
+    """Set the account's status, and record ``service.changed`` if that is a change.
 
     Parameters:
         service: the account's id or name.
-        actor: who does it, for the audit log.
-        administrator: the user who has to be an administrator for it; None: a command does it.
+        actor: for the audit log.
+        administrator: the user who must be an administrator; None for a command.
 
     Raises:
         NoSuchService: there is no such account.
-        NoAdministrator: who does it is none any more.
+        NoAdministrator: ``administrator`` no longer is one.
     """
     named = or_(service_accounts.c.id == service, service_accounts.c.name == service)
     async with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""The service behind a request's access token (RFC 6750), if its account still lets it count."""
+"""Resolve a request's access token to a service with an active account (RFC 6750)."""
 
 from typing import Final
 
@@ -11,10 +11,10 @@ from service_kit.http.bearer import demand_scope, invalid_token, verified_token
 
 
 async def service_caller(request: Request, auth: Auth, scope: str) -> str:
-    """The id of the service whose token, issued for ``scope``, came with the request.
+    """Return the id of the service whose token, with ``scope``, came with the request.
 
     Raises:
-        Problem: 401 without a valid token of an active service account, 403 without the scope,
+        Problem: 401 without a valid token of an active service account; 403 without the scope,
             which no user's token has.
     """
     token = await verified_token(request.headers, auth.keys)
@@ -31,4 +31,4 @@ SERVICES_ONLY: Final = (
     problems.INVALID_TOKEN,
     problems.INSUFFICIENT_SCOPE,
 )
-"""What a route for them may answer."""
+"""Problems of a route for them."""

@@ -69,7 +69,7 @@ def ensure(
 
     settings = load(KeySettings)
     with credential_files(folder) as files:
-        kept = files.load()
+        stored = files.load()
         issued = on_database(
             settings,
             lambda engine: ensure_service(
@@ -77,7 +77,7 @@ def ensure(
                 settings.secrets,
                 name=name,
                 scopes=scope,
-                kept=kept,
+                stored=stored,
                 key_days=settings.api_key_days,
                 actor=operator(),
             ),

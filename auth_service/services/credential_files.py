@@ -1,7 +1,7 @@
-"""A service's id and API key as two files of a folder, which its settings name (``NAME_FILE``).
+"""Store a service's id and API key in two files, which its settings name (``NAME_FILE``).
 
-Guarantees: readable by their owner alone; each is written whole or not at all; of several who
-replace them, one does it after the other.
+Guarantees: only their owner can read them. Each is written completely or not at all. Several
+processes replace them one after the other.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ KEY_FILE: Final = "api-key"
 
 @contextmanager
 def credential_files(folder: Path) -> Iterator["CredentialFiles"]:
-    """The files in ``folder``, which is made if need be; for one at a time.
+    """Lock the files in ``folder``, which is created if it is missing.
 
     Raises:
         OperatorError: the folder cannot be used.
@@ -38,13 +38,13 @@ def credential_files(folder: Path) -> Iterator["CredentialFiles"]:
 
 
 class CredentialFiles:
-    """The two files, while nobody else replaces them."""
+    """The two files, locked."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def load(self) -> Credentials | None:
-        """What they hold; None when one is not there, or no text."""
+        """Read the files; None if one is missing or is not text."""
         try:
             values = [(self._folder / name).read_text().strip() for name in (ID_FILE, KEY_FILE)]
         except (FileNotFoundError, UnicodeError):
@@ -54,7 +54,7 @@ class CredentialFiles:
         return Credentials(*values)
 
     def save(self, credentials: Credentials) -> None:
-        """Replace them."""
+        """Replace the files."""
         try:
             self._write(ID_FILE, credentials.id)
             self._write(KEY_FILE, credentials.api_key)
@@ -70,4 +70,4 @@ class CredentialFiles:
 
 
 def _unusable(folder: Path, error: OSError) -> OperatorError:
-    return OperatorError(f"{folder} cannot be used: {error.strerror}; name another --folder")
+    return OperatorError(f"{folder} cannot be used: {error.strerror}; use another --folder")

@@ -1,11 +1,11 @@
-"""See to it that a service has its account and a key that is good for a while: unattended.
+"""Ensure that a service has an account, its scopes and a key that stays valid for a while.
 
-For whoever sets a system up (docker compose, `make up`), at every start anew.
+For unattended start-up (docker compose, `make up`), at every start.
 
-Guarantees: what is in order is left as it is, down to the key's last use; whatever was lost, the
-account, the key, the database or the secret behind the hashes, the service has a good key
-afterwards; a scope is added where one is wanting and never taken away; a key that is replaced in
-time stays good until it expires, so that a service that still has it goes on.
+Guarantees: a valid account and key are left unchanged, including the key's last use. If the
+account, the key, the database or the secret behind the hashes was lost, the service has a valid key
+afterwards. A missing scope is added, and none is removed. A key that is replaced in time stays
+valid until it expires, so that a service that still uses it keeps working.
 
 Not here: where the service finds the key (``credential_files``).
 """
@@ -34,8 +34,8 @@ from auth_service.services.model import (
 )
 from auth_service.services.table import api_keys, service_accounts, to_key, to_service
 
-REPLACED_AT_SHARE: Final = 1 / 3
-"""Of a key's life: of 90 days the last 30. What is started once a month never runs out of keys."""
+REPLACED_AT_FRACTION: Final = 1 / 3
+"""Of a key's life: the last 30 of 90 days. A system started once a month always has a valid key."""
 
 
 async def ensure_service(
@@ -44,64 +44,67 @@ async def ensure_service(
     *,
     name: str,
     scopes: Collection[str],
-    kept: Credentials | None,
+    stored: Credentials | None,
     key_days: int,
     actor: str,
 ) -> IssuedKey | None:
-    """A new key for the account ``name``, which is made if need be; None when ``kept`` will do.
+    """Create or update the account ``name``; issue a new key unless ``stored`` is valid.
 
     Parameters:
-        scopes: what the account has to be allowed at least.
-        kept: what the service has.
-        key_days: after which a new key stops working.
-        actor: who does it, for the audit log.
+        scopes: the scopes that the account must have.
+        stored: the credentials that the service has.
+        key_days: a new key expires after this many days.
+        actor: for the audit log.
+
+    Returns:
+        The new key; None if ``stored`` stays in use.
 
     Raises:
-        BadServiceName: the name is none.
-        UnknownScope: a scope does not exist, or none was named.
+        BadServiceName: the name is invalid.
+        UnknownScope: a scope does not exist, or none was given.
         ServiceDisabled: an operator has disabled the account.
-        ServiceNameTaken: somebody else made the account at the same moment.
+        ServiceNameTaken: another process created the account at the same moment.
     """
-    service = await _named(engine, name)
+    service = await _find_by_name(engine, name)
     if service is None:
         return await create_service(
             engine, secrets, name=name, scopes=scopes, key_days=key_days, actor=actor
         )
     if service.status == "disabled":
         raise ServiceDisabled(
-            f"the service account {name} is disabled; enable it first: auth-service services"
-            f" enable {name}"
+            f"the service account {name} is disabled; enable it first: `auth-service services"
+            f" enable {name}`"
         )
-    await _allow(engine, service, validate_scopes(scopes), actor=actor)
-    if kept is not None and await _is_good(engine, secrets, service, kept):
+    await _add_scopes(engine, service, validate_scopes(scopes), actor=actor)
+    if stored is not None and await _is_valid(engine, secrets, service, stored):
         return None
     try:
         return await rotate_key(engine, secrets, service.id, key_days=key_days, actor=actor)
     except TooManyApiKeys:
-        # Both were lost, or the older one was replaced in time and has had its time.
+        # Both were lost, or the older one was replaced in time and is no longer needed.
         await revoke_key(engine, await _oldest_live(engine, service), actor=actor)
         return await rotate_key(engine, secrets, service.id, key_days=key_days, actor=actor)
 
 
 def lasts(key: KeyRecord, now: datetime) -> bool:
     """Whether a live key need not be replaced yet."""
-    return key.expires_at - now > (key.expires_at - key.created_at) * REPLACED_AT_SHARE
+    return key.expires_at - now > (key.expires_at - key.created_at) * REPLACED_AT_FRACTION
 
 
-async def _named(engine: AsyncEngine, name: str) -> ServiceAccount | None:
+async def _find_by_name(engine: AsyncEngine, name: str) -> ServiceAccount | None:
     query = select(service_accounts).where(service_accounts.c.name == name)
     async with engine.connect() as connection:
         row = (await connection.execute(query)).one_or_none()
     return None if row is None else to_service(row)
 
 
-async def _allow(
+async def _add_scopes(
     engine: AsyncEngine, service: ServiceAccount, scopes: Collection[str], *, actor: str
 ) -> None:
-    wanting = set(scopes) - set(service.scopes)
-    if not wanting:
+    missing = set(scopes) - set(service.scopes)
+    if not missing:
         return
-    allowed = sorted({*service.scopes, *wanting})
+    allowed = sorted({*service.scopes, *missing})
     async with engine.begin() as connection:
         await connection.execute(
             update(service_accounts)
@@ -109,15 +112,15 @@ async def _allow(
             .values(scopes=allowed)
         )
         await audit(
-            connection, Action.SCOPES_ADDED, actor=actor, subject=service.id, scopes=sorted(wanting)
+            connection, Action.SCOPES_ADDED, actor=actor, subject=service.id, scopes=sorted(missing)
         )
 
 
-async def _is_good(
-    engine: AsyncEngine, secrets: Secrets, service: ServiceAccount, kept: Credentials
+async def _is_valid(
+    engine: AsyncEngine, secrets: Secrets, service: ServiceAccount, stored: Credentials
 ) -> bool:
-    key = ApiKey.parse(kept.api_key)
-    if key is None or kept.id != service.id:
+    key = ApiKey.parse(stored.api_key)
+    if key is None or stored.id != service.id:
         return False
     query = select(api_keys, func.now().label("now")).where(
         api_keys.c.key_id == key.id, api_keys.c.service_id == service.id, LIVE

@@ -1,7 +1,7 @@
-"""Whether a service may have an access token, and as of when.
+"""Decide whether a service may have an access token, and the time of issue.
 
-Guarantees: a token is either issued as of before a revocation, and refused with it, or not issued:
-the account's row is locked while both are asked for, and a revocation takes the same lock.
+Guarantees: a token is either issued with a time before a revocation, and refused with it, or not
+issued. The account's row is locked while both are read, and a revocation takes the same lock.
 """
 
 from datetime import datetime
@@ -20,14 +20,14 @@ from auth_service.users.model import is_far_ahead
 async def token_issue_time(
     engine: AsyncEngine, service_id: str, key_id: str
 ) -> tuple[datetime, datetime | None]:
-    """The time as of which an authenticated service may have a token, and the account's cut.
+    """Decide when the token of an authenticated service counts as issued.
 
     Returns:
-        PostgreSQL's clock under the lock, and the ``tokens_valid_after`` that the token's ``iat``
-        must not be before.
+        PostgreSQL's clock under the lock, and the account's ``tokens_valid_after``, which the
+        token's ``iat`` must not precede.
 
     Raises:
-        WrongKey: the account was deleted or disabled, or the key revoked, since it was shown.
+        WrongKey: the account was deleted or disabled, or the key revoked, since authentication.
     """
     account = (
         select(service_accounts.c.tokens_valid_after)
@@ -43,13 +43,13 @@ async def token_issue_time(
         raise WrongKey
     valid_after: datetime | None = row.tokens_valid_after
     if is_far_ahead(valid_after, at):
-        await _bring_back(engine, service_id)
+        await _reset_future_validity(engine, service_id)
         return await token_issue_time(engine, service_id, key_id)
     return at, valid_after
 
 
-async def _bring_back(engine: AsyncEngine, service_id: str) -> None:
-    """Count from now: the account was cut off before the clock was set back."""
+async def _reset_future_validity(engine: AsyncEngine, service_id: str) -> None:
+    """Make tokens valid from now: the revocation was made before the clock was set back."""
     async with engine.begin() as connection:
         try:
             await lock_service(connection, service_id)

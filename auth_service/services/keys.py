@@ -1,8 +1,8 @@
 """Issue and revoke the API keys of service accounts.
 
-Guarantees: no account ever has more than two live keys, however many ask at once; no key is
-stored, only its hash, keyed with a secret that is not in the database; a new key leaves the old
-one as it is, so that a service changes over without an outage.
+Guarantees: no account ever has more than two live keys, even after concurrent requests. No key is
+stored, only its hash, keyed with a secret that is not in the database. A new key leaves the old one
+valid, so that a service changes keys without an outage.
 """
 
 from typing import Final
@@ -44,21 +44,21 @@ async def rotate_key(
     actor: str,
     administrator: UUID | None = None,
 ) -> IssuedKey:
-    """A further key for the account; the one before stays valid until it is revoked or expires.
+    """Issue another key for the account; the former one stays valid until revoked or expired.
 
     Parameters:
         service: the account's id or name.
-        key_days: after which the new key stops working.
-        actor: who does it, for the audit log.
-        administrator: the user who has to be an administrator for it; None: a command does it.
+        key_days: the new key expires after this many days.
+        actor: for the audit log.
+        administrator: the user who must be an administrator; None for a command.
 
     Raises:
         NoSuchService: there is no such account.
-        TooManyApiKeys: it has two live keys already.
-        NoAdministrator: who does it is none any more.
+        TooManyApiKeys: the account already has two live keys.
+        NoAdministrator: ``administrator`` no longer is one.
     """
     async with engine.begin() as connection:
-        # Two who rotate at once count one after the other.
+        # Concurrent rotations count the keys one after the other.
         found = await connection.execute(
             select(service_accounts)
             .where(or_(service_accounts.c.id == service, service_accounts.c.name == service))
@@ -74,7 +74,7 @@ async def rotate_key(
             .order_by(api_keys.c.created_at)
         )
         if len(known := live.all()) >= LIVE_KEYS_MAX:
-            raise TooManyApiKeys(f"{row.name} has two live keys, {' and '.join(known)}: revoke one")
+            raise TooManyApiKeys(f"{row.name} has two live keys, {' and '.join(known)}; revoke one")
         return await issue_key(connection, secrets, to_service(row), key_days=key_days, actor=actor)
 
 
@@ -86,20 +86,20 @@ async def revoke_key(
     administrator: UUID | None = None,
     service_id: str | None = None,
 ) -> None:
-    """From now on the key gets no token, and all that its account has are refused.
+    """Revoke a key: it gets no token any more, and all tokens of its account are refused.
 
-    A token does not tell with which key it was obtained; a holder of another key gets a new one. A
-    key that is revoked already stays so, and nothing is written down again.
+    A token does not say with which key it was obtained; a service with another key gets a new one.
+    Revoking a revoked key changes and records nothing.
 
     Parameters:
-        service_id: whose key it has to be.
-        actor: who does it, for the audit log.
-        administrator: the user who has to be an administrator for it; None: a command does it.
+        service_id: the account whose key it must be.
+        actor: for the audit log.
+        administrator: the user who must be an administrator; None for a command.
 
     Raises:
         NoSuchApiKey: there is no such key.
-        NoSuchService: its account was deleted meanwhile.
-        NoAdministrator: who does it is none any more.
+        NoSuchService: its account was deleted in the meantime.
+        NoAdministrator: ``administrator`` no longer is one.
     """
     key = and_(
         api_keys.c.key_id == key_id,
@@ -131,7 +131,7 @@ async def issue_key(
     key_days: int,
     actor: str,
 ) -> IssuedKey:
-    """A new key for ``service``, whose row is locked or new; the caller commits."""
+    """Issue a key for ``service``, whose row is locked or new; the caller commits."""
     key = ApiKey.new()
     expires_at = await connection.scalar(
         insert(api_keys)

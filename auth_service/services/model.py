@@ -1,6 +1,6 @@
-"""What a service account is, what an API key looks like, and how a use case can refuse.
+"""Service accounts, the form of API keys, and the errors by which use cases refuse.
 
-Pure but for the randomness of new ids and keys: imports the standard library and ``contracts``.
+Pure except for the randomness of new ids and keys.
 """
 
 import re
@@ -18,16 +18,16 @@ from service_kit.process.errors import OperatorError
 Scope = Literal["users:reconcile", "replays:write", "posts:write"]
 
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
-"""What a service account may be allowed to do; its tokens carry a subset."""
+"""Scopes that a service account may have; its tokens carry a subset."""
 
 Status = Literal["active", "disabled"]
 
 NAME_LENGTH_MAX: Final = 64
 NAME_PATTERN: Final = f"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{NAME_LENGTH_MAX - 1}}}$"
-"""Safe in a shell, an address and a log."""
+"""Safe in a shell, a URL and a log."""
 
 LIVE_KEYS_MAX: Final = 2
-"""The one in use and its successor; more would only be keys that nobody watches."""
+"""The key in use and its successor; more would be keys that nobody watches."""
 
 _BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -35,10 +35,10 @@ SERVICE_ID_PATTERN: Final = f"^{SERVICE_PREFIX}[0-9A-Za-z]{{16}}$"
 _ID_LENGTH: Final = 16
 
 BRAND: Final = "usersync"
-"""What every key begins with, so that whoever finds one knows what it is."""
+"""Prefix of every key, which identifies a leaked one."""
 
 KEY_ID_LENGTH: Final = 12
-"""71 bits: two keys never share one, and it is short enough to be read out."""
+"""71 bits: never the same for two keys, and short enough to be read aloud."""
 
 KEY_SECRET_LENGTH: Final = 43
 """The 256 bits of 32 random bytes."""
@@ -59,7 +59,7 @@ _NAME = re.compile(NAME_PATTERN, re.ASCII)
 
 
 class ServiceError(OperatorError):
-    """A use case refused. Subclasses say why.
+    """A use case refused; subclasses give the reason.
 
     ServiceError
     ├── BadServiceName
@@ -73,7 +73,7 @@ class ServiceError(OperatorError):
 
 
 class BadServiceName(ServiceError):
-    """The text is no name for a service account."""
+    """The text is not a valid name for a service account."""
 
 
 class NoSuchApiKey(ServiceError):
@@ -81,7 +81,7 @@ class NoSuchApiKey(ServiceError):
 
 
 class NoSuchService(ServiceError):
-    """There is no service account with this id or name, or none any more."""
+    """There is no service account with this id or name."""
 
 
 class ServiceDisabled(ServiceError):
@@ -93,11 +93,11 @@ class ServiceNameTaken(ServiceError):
 
 
 class TooManyApiKeys(ServiceError):
-    """The service account has as many live keys as it may have."""
+    """The service account has the maximum of live keys."""
 
 
 class UnknownScope(ServiceError):
-    """There is no such scope, or none was named."""
+    """There is no such scope, or none was given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,7 @@ class ServiceAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """What is known of an API key; nothing of its secret. It is live until the first end."""
+    """An API key without its secret; it is live until it expires or is revoked."""
 
     key_id: str
     service_id: str
@@ -125,7 +125,7 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedKey:
-    """A new API key and whose it is: the one time that the key itself is at hand."""
+    """A new API key and its account; only here is the key itself available."""
 
     id: str
     name: str
@@ -137,7 +137,7 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a service shows at ``/oauth/…``: its id, and a key in its written form."""
+    """What a service sends to ``/oauth/…``: its id and its API key as text."""
 
     id: str
     api_key: str = field(repr=False)
@@ -145,19 +145,19 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key in two parts: ``id`` finds its row, ``secret`` proves it."""
+    """A key in two parts: ``id`` finds its row, ``secret`` authenticates it."""
 
     id: str
     secret: str
 
     @classmethod
     def new(cls) -> Self:
-        """A key that nobody can guess."""
+        """Generate a key that nobody can guess."""
         return cls(_random(KEY_ID_LENGTH), _random(KEY_SECRET_LENGTH))
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The key that ``text`` spells, or None when it is none or has a typing error."""
+        """Parse a key; None if the text is not one, or has a typing error."""
         if not _KEY.fullmatch(text):
             return None
         signed, _, check = text.rpartition("_")
@@ -168,45 +168,45 @@ class ApiKey:
 
     @property
     def text(self) -> str:
-        """``usersync_<id>_<secret>_<check>``; the check finds a key that lost a character."""
+        """``usersync_<id>_<secret>_<check>``; the checksum detects typing errors."""
         signed = f"{BRAND}_{self.id}_{self.secret}"
         return f"{signed}_{_check(signed)}"
 
     @property
     def hashed(self) -> bytes:
-        """What its stored hash is of: the id too, so that no row's hash serves another row."""
+        """The input of its stored hash: the id as well, so that no hash fits another row."""
         return f"{self.id}{self.secret}".encode()
 
     def __repr__(self) -> str:
-        """Without the secret, for whatever prints it."""
+        """Omit the secret."""
         return f"ApiKey({self.id})"
 
 
 def new_service_id() -> str:
-    """``svc_`` and 95 random bits: never a user's id, never chosen by a client (RFC 9700 4.15)."""
+    """Generate an id: ``svc_`` and 95 random bits, never like a user's id (RFC 9700 4.15)."""
     return f"{SERVICE_PREFIX}{_random(_ID_LENGTH)}"
 
 
 def require_valid_name(name: str) -> None:
     """Accept ``name`` for a service account, or raise ``BadServiceName``.
 
-    What begins like an id is none, so that commands take either.
+    A name must not start like an id, because commands accept either.
     """
     if not _NAME.fullmatch(name) or name.startswith(SERVICE_PREFIX):
         raise BadServiceName(
-            f"a name has 1 to {NAME_LENGTH_MAX} letters, digits and any of '._-', and begins with "
-            f"a letter or digit, but not with {SERVICE_PREFIX}"
+            f"invalid name: use 1 to {NAME_LENGTH_MAX} letters, digits, '.', '_' and '-', starting "
+            f"with a letter or digit, but not with {SERVICE_PREFIX}"
         )
 
 
 def validate_scopes(scopes: Collection[str]) -> tuple[Scope, ...]:
-    """``scopes``, sorted, each once.
+    """Return ``scopes`` sorted, each once.
 
     Raises:
-        UnknownScope: one of them does not exist, or there are none, which allows nothing.
+        UnknownScope: one of them does not exist, or there are none.
     """
     if not scopes or not set(scopes) <= set(SCOPES):
-        raise UnknownScope(f"name one or more of the scopes {', '.join(SCOPES)}")
+        raise UnknownScope(f"use one or more of the scopes {', '.join(SCOPES)}")
     return tuple(sorted(cast(set[Scope], set(scopes))))
 
 
@@ -215,7 +215,7 @@ def _random(length: int) -> str:
 
 
 def _check(text: str) -> str:
-    """CRC-32 (ISO 3309) in base 62, digits before capitals before small letters."""
+    """CRC-32 (ISO 3309) in base 62: digits, then capital, then small letters."""
     number = crc32(text.encode())
     characters = []
     for _ in range(_CHECK_LENGTH):

@@ -1,4 +1,4 @@
-"""Look service accounts and their keys up."""
+"""Look up service accounts and their keys."""
 
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -11,7 +11,7 @@ from contracts.tokens import AccessToken
 async def services_page(
     connection: AsyncConnection, name: str | None, limit: int
 ) -> list[ServiceAccount]:
-    """At most ``limit`` accounts, by name, those after ``name``."""
+    """The first ``limit`` accounts after ``name``, by name."""
     query = select(service_accounts).order_by(service_accounts.c.name).limit(limit)
     if name is not None:
         query = query.where(service_accounts.c.name > name)
@@ -28,7 +28,7 @@ async def service_by_id(connection: AsyncConnection, service_id: str) -> Service
 
 
 async def is_service_token_valid(connection: AsyncConnection, token: AccessToken) -> bool:
-    """Whether a service's token still counts: its account is active, and has not cut it off."""
+    """Whether a service's token is valid: its account is active and has not revoked it."""
     query = select(service_accounts.c.status, service_accounts.c.tokens_valid_after).where(
         service_accounts.c.id == token.subject
     )
@@ -42,10 +42,10 @@ async def is_service_token_valid(connection: AsyncConnection, token: AccessToken
 async def keys_page(
     connection: AsyncConnection, service_id: str, key_id: str | None, limit: int
 ) -> list[KeyRecord]:
-    """At most ``limit`` keys of an account, revoked ones too, the newest first.
+    """The newest ``limit`` keys of an account, including revoked ones.
 
     Parameters:
-        key_id: only keys older than this one. A key's row stays as long as its account.
+        key_id: only keys older than this one; a key's row stays as long as its account.
     """
     age = tuple_(api_keys.c.created_at, api_keys.c.key_id)
     query = (
@@ -63,7 +63,7 @@ async def keys_page(
 async def services_with_keys(
     connection: AsyncConnection,
 ) -> list[tuple[ServiceAccount, list[KeyRecord]]]:
-    """Every account by name, each with its keys, the newest first."""
+    """All accounts by name, each with its keys, newest first."""
     found = await connection.execute(select(service_accounts).order_by(service_accounts.c.name))
     accounts = {row.id: (to_service(row), list[KeyRecord]()) for row in found}
     for row in await connection.execute(select(api_keys).order_by(api_keys.c.created_at.desc())):

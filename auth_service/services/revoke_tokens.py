@@ -1,10 +1,10 @@
-"""Refuse what a service account holds: the access tokens of before, here and at every verifier.
+"""Revoke all access tokens of a service account, here and at every verifier.
 
-Guarantees: whatever ends a service's access, its account's deletion, its being disabled or the
-revocation of one of its keys, does so for tokens that were issued already, by one event that is
-recorded in the same transaction; states of an account merge by (deleted, version), like a user's.
+Guarantees: deleting or disabling an account, or revoking one of its keys, also ends the tokens that
+were issued before, by one event recorded in the same transaction. States of an account merge by
+(deleted, version), like those of a user.
 
-Not here: tokens to come, which need a live key of an active account (``grant``).
+Not here: later tokens, which need a live key of an active account (``grant``).
 """
 
 from typing import Any, Literal
@@ -25,12 +25,11 @@ async def revoke_service_tokens(
     *,
     status: Literal["active", "disabled", "deleted"] | None = None,
 ) -> None:
-    """Refuse all access tokens of the account from before and record ``service.changed``.
+    """Revoke all access tokens of the account and record ``service.changed``; the caller commits.
 
     Parameters:
-        connection: in a transaction, which the caller commits.
-        service_id: whose row the caller has locked.
-        status: what the account is from now on; None: what it is already.
+        service_id: the account, whose row the caller has locked.
+        status: the new status; None: unchanged.
     """
     values: dict[str, Any] = {} if status is None else {"status": status}
     changed = await connection.execute(
@@ -54,12 +53,12 @@ async def revoke_service_tokens(
 
 
 async def lock_service(connection: AsyncConnection, service_id: str) -> ServiceAccount:
-    """The account, its row locked until the transaction ends.
+    """Lock the account's row until the transaction ends.
 
-    Every change of an account or one of its keys begins here, so that nobody waits in a circle.
+    Every change of an account or its keys starts with this, which prevents deadlocks.
 
     Raises:
-        NoSuchService: there is none.
+        NoSuchService: there is no such account.
     """
     query = select(service_accounts).where(service_accounts.c.id == service_id)
     row = (await connection.execute(query.with_for_update())).one_or_none()

@@ -26,8 +26,8 @@ router = APIRouter(prefix="/v1/admin/services", tags=["administration"])
 ServiceId = Annotated[str, Path(pattern=SERVICE_ID_PATTERN)]
 KeyId = Annotated[str, Path(pattern=KEY_ID_PATTERN)]
 
-ABOUT_ONE: Final = documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND)
-"""What a route about one account, or one of its keys, may answer."""
+ONE_ACCOUNT: Final = documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND)
+"""Responses of a route about one account, or one of its keys."""
 
 
 @router.post(
@@ -39,7 +39,7 @@ ABOUT_ONE: Final = documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND)
 async def post_service(
     body: NewServiceBody, administrator: Administrator, auth: Auth
 ) -> IssuedKeyBody:
-    """The account with its first API key, which is shown here and never again."""
+    """Create the account; its first API key is shown here and never again."""
     issued = await create_service(
         auth.engine,
         auth.secrets,
@@ -59,25 +59,25 @@ async def get_services(
     cursor: Annotated[str | None, Query(pattern=NAME_PATTERN)] = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ServiceBody]:
-    """By name, a page at a time."""
+    """A page of the accounts, by name."""
     async with auth.engine.connect() as connection:
         found = await services_page(connection, cursor, limit + 1)
     items = [ServiceBody.model_validate(service) for service in found[:limit]]
     return Page(items=items, next_cursor=items[-1].name if len(found) > limit else None)
 
 
-@router.get("/{service_id}", summary="Show a service account", responses=ABOUT_ONE)
+@router.get("/{service_id}", summary="Show a service account", responses=ONE_ACCOUNT)
 async def get_service(service_id: ServiceId, _: Administrator, auth: Auth) -> ServiceBody:
     """The account with this id."""
     async with auth.engine.connect() as connection:
         return ServiceBody.model_validate(await service_by_id(connection, service_id))
 
 
-@router.patch("/{service_id}", summary="Disable or enable a service account", responses=ABOUT_ONE)
+@router.patch("/{service_id}", summary="Disable or enable a service account", responses=ONE_ACCOUNT)
 async def patch_service(
     service_id: ServiceId, body: ServiceChanges, administrator: Administrator, auth: Auth
 ) -> ServiceBody:
-    """The account as it is then. A disabled one gets no token, and its tokens are refused."""
+    """Set the status. A disabled account gets no token, and its tokens are refused."""
     changed = await set_status(
         auth.engine,
         service_id,
@@ -92,12 +92,12 @@ async def patch_service(
     "/{service_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete a service account",
-    responses=ABOUT_ONE,
+    responses=ONE_ACCOUNT,
 )
 async def delete_service_by_id(
     service_id: ServiceId, administrator: Administrator, auth: Auth
 ) -> None:
-    """Its keys go with it; its tokens are refused, here at once and elsewhere with the event."""
+    """Delete it and its keys; its tokens are refused, here at once and elsewhere with the event."""
     await delete_service(
         auth.engine, service_id, actor=administrator.actor, administrator=administrator.user.id
     )
@@ -106,13 +106,13 @@ async def delete_service_by_id(
 @router.post(
     "/{service_id}/keys",
     status_code=status.HTTP_201_CREATED,
-    summary="Issue a further API key",
+    summary="Issue another API key",
     responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, problems.TOO_MANY_KEYS),
 )
 async def post_key(
     service_id: ServiceId, administrator: Administrator, auth: Auth
 ) -> IssuedKeyBody:
-    """The key before stays good until it is revoked or expires; an account has two at most."""
+    """The former key stays valid until it is revoked or expires; an account has two at most."""
     issued = await rotate_key(
         auth.engine,
         auth.secrets,
@@ -124,7 +124,9 @@ async def post_key(
     return IssuedKeyBody.model_validate(issued)
 
 
-@router.get("/{service_id}/keys", summary="List a service account's API keys", responses=ABOUT_ONE)
+@router.get(
+    "/{service_id}/keys", summary="List a service account's API keys", responses=ONE_ACCOUNT
+)
 async def get_keys(
     service_id: ServiceId,
     _: Administrator,
@@ -132,7 +134,7 @@ async def get_keys(
     cursor: Annotated[str | None, Query(pattern=KEY_ID_PATTERN)] = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[KeyBody]:
-    """The newest first, with those that are no longer good."""
+    """Newest first, including expired and revoked ones."""
     async with auth.engine.connect() as connection:
         await service_by_id(connection, service_id)
         found = await keys_page(connection, service_id, cursor, limit + 1)
@@ -144,12 +146,12 @@ async def get_keys(
     "/{service_id}/keys/{key_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Revoke an API key",
-    responses=ABOUT_ONE,
+    responses=ONE_ACCOUNT,
 )
 async def delete_key(
     service_id: ServiceId, key_id: KeyId, administrator: Administrator, auth: Auth
 ) -> None:
-    """From now on it gets no token, and all tokens of the account are refused: get a new one."""
+    """Revoke the key, and refuse all tokens of its account; other keys get new tokens."""
     await revoke_key(
         auth.engine,
         key_id,

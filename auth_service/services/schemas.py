@@ -1,4 +1,4 @@
-"""The bodies of requests and answers about service accounts; the commands' JSON has them too."""
+"""Request and response bodies of service accounts; the commands print the same JSON."""
 
 from datetime import datetime
 from typing import Annotated
@@ -13,7 +13,7 @@ class _Body(BaseModel):
 
 
 class NewServiceBody(_Body):
-    """A service account to be."""
+    """A service account to create."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, examples=["feed-importer"])]
     scopes: Annotated[
@@ -34,11 +34,11 @@ class ServiceBody(_Body):
 class ServiceChanges(_Body):
     """What administrators change of a service account."""
 
-    status: Status = Field(description="`disabled` has its tokens refused everywhere")
+    status: Status = Field(description="`disabled` has all its tokens refused everywhere")
 
 
 class KeyBody(_Body):
-    """An API key, without the key itself: good until ``expires_at`` or ``revoked_at``."""
+    """An API key without its secret: valid until ``expires_at`` or ``revoked_at``."""
 
     key_id: Annotated[str, Field(examples=["7hQ2mZx0RkTb"])]
     created_at: datetime
@@ -48,7 +48,7 @@ class KeyBody(_Body):
 
 
 class IssuedKeyBody(_Body):
-    """A new API key and the service account that it is for; ``api_key`` is never shown again."""
+    """A new API key and its service account; ``api_key`` is never shown again."""
 
     id: str
     name: str
@@ -59,6 +59,6 @@ class IssuedKeyBody(_Body):
 
 
 class ServiceWithKeysBody(ServiceBody):
-    """A service account and all its keys, the newest first."""
+    """A service account and all its keys, newest first."""
 
     keys: list[KeyBody]

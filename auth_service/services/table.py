@@ -1,4 +1,4 @@
-"""Service accounts and their API keys. Written by ``services`` alone; no key is stored."""
+"""The tables of service accounts and API keys. Written by ``services`` alone; no key is stored."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def to_service(row: Row[Any]) -> ServiceAccount:
 
 
 def to_key(row: Row[Any]) -> KeyRecord:
-    """What is known of the key in ``row``, which has all columns of ``api_keys``."""
+    """The key in ``row``, which has all columns of ``api_keys``."""
     return KeyRecord(
         key_id=row.key_id,
         service_id=row.service_id,

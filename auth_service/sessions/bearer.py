@@ -1,4 +1,4 @@
-"""The user behind a request's access token (RFC 6750), checked against his row as it is now."""
+"""Resolve a request's access token to its user (RFC 6750), as their row is at this moment."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -17,28 +17,27 @@ from service_kit.http.problems import Problem
 from service_kit.process.actors import user_actor
 
 OPERATOR: Final = "operator"
-"""The role of those who see to the pipe: its figures, and replays."""
+"""The role that allows an operator to see the pipe's figures and to run replays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user, and the session in which he calls."""
+    """A user, and the session of their request."""
 
     user: User
     session_id: UUID | None
 
     @property
     def actor(self) -> str:
-        """How the audit log names him."""
+        """How the audit log names them."""
         return user_actor(self.user.id)
 
 
 async def _caller_even_disabled(request: Request, auth: Auth) -> Caller:
-    """The living user whose token came with the request; an active one's session still lasts.
+    """Resolve the request's token to a living user; an active user's session must not have ended.
 
     Raises:
-        Problem: 401 without a valid token of a user who still exists, 403 when the token is a
-            service's.
+        Problem: 401 without a valid token of an existing user, 403 for a service's token.
     """
     _, token = await users_token(request.headers, auth.keys)
     async with auth.engine.connect() as connection:
@@ -49,15 +48,15 @@ async def _caller_even_disabled(request: Request, auth: Auth) -> Caller:
 
 
 CallerEvenDisabled = Annotated[Caller, Depends(_caller_even_disabled)]
-"""A caller who may be disabled, and whose token then counts though it was revoked: for what the
-password confirms as well."""
+"""A caller who may be disabled, and whose token is then accepted even if it was revoked: for routes
+that also require the password."""
 
 
 async def caller(request: Request, auth: Auth) -> Caller:
-    """The living, active user whose token came with the request, from a session that lasts.
+    """Resolve the request's token to an active user with a session that has not ended.
 
     Raises:
-        Problem: as for ``EvenDisabled``, and 403 when the user is disabled.
+        Problem: as for ``CallerEvenDisabled``, and 403 if the user is disabled.
     """
     found = await _caller_even_disabled(request, auth)
     if found.user.status == "disabled":
@@ -82,10 +81,10 @@ async def _administrator(caller: CurrentCaller) -> Caller:
 
 
 Administrator = Annotated[Caller, Depends(_administrator)]
-"""A caller with the role ``admin``, as his row says now, whatever the token says."""
+"""A caller with the role ``admin``: the row counts, not the token."""
 
 ADMINISTRATORS_ONLY = (*TOKEN, problems.FORBIDDEN)
-"""What a route for them may answer."""
+"""Problems of a route for them."""
 
 
 async def _operator(caller: CurrentCaller) -> Caller:
@@ -95,7 +94,7 @@ async def _operator(caller: CurrentCaller) -> Caller:
 
 
 Operator = Annotated[Caller, Depends(_operator)]
-"""A caller with the role ``operator``, as his row says now, whatever the token says."""
+"""A caller with the role ``operator``: the row counts, not the token."""
 
 OPERATORS_ONLY = ADMINISTRATORS_ONLY
-"""What a route for them may answer."""
+"""Problems of a route for them."""

@@ -1,11 +1,11 @@
-"""The cookie that holds a browser's refresh token, read and written byte for byte.
+"""Read and write the cookie that holds a browser's refresh token, byte for byte.
 
-Guarantees: what counts is a cookie of exactly this name. The framework's parser strips whatever
-Unicode takes for a blank, so that a cookie named U+00A0 and this name would pass for this one, and
-win over it; browsers demand neither ``Secure`` nor this very host of such a name, and a neighbour
-on another port or without TLS could set it.
+Guarantees: only a cookie of exactly this name is accepted. The framework's parser strips every
+Unicode blank. A cookie whose name is U+00A0 followed by this name would therefore replace this one.
+For such a name browsers require neither ``Secure`` nor this host, so a neighbour on another port or
+without TLS could set it.
 
-Not here: what the token is worth (``refresh``).
+Not here: judging the token (``refresh``).
 """
 
 from typing import Final
@@ -13,36 +13,35 @@ from typing import Final
 from starlette.datastructures import Headers
 
 COOKIE: Final = "__Host-refresh"
-"""With this prefix browsers take it from this very host and over TLS alone (RFC 6265bis 4.1.3)."""
+"""With this prefix browsers accept it only from this host and over TLS (RFC 6265bis 4.1.3)."""
 
 _BEGINNING: Final = f"{COOKIE}=".encode()
 
 _BLANKS: Final = b" \t"
-"""What may stand around a cookie in the header (RFC 6265bis 5.6: WSP), and in no browser's name."""
+"""What may surround a cookie in the header (RFC 6265bis 5.6: WSP), but is in no cookie's name."""
 
 
 def sent_token(headers: Headers) -> str | None:
-    """The refresh token that came in the cookie; None when there is none, or more than one.
+    """The refresh token in the request's cookie; None if there is none, or more than one.
 
-    Of two, nobody can tell which one the browser got from here: both are refused, even if they are
-    the same.
+    With two, nobody can tell which one this service set. Both are refused, even if equal.
     """
     sent = _sent(headers)
     return sent[0].decode("latin-1") if len(sent) == 1 else None
 
 
 def is_sent(headers: Headers) -> bool:
-    """Whether the client keeps its refresh token in the cookie."""
+    """Whether the request has the cookie."""
     return bool(_sent(headers))
 
 
 def set_cookie(token: str, *, seconds: int) -> str:
-    """The ``Set-Cookie`` header that has a browser keep ``token`` for so long."""
+    """The value of ``Set-Cookie`` that stores ``token`` for so many seconds."""
     return f"{COOKIE}={token}; Max-Age={seconds}; Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
-def without_cookie() -> dict[str, str]:
-    """The header that has a browser forget its refresh token."""
+def deletion_header() -> dict[str, str]:
+    """The header that deletes a browser's refresh token."""
     return {"Set-Cookie": set_cookie("", seconds=0)}
 
 

@@ -1,8 +1,7 @@
 """End sessions, in the caller's transaction.
 
-Guarantees: an ended session refreshes no more and its access tokens are refused by this service at
-once. Other services learn of it when ``tokens_valid_after`` moves too, which is the caller's to
-decide.
+Guarantees: an ended session cannot be refreshed, and this service refuses its access tokens at
+once. Other services refuse them only if the caller also moves ``tokens_valid_after``.
 """
 
 from collections.abc import Sequence
@@ -37,10 +36,10 @@ async def end_sessions(
     only: UUID | None = None,
     but: UUID | None = None,
 ) -> int:
-    """End the user's live sessions: all, ``only`` one, or all ``but`` one; how many there were.
+    """End the user's sessions: all, ``only`` one, or all ``but`` one; return how many.
 
-    Unless it is only one, the caller holds the lock of the user's row: two who end several sessions
-    at a time would otherwise wait for each other.
+    To end several, the caller has locked the user's row. Otherwise two transactions that each end
+    several sessions could wait for each other.
     """
     ending = (
         update(sessions)
@@ -57,7 +56,7 @@ async def end_sessions(
 async def end_sessions_of(
     connection: AsyncConnection, user_ids: Sequence[UUID], reason: EndReason
 ) -> int:
-    """End the sessions of many users, whose rows the caller has locked; how many there were."""
+    """End the sessions of many users whose rows the caller has locked; return how many."""
     ending = (
         update(sessions)
         .where(
@@ -70,5 +69,5 @@ async def end_sessions_of(
 
 
 async def erase_sessions(connection: AsyncConnection, user_id: UUID) -> None:
-    """Forget all sessions of a user who is being deleted, and the devices that they name."""
+    """Erase all sessions of a user who is being deleted, with the names of their devices."""
     await connection.execute(delete(sessions).where(sessions.c.user_id == user_id))

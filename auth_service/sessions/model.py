@@ -1,4 +1,4 @@
-"""What a session is, how long it lasts, and what a refresh token is worth. Pure."""
+"""A session, how long it lasts, and the verdict on a refresh token. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from typing import Final, Self
 from uuid import UUID, uuid4
 
 USER_AGENT_LENGTH_MAX: Final = 256
-"""Browsers send about half of it; it is only shown to the user, to know his devices by."""
+"""Browsers send about half of it; it only helps users to recognise their devices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +16,9 @@ class Limits:
     """How long sessions last, and how many a user has.
 
     Parameters:
-        idle: since the last refresh, after which a session is over.
-        absolute: since the sign-in, after which it is over in any case (OWASP ASVS 7.3).
-        grace: since a refresh, within which a repetition of it gets the same successor.
+        idle: a session expires this long after its last refresh.
+        absolute: a session expires this long after its sign-in in any case (OWASP ASVS 7.3).
+        grace: a refresh repeated within this time gets the same successor.
         per_user: live sessions of one user.
     """
 
@@ -37,17 +37,14 @@ class NewSession:
 
     @classmethod
     def on(cls, user_agent: str | None) -> Self:
-        """On the device that calls itself that; what cannot be shown of the name is dropped."""
+        """Create a session for the device with this User-Agent, without unprintable characters."""
         shown = islice(filter(str.isprintable, user_agent or ""), USER_AGENT_LENGTH_MAX)
         return cls("".join(shown).strip() or None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A session as it stands in the table.
-
-    ``counter`` is the one of the refresh token that is to be used next.
-    """
+    """A session as stored; ``counter`` is that of the refresh token to be used next."""
 
     id: UUID
     user_id: UUID
@@ -58,31 +55,31 @@ class Session:
     user_agent: str | None
 
     def expires_at(self, limits: Limits) -> datetime:
-        """When it is over unless it is refreshed, or ended, before."""
+        """When it expires, unless it is refreshed or ended before."""
         return min(self.refreshed_at + limits.idle, self.created_at + limits.absolute)
 
 
 class Verdict(Enum):
-    """What a refresh token is worth."""
+    """The verdict on a refresh token."""
 
     NEXT = auto()
-    """It is the one to be used next: its successor takes its place."""
+    """It is the next one to be used: its successor replaces it."""
     REPEATED = auto()
-    """It was used just now: the same successor again, for the first answer may be lost."""
+    """It was used just now: it gets the same successor, for the first response may be lost."""
     REUSED = auto()
-    """It was used before, by someone else than whoever shows it now: one of them is a thief."""
+    """It was used earlier: two parties have it, and one of them stole it."""
     OVER = auto()
-    """Its session has ended."""
+    """Its session has ended or expired."""
 
 
 def judge(session: Session, counter: int, *, now: datetime, limits: Limits) -> Verdict:
-    """What the token with this counter is worth in its session."""
+    """Judge the refresh token with this counter in its session."""
     if session.ended_at is not None or now >= session.expires_at(limits):
         return Verdict.OVER
     if counter == session.counter:
         return Verdict.NEXT
-    # A refresh that finished while this one waited for the row may lie ahead of its clock, by less
-    # than the grace; one that lies further ahead was made before the clock was set back.
+    # A refresh that finished while this one waited for the row may be ahead of its clock, by less
+    # than the grace period. One further ahead was made before the clock was set back.
     since = abs(now - session.refreshed_at)
     if counter == session.counter - 1 and since < limits.grace:
         return Verdict.REPEATED

@@ -1,4 +1,4 @@
-"""Tell a user by mail of a sign-in from a device or network that was not seen with them before."""
+"""Notify a user by mail of a sign-in from an unknown device or network."""
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,10 +14,10 @@ from auth_service.sessions.table import sessions
 async def notify_of_new_device(
     auth: Context, connection: AsyncConnection, verified: Verified, session: NewSession
 ) -> None:
-    """Ask for the mail if the setting wants it, in the transaction that started ``session``.
+    """Request the mail, if the setting is on, in the transaction that started ``session``.
 
-    A device is known by the name that it gives itself, which a thief can copy; a network, by its
-    keyed hash. Either of them being new is enough.
+    A device is recognised by its User-Agent, which a thief can copy; a network, by its keyed hash.
+    One of the two being new is enough.
     """
     if auth.mail is None or not auth.settings.mail_new_device:
         return
@@ -28,7 +28,7 @@ async def notify_of_new_device(
             sessions.c.user_agent.is_not_distinct_from(session.user_agent),
         )
     )
-    if verified.is_known and await connection.scalar(before):
+    if verified.from_known_network and await connection.scalar(before):
         return
     await request_mail(connection, verified.user.id, Purpose.NEW_DEVICE)
     auth.mail.wake()

@@ -1,14 +1,13 @@
-"""Refresh a session: the next refresh token for the present one (RFC 9700 4.14.2).
+"""Refresh a session: exchange its refresh token for the next one (RFC 9700 4.14.2).
 
-Guarantees: a refresh token is good once. Requests that cross each other, or repeat one whose answer
-was lost, get the same successor within the grace period. A token that comes back after it was in
-two hands, and is cut off for both of them: the session ends, and every access token of the user
-from before is refused, here at once and elsewhere with the event. That is committed although the
-request is refused.
+Guarantees: a refresh token works once. Concurrent requests, and repetitions of a request whose
+response was lost, get the same successor within the grace period. A token used again after that is
+in two hands: the session ends, and all earlier access tokens of the user are refused, here at once
+and elsewhere with the event. That is committed although the request is refused.
 
-A refresh locks one row, that of the session, and waits for no other while it holds it; whoever
-locks several sessions of a user, or a session and the user, locks the user's row first. So nobody
-ever waits in a circle.
+A refresh locks only the session's row and waits for no other lock while it has that. Code that
+locks several sessions of a user, or a session and the user, locks the user's row first. So there is
+no deadlock.
 """
 
 from contextlib import suppress
@@ -42,9 +41,9 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """A session that goes on: its user as he is now, and its next refresh token.
+    """A refreshed session: its user, and its next refresh token.
 
-    ``at``: the time, by PostgreSQL's clock, as of which he may have an access token.
+    ``at``: when the user was known to be entitled to an access token, by PostgreSQL's clock.
     """
 
     user: User
@@ -54,23 +53,23 @@ class Refreshed:
 
 
 async def refresh_session(auth: Context, token: str) -> Refreshed:
-    """Take ``token`` for its successor.
+    """Exchange ``token`` for its successor.
 
     Raises:
-        InvalidGrant: it is none of ours, its session is over, its user may not sign in, or it was
-            used before.
+        InvalidGrant: the token was not issued here or was used before, its session has ended, or
+            its user may not sign in.
     """
     session_id, counter = read_refresh_token(auth.secrets, token)
     async with auth.engine.begin() as connection:
-        session, verdict, now = await _judged(
+        session, verdict, now = await _lock_live(
             connection, session_id, counter, session_limits(auth.settings)
         )
-        # Read after the session is locked: whoever ended it would have changed the user before.
+        # Read after the session is locked: ending it would have changed the user first.
         user = await _active_user(connection, session.user_id)
         if verdict is Verdict.NEXT:
             await _rotate(connection, session)
     if verdict is Verdict.REUSED:
-        await _cut_off(auth, session, counter)
+        await _revoke_stolen(auth, session, counter)
         raise InvalidGrant
     user = await reset_future_validity_alone(auth.engine, user, at=now)
     return Refreshed(
@@ -81,75 +80,75 @@ async def refresh_session(auth: Context, token: str) -> Refreshed:
 async def refresh_within_limit(
     auth: Context, token: str, *, network: str
 ) -> tuple[Refreshed, dict[str, str]]:
-    """The same, spending from the limit of the caller's network; the headers that tell of it.
+    """Do the same within the limit of the client's network; return the rate-limit headers as well.
 
-    A token that is worth nothing is told so even beyond the limit: its user has to sign in again,
-    and must not be sent away to wait.
+    An invalid token is refused as such even beyond the limit: its user must sign in again, and not
+    wait.
 
     Raises:
-        InvalidGrant: as ``refresh``.
-        TooManyRequests: the limit is spent, and the token would have got a successor.
+        InvalidGrant: as for ``refresh_session``.
+        TooManyRequests: the limit is spent, and the token is valid.
     """
     charges = network_charges("refresh", network, auth.settings.limit_refresh)
     try:
         headers = await auth.throttle.spend(*charges)
     except TooManyRequests:
-        if await _is_good(auth, token):
+        if await _is_valid(auth, token):
             raise
-        headers = {}  # to be refused for good
+        headers = {}  # the refusal below is final
     return await refresh_session(auth, token), headers
 
 
 async def end_session_of_token(auth: Context, token: str) -> bool:
-    """End the session that any of its refresh tokens, an old one even, names (RFC 7009 2.1).
+    """End the session of a refresh token, even of an old one (RFC 7009 2.1).
 
-    An old one is as much of a sign that two have it as it is where sessions are refreshed.
+    As in a refresh, an old token shows that two parties have it.
 
     Returns:
-        Whether there was a live one: False for a text that is no refresh token of ours.
+        Whether a session ended: False for a text that is not a refresh token of this service.
     """
     limits = session_limits(auth.settings)
     try:
         session_id, counter = read_refresh_token(auth.secrets, token)
         async with auth.engine.begin() as connection:
-            session, verdict, _ = await _look(connection, session_id, counter, limits)
+            session, verdict, _ = await _lock_session(connection, session_id, counter, limits)
             if verdict is not Verdict.REUSED:
                 user_id = session.user_id
                 ended = await end_sessions(connection, user_id, EndReason.REVOKED, only=session_id)
                 return bool(ended)
-        await _cut_off(auth, session, counter)
+        await _revoke_stolen(auth, session, counter)
     except InvalidGrant:
         return False
     return True
 
 
-async def _is_good(auth: Context, token: str) -> bool:
-    """Whether ``refresh`` would have a successor for it; changes nothing."""
+async def _is_valid(auth: Context, token: str) -> bool:
+    """Whether ``refresh_session`` would return a successor; changes nothing."""
     limits = session_limits(auth.settings)
     try:
         session_id, counter = read_refresh_token(auth.secrets, token)
         async with auth.engine.begin() as connection:
-            session, verdict, _ = await _judged(connection, session_id, counter, limits)
+            session, verdict, _ = await _lock_live(connection, session_id, counter, limits)
             await _active_user(connection, session.user_id)
     except InvalidGrant:
         return False
     return verdict is not Verdict.REUSED
 
 
-async def _judged(
+async def _lock_live(
     connection: AsyncConnection, session_id: UUID, counter: int, limits: Limits
 ) -> tuple[Session, Verdict, datetime]:
-    """As ``_look``, of a session that is not over; raises ``InvalidGrant``."""
-    session, verdict, now = await _look(connection, session_id, counter, limits)
+    """Do the same for a session that has not ended; raises ``InvalidGrant``."""
+    session, verdict, now = await _lock_session(connection, session_id, counter, limits)
     if verdict is Verdict.OVER:
         raise InvalidGrant
     return session, verdict, now
 
 
-async def _look(
+async def _lock_session(
     connection: AsyncConnection, session_id: UUID, counter: int, limits: Limits
 ) -> tuple[Session, Verdict, datetime]:
-    """The session, its row locked, and what its token is worth; raises ``InvalidGrant``."""
+    """Lock the session and judge its token, at the returned time; raises ``InvalidGrant``."""
     query = (
         select(sessions, func.clock_timestamp().label("now"))
         .where(sessions.c.id == session_id)
@@ -178,14 +177,14 @@ async def _rotate(connection: AsyncConnection, session: Session) -> None:
     )
 
 
-async def _cut_off(auth: Context, session: Session, counter: int) -> None:
-    """End a session whose token two have, and refuse the access tokens that came from it.
+async def _revoke_stolen(auth: Context, session: Session, counter: int) -> None:
+    """End a session whose token two parties have, and revoke the user's access tokens.
 
-    The user's row is locked before the session's, so the session is judged once more: another
-    request that noticed the same, or ended the session otherwise, has done all of it.
+    The user's row is locked before the session's, so the session is judged again: a concurrent
+    request may have ended it.
 
     Raises:
-        InvalidGrant: the session has ended meanwhile.
+        InvalidGrant: the session has ended in the meantime.
     """
     user_id = session.user_id
     async with auth.engine.begin() as connection:
@@ -193,9 +192,9 @@ async def _cut_off(auth: Context, session: Session, counter: int) -> None:
             await lock_user(connection, user_id)
         except NoSuchUser:
             raise InvalidGrant from None
-        await _judged(connection, session.id, counter, session_limits(auth.settings))
+        await _lock_live(connection, session.id, counter, session_limits(auth.settings))
         await end_sessions(connection, user_id, EndReason.TOKEN_REUSED, only=session.id)
-        with suppress(VersionsExhausted):  # the session ends all the same
+        with suppress(VersionsExhausted):  # the session ends nevertheless
             await change_user(connection, user_id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
         await audit(
             connection,

@@ -1,10 +1,10 @@
-"""What a refresh token says, and proof that this service said it. Pure.
+"""Make and read refresh tokens: a session's id and a counter, authenticated. Pure.
 
 ``rt_`` and base64url of the session's id (16 bytes), a counter (4) and their HMAC-SHA256 (32).
-Nothing of it is stored: whoever reads the database can make none, and the successor of a token can
-be made again, the same to the letter, for a refresh whose answer was lost.
+No part of it is stored. Somebody who reads the database cannot make a token, and the successor of a
+token can be computed again, identically, for a refresh whose response was lost.
 
-Guarantees: a token has one spelling; none is read that was not made with a known secret.
+Guarantees: a token has one spelling; a token that was not made with a known secret is refused.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from auth_service.secrets import Secrets
 from contracts.encodings import base64url_bytes, base64url_text
 
 REFRESH_TOKEN_PREFIX: Final = "rt_"  # noqa: S105 - a prefix, no secret
-"""Tells people and secret scanners what it is that they have found."""
+"""Identifies the token to people and secret scanners that find one."""
 
 REFRESH_TOKEN_LENGTH: Final = 73
 """Of the prefix and 52 bytes in base64url."""
@@ -25,23 +25,23 @@ _COUNTER_BYTES: Final = 4
 
 
 class InvalidGrant(Exception):
-    """The refresh token is good for nothing (RFC 6749 5.2); why, its bearer is not told."""
+    """The refresh token is invalid (RFC 6749 5.2); its bearer is not told why."""
 
 
 def make_refresh_token(secrets: Secrets, session_id: UUID, counter: int) -> str:
-    """The refresh token of a session; ``counter`` tells how often it was refreshed before."""
+    """Make a session's refresh token; ``counter`` is how often it was refreshed before."""
     signed = session_id.bytes + counter.to_bytes(_COUNTER_BYTES, "big")
     return REFRESH_TOKEN_PREFIX + base64url_text(signed + secrets.mac(_PURPOSE, signed))
 
 
 def read_refresh_token(secrets: Secrets, token: str) -> tuple[UUID, int]:
-    """The session and the counter that ``make`` was given.
+    """Read the session's id and the counter from a token.
 
-    A token made with the previous secret is read too. The time it takes tells nothing about how
-    much of a wrong one was right.
+    Tokens made with the previous secret are accepted. The time it takes does not show how much of a
+    forged token is right.
 
     Raises:
-        InvalidGrant: it was not made here.
+        InvalidGrant: the token was not made by this service.
     """
     if len(token) != REFRESH_TOKEN_LENGTH or not token.startswith(REFRESH_TOKEN_PREFIX):
         raise InvalidGrant

@@ -1,4 +1,4 @@
-"""Sign-in, refreshing by cookie, signing out and a user's own sessions over HTTP."""
+"""Sign-in, refresh by cookie, sign-out and a user's own sessions, over HTTP."""
 
 from uuid import UUID
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response, status
 
 from auth_service.context import Auth
 from auth_service.sessions.bearer import CurrentCaller
-from auth_service.sessions.cookie import sent_token, without_cookie
+from auth_service.sessions.cookie import deletion_header, sent_token
 from auth_service.sessions.end import EndReason, end_sessions
 from auth_service.sessions.new_device import notify_of_new_device
 from auth_service.sessions.queries import live_sessions, session_limits
@@ -32,8 +32,8 @@ router = APIRouter(prefix="/v1", tags=["sessions"])
 
 log = structlog.get_logger()
 
-TRIES = 2
-"""The second one tells why the account is no longer what the first one found."""
+ATTEMPTS = 2
+"""The second attempt shows why the account has changed since the first."""
 
 
 @router.post(
@@ -51,8 +51,8 @@ async def post_signin(
     network: Network,
     session: RequestedSession,
 ) -> SignedIn:
-    """Tokens for the user; one and the same error for every wrong pair."""
-    for _ in range(TRIES):
+    """Return tokens for the user; every wrong pair gets the same error."""
+    for _ in range(ATTEMPTS):
         verified = await sign_in(
             auth, email=body.email, password=body.password.get_secret_value(), network=network
         )
@@ -87,16 +87,16 @@ async def post_signin(
 async def post_session_refresh(
     request: Request, auth: Auth, response: Response, network: Network
 ) -> SignedIn:
-    """An access token for the session of the cookie, which gets the next refresh token.
+    """Return an access token for the cookie's session, and set the next refresh token.
 
-    For pages of allowed origins; other clients ask `POST /oauth/token`.
+    For pages of allowed origins; other clients use `POST /oauth/token`.
     """
     require_allowed_origin(request, auth.settings)
     token = sent_token(request.headers) or ""
     try:
         refreshed, headers = await refresh_within_limit(auth, token, network=network)
     except InvalidGrant:
-        raise Problem(problems.SESSION_ENDED, headers=without_cookie()) from None
+        raise Problem(problems.SESSION_ENDED, headers=deletion_header()) from None
     response.headers.update(headers)
     return await signed_in_response(
         auth,
@@ -120,18 +120,18 @@ async def post_signout(
 ) -> None:
     """End this session (`local`), all `others`, or all of them (`global`).
 
-    Access tokens of an ended session are refused here at once; other services refuse them at once
-    after `global`, and else when they expire.
+    This service refuses access tokens of an ended session at once. After `global`, other services
+    do so, too; otherwise they accept them until they expire.
     """
     await sign_out(auth.engine, caller, scope)
     log.info("authn_logout", user_id=str(caller.user.id), scope=scope.value)
     if scope is not Scope.OTHERS:
-        response.headers.update(without_cookie())
+        response.headers.update(deletion_header())
 
 
-@router.get("/me/sessions", summary="The own sessions", responses=documented(*TOKEN))
+@router.get("/me/sessions", summary="List your sessions", responses=documented(*TOKEN))
 async def get_sessions(caller: CurrentCaller, auth: Auth) -> Page[SessionBody]:
-    """All sessions that live, the one refreshed last first; there are never many."""
+    """All live sessions, last refreshed first; there are never many."""
     limits = session_limits(auth.settings)
     async with auth.engine.connect() as connection:
         found = await live_sessions(connection, caller.user.id, limits)
@@ -152,11 +152,11 @@ async def get_sessions(caller: CurrentCaller, auth: Auth) -> Page[SessionBody]:
 @router.delete(
     "/me/sessions/{session_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    summary="End one of the own sessions",
+    summary="End one of your sessions",
     responses=documented(*TOKEN, problems.NOT_FOUND),
 )
 async def delete_session(session_id: UUID, caller: CurrentCaller, auth: Auth) -> None:
-    """End it; another's, or one that ended already, is not found."""
+    """End it; another user's session, or one that has ended, is not found."""
     async with auth.engine.begin() as connection:
         ended = await end_sessions(connection, caller.user.id, EndReason.REVOKED, only=session_id)
     if not ended:

@@ -1,9 +1,8 @@
-"""Find the user behind an e-mail address and a password.
+"""Check an e-mail address and a password, and sign their user in.
 
-Guarantees: an unknown address and a wrong password differ in nothing that the caller can see: the
-same limits count them, the same statements run, one hash is computed, one error answers. No log
-line holds an address or a network; a network is named by a keyed hash, so that lines of one can be
-put together.
+Guarantees: the client cannot tell an unknown address from a wrong password: the same limits apply,
+the same statements run, one hash is computed, and the error is the same. No log line holds an
+address or a network. A keyed hash stands for the network, so that lines of one can be correlated.
 """
 
 from dataclasses import dataclass, replace
@@ -22,80 +21,80 @@ log = structlog.get_logger()
 
 
 class WrongCredentials(Exception):
-    """Address and password do not belong together; which of the two is wrong stays untold."""
+    """Address and password do not belong together; nobody is told which of the two is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A user who showed his password.
+    """A user whose password was verified.
 
     Parameters:
-        user: as he was when his row was read.
-        password_hash: the one that his password matches, as it is stored now. A session starts
-            only under the lock of a row that still has it.
-        headers: what is left of the limits, for the answer.
-        is_known: whether they signed in from this network before.
+        user: as of when their row was read.
+        password_hash: the stored hash that matched. A session starts only under the lock of a row
+            that still has it.
+        headers: the rate-limit headers for the response.
+        from_known_network: whether they signed in from this network before.
     """
 
     user: User
     password_hash: str
     headers: dict[str, str]
-    is_known: bool
+    from_known_network: bool
 
 
 async def sign_in(auth: Context, *, email: str, password: str, network: str) -> Verified:
-    """The user with this address and password, who may sign in.
+    """Check the credentials of a user who may sign in.
 
     Raises:
-        TooManyRequests, WrongCredentials, HashingBusy: as ``recognise``.
+        TooManyRequests, WrongCredentials, HashingBusy: as for ``check_credentials``.
         AccountDisabled: the user is disabled.
     """
     found = await check_credentials(auth, email=email, password=password, network=network)
     user = found.user
-    seen = {"user_id": str(user.id), "network": _logged(auth, network)}
+    logged = {"user_id": str(user.id), "network": _network_hash(auth, network)}
     if user.status != "active":
-        log.info("authn_login_fail", reason="disabled", **seen)
+        log.info("authn_login_fail", reason="disabled", **logged)
         raise AccountDisabled
     password_hash = await upgrade_hash(
         auth.engine, auth.passwords, user.id, password=password, password_hash=found.password_hash
     )
-    log.info("authn_login_success", **seen)
+    log.info("authn_login_success", **logged)
     return replace(found, password_hash=password_hash)
 
 
 async def check_credentials(auth: Context, *, email: str, password: str, network: str) -> Verified:
-    """The user with this address and password, who may be disabled.
+    """Check the credentials of a user, who may be disabled.
 
     Raises:
-        TooManyRequests: the network or the account has to wait; the password was not looked at.
-        WrongCredentials: no user has both.
+        TooManyRequests: the network or the account must wait; the password was not checked.
+        WrongCredentials: no user has this address and password.
         HashingBusy: too many passwords wait to be checked.
     """
-    email = _as_stored(email)
-    tried = await begin_attempt(auth.throttle, auth.settings, account=email, network=network)
+    email = _normalised(email)
+    attempt = await begin_attempt(auth.throttle, auth.settings, account=email, network=network)
     async with auth.engine.connect() as connection:
         query = select(users).where(users.c.email == email)
         row = (await connection.execute(query)).one_or_none()
     try:
         matches = await auth.passwords.matches(password, row.password_hash if row else None)
     except HashingBusy:
-        await withdraw_attempt(auth.throttle, tried)
+        await withdraw_attempt(auth.throttle, attempt)
         raise
     if not matches or row is None:
         user_id = str(row.id) if row else None
-        log.info("authn_login_fail", user_id=user_id, network=_logged(auth, network))
+        log.info("authn_login_fail", user_id=user_id, network=_network_hash(auth, network))
         raise WrongCredentials
-    await record_success(auth.throttle, tried)
-    return Verified(to_user(row), row.password_hash, tried.headers, tried.is_known)
+    await record_success(auth.throttle, attempt)
+    return Verified(to_user(row), row.password_hash, attempt.headers, attempt.from_known_network)
 
 
-def _logged(auth: Context, network: str) -> str:
+def _network_hash(auth: Context, network: str) -> str:
     """How log lines name a network."""
     return auth.secrets.mac("log", network.encode()).hex()[:16]
 
 
-def _as_stored(email: str) -> str:
-    """The address as the users' table has it; a text that is none stays one that nobody has."""
+def _normalised(email: str) -> str:
+    """Normalise the address; an invalid one stays as it is, and no user has it."""
     try:
         return normalised_email(email)
     except BadEmail:

@@ -1,4 +1,4 @@
-"""Sign out: one session, all others, or everything everywhere."""
+"""Sign out of this session, of all others, or of all of them everywhere."""
 
 from enum import StrEnum
 
@@ -23,11 +23,11 @@ class Scope(StrEnum):
 async def sign_out(engine: AsyncEngine, caller: Caller, scope: Scope) -> None:
     """End the caller's session, all but it, or all.
 
-    Ending all moves ``tokens_valid_after`` too, so that every service refuses the access tokens
-    of before as soon as it has the event; otherwise other services take them until they expire.
+    Ending all also moves ``tokens_valid_after``, so that every service refuses the earlier access
+    tokens once it has the event. Otherwise other services accept them until they expire.
 
     Raises:
-        NoSuchUser: he was deleted meanwhile.
+        NoSuchUser: the user was deleted in the meantime.
     """
     user_id, session_id = caller.user.id, caller.session_id
     async with engine.begin() as connection:
@@ -41,7 +41,7 @@ async def sign_out(engine: AsyncEngine, caller: Caller, scope: Scope) -> None:
             return
         ended = await end_sessions(connection, user_id, EndReason.SIGNED_OUT)
         if not ended and user.tokens_valid_after != caller.user.tokens_valid_after:
-            return  # a request at the same time has done all of it
+            return  # a concurrent request has done all of it
         await change_user(connection, user_id, tokens_valid_after=TOKENS_VALID_FROM_NOW)
         await audit(
             connection, Action.SESSIONS_ENDED, actor=caller.actor, subject=user_id, sessions=ended

@@ -1,9 +1,9 @@
-"""Start a session, by the same statement that looks whether its user may have one.
+"""Start a session by the same statement that checks whether its user may have one.
 
-Guarantees: no session comes to life after its user was disabled or deleted, or got another
-password than the one that was checked: whichever of the two comes first, the other sees it, for
-both take the lock of his row. A user never has more live sessions than the limit, nor more rows of
-ended ones.
+Guarantees: no session starts after its user was disabled or deleted, or after their password
+differs from the one that was checked. Both sides lock the user's row, so the later one sees the
+earlier one's change. A user never has more live sessions than the limit, nor more rows of ended
+ones.
 """
 
 from datetime import datetime
@@ -36,38 +36,38 @@ from auth_service.users.token_validity import reset_future_validity
 log = structlog.get_logger()
 
 
-def starting_session(holder: CTE) -> Select[tuple[object, ...]]:
-    """A query of all that ``holder`` has, which starts a session for the one user in it.
+def starting_session(user: CTE) -> Select[tuple[object, ...]]:
+    """Build a query that returns the one user in ``user`` and starts a session for them.
 
-    To be built once, since building it takes longer than running it; ``values_of`` has its
-    parameters. ``at`` is the time, by PostgreSQL's clock, as of which he may have an access token.
+    Build it once: that takes longer than running it. Its parameters are ``session_parameters``. Its
+    column ``at`` is when the user was known to be entitled to a token, by PostgreSQL's clock.
     """
     begun = insert(sessions).from_select(
         ["id", "user_id", "user_agent"],
         select(
             bindparam("session_id", type_=Uuid),
-            holder.c.id,
+            user.c.id,
             bindparam("session_user_agent", type_=Text),
         ),
     )
-    return select(holder, func.clock_timestamp().label("at")).add_cte(begun.cte("begun"))
+    return select(user, func.clock_timestamp().label("at")).add_cte(begun.cte("begun"))
 
 
 def session_parameters(session: NewSession) -> dict[str, object]:
-    """The parameters of ``with_session``."""
+    """The parameters of ``starting_session``."""
     return {"session_id": session.id, "session_user_agent": session.user_agent}
 
 
 _START = starting_session(
     select(users)
     .where(
-        users.c.id == bindparam("holder_id", type_=Uuid),
+        users.c.id == bindparam("starting_user_id", type_=Uuid),
         users.c.status == "active",
-        users.c.password_hash == bindparam("holder_hash"),
+        users.c.password_hash == bindparam("verified_hash"),
     )
-    # As strong as a change of the row; the session's foreign key is not kept waiting by it.
+    # Excludes changes of the row, but not the check of the session's foreign key.
     .with_for_update(key_share=True)
-    .cte("holder")
+    .cte("starting_user")
 )
 
 
@@ -78,17 +78,21 @@ async def start_session(
     session: NewSession,
     limits: Limits,
 ) -> tuple[User, datetime] | None:
-    """Start ``session``, and end the one that was idle the longest if there are too many.
+    """Start ``session``, and end the longest idle one if there are too many.
 
     Parameters:
-        password_hash: that of the password by which the user was recognised.
+        password_hash: the stored hash that the user's password matched.
 
     Returns:
-        The user as he is now, his row locked until the transaction ends, and the time as of which
-        he may have an access token; None, and no session, when he is not active or his password is
-        another by now.
+        The user, whose row stays locked until the transaction ends, and the time as of which they
+        may have an access token. None, and no session, if the user is not active or their password
+        was changed in the meantime.
     """
-    values = {"holder_id": user_id, "holder_hash": password_hash, **session_parameters(session)}
+    values = {
+        "starting_user_id": user_id,
+        "verified_hash": password_hash,
+        **session_parameters(session),
+    }
     row = (await connection.execute(_START, values)).one_or_none()
     if row is None:
         return None
@@ -99,17 +103,17 @@ async def start_session(
 async def _make_room(
     connection: AsyncConnection, user_id: UUID, session: NewSession, limits: Limits
 ) -> None:
-    """End what is above the limit, and forget what ended before as many others."""
+    """End sessions above the limit, and delete the oldest ended ones above the same number."""
     own, live = sessions.c.user_id == user_id, is_live(limits)
     newest_first = sessions.c.refreshed_at.desc()
     others = select(sessions.c.id).where(own, live, sessions.c.id != session.id)
     over = select(sessions.c.id).where(own, not_(live))
-    forgotten = delete(sessions).where(
+    outdated = delete(sessions).where(
         sessions.c.id.in_(over.order_by(newest_first).offset(limits.per_user))
     )
     await connection.execute(
         update(sessions)
         .where(sessions.c.id.in_(others.order_by(newest_first).offset(limits.per_user - 1)))
         .values(ended_at=func.now(), end_reason=EndReason.TOO_MANY)
-        .add_cte(forgotten.cte("forgotten"))
+        .add_cte(outdated.cte("outdated"))
     )

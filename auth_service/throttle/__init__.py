@@ -1,1 +1,5 @@
-"""How often something may be tried, shared by all replicas through PostgreSQL."""
+"""Rate limits, shared by all instances of the API through PostgreSQL.
+
+``throttle`` spends from rates, ``sign_in_attempts`` delays guesses of passwords, ``network`` is the
+unit of limits by address. ``model`` is pure.
+"""

@@ -1,8 +1,8 @@
-"""Rates, what is left of them, and how long to wait. Pure.
+"""Charges, balances and waiting times of rate limits. Pure.
 
-A rate is counted by the generic cell rate algorithm (GCRA): each unit that is spent comes back
-after ``seconds / quota``, and nothing is left when as much is out as comes back in ``seconds``. One
-instant is all that has to be kept of it: when everything will have come back.
+A rate follows the generic cell rate algorithm (GCRA). Each spent unit returns after ``seconds /
+quota``, and nothing is left when as much is spent as returns in ``seconds``. The only state is one
+time: when everything will have returned.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ class Charge:
     """One unit of ``rate``, spent by ``who``.
 
     Parameters:
-        name: of the limit, as answers show it and operators know it, such as ``signin``.
-        who: whose limit it is: an address's network, an account, a service.
-        rate: as the settings have it.
+        name: of the limit, as in responses and settings, such as ``signin``.
+        who: whose limit it is: a network, an account or a service.
+        rate: from the settings.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What a charge met: whether it fits, and how long what is out needs to come back.
+    """The result of a charge: whether it fits, and how long spent units need to return.
 
     ``out_us`` includes the charge itself if it was spent.
     """
@@ -46,14 +46,14 @@ class Balance:
 
     @property
     def reset_seconds(self) -> float:
-        """Until there is one unit more."""
+        """Seconds until there is one more unit."""
         rate = self.charge.rate
         missing_us = (self.remaining + 1) * rate.unit_us
         return max(missing_us - (rate.window_us - self.out_us), 0) / SECOND_US
 
 
 def headers(balances: Sequence[Balance]) -> dict[str, str]:
-    """The header fields that tell of the tightest limit; with ``Retry-After`` if one is spent."""
+    """The headers of the tightest limit, with ``Retry-After`` if one is spent."""
     refused = [balance for balance in balances if not balance.fits]
     tightest = min(refused or balances, key=lambda b: (b.remaining, -b.reset_seconds))
     return rate_limit_headers(
@@ -69,7 +69,7 @@ def headers(balances: Sequence[Balance]) -> dict[str, str]:
 def delays(free: int, seconds_max: int) -> list[int | None]:
     """How long each failure in a row blocks: ``free`` - 1 not at all, then 1, 2, 4 … seconds.
 
-    The last one is ``seconds_max``, which holds for all that follow.
+    The last value is ``seconds_max`` and applies to all later failures.
     """
     doubling = [1 << n for n in range((seconds_max - 1).bit_length())]
     return [*[None] * (free - 1), *doubling, seconds_max]

@@ -1,10 +1,10 @@
-"""From which network a request came: the unit that address limits count.
+"""Determine the network of a request, the unit of limits by address.
 
-An IPv6 provider hands each customer a /64 at least and a /48 at most (RFC 6177), so that single
-addresses would limit nobody, and the /64 alone would leave 65,536 limits to one customer. Both are
-therefore charged. An IPv6 address that only carries an IPv4 address counts as that one.
+An IPv6 provider gives each customer between a /64 and a /48 (RFC 6177). A limit by single addresses
+would limit nobody, and one by /64 alone would give 65,536 limits to one customer, so both are
+charged. An IPv6 address that carries an IPv4 address counts as that one.
 
-Whom to believe about the address is the server's business (``AUTH_TRUSTED_PROXIES``).
+Not here: which proxies are trusted about the address (the server, by ``AUTH_TRUSTED_PROXIES``).
 """
 
 import ipaddress
@@ -16,15 +16,15 @@ from auth_service.throttle.model import Charge
 from service_kit.process.rates import Rate
 
 SITE_FACTOR: Final = 4
-"""How often a /48 has the quota of a /64: enough for the households of a street, and still no more
+"""A /48 has this many times the quota of a /64: enough for the households of a street, and no more
 than four IPv4 addresses have."""
 
 _TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
-"""How a translator shows IPv4 clients to a server that has IPv6 alone (RFC 6052)."""
+"""Addresses by which a translator shows IPv4 clients to an IPv6-only server (RFC 6052)."""
 
 
 def network(address: str) -> str:
-    """The IPv4 address or IPv6 /64 that ``address`` is in; what is no address stays as it is."""
+    """The IPv4 address or IPv6 /64 of ``address``; any other text stays as it is."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -36,28 +36,28 @@ def network(address: str) -> str:
 
 
 def network_charges(name: str, network: str, rate: Rate) -> tuple[Charge, ...]:
-    """One unit of a limit by network, to be spent by ``network`` and by all that it belongs to.
+    """One unit of a limit by network, for ``network`` and for the site that it belongs to.
 
     Parameters:
         name: of the limit; that of a /48 is called ``NAME_site``.
-        network: as ``network`` tells it.
+        network: as returned by ``network``.
         rate: of an IPv4 address or IPv6 /64.
     """
     charge = Charge(name, network, rate)
     try:
         site = ipaddress.IPv6Network(network).supernet(new_prefix=48)
-    except ValueError:  # IPv4, or no address
+    except ValueError:  # IPv4, or not an address
         return (charge,)
     return charge, Charge(f"{name}_site", str(site), site_rate(rate))
 
 
 def site_rate(rate: Rate) -> Rate:
-    """What a /48 has of a limit of which a /64 has ``rate``."""
+    """The rate of a /48, of a limit of which a /64 has ``rate``."""
     return Rate(rate.quota * SITE_FACTOR, rate.seconds)
 
 
 def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address whose holder sends from ``address``; None for a true IPv6 address."""
+    """The IPv4 address that ``address`` carries; None for a native IPv6 address."""
     if address.ipv4_mapped:  # how a socket for both families shows IPv4
         return address.ipv4_mapped
     if address.sixtofour:
@@ -74,4 +74,4 @@ async def _network(request: Request) -> str:
 
 
 Network = Annotated[str, Depends(_network)]
-"""A route's parameter of this type is the client's network, behind proxies that are trusted."""
+"""A route parameter: the client's network, behind trusted proxies."""

@@ -1,16 +1,16 @@
-"""Tries of a password for an account from a network: delayed, never locked.
+"""Delay attempts to guess an account's password from one network, without locking the account.
 
 Guarantees:
-- A try is counted before its password is looked at, so that a hundred at once count as a hundred;
-  one that is refused counts nothing and prolongs nothing.
-- From one network, an account's first tries are free; after that each has to wait, for twice as
-  long each time, up to a limit. A success forgets them.
-- What others do elsewhere never delays the owner at a network where he signed in before: the cap on
-  an account's failures is for all other networks.
-- An account is a text that somebody typed: nothing here knows whether it exists.
+- An attempt is counted before its password is checked, so that a hundred at once count as a
+  hundred. A refused attempt counts nothing and prolongs nothing.
+- From one network, an account's first attempts are free. Each later one must wait twice as long as
+  the one before, up to a limit. A success resets the count.
+- Attempts from elsewhere never delay the owner on a network where they signed in before: the limit
+  of an account's failures applies to all other networks.
+- An account is any text that was typed: nothing here knows whether it exists.
 
-Not here: a defence against others in the owner's own network, who can delay him there (and nowhere
-else) for as long as they go on.
+Not here: a defence against others on the owner's own network, who can delay them there (and nowhere
+else) while their attempts continue.
 """
 
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ from service_kit.process.clock import AHEAD_SQL
 log = structlog.get_logger()
 
 KNOWN_DAYS: Final = 90
-"""How long a network stays known: longer than any session lasts, after which one signs in again."""
+"""How long a network stays known: longer than any session, after which users sign in again."""
 
 DELAY: Final = "signin_delay"
 
-# Parallel tries stand in line for the row, and each sees the block that the one before it set. The
-# n-th failure in a row blocks for the n-th delay, or the last one; NULL blocks nothing, nor does a
-# block that is longer than the last delay: the clock was set back. The wait is told by the clock of
-# the moment: a block may have been set after this statement's `now()`.
+# Parallel attempts queue for the row, and each sees the block that the one before has set. The n-th
+# failure in a row blocks for the n-th delay, or the last one. NULL blocks nothing; neither does a
+# block longer than the last delay, which a clock that was set back has left. The wait is computed
+# from the present clock, because a block may have been set after this statement's `now()`.
 _COUNT: Final = text(
     f"""
     WITH rules AS (
@@ -78,8 +78,8 @@ _UNCOUNT: Final = text(
     "UPDATE throttle_failures SET count = count - 1, blocked_until = NULL WHERE key = :key"
 )
 
-# Once a day is often enough to say that a network is still known.
-_KNOW: Final = """
+# Renewing a known network once a day is enough.
+_REMEMBER: Final = """
     INSERT INTO throttle_known_networks AS known (key, forgotten_at)
     VALUES (:key, now() + :days * interval '1 day')
     ON CONFLICT (key) DO UPDATE SET forgotten_at = excluded.forgotten_at
@@ -88,41 +88,42 @@ _KNOW: Final = """
 
 _SUCCEED: Final = text(
     f"""
-    WITH forgotten AS (DELETE FROM throttle_failures WHERE key = :key), known AS ({_KNOW})
+    WITH forgotten AS (DELETE FROM throttle_failures WHERE key = :key), known AS ({_REMEMBER})
     {REFUND}
     """  # noqa: S608 - made of constants
 )
 
 
-_WELCOME: Final = text(
-    f"WITH forgotten AS (DELETE FROM throttle_failures WHERE key = :key) {_KNOW}"  # noqa: S608 - made of constants
+_REMEMBER_OWNER: Final = text(
+    f"WITH forgotten AS (DELETE FROM throttle_failures WHERE key = :key) {_REMEMBER}"  # noqa: S608 - made of constants
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A try that counts as a failure, until ``succeed`` or ``take_back`` says otherwise.
+    """An attempt, which counts as a failure until it succeeds or is withdrawn.
 
-    ``headers`` are for the answer; ``is_known`` tells whether the owner was seen at the network.
+    ``headers`` are for the response; ``from_known_network`` is whether the owner signed in from
+    this network before.
     """
 
     key: bytes
     charges: tuple[Charge, ...]
     headers: dict[str, str]
-    is_known: bool
+    from_known_network: bool
 
 
 async def begin_attempt(
     throttle: Throttle, settings: ApiSettings, *, account: str, network: str
 ) -> Attempt:
-    """Count a try as a failure, in every way in which failures are limited; all of it or nothing.
+    """Count an attempt as a failure against all limits of failures, or against none.
 
     Raises:
-        TooManyRequests: it has to wait, or a limit of the network or the account is spent.
+        TooManyRequests: the attempt must wait, or a limit of the network or the account is spent.
     """
     key = throttle.key("signin", network, account)
-    tried = network_charges("signin", network, settings.limit_signin)
-    failed = [
+    attempts = network_charges("signin", network, settings.limit_signin)
+    failures = [
         *network_charges("signin_failures", network, settings.limit_signin_failures),
         Charge("account_failures", account, settings.limit_account_failures),  # the last one
     ]
@@ -133,44 +134,44 @@ async def begin_attempt(
     async with throttle.connect() as connection:
         found = (await connection.execute(_COUNT, {"key": key, **rules})).one()
         if not found.is_counted:
-            # The block may be younger than what this statement saw of the table, and unknown to it.
+            # The block may be newer than the statement's view of the table, and so unknown to it.
             raise _too_early(settings, max(float(found.wait_seconds or 0), 1.0))
         if found.is_known:
-            failed.pop()
+            failures.pop()
         try:
-            headers = await throttle.spend_on(connection, *tried, *failed)
+            headers = await throttle.spend_on(connection, *attempts, *failures)
         except TooManyRequests:
             await connection.execute(_UNCOUNT, {"key": key})
             raise
-    return Attempt(key, tuple(failed), headers, found.is_known)
+    return Attempt(key, tuple(failures), headers, found.is_known)
 
 
-async def record_success(throttle: Throttle, tried: Attempt) -> None:
-    """The password was right: forget the failures, and know the network from now on."""
-    values = {"key": tried.key, "days": KNOWN_DAYS, **throttle.arrays(tried.charges)}
+async def record_success(throttle: Throttle, attempt: Attempt) -> None:
+    """The password was right: reset the failures and remember the network."""
+    values = {"key": attempt.key, "days": KNOWN_DAYS, **throttle.arrays(attempt.charges)}
     async with throttle.connect() as connection:
         await connection.execute(_SUCCEED, values)
 
 
-async def withdraw_attempt(throttle: Throttle, tried: Attempt) -> None:
-    """No password was looked at: as if the try had never been made."""
+async def withdraw_attempt(throttle: Throttle, attempt: Attempt) -> None:
+    """Undo an attempt whose password was not checked."""
     async with throttle.connect() as connection:
-        await connection.execute(_UNCOUNT, {"key": tried.key})
-        await throttle.refund_on(connection, *tried.charges)
+        await connection.execute(_UNCOUNT, {"key": attempt.key})
+        await throttle.refund_on(connection, *attempt.charges)
 
 
 async def remember_network(throttle: Throttle, *, account: str, network: str) -> None:
-    """Know a network where somebody has just proved to be the account's owner.
+    """Remember a network on which the account's owner has just proved who they are.
 
-    As if he had signed in there. It is done after what proved it was committed, and so it is no
-    reason to fail: without it he only waits like anybody.
+    As after a sign-in. This runs after the proof was committed, so a failure is only logged: the
+    owner then waits like anybody else.
     """
     values = {"key": throttle.key("signin", network, account), "days": KNOWN_DAYS}
     try:
         async with throttle.connect() as connection:
-            await connection.execute(_WELCOME, values)
+            await connection.execute(_REMEMBER_OWNER, values)
     except DATABASE_AWAY as error:
-        log.warning("throttle.not_known", error=type(error).__name__)
+        log.warning("throttle.network_not_recorded", error=type(error).__name__)
 
 
 def _too_early(settings: ApiSettings, wait_seconds: float) -> TooManyRequests:

@@ -1,4 +1,4 @@
-"""What was tried, by keyed hash of who and what: no address, no e-mail. Written by ``throttle``."""
+"""The tables of limits, by keyed hashes: no addresses, no e-mails. Written by ``throttle``."""
 
 from sqlalchemy import Column, DateTime, Index, Integer, LargeBinary, Table
 

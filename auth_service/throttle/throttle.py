@@ -1,12 +1,12 @@
-"""Spend from rates in PostgreSQL, so that all replicas share them.
+"""Spend from rates in PostgreSQL, so that all instances of the API share them.
 
-Guarantees: one statement decides and spends, and each row is decided again under its lock, so that
-no crowd of parallel requests gets past a limit; rows are always locked in the same order, so that
-requests never deadlock; keys are keyed hashes, so that the table holds neither addresses nor
-e-mails; the clock is PostgreSQL's. Rows that have become worthless are deleted on the way; a row
-that lies further in the future than a limit can last, since the clock was set back, is worthless.
+Guarantees: one statement decides and spends, and decides again under each row's lock, so that no
+crowd of parallel requests exceeds a limit. Rows are locked in the same order, so that requests
+never deadlock. Keys are keyed hashes, so that the table holds neither network nor e-mail addresses.
+The clock is PostgreSQL's. Outdated rows are deleted from time to time. A row further in the future
+than its limit can last, which a clock that was set back has left, counts as outdated.
 
-Changing a rate, or the secret, forgets what was spent.
+Changing a rate or the secret resets what was spent.
 """
 
 from collections.abc import Sequence
@@ -25,25 +25,25 @@ from service_kit.process.clock import AHEAD_SQL
 log = structlog.get_logger()
 
 CLEAN_EVERY: Final = 100
-"""Requests that spend, from one deletion of worthless rows to the next."""
+"""Charging requests between two deletions of outdated rows."""
 
 CLEANED_MAX: Final = 1_000
-"""Rows that one deletion takes from a table: more than come in meanwhile, and still some ms."""
+"""Rows deleted from a table at once: more than are added in between, within milliseconds."""
 
 NO_WAIT: Final = "set_config('synchronous_commit', 'off', true)"
-"""For the statement's own transaction: what a crash would forget is worth no wait for the disk."""
+"""For the statement's own transaction: losing it in a crash is not worth waiting for the disk."""
 
-# When all that was spent has come back. A time beyond what the limit can last, and what another
-# transaction may be ahead of this one, was made by a clock that was set back since.
+# When everything spent has returned. A time beyond what the limit can last, plus what another
+# transaction may be ahead of this one, was set by a clock that was set back since.
 _EMPTY_AT: Final = (
     f"CASE WHEN rates.empty_at <= now() + {{size}} + {AHEAD_SQL}"
     " THEN greatest(rates.empty_at, now()) ELSE now() END"
 )
 _SIZE: Final = "(SELECT size FROM charges WHERE charges.key = excluded.key)"
 
-# A unit is spent where it fits; `now()` is the statement's, for it is a transaction of its own. A
-# row that another request changes meanwhile is looked at again by the second WHERE; so a charge may
-# be refused there after others were spent, which are then given back.
+# A unit is spent if it fits; `now()` is the statement's, which is a transaction of its own. If
+# another request changes a row in the meantime, the second WHERE checks it again. A charge may
+# therefore be refused there after others were spent, which are then refunded.
 _SPEND: Final = text(
     f"""
     WITH charges AS (
@@ -89,12 +89,12 @@ REFUND: Final = """
 """SQL that returns ``units`` of ``keys``."""
 
 
-def _clean(table: str, worthless_at: str) -> TextClause:
+def _clean(table: str, outdated_at: str) -> TextClause:
     return text(
         f"""
         DELETE FROM {table} WHERE key IN (
-            SELECT key FROM {table} WHERE {worthless_at} < now()
-            ORDER BY {worthless_at} LIMIT {CLEANED_MAX} FOR UPDATE SKIP LOCKED
+            SELECT key FROM {table} WHERE {outdated_at} < now()
+            ORDER BY {outdated_at} LIMIT {CLEANED_MAX} FOR UPDATE SKIP LOCKED
         )
         """  # noqa: S608 - made of constant names
     )
@@ -108,7 +108,7 @@ _CLEAN: Final = (
 
 
 class TooManyRequests(Exception):
-    """A limit is spent; the answer is 429 with ``headers``."""
+    """A limit is spent; the response is 429 with ``headers``."""
 
     def __init__(self, names: list[str], headers: dict[str, str]) -> None:
         super().__init__(", ".join(names))
@@ -116,7 +116,7 @@ class TooManyRequests(Exception):
         self.headers = headers
 
     def problem(self) -> Problem:
-        """How it is answered."""
+        """The problem of the response."""
         return too_many_requests(self.names, self.headers)
 
 
@@ -129,17 +129,17 @@ class Throttle:
         self._calls = 0
 
     def key(self, *of: str) -> bytes:
-        """The keyed hash that stands for ``of`` in the tables."""
+        """The keyed hash of ``of`` for the tables."""
         return self._secrets.mac("throttle", "\0".join(of).encode())
 
     async def spend(self, *charges: Charge) -> dict[str, str]:
-        """Spend all charges or, if one limit has nothing left, none.
+        """Spend all charges, or none if one limit is spent.
 
         Parameters:
             charges: of different limits.
 
         Returns:
-            The headers for the answer (``RateLimit``, ``RateLimit-Policy``).
+            The headers for the response (``RateLimit``, ``RateLimit-Policy``).
 
         Raises:
             TooManyRequests: a limit is spent.
@@ -148,12 +148,12 @@ class Throttle:
             return await self.spend_on(connection, *charges)
 
     def connect(self) -> AsyncConnection:
-        """A connection for the following, on which each statement is a transaction."""
+        """A connection for the methods below, on which each statement is a transaction."""
         return self._autocommitting.connect()
 
     async def spend_on(self, connection: AsyncConnection, *charges: Charge) -> dict[str, str]:
-        """``spend`` on a connection of ``connect``."""
-        await self._clean_at_times(connection)
+        """Do the same as ``spend`` on a connection of ``connect``."""
+        await self._clean_occasionally(connection)
         sizes = [charge.rate.window_us for charge in charges]
         rows = await connection.execute(_SPEND, {**self.arrays(charges), "sizes": sizes})
         found = list(zip(charges, rows, strict=True))
@@ -168,18 +168,18 @@ class Throttle:
         return headers(balances)
 
     async def refund_on(self, connection: AsyncConnection, *charges: Charge) -> None:
-        """Return what was spent, since it turned out not to count."""
+        """Refund spent charges that turned out not to count."""
         await connection.execute(text(REFUND), self.arrays(charges))
 
     def arrays(self, charges: Sequence[Charge]) -> dict[str, Any]:
-        """The parameters that name ``charges`` to a statement."""
+        """The statement parameters for ``charges``."""
         return {
-            # With the rate: what was spent at another one may be out for longer than this one's.
+            # Includes the rate: units spent at another rate may take longer to return.
             "keys": [self.key(charge.name, charge.who, str(charge.rate)) for charge in charges],
             "units": [charge.rate.unit_us for charge in charges],
         }
 
-    async def _clean_at_times(self, connection: AsyncConnection) -> None:
+    async def _clean_occasionally(self, connection: AsyncConnection) -> None:
         self._calls += 1
         if self._calls % CLEAN_EVERY == 0:
             for statement in _CLEAN:

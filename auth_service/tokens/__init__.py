@@ -1,6 +1,7 @@
-"""Access tokens, and the keys that sign them and by which others verify them.
+"""Access tokens, and the keys that sign and verify them.
 
-``lifecycle`` is what operators do with keys, ``store`` alone writes their table, ``register`` adds
-the one of the settings, ``private_keys`` opens the sealed ones. ``keyring`` has those that count in
-this process; with the one that is active ``sign`` makes tokens. ``model`` is pure.
+``lifecycle`` has the operators' changes of keys, ``store`` alone writes their table,
+``import_configured_key`` adds the key of AUTH_PRIVATE_KEY, ``private_keys`` decrypts stored keys.
+``keyring`` holds the keys in use in this process; with the active one ``sign`` signs tokens.
+``model`` is pure.
 """

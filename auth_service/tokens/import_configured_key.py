@@ -12,8 +12,8 @@ from auth_service.tokens.private_keys import PrivateKeys
 from auth_service.tokens.store import activate_key, insert_key, lock_keys
 
 
-def import_step_of(keys: Keys, private: PrivateKeys, token_lasts: timedelta) -> ImportStep | None:
-    """What has to be done with the key of AUTH_PRIVATE_KEY; None: nothing, or there is none."""
+def needed_import(keys: Keys, private: PrivateKeys, token_lasts: timedelta) -> ImportStep | None:
+    """Decide how to import the key of AUTH_PRIVATE_KEY; None: not at all, or it is unset."""
     if private.configured is None:
         return None
     return import_step(
@@ -32,9 +32,9 @@ async def import_configured_key(
     token_lasts: timedelta,
     actor: str,
 ) -> None:
-    """Do it, unless another process was faster; the caller commits."""
+    """Import the key, unless another process has done it; the caller commits."""
     keys = await lock_keys(connection, periods)
-    step = import_step_of(keys, private, token_lasts)
+    step = needed_import(keys, private, token_lasts)
     if step is None or private.configured is None:
         return
     key = keys.get(private.configured["kid"])

@@ -1,9 +1,9 @@
 """The keys of this process: which one signs, which ones verify, which are published.
 
-Guarantees: what another process changes in the table counts here within a second, a revocation
-too; while the database is away, what was read last goes on to count; before anything was read,
-nothing does, the key of AUTH_PRIVATE_KEY included: it may have been revoked, and would come back
-whenever the database is away at a start.
+Guarantees: a change of the table by another process, such as a revocation, takes effect here within
+a second. While the database is unavailable, the keys that were read last stay in use. Before the
+first read no key is in use, not even that of AUTH_PRIVATE_KEY: it may have been revoked, and would
+return each time the service starts without its database.
 
 Not here: changing keys (``lifecycle``).
 """
@@ -21,7 +21,7 @@ from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
-from auth_service.tokens.import_configured_key import import_configured_key, import_step_of
+from auth_service.tokens.import_configured_key import import_configured_key, needed_import
 from auth_service.tokens.model import Keys, SigningKey, State
 from auth_service.tokens.private_keys import PrivateKeys, periods
 from auth_service.tokens.sign import TokenSigner
@@ -38,14 +38,14 @@ activated = Gauge(
 )
 
 FRESH_SECONDS: Final = 1.0
-"""How long what was read counts without another look: a revocation may take that long."""
+"""How long keys are used before they are read again; a revocation may take that long."""
 
 WAIT_SECONDS_MAX: Final = 1.0
-"""How long a request waits for another look, where there is an older one to go on with."""
+"""How long a request waits for the next read before it uses the keys read last."""
 
 
 class NoSigningKey(Exception):
-    """There is no key that this process could sign with; the log says why."""
+    """This process has no key to sign with; the log says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class KeySetDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ring:
-    """What one look at the table amounts to."""
+    """The keys of one read of the table, ready for use."""
 
     keys: Keys
     signer: TokenSigner | None
@@ -67,10 +67,10 @@ class _Ring:
 
 
 class KeyRing:
-    """Signs with the active key, and verifies with all that are published.
+    """Signs with the active key, and verifies with all published keys.
 
-    Every method may read the table, so call none with a connection in hand: when all connections
-    are held by requests that wait here for one, each of them waits for ``WAIT_SECONDS_MAX``.
+    Every method may read the table, so call none while holding a connection. If requests that wait
+    here held all connections, each would wait for ``WAIT_SECONDS_MAX``.
     """
 
     def __init__(self, engine: AsyncEngine, settings: ApiSettings) -> None:
@@ -85,14 +85,14 @@ class KeyRing:
         self._read_at = -FRESH_SECONDS
         self._reading: asyncio.Task[None] | None = None
         self._trouble: str | None = None
-        self._said: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
 
     async def signer(self) -> TokenSigner:
-        """The signer of the active key, or of a published substitute whose private half is here.
+        """The signer of the active key, or of a published substitute with a private half here.
 
         Raises:
             NoSigningKey: there is neither.
-            KeysUnavailable: the table was never read, for the database is away.
+            KeysUnavailable: the database has been unavailable since the start.
         """
         ring = await self._current()
         if ring.signer is None:
@@ -100,28 +100,28 @@ class KeyRing:
         return ring.signer
 
     async def verify(self, token: str) -> AccessToken:
-        """The claims of ``token``, if a published key signed it.
+        """Verify ``token`` with the published keys; return its claims.
 
         Raises:
-            InvalidToken: it is anything less than a valid one.
-            KeysUnavailable: the table was never read, for the database is away.
+            InvalidToken: the token is invalid.
+            KeysUnavailable: the database has been unavailable since the start.
         """
         return (await self._current()).verifier.verify(token)
 
     async def key_set(self) -> KeySetDocument:
-        """The published keys, pending ones included, by which others verify.
+        """The published keys, including pending ones, for verifiers.
 
         Raises:
-            KeysUnavailable: the table was never read, for the database is away.
+            KeysUnavailable: the database has been unavailable since the start.
         """
         return (await self._current()).document
 
     async def ready(self) -> None:
-        """Raise unless the keys are known as they are now, and the active one can be used.
+        """Raise unless the keys are up to date and the active one can be used.
 
         Raises:
-            NoSigningKey: there is nothing to sign with, or AUTH_SECRET does not open the active
-                key, even if a substitute signs meanwhile.
+            NoSigningKey: there is no key to sign with, or AUTH_SECRET does not decrypt the active
+                key, even if a substitute signs for now.
             KeysUnavailable: the table cannot be read.
         """
         ring = await self._current()
@@ -132,22 +132,22 @@ class KeyRing:
             raise NoSigningKey
 
     async def _current(self) -> _Ring:
-        """The ring, no older than ``FRESH_SECONDS`` while the database is there."""
+        """The keys, no older than ``FRESH_SECONDS`` while the database is available."""
         if self._reading is None and time.monotonic() - self._read_at >= FRESH_SECONDS:
             self._read_at = time.monotonic()
             self._reading = asyncio.create_task(self._read())
         if self._reading is not None:
-            # Not cancelled with the request that began it, for others wait as well.
-            patience = None if self._ring is None else WAIT_SECONDS_MAX
-            await asyncio.wait({self._reading}, timeout=patience)
+            # Not cancelled with the request that started it, since others wait as well.
+            timeout = None if self._ring is None else WAIT_SECONDS_MAX
+            await asyncio.wait({self._reading}, timeout=timeout)
         if self._ring is None:
             raise KeysUnavailable
         return self._ring
 
     async def _read(self) -> None:
         try:
-            keys = await self._look()
-            if import_step_of(keys, self._private, self._token_lasts) is not None:
+            keys = await self._load()
+            if needed_import(keys, self._private, self._token_lasts) is not None:
                 async with self._engine.begin() as connection:
                     await import_configured_key(
                         connection,
@@ -156,10 +156,10 @@ class KeyRing:
                         token_lasts=self._token_lasts,
                         actor=operator(),
                     )
-                keys = await self._look()
+                keys = await self._load()
             self._log_problems(keys)
             self._trouble = None
-        except Exception as error:  # whatever it is, what was read before is the best there is
+        except Exception as error:  # of any kind: the keys that were read last stay in use
             trouble = type(error).__name__
             if trouble != self._trouble:
                 unexpected = None if isinstance(error, DATABASE_AWAY) else error
@@ -168,15 +168,15 @@ class KeyRing:
         finally:
             self._reading = None
 
-    async def _look(self) -> Keys:
+    async def _load(self) -> Keys:
         async with self._engine.connect() as connection:
             keys = await read_published_keys(
                 connection, self._periods, also=self._private.configured_kid
             )
-        self._ring = self._made_of(keys)
+        self._ring = self._build(keys)
         return keys
 
-    def _made_of(self, keys: Keys) -> _Ring:
+    def _build(self, keys: Keys) -> _Ring:
         signer = self._signer_among(keys)
         kids = [key.kid for key in keys.published]
         if self._ring is not None and kids == [key.kid for key in self._ring.keys.published]:
@@ -211,7 +211,7 @@ class KeyRing:
         return None
 
     def _log_problems(self, keys: Keys) -> None:
-        """Log what an operator has to mend, each thing once in the life of this process."""
+        """Log problems that an operator must fix, each once in the life of this process."""
         if keys.active is not None and keys.active.activated_at is not None:
             activated.set(keys.active.activated_at.timestamp())
         if self._ring is None or self._ring.signer is None:
@@ -227,6 +227,6 @@ class KeyRing:
 
     def _warn_once(self, event: str, key: SigningKey | None = None, **fields: str) -> None:
         kid = "" if key is None else key.kid
-        if (event, kid) not in self._said:
-            self._said.add((event, kid))
+        if (event, kid) not in self._warned:
+            self._warned.add((event, kid))
             log.warning(event, kid=kid or None, **fields)

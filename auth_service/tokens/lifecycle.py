@@ -1,10 +1,9 @@
-"""What operators do with signing keys.
+"""Generate, activate, retire and revoke signing keys.
 
-Guarantees: one change at a time, whoever asks for it; each is one transaction with its entries in
-the audit log and, for a revocation, its event; there is an active key after every change, once
-there was one.
+Guarantees: one change at a time. Each is one transaction with its audit entries and, for a
+revocation, its event. Once there is an active key, there is one after every change.
 
-Not here: what is allowed (``model``), the commands (``commands``).
+Not here: which changes are allowed (``model``), the commands (``commands``).
 """
 
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from contracts.events import KeyRevoked, RevokedKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What became of a key.
+    """The result of a change.
 
-    ``is_new`` is False when it was so before; ``other`` is the key that an activation retired, or
-    the one that took over from a revoked active key.
+    ``is_new`` is False if the key was in that state before. ``other`` is the key that an activation
+    retired, or the one that replaced a revoked active key.
     """
 
     key: SigningKey
@@ -33,7 +32,7 @@ class Change:
 
 
 class Lifecycle:
-    """Changes keys in the name of ``actor``."""
+    """Changes keys on behalf of ``actor``."""
 
     def __init__(self, engine: AsyncEngine, settings: KeySettings, *, actor: str) -> None:
         self._engine = engine
@@ -42,17 +41,17 @@ class Lifecycle:
         self._actor = actor
 
     async def keys(self) -> Keys:
-        """All keys that ever were."""
+        """All keys, including retired and revoked ones."""
         async with self._engine.connect() as connection:
             return await read_keys(connection, self._periods)
 
     async def generate(self, bits: int = BITS) -> SigningKey:
-        """A new pending key; it is published from now on.
+        """Generate a pending key, which is published from now on.
 
         Raises:
             TooManyKeys: the key set is full.
-            NotHere: the keys in the database are sealed with a secret that is not this process's,
-                so that the API could not use one that is sealed here.
+            PrivateKeyMissing: the keys in the database are sealed with another secret than this
+                process has, so the API could not unseal a key sealed here.
         """
         public_jwk, sealed = self._private.generate(bits)
         async with self._engine.begin() as connection:
@@ -64,15 +63,15 @@ class Lifecycle:
             return await insert_key(connection, public_jwk, sealed, at=keys.now, actor=self._actor)
 
     async def activate(self, prefix: str, *, force: bool = False) -> Change:
-        """Sign with a pending key from now on; the former active key retires.
+        """Start signing with a pending key; the former active key retires.
 
         Parameters:
             prefix: of the key's id.
-            force: though verifiers may not know it yet.
+            force: even if verifiers may not have fetched the key yet.
 
         Raises:
-            KeyRefusal: no or more than one key, one that is gone, too soon, or its private half is
-                not at hand.
+            KeyRefusal: the prefix matches no key or several, the key was retired or revoked, it is
+                too soon, or the private half is missing.
         """
         async with self._engine.begin() as connection:
             keys = await lock_keys(connection, self._periods)
@@ -87,10 +86,10 @@ class Lifecycle:
             return Change(key=active, other=former)
 
     async def retire(self, prefix: str) -> Change:
-        """Withdraw a pending key; it leaves the key set like one that was active.
+        """Withdraw a pending key; it leaves the key set like a key that was active.
 
         Raises:
-            KeyRefusal: no or more than one key, the active one, or a revoked one.
+            KeyRefusal: the prefix matches no key or several, or the key is active or revoked.
         """
         async with self._engine.begin() as connection:
             keys = await lock_keys(connection, self._periods)
@@ -102,12 +101,12 @@ class Lifecycle:
             return Change(key=retired)
 
     async def revoke(self, prefix: str) -> Change:
-        """Refuse whatever a key signed, here and at every verifier, at once and for ever.
+        """Reject every token of a key permanently, here at once and at verifiers with the event.
 
-        If it was the active one, the oldest pending key takes over, or a new one.
+        The oldest pending key, or else a new one, replaces the active key.
 
         Raises:
-            KeyRefusal: no or more than one key.
+            KeyRefusal: the prefix matches no key or several.
         """
         async with self._engine.begin() as connection:
             keys = await lock_keys(connection, self._periods)
@@ -119,9 +118,9 @@ class Lifecycle:
             await record(connection, KeyRevoked.type, event)
             if key.state is not State.ACTIVE:
                 return Change(key=revoked)
-            return Change(key=revoked, other=await self._take_over(connection, keys))
+            return Change(key=revoked, other=await self._replace_active(connection, keys))
 
-    async def _take_over(self, connection: AsyncConnection, keys: Keys) -> SigningKey:
+    async def _replace_active(self, connection: AsyncConnection, keys: Keys) -> SigningKey:
         usable = [key for key in keys.pending if self._private.of(key) is not None]
         if usable:
             successor = usable[0]
@@ -145,10 +144,11 @@ class Lifecycle:
             return
         if key.is_configured:
             raise PrivateKeyMissing(
-                f"AUTH_PRIVATE_KEY is not the private half of {key.kid}: nothing could sign with it"
+                f"AUTH_PRIVATE_KEY is not the private half of {key.kid}; set the private key that"
+                " belongs to it, or activate another key"
             )
         raise PrivateKeyMissing(
-            f"{key.kid} is sealed with another AUTH_SECRET (or, where none is set, for another"
-            " AUTH_PRIVATE_KEY) than is set here; set the one of the API, or, if it is lost,"
+            f"{key.kid} is encrypted with another AUTH_SECRET (or AUTH_PRIVATE_KEY, if that is"
+            " unset) than is set here; set that of the API, or if it is lost, run"
             f" `auth-service keys revoke {key.kid}`"
         )

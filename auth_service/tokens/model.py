@@ -1,4 +1,4 @@
-"""What a signing key is, which of them count, and what may become of one.
+"""Signing keys: their states, which of them sign and verify, and which changes are allowed.
 
 ::
 
@@ -6,10 +6,10 @@
         └─────────────────withdraw─────────────────────────▶
     any of them ──revoke──▶ revoked
 
-Guarantees: pure; no key signs before the verifiers can know it, and none leaves the key set while
-tokens that it signed are still good, unless an operator insists; a revoked key never comes back.
+Guarantees: pure. Unless an operator forces it, no key signs before verifiers can have fetched it,
+and none leaves the key set while its tokens are valid. A revoked key never returns.
 
-Not here: the table (``store``), what an operator asks for (``lifecycle``), the private halves
+Not here: the table (``store``), operators' changes (``lifecycle``), the private halves
 (``private_keys``).
 """
 
@@ -25,15 +25,15 @@ BITS_MIN: Final = 2048
 """Verifiers refuse shorter keys (``contracts.tokens.keys.RSA_BITS_MIN``; a test compares them)."""
 
 BITS: Final = 3072
-"""As strong as 128 bits, which NIST SP 800-57 wants beyond 2030."""
+"""As strong as 128 bits, which NIST SP 800-57 requires beyond 2030."""
 
 PUBLISHED_MAX: Final = 16
-"""A rotation needs two; verifiers refuse a set of more than 32, and keys of the setting come on
-top of what ``generate`` may add."""
+"""A rotation needs two. Verifiers refuse a set of more than 32, and keys of AUTH_PRIVATE_KEY come
+on top of the generated ones."""
 
 
 class State(StrEnum):
-    """Where a key is in its life."""
+    """The state of a key."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -56,7 +56,7 @@ class SigningKey:
 
     @property
     def is_configured(self) -> bool:
-        """Whether its private half is in AUTH_PRIVATE_KEY, or was, and nowhere else."""
+        """Whether its private half is, or was, in AUTH_PRIVATE_KEY and nowhere else."""
         return self.sealed_private_key is None
 
     @property
@@ -72,7 +72,7 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Periods:
-    """How long a new key is published before it signs, and a retired one after it did."""
+    """How long a key is published before it may sign, and after it was retired."""
 
     wait: timedelta
     hold: timedelta
@@ -80,7 +80,7 @@ class Periods:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The keys as they are at one moment, ``now``, by the database's clock."""
+    """The keys at one moment, ``now``, by the database's clock."""
 
     keys: tuple[SigningKey, ...]
     now: datetime
@@ -93,25 +93,25 @@ class Keys:
 
     @property
     def pending(self) -> list[SigningKey]:
-        """Those that may become active, the oldest first."""
+        """The keys that may become active, oldest first."""
         return sorted(self._in(State.PENDING), key=lambda key: key.created_at)
 
     @property
     def held(self) -> list[SigningKey]:
-        """The retired ones that are published still, the last to leave first."""
+        """The retired keys that are still published, the last to leave first."""
         return self._held_until(self.now)
 
     @property
     def published(self) -> list[SigningKey]:
-        """The key set: what verifies."""
+        """The key set, by which tokens are verified."""
         return [*self._in(State.ACTIVE), *self.pending, *self.held]
 
     def by_preference(self, token_lasts: timedelta) -> list[SigningKey]:
         """The keys that may sign, the active one before its substitutes.
 
-        A process that lacks the private half of the active key, as while AUTH_PRIVATE_KEY is being
-        changed at one process after another, goes on with a key that verifiers know: one that
-        retired and outlasts a token signed now, or its own configured one.
+        A process may lack the private half of the active key, for example while AUTH_PRIVATE_KEY is
+        changed in one process after another. It then signs with a key that verifiers know: a
+        retired one that stays published longer than a token signed now, or its configured one.
         """
         lasting = self._held_until(self.now + token_lasts)
         configured = [key for key in self.pending if key.is_configured]
@@ -135,13 +135,13 @@ class Keys:
         return found[0]
 
     def may_be_activated_at(self, key: SigningKey) -> datetime | None:
-        """From when a pending key may sign: at once if nothing signs yet."""
+        """When a pending key may start to sign; at once if there is no active key."""
         if key.state is not State.PENDING:
             return None
         return key.created_at + self.periods.wait if self.active else key.created_at
 
     def active_for_days(self, key: SigningKey) -> int | None:
-        """How long the active key has signed."""
+        """For how many days the active key has signed."""
         if key.state is not State.ACTIVE or key.activated_at is None:
             return None
         return (self.now - key.activated_at).days
@@ -165,33 +165,33 @@ class Keys:
 
         Raises:
             Gone: it was retired or revoked.
-            TooSoon: verifiers may hold a key set without it; ``force`` ignores that.
+            TooSoon: verifiers may have a cached key set without it; ``force`` ignores that.
         """
         if key.state is not State.PENDING:
             raise Gone(
-                f"{key.kid} is {key.state}, and such a key does not come back; make a new one:"
+                f"{key.kid} is {key.state} and cannot be activated again; generate a new key:"
                 " `auth-service keys generate`"
             )
         at = self.may_be_activated_at(key)
         if at is not None and self.now < at and not force:
             raise TooSoon(
-                f"{key.kid} may be activated from {utc_text(at)} on, when every verifier knows it;"
-                " --force does it now, and tokens may be refused until then"
+                f"{key.kid} may be activated from {utc_text(at)}, when every verifier has"
+                " it; --force activates it now, and tokens may be refused until then"
             )
 
     def require_retirable(self, key: SigningKey) -> None:
         """Raise unless ``key`` is pending or retired.
 
         Raises:
-            StillActive: something has to sign.
+            StillActive: it is the active key.
             Gone: it was revoked.
         """
         if key.state is State.ACTIVE:
             raise StillActive(
-                f"{key.kid} is the active key; activate another first, which retires it"
+                f"{key.kid} is the active key; activate another key, which retires this one"
             )
         if key.state is State.REVOKED:
-            raise Gone(f"{key.kid} is revoked, which is final")
+            raise Gone(f"{key.kid} is revoked, which is permanent")
 
     def _in(self, state: State) -> list[SigningKey]:
         return [key for key in self.keys if key.state is state]
@@ -203,27 +203,27 @@ class Keys:
 
 
 class ImportStep(StrEnum):
-    """What has to be done with the key of AUTH_PRIVATE_KEY."""
+    """How to import the key of AUTH_PRIVATE_KEY."""
 
     ADD = "add"
-    """Publish it; the active key stays."""
+    """Publish it; the active key stays active."""
     ADD_ACTIVE = "add and activate"
     ACTIVATE = "activate"
-    """It was here before, and signs again."""
+    """It was retired, and signs again."""
 
 
 def import_step(
     keys: Keys, kid: str, *, active_is_lost: bool, token_lasts: timedelta
 ) -> ImportStep | None:
-    """What to do with the key of AUTH_PRIVATE_KEY, whose id is ``kid``; None: nothing.
+    """Decide how to import the key of AUTH_PRIVATE_KEY, whose id is ``kid``; None: not at all.
 
-    Putting another key there and restarting changes the key that signs. Processes that still have
-    the former one go on with it, so that two which run side by side do not take turns; only when
-    its hold ends, and with it their tokens, do they conclude that theirs is the one to stay.
+    Setting another key and restarting changes the key that signs. Processes that still have the
+    former key keep signing with it, so that two processes do not alternate. They import it again
+    only when it leaves the key set, and with it their tokens expire.
 
     Parameters:
-        active_is_lost: the private half of the active key is gone, for all that this process knows.
-        token_lasts: for how long a token may be accepted after it was signed.
+        active_is_lost: whether this process takes the active key's private half to be lost.
+        token_lasts: for how long a token is accepted after it was signed.
     """
     key = keys.get(kid)
     if key is None:
@@ -235,13 +235,13 @@ def import_step(
 
 
 def utc_text(at: datetime) -> str:
-    """A time for people, in UTC; not before ``at``."""
+    """Format a time for people, in UTC, rounded up to the second."""
     full = at if at.microsecond == 0 else at.replace(microsecond=0) + timedelta(seconds=1)
     return f"{full:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class KeyRefusal(OperatorError):
-    """Something about keys that was asked for and not done; the message has the remedy."""
+    """A change of keys was refused; the message says what to do."""
 
 
 class NoSuchKey(KeyRefusal):
@@ -257,7 +257,7 @@ class TooManyKeys(KeyRefusal):
 
 
 class TooSoon(KeyRefusal):
-    """Verifiers may not know the key yet."""
+    """Verifiers may not have fetched the key yet."""
 
 
 class Gone(KeyRefusal):
@@ -265,8 +265,8 @@ class Gone(KeyRefusal):
 
 
 class StillActive(KeyRefusal):
-    """The key signs."""
+    """The key is the active one."""
 
 
 class PrivateKeyMissing(KeyRefusal):
-    """The private half of the key is not at hand."""
+    """The private half of the key is not available."""

@@ -1,6 +1,6 @@
-"""The private halves that this process can use: that of AUTH_PRIVATE_KEY, and the sealed ones.
+"""The private keys that this process can use: that of AUTH_PRIVATE_KEY, and the stored ones.
 
-Guarantees: a private key leaves this process only sealed; what is at hand was parsed once.
+Guarantees: a private key leaves this process only encrypted ("sealed"); each is parsed once.
 """
 
 from datetime import timedelta
@@ -25,7 +25,7 @@ _PURPOSE = "signing-key"
 
 
 def periods(settings: KeySettings) -> Periods:
-    """How long keys wait and are held."""
+    """The waiting and holding periods of keys, from the settings."""
     return Periods(
         wait=timedelta(seconds=settings.key_wait_seconds),
         hold=timedelta(seconds=settings.key_hold_seconds),
@@ -33,7 +33,7 @@ def periods(settings: KeySettings) -> Periods:
 
 
 class PrivateKeys:
-    """Finds the private half of a signing key, and makes new ones."""
+    """Finds the private half of a signing key, and generates new keys."""
 
     def __init__(self, settings: KeySettings) -> None:
         self._secrets = settings.secrets
@@ -48,9 +48,9 @@ class PrivateKeys:
             self._found[self.configured["kid"]] = key
 
     def of(self, key: SigningKey) -> RSAPrivateKey | None:
-        """The private half of ``key``; None when it is not here, or sealed for somebody else."""
+        """The private half of ``key``; None if it is not here, or sealed with another secret."""
         if key.kid not in self._found:
-            self._found[key.kid] = self._unsealed(key)
+            self._found[key.kid] = self._unseal(key)
         return self._found[key.kid]
 
     def cannot_unseal(self, key: SigningKey) -> bool:
@@ -58,29 +58,29 @@ class PrivateKeys:
         return not key.is_configured and self.of(key) is None
 
     def is_lost(self, key: SigningKey) -> bool:
-        """Whether nobody who is configured like this process can sign with ``key``.
+        """Whether no process with these settings can sign with ``key``.
 
-        A sealed key that cannot be opened is not lost: AUTH_SECRET is wrong here. Without that
-        setting AUTH_PRIVATE_KEY is the secret, and another key there leaves the former's sealed
-        ones behind.
+        With AUTH_SECRET, a sealed key that cannot be decrypted is not lost: the secret is wrong
+        here. Without it AUTH_PRIVATE_KEY is the secret, and a change of that makes the keys sealed
+        with its former value unusable.
         """
         return self.of(key) is None and (key.is_configured or not self._has_secret)
 
     def generate(self, bits: int) -> tuple[dict[str, Any], bytes]:
-        """A new key: its public half as JWK, and its private half sealed."""
+        """Generate a key; return its public half as JWK and its private half sealed."""
         key = rsa.generate_private_key(public_exponent=EXPONENT_MIN, key_size=bits)
         public = jwk(key.public_key())
         plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         return public, self._secrets.seal(_PURPOSE, plain, context=public["kid"].encode())
 
-    def _unsealed(self, key: SigningKey) -> RSAPrivateKey | None:
+    def _unseal(self, key: SigningKey) -> RSAPrivateKey | None:
         if key.sealed_private_key is None:
             return None
         try:
             plain = self._secrets.unseal(_PURPOSE, key.sealed_private_key, context=key.kid.encode())
         except WrongSecret:
             return None
-        # The seal vouches for it; checking its numbers again takes longer than a hundred requests.
+        # The seal authenticates it; validating it again takes longer than a hundred requests.
         found = load_der_private_key(plain, password=None, unsafe_skip_rsa_key_validation=True)
         assert isinstance(found, RSAPrivateKey)  # nothing else is sealed for this purpose
         return found

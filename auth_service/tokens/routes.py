@@ -9,18 +9,18 @@ from auth_service.context import Auth
 router = APIRouter(tags=["tokens"])
 
 MAX_AGE_SECONDS: Final = 300
-"""How long a verifier may keep the set; new keys are published longer than that before they sign,
-and a revocation is an event besides."""
+"""How long a verifier may cache the set. New keys are published for longer before they sign, and a
+revocation is an event as well."""
 
 JWK_SET: Final = "application/jwk-set+json"
 """RFC 7517 8.5.2."""
 
 ETAGS_LENGTH_MAX: Final = 1024
-"""A client has one; this has room for a dozen."""
+"""A client sends one; this has room for a dozen."""
 
 _CACHED: Final = {"Cache-Control": f"public, max-age={MAX_AGE_SECONDS}, must-revalidate"}
 
-_KEY_SET_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+_KEY_SET_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The key set",
         "headers": {"ETag": {"schema": {"type": "string"}}},
@@ -47,7 +47,7 @@ _KEY_SET_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
             }
         },
     },
-    304: {"description": "The set is the one with this entity tag still"},
+    304: {"description": "The key set still has this entity tag"},
 }
 
 
@@ -55,12 +55,12 @@ _KEY_SET_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     "/.well-known/jwks.json",
     summary="Public keys, as a JWK Set (RFC 7517)",
     response_class=Response,
-    responses=_KEY_SET_ANSWERS,
+    responses=_KEY_SET_RESPONSES,
 )
 async def get_key_set(
     auth: Auth, if_none_match: Annotated[str | None, Header(max_length=ETAGS_LENGTH_MAX)] = None
 ) -> Response:
-    """The keys by which access tokens are verified, future ones included."""
+    """The keys that verify access tokens, including pending ones."""
     key_set = await auth.keys.key_set()
     headers = {**_CACHED, "ETag": key_set.etag}
     if if_none_match is not None and _matches(if_none_match, key_set.etag):

@@ -1,7 +1,8 @@
 """Sign access tokens (RFC 9068, RS256).
 
 Guarantees: ``iat`` is never before the user's ``tokens_valid_after``, so that the token of a
-sign-in right after a revocation is not refused with the revoked ones; no e-mail address inside.
+sign-in right after a revocation is not refused with the revoked ones. A token holds no e-mail
+address.
 
 Not here: verifying (``contracts.tokens``).
 """
@@ -24,7 +25,7 @@ FIRST_PARTY_CLIENT = "first_party"
 
 
 class TokenSigner:
-    """Signs with one RSA key, parsed once: parsing for each token costs a hundredfold.
+    """Signs with one RSA key, parsed once: parsing it for each token costs a hundred times more.
 
     Parameters:
         user_seconds: the lifetime of a user's token.
@@ -47,12 +48,12 @@ class TokenSigner:
         self.service_seconds = service_seconds
 
     def for_user(self, user: User, session_id: UUID, *, at: datetime) -> str:
-        """An access token for ``user`` in one of his sessions, in compact form.
+        """Sign an access token for ``user`` in one of their sessions, in compact form.
 
         Parameters:
-            at: when it was last certain that he may have one, by the source's clock, under a lock
-                that a revocation takes as well. The time of signing would not do: what is revoked
-                in between would survive at services that know no sessions.
+            at: when the user was last known to be entitled to a token, by the source's clock, under
+                a lock that revocations take as well. The time of signing would be wrong: a token
+                revoked in between would survive at services that know no sessions.
         """
         valid_after = user.tokens_valid_after
         issued_at = max(int(at.timestamp()), int(valid_after.timestamp()) if valid_after else 0)
@@ -69,12 +70,10 @@ class TokenSigner:
     def for_service(
         self, service_id: str, scopes: Collection[str], *, at: datetime | None = None
     ) -> str:
-        """An access token for a service, good for ``scopes`` and nothing else.
+        """Sign an access token for a service, limited to ``scopes``.
 
         Parameters:
-            service_id: the account's id.
-            scopes: what it may do.
-            at: when it was last certain that it may have one, as for a user; None: now.
+            at: when the service was last known to be entitled to a token, as for a user; None: now.
         """
         return self._signed(
             int(time.time() if at is None else at.timestamp()),

@@ -1,7 +1,7 @@
-"""Read and write ``signing_keys``: the one place that does.
+"""Read and write ``signing_keys``; nothing else does.
 
-Guarantees: changes happen one after another, under an advisory lock of the transaction; each one is
-audited with it.
+Guarantees: changes happen one after another, under an advisory lock of the transaction, which also
+writes the audit entry.
 
 Not here: whether a change is allowed (``model``).
 """
@@ -18,7 +18,7 @@ from auth_service.tokens.model import Keys, Periods, SigningKey, State
 from auth_service.tokens.table import signing_keys
 
 LOCK_KEY: Final = 0x7369676E6B657973
-""""signkeys" in ASCII: which advisory lock of the auth database is for changing keys."""
+""""signkeys" in ASCII: the key of the advisory lock for changing keys."""
 
 _STEPS: Final = {
     State.ACTIVE: (signing_keys.c.activated_at, Action.KEY_ACTIVATED),
@@ -28,14 +28,14 @@ _STEPS: Final = {
 
 
 async def read_keys(connection: AsyncConnection, periods: Periods) -> Keys:
-    """All keys that ever were, the oldest first."""
+    """All keys, including retired and revoked ones, oldest first."""
     return await _keys(connection, periods, true())
 
 
 async def read_published_keys(
     connection: AsyncConnection, periods: Periods, *, also: str | None
 ) -> Keys:
-    """The published keys and, whatever its state, the one whose id is ``also``."""
+    """The published keys, and the key with the id ``also`` in any state."""
     in_hold = signing_keys.c.retired_at > func.clock_timestamp() - periods.hold
     wanted = or_(
         signing_keys.c.state.in_((State.PENDING, State.ACTIVE)),
@@ -46,7 +46,7 @@ async def read_published_keys(
 
 
 async def lock_keys(connection: AsyncConnection, periods: Periods) -> Keys:
-    """All keys, which nobody else changes until the transaction ends."""
+    """Take the lock, which lasts until the transaction ends, and read all keys."""
     await connection.execute(select(func.pg_advisory_xact_lock(LOCK_KEY)))
     return await read_keys(connection, periods)
 
@@ -59,7 +59,7 @@ async def insert_key(
     at: datetime,
     actor: str,
 ) -> SigningKey:
-    """A new pending key; the caller holds the lock, and commits."""
+    """Insert a pending key; the caller holds the lock, and commits."""
     inserted = await connection.execute(
         insert(signing_keys)
         .values(
@@ -92,7 +92,7 @@ async def move_key(
     actor: str,
     **details: Any,
 ) -> SigningKey:
-    """``key`` in its new state; the caller holds the lock, and commits."""
+    """Set the state of ``key``; the caller holds the lock, and commits."""
     instant, action = _STEPS[state]
     moved = await connection.execute(
         update(signing_keys)
@@ -107,7 +107,7 @@ async def move_key(
 async def activate_key(
     connection: AsyncConnection, keys: Keys, key: SigningKey, *, actor: str, **details: Any
 ) -> tuple[SigningKey, SigningKey | None]:
-    """``key`` as the active one, and the former active key, which retires."""
+    """Activate ``key`` and retire the active key; return both."""
     former = keys.active
     if former is not None:  # first: an index allows one active key at a time
         former = await move_key(
@@ -118,7 +118,7 @@ async def activate_key(
 
 
 async def _keys(connection: AsyncConnection, periods: Periods, wanted: ColumnElement[bool]) -> Keys:
-    # The clock is a row of its own, so that it is read though there be no key.
+    # The clock is a row of its own, so that it is read even if there is no key.
     clock = select(func.clock_timestamp().label("now")).subquery()
     found = await connection.execute(
         select(clock, signing_keys)

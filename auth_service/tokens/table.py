@@ -1,4 +1,4 @@
-"""The keys that sign, or will, or did. Written by ``tokens`` alone."""
+"""The table of signing keys. Written by ``tokens`` alone."""
 
 from sqlalchemy import (
     JSON,

@@ -492,7 +492,7 @@ async def test_nothing_logged_holds_an_address_or_a_token(
                 f" ('{ada['user']['id']}', 'reset_password')",
             )
             await post.post("/v1/password/forgot", json={"email": "nobody@example.org"})
-            event = {"4": "mail.put_back", "5": "mail.dropped"}[answer[0]]
+            event = {"4": "mail.requeued", "5": "mail.dropped"}[answer[0]]
             await eventually(partial(has_event, lines, event))
 
     # The mail server of the test logs what it hears; it is none of the service's.

@@ -51,7 +51,7 @@ def ensure(api_settings: ApiSettings, auth_engine: AsyncEngine) -> Any:
             api_settings.secrets,
             name="blog",
             scopes=scopes,
-            kept=kept,
+            stored=kept,
             key_days=90,
             actor="operator:test",
         )

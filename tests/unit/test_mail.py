@@ -84,7 +84,7 @@ def test_link_is_in_plain_sight() -> None:
     mail = mail_to("ada@example.org", text=made.text)
 
     assert f"\r\n{link}\r\n".encode() in mail.content
-    assert b"for 24 hours" in mail.content
+    assert b"after 24 hours" in mail.content
 
 
 def test_text_in_other_letters_is_whole() -> None:

@@ -81,5 +81,5 @@ def test_the_previous_private_key_is_taken_for_the_secret_that_it_stood_in_for(
 
 def test_a_process_without_any_secret_does_not_start() -> None:
     """The sentence names both settings that would do."""
-    with pytest.raises(ValueError, match="set it, or AUTH_SECRET"):
+    with pytest.raises(ValueError, match="set it, or set AUTH_SECRET"):
         KeySettings(_env_file=None, database_url=DATABASE)

@@ -132,7 +132,7 @@ class TestActivate:
         at = NOON + WAIT
         active = a_key("active", State.ACTIVE)
 
-        with pytest.raises(TooSoon, match=r"from 2026-01-01 12:15:00 UTC on.*--force"):
+        with pytest.raises(TooSoon, match=r"from 2026-01-01 12:15:00 UTC, when.*--force"):
             keys(active, key, now=at - timedelta(microseconds=1)).require_activatable(
                 key, force=False
             )
@@ -165,7 +165,7 @@ class TestRetire:
 
     def test_the_active_key_may_not(self) -> None:
         """Something has to sign; the remedy is to activate another."""
-        with pytest.raises(StillActive, match="activate another first"):
+        with pytest.raises(StillActive, match="activate another key"):
             keys().require_retirable(a_key("active", State.ACTIVE))
 
     def test_a_revoked_key_may_not(self) -> None:

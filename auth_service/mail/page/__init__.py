@@ -1,8 +1,7 @@
 """The page that links in mails open.
 
-The page's script takes the token from behind the #, which browsers send to nobody, removes it from
-the address bar, and acts when a button is pressed: programs that open links to look at them must
-not use them up.
+Its script reads the token after the #, which browsers do not send, removes it from the address bar,
+and acts only when a button is pressed: programs that scan links must not use them up.
 """
 
 from starlette.routing import Route
