@@ -5,6 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 STAMP := .venv/.set-up
 LOCKS := requirements-dev.txt requirements.txt pyproject.toml
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
@@ -13,7 +14,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .local/docs/doctrees
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo env unset test check fix bench lock clean
+.PHONY: help setup up down status logs demo env unset test test-all check fix bench lock clean
 .PHONY: watch docs hooks
 MAKEFLAGS += --no-print-directory
 
@@ -22,7 +23,7 @@ SET_UP_HERE := grep -qsF "$(CURDIR)/.venv/" .venv/bin/auth-service
 $(shell $(SET_UP_HERE) || rm -f $(STAMP))
 
 help: ## print this help
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; \
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; \
 		do printf '%-14s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## the virtual environment with the locked dependencies, and the servers' programs
@@ -50,9 +51,13 @@ unset: ## print the shell commands that take back what make env exported, here o
 	@$(PYTHON) -c 'import os; print("\n".join(sorted("unset " + name for name in os.environ \
 		if name.startswith(("AUTH_", "BLOG_")) or name == "LOCAL_CHECKOUT")))'
 
-test: $(STAMP) ## run every test (ARGS="tests/unit -x" for some of them)
+test: $(STAMP) ## run the tests except the slow ones (ARGS="tests/unit -x" for some of them)
 	@$(BIN)/python -m local browser
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -m 'not slow' $(ARGS)
+
+test-all: $(STAMP) ## run every test (ARGS="-m slow" for what make test leaves out)
+	@$(BIN)/python -m local browser
+	@$(PYTEST) $(ARGS)
 
 check: $(STAMP) ## format, lint, types, import contracts, schema drift, names of settings
 	@$(BIN)/ruff format --check -q .

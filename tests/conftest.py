@@ -8,11 +8,13 @@ import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import DatabaseSettings, RelaySettings
+from auth_service.users import passwords
 from blog_service.settings import ConsumerSettings
 from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.broker import Broker
@@ -32,6 +34,15 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 for name in [name for name in os.environ if name.startswith(("AUTH_", "BLOG_"))]:
     if not name.endswith(("_DATABASE_URL", "_AMQP_URL")):
         del os.environ[name]
+
+
+# By default structlog formats a logged exception with all local variables, for seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -142,6 +153,13 @@ async def blog_engine(blog_url: str) -> AsyncIterator[AsyncEngine]:
     engine = pooled(BlogDatabase(_env_file=None, database_url=blog_url))
     yield engine
     await engine.dispose()
+
+
+@pytest.fixture
+def cheap_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords with cheap parameters in this process; production's take 80 ms each."""
+    monkeypatch.setattr(passwords, "MEMORY_KIB", 8)
+    monkeypatch.setattr(passwords, "PASSES", 1)
 
 
 @pytest.fixture(scope="session")

@@ -4,22 +4,26 @@ import asyncio
 from base64 import b64encode
 from pathlib import Path
 
+import pytest
+
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
 from service_kit.database.engines import pooled
 from service_kit.process.rates import Rate
 from tests.support.auth_api import bearer, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
-from tests.support.openapi import assert_conforms
+from tests.support.openapi import FEW, assert_conforms
 
 EXAMPLES = 8
-"""Requests per operation: there are forty operations, and a third of them hash a password."""
+"""Requests per operation, because there are forty operations."""
 
 UNLIMITED = Rate(1_000_000, 60)
 
 
+@pytest.mark.parametrize("examples", [FEW, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("cheap_hashing")
 def test_every_response_is_documented_and_none_is_a_500(
-    auth_url: str, private_pem: str, tmp_path: Path
+    auth_url: str, private_pem: str, tmp_path: Path, examples: int
 ) -> None:
     """For every kind of caller, with requests that the document allows and others."""
     settings = ApiSettings(
@@ -41,7 +45,7 @@ def test_every_response_is_documented_and_none_is_a_500(
 
     callers = asyncio.run(made_callers(settings))
 
-    assert_conforms(create_app(settings), callers=callers, examples=EXAMPLES, may_refuse=True)
+    assert_conforms(create_app(settings), callers=callers, examples=examples, may_refuse=True)
 
 
 async def made_callers(settings: ApiSettings) -> list[dict[str, str]]:

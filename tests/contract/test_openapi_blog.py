@@ -4,6 +4,7 @@ import asyncio
 import time
 from uuid import uuid4
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import SecretStr
 
@@ -18,7 +19,7 @@ from tests.support.blog_api import a_token
 from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.http_server import served
 from tests.support.inbox import apply_events, execute
-from tests.support.openapi import assert_conforms
+from tests.support.openapi import EXAMPLES, FEW, assert_conforms
 from tests.support.parked_messages import park_deliveries, park_events, rubbish
 
 WRITE_TEXTS = {
@@ -32,7 +33,10 @@ WRITE_TEXTS = {
 """Operations that check text beyond the schema: it must have visible, harmless characters."""
 
 
+@pytest.mark.parametrize("examples", [FEW, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("cheap_hashing")
 def test_every_response_is_documented_and_none_is_a_500(
+    examples: int,
     blog_url: str,
     auth_url: str,
     private_pem: str,
@@ -66,6 +70,7 @@ def test_every_response_is_documented_and_none_is_a_500(
         assert_conforms(
             create_app(settings.model_copy(update=account)),
             callers=[{}, *({"Authorization": f"Bearer {token}"} for token in tokens)],
+            examples=examples,
             may_refuse={
                 "POST /v1/sync/replays",  # generated filters may contradict each other
                 *WRITE_TEXTS,

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 import blog_service.settings
 from auth_service.settings import ApiSettings, RelaySettings
-from auth_service.users import passwords as passwords_module
 from auth_service.users.passwords import Passwords
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
@@ -46,14 +45,8 @@ def unused_port() -> int:
 
 
 @pytest.fixture(autouse=True)
-def hashing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cheap parameters for argon2id in this process; those of production take 80 ms a password.
-
-    A file that is about hashes has a fixture of this name that leaves them alone. The parameters
-    themselves are tested there and in ``tests/unit/test_passwords.py``.
-    """
-    monkeypatch.setattr(passwords_module, "MEMORY_KIB", 8)
-    monkeypatch.setattr(passwords_module, "PASSES", 1)
+def hashing(cheap_hashing: None) -> None:
+    """Cheap hashes, except in a file that overrides this fixture because it tests the real ones."""
 
 
 @pytest.fixture

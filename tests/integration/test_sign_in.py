@@ -34,7 +34,7 @@ LONGER_AGO = "UPDATE throttle_failures SET blocked_until = now() - interval '1 s
 
 @pytest.fixture(autouse=True)
 def hashing() -> None:
-    """The parameters of production: what a sign-in costs is told by them."""
+    """Keep the parameters of production: these tests check them."""
 
 
 @pytest.fixture
