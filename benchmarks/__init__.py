@@ -1,11 +1,11 @@
-"""The claims about speed, measured: ours, what a user would otherwise build, and the limit.
+"""Measure the claims about speed: our code, common alternatives, and the limit.
 
 ``python -m benchmarks`` (``make bench``) runs every measurement, prints a table, and writes
-``docs/benchmarks.md`` and ``.local/bench.json``. Read ``__main__`` first, then one file for each
+``docs/benchmarks.md`` and ``.local/bench.json``. Read ``__main__`` first, then one file per
 measurement: ``relay``, ``apply``, ``whole_way``, ``latency``, ``passwords``, ``tokens``,
-``reconcile``, ``replay``. What they are compared with is in ``peers`` and, for the bare client, in
-``client``, for the bare COPY in ``copying``.
+``reconcile``, ``replay``. The alternatives are in ``peers``; the limits are the bare client in
+``client`` and the bare COPY in ``copying``.
 
-Guarantees: what is compared ran in the same run, in turns; every database and the virtual host are
-the benchmarks' own and are removed at the end.
+Guarantees: what is compared ran in the same run, in turns. All databases and the virtual host are
+the benchmarks' own, and are removed at the end.
 """

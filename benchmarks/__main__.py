@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure the claims, print them, and keep the result."""
+"""``python -m benchmarks``: measure the claims, print the results and store them."""
 
 import signal
 import time
@@ -57,15 +57,14 @@ def main(
     quick: Annotated[bool, typer.Option(help="A look in a minute; proves little.")] = False,
     long: Annotated[bool, typer.Option(help="A million events the whole way as well.")] = False,
 ) -> None:
-    """Measure what is promised about speed, beside peers and limits in the same run.
+    """Measure the promised speeds beside peers and limits in the same run.
 
-    The figures in .local/ are written when nothing is left out, the page in docs/ when the run is
-    not quick either.
+    A complete run writes the figures in .local/; unless it is quick, also the page in docs/.
     """
     unknown = set(names or ()) - MEASUREMENTS.keys()
     if unknown:
         raise typer.BadParameter(f"no measurement is called {', '.join(sorted(unknown))}")
-    # As after Ctrl-C: what was started is ended, and what was made is removed.
+    # As after Ctrl-C: end the processes and remove what was created.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     scale = QUICK if quick else LONG if long else DEFAULT
     try:

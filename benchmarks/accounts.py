@@ -1,4 +1,4 @@
-"""The replica's service account at the source."""
+"""Create the replica's service account at the source."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from local.ports import LOOPBACK
 
 
 async def create_account(stage: Stage) -> dict[str, str]:
-    """Have an account made; the replica's settings by which it shows who it is."""
+    """Create an account; return the replica's settings that identify it."""
     ensure_keys()
     issued = await answer(
         "services_create",
@@ -25,5 +25,5 @@ async def create_account(stage: Stage) -> dict[str, str]:
 
 
 def source_settings(account: Mapping[str, str], port: int) -> dict[str, str]:
-    """All that the replica has to know of its source, which answers at ``port``."""
+    """Return the settings that name the source at ``port``."""
     return {"BLOG_AUTH_URL": f"http://{LOOPBACK}:{port}", **account}

@@ -1,4 +1,4 @@
-"""How fast messages are applied, beside the client alone, FastStream and dramatiq."""
+"""Measure how fast messages are applied, beside the bare client, FastStream and dramatiq."""
 
 from benchmarks import client, contestants
 from benchmarks.contestants import Process
@@ -22,7 +22,7 @@ asyncpg connection of its own, without SQLAlchemy and without a log line, which 
 
 
 async def measure(stage: Stage, scale: Scale) -> Section:
-    """Let the client alone, our consumer, FastStream and dramatiq take turns."""
+    """Let the bare client, our consumer, FastStream and dramatiq take turns."""
     return Section(
         title="Apply",
         how=_HOW,

@@ -1,8 +1,8 @@
-"""The limit: aio-pika alone on the same messages, the same exchange and queue, with no database.
+"""The limit: aio-pika alone on the same messages, exchange and queue, without a database.
 
-Publishing keeps 100 confirms in flight, by as many coroutines that each await theirs (of the ways
-to pipeline with aio-pika the fastest that was found); consuming holds 500 messages and acknowledges
-250 at a time with ``multiple``. The messages are made before the clock starts.
+Publishing keeps 100 confirms in flight, with as many coroutines that each await their own: the
+fastest way found to pipeline with aio-pika. Consuming prefetches 500 messages and acknowledges 250
+at a time with ``multiple``. The messages are made before the clock starts.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ PREFETCH: Final = 500
 ACKNOWLEDGED_AT_ONCE: Final = PREFETCH // 2
 
 WARM_UP: Final = 0.1
-"""The share of the events after which the clock starts; the same for every contestant."""
+"""The share of events before the clock starts; the same for every contestant."""
 
 
 async def publish(stage: Stage, count: int) -> float:
-    """Publish ``count`` events to the exchange of live events; events per second."""
+    """Publish ``count`` events to the exchange of live events; return events per second."""
     messages = _messages(count)
     async with await aio_pika.connect(stage.amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -46,7 +46,7 @@ async def publish(stage: Stage, count: int) -> float:
 
 
 async def consume(stage: Stage, count: int) -> float:
-    """Consume ``count`` events from the queue of live events; events per second."""
+    """Consume ``count`` events from the queue of live events; return events per second."""
     warm_up = int(WARM_UP * count)
     taken = 0
     started = ended = 0.0
@@ -93,7 +93,7 @@ def _messages(count: int) -> list[aio_pika.Message]:
 
 @contextmanager
 def _garbage_frozen() -> Iterator[None]:
-    """Keep the garbage collector away from the prepared messages: they are not the client's."""
+    """Exclude the prepared messages from garbage collection: they are not the client's."""
     gc.collect()
     gc.freeze()
     try:

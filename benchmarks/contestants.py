@@ -1,4 +1,4 @@
-"""The processes that are measured: ours, with the settings of the stage, and their peers."""
+"""Start the measured processes: ours, with the settings of the stage, and their peers."""
 
 import sys
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ Process = AbstractAsyncContextManager[psutil.Process]
 
 
 def relay(stage: Stage, *, database_url: str | None = None) -> Process:
-    """``auth-service relay``, as it is shipped."""
+    """Run ``auth-service relay``, as it is shipped."""
     port = free_port()
     settings = {
         "AUTH_DATABASE_URL": database_url or stage.auth_url,
@@ -31,10 +31,10 @@ def relay(stage: Stage, *, database_url: str | None = None) -> Process:
 
 
 def consumer(stage: Stage, source: Mapping[str, str] = MappingProxyType({})) -> Process:
-    """``blog-service consumer``, as it is shipped.
+    """Run ``blog-service consumer``, as it is shipped.
 
     Parameters:
-        stage: where.
+        stage: the databases and the virtual host.
         source: the settings that name the source and an account there; without them, the consumer
             never compares by itself.
     """
@@ -50,7 +50,7 @@ def consumer(stage: Stage, source: Mapping[str, str] = MappingProxyType({})) -> 
 
 
 def api(stage: Stage, port: int) -> Process:
-    """``auth-service api``, as it is shipped, with the kind of key that ``make up`` makes."""
+    """Run ``auth-service api``, as it is shipped, with the kind of key that ``make up`` creates."""
     ensure_keys()
     settings = {
         "AUTH_DATABASE_URL": stage.auth_url,
@@ -63,19 +63,19 @@ def api(stage: Stage, port: int) -> Process:
 
 
 def blog_api(stage: Stage, port: int) -> Process:
-    """``blog-service api``, as it is shipped, with the public key alone."""
+    """Run ``blog-service api``, as it is shipped, with only the public key."""
     command = [str(program("blog-service")), "api"]
     return running("blog_api", command, _blog_settings(stage, port), health_port=port)
 
 
 def unverified_blog_api(stage: Stage, port: int) -> Process:
-    """The same application, which reads the caller without looking at his token."""
+    """Run the same application with a caller that is read without verifying the token."""
     command = [sys.executable, "-m", "benchmarks.peers.unverified_blog"]
     return running("unverified_blog", command, _blog_settings(stage, port), health_port=port)
 
 
 def bare_posts(stage: Stage, port: int) -> Process:
-    """The list of posts as a bare FastAPI route on an asyncpg pool."""
+    """Run the list of posts as a bare FastAPI route on an asyncpg pool."""
     command = [sys.executable, "-m", "benchmarks.peers.bare_posts"]
     settings = {
         "PEER_REPLICA_URL": stage.blog_url.replace("+asyncpg", ""),
@@ -85,19 +85,19 @@ def bare_posts(stage: Stage, port: int) -> Process:
 
 
 def polled_relay(stage: Stage) -> Process:
-    """The outbox that is polled each second and published one by one."""
+    """Run the outbox that is polled each second and published one by one."""
     command = [sys.executable, "-m", "benchmarks.peers.polled_relay"]
     return running("polled_relay", command, _peer_settings(stage))
 
 
 def faststream_consumer(stage: Stage) -> Process:
-    """The FastStream handler with one upsert transaction a message."""
+    """Run the FastStream handler with one upsert transaction per message."""
     command = [str(program("faststream")), "run", "benchmarks.peers.faststream_consumer:app"]
     return running("faststream_consumer", command, _peer_settings(stage))
 
 
 def dramatiq_consumer(stage: Stage) -> Process:
-    """The dramatiq actor with one transaction a message, on eight threads."""
+    """Run the dramatiq actor with one transaction per message, on eight threads."""
     command = [str(program("dramatiq")), "benchmarks.peers.dramatiq_consumer"]
     options = ["--processes", "1", "--threads", "8"]
     return running("dramatiq_consumer", [*command, *options], _peer_settings(stage))

@@ -1,8 +1,8 @@
-"""The limit of a bootstrap: COPY of the replicated columns from one database into another.
+"""The limit of an initial load: COPY of the replicated columns from one database to another.
 
-Two connections in one process, the blocks of the one handed to the other as they come, in the
-binary format, which is the faster one. The table has the same columns and the same primary key as
-the replica, and neither its other index nor its constraints.
+Two connections in one process pass the blocks of one to the other as they arrive, in the binary
+format, which is faster. The table has the same columns and primary key as the replica, but neither
+its other index nor its constraints.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _MAKE: Final = (
 
 @asynccontextmanager
 async def table_to_copy_to(stage: Stage) -> AsyncIterator[None]:
-    """The table in the replica's database, inside the block."""
+    """Create the table in the replica's database for the block."""
     for statement in _MAKE:
         await stage.run(stage.blog_url, statement)
     try:
@@ -34,7 +34,7 @@ async def table_to_copy_to(stage: Stage) -> AsyncIterator[None]:
 
 
 async def copy_users(stage: Stage) -> float:
-    """Copy all users of the source into the emptied table; seconds."""
+    """Copy all users of the source into the emptied table; return seconds."""
     await stage.run(stage.blog_url, "TRUNCATE copied")
     source, target = await connect(stage.auth_url), await connect(stage.blog_url)
     blocks: asyncio.Queue[bytes | None] = asyncio.Queue(_BLOCKS_MAX)

@@ -1,4 +1,4 @@
-"""A TCP proxy that counts the bytes which pass through it, in both directions together."""
+"""A TCP proxy that counts the bytes that pass through it, in both directions together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,9 +11,9 @@ _BLOCK_BYTES: Final = 64 * 1024
 
 
 class CountingProxy:
-    """Forwards to a port on this machine. ``passed``: bytes so far; what TCP adds is not counted.
+    """Forwards to a port on this machine and listens on ``port``.
 
-    ``port`` is where it listens.
+    ``passed`` is the number of bytes so far, without TCP's own overhead.
     """
 
     def __init__(self, target: int) -> None:
@@ -37,7 +37,7 @@ class CountingProxy:
 
 @asynccontextmanager
 async def counting_proxy(target: int) -> AsyncIterator[CountingProxy]:
-    """A proxy to the port ``target`` that is open inside the block."""
+    """Open a proxy to the port ``target`` for the block."""
     proxy = CountingProxy(target)
     server = await asyncio.start_server(proxy.forward, LOOPBACK, 0)
     proxy.port = server.sockets[0].getsockname()[1]

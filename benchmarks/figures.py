@@ -1,7 +1,7 @@
-"""What a measurement hands back: figures, promises they are held against, and how it was done.
+"""The result of a measurement: figures, the promises to compare them with, and the method.
 
-Guarantees: a figure's name says what it is and in which unit; a ratio is taken within a round,
-where both sides met the same machine, and the median over the rounds is reported.
+Guarantees: a figure's name includes its unit. A ratio is computed within a round, in which both
+sides met the same machine; the median over the rounds is reported.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """A figure and the bound it has to keep; the bound itself still keeps it."""
+    """A figure and the bound it must meet; the bound itself meets it."""
 
     words: str
     figure: str
@@ -21,7 +21,7 @@ class Promise:
     at_most: float | None = None
 
     def is_met(self, figures: Figures) -> bool:
-        """Whether the measured figure keeps the bound."""
+        """Whether the measured figure meets the bound."""
         measured = figures[self.figure]
         return (self.at_least is None or measured >= self.at_least) and (
             self.at_most is None or measured <= self.at_most
@@ -35,7 +35,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One measurement's results. ``how``: how it was measured, and what is unfair to whom."""
+    """The results of one measurement. ``how`` describes the method and what is unfair to whom."""
 
     title: str
     how: str
@@ -44,11 +44,11 @@ class Section:
 
 
 def medians(rounds: Sequence[Figures]) -> Figures:
-    """The median of each figure over the rounds."""
+    """Compute the median of each figure over the rounds."""
     return {name: median(each[name] for each in rounds) for name in rounds[0]}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least ``share`` of all values do not exceed."""
+    """Return the smallest value that at least ``share`` of all values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,7 +1,7 @@
-"""A small HTTP client, for the load generator shares the cores with what it measures.
+"""A small HTTP client, because the load generator shares the cores with what it measures.
 
-Guarantees: one kept-alive connection; an answer with another status than expected raises. It knows
-the answers of our own services and no more of HTTP/1.1 than they need.
+Guarantees: one kept-alive connection; a response with an unexpected status raises. It understands
+the responses of our own services and no more of HTTP/1.1 than they need.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from local.ports import LOOPBACK
 
 
 class UnexpectedAnswer(Exception):
-    """The service answered otherwise than it should have; the message is its answer."""
+    """A response with an unexpected status; the message is the response."""
 
 
 class Connection:

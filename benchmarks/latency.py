@@ -1,4 +1,4 @@
-"""How long from the commit in auth to the commit in blog, at 100 events a second."""
+"""Measure the time from the commit in auth to the commit in blog, at 100 events a second."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ _WAIT_SECONDS_MAX = 120.0
 
 _CHANNEL = "applied"
 
-# Of those who have just signed up: what is replayed meanwhile need not be told of.
+# Only for users who have just signed up: replays meanwhile need no notification.
 _TELL = f"""
     CREATE OR REPLACE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_notify('{_CHANNEL}', NEW.id::text); RETURN NULL; END $$;
@@ -44,7 +44,7 @@ _TELL_NO_MORE = "DROP TRIGGER tell ON users; DROP FUNCTION tell()"
 
 async def measure(stage: Stage, scale: Scale) -> Section:
     """Let our pipeline and the usual one take turns."""
-    async with replica_telling(stage):
+    async with replica_notifying(stage):
         figures = medians([await _round(stage, scale) for _ in range(scale.rounds)])
     return Section(
         title="Latency",
@@ -92,8 +92,8 @@ async def _latencies(stage: Stage, processes: list[Process], seconds: float) -> 
 
 
 @asynccontextmanager
-async def replica_telling(stage: Stage) -> AsyncIterator[None]:
-    """Have the replica tell of those who have just signed up, inside the block."""
+async def replica_notifying(stage: Stage) -> AsyncIterator[None]:
+    """Make the replica notify of users who have just signed up, inside the block."""
     await stage.run(stage.blog_url, _TELL)
     try:
         yield
@@ -102,9 +102,9 @@ async def replica_telling(stage: Stage) -> AsyncIterator[None]:
 
 
 async def latencies(stage: Stage, seconds: float) -> list[float]:
-    """The milliseconds of each event after the warm-up, from commit to commit.
+    """Return the milliseconds of each event after the warm-up, from commit to commit.
 
-    Inside ``replica_telling``, with a pipeline at work.
+    Call it inside ``replica_notifying``, with a pipeline at work.
     """
     heard: dict[str, float] = {}
 
@@ -131,7 +131,7 @@ async def _until_heard(committed: dict[str, float], heard: dict[str, float]) -> 
 
 
 async def _record(stage: Stage, count: int) -> dict[str, float]:
-    """Record ``count`` events, one each 10 ms; the moment before each commit, by user id."""
+    """Record ``count`` events, one every 10 ms; return the time before each commit, by user id."""
     committed = {}
     engine = create_async_engine(stage.auth_url)
     next_at = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The machine and the versions that the figures belong to."""
+"""Describe the machine and the versions that the figures belong to."""
 
 import platform
 from importlib.metadata import version
@@ -17,7 +17,7 @@ _LOOK_SECONDS = 2.0
 
 
 async def machine(stage: Stage) -> dict[str, str]:
-    """What a reader needs to know to compare; every value as it is shown."""
+    """Return what a reader needs for a comparison; every value as it is shown."""
     memory = psutil.virtual_memory().total / 2**30
     return {
         "CPU": _cpu_model(),
@@ -31,7 +31,7 @@ async def machine(stage: Stage) -> dict[str, str]:
 
 
 def other_work() -> float:
-    """The share of the cores that others are using now, in percent; while nothing is measured."""
+    """Return the share of the cores that others use now, in percent, between measurements."""
     return psutil.cpu_percent(_LOOK_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""Watch how much memory processes take: the resident set, a few times a second."""
+"""Measure the memory of processes: the resident set, a few times a second."""
 
 import asyncio
 from collections import defaultdict
@@ -13,14 +13,14 @@ LOOK_SECONDS: Final = 0.1
 
 
 class Memory:
-    """What was seen, by the names that the processes were given; in bytes."""
+    """Samples in bytes, by the names given to the processes."""
 
     def __init__(self) -> None:
         self._seen: dict[str, list[int]] = defaultdict(list)
 
     @asynccontextmanager
     async def of(self, processes: Mapping[str, psutil.Process]) -> AsyncIterator[None]:
-        """Watch ``processes`` inside the block; who has ended is passed over."""
+        """Sample ``processes`` inside the block; skip processes that have ended."""
         watching = asyncio.create_task(self._watch(processes))
         try:
             yield
@@ -28,11 +28,11 @@ class Memory:
             watching.cancel()
 
     def peak(self, name: str) -> int:
-        """The most it ever took."""
+        """Return the largest sample."""
         return max(self._seen[name])
 
     def growth(self, name: str) -> float:
-        """From the median of the second tenth of what was seen to that of the last."""
+        """Return the growth from the second tenth of the samples to the last, by medians."""
         seen = self._seen[name]
         tenth = max(1, len(seen) // 10)
         return median(seen[-tenth:]) - median(seen[tenth : 2 * tenth] or seen)

@@ -1,4 +1,4 @@
-"""How soon a visitor sees the blog's page, and how much it is."""
+"""Measure how soon a visitor sees the blog's page, and how large it is."""
 
 import time
 from statistics import median

@@ -1,4 +1,4 @@
-"""How many sign-ups and sign-ins a second, beside argon2id alone; and health checks meanwhile."""
+"""Measure sign-ups and sign-ins a second, beside argon2id alone, and health checks meanwhile."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ against the p99 of both, the slowest answer stands beside it.
 
 _THREADS = 2
 _CLIENTS = 16
-_PASSWORD = "heron lantern gravel sonnet"  # noqa: S105 - everybody's
+_PASSWORD = "heron lantern gravel sonnet"  # noqa: S105 - not a secret
 _PROBE_SECONDS = 0.05
 
 
@@ -111,7 +111,7 @@ def _argon2_per_second(seconds: float) -> float:
 async def _per_second(
     port: int, request: Callable[[Connection], Awaitable[None]], seconds: float
 ) -> float:
-    """How many requests are answered a second, all clients together."""
+    """Return how many requests get a response per second, all clients together."""
     answered = 0
     started = time.perf_counter()
 
@@ -128,7 +128,7 @@ async def _per_second(
 
 @asynccontextmanager
 async def _probed(port: int) -> AsyncIterator[list[float]]:
-    """Ask for the health of the service during the block; milliseconds of each answer."""
+    """Request the service's health during the block; yield the milliseconds of each response."""
     answers: list[float] = []
 
     async def probe() -> None:

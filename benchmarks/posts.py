@@ -1,4 +1,4 @@
-"""How fast the list of posts is, with 100 thousand of them and 32 readers."""
+"""Measure the list of posts, with 100 thousand posts and 32 readers."""
 
 import asyncio
 import random
@@ -120,7 +120,7 @@ def _positions() -> list[int]:
 async def _read(
     serving: Process, port: int, pages: Sequence[str], seconds: float
 ) -> tuple[list[float], int]:
-    """The milliseconds of each answer after the warm-up, and how many there were in all."""
+    """Return the milliseconds of responses after the warm-up, and the number of all."""
     took: list[float] = []
     answered = 0
 
@@ -143,7 +143,7 @@ async def _read(
 
 
 async def _transactions(stage: Stage) -> float:
-    """Transactions in the blog's database so far; sessions that have ended have told all theirs."""
+    """Return the blog database's transactions so far; ended sessions have reported theirs."""
     connection = await connect(stage.blog_url)
     try:
         return float(await connection.fetchval(_TRANSACTIONS))

@@ -1,7 +1,7 @@
-"""Run a program as a process of its own: for as long as a block lasts, or until it has answered.
+"""Run a program in a process of its own, for as long as a block or until it has printed a result.
 
-Guarantees: the process is ended with the block; its output is kept under ``.local/bench``, but for
-an answer; it sees none of the settings of the running system, and no ``.env``.
+Guarantees: the process ends with the block. Its output is stored under ``.local/bench``, except for
+a result. It gets none of the settings of the running system, and no ``.env``.
 
 Not here: which programs there are (``contestants``).
 """
@@ -30,15 +30,15 @@ _OURS = ("AUTH_", "BLOG_")
 
 
 class DidNotStart(Exception):
-    """A process ended or took too long before it was ready; the message names its output."""
+    """A process ended or took too long before it was ready; the message names its output file."""
 
 
 class CommandFailed(Exception):
-    """A command, or what it asked for, came to another end than it should; the message says how."""
+    """A command, or the work it requested, ended otherwise than expected; the message says how."""
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with ``settings`` in place of any other of our settings."""
+    """Return this process's environment with ``settings`` instead of any other settings of ours."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     return inherited | {"PYTHONPATH": str(ROOT)} | dict(settings)
 
@@ -75,7 +75,7 @@ async def answer(
     *,
     memory: Memory | None = None,
 ) -> dict[str, Any]:
-    """Run ``command`` to its end; the JSON object that it prints.
+    """Run ``command`` to its end; return the JSON object that it prints.
 
     Raises:
         CommandFailed: its exit code is not 0.

@@ -1,4 +1,4 @@
-"""How long a replica takes to compare itself with its source, and to be filled from it."""
+"""Measure how long a replica takes to compare itself with its source, and to load from it."""
 
 import time
 from collections.abc import Mapping
@@ -64,7 +64,7 @@ _ENDED: Final = """
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Where both sides are, and the replica's settings besides; the source answers at ``port``."""
+    """Both sides' addresses, and the replica's settings; the source listens on ``port``."""
 
     stage: Stage
     account: Mapping[str, str]
@@ -72,7 +72,7 @@ class _Pair:
 
 
 async def measure(stage: Stage, scale: Scale) -> Section:
-    """Fill the replica and compare it, in turns with COPY and the bare digests."""
+    """Load the replica and compare it, in turns with COPY and the bare digests."""
     await stage.empty()
     few = scale.users // 10
     with_few, with_all = Memory(), Memory()
@@ -173,7 +173,7 @@ async def _reconciled(
     port: int | None = None,
     repaired: Mapping[str, int] = MappingProxyType({}),
 ) -> float:
-    """Run the command; the seconds between its own times. It has to find and mend ``repaired``."""
+    """Run the command, which must repair ``repaired`` users; return its own seconds."""
     command = [str(program("blog-service")), "reconcile", "--json"]
     run: dict[str, Any] = await answer(
         "reconcile",
@@ -191,7 +191,7 @@ async def _reconciled(
 
 
 async def _filled_by_consumer(pair: _Pair, memory: Memory, *, users: int) -> float:
-    """Let the consumer find the replica empty; the seconds of its run."""
+    """Let the consumer find the replica empty; return the seconds of its run."""
     stage = pair.stage
     await stage.empty_replica()
     async with (
@@ -215,7 +215,7 @@ async def _filled_by_consumer(pair: _Pair, memory: Memory, *, users: int) -> flo
 
 
 async def _digested(database_url: str) -> float:
-    """Have one database compute the digests of all buckets; seconds."""
+    """Let one database compute the digests of all buckets; return seconds."""
     connection = await connect(database_url)
     try:
         await connection.execute("SET jit = off")

@@ -1,7 +1,7 @@
-"""Fill the outbox in bulk, each event recorded as ``auth_service.outbox.record`` does.
+"""Fill the outbox in bulk, with events as ``auth_service.outbox.record`` records them.
 
-What ``record`` does once per request (insert one row, wake the relay) is done here once per batch,
-because one statement per event would cost the two cores more than everything that is measured.
+``record`` inserts one row and wakes the relay per request; here both happen once per batch. One
+statement per event would cost the two cores more than everything that is measured.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -41,7 +41,7 @@ _FILL_LOG = """
     ) AS state
 """
 
-# Users as a source has them after some time: a tenth deleted, some disabled, some with two roles.
+# Users of a source after some time: one in ten deleted, some disabled, some with two roles.
 _MAKE_USERS = """
     INSERT INTO users (version, email, email_verified, password_hash, roles, status,
                        tokens_valid_after, created_at, updated_at, deleted_at)
@@ -61,7 +61,7 @@ _MAKE_USERS = """
 
 
 def new_users(count: int) -> Iterator[UserState]:
-    """Users who have just signed up, each another one."""
+    """Make users who have just signed up."""
     now = datetime.now(UTC)
     first_version = int(now.timestamp() * 1_000_000)
     for number in range(count):
@@ -80,7 +80,7 @@ def new_users(count: int) -> Iterator[UserState]:
 
 
 async def record_batch(connection: asyncpg.Connection, users: list[UserState]) -> UUID:
-    """Record ``user.created`` for all of ``users`` in one transaction; the last one's id."""
+    """Record ``user.created`` for ``users`` in one transaction; return the last user's id."""
     await connection.execute(
         _RECORD,
         WAKE_UP_CHANNEL,
@@ -93,7 +93,7 @@ async def record_batch(connection: asyncpg.Connection, users: list[UserState]) -
 
 
 async def record_all(database_url: str, count: int) -> None:
-    """Record ``count`` events, a batch after the other."""
+    """Record ``count`` events, batch after batch."""
     async with _connected(database_url) as connection:
         for start in range(0, count, BATCH):
             await record_batch(connection, list(new_users(min(BATCH, count - start))))
@@ -107,12 +107,12 @@ async def fill_log(stage: Stage, database_url: str, count: int) -> None:
     async with _connected(database_url) as connection:
         await connection.execute("TRUNCATE outbox_events")
         await connection.execute(_FILL_LOG, UserCreated.type, count)
-    # What autovacuum would do in its own time, and in the middle of a measurement.
+    # Autovacuum would do the same at a time of its own, possibly during a measurement.
     await stage.run(database_url, "VACUUM (ANALYZE) outbox_events")
 
 
 async def make_users(stage: Stage, first: int, last: int) -> None:
-    """Add users to the source, numbered ``first`` to ``last``, whose events are long forgotten."""
+    """Add users to the source, numbered ``first`` to ``last``, without events in the log."""
     async with _connected(stage.auth_url) as connection:
         await connection.execute(_MAKE_USERS, first, last)
     await stage.run(stage.auth_url, "VACUUM (ANALYZE) users")

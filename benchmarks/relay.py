@@ -1,4 +1,4 @@
-"""How fast the relay publishes, beside its own client without a database, and beside a long log."""
+"""Measure how fast the relay publishes, beside its bare client, and beside a long log."""
 
 from benchmarks import client, contestants
 from benchmarks.figures import Figures, Promise, Section, medians

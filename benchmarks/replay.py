@@ -1,4 +1,4 @@
-"""How fast the log is replayed, beside the relay itself, and what live events feel of it."""
+"""Measure how fast the log is replayed, beside the relay, and the effect on live events."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from auth_service.replays.model import State
 from benchmarks import contestants
 from benchmarks.client import WARM_UP
 from benchmarks.figures import Figures, Promise, Section, medians, percentile
-from benchmarks.latency import RATE, latencies, replica_telling
+from benchmarks.latency import RATE, latencies, replica_notifying
 from benchmarks.memory import Memory
 from benchmarks.processes import CommandFailed, answer
 from benchmarks.recording import fill_log, record_all
@@ -41,10 +41,10 @@ _PROGRESS: Final = "SELECT state, published, updated_at, trouble FROM replays WH
 
 
 async def measure(stage: Stage, scale: Scale) -> Section:
-    """Let relay and replay take turns; then live events beside a replay."""
+    """Let relay and replay take turns; then measure live events beside a replay."""
     await stage.empty()
     await fill_log(stage, stage.auth_url, scale.long_log_rows)
-    async with replica_telling(stage):
+    async with replica_notifying(stage):
         figures = medians([await _round(stage, scale) for _ in range(scale.rounds)])
     promises = [
         Promise(
@@ -94,7 +94,7 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
 
 
 async def _replayed_per_second(stage: Stage, count: int, *, from_position: int) -> float:
-    """Replay ``count`` events to nobody; how fast, after the warm-up."""
+    """Replay ``count`` events to an unused queue; return the rate after the warm-up."""
     replay_id = await _start(stage, "--from-position", str(from_position))
     warm = await _until(stage, replay_id, lambda now: now.published >= WARM_UP * count)
     done = await _until(stage, replay_id, lambda now: now.state == State.DONE)
@@ -125,7 +125,7 @@ async def _beside_live(stage: Stage, seconds: float) -> Figures:
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """How far a replay had come at ``at``, when it last noted it; None before the first note."""
+    """The progress of a replay at ``at``, when it was last recorded; None before that."""
 
     state: str
     published: int
@@ -133,8 +133,8 @@ class _Progress:
     trouble: str | None
 
     def per_second_since(self, before: "_Progress") -> float:
-        """The rate between two looks; something was published before either."""
-        assert self.at is not None  # when it is published, it is noted
+        """Return the rate between two readings; something was published before either."""
+        assert self.at is not None  # a published count implies a time
         assert before.at is not None  # likewise
         return (self.published - before.published) / (self.at - before.at).total_seconds()
 
@@ -150,7 +150,7 @@ async def _progress(stage: Stage, replay_id: UUID) -> _Progress:
 
 
 async def _until(stage: Stage, replay_id: UUID, holds: Callable[[_Progress], bool]) -> _Progress:
-    """Look until ``holds``; what was seen then."""
+    """Read until ``holds``; return what was read then."""
     seen: list[_Progress] = []
 
     async def look() -> bool:

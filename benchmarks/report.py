@@ -42,7 +42,7 @@ def show(machine: dict[str, str], sections: Sequence[Section]) -> None:
 
 
 def write_figures(machine: dict[str, str], sections: Sequence[Section]) -> None:
-    """Keep every figure in one flat JSON object, with the machine beside them."""
+    """Write every figure to one flat JSON object, with the machine."""
     flat: dict[str, float | str | bool] = {"measured_at": _now(), **machine}
     for section in sections:
         flat |= section.figures
@@ -53,7 +53,7 @@ def write_figures(machine: dict[str, str], sections: Sequence[Section]) -> None:
 
 
 def write_page(machine: dict[str, str], sections: Sequence[Section], *, rounds: int) -> None:
-    """Keep the result where readers look for it."""
+    """Write the page with the results for readers."""
     lines = ["# Benchmarks", _INTRODUCTION.format(rounds=rounds)]
     lines += [f"Measured {_now()}.", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in machine.items()]
@@ -75,7 +75,7 @@ def _cells(promise: Promise, figures: Figures) -> tuple[str, str, str, str]:
 
 
 def _number(value: float) -> str:
-    """As many digits as are worth reading."""
+    """Format a number with as many digits as are significant."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

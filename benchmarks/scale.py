@@ -1,4 +1,4 @@
-"""How much is measured: enough to trust (the default), a look (quick), a million events (long)."""
+"""How much is measured: enough to trust (the default), little (quick), a million events (long)."""
 
 from dataclasses import dataclass, replace
 
@@ -8,18 +8,18 @@ class Scale:
     """Numbers of events, users and seconds; each measurement repeats its turns ``rounds`` times."""
 
     rounds: int = 3
-    # Recorded or queued before the clock starts, so that neither side ever waits for work.
+    # Recorded or queued before the clock starts, so that neither side waits for work.
     events: int = 20_000
-    # The slower peers get less, for about as many seconds.
+    # Slower peers get less, for about as many seconds.
     faststream_events: int = 3_000
     dramatiq_events: int = 5_000
-    # The log's length for the claim that the relay's work does not grow with it.
+    # The length of the log for the claim that the relay's work does not grow with it.
     short_log_rows: int = 10_000
     long_log_rows: int = 1_000_000
-    # The users of a source that a replica is compared with.
+    # The users of a source with which a replica is compared.
     users: int = 1_000_000
     whole_way_seconds: float = 8.0
-    # One further run of the whole way; 0: none.
+    # One additional run of the whole way; 0: none.
     million: int = 0
     latency_seconds: float = 10.0
     password_seconds: float = 4.0

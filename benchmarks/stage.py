@@ -1,7 +1,7 @@
-"""Where the measurements take place: databases and a virtual host of their own.
+"""Create databases and a virtual host for the measurements alone.
 
-Guarantees: the running system's are never touched; all of it is removed at the end, after a failure
-too. The servers themselves are the ones of this checkout (``local``) and stay up.
+Guarantees: those of the running system are never touched. All of it is removed at the end, after a
+failure too. The servers are those of this checkout (``local``) and stay up.
 """
 
 import subprocess
@@ -31,7 +31,7 @@ _AUTH, _LONG, _BLOG = (f"bench_{CHECKOUT}_{name}" for name in ("auth", "long", "
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The two servers, and the addresses of what is ours on them.
+    """The two servers, and the addresses of the benchmarks' databases and virtual host.
 
     ``long_url`` is a second auth database, for the relay beside a long log.
     """
@@ -49,7 +49,7 @@ class Stage:
         await self.empty_replica()
 
     async def empty_replica(self) -> None:
-        """Remove all messages, and all that the replica knows; the source stays as it is."""
+        """Remove all messages and the replica's content; the source does not change."""
         await self.run(self.blog_url, "TRUNCATE users, heartbeats, reconcile_runs CASCADE")
         async with await aio_pika.connect(self.amqp_url) as connection:
             channel = await connection.channel()
@@ -67,7 +67,7 @@ class Stage:
 
 @contextmanager
 def staged() -> Iterator[Stage]:
-    """Make the stage, and remove it in the end. One run at a time."""
+    """Create the stage for the block, and remove it afterwards. One run at a time."""
     with locked(LOCAL / "bench.lock"):
         postgres, broker = find_postgres(), find_broker()
         stage = Stage(
@@ -79,7 +79,7 @@ def staged() -> Iterator[Stage]:
             amqp_url=broker.amqp_url(_VHOST),
         )
         try:
-            _remove(stage)  # what a killed run may have left
+            _remove(stage)  # a killed run may have left something
             for name in (_AUTH, _LONG, _BLOG):
                 postgres.create_database(name)
             for service, url in (
@@ -95,7 +95,7 @@ def staged() -> Iterator[Stage]:
 
 
 async def declare_names(stage: Stage) -> None:
-    """Declare exchanges, queues and bindings as the services themselves do."""
+    """Declare exchanges, queues and bindings as the services do."""
     async with publisher(stage.amqp_url, source=ISSUER, timeout_seconds=10):
         pass
     async with await aio_pika.connect(stage.amqp_url) as connection:
@@ -104,7 +104,7 @@ async def declare_names(stage: Stage) -> None:
 
 
 async def connect(database_url: str) -> asyncpg.Connection:
-    """A connection that skips SQLAlchemy: measuring should cost little beside what is measured."""
+    """Open a connection without SQLAlchemy, so that measuring costs little."""
     return await asyncpg.connect(database_url.replace("+asyncpg", ""))
 
 

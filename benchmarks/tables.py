@@ -1,7 +1,7 @@
-"""Read from the tables how fast something went: rates come from the rows' own times.
+"""Compute rates from the tables, by the rows' own times.
 
-Guarantees: starting a process is never counted; the first tenth of the events is warm-up, as it is
-for the bare client (``client.WARM_UP``).
+Guarantees: starting a process never counts; the first tenth of the events is warm-up, as it is for
+the bare client (``client.WARM_UP``).
 """
 
 from benchmarks.client import WARM_UP
@@ -10,7 +10,7 @@ from benchmarks.waiting import until
 
 _WAIT_SECONDS_MAX = 300.0
 
-# Rows marked after the warm-up, over the time that took. Marks are made at the end of a batch.
+# Rows marked after the warm-up, divided by that time. A batch is marked at its end.
 _PUBLISHED_PER_SECOND = """
     WITH marked AS (SELECT published_at AS at FROM outbox_events WHERE position > $2),
          edges AS (
@@ -21,7 +21,7 @@ _PUBLISHED_PER_SECOND = """
     FROM marked, edges WHERE at > first
 """
 
-# Rows applied from one transaction's start to the last one's start, over that time.
+# Rows applied between the start of one transaction and that of the last, divided by that time.
 _APPLIED_PER_SECOND = """
     WITH edges AS (
              SELECT percentile_disc($1::float8) WITHIN GROUP (ORDER BY applied_at) AS first,
@@ -34,7 +34,7 @@ _APPLIED_PER_SECOND = """
 
 
 async def last_position(database_url: str) -> int:
-    """The position of the newest event."""
+    """Return the position of the newest event."""
     return int(await _value(database_url, "SELECT coalesce(max(position), 0) FROM outbox_events"))
 
 
@@ -51,12 +51,12 @@ async def until_applied(database_url: str, count: int) -> None:
 
 
 async def published_per_second(database_url: str, *, after: int) -> float:
-    """How fast the events after the position ``after`` were published."""
+    """Return how fast the events after the position ``after`` were published."""
     return float(await _value(database_url, _PUBLISHED_PER_SECOND, WARM_UP, after))
 
 
 async def applied_per_second(database_url: str) -> float:
-    """How fast the replica's users were applied."""
+    """Return how fast the replica's users were applied."""
     return float(await _value(database_url, _APPLIED_PER_SECOND, WARM_UP))
 
 

@@ -1,4 +1,4 @@
-"""What a token costs: to issue, to verify, and on a request that needs one."""
+"""Measure the cost of a token: to issue, to verify, and on a request that needs one."""
 
 import asyncio
 import time
@@ -108,7 +108,7 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
 
 
 def _microseconds(*sides: Callable[[], object]) -> list[float]:
-    """The median time of one call, for each side; they take turns, so that both meet the same."""
+    """Return the median time of one call of each side; they take turns on the same machine."""
     turns: list[list[float]] = [[] for _ in sides]
     for _ in range(_TURNS):
         for side, times in zip(sides, turns, strict=True):

@@ -1,18 +1,18 @@
-"""Wait for something to become true, and give up in the end."""
+"""Wait until something is true, with a time limit."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 
 class TooSlow(Exception):
-    """What was waited for did not happen in time; the message says what it was."""
+    """A condition did not become true in time; the message names it."""
 
 
 async def until(what: str, holds: Callable[[], Awaitable[bool]], *, seconds_max: float) -> None:
-    """Look every 50 ms until ``holds``.
+    """Check every 50 ms until ``holds``.
 
     Raises:
-        TooSlow: it still does not after ``seconds_max``.
+        TooSlow: it does not hold after ``seconds_max``.
     """
     try:
         async with asyncio.timeout(seconds_max):

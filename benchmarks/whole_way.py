@@ -1,4 +1,4 @@
-"""How fast events go the whole way, sustained: recorded, relayed, applied, all at once."""
+"""Measure the sustained rate of the whole way: events are recorded, relayed and applied at once."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ _MEBIBYTE = 2**20
 
 
 async def measure(stage: Stage, scale: Scale) -> Section:
-    """Let our pipeline and the usual one take turns; then a million events, if asked for."""
+    """Let our pipeline and the usual one take turns; then run a million events, if requested."""
     figures = medians([await _round(stage, scale) for _ in range(scale.rounds)])
     words = "memory of {} (MiB)"
     grown = "its growth during the run (MiB)"
@@ -106,7 +106,7 @@ async def _sustained(
 
 
 class _Producer:
-    """Records events in bulk, as many as arrive."""
+    """Records events in bulk, as fast as they arrive."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -128,7 +128,7 @@ class _Producer:
         await until_applied(self._stage.blog_url, 1)
 
     async def keep_up(self) -> None:
-        """Fill up what is on the way; then wait a little."""
+        """Refill the backlog; then wait a little."""
         arrived = await self._replica.fetch(
             "SELECT id FROM users WHERE id = ANY($1)", list(self._on_the_way)
         )

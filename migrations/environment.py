@@ -1,8 +1,8 @@
 """Run Alembic against one of the databases.
 
-Guarantees: a migration that cannot get its lock gives up after a few seconds instead of queueing
-every request behind it; two at once wait for each other, also behind a pooler; each revision is one
-transaction.
+Guarantees: a migration that cannot get its lock gives up after a few seconds, so it does not block
+requests for longer. Two migrations at once wait for each other, also behind a pooler. Each revision
+is one transaction.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from service_kit.database.sessions import Session
 from service_kit.process.errors import OperatorError
 
 LOCK_TIMEOUT_MS: Final = 4_000
-"""A migration that waits for a lock on a table makes all requests behind it wait as well."""
+"""A migration that waits for a table lock makes every later request wait too."""
 
 STATEMENT_TIMEOUT_MS: Final = 60_000
-"""Longer work belongs into batches outside of a migration."""
+"""Longer work belongs in batches outside a migration."""
 
 ADVISORY_LOCK: Final = 0x6D696772617465
-""""migrate" in ASCII: replicas that start at once migrate one after the other."""
+""""migrate" in ASCII: processes that start at once migrate one after the other."""
 
 _TAKE_LOCK: Final = (
     select(func.set_config("lock_timeout", "0", True)),
@@ -34,14 +34,14 @@ _TAKE_LOCK: Final = (
 
 
 def run(metadata: Sequence[MetaData], load_settings: Callable[[], Database]) -> None:
-    """Bring a database to the revision that Alembic was asked for.
+    """Migrate a database to the revision that Alembic was given.
 
     Parameters:
-        metadata: the tables as they should be in the end.
+        metadata: the tables as the models define them.
         load_settings: reads the settings of the database.
 
     Raises:
-        CommandError: a sentence about what is wrong, which Alembic prints.
+        CommandError: what is wrong, in a sentence that Alembic prints.
     """
     try:
         asyncio.run(_run(metadata, load_settings()))
@@ -62,8 +62,8 @@ async def _run(metadata: Sequence[MetaData], settings: Database) -> None:
         idle_in_transaction_ms=0,
     )
     engine = unpooled(settings.database_url, session, names_statements=False)
-    # The lock has a transaction of its own, beside those of the revisions: a pooler such as
-    # pgbouncer may give every transaction another session, and would leave a session's lock behind.
+    # The lock has a transaction of its own, apart from those of the revisions. A pooler such as
+    # pgbouncer may give every transaction another session, and would leave a session lock behind.
     async with engine.begin() as turn:
         for statement in _TAKE_LOCK:
             await turn.execute(statement)

@@ -1,1 +1,1 @@
-"""What a user would otherwise build, as the libraries' own documentation shows it."""
+"""Common alternatives, built as the libraries' own documentation shows them."""

@@ -1,7 +1,7 @@
-"""The list of posts as one would write it in an hour: a bare FastAPI route on a raw asyncpg pool.
+"""The list of posts as a quick version: a bare FastAPI route on a raw asyncpg pool.
 
-It runs the very statement of the blog's own list, as a prepared one, and returns its rows. Neither
-middleware nor checks of parameters, no metrics, no problem documents.
+It runs the statement of the blog's own list, prepared, and returns its rows. There is no
+middleware, no check of parameters, no metrics and no problem document.
 """
 
 import os
@@ -17,10 +17,10 @@ from blog_service.posts.read import NEWEST, page_sql
 from blog_service.posts.routes import POSTS_DEFAULT
 
 CONNECTIONS: Final = 10
-"""As many as the blog has."""
+"""The blog's own page size."""
 
 STATEMENT: Final = page_sql("remove", POSTS_DEFAULT + 1)
-"""The blog's own, which reads one post more than the page has."""
+"""The blog's own statement, which reads one post more than the page has."""
 
 
 @asynccontextmanager
@@ -37,12 +37,12 @@ app = FastAPI(lifespan=_with_pool)
 
 @app.get("/readyz")
 async def ready() -> None:
-    """The pool is there."""
+    """Respond once the pool exists."""
 
 
 @app.get("/v1/posts")
 async def get_posts(request: Request, before: int = NEWEST) -> list[dict[str, Any]]:
-    """A page of posts."""
+    """Return a page of posts."""
     rows = await request.app.state.pool.fetch(STATEMENT, before)
     return [dict(row) for row in rows]
 

@@ -1,7 +1,7 @@
 """A dramatiq actor with one upsert transaction per message, on eight threads.
 
-dramatiq is synchronous and the lock has no synchronous driver, so each thread drives an asyncpg
-connection of its own.
+dramatiq is synchronous and the locked packages have no synchronous driver, so each thread runs an
+asyncpg connection of its own.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _thread = _Thread()
 
 @dramatiq.actor(actor_name=ACTOR, queue_name=QUEUE)
 def apply(payload: str) -> None:
-    """Insert the user, or update him if the event is newer."""
+    """Insert the user, or update the row if the event is newer."""
     user = UserState.model_validate_json(payload)
     values: tuple[Any, ...] = tuple(getattr(user, name) for name in UserState.model_fields)
     _thread.runner.run(_thread.connection.execute(_UPSERT, *values))

@@ -40,7 +40,7 @@ app = FastStream(broker)
 
 @broker.subscriber(RabbitQueue(LIVE, declare=False), ack_policy=AckPolicy.NACK_ON_ERROR)
 async def apply(user: User) -> None:
-    """Insert the user, or update him if the event is newer."""
+    """Insert the user, or update the row if the event is newer."""
     upsert = insert(users).values(user.model_dump())
     newer = upsert.on_conflict_do_update(
         index_elements=[users.c.id],

@@ -1,7 +1,7 @@
 """An outbox that is polled once a second and published one by one, each confirm awaited.
 
-It shares the table with our relay. Events are taken 500 at a time until none is left, and marked
-with one statement, which is kinder than the pipelines found in the wild.
+It shares the table with our relay. It reads 500 events at a time until none is left, and marks them
+with one statement, which is faster than the pipelines found in practice.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ async def relay() -> None:
 
 
 async def _publish_batch(engine: AsyncEngine, broker: RabbitBroker) -> bool:
-    """Publish the oldest events; whether there were any."""
+    """Publish the oldest events; return whether there were any."""
     async with engine.begin() as connection:
         found = await connection.execute(
             select(outbox_events.c.position, outbox_events.c.type, outbox_events.c.payload)

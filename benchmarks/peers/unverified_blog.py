@@ -1,4 +1,4 @@
-"""The blog's API with one thing left out: who calls is read from the replica, his token is not."""
+"""The blog's API without verification: the caller is read from the replica, not from a token."""
 
 from typing import Final
 from uuid import UUID
@@ -13,14 +13,14 @@ from replica.caller import ReplicaUser, current_user, to_replica_user
 from service_kit.http.serving import serve
 
 USER_ID: Final = UUID("00000000-0000-4000-8000-000000000001")
-"""Whom every request is taken to come from; the benchmark adds his row."""
+"""The caller of every request; the benchmark adds the row."""
 
 
 _LOOK = select(users).where(users.c.id == USER_ID)
 
 
 async def unverified_user(blog: Blog) -> ReplicaUser:
-    """The row of ``USER_ID``, by a query that is built once, as a verified request's is."""
+    """Read the row of ``USER_ID``, by a query that is built once, as a verified request's is."""
     async with blog.engine.connect() as connection:
         row = (await connection.execute(_LOOK)).one()
     return to_replica_user(row)

@@ -1,4 +1,4 @@
-"""Alembic's entry for the auth database."""
+"""Alembic's entry point for the auth database."""
 
 import auth_service.audit.table
 import auth_service.mail.table

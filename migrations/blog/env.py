@@ -1,4 +1,4 @@
-"""Alembic's entry for the blog database."""
+"""Alembic's entry point for the blog database."""
 
 import blog_service.comments.table
 import blog_service.posts.table

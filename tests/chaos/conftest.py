@@ -1,4 +1,4 @@
-"""What is killed, cut and filled here."""
+"""The system and the servers that chaos tests kill, cut off and fill up."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,20 +23,20 @@ def system(
 
 @pytest.fixture
 async def source(system: System) -> AsyncIterator[Source]:
-    """A look at the broker beside the relay's."""
+    """A connection to the broker apart from the relay's."""
     async with source_on(system.amqp_url) as source:
         yield source
 
 
 @pytest.fixture(scope="session")
 def mortal_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
-    """A PostgreSQL server that a test may stop; it has to leave it running."""
+    """A PostgreSQL server that a test may stop; the test must leave it running."""
     with own_postgres() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def mortal_rabbitmq() -> Iterator[PrivateRabbitMQ]:
-    """A RabbitMQ node that a test may stop; it has to leave it running."""
+    """A RabbitMQ node that a test may stop; the test must leave it running."""
     with own_rabbitmq() as node:
         yield node

@@ -1,4 +1,4 @@
-"""A broker that gives up on messages after a few tries, and a database that nobody may write."""
+"""A delivery limit at the broker of only a few tries, and a database without write access."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ LIMIT = 3
 KILLS = LIMIT + 1
 
 
-async def test_an_operators_delivery_limit_loses_nobody(
+async def test_an_operators_delivery_limit_loses_no_event(
     system: System,
     source: Source,
     auth_engine: AsyncEngine,
@@ -29,7 +29,7 @@ async def test_an_operators_delivery_limit_loses_nobody(
     broker: Broker,
     vhost: str,
 ) -> None:
-    """The consumer is killed more often than the limit lets a message be delivered."""
+    """The consumer is killed more often than the limit allows deliveries."""
     await asyncio.to_thread(
         broker.set_operator_policy, vhost, "strict", "^blog.users$", {"delivery-limit": LIMIT}
     )
@@ -37,7 +37,7 @@ async def test_an_operators_delivery_limit_loses_nobody(
     consumer = system.process("blog-service consumer", BLOG_RETRY_SECONDS_MAX=0.5)
     with ended(relay, consumer):
         await asyncio.gather(relay.ready(), consumer.ready())
-        async with nobody_may_write(blog_engine):
+        async with without_write_access(blog_engine):
             async with auth_engine.begin() as connection:
                 for _ in range(USERS):
                     await sign_up(connection)
@@ -58,8 +58,8 @@ async def test_an_operators_delivery_limit_loses_nobody(
 
 
 @asynccontextmanager
-async def nobody_may_write(engine: AsyncEngine) -> AsyncIterator[None]:
-    """The replica's table can be read, and changed by nobody."""
+async def without_write_access(engine: AsyncEngine) -> AsyncIterator[None]:
+    """Make the replica's table readable but not writable inside the block."""
     async with engine.connect() as connection:
         await connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
         await connection.execute(text("LOCK TABLE users IN EXCLUSIVE MODE"))
@@ -72,12 +72,12 @@ async def _all_published(system: System) -> bool:
 
 
 async def _taken(source: Source) -> bool:
-    """The consumer has what there is, or the broker has given up on all of it."""
+    """Check that the consumer has all messages, or that the broker has given up on all of them."""
     return await source.ready(LIVE) == 0
 
 
 async def _back(source: Source) -> bool:
-    """The broker knows that the consumer is gone, and has its messages again."""
+    """Check that the broker knows the consumer is gone, and has its messages again."""
     ready, dead = await source.ready(LIVE), await source.ready(DEAD)
     return ready > 0 or dead > 0
 

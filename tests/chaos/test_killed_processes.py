@@ -1,4 +1,4 @@
-"""Processes are killed at every arrow of the journey; in the end both tables agree."""
+"""Processes are killed at every step of the journey; in the end both tables agree."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,12 +21,12 @@ from tests.support.system import Member, System, broker_behind_a_proxy, ended
 QUICK = {"AUTH_RETRY_SECONDS_MAX": 0.2, "BLOG_RETRY_SECONDS_MAX": 0.2}
 
 
-async def test_relay_and_consumer_killed_twenty_times_under_load_lose_nothing(
+async def test_killing_relay_and_consumer_twenty_times_under_load_loses_nothing(
     system: System, source: Source, auth_engine: AsyncEngine
 ) -> None:
-    """Both are killed with -9 twenty times at work, while users sign up, change and go."""
+    """Both get SIGKILL twenty times at work, while users sign up, change and are deleted."""
     relay = system.process("auth-service relay")
-    # A redelivered message comes alone, so a large prefetch would make each new start a slow one.
+    # A redelivered message comes alone, so a large prefetch would make each restart slow.
     consumer = system.process("blog-service consumer", BLOG_ATTEMPTS_MAX=100, BLOG_PREFETCH=100)
     with ended(relay, consumer):
         async with loaded(auth_engine) as load:
@@ -42,10 +42,10 @@ async def test_relay_and_consumer_killed_twenty_times_under_load_lose_nothing(
     assert load.changes > 1_000
 
 
-async def test_a_relay_that_dies_between_publish_and_mark_publishes_again(
+async def test_a_relay_killed_between_publish_and_mark_publishes_again(
     system: System, source: Source, auth_engine: AsyncEngine
 ) -> None:
-    """The broker has the events, its answers are lost: they go out again, and nothing differs."""
+    """The broker has the events but the confirms are lost: they are sent again without effect."""
     await declare(source.connection)
     recorded = await source.record()
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
@@ -74,10 +74,10 @@ async def test_a_relay_that_dies_between_publish_and_mark_publishes_again(
     assert len(set(ids)) < len(ids)
 
 
-async def test_a_consumer_that_dies_between_commit_and_acknowledgement_applies_again(
+async def test_a_consumer_killed_between_commit_and_acknowledgement_applies_again(
     system: System, source: Source, auth_engine: AsyncEngine
 ) -> None:
-    """The replica has the events, the broker does not know: they come again to no effect."""
+    """The replica has the events but the broker does not know: they come again without effect."""
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay")
         unlucky = system.process("blog-service consumer", BLOG_AMQP_URL=amqp_url)
@@ -103,10 +103,10 @@ async def test_a_consumer_that_dies_between_commit_and_acknowledgement_applies_a
 
 
 @pytest.mark.usefixtures("source")
-async def test_a_heartbeat_survives_what_events_survive(
+async def test_heartbeats_survive_what_events_survive(
     system: System, auth_engine: AsyncEngine
 ) -> None:
-    """The numbers that the replica sees end where the source's do, after both ends were killed."""
+    """The replica's last number equals the source's, after both ends were killed."""
     relay = system.process("auth-service relay", AUTH_HEARTBEAT_SECONDS=0.1)
     consumer = system.process("blog-service consumer")
     with ended(relay, consumer):
@@ -126,7 +126,7 @@ async def test_a_heartbeat_survives_what_events_survive(
 async def test_two_consumers_share_a_queue_and_agree(
     system: System, source: Source, auth_engine: AsyncEngine
 ) -> None:
-    """Two consumers take the events of the same users in parallel, and neither turns them round."""
+    """They apply events of the same users in parallel, and neither reverses their order."""
     relay = system.process("auth-service relay")
     consumers = [
         system.process("blog-service consumer", BLOG_PREFETCH=20, BLOG_BATCH_SIZE=10)
@@ -149,8 +149,8 @@ async def test_two_consumers_share_a_queue_and_agree(
 
 
 @pytest.mark.usefixtures("source")
-async def test_a_sweep_that_is_killed_is_taken_up(system: System, blog_engine: AsyncEngine) -> None:
-    """However often the consumer is killed at it, in the end nothing of the user is left."""
+async def test_a_killed_sweep_is_resumed(system: System, blog_engine: AsyncEngine) -> None:
+    """However often the consumer is killed during it, nothing of the user is left in the end."""
     user = await a_user(blog_engine)
     await comments(blog_engine, user, await a_post(blog_engine, user), 40_000)
     consumer = system.process("blog-service consumer")
@@ -169,7 +169,7 @@ async def test_a_sweep_that_is_killed_is_taken_up(system: System, blog_engine: A
 
 
 @pytest.mark.parametrize("kills", [3])
-async def test_order_per_user_holds_over_take_overs_of_relays(
+async def test_order_per_user_survives_takeovers_of_relays(
     system: System, source: Source, auth_engine: AsyncEngine, kills: int
 ) -> None:
     """However often the active relay is killed, first publications of a user stay in order."""
@@ -208,7 +208,7 @@ async def test_order_per_user_holds_over_take_overs_of_relays(
 async def _kill_at_work(
     process: Member, times: int, progress: Callable[[], Awaitable[int]]
 ) -> None:
-    """Start it, wait until it has done some work, and kill it; so many times, and start it."""
+    """Start it, wait until it has done some work, and kill it, so many times; then start it."""
     for _ in range(times):
         before = await progress()
         process.start()

@@ -1,4 +1,4 @@
-"""Servers stop, die, are cut off and fill up under load; in the end both tables agree."""
+"""Servers stop, crash, are cut off and fill up under load; in the end both tables agree."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,10 +28,10 @@ QUICK = {
 }
 
 
-async def test_a_broker_that_restarts_and_dies_loses_nothing(
+async def test_a_broker_that_restarts_and_crashes_loses_nothing(
     system: System, mortal_rabbitmq: PrivateRabbitMQ, auth_engine: AsyncEngine
 ) -> None:
-    """RabbitMQ is restarted, and then killed with -9, while users sign up, change and go."""
+    """RabbitMQ restarts, and then gets SIGKILL, while users sign up, change and are deleted."""
     broker = mortal_rabbitmq.broker
     broker.create_vhost("restarts")
     elsewhere = replace(system, amqp_url=broker.amqp_url("restarts"))
@@ -68,10 +68,10 @@ def on_mortal_postgres(
         databases.drop(url)
 
 
-async def test_a_database_server_that_restarts_and_dies_loses_nothing(
+async def test_a_database_server_that_restarts_and_crashes_loses_nothing(
     on_mortal_postgres: tuple[EmbeddedPostgres, System], source: Source
 ) -> None:
-    """PostgreSQL with both databases is restarted and killed, twice each, under load."""
+    """PostgreSQL with both databases restarts and is killed, twice each, under load."""
     server, system = on_mortal_postgres
     engine = pooled(DatabaseSettings(database_url=system.auth_url))
     relay = system.process("auth-service relay", **QUICK)
@@ -97,7 +97,7 @@ async def test_a_database_server_that_restarts_and_dies_loses_nothing(
 async def test_connections_cut_before_the_confirms_lose_nothing(
     system: System, source: Source, auth_engine: AsyncEngine
 ) -> None:
-    """The relay's connection is cut fifteen times with unconfirmed publishes on it."""
+    """The relay's connection is cut fifteen times with unconfirmed publishes in flight."""
     await declare(source.connection)
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay", AUTH_AMQP_URL=amqp_url, **QUICK)
@@ -141,14 +141,14 @@ async def test_consumers_cut_before_their_acknowledgements_lose_nothing(
             )
 
 
-async def test_a_full_queue_is_waited_for(
+async def test_the_relay_waits_for_a_full_queue(
     system: System,
     source: Source,
     auth_engine: AsyncEngine,
     broker: Broker,
     vhost: str,
 ) -> None:
-    """While a queue refuses, the relay says why it waits; it goes on as room comes."""
+    """While a queue refuses, the relay says why it waits; it continues when there is room."""
     await declare(source.connection)
     await asyncio.to_thread(
         broker.set_policy,

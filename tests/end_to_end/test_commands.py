@@ -1,4 +1,4 @@
-"""The commands of both services, as an operator meets them."""
+"""The commands of both services, as operators use them."""
 
 import asyncio
 import json
@@ -80,10 +80,10 @@ STATUS = {
 }
 
 
-async def test_status_shows_both_ends_of_the_pipe(
+async def test_status_shows_both_services(
     running: Running, auth_engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """With three users through the pipe, both ends say so, as JSON and as lines."""
+    """With three users replicated, both commands show it, as JSON and as lines."""
     async with auth_engine.begin() as connection:
         for _ in range(3):
             await sign_up(connection)
@@ -94,7 +94,7 @@ async def test_status_shows_both_ends_of_the_pipe(
     assert near.keys() == STATUS["auth-service status"]
     assert far.keys() == STATUS["blog-service status"]
     assert (near["unpublished"], near["relay"], near["trouble"]) == (0, "active", None)
-    assert near["pipe"] in ("quiet", "publishing")  # a heartbeat may be on its way
+    assert near["pipe"] in ("quiet", "publishing")  # a heartbeat may be in flight
     assert near["last_heartbeat"] >= 1
     assert (far["users"], far["users_deleted"], far["users_provisional"]) == (3, 0, 0)
     assert (far["parked_messages"], far["queue_depth"], far["dead_queue_depth"]) == (0, 0, 0)
@@ -117,7 +117,7 @@ async def test_status_shows_both_ends_of_the_pipe(
 async def test_status_shows_what_is_wrong(
     system: System, auth_engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """Before anything runs, the figures show unpublished events, no relay, and no queue."""
+    """Before any process runs: unpublished events, no relay, and no queue."""
     async with auth_engine.begin() as connection:
         await sign_up(connection)
 
@@ -138,8 +138,10 @@ async def test_status_shows_what_is_wrong(
         assert codes == [0, 2, 1, 2], command
 
 
-async def test_a_relay_without_a_queue_says_so(system: System, auth_engine: AsyncEngine) -> None:
-    """An event that no queue takes stays unpublished, and status names the reason."""
+async def test_a_relay_without_a_queue_is_reported(
+    system: System, auth_engine: AsyncEngine
+) -> None:
+    """An event that no queue accepts stays unpublished, and status names the reason."""
     relay = system.process("auth-service relay", AUTH_RETRY_SECONDS_MAX=0.5)
     consumer = system.process("blog-service consumer")
     async with auth_engine.begin() as connection:
@@ -159,7 +161,7 @@ async def test_a_relay_without_a_queue_says_so(system: System, auth_engine: Asyn
 async def test_a_database_that_is_away_is_one_sentence(
     system: System, tmp_path: Path, command: str
 ) -> None:
-    """A command that cannot reach its database says so, with exit code 1 and no traceback."""
+    """A command that cannot reach its database prints it, with exit code 1 and no traceback."""
     nowhere = f"postgresql://postgres@/nowhere?host={tmp_path}"
     environment = system.environment | {
         "AUTH_DATABASE_URL": nowhere,
@@ -204,10 +206,10 @@ async def test_status_without_a_broker_shows_unknown_depths(system: System, tmp_
         ("blog-service status", "BLOG_AMQP_URL", "secret"),
     ],
 )
-async def test_bad_settings_stop_the_start_and_are_named(
+async def test_invalid_settings_stop_the_start_and_are_named(
     system: System, tmp_path: Path, command: str, variable: str, value: str | None
 ) -> None:
-    """A bad value ends the command with exit code 2 and names the variable, never the value."""
+    """The command ends with exit code 2 and names the variable, never the value."""
     environment = {**system.environment, variable: value or ""}
     if value is None:
         del environment[variable]
@@ -222,7 +224,7 @@ async def test_bad_settings_stop_the_start_and_are_named(
 
 
 async def test_a_private_key_at_the_blog_stops_the_start(system: System, tmp_path: Path) -> None:
-    """The blog must not hold what signs tokens."""
+    """The blog must not have what signs tokens."""
     environment = {**system.environment, "BLOG_PUBLIC_KEY": system.private_pem}
 
     ended = await asyncio.to_thread(run, "blog-service api", environment, tmp_path)
@@ -242,8 +244,8 @@ async def test_help_shows_an_example(tmp_path: Path, command: str) -> None:
     assert command in shown.stdout.partition("Example:")[2]
 
 
-async def test_the_dead_queue_shows_in_the_status(system: System, tmp_path: Path) -> None:
-    """What waits in the queues while no consumer runs is counted."""
+async def test_status_counts_the_dead_letters(system: System, tmp_path: Path) -> None:
+    """Messages that wait in the queues while no consumer runs are counted."""
     consumer = system.process("blog-service consumer")
     async with source_on(system.amqp_url) as source:
         await consumer.ready()

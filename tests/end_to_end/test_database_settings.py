@@ -1,4 +1,4 @@
-"""What an administrator sets, ends or turns read-only in PostgreSQL, under the running system."""
+"""An administrator changes settings, ends sessions or makes PostgreSQL read-only meanwhile."""
 
 import asyncio
 from collections.abc import Iterator
@@ -32,30 +32,30 @@ def hostile(postgres: PostgresServer, system: System) -> Iterator[None]:
 
 
 async def signed_up(running: Running) -> httpx.Response:
-    """What somebody new is answered."""
+    """Sign up a new user; return the response."""
     body = {"email": f"{uuid4()}@example.org", "password": PASSWORD}
     return await running.auth.post("/v1/signup", json=body)
 
 
 def bearer(answer: httpx.Response) -> dict[str, str]:
-    """The header that shows the new user's token."""
+    """Return the header with the new user's token."""
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
 async def posted(running: Running, headers: dict[str, str]) -> httpx.Response:
-    """What the blog answers to a post."""
+    """Write a post; return the blog's response."""
     body = {"title": "A title", "body": "A body"}
     return await running.blog.post("/v1/posts", json=body, headers=headers, timeout=60)
 
 
 async def arrived(running: Running, headers: dict[str, str]) -> bool:
-    """Whether the replica has the user's event."""
+    """Return whether the replica has the user's event."""
     me = (await running.blog.get("/v1/me", headers=headers)).json()
     return bool(me.get("status") == "active")
 
 
 async def works(running: Running) -> None:
-    """A sign-up, its way to the blog, and a post, all at the first try."""
+    """Check that a sign-up, its replication and a post succeed at the first try."""
     answer = await signed_up(running)
     assert answer.status_code == 201, answer.text
     headers = bearer(answer)
@@ -64,7 +64,7 @@ async def works(running: Running) -> None:
 
 
 async def readiness(running: Running) -> list[tuple[int, Any]]:
-    """What each process says of itself."""
+    """Return what each process says about its readiness."""
     members = (running.auth_api, running.relay, running.blog_api, running.consumer)
     async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
         answers = [await client.get(f"{member.url}/readyz") for member in members]
@@ -72,7 +72,7 @@ async def readiness(running: Running) -> list[tuple[int, Any]]:
 
 
 def end_sessions(postgres: PostgresServer, system: System) -> int:
-    """End every session of both databases, as an administrator or a restart does; how many."""
+    """End every session of both databases, as a restart does; return how many."""
     names = [make_url(url).database for url in (system.auth_url, system.blog_url)]
     ended = postgres.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -85,7 +85,7 @@ def end_sessions(postgres: PostgresServer, system: System) -> int:
 @pytest.mark.usefixtures("hostile")
 @pytest.mark.parametrize("running", [PATIENT], indirect=True, ids=["patient"])
 async def test_the_worst_settings_of_a_role_change_nothing(running: Running) -> None:
-    """A crowd that posts at once is served, and who compares from outside finds both the same."""
+    """Many posts at once succeed, and a comparison from outside finds both tables equal."""
     people = [bearer(await signed_up(running)) for _ in range(20)]
 
     answers = await asyncio.gather(*(posted(running, people[n % 20]) for n in range(CROWD)))
@@ -97,10 +97,10 @@ async def test_the_worst_settings_of_a_role_change_nothing(running: Running) -> 
     assert not (await compare(running.system.auth_url, running.system.blog_url)).differences
 
 
-async def test_the_first_request_after_all_sessions_were_ended(
+async def test_the_first_request_after_all_sessions_were_ended_succeeds(
     running: Running, postgres: PostgresServer
 ) -> None:
-    """It is served like any other, at both APIs, and so is what follows in the pipe."""
+    """At both APIs, and so does everything after it up to the replica."""
     for _ in range(3):
         await works(running)
 
@@ -113,7 +113,7 @@ async def test_the_first_request_after_all_sessions_were_ended(
 async def test_a_database_that_was_read_only_for_a_moment(
     running: Running, postgres: PostgresServer
 ) -> None:
-    """Every process says that it is not ready, and works again by itself."""
+    """Every process reports that it is not ready, and works again by itself."""
     auth_url, blog_url = running.system.auth_url, running.system.blog_url
     await works(running)
     with set_on_role(postgres, auth_url, READ_ONLY), set_on_role(postgres, blog_url, READ_ONLY):
@@ -136,10 +136,10 @@ async def test_a_database_that_was_read_only_for_a_moment(
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "blog-service status", "auth-service status"])
-async def test_nothing_starts_on_another_encoding(
+async def test_no_process_starts_on_another_encoding(
     system: System, postgres: PostgresServer, command: str
 ) -> None:
-    """Each ends with a sentence that names the remedy."""
+    """Each exits with a sentence that names the remedy."""
     name = f"test_latin1_{uuid4().hex}"
     postgres.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
     try:

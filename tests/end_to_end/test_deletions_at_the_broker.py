@@ -1,4 +1,4 @@
-"""Relay and consumer together: after deletions at the broker, users arrive again in 30 s."""
+"""Relay and consumer together: after deletions at the broker, users arrive again within 30 s."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ BACK_SECONDS_MAX = 30.0
 
 
 async def test_users_arrive_again(running: Running, broker: Broker, vhost: str) -> None:
-    """An exchange, a binding, exchanges of replays and dead letters, a queue, the virtual host."""
+    """After an exchange, a binding, a queue or the virtual host was deleted."""
     deletions: list[Callable[[Source], Awaitable[object]]] = [
         lambda source: source.channel.exchange_delete(EXCHANGE),
         lambda source: source.channel.queue_unbind(LIVE, EXCHANGE, USER_BINDING),

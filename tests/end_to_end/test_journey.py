@@ -19,7 +19,7 @@ PASSWORD = "heron lantern gravel sonnet"
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody with an account."""
+    """A user with an account."""
 
     id: str
     email: str
@@ -27,7 +27,7 @@ class Person:
 
 
 async def test_a_sign_up_reaches_the_blog(running: Running) -> None:
-    """Shortly after sign-up the blog knows the user with every field that it may."""
+    """Shortly after sign-up the blog has the user with every replicated field."""
     person = await _sign_up(running)
 
     me = await eventually(lambda: _me_at(running, person, "active"))
@@ -39,8 +39,8 @@ async def test_a_sign_up_reaches_the_blog(running: Running) -> None:
     assert person.email not in public.text
 
 
-async def test_a_change_follows(running: Running) -> None:
-    """A new address shows at the blog, with a higher version."""
+async def test_a_change_reaches_the_blog(running: Running) -> None:
+    """A new address is visible at the blog, with a higher version."""
     person = await _sign_up(running)
     before = await eventually(lambda: _me_at(running, person, "active"))
     email = f"{uuid4().hex}@example.org"
@@ -54,8 +54,8 @@ async def test_a_change_follows(running: Running) -> None:
     assert after["version"] > before["version"]
 
 
-async def test_a_deletion_shuts_the_token_out_within_a_second(running: Running) -> None:
-    """The blog refuses a stateless token within a second of its user's deletion."""
+async def test_a_deletion_blocks_the_token_within_a_second(running: Running) -> None:
+    """The blog refuses a stateless token within a second after its user's deletion."""
     person = await _sign_up(running)
     await eventually(lambda: _me_at(running, person, "active"))
 
@@ -78,8 +78,8 @@ async def test_a_deletion_shuts_the_token_out_within_a_second(running: Running) 
         )
 
 
-async def test_the_first_request_works_while_the_consumer_is_stopped(running: Running) -> None:
-    """A new user is served as provisional, and fills in when events come again."""
+async def test_the_first_request_succeeds_while_the_consumer_is_stopped(running: Running) -> None:
+    """A new user is served as provisional, and gets all fields when events arrive again."""
     assert await running.consumer.stop() == 0
     person = await _sign_up(running)
 
@@ -93,8 +93,8 @@ async def test_the_first_request_works_while_the_consumer_is_stopped(running: Ru
     assert filled["email"] == person.email
 
 
-async def test_sign_ups_work_while_the_broker_is_away(running: Running) -> None:
-    """Nothing on a request's path touches the broker; everything follows when it is back."""
+async def test_sign_ups_succeed_while_the_broker_is_away(running: Running) -> None:
+    """No request touches the broker; every event arrives once it is back."""
     running.broker.refuse()
     people = await asyncio.gather(*(_sign_up(running) for _ in range(10)))
     ready = await running.auth.get("/readyz")
@@ -112,8 +112,8 @@ async def test_sign_ups_work_while_the_broker_is_away(running: Running) -> None:
         )
 
 
-async def test_no_log_holds_an_address(running: Running) -> None:
-    """Whatever happens, no process writes an e-mail address or a password to its log."""
+async def test_no_log_contains_an_address(running: Running) -> None:
+    """Whatever a user does, no process logs an e-mail address or a password."""
     person = await _sign_up(running)
     await eventually(lambda: _me_at(running, person, "active"))
     again = await running.auth.post(

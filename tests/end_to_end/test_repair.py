@@ -1,4 +1,4 @@
-"""The replica is broken in every way there is; after the documented command both tables agree."""
+"""The replica is damaged in every known way; after the documented command both tables agree."""
 
 import asyncio
 import json
@@ -36,25 +36,25 @@ class Whole:
     blog: AsyncEngine
 
     async def command(self, line: str) -> tuple[int, str]:
-        """An operator's command: exit code and what it printed."""
+        """Run an operator's command; return its exit code and output."""
         done = await asyncio.to_thread(run, line, self.system.environment, self.system.folder)
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout
 
     async def figures(self, line: str) -> dict[str, Any]:
-        """What a command with ``--json`` printed."""
+        """Return the output of a command with ``--json``."""
         _, printed = await self.command(f"{line} --json")
         figures: dict[str, Any] = json.loads(printed)
         return figures
 
     async def agrees(self) -> bool:
-        """Whether both tables agree, id by id and field by field, seen from outside."""
+        """Compare both tables from outside, id by id and field by field."""
         found = await compare(self.system.auth_url, self.system.blog_url)
         assert not found.differences, f"{found}: {found.differences[:3]}"
         return found.users > 0
 
     async def stop(self, *commands: str) -> None:
-        """Stop some processes, and let go of their databases."""
+        """Stop some processes, and close the connections to their databases."""
         await asyncio.gather(*(self.processes[command].stop() for command in commands))
         await self.auth.dispose()
         await self.blog.dispose()
@@ -70,14 +70,14 @@ BLOG = ("blog-service api", "blog-service consumer")
 
 @pytest.fixture
 async def whole(system: System) -> AsyncIterator[Whole]:
-    """Everything at work, with some hundred users and a heartbeat four times a second."""
+    """All processes at work, with about a hundred users and four heartbeats a second."""
     async with running(system) as whole:
         yield whole
 
 
 @asynccontextmanager
 async def running(system: System) -> AsyncIterator[Whole]:
-    """The four processes inside the block."""
+    """Run the four processes inside the block."""
     settings = {"AUTH_HEARTBEAT_SECONDS": 0.25, "BLOG_RETRY_SECONDS_MAX": 0.5}
     first = system.process(COMMANDS[0], **settings)
     with_account = await system.with_account(first.url)
@@ -116,7 +116,7 @@ BY_HAND = {
 
 
 async def test_damage_by_hand_is_repaired_under_live_traffic(whole: Whole) -> None:
-    """Each damage in turn, while users go on to change; then the runbook's command, and exit 0."""
+    """Each damage in turn while users change; then the runbook's command, and exit code 0."""
     for damage, statement in BY_HAND.items():
         async with loaded(whole.auth, per_second=100):
             await execute(whole.blog, statement)
@@ -129,7 +129,7 @@ async def test_damage_by_hand_is_repaired_under_live_traffic(whole: Whole) -> No
 
 
 async def test_a_purged_queue_is_repaired(whole: Whole) -> None:
-    """What was in it is fetched from the source: by itself, or by the command."""
+    """Its messages are fetched from the source, by itself or by the command."""
     consumer = whole.processes["blog-service consumer"]
     async with source_on(whole.system.amqp_url, declare=False) as source:
         async with loaded(whole.auth, per_second=100) as load:
@@ -150,7 +150,7 @@ async def test_a_purged_queue_is_repaired(whole: Whole) -> None:
 
 
 async def test_a_deleted_queue_is_repaired_by_itself(whole: Whole) -> None:
-    """The consumer declares it anew, knows that messages may be lost, and compares."""
+    """The consumer declares it again, suspects a loss, and compares."""
     async with source_on(whole.system.amqp_url, declare=False) as source:
         await whole.processes["blog-service consumer"].stop()
         async with loaded(whole.auth, per_second=100) as load:
@@ -167,10 +167,10 @@ async def test_a_deleted_queue_is_repaired_by_itself(whole: Whole) -> None:
     await eventually(lambda: _last_reason(whole, "queue_lost", "gap"))
 
 
-async def test_the_blogs_database_set_back_needs_nothing(
+async def test_a_restored_blog_database_needs_no_action(
     whole: Whole, postgres: PostgresServer
 ) -> None:
-    """The numbers of the heartbeats show the gap, and the replica fetches the lost hour."""
+    """The heartbeat numbers show the gap, and the replica fetches the lost hour."""
     await whole.stop(*BLOG)
     with backed_up(postgres, whole.system.blog_url) as backup:
         await whole.start(*BLOG)
@@ -187,10 +187,10 @@ async def test_the_blogs_database_set_back_needs_nothing(
     assert (await whole.command("blog-service reconcile"))[0] == 0
 
 
-async def test_the_auth_database_set_back(whole: Whole, postgres: PostgresServer) -> None:
+async def test_a_restored_auth_database_is_repaired(whole: Whole, postgres: PostgresServer) -> None:
     """The documented commands, with messages of the lost hour in the queue and parked.
 
-    Afterwards both agree, nobody who was deleted in the lost hour lives, and later events apply.
+    Afterwards both agree, users deleted in the lost hour stay deleted, and later events apply.
     """
     await whole.stop(*AUTH)
     with backed_up(postgres, whole.system.auth_url) as backup:
@@ -201,7 +201,7 @@ async def test_the_auth_database_set_back(whole: Whole, postgres: PostgresServer
         await whole.stop(*AUTH)
         backup.restore()
 
-    # The runbook: while API and relay are down, the floor, then the command.
+    # The runbook: while API and relay are down, first the floor, then the command.
     floor = (await whole.figures("blog-service status"))["highest_version"]
     code, printed = await whole.command(f"auth-service restored --floor {floor}")
     assert code == 0, printed
@@ -229,12 +229,12 @@ async def test_the_auth_database_set_back(whole: Whole, postgres: PostgresServer
 
 
 async def _an_hour_passes(whole: Whole) -> list[str]:
-    """Users come, change and go; the ids of those who went and were there before."""
+    """Users sign up, change and are deleted; return the ids of deleted users who existed before."""
     before = {
         row.id for row in await fetch(whole.auth, "SELECT id FROM users WHERE deleted_at IS NULL")
     }
     async with loaded(whole.auth, per_second=200) as load:
-        # A load deletes its own users; these were there before it began.
+        # A load deletes its own users; these existed before it began.
         ids = " ".join(str(user_id) for user_id in sorted(before)[:5])
         code, printed = await whole.command(f"auth-service users erase --yes {ids}")
         assert code == 0, printed
@@ -244,9 +244,9 @@ async def _an_hour_passes(whole: Whole) -> list[str]:
 
 
 async def _messages_wait(whole: Whole) -> list[str]:
-    """More of the lost hour: a deletion that waits in the queue, and one that is parked.
+    """Leave more of the lost hour: a deletion waits in the queue, and another is parked.
 
-    The consumer is left stopped.
+    The consumer stays stopped.
     """
     living = "SELECT id FROM users WHERE deleted_at IS NULL ORDER BY created_at LIMIT 2"
     queued, parked = [str(row.id) for row in await fetch(whole.auth, living)]

@@ -106,7 +106,7 @@ async def test_a_refusal_is_one_sentence(replay: Command, auth_engine: AsyncEngi
         (await replay(arguments), code, sentence)
         for arguments, code, sentence in (
             ("start --to blog", 1, "--current-state"),
-            ("start --to blog --current-state --from-position 5", 1, "narrowed"),
+            ("start --to blog --current-state --from-position 5", 1, "filtered by user only"),
             ("start --to Blog --from-position 5", 1, "name"),
             ("start --to blog --since yesterday", 2, "2026-01-31T12:00:00Z"),
             (f"show {NOBODY}", 1, "no replay"),
