@@ -46,10 +46,10 @@ async def test_me_returns_the_replicas_row(
     state = a_state(version=7, email_verified=True, roles=("moderator", "editor"))
     await apply_events(blog_engine, state)
 
-    answer = await blog.get("/v1/me", headers=bearer(state.id))
+    response = await blog.get("/v1/me", headers=bearer(state.id))
 
-    assert answer.status_code == 200
-    body = answer.json()
+    assert response.status_code == 200
+    body = response.json()
     times = {name: datetime.fromisoformat(body.pop(name)) for name in ("created_at", "updated_at")}
     assert times == {"created_at": NOON, "updated_at": NOON}
     assert body == {
@@ -151,9 +151,9 @@ async def test_a_token_issued_in_the_next_second_is_accepted(
     state = a_state(tokens_valid_after=valid_after)
     await apply_events(blog_engine, state)
 
-    answer = await blog.get("/v1/me", headers=bearer(state.id, iat=int(valid_after.timestamp())))
+    response = await blog.get("/v1/me", headers=bearer(state.id, iat=int(valid_after.timestamp())))
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 async def test_a_disabled_user_with_an_older_token_gets_403(
@@ -164,18 +164,18 @@ async def test_a_disabled_user_with_an_older_token_gets_403(
     state = a_state(status="disabled", tokens_valid_after=later)
     await apply_events(blog_engine, state)
 
-    answer = await blog.get("/v1/me", headers=bearer(state.id))
+    response = await blog.get("/v1/me", headers=bearer(state.id))
 
-    _is_problem(answer, 403, "account_disabled")
+    _is_problem(response, 403, "account_disabled")
 
 
 async def test_a_service_token_is_refused_where_a_user_is_needed(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
     """A service has no user account and gets no provisional row."""
-    answer = await blog.get("/v1/me", headers=bearer("svc_blog"))
+    response = await blog.get("/v1/me", headers=bearer("svc_blog"))
 
-    _is_problem(answer, 403, "user_required")
+    _is_problem(response, 403, "user_required")
     assert await replica_of(blog_engine) == {}
 
 
@@ -211,19 +211,19 @@ async def test_a_request_without_a_valid_token_is_challenged(
     challenge: str,
 ) -> None:
     """Missing, malformed and duplicate credentials get the challenges of RFC 6750."""
-    answer = await blog.get("/v1/me", headers=headers)
+    response = await blog.get("/v1/me", headers=headers)
 
-    _is_problem(answer, status, code)
-    assert answer.headers["WWW-Authenticate"] == challenge
+    _is_problem(response, status, code)
+    assert response.headers["WWW-Authenticate"] == challenge
 
 
 async def test_a_token_in_the_url_is_ignored(blog: httpx.AsyncClient, bearer: Any) -> None:
     """URLs end up in logs."""
     token = bearer(uuid4())["Authorization"].removeprefix("Bearer ")
 
-    answer = await blog.get("/v1/me", params={"access_token": token})
+    response = await blog.get("/v1/me", params={"access_token": token})
 
-    _is_problem(answer, 401, "authentication_required")
+    _is_problem(response, 401, "authentication_required")
 
 
 async def test_anyone_can_read_a_user_without_their_email(
@@ -233,10 +233,10 @@ async def test_anyone_can_read_a_user_without_their_email(
     state = a_state(version=3, roles=("admin",))
     await apply_events(blog_engine, state)
 
-    answer = await blog.get(f"/v1/users/{state.id}")
+    response = await blog.get(f"/v1/users/{state.id}")
 
-    assert answer.status_code == 200
-    assert answer.json() == {
+    assert response.status_code == 200
+    assert response.json() == {
         "id": str(state.id),
         "status": "active",
         "version": 3,
@@ -245,7 +245,7 @@ async def test_anyone_can_read_a_user_without_their_email(
         "bio": None,
         "avatar_url": None,
     }
-    assert "@" not in answer.text
+    assert "@" not in response.text
 
 
 @pytest.mark.parametrize("kind", ["unknown", "deleted"])
@@ -257,9 +257,9 @@ async def test_an_unknown_or_deleted_user_is_a_404(
     if kind == "deleted":
         await apply_events(blog_engine, tombstone)
 
-    answer = await blog.get(f"/v1/users/{tombstone.id}")
+    response = await blog.get(f"/v1/users/{tombstone.id}")
 
-    _is_problem(answer, 404, "not_found")
+    _is_problem(response, 404, "not_found")
 
 
 @pytest.mark.parametrize(
@@ -274,9 +274,9 @@ async def test_every_error_is_a_problem_document(
     blog: httpx.AsyncClient, method: str, path: str, status: int, code: str
 ) -> None:
     """Including the errors that the framework raises itself."""
-    answer = await blog.request(method, path)
+    response = await blog.request(method, path)
 
-    _is_problem(answer, status, code)
+    _is_problem(response, status, code)
 
 
 async def test_a_locked_table_is_a_503_with_retry_after(
@@ -289,10 +289,10 @@ async def test_a_locked_table_is_a_503_with_retry_after(
     async with blog_api(settings) as blog, blog_engine.begin() as connection:
         await connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
 
-        answer = await blog.get("/v1/me", headers=bearer(uuid4()))
+        response = await blog.get("/v1/me", headers=bearer(uuid4()))
 
-    _is_problem(answer, 503, "unavailable")
-    assert int(answer.headers["Retry-After"]) > 0
+    _is_problem(response, 503, "unavailable")
+    assert int(response.headers["Retry-After"]) > 0
 
 
 async def test_probes_and_metrics_are_served(
@@ -303,10 +303,10 @@ async def test_probes_and_metrics_are_served(
     await apply_events(blog_engine, state)
     await blog.get("/v1/me", headers=bearer(state.id, user_version=9))
 
-    answers = {path: await blog.get(path) for path in ("/livez", "/readyz", "/metrics")}
+    responses = {path: await blog.get(path) for path in ("/livez", "/readyz", "/metrics")}
 
-    assert {answer.status_code for answer in answers.values()} == {200}
-    metrics = answers["/metrics"].text
+    assert {response.status_code for response in responses.values()} == {200}
+    metrics = responses["/metrics"].text
     for name in (
         "usersync_inbox_messages_total",
         "usersync_end_to_end_latency_seconds",
@@ -326,19 +326,19 @@ async def test_a_request_ahead_of_the_replica_is_served_and_counted(
     await apply_events(blog_engine, state)
     before = await _behind(blog)
 
-    answers = [
+    responses = [
         await blog.get("/v1/me", headers=bearer(state.id, user_version=version))
         for version in (4, 5, 6)
     ]
 
-    assert {answer.status_code for answer in answers} == {200}
+    assert {response.status_code for response in responses} == {200}
     assert await _behind(blog) == before + 1
 
 
-def _is_problem(answer: httpx.Response, status: int, code: str) -> None:
-    assert answer.status_code == status
-    assert answer.headers["Content-Type"] == PROBLEM
-    document = answer.json()
+def _is_problem(response: httpx.Response, status: int, code: str) -> None:
+    assert response.status_code == status
+    assert response.headers["Content-Type"] == PROBLEM
+    document = response.json()
     assert document["status"] == status
     assert document["code"] == code
     assert document["type"] == f"urn:usersync:problem:{code}"

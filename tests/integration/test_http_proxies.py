@@ -155,12 +155,12 @@ def test_a_proxy_does_not_expose_the_metrics(proxy: Proxy, address: bytes) -> No
         connection.sendall(
             b"GET " + address + b" HTTP/1.1\r\nHost: auth.example.org\r\nConnection: close\r\n\r\n"
         )
-        answer = b""
+        response = b""
         while piece := connection.recv(65536):
-            answer += piece
+            response += piece
 
-    assert answer.startswith(b"HTTP/1.1 40")
-    assert b"secret" not in answer
+    assert response.startswith(b"HTTP/1.1 40")
+    assert b"secret" not in response
 
 
 @pytest.mark.parametrize("offer", OFFERS)
@@ -171,8 +171,8 @@ def test_neither_of_two_clients_gets_the_others_response(proxy: Proxy, offer: st
         for body in (SMUGGLED, LARGE + SMUGGLED):
             for sent in (length(body, OFFERS[offer]), chunks(body, fields=OFFERS[offer])):
                 head, _, rest = sent.partition(b"\r\n\r\n")
-                status, _, answer = one.send(head + b"\r\n\r\n", rest)
-                assert (status, json.loads(answer)["body"]) == (200, body.decode())
+                status, _, response = one.send(head + b"\r\n\r\n", rest)
+                assert (status, json.loads(response)["body"]) == (200, body.decode())
                 number += 1
                 assert_own_response(other, number)
 
@@ -199,5 +199,5 @@ def test_an_early_response_reaches_no_other_client(proxy: Proxy, sent: bytes, re
 
 def assert_own_response(client: Client, number: int) -> None:
     """Check that a client gets a response, and that it is its own."""
-    status, _, answer = client.send(b"GET /x?who=%d HTTP/1.1\r\nHost: t\r\n\r\n" % number)
-    assert (status, json.loads(answer)["who"]) == (200, str(number))
+    status, _, response = client.send(b"GET /x?who=%d HTTP/1.1\r\nHost: t\r\n\r\n" % number)
+    assert (status, json.loads(response)["who"]) == (200, str(number))

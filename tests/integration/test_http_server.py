@@ -113,22 +113,22 @@ def chunked(framed: bytes, path: bytes = b"/notes") -> bytes:
     ) + framed
 
 
-def status_of(answer: bytes) -> int:
+def status_of(response: bytes) -> int:
     """Return the status of the only response, or 0 if the connection was cut off."""
-    assert answer.count(b"HTTP/1.1 ") <= 1
-    return int(answer.split(b" ", 2)[1]) if answer else 0
+    assert response.count(b"HTTP/1.1 ") <= 1
+    return int(response.split(b" ", 2)[1]) if response else 0
 
 
-def problem_of(answer: bytes) -> dict[str, Any]:
+def problem_of(response: bytes) -> dict[str, Any]:
     """Return the problem document of a response, after checking its headers."""
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _, body = response.partition(b"\r\n\r\n")
     names = {line.partition(b":")[0].lower(): line for line in head.split(b"\r\n")[1:]}
     document: dict[str, Any] = json.loads(body)
     assert names[b"content-type"] == b"content-type: application/problem+json"
     assert names[b"cache-control"] == b"cache-control: no-store"
     assert b"server" not in names
     assert document["instance"].encode().rpartition(b":")[2] in names[b"x-request-id"]
-    assert document["status"] == status_of(answer)
+    assert document["status"] == status_of(response)
     return document
 
 
@@ -181,12 +181,12 @@ def test_hostile_requests_never_block_the_loop_or_cause_a_500(
 ) -> None:
     """They block other requests for at most 20 ms, in the best of three attempts."""
     for _ in until_the_loop_stays_responsive(server):
-        answer = server.exchange(sent)
+        response = server.exchange(sent)
 
-        status = status_of(answer)
+        status = status_of(response)
         assert status in statuses
         if status >= 400:
-            problem_of(answer)
+            problem_of(response)
 
     assert status_of(server.exchange(GET + CLOSE)) == 200
 
@@ -195,9 +195,9 @@ def test_pipelined_requests_are_answered_in_turn(server: Server) -> None:
     """Even 3,000 of them do not block the event loop."""
     requests = 3_000
     for _ in until_the_loop_stays_responsive(server):
-        answer = server.exchange((GET + b"\r\n") * (requests - 1) + GET + CLOSE)
+        response = server.exchange((GET + b"\r\n") * (requests - 1) + GET + CLOSE)
 
-        assert answer.count(b"HTTP/1.1 200 OK") == answer.count(b"HTTP/1.1 ") == requests
+        assert response.count(b"HTTP/1.1 200 OK") == response.count(b"HTTP/1.1 ") == requests
 
 
 def until_the_loop_stays_responsive(server: Server) -> Iterator[None]:
@@ -215,9 +215,9 @@ def until_the_loop_stays_responsive(server: Server) -> Iterator[None]:
 def test_garbage_collection_does_not_block_the_loop(server: Server) -> None:
     """Any request may trigger a full collection; objects that the start created are exempt."""
     for _ in until_the_loop_stays_responsive(server):
-        answer = server.exchange(b"GET /collect HTTP/1.1\r\nHost: test\r\n" + CLOSE)
+        response = server.exchange(b"GET /collect HTTP/1.1\r\nHost: test\r\n" + CLOSE)
 
-        assert status_of(answer) == 200
+        assert status_of(response) == 200
 
 
 def test_a_fast_sender_takes_turns_with_other_connections() -> None:
@@ -225,9 +225,9 @@ def test_a_fast_sender_takes_turns_with_other_connections() -> None:
     Counting.turns[:] = [0]
     with served(an_app(), protocol=Counting) as server:
         head = b"POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 10000000\r\n\r\n"
-        answers = server.exchange(head + b"x" * 10_000_000 + GET + CLOSE)
+        responses = server.exchange(head + b"x" * 10_000_000 + GET + CLOSE)
 
-    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"413", b"200"]
+    assert re.findall(rb"HTTP/1.1 (\d+)", responses) == [b"413", b"200"]
 
     assert sum(Counting.turns) > 2_000_000
     assert max(Counting.turns) <= 512 * 1024
@@ -252,26 +252,26 @@ def test_a_few_pipelined_requests_are_answered_in_order(server: Server) -> None:
     keep = a_post(body, fields=b"X: " + b"a" * 4_000 + b"\r\n")
     keep = keep.replace(b"Connection: close\r\n", b"")
 
-    answer = server.exchange(keep * 6 + GET + CLOSE)
+    response = server.exchange(keep * 6 + GET + CLOSE)
 
-    assert answer.count(b"HTTP/1.1 200 OK") == 7
-    assert answer.endswith(b'{"host":"127.0.0.1","scheme":"http","q":""}')
+    assert response.count(b"HTTP/1.1 200 OK") == 7
+    assert response.endswith(b'{"host":"127.0.0.1","scheme":"http","q":""}')
 
 
 def test_a_refusal_is_not_mistaken_for_the_response_to_an_earlier_request(server: Server) -> None:
     """A malformed request behind a good one closes the connection without a response of its own."""
-    answer = server.exchange(GET + b"\r\n" + b"rubbish\r\n\r\n")
+    response = server.exchange(GET + b"\r\n" + b"rubbish\r\n\r\n")
 
-    assert b"HTTP/1.1 4" not in answer
+    assert b"HTTP/1.1 4" not in response
 
 
 def test_trailers_are_not_treated_as_headers(server: Server) -> None:
     """No proxy in front has checked what follows the body."""
     framed = b"2\r\n{}\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
 
-    answer = server.exchange(chunked(framed, b"/trailers"))
+    response = server.exchange(chunked(framed, b"/trailers"))
 
-    names = json.loads(answer.partition(b"\r\n\r\n")[2])["names"]
+    names = json.loads(response.partition(b"\r\n\r\n")[2])["names"]
     assert "host" in names
     assert "authorization" not in names
 
@@ -280,9 +280,9 @@ def test_a_body_that_arrives_too_slowly_is_refused(hasty: Server) -> None:
     """With 408 and a closed connection; the deadline of the head does not apply to the body."""
     with hasty.connect() as connection:
         connection.sendall(chunked(b"1\r\n{\r\n"))
-        answer = read_all(connection)
+        response = read_all(connection)
 
-    assert problem_of(answer)["code"] == "request_timeout"
+    assert problem_of(response)["code"] == "request_timeout"
 
 
 @pytest.mark.parametrize("sent", [b"GET /who HTTP/1.1\r\nX: a", b"G"])
@@ -290,18 +290,18 @@ def test_an_incomplete_head_is_refused_after_its_deadline(hasty: Server, sent: b
     """With 408 and a closed connection."""
     with hasty.connect() as connection:
         connection.sendall(sent)
-        answer = read_all(connection)
+        response = read_all(connection)
 
-    assert problem_of(answer)["code"] == "request_timeout"
+    assert problem_of(response)["code"] == "request_timeout"
 
 
 def test_the_deadline_also_applies_to_a_second_head(hasty: Server) -> None:
     """Keep-alive does not lift the limit."""
     with hasty.connect() as connection:
         connection.sendall(GET + b"\r\n" + b"GET /wh")
-        answer = read_all(connection)
+        response = read_all(connection)
 
-    first, _, second = answer.partition(b"}")
+    first, _, second = response.partition(b"}")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert problem_of(second)["code"] == "request_timeout"
 
@@ -318,19 +318,19 @@ def test_a_connection_closes_while_an_unread_body_is_still_sent(hasty: Server) -
     with hasty.connect() as connection:
         connection.settimeout(0.02)
         connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 9999\r\n\r\n")
-        answer = b""
+        response = b""
         is_open = True
         while is_open and time.monotonic() < started + 5:
             try:
                 connection.sendall(b"x")
-                answer += (read := connection.recv(65536))
+                response += (read := connection.recv(65536))
                 is_open = bool(read)
             except TimeoutError:
                 pass
             except ConnectionError:
                 is_open = False
 
-    assert status_of(answer) == 404
+    assert status_of(response) == 404
     assert not is_open
 
 
@@ -402,6 +402,6 @@ class TestTrustedProxies:
 
     def who(self, server: Server) -> tuple[str, str]:
         """Return the client's address and the scheme as the application sees them."""
-        answer = server.exchange(GET + self.FORWARDED + CLOSE)
-        body = json.loads(answer.partition(b"\r\n\r\n")[2])
+        response = server.exchange(GET + self.FORWARDED + CLOSE)
+        body = json.loads(response.partition(b"\r\n\r\n")[2])
         return body["host"], body["scheme"]

@@ -50,8 +50,8 @@ class Patient(Impatient):
     writing_seconds_max = 60
 
 
-class Answers:
-    """An application with large responses; it counts those that it begins."""
+class Service:
+    """A service with large responses; it counts those that it begins."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -76,9 +76,9 @@ class Answers:
 
 
 @pytest.fixture
-def answers(caplog: pytest.LogCaptureFixture) -> Iterator[Answers]:
-    """Return the application; afterwards check that the log has no error and no traceback."""
-    yield Answers()
+def service(caplog: pytest.LogCaptureFixture) -> Iterator[Service]:
+    """Return the service; afterwards check that the log has no error and no traceback."""
+    yield Service()
     for record in caplog.get_records("call"):
         assert record.levelno < logging.ERROR, record.getMessage()
         assert record.exc_info is None
@@ -107,21 +107,21 @@ def is_open() -> bool:
 @pytest.mark.parametrize(
     "sent", [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
 )
-def test_a_client_that_does_not_read_is_cut_off(answers: Answers, sent: bytes) -> None:
+def test_a_client_that_does_not_read_is_cut_off(service: Service, sent: bytes) -> None:
     """Whether the connection is kept alive, about to close, or streaming."""
-    with served(answers.app, protocol=Impatient) as server, reader(server, sent) as connection:
-        until(lambda: answers.begun > 0)
+    with served(service.app, protocol=Impatient) as server, reader(server, sent) as connection:
+        until(lambda: service.begun > 0)
         until(lambda: not is_open())
         assert len(read_all(connection)) < LARGE
 
 
-def test_a_client_that_reads_less_than_the_minimum_is_cut_off(answers: Answers) -> None:
+def test_a_client_that_reads_less_than_the_minimum_is_cut_off(service: Service) -> None:
     """Reading a few bytes now and then does not keep a connection open."""
     request = LIST + b"\r\n"
-    with served(answers.app, protocol=Impatient) as server, reader(server, request) as connection:
+    with served(service.app, protocol=Impatient) as server, reader(server, request) as connection:
         started = time.monotonic()
         read = 0
-        while is_open() or not answers.begun:
+        while is_open() or not service.begun:
             assert time.monotonic() < started + 10
             read += len(connection.recv(WRITTEN_BYTES_MIN // 100))
             time.sleep(0.02)
@@ -129,10 +129,10 @@ def test_a_client_that_reads_less_than_the_minimum_is_cut_off(answers: Answers) 
 
 
 @pytest.mark.parametrize("path", [b"/list", b"/stream"])
-def test_a_slow_reader_gets_the_whole_response(answers: Answers, path: bytes) -> None:
+def test_a_slow_reader_gets_the_whole_response(service: Service, path: bytes) -> None:
     """Even if it takes three times as long as a client may pause."""
     request = b"GET " + path + b" HTTP/1.1\r\nHost: t\r\n" + CLOSE
-    with served(answers.app, protocol=Impatient) as server, reader(server, request) as connection:
+    with served(service.app, protocol=Impatient) as server, reader(server, request) as connection:
         started = time.monotonic()
         seconds = Impatient.writing_seconds_max * 3
         read = b""
@@ -145,36 +145,36 @@ def test_a_slow_reader_gets_the_whole_response(answers: Answers, path: bytes) ->
     assert read.count(b"x") >= LARGE
 
 
-def test_many_clients_that_do_not_read_cost_one_response_each(answers: Answers) -> None:
+def test_many_clients_that_do_not_read_cost_one_response_each(service: Service) -> None:
     """Their pipelined requests stay unparsed, and nothing is left when their time is over."""
-    with served(answers.app, protocol=Patient) as server:
+    with served(service.app, protocol=Patient) as server:
         crowd = [reader(server, (LIST + b"\r\n") * AHEAD) for _ in range(CONNECTIONS)]
-        until(lambda: answers.begun >= CONNECTIONS)
+        until(lambda: service.begun >= CONNECTIONS)
         until(lambda: all(one.flow.write_paused for one in list(Impatient.open)))
 
-        assert answers.begun == CONNECTIONS
+        assert service.begun == CONNECTIONS
         unsent = [one.transport.get_write_buffer_size() for one in list(Impatient.open)]
         assert max(unsent) <= LARGE
         for one in crowd:
             one.close()
         until(lambda: not is_open())
 
-    answers.begun = 0
-    with served(answers.app, protocol=Impatient) as server:
+    service.begun = 0
+    with served(service.app, protocol=Impatient) as server:
         crowd = [reader(server, (LIST + b"\r\n") * AHEAD) for _ in range(CONNECTIONS)]
-        until(lambda: answers.begun >= CONNECTIONS)
+        until(lambda: service.begun >= CONNECTIONS)
         until(lambda: not is_open())
         for one in crowd:
             one.close()
 
-        assert answers.begun == CONNECTIONS
+        assert service.begun == CONNECTIONS
         assert server.exchange(LIST + CLOSE).startswith(b"HTTP/1.1 200 ")
 
 
-def test_pipelined_requests_are_answered_once_earlier_responses_are_read(answers: Answers) -> None:
+def test_pipelined_requests_are_answered_once_earlier_responses_are_read(service: Service) -> None:
     """All of them, in order."""
     sent = (LIST + b"\r\n") * (AHEAD - 1) + LIST + CLOSE
-    with served(answers.app, protocol=Patient) as server, server.connect() as connection:
+    with served(service.app, protocol=Patient) as server, server.connect() as connection:
         connection.sendall(sent)
         pieces = []
         while piece := connection.recv(1_000_000):
@@ -189,13 +189,13 @@ def test_pipelined_requests_are_answered_once_earlier_responses_are_read(answers
     "sent", [LIST + b"\r\n", LIST + CLOSE, b"GET /stream" + LIST[9:] + b"\r\n"]
 )
 def test_a_slow_reader_does_not_delay_the_shutdown(
-    answers: Answers, sent: bytes, monkeypatch: pytest.MonkeyPatch
+    service: Service, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server drops the client when the time for finishing is over, and logs no error."""
     monkeypatch.setattr(serving, "FINISH_SECONDS_MAX", 0.3)
-    with served(answers.app, protocol=Patient) as server:
+    with served(service.app, protocol=Patient) as server:
         connection = reader(server, sent * 2)
-        until(lambda: answers.begun > 0)
+        until(lambda: service.begun > 0)
         started = time.monotonic()
 
     connection.close()
@@ -203,14 +203,14 @@ def test_a_slow_reader_does_not_delay_the_shutdown(
     assert not is_open()
 
 
-def test_a_client_that_disconnects_while_requests_wait_causes_no_error(answers: Answers) -> None:
+def test_a_client_that_disconnects_while_requests_wait_causes_no_error(service: Service) -> None:
     """By a reset in the middle of the first response."""
-    with served(answers.app, protocol=Patient) as server:
+    with served(service.app, protocol=Patient) as server:
         connection = reader(server, (LIST + b"\r\n") * AHEAD)
-        until(lambda: answers.begun > 0)
+        until(lambda: service.begun > 0)
         linger: Any = b"\1\0\0\0\0\0\0\0"
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         connection.close()
         until(lambda: not is_open())
 
-    assert answers.begun == 1
+    assert service.begun == 1

@@ -473,15 +473,15 @@ class TestHostileResponses:
         """With or without Content-Length; a body of exactly the limit is accepted."""
         document = json.loads(source.body)
         room = ANSWER_BYTES_MAX - len(json.dumps(document | {"x": ""}))
-        answers = []
+        responses = []
         for length in (room, room + 1):
             source.publish_json(document | {"x": "x" * length})
             if not announced:
                 source.headers["Transfer-Encoding"] = "chunked"
                 source.body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(source.body), source.body)
-            answers.append(await cache.refresh())
+            responses.append(await cache.refresh())
 
-        assert answers == [True, False]
+        assert responses == [True, False]
 
     async def test_a_compressed_body_is_not_decompressed(
         self, cache: JwksCache, source: KeySource

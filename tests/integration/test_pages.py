@@ -67,15 +67,15 @@ def is_file(path: Path) -> bool:
 async def test_the_policy_allows_only_what_the_page_needs(blog: httpx.AsyncClient) -> None:
     """Its own scripts, requests to both services, and pictures from any host."""
     for path, kind in page_paths().items():
-        answer = await blog.get(path)
+        response = await blog.get(path)
 
-        assert answer.status_code == 200, path
-        assert answer.headers["Content-Type"] == kind
-        policy = answer.headers["Content-Security-Policy"]
+        assert response.status_code == 200, path
+        assert response.headers["Content-Type"] == kind
+        policy = response.headers["Content-Security-Policy"]
         assert dict(rule.split(" ", 1) for rule in policy.split("; ")) == POLICY
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
-        assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Cache-Control"] == "no-cache"
+        assert response.headers["Referrer-Policy"] == "no-referrer"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Cache-Control"] == "no-cache"
 
 
 async def test_the_api_documentation_is_opt_in_and_loads_only_its_own_scripts(
@@ -87,12 +87,12 @@ async def test_the_api_documentation_is_opt_in_and_loads_only_its_own_scripts(
     async with blog_api(settings) as client:
         page = await client.get("/docs")
         loaded = re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.text)
-        answers = [await client.get(path) for path in loaded]
+        responses = [await client.get(path) for path in loaded]
 
     assert "script-src 'self';" in page.headers["Content-Security-Policy"]
     assert "https:" not in page.headers["Content-Security-Policy"]
-    assert len(answers) == 3
-    assert [answer.status_code for answer in answers] == [200] * 3
+    assert len(responses) == 3
+    assert [response.status_code for response in responses] == [200] * 3
 
 
 @pytest.mark.parametrize("path", ["/", "/console"])

@@ -97,14 +97,14 @@ async def test_a_replay_reaches_the_replica(
     await pair.damage(f"DELETE FROM users WHERE id <> '{operator}'")
 
     with capture_logs() as logs:
-        answer = await blog.post(REPLAYS, json={"current_state": True, "rate": 5_000})
-    made = answer.json()
+        response = await blog.post(REPLAYS, json={"current_state": True, "rate": 5_000})
+    made = response.json()
     async with replaying(relay_settings):
         done = await eventually(lambda: _is(blog, made["id"], "done"))
     await eventually(pair.agrees)
 
     [row] = await fetch(pair.auth, "SELECT * FROM replays")
-    assert answer.status_code == 201
+    assert response.status_code == 201
     assert made["id"] == str(row.id)
     assert (made["consumer"], made["state"], made["rate"]) == ("blog", "running", 5_000)
     assert (made["expected"], made["current_state"], made["users"]) == (200, True, [])
@@ -154,9 +154,9 @@ async def test_the_source_checks_the_operator_before_the_replica_knows(
     """The response is the source's, and no replay starts."""
     await execute(pair.auth, f"UPDATE users SET {change} WHERE id = '{operator}'")
 
-    answer = await blog.post(REPLAYS, json={})
+    response = await blog.post(REPLAYS, json={})
 
-    assert_problem(answer, status, code)
+    assert_problem(response, status, code)
     assert await fetch(pair.auth, "SELECT 1 FROM replays") == []
 
 
@@ -192,10 +192,10 @@ async def test_a_dry_run_starts_nothing(blog: httpx.AsyncClient, pair: Pair) -> 
         await change_user(connection, row.id, email_verified=True)
 
     with capture_logs() as logs:
-        answer = await blog.post(REPLAYS, json={"dry_run": True, "rate": 1})
+        response = await blog.post(REPLAYS, json={"dry_run": True, "rate": 1})
 
-    assert answer.status_code == 200
-    plan = answer.json()
+    assert response.status_code == 200
+    plan = response.json()
     assert (plan["consumer"], plan["events"], plan["seconds"]) == ("blog", 1, 1.0)
     assert plan["by_type"] == {"user.created": 0, "user.updated": 1, "user.deleted": 0}
     assert plan["erased_users"] == 0
@@ -247,8 +247,8 @@ class TestRefusedReplays:
         """For reading and for changing."""
         path = f"{REPLAYS}/{uuid4()}"
 
-        for answer in (await blog.get(path), await blog.patch(path, json={"state": "paused"})):
-            assert_problem(answer, 404, "not_found")
+        for response in (await blog.get(path), await blog.patch(path, json={"state": "paused"})):
+            assert_problem(response, 404, "not_found")
 
     async def test_replays_to_other_consumers_are_a_404(
         self, blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings
@@ -257,10 +257,10 @@ class TestRefusedReplays:
         other = await started(pair.auth, relay_settings, consumer="other")
         path = f"{REPLAYS}/{other.id}"
 
-        answers = [await blog.get(path), await blog.patch(path, json={"state": "cancelled"})]
+        responses = [await blog.get(path), await blog.patch(path, json={"state": "cancelled"})]
 
-        for answer in answers:
-            assert_problem(answer, 404, "not_found")
+        for response in responses:
+            assert_problem(response, 404, "not_found")
         [row] = await fetch(pair.auth, "SELECT state FROM replays")
         assert row.state == "running"
 
@@ -270,16 +270,16 @@ class TestRefusedReplays:
         """The remedy is a replay of the current state."""
         await execute(pair.auth, "UPDATE source SET pruned_position = 1000000")
 
-        answer = await blog.post(REPLAYS, json={})
+        response = await blog.post(REPLAYS, json={})
 
-        assert "current_state" in assert_problem(answer, 409, "log_pruned")["detail"]
+        assert "current_state" in assert_problem(response, 409, "log_pruned")["detail"]
 
     async def test_an_invalid_request_names_the_error(self, blog: httpx.AsyncClient) -> None:
         """Whether the blog or the source detects it."""
         for body, pointer, detail in WRONG:
-            answer = await blog.post(REPLAYS, json=body)
+            response = await blog.post(REPLAYS, json=body)
 
-            problem = assert_problem(answer, 422, "invalid_request")
+            problem = assert_problem(response, 422, "invalid_request")
             pointers = [error["pointer"] for error in problem.get("errors", [])]
             assert pointers == ([pointer] if pointer else [])
             assert detail in problem.get("detail", "")
@@ -293,10 +293,10 @@ class TestUnavailableSource:
     ) -> None:
         """All of them, and the scope that the account needs."""
         async with as_operator(plain, operator, signing_key) as blog:
-            answers = await _all(blog)
+            responses = await _all(blog)
 
-        for answer in answers:
-            detail = assert_problem(answer, 503, "unavailable")["detail"]
+        for response in responses:
+            detail = assert_problem(response, 503, "unavailable")["detail"]
             for name in ("BLOG_AUTH_URL", "BLOG_SERVICE_ID", "BLOG_API_KEY", "replays:write"):
                 assert name in detail
 
@@ -320,19 +320,19 @@ class TestUnavailableSource:
         """The detail never contains the key."""
         settings = pair.of_the_api(plain).model_copy(update=wrong)
         async with as_operator(settings, operator, signing_key) as blog:
-            answers = await _all(blog)
+            responses = await _all(blog)
 
-        for answer in answers:
-            assert says in assert_problem(answer, 503, "unavailable")["detail"]
-            assert answer.headers["Retry-After"]
-            assert "usersync_" not in answer.text
+        for response in responses:
+            assert says in assert_problem(response, 503, "unavailable")["detail"]
+            assert response.headers["Retry-After"]
+            assert "usersync_" not in response.text
 
     async def test_a_missing_scope_is_named(self, blog: httpx.AsyncClient, pair: Pair) -> None:
         """The scope of replays, which the account lacks."""
         await execute(pair.auth, f"UPDATE service_accounts SET scopes = ARRAY['{SCOPE}']")
 
-        for answer in await _all(blog):
-            assert "replays:write" in assert_problem(answer, 503, "unavailable")["detail"]
+        for response in await _all(blog):
+            assert "replays:write" in assert_problem(response, 503, "unavailable")["detail"]
 
 
 async def _all(blog: httpx.AsyncClient) -> list[httpx.Response]:

@@ -61,7 +61,7 @@ class Conversation:
     """The requests that reached the application, and the responses."""
 
     ran: list[dict[str, str]] = field(default_factory=list)
-    answers: list[Any] = field(default_factory=list)
+    responses: list[Any] = field(default_factory=list)
     closed: bool = False
 
 
@@ -98,17 +98,17 @@ async def converse(pieces: Iterable[bytes], *, expected: int) -> Conversation:
         protocol.data_received(piece)
         await asyncio.sleep(0)  # let the application run between two pieces
     async with asyncio.timeout(5):
-        while len(answers := _answers(wire.written)) < expected and not wire.is_closing():
+        while len(responses := _responses(wire.written)) < expected and not wire.is_closing():
             wire.changed.clear()
             await wire.changed.wait()
-    conversation.answers, conversation.closed = answers, wire.is_closing()
+    conversation.responses, conversation.closed = responses, wire.is_closing()
     protocol.connection_lost(None)
     return conversation
 
 
-def _answers(written: bytes) -> list[Any]:
+def _responses(written: bytes) -> list[Any]:
     """Return all final responses; that to a HEAD has no body."""
-    answers: list[Any] = []
+    responses: list[Any] = []
     while written:
         head, found, rest = written.partition(b"\r\n\r\n")
         if not found:
@@ -120,8 +120,8 @@ def _answers(written: bytes) -> list[Any]:
             is_whole = not rest.startswith(b"HTTP/") and rest
             body = rest[: int(length[1])] if is_whole else b""
             rest = rest[len(body) :]
-            answers.append(
+            responses.append(
                 json.loads(body) if status == 200 and body else (status, body and REFUSED)
             )
         written = rest
-    return answers
+    return responses

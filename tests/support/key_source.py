@@ -25,8 +25,8 @@ class KeySource:
         self.is_down = False
         self.drips = False
         self.port = 0
-        self._may_answer = asyncio.Event()
-        self._may_answer.set()
+        self._may_respond = asyncio.Event()
+        self._may_respond.set()
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
@@ -54,9 +54,9 @@ class KeySource:
     def hold(self, holding: bool = True) -> None:
         """Delay all responses, or release them."""
         if holding:
-            self._may_answer.clear()
+            self._may_respond.clear()
         else:
-            self._may_answer.set()
+            self._may_respond.set()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection."""
@@ -79,14 +79,14 @@ class KeySource:
                 self.requests.append({name.lower(): value for name, value in sent.items()})
                 if self.is_down:
                     break
-                await self._answer(writer, self.requests[-1])
+                await self._respond(writer, self.requests[-1])
         writer.transport.abort()
 
-    async def _answer(self, writer: asyncio.StreamWriter, request: dict[str, str]) -> None:
+    async def _respond(self, writer: asyncio.StreamWriter, request: dict[str, str]) -> None:
         status, headers, body = self.status, dict(self.headers), self.body
         if request.get("if-none-match", "") == headers.get("ETag"):
             status, body = "304 Not Modified", b""
-        await self._may_answer.wait()
+        await self._may_respond.wait()
         if "Transfer-Encoding" not in headers:
             headers["Content-Length"] = str(len(body))
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -82,8 +82,8 @@ class Process:
         def look() -> bool:
             assert self.is_running, f"{self.command} ended:\n{self.log.read_text()[-3000:]}"
             try:
-                with urllib.request.urlopen(url, timeout=2) as answer:
-                    return bool(answer.status == 200)
+                with urllib.request.urlopen(url, timeout=2) as response:
+                    return bool(response.status == 200)
             except (urllib.error.URLError, OSError):
                 return False
 

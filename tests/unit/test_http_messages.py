@@ -74,7 +74,7 @@ GOOD: dict[str, tuple[bytes, dict[str, str]]] = {
     "no path": (length(b"", line=b"GET http://e HTTP/1.1"), ran(method="GET", path="/")),
     "no path, a query": (length(b"", line=b"GET http://e?y HTTP/1.1"), ran(method="GET", path="/")),
     "the server": (length(b"", line=b"OPTIONS * HTTP/1.1"), ran(method="OPTIONS", path="*")),
-    "an early answer": (length(SMUGGLED, line=b"POST /early HTTP/1.1"), ran(path="/early")),
+    "an early response": (length(SMUGGLED, line=b"POST /early HTTP/1.1"), ran(path="/early")),
     "an empty line before": (b"\r\n" + length(SMUGGLED), ran(SMUGGLED)),
     **{
         f"an offer, {name}, {kind}": (made, ran(SMUGGLED))
@@ -146,7 +146,7 @@ BAD_BODIES: dict[str, bytes] = {
 }
 
 
-async def assert_answered(
+async def assert_own_responses(
     sent: bytes, cuts: Sequence[int], wanted: Sequence[dict[str, str]]
 ) -> None:
     """Check that each request runs once, unchanged, and gets its own response."""
@@ -156,10 +156,10 @@ async def assert_answered(
     seen = await converse(pieces, expected=len(wanted))
 
     assert seen.ran == list(wanted)
-    assert [answer_to(one) for one in wanted] == seen.answers
+    assert [response_to(one) for one in wanted] == seen.responses
 
 
-def answer_to(request: dict[str, str]) -> Any:
+def response_to(request: dict[str, str]) -> Any:
     """Return the expected response; one to HEAD has no body."""
     return (200, b"") if request["method"] == "HEAD" else request
 
@@ -171,8 +171,8 @@ async def test_two_requests_are_told_apart_wherever_they_are_split(name: str) ->
     after, wanted_after = GOOD["a GET"]
     sent += after
     for cut in range(len(sent)):
-        await assert_answered(sent, [cut], [wanted, wanted_after])
-    await assert_answered(sent, range(len(sent)), [wanted, wanted_after])
+        await assert_own_responses(sent, [cut], [wanted, wanted_after])
+    await assert_own_responses(sent, range(len(sent)), [wanted, wanted_after])
 
 
 @settings(deadline=None, max_examples=150)
@@ -182,7 +182,7 @@ def test_any_sequence_of_requests_runs_in_order(data: st.DataObject, names: list
     sent = b"".join(GOOD[name][0] for name in names)
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=8).map(sorted))
 
-    asyncio.run(assert_answered(sent, cuts, [GOOD[name][1] for name in names]))
+    asyncio.run(assert_own_responses(sent, cuts, [GOOD[name][1] for name in names]))
 
 
 @pytest.mark.parametrize("cuts", [[], [1], [40]], ids=str)
@@ -191,14 +191,14 @@ async def test_empty_lines_in_a_body_are_not_requests(sent: bytes, cuts: list[in
     """They must not end the current request."""
     alone = await converse([sent], expected=1)
 
-    await assert_answered(sent * 5, cuts, alone.ran * 5)
+    await assert_own_responses(sent * 5, cuts, alone.ran * 5)
 
 
 async def test_any_number_of_pipelined_requests_is_answered() -> None:
     """They wait unparsed, so no limit is needed."""
     sent, wanted = GOOD["a GET"]
 
-    await assert_answered(sent * 500, [], [wanted] * 500)
+    await assert_own_responses(sent * 500, [], [wanted] * 500)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -208,13 +208,13 @@ async def test_an_ambiguous_request_is_refused_once(name: str) -> None:
     for cut in range(len(BAD[name])):
         seen = await converse([sent[:cut], sent[cut:]], expected=2)
 
-        assert (seen.ran, seen.answers, seen.closed) == ([], [(400, REFUSED)], True)
+        assert (seen.ran, seen.responses, seen.closed) == ([], [(400, REFUSED)], True)
 
 
 @pytest.mark.parametrize("name", BAD_BODIES)
 async def test_an_invalid_body_closes_the_connection(name: str) -> None:
     """After one response: the refusal, or an earlier response of the application."""
-    for path, answers in (
+    for path, responses in (
         (b"/x", [(400, REFUSED)]),
         (b"/early", [ran(path="/early")]),
     ):
@@ -223,7 +223,7 @@ async def test_an_invalid_body_closes_the_connection(name: str) -> None:
             pieces = [head, BAD_BODIES[name][:cut], BAD_BODIES[name][cut:] + SMUGGLED]
             seen = await converse(pieces, expected=2)
 
-            assert (seen.answers, seen.closed) == (answers, True)
+            assert (seen.responses, seen.closed) == (responses, True)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -231,7 +231,7 @@ async def test_an_invalid_request_after_a_valid_one_gets_no_response(name: str) 
     """A proxy could take the refusal for the response to the next request on this connection."""
     seen = await converse([length(SMUGGLED) + BAD[name]], expected=2)
 
-    assert (seen.ran, seen.answers, seen.closed) == ([ran(SMUGGLED)], [ran(SMUGGLED)], True)
+    assert (seen.ran, seen.responses, seen.closed) == ([ran(SMUGGLED)], [ran(SMUGGLED)], True)
 
 
 @pytest.mark.parametrize("line", [b"POST /early HTTP/1.1", b"POST /x HTTP/1.1"])
@@ -242,13 +242,13 @@ async def test_a_response_before_the_expected_body_closes_the_connection(line: b
     seen = await converse([head, b"", SMUGGLED, SMUGGLED], expected=2)
 
     if b"early" in line:
-        assert (seen.answers, seen.closed) == ([ran(path="/early")], True)
+        assert (seen.responses, seen.closed) == ([ran(path="/early")], True)
     else:
-        assert seen.answers == [ran(SMUGGLED), ran(method="GET", path="/smuggled")]
+        assert seen.responses == [ran(SMUGGLED), ran(method="GET", path="/smuggled")]
 
 
 async def test_http_1_0_needs_no_host_and_closes_the_connection() -> None:
     """Health checks of proxies use it."""
     seen = await converse([b"GET /x HTTP/1.0\r\n\r\n" + SMUGGLED], expected=2)
 
-    assert (seen.answers, seen.closed) == ([ran(method="GET")], True)
+    assert (seen.responses, seen.closed) == ([ran(method="GET")], True)

@@ -146,25 +146,25 @@ async def test_every_response_has_a_request_id_and_security_headers(
     client: httpx.AsyncClient, method: str, path: str, sent: dict[str, Any], status: int
 ) -> None:
     """Including errors, probes and unexpected failures; an allowed origin can read all of them."""
-    answer = await client.request(method, path, headers={"Origin": ORIGIN}, **sent)
+    response = await client.request(method, path, headers={"Origin": ORIGIN}, **sent)
 
-    assert answer.status_code == status
-    assert re.fullmatch(UUID, answer.headers["X-Request-ID"])
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["Cache-Control"] == ("max-age=60" if path == "/kept" else "no-store")
-    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert "Server" not in answer.headers
-    assert "secret" not in answer.text
-    assert "Location" not in answer.headers
+    assert response.status_code == status
+    assert re.fullmatch(UUID, response.headers["X-Request-ID"])
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Cache-Control"] == ("max-age=60" if path == "/kept" else "no-store")
+    assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "Server" not in response.headers
+    assert "secret" not in response.text
+    assert "Location" not in response.headers
     if method == "HEAD":
-        assert answer.content == b""
+        assert response.content == b""
     elif status >= 400:
-        problem = answer.json()
-        assert answer.headers["Content-Type"] == MEDIA_TYPE
+        problem = response.json()
+        assert response.headers["Content-Type"] == MEDIA_TYPE
         assert problem["status"] == status
-        assert problem["instance"] == f"urn:usersync:request:{answer.headers['X-Request-ID']}"
+        assert problem["instance"] == f"urn:usersync:request:{response.headers['X-Request-ID']}"
     if status in (401, 503):
-        assert answer.headers["WWW-Authenticate" if status == 401 else "Retry-After"]
+        assert response.headers["WWW-Authenticate" if status == 401 else "Retry-After"]
 
 
 async def test_head_returns_the_headers_of_get(client: httpx.AsyncClient) -> None:
@@ -179,28 +179,28 @@ async def test_head_returns_the_headers_of_get(client: httpx.AsyncClient) -> Non
 
 async def test_a_domain_error_can_map_to_a_whole_problem(client: httpx.AsyncClient) -> None:
     """With headers of its own."""
-    answer = await client.get("/fails/at-length")
+    response = await client.get("/fails/at-length")
 
-    assert (answer.status_code, answer.json()["code"]) == (503, "busy")
-    assert answer.headers.get_list("Retry-After") == ["9"]
+    assert (response.status_code, response.json()["code"]) == (503, "busy")
+    assert response.headers.get_list("Retry-After") == ["9"]
 
 
 @pytest.mark.parametrize("sent", ["a", "A.b_c-9", "x" * 128])
 async def test_a_valid_request_id_is_kept(client: httpx.AsyncClient, sent: str) -> None:
     """In the response and in the context of the request, but not after it."""
-    answer = await client.get("/fine", headers={"X-Request-ID": sent})
+    response = await client.get("/fine", headers={"X-Request-ID": sent})
 
-    assert answer.headers.get_list("X-Request-ID") == [sent]
-    assert answer.json() == {"id": sent}
+    assert response.headers.get_list("X-Request-ID") == [sent]
+    assert response.json() == {"id": sent}
     assert request_id.get() is None
 
 
 @pytest.mark.parametrize("sent", ["", " ", "x" * 129, "a b", "a\nb", "a;b", "é", 'a"b'])
 async def test_an_unsafe_request_id_is_replaced(client: httpx.AsyncClient, sent: str) -> None:
     """It would appear in logs and documents."""
-    answer = await client.get("/fine", headers={b"X-Request-ID": sent.encode()})
+    response = await client.get("/fine", headers={b"X-Request-ID": sent.encode()})
 
-    assert re.fullmatch(UUID, answer.headers["X-Request-ID"])
+    assert re.fullmatch(UUID, response.headers["X-Request-ID"])
 
 
 async def test_every_log_line_of_a_request_has_its_id(client: httpx.AsyncClient) -> None:
@@ -225,44 +225,44 @@ class TestCrossOrigin:
         self, client: httpx.AsyncClient
     ) -> None:
         """The response names the origin, never a wildcard."""
-        answer = await client.get("/fine", headers={"Origin": ORIGIN})
+        response = await client.get("/fine", headers={"Origin": ORIGIN})
 
-        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
-        assert "Origin" in answer.headers["Vary"]
-        exposed = answer.headers["Access-Control-Expose-Headers"].split(", ")
+        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert response.headers["Access-Control-Allow-Credentials"] == "true"
+        assert "Origin" in response.headers["Vary"]
+        exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
         assert {"X-Request-ID", "Retry-After", "RateLimit", "WWW-Authenticate"} <= set(exposed)
 
     async def test_an_allowed_origin_gets_a_preflight(self, client: httpx.AsyncClient) -> None:
         """With the methods and headers that pages use."""
-        answer = await client.options("/notes", headers=preflight(ORIGIN))
+        response = await client.options("/notes", headers=preflight(ORIGIN))
 
-        assert answer.status_code == 200
-        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-        assert "PATCH" in answer.headers["Access-Control-Allow-Methods"]
-        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+        assert response.status_code == 200
+        assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
+        assert "Authorization" in response.headers["Access-Control-Allow-Headers"]
 
     @pytest.mark.parametrize(
         "origin", ["https://evil.example", "null", f"{ORIGIN}.evil.example", f"{ORIGIN}:8443"]
     )
     async def test_another_origin_is_refused(self, client: httpx.AsyncClient, origin: str) -> None:
         """For requests and preflights."""
-        answers = [
+        responses = [
             await client.get("/fine", headers={"Origin": origin}),
             await client.options("/notes", headers=preflight(origin)),
         ]
 
-        assert all("Access-Control-Allow-Origin" not in answer.headers for answer in answers)
+        assert all("Access-Control-Allow-Origin" not in response.headers for response in responses)
 
     async def test_without_allowed_origins_there_are_no_cors_headers(self) -> None:
         """Neither in responses nor in preflights."""
         async with client_of(an_app()) as client:
-            answers = [
+            responses = [
                 await client.get("/fine", headers={"Origin": ORIGIN}),
                 await client.options("/notes", headers=preflight(ORIGIN)),
             ]
 
-        names = {name.lower() for answer in answers for name in answer.headers}
+        names = {name.lower() for response in responses for name in response.headers}
         assert not [name for name in names if name.startswith("access-control")]
 
 
@@ -284,9 +284,9 @@ class TestBodies:
     ) -> None:
         """Before the route is called, for every JSON media type."""
         for kind in ("application/json", "Application/JSON; charset=x", "application/x+json"):
-            answer = await client.post("/notes", content=body, headers={"Content-Type": kind})
+            response = await client.post("/notes", content=body, headers={"Content-Type": kind})
 
-            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+            assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
     async def test_a_second_media_type_does_not_disable_the_check(
         self, client: httpx.AsyncClient
@@ -294,36 +294,36 @@ class TestBodies:
         """In either order of the two headers."""
         kinds = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
         for headers in (kinds, kinds[::-1]):
-            answer = await client.post(
+            response = await client.post(
                 "/notes", content=b'{"text":"a","text":"b"}', headers=headers
             )
 
-            assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+            assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
     async def test_an_unencodable_field_name_does_not_break_the_response(
         self, client: httpx.AsyncClient
     ) -> None:
         """The error is returned with the name escaped."""
-        answer = await client.get("/fails/surrogate")
+        response = await client.get("/fails/surrogate")
 
-        assert answer.status_code == 422
-        assert answer.json()["errors"][0]["pointer"] == "/body/\ud800"
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["pointer"] == "/body/\ud800"
 
     @pytest.mark.parametrize("text", ["grüße", "\U0001f600", "\\u0000 \\ud800", "\n\t", ""])
     async def test_any_valid_text_is_accepted(self, client: httpx.AsyncClient, text: str) -> None:
         """As UTF-8 or escaped, and if it only looks like an escape."""
         for ascii_only in (True, False):
             body = json.dumps({"text": text}, ensure_ascii=ascii_only)
-            answer = await client.post("/notes", content=body, headers=JSON)
+            response = await client.post("/notes", content=body, headers=JSON)
 
-            assert (answer.status_code, answer.json().get("text")) == (200, text)
+            assert (response.status_code, response.json().get("text")) == (200, text)
 
     async def test_at_most_twenty_errors_are_returned(self, client: httpx.AsyncClient) -> None:
         """A response must not grow with the request."""
         wrong = {"text": "a", **{f"x{number}/~": 1 for number in range(60)}}
-        answer = await client.post("/notes", json=wrong)
+        response = await client.post("/notes", json=wrong)
 
-        errors = answer.json()["errors"]
+        errors = response.json()["errors"]
         assert len(errors) == 20
         assert errors[0]["pointer"] == "/body/x0~1~0"
 
@@ -336,9 +336,9 @@ class TestBodies:
             for _ in range(20):
                 yield b" " * 100
 
-        answer = await client.post("/notes", content=pieces(), headers=JSON)
+        response = await client.post("/notes", content=pieces(), headers=JSON)
 
-        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
     async def test_a_body_that_takes_too_long_is_refused(self) -> None:
         """With 408 and a closed connection."""
@@ -348,10 +348,10 @@ class TestBodies:
             await asyncio.Event().wait()
 
         async with asyncio.timeout(10), client_of(an_app(body_seconds_max=0.05)) as client:
-            answer = await client.post("/notes", content=slow(), headers=JSON)
+            response = await client.post("/notes", content=slow(), headers=JSON)
 
-        assert (answer.status_code, answer.json()["code"]) == (408, "request_timeout")
-        assert answer.headers["Connection"] == "close"
+        assert (response.status_code, response.json()["code"]) == (408, "request_timeout")
+        assert response.headers["Connection"] == "close"
 
     async def test_the_deadline_ends_with_the_body(self) -> None:
         """A stream may wait longer than that for its client to disconnect."""
@@ -464,25 +464,25 @@ class TestOpenApi:
         """Those of all requests and those of the route, each with an example."""
         document = (await client.get("/openapi.json")).json()
 
-        answers = document["paths"]["/notes"]["post"]["responses"]
-        assert set(answers) == {
+        responses = document["paths"]["/notes"]["post"]["responses"]
+        assert set(responses) == {
             *("200", "400", "401", "403", "408", "409", "413", "422", "431", "500", "503")
         }
-        for status, answer in answers.items():
-            assert "X-Request-ID" in answer["headers"]
+        for status, response in responses.items():
+            assert "X-Request-ID" in response["headers"]
             if status != "200":
-                [(media_type, content)] = answer["content"].items()
+                [(media_type, content)] = response["content"].items()
                 assert media_type == MEDIA_TYPE
                 assert content["schema"] == {"$ref": "#/components/schemas/ProblemBody"}
                 for code, example in content["examples"].items():
                     assert example["value"]["code"] == code
                     assert example["value"]["status"] == int(status)
-        assert set(answers["401"]["content"][MEDIA_TYPE]["examples"]) == {
+        assert set(responses["401"]["content"][MEDIA_TYPE]["examples"]) == {
             "authentication_required",
             "invalid_token",
         }
-        assert "WWW-Authenticate" in answers["401"]["headers"]
-        assert "Retry-After" in answers["503"]["headers"]
+        assert "WWW-Authenticate" in responses["401"]["headers"]
+        assert "Retry-After" in responses["503"]["headers"]
         assert "HTTPValidationError" not in str(document)
 
     async def test_a_route_that_documents_token_errors_requires_a_token(
