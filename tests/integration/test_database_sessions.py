@@ -150,7 +150,7 @@ class TestEndedSessions:
     async def test_ended_sessions_are_replaced(
         self, postgres: PostgresServer, blog_engine: AsyncEngine, read_meanwhile: bool
     ) -> None:
-        """All of them, whether or not the event loop has already read the server's goodbye."""
+        """All of them, whether or not the event loop has noticed that they are closed."""
         connections = [await blog_engine.connect() for _ in range(5)]
         pids = [
             await connection.scalar(text("SELECT pg_backend_pid()")) for connection in connections

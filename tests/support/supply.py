@@ -1,6 +1,6 @@
-"""What each test gets one of: made before a test asks for it, and removed after, in the background.
+"""Create databases and virtual hosts in the background before tests need them; remove used ones.
 
-Guarantees: nothing is given twice; a failure to make or to remove one is raised.
+Guarantees: no test gets one that another test had; errors of the background threads are raised.
 """
 
 from collections import deque
@@ -9,13 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class Supply:
-    """Named things of one kind, such as databases.
+    """Resources of one kind, such as databases, identified by their names.
 
     Parameters:
-        make: makes the thing with this number, and returns its name.
-        remove: removes the thing of this name.
-        spare: how many are kept ready once the first was asked for. With none, each is made and
-            removed while the test waits, for a server that a test may stop.
+        make: creates the resource with this number and returns its name.
+        remove: removes the resource with this name.
+        spare: the number to keep ready after the first request. With 0, each is created and removed
+            while the test waits, as it must be on a server that a test may stop.
     """
 
     def __init__(
@@ -27,25 +27,25 @@ class Supply:
         self._begun = 0
         self._ready: deque[Future[str]] = deque()
         self._removals: deque[Future[None]] = deque()
-        # One thread each: a test that waits for its thing does not wait for removals.
+        # Separate threads, so that a test never waits for a removal.
         self._makes = ThreadPoolExecutor(1)
         self._removes = ThreadPoolExecutor(1)
 
     def take(self) -> str:
-        """Return the name of a thing that nobody had before."""
+        """Return the name of a new resource."""
         while len(self._ready) <= self._spare:
             self._begun += 1
             self._ready.append(self._makes.submit(self._make, self._begun))
         return self._ready.popleft().result()
 
     def give_back(self, name: str) -> None:
-        """Have a thing removed."""
+        """Remove a resource that a test has used."""
         self._removals.append(self._removes.submit(self._remove, name))
         while self._removals and (self._removals[0].done() or not self._spare):
             self._removals.popleft().result()
 
     def close(self) -> None:
-        """Remove the spare things, and wait until all removals are done."""
+        """Remove the spare resources and wait until all removals are done."""
         while self._ready:
             self.give_back(self._ready.popleft().result())
         while self._removals:

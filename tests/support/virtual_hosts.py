@@ -1,4 +1,4 @@
-"""A fresh virtual host for each test that asks for one."""
+"""Create a virtual host for each test that needs one."""
 
 from local.broker import Broker
 from local.places import CHECKOUT
@@ -13,7 +13,7 @@ class VirtualHosts(Supply):
     def __init__(self, broker: Broker, worker: str) -> None:
         prefix = f"test-{CHECKOUT}-{worker}-"
         for found in broker._call("GET", "vhosts?columns=name"):
-            if found["name"].startswith(prefix):  # of a run that was killed
+            if found["name"].startswith(prefix):  # left by a killed run
                 broker.delete_vhost(found["name"])
 
         def create(number: int) -> str:
