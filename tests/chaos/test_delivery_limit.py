@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,6 +22,7 @@ LIMIT = 3
 KILLS = LIMIT + 1
 
 
+@pytest.mark.slow
 async def test_an_operators_delivery_limit_loses_no_event(
     system: System,
     source: Source,

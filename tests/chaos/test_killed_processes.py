@@ -21,25 +21,27 @@ from tests.support.system import Member, System, broker_behind_a_proxy, ended
 QUICK = {"AUTH_RETRY_SECONDS_MAX": 0.2, "BLOG_RETRY_SECONDS_MAX": 0.2}
 
 
-async def test_killing_relay_and_consumer_twenty_times_under_load_loses_nothing(
-    system: System, source: Source, auth_engine: AsyncEngine
+@pytest.mark.parametrize(
+    ("kills", "changes_min"), [(2, 100), pytest.param(20, 1_000, marks=pytest.mark.slow)]
+)
+async def test_killing_relay_and_consumer_under_load_loses_nothing(
+    system: System, source: Source, auth_engine: AsyncEngine, kills: int, changes_min: int
 ) -> None:
-    """Both get SIGKILL twenty times at work, while users sign up, change and are deleted."""
+    """Both get SIGKILL again and again at work, while users sign up, change and are deleted."""
     relay = system.process("auth-service relay")
     # A redelivered message comes alone, so a large prefetch would make each restart slow.
     consumer = system.process("blog-service consumer", BLOG_ATTEMPTS_MAX=100, BLOG_PREFETCH=100)
     with ended(relay, consumer):
         async with loaded(auth_engine) as load:
             await asyncio.gather(
-                _kill_at_work(relay, 20, lambda: published(system.auth_url)),
-                _kill_at_work(consumer, 20, lambda: last_applied(system.blog_url)),
+                _kill_at_work(relay, kills, lambda: published(system.auth_url)),
+                _kill_at_work(consumer, kills, lambda: last_applied(system.blog_url)),
             )
+            await eventually(lambda: load.changes > changes_min, within=120)
 
         await eventually(
             lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.5
         )
-
-    assert load.changes > 1_000
 
 
 async def test_a_relay_killed_between_publish_and_mark_publishes_again(
@@ -123,8 +125,11 @@ async def test_heartbeats_survive_what_events_survive(
         await eventually(lambda: _heard(system, last), within=30, every=0.1)
 
 
+@pytest.mark.parametrize(
+    ("changes", "share_min"), [(300, 20), pytest.param(1_500, 100, marks=pytest.mark.slow)]
+)
 async def test_two_consumers_share_a_queue_and_agree(
-    system: System, source: Source, auth_engine: AsyncEngine
+    system: System, source: Source, auth_engine: AsyncEngine, changes: int, share_min: int
 ) -> None:
     """They apply events of the same users in parallel, and neither reverses their order."""
     relay = system.process("auth-service relay")
@@ -135,7 +140,7 @@ async def test_two_consumers_share_a_queue_and_agree(
     with ended(relay, *consumers):
         await asyncio.gather(relay.ready(), *(consumer.ready() for consumer in consumers))
         async with loaded(auth_engine, per_second=500) as load:
-            await eventually(lambda: load.changes >= 1_500, within=40)
+            await eventually(lambda: load.changes >= changes, within=120)
         await eventually(
             lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.2
         )
@@ -145,9 +150,10 @@ async def test_two_consumers_share_a_queue_and_agree(
             for consumer in consumers
         ]
 
-    assert min(shares) > 100
+    assert min(shares) > share_min
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("source")
 async def test_a_killed_sweep_is_resumed(system: System, blog_engine: AsyncEngine) -> None:
     """However often the consumer is killed during it, nothing of the user is left in the end."""
@@ -168,7 +174,7 @@ async def test_a_killed_sweep_is_resumed(system: System, blog_engine: AsyncEngin
     assert (after_the_kills.profiles, after_the_kills.noted) == (0, 1)
 
 
-@pytest.mark.parametrize("kills", [3])
+@pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
 async def test_order_per_user_survives_takeovers_of_relays(
     system: System, source: Source, auth_engine: AsyncEngine, kills: int
 ) -> None:

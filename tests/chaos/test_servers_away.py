@@ -28,6 +28,7 @@ QUICK = {
 }
 
 
+@pytest.mark.slow
 async def test_a_broker_that_restarts_and_crashes_loses_nothing(
     system: System, mortal_rabbitmq: PrivateRabbitMQ, auth_engine: AsyncEngine
 ) -> None:
@@ -68,6 +69,7 @@ def on_mortal_postgres(
         databases.drop(url)
 
 
+@pytest.mark.slow
 async def test_a_database_server_that_restarts_and_crashes_loses_nothing(
     on_mortal_postgres: tuple[EmbeddedPostgres, System], source: Source
 ) -> None:
@@ -94,10 +96,11 @@ async def test_a_database_server_that_restarts_and_crashes_loses_nothing(
     assert relay.log.read_text().count("relay.active") >= 4
 
 
+@pytest.mark.parametrize("cuts", [2, pytest.param(15, marks=pytest.mark.slow)])
 async def test_connections_cut_before_the_confirms_lose_nothing(
-    system: System, source: Source, auth_engine: AsyncEngine
+    system: System, source: Source, auth_engine: AsyncEngine, cuts: int
 ) -> None:
-    """The relay's connection is cut fifteen times with unconfirmed publishes in flight."""
+    """The relay's connection is cut again and again with unconfirmed publishes in flight."""
     await declare(source.connection)
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay", AUTH_AMQP_URL=amqp_url, **QUICK)
@@ -106,7 +109,7 @@ async def test_connections_cut_before_the_confirms_lose_nothing(
             relay.start()
             consumer.start()
             async with loaded(auth_engine):
-                for _ in range(15):
+                for _ in range(cuts):
                     number = await published(system.auth_url)
                     await eventually(partial(_more_published, system, number + 1), within=30)
                     proxy.swallow_answers()
@@ -118,10 +121,11 @@ async def test_connections_cut_before_the_confirms_lose_nothing(
             )
 
 
+@pytest.mark.parametrize("cuts", [2, pytest.param(10, marks=pytest.mark.slow)])
 async def test_consumers_cut_before_their_acknowledgements_lose_nothing(
-    system: System, source: Source, auth_engine: AsyncEngine
+    system: System, source: Source, auth_engine: AsyncEngine, cuts: int
 ) -> None:
-    """The consumer's connection is cut ten times with acknowledgements that do not arrive."""
+    """The consumer's connection is cut again and again with acknowledgements that do not arrive."""
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay")
         consumer = system.process("blog-service consumer", BLOG_AMQP_URL=amqp_url, **QUICK)
@@ -129,7 +133,7 @@ async def test_consumers_cut_before_their_acknowledgements_lose_nothing(
             relay.start()
             await consumer.ready()
             async with loaded(auth_engine):
-                for _ in range(10):
+                for _ in range(cuts):
                     number = await _users(system)
                     await eventually(partial(_has_users, system, number + 5), within=30)
                     proxy.swallow_requests()
