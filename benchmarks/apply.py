@@ -9,15 +9,16 @@ from benchmarks.stage import Stage
 from benchmarks.tables import applied_per_second, until_applied
 
 _HOW = """
-The messages wait in the queue before the process starts, each creates another user, and the rate
+The messages wait in the queue before the process starts, and each creates another user. The rate
 comes from the rows' `applied_at`, after the first tenth. The client takes the same messages from
-the same queue with a prefetch of 500 and `multiple` acks, and drops them: that it neither reads nor
-writes them is unfair to us. FastStream takes them from the same queue too: a handler with a
-pydantic model and one version-guarded upsert in a transaction through SQLAlchemy, acknowledged
-after the commit, ten at a time, with the library's own log lines (two a message) as it ships, which
-is unfair to FastStream where they are switched off. dramatiq has its own message format and a
-classic queue; eight threads, and since the project's lock has no synchronous driver, each with an
-asyncpg connection of its own, without SQLAlchemy and without a log line, which is unfair to us.
+the same queue with a prefetch of 500 and `multiple` acks, and discards them. This is unfair to us:
+the client neither decodes nor stores them. FastStream takes them from the same queue, with a
+handler that has a pydantic model and one version-guarded upsert in a transaction through
+SQLAlchemy, acknowledged after the commit, ten at a time. It writes its own log lines (two per
+message), as it ships. This is unfair to FastStream where they are switched off. dramatiq has a
+message format of its own and a classic queue. It runs eight threads, each with an asyncpg
+connection, because the locked packages have no synchronous driver, without SQLAlchemy and without
+log lines. This is unfair to us.
 """
 
 
@@ -34,7 +35,7 @@ async def measure(stage: Stage, scale: Scale) -> Section:
                 at_least=0.8,
             ),
             Promise(
-                words="apply ÷ FastStream, one upsert transaction a message",
+                words="apply ÷ FastStream, one upsert transaction per message",
                 figure="apply_to_faststream_ratio",
                 at_least=15,
             ),

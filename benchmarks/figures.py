@@ -35,7 +35,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """The results of one measurement. ``how`` describes the method and what is unfair to whom."""
+    """The results of one measurement. ``how`` describes the method and its biases."""
 
     title: str
     how: str

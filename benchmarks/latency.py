@@ -19,11 +19,11 @@ from contracts.events import UserCreated
 
 _HOW = """
 {rate} events a second, each recorded by `record` in a transaction of its own. The clock starts just
-before COMMIT is sent to the auth database, and stops when another session hears that the replica's
-row is committed (a trigger of the benchmark's sends NOTIFY, which PostgreSQL delivers after the
-commit). Both moments are read from the same clock by the same process, so the figure contains the
-commit itself and the way of the notification: it is an upper bound, the same for both pipelines.
-The first second is warm-up.
+before COMMIT is sent to the auth database. It stops when another session is notified that the
+replica's row is committed: a trigger of the benchmark's sends NOTIFY, which PostgreSQL delivers
+after the commit. One process reads both moments from the same clock. So the figure includes the
+commit itself and the delivery of the notification: it is an upper bound, the same for both
+pipelines. The first second is warm-up.
 """
 
 RATE = 100

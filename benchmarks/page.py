@@ -15,10 +15,10 @@ from local.chromium import find_chromium
 from local.ports import free_port
 
 _HOW: Final = """
-`blog-service api` and a Chromium without a window share the machine. {visits} visitors one after
-another, each without anything in his cache; the first paint is the browser's own
-`first-contentful-paint`, the first post is there when its title is in the page. The size is that of
-all bodies that come for the page itself, which are not compressed; not of posts.
+`blog-service api` and a headless Chromium share the machine. {visits} visitors come one after
+another, each with an empty cache. The first paint is the browser's own `first-contentful-paint`;
+the first post counts when its title is in the page. The size is the sum of all bodies of the page
+itself, uncompressed, without the posts.
 """
 
 _VISITS: Final = 10

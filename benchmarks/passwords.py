@@ -19,11 +19,11 @@ from local.ports import free_port
 
 _HOW = """
 argon2id alone: {threads} threads hash with the service's parameters, and nothing else runs. The
-service: one `auth-service api` with its settings as they come and the kind of key that `make up`
-makes (RSA-3072), asked over {clients} kept-alive connections by a load generator on the same cores;
-each answer's status is checked. Meanwhile `/livez` and `/readyz` are asked in turns, 20 times a
-second, on another connection of the same generator, whose own delays count; the promise is held
-against the p99 of both, the slowest answer stands beside it.
+service: one `auth-service api` with its default settings and the kind of key that `make up` creates
+(RSA-3072). A load generator on the same cores sends requests over {clients} kept-alive connections
+and checks the status of each response. Meanwhile another connection of the same generator requests
+`/livez` and `/readyz` in turns, 20 times a second; the generator's own delays count. The promise
+concerns the p99 of both; the slowest response is shown too.
 """
 
 _THREADS = 2

@@ -17,13 +17,13 @@ from service_kit.http.pagination import cursor_after
 
 _HOW: Final = """
 {posts:,} posts of {characters:,} characters by {authors:,} authors with profiles; {readers}
-kept-alive connections, each of which asks again as soon as it is answered: for the first page half
-of the time, else from a random cursor. `blog-service api` is beside a bare FastAPI route that runs
-the same statement on an asyncpg pool of as many connections and returns its rows, without
-middleware, metrics and checks; that pool's reset of a connection after each use, its default, is
-unfair to it. The load generator shares the cores with both, so that latencies are those of a
-machine at its limit. PostgreSQL counts the transactions, each of which is one statement; those of a
-start without requests are taken off.
+kept-alive connections. Each sends its next request as soon as it has a response: half of the time
+for the first page, otherwise from a random cursor. `blog-service api` is compared with a bare
+FastAPI route that runs the same statement on an asyncpg pool of the same size and returns its rows,
+without middleware, metrics and checks. That pool resets a connection after each use, by default,
+which is unfair to it. The load generator shares the cores with both, so latencies are those of a
+machine at its limit. PostgreSQL counts the transactions, each of one statement; the transactions of
+a start without requests are subtracted.
 """
 
 _POSTS: Final = 100_000

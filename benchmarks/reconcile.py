@@ -24,21 +24,20 @@ from local.ports import free_port
 from replica.reconcile.model import Verdict
 
 _HOW = """
-{users:,} users, of whom a tenth are deleted; `auth-service api`, relay and consumer are at work, on
-the same cores. A bootstrap is `blog-service reconcile --repair` on an empty replica, beside COPY of
-the same columns of the same rows from the one database to the other: two connections in one
-process, binary format, into a table with the same primary key and nothing else; that it neither
-checks a row nor proves the result is unfair to us. A comparison is beside the bare digest query,
-first in the one database, then in the other, with the settings that ours has (no JIT). Seconds are
-those between the run's own `started_at` and `finished_at`; starting the command comes on top, once,
-and stands beside them. What goes over the wire passes through a proxy that counts both directions,
-the token's request as well; TCP's own headers are not counted. For the third promise one address is
-overwritten in the replica's table. Statistics are brought up to date (VACUUM, ANALYZE) before
-comparisons.
+{users:,} users, of whom one in ten is deleted; `auth-service api`, relay and consumer run on the
+same cores. A bootstrap is `blog-service reconcile --repair` on an empty replica. It is compared
+with COPY of the same columns of the same rows from one database to the other: two connections in
+one process, binary format, into a table with the same primary key and nothing else. This is unfair
+to us: COPY neither checks a row nor proves the result. A comparison is compared with the bare
+digest query, first in one database, then in the other, with our settings (no JIT). Seconds are
+those between the run's own `started_at` and `finished_at`; the start of the command is shown
+separately. A proxy counts the bytes on the wire in both directions, the request for the token
+included, without TCP's own headers. For the third promise, one address is overwritten in the
+replica's table. Statistics are updated (VACUUM, ANALYZE) before comparisons.
 
-Memory is the resident set, looked at ten times a second, the most in all rounds; its growth is what
-{users:,} users take more than {few:,}. Once each the consumer fills the empty replica by itself;
-its memory is that of then.
+Memory is the resident set, sampled ten times a second, the maximum of all rounds. Its growth is the
+difference between {users:,} users and {few:,}. Once with each number, the consumer fills the empty
+replica by itself; its memory is measured then.
 """
 
 _PROCESSES: Final = {

@@ -10,7 +10,7 @@ from benchmarks.tables import last_position, published_per_second, until_publish
 _HOW = """
 The events are recorded before the relay starts; the rate comes from `published_at`, after the first
 tenth. The client publishes the same messages, made beforehand, to the same exchange and queue with
-100 confirms in flight and nothing else to do: it neither makes messages nor reads or marks rows, so
+100 confirms in flight and nothing else to do. It neither makes messages nor reads or marks rows, so
 the ratio is unfair to the relay. The same number of events is relayed from a log of {short:,} and
 from one of {long:,} published rows, each in a database of its own.
 """

@@ -23,14 +23,14 @@ from local.places import program
 from replica.inbox.topology import SERVICE
 
 _HOW = """
-First {events:,} events are recorded and relayed, as in the measurement of the relay, and then the
-same relay process replays the same events from the log, as fast as it can. Nobody consumes
-meanwhile. Both rates leave the first tenth out. The log holds {log:,} events besides.
+First {events:,} events are recorded and relayed, as in the measurement of the relay. Then the same
+relay process replays the same events from the log, as fast as it can. No consumer runs meanwhile.
+Both rates exclude the first tenth. The log has {log:,} other events.
 
-Then the whole log is replayed, as fast as it goes, to an empty replica whose consumer applies it,
-and {rate} live events a second go the whole way beside it; their latency is taken as in the
-measurement above. It is cancelled when they have arrived, and counts only if it was still under
-way. Memory is the resident set, its growth as for the whole way.
+Then the whole log is replayed, as fast as possible, to an empty replica whose consumer applies it,
+while {rate} live events a second go the whole way. Their latency is measured as in the measurement
+above. The replay is cancelled when they have arrived, and the figures count only if it was still
+running. Memory is the resident set; its growth is computed as for the whole way.
 """
 
 _PROCESSES: Final = ("relay", "consumer")

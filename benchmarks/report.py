@@ -14,10 +14,10 @@ _FIGURES_FILE = LOCAL / "bench.json"
 _PAGE = ROOT / "docs" / "benchmarks.md"
 
 _INTRODUCTION = """
-What was promised and what one machine did, written by `make bench`. Compare the ratios: both sides
-of each ran in turns in the same run, and the median of {rounds} rounds is shown. Absolute figures
-belong to this machine and to whatever else it had to do: other work on its cores spoils latencies
-first, and then the ratios of what needs several processes to what needs one.
+The promised bounds, and what one machine measured, written by `make bench`. Compare the ratios:
+both sides of each ran in turns in the same run, and the median of {rounds} rounds is shown.
+Absolute figures belong to this machine and its other work: load on its cores distorts latencies
+first, and then the ratios of several processes to one.
 """
 
 

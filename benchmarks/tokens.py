@@ -26,11 +26,10 @@ from local.ports import free_port
 
 _HOW = """
 Issuing and verifying: one thread, RSA-3072, both sides in turns of {calls} calls, the median turn
-of each; the bare signature is over as many bytes as the token's, and PyJWT decodes with the key
-parsed beforehand and checks issuer, audience and expiry. The protected request: `blog-service api`
-answers
-`GET /v1/me` over {clients} kept-alive connections; the other side is the same application, in which
-the caller is read from the replica without looking at the token.
+of each. The bare signature covers as many bytes as the token's. PyJWT decodes with a parsed key,
+and checks issuer, audience and expiry. The protected request: `blog-service api` responds to
+`GET /v1/me` over {clients} kept-alive connections. The other side is the same application, which
+reads the caller from the replica without verifying the token.
 """
 
 _CALLS = 50

@@ -17,12 +17,12 @@ from benchmarks.tables import applied_per_second, until_applied
 
 _HOW = """
 Three processes share the two cores with PostgreSQL and RabbitMQ: the relay, the consumer, and a
-producer that records {batch} events in a transaction whenever fewer than {in_flight:,} are on the
-way, so that neither side waits for work and no queue grows. The rate comes from the replica's
-`applied_at`, after the first tenth. The pipeline beside it has the same producer and the same
-tables; its outbox is polled once a second, again at once while it finds events, 500 at a time, and
-published one by one; its consumer is the FastStream handler of the measurement above. Memory is the
-resident set, its growth from the median of the second tenth of the samples to that of the last.
+producer. The producer records {batch} events in a transaction whenever fewer than {in_flight:,} are
+in flight, so neither side waits for work and no queue grows. The rate comes from the replica's
+`applied_at`, after the first tenth. The other pipeline has the same producer and the same tables.
+Its outbox is polled once a second, and again at once while it finds events; 500 at a time are
+published one by one. Its consumer is the FastStream handler of the measurement above. Memory is the
+resident set; its growth is from the median of the second tenth of the samples to that of the last.
 """
 
 _IN_FLIGHT_MAX = 10 * BATCH

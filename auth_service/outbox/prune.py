@@ -1,6 +1,6 @@
 """Delete events past their retention from the log, which would grow without limit otherwise.
 
-Retention is no step of an event's journey, but the end of its record.
+Retention: it runs after the last step of an event's journey.
 
 Guarantees: unpublished events stay, however old. So do events that an unfinished replay of the log
 still has to send. A replay that starts meanwhile cannot miss the deletion: it locks the row of

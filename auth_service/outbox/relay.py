@@ -183,7 +183,7 @@ class Relay:
     def _note_returned(self, event_type: str, now: float) -> None:
         self._unroutable.returned(event_type, now)
         self._releasing.discard(event_type)
-        # A heartbeat shows at once whether there is no queue at all.
+        # A heartbeat shows at once whether any queue is bound.
         if event_type != Heartbeat.type and len(self._unroutable) == 1:
             self._heartbeat_due = min(self._heartbeat_due, now + HEARTBEAT_RETRY_SECONDS)
         log.warning("relay.set_aside", type=event_type)

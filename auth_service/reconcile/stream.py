@@ -24,7 +24,7 @@ from service_kit.process.tasks import end_tasks
 log = structlog.get_logger()
 
 BLOCK_BYTES: Final = 64 * 1024
-"""PostgreSQL's own blocks have 8 KiB; each message costs the same, whatever its size."""
+"""PostgreSQL's own blocks have 8 KiB; each message costs the same, large or small."""
 
 R = TypeVar("R")
 

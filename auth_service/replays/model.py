@@ -121,7 +121,7 @@ class Selection:
 class Plan:
     """What a replay would send.
 
-    ``erased_users`` counts users of whom only a tombstone is left to send. ``first_position`` and
+    ``erased_users`` counts users with only a tombstone left to send. ``first_position`` and
     ``last_position`` are the first and last selected events in the log; None if there are none, or
     for the current state.
     """

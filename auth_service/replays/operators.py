@@ -49,9 +49,7 @@ async def _requester(request: Request, auth: Auth) -> Requester:
             else Requester(await _operator(subject, auth), service)
         )
     if subject is not None:
-        raise Problem(
-            problems.INVALID_SUBJECT_TOKEN, "only a service may ask on behalf of somebody else"
-        )
+        raise Problem(problems.INVALID_SUBJECT_TOKEN, "only a service may act on behalf of a user")
     user = await caller(request, auth)
     if OPERATOR not in user.user.roles:
         raise Problem(problems.FORBIDDEN)

@@ -26,7 +26,7 @@ async def replay_by_id(
     query = select(replays).where(replays.c.id == replay_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     if row is None:
-        raise NoSuchReplay(f"there is no replay {replay_id}")
+        raise NoSuchReplay(f"no replay has the id {replay_id}")
     return to_replay(row)
 
 

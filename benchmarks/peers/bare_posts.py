@@ -1,7 +1,7 @@
 """The list of posts as a quick version: a bare FastAPI route on a raw asyncpg pool.
 
-It runs the statement of the blog's own list, prepared, and returns its rows. There is no
-middleware, no check of parameters, no metrics and no problem document.
+It runs the statement of the blog's own list, prepared, and returns its rows, without middleware,
+checks of parameters, metrics and problem documents.
 """
 
 import os

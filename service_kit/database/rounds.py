@@ -1,4 +1,4 @@
-"""Repeat a round of work against a database until cancelled, whatever fails.
+"""Repeat a round of work against a database until cancelled, also after failures.
 
 Guarantees: ``repeat`` ends only when it is cancelled; each failure is logged, and the next round is
 tried after the usual pause. So a background task of a process never takes the process down, and

@@ -113,7 +113,7 @@ async def test_sign_ups_succeed_while_the_broker_is_away(running: Running) -> No
 
 
 async def test_no_log_contains_an_address(running: Running) -> None:
-    """Whatever a user does, no process logs an e-mail address or a password."""
+    """No process logs an e-mail address or a password."""
     person = await _sign_up(running)
     await eventually(lambda: _me_at(running, person, "active"))
     again = await running.auth.post(

@@ -73,7 +73,7 @@ class TestChanging:
     async def test_a_reused_refresh_token_still_ends_its_session(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, last: Signed
     ) -> None:
-        """An event that cannot be recorded is no reason to keep a thief's session."""
+        """The session of a thief ends even though its event cannot be recorded."""
         for _ in range(3):
             answer = await api.post(
                 "/oauth/token",

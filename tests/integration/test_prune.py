@@ -34,16 +34,16 @@ async def a_log(engine: AsyncEngine, *, old: int, young: int = 0) -> list[int]:
         added = await connection.execute(
             text(
                 """
-                WITH him AS (
+                WITH ada AS (
                     INSERT INTO users (email, password_hash, version)
                     VALUES (gen_random_uuid() || '@example.org', 'x', 1) RETURNING id
                 )
                 INSERT INTO outbox_events
                     (type, user_id, version, payload, published_at, occurred_at)
-                SELECT 'user.updated', him.id, n, '{}', now(),
+                SELECT 'user.updated', ada.id, n, '{}', now(),
                        CASE WHEN n <= CAST(:old AS int) THEN now() - interval '40 days'
                             ELSE now() END
-                FROM him, generate_series(1, CAST(:all AS int)) AS n ORDER BY n
+                FROM ada, generate_series(1, CAST(:all AS int)) AS n ORDER BY n
                 RETURNING position
                 """
             ),
@@ -178,10 +178,10 @@ async def test_pruning_and_an_erasing_deletion_do_not_wait_for_each_other(
     """Rows locked by the deletion are left to the next run; a later deletion misses nothing."""
     log = await a_log(auth_engine, old=4)
     others = await a_log(auth_engine, old=4)
-    [his, *_] = await fetch(auth_engine, "SELECT user_id FROM outbox_events ORDER BY position")
+    [erased, *_] = await fetch(auth_engine, "SELECT user_id FROM outbox_events ORDER BY position")
     async with auth_engine.begin() as deleting:
         await deleting.exec_driver_sql(
-            f"UPDATE outbox_events SET payload = NULL WHERE user_id = '{his.user_id}'"
+            f"UPDATE outbox_events SET payload = NULL WHERE user_id = '{erased.user_id}'"
         )
         pruned = await prune(auth_engine, MONTH)
         assert (pruned.deleted, pruned.kept_in_use) == (4, 4)
@@ -189,7 +189,7 @@ async def test_pruning_and_an_erasing_deletion_do_not_wait_for_each_other(
 
     assert (await prune(auth_engine, MONTH)).deleted == 4
     assert pruned.pruned_position == others[-1]
-    await delete_by(auth_engine, his.user_id, actor="operator:op")
+    await delete_by(auth_engine, erased.user_id, actor="operator:op")
     assert [event.type for event in await outbox(auth_engine)] == ["user.deleted"]
 
 

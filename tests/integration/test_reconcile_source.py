@@ -173,10 +173,10 @@ class TestAccess:
     async def test_without_a_valid_token_it_is_unauthorized(self, api: httpx.AsyncClient) -> None:
         """Without a token, or with an invalid one."""
         for method, path in ROUTES:
-            nobody = await api.request(method, path)
+            refused = await api.request(method, path)
             rubbish = await api.request(method, path, headers={"Authorization": "Bearer x"})
 
-            assert_problem(nobody, 401, "authentication_required")
+            assert_problem(refused, 401, "authentication_required")
             assert_problem(rubbish, 401, "invalid_token")
 
     async def test_users_and_other_services_are_forbidden(

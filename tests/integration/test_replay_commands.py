@@ -17,7 +17,7 @@ from tests.support.processes import run
 from tests.support.replaying import fill
 from tests.support.source import Source
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
 Command = Callable[[str], Awaitable[subprocess.CompletedProcess[str]]]
 
@@ -109,7 +109,7 @@ async def test_a_refusal_is_one_sentence(replay: Command, auth_engine: AsyncEngi
             ("start --to blog --current-state --from-position 5", 1, "filtered by user only"),
             ("start --to Blog --from-position 5", 1, "name"),
             ("start --to blog --since yesterday", 2, "2026-01-31T12:00:00Z"),
-            (f"show {NOBODY}", 1, "no replay"),
+            (f"show {UNKNOWN_ID}", 1, "no replay"),
         )
     ]
 

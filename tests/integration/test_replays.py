@@ -1,4 +1,4 @@
-"""What a replay sends, to whom, and how it handles failures."""
+"""What a replay sends, its order and pace, and how it handles failures."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ from tests.support.replaying import (
 from tests.support.source import Source
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-NOBODY = UUID(int=1)
+UNKNOWN_ID = UUID(int=1)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ class TestTheLog:
         ("position", lambda _: {"from_position": 6}),
         ("user", lambda rows: {"users": (rows[2].user_id,)}),
         ("two users", lambda rows: {"users": (rows[0].user_id, rows[1].user_id)}),
-        ("nobody", lambda _: {"users": (NOBODY,)}),
+        ("unknown user", lambda _: {"users": (UNKNOWN_ID,)}),
         ("created", lambda _: {"types": ("user.created",)}),
         ("two types", lambda _: {"types": ("user.created", "user.updated")}),
         ("deleted", lambda _: {"types": ("user.deleted",)}),
@@ -367,11 +367,11 @@ class TestTheCurrentState:
         history: list[Row[Any]],
     ) -> None:
         """The named users, if they exist."""
-        named = (history[0].user_id, history[2].user_id, NOBODY)
+        named = (history[0].user_id, history[2].user_id, UNKNOWN_ID)
 
         messages = await sent(auth_engine, settings, source, queue, current_state=True, users=named)
 
-        assert {message.event.data.subject for message in messages} == set(named) - {NOBODY}
+        assert {message.event.data.subject for message in messages} == set(named) - {UNKNOWN_ID}
         assert len(messages) == 2
 
 
@@ -396,7 +396,7 @@ class TestPrunedLog:
             {},
             {"until": minute(100)},
             {"types": ("user.deleted",)},
-            {"users": (NOBODY,)},
+            {"users": (UNKNOWN_ID,)},
             {"from_position": 4},
             {"since": minute(5)},
             {"from_position": 1, "since": minute(2)},
@@ -516,7 +516,7 @@ class TestSteering:
     async def test_every_action_is_audited_once(
         self, auth_engine: AsyncEngine, settings: RelaySettings
     ) -> None:
-        """With the actor; a request that changes nothing is no action."""
+        """With the actor; a request that changes nothing leaves no entry."""
         await fill(auth_engine, 3)
         asked = await started(auth_engine, settings)
         for state in (State.PAUSED, State.PAUSED, State.RUNNING, State.CANCELLED, State.CANCELLED):
@@ -550,7 +550,7 @@ class TestSteering:
 
         assert await started(auth_engine, settings)
         with pytest.raises(NoSuchReplay):
-            await change_state(auth_engine, NOBODY, State.PAUSED, actor=ACTOR)
+            await change_state(auth_engine, UNKNOWN_ID, State.PAUSED, actor=ACTOR)
 
 
 class TestTrouble:
@@ -606,7 +606,7 @@ class TestTrouble:
     async def test_a_replay_waits_for_a_full_queue(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source
     ) -> None:
-        """Even one smaller than a batch: what the queue accepted is not sent again for ever."""
+        """Even one smaller than a batch: what the queue accepted is not sent again and again."""
         full = await bind_replays(
             source,
             arguments={
