@@ -21,6 +21,18 @@ from auth_service.oauth import metadata
 from auth_service.oauth import routes as oauth
 from auth_service.outbox import metrics
 from auth_service.outbox import routes as outbox
+from auth_service.problems import (
+    EMAIL_TAKEN,
+    INVALID_CREDENTIALS,
+    INVALID_EMAIL,
+    INVALID_LINK,
+    LAST_ADMINISTRATOR,
+    SERVICE_NAME_TAKEN,
+    TOO_MANY_KEYS,
+    VERSIONS_EXHAUSTED,
+    WEAK_PASSWORD,
+    WRONG_PASSWORD,
+)
 from auth_service.reconcile import routes as reconcile
 from auth_service.reconcile.snapshot import Snapshots
 from auth_service.replays import routes as replays
@@ -60,21 +72,20 @@ from auth_service.users.passwords import HashingBusy, Passwords
 from contracts.tokens import KeysUnavailable
 from service_kit.database.engines import pooled
 from service_kit.http import problems
-from service_kit.http.api_docs import docs_routes
+from service_kit.http.app import new_app
 from service_kit.http.errors import Refusals
-from service_kit.http.middleware import polish
 from service_kit.http.probes import health_routes
 from service_kit.http.problems import Problem
 from service_kit.process.tasks import end_tasks
 
 REFUSALS: Refusals = {
     AccountDisabled: problems.ACCOUNT_DISABLED,
-    BadEmail: problems.INVALID_EMAIL,
+    BadEmail: INVALID_EMAIL,
     InvalidReplay: lambda error: Problem(problems.INVALID_REQUEST, str(error)),
     BadServiceName: lambda error: Problem(problems.INVALID_REQUEST, str(error)),
-    EmailTaken: problems.EMAIL_TAKEN,
-    InvalidLink: problems.INVALID_LINK,
-    LastAdministrator: problems.LAST_ADMINISTRATOR,
+    EmailTaken: EMAIL_TAKEN,
+    InvalidLink: INVALID_LINK,
+    LastAdministrator: LAST_ADMINISTRATOR,
     NoAdministrator: problems.FORBIDDEN,
     LogPruned: lambda error: Problem(problems.LOG_PRUNED, str(error)),
     NoSuchApiKey: problems.NOT_FOUND,
@@ -82,13 +93,13 @@ REFUSALS: Refusals = {
     NoSuchService: problems.NOT_FOUND,
     NoSuchUser: problems.NOT_FOUND,
     ReplayFinished: lambda error: Problem(problems.REPLAY_FINISHED, str(error)),
-    ServiceNameTaken: problems.SERVICE_NAME_TAKEN,
-    TooManyApiKeys: problems.TOO_MANY_KEYS,
+    ServiceNameTaken: SERVICE_NAME_TAKEN,
+    TooManyApiKeys: TOO_MANY_KEYS,
     TooManyReplays: problems.TOO_MANY_REPLAYS,
-    VersionsExhausted: problems.VERSIONS_EXHAUSTED,
-    WrongPassword: problems.WRONG_PASSWORD,
-    WeakPassword: lambda error: Problem(problems.WEAK_PASSWORD, str(error)),
-    WrongCredentials: problems.INVALID_CREDENTIALS,
+    VersionsExhausted: VERSIONS_EXHAUSTED,
+    WrongPassword: WRONG_PASSWORD,
+    WeakPassword: lambda error: Problem(WEAK_PASSWORD, str(error)),
+    WrongCredentials: INVALID_CREDENTIALS,
     HashingBusy: problems.BUSY,
     TooManyRequests: TooManyRequests.problem,
     KeysUnavailable: problems.UNAVAILABLE,
@@ -122,25 +133,15 @@ def create_app(settings: ApiSettings) -> FastAPI:
         context.passwords.close()
         await engine.dispose()
 
-    app = FastAPI(
-        title="auth_service",
-        summary="Sign-up, sign-in and accounts; the source of truth about users",
-        version="1",
+    app = new_app(
+        "auth_service",
+        "Sign-up, sign-in and accounts; the source of truth about users",
+        settings=settings,
+        refusals=REFUSALS,
         lifespan=lifespan,
         dependencies=[Depends(note_request_networks)],
-        docs_url=None,  # its page loads scripts from elsewhere; ours does not
-        redoc_url=None,
-        # FastAPI's own telemetry records exception messages, which may quote data.
-        telemetry={"tracing": False},
     )
     app.state.context = context
-    polish(
-        app,
-        refusals=REFUSALS,
-        cors_origins=settings.cors_origins,
-        body_bytes_max=settings.body_bytes_max,
-        body_seconds_max=settings.body_seconds_max,
-    )
     app.add_exception_handler(oauth_errors.OAuthError, oauth_errors.error_response)
     for router in (
         accounts.router,
@@ -159,8 +160,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
         app.include_router(router)
 
     app.router.routes.extend(page.routes())
-    if settings.docs:
-        app.router.routes.extend(docs_routes(app.title))
     app.router.routes.extend(
         health_routes(ready=context.ready, refresh=partial(metrics.refresh, engine))
     )

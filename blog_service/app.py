@@ -29,8 +29,7 @@ from service_kit.database.away import require_writable
 from service_kit.database.engines import pooled
 from service_kit.database.reader import Reader
 from service_kit.http import problems
-from service_kit.http.api_docs import docs_routes
-from service_kit.http.middleware import polish
+from service_kit.http.app import new_app
 from service_kit.http.probes import health_routes
 
 
@@ -68,15 +67,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
             await source.close()
         await engine.dispose()
 
-    app = FastAPI(
-        title="blog_service",
-        summary="A blog with its own copy of the users it needs",
-        version="1",
+    app = new_app(
+        "blog_service",
+        "A blog with its own copy of the users it needs",
+        settings=settings,
+        refusals={NoSuchMessage: problems.NOT_FOUND},
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's page loads scripts from another host; ours does not
-        redoc_url=None,
-        # FastAPI's own telemetry records exception messages, which may quote data.
-        telemetry={"tracing": False},
     )
     app.state.context = Context(
         settings=settings,
@@ -89,13 +85,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
         verifier=keys,
         source=source,
     )
-    polish(
-        app,
-        refusals={NoSuchMessage: problems.NOT_FOUND},
-        cors_origins=settings.cors_origins,
-        body_bytes_max=settings.body_bytes_max,
-        body_seconds_max=settings.body_seconds_max,
-    )
     app.include_router(posts.router)
     app.include_router(comments.router)
     app.include_router(profiles.router)
@@ -104,8 +93,6 @@ def create_app(settings: ApiSettings) -> FastAPI:
     app.include_router(sync.router)
     app.include_router(replay_routes.router)
 
-    if settings.docs:
-        app.router.routes.extend(docs_routes(app.title))
     app.router.routes.extend([*web.routes(settings), *console.routes(settings.auth_address)])
     app.router.routes.extend(health_routes(ready=ready, refresh=partial(metrics.refresh, engine)))
     return app

@@ -10,6 +10,7 @@ from auth_service.accounts.administer import administer
 from auth_service.accounts.delete import delete_by
 from auth_service.accounts.schemas import UserChanges
 from auth_service.context import Auth
+from auth_service.problems import INVALID_EMAIL, LAST_ADMINISTRATOR, VERSIONS_EXHAUSTED
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
 from auth_service.users.model import User
 from auth_service.users.queries import find_by_email, find_user, find_users
@@ -25,7 +26,7 @@ router = APIRouter(prefix="/v1/admin/users", tags=["administration"])
 @router.get(
     "",
     summary="List or find users",
-    responses=documented(*ADMINISTRATORS_ONLY, problems.INVALID_EMAIL),
+    responses=documented(*ADMINISTRATORS_ONLY, INVALID_EMAIL),
 )
 async def get_users(
     _: Administrator,
@@ -66,8 +67,8 @@ async def get_user(user_id: UUID, _: Administrator, auth: Auth) -> UserBody:
     responses=documented(
         *ADMINISTRATORS_ONLY,
         problems.NOT_FOUND,
-        problems.LAST_ADMINISTRATOR,
-        problems.VERSIONS_EXHAUSTED,
+        LAST_ADMINISTRATOR,
+        VERSIONS_EXHAUSTED,
     ),
 )
 async def patch_user(
@@ -89,7 +90,7 @@ async def patch_user(
     "/{user_id}",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete a user",
-    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, problems.LAST_ADMINISTRATOR),
+    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, LAST_ADMINISTRATOR),
 )
 async def delete_user(user_id: UUID, caller: Administrator, auth: Auth) -> None:
     """Erase the user permanently, as if they had deleted their own account."""

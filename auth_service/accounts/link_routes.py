@@ -11,6 +11,14 @@ from auth_service.mail.letters import Purpose
 from auth_service.mail.limit import share_for_strangers
 from auth_service.mail.request import request_mail, request_mail_to
 from auth_service.mail.sender import MailSender
+from auth_service.problems import (
+    EMAIL_TAKEN,
+    INVALID_EMAIL,
+    INVALID_LINK,
+    MAIL_NOT_CONFIGURED,
+    VERSIONS_EXHAUSTED,
+    WEAK_PASSWORD,
+)
 from auth_service.sessions.bearer import CurrentUser
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, network_charges
@@ -28,7 +36,7 @@ router = APIRouter(prefix="/v1", tags=["mail"])
     status_code=status.HTTP_202_ACCEPTED,
     response_class=Response,
     summary="Resend the mail that verifies your address",
-    responses=documented(*TOKEN, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED),
+    responses=documented(*TOKEN, problems.TOO_MANY_REQUESTS, MAIL_NOT_CONFIGURED),
 )
 async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> Response:
     """Send it to the pending address, if there is one; a verified address gets no mail."""
@@ -49,10 +57,10 @@ async def post_verification(user: CurrentUser, auth: Auth, network: Network) -> 
     response_class=Response,
     summary="Verify an address by the link in a mail",
     responses=documented(
-        problems.INVALID_LINK,
-        problems.EMAIL_TAKEN,
+        INVALID_LINK,
+        EMAIL_TAKEN,
         problems.TOO_MANY_REQUESTS,
-        problems.VERSIONS_EXHAUSTED,
+        VERSIONS_EXHAUSTED,
     ),
 )
 async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Response:
@@ -71,10 +79,10 @@ async def post_verify(body: MailedToken, auth: Auth, network: Network) -> Respon
     response_class=Response,
     summary="Undo a change of address by the link in its notice",
     responses=documented(
-        problems.INVALID_LINK,
-        problems.EMAIL_TAKEN,
+        INVALID_LINK,
+        EMAIL_TAKEN,
         problems.TOO_MANY_REQUESTS,
-        problems.VERSIONS_EXHAUSTED,
+        VERSIONS_EXHAUSTED,
     ),
 )
 async def post_restore(body: MailedToken, auth: Auth, network: Network) -> Response:
@@ -93,9 +101,7 @@ async def post_restore(body: MailedToken, auth: Auth, network: Network) -> Respo
     status_code=status.HTTP_202_ACCEPTED,
     response_class=Response,
     summary="Send a link that sets a new password",
-    responses=documented(
-        problems.INVALID_EMAIL, problems.TOO_MANY_REQUESTS, problems.MAIL_NOT_CONFIGURED
-    ),
+    responses=documented(INVALID_EMAIL, problems.TOO_MANY_REQUESTS, MAIL_NOT_CONFIGURED),
 )
 async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> Response:
     """Accepted; the response is the same whether or not an account has the address."""
@@ -114,10 +120,10 @@ async def post_forgot(body: ForgottenPassword, auth: Auth, network: Network) -> 
     response_class=Response,
     summary="Set a new password by the link in a mail",
     responses=documented(
-        problems.INVALID_LINK,
-        problems.WEAK_PASSWORD,
+        INVALID_LINK,
+        WEAK_PASSWORD,
         problems.TOO_MANY_REQUESTS,
-        problems.VERSIONS_EXHAUSTED,
+        VERSIONS_EXHAUSTED,
     ),
 )
 async def post_reset(body: NewPassword, auth: Auth, network: Network) -> Response:
@@ -138,7 +144,7 @@ async def _spend_link(auth: Context, network: str) -> dict[str, str]:
 def _sender(auth: Context) -> MailSender:
     """The sender of mails; raises ``Problem`` if mail is not configured."""
     if auth.mail is None:
-        raise Problem(problems.MAIL_NOT_CONFIGURED)
+        raise Problem(MAIL_NOT_CONFIGURED)
     return auth.mail
 
 

@@ -8,6 +8,15 @@ from auth_service.accounts.delete import delete, delete_verified
 from auth_service.accounts.schemas import PasswordChange, PasswordOnly
 from auth_service.accounts.sign_up import sign_up
 from auth_service.context import Auth, Context
+from auth_service.problems import (
+    EMAIL_TAKEN,
+    INVALID_CREDENTIALS,
+    INVALID_EMAIL,
+    LAST_ADMINISTRATOR,
+    VERSIONS_EXHAUSTED,
+    WEAK_PASSWORD,
+    WRONG_PASSWORD,
+)
 from auth_service.sessions.bearer import Caller, CallerEvenDisabled, CurrentCaller, CurrentUser
 from auth_service.sessions.refresh_token import make_refresh_token
 from auth_service.sessions.responses import RequestedSession, signed_in_response, storage_of
@@ -22,10 +31,10 @@ from service_kit.http.openapi import TOKEN, documented
 
 router = APIRouter(prefix="/v1", tags=["users"])
 
-BY_PASSWORD = (*TOKEN, problems.WRONG_PASSWORD, problems.NOT_FOUND, problems.TOO_MANY_REQUESTS)
+BY_PASSWORD = (*TOKEN, WRONG_PASSWORD, problems.NOT_FOUND, problems.TOO_MANY_REQUESTS)
 """Problems of a route that the password confirms."""
 
-CHANGED_BY_PASSWORD = (*BY_PASSWORD, problems.VERSIONS_EXHAUSTED)
+CHANGED_BY_PASSWORD = (*BY_PASSWORD, VERSIONS_EXHAUSTED)
 """Problems of a route that changes the account."""
 
 
@@ -35,9 +44,9 @@ CHANGED_BY_PASSWORD = (*BY_PASSWORD, problems.VERSIONS_EXHAUSTED)
     summary="Create an account",
     response_model_exclude_none=True,
     responses=documented(
-        problems.EMAIL_TAKEN,
-        problems.INVALID_EMAIL,
-        problems.WEAK_PASSWORD,
+        EMAIL_TAKEN,
+        INVALID_EMAIL,
+        WEAK_PASSWORD,
         problems.TOO_MANY_REQUESTS,
     ),
 )
@@ -87,7 +96,7 @@ async def get_me(user: CurrentUser) -> OwnUserBody:
 @router.patch(
     "/me",
     summary="Change your e-mail address",
-    responses=documented(*CHANGED_BY_PASSWORD, problems.EMAIL_TAKEN, problems.INVALID_EMAIL),
+    responses=documented(*CHANGED_BY_PASSWORD, EMAIL_TAKEN, INVALID_EMAIL),
 )
 async def patch_me(
     body: Credentials, caller: CurrentCaller, auth: Auth, response: Response, network: Network
@@ -122,7 +131,7 @@ async def patch_me(
     "/me/password",
     summary="Change your password",
     response_model_exclude_none=True,
-    responses=documented(*CHANGED_BY_PASSWORD, problems.WEAK_PASSWORD),
+    responses=documented(*CHANGED_BY_PASSWORD, WEAK_PASSWORD),
 )
 async def post_password(
     body: PasswordChange,
@@ -155,7 +164,7 @@ async def post_password(
     "/me",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete your account",
-    responses=documented(*BY_PASSWORD, problems.LAST_ADMINISTRATOR),
+    responses=documented(*BY_PASSWORD, LAST_ADMINISTRATOR),
 )
 async def delete_me(
     body: PasswordOnly, caller: CallerEvenDisabled, auth: Auth, response: Response
@@ -171,10 +180,10 @@ async def delete_me(
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Delete your account without signing in",
     responses=documented(
-        problems.INVALID_CREDENTIALS,
-        problems.WRONG_PASSWORD,
+        INVALID_CREDENTIALS,
+        WRONG_PASSWORD,
         problems.NOT_FOUND,
-        problems.LAST_ADMINISTRATOR,
+        LAST_ADMINISTRATOR,
         problems.TOO_MANY_REQUESTS,
     ),
 )

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from auth_service.sessions.responses import NO_STORE
+from service_kit.http.product import PRODUCT
 
 ErrorCode = Literal[
     "invalid_request",
@@ -23,7 +24,7 @@ ErrorCode = Literal[
 ]
 """RFC 6749 5.2, and RFC 7009 2.2.1 for the last one."""
 
-CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="usersync"'}
+CHALLENGE: Final = {"WWW-Authenticate": f'Basic realm="{PRODUCT}"'}
 
 
 class OAuthError(Exception):

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query, status
 
 from auth_service.context import Auth
+from auth_service.problems import SERVICE_NAME_TAKEN, TOO_MANY_KEYS
 from auth_service.services.administer import create_service, delete_service, set_status
 from auth_service.services.keys import revoke_key, rotate_key
 from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
@@ -34,7 +35,7 @@ ONE_ACCOUNT: Final = documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND)
     "",
     status_code=status.HTTP_201_CREATED,
     summary="Create a service account",
-    responses=documented(*ADMINISTRATORS_ONLY, problems.SERVICE_NAME_TAKEN),
+    responses=documented(*ADMINISTRATORS_ONLY, SERVICE_NAME_TAKEN),
 )
 async def post_service(
     body: NewServiceBody, administrator: Administrator, auth: Auth
@@ -107,7 +108,7 @@ async def delete_service_by_id(
     "/{service_id}/keys",
     status_code=status.HTTP_201_CREATED,
     summary="Issue another API key",
-    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, problems.TOO_MANY_KEYS),
+    responses=documented(*ADMINISTRATORS_ONLY, problems.NOT_FOUND, TOO_MANY_KEYS),
 )
 async def post_key(
     service_id: ServiceId, administrator: Administrator, auth: Auth

@@ -14,13 +14,13 @@ from uuid import UUID
 from fastapi import Depends, Header, Request, Response
 
 from auth_service.context import Context
+from auth_service.problems import ORIGIN_NOT_ALLOWED
 from auth_service.sessions.cookie import is_sent, set_cookie
 from auth_service.sessions.model import NewSession
 from auth_service.sessions.schemas import SignedIn, TokenStorage
 from auth_service.settings import ApiSettings
 from auth_service.users.model import User
 from auth_service.users.schemas import OwnUserBody
-from service_kit.http import problems
 from service_kit.http.problems import Problem
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -102,4 +102,4 @@ def require_allowed_origin(request: Request, settings: ApiSettings) -> None:
     own = f"{address.scheme}://{address.netloc}".lower()
     sent = request.headers.getlist("origin")
     if len(sent) != 1 or sent[0] not in (own, *settings.cors_origins):
-        raise Problem(problems.ORIGIN_NOT_ALLOWED)
+        raise Problem(ORIGIN_NOT_ALLOWED)

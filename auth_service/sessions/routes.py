@@ -6,6 +6,12 @@ import structlog
 from fastapi import APIRouter, Request, Response, status
 
 from auth_service.context import Auth
+from auth_service.problems import (
+    INVALID_CREDENTIALS,
+    ORIGIN_NOT_ALLOWED,
+    SESSION_ENDED,
+    VERSIONS_EXHAUSTED,
+)
 from auth_service.sessions.bearer import CurrentCaller
 from auth_service.sessions.cookie import deletion_header, sent_token
 from auth_service.sessions.end import EndReason, end_sessions
@@ -41,7 +47,7 @@ ATTEMPTS = 2
     summary="Sign in with e-mail and password",
     response_model_exclude_none=True,
     responses=documented(
-        problems.INVALID_CREDENTIALS, problems.ACCOUNT_DISABLED, problems.TOO_MANY_REQUESTS
+        INVALID_CREDENTIALS, problems.ACCOUNT_DISABLED, problems.TOO_MANY_REQUESTS
     ),
 )
 async def post_signin(
@@ -80,9 +86,7 @@ async def post_signin(
     "/session/refresh",
     summary="Refresh a session by cookie",
     response_model_exclude_none=True,
-    responses=documented(
-        problems.SESSION_ENDED, problems.ORIGIN_NOT_ALLOWED, problems.TOO_MANY_REQUESTS
-    ),
+    responses=documented(SESSION_ENDED, ORIGIN_NOT_ALLOWED, problems.TOO_MANY_REQUESTS),
 )
 async def post_session_refresh(
     request: Request, auth: Auth, response: Response, network: Network
@@ -96,7 +100,7 @@ async def post_session_refresh(
     try:
         refreshed, headers = await refresh_within_limit(auth, token, network=network)
     except InvalidGrant:
-        raise Problem(problems.SESSION_ENDED, headers=deletion_header()) from None
+        raise Problem(SESSION_ENDED, headers=deletion_header()) from None
     response.headers.update(headers)
     return await signed_in_response(
         auth,
@@ -113,7 +117,7 @@ async def post_session_refresh(
     "/signout",
     status_code=status.HTTP_204_NO_CONTENT,
     summary="Sign out here, elsewhere or everywhere",
-    responses=documented(*TOKEN, problems.VERSIONS_EXHAUSTED),
+    responses=documented(*TOKEN, VERSIONS_EXHAUSTED),
 )
 async def post_signout(
     caller: CurrentCaller, auth: Auth, response: Response, scope: Scope = Scope.LOCAL

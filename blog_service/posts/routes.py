@@ -14,6 +14,7 @@ from blog_service.posts.delete import delete_post
 from blog_service.posts.read import post_by_id, post_document, posts_page
 from blog_service.posts.upsert import upsert_post
 from blog_service.posts.write import write_post
+from blog_service.problems import POST_DELETED, UNKNOWN_AUTHOR
 from replica.caller import CALLER, Caller, CurrentCaller
 from service_kit.http import problems
 from service_kit.http.bearer import insufficient_scope
@@ -65,7 +66,7 @@ async def get_post(post_id: UUID, blog: Blog) -> Response:
     status_code=status.HTTP_201_CREATED,
     summary="Write a post",
     response_model=PostBody,
-    responses=documented(*_WRITES, problems.UNKNOWN_AUTHOR, problems.TOO_MANY_REQUESTS),
+    responses=documented(*_WRITES, UNKNOWN_AUTHOR, problems.TOO_MANY_REQUESTS),
 )
 async def post_post(body: NewPostBody, caller: CurrentCaller, blog: Blog) -> Response:
     """Users write as themselves; a service with scope `posts:write` names the author."""
@@ -85,7 +86,7 @@ async def post_post(body: NewPostBody, caller: CurrentCaller, blog: Blog) -> Res
     summary="Create or update a post from an external source",
     response_model=PostBody,
     responses={
-        **documented(*_WRITES, problems.POST_DELETED, problems.UNKNOWN_AUTHOR),
+        **documented(*_WRITES, POST_DELETED, UNKNOWN_AUTHOR),
         status.HTTP_201_CREATED: {"model": PostBody, "description": "Created"},
     },
 )
@@ -116,7 +117,7 @@ async def put_post(
     "/{post_id}",
     summary="Change a post",
     response_model=PostBody,
-    responses=documented(*_WRITES, problems.NOT_FOUND, problems.UNKNOWN_AUTHOR),
+    responses=documented(*_WRITES, problems.NOT_FOUND, UNKNOWN_AUTHOR),
 )
 async def patch_post(
     post_id: UUID, body: PostChanges, caller: CurrentCaller, blog: Blog

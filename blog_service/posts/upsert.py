@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from blog_service.authorization import IS_REACHED, reach_values, require
 from blog_service.policy import Action, Owned, Service
 from blog_service.posts.read import post_by_id
+from blog_service.problems import POST_DELETED
 from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_author
 from service_kit.database.reader import RowLike
@@ -65,7 +66,7 @@ async def upsert_post(
             if Owned(present.author_id, present.service_id) != kept:
                 raise Problem(problems.FORBIDDEN, "the post belongs to another service or author")
             if present.deleted_at is not None:
-                raise Problem(problems.POST_DELETED)
+                raise Problem(POST_DELETED)
             reached = reach_values(service, Action.UPSERT_POST)
             await connection.execute(UPDATE, {**values, **reached})
         return await post_by_id(connection, deleted_authors, post_id), inserted is not None

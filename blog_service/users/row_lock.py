@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from blog_service.problems import UNKNOWN_AUTHOR
 from blog_service.users.table import users
 from replica import users as replica
 from replica.caller import Caller, ReplicaUser, to_replica_user
@@ -59,7 +60,7 @@ async def lock_author(connection: AsyncConnection, author_id: UUID) -> ReplicaUs
     """
     locked = await _lock(connection, author_id)
     if locked is None or locked.status == "deleted":
-        raise Problem(problems.UNKNOWN_AUTHOR)
+        raise Problem(UNKNOWN_AUTHOR)
     return _not_disabled(locked)
 
 

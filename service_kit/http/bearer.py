@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from contracts.tokens import AccessToken, InvalidToken, KeysUnavailable, Verifier
 from service_kit.http import problems
 from service_kit.http.problems import Problem
+from service_kit.http.product import PRODUCT
 
 log = structlog.get_logger()
 
@@ -123,5 +124,5 @@ def insufficient_scope(scope: str) -> Problem:
 
 def challenge(error: str | None = None) -> dict[str, str]:
     """The ``WWW-Authenticate`` header; without ``error`` where no token was sent (RFC 6750 3)."""
-    realm = 'Bearer realm="usersync"'
+    realm = f'Bearer realm="{PRODUCT}"'
     return {"WWW-Authenticate": f'{realm}, error="{error}"' if error else realm}

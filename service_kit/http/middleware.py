@@ -1,14 +1,13 @@
-"""What both services owe to whoever talks to them over HTTP, installed by one call.
+"""Install the middleware, error handlers and CORS policy that every API of ours has.
 
-Each answer, errors and probes included, has a request id and headers that keep it out of caches
-and wrong hands; each error is a problem document; bodies are limited, and strict where they are
-JSON; pages of listed origins may call; the OpenAPI document tells what may go wrong; requests are
-counted and timed.
+Every response, errors and probes included, has a request id and headers against caching and
+sniffing. Every error is a problem document. Bodies have limits, and JSON is read strictly. Pages of
+listed origins may call. The OpenAPI document lists the errors. Requests are counted and timed.
 
-Guarantees: pure ASGI, nothing is collected: an answer that is streamed stays streamed.
+Guarantees: pure ASGI without buffering, so a streamed response stays streamed.
 
-Not here: the request's head (``http_heads``) and the connection (``http_protocol``), which a server
-meets before any application.
+Not here: the request's head (``heads``) and the connection (``protocol``), which the server checks
+before any application runs.
 """
 
 from collections.abc import MutableMapping, Sequence
@@ -35,10 +34,10 @@ READ_BY_PAGES: Final = (
 )
 
 PREFLIGHT_SECONDS: Final = 600
-"""How long a browser may remember what a preflight answered; a changed list counts after that."""
+"""How long a browser may cache a preflight response; a changed list takes effect after that."""
 
 
-def polish(
+def install(
     app: FastAPI,
     *,
     refusals: Refusals,
@@ -46,19 +45,19 @@ def polish(
     body_bytes_max: int,
     body_seconds_max: float,
 ) -> None:
-    """Give ``app`` its manners; routes may be added before or after.
+    """Install it all in ``app``; routes may be added before or after.
 
     Parameters:
-        app: without middleware of its own for the same things.
-        refusals: the service's own errors, and how each is answered.
-        cors_origins: the origins whose pages may call, with credentials; of none, no header about
-            it is ever sent.
-        body_bytes_max: the longest body.
-        body_seconds_max: how long a body may take to arrive.
+        app: has no middleware for the same things yet.
+        refusals: the service's own errors, each with its problem.
+        cors_origins: origins whose pages may call with credentials; without any, no CORS header is
+            ever sent.
+        body_bytes_max: the longest body, in bytes.
+        body_seconds_max: how long a body may take to arrive, in seconds.
     """
     answer_with_problems(app, refusals)
     describe_problems(app)
-    # Each one wraps those before it: the last is the first to see a request.
+    # Each one wraps those before it: the last one added sees a request first.
     app.add_middleware(with_strict_json)
     app.add_middleware(LimitedBody, bytes_max=body_bytes_max, seconds_max=body_seconds_max)
     app.add_middleware(without_surprises)
@@ -72,25 +71,25 @@ def polish(
             expose_headers=READ_BY_PAGES,
             max_age=PREFLIGHT_SECONDS,
         )
-    app.add_middleware(guarded)
+    app.add_middleware(security_headers)
     app.add_middleware(traced)
     app.add_middleware(identified)
     app.add_middleware(with_head)
     app.add_middleware(counted)
-    # A redirect to the same path with or without its last slash would take its host from the
-    # request's ``Host``: anybody's choice.
+    # A redirect that adds or drops a last slash would take its host from the request's ``Host``,
+    # which any client can choose.
     app.router.redirect_slashes = False
 
 
-def guarded(app: Asgi) -> Asgi:
-    """Middleware (ASGI): no cache keeps an answer unless its route says so, no browser guesses.
+def security_headers(app: Asgi) -> Asgi:
+    """Middleware (ASGI): forbid caching unless the route allows it, and content sniffing.
 
-    ``Cache-Control: no-store`` (RFC 9111 5.2.2.5), since most answers are about one user;
-    ``X-Content-Type-Options: nosniff``, since what a user wrote must not be taken for a page.
+    ``Cache-Control: no-store`` (RFC 9111 5.2.2.5), since most responses are about one user;
+    ``X-Content-Type-Options: nosniff``, since a browser must not run what a user wrote as a page.
     """
 
     async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        async def send_guarded(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
                 if not any(name.lower() == b"cache-control" for name, _ in headers):
@@ -98,6 +97,6 @@ def guarded(app: Asgi) -> Asgi:
                 message["headers"] = headers
             await send(message)
 
-        await app(scope, receive, send_guarded)
+        await app(scope, receive, send_with_headers)
 
     return call

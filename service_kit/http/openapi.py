@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service_kit.http import problems
 from service_kit.http.problems import MEDIA_TYPE, Code, Problem
+from service_kit.http.product import request_urn
 
 TOKEN: Final = (
     problems.TWO_CREDENTIALS,
@@ -63,7 +64,7 @@ class ProblemBody(BaseModel):
     title: str = Field(description="the code in words, for people")
     status: int = Field(description="the HTTP status")
     code: str = Field(description="stable")
-    instance: str = Field(description="this request, as urn:usersync:request:<X-Request-ID>")
+    instance: str = Field(description=f"this request, as {request_urn('<X-Request-ID>')}")
     detail: str = Field("", description="this occurrence in words, for people")
     errors: list[WrongField] = Field([], description="what does not have the right form")
 
@@ -154,7 +155,7 @@ def _examples(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _example(code: Code) -> dict[str, Any]:
-    extra: dict[str, Any] = {"instance": f"urn:usersync:request:{_EXAMPLE_ID}"}
+    extra: dict[str, Any] = {"instance": request_urn(_EXAMPLE_ID)}
     if code == problems.TOO_MANY_REQUESTS:
         extra["violated-policies"] = ["signin"]
     if code == problems.INVALID_REQUEST:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from service_kit.http.product import problem_urn, request_urn
 from service_kit.process.telemetry import request_id
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -30,7 +31,7 @@ class Code:
     @property
     def type(self) -> str:
         """The URI of the problem type."""
-        return self.registered_type or f"urn:usersync:problem:{self.name}"
+        return self.registered_type or problem_urn(self.name)
 
 
 MALFORMED_REQUEST: Final = Code("malformed_request", 400, "The request cannot be read")
@@ -40,34 +41,18 @@ INVALID_SUBJECT_TOKEN: Final = Code(
 )
 AUTHENTICATION_REQUIRED: Final = Code("authentication_required", 401, "Sign in first")
 INVALID_TOKEN: Final = Code("invalid_token", 401, "The access token is not valid")
-INVALID_CREDENTIALS: Final = Code("invalid_credentials", 401, "E-mail or password is wrong")
-SESSION_ENDED: Final = Code("session_ended", 401, "There is no session, or it has ended")
-WRONG_PASSWORD: Final = Code("wrong_password", 403, "The password is wrong")
 ACCOUNT_DISABLED: Final = Code("account_disabled", 403, "The account is disabled")
 USER_REQUIRED: Final = Code("user_required", 403, "This needs a user's token, not a service's")
 INSUFFICIENT_SCOPE: Final = Code("insufficient_scope", 403, "The token lacks the scope for this")
 FORBIDDEN: Final = Code("forbidden", 403, "Your role does not allow this")
-ORIGIN_NOT_ALLOWED: Final = Code("origin_not_allowed", 403, "Pages of this origin may not do this")
 NOT_FOUND: Final = Code("not_found", 404, "There is nothing here")
 METHOD_NOT_ALLOWED: Final = Code("method_not_allowed", 405, "This method is not offered here")
 REQUEST_TIMEOUT: Final = Code("request_timeout", 408, "The request took too long to arrive")
-EMAIL_TAKEN: Final = Code("email_taken", 409, "The e-mail address is taken")
-LAST_ADMINISTRATOR: Final = Code(
-    "last_administrator", 409, "There has to be another administrator first"
-)
-VERSIONS_EXHAUSTED: Final = Code("versions_exhausted", 409, "The account can only be deleted")
-SERVICE_NAME_TAKEN: Final = Code("service_name_taken", 409, "A service account has this name")
-TOO_MANY_KEYS: Final = Code("too_many_keys", 409, "The service account has two live keys")
 LOG_PRUNED: Final = Code("log_pruned", 409, "The log does not go back so far")
 REPLAY_FINISHED: Final = Code("replay_finished", 409, "The replay is done or cancelled")
 TOO_MANY_REPLAYS: Final = Code("too_many_replays", 409, "Too many replays are unfinished")
-POST_DELETED: Final = Code("post_deleted", 410, "The post was deleted")
 BODY_TOO_LARGE: Final = Code("body_too_large", 413, "The request's body is too large")
 INVALID_REQUEST: Final = Code("invalid_request", 422, "The request does not have the right form")
-INVALID_EMAIL: Final = Code("invalid_email", 422, "This is not an e-mail address")
-UNKNOWN_AUTHOR: Final = Code("unknown_author", 422, "There is no such author here")
-WEAK_PASSWORD: Final = Code("weak_password", 422, "This password is too easy to guess")
-INVALID_LINK: Final = Code("invalid_link", 422, "The link is wrong, has been used or has expired")
 TOO_MANY_REQUESTS: Final = Code(
     "too_many_requests",
     429,
@@ -80,7 +65,6 @@ HEADERS_TOO_LARGE: Final = Code(
 INTERNAL: Final = Code("internal", 500, "Something went wrong on our side")
 BUSY: Final = Code("busy", 503, "Too much to do at the moment")
 UNAVAILABLE: Final = Code("unavailable", 503, "The service cannot answer at the moment")
-MAIL_NOT_CONFIGURED: Final = Code("mail_not_configured", 503, "This service sends no e-mail")
 
 
 class Problem(Exception):
@@ -121,7 +105,7 @@ class Problem(Exception):
             "code": self.code.name,
         }
         if (request := request_id.get()) is not None:
-            document["instance"] = f"urn:usersync:request:{request}"
+            document["instance"] = request_urn(request)
         if self.detail:
             document["detail"] = self.detail
         if self.errors:

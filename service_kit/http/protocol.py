@@ -32,6 +32,7 @@ from service_kit.http.heads import (
     without_offers,
 )
 from service_kit.http.problems import MEDIA_TYPE, Code, Problem
+from service_kit.http.product import request_urn
 from service_kit.process.telemetry import new_request_id
 
 HEAD_SECONDS_MAX: Final = 10.0
@@ -356,7 +357,7 @@ class HttpProtocol(HttpToolsProtocol):
 def _refusal(code: Code) -> bytes:
     """The whole answer, as ``http_manners`` would have it."""
     request = new_request_id()
-    problem = Problem(code).document() | {"instance": f"urn:usersync:request:{request}"}
+    problem = Problem(code).document() | {"instance": request_urn(request)}
     body = json.dumps(problem).encode()
     head = (
         f"content-type: {MEDIA_TYPE}\r\n"

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from local.reverse_proxies import PROXIES
-from service_kit.http.middleware import polish
+from service_kit.http.middleware import install
 from service_kit.http.protocol import HttpProtocol
 from tests.support.http_server import served
 from tests.support.reverse_proxies import ADDRESS, Proxy, proxied
@@ -39,7 +39,7 @@ class Counting(HttpProtocol):
 def an_app() -> FastAPI:
     """Return a service that echoes which request it received."""
     app = FastAPI(telemetry={"tracing": False})
-    polish(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=5)
+    install(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=5)
 
     @app.get("/livez")
     async def livez() -> None:

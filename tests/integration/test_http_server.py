@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict
 
 from service_kit.http.heads import FIELDS_MAX, HEAD_BYTES_MAX
-from service_kit.http.middleware import polish
+from service_kit.http.middleware import install
 from service_kit.http.protocol import CONNECTIONS_MAX, HttpProtocol
 from tests.support.http_server import Server, read_all, served
 
@@ -60,7 +60,7 @@ class Note(BaseModel):
 def an_app() -> FastAPI:
     """Return a service that reports the client's address and accepts notes."""
     app = FastAPI(telemetry={"tracing": False})
-    polish(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=0.3)
+    install(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=0.3)
 
     @app.get("/who")
     async def who(request: Request, q: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
 
-from service_kit.http.middleware import polish
+from service_kit.http.middleware import install
 from service_kit.http.probes import health_routes
 from tests.support.blog_api import metric
 
@@ -31,7 +31,7 @@ async def nothing() -> None:
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     """Return a client of a service with that route and probes."""
     app = FastAPI(telemetry={"tracing": False})
-    polish(app, refusals={}, cors_origins=[], body_bytes_max=1024, body_seconds_max=5)
+    install(app, refusals={}, cors_origins=[], body_bytes_max=1024, body_seconds_max=5)
     app.include_router(router)
     routes: list[Route] = health_routes(ready=nothing, refresh=nothing)
     app.router.routes.extend(routes)

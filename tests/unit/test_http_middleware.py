@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import DBAPIError
 from starlette.routing import Route
 
+from auth_service.problems import EMAIL_TAKEN
 from service_kit.http import problems
 from service_kit.http.body_limits import LimitedBody
-from service_kit.http.middleware import polish
+from service_kit.http.middleware import install
 from service_kit.http.openapi import TOKEN, documented
 from service_kit.http.probes import health_routes
 from service_kit.http.problems import MEDIA_TYPE, Problem
@@ -53,10 +54,10 @@ async def nothing() -> None:
 def an_app(*origins: str, body_seconds_max: float = 5) -> FastAPI:
     """Return a service with a route for each kind of response."""
     app = FastAPI(telemetry={"tracing": False})
-    polish(
+    install(
         app,
         refusals={
-            Refused: problems.EMAIL_TAKEN,
+            Refused: EMAIL_TAKEN,
             RefusedAtLength: lambda _: Problem(problems.BUSY, headers={"Retry-After": "9"}),
         },
         cors_origins=origins,
@@ -69,7 +70,7 @@ def an_app(*origins: str, body_seconds_max: float = 5) -> FastAPI:
         LOG.info("test.inside")
         return {"id": request_id.get()}
 
-    @app.post("/notes", responses=documented(*TOKEN, problems.EMAIL_TAKEN))
+    @app.post("/notes", responses=documented(*TOKEN, EMAIL_TAKEN))
     async def notes(body: Note) -> Note:
         return body
 

@@ -1,0 +1,55 @@
+"""Make the FastAPI application of a service, with everything that each of ours has."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import FastAPI
+
+from service_kit.http import middleware
+from service_kit.http.api_docs import docs_routes
+from service_kit.http.errors import Refusals
+from service_kit.http.settings import HttpSettings
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def new_app(
+    title: str,
+    summary: str,
+    *,
+    settings: HttpSettings,
+    refusals: Refusals,
+    lifespan: Lifespan,
+    dependencies: Sequence[Any] = (),
+) -> FastAPI:
+    """Make an application without routes of its own.
+
+    Parameters:
+        title: the service's name in the OpenAPI document.
+        summary: what the service does, in one line.
+        refusals: the service's own errors, each with its problem.
+        lifespan: what to do before the first request and after the last.
+        dependencies: FastAPI dependencies of every route.
+    """
+    app = FastAPI(
+        title=title,
+        summary=summary,
+        version="1",
+        lifespan=lifespan,
+        dependencies=list(dependencies),
+        docs_url=None,  # FastAPI's page loads scripts from elsewhere; ours does not
+        redoc_url=None,
+        # FastAPI's own telemetry records exception messages, which may quote data.
+        telemetry={"tracing": False},
+    )
+    middleware.install(
+        app,
+        refusals=refusals,
+        cors_origins=settings.cors_origins,
+        body_bytes_max=settings.body_bytes_max,
+        body_seconds_max=settings.body_seconds_max,
+    )
+    if settings.docs:
+        app.router.routes.extend(docs_routes(app.title))
+    return app
