@@ -5,7 +5,7 @@ FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
-# Before the sources, so that a change of ours does not fetch the dependencies again.
+# Before the sources, so that a change of the code does not download the dependencies again.
 COPY requirements.txt .
 RUN pip install --require-hashes --only-binary :all: -r requirements.txt
 # The two commands of [project.scripts]. Installing the project would need its build backend, which
@@ -16,17 +16,17 @@ RUN for service in auth blog; do \
     done
 WORKDIR /app
 COPY . .
-# Compiled here, because at run time the file system is read-only. Readable, whatever the umask of
-# the clone was.
+# Compiled here, because at run time the file system is read-only. Readable for any
+# umask of the clone.
 RUN python -m compileall -q . && chmod -R a+rX .
 
 FROM python:3.13-slim
-# A number, so that an orchestrator can see that it is not root. The folders give the volumes that
-# are mounted there their owner.
+# A number, so that an orchestrator can see that it is not root. Volumes mounted at these folders
+# get their owner from them.
 RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin app \
     && install -d -o app -g app -m 700 /keys/private /keys/blog \
     && install -d -o app -g app -m 755 /keys/public
-# Root's, so that the user that runs the code cannot change it.
+# Owned by root, so that the user that runs the code cannot change it.
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1

@@ -1,5 +1,5 @@
 # The whole system on this machine. `make` alone prints this help.
-# Needs Python 3.11 or newer with venv, and git; everything else is set up on the way.
+# Needs Python 3.11 or newer with venv, and git; `make setup` installs the rest.
 
 PYTHON ?= python3
 ARGS ?=
@@ -18,7 +18,7 @@ SPHINX := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .local/docs/doctrees
 .PHONY: watch docs hooks
 MAKEFLAGS += --no-print-directory
 
-# In a copied or moved checkout the programs of .venv run the code of the first: set it up again.
+# In a copied or moved checkout the programs of .venv run the original's code: set it up again.
 SET_UP_HERE := grep -qsF "$(CURDIR)/.venv/" .venv/bin/auth-service
 $(shell $(SET_UP_HERE) || rm -f $(STAMP))
 
@@ -26,28 +26,28 @@ help: ## print this help
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; \
 		do printf '%-14s %s\n' "$$name" "$$text"; done
 
-setup: $(STAMP) ## the virtual environment with the locked dependencies, and the servers' programs
+setup: $(STAMP) ## install the locked dependencies, and prepare PostgreSQL and RabbitMQ
 	@:
 
-up: $(STAMP) ## start the whole system on this machine, and print its addresses
+up: $(STAMP) ## start the whole system and print its addresses
 	@$(BIN)/python -m local up
 
-down: $(STAMP) ## stop it; the data stay
+down: $(STAMP) ## stop the system; its data stay
 	@$(BIN)/python -m local down
 
-status: $(STAMP) ## show what runs, and both ends of the pipe
+status: $(STAMP) ## show the processes and both ends of the pipe
 	@$(BIN)/python -m local status
 
-logs: $(STAMP) ## show the end of all logs; on a terminal, follow them
+logs: $(STAMP) ## show the end of all logs; follow them on a terminal
 	@$(BIN)/python -m local logs
 
-demo: $(STAMP) ## start it and watch users arrive, change and go, through a crash, to the proof
+demo: $(STAMP) ## show users arriving in the blog, a crash, and the final proof
 	@$(BIN)/python -m local demo
 
-env: $(STAMP) ## print the running system's settings and addresses as shell exports
+env: $(STAMP) ## print the running system's settings as shell exports
 	@$(BIN)/python -m local env
 
-unset: ## print the shell commands that take back what make env exported, here or elsewhere
+unset: ## print the shell commands that remove these exports
 	@$(PYTHON) -c 'import os; print("\n".join(sorted("unset " + name for name in os.environ \
 		if name.startswith(("AUTH_", "BLOG_")) or name == "LOCAL_CHECKOUT")))'
 
@@ -59,7 +59,7 @@ test-all: $(STAMP) ## run every test (ARGS="-m slow" for what make test leaves o
 	@$(BIN)/python -m local browser
 	@$(PYTEST) $(ARGS)
 
-check: $(STAMP) ## format, lint, types, import contracts, schema drift, names of settings
+check: $(STAMP) ## check format, lint, types, imports, schemas, settings, vocabulary, links
 	@$(BIN)/ruff format --check -q .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/mypy
@@ -82,24 +82,24 @@ docs: $(STAMP) ## build the documentation site; every warning is an error
 hooks: $(STAMP) ## install the git hooks of .pre-commit-config.yaml
 	@$(BIN)/prek install
 
-fix: $(STAMP) ## format, and mend what the linter can mend
+fix: $(STAMP) ## format the code and apply the linter's fixes
 	@$(BIN)/ruff format -q .
 	@$(BIN)/ruff check -q --fix .
 
-bench: $(STAMP) ## measure the claims, with peers in the same run
+bench: $(STAMP) ## measure the claims, next to comparable pipelines
 	@$(BIN)/python -m local browser
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lock: ## write the lock files anew from pyproject.toml (needs uv)
+lock: ## write the lock files from pyproject.toml (needs uv)
 	@$(COMPILE) -o requirements.txt
 	@$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
 
-clean: ## stop the system; remove its data, the virtual environment and all caches
+clean: ## stop the system; remove its data, .venv and all caches
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; fi
 	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .testmondata* docs/reference
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Standard output stays free for `make env`; what is said on the way goes to standard error.
+# Standard output is for `make env`; progress messages go to standard error.
 $(STAMP): $(LOCKS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed; name one with make PYTHON=/path/to/python3." >&2; exit 1; }
