@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from auth_service.mail.letters import Purpose
 from auth_service.mail.table import mails
 from auth_service.mail.transport import SENDING_SECONDS_MAX
-from service_kit.process.backoff import pause_seconds
+from service_kit.process.backoff import backoff_seconds
 from service_kit.process.clock import AHEAD_SECONDS_MAX
 
 CLAIM_SECONDS: Final = 2 * SENDING_SECONDS_MAX
@@ -101,7 +101,7 @@ async def save_charge(connection: AsyncConnection, mail: ClaimedMail, charged_to
 
 async def requeue(connection: AsyncConnection, mail: ClaimedMail) -> None:
     """Schedule another attempt; the pause grows with the number of attempts."""
-    pause = pause_seconds(mail.attempts, longest=PAUSE_SECONDS_MAX, shortest=FIRST_PAUSE_SECONDS)
+    pause = backoff_seconds(mail.attempts, longest=PAUSE_SECONDS_MAX, shortest=FIRST_PAUSE_SECONDS)
     again_at = func.now() + timedelta(seconds=pause)
     await connection.execute(
         update(mails).where(mails.c.id == mail.id).values(next_try_at=again_at)

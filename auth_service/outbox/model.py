@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from contracts.events import rfc3339
-from service_kit.process.backoff import pause_seconds
+from service_kit.process.backoff import backoff_seconds
 
 BEATS_MISSED_MAX: Final = 3
 """One heartbeat may be late after a pause of the machine or the database; three are a fault."""
@@ -66,7 +66,7 @@ class Unroutable:
     def returned(self, event_type: str, now: float) -> None:
         """Schedule the next retry of a returned type; the pause grows with each failure."""
         self._tries[event_type] = self._tries.get(event_type, 0) + 1
-        pause = pause_seconds(self._tries[event_type], longest=self._longest)
+        pause = backoff_seconds(self._tries[event_type], longest=self._longest)
         self._due[event_type] = now + pause
         self._since.setdefault(event_type, now)
 

@@ -33,7 +33,7 @@ from service_kit.broker.connection import BROKER_ERRORS, in_words
 from service_kit.database import lease
 from service_kit.database.away import DATABASE_AWAY, DATABASE_ERRORS, is_locked
 from service_kit.database.lease import Leader
-from service_kit.process.backoff import pause_seconds
+from service_kit.process.backoff import backoff_seconds, pause_seconds
 
 log = structlog.get_logger()
 
@@ -187,7 +187,7 @@ class Replayer:
         """Postpone a consumer; the pause grows with each refusal in a row."""
         self._refused[consumer] = self._refused.get(consumer, 0) + 1
         longest = self._settings.retry_seconds_max
-        pause = pause_seconds(self._refused[consumer], longest=longest)
+        pause = backoff_seconds(self._refused[consumer], longest=longest)
         self._postponed[consumer] = time.monotonic() + pause
 
     async def _record_broker_trouble(self, leader: Leader, trouble: str) -> None:

@@ -34,7 +34,7 @@ from replica.inbox.parking import keep
 from replica.inbox.stored import apply_stored, deleted_user
 from replica.settings import ConsumerSettings
 from service_kit.database.away import DATABASE_AWAY
-from service_kit.process.backoff import pause_seconds
+from service_kit.process.backoff import backoff_seconds
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ async def keep_retrying(
             failures += 1
             log.error("waiting.unexpected", exc_info=error)
         longest = max(LOOK_EVERY_SECONDS, settings.retry_seconds_max)
-        pause = pause_seconds(failures, shortest=LOOK_EVERY_SECONDS, longest=longest)
+        pause = backoff_seconds(failures, shortest=LOOK_EVERY_SECONDS, longest=longest)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause if failures else LOOK_EVERY_SECONDS):
                 await stopping.wait()

@@ -33,7 +33,7 @@ from replica.reconcile.runs import Run
 from replica.settings import ConsumerSettings
 from service_kit.database.locks import advisory_lock
 from service_kit.database.rounds import repeat
-from service_kit.process.backoff import pause_seconds
+from service_kit.process.backoff import backoff_seconds
 
 log = structlog.get_logger()
 
@@ -62,7 +62,7 @@ class _Patience:
     def note(self, ended: Run) -> None:
         if ended.verdict is Verdict.COULD_NOT_COMPARE:
             self.failures += 1
-            self.until = time.monotonic() + pause_seconds(
+            self.until = time.monotonic() + backoff_seconds(
                 self.failures, shortest=RETRY_SECONDS_MIN, longest=RETRY_SECONDS_MAX
             )
         else:
