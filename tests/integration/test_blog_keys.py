@@ -195,7 +195,7 @@ class TestKeySources:
             answer = await me(blog, signing_key)
 
         assert (ready.status_code, answer.status_code) == (200, 200)
-        assert keys.asked == 1
+        assert keys.fetches == 1
 
     async def test_the_api_is_not_ready_without_keys(
         self, blog_url: str, keys: KeySource, signing_key: rsa.RSAPrivateKey

@@ -137,8 +137,8 @@ def reference(held: Sequence[State]) -> Digests:
     for state in held:
         buckets[bucket_of(state.id)] ^= int.from_bytes(row_digest(state), "big")
     dead = sum(isinstance(state, UserTombstone) for state in held)
-    told = b"".join(bucket.to_bytes(DIGEST_BYTES, "big") for bucket in buckets)
-    return Digests(len(held) - dead, dead, told)
+    packed = b"".join(bucket.to_bytes(DIGEST_BYTES, "big") for bucket in buckets)
+    return Digests(len(held) - dead, dead, packed)
 
 
 MANY = st.lists(

@@ -123,9 +123,9 @@ def test_the_proxy_configurations_of_the_guide_work(proxy: Proxy, host: str) -> 
         status, _, body = client.send(forged)
         head, fields, nothing = client.send(b"HEAD /x?who=me HTTP/1.1\r\nHost: t\r\n\r\n")
 
-    said = json.loads(body)
+    seen = json.loads(body)
     assert (status, head, nothing) == (200, 200, b"")
-    assert (said["who"], said["scheme"], said["host"]) == ("me", "https", ADDRESS)
+    assert (seen["who"], seen["scheme"], seen["host"]) == ("me", "https", ADDRESS)
     assert int(fields["content-length"]) > 0
 
 

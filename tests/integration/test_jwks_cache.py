@@ -116,7 +116,7 @@ class TestFreshKeys:
         read = [at_once(cache.verify(token)) for _ in range(50)]
 
         assert {each.key_id for each in read} == {jwk(keys[0].public_key())["kid"]}
-        assert source.asked == 1
+        assert source.fetches == 1
 
     async def test_a_hundred_first_requests_share_one_fetch(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
@@ -125,7 +125,7 @@ class TestFreshKeys:
         tokens = [token_by(keys[0]) for _ in range(100)]
 
         assert all(await asyncio.gather(*(accepts(cache, token) for token in tokens)))
-        assert source.asked == 1
+        assert source.fetches == 1
 
     async def test_a_cancelled_request_does_not_cancel_the_shared_fetch(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
@@ -133,14 +133,14 @@ class TestFreshKeys:
         """A client that disconnects does not fail the others."""
         source.hold()
         first, second = (asyncio.create_task(cache.verify(token_by(keys[0]))) for _ in range(2))
-        await eventually(lambda: source.asked == 1)
+        await eventually(lambda: source.fetches == 1)
 
         first.cancel()
         await asyncio.wait([first])
         source.hold(False)
 
         assert await second
-        assert source.asked == 1
+        assert source.fetches == 1
 
     async def test_the_key_set_is_refreshed_in_advance(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
@@ -153,13 +153,13 @@ class TestFreshKeys:
         clock.now += AHEAD * 300
         for _ in range(20):
             at_once(cache.verify(token))
-        await eventually(lambda: source.asked == 2)
+        await eventually(lambda: source.fetches == 2)
         source.hold(False)
         await cache.refresh()
 
         clock.now += AHEAD * 300 - 1
         at_once(cache.verify(token))
-        assert source.asked == 2
+        assert source.fetches == 2
 
     @pytest.mark.parametrize(
         ("cache_control", "seconds"),
@@ -193,7 +193,7 @@ class TestFreshKeys:
 
         clock.now += AHEAD * seconds - 0.1
         at_once(cache.verify(token))
-        assert source.asked == 1
+        assert source.fetches == 1
         clock.now += seconds - AHEAD * seconds + 0.2
 
         assert not await accepts(cache, token)
@@ -249,7 +249,7 @@ class TestKeyRotation:
         source.publish(keys[0], keys[1])
 
         assert all(await asyncio.gather(*(accepts(cache, t) for t in [new, old] * 50)))
-        assert source.asked == 2
+        assert source.fetches == 2
         clock.now += 301
         assert await accepts(cache, old)
         assert await accepts(cache, new)
@@ -274,7 +274,7 @@ class TestKeyRotation:
         await cache.refresh()
         source.hold()
         early = asyncio.create_task(cache.refresh())
-        await eventually(lambda: source.asked == 2)
+        await eventually(lambda: source.fetches == 2)
 
         source.publish(keys[0], keys[1])
         late = asyncio.create_task(accepts(cache, token_by(keys[1])))
@@ -283,7 +283,7 @@ class TestKeyRotation:
 
         assert await early
         assert await late
-        assert source.asked == 3
+        assert source.fetches == 3
 
     async def test_the_initial_key_set_serves_until_the_first_fetch_succeeds(
         self, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
@@ -314,17 +314,17 @@ class TestUnavailableSource:
         source.is_down = True
         clock.now += 301
         await cache.verify(token)
-        assert source.asked == 2
+        assert source.fetches == 2
 
         for tries in range(3, 6):
             clock.now += RETRY_SECONDS - 1
             at_once(cache.verify(token))
-            assert source.asked == tries - 1
+            assert source.fetches == tries - 1
             clock.now += 1
             for _ in range(20):
                 at_once(cache.verify(token))
             await cache.refresh()
-            assert source.asked == tries
+            assert source.fetches == tries
 
     async def test_cached_keys_expire_after_a_day(
         self, cache: JwksCache, source: KeySource, clock: Clock, keys: list[rsa.RSAPrivateKey]
@@ -370,14 +370,14 @@ class TestUnavailableSource:
                 await cache.verify(token_by(keys[0]))
         with pytest.raises(KeysUnavailable):
             await cache.ready()
-        asked = source.asked
+        fetches = source.fetches
 
         source.is_down = False
         clock.now += RETRY_SECONDS
         await cache.ready()
 
-        assert asked == 1
-        assert source.asked == 2
+        assert fetches == 1
+        assert source.fetches == 2
 
     async def test_the_age_of_the_keys_is_a_metric(self, cache: JwksCache, clock: Clock) -> None:
         """It is infinite without keys, and otherwise the seconds since the last confirmation."""
@@ -413,7 +413,7 @@ class TestUnavailableSource:
         source.hold()
         cache = cache_of(source, clock)
         waiting = asyncio.create_task(cache.refresh())
-        await eventually(lambda: source.asked == 1)
+        await eventually(lambda: source.fetches == 1)
 
         async with asyncio.timeout(1):
             await cache.close()
@@ -503,7 +503,7 @@ class TestHostileResponses:
             source.headers["Location"] = elsewhere.url
 
             assert not await cache.refresh()
-            assert elsewhere.asked == 0
+            assert elsewhere.fetches == 0
 
     @pytest.mark.parametrize("status", ["201 Created", "404 Not Found", "500 Error", "503 Busy"])
     async def test_another_status_brings_no_keys(
@@ -524,7 +524,7 @@ class TestHostileResponses:
             async with cache_of(source, clock) as cache:
                 assert await cache.refresh()
 
-            assert proxy.asked == 0
+            assert proxy.fetches == 0
 
 
 class TestHostileTokens:
@@ -551,7 +551,7 @@ class TestHostileTokens:
                     assert not any(accepted)
                     at_once(cache.verify(good))
                     clock.now += UNKNOWN_KEY_PAUSE_SECONDS / 3 - 0.1
-                assert source.asked == fetches
+                assert source.fetches == fetches
                 clock.now += 0.4
 
     async def test_an_unknown_key_id_is_remembered(
@@ -565,14 +565,14 @@ class TestHostileTokens:
             clock.now += UNKNOWN_KEY_PAUSE_SECONDS
 
             assert not await accepts(cache, token_by(keys[1]))
-            asked_for_the_same = source.asked
+            fetches_for_the_same = source.fetches
             source.publish(keys[0], keys[2], max_age=10_000)
             assert await accepts(cache, token_by(keys[2]))
             clock.now += UNKNOWN_KID_SECONDS
             assert not await accepts(cache, token_by(keys[1]))
 
-            assert asked_for_the_same == 2
-            assert source.asked == 4
+            assert fetches_for_the_same == 2
+            assert source.fetches == 4
 
     async def test_a_remembered_key_id_is_accepted_once_published(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
@@ -609,11 +609,11 @@ class TestHostileTokens:
             await cache.refresh()
             for kid in ("a", "b", "c", "c", "b"):
                 assert not await accepts(cache, token_by(keys[1], kid=kid))
-            asked = source.asked
+            fetches = source.fetches
             assert not await accepts(cache, token_by(keys[1], kid="a"))
 
-            assert asked == 4
-            assert source.asked == 5
+            assert fetches == 4
+            assert source.fetches == 5
 
     @pytest.mark.parametrize("kid", ["../../x", "' OR 1=1 --", "k" * 129, "é", ""])
     async def test_an_invalid_key_id_causes_no_fetch(
@@ -624,7 +624,7 @@ class TestHostileTokens:
 
         assert not await accepts(cache, token_by(keys[1], kid=kid))
 
-        assert source.asked == (2 if kid == "../../x" else 1)
+        assert source.fetches == (2 if kid == "../../x" else 1)
         assert len({request["host"] for request in source.requests}) == 1
 
     @pytest.mark.parametrize("name", ["jku", "x5u"])
@@ -638,8 +638,8 @@ class TestHostileTokens:
             for key in (keys[0], keys[1]):
                 assert not await accepts(cache, token_by(key, **{name: attackers.url}))
 
-            assert attackers.asked == 0
-        assert source.asked == 1
+            assert attackers.fetches == 0
+        assert source.fetches == 1
 
 
 def test_an_invalid_initial_key_set_stops_the_start() -> None:

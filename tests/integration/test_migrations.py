@@ -233,8 +233,8 @@ def test_a_database_with_another_encoding_is_refused(
         tables = postgres.execute(
             "SELECT 1 FROM pg_tables WHERE schemaname = 'public'", database=name
         )
-        said = refused.stdout + refused.stderr
-        command = said.partition("with ")[2].partition(";")[0]
+        output = refused.stdout + refused.stderr
+        command = output.partition("with ")[2].partition(";")[0]
         postgres.execute(command)
         better = alembic(service, postgres.url(f"{name}_utf8"), "upgrade", "head")
     finally:
@@ -242,7 +242,7 @@ def test_a_database_with_another_encoding_is_refused(
             postgres.drop_database(database)
 
     assert refused.returncode != 0
-    assert "has the encoding LATIN1, and only UTF8 is supported" in said
-    assert "Traceback" not in said
+    assert "has the encoding LATIN1, and only UTF8 is supported" in output
+    assert "Traceback" not in output
     assert not tables
     assert better.returncode == 0, better.stderr

@@ -129,18 +129,18 @@ async def test_a_report_names_each_user(pair: Pair) -> None:
     ended = await pair.reconcile(repair=True)
 
     assert ended.findings is not None
-    told = {found["user_id"]: found for found in ended.findings}
-    assert told.keys() == {gone, old}
-    assert told[gone]["kind"] == "missing"
-    assert told[gone]["replica_version"] is None
-    assert told[old] | {"source_version": 0} == {
+    findings = {found["user_id"]: found for found in ended.findings}
+    assert findings.keys() == {gone, old}
+    assert findings[gone]["kind"] == "missing"
+    assert findings[gone]["replica_version"] is None
+    assert findings[old] | {"source_version": 0} == {
         "user_id": old,
         "kind": "stale",
         "source_version": 0,
         "replica_version": 5,
         "repaired": True,
     }
-    assert told[old]["source_version"] > 5
+    assert findings[old]["source_version"] > 5
 
 
 class TestNewerInTheReplica:

@@ -116,16 +116,16 @@ def test_the_maximum_heartbeat_age_is_a_setting() -> None:
     """A source may send heartbeats less often."""
     figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE}
 
-    said = [
+    lines = [
         pipe(heartbeat_age_seconds=age, heartbeat_seconds_max=180.0, **figures)
         for age in (180.0, 181.0)
     ]
 
-    assert said == ["quiet", "broken: no heartbeat for 181 s"]
+    assert lines == ["quiet", "broken: no heartbeat for 181 s"]
 
 
 @pytest.mark.parametrize(
-    ("age", "depth", "knows", "consumers", "said"),
+    ("age", "depth", "knows", "consumers", "expected"),
     [
         (None, None, False, NEVER, "broken: no consumer has ever been at work"),
         (None, 5, True, HERE, "broken: no heartbeat of the source yet"),
@@ -143,12 +143,12 @@ def test_the_maximum_heartbeat_age_is_a_setting() -> None:
     ],
 )
 def test_the_first_line_summarises_the_pipe(
-    age: float | None, depth: int | None, knows: bool, consumers: dict[str, Any], said: str
+    age: float | None, depth: int | None, knows: bool, consumers: dict[str, Any], expected: str
 ) -> None:
     """Heartbeats tell quiet from broken, queues late from lost; missing consumers are named."""
     line = pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows, **consumers)
 
-    assert line.startswith(said)
+    assert line.startswith(expected)
 
 
 class TestStatus:

@@ -111,8 +111,8 @@ async def test_a_replay_reaches_the_replica(
     assert made["requested_by"] == row.requested_by == f"user:{operator}"
     assert (done["published"], done["seconds_left"]) == (200, None)
     assert done["finished_at"].endswith("Z")
-    [told] = [entry for entry in logs if entry["event"] == "replay.requested"]
-    assert (told["replay"], told["actor"]) == (made["id"], f"user:{operator}")
+    [logged] = [entry for entry in logs if entry["event"] == "replay.requested"]
+    assert (logged["replay"], logged["actor"]) == (made["id"], f"user:{operator}")
 
 
 async def test_the_sources_audit_log_names_the_operator(
@@ -176,12 +176,12 @@ async def test_all_filters_reach_the_source(blog: httpx.AsyncClient) -> None:
     none = await blog.post(REPLAYS, json={"rate": None, "since": None})
 
     assert (some.status_code, none.status_code) == (201, 201)
-    told = some.json()
-    assert told["since"] == "2026-01-31T11:00:00.500000Z"
-    assert told["until"] == "2026-02-01T00:00:00Z"
-    assert (told["from_position"], told["users"], told["rate"]) == (1, users, 7)
-    assert told["types"] == everything["types"]
-    assert "older state" in told["warning"]
+    replay = some.json()
+    assert replay["since"] == "2026-01-31T11:00:00.500000Z"
+    assert replay["until"] == "2026-02-01T00:00:00Z"
+    assert (replay["from_position"], replay["users"], replay["rate"]) == (1, users, 7)
+    assert replay["types"] == everything["types"]
+    assert "older state" in replay["warning"]
     assert (none.json()["rate"], none.json()["types"], none.json()["warning"]) == (1_000, [], None)
 
 

@@ -81,9 +81,9 @@ async def converse(pieces: Iterable[bytes], *, expected: int) -> Conversation:
                 return
             body += message["body"]
             more = message["more_body"]
-        said = {"method": scope["method"], "path": scope["path"], "body": body.decode("latin-1")}
-        conversation.ran.append(said)
-        text = json.dumps(said).encode()
+        request = {"method": scope["method"], "path": scope["path"], "body": body.decode("latin-1")}
+        conversation.ran.append(request)
+        text = json.dumps(request).encode()
         length = (b"content-length", b"%d" % len(text))
         await send({"type": "http.response.start", "status": 200, "headers": [length]})
         await send({"type": "http.response.body", "body": text})

@@ -35,7 +35,7 @@ class KeySource:
         return f"http://127.0.0.1:{self.port}{PATH}"
 
     @property
-    def asked(self) -> int:
+    def fetches(self) -> int:
         """Return the number of requests, with or without a response."""
         return len(self.requests)
 

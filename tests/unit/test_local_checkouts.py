@@ -69,8 +69,8 @@ def test_exports_of_another_checkout_stop_a_command(checkout: Path, command: str
     refused = run([sys.executable, "-m", "local", command], checkout, exported(ADDRESSES.exports()))
 
     assert (refused.returncode, refused.stdout) == (1, "")
-    for told in (str(ROOT), str(checkout), 'eval "$(make -s unset)"'):
-        assert told in refused.stderr
+    for part in (str(ROOT), str(checkout), 'eval "$(make -s unset)"'):
+        assert part in refused.stderr
     assert not (checkout / ".local").exists()
 
 

@@ -18,11 +18,11 @@ def test_headers_show_a_limit_and_what_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reset", "retry_after", "told"),
+    ("reset", "retry_after", "expected"),
     [(0.2, 0.1, "1"), (0, 0, "1"), (40.1, 3, "41"), (3, 900, "900"), (3, 12.5, "13")],
 )
 def test_a_client_that_waits_as_long_as_it_should_is_not_refused_again(
-    reset: float, retry_after: float, told: str
+    reset: float, retry_after: float, expected: str
 ) -> None:
     """Retry-After is in whole seconds, rounded up, and never before the limit has quota again."""
     headers = rate_limit_headers(
@@ -34,8 +34,8 @@ def test_a_client_that_waits_as_long_as_it_should_is_not_refused_again(
         retry_after_seconds=retry_after,
     )
 
-    assert headers["Retry-After"] == told
-    assert int(headers["RateLimit"].partition(";t=")[2]) <= int(told)
+    assert headers["Retry-After"] == expected
+    assert int(headers["RateLimit"].partition(";t=")[2]) <= int(expected)
     assert headers["RateLimit"].startswith('"signin";r=0;')
 
 

@@ -158,7 +158,7 @@ class TestAccepted:
     def test_a_users_token_has_user_roles_and_session(
         self, signer: TokenSigner, verifier: TokenVerifier, kid: str
     ) -> None:
-        """As the signer was told."""
+        """They are the values that the signer got."""
         ada, session = user(), uuid4()
 
         token = verifier.verify(signer.for_user(ada, session, at=MOMENT))
