@@ -24,7 +24,7 @@ $(shell $(SET_UP_HERE) || rm -f $(STAMP))
 
 help: ## print this help
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; \
-		do printf '%-14s %s\n' "$$name" "$$text"; done
+		do printf '%-15s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## install the locked dependencies, and prepare PostgreSQL and RabbitMQ
 	@:
