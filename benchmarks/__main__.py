@@ -27,8 +27,8 @@ from benchmarks.report import show, write_figures, write_page
 from benchmarks.scale import DEFAULT, LONG, QUICK, Scale
 from benchmarks.stage import Stage, declare_names, staged
 from benchmarks.waiting import TooSlow
+from local.environment import refuse_others_exports
 from local.errors import LocalError
-from local.given import refuse_others_exports
 from local.progress import say
 
 Measurement = Callable[[Stage, Scale], Awaitable[Section]]

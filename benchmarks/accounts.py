@@ -6,7 +6,7 @@ from benchmarks.processes import answer
 from benchmarks.stage import Stage
 from contracts.sync.comparison import SCOPE
 from local.keys import PRIVATE_KEY, ensure_keys
-from local.places import program
+from local.paths import program
 from local.ports import LOOPBACK
 
 

@@ -11,7 +11,7 @@ from benchmarks.processes import running
 from benchmarks.stage import ISSUER, Stage
 from local.keys import PRIVATE_KEY, PUBLIC_KEY, ensure_keys
 from local.limits import LIMITS
-from local.places import program
+from local.paths import program
 from local.ports import free_port
 
 Process = AbstractAsyncContextManager[psutil.Process]

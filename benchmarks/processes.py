@@ -19,7 +19,7 @@ import psutil
 from benchmarks.memory import Memory
 from benchmarks.waiting import TooSlow, until
 from local.addresses import url
-from local.places import LOCAL, ROOT
+from local.paths import LOCAL, ROOT
 
 OUTPUT = LOCAL / "bench"
 

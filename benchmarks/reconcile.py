@@ -19,7 +19,7 @@ from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
 from benchmarks.waiting import until
 from contracts.sync.digest import DIGESTS
-from local.places import program
+from local.paths import program
 from local.ports import free_port
 from replica.reconcile.model import Verdict
 

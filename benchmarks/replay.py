@@ -19,7 +19,7 @@ from benchmarks.stage import Stage, connect
 from benchmarks.tables import last_position, published_per_second, until_published
 from benchmarks.waiting import until
 from contracts.sync.replay_limits import RATE_MAX
-from local.places import program
+from local.paths import program
 from replica.inbox.topology import SERVICE
 
 _HOW = """

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figures, Promise, Section
-from local.places import LOCAL, ROOT
+from local.paths import LOCAL, ROOT
 
 _FIGURES_FILE = LOCAL / "bench.json"
 _PAGE = ROOT / "docs" / "benchmarks.md"

@@ -17,7 +17,7 @@ from auth_service.outbox.publisher import publisher
 from benchmarks.processes import environment
 from local.broker import Broker
 from local.lock import locked
-from local.places import CHECKOUT, LOCAL, ROOT, VHOST, program
+from local.paths import CHECKOUT, LOCAL, ROOT, VHOST, program
 from local.postgres import find_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker

@@ -12,8 +12,8 @@ import sys
 import typer
 
 from local.addresses import Addresses
+from local.environment import refuse_others_exports
 from local.errors import LocalError
-from local.given import refuse_others_exports
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

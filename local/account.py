@@ -11,10 +11,10 @@ import os
 import subprocess
 from typing import Final
 
-from local import given
+from local import environment
 from local.errors import LocalError
 from local.keys import PRIVATE_KEY
-from local.places import CHECKOUT, LOCAL, LOGS, ROOT, program
+from local.paths import CHECKOUT, LOCAL, LOGS, ROOT, program
 
 FOLDER: Final = LOCAL / "keys" / "blog"
 """Where `auth-service services ensure` keeps the two files."""
@@ -30,7 +30,7 @@ def _ensure() -> tuple[str, ...]:
     In a database that was given it has a name of this checkout's own: an account `blog` may be of
     another system, whose key must not be revoked.
     """
-    name = "blog" if given.database_url("AUTH") is None else f"blog-{CHECKOUT}"
+    name = "blog" if environment.database_url("AUTH") is None else f"blog-{CHECKOUT}"
     return ("services", "ensure", name, "--folder", str(FOLDER), *_SCOPES)
 
 

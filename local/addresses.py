@@ -12,11 +12,11 @@ import shlex
 from dataclasses import asdict, dataclass
 
 from local.account import account_settings
+from local.environment import CHECKOUT_VARIABLE
 from local.errors import LocalError
-from local.given import CHECKOUT_VARIABLE
 from local.keys import PRIVATE_KEY, PUBLIC_KEY
 from local.limits import LIMITS
-from local.places import LOCAL, MAIL, ROOT
+from local.paths import LOCAL, MAIL, ROOT
 from local.ports import LOOPBACK
 
 _FILE = LOCAL / "system.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from local.errors import LocalError
 from local.lock import locked
-from local.places import LOGS
+from local.paths import LOGS
 from local.progress import say
 
 _POLICY = Path("/usr/sbin/policy-rc.d")

@@ -70,12 +70,12 @@ class Broker:
             self.connections("/")
         except LocalError:
             return False
-        return self.lets_us_in("/")
+        return self.accepts_login("/")
 
-    def lets_us_in(self, vhost: str) -> bool:
+    def accepts_login(self, vhost: str) -> bool:
         """Whether an AMQP connection to the virtual host succeeds now."""
         try:
-            demand_entry(self.amqp_url(vhost))
+            require_login(self.amqp_url(vhost))
         except LocalError:
             return False
         return True
@@ -165,7 +165,7 @@ class Broker:
         return answer.json() if answer.content else None
 
 
-def demand_entry(url: str) -> None:
+def require_login(url: str) -> None:
     """Make sure that a broker lets us in at an AMQP address.
 
     Raises:

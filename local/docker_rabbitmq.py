@@ -10,7 +10,7 @@ import subprocess
 
 from local.broker import Broker, Origin
 from local.errors import LocalError
-from local.places import CHECKOUT
+from local.paths import CHECKOUT
 from local.ports import LOOPBACK, free_port
 from local.progress import say
 from local.waiting import wait_until

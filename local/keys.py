@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from local.places import LOCAL
+from local.paths import LOCAL
 
 PRIVATE_KEY = LOCAL / "keys" / "private.pem"
 PUBLIC_KEY = LOCAL / "keys" / "public.pem"

@@ -3,14 +3,14 @@
 Guarantees: a server that merely happens to listen on this machine is never touched.
 """
 
-from local import given
+from local import environment
 from local.embedded_postgres import EmbeddedPostgres
 from local.postgres_server import PostgresServer
 
 
 def embedded() -> EmbeddedPostgres:
     """The server of our own under `.local/`, running or not."""
-    return EmbeddedPostgres(given.EMBEDDED)
+    return EmbeddedPostgres(environment.EMBEDDED)
 
 
 def find_postgres() -> PostgresServer:
@@ -19,8 +19,8 @@ def find_postgres() -> PostgresServer:
     Raises:
         LocalError: the given one does not let us in, or the embedded one does not start.
     """
-    for service in given.SERVICES:
-        url = given.database_url(service)
+    for service in environment.SERVICES:
+        url = environment.database_url(service)
         if url is not None:
             server = PostgresServer(url)
             server.execute("SELECT 1")
@@ -34,5 +34,5 @@ def install_postgres() -> None:
     Raises:
         LocalError: it cannot be set up.
     """
-    if any(given.database_url(service) is None for service in given.SERVICES):
+    if any(environment.database_url(service) is None for service in environment.SERVICES):
         embedded().install()

@@ -17,8 +17,8 @@ import httpx
 
 from local.addresses import url
 from local.errors import LocalError
+from local.paths import LOCAL, LOGS, ROOT, program
 from local.pids import StartedProcess
-from local.places import LOCAL, LOGS, ROOT, program
 from local.waiting import wait_until
 
 _RUN = LOCAL / "run"

@@ -11,11 +11,11 @@ Guarantees: what is found is only ever used through virtual hosts of our own.
 import os
 from urllib.parse import urlsplit, urlunsplit
 
-from local import apt, docker_rabbitmq, given
+from local import apt, docker_rabbitmq, environment
 from local.broker import Broker, Origin
 from local.errors import LocalError
 from local.lock import locked
-from local.places import LOCAL, VHOST
+from local.paths import LOCAL, VHOST
 from local.ports import LOOPBACK, is_listening
 from local.private_rabbitmq import PrivateRabbitMQ
 from local.progress import say
@@ -54,14 +54,18 @@ def install_broker() -> None:
         LocalError: no server is to be had on this machine.
     """
     with locked(_LOCK):
-        if given.amqp_url("AUTH") is not None or _running() is not None or _found() is not None:
+        if (
+            environment.amqp_url("AUTH") is not None
+            or _running() is not None
+            or _found() is not None
+        ):
             return
         if not (docker_rabbitmq.is_possible() and docker_rabbitmq.fetch()):
             _install()
 
 
 def _given() -> Broker | None:
-    url = given.amqp_url("AUTH")
+    url = environment.amqp_url("AUTH")
     if url is None:
         return None
     parts = urlsplit(url)
@@ -125,7 +129,7 @@ def _usable(origin: Origin, address: str, host: str, port: int) -> Broker:
         except LocalError as error:
             refusals.append(error)
             continue
-        if not broker.lets_us_in(VHOST):
+        if not broker.accepts_login(VHOST):
             # Then the API belongs to another server, or a proxy stands between.
             raise LocalError(
                 f"RabbitMQ at {host}:{port} does not let {broker.credentials[0]} into a virtual "

@@ -11,14 +11,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from local import docker_rabbitmq, given
+from local import docker_rabbitmq, environment
 from local.account import ensure_account
 from local.addresses import Addresses, Ports, url
-from local.broker import demand_entry
+from local.broker import require_login
 from local.errors import LocalError
 from local.keys import ensure_keys
 from local.lock import locked
-from local.places import LOCAL, LOGS, ROOT, VHOST, program
+from local.paths import LOCAL, LOGS, ROOT, VHOST, program
 from local.ports import free_port
 from local.postgres import embedded
 from local.postgres_server import PostgresServer
@@ -153,10 +153,10 @@ def _start(all_processes: list[BackgroundProcess]) -> None:
 
 
 def _broker_urls() -> tuple[str, str]:
-    auth, blog = (given.amqp_url(service) for service in given.SERVICES)
+    auth, blog = (environment.amqp_url(service) for service in environment.SERVICES)
     if auth is not None and blog is not None:
         for each in dict.fromkeys((auth, blog)):
-            demand_entry(each)
+            require_login(each)
         return auth, blog
     found = find_broker().amqp_url(VHOST)
     return found, found
@@ -165,8 +165,8 @@ def _broker_urls() -> tuple[str, str]:
 def _database_urls() -> dict[str, str]:
     """An address for each service; on the embedded server a role and a database of its own."""
     urls = {}
-    for service in given.SERVICES:
-        url_given = given.database_url(service)
+    for service in environment.SERVICES:
+        url_given = environment.database_url(service)
         if url_given is None:
             name = service.lower()
             server = embedded().start()
@@ -226,9 +226,11 @@ def servers(found: Addresses) -> dict[str, str]:
 
 def _postgres_state() -> str:
     server = embedded()
-    names = [f"{s}_DATABASE_URL" for s in given.SERVICES if given.database_url(s) is not None]
+    names = [
+        f"{s}_DATABASE_URL" for s in environment.SERVICES if environment.database_url(s) is not None
+    ]
     states = [f"from the environment ({' and '.join(names)})"] if names else []
-    if len(names) < len(given.SERVICES):
+    if len(names) < len(environment.SERVICES):
         pid = f"pid {server.pid}" if server.pid else "not running"
         states.append(f"this checkout's own, {pid}, {server.folder}")
     return "; ".join(states)
@@ -240,7 +242,7 @@ def _rabbitmq_state(found: Addresses) -> str:
     )
     place = " and ".join(places)
     node = private_node()
-    if given.amqp_url("AUTH") is not None:
+    if environment.amqp_url("AUTH") is not None:
         return f"from the environment (AUTH_AMQP_URL, BLOG_AMQP_URL), {place}"
     if node.is_running():
         return f"this checkout's own, pid {node.pid}, {place}"

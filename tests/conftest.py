@@ -18,8 +18,8 @@ from auth_service.users import passwords
 from blog_service.settings import ConsumerSettings
 from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.broker import Broker
+from local.environment import refuse_others_exports
 from local.errors import LocalError
-from local.given import refuse_others_exports
 from local.postgres import embedded, find_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker, private_node

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from local.places import CHECKOUT
+from local.paths import CHECKOUT
 from local.postgres_server import PostgresServer
 from tests.support.supply import Supply
 

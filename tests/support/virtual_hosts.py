@@ -1,7 +1,7 @@
 """Create a virtual host for each test that needs one."""
 
 from local.broker import Broker
-from local.places import CHECKOUT
+from local.paths import CHECKOUT
 from tests.support.supply import Supply
 
 SPARE = 1

@@ -13,8 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from local.errors import LocalError
-from local.places import LOCAL, ROOT, VHOST
-from local.sockets import socket_folder
+from local.paths import LOCAL, ROOT, VHOST, socket_folder
 
 EMBEDDED = LOCAL / "postgres"
 """Where the embedded PostgreSQL of `make up` keeps its data."""
