@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from local.broker import Broker
 from local.chromium import find_chromium
@@ -24,6 +24,8 @@ FLAGS = (
     "--disable-gpu",
     "--disable-background-networking",  # request only our own pages
 )
+
+expect.set_options(timeout=20_000)  # five seconds by default, too few on a busy machine
 
 POSTS_MAX = 30
 """The limit of posts for one user; enough for all tests except the one about this limit."""

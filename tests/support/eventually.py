@@ -8,15 +8,20 @@ from typing import TypeVar, overload
 
 T = TypeVar("T")
 
+PATIENCE_SECONDS = 60.0
+"""Only a failing test waits so long; on a busy machine a good one may need half of it."""
+
 
 @overload
 async def eventually(
-    look: Callable[[], Awaitable[T]], *, within: float = 20.0, every: float = 0.01
+    look: Callable[[], Awaitable[T]], *, within: float = PATIENCE_SECONDS, every: float = 0.01
 ) -> T: ...
 @overload
-async def eventually(look: Callable[[], T], *, within: float = 20.0, every: float = 0.01) -> T: ...
 async def eventually(
-    look: Callable[[], T | Awaitable[T]], *, within: float = 20.0, every: float = 0.01
+    look: Callable[[], T], *, within: float = PATIENCE_SECONDS, every: float = 0.01
+) -> T: ...
+async def eventually(
+    look: Callable[[], T | Awaitable[T]], *, within: float = PATIENCE_SECONDS, every: float = 0.01
 ) -> T:
     """Call ``look`` until it returns something true, and return that.
 

@@ -271,10 +271,10 @@ class TestKeySet:
         endless = rsa_jwk(n="A" * 10_000_000)
 
         for keys in (largest, [endless]):
-            began = time.perf_counter()
+            began = time.thread_time()
             with pytest.raises(InvalidKeySet):
                 verifier_of(*keys, "no key")
-            assert time.perf_counter() - began < 0.02
+            assert time.thread_time() - began < 0.02
 
     @given(
         st.sampled_from(["kty", "kid", "use", "key_ops", "alg", "n", "e"]),
