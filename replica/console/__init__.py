@@ -1,7 +1,7 @@
-"""The operators' console at ``/console``: the pipe as a picture, and what operators do about it.
+"""The operators' console at ``/console``: a diagram of the pipe, and the operators' actions.
 
-Plain files, which ask both services from the browser what they tell operators over HTTP. Whoever
-lacks the role is shown a sentence; it is the services that refuse him.
+Static files that call both services from the browser. A user without the role sees a message; the
+services enforce the role.
 """
 
 from starlette.routing import Route
@@ -10,7 +10,7 @@ from service_kit.http.static_pages import page_routes
 
 
 def routes(auth_address: str) -> list[Route]:
-    """The page and its files; ``auth_address`` is where browsers find the auth service."""
+    """Return the routes of the console; browsers reach the auth service at ``auth_address``."""
     return page_routes(
         __name__,
         at="/console",

@@ -1,16 +1,16 @@
-// Who may see the console, and its top: one line that says what is wrong, the picture, the charts.
+// The console: sign-in, the headline that says what is wrong, the diagram and the charts.
 //
-// Guarantees: nothing is shown to anybody without the role, and everything is taken away from who
-// has lost it. That is for the eyes: it is the services that refuse.
+// Guarantees: users without the role see nothing, and the console closes as soon as the role is
+// revoked. This is only about what is visible: the services enforce the role.
 
 import { h } from "/web/dom.js";
 import { call, restore, session, signIn, signOut } from "/web/session.js";
 import { chart, silences } from "./chart.js";
 import { apart, HEARTBEAT_SECONDS_MAX, stations, troubles } from "./health.js";
-import { picture, SHAPES, WORDS } from "./diagram.js";
+import { diagram, SHAPES, WORDS } from "./diagram.js";
 import { poll } from "./poll.js";
 import { parkedPanel } from "./parked.js";
-import { keyed, put, set, tell } from "./render.js";
+import { keyedList, setText, setAttr, setMessage } from "./render.js";
 import { reconcilePanel } from "./reconcile.js";
 import { replayPanel } from "./replay.js";
 import { clock, count, many, sentence, setClock, span } from "./phrases.js";
@@ -24,13 +24,13 @@ const ROWS_MAX = 24;
 
 const main = document.getElementById("main");
 const place = (id) => document.getElementById(id);
-let open = null; // ends the console that is open
+let open = null; // aborts the open console
 
 const WHY = {
   ended: "Your session has ended. Sign in again.",
   disabled: "An administrator has disabled this account.",
-  deleted: "This account was deleted.",
-  elsewhere: "You signed out in another tab.",
+  deleted: "This account has been deleted.",
+  elsewhere: "You have been signed out in another tab.",
   "signed-out": "You are signed out.",
 };
 
@@ -41,13 +41,13 @@ function show(template) {
   document.title = "Console";
   main.replaceChildren(place(template).content.cloneNode(true));
   place("who").hidden = !session.user;
-  put(place("who-email"), session.user?.email ?? "");
+  setText(place("who-email"), session.user?.email ?? "");
   main.focus({ preventScroll: true });
 }
 
-function openEntrance(why = "") {
+function openSignIn(why = "") {
   show("entrance");
-  tell(place("why"), why);
+  setMessage(place("why"), why);
   place("why").hidden = !why;
   place("sign-in").addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -59,7 +59,7 @@ function openEntrance(why = "") {
       const values = new FormData(form);
       await signIn(values.get("email"), values.get("password"));
     } catch (error) {
-      tell(place("why"), sentence(error));
+      setMessage(place("why"), sentence(error));
       button.removeAttribute("aria-disabled");
       place("password").select();
     }
@@ -69,11 +69,11 @@ function openEntrance(why = "") {
 
 function openRefusal(text) {
   show("refusal");
-  put(place("refused"), text);
-  place("other-account").addEventListener("click", leave);
+  setText(place("refused"), text);
+  place("other-account").addEventListener("click", signOutHere);
 }
 
-async function leave() {
+async function signOutHere() {
   try {
     await signOut();
   } catch {
@@ -87,42 +87,42 @@ function openConsole() {
   const { signal } = open;
   for (const id of ["state", "sections"]) place(id).hidden = false;
 
-  const told = { near: { figures: null, at: null, error: null }, far: { figures: null, at: null, error: null }, runs: [], replays: [], apartSince: null };
-  const draw = picture(place("picture"), signal);
-  const showHeadline = headlineShown();
+  const system = { near: { figures: null, at: null, error: null }, far: { figures: null, at: null, error: null }, runs: [], replays: [], apartSince: null };
+  const draw = diagram(place("picture"), signal);
+  const showHeadline = headlineView();
 
-  /** Ask as an operator; whoever is none any more is shown out. */
-  async function asOperator(...question) {
+  /** Call a service; close the console if the user has lost the role. */
+  async function asOperator(...request) {
     try {
-      return await call(...question);
+      return await call(...request);
     } catch (error) {
       if (error.code === "forbidden" && !signal.aborted) {
-        openRefusal("You are not an operator any more, so the console has closed. An administrator gives the role.");
+        openRefusal("You no longer have the operator role, so the console has closed. Ask an administrator.");
       }
       throw error;
     }
   }
 
-  const isHeard = ({ figures, error }) => figures !== null || error !== null;
+  const isKnown = ({ figures, error }) => figures !== null || error !== null;
 
   function refresh() {
-    if (!isHeard(told.near) || !isHeard(told.far)) return;
-    told.apartSince = apart(told) ? (told.apartSince ?? Date.now()) : null;
-    showHeadline(troubles(told));
-    showParked(told.far);
-    draw({ stations: stations(told), near: seen(told.near), far: seen(told.far) });
+    if (!isKnown(system.near) || !isKnown(system.far)) return;
+    system.apartSince = apart(system) ? (system.apartSince ?? Date.now()) : null;
+    showHeadline(troubles(system));
+    showParked(system.far);
+    draw({ stations: stations(system), near: availability(system.near), far: availability(system.far) });
   }
 
   function follow(end, service, path) {
     return poll((stop) => asOperator(service, "GET", path, undefined, { signal: stop }), {
       every: () => STATUS_MS,
       signal,
-      heard(figures) {
-        told[end] = { figures, at: Date.now(), error: null };
+      onData(figures) {
+        system[end] = { figures, at: Date.now(), error: null };
         refresh();
       },
-      missed(error) {
-        told[end] = { ...told[end], error };
+      onError(error) {
+        system[end] = { ...system[end], error };
         refresh();
       },
     });
@@ -133,66 +133,66 @@ function openConsole() {
   const ticking = setInterval(refresh, TICK_MS);
   signal.addEventListener("abort", () => clearInterval(ticking));
 
-  const shared = { call: asOperator, signal, missed: refresh };
-  reconcilePanel({ ...shared, consumers: () => told.far.figures?.consumers, heard: (runs) => { told.runs = runs; refresh(); } });
-  replayPanel({ ...shared, heard: (replays) => { told.replays = replays; refresh(); }, missed: (error) => tell(place("replay-problem"), sentence(error)) });
+  const shared = { call: asOperator, signal, onError: refresh };
+  reconcilePanel({ ...shared, consumers: () => system.far.figures?.consumers, onData: (runs) => { system.runs = runs; refresh(); } });
+  replayPanel({ ...shared, onData: (replays) => { system.replays = replays; refresh(); }, onError: (error) => setMessage(place("replay-problem"), sentence(error)) });
   parkedPanel(shared);
   charts(asOperator, signal);
 }
 
-function seen({ figures, at, error }) {
-  if (!error) return { isAway: false, said: "" };
-  if (!figures) return { isAway: true, said: "does not answer" };
-  return { isAway: true, said: `does not answer; as of ${clock(new Date(at).toISOString())}` };
+function availability({ figures, at, error }) {
+  if (!error) return { isAway: false, note: "" };
+  if (!figures) return { isAway: true, note: "not responding" };
+  return { isAway: true, note: `not responding; as of ${clock(new Date(at).toISOString())}` };
 }
 
-/** The top of the console; what it says is read out when it says something else, not at each tick. */
-function headlineShown() {
+/** Return the function that shows the headline; it is announced only when its words change. */
+function headlineView() {
   const element = place("headline");
   const shape = element.querySelector(".shape path");
   const link = element.querySelector("h1 a");
   const remedy = element.querySelector(".remedy");
-  const also = keyed(element.querySelector(".also"), unnumbered, ({ at }) => {
+  const also = keyedList(element.querySelector(".also"), unnumbered, ({ at }) => {
     const text = h("a", { href: `#${at}` });
     const item = h("li", {}, text);
     return {
       element: item,
       update({ level, line }) {
-        set(item, "data-level", level);
-        put(text, line);
+        setAttr(item, "data-level", level);
+        setText(text, line);
       },
     };
   });
   let announced = "";
 
   return ([worst, ...others]) => {
-    set(element, "data-level", worst.level);
-    set(shape, "d", SHAPES[worst.level]);
-    put(link, worst.line);
-    set(link, "href", worst.at === "pipe" ? null : `#${worst.at}`);
-    put(remedy, worst.remedy);
+    setAttr(element, "data-level", worst.level);
+    setAttr(shape, "d", SHAPES[worst.level]);
+    setText(link, worst.line);
+    setAttr(link, "href", worst.at === "pipe" ? null : `#${worst.at}`);
+    setText(remedy, worst.remedy);
     also(others);
     const state = place("state");
-    set(state, "data-level", worst.level);
-    put(state, WORDS[worst.level]);
+    setAttr(state, "data-level", worst.level);
+    setText(state, WORDS[worst.level]);
     document.title = `${WORDS[worst.level]} – console`;
     if (announced !== unnumbered(worst)) {
       announced = unnumbered(worst);
-      put(place("announcer"), `${WORDS[worst.level]}. ${worst.line}`);
+      setText(place("announcer"), `${WORDS[worst.level]}. ${worst.line}`);
     }
   };
 }
 
-/** The same trouble has the same words, whatever its numbers and ages are by now. */
+/** Return the words of a problem without numbers and ages, which identify it over time. */
 const unnumbered = ({ level, at, line }) => `${level} ${at} ${line.replace(/\d[\d.,]* ?(ms|s|min|h|d)?\b/g, "")}`;
 
 function showParked({ figures }) {
   const number = figures?.parked_messages ?? 0;
   place("parked-badge").hidden = number === 0;
-  put(place("parked-badge"), count(number));
+  setText(place("parked-badge"), count(number));
 }
 
-function charts(ask, signal) {
+function charts(request, signal) {
   const read = (point) =>
     [
       point.latency_seconds === null ? "nothing arrived" : `worst lag ${span(point.latency_seconds)}`,
@@ -200,8 +200,8 @@ function charts(ask, signal) {
       `${count(point.applied)} applied`,
       many(point.consumers, "consumer"),
     ].join(", ");
-  const lag = chart(place("lag"), { title: "Lag, from the record to the replica", unit: "seconds", value: (point) => point.latency_seconds, least: 0.02, read, empty: "nothing arrived", fresh: HEARTBEAT_SECONDS_MAX }, signal);
-  const depth = chart(place("depth"), { title: "Messages waiting in the queue", unit: "count", value: (point) => point.queue_depth, least: 5, read, empty: "not known", fresh: 0 }, signal);
+  const lag = chart(place("lag"), { title: "Lag, from the outbox to the replica", unit: "seconds", value: (point) => point.latency_seconds, least: 0.02, read, empty: "nothing arrived", fresh: HEARTBEAT_SECONDS_MAX }, signal);
+  const depth = chart(place("depth"), { title: "Messages waiting in the queue", unit: "count", value: (point) => point.queue_depth, least: 5, read, empty: "unknown", fresh: 0 }, signal);
   const table = place("samples-table");
   let minutes = 60;
   let series = null;
@@ -210,20 +210,20 @@ function charts(ask, signal) {
     if (table.open && series) table.querySelector(".scroll").replaceChildren(tableOf(series));
   }
 
-  const soon = poll((stop) => ask("blog", "GET", `/v1/sync/samples?minutes=${minutes}`, undefined, { signal: stop }), {
+  const soon = poll((stop) => request("blog", "GET", `/v1/sync/samples?minutes=${minutes}`, undefined, { signal: stop }), {
     every: () => SAMPLES_MS[minutes],
     signal,
-    heard(answer) {
-      setClock(answer.until);
-      if (answer.minutes !== minutes) return;
-      series = answer;
-      tell(place("samples-problem"), "");
+    onData(found) {
+      setClock(found.until);
+      if (found.minutes !== minutes) return;
+      series = found;
+      setMessage(place("samples-problem"), "");
       lag.show(series);
       depth.show(series);
       showTable();
     },
-    missed(error) {
-      tell(place("samples-problem"), `${sentence(error)} The charts end where they were.`);
+    onError(error) {
+      setMessage(place("samples-problem"), `${sentence(error)} The charts are not up to date.`);
     },
   });
 
@@ -235,7 +235,7 @@ function charts(ask, signal) {
   table.addEventListener("toggle", showTable);
 }
 
-/** The series in a few rows, newest first, each with the worst of its time. */
+/** Build a table of the series, newest first; each row has the worst values of its interval. */
 function tableOf({ minutes, bucket_seconds: bucket, items, until, since }) {
   const to = Date.parse(until);
   const stretch = (minutes * 60_000) / ROWS_MAX;
@@ -247,7 +247,7 @@ function tableOf({ minutes, bucket_seconds: bucket, items, until, since }) {
     const [begin, end] = [to - (index + 1) * stretch, to - index * stretch];
     const points = items.filter(({ at }) => Date.parse(at) >= begin && Date.parse(at) < end);
     const last = rows.at(-1);
-    // What is empty takes one row, however long it was.
+    // One row for an empty stretch of any length.
     if (!points.length && last && !last.points.length) last.begin = begin;
     else if (points.length || (since !== null && end > Date.parse(since))) rows.push({ begin, end, points });
   }
@@ -262,29 +262,29 @@ function tableOf({ minutes, bucket_seconds: bucket, items, until, since }) {
       h("td", { class: "number" }, latency === null ? "–" : span(latency)),
       h("td", { class: "number" }, depth === null ? "–" : count(depth)),
       h("td", { class: "number" }, points.length ? count(points.reduce((all, point) => all + point.applied, 0)) : "–"),
-      h("td", {}, !points.length ? "none" : isSilent ? "not all the time" : "alive"),
+      h("td", {}, !points.length ? "none" : isSilent ? "alive at times" : "alive"),
     );
   };
   const head = ["When", "Worst lag", "Deepest queue", "Applied", "Consumer"].map((title, index) => h("th", { scope: "col", class: index > 0 && index < 4 ? "number" : "" }, title));
   return h("table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows.map(cells)));
 }
 
-function enter() {
+function openForUser() {
   if (session.user.roles.includes(ROLE)) openConsole();
-  else openRefusal(`${session.user.email} is no operator. An administrator gives the role; then sign in again.`);
+  else openRefusal(`${session.user.email} does not have the operator role. Ask an administrator for it, then sign in again.`);
 }
 
 session.addEventListener("change", ({ detail }) => {
-  if (!session.user) openEntrance(WHY[detail]);
-  else if (!open || !session.user.roles.includes(ROLE)) enter();
+  if (!session.user) openSignIn(WHY[detail]);
+  else if (!open || !session.user.roles.includes(ROLE)) openForUser();
 });
-place("sign-out").addEventListener("click", leave);
+place("sign-out").addEventListener("click", signOutHere);
 
 async function begin() {
   try {
-    if (!(await restore())) openEntrance();
+    if (!(await restore())) openSignIn();
   } catch (error) {
-    openEntrance(`${sentence(error)} Nobody can sign in until it does; this page tries again. On the command line: blog-service status.`);
+    openSignIn(`${sentence(error)} You cannot sign in until it does; this page keeps trying. On the command line, use blog-service status.`);
     setTimeout(() => session.user || begin(), RETRY_MS);
   }
 }

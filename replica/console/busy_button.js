@@ -1,20 +1,20 @@
-// Doing something by a button.
+// Buttons that run an action.
 
-import { tell } from "./render.js";
+import { setMessage } from "./render.js";
 import { sentence } from "./phrases.js";
 
 /**
- * `act`, while `button` is off, so that nothing is done twice; what goes wrong is said in `problem`,
- * unless `signal` has ended all of it.
+ * Run `act` while `button` is disabled, so that it does not run twice. An error is shown in
+ * `problem`, unless `signal` is aborted.
  */
-export async function press(button, problem, act, signal) {
+export async function runWithButton(button, problem, act, signal) {
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
-  tell(problem, "");
+  setMessage(problem, "");
   try {
     await act();
   } catch (error) {
-    if (!signal.aborted) tell(problem, sentence(error));
+    if (!signal.aborted) setMessage(problem, sentence(error));
   }
   button.removeAttribute("aria-disabled");
 }

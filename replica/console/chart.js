@@ -1,15 +1,14 @@
-// A line over time, as an SVG: axes in sensible units, gaps that are gaps, and a cursor for mouse and
-// keyboard.
+// A line chart over time, in SVG: readable axes, visible gaps, and a cursor for mouse and keyboard.
 
 import { h } from "/web/dom.js";
-import { put, s, set } from "./render.js";
+import { s, setAttr, setText } from "./render.js";
 import { clock, count, now, short, span } from "./phrases.js";
 
 const HEIGHT = 208;
 const EDGE = { top: 14, right: 20, bottom: 26, left: 58 };
 const TICKS = 4;
-const SILENT_SECONDS = 25; // as long as a consumer may be silent and count as alive, and a little
-const HEARTBEAT_SECONDS = 45; // values further apart than three heartbeats are not joined
+const SILENT_SECONDS = 25; // a consumer counts as alive for 20 s after its last sample; some slack
+const HEARTBEAT_SECONDS = 45; // values more than three heartbeats apart are not joined
 
 const MS = [1, 2, 5, 10, 20, 50, 100, 200, 500].map((ms) => ms / 1000);
 const STEPS = {
@@ -21,10 +20,10 @@ const SAY = { seconds: span, count };
 const SAY_SHORT = { seconds: span, count: short };
 
 /**
- * A chart in `place`. `unit` is "seconds" or "count"; `value(point)` is null where nothing is known;
- * `least` is what the axis shows at least; `read(point)` are the words of a point;
- * `fresh` is for how many seconds a value counts as the present one, 0 if only the newest does.
- * Returns the function that shows a series, {minutes, bucket_seconds, items}.
+ * Draw a chart in `place`. `unit` is "seconds" or "count"; `value(point)` is null where unknown;
+ * `least` is the minimum of the axis' upper end; `read(point)` describes a point in words; `fresh`
+ * is for how many seconds a value counts as current, 0 if only the newest does.
+ * Returns {show(series), setLogarithmic(is)}; a series is {minutes, bucket_seconds, since, items}.
  */
 export function chart(place, { title, unit, value, least, read, empty, fresh }, signal) {
   const heading = h("h3", {}, title);
@@ -42,14 +41,14 @@ export function chart(place, { title, unit, value, least, read, empty, fresh }, 
 
   let series = null;
   let isLogarithmic = false;
-  let at = null; // the point under the cursor, by its index
+  let at = null; // the index of the point under the cursor
   let scale = null;
 
   function show() {
     if (!series) return;
     const width = Math.max(280, place.clientWidth);
-    set(svg, "width", width);
-    set(svg, "viewBox", `0 0 ${width} ${HEIGHT}`);
+    setAttr(svg, "width", width);
+    setAttr(svg, "viewBox", `0 0 ${width} ${HEIGHT}`);
     const points = series.items.map((item) => ({ ...item, ms: Date.parse(item.at) + series.bucket_seconds * 500, value: value(item) }));
     const to = now();
     const from = to - series.minutes * 60_000;
@@ -59,8 +58,8 @@ export function chart(place, { title, unit, value, least, read, empty, fresh }, 
     drawGaps(silent);
     drawAxes(from, to, width);
     drawCurve(silent);
-    put(heading, isLogarithmic ? `${title}, logarithmic` : title);
-    set(svg, "aria-label", summary(silent));
+    setText(heading, isLogarithmic ? `${title}, logarithmic` : title);
+    setAttr(svg, "aria-label", summary(silent));
     if (at !== null) point(Math.min(at, scale.points.length - 1));
     else rest();
   }
@@ -72,7 +71,7 @@ export function chart(place, { title, unit, value, least, read, empty, fresh }, 
         const [left, right] = [x(begin), x(end)];
         const band = s("rect", { x: left, y: top, width: Math.max(2, right - left), height: bottom - top, fill: `url(#${id})`, class: "gap" });
         if (right - left < 84) return [band];
-        return [band, s("text", { x: (left + right) / 2, y: (top + bottom) / 2 + 4, "text-anchor": "middle", class: "said" }, "no consumer")];
+        return [band, s("text", { x: (left + right) / 2, y: (top + bottom) / 2 + 4, "text-anchor": "middle", class: "gap-label" }, "no consumer")];
       }),
     );
   }
@@ -88,50 +87,50 @@ export function chart(place, { title, unit, value, least, read, empty, fresh }, 
     const { x, y, bottom, points } = scale;
     const joined = runs(points, series.bucket_seconds, silent);
     const path = (run) => run.map(({ ms, value: v }, index) => `${index ? "L" : "M"}${x(ms).toFixed(1)} ${y(v).toFixed(1)}`).join("");
-    set(line, "d", joined.filter((run) => run.length > 1).map(path).join(""));
-    set(area, "d", joined.filter((run) => run.length > 1).map((run) => `${path(run)}L${x(run.at(-1).ms).toFixed(1)} ${bottom}L${x(run[0].ms).toFixed(1)} ${bottom}Z`).join(""));
-    set(dots, "d", joined.filter((run) => run.length === 1).map(([{ ms, value: v }]) => `M${x(ms).toFixed(1)} ${y(v).toFixed(1)}h0`).join(""));
+    setAttr(line, "d", joined.filter((run) => run.length > 1).map(path).join(""));
+    setAttr(area, "d", joined.filter((run) => run.length > 1).map((run) => `${path(run)}L${x(run.at(-1).ms).toFixed(1)} ${bottom}L${x(run[0].ms).toFixed(1)} ${bottom}Z`).join(""));
+    setAttr(dots, "d", joined.filter((run) => run.length === 1).map(([{ ms, value: v }]) => `M${x(ms).toFixed(1)} ${y(v).toFixed(1)}h0`).join(""));
   }
 
   function summary(silent) {
     const known = scale.points.filter((each) => each.value !== null);
     if (!known.length) return `${title}: ${empty}`;
     const highest = known.reduce((one, other) => (other.value > one.value ? other : one));
-    const gone = silent.length ? `; ${silent.length} times without a consumer` : "";
+    const gone = silent.length ? `; ${silent.length} ${silent.length === 1 ? "period" : "periods"} without a consumer` : "";
     const present = presentValue();
-    return `${title}: now ${present === null ? "unknown" : SAY[unit](present)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms)}${gone}. Arrow keys read single points.`;
+    return `${title}: now ${present === null ? "unknown" : SAY[unit](present)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms)}${gone}. Use the arrow keys to read single points.`;
   }
 
-  /** What the value is now; null if nobody tells: no broker, no consumer, or nothing arrived. */
+  /** Return the current value; null without a broker, a consumer or a recent arrival. */
   function presentValue() {
     const newest = fresh ? scale.points.findLast((each) => each.value !== null) : scale.points.at(-1);
     const seconds = Math.max(fresh, SILENT_SECONDS) + series.bucket_seconds;
     return newest && now() - newest.ms <= seconds * 1000 ? newest.value : null;
   }
 
-  // What is under the cursor is read out; what changes by itself is not.
+  // Screen readers announce the point under the cursor, but no automatic changes.
   function rest() {
-    set(readout, "aria-live", "off");
+    setAttr(readout, "aria-live", "off");
     cursor.setAttribute("visibility", "hidden");
     const known = scale.points.filter((each) => each.value !== null);
-    if (!known.length) return put(readout, empty);
+    if (!known.length) return setText(readout, empty);
     const highest = known.reduce((one, other) => (other.value > one.value ? other : one));
     const present = presentValue();
-    put(readout, `now ${present === null ? "unknown" : SAY[unit](present)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms, { seconds: false })}`);
+    setText(readout, `now ${present === null ? "unknown" : SAY[unit](present)}, worst ${SAY[unit](highest.value)} at ${clock(highest.ms, { seconds: false })}`);
   }
 
   function point(index) {
     const found = scale.points[index];
     if (!found) return;
     at = index;
-    set(readout, "aria-live", "polite");
+    setAttr(readout, "aria-live", "polite");
     const { x, y, top, bottom } = scale;
     cursor.setAttribute("visibility", "visible");
-    set(cursor.firstChild, "d", `M${x(found.ms)} ${top}V${bottom}`);
-    set(cursor.lastChild, "cx", x(found.ms));
-    set(cursor.lastChild, "cy", y(found.value ?? 0));
-    set(cursor.lastChild, "visibility", found.value === null ? "hidden" : "inherit");
-    put(readout, `${clock(found.at)}: ${read(found)}`);
+    setAttr(cursor.firstChild, "d", `M${x(found.ms)} ${top}V${bottom}`);
+    setAttr(cursor.lastChild, "cx", x(found.ms));
+    setAttr(cursor.lastChild, "cy", y(found.value ?? 0));
+    setAttr(cursor.lastChild, "visibility", found.value === null ? "hidden" : "inherit");
+    setText(readout, `${clock(found.at)}: ${read(found)}`);
   }
 
   function leave() {
@@ -187,7 +186,7 @@ function scales({ points, from, to, width, unit, least, isLogarithmic }) {
   return { x, y: (v) => bottom - (v / end) * (bottom - top), ticks, left, right, top, bottom };
 }
 
-/** From when to when nothing was heard of any consumer, once there was one (`since`, or null). */
+/** Return the periods without a sample of any consumer, from the first known one (`since`) on. */
 export function silences(points, bucketSeconds, from, to, since) {
   const first = since === null ? to : Date.parse(since);
   return first < to ? silencesOf(points, bucketSeconds, Math.max(from, first), to) : [];
@@ -203,7 +202,7 @@ function silencesOf(points, bucketSeconds, from, to) {
   });
 }
 
-/** The known values in runs that may be joined: nothing is drawn across a gap. */
+/** Split the known values into runs to join by a line; a gap separates runs. */
 function runs(points, bucketSeconds, silent) {
   const most = Math.max(HEARTBEAT_SECONDS, 3 * bucketSeconds) * 1000;
   const joined = [];
@@ -218,7 +217,7 @@ function runs(points, bucketSeconds, silent) {
   return joined;
 }
 
-/** Round moments for the time axis. */
+/** Return round times for the axis. */
 function times(from, to, width) {
   const room = Math.max(2, Math.floor(width / 90));
   const step = [5, 10, 15, 30, 60, 120, 180, 240, 360].find((minutes) => (to - from) / (minutes * 60_000) <= room) ?? 720;

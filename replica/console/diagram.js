@@ -1,10 +1,10 @@
-// The pipe as a picture. Each state has a word, a shape and a colour.
+// The diagram of the pipe. Each level has a word, a shape and a colour.
 
 import { h } from "/web/dom.js";
-import { put, s, set } from "./render.js";
+import { s, setAttr, setText } from "./render.js";
 import { short } from "./phrases.js";
 
-/** One path for each state, in a box of 24: told apart without colour. */
+/** One path for each level, in a box of 24, so that levels differ without colour. */
 export const SHAPES = {
   broken: "M8 2h8l6 6v8l-6 6H8l-6-6V8zM8 8l8 8M16 8l-8 8",
   wrong: "M12 2l10 10-10 10L2 12zM12 7v6M12 16v1",
@@ -19,13 +19,13 @@ export const WORDS = {
   broken: "broken",
   wrong: "drift",
   behind: "behind",
-  look: "look here",
-  busy: "at work",
+  look: "needs attention",
+  busy: "busy",
   quiet: "quiet",
-  unknown: "not known",
+  unknown: "unknown",
 };
 
-/** A level's shape, or another one, and a word of one's own: {element, update([level, word, shape])}. */
+/** Build a badge: {element, update([level, word, shape])}; the shape defaults to the level's. */
 export function badge() {
   const path = s("path", { d: "" });
   const word = h("span", {});
@@ -33,9 +33,9 @@ export function badge() {
   return {
     element,
     update([level, text, shape = SHAPES[level]]) {
-      set(element, "data-level", level);
-      set(path, "d", shape);
-      put(word, text);
+      setAttr(element, "data-level", level);
+      setAttr(path, "d", shape);
+      setText(word, text);
     },
   };
 }
@@ -49,11 +49,11 @@ const NAMES = {
   replica: "Replica",
 };
 const FLOW = Object.keys(NAMES);
-const LETTERS_MAX = 24; // in a line of a station
+const LETTERS_MAX = 24; // per line of a station
 const LINES_MAX = 3;
-const FIGURE_LETTERS_MAX = 12; // of a figure in large letters; a longer one gets smaller ones
+const FIGURE_LETTERS_MAX = 12; // longer figures get a smaller font
 
-// Where everything is, wide and narrow. Both have the same parts.
+// The positions of all parts, for wide and narrow screens.
 const WIDE = {
   size: [1170, 318],
   box: [158, 122],
@@ -75,8 +75,8 @@ const NARROW = {
   compared: { path: "M130 840V890H290V96H246", text: [170, 914] },
 };
 
-/** Draw the picture into `place`; returns the function that shows {stations, near, far}. */
-export function picture(place, signal) {
+/** Draw the diagram into `place`; returns the function that shows {stations, near, far}. */
+export function diagram(place, signal) {
   const narrow = matchMedia("(max-width: 860px)");
   let shown = null;
   let last = null;
@@ -98,7 +98,7 @@ export function picture(place, signal) {
 
 function drawn(layout, isNarrow) {
   const [width, height] = layout.size;
-  const element = s("svg", { viewBox: `0 0 ${width} ${height}`, class: `pipe ${isNarrow ? "narrow" : "wide"}`, role: "list", "aria-label": "The way of an event, from the source to the replica" });
+  const element = s("svg", { viewBox: `0 0 ${width} ${height}`, class: `pipe ${isNarrow ? "narrow" : "wide"}`, role: "list", "aria-label": "The path of an event, from the source to the replica" });
   const areas = {
     near: area("auth service", layout.areas.near),
     far: area("blog service", layout.areas.far),
@@ -131,9 +131,9 @@ function drawn(layout, isNarrow) {
       areas.far.update(far);
       for (const { line, from, to } of arrows) {
         const levels = [stations[from].level, stations[to].level];
-        set(line, "data-flow", levels.includes("broken") ? "broken" : levels.includes("unknown") ? "unknown" : levels.every((level) => level === "busy") ? "busy" : "quiet");
+        setAttr(line, "data-flow", levels.includes("broken") ? "broken" : levels.includes("unknown") ? "unknown" : levels.every((level) => level === "busy") ? "busy" : "quiet");
       }
-      set(toParked, "data-flow", stations.parked.level === "look" ? "look" : "quiet");
+      setAttr(toParked, "data-flow", stations.parked.level === "look" ? "look" : "quiet");
     },
   };
 }
@@ -149,9 +149,9 @@ function area(name, [x, y, width, height]) {
   );
   return {
     element,
-    update({ isAway, said }) {
-      set(element, "data-away", isAway);
-      put(note, said);
+    update({ isAway, note: text }) {
+      setAttr(element, "data-away", isAway);
+      setText(note, text);
     },
   };
 }
@@ -174,15 +174,15 @@ function box(name, [x, y], [width, height]) {
   return {
     element,
     update(station) {
-      set(element, "data-level", station.level);
-      set(shape, "d", SHAPES[station.level]);
-      put(figure, station.figure);
-      set(figure, "data-long", station.figure.length > FIGURE_LETTERS_MAX);
-      const said = station.lines.flatMap(wrapped).slice(0, LINES_MAX);
-      lines.forEach((line, index) => put(line, said[index] ?? ""));
+      setAttr(element, "data-level", station.level);
+      setAttr(shape, "d", SHAPES[station.level]);
+      setText(figure, station.figure);
+      setAttr(figure, "data-long", station.figure.length > FIGURE_LETTERS_MAX);
+      const texts = station.lines.flatMap(wrapped).slice(0, LINES_MAX);
+      lines.forEach((line, index) => setText(line, texts[index] ?? ""));
       const words = `${name}, ${WORDS[station.level]}: ${[station.figure, ...station.lines].join(", ")}`;
-      set(element, "aria-label", words);
-      put(whole, words);
+      setAttr(element, "aria-label", words);
+      setText(whole, words);
     },
   };
 }
@@ -200,11 +200,11 @@ function parkedBox([x, y, width, height], isNarrow) {
   return {
     element,
     update(station) {
-      set(element, "data-level", station.level);
+      setAttr(element, "data-level", station.level);
       const [number, word = ""] = station.figure.split(" ");
-      put(figure, isNarrow ? abbreviated(number) : station.figure);
-      put(second, isNarrow ? word : "");
-      set(element, "aria-label", `Parked messages, ${WORDS[station.level]}: ${station.figure}`);
+      setText(figure, isNarrow ? abbreviated(number) : station.figure);
+      setText(second, isNarrow ? word : "");
+      setAttr(element, "aria-label", `Parked messages, ${WORDS[station.level]}: ${station.figure}`);
     },
   };
 }
@@ -221,16 +221,16 @@ function comparedLine({ path, text: [x, y] }, isNarrow) {
   return {
     element,
     update(station) {
-      set(element, "data-level", station.level);
-      set(shape, "d", SHAPES[station.level]);
+      setAttr(element, "data-level", station.level);
+      setAttr(shape, "d", SHAPES[station.level]);
       const [first, ...rest] = isNarrow ? station.figure.split(/, (?=compared)/) : [station.figure];
-      put(text, first);
-      put(more, rest.join(""));
+      setText(text, first);
+      setText(more, rest.join(""));
       const half = (first.length * 6.9) / 2 + 8;
-      set(back, "x", x - half - 26);
-      set(back, "width", 2 * half + 26);
-      set(mark, "transform", `translate(${x - half - 20} ${y - 15}) scale(.85)`);
-      set(element, "aria-label", `Source and replica, ${WORDS[station.level]}: ${station.figure}`);
+      setAttr(back, "x", x - half - 26);
+      setAttr(back, "width", 2 * half + 26);
+      setAttr(mark, "transform", `translate(${x - half - 20} ${y - 15}) scale(.85)`);
+      setAttr(element, "aria-label", `Source and replica, ${WORDS[station.level]}: ${station.figure}`);
     },
   };
 }
@@ -248,7 +248,7 @@ function arrow([x1, y1, x2, y2]) {
   );
 }
 
-/** A sentence in lines that fit into a station. */
+/** Wrap a text into lines that fit into a station. */
 function wrapped(text) {
   const lines = [""];
   for (const word of text.split(" ")) {

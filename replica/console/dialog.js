@@ -1,14 +1,14 @@
-// Asking before something is done that cannot be taken back.
+// Confirmation of actions that cannot be undone.
 
 import { h } from "/web/dom.js";
-import { press } from "./busy_button.js";
+import { runWithButton } from "./busy_button.js";
 
 /**
- * Ask; `content` says what will happen, and may hold controls. `act(form)` does it while the dialog
- * is open, and what goes wrong is said in it; `changed(form, button)` hears of every change of a
- * control. Closed with `signal`. Whether it was done.
+ * Ask for confirmation. `content` says what will happen and may contain controls. `act(form)` runs
+ * while the dialog is open, which shows its errors. `changed(form, button)` is called when a control
+ * changes. `signal` closes the dialog. Resolves to whether the action was done.
  */
-export function ask({ title, content, submit, cancel: keep = "Cancel", act, signal, changed = () => {} }) {
+export function confirmAction({ title, content, submit, cancel: keep = "Cancel", act, signal, changed = () => {} }) {
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const doing = h("button", { class: "danger" }, submit);
   const cancel = h("button", { type: "button" }, keep);
@@ -25,7 +25,7 @@ export function ask({ title, content, submit, cancel: keep = "Cancel", act, sign
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    press(doing, problem, done, signal);
+    runWithButton(doing, problem, done, signal);
   });
   form.addEventListener("input", () => changed(form, doing));
   changed(form, doing);

@@ -1,12 +1,12 @@
-// Messages that could not be read or applied: see why, redrive them, or discard them with a reason.
+// Parked messages: show why each failed, redrive it, or discard it with a reason.
 //
-// What is in a message was written by anybody: it is shown as text.
+// Anyone may have written the content of a message, so it is always shown as text.
 
 import { h } from "/web/dom.js";
-import { ask } from "./dialog.js";
+import { confirmAction } from "./dialog.js";
 import { poll } from "./poll.js";
-import { press } from "./busy_button.js";
-import { keyed, put, set, tell } from "./render.js";
+import { runWithButton } from "./busy_button.js";
+import { keyedList, setText, setAttr, setMessage } from "./render.js";
 import { clock, count, many } from "./phrases.js";
 
 const PATH = "/v1/sync/parked";
@@ -14,30 +14,30 @@ const LISTED = 20;
 const EVERY_MS = 5_000;
 const BECAUSE_LENGTH_MAX = 500;
 
-const KILLER = "kills_the_process"; // which would take the API along
+const KILLER = "kills_the_process"; // redriving it over HTTP would crash the API
 const OUTCOMES = {
   applied: "applied",
-  unchanged: "well: the replica had it already",
-  stale: "well: the replica has something newer",
-  tombstoned: "well: its user is deleted",
+  unchanged: "done, the replica already had this state",
+  stale: "done, the replica has a newer state",
+  tombstoned: "done, the user is deleted",
 };
 
-/** The panel. Ends with `signal`. */
-export function parkedPanel({ call, signal, missed }) {
+/** Run the panel until `signal` is aborted. */
+export function parkedPanel({ call, signal, onError }) {
   const place = (id) => document.getElementById(id);
   const problem = place("parked-problem");
   const outcome = place("parked-outcome");
-  const empty = h("p", { class: "empty" }, "Nothing is parked.");
+  const empty = h("p", { class: "empty" }, "No parked messages.");
   let messages = [];
   let older = [];
   let cursor = null;
 
-  const show = keyed(place("parked-list"), (each) => each.id, (each) => card(each, { redrive, discard, whole, signal }));
+  const show = keyedList(place("parked-list"), (each) => each.id, (each) => card(each, { redrive, discard, whole, signal }));
   const soon = poll((stop) => call("blog", "GET", `${PATH}?limit=${LISTED}`, undefined, { signal: stop }), {
     every: () => EVERY_MS,
     signal,
-    missed,
-    heard({ items, next_cursor: next }) {
+    onError,
+    onData({ items, next_cursor: next }) {
       messages = items;
       if (!older.length) cursor = next;
       list();
@@ -50,7 +50,7 @@ export function parkedPanel({ call, signal, missed }) {
     else place("parked-list").append(empty);
     place("parked-actions").hidden = !messages.length;
     place("older-parked").hidden = cursor === null;
-    put(place("parked-note"), messages.length ? "They could not be read or applied, and wait for somebody who knows why. Others went on." : "");
+    setText(place("parked-note"), messages.length ? "These messages could not be applied. The rest of the queue is not affected." : "");
   }
 
   const whole = (id) => call("blog", "GET", `${PATH}/${id}`, undefined, { signal });
@@ -63,29 +63,29 @@ export function parkedPanel({ call, signal, missed }) {
   }
 
   function report(level, text) {
-    set(outcome, "data-level", level);
-    tell(outcome, text);
+    setAttr(outcome, "data-level", level);
+    setMessage(outcome, text);
   }
 
   async function redrive(id) {
-    const told = await call("blog", "POST", `${PATH}/${id}/redrive`, undefined, { signal });
-    if (told.outcome === "parked") {
-      report("look", `${id} stays parked. ${told.reason}: ${told.error}`);
+    const result = await call("blog", "POST", `${PATH}/${id}/redrive`, undefined, { signal });
+    if (result.outcome === "parked") {
+      report("look", `${id} stays parked. ${result.reason}: ${result.error}`);
       soon();
     } else {
-      report("quiet", `${id}: ${OUTCOMES[told.outcome]}.`);
+      report("quiet", `${id}: ${OUTCOMES[result.outcome]}.`);
       drop(id);
     }
   }
 
   async function discard(message) {
     const reason = h("input", { name: "because", required: true, maxlength: BECAUSE_LENGTH_MAX, id: "because", autocomplete: "off", "data-first": true });
-    const isDone = await ask({
+    const isDone = await confirmAction({
       title: `Discard message ${message.id}?`,
       content: [
-        h("p", {}, "It is removed for good. Who did it and why stays on record, what was in it does not."),
-        message.user_id && h("p", {}, "Compare and repair afterwards: that fetches what its user missed."),
-        h("label", { for: "because" }, "Why? Kept for ever, so name nobody."),
+        h("p", {}, "The message is deleted permanently. Who discarded it and why is recorded; its content is not."),
+        message.user_id && h("p", {}, "Compare and repair afterwards to fetch the user's current state."),
+        h("label", { for: "because" }, "Reason (stored permanently; do not name anyone)"),
         reason,
       ].filter(Boolean),
       submit: "Discard",
@@ -93,16 +93,16 @@ export function parkedPanel({ call, signal, missed }) {
       act: (form) => call("blog", "POST", `${PATH}/${message.id}/discard`, { because: form.get("because") }, { signal }),
     });
     if (!isDone) return;
-    report("quiet", `${message.id} is discarded.`);
+    report("quiet", `${message.id}: discarded.`);
     drop(message.id);
   }
 
   place("redrive-all").addEventListener("click", async ({ currentTarget: button }) => {
     if (messages.some((each) => each.reason === KILLER)) {
-      tell(problem, "One of them kills the process that touches it: redrive by the command, blog-service parked redrive --all, which is nobody's process.");
+      setMessage(problem, "One of these messages may crash the process that handles it. Use the command line: blog-service parked redrive --all.");
       return;
     }
-    await press(button, problem, redriveAll, signal);
+    await runWithButton(button, problem, redriveAll, signal);
     soon();
   });
 
@@ -110,18 +110,19 @@ export function parkedPanel({ call, signal, missed }) {
     report("busy", "Redriving …");
     const all = {};
     for (let next = ""; next !== null; ) {
-      const told = await call("blog", "POST", `${PATH}/redrive${next && `?cursor=${next}`}`, undefined, { signal });
-      next = told.next_cursor;
-      for (const [name, number] of Object.entries(told)) if (name !== "next_cursor") all[name] = (all[name] ?? 0) + number;
-      report(all.parked ? "look" : "quiet", said(all));
+      const counts = await call("blog", "POST", `${PATH}/redrive${next && `?cursor=${next}`}`, undefined, { signal });
+      next = counts.next_cursor;
+      for (const [name, number] of Object.entries(counts)) if (name !== "next_cursor") all[name] = (all[name] ?? 0) + number;
+      report(all.parked ? "look" : "quiet", redriveSummary(all));
     }
     older = [];
   }
 
-  function said(all) {
+  function redriveSummary(all) {
     const { parked: left, ...gone } = all;
     const parts = Object.entries(gone).filter(([, number]) => number).map(([name, number]) => `${count(number)} ${name}`);
-    return `Redriven: ${parts.join(", ") || "none of them went"}${left ? `; ${many(left, "stays", "stay")} parked` : ""}.`;
+    if (left) parts.push(`${count(left)} still parked`);
+    return `Redrive: ${parts.join(", ") || "no messages"}.`;
   }
 
   async function showOlder() {
@@ -131,10 +132,10 @@ export function parkedPanel({ call, signal, missed }) {
     list();
   }
 
-  place("older-parked").addEventListener("click", ({ currentTarget: button }) => press(button, problem, showOlder, signal));
+  place("older-parked").addEventListener("click", ({ currentTarget: button }) => runWithButton(button, problem, showOlder, signal));
 }
 
-/** One message, and all of it when that is asked for. */
+/** Build the card of a message, which loads headers and body when they are opened. */
 function card(made, { redrive, discard, whole, signal }) {
   const reason = h("b", {});
   const why = h("span", {});
@@ -154,31 +155,31 @@ function card(made, { redrive, discard, whole, signal }) {
   );
   let message = made;
 
-  const act = (button, what) => press(button, failed, what, signal);
+  const act = (button, what) => runWithButton(button, failed, what, signal);
 
   again.addEventListener("click", () => {
-    if (message.reason === KILLER) tell(failed, `It would take the API along: redrive it by the command, blog-service parked redrive ${message.id}.`);
+    if (message.reason === KILLER) setMessage(failed, `The message may crash the process that handles it. Use the command line: blog-service parked redrive ${message.id}.`);
     else act(again, () => redrive(message.id));
   });
   gone.addEventListener("click", () => act(gone, () => discard(message)));
   more.addEventListener("toggle", () => {
-    if (more.open && !content.hasChildNodes()) act(more, async () => content.replaceChildren(...wholeSaid(await whole(message.id))));
+    if (more.open && !content.hasChildNodes()) act(more, async () => content.replaceChildren(...contentParts(await whole(message.id))));
   });
 
   return {
     element,
     update(now) {
       message = now;
-      put(reason, now.reason.replaceAll("_", " "));
-      put(why, now.error);
+      setText(reason, now.reason.replaceAll("_", " "));
+      setText(why, now.error);
       const times = now.attempts === 1 ? `failed ${clock(now.first_failed_at)}` : `failed ${count(now.attempts)} times, ${clock(now.first_failed_at)} to ${clock(now.last_failed_at)}`;
-      const whose = now.user_id ? `user ${now.user_id}${now.erased ? ", erased" : ""}` : "no user is legible in it";
-      put(facts, [now.event_type ?? "no type", whose, times].join(" · "));
+      const whose = now.user_id ? `user ${now.user_id}${now.erased ? ", erased" : ""}` : "no user id";
+      setText(facts, [now.event_type ?? "no type", whose, times].join(" · "));
     },
   };
 }
 
-function wholeSaid(message) {
+function contentParts(message) {
   const facts = { exchange: message.exchange, "routing key": message.routing_key, ...message.properties };
   const list = (values) => h("dl", {}, Object.entries(values).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, h("code", {}, typeof value === "string" ? value : JSON.stringify(value)))]));
   const headers = Object.keys(message.headers).length ? list(message.headers) : h("p", { class: "hint" }, "none");
@@ -189,6 +190,6 @@ function wholeSaid(message) {
     h("h4", {}, "Headers"),
     headers,
     h("h4", {}, `Body${length}`),
-    message.body === null ? h("p", { class: "hint" }, "Erased with its user.") : h("pre", { tabindex: 0 }, message.body),
+    message.body === null ? h("p", { class: "hint" }, "Erased together with its user.") : h("pre", { tabindex: 0 }, message.body),
   ];
 }

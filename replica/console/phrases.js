@@ -5,26 +5,26 @@ import { Problem, session, Unreachable } from "/web/session.js";
 const COUNT = new Intl.NumberFormat("en");
 const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
-// What the services' clock is ahead of this machine's, in ms.
+// How far the services' clock is ahead of this machine's, in ms.
 let ahead = 0;
 
-/** Take over the services' clock, from an answer that says what time it is there. */
+/** Follow the services' clock, from the time in a response. */
 export function setClock(iso) {
   ahead = Date.parse(iso) - Date.now();
 }
 
-/** Now, by the services' clock, in ms. */
+/** Return the current time of the services' clock, in ms. */
 export const now = () => Date.now() + ahead;
 
 export const count = (number) => COUNT.format(number);
 
-/** For where there is no room: 50,000, 100K, 12M. */
+/** Format a number briefly: 50,000, 100K, 12M. */
 export const short = (number) => (number < 100_000 ? count(number) : COMPACT.format(number));
 
-/** "1 user", "2 users". */
+/** Format a number with its noun: "1 user", "2 users". */
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 
-/** A length of time in the unit that suits it: 4 ms, 1.2 s, 40 s, 3 min, 2 h 5 min, 3 d. */
+/** Format a duration in a suitable unit: 4 ms, 1.2 s, 40 s, 3 min, 2 h 5 min, 3 d. */
 export function span(seconds) {
   if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 9.95) return `${Number(seconds.toFixed(1))} s`;
@@ -36,16 +36,16 @@ export function span(seconds) {
   return `${Math.round(hours / 24)} d`;
 }
 
-/** How old something is, in whole seconds, one at the least. */
+/** Format an age: whole seconds, at least one. */
 export const age = (seconds) => span(seconds < 60 ? Math.max(1, Math.floor(seconds)) : seconds);
 
-/** How long ago a moment is. */
+/** Format how long ago a time is. */
 export function ago(iso) {
   const seconds = Math.max(0, (now() - Date.parse(iso)) / 1000);
   return seconds < 1 ? "just now" : `${age(seconds)} ago`;
 }
 
-/** The time of day; of another day the date as well. */
+/** Format the time of day, with the date if it is not today. */
 export function clock(iso, { seconds = true } = {}) {
   const text = new Date(iso).toISOString();
   const time = text.slice(11, seconds ? 19 : 16);
@@ -53,34 +53,34 @@ export function clock(iso, { seconds = true } = {}) {
   return isToday ? time : `${text.slice(0, 10)} ${time}`;
 }
 
-/** Who asked for something: "user:ID" is how the services name a user. */
+/** Name the requester: services write a user as "user:ID". */
 export function actor(text) {
   const id = text.replace(/^user:/, "");
   return id === session.user?.id ? "you" : text;
 }
 
-const AWAY = { auth: "The auth service does not answer.", blog: "The blog service does not answer." };
+const AWAY = { auth: "The auth service is not responding.", blog: "The blog service is not responding." };
 
 const BY_CODE = {
   invalid_credentials: "E-mail or password is wrong.",
   account_disabled: "An administrator has disabled this account.",
-  origin_not_allowed: "The auth service does not know this page's address: it has to be in AUTH_CORS_ORIGINS.",
+  origin_not_allowed: "The auth service does not accept this page's address: add it to AUTH_CORS_ORIGINS.",
 };
 
-/** What went wrong, in a sentence or two. */
+/** Return the message for an error, in one or two sentences. */
 export function sentence(error) {
   if (error instanceof Unreachable) return AWAY[error.service];
-  if (error.name === "TimeoutError") return "The answer takes too long.";
+  if (error.name === "TimeoutError") return "The service took too long to respond.";
   if (!(error instanceof Problem)) {
     console.error(error);
-    return "Something went wrong in this page; load it again.";
+    return "Something went wrong in this page. Reload it.";
   }
   const parts = error.errors.map(({ pointer, detail }) => `${pointer.split("/").slice(2).join(" ")}: ${detail}`);
   return BY_CODE[error.code] ?? capital([error.detail || error.title, ...parts].filter(Boolean).join("; "));
 }
 
-/** Beginning with a capital, and with a full stop in the end. */
+/** Make a text a sentence: a capital at the beginning, a full stop at the end. */
 export function capital(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.?!…]$/.test(begun) ? begun : `${begun}.`;
+  const capitalised = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.?!…]$/.test(capitalised) ? capitalised : `${capitalised}.`;
 }

@@ -1,18 +1,17 @@
-// Asking again and again.
+// Polling.
 //
-// Guarantees: one question at a time; none from a tab that nobody sees; the longer an answer takes
-// or fails to come, the longer the pause, so that a service in trouble is not held down by those who
-// look at it.
+// Guarantees: one request at a time, and none from a hidden tab. The slower the responses, or the
+// more of them fail, the longer the pause, so that open consoles do not overload a service.
 
-const ANSWER_MS_MAX = 8_000;
+const RESPONSE_MS_MAX = 8_000;
 const PAUSE_MS_MAX = 20_000;
-const SLOWNESS = 5; // a service spends a sixth of its time on us at most
+const SLOWNESS = 5; // a service spends at most a sixth of its time on this request
 
 /**
- * `ask(signal)` every so many ms, which `every()` tells; `heard(answer)` or `missed(error)` hears of
- * it. Ends with `signal`. Returns a function that asks at once.
+ * Send `request(signal)` every `every()` ms and pass the result to `onData(data)` or
+ * `onError(error)`, until `signal` is aborted. Returns a function that sends a request at once.
  */
-export function poll(ask, { every, heard, missed, signal }) {
+export function poll(request, { every, onData, onError, signal }) {
   let wake = () => {};
   let failures = 0;
   let wanted = false;
@@ -21,15 +20,15 @@ export function poll(ask, { every, heard, missed, signal }) {
     const began = performance.now();
     wanted = false;
     try {
-      const answer = await ask(AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]));
+      const data = await request(AbortSignal.any([signal, AbortSignal.timeout(RESPONSE_MS_MAX)]));
       if (signal.aborted) return 0;
       failures = 0;
-      heard(answer);
+      onData(data);
       return Math.max(every(), SLOWNESS * (performance.now() - began));
     } catch (error) {
       if (signal.aborted) return 0;
       failures += 1;
-      missed(error);
+      onError(error);
       return Math.min(every() * 2 ** Math.min(failures - 1, 6), PAUSE_MS_MAX);
     }
   }

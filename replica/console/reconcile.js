@@ -1,11 +1,11 @@
-// Compare the replica with its source, watch it, and repair what may be repaired.
+// Comparison of the replica with its source: start it, follow it, and repair what differs.
 
 import { h } from "/web/dom.js";
-import { ask } from "./dialog.js";
+import { confirmAction } from "./dialog.js";
 import { badge } from "./diagram.js";
 import { poll } from "./poll.js";
-import { press } from "./busy_button.js";
-import { keyed, put, set } from "./render.js";
+import { runWithButton } from "./busy_button.js";
+import { keyedList, setText, setAttr } from "./render.js";
 import { actor, ago, capital, clock, count, many, now, span } from "./phrases.js";
 
 const PATH = "/v1/sync/reconcile";
@@ -15,72 +15,72 @@ const BUSY_MS = 1_000;
 const IDLE_MS = 4_000;
 
 const KINDS = {
-  missing: ["At the source, not here.", "repair"],
-  stale: ["An older version here than at the source.", "repair"],
-  undeleted: ["Deleted at the source, alive here.", "repair"],
-  corrupt: ["The same version with other content: somebody wrote to the replica.", "repair"],
-  ahead: ["A newer version here than at the source: that was set back, or somebody wrote here.", "ahead"],
-  orphan: ["Here, never at the source.", "orphans"],
-  undone_deletion: ["Deleted here, alive at the source: that was set back. The source must delete again: auth-service users erase ID.", null],
-  provisional_orphan: ["An id without a user, of a token that was good once.", "orphans"],
+  missing: ["At the source but not in the replica.", "repair"],
+  stale: ["The replica has an older version than the source.", "repair"],
+  undeleted: ["Deleted at the source, not in the replica.", "repair"],
+  corrupt: ["Same version, different content: the replica was modified directly.", "repair"],
+  ahead: ["The replica has a newer version: the source was restored to an earlier state, or the replica was modified directly.", "ahead"],
+  orphan: ["In the replica, unknown to the source.", "orphans"],
+  undone_deletion: ["Deleted in the replica, not at the source, which was restored to an earlier state. Delete the user there again: auth-service users erase ID.", null],
+  provisional_orphan: ["An id from a valid token, unknown to the source.", "orphans"],
 };
 
 const REASONS = {
-  operator: "asked for",
+  operator: "requested",
   empty: "the replica was empty",
   gap: "messages were lost",
-  backwards: "the source was set back",
+  backwards: "the source was restored to an earlier state",
   queue_lost: "the queue was lost",
-  schedule: "by schedule",
+  schedule: "scheduled",
 };
 
-const VERDICTS = { in_step: ["quiet", "in step"], drift: ["wrong", "drift"], could_not_compare: ["look", "no verdict"] };
+const VERDICTS = { in_step: ["quiet", "in step"], drift: ["wrong", "drift"], could_not_compare: ["look", "failed"] };
 
 const PHASES = {
   digests: "comparing the digests of all users",
   reading: "reading the users of differing buckets from the source",
-  arriving: "waiting for a heartbeat, behind which nothing is on its way",
-  comparing: "telling users apart, and repairing",
+  arriving: "waiting for a heartbeat, to rule out events in flight",
+  comparing: "classifying and repairing users",
 };
 
 const isUnfinished = (run) => run.state === "waiting" || run.state === "running";
 
-/** Kinds in the words of the command's options. */
-function repairsSaid(kinds) {
+/** Name the kinds to repair by the command's options. */
+function repairOptions(kinds) {
   const has = (kind) => kinds.includes(kind);
-  const plain = has("corrupt") ? "repair" : has("missing") ? "what is safe by itself" : null;
+  const plain = has("corrupt") ? "repair" : has("missing") ? "safe repairs" : null;
   return [plain, has("ahead") && "ahead", has("orphan") && "orphans"].filter(Boolean).join(", ");
 }
 
 const sum = (counts) => Object.values(counts ?? {}).reduce((all, one) => all + one, 0);
 
 /**
- * The panel; `heard(runs)` hears of the newest ones, `consumers()` tells how many are alive. Ends
- * with `signal`.
+ * Run the panel until `signal` is aborted. `onData(runs)` receives the newest comparisons;
+ * `consumers()` returns how many consumers are alive.
  */
-export function reconcilePanel({ call, signal, heard, missed, consumers }) {
+export function reconcilePanel({ call, signal, onData, onError, consumers }) {
   const place = (id) => document.getElementById(id);
   const problem = place("reconcile-problem");
   let runs = [];
-  let shownId = null; // chosen from the history; null is the newest that has ended
-  let askedId = null; // begun here, so that its end is shown, whatever came of it
-  let whole = null; // the run that is shown, with its findings
-  let older = []; // pages of the history behind the first
+  let shownId = null; // chosen from the history; null: the newest that has ended
+  let requestedId = null; // started here, so that its result is shown even if it failed
+  let whole = null; // the shown run, with its findings
+  let older = []; // further pages of the history
   let cursor = null;
 
-  const showNow = nowShown(place("run-now"));
-  const showEnded = detailsShown(place("run-shown"));
-  const history = keyed(place("runs"), (run) => run.id, (run) => row(run, () => choose(run.id)));
+  const showNow = currentRunView(place("run-now"));
+  const showEnded = endedRunView(place("run-shown"));
+  const history = keyedList(place("runs"), (run) => run.id, (run) => row(run, () => choose(run.id)));
 
   const soon = poll((stop) => call("blog", "GET", `${PATH}?limit=${LISTED}`, undefined, { signal: stop }), {
     every: () => (runs.some(isUnfinished) ? BUSY_MS : IDLE_MS),
     signal,
-    missed,
-    heard({ items, next_cursor: next }) {
+    onError,
+    onData({ items, next_cursor: next }) {
       runs = items;
       if (!older.length) cursor = next;
       show();
-      heard(runs);
+      onData(runs);
     },
   });
 
@@ -95,21 +95,21 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
     else if (!wanted) showEnded(null);
     if (whole) showEnded(whole, shownId !== null, leave);
     const why = whyNoRepair();
-    set(place("repair"), "aria-disabled", why ? "true" : null);
-    put(place("repair-why"), why ?? "");
+    setAttr(place("repair"), "aria-disabled", why ? "true" : null);
+    setText(place("repair-why"), why ?? "");
   }
 
-  /** The run to show: the chosen one, else the newest that compared, or failed after we asked. */
+  /** Return the run to show: the chosen one, else the newest with a verdict or requested here. */
   function wantedId() {
     const ended = runs.filter((run) => run.finished_at);
-    const tells = (run) => run.verdict !== "could_not_compare" || run.id === askedId;
-    return shownId ?? (ended.find(tells) ?? ended[0])?.id;
+    const isOfInterest = (run) => run.verdict !== "could_not_compare" || run.id === requestedId;
+    return shownId ?? (ended.find(isOfInterest) ?? ended[0])?.id;
   }
 
   function whyNoRepair() {
-    if (runs.some(isUnfinished)) return "One is under way.";
+    if (runs.some(isUnfinished)) return "A comparison is running.";
     const last = runs.find((run) => run.verdict && run.verdict !== "could_not_compare");
-    if (!last) return "Compare first: what differs decides what can be repaired.";
+    if (!last) return "Compare first, to see what can be repaired.";
     if (last.verdict === "in_step") return "Nothing differs.";
     return null;
   }
@@ -121,7 +121,7 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
       whole = found;
       showEnded(whole, shownId !== null, leave);
     } catch (error) {
-      if (!signal.aborted) missed(error);
+      if (!signal.aborted) onError(error);
     }
   }
 
@@ -141,21 +141,21 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
     const run = await call("blog", "POST", PATH, body, { signal });
     runs = [run, ...runs];
     shownId = null;
-    askedId = run.id;
+    requestedId = run.id;
     show();
-    heard(runs);
+    onData(runs);
     soon();
   }
 
-  place("compare").addEventListener("click", ({ currentTarget: button }) => press(button, problem, () => begin({}), signal));
+  place("compare").addEventListener("click", ({ currentTarget: button }) => runWithButton(button, problem, () => begin({}), signal));
 
   place("repair").addEventListener("click", () => {
     if (whyNoRepair()) return;
     const last = runs.find((run) => run.verdict && run.verdict !== "could_not_compare");
-    askToRepair(last);
+    openRepairDialog(last);
   });
 
-  function askToRepair(last) {
+  function openRepairDialog(last) {
     const left = (...kinds) => kinds.reduce((all, kind) => all + (last.differing?.[kind] ?? 0) - (last.repaired?.[kind] ?? 0), 0);
     const plain = left("missing", "stale", "undeleted", "corrupt");
     const ahead = left("ahead");
@@ -164,21 +164,21 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
     const undone = left("undone_deletion");
     const box = (name, number, label, meaning) =>
       number > 0 && h("label", { class: "check" }, h("input", { type: "checkbox", name, value: "yes" }), h("span", {}, h("b", {}, label), " ", meaning));
-    const brake = h("label", { class: "brake" }, "Delete at most ", h("input", { type: "number", name: "max_deletions", min: 0, max: 1_000_000, step: 1, value: 10, required: true, inputmode: "numeric" }), " users: all of them, or none.");
+    const brake = h("label", { class: "brake" }, "Delete at most ", h("input", { type: "number", name: "max_deletions", min: 0, max: 1_000_000, step: 1, value: 10, required: true, inputmode: "numeric" }), " users. If more would be deleted, none is.");
     const content = [
-      h("p", {}, `The replica is compared once more, and what differs then is repaired. At the comparison ${ago(last.finished_at)} it was:`),
-      h("p", {}, plain ? h("b", {}, `${many(plain, "user")} missing, stale, undeleted or corrupt. `) : "Nobody missing, stale, undeleted or corrupt.", plain > 0 && "Written anew, as the source has them."),
-      box("ahead", ahead, `Set back ${many(ahead, "user who is", "users who are")} ahead.`, "Their newer state here is lost: right if the source is right."),
+      h("p", {}, `The replica is compared again, and the differences found then are repaired. The comparison ${ago(last.finished_at)} found:`),
+      h("p", {}, plain ? h("b", {}, `${many(plain, "user")} missing, stale, undeleted or corrupt. `) : "No user missing, stale, undeleted or corrupt.", plain > 0 && "They are overwritten with the source's state."),
+      box("ahead", ahead, `Reset ${many(ahead, "user who is", "users who are")} ahead to the source's state.`, "The newer state in the replica is lost. Correct if the source is right."),
       box(
         "orphans",
         orphans + provisional,
-        `Delete ${[orphans && many(orphans, "user"), provisional && many(provisional, "id without a user", "ids without a user")].filter(Boolean).join(" and ")} whom the source does not know.`,
-        "A tombstone is final: their posts are hidden at once, and erased after seven days.",
+        `Delete ${[orphans && many(orphans, "user"), provisional && many(provisional, "id without a user", "ids without a user")].filter(Boolean).join(" and ")} unknown to the source.`,
+        "Deletion is permanent: their content is hidden immediately and erased after seven days.",
       ),
       orphans > 0 && brake,
-      undone > 0 && h("p", {}, `${many(undone, "undone deletion stays", "undone deletions stay")}: it is the source that has to delete again.`),
+      undone > 0 && h("p", {}, `${many(undone, "undone deletion stays", "undone deletions stay")}: delete these users at the source again.`),
     ].filter(Boolean);
-    return ask({
+    return confirmAction({
       title: "Repair the replica?",
       content,
       submit: "Repair",
@@ -188,7 +188,7 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
         const wanted = new FormData(form);
         const all = plain + (wanted.has("ahead") ? ahead : 0) + (wanted.has("orphans") ? orphans + provisional : 0);
         brake.hidden = !wanted.has("orphans");
-        put(button, all ? `Repair ${many(all, "user")}` : "Repair");
+        setText(button, all ? `Repair ${many(all, "user")}` : "Repair");
         button.disabled = !all;
       },
     });
@@ -201,11 +201,11 @@ export function reconcilePanel({ call, signal, heard, missed, consumers }) {
     show();
   }
 
-  place("older-runs").addEventListener("click", ({ currentTarget: button }) => press(button, problem, showOlder, signal));
+  place("older-runs").addEventListener("click", ({ currentTarget: button }) => runWithButton(button, problem, showOlder, signal));
 }
 
-/** What goes on now, or why it never will. */
-function nowShown(place) {
+/** Return the function that shows the current run, or why it ended without a verdict. */
+function currentRunView(place) {
   const mark = badge();
   const line = h("p", {});
   const bar = h("progress", { "aria-label": "Users of this phase" });
@@ -213,35 +213,35 @@ function nowShown(place) {
   const box = h("div", { class: "running" }, h("div", { class: "spread" }, mark.element, line), bar, amount);
   return (run, consumers) => {
     if (!run || run.state === "ended") {
-      if (box.isConnected) put(document.getElementById("announcer"), "The comparison has ended.");
+      if (box.isConnected) setText(document.getElementById("announcer"), "The comparison has ended.");
       box.remove();
       return;
     }
     if (!box.isConnected) place.append(box);
-    const what = run.repairs.length ? `Comparing, and repairing (${repairsSaid(run.repairs)})` : "Comparing";
+    const what = run.repairs.length ? `Comparing and repairing (${repairOptions(run.repairs)})` : "Comparing";
     if (run.state === "waiting") {
       mark.update(["busy", "waiting"]);
-      const when = consumers === 0 ? "No consumer is alive: it waits for one, for ten minutes at most." : "A consumer takes it up within seconds.";
-      put(line, `${what}: asked for ${ago(run.requested_at)}. ${when}`);
+      const when = consumers === 0 ? "No consumer is alive. The run waits for one, for up to ten minutes." : "A consumer starts it within seconds.";
+      setText(line, `${what}: requested ${ago(run.requested_at)}. ${when}`);
     } else if (run.state === "running") {
       mark.update(["busy", "running"]);
-      put(line, `${what}: ${PHASES[run.phase] ?? "begun"}, for ${span((now() - Date.parse(run.started_at)) / 1000)}.`);
+      setText(line, `${what}: ${PHASES[run.phase] ?? "started"}, for ${span((now() - Date.parse(run.started_at)) / 1000)}.`);
     } else {
-      mark.update(["look", run.state === "lapsed" ? "not taken up" : "broken off"]);
-      put(line, capital(run.explanation));
+      mark.update(["look", run.state === "lapsed" ? "expired" : "aborted"]);
+      setText(line, capital(run.explanation));
     }
     const isCounted = run.state === "running" && run.done !== null && (run.phase === "reading" || run.phase === "comparing");
     bar.hidden = !isUnfinished(run);
     if (isCounted && run.total) {
-      set(bar, "max", run.total);
-      set(bar, "value", Math.min(run.done, run.total));
-    } else set(bar, "value", null);
-    put(amount, isCounted ? `${count(run.done)}${run.total ? ` of about ${count(run.total)}` : ""} users` : "");
+      setAttr(bar, "max", run.total);
+      setAttr(bar, "value", Math.min(run.done, run.total));
+    } else setAttr(bar, "value", null);
+    setText(amount, isCounted ? `${count(run.done)}${run.total ? ` of about ${count(run.total)}` : ""} users` : "");
   };
 }
 
-/** A run that has ended: verdict, counts by kind, and the users. */
-function detailsShown(place) {
+/** Return the function that shows an ended run: verdict, counts by kind, and users. */
+function endedRunView(place) {
   let shown = null;
   let wasChosen = false;
   let age = null;
@@ -257,7 +257,7 @@ function detailsShown(place) {
       age = h("span", {});
       place.replaceChildren(...details(run, age, isChosen, leave));
     }
-    put(age, ago(run.source_at ?? run.finished_at));
+    setText(age, ago(run.source_at ?? run.finished_at));
   };
 }
 
@@ -266,8 +266,8 @@ function details(run, age, isChosen, leave) {
   mark.update(VERDICTS[run.verdict]);
   const differing = sum(run.differing);
   const repaired = sum(run.repaired);
-  const parts = run.verdict === "could_not_compare" ? ["There is no verdict, neither good nor bad"] : [
-    `${many(run.compared, "user")}, deleted ones too`,
+  const parts = run.verdict === "could_not_compare" ? ["Comparison failed"] : [
+    `${many(run.compared, "user")} (including deleted)`,
     `${count(differing)} ${repaired ? "differed" : differing === 1 ? "differs" : "differ"}`,
     ...(repaired ? [`${count(repaired)} repaired`] : []),
     ...(run.in_flight ? [`${count(run.in_flight)} in flight`] : []),
@@ -276,13 +276,13 @@ function details(run, age, isChosen, leave) {
   const blocks = [
     h("div", { class: "spread verdict-line" }, mark.element, h("p", { class: "strong" }, parts.join(", ")), h("p", { class: "hint" }, "as of ", h("time", { datetime: run.source_at ?? run.finished_at }, clock(run.source_at ?? run.finished_at)), ", ", age, "; ", why, ".")),
   ];
-  if (isChosen) blocks.unshift(h("p", {}, h("button", { type: "button", class: "plain", onclick: leave }, "Back to the last one")));
+  if (isChosen) blocks.unshift(h("p", {}, h("button", { type: "button", class: "plain", onclick: leave }, "Back to the latest")));
   if (run.explanation) blocks.push(h("p", { class: run.verdict === "could_not_compare" ? "problem" : "notice" }, capital(run.explanation)));
   if (differing) blocks.push(kindsTable(run));
   const findings = run.findings ?? [];
   if (findings.length) {
     const table = findingsTable(findings, differing);
-    blocks.push(run.verdict === "in_step" ? h("details", {}, h("summary", {}, "Users that differed and were repaired"), table) : table);
+    blocks.push(run.verdict === "in_step" ? h("details", {}, h("summary", {}, "Users who differed and were repaired"), table) : table);
   }
   return blocks;
 }
@@ -293,7 +293,7 @@ function kindsTable(run) {
     const [meaning] = KINDS[kind] ?? [""];
     return h("tr", {}, h("th", { scope: "row" }, kind.replaceAll("_", " ")), h("td", { class: "number" }, count(number)), h("td", { class: "number" }, count(repaired)), h("td", {}, meaning));
   });
-  return h("div", { class: "scroll" }, h("table", {}, h("caption", {}, "By kind"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Kind"), h("th", { scope: "col", class: "number" }, "Differ"), h("th", { scope: "col", class: "number" }, "Repaired"), h("th", { scope: "col" }, "What it is"))), h("tbody", {}, rows)));
+  return h("div", { class: "scroll" }, h("table", {}, h("caption", {}, "By kind"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Kind"), h("th", { scope: "col", class: "number" }, "Differ"), h("th", { scope: "col", class: "number" }, "Repaired"), h("th", { scope: "col" }, "Meaning"))), h("tbody", {}, rows)));
 }
 
 function findingsTable(findings, differing) {
@@ -304,16 +304,16 @@ function findingsTable(findings, differing) {
   return h(
     "div",
     { class: "scroll", id: "findings" },
-    h("table", {}, h("caption", {}, "Users that differed"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "User"), h("th", { scope: "col" }, "Kind"), h("th", { scope: "col", class: "number" }, "Version at the source"), h("th", { scope: "col", class: "number" }, "Version here"), h("th", { scope: "col" }, "Repaired"))), body),
+    h("table", {}, h("caption", {}, "Users who differed"), h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "User"), h("th", { scope: "col" }, "Kind"), h("th", { scope: "col", class: "number" }, "Source version"), h("th", { scope: "col", class: "number" }, "Replica version"), h("th", { scope: "col" }, "Repaired"))), body),
     more,
-    unnamed > 0 && h("p", { class: "hint" }, `${count(unnamed)} more are counted, not named.`),
+    unnamed > 0 && h("p", { class: "hint" }, `${count(unnamed)} more are counted but not listed.`),
   );
 }
 
 const finding = (each) =>
   h("tr", {}, h("td", {}, h("code", {}, each.user_id)), h("td", {}, each.kind.replaceAll("_", " ")), h("td", { class: "number" }, h("code", {}, String(each.source_version ?? "none"))), h("td", { class: "number" }, h("code", {}, String(each.replica_version ?? "none"))), h("td", {}, each.repaired ? "yes" : "no"));
 
-/** A line of the history. */
+/** Build a row of the history. */
 function row(run, choose) {
   const mark = badge();
   const when = h("td", {}, h("time", { datetime: run.requested_at }, clock(run.requested_at)));
@@ -323,12 +323,12 @@ function row(run, choose) {
   return {
     element,
     update(now) {
-      put(cells[0], REASONS[now.reason]);
-      put(cells[1], repairsSaid(now.repairs) || "–");
-      mark.update(VERDICTS[now.verdict] ?? (isUnfinished(now) ? ["busy", now.state] : ["look", now.state.replaceAll("_", " ")]));
-      put(cells[2], now.compared === null ? "–" : count(now.compared));
-      put(cells[3], now.differing === null ? "–" : count(sum(now.differing)));
-      put(cells[4], now.repaired === null ? "–" : count(sum(now.repaired)));
+      setText(cells[0], REASONS[now.reason]);
+      setText(cells[1], repairOptions(now.repairs) || "–");
+      mark.update(VERDICTS[now.verdict] ?? (isUnfinished(now) ? ["busy", now.state] : ["look", now.state === "lapsed" ? "expired" : "aborted"]));
+      setText(cells[2], now.compared === null ? "–" : count(now.compared));
+      setText(cells[3], now.differing === null ? "–" : count(sum(now.differing)));
+      setText(cells[4], now.repaired === null ? "–" : count(sum(now.repaired)));
       show.hidden = now.finished_at === null;
     },
   };

@@ -1,8 +1,8 @@
-// Showing what is new without touching what is not: focus, selection and scroll stay where they are.
+// Updating the page without touching what has not changed, so that focus, selection and scroll stay.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An SVG element. */
+/** Create an SVG element. */
 export function s(tag, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -10,28 +10,28 @@ export function s(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Show `text`, if it is another one. */
-export function put(node, text) {
+/** Set the text of a node, if it differs. */
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Set an attribute, if it is another one; null removes it. */
-export function set(element, name, value) {
+/** Set an attribute, if it differs; null removes it. */
+export function setAttr(element, name, value) {
   if (value === null) element.removeAttribute(name);
   else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
 }
 
-/** Show a problem's sentence, or hide its place. */
-export function tell(place, text) {
+/** Show a message in `place`, or hide the place if the message is empty. */
+export function setMessage(place, text) {
   place.hidden = !text;
-  put(place, text ?? "");
+  setText(place, text ?? "");
 }
 
 /**
- * Keep a list in step with items: `make(item)` gives {element, update(item)}, once for each key.
- * Returns the function that shows items.
+ * Keep a list of elements in step with items. `make(item)` returns {element, update(item)}, once for
+ * each key. Returns the function that shows items.
  */
-export function keyed(parent, key, make) {
+export function keyedList(parent, key, make) {
   const known = new Map();
   return (items) => {
     const keys = new Set(items.map(key));

@@ -1,11 +1,11 @@
-// Have the source send users or events once more: count first, then start, watch and steer.
+// Replays, in which the source sends users or events again: count, start, follow, pause and cancel.
 
 import { h } from "/web/dom.js";
-import { ask } from "./dialog.js";
+import { confirmAction } from "./dialog.js";
 import { badge } from "./diagram.js";
 import { poll } from "./poll.js";
-import { press } from "./busy_button.js";
-import { keyed, put, set, tell } from "./render.js";
+import { runWithButton } from "./busy_button.js";
+import { keyedList, setText, setAttr, setMessage } from "./render.js";
 import { actor, ago, capital, clock, count, many, sentence, span } from "./phrases.js";
 
 const PATH = "/v1/sync/replays";
@@ -13,7 +13,7 @@ const LISTED = 10;
 const BUSY_MS = 1_000;
 const IDLE_MS = 5_000;
 
-// Each with a level, its word, and its shape where that is not the level's.
+// Each state's level, word and, where it differs from the level's, shape.
 const STATES = {
   running: ["busy", "running"],
   paused: ["look", "paused", "M9 6v12M15 6v12"],
@@ -21,23 +21,23 @@ const STATES = {
   cancelled: ["unknown", "cancelled", "M12 3a9 9 0 1 0 .01 0M9 9l6 6M15 9l-6 6"],
 };
 
-/** The panel; `heard(replays)` hears of the newest ones. Ends with `signal`. */
-export function replayPanel({ call, signal, heard, missed }) {
+/** Run the panel until `signal` is aborted; `onData(replays)` receives the newest replays. */
+export function replayPanel({ call, signal, onData, onError }) {
   const place = (id) => document.getElementById(id);
   const form = place("replay-form");
   const problem = place("replay-problem");
-  const empty = h("p", { class: "empty" }, "None yet.");
+  const empty = h("p", { class: "empty" }, "No replays yet.");
   let replays = [];
   let older = [];
   let cursor = null;
-  let planned = null; // what was counted, and may be started
+  let planned = null; // the conditions that were counted and may be started
 
-  const show = keyed(place("replays"), (each) => each.id, (each) => card(each, steer));
+  const show = keyedList(place("replays"), (each) => each.id, (each) => card(each, steer));
   const soon = poll((stop) => call("blog", "GET", `${PATH}?limit=${LISTED}`, undefined, { signal: stop }), {
     every: () => (replays.some((each) => each.state === "running") ? BUSY_MS : IDLE_MS),
     signal,
-    missed,
-    heard({ items, next_cursor: next }) {
+    onError,
+    onData({ items, next_cursor: next }) {
       replays = items;
       if (!older.length) cursor = next;
       list();
@@ -49,24 +49,24 @@ export function replayPanel({ call, signal, heard, missed }) {
     if (replays.length) empty.remove();
     else place("replays").append(empty);
     place("older-replays").hidden = cursor === null;
-    heard(replays);
+    onData(replays);
   }
 
   async function steer(replay, state) {
     if (state === "cancelled" && !(await mayCancel(replay))) return;
-    const told = await call("blog", "PATCH", `${PATH}/${replay.id}`, { state }, { signal });
-    replays = replays.map((each) => (each.id === told.id ? told : each));
-    older = older.map((each) => (each.id === told.id ? told : each));
+    const changed = await call("blog", "PATCH", `${PATH}/${replay.id}`, { state }, { signal });
+    replays = replays.map((each) => (each.id === changed.id ? changed : each));
+    older = older.map((each) => (each.id === changed.id ? changed : each));
     list();
     soon();
   }
 
   const mayCancel = (replay) =>
-    ask({
+    confirmAction({
       title: "Cancel this replay?",
-      content: [h("p", {}, `${count(replay.published)} of ${count(replay.expected)} are sent, and stay sent. The rest is not, and a cancelled replay stays cancelled.`)],
-      submit: "Cancel the replay",
-      cancel: "Keep it",
+      content: [h("p", {}, `${count(replay.published)} of ${count(replay.expected)} events have been sent. The rest is not sent. A cancelled replay cannot be resumed.`)],
+      submit: "Cancel replay",
+      cancel: "Continue replay",
       signal,
       act: () => {},
     });
@@ -76,7 +76,7 @@ export function replayPanel({ call, signal, heard, missed }) {
     const users = values.get("users").split(/[\s,;]+/).filter(Boolean);
     const body = { rate: Number(values.get("rate")), users };
     if (values.get("what") === "state") return { ...body, current_state: true };
-    // The field has no time zone: what is typed is UTC.
+    // The field has no time zone; the value is UTC.
     for (const name of ["since", "until"]) if (values.get(name)) body[name] = `${values.get(name).padEnd(19, ":00")}Z`;
     if (values.get("from_position")) body.from_position = Number(values.get("from_position"));
     return { ...body, types: values.getAll("types") };
@@ -87,28 +87,28 @@ export function replayPanel({ call, signal, heard, missed }) {
     if (!planned) return;
     planned = null;
     place("start-replay").disabled = true;
-    place("plan").replaceChildren(h("p", { class: "hint" }, "Count once more: what is asked for has changed."));
+    place("plan").replaceChildren(h("p", { class: "hint" }, "The conditions have changed. Count again."));
   }
 
   async function countWanted() {
     const body = wanted();
-    put(place("count"), "Counting …");
+    setText(place("count"), "Counting …");
     try {
       const plan = await call("blog", "POST", PATH, { ...body, dry_run: true }, { signal });
       if (JSON.stringify(wanted()) === JSON.stringify(body)) {
         planned = body;
-        place("plan").replaceChildren(...planSaid(plan));
+        place("plan").replaceChildren(...planSummary(plan));
         place("start-replay").disabled = plan.events === 0;
       }
     } finally {
-      put(place("count"), "Count what would be sent");
+      setText(place("count"), "Count events");
     }
   }
 
   form.addEventListener("input", forget);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    press(place("count"), problem, countWanted, signal);
+    runWithButton(place("count"), problem, countWanted, signal);
   });
 
   place("start-replay").addEventListener("click", async ({ currentTarget: button }) => {
@@ -116,16 +116,16 @@ export function replayPanel({ call, signal, heard, missed }) {
     const body = planned;
     planned = null;
     button.disabled = true;
-    tell(problem, "");
+    setMessage(problem, "");
     try {
       const made = await call("blog", "POST", PATH, body, { signal });
       replays = [made, ...replays];
-      place("plan").replaceChildren(h("p", { class: "hint" }, "Started; it is the first of the list above."));
+      place("plan").replaceChildren(h("p", { class: "hint" }, "Started. It is the first in the list above."));
       list();
       soon();
       place("replay-title").scrollIntoView({ block: "start" });
     } catch (error) {
-      if (!signal.aborted) tell(problem, sentence(error));
+      if (!signal.aborted) setMessage(problem, sentence(error));
     }
   });
 
@@ -136,23 +136,23 @@ export function replayPanel({ call, signal, heard, missed }) {
     list();
   }
 
-  place("older-replays").addEventListener("click", ({ currentTarget: button }) => press(button, problem, showOlder, signal));
+  place("older-replays").addEventListener("click", ({ currentTarget: button }) => runWithButton(button, problem, showOlder, signal));
 }
 
-/** The source knows those that were asked for here by the blog's account. */
-const by = (text) => (text.startsWith("svc_") ? ", asked for at the blog" : ` by ${actor(text)}`);
+/** Name the requester; the source records requests from this console under the blog's account. */
+const by = (text) => (text.startsWith("svc_") ? ", requested at the blog" : ` by ${actor(text)}`);
 
-function planSaid(plan) {
+function planSummary(plan) {
   const byType = Object.entries(plan.by_type).filter(([, number]) => number).map(([type, number]) => `${count(number)} ${type}`);
   return [
-    h("p", { class: "strong" }, plan.events ? `${many(plan.events, "event")} would be sent, in about ${span(plan.seconds)} at ${count(plan.rate)} a second.` : "Nothing would be sent: no event is like this."),
-    plan.events > 0 && h("p", {}, `${byType.join(", ")}.${plan.erased_users ? ` Of ${many(plan.erased_users, "user")} the tombstone alone: they were deleted.` : ""}`),
+    h("p", { class: "strong" }, plan.events ? `${many(plan.events, "event")} would be sent, in about ${span(plan.seconds)} at ${count(plan.rate)} per second.` : "No matching events."),
+    plan.events > 0 && h("p", {}, `${byType.join(", ")}.${plan.erased_users ? ` For ${many(plan.erased_users, "deleted user")} only the tombstone.` : ""}`),
     plan.warning && h("p", { class: "notice" }, capital(plan.warning)),
   ].filter(Boolean);
 }
 
 function conditions(replay) {
-  const parts = [replay.current_state ? "everyone as they are" : "recorded events"];
+  const parts = [replay.current_state ? "current state" : "recorded events"];
   if (replay.since) parts.push(`since ${clock(replay.since)}`);
   if (replay.until) parts.push(`before ${clock(replay.until)}`);
   if (replay.from_position) parts.push(`from position ${count(replay.from_position)}`);
@@ -161,7 +161,7 @@ function conditions(replay) {
   return capital(parts.join(", "));
 }
 
-/** One replay: what, how far, how fast, and what can be done about it. */
+/** Build the card of a replay: conditions, progress, rate and actions. */
 function card(made, steer) {
   const mark = badge();
   const bar = h("progress", { "aria-label": "Sent", max: Math.max(1, made.expected) });
@@ -175,21 +175,21 @@ function card(made, steer) {
   const element = h(
     "article",
     { class: "running replay" },
-    h("div", { class: "spread" }, mark.element, h("p", {}, conditions(made)), h("p", { class: "hint" }, age, `${by(made.requested_by)}, at most ${count(made.rate)} a second`)),
+    h("div", { class: "spread" }, mark.element, h("p", {}, conditions(made)), h("p", { class: "hint" }, age, `${by(made.requested_by)}, at most ${count(made.rate)} per second`)),
     bar,
     h("div", { class: "spread" }, amount, actions),
     trouble,
     failed,
   );
   let replay = made;
-  let seen = null; // when it was how far, for the rate
+  let seen = null; // the last measurement {at, published, rate}
 
   async function act(state) {
-    tell(failed, "");
+    setMessage(failed, "");
     try {
       await steer(replay, state);
     } catch (error) {
-      tell(failed, sentence(error));
+      setMessage(failed, sentence(error));
     }
   }
   pause.addEventListener("click", () => act(replay.state === "paused" ? "running" : "paused"));
@@ -208,22 +208,22 @@ function card(made, steer) {
     update(now) {
       replay = now;
       mark.update(STATES[now.state] ?? ["unknown", now.state]);
-      put(age, ago(now.created_at));
-      set(bar, "value", Math.min(now.published, now.expected));
+      setText(age, ago(now.created_at));
+      setAttr(bar, "value", Math.min(now.published, now.expected));
       const isOpen = now.state === "running" || now.state === "paused";
       bar.hidden = !isOpen;
       actions.hidden = !isOpen;
-      put(pause, now.state === "paused" ? "Resume" : "Pause");
+      setText(pause, now.state === "paused" ? "Resume" : "Pause");
       const parts = [`${count(now.published)} of ${count(now.expected)} sent`];
       if (now.state === "running") {
         const measured = rate();
-        if (measured !== null && measured >= 0.5) parts.push(`${count(Math.round(measured))} a second`);
+        if (measured !== null && measured >= 0.5) parts.push(`${count(Math.round(measured))} per second`);
         if (now.seconds_left) parts.push(`${span(Math.max(1, now.seconds_left))} left`);
-        if (!now.started_at && !now.trouble) parts.push("waits for its turn");
+        if (!now.started_at && !now.trouble) parts.push("waiting for its turn");
       } else seen = null;
       if (now.finished_at) parts.push(`ended ${ago(now.finished_at)}`);
-      put(amount, parts.join(", "));
-      tell(trouble, now.trouble && capital(now.trouble));
+      setText(amount, parts.join(", "));
+      setMessage(trouble, now.trouble && capital(now.trouble));
     },
   };
 }

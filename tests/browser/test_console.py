@@ -1,4 +1,4 @@
-"""The operators' console in Chromium: what it shows, what it does, and whom it refuses."""
+"""Test the operators' console in Chromium: display, actions and access."""
 
 import re
 from collections.abc import AsyncIterator
@@ -32,17 +32,17 @@ OPERATOR = "grace@example.org"
 READER = "ada@example.org"
 
 SLOW_MS = 30_000
-"""What waits for a consumer, a heartbeat or a replay."""
+"""For steps that wait for a consumer, a heartbeat or a replay."""
 
 MINUTE_MS = 75_000
-"""For so long an event that was late counts."""
+"""For steps that wait until a late event no longer counts."""
 
 WEIGHT_BYTES_MAX = 150_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
 async def people(site: Site) -> dict[str, UUID]:
-    """An operator and somebody who is none, by their addresses."""
+    """Sign up an operator and a user without the role; return their ids by address."""
     roles = {OPERATOR: ("operator",), READER: ()}
     return {
         email: UUID((await site.signed_up(email, *held))["user"]["id"])
@@ -52,7 +52,7 @@ async def people(site: Site) -> dict[str, UUID]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def auth(site: Site) -> AsyncIterator[AsyncEngine]:
-    """Connections to the source's database."""
+    """Connect to the source's database."""
     engine = pooled(AuthDatabase(database_url=site.system.auth_url))
     yield engine
     await engine.dispose()
@@ -60,7 +60,7 @@ async def auth(site: Site) -> AsyncIterator[AsyncEngine]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def blog(site: Site) -> AsyncIterator[AsyncEngine]:
-    """Connections to the replica's database."""
+    """Connect to the replica's database."""
     engine = pooled(BlogDatabase(database_url=site.system.blog_url))
     yield engine
     await engine.dispose()
@@ -68,7 +68,7 @@ async def blog(site: Site) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def console(visit: Visiting, email: str = OPERATOR) -> AsyncIterator[Page]:
-    """The console, in the browser of somebody who has signed in there."""
+    """Open the console and sign in."""
     async with visit() as visitor:
         page = visitor.page
         await page.goto("/console")
@@ -80,17 +80,17 @@ async def console(visit: Visiting, email: str = OPERATOR) -> AsyncIterator[Page]
 
 
 def headline(page: Page) -> Locator:
-    """The one line about all of it."""
+    """Return the headline."""
     return page.locator("#headline h1")
 
 
 def station(page: Page, name: str) -> Locator:
-    """A part of the picture."""
+    """Return a station of the diagram."""
     return page.get_by_role("listitem", name=re.compile(f"^{name}, "))
 
 
 async def compared(page: Page, verdict: str) -> None:
-    """Compare, and see the verdict of it."""
+    """Compare and expect this verdict."""
     await page.get_by_role("button", name="Compare").click()
     await expect(page.locator("#run-now")).to_contain_text("Comparing", timeout=PATIENCE_MS)
     await expect(page.locator("#run-now")).to_be_empty(timeout=SLOW_MS)
@@ -101,10 +101,10 @@ WELL = re.compile(", quiet: ")
 
 
 class TestWhoMay:
-    """Nobody without the role."""
+    """Access needs the role."""
 
-    async def test_a_stranger_is_asked_who_he_is(self, visit: Visiting) -> None:
-        """There is a form, and nothing of what operators see; a wrong password says so."""
+    async def test_a_visitor_must_sign_in(self, visit: Visiting) -> None:
+        """There is only a form; a wrong password shows an error."""
         async with visit() as visitor:
             await visitor.page.goto("/console")
             await visitor.page.get_by_label("E-mail").fill("nobody@example.org")
@@ -117,34 +117,40 @@ class TestWhoMay:
             await expect(visitor.page.locator("#headline")).to_have_count(0)
             assert not [url for url in visitor.requests if "/v1/sync" in url or "/admin" in url]
 
-    async def test_who_lacks_the_role_sees_a_sentence(self, visit: Visiting, site: Site) -> None:
-        """And nothing else; the services would refuse him too."""
+    async def test_a_user_without_the_role_sees_a_message_and_nothing_else(
+        self, visit: Visiting, site: Site
+    ) -> None:
+        """The services refuse the user too."""
         async with visit() as visitor:
             await visitor.page.goto("/console")
             await visitor.page.get_by_label("E-mail").fill(READER)
             await visitor.page.get_by_label("Password").fill(PASSWORD)
             await visitor.page.get_by_role("button", name="Sign in").click()
 
-            await expect(visitor.page.get_by_role("alert")).to_contain_text("is no operator")
+            await expect(visitor.page.get_by_role("alert")).to_contain_text(
+                "does not have the operator role"
+            )
             await expect(visitor.page.locator("main section")).to_have_count(1)
             await expect(visitor.page.locator("#sections")).to_be_hidden()
             assert not [url for url in visitor.requests if "/v1/sync" in url or "/admin" in url]
         assert await _refused(site, READER) == [403] * 5
 
-    async def test_a_demoted_operator_is_shown_out(self, visit: Visiting, site: Site) -> None:
-        """While the console is open: it closes, and says why."""
+    async def test_the_console_closes_when_the_role_is_revoked(
+        self, visit: Visiting, site: Site
+    ) -> None:
+        """While it is open, with a message that says why."""
         email = f"{uuid4().hex}@example.org"
         demoted = UUID((await site.signed_up(email, "operator"))["user"]["id"])
         async with console(visit, email) as page:
             await expect(headline(page)).not_to_be_empty()
             await site.give_roles(demoted)
 
-            await expect(page.get_by_role("alert")).to_contain_text("not an operator any more")
+            await expect(page.get_by_role("alert")).to_contain_text("no longer have the operator")
             await expect(page.locator("#headline")).to_have_count(0)
             await expect(page.locator("#state")).to_be_hidden()
 
-    async def test_signing_out_takes_all_of_it_away(self, visit: Visiting) -> None:
-        """What was shown is gone, and a reload does not bring it back."""
+    async def test_signing_out_removes_everything_shown(self, visit: Visiting) -> None:
+        """A reload does not bring it back."""
         async with console(visit) as page:
             await expect(headline(page)).not_to_be_empty()
             await page.get_by_role("button", name="Sign out").click()
@@ -155,11 +161,11 @@ class TestWhoMay:
             await expect(page.locator("#headline")).to_have_count(0)
 
 
-class TestThePicture:
-    """What goes on, at a glance."""
+class TestTheDiagram:
+    """The state of the system at a glance."""
 
-    async def test_all_is_well(self, visit: Visiting) -> None:
-        """Every station has a word; both ends have as many users; lag and queue are drawn."""
+    async def test_every_station_is_quiet_when_all_is_well(self, visit: Visiting) -> None:
+        """Both services have as many users; lag and queue are drawn."""
         async with console(visit) as page:
             await expect(headline(page)).to_have_text(re.compile("^Quiet"), timeout=MINUTE_MS)
             for name, word in (
@@ -177,8 +183,8 @@ class TestThePicture:
             await expect(page.locator("#lag .readout")).to_contain_text("worst")
             await expect(page.locator("#depth .readout")).to_contain_text("now 0")
 
-    async def test_it_can_be_read_without_a_mouse(self, visit: Visiting) -> None:
-        """Arrow keys read the chart's points, and a table says the same."""
+    async def test_the_charts_can_be_read_without_a_mouse(self, visit: Visiting) -> None:
+        """Arrow keys read single points, and a table has the same figures."""
         async with console(visit) as page:
             chart = page.get_by_role("img", name=re.compile("^Lag"))
             await expect(chart).to_have_accessible_name(re.compile("worst"))
@@ -188,33 +194,35 @@ class TestThePicture:
             await chart.press("Escape")
             await expect(page.locator("#lag .readout")).to_contain_text("worst")
 
-            await page.get_by_text("The same as a table").click()
+            await page.get_by_text("Show as a table").click()
             rows = page.locator("#samples-table tbody tr")
             await expect(rows.first.locator("td").last).to_have_text(
-                re.compile("alive|all the time")
+                re.compile("alive|alive at times")
             )
             await expect(rows.filter(has_text="none")).to_have_count(0)
 
-    async def test_other_spans_of_time(self, visit: Visiting) -> None:
-        """A day back, in which the system is new; and a logarithmic scale says that it is one."""
+    async def test_the_charts_show_other_time_ranges_and_a_logarithmic_scale(
+        self, visit: Visiting
+    ) -> None:
+        """A day, most of which lies before the system was started."""
         async with console(visit) as page:
             await page.get_by_label("24 hours").check()
             await expect(page.locator("#lag .axes text").first).to_be_visible()
-            # Before there was a system, nobody missed a consumer.
+            # There is no gap before the system was started.
             await expect(page.locator(".chart .gap")).to_have_count(0)
-            await page.get_by_label("logarithmic lag").check()
+            await page.get_by_label("Logarithmic lag").check()
             await expect(page.locator("#lag h3")).to_contain_text("logarithmic")
 
     async def test_a_service_that_is_down_is_named(self, visit: Visiting, site: Site) -> None:
-        """The other end goes on; what is known of it is as old as it says. Then it is back."""
+        """The other service stays up to date; the old figures show their time until it is back."""
         async with console(visit) as page:
             await expect(station(page, "Replica")).to_have_accessible_name(WELL)
             site.auth_api.kill()
             try:
-                await expect(headline(page)).to_contain_text("auth service does not answer")
+                await expect(headline(page)).to_contain_text("auth service is not responding")
                 await expect(page.locator("#state")).to_have_text("broken")
                 await expect(station(page, "Source")).to_have_accessible_name(
-                    re.compile("not known: .*users")
+                    re.compile("unknown: .*users")
                 )
                 await expect(page.locator("#picture .when").first).to_contain_text("as of")
                 await expect(station(page, "Replica")).to_have_accessible_name(WELL)
@@ -222,8 +230,8 @@ class TestThePicture:
                 await site.auth_api.ready()
             await expect(station(page, "Source")).to_have_accessible_name(WELL, timeout=SLOW_MS)
 
-    async def test_a_relay_that_is_gone_is_named(self, visit: Visiting, site: Site) -> None:
-        """Broken looks like broken: a word, a remedy, and the place in the picture."""
+    async def test_a_missing_relay_is_named(self, visit: Visiting, site: Site) -> None:
+        """With a word, a remedy, and the place in the diagram."""
         async with console(visit) as page:
             await expect(station(page, "Replica")).to_have_accessible_name(WELL)
             site.relay.kill()
@@ -242,12 +250,12 @@ class TestThePicture:
 
 STATIONS = """async ([near, far, apart]) => {
     const { stations, troubles } = await import("/console/health.js");
-    const heard = (figures) => ({ figures, at: Date.now(), error: null });
+    const known = (figures) => ({ figures, at: Date.now(), error: null });
     const apartSince = apart && Date.now() - apart * 1000;
-    const told = { near: heard(near), far: heard(far), runs: [], replays: [], apartSince };
-    return { ...stations(told), headline: troubles(told)[0] };
+    const system = { near: known(near), far: known(far), runs: [], replays: [], apartSince };
+    return { ...stations(system), headline: troubles(system)[0] };
 }"""
-"""The picture of some figures, apart for so many seconds."""
+"""Returns the stations and the headline for figures that have differed for so many seconds."""
 
 NEAR = {
     "pipe": "quiet",
@@ -282,7 +290,7 @@ FAR = {
 }
 
 DRAWN = """async (number) => {
-    const { picture } = await import("/console/diagram.js");
+    const { diagram } = await import("/console/diagram.js");
     const of = (what) => ({
         level: "behind",
         figure: `${number} ${what}`,
@@ -290,10 +298,12 @@ DRAWN = """async (number) => {
     });
     const names = ["source", "outbox", "relay", "broker", "consumer", "replica", "compared"];
     const stations = Object.fromEntries(names.map((name) => [name, of("users")]));
+    stations.outbox = of("unsent");
+    stations.broker = of("queued");
     stations.parked = of("parked");
-    const end = { isAway: false, said: "" };
+    const end = { isAway: false, note: "" };
     document.body.innerHTML = '<main><div class="panel" id="drawn"></div></main>';
-    const draw = picture(document.getElementById("drawn"), new AbortController().signal);
+    const draw = diagram(document.getElementById("drawn"), new AbortController().signal);
     draw({ stations, near: end, far: end });
     const faults = [];
     for (const element of document.querySelectorAll(".pipe .station")) {
@@ -306,14 +316,14 @@ DRAWN = """async (number) => {
     }
     return faults;
 }"""
-"""What leaves its box in a picture in which every figure is that large."""
+"""Returns the texts that leave their boxes when every figure is that large."""
 
 CHARTED = """async ([items, since]) => {
     const { chart } = await import("/console/chart.js");
     document.body.innerHTML = '<div id="drawn"></div>';
     const place = document.getElementById("drawn");
     const before = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
-    const about = { title: "Waiting", unit: "count", least: 5, empty: "not known", fresh: 0 };
+    const about = { title: "Waiting", unit: "count", least: 5, empty: "unknown", fresh: 0 };
     const words = { value: (point) => point.depth, read: () => "" };
     chart(place, { ...about, ...words }, new AbortController().signal).show({
         minutes: 60,
@@ -322,17 +332,17 @@ CHARTED = """async ([items, since]) => {
         items: items.map(([seconds, depth]) => ({ at: before(seconds + 5), depth })),
     });
     return {
-        said: place.querySelector(".readout").textContent,
+        readout: place.querySelector(".readout").textContent,
         label: place.querySelector("svg").getAttribute("aria-label"),
         gaps: place.querySelectorAll(".gap").length,
         isCut: [...place.querySelectorAll(".axes text")].some((text) => text.getBBox().x < 0),
     };
 }"""
-"""A chart of what was, so many seconds ago, since the system is that old."""
+"""Draws a chart of values from so many seconds ago, of a system that is ``since`` seconds old."""
 
 
 class TestFigures:
-    """What the picture and the charts make of figures that no test has the time to reach."""
+    """Diagram and charts for figures that a running system would take too long to reach."""
 
     @pytest.mark.parametrize(
         ("far", "apart", "level", "says"),
@@ -342,7 +352,7 @@ class TestFigures:
             ({"users": 461, "degraded": "gap"}, 0.1, "behind", "181 users behind"),
             ({"users": 641}, 0.1, "busy", "1 user behind"),
             ({"users": 641}, 60, "behind", "1 user behind"),
-            ({"users": 700}, 60, "behind", "58 more than there"),
+            ({"users": 700}, 60, "behind", "58 too many"),
             ({"users_deleted": 1}, 60, "behind", "2 tombstones behind"),
             ({"users_deleted": 4}, None, "quiet", ""),
         ],
@@ -350,7 +360,7 @@ class TestFigures:
     async def test_the_replica_is_compared_with_the_source(
         self, visit: Visiting, far: dict[str, object], apart: float | None, level: str, says: str
     ) -> None:
-        """Behind is not quiet; what is on its way for a moment is no alarm."""
+        """A replica behind is not quiet, and a short difference is not an alarm."""
         async with visit() as visitor:
             await visitor.page.goto("/console")
             shown = await visitor.page.evaluate(STATIONS, [NEAR, {**FAR, **far}, apart])
@@ -362,16 +372,16 @@ class TestFigures:
     @pytest.mark.parametrize(
         ("queue", "figure", "says"),
         [
-            ({"messages": 508, "age_seconds": 4.0}, "508 wait", "; 508 messages wait"),
+            ({"messages": 508, "age_seconds": 4.0}, "508 queued", "; 508 messages wait"),
             ({"messages": 0, "age_seconds": 4.0}, "empty", "no consumer for 90 s"),
             ({"messages": None, "age_seconds": 4.0}, "?", "no consumer for 90 s"),
             ({"messages": 508, "age_seconds": 60.0}, "?", "no consumer for 90 s"),
         ],
     )
-    async def test_without_a_consumer_the_relay_tells_what_waits(
+    async def test_without_a_consumer_the_relay_reports_the_depth_of_the_queue(
         self, visit: Visiting, queue: dict[str, object], figure: str, says: str
     ) -> None:
-        """Unless it looked too long ago, or found no queue."""
+        """Unless its measurement is too old, or there is no queue."""
         near = {**NEAR, "queues": [{"name": "blog.users", **queue}]}
         gone = {"consumers": 0, "pipe": "broken: no consumer for 90 s", "queue_depth": None}
         async with visit() as visitor:
@@ -385,7 +395,7 @@ class TestFigures:
     async def test_a_clock_that_was_set_back_is_named(
         self, visit: Visiting, end: int, name: str
     ) -> None:
-        """With where to read on; all else may be quiet."""
+        """With a pointer to the runbook, even if everything else is quiet."""
         figures = [dict(NEAR), dict(FAR)]
         figures[end]["clock"] = described(86_400)
         async with visit() as visitor:
@@ -398,7 +408,7 @@ class TestFigures:
         assert "A clock ran ahead" in shown["headline"]["remedy"]
 
     async def test_eight_digits_stay_in_their_boxes(self, visit: Visiting) -> None:
-        """In the picture, wide and narrow, and at the axis of a chart."""
+        """In the wide and the narrow diagram, and at the axis of a chart."""
         for width in (1200, 400):
             async with visit(viewport={"width": width, "height": 900}) as visitor:
                 await visitor.page.goto("/console")
@@ -406,24 +416,24 @@ class TestFigures:
                 chart = await visitor.page.evaluate(CHARTED, [[[10, 99_999_999]], 3600])
                 assert not chart["isCut"]
 
-    async def test_what_nobody_tells_is_not_the_last_that_was_known(self, visit: Visiting) -> None:
-        """Without a broker, or without a consumer, the depth of now is unknown."""
+    async def test_an_unknown_value_is_not_replaced_by_the_last_known_one(
+        self, visit: Visiting
+    ) -> None:
+        """Without a broker or a consumer, the current depth is unknown."""
         async with visit() as visitor:
             await visitor.page.goto("/console")
-            known, no_broker, nobody = [
+            known, no_broker, no_consumer = [
                 await visitor.page.evaluate(CHARTED, [items, 3600])
                 for items in ([[30, 7], [10, 0]], [[30, 7], [10, None]], [[600, 7], [590, 0]])
             ]
 
-        assert known["said"].startswith("now 0, worst 7")
-        for chart in (no_broker, nobody):
-            assert chart["said"].startswith("now unknown, worst 7")
+        assert known["readout"].startswith("now 0, worst 7")
+        for chart in (no_broker, no_consumer):
+            assert chart["readout"].startswith("now unknown, worst 7")
             assert "now unknown" in chart["label"]
 
-    async def test_nobody_misses_a_consumer_before_there_was_a_system(
-        self, visit: Visiting
-    ) -> None:
-        """A gap is one only after the first that is known of a consumer."""
+    async def test_no_gap_is_shown_before_the_first_consumer(self, visit: Visiting) -> None:
+        """A gap counts only after the first sample."""
         points = [[ago, 0] for ago in range(120, 0, -10)]
         async with visit() as visitor:
             await visitor.page.goto("/console")
@@ -436,12 +446,12 @@ class TestFigures:
 
 
 class TestComparing:
-    """Damage the replica, see it found, repair it."""
+    """Damage the replica, compare, repair."""
 
     async def test_damage_is_named_and_repaired(
         self, visit: Visiting, site: Site, blog: AsyncEngine, people: dict[str, UUID]
     ) -> None:
-        """Nothing is repaired that was not asked for, and asked about."""
+        """Repairs need a confirmation, and orphans need to be selected."""
         orphan = uuid4()
         await execute(
             blog,
@@ -470,7 +480,7 @@ class TestComparing:
             assert await _email(blog, people[READER]) == READER
 
             await page.get_by_role("button", name="Repair …").click()
-            await dialog.get_by_label("Delete 1 user whom the source does not know").check()
+            await dialog.get_by_label("Delete 1 user unknown to the source").check()
             await dialog.get_by_role("button", name="Repair 1 user").click()
             await expect(page.locator("#run-shown .verdict")).to_have_text(
                 "in step", timeout=SLOW_MS
@@ -483,8 +493,10 @@ class TestComparing:
         found = await compare(site.system.auth_url, site.system.blog_url)
         assert found.differences == []
 
-    async def test_what_nobody_takes_up_says_so(self, visit: Visiting, site: Site) -> None:
-        """Without a consumer it waits, for all to see; the next one makes it."""
+    async def test_a_comparison_without_a_consumer_waits_visibly(
+        self, visit: Visiting, site: Site
+    ) -> None:
+        """The next consumer runs it."""
         site.consumer.kill()
         try:
             async with console(visit) as page:
@@ -502,24 +514,24 @@ class TestComparing:
 
 
 class TestReplaying:
-    """Count first, then start, pause and go on."""
+    """Count first, then start, pause and resume."""
 
     async def test_a_replay_is_followed(
         self, visit: Visiting, auth: AsyncEngine, blog: AsyncEngine
     ) -> None:
-        """It cannot be started uncounted; paused it stays where it is; in the end all is sent."""
+        """It must be counted before it can start, stops while paused, and sends all in the end."""
         await execute(auth, MADE.format(count=40, one_in=10, **IN_AUTH))
         async with console(visit) as page:
             await page.get_by_text("Start a replay").click()
             start = page.get_by_role("button", name="Start", exact=True)
             await expect(start).to_be_disabled()
-            await page.get_by_label("Events a second, at most").fill("10")
-            await page.get_by_role("button", name="Count what would be sent").click()
+            await page.get_by_label("Maximum events per second").fill("10")
+            await page.get_by_role("button", name="Count events").click()
             await expect(page.locator("#plan")).to_contain_text("events would be sent")
             assert await fetch(auth, "SELECT 1 FROM replays") == []
-            await page.get_by_label("Events a second, at most").fill("8")
+            await page.get_by_label("Maximum events per second").fill("8")
             await expect(start).to_be_disabled()
-            await page.get_by_role("button", name="Count what would be sent").click()
+            await page.get_by_role("button", name="Count events").click()
             await start.click()
 
             replay = page.locator("#replays article").first
@@ -542,24 +554,24 @@ class TestReplaying:
 
         await eventually(has_all)
 
-    async def test_what_makes_no_sense_is_said(self, visit: Visiting) -> None:
-        """In the source's words; nothing can be started."""
+    async def test_a_contradictory_replay_is_refused_with_a_reason(self, visit: Visiting) -> None:
+        """In the source's words; it cannot be started."""
         async with console(visit) as page:
             await page.get_by_text("Start a replay").click()
             await page.get_by_label("Recorded events").check()
             await page.get_by_label("Recorded since").fill("2026-01-02T00:00:00")
             await page.get_by_label("Recorded before").fill("2026-01-01T00:00:00")
-            await page.get_by_role("button", name="Count what would be sent").click()
+            await page.get_by_role("button", name="Count events").click()
 
             await expect(page.locator("#replay-problem")).to_contain_text("until")
             await expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
 
 
 class TestParked:
-    """See why, redrive, discard."""
+    """Inspect, redrive and discard messages."""
 
     async def test_a_message_is_redriven(self, visit: Visiting, blog: AsyncEngine) -> None:
-        """It is applied and gone; the picture had told of it."""
+        """The headline reports it before; then it is applied and gone."""
         state = a_state()
         [parked_id] = await park_events(blog, an_event(state))
         async with console(visit) as page:
@@ -576,7 +588,7 @@ class TestParked:
     async def test_garbage_is_shown_as_text_and_discarded(
         self, visit: Visiting, site: Site, blog: AsyncEngine, people: dict[str, UUID]
     ) -> None:
-        """What is in a message runs nowhere; it stays when redriven, and goes with a reason."""
+        """Its content never executes; it stays parked when redriven; discarding needs a reason."""
         body = b"<script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
         async with source_on(site.system.amqp_url) as source:
             await source.publish_raw(body)
@@ -588,13 +600,13 @@ class TestParked:
             await expect(message.locator("pre *")).to_have_count(0)
 
             await page.get_by_role("button", name="Redrive all").click()
-            await expect(page.locator("#parked-outcome")).to_contain_text("1 stays parked")
+            await expect(page.locator("#parked-outcome")).to_contain_text("1 still parked")
 
             await message.get_by_role("button", name="Discard").click()
             dialog = page.get_by_role("dialog")
-            await dialog.get_by_label("Why?").fill("sent by a test")
+            await dialog.get_by_label("Reason").fill("sent by a test")
             await dialog.get_by_role("button", name="Discard").click()
-            await expect(page.locator("#parked-list")).to_have_text("Nothing is parked.")
+            await expect(page.locator("#parked-list")).to_have_text("No parked messages.")
             assert "owned" not in await page.title()
         [note] = await fetch(blog, "SELECT because, discarded_by FROM discarded_messages")
         assert (note.because, note.discarded_by) == (
@@ -603,8 +615,8 @@ class TestParked:
         )
 
 
-async def test_it_is_light_and_all_from_here(visit: Visiting, site: Site) -> None:
-    """No other host is asked, and it weighs less than a photograph."""
+async def test_the_console_is_small_and_requests_no_other_host(visit: Visiting, site: Site) -> None:
+    """It weighs less than a photograph."""
     async with visit() as visitor:
         await visitor.page.goto("/console")
         await expect(visitor.page.get_by_label("Password")).to_be_visible()
@@ -615,8 +627,8 @@ async def test_it_is_light_and_all_from_here(visit: Visiting, site: Site) -> Non
     assert sum(weights) < WEIGHT_BYTES_MAX
 
 
-async def test_on_a_phone_nothing_is_cut_off(visit: Visiting) -> None:
-    """The page is as wide as the screen; the picture goes from top to bottom."""
+async def test_nothing_is_cut_off_on_a_phone(visit: Visiting) -> None:
+    """The page is as wide as the screen, and the diagram goes from top to bottom."""
     async with visit(viewport={"width": 375, "height": 800}, color_scheme="dark") as visitor:
         page = visitor.page
         await page.goto("/console")
@@ -630,7 +642,7 @@ async def test_on_a_phone_nothing_is_cut_off(visit: Visiting) -> None:
 
 
 async def _refused(site: Site, email: str) -> list[int]:
-    """How both services answer to somebody's questions of an operator."""
+    """Return the status codes of an operator's requests, sent by this user."""
     async with httpx.AsyncClient(trust_env=False) as client:
         body = {"email": email, "password": PASSWORD}
         signed_in = (await client.post(f"{site.auth_api.url}/v1/signin", json=body)).json()

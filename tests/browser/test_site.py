@@ -8,7 +8,7 @@ from playwright.async_api import expect
 
 from tests.browser.conftest import Visiting
 from tests.support.auth_api import PASSWORD
-from tests.support.site import Site
+from tests.support.site import PATIENCE_MS, Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -33,7 +33,8 @@ async def test_the_interactive_documentation_needs_no_internet(
     async with visit() as visitor:
         await visitor.page.goto(f"{member.url}/docs")
 
-        await expect(visitor.page.get_by_role("heading", name=service)).to_be_visible()
+        heading = visitor.page.get_by_role("heading", name=service)
+        await expect(heading).to_be_visible(timeout=PATIENCE_MS)
         operations = visitor.page.locator(".opblock")
         await expect(operations.first).to_be_visible()
         await operations.first.click()
