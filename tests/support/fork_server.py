@@ -1,12 +1,12 @@
-"""A process that has imported the services' libraries, and forks once for each command.
+"""Import the services' libraries once, and fork a process for each command.
 
-Importing SQLAlchemy, FastAPI and the like takes a process more than a second of the processor; the
-tests start hundreds. A fork has them at once. Everything else is as in a process of its own: the
+Importing SQLAlchemy, FastAPI and others takes more than a second of CPU time, and the tests start
+hundreds of processes; a fork has them loaded. Everything else is as in a normal process: the
 installed script runs from its first line and imports the services itself; arguments, environment,
-working directory, standard streams, signals, ``kill -9`` and exit codes are the process's own.
+working directory, standard streams, signals, ``kill -9`` and exit codes are its own.
 
-It is no test of the installed programs: ``tests/end_to_end/test_programs.py``, the browser's tests
-and those that kill processes start these themselves.
+The installed programs are tested elsewhere: ``tests/end_to_end/test_programs.py``, the browser's
+tests and those that kill processes start them without this server.
 """
 
 import gc
@@ -42,7 +42,7 @@ LIBRARIES = (
     "uvloop",
     "zxcvbn",
 )
-"""One that a service no longer uses may stand here; it costs nothing but time."""
+"""A library that no service uses any more only costs time at the start."""
 
 STREAMS = 3
 
@@ -51,14 +51,14 @@ def forked(control: socket.socket) -> str:
     """Fork for each request, and return in the child, with the path of the script to run.
 
     A request is one byte with four file descriptors: the three standard streams, and one end of a
-    channel. The child reads from that what to do, as JSON. The server writes the process id to it,
-    and the exit code in the end, a line each.
+    channel. The child reads its order from the channel, as JSON. The server writes the process id
+    and, when the process has ended, the exit code to it, one line each.
     """
     channels: dict[int, socket.socket] = {}
     woken, wake = socket.socketpair()
     for end in (woken, wake):
         end.setblocking(False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the tests, which end their processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the tests, which end their processes
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake.fileno())
     gc.freeze()
@@ -87,7 +87,7 @@ def _report(channels: dict[int, socket.socket]) -> None:
         process_id, status = os.waitpid(-1, os.WNOHANG)
         if not process_id:
             return
-        with channels.pop(process_id) as channel, suppress(OSError):  # nobody may wait any more
+        with channels.pop(process_id) as channel, suppress(OSError):  # the test may no longer wait
             channel.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
 
 
@@ -105,7 +105,7 @@ def _become(channel: socket.socket, descriptors: list[int]) -> str:
     os.chdir(order["folder"])
     os.environ.clear()
     os.environ.update(order["environment"])
-    # The objects were made for the server's own streams; this is all that differs.
+    # These objects were created for the server's streams, and only their buffering differs.
     sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]
     sys.argv = order["command"]
     sys.path[0] = os.path.dirname(sys.argv[0])  # noqa: PTH120, as Python does for a script

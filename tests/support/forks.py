@@ -1,4 +1,4 @@
-"""Processes that ``fork_server`` starts, to be handled as those of ``subprocess``."""
+"""Control processes that ``fork_server`` starts, with the methods of ``subprocess``."""
 
 import atexit
 import json
@@ -27,7 +27,7 @@ class Fork:
         environment: all environment variables.
         folder: the working directory.
         streams: the file descriptors of standard input, output and error.
-        session: whether it gets a session of its own, without a terminal.
+        session: whether it runs in a new session, without a terminal.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Fork:
         self._looking = threading.Lock()
 
     def poll(self) -> int | None:
-        """The exit code, the negative number of a signal, or None while it runs."""
+        """Return the exit code, the negative number of a signal, or None while it runs."""
         return self._look(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code, once it has ended.
+        """Wait for the end of the process and return its exit code.
 
         Raises:
             subprocess.TimeoutExpired: it has not ended within ``timeout`` seconds.
@@ -72,16 +72,16 @@ class Fork:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
     def terminate(self) -> None:
-        """SIGTERM."""
+        """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def _look(self, timeout: float | None) -> int | None:
@@ -102,17 +102,17 @@ def run_forked(
     timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, with ``typed`` as its standard input."""
-    with TemporaryFile() as given, TemporaryFile() as printed, TemporaryFile() as said:
+    with TemporaryFile() as given, TemporaryFile() as printed, TemporaryFile() as errors:
         given.write(typed)
         given.seek(0)
-        streams = (given.fileno(), printed.fileno(), said.fileno())
+        streams = (given.fileno(), printed.fileno(), errors.fileno())
         fork = Fork(command, environment, folder, streams)
         try:
             code = fork.wait(timeout)
         finally:
             fork.kill()
         texts = []
-        for file in (printed, said):
+        for file in (printed, errors):
             file.seek(0)
             texts.append(file.read().decode())
     return subprocess.CompletedProcess(fork.args, code, *texts)
