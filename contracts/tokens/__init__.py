@@ -1,4 +1,7 @@
-"""Access tokens: the keys that sign them, the sets that publish those, and the verifier."""
+"""Access tokens: the verifier, the keys that sign, and the sets that publish them.
+
+Verifying needs cryptography and no other distribution; a test checks that.
+"""
 
 from contracts.tokens.key_set import InvalidKeySet
 from contracts.tokens.verifier import (

@@ -1,1 +1,1 @@
-"""How our processes reach the message broker, and look at its queues."""
+"""Connect to RabbitMQ and read the depth of its queues; knows no HTTP and no database."""

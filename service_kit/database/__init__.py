@@ -1,4 +1,4 @@
-"""PostgreSQL as both services use it: engines, what each session sets, and when one is thrown away.
+"""PostgreSQL for every service: engines, sessions, locks, and what its errors mean; knows no HTTP.
 
-Every connection is made by ``engines``; no other module makes an engine.
+``engines`` makes every connection; no other module of the services makes an engine.
 """

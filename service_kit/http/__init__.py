@@ -1,1 +1,1 @@
-"""How our processes serve HTTP: the server, its limits, errors, bodies and metrics."""
+"""Serve HTTP: the server, its limits, problems, bodies, pages and metrics; knows no broker."""

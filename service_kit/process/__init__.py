@@ -1,1 +1,1 @@
-"""How our processes start, read settings, log, talk to a terminal, and end."""
+"""Settings, logs, terminal, tasks: what any process needs, without HTTP, database or broker."""
