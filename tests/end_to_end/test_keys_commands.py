@@ -1,4 +1,4 @@
-"""``auth-service keys …``, as an operator runs it."""
+"""The commands ``auth-service keys …``, run as an operator does."""
 
 import asyncio
 import json
@@ -34,30 +34,30 @@ MEMBERS = {
 
 
 class Operator:
-    """Somebody at the command line."""
+    """An operator at the command line."""
 
     def __init__(self, system: System, **settings: str) -> None:
         self._environment = {**system.environment, "AUTH_SECRET": SECRET, **settings}
         self._folder = system.folder
 
     async def tries(self, command: str) -> subprocess.CompletedProcess[str]:
-        """What comes of ``auth-service keys`` with these words."""
+        """Run ``auth-service keys`` with these arguments."""
         words = f"auth-service keys {command}"
         return await asyncio.to_thread(run, words, self._environment, self._folder)
 
     async def says(self, command: str) -> str:
-        """What a command that succeeds prints."""
+        """Run a command that must succeed; return what it prints."""
         done = await self.tries(command)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     async def gets(self, command: str) -> dict[str, Any]:
-        """The same as JSON."""
+        """Do the same with ``--json``."""
         shown: dict[str, Any] = json.loads(await self.says(f"{command} --json"))
         return shown
 
     async def is_refused(self, command: str, sentence: str) -> None:
-        """A command that fails, says why in a sentence, and prints nothing else."""
+        """Run a command that must fail, with one sentence and nothing else."""
         done = await self.tries(command)
         assert (done.returncode, done.stdout) == (1, "")
         assert sentence in done.stderr
@@ -66,14 +66,14 @@ class Operator:
 
 @pytest.fixture
 def operator(system: System) -> Operator:
-    """An operator whose keys have to wait."""
+    """An operator whose new keys must wait before they are activated."""
     return Operator(system)
 
 
 async def test_a_rotation_from_the_first_key_to_the_next(
     operator: Operator, auth_engine: AsyncEngine
 ) -> None:
-    """Generate, too soon, wait, activate; a spare is withdrawn; the list tells all of it."""
+    """Generate, too soon, wait, activate; a spare is withdrawn; the list shows every state."""
     first = await operator.gets("generate --bits 2048")
     assert first.keys() == MEMBERS
     assert (first["state"], first["origin"], first["bits"]) == ("pending", "database", 2048)
@@ -107,7 +107,7 @@ async def test_a_rotation_from_the_first_key_to_the_next(
 
 
 async def test_an_emergency_while_the_api_runs(system: System, operator: Operator) -> None:
-    """After `keys revoke` the API refuses the key's tokens and signs with another, by itself."""
+    """After `keys revoke` the running API refuses the key's tokens and signs with another."""
     api = system.process("auth-service api", AUTH_SECRET=SECRET)
     with ended(api):
         await api.ready()
@@ -131,7 +131,7 @@ async def test_an_emergency_while_the_api_runs(system: System, operator: Operato
 
 
 async def test_a_key_sealed_without_a_secret_is_warned_of(system: System) -> None:
-    """It stands and falls with AUTH_PRIVATE_KEY; scripts read standard output undisturbed."""
+    """It depends on AUTH_PRIVATE_KEY; the warning does not disturb standard output."""
     environment = dict(system.environment)
 
     done = await asyncio.to_thread(
@@ -145,14 +145,14 @@ async def test_a_key_sealed_without_a_secret_is_warned_of(system: System) -> Non
 
 
 async def test_an_id_that_begins_with_a_dash_is_no_option(operator: Operator) -> None:
-    """One in 64 does."""
+    """One id in 64 does."""
     for command in ("activate", "retire", "revoke"):
         await operator.is_refused(f"{command} -xZ_nobody", "no key's id begins with '-xZ_nobody'")
 
 
 @pytest.mark.parametrize("bits", ["2047", "1024", "4097"])
 async def test_the_size_of_a_key_is_bounded(operator: Operator, bits: str) -> None:
-    """Neither weak nor so long that signing takes all day."""
+    """Neither weak, nor so long that signing becomes slow."""
     done = await operator.tries(f"generate --bits {bits}")
 
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""What ends at the auth service ends at the blog within a second, though tokens are stateless."""
+"""What is revoked at the auth service is refused by the blog within a second."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ WITHIN_SECONDS = 1.0
 
 @dataclass
 class Person:
-    """Somebody with an account and his latest tokens."""
+    """A user with their latest tokens."""
 
     id: str
     email: str
@@ -36,7 +36,7 @@ class Person:
 async def test_changing_the_password_shuts_old_tokens_out_and_not_the_new(
     running: Running,
 ) -> None:
-    """In whichever part of a second it happens: the old token is refused, the new one never."""
+    """In any part of a second: the old token is refused, the new one never."""
     for phase in (0.02, 0.35, 0.65, 0.93):
         person = await _known_person(running)
         await _wait_for_phase(phase)
@@ -58,7 +58,7 @@ async def test_changing_the_password_shuts_old_tokens_out_and_not_the_new(
 
 
 async def test_signing_out_everywhere_reaches_the_blog(running: Running) -> None:
-    """One device ends the sessions of all."""
+    """One device ends the sessions of all devices."""
     person = await _known_person(running)
 
     answer = await running.auth.post("/v1/signout?scope=global", headers=person.headers)
@@ -68,7 +68,7 @@ async def test_signing_out_everywhere_reaches_the_blog(running: Running) -> None
 
 
 async def test_a_refresh_token_in_two_hands_reaches_the_blog(running: Running) -> None:
-    """Reuse is noticed at the auth service; the thief's access token ends at the blog as well."""
+    """The auth service detects the reuse; the blog refuses the thief's access token as well."""
     person = await _known_person(running)
     for _ in range(2):  # the child's refresh leaves the first token two steps behind
         answer = await running.auth.post("/oauth/token", data=_refresh(person))
@@ -85,7 +85,7 @@ async def test_a_refresh_token_in_two_hands_reaches_the_blog(running: Running) -
 
 
 async def test_disabling_reaches_the_blog_and_enabling_too(running: Running) -> None:
-    """A disabled user is told so; after he has been enabled he has to sign in anew."""
+    """A disabled user is told so; once enabled again, they must sign in again."""
     admin = await _administrator(running)
     person = await _known_person(running)
     path = f"/v1/admin/users/{person.id}"
@@ -105,7 +105,7 @@ async def test_disabling_reaches_the_blog_and_enabling_too(running: Running) -> 
 
 
 async def test_a_deletion_by_an_administrator_reaches_the_blog(running: Running) -> None:
-    """The account's token is refused, and the account is gone."""
+    """The account's token is refused, and the account is deleted."""
     admin = await _administrator(running)
     person = await _known_person(running)
 
@@ -117,7 +117,7 @@ async def test_a_deletion_by_an_administrator_reaches_the_blog(running: Running)
 
 
 async def test_roles_reach_the_blog(running: Running) -> None:
-    """What an administrator grants is in the replica, and in the next token."""
+    """A granted role is in the replica and in the next token."""
     admin = await _administrator(running)
     person = await _known_person(running)
 
@@ -130,7 +130,7 @@ async def test_roles_reach_the_blog(running: Running) -> None:
 
 
 async def test_a_deleted_service_account_is_refused_within_a_second(running: Running) -> None:
-    """As is one whose key was revoked; with the account's other key it goes on."""
+    """So is one whose key was revoked; the account's other key keeps working."""
     person = await _known_person(running)
     made = json.loads(
         await _auth_service(
@@ -156,7 +156,7 @@ async def test_a_deleted_service_account_is_refused_within_a_second(running: Run
 
 @pytest.fixture
 async def rotating(running: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """A blog that fetches its keys, beside the one with the public key alone."""
+    """A blog that fetches its keys, beside the one with a configured public key."""
     blog = running.system.process(
         "blog-service api", BLOG_JWKS_URL=f"{running.auth_api.url}/.well-known/jwks.json"
     )
@@ -169,7 +169,7 @@ async def rotating(running: Running) -> AsyncIterator[httpx.AsyncClient]:
 async def test_keys_rotate_without_one_refused_token(
     running: Running, rotating: httpx.AsyncClient
 ) -> None:
-    """Tokens of the old key and of the new one are good at the same time."""
+    """Tokens of the old and the new key are valid at the same time."""
     person = await _sign_up(running)
     assert (await rotating.get("/v1/me", headers=person.headers)).status_code == 200
     before = _kid(person)
@@ -192,7 +192,7 @@ async def test_keys_rotate_without_one_refused_token(
 async def test_a_revoked_key_is_refused_within_a_second(
     running: Running, rotating: httpx.AsyncClient
 ) -> None:
-    """By the auth service, by a blog that fetches keys, and by one with the public key alone."""
+    """By the auth service, by a blog that fetches keys, and by one with a configured key."""
     person = await _known_person(running)
     assert (await rotating.get("/v1/me", headers=person.headers)).status_code == 200
 
@@ -267,7 +267,7 @@ def _bearer(tokens: dict[str, Any]) -> dict[str, str]:
 
 
 async def _auth_service(system: System, *arguments: str, given: str = "", expected: int = 0) -> str:
-    """Run an operator's command; what it printed, to either stream."""
+    """Run an operator's command; return what it prints to either stream."""
     command = ["auth-service", *arguments]
     ended = await asyncio.to_thread(
         run, command, system.environment, system.folder, typed=given.encode()
@@ -321,5 +321,5 @@ def _kid(person: Person) -> str:
 
 
 async def _wait_for_phase(phase: float) -> None:
-    """Until the clock shows this part of a second: the phase is the condition."""
+    """Wait until the clock shows this part of a second."""
     await asyncio.sleep((phase - time.time()) % 1)

@@ -34,7 +34,7 @@ async def server() -> AsyncIterator[MailServer]:
 
 @pytest.fixture
 async def app(api_settings: ApiSettings, server: MailServer) -> AsyncIterator[FastAPI]:
-    """An API that sends over it; of its limits, only those of mails to an address are tight."""
+    """An API that sends mails; of its limits, only those of mails to an address are tight."""
     app = create_app(
         api_settings.model_copy(
             update={
@@ -52,13 +52,13 @@ async def app(api_settings: ApiSettings, server: MailServer) -> AsyncIterator[Fa
 
 
 def at(app: FastAPI, network: str) -> httpx.AsyncClient:
-    """A client there."""
+    """A client there, on another network."""
     transport = httpx.ASGITransport(app, client=(network, 1), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://auth.test")
 
 
 async def until_idle(engine: AsyncEngine) -> None:
-    """Wait until no mail waits."""
+    """Wait until the queue of mails is empty."""
 
     async def is_idle() -> bool:
         return not await fetch(engine, "SELECT 1 FROM mails")
@@ -67,7 +67,7 @@ async def until_idle(engine: AsyncEngine) -> None:
 
 
 async def strangers(app: FastAPI, count: int) -> list[dict[str, Any]]:
-    """Accounts of an attacker, each signed up at a network of its own."""
+    """Accounts of an attacker, each signed up from a network of its own."""
     found = []
     for n in range(count):
         async with at(app, f"198.51.100.{n}") as client:
@@ -76,12 +76,12 @@ async def strangers(app: FastAPI, count: int) -> list[dict[str, Any]]:
 
 
 class TestMails:
-    """Nobody fills a mailbox, and nobody keeps the mail away by which its holder gets in."""
+    """Nobody can flood a mailbox, or suppress the mail that lets its holder in."""
 
     async def test_strangers_cannot_use_up_the_resets_of_an_address(
         self, app: FastAPI, server: MailServer, auth_engine: AsyncEngine
     ) -> None:
-        """By naming it as their own new address, from as many accounts as they like."""
+        """By naming it as their own new address, from any number of accounts."""
         async with at(app, "192.0.2.1") as client:
             await signed_up(client, ADA)
             await verify(client, (await next_mail(server, "confirm", ADA)).token)
@@ -115,7 +115,7 @@ class TestMails:
     async def test_tags_make_no_further_mailboxes(
         self, app: FastAPI, server: MailServer, auth_engine: AsyncEngine
     ) -> None:
-        """Sub-addresses (RFC 5233) of one mailbox have a limit together, which spares resets."""
+        """Sub-addresses (RFC 5233) of one mailbox share a limit, which excludes resets."""
         for n in range(4 * ADDRESS_MAX + 4):
             async with at(app, f"198.51.100.{n}") as client:
                 await signed_up(client, f"ada+{n}@example.org")
@@ -127,7 +127,7 @@ class TestMails:
         assert await next_mail(server, "with a new password", "ada+0@example.org")
 
     async def test_who_names_an_address_learns_nothing_of_its_mails(self, app: FastAPI) -> None:
-        """What is left of a limit would tell that its holder has asked for mails, or stop them."""
+        """The remaining limit would show that its holder has requested mails."""
         [eve] = await strangers(app, 1)
         async with at(app, "192.0.2.1") as client:
             ada = await signed_up(client, ADA)
@@ -152,7 +152,7 @@ async def _all_were_tried(engine: AsyncEngine, count: int) -> bool:
 async def test_who_signed_up_with_anothers_address_cannot_keep_them_out(
     api_settings: ApiSettings, server: MailServer
 ) -> None:
-    """A change of the account ends the links of its resets, so it must not be made in a loop."""
+    """Each change of the account invalidates its reset links, so changes in a loop are limited."""
     settings = api_settings.model_copy(
         update={
             "smtp_url": SecretStr(server.url),

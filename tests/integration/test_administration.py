@@ -1,4 +1,4 @@
-"""Administration over HTTP: who may, what it does, and what it leaves in the logs."""
+"""Administration over HTTP: who may do it, what it does, and what it logs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ async def ada(api: httpx.AsyncClient) -> Signed:
 
 
 class TestWhoMay:
-    """Holders of the role, as their rows are now."""
+    """Users whose row has the role at that moment."""
 
     REQUESTS = (
         ("GET", USERS, None),
@@ -53,7 +53,7 @@ class TestWhoMay:
     async def test_nobody_else(
         self, api: httpx.AsyncClient, ada: Signed, method: str, path: str, body: object
     ) -> None:
-        """401 without a token, 403 without the role, whether or not there is such a user."""
+        """401 without a token, 403 without the role, whether or not the user exists."""
         unknown = await api.request(method, path, json=body)
         known = await api.request(method, path, json=body, headers=bearer(ada))
 
@@ -63,7 +63,7 @@ class TestWhoMay:
     async def test_a_demoted_administrator_at_once_is_nobody(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """His token was issued to an administrator, and says so until it expires."""
+        """Their token was issued to an administrator, and says so until it expires."""
         await made_admin(auth_engine, ada)
         credentials = {"email": "ada@example.org", "password": PASSWORD}
         administrator = (await api.post("/v1/signin", json=credentials)).json()
@@ -78,7 +78,7 @@ class TestWhoMay:
     async def test_a_new_administrator_needs_no_new_token(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """It is the row that counts, in both directions."""
+        """The row decides, in both directions."""
         await patch(api, root, ada, roles=["admin"])
 
         answer = await api.get(USERS, headers=bearer(ada))
@@ -92,7 +92,7 @@ class TestFinding:
     async def test_a_user_is_shown_as_he_is(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """The same shape that he sees himself."""
+        """In the same form as users see themselves."""
         answer = await api.get(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
 
         assert answer.status_code == 200
@@ -102,7 +102,7 @@ class TestFinding:
     async def test_pages_hold_each_user_once_while_others_come_and_go(
         self, api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine
     ) -> None:
-        """Whoever is there from the first page to the last is on exactly one of them."""
+        """A user who exists from the first page to the last is on exactly one of them."""
         there = {root["user"]["id"]}
         there |= {row.id for row in await add_users(auth_engine, 25)}
         gone = sorted(there - {root["user"]["id"]})[3]
@@ -126,7 +126,7 @@ class TestFinding:
     async def test_the_last_page_says_so(
         self, api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine
     ) -> None:
-        """A page that is full and the last has no cursor."""
+        """A full last page has no cursor."""
         await add_users(auth_engine, 3)
 
         page = (await api.get(USERS, params={"limit": 4}, headers=bearer(root))).json()
@@ -136,7 +136,7 @@ class TestFinding:
     async def test_by_address_in_any_spelling(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """Exactly the one user, or none; a text that is no address is refused."""
+        """Exactly the one user, or none; an invalid address is refused."""
         found, none, bad = [
             await api.get(USERS, params={"email": email}, headers=bearer(root))
             for email in ("ADA@Example.org", "da@example.org", "ada")
@@ -162,7 +162,7 @@ class TestFinding:
     async def test_a_page_has_its_limit(
         self, api: httpx.AsyncClient, root: Signed, limit: str
     ) -> None:
-        """Nobody has the whole table sent to him."""
+        """Nobody can request the whole table at once."""
         answer = await api.get(USERS, params={"limit": limit}, headers=bearer(root))
 
         assert_problem(answer, 422, "invalid_request")
@@ -196,7 +196,7 @@ class TestChanging:
     async def test_roles_are_kept_sorted_and_once(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """A new version and one event, in which the user is as the answer says."""
+        """A new version and one event, with the same user as in the response."""
         answer = await patch(api, root, ada, roles=["writer", "editor", "writer"])
 
         assert answer.status_code == 200
@@ -213,7 +213,7 @@ class TestChanging:
     async def test_disabling_ends_his_sessions_and_refuses_his_tokens(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """At once here; the event tells the other services from which second on."""
+        """Here at once; the event tells other services from which second on."""
         changed = (await patch(api, root, ada, status="disabled")).json()
 
         refused = await api.get("/v1/me", headers=bearer(ada))
@@ -234,7 +234,7 @@ class TestChanging:
     async def test_enabling_brings_no_token_back(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """He signs in again; what he held before stays worthless."""
+        """They sign in again; their earlier tokens stay refused."""
         await patch(api, root, ada, status="disabled")
 
         enabled = await patch(api, root, ada, status="active")
@@ -251,7 +251,7 @@ class TestChanging:
     async def test_both_are_one_change(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """One version, one event, and an entry for each in the audit log."""
+        """One version, one event, and an audit entry for each."""
         await patch(api, root, ada, roles=["editor"], status="disabled")
 
         events = await outbox(auth_engine, ada)
@@ -266,7 +266,7 @@ class TestChanging:
     async def test_what_others_change_at_the_same_time_is_kept(
         self, auth_engine: AsyncEngine, ada: Signed
     ) -> None:
-        """A change looks at the user only once it has him for itself."""
+        """A change reads the user only after it has locked the row."""
         user_id = UUID(ada["user"]["id"])
         async with auth_engine.begin() as connection:
             await connection.execute(text("UPDATE users SET roles = '{editor}'"))
@@ -321,7 +321,7 @@ class TestChanging:
     async def test_other_forms_are_refused(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed, body: Any
     ) -> None:
-        """422, and the user stays as he is."""
+        """422, and the user does not change."""
         path = f"{USERS}/{ada['user']['id']}"
 
         answer = await api.patch(path, json=body, headers=bearer(root))
@@ -336,7 +336,7 @@ class TestDeleting:
     async def test_nothing_of_the_user_remains(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """Tombstone and event; no text in any table has his address, his outbox no payload."""
+        """Tombstone and event; no table holds their address, their events have no payload."""
         await patch(api, root, ada, roles=["editor"])
 
         answer = await api.delete(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
@@ -360,7 +360,7 @@ class TestDeleting:
 
 
 class TestTheLastAdministrator:
-    """Can neither be demoted, disabled nor deleted, by himself or others."""
+    """They can neither be demoted, disabled nor deleted, by themselves or by others."""
 
     CHANGES: tuple[dict[str, Any] | None, ...] = (
         {"roles": []},
@@ -378,7 +378,7 @@ class TestTheLastAdministrator:
         ada: Signed,
         change: dict[str, Any] | None,
     ) -> None:
-        """409, nothing recorded; an administrator who is disabled does not count as another."""
+        """409, nothing recorded; a disabled administrator does not count as another."""
         await patch(api, root, ada, roles=["admin"])
         await patch(api, root, ada, status="disabled")
         before = await traces(auth_engine, root)
@@ -392,7 +392,7 @@ class TestTheLastAdministrator:
     async def test_not_even_his_own_account_is_his_to_delete(
         self, api: httpx.AsyncClient, root: Signed
     ) -> None:
-        """``DELETE /v1/me`` asks the same question."""
+        """``DELETE /v1/me`` makes the same check."""
         answer = await api.request(
             "DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(root)
         )
@@ -403,7 +403,7 @@ class TestTheLastAdministrator:
     async def test_goes_when_there_is_another(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed, change: dict[str, Any] | None
     ) -> None:
-        """Then nothing is in the way."""
+        """With another administrator nothing prevents it."""
         await patch(api, root, ada, roles=["admin"])
 
         answer = await take_away(api, root, root, change)
@@ -411,7 +411,7 @@ class TestTheLastAdministrator:
         assert answer.status_code in (200, 204)
 
     async def test_may_get_other_roles_besides(self, api: httpx.AsyncClient, root: Signed) -> None:
-        """The rule is about the one role."""
+        """The rule concerns only the one role."""
         answer = await patch(api, root, root, roles=["admin", "operator"])
 
         assert answer.status_code == 200
@@ -419,7 +419,7 @@ class TestTheLastAdministrator:
     async def test_an_administrator_who_is_disabled_is_demoted_and_deleted(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """He is not the last one, whoever else there is."""
+        """They are not the last active one."""
         await patch(api, root, ada, roles=["admin"])
         await patch(api, root, ada, status="disabled")
 
@@ -449,7 +449,7 @@ class TestTheLastAdministrator:
     async def test_the_second_waits_for_what_the_first_decides(
         self, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """He sees the first one's change, though he began before it was committed."""
+        """They see the first change, although they started before it was committed."""
         first, second = [UUID(each["user"]["id"]) for each in (root, ada)]
         await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
         async with auth_engine.begin() as connection:
@@ -465,12 +465,12 @@ class TestTheLastAdministrator:
 
 
 class TestAudit:
-    """Each action leaves who, what, to whom, and in which request."""
+    """Each action records who, what, to whom, and in which request."""
 
     async def test_each_action_names_actor_and_request(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """The request's id is the one that its answer had."""
+        """The request id is that of the response."""
         actor = f"user:{root['user']['id']}"
         expected = []
         for action, change, details in (
@@ -493,7 +493,7 @@ class TestAudit:
     async def test_no_entry_without_its_action_and_no_action_without_its_entry(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """One transaction: when either cannot be written, neither is."""
+        """One transaction: if either cannot be written, neither is."""
         before = await traces(auth_engine, ada)
         for table in ("audit_log", "outbox_events"):
             async with refusing(auth_engine, table):
@@ -521,14 +521,14 @@ async def patch(
 async def take_away(
     api: httpx.AsyncClient, caller: Signed, user: Signed, change: dict[str, Any] | None
 ) -> httpx.Response:
-    """Change the user, or delete him."""
+    """Demote, disable or delete the user."""
     if change is not None:
         return await patch(api, caller, user, **change)
     return await api.delete(f"{USERS}/{user['user']['id']}", headers=bearer(caller))
 
 
 async def taken_away(engine: AsyncEngine, user_id: UUID, number: int) -> None:
-    """Demote him, disable him or, in the last of twenty rounds, delete him."""
+    """Demote or disable the user or, in the last of twenty rounds, delete them."""
     if number == 19:
         await delete_by(engine, user_id, actor="operator:test")
     elif number % 2:
@@ -543,7 +543,7 @@ def at(cursor: str | None, **parameters: Any) -> dict[str, Any]:
 
 
 async def add_users(engine: AsyncEngine, count: int) -> list[Row[Any]]:
-    """Users who need no password."""
+    """Insert users who need no password."""
     async with engine.begin() as connection:
         added = await connection.execute(
             text(
@@ -567,20 +567,20 @@ async def sessions(engine: AsyncEngine, user: Signed) -> list[Row[Any]]:
 
 
 async def audit(engine: AsyncEngine, user: Signed) -> list[Row[Any]]:
-    """What was done to the user, in order."""
+    """The audit entries about the user, in order."""
     query = f"SELECT * FROM audit_log WHERE subject = '{user['user']['id']}' ORDER BY id"
     return await fetch(engine, query)
 
 
 async def traces(engine: AsyncEngine, user: Signed) -> tuple[list[Any], list[Any]]:
-    """His events' versions, and the numbers of the entries about him."""
+    """The versions of the user's events, and the ids of the entries about them."""
     events = [row.version for row in await outbox(engine, user)]
     return events, [row.id for row in await audit(engine, user)]
 
 
 @asynccontextmanager
 async def refusing(engine: AsyncEngine, table: str) -> AsyncIterator[None]:
-    """A table to which nothing can be added inside the block."""
+    """Make a table refuse inserts inside the block."""
     await execute(
         engine,
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"

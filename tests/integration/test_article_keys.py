@@ -1,4 +1,4 @@
-"""A key pair made by openssl: the private half as one line in ``.env``, the public one outside."""
+"""A key pair made by openssl: the private key as one line in ``.env``, the public key elsewhere."""
 
 import subprocess
 from pathlib import Path
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shell(*words: str) -> str:
-    """What a program writes."""
+    """Run a program; return what it prints."""
     done = subprocess.run(words, capture_output=True, check=True, text=True)
     return done.stdout
 
@@ -51,7 +51,7 @@ def one_line(file: str) -> str:
 async def test_the_pair_works_as_it_stands(
     folder: Path, auth_url: str, made_with: list[str], begins_with: str, quote: str
 ) -> None:
-    """One service signs; another verifies with the public key alone, and so does openssl."""
+    """One service signs; another verifies with the public key alone, as does openssl."""
     shell("openssl", *made_with)
     shell("openssl", "rsa", "-in", "private.pem", "-pubout", "-out", "public.pem")
     private, public = one_line("private.pem"), one_line("public.pem")
@@ -94,7 +94,7 @@ async def test_the_pair_works_as_it_stands(
     ids=["encrypted", "EC", "short", "exponent 3"],
 )
 def test_another_key_stops_the_start(folder: Path, made_with: list[str], sentence: str) -> None:
-    """The setting is named, the reason told, and nothing of the key."""
+    """The error names the setting and the reason, and contains nothing of the key."""
     (folder / "key.pem").write_text(shell("openssl", *made_with))
 
     message = refusal_of(one_line("key.pem"), folder)
@@ -112,7 +112,7 @@ def test_the_public_half_stops_the_start(folder: Path) -> None:
 
 
 def refusal_of(key: str, folder: Path) -> str:
-    """What the start of the API with that key ends with."""
+    """The error with which the API's start ends for that key."""
     (folder / ".env").write_text(
         "AUTH_DATABASE_URL=postgresql://auth@db.example/auth\n"
         f"AUTH_ISSUER={SOURCE}\n"

@@ -1,4 +1,4 @@
-"""The audit log: nobody changes it, and administrators read it."""
+"""The audit log: nobody can change it, and administrators read it."""
 
 from typing import Any
 from uuid import uuid4
@@ -34,7 +34,7 @@ Signed = dict[str, Any]
 async def test_the_database_itself_refuses_to_change_it(
     auth_engine: AsyncEngine, statement: str
 ) -> None:
-    """Whoever has the service's own connection can add entries, and nothing else."""
+    """Even with the service's own connection, entries can only be added."""
     await written(auth_engine, 1)
 
     with pytest.raises(DBAPIError, match="append-only"):
@@ -45,7 +45,7 @@ async def test_the_database_itself_refuses_to_change_it(
 
 
 async def test_an_entry_goes_with_its_transaction(auth_engine: AsyncEngine) -> None:
-    """What is rolled back was not done."""
+    """An action that is rolled back leaves no entry."""
     async with auth_engine.connect() as connection:
         await audit(connection, Action.USER_DELETED, actor="operator:test", subject=uuid4())
         await connection.rollback()
@@ -54,7 +54,7 @@ async def test_an_entry_goes_with_its_transaction(auth_engine: AsyncEngine) -> N
 
 
 def test_actors_never_share_a_name() -> None:
-    """A user, an operator and somebody unknown are told apart whatever they are called."""
+    """Users, operators and anonymous actors are distinct, whichever names they have."""
     same = uuid4()
 
     actors = {user_actor(same), operator_actor(str(same)), operator_actor(ANONYMOUS), ANONYMOUS}
@@ -65,7 +65,7 @@ def test_actors_never_share_a_name() -> None:
 async def test_it_is_read_from_the_newest_page_by_page(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
 ) -> None:
-    """Entries that come meanwhile move nothing."""
+    """Entries added in the meantime shift nothing."""
     there = [row.id for row in await written(auth_engine, 10)]
     seen: list[int] = []
     cursor = None
@@ -86,7 +86,7 @@ async def test_it_is_read_from_the_newest_page_by_page(
 async def test_an_entry_says_who_what_whom_when_and_in_which_request(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
 ) -> None:
-    """And what the action adds to it."""
+    """And the details of the action."""
     user_id = uuid4()
     async with auth_engine.begin() as connection:
         await audit(
@@ -109,7 +109,7 @@ async def test_an_entry_says_who_what_whom_when_and_in_which_request(
 async def test_one_subjects_or_one_actors(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
 ) -> None:
-    """Exactly his, and with both only what the one did to the other."""
+    """Exactly theirs; with both filters, only what the one did to the other."""
     async with auth_engine.begin() as connection:
         for actor in ("operator:eve", "operator:eve2"):
             for subject in ("one", "other"):
@@ -139,14 +139,14 @@ async def test_one_subjects_or_one_actors(
 async def test_a_wrong_question_is_refused(
     api: httpx.AsyncClient, root: Signed, name: str, value: str
 ) -> None:
-    """422."""
+    """422 for an invalid filter or cursor."""
     answer = await api.get(AUDIT, params={name: value}, headers=bearer(root))
 
     assert_problem(answer, 422, "invalid_request")
 
 
 async def written(engine: AsyncEngine, count: int) -> list[Any]:
-    """Entries of an operator, and their ids."""
+    """Add entries of an operator; return their ids."""
     async with engine.begin() as connection:
         for _ in range(count):
             await audit(connection, Action.KEY_GENERATED, actor="operator:test", subject="key")

@@ -1,4 +1,4 @@
-"""The auth service over HTTP: its shapes, its refusals, and what it never says."""
+"""The auth service over HTTP: its responses, its errors, and what it never reveals."""
 
 import asyncio
 import json
@@ -54,7 +54,7 @@ USER = {"id", "email", "email_verified", "roles", "status", "version", "created_
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient) -> dict[str, Any]:
-    """What the API answered when Ada signed up."""
+    """The response to Ada's sign-up."""
     answer = await api.post("/v1/signup", json=ADA)
     assert answer.status_code == 201
     body: dict[str, Any] = answer.json()
@@ -65,7 +65,7 @@ class TestSignUp:
     """``POST /v1/signup``."""
 
     async def test_it_answers_with_the_user_and_a_token(self, api: httpx.AsyncClient) -> None:
-        """201, exactly the promised members, not to be kept by any cache."""
+        """201, exactly the documented members, not to be cached."""
         answer = await api.post("/v1/signup", json={**ADA, "email": "Ada@Example.org"})
 
         body = answer.json()
@@ -91,7 +91,7 @@ class TestSignUp:
     async def test_an_address_is_taken_in_any_case(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """409, whatever the spelling."""
+        """409, in any spelling."""
         for email in (ada["user"]["email"], "ADA@EXAMPLE.ORG", "Ada@example.Org"):
             answer = await api.post("/v1/signup", json={**ADA, "email": email})
 
@@ -110,7 +110,7 @@ class TestSignUp:
         assert await fetch(auth_engine, "SELECT 1 FROM users") == []
 
     async def test_what_is_no_json_is_refused_without_an_echo(self, api: httpx.AsyncClient) -> None:
-        """A body that cannot be read is the sender's mistake, not ours."""
+        """An unreadable body is the client's error, not a 500."""
         for content in NO_JSON:
             answer = await api.post(
                 "/v1/signup", content=content, headers={"Content-Type": "application/json"}
@@ -120,7 +120,7 @@ class TestSignUp:
             assert "hunter2" not in answer.text
 
     async def test_an_address_that_no_mail_reaches_is_refused(self, api: httpx.AsyncClient) -> None:
-        """At sign-up and when it is to be the new one."""
+        """At sign-up and as a new address."""
         user = await signed_up(api, "ada@example.org")
         for email in ("=?utf-8?q?eve?=@example.org", f"{'a' * 65}@example.org"):
             new = {**ADA, "email": email}
@@ -143,7 +143,7 @@ class TestSignUp:
         assert password not in answer.text
 
     async def test_a_password_is_taken_as_it_is(self, api: httpx.AsyncClient) -> None:
-        """Any characters, spaces at its ends included; up to 256 of them."""
+        """Any characters, including spaces at its ends; up to 256 of them."""
         longest = "".join(chr(0x4E00 + 7 * n * n % 9001) for n in range(256))
         for n, password in enumerate(
             ["  gravel sonnet  heron ", longest, "correct\x01horse\x7fbattery"]
@@ -162,7 +162,7 @@ class TestSignIn:
     async def test_it_answers_like_sign_up(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """200 and the same shape, in any spelling of the address."""
+        """200 and the same form, in any spelling of the address."""
         answer = await api.post("/v1/signin", json={**ADA, "email": "ADA@example.ORG"})
 
         assert answer.status_code == 200
@@ -173,7 +173,7 @@ class TestSignIn:
     async def test_every_wrong_pair_gets_the_same_error(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Unknown address, wrong password, no address at all: one answer, byte for byte."""
+        """Unknown address, wrong password, invalid address: one response, byte for byte."""
         wrong = [
             {**ADA, "password": "wrong"},
             {**ADA, "email": "nobody@example.org"},
@@ -189,7 +189,7 @@ class TestSignIn:
     async def test_a_disabled_account_is_told_only_to_its_owner(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """The right password is needed to learn that an account is disabled."""
+        """Only the right password reveals that an account is disabled."""
         await execute(auth_engine, "UPDATE users SET status = 'disabled'")
 
         right = await api.post("/v1/signin", json=ADA)
@@ -201,7 +201,7 @@ class TestSignIn:
         assert_problem(account, 403, "account_disabled")
 
     async def test_too_many_at_once_are_told_to_come_back(self, api_settings: ApiSettings) -> None:
-        """503 with Retry-After, though the address is unknown: a real hash is checked for it."""
+        """503 with Retry-After, even for an unknown address, which costs a hash as well."""
         settings = api_settings.model_copy(update={"hashing_threads": 1, "hashing_waiting_max": 1})
         async with serving(settings) as api:
             answers = await together(
@@ -225,7 +225,7 @@ class TestAccount:
     async def test_it_is_shown_to_its_owner(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """The account as it is now, for any case of the scheme's name."""
+        """The present account, with the scheme's name in any case."""
         answer = await api.get("/v1/me", headers=bearer(ada))
         other_case = {"Authorization": f"bearer {ada['access_token']}"}
 
@@ -236,7 +236,7 @@ class TestAccount:
     async def test_the_address_changes_with_the_password(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """The new address is normalised and not verified, and signs in; the old one no more."""
+        """The new address is normalised, unverified, and signs in; the old one does not."""
         new = {**ADA, "email": "Lovelace@Example.org"}
 
         answer = await api.patch("/v1/me", json=new, headers=bearer(ada))
@@ -253,7 +253,7 @@ class TestAccount:
     async def test_a_change_can_be_refused(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Wrong password, no address, an address that is taken."""
+        """Wrong password, invalid address, an address that is taken."""
         await api.post("/v1/signup", json={**ADA, "email": "bob@example.org"})
 
         async def patch(**changes: str) -> httpx.Response:
@@ -267,7 +267,7 @@ class TestAccount:
     async def test_it_is_deleted_with_the_password(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """204; from then on neither token nor password are worth anything."""
+        """204; from then on neither the token nor the password works."""
         wrong = await delete_me(api, ada, "wrong")
         right = await delete_me(api, ada, ADA["password"])
 
@@ -285,7 +285,7 @@ class TestAccount:
     async def test_a_token_from_before_tokens_valid_after_is_refused(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """A revocation is a whole second: older tokens are refused, a sign-in's is good at once."""
+        """Revocations are by whole seconds: older tokens are refused, a new sign-in's is valid."""
         await execute(
             auth_engine, "UPDATE users SET tokens_valid_after = date_trunc('second', now()) + '1s'"
         )
@@ -299,7 +299,7 @@ class TestAccount:
 
 
 class TestBearer:
-    """RFC 6750's answers to a missing or bad token."""
+    """The challenges of RFC 6750 to a missing or invalid token."""
 
     async def test_no_token_is_challenged_without_an_error(self, api: httpx.AsyncClient) -> None:
         """RFC 6750 3.1: without credentials the challenge has no error code."""
@@ -313,7 +313,7 @@ class TestBearer:
             assert answer.headers["WWW-Authenticate"] == CHALLENGE
 
     async def test_a_bad_token_is_challenged_with_an_error(self, api: httpx.AsyncClient) -> None:
-        """The answer does not tell which check failed, and repeats nothing of the token."""
+        """The response does not show which check failed, and repeats nothing of the token."""
         answers = [
             await api.get("/v1/me", headers=[(b"authorization", f"Bearer {token}".encode())])
             for token in ("x", "a.b.c", "x" * 9000, "a b", "é")
@@ -327,7 +327,7 @@ class TestBearer:
     async def test_two_authorization_headers_are_a_bad_request(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """400: which of them a proxy looked at, nobody knows."""
+        """400: nobody knows which one a proxy has checked."""
         twice = [*bearer(ada).items(), *bearer(ada).items()]
 
         answer = await api.get("/v1/me", headers=twice)
@@ -338,7 +338,7 @@ class TestBearer:
     async def test_a_token_in_the_address_is_not_looked_at(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Addresses end up in logs."""
+        """URLs end up in logs."""
         answer = await api.get("/v1/me", params={"access_token": ada["access_token"]})
 
         assert_problem(answer, 401, "authentication_required")
@@ -346,7 +346,7 @@ class TestBearer:
     async def test_a_services_token_is_no_users(
         self, api: httpx.AsyncClient, signing_key: RSAPrivateKey, ada: dict[str, Any]
     ) -> None:
-        """403: the token is good, and a user is needed."""
+        """403: the token is valid, but a user's is needed."""
         keys = KeySet.import_key_set((await api.get("/.well-known/jwks.json")).json())
         mine = jose.decode(ada["access_token"], keys, algorithms=["RS256"])
         claims = mine.claims | {"sub": "svc_feed", "client_id": "svc_feed"}
@@ -378,7 +378,7 @@ class TestKeys:
     async def test_they_may_be_kept_for_a_while_and_hold_nothing_private(
         self, api: httpx.AsyncClient
     ) -> None:
-        """Five minutes, and the public members alone."""
+        """Five minutes, with the public members alone."""
         answer = await api.get("/.well-known/jwks.json")
 
         [key] = answer.json()["keys"]
@@ -394,7 +394,7 @@ class TestErrors:
         assert_problem(await api.get("/v1/nothing"), 404, "not_found")
 
     async def test_another_method(self, api: httpx.AsyncClient) -> None:
-        """405 names the methods that are offered."""
+        """405 names the methods that are allowed."""
         answer = await api.put("/v1/signup", json=ADA)
 
         assert_problem(answer, 405, "method_not_allowed")
@@ -416,7 +416,7 @@ class TestErrors:
     async def test_what_nobody_expected(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """500 tells nothing of what went wrong."""
+        """500, without details of the error."""
         await execute(auth_engine, "ALTER TABLE users RENAME COLUMN email TO secret_name")
 
         answer = await api.get("/v1/me", headers=bearer(ada))
@@ -429,7 +429,7 @@ class TestHealth:
     """``/livez``, ``/readyz`` and ``/metrics``, with and without a database."""
 
     async def test_all_is_well(self, api: httpx.AsyncClient, ada: dict[str, Any]) -> None:
-        """Alive, ready, and the outbox's gauges are as the database is now."""
+        """Alive, ready, and the outbox's gauges agree with the database."""
         live, ready, metrics = [await api.get(path) for path in ("/livez", "/readyz", "/metrics")]
 
         assert ada
@@ -440,7 +440,7 @@ class TestHealth:
     async def test_without_a_database_it_lives_and_is_not_ready(
         self, api_settings: ApiSettings
     ) -> None:
-        """Requests are answered 503 with Retry-After, and nothing about the database is told."""
+        """Requests get 503 with Retry-After, without details about the database."""
         address = f"postgresql+asyncpg://auth:hunter2@127.0.0.1:{free_port()}/auth"
         settings = api_settings.model_copy(update={"database_url": address})
         async with serving(settings) as api:
@@ -461,7 +461,7 @@ class TestHealth:
     async def test_it_recovers_by_itself_after_its_connections_were_cut(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """A database that restarts costs a few 503s, and no restart of ours."""
+        """A restarting database costs a few 503s, and no restart of the service."""
         await together(*(lambda: api.get("/v1/me", headers=bearer(ada)) for _ in range(4)))
         await fetch(
             auth_engine,
@@ -479,7 +479,7 @@ class TestHealth:
 
 
 def told(answer: httpx.Response) -> str:
-    """All that an answer tells, but for the name of the request."""
+    """Everything in a response except the request's id."""
     own = answer.headers["X-Request-ID"]
     return f"{answer.text} {sorted(answer.headers.items())}".replace(own, "")
 

@@ -1,4 +1,4 @@
-"""Use cases on users: one transaction each, versions that rise, deletion that is final."""
+"""Use cases of users: one transaction each, rising versions, permanent deletion."""
 
 import asyncio
 from itertools import pairwise
@@ -44,7 +44,7 @@ class TestVersion:
     async def test_it_is_at_least_the_databases_clock(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """A database restored from a backup starts above its past."""
+        """A database restored from a backup continues above its past."""
         before = await clock(auth_engine)
 
         user = await sign_up(auth_engine, passwords, email="a@example.org", password=PASSWORD)
@@ -58,7 +58,7 @@ class TestVersion:
     async def test_it_rises_with_every_change(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """Sign-up, changes and deletion: each has a higher version than all before."""
+        """Sign-up, changes and deletion: each version is higher than all before."""
         for n in range(3):
             await change_email(
                 auth_engine, passwords, ada.id, email=f"ada{n}@example.org", password=PASSWORD
@@ -107,7 +107,7 @@ class TestVersion:
 
 
 class TestRecording:
-    """Row and event appear together or not at all."""
+    """Row and event are committed together or not at all."""
 
     async def test_a_change_and_its_event_are_one(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
@@ -127,7 +127,7 @@ class TestRecording:
     async def test_without_the_event_there_is_no_change(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """An outbox that refuses takes sign-up, change and deletion back with it."""
+        """An outbox that refuses rolls back sign-up, change and deletion."""
         before = await fetch(auth_engine, "SELECT * FROM users")
         await execute(
             auth_engine,
@@ -153,7 +153,7 @@ class TestRecording:
     async def test_without_the_change_there_is_no_event(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """What a use case refuses is not recorded."""
+        """A refused use case records nothing."""
         await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
         with pytest.raises(EmailTaken):
             await sign_up(auth_engine, passwords, email="ADA@example.org", password=PASSWORD)
@@ -177,7 +177,7 @@ class TestRecording:
     async def test_one_of_two_sign_ups_with_one_address_wins(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """However close together they come, there is one user and one event."""
+        """However close together they are, there is one user and one event."""
         results = await asyncio.gather(
             *(
                 sign_up(auth_engine, passwords, email=email, password=PASSWORD)
@@ -195,12 +195,12 @@ class TestRecording:
 
 
 class TestMail:
-    """Addresses are verified by links that are mailed to them."""
+    """Addresses are verified with links that are mailed to them."""
 
     async def test_a_sign_up_asks_for_a_mail_where_mails_can_be_sent(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """In the transaction that makes the user, and not otherwise."""
+        """In the transaction that creates the user, and only then."""
         bob = await sign_up(
             auth_engine, passwords, email="bob@example.org", password=PASSWORD, mail=True
         )
@@ -236,7 +236,7 @@ class TestMail:
     async def test_an_address_that_stays_changes_nothing(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """No mail, and the link that is on its way works."""
+        """No mail, and the link that was sent before works."""
         await give_links(auth_engine)
 
         await change_email(
@@ -249,12 +249,12 @@ class TestMail:
 
 
 class TestDeletion:
-    """Deletion is final, and nothing personal is left."""
+    """Deletion is permanent, and nothing personal remains."""
 
     async def test_sessions_mails_and_links_go_with_him(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """His, and nobody else's; the audit log has his id and who did it."""
+        """Theirs only; the audit log has their id and the actor."""
         ada, bob = [
             await sign_up(
                 auth_engine,
@@ -304,7 +304,7 @@ class TestDeletion:
     async def test_the_row_becomes_a_tombstone_and_earlier_payloads_are_erased(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """Id, version and time stay for ever; earlier events keep their place and nothing else."""
+        """Id, version and time stay permanently; earlier events keep only their place."""
         await change_email(auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
 
         await delete(auth_engine, passwords, ada.id, password=PASSWORD)
@@ -321,7 +321,7 @@ class TestDeletion:
     async def test_nothing_personal_is_left_anywhere_in_the_database(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """Not an address he ever had, nor the hash of his password, in any table; others stay."""
+        """No table has any of their addresses or their hash; other users stay."""
         ada = await sign_up(auth_engine, passwords, email="ada@secret.example", password=PASSWORD)
         bob = await sign_up(auth_engine, passwords, email="bob@other.example", password=PASSWORD)
         [row] = await fetch(
@@ -377,7 +377,7 @@ class TestDeletion:
         passwords: Passwords,
         ada: User,
     ) -> None:
-        """Whoever waited for the row while it became a tombstone changes nothing."""
+        """A change that waited while the row became a tombstone changes nothing."""
         async with auth_engine.begin() as deletion:
             await deletion.exec_driver_sql("SELECT 1 FROM users FOR UPDATE")
             email = {"email": "a@example.org"} if late is change_email else {}
@@ -398,7 +398,7 @@ class TestDeletion:
     async def test_a_deletion_wins_over_every_change_at_the_same_time(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """Twenty users each change and delete at once: all end as tombstones, none is changed."""
+        """Twenty users each change and delete at once: all end as tombstones."""
         users = [
             await sign_up(auth_engine, passwords, email=f"u{n}@example.org", password=PASSWORD)
             for n in range(20)
@@ -421,7 +421,7 @@ class TestDeletion:
 
 
 async def assert_is_a_tombstone(engine: AsyncEngine, user_id: UUID) -> None:
-    """His row says deleted, and so does the last of his events, at the same version."""
+    """Their row says deleted, and so does their last event, at the same version."""
     [row] = await fetch(engine, "SELECT * FROM users WHERE id = :id", id=user_id)
     *earlier, last = await outbox(engine, user_id)
     assert (row.status, row.email, row.password_hash) == ("deleted", None, None)
@@ -430,7 +430,7 @@ async def assert_is_a_tombstone(engine: AsyncEngine, user_id: UUID) -> None:
 
 
 async def give_links(engine: AsyncEngine) -> None:
-    """A link to each user, as a mail would have brought it."""
+    """Give each user a link, as a mail would."""
     await execute(
         engine,
         "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"

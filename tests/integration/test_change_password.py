@@ -1,4 +1,4 @@
-"""A new password ends whatever the old one had started, here and at the other service."""
+"""A new password ends everything that the old one started, here and at the other service."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ COOKIE = "__Host-refresh"
 
 @pytest.fixture
 async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API that can send mails and lets passwords be tried often."""
+    """A client of an API that can send mails and allows many password attempts."""
     changes = {
         "mail_folder": "mail",
         "limit_password": Rate(1_000, 60),
@@ -54,7 +54,7 @@ async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClien
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient) -> dict[str, Any]:
-    """What the API answered when Ada signed up."""
+    """The response to Ada's sign-up."""
     return await signed_up(api, ADA["email"])
 
 
@@ -64,7 +64,7 @@ class TestChange:
     async def test_it_answers_like_sign_in_with_a_fresh_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Tokens that are good at once; the new password signs in, the old one does not."""
+        """Tokens that are valid at once; the new password signs in, the old one does not."""
         answer = await change(api, ada)
 
         body = answer.json()
@@ -83,7 +83,7 @@ class TestChange:
     async def test_it_keeps_the_refresh_token_where_it_was(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """A request with the cookie gets the next one as a cookie."""
+        """A request with the cookie gets the next token as a cookie."""
         answer = await change(api, ada, Cookie=f"{COOKIE}={ada['refresh_token']}")
 
         assert answer.headers["Set-Cookie"].startswith(f"{COOKIE}=rt_")
@@ -92,7 +92,7 @@ class TestChange:
     async def test_it_ends_every_session_of_before(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """That of the caller too; whoever had stolen one is out."""
+        """Including the caller's, and any stolen one."""
         other = (await api.post("/v1/signin", json=ADA)).json()
 
         await change(api, ada)
@@ -114,7 +114,7 @@ class TestChange:
         auth_engine: AsyncEngine,
         tmp_path: Path,
     ) -> None:
-        """An event with ``tokens_valid_after``, an entry in the audit log, a mail to the user."""
+        """An event with ``tokens_valid_after``, an audit entry, a mail to the user."""
         user_id = ada["user"]["id"]
         await execute(auth_engine, "UPDATE users SET email_verified = true")
 
@@ -139,7 +139,7 @@ class TestChange:
     async def test_no_link_that_was_mailed_works_any_more(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """A reset that somebody else asked for is off; another user's is not."""
+        """A reset that another person requested is cancelled; another user's is not."""
         bob = await signed_up(api, "bob@example.org")
         await execute(
             auth_engine,
@@ -175,7 +175,7 @@ class TestChange:
         assert (await refresh(api, ada["refresh_token"])).status_code == 200
 
     async def test_guessing_at_the_current_one_has_a_limit(self, api_settings: ApiSettings) -> None:
-        """Whoever stole an access token does not get to try passwords, on any of the routes."""
+        """A stolen access token does not allow password guesses, on any of the routes."""
         settings = api_settings.model_copy(update={"limit_password": Rate(3, 3600)})
         async with serving(settings) as api:
             ada = await signed_up(api, ADA["email"])
@@ -193,12 +193,12 @@ class TestChange:
 
 
 class TestRace:
-    """Sign-ins with the old password that run while it changes."""
+    """Sign-ins with the old password while it changes."""
 
     async def test_none_of_them_survives_the_change(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Some get tokens, some are refused; afterwards no token of the old password is good."""
+        """Some get tokens, some are refused; afterwards no token of the old password is valid."""
         for n in range(4):
             old, new = (PASSWORD, NEW) if n % 2 == 0 else (NEW, PASSWORD)
             changed, *answers = await asyncio.gather(
@@ -219,7 +219,7 @@ class TestRace:
 
 
 class TestWholeSeconds:
-    """``iat`` counts whole seconds, and a stolen token must not live out the one it is in."""
+    """``iat`` has whole seconds, and a stolen token must not outlive a revocation in its second."""
 
     async def test_at_every_moment_of_a_second_the_old_token_dies_and_the_new_one_lives(
         self,
@@ -253,7 +253,7 @@ class TestWholeSeconds:
         auth_engine: AsyncEngine,
         blog_engine: AsyncEngine,
     ) -> None:
-        """A token of between carries the last change's second, so the next one goes beyond it."""
+        """A token in between has the last change's second, so the next change goes beyond it."""
         present, passwords = ada, [PASSWORD, NEW] * 4
         for current, new in pairwise(passwords):
             changed = await change(api, present, current=current, new=new)
@@ -270,7 +270,7 @@ class TestWholeSeconds:
         auth_engine: AsyncEngine,
         blog_engine: AsyncEngine,
     ) -> None:
-        """A token of between carries the first one's second, so the second one goes beyond it."""
+        """A token in between has the first revocation's second, so the second goes beyond it."""
         await execute(
             auth_engine,
             "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '1s'",
@@ -287,7 +287,7 @@ class TestWholeSeconds:
     async def test_no_token_is_handed_out_that_is_from_the_future(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """After many revocations in one second the answer waits: the leeway is for clocks."""
+        """After many revocations in a second the response waits: the leeway is for clocks."""
         await execute(
             auth_engine,
             "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '3s'",
@@ -304,7 +304,7 @@ class TestWholeSeconds:
 async def assert_replaced(
     old: dict[str, Any], new: dict[str, Any], *services: httpx.AsyncClient
 ) -> None:
-    """Each service refuses the old access token and takes the new one."""
+    """Each service refuses the old access token and accepts the new one."""
     for service in services:
         refused = await service.get("/v1/me", headers=bearer(old))
         taken = await service.get("/v1/me", headers=bearer(new))
@@ -334,7 +334,7 @@ async def refresh(api: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 async def replicate(source: AsyncEngine, target: AsyncEngine) -> Any:
-    """Apply the last event to the blog's replica, as its consumer would; when it was recorded."""
+    """Apply the last event to the blog's replica, as its consumer would; return its time."""
     *_, event = await outbox(source)
     async with target.begin() as connection:
         await replica.write(connection, [UserState.model_validate_json(event.text)])

@@ -1,4 +1,4 @@
-"""A disabled user may erase their account: by a token from before, or by e-mail and password."""
+"""A disabled user may erase their account: with an earlier token, or by e-mail and password."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ CREDENTIALS = {"email": "ada@example.org", "password": PASSWORD}
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient, root: Signed) -> Signed:
-    """A user whom the administrator has disabled."""
+    """A user disabled by the administrator."""
     signed_in = await signed_up(api, CREDENTIALS["email"])
     path = f"/v1/admin/users/{signed_in['user']['id']}"
     answer = await api.patch(path, json={"status": "disabled"}, headers=bearer(root))
@@ -28,7 +28,7 @@ async def ada(api: httpx.AsyncClient, root: Signed) -> Signed:
 async def test_with_a_token_from_before(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: Signed
 ) -> None:
-    """The password confirms it; for anything else the account stays disabled."""
+    """The password confirms it; for everything else the account stays disabled."""
     read = await api.get("/v1/me", headers=bearer(ada))
     wrong = await api.request("DELETE", "/v1/me", json={"password": "x"}, headers=bearer(ada))
     right = await api.request("DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(ada))
@@ -44,7 +44,7 @@ async def test_with_a_token_from_before(
 async def test_without_a_token(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: Signed
 ) -> None:
-    """Nobody signs in to a disabled account, so the credentials themselves will do."""
+    """Nobody can sign in to a disabled account, so the credentials are enough."""
     signed_in = await api.post("/v1/signin", json=CREDENTIALS)
     wrong = await api.post("/v1/deletion", json=CREDENTIALS | {"password": "x"})
     right = await api.post("/v1/deletion", json=CREDENTIALS | {"email": "Ada@Example.org"})
@@ -58,7 +58,7 @@ async def test_without_a_token(
 
 
 async def test_guessing_is_limited_as_at_the_sign_in(api: httpx.AsyncClient, ada: Signed) -> None:
-    """Tries of both count together."""
+    """Attempts of both count together."""
     wrong = CREDENTIALS | {"password": "x"}
     answers = [
         await api.post(path, json=wrong)
@@ -72,7 +72,7 @@ async def test_guessing_is_limited_as_at_the_sign_in(api: httpx.AsyncClient, ada
 
 
 async def test_the_last_administrator_stays(api: httpx.AsyncClient, root: Signed) -> None:
-    """However they ask."""
+    """By either way."""
     answer = await api.post("/v1/deletion", json=CREDENTIALS | {"email": "root@example.org"})
 
     assert root
@@ -80,7 +80,7 @@ async def test_the_last_administrator_stays(api: httpx.AsyncClient, root: Signed
 
 
 async def assert_erased(engine: AsyncEngine, signed_in: Signed) -> None:
-    """A tombstone is all that is left, and its event is recorded."""
+    """Only a tombstone is left, and its event is recorded."""
     user_id = signed_in["user"]["id"]
     [row] = await fetch(engine, f"SELECT status, email FROM users WHERE id = '{user_id}'")
     *_, event = await outbox(engine)

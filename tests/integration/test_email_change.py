@@ -44,7 +44,7 @@ async def server() -> AsyncIterator[MailServer]:
 
 @pytest.fixture
 def settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
-    """Settings of an API that sends over it, as many mails as a test takes."""
+    """Settings of an API that sends mails, as many as a test needs."""
     return api_settings.model_copy(
         update={
             "smtp_url": SecretStr(server.url),
@@ -80,7 +80,7 @@ async def me(client: httpx.AsyncClient, signed_in: dict[str, Any]) -> dict[str, 
 async def moved(
     client: httpx.AsyncClient, server: MailServer, signed_in: dict[str, Any], to: str
 ) -> str:
-    """Change the address, confirmed; the token of the link that undoes it."""
+    """Change the address and confirm it; return the token of the link that undoes it."""
     old = (await me(client, signed_in))["email"]
     assert (await change_address(client, signed_in, to)).status_code == 200
     undo = (await next_mail(server, LINK, old)).token
@@ -90,18 +90,18 @@ async def moved(
 
 
 async def recorded(engine: AsyncEngine) -> list[str]:
-    """The addresses in events, the oldest first."""
+    """The addresses in events, oldest first."""
     rows = await fetch(engine, "SELECT payload FROM outbox_events ORDER BY position")
     return [row.payload["email"] for row in rows if row.payload and "email" in row.payload]
 
 
 async def is_idle(engine: AsyncEngine) -> bool:
-    """Whether no mail waits."""
+    """Whether the queue of mails is empty."""
     return not await fetch(engine, "SELECT 1 FROM mails")
 
 
 class TestPending:
-    """Until its link is opened, the new address is good for nothing."""
+    """Until its link is opened, the new address has no effect."""
 
     async def test_the_old_address_stays_in_force(
         self,
@@ -110,7 +110,7 @@ class TestPending:
         ada: dict[str, Any],
         auth_engine: AsyncEngine,
     ) -> None:
-        """For sign-in, resets and events; the owner sees what is pending, and nobody else does."""
+        """For sign-in, resets and events; only the owner sees the pending address."""
         answer = await change_address(post, ada, NEW)
 
         body = answer.json()
@@ -134,7 +134,7 @@ class TestPending:
         ada: dict[str, Any],
         auth_engine: AsyncEngine,
     ) -> None:
-        """Verified, in the next event, once; links to the old address open nothing any more."""
+        """Verified, in the next event, once; links to the old address stop working."""
         await forget(post, ADA)
         old_reset = (await next_mail(server, "new password")).token
         await change_address(post, ada, NEW)
@@ -157,7 +157,7 @@ class TestPending:
     async def test_only_the_latest_is_pending(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
-        """A further change forgets the one before, and the present address withdraws it."""
+        """Another change replaces the one before, and the present address withdraws it."""
         await change_address(post, ada, THIEF)
         first = (await next_mail(server, "confirm", THIEF)).token
         await change_address(post, ada, NEW)
@@ -241,7 +241,7 @@ class TestPending:
     async def test_what_came_too_late_is_erased(
         self, post: httpx.AsyncClient, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """A mistyped address is a stranger's, and is not kept for longer than it can be of use."""
+        """A mistyped address is a stranger's, and is deleted once it is useless."""
         ada = await signed_up(post, ADA)
         await execute(auth_engine, "UPDATE users SET email_verified = true")
         await change_address(post, ada, NEW)
@@ -265,7 +265,7 @@ class TestPending:
 
 
 class TestTaken:
-    """Nobody learns from a change whether an address is taken; the holder of the address does."""
+    """A change does not reveal whether an address is taken; only its holder learns of it."""
 
     async def test_the_answer_is_that_of_a_free_address(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
@@ -289,7 +289,7 @@ class TestTaken:
         server: MailServer,
         ada: dict[str, Any],
     ) -> None:
-        """An address that was free when it was asked for may be taken when it is confirmed."""
+        """A free address may be taken by the time it is confirmed."""
         await change_address(post, ada, NEW)
         token = (await next_mail(server, "confirm", NEW)).token
         await signed_up(post, NEW)
@@ -301,7 +301,7 @@ class TestTaken:
     async def test_of_many_who_confirm_it_at_once_one_has_it(
         self, post: httpx.AsyncClient, server: MailServer
     ) -> None:
-        """The others are told, and PostgreSQL has no error to write down."""
+        """The others get an error, and PostgreSQL logs none."""
         tokens = []
         for n in range(4):
             user = await signed_up(post, f"user{n}@example.org")
@@ -314,7 +314,7 @@ class TestTaken:
 
 
 class TestUndone:
-    """The link in the notice brings the address back and shuts out who changed it."""
+    """The link in the notice restores the address and locks out the author of the change."""
 
     @pytest.mark.parametrize("has_taken_effect", [False, True])
     async def test_thief_is_shut_out_and_the_owner_comes_back(
@@ -325,7 +325,7 @@ class TestUndone:
         ada: dict[str, Any],
         auth_engine: AsyncEngine,
     ) -> None:
-        """Sessions, tokens, password, pending change and links to the thief are worth nothing."""
+        """The thief's sessions, tokens, password, pending change and links stop working."""
         await change_address(post, ada, THIEF)
         undo = (await next_mail(server, LINK, ADA)).token
         confirm = (await next_mail(server, "confirm", THIEF)).token
@@ -361,7 +361,7 @@ class TestUndone:
     async def test_thief_cannot_get_rid_of_the_link(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
-        """Not by a second change, a new password or a reset; nor undo the undoing."""
+        """Not by a second change, a new password or a reset; nor can they undo the undoing."""
         undo = await moved(post, server, ada, THIEF)
         back_to_thief = await moved(post, server, ada, NEW)
         await forget(post, NEW)
@@ -377,7 +377,7 @@ class TestUndone:
     async def test_an_earlier_link_goes_before_a_later_one(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
-        """A thief who moved the account twice, and opens their own link first, wins nothing."""
+        """A thief who moved the account twice gains nothing by opening their own link first."""
         undo = await moved(post, server, ada, THIEF)
         back_to_thief = await moved(post, server, ada, NEW)
 
@@ -393,7 +393,7 @@ class TestUndone:
         ada: dict[str, Any],
         auth_engine: AsyncEngine,
     ) -> None:
-        """72 hours, whenever the mail was opened; then the change is settled."""
+        """72 hours, whenever the mail was opened; then the change is final."""
         undo = await moved(post, server, ada, NEW)
         [(hours,)] = await fetch(
             auth_engine,
@@ -409,7 +409,7 @@ class TestUndone:
     async def test_nobody_takes_an_address_that_can_come_back(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
-        """A thief who signs up with it, or moves another account there, bars nobody's way back."""
+        """A thief who takes the address does not prevent its holder's return."""
         undo = await moved(post, server, ada, THIEF)
         mallory = await signed_up(post, "mallory@example.org")
         await change_address(post, mallory, ADA)
@@ -436,7 +436,7 @@ class TestUndone:
         settings: ApiSettings,
         server: MailServer,
     ) -> None:
-        """With AUTH_EMAIL_CHANGE=immediate the address counts at once, and the notice goes out."""
+        """With AUTH_EMAIL_CHANGE=immediate the address takes effect at once, with the notice."""
         immediate = settings.model_copy(update={"email_change": "immediate"})
         async with serving(immediate) as client:
             ada = await signed_up(client, ADA)
@@ -450,12 +450,12 @@ class TestUndone:
 
 
 class TestUnverified:
-    """An address that nobody has verified gets no notice, and its holder throws squatters out."""
+    """An unverified address gets no notice, and its holder can evict squatters."""
 
     async def test_it_gets_no_notice(
         self, post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
     ) -> None:
-        """A typo at sign-up is corrected: the stranger there hears nothing of it."""
+        """A typo at sign-up is corrected: the stranger at that address gets no mail."""
         ada = await signed_up(post, ADA)
         await next_mail(server, "confirm", ADA)
 
@@ -470,7 +470,7 @@ class TestUnverified:
     async def test_a_reset_throws_out_who_signed_up_with_anothers_address(
         self, post: httpx.AsyncClient, server: MailServer
     ) -> None:
-        """Session, password and a pending change to the squatter's own address."""
+        """It ends session, password and a pending change to the squatter's own address."""
         squatter = await signed_up(post, ADA)
         await next_mail(server, "confirm", ADA)
         await change_address(post, squatter, THIEF)
@@ -491,7 +491,7 @@ class TestUnverified:
     async def test_verifying_it_forgets_a_pending_change(
         self, post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
     ) -> None:
-        """It was asked for before anybody had shown that the account is theirs."""
+        """It was requested before anybody had shown that the account is theirs."""
         squatter = await signed_up(post, ADA)
         await change_address(post, squatter, THIEF)
         confirm = (await next_mail(server, "new e-mail", THIEF)).token
@@ -511,7 +511,7 @@ class TestUnverified:
 async def test_no_log_and_no_event_holds_a_pending_address(
     post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any], auth_engine: AsyncEngine
 ) -> None:
-    """Through a change that is refused by the mail server, withdrawn, and undone."""
+    """Through a change that the mail server refuses, withdrawn, and undone."""
     with capture_logs() as lines:
         server.refusal = "550 no such mailbox"
         await change_address(post, ada, NEW)

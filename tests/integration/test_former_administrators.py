@@ -1,4 +1,4 @@
-"""Whoever is an administrator no more does nothing with a request that is under way."""
+"""A former administrator's requests that are under way have no effect."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ async def test_a_request_that_waited_out_its_demotion_is_refused(
     method: str,
     loss: str,
 ) -> None:
-    """Or a flood of them would give the role back in the moment in which it is taken."""
+    """Otherwise a flood of them would restore the role in the moment of the demotion."""
     eve, bob = await signed_up(api, EVE), await signed_up(api, "bob@example.org")
     await made_admin(auth_engine, eve)
     target = eve if method == "PATCH" else bob
@@ -57,7 +57,7 @@ async def test_a_request_that_waited_out_its_demotion_is_refused(
 async def test_services_do_not_outlive_it_either(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, root: dict[str, Any]
 ) -> None:
-    """A key that is issued at the last moment would be good for months."""
+    """A key issued at the last moment would be valid for months."""
     eve = await signed_up(api, EVE)
     await made_admin(auth_engine, eve)
     made = await api.post(

@@ -1,4 +1,4 @@
-"""Changing the key that signs: on schedule without one refused token, in an emergency at once."""
+"""Change the signing key: on schedule without a refused token, in an emergency at once."""
 
 import asyncio
 import time
@@ -30,27 +30,27 @@ KEY_SET = "/.well-known/jwks.json"
 
 @pytest.fixture
 def settings(api_settings: ApiSettings) -> ApiSettings:
-    """An API with a key in AUTH_PRIVATE_KEY, and a secret for those of the database."""
+    """An API with a key in AUTH_PRIVATE_KEY, and a secret for those in the database."""
     secret = SecretStr("a secret of more than thirty-two characters")
     return api_settings.model_copy(update={"secret": secret})
 
 
 @pytest.fixture
 def keys(auth_engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
-    """What an operator can do."""
+    """An operator's commands."""
     return Lifecycle(auth_engine, settings, actor=OPERATOR)
 
 
 @pytest.fixture
 def impatient(auth_engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
-    """What an operator can do where nobody has to wait."""
+    """An operator's commands, with keys that need not wait."""
     return Lifecycle(
         auth_engine, settings.model_copy(update={"key_wait_seconds": 0}), actor=OPERATOR
     )
 
 
 class Holder:
-    """A verifier that believes a key set for a while before it fetches it anew."""
+    """A verifier that caches a key set for a while before it fetches it again."""
 
     def __init__(self, ring: KeyRing, settings: ApiSettings, seconds: float) -> None:
         self._ring = ring
@@ -85,7 +85,7 @@ async def a_token(ring: KeyRing) -> str:
 async def test_rotating_refuses_not_one_token(
     auth_engine: AsyncEngine, settings: ApiSettings
 ) -> None:
-    """Two processes sign all the while; verifiers that hold old key sets accept all of it."""
+    """Two processes keep signing; verifiers with cached key sets accept every token."""
     settings = settings.model_copy(update={"key_wait_seconds": 3})
     keys = Lifecycle(auth_engine, settings, actor=OPERATOR)
     rings = [KeyRing(auth_engine, settings) for _ in range(2)]
@@ -133,7 +133,7 @@ async def test_rotating_refuses_not_one_token(
 async def test_the_wait_is_measured_by_the_database_and_can_be_overridden(
     auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
 ) -> None:
-    """15 minutes from its publication, or at once by force; the audit log tells which."""
+    """15 minutes after publication, or at once by force; the audit log shows which."""
     await KeyRing(auth_engine, settings).signer()
     key = await keys.generate(BITS)
     with pytest.raises(TooSoon):
@@ -159,7 +159,7 @@ async def test_the_wait_is_measured_by_the_database_and_can_be_overridden(
 async def test_keys_are_activated_one_after_another(
     auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
 ) -> None:
-    """Whoever asks at the same time: each key once, and one is active in the end."""
+    """Concurrent requests: each key once, and one is active in the end."""
     await KeyRing(auth_engine, settings).signer()
     made = [await impatient.generate(BITS) for _ in range(3)]
 
@@ -178,7 +178,7 @@ async def test_keys_are_activated_one_after_another(
 async def test_asking_twice_does_nothing_twice(
     auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
 ) -> None:
-    """Activating, retiring and revoking can be repeated; audit log and outbox tell of one."""
+    """Activating, retiring and revoking are idempotent; audit log and outbox have one entry."""
     await KeyRing(auth_engine, settings).signer()
     key, spare = await impatient.generate(BITS), await impatient.generate(BITS)
 
@@ -227,7 +227,7 @@ async def test_what_is_refused_changes_nothing(
 async def test_the_key_set_never_grows_beyond_what_verifiers_take(
     auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
 ) -> None:
-    """A further key is refused, with the remedy; revoking makes room."""
+    """Another key is refused, with the remedy; revoking one makes room."""
     await KeyRing(auth_engine, settings).signer()
     async with auth_engine.begin() as connection:
         await connection.exec_driver_sql(
@@ -244,12 +244,12 @@ async def test_the_key_set_never_grows_beyond_what_verifiers_take(
 
 
 class TestRevoke:
-    """The emergency."""
+    """Emergencies."""
 
     async def test_its_tokens_are_refused_within_a_second_and_another_key_signs(
         self, settings: ApiSettings, keys: Lifecycle
     ) -> None:
-        """The oldest pending key, however young; the account signs in again, the set changes."""
+        """The oldest pending key, however young; sign-in works again, the key set changes."""
         async with serving(settings) as api:
             ada = await signed_up(api, "ada@example.org")
             leaked = await only_key(api)
@@ -273,7 +273,7 @@ class TestRevoke:
     async def test_without_a_spare_a_new_key_is_made(
         self, auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
     ) -> None:
-        """In the same transaction: there is no moment without an active key."""
+        """In the same transaction: there always is an active key."""
         ring = KeyRing(auth_engine, settings)
         [leaked] = [key["kid"] for key in (await published(ring))["keys"]]
 
@@ -288,7 +288,7 @@ class TestRevoke:
     async def test_a_spare_that_cannot_be_used_is_passed_over(
         self, auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
     ) -> None:
-        """A configured key whose private half is elsewhere would leave nobody to sign."""
+        """Otherwise a configured key whose private half is elsewhere would stop signing."""
         stored = await impatient.generate(BITS)
         await impatient.activate(stored.kid)
         await KeyRing(auth_engine, settings).signer()
@@ -302,7 +302,7 @@ class TestRevoke:
     async def test_the_event_is_recorded_with_it(
         self, auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
     ) -> None:
-        """For every verifier: which key, since when; about no user."""
+        """For every verifier: which key, and since when; about no user."""
         await KeyRing(auth_engine, settings).signer()
         key = await impatient.generate(BITS)
 
@@ -339,7 +339,7 @@ class TestRevoke:
     async def test_a_refused_token_stays_refused_by_a_process_that_starts_later(
         self, auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
     ) -> None:
-        """Also one that a retired key signed, whose hold is not over."""
+        """Also a token of a retired key that is still published."""
         ring = KeyRing(auth_engine, settings)
         token = await a_token(ring)
         [first] = [key["kid"] for key in (await published(ring))["keys"]]
@@ -375,12 +375,12 @@ async def only_key(api: httpx.AsyncClient) -> str:
 
 
 async def has_keys(api: httpx.AsyncClient, number: int) -> bool:
-    """Whether so many keys are published."""
+    """Whether this many keys are published."""
     return len(await kids(api)) == number
 
 
 async def is_refused(api: httpx.AsyncClient, signed_in: dict[str, Any]) -> bool:
-    """Whether the token is accepted no more."""
+    """Whether the token is refused."""
     return (await api.get("/v1/me", headers=bearer(signed_in))).status_code == 401
 
 
@@ -393,7 +393,7 @@ async def signs_with(ring: KeyRing, kid: str) -> bool:
 
 
 async def succeeds(ask: Callable[[], Awaitable[object]]) -> bool:
-    """Whether it is not too soon any more."""
+    """Whether it no longer is too soon."""
     try:
         await ask()
     except TooSoon:

@@ -1,4 +1,4 @@
-"""The keys of one process, as the table and its settings make them."""
+"""The keys of one process, as its settings and the table determine them."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def settings(api_settings: ApiSettings) -> ApiSettings:
 
 @pytest.fixture
 def without_key(settings: ApiSettings) -> ApiSettings:
-    """An API whose keys come from the database alone."""
+    """An API whose keys are all in the database."""
     return settings.model_copy(update={"private_key": None})
 
 
@@ -54,13 +54,13 @@ def other_key() -> SecretStr:
 
 
 def pem(key: rsa.RSAPrivateKey) -> SecretStr:
-    """The key as it stands in the setting."""
+    """The key as written in the setting."""
     form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return SecretStr(key.private_bytes(*form).decode())
 
 
 def lifecycle(engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
-    """An operator's hands."""
+    """An operator's changes of keys."""
     return Lifecycle(engine, settings, actor=OPERATOR)
 
 
@@ -81,7 +81,7 @@ async def kid_of_signer(ring: KeyRing) -> str:
 
 
 async def signs_with(ring: KeyRing, kid: str) -> bool:
-    """Whether ``ring`` has come to sign with that key."""
+    """Whether ``ring`` signs with that key by now."""
     return await kid_of_signer(ring) == kid
 
 
@@ -98,7 +98,7 @@ class TestConfiguredKey:
     async def test_processes_that_start_at_once_register_it_once(
         self, auth_engine: AsyncEngine, settings: ApiSettings
     ) -> None:
-        """One row, active, and one entry for each step in the audit log."""
+        """One row, active, and one audit entry for each step."""
         rings = [KeyRing(auth_engine, settings) for _ in range(8)]
 
         signers = await asyncio.gather(*(kid_of_signer(ring) for ring in rings))
@@ -112,7 +112,7 @@ class TestConfiguredKey:
     async def test_another_key_in_the_setting_takes_over(
         self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
     ) -> None:
-        """The article's way to change it; tokens of processes with either key are good."""
+        """The article's way to change it; tokens of processes with either key are valid."""
         changed = settings.model_copy(update={"private_key": other_key})
         before, after = KeyRing(auth_engine, settings), KeyRing(auth_engine, changed)
         old, new = configured_kid(settings), configured_kid(changed)
@@ -132,7 +132,7 @@ class TestConfiguredKey:
     async def test_a_former_key_that_is_put_back_signs_again(
         self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
     ) -> None:
-        """Though it had left the key set already."""
+        """Even if it had left the key set."""
         first = settings.model_copy(update={"key_hold_seconds": 0})
         second = first.model_copy(update={"private_key": other_key})
         await KeyRing(auth_engine, first).signer()
@@ -146,7 +146,7 @@ class TestConfiguredKey:
     async def test_it_waits_where_a_stored_key_signs(
         self, auth_engine: AsyncEngine, settings: ApiSettings, without_key: ApiSettings
     ) -> None:
-        """It is published, pending; the operator's choice of the active key stays."""
+        """It is published as pending; the operator's active key stays active."""
         stored = await activated(lifecycle(auth_engine, without_key))
         ring = KeyRing(auth_engine, settings)
 
@@ -160,7 +160,7 @@ class TestConfiguredKey:
     async def test_it_takes_over_from_keys_that_were_sealed_with_its_predecessor(
         self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
     ) -> None:
-        """Without AUTH_SECRET, changing the private key is changing the secret."""
+        """Without AUTH_SECRET, changing the private key changes the secret."""
         alone = settings.model_copy(update={"secret": None})
         changed = alone.model_copy(update={"private_key": other_key})
         await KeyRing(auth_engine, alone).signer()
@@ -175,7 +175,7 @@ class TestConfiguredKey:
     async def test_once_revoked_it_never_signs_again(
         self, auth_engine: AsyncEngine, settings: ApiSettings
     ) -> None:
-        """A restart with it in the setting warns of it, and goes on with its successor."""
+        """A restart with it in the setting logs a warning, and uses its successor."""
         kid = configured_kid(settings)
         ring = KeyRing(auth_engine, settings)
         token = await a_token(ring)
@@ -195,7 +195,7 @@ class TestConfiguredKey:
 
 
 class TestStoredKeys:
-    """Keys of the database, sealed."""
+    """Keys in the database, sealed."""
 
     async def test_they_are_all_that_is_needed(
         self, auth_engine: AsyncEngine, without_key: ApiSettings
@@ -240,7 +240,7 @@ class TestStoredKeys:
     async def test_a_changed_secret_still_opens_them_by_its_predecessor(
         self, auth_engine: AsyncEngine, without_key: ApiSettings
     ) -> None:
-        """AUTH_PREVIOUS_SECRET; new keys are sealed with the new one alone."""
+        """AUTH_PREVIOUS_SECRET; new keys are sealed with the new secret alone."""
         stored = await activated(lifecycle(auth_engine, without_key))
         changed = without_key.model_copy(update={"secret": OTHER_SECRET, "previous_secret": SECRET})
         ring = KeyRing(auth_engine, changed)
@@ -255,7 +255,7 @@ class TestStoredKeys:
     async def test_without_the_secret_the_process_is_not_ready_and_says_why(
         self, auth_engine: AsyncEngine, without_key: ApiSettings, settings: ApiSettings
     ) -> None:
-        """Named in the log; a substitute signs, but somebody has to come."""
+        """The log names it; a substitute signs, but an operator must act."""
         await KeyRing(auth_engine, settings).signer()
         stored = await activated(lifecycle(auth_engine, settings))
 
@@ -277,7 +277,7 @@ class TestStoredKeys:
     async def test_an_operator_with_another_secret_can_do_no_harm(
         self, auth_engine: AsyncEngine, without_key: ApiSettings
     ) -> None:
-        """A key that the API could not open is neither made nor activated."""
+        """A key that the API could not unseal is neither generated nor activated."""
         keys = lifecycle(auth_engine, without_key)
         stored, pending = await activated(keys), await keys.generate(BITS)
         wrong = lifecycle(auth_engine, without_key.model_copy(update={"secret": OTHER_SECRET}))
@@ -292,7 +292,7 @@ class TestStoredKeys:
     async def test_a_process_with_another_secret_does_not_take_over(
         self, auth_engine: AsyncEngine, without_key: ApiSettings, other_key: SecretStr
     ) -> None:
-        """AUTH_SECRET is wrong there, and the others, where it is right, go on as before."""
+        """AUTH_SECRET is wrong there; processes with the right one are not affected."""
         stored = await activated(lifecycle(auth_engine, without_key))
         changes = {"private_key": other_key, "secret": OTHER_SECRET}
         wrong = KeyRing(auth_engine, without_key.model_copy(update=changes))
@@ -305,7 +305,7 @@ class TestStoredKeys:
     async def test_a_configured_key_of_somebody_else_is_not_activated(
         self, auth_engine: AsyncEngine, settings: ApiSettings, without_key: ApiSettings
     ) -> None:
-        """Nobody at hand could sign with it."""
+        """No process here could sign with it."""
         await activated(lifecycle(auth_engine, without_key))
         await KeyRing(auth_engine, settings).signer()
 
@@ -319,7 +319,7 @@ class TestReading:
     async def test_requests_share_one_query_and_the_next_second_another(
         self, auth_engine: AsyncEngine, settings: ApiSettings
     ) -> None:
-        """Fifty at once cost one; what was read is not read again while it is fresh."""
+        """Fifty at once cost one query; fresh keys are not read again."""
         ring = KeyRing(auth_engine, settings)
         token = await a_token(ring)
         other = KeyRing(auth_engine, settings)
@@ -334,7 +334,7 @@ class TestReading:
     async def test_a_table_that_cannot_be_read_now_holds_up_nobody(
         self, auth_engine: AsyncEngine, settings: ApiSettings
     ) -> None:
-        """Requests go on with what was read before, and looks at the table do not pile up."""
+        """Requests use the keys read before, and reads of the table do not pile up."""
         ring = KeyRing(auth_engine, settings)
         token = await a_token(ring)
         async with auth_engine.begin() as connection:
@@ -353,7 +353,7 @@ class TestReading:
     async def test_an_error_that_nobody_expects_changes_nothing_but_readiness(
         self, auth_engine: AsyncEngine, settings: ApiSettings
     ) -> None:
-        """Verifying goes on; the process is not ready until it knows the keys again."""
+        """Verification continues; the process is not ready until it can read the keys again."""
         ring = KeyRing(auth_engine, settings)
         token = await a_token(ring)
         await execute(auth_engine, "ALTER TABLE signing_keys RENAME TO elsewhere")
@@ -368,7 +368,7 @@ class TestReading:
     async def test_with_the_database_away_it_goes_on_with_what_it_read(
         self, settings: ApiSettings, mortal_postgres: tuple[EmbeddedPostgres, Databases]
     ) -> None:
-        """Signing and verifying; and by itself it follows when the database is back."""
+        """It signs and verifies, and reads the table again when the database is back."""
         server, databases = mortal_postgres
         url = databases.make("auth")
         here = settings.model_copy(
@@ -390,7 +390,7 @@ class TestReading:
         await engine.dispose()
 
     async def test_before_anything_was_read_nothing_counts(self, settings: ApiSettings) -> None:
-        """The configured key may have been revoked: it is not believed without the table."""
+        """The configured key may have been revoked, so it is not used without the table."""
         nowhere = f"postgresql+asyncpg://auth@127.0.0.1:{free_port()}/auth"
         here = settings.model_copy(update={"database_url": nowhere})
         engine = pooled(here)
@@ -422,7 +422,7 @@ async def knows(ring: KeyRing, kid: str) -> bool:
 
 
 async def is_ready(ring: KeyRing) -> bool:
-    """Whether it is."""
+    """Whether the ring is ready."""
     try:
         await ring.ready()
     except (NoSigningKey, KeysUnavailable):
@@ -431,7 +431,7 @@ async def is_ready(ring: KeyRing) -> bool:
 
 
 async def is_not_ready(ring: KeyRing, error: type[Exception]) -> bool:
-    """Whether it is not, for that reason."""
+    """Whether the ring is not ready, for that reason."""
     try:
         await ring.ready()
     except error:
@@ -440,20 +440,20 @@ async def is_not_ready(ring: KeyRing, error: type[Exception]) -> bool:
 
 
 async def is_reading(ring: KeyRing, token: str) -> bool:
-    """Whether a look at the table goes on after a request has left."""
+    """Whether a read of the table continues after its request has ended."""
     await ring.verify(token)
     return ring._reading is not None
 
 
 async def asked_again(ring: KeyRing, token: str, seen: list[str]) -> bool:
-    """Whether a further request led to a second query."""
+    """Whether another request led to a second query."""
     await ring.verify(token)
     return len(seen) == 2
 
 
 @contextmanager
 def queries(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The statements about keys that are sent inside the block."""
+    """Record the statements about keys that are sent inside the block."""
     seen: list[str] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:

@@ -1,4 +1,4 @@
-"""One limit for all mails to an address and one for all that a network causes."""
+"""One limit for all mails to an address, and one for all mails that a network causes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ async def server() -> AsyncIterator[MailServer]:
 
 @pytest.fixture
 def settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
-    """Settings of an API whose limits are those of mails alone."""
+    """Settings of an API on which only the limits of mails are tight."""
     return api_settings.model_copy(
         update={
             "smtp_url": SecretStr(server.url),
@@ -51,7 +51,7 @@ def settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
 
 @pytest.fixture
 async def app(settings: ApiSettings) -> AsyncIterator[FastAPI]:
-    """That API, which sends."""
+    """That API, with its sender running."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app
@@ -64,7 +64,7 @@ def at(app: FastAPI, network: str) -> httpx.AsyncClient:
 
 
 async def sent(server: MailServer, engine: AsyncEngine) -> list[str]:
-    """The subjects of all mails, once none waits."""
+    """The subjects of all mails, once the queue is empty."""
 
     async def is_idle() -> bool:
         return not await fetch(engine, "SELECT 1 FROM mails")
@@ -74,7 +74,7 @@ async def sent(server: MailServer, engine: AsyncEngine) -> list[str]:
 
 
 async def set_password(client: httpx.AsyncClient, user: dict[str, Any], new: str, old: str) -> Any:
-    """The answer to a change of password."""
+    """The response to a change of password."""
     answer = await client.post(
         "/v1/me/password",
         headers=bearer(user),
@@ -95,7 +95,7 @@ async def delete(client: httpx.AsyncClient, user: dict[str, Any]) -> None:
 async def test_nothing_but_verification_goes_to_an_unverified_address(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """Whatever a squatter does with the account, and however often."""
+    """Whichever changes a squatter makes to the account, and however often."""
     async with at(app, "192.0.2.1") as client:
         user = await signed_up(client, ADA)
         password = PASSWORD
@@ -116,7 +116,7 @@ async def test_nothing_but_verification_goes_to_an_unverified_address(
 async def test_password_changes_in_a_loop_fill_no_mailbox(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """All succeed; of the notices, as many come as the limit and their own share allow."""
+    """All succeed; as many notices arrive as the limit and their own share allow."""
     async with at(app, "192.0.2.1") as client:
         user = await signed_up(client, ADA)
         await verify(client, (await next_mail(server, "confirm")).token)
@@ -134,7 +134,7 @@ async def test_password_changes_in_a_loop_fill_no_mailbox(
 async def test_signing_up_and_deleting_in_a_loop_fills_no_mailbox(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """From one network after the other: what counts is the address, not the account."""
+    """From one network after another: the address is charged, not the account."""
     for n in range(ADDRESS_MAX + 4):
         async with at(app, f"192.0.2.{n}") as client:
             user = await signed_up(client, ADA)
@@ -149,7 +149,7 @@ async def test_signing_up_and_deleting_in_a_loop_fills_no_mailbox(
 async def test_every_kind_of_mail_counts(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """Sign-ups, resets, verifications, and changes to the address, from many networks at once."""
+    """Sign-ups, resets, verifications, and changes to the address, from many networks."""
     async with at(app, "192.0.2.100") as client:
         await signed_up(client, ADA)
     others = []
@@ -171,7 +171,7 @@ async def test_every_kind_of_mail_counts(
 async def test_limit_that_is_full_keeps_no_notice_away(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """Who fills the limit with resets and new passwords first still cannot hide a new address."""
+    """Using up the limit with resets and new passwords cannot hide a new address."""
     async with at(app, "192.0.2.1") as client:
         user = await signed_up(client, ADA)
         await verify(client, (await next_mail(server, "confirm")).token)
@@ -223,7 +223,7 @@ async def test_a_network_causes_so_many_mails(
 async def test_queue_of_a_user_is_bounded_while_the_mail_server_is_away(
     settings: ApiSettings, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """What is asked for in a loop does not pile up, and does not push other kinds out."""
+    """Requests in a loop do not pile up, and do not displace other kinds of mail."""
     server.refusal = "450 come back later"
     async with serving(settings) as client:
         user = await signed_up(client, ADA)
@@ -245,7 +245,7 @@ async def test_queue_of_a_user_is_bounded_while_the_mail_server_is_away(
 async def test_owner_hears_of_a_token_that_two_have(
     settings: ApiSettings, server: MailServer
 ) -> None:
-    """A refresh token that comes back ends the session, and its user is told why."""
+    """A reused refresh token ends the session, and its user is told why."""
     async with serving(settings.model_copy(update={"refresh_grace_seconds": 0})) as client:
         ada = await signed_up(client, ADA)
         await verify(client, (await next_mail(server, "confirm")).token)
@@ -260,7 +260,7 @@ async def test_owner_hears_of_a_token_that_two_have(
 async def test_new_device_is_told_if_the_setting_wants_it(
     settings: ApiSettings, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """Another browser, or another network; neither is told about twice."""
+    """Another browser or another network; each is reported once."""
     app = create_app(settings.model_copy(update={"mail_new_device": True, "limit_mail": UNLIMITED}))
     known = {"User-Agent": "Browser/1"}
 

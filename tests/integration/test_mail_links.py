@@ -1,4 +1,4 @@
-"""Verifying an address and resetting a password by links from mails, over HTTP."""
+"""Verify an address and reset a password with links from mails, over HTTP."""
 
 import asyncio
 import logging
@@ -37,7 +37,7 @@ async def server() -> AsyncIterator[MailServer]:
 
 @pytest.fixture
 def mail_settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
-    """Settings of an API that sends over it."""
+    """Settings of an API that sends mails."""
     return api_settings.model_copy(update={"smtp_url": SecretStr(server.url)})
 
 
@@ -49,7 +49,7 @@ async def post(mail_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def next_mail(server: MailServer, subject: str) -> Received:
-    """The first mail about ``subject``, once it has come; it is taken out."""
+    """Wait for the first mail about ``subject`` and remove it."""
 
     def look() -> Received | None:
         return next((mail for mail in server.received if subject in mail.message["Subject"]), None)
@@ -96,7 +96,7 @@ async def me(client: httpx.AsyncClient, signed_in: dict[str, Any]) -> dict[str, 
 
 
 async def events(engine: AsyncEngine, user_id: str) -> list[dict[str, Any]]:
-    """The payloads of what was recorded about the user, the oldest first."""
+    """The payloads recorded about the user, oldest first."""
     rows = await fetch(
         engine,
         "SELECT payload FROM outbox_events WHERE user_id = :user ORDER BY position",
@@ -106,7 +106,7 @@ async def events(engine: AsyncEngine, user_id: str) -> list[dict[str, Any]]:
 
 
 async def actions(engine: AsyncEngine) -> list[tuple[str, str, str]]:
-    """Action, actor and subject of each line of the audit log."""
+    """Action, actor and subject of each audit entry."""
     rows = await fetch(engine, "SELECT action, actor, subject FROM audit_log ORDER BY id")
     return [(row.action, row.actor, row.subject) for row in rows]
 
@@ -114,7 +114,7 @@ async def actions(engine: AsyncEngine) -> list[tuple[str, str, str]]:
 async def test_sign_up_brings_a_link_that_verifies_the_address(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """The address counts as verified here, in the next event, and in the audit log."""
+    """The address is verified here, in the next event, and in the audit log."""
     ada = await signed_up(post, ADA)
     assert not ada["user"]["email_verified"]
 
@@ -132,7 +132,7 @@ async def test_sign_up_brings_a_link_that_verifies_the_address(
 async def test_verified_address_is_verified_once(
     post: httpx.AsyncClient, server: MailServer
 ) -> None:
-    """A second mail's link finds nothing to do, and is content."""
+    """A second mail's link succeeds and changes nothing."""
     ada = await signed_up(post, ADA)
     again = await post.post("/v1/me/email/verification", headers=bearer(ada))
     assert again.status_code == 202
@@ -150,7 +150,7 @@ async def test_verified_address_is_verified_once(
 async def test_verified_user_gets_no_further_mail(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """The wish is accepted, and forgotten."""
+    """The request is accepted and dropped."""
     ada = await signed_up(post, ADA)
     await verify(post, await verification(server))
 
@@ -162,14 +162,14 @@ async def test_verified_user_gets_no_further_mail(
 
 
 async def is_empty(engine: AsyncEngine) -> bool:
-    """Whether no mail is in the queue."""
+    """Whether the queue of mails is empty."""
     return not await fetch(engine, "SELECT 1 FROM mails")
 
 
 async def test_reset_changes_the_password_and_ends_what_the_old_one_began(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """Old password, old tokens and other links are worthless; the user hears of it."""
+    """The old password, tokens and other links stop working; the user gets a notice."""
     ada = await signed_up(post, ADA)
     other = await reset_token(post, server)
     token = await reset_token(post, server)
@@ -198,7 +198,7 @@ async def test_reset_changes_the_password_and_ends_what_the_old_one_began(
 async def test_weak_password_does_not_use_the_link_up(
     post: httpx.AsyncClient, server: MailServer
 ) -> None:
-    """Whoever chose badly chooses again, with the same link."""
+    """The user can choose again, with the same link."""
     await signed_up(post, ADA)
     token = await reset_token(post, server)
 
@@ -211,7 +211,7 @@ async def test_weak_password_does_not_use_the_link_up(
 async def test_link_works_once_however_many_open_it_at_once(
     purpose: str, post: httpx.AsyncClient, server: MailServer
 ) -> None:
-    """Of twenty at the same time one succeeds, and the others learn nothing."""
+    """Of twenty concurrent uses one succeeds, and the others learn nothing."""
     await signed_up(post, ADA)
     if purpose == "verify":
         token = await verification(server)
@@ -227,7 +227,7 @@ async def test_link_works_once_however_many_open_it_at_once(
 async def test_wrong_used_and_expired_links_are_one_error(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """The answer does not tell which of them it was."""
+    """The response does not show which of them it was."""
     await signed_up(post, ADA)
     used = await verification(server)
     await verify(post, used)
@@ -246,7 +246,7 @@ async def test_wrong_used_and_expired_links_are_one_error(
 
 
 async def test_half_a_surrogate_pair_is_no_token(post: httpx.AsyncClient) -> None:
-    """What no encoding of text can hold is a wrong form, not an error of ours."""
+    """Text that cannot be encoded is a validation error, not a 500."""
     for path, rest in (
         ("/v1/email/verify", ""),
         ("/v1/password/reset", f', "new_password": "{NEW}"'),
@@ -262,7 +262,7 @@ async def test_half_a_surrogate_pair_is_no_token(post: httpx.AsyncClient) -> Non
 async def test_link_is_good_for_its_own_purpose_alone(
     post: httpx.AsyncClient, server: MailServer
 ) -> None:
-    """A day-long link that verifies does not set a password, nor the reverse."""
+    """A day-long verification link does not set a password, nor the reverse."""
     await signed_up(post, ADA)
     verifying, resetting = await verification(server), await reset_token(post, server)
 
@@ -276,7 +276,7 @@ async def test_link_is_good_for_its_own_purpose_alone(
 async def test_links_of_an_address_that_was_given_up_are_dead(
     post: httpx.AsyncClient, server: MailServer
 ) -> None:
-    """What went to the old mailbox neither verifies the new address nor opens the account."""
+    """A link to the old mailbox neither verifies the new address nor opens the account."""
     ada = await signed_up(post, ADA)
     verifying, resetting = await verification(server), await reset_token(post, server)
     changed = await post.patch(
@@ -298,7 +298,7 @@ async def test_links_of_an_address_that_was_given_up_are_dead(
 async def test_links_of_a_disabled_user_are_dead(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """Who is shut out does not come back in through his mailbox."""
+    """A disabled user does not get back in through their mailbox."""
     await signed_up(post, ADA)
     verifying, resetting = await verification(server), await reset_token(post, server)
     await execute(auth_engine, "UPDATE users SET status = 'disabled'")
@@ -310,7 +310,7 @@ async def test_links_of_a_disabled_user_are_dead(
 async def test_links_and_mails_of_a_deleted_user_are_gone(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """Nothing of them stays behind, and a link says what any wrong link says."""
+    """Nothing is left of them, and a link gets the error of any wrong link."""
     ada = await signed_up(post, ADA)
     token = await reset_token(post, server)
     deleted = await post.request(
@@ -326,7 +326,7 @@ async def test_links_and_mails_of_a_deleted_user_are_gone(
 async def test_forgotten_password_answers_the_same_for_an_unknown_address(
     mail_settings: ApiSettings, auth_engine: AsyncEngine
 ) -> None:
-    """Status, body, headers and the statements to the database tell nobody who has an account."""
+    """Status, body, headers and statements do not show who has an account."""
     app = create_app(mail_settings)  # not started, so that no mail is sent meanwhile
     statements: list[str] = []
     engine = app.state.context.engine
@@ -336,7 +336,7 @@ async def test_forgotten_password_answers_the_same_for_an_unknown_address(
         statements.append(statement)
 
     async def forgot(email: str, network: str) -> tuple[Any, list[str]]:
-        """What can be seen from outside, and what the database was told."""
+        """What a client can observe, and the statements to the database."""
         transport = httpx.ASGITransport(app, client=(network, 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client:
             statements.clear()
@@ -365,7 +365,7 @@ async def test_forgotten_password_answers_the_same_for_an_unknown_address(
 async def test_commit_of_a_wish_does_not_wait_for_the_disk(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """A commit that waits would show that there was something to commit: that somebody exists."""
+    """A commit that waits would show that the user exists."""
     await signed_up(post, ADA)
     await execute(
         auth_engine,
@@ -382,7 +382,7 @@ async def test_commit_of_a_wish_does_not_wait_for_the_disk(
 
 @pytest.mark.parametrize("email", [ADA, "nobody@example.org"])
 async def test_mails_to_one_address_are_limited(email: str, mail_settings: ApiSettings) -> None:
-    """From wherever they are asked for, and whether or not somebody has the address."""
+    """From any network, and whether or not an account has the address."""
     settings = mail_settings.model_copy(update={"limit_mail": Rate(2, 3600)})
     app = create_app(settings)
     answers = []
@@ -399,7 +399,7 @@ async def test_mails_to_one_address_are_limited(email: str, mail_settings: ApiSe
 
 
 async def test_mails_asked_for_by_one_network_are_limited(mail_settings: ApiSettings) -> None:
-    """Nobody has mails sent to a whole list of addresses."""
+    """Nobody can have mails sent to a whole list of addresses."""
     settings = mail_settings.model_copy(update={"limit_mail": Rate(2, 3600)})
     async with serving(settings) as client:
         answers = [
@@ -413,7 +413,7 @@ async def test_mails_asked_for_by_one_network_are_limited(mail_settings: ApiSett
 async def test_asking_again_is_limited_like_forgetting(
     mail_settings: ApiSettings, server: MailServer
 ) -> None:
-    """Both ways to have mails sent to one address share its limit."""
+    """Both ways to send mails to one address share its limit."""
     settings = mail_settings.model_copy(update={"limit_mail": Rate(2, 3600)})
     async with serving(settings) as client:
         ada = await signed_up(client, ADA)
@@ -426,7 +426,7 @@ async def test_asking_again_is_limited_like_forgetting(
 
 
 async def test_tries_to_open_links_are_limited(mail_settings: ApiSettings) -> None:
-    """Guessing is hopeless, and costs us little besides."""
+    """Guessing is hopeless, and costs the service little."""
     settings = mail_settings.model_copy(update={"limit_token": Rate(3, 3600)})
     async with serving(settings) as client:
         for _ in range(3):
@@ -439,7 +439,7 @@ async def test_tries_to_open_links_are_limited(mail_settings: ApiSettings) -> No
 async def test_service_without_mail_says_so(
     api: httpx.AsyncClient, auth_engine: AsyncEngine
 ) -> None:
-    """What would need a mail is refused, and none is queued for nobody to send."""
+    """Requests that need a mail are refused, and none is queued."""
     ada = await signed_up(api, ADA)
 
     asked = await api.post("/v1/me/email/verification", headers=bearer(ada))
@@ -451,7 +451,7 @@ async def test_service_without_mail_says_so(
 
 
 async def test_what_is_no_address_is_refused(post: httpx.AsyncClient) -> None:
-    """An address that would add a recipient or a header gets no mail at all."""
+    """An address that would inject a recipient or a header gets no mail."""
     for email in (
         "ada@example.org, eve@example.org",
         "ada@example.org\r\nBcc: eve@example.org",
@@ -464,7 +464,7 @@ async def test_what_is_no_address_is_refused(post: httpx.AsyncClient) -> None:
 
 
 def has_event(lines: Sequence[Mapping[str, Any]], event: str) -> bool:
-    """Whether that was logged."""
+    """Whether that event was logged."""
     return any(line["event"] == event for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""The page that links in mails open: what a browser is given, and what it is forbidden."""
+"""The page that links in mails open: what it loads, and what its headers forbid."""
 
 import re
 
@@ -16,7 +16,7 @@ FILES = {
 async def test_page_may_do_its_own_work_and_no_more(
     path: str, kind: str, api: httpx.AsyncClient
 ) -> None:
-    """No script, frame, form or request but its own, and no address told to the next page."""
+    """No script, frame, form or request but its own, and no address in the next page's referrer."""
     answer = await api.get(path)
 
     assert answer.status_code == 200
@@ -39,7 +39,7 @@ CSP = "Content-Security-Policy"
 
 
 async def test_page_keeps_to_its_own_rules(api: httpx.AsyncClient) -> None:
-    """What it loads is there, and nothing in its text would be blocked."""
+    """Everything that it loads exists, and its own policy blocks nothing of it."""
     page = (await api.get("/link")).text
 
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
@@ -52,7 +52,7 @@ async def test_page_keeps_to_its_own_rules(api: httpx.AsyncClient) -> None:
 
 
 async def test_script_asks_for_what_there_is(api: httpx.AsyncClient) -> None:
-    """The routes that it calls are ours."""
+    """The routes that it calls exist."""
     script = (await api.get("/link/link.js")).text
     paths = re.findall(r'path: "([^"]+)"', script)
     described = (await api.get("/openapi.json")).json()["paths"]

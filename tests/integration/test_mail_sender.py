@@ -1,4 +1,4 @@
-"""The queue of mails and those who send from it, before a real SMTP server."""
+"""The queue of mails and its senders, with a real SMTP server."""
 
 import asyncio
 import time
@@ -36,19 +36,19 @@ async def server() -> AsyncIterator[MailServer]:
 
 
 def over(settings: ApiSettings, server: MailServer) -> ApiSettings:
-    """The settings, with that mail server."""
+    """Settings with that mail server."""
     return settings.model_copy(update={"smtp_url": SecretStr(server.url)})
 
 
 @pytest.fixture
 def sender(api_settings: ApiSettings, auth_engine: AsyncEngine, server: MailServer) -> MailSender:
-    """A sender, not running."""
+    """A sender that is not running."""
     return MailSender(auth_engine, over(api_settings, server))
 
 
 @asynccontextmanager
 async def running(sender: MailSender) -> AsyncIterator[None]:
-    """``sender`` runs inside the block."""
+    """Run ``sender`` inside the block."""
     task = asyncio.create_task(sender.run())
     try:
         yield
@@ -60,7 +60,7 @@ async def running(sender: MailSender) -> AsyncIterator[None]:
 
 
 async def a_user(engine: AsyncEngine, email: str = ADA) -> UUID:
-    """The id of a user with that address."""
+    """Insert a user with that address; return their id."""
     async with engine.begin() as connection:
         query = text(
             "INSERT INTO users (version, email, password_hash) VALUES (1, :email, 'x') RETURNING id"
@@ -71,7 +71,7 @@ async def a_user(engine: AsyncEngine, email: str = ADA) -> UUID:
 
 
 async def ask(engine: AsyncEngine, user_id: UUID, purpose: Purpose = Purpose.VERIFY_EMAIL) -> None:
-    """Commit the wish for a mail."""
+    """Commit the request for a mail."""
     async with engine.begin() as connection:
         await request_mail(connection, user_id, purpose)
 
@@ -82,12 +82,12 @@ async def queued(engine: AsyncEngine) -> int:
 
 
 async def is_empty(engine: AsyncEngine) -> bool:
-    """Whether the queue is."""
+    """Whether the queue is empty."""
     return await queued(engine) == 0
 
 
 async def make_due(engine: AsyncEngine) -> None:
-    """Let the time pass that mails in the queue have to wait."""
+    """Let the time pass for which queued mails must wait."""
     await execute(engine, "UPDATE mails SET next_try_at = now()")
 
 
@@ -101,7 +101,7 @@ async def test_mail_brings_a_link_of_limited_life(
     auth_engine: AsyncEngine,
     server: MailServer,
 ) -> None:
-    """The link goes to the user alone: the database has its hash, and not before it is sent."""
+    """Only the user gets the link: the database has its hash, once the mail is sent."""
     user_id = await a_user(auth_engine)
     await ask(auth_engine, user_id, purpose)
     assert not await fetch(auth_engine, "SELECT 1 FROM mail_links")
@@ -125,7 +125,7 @@ async def test_mail_brings_a_link_of_limited_life(
 async def test_notice_of_a_changed_password_has_no_link(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """Who reads it along learns nothing that he could use."""
+    """Somebody who intercepts it learns nothing useful."""
     await ask(auth_engine, await a_user(auth_engine), Purpose.PASSWORD_CHANGED)
     await execute(auth_engine, "UPDATE users SET email_verified = true")
 
@@ -152,7 +152,7 @@ async def test_link_opens_the_page_that_is_configured(
 async def test_link_opens_the_service_where_it_is_and_not_where_it_was(
     api_settings: ApiSettings, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """The issuer stays when the address changes; what listens there must not get the link."""
+    """The issuer stays when the address changes; its old address must not get the link."""
     moved = over(api_settings, server).model_copy(update={"public_url": "https://new.example"})
     await ask(auth_engine, await a_user(auth_engine))
 
@@ -165,7 +165,7 @@ async def test_link_opens_the_service_where_it_is_and_not_where_it_was(
 async def test_mail_goes_to_the_address_that_the_user_has_then(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """Nothing goes to an address that he has given up since."""
+    """No mail goes to an address that the user has given up since."""
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, "UPDATE users SET email = 'countess@example.org'")
 
@@ -177,7 +177,7 @@ async def test_mail_goes_to_the_address_that_the_user_has_then(
 async def test_mail_waits_for_a_change_of_address_that_is_under_way(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """No link is made for an address between the end of its links and the commit of the next."""
+    """No link is created between the deletion of an address's links and the commit."""
     await ask(auth_engine, await a_user(auth_engine))
 
     async with auth_engine.begin() as changing:
@@ -191,7 +191,7 @@ async def test_mail_waits_for_a_change_of_address_that_is_under_way(
 
 
 async def is_waiting_for_a_lock(engine: AsyncEngine) -> bool:
-    """Whether a transaction waits for another one's end."""
+    """Whether a transaction waits for another one to end."""
     query = (
         "SELECT 1 FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -210,7 +210,7 @@ async def is_waiting_for_a_lock(engine: AsyncEngine) -> bool:
 async def test_who_needs_no_mail_gets_none(
     change: str, sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """Disabled, deleted, or verified meanwhile: the wish is forgotten."""
+    """Disabled, deleted, or verified in the meantime: the mail is dropped."""
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, f"UPDATE users SET {change}")
 
@@ -223,7 +223,7 @@ async def test_who_needs_no_mail_gets_none(
 async def test_mail_waits_for_a_server_that_is_away(
     api_settings: ApiSettings, auth_engine: AsyncEngine, unused_port: int
 ) -> None:
-    """It is tried again later and later, and sent when the server is back."""
+    """It is retried with growing pauses, and sent once the server is back."""
     settings = api_settings.model_copy(
         update={"smtp_url": SecretStr(f"smtp://localhost:{unused_port}")}
     )
@@ -251,7 +251,7 @@ async def test_mail_waits_for_a_server_that_is_away(
 async def test_mail_is_given_up_in_the_end(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """After the last attempt it is gone, so that the queue cannot grow for ever."""
+    """It is removed after the last attempt, so that the queue cannot grow without bound."""
     server.refusal = "450 come back later"
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, f"UPDATE mails SET attempts = {ATTEMPTS_MAX - 2}")
@@ -267,7 +267,7 @@ async def test_mail_is_given_up_in_the_end(
 async def test_mail_that_ends_its_senders_is_given_up(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """What never comes to an end counts too: it is not even tried then."""
+    """Attempts that never finish count as well: then it is not even tried."""
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, f"UPDATE mails SET attempts = {ATTEMPTS_MAX}")
 
@@ -280,7 +280,7 @@ async def test_mail_that_ends_its_senders_is_given_up(
 async def test_recipient_who_is_refused_for_good_is_not_tried_again(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """One attempt, and the mail is gone."""
+    """One attempt, and the mail is removed."""
     server.refusal = "550 no such mailbox"
     await ask(auth_engine, await a_user(auth_engine))
 
@@ -299,7 +299,7 @@ async def test_mail_comes_again_after_its_sender_was_killed(
     unused_port: int,
     tmp_path: Path,
 ) -> None:
-    """Killed between claim and sending: the mail is repeated rather than lost."""
+    """Killed between claim and delivery: the mail is repeated rather than lost."""
     server.fall_silent()
     await ask(auth_engine, await a_user(auth_engine))
     process = Process(
@@ -334,7 +334,7 @@ async def test_mail_comes_again_after_its_sender_was_killed(
 async def test_two_senders_send_each_mail_once(
     api_settings: ApiSettings, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """Replicas share the queue."""
+    """Instances share the queue."""
     addresses = [f"user{n}@example.org" for n in range(40)]
     for address in addresses:
         await ask(auth_engine, await a_user(auth_engine, address))
@@ -348,7 +348,7 @@ async def test_two_senders_send_each_mail_once(
 
 
 async def test_claims_never_overlap_and_never_wait(auth_engine: AsyncEngine) -> None:
-    """Who claims while another one does gets what is left."""
+    """A concurrent claim gets other mails."""
     user_id = await a_user(auth_engine)
     for _ in range(6):
         await ask(auth_engine, user_id)
@@ -363,7 +363,7 @@ async def test_claims_never_overlap_and_never_wait(auth_engine: AsyncEngine) -> 
 async def test_silent_server_holds_no_lock(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """While the server is waited for, the user can be changed, and his mails erased."""
+    """Meanwhile the user can be changed, and their mails erased."""
     server.fall_silent()
     await ask(auth_engine, await a_user(auth_engine))
 
@@ -381,7 +381,7 @@ async def test_silent_server_holds_no_lock(
 async def test_silent_server_holds_up_neither_requests_nor_the_end(
     api_settings: ApiSettings, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """The API answers, and ends at once, with a mail in flight."""
+    """The API responds, and exits at once, with a mail in flight."""
     server.fall_silent()
     await ask(auth_engine, await a_user(auth_engine))
 
@@ -397,7 +397,7 @@ async def test_silent_server_holds_up_neither_requests_nor_the_end(
 async def test_wake_up_sends_at_once(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """Nobody waits for the next look at the queue, which is seconds away."""
+    """The next poll of the queue is seconds away."""
     user_id = await a_user(auth_engine)
     await ask(auth_engine, user_id)
 
@@ -411,7 +411,7 @@ async def test_wake_up_sends_at_once(
 async def test_sender_outlives_a_database_that_fails(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """What goes wrong on the way does not end the task that nobody watches."""
+    """An error does not end the task, whose failure would go unnoticed."""
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, "ALTER TABLE mails RENAME TO away")
 
@@ -426,7 +426,7 @@ async def test_sender_outlives_a_database_that_fails(
 async def test_mails_of_a_later_version_are_left_to_it(
     sender: MailSender, auth_engine: AsyncEngine
 ) -> None:
-    """During an upgrade, a purpose that is not known yet does not hold up the others."""
+    """During an upgrade, an unknown purpose does not block other mails."""
     user_id = await a_user(auth_engine)
     await ask(auth_engine, user_id)
     await execute(auth_engine, f"INSERT INTO mails (user_id, purpose) VALUES ('{user_id}', 'new')")
@@ -437,7 +437,7 @@ async def test_mails_of_a_later_version_are_left_to_it(
 
 
 async def test_expired_links_are_deleted(sender: MailSender, auth_engine: AsyncEngine) -> None:
-    """They go by themselves, and those that work stay."""
+    """They are deleted after a while, and valid ones stay."""
     user_id = await a_user(auth_engine)
     await execute(
         auth_engine,

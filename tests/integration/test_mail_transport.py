@@ -1,4 +1,4 @@
-"""Handing a mail to a real SMTP server, or to a folder."""
+"""Deliver a mail to a real SMTP server, or to a folder."""
 
 import asyncio
 import stat
@@ -35,12 +35,12 @@ def a_mail(recipient: str = "ada@example.org") -> Message:
 
 
 def names(folder: Path) -> set[str]:
-    """The names of what is in the folder."""
+    """The names of the files in the folder."""
     return {path.name for path in folder.iterdir()}
 
 
 async def test_server_gets_the_mail_and_its_envelope() -> None:
-    """What the server takes is what was written, for its one recipient."""
+    """The server gets exactly what was written, for its one recipient."""
     async with mail_server() as server:
         await SmtpTransport(smtp_server(server.url)).deliver(a_mail())
 
@@ -55,7 +55,7 @@ async def test_server_gets_the_mail_and_its_envelope() -> None:
 async def test_tls_is_started_when_the_server_offers_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a password too, a mail is encrypted where it can be."""
+    """Even without a password, a mail is encrypted if possible."""
     context, authority = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
 
@@ -69,7 +69,7 @@ async def test_tls_is_started_when_the_server_offers_it(
 async def test_name_and_password_go_over_tls(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both forms of TLS let a user in whose name and password need percent-encoding."""
+    """Both forms of TLS accept credentials that need percent-encoding."""
     context, authority = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     kind = {"smtp": "starttls", "smtps": "tls"}[scheme]
@@ -83,7 +83,7 @@ async def test_name_and_password_go_over_tls(
 
 
 async def test_password_is_never_shown_to_a_server_without_tls() -> None:
-    """Somebody in between who hides STARTTLS gets neither the password nor the mail."""
+    """An attacker in between who hides STARTTLS gets neither the password nor the mail."""
     async with mail_server(has_users=True) as server:
         url = f"smtp://{CREDENTIALS}@localhost:{server.port}"
         with pytest.raises(NotDelivered):
@@ -97,7 +97,7 @@ async def test_password_is_never_shown_to_a_server_without_tls() -> None:
 async def test_server_with_a_wrong_certificate_gets_nothing(
     is_known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A certificate for another name, or by an unknown authority, is no certificate."""
+    """A certificate for another name or from an unknown authority is rejected."""
     context, authority = certificate(tmp_path, "other.test" if is_known else "localhost")
     if is_known:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority))
@@ -114,7 +114,7 @@ async def test_server_with_a_wrong_certificate_gets_nothing(
 async def test_wrong_password_may_be_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server's refusal of us is no refusal of the recipient."""
+    """A refused login is temporary: it does not mean that the recipient is refused."""
     context, authority = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
 
@@ -129,7 +129,7 @@ async def test_wrong_password_may_be_mended(
     [("550 5.1.1 no ada@example.org here", Refused), ("450 4.2.1 later", NotDelivered)],
 )
 async def test_refusals_are_for_good_or_for_now(answer: str, error: type[Exception]) -> None:
-    """5xx and 4xx are told apart, and the server's text, which names the address, is not kept."""
+    """5xx is permanent, 4xx temporary; the server's text, which has the address, is dropped."""
     async with mail_server() as server:
         server.refusal = answer
         with pytest.raises(error) as caught:
@@ -140,13 +140,13 @@ async def test_refusals_are_for_good_or_for_now(answer: str, error: type[Excepti
 
 
 async def test_server_that_is_away_is_for_now(unused_port: int) -> None:
-    """Nobody listens: later, perhaps."""
+    """A refused connection is temporary."""
     with pytest.raises(NotDelivered):
         await SmtpTransport(smtp_server(f"smtp://localhost:{unused_port}")).deliver(a_mail())
 
 
 async def test_address_in_other_letters_needs_smtputf8() -> None:
-    """It is sent where the server can, and refused for good where it cannot."""
+    """It is sent if the server supports it, and refused permanently otherwise."""
     letters = "müller@example.org"
 
     async with mail_server() as server:
@@ -160,7 +160,7 @@ async def test_address_in_other_letters_needs_smtputf8() -> None:
 
 
 async def test_domain_in_other_letters_needs_nothing() -> None:
-    """Any server takes the ASCII form of a domain."""
+    """Any server accepts the ASCII form of a domain."""
     async with mail_server(has_utf8=False) as server:
         await SmtpTransport(smtp_server(server.url)).deliver(a_mail("ada@bücher.example"))
 
@@ -168,7 +168,7 @@ async def test_domain_in_other_letters_needs_nothing() -> None:
 
 
 async def test_sending_to_a_silent_server_can_be_called_off_at_once() -> None:
-    """What waits for the server does not wait for it again when it is told to end."""
+    """A cancelled delivery does not wait for the server again."""
     async with mail_server() as server:
         server.fall_silent()
         sending = asyncio.create_task(SmtpTransport(smtp_server(server.url)).deliver(a_mail()))
@@ -182,7 +182,7 @@ async def test_sending_to_a_silent_server_can_be_called_off_at_once() -> None:
 
 
 async def test_folder_holds_whole_mails_for_their_owner_alone(tmp_path: Path) -> None:
-    """A file each, readable by nobody else, in a folder that is made when it is needed."""
+    """A file each, readable by nobody else, in a folder that is created on demand."""
     folder = tmp_path / "a" / "mails"
 
     await asyncio.gather(*(FolderTransport(folder).deliver(a_mail()) for _ in range(10)))
@@ -196,7 +196,7 @@ async def test_folder_holds_whole_mails_for_their_owner_alone(tmp_path: Path) ->
 
 
 async def test_folder_is_bounded_and_keeps_what_is_not_ours(tmp_path: Path) -> None:
-    """The oldest mails go; a file of another name stays."""
+    """The oldest mails are deleted; a file with another name stays."""
     ours = [tmp_path / f"20200101T{n:012}Z-00000000.eml" for n in range(FILES_MAX)]
     for path in [*ours, tmp_path / "notes.eml", tmp_path / "0.txt"]:
         path.touch()
@@ -210,7 +210,7 @@ async def test_folder_is_bounded_and_keeps_what_is_not_ours(tmp_path: Path) -> N
 
 
 async def test_folder_that_cannot_be_written_is_for_now(tmp_path: Path) -> None:
-    """A file is in the way: the mail waits."""
+    """A file is in its place: the mail waits."""
     (tmp_path / "mails").touch()
 
     with pytest.raises(NotDelivered):

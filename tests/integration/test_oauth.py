@@ -1,4 +1,4 @@
-"""The OAuth endpoints over HTTP: who gets a token for what, what it is worth, and how it ends."""
+"""The OAuth endpoints over HTTP: issuing, introspecting and revoking tokens."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def feed(auth_engine: AsyncEngine, api_settings: ApiSettings) -> IssuedKey
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient) -> Signed:
-    """What the API answered when Ada signed up."""
+    """The response to Ada's sign-up."""
     return await signed_up(api, "ada@example.org")
 
 
@@ -70,12 +70,12 @@ async def a_service(engine: AsyncEngine, settings: ApiSettings, name: str) -> Is
 
 
 def basic(issued: IssuedKey) -> Credentials:
-    """Id and key, for HTTP Basic."""
+    """Encode id and key for HTTP Basic."""
     return issued.id, issued.api_key
 
 
 async def service_token(api: httpx.AsyncClient, issued: IssuedKey) -> dict[str, Any]:
-    """What a service gets for its key."""
+    """The response to a service with its key."""
     answer = await api.post(TOKEN, data=GRANT, auth=basic(issued))
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -83,13 +83,13 @@ async def service_token(api: httpx.AsyncClient, issued: IssuedKey) -> dict[str, 
 
 
 async def refreshed(api: httpx.AsyncClient, token: str, **form: str) -> httpx.Response:
-    """The answer to a refresh token."""
+    """The response to a refresh token."""
     form = {"grant_type": "refresh_token", "refresh_token": token, **form}
     return await api.post(TOKEN, data=form)
 
 
 async def introspected(api: httpx.AsyncClient, issued: IssuedKey, token: str) -> dict[str, Any]:
-    """What the service is told about a token."""
+    """The introspection of a token by the service."""
     answer = await api.post(INTROSPECT, data={"token": token}, auth=basic(issued))
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -97,13 +97,13 @@ async def introspected(api: httpx.AsyncClient, issued: IssuedKey, token: str) ->
 
 
 async def verified(api: httpx.AsyncClient, token: str) -> AccessToken:
-    """The claims of a token, as any other service verifies it."""
+    """The claims of a token, verified as other services do."""
     jwks = (await api.get("/.well-known/jwks.json")).json()
     return TokenVerifier.from_jwks(jwks, issuer=SOURCE, audience="blog").verify(token)
 
 
 def assert_refused(answer: httpx.Response, error: str) -> None:
-    """RFC 6749 5.2: the shape, the status and the headers of a refusal."""
+    """RFC 6749 5.2: the form, status and headers of an error."""
     body = answer.json()
     assert answer.status_code == (401 if error == "invalid_client" else 400), body
     assert body.keys() == {"error", "error_description"}
@@ -116,7 +116,7 @@ def assert_refused(answer: httpx.Response, error: str) -> None:
 
 
 class TestClientCredentials:
-    """``grant_type=client_credentials``: a service's id and key for a token of minutes."""
+    """``grant_type=client_credentials``: a short-lived token for a service's id and key."""
 
     async def test_a_service_gets_a_token_for_itself(
         self, api: httpx.AsyncClient, feed: IssuedKey
@@ -138,7 +138,7 @@ class TestClientCredentials:
         assert token.expires_at - token.issued_at == 600
 
     async def test_it_may_ask_for_less(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
-        """The token has the scopes that were asked for, once each."""
+        """The token has the requested scopes, once each."""
         form = {**GRANT, "scope": "posts:write posts:write"}
 
         answer = await api.post(TOKEN, data=form, auth=basic(feed))
@@ -153,7 +153,7 @@ class TestClientCredentials:
     async def test_it_gets_no_more_than_it_has(
         self, api: httpx.AsyncClient, feed: IssuedKey, scope: str
     ) -> None:
-        """One scope too many spoils the request."""
+        """One scope too many fails the request."""
         answer = await api.post(TOKEN, data={**GRANT, "scope": scope}, auth=basic(feed))
 
         assert_refused(answer, "invalid_scope")
@@ -165,7 +165,7 @@ class TestClientCredentials:
         api_settings: ApiSettings,
         feed: IssuedKey,
     ) -> None:
-        """Whatever is wrong with them, the answer is the same to the letter."""
+        """Any wrong part gets the same response, byte for byte."""
         other = await a_service(auth_engine, api_settings, "other")
         revoked = await a_service(auth_engine, api_settings, "revoked")
         await revoke_key(auth_engine, revoked.key_id, actor=ACTOR)
@@ -215,7 +215,7 @@ class TestClientCredentials:
     async def test_an_unknown_account_takes_the_work_of_a_wrong_key(
         self, auth_engine: AsyncEngine, feed: IssuedKey
     ) -> None:
-        """One query and one comparison, so that the time tells nothing."""
+        """One query and one comparison, so that timing reveals nothing."""
         work: list[str] = []
 
         class Counting(Secrets):
@@ -243,7 +243,7 @@ class TestClientCredentials:
     async def test_the_parts_of_basic_may_be_encoded_as_in_a_form(
         self, api: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
-        """RFC 6749 2.3.1; most clients encode, and all characters may be."""
+        """RFC 6749 2.3.1; most clients encode, and may encode every character."""
         service_id, api_key = [
             "".join(f"%{byte:02x}" for byte in each.encode()) for each in basic(feed)
         ]
@@ -278,7 +278,7 @@ class TestClientCredentials:
     async def test_two_ways_at_once_are_refused(
         self, api: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
-        """The key in the form as well, or two headers: which one counts, nobody knows."""
+        """The key in the form as well, or two headers: it is unclear which one is meant."""
         header = httpx.BasicAuth(*basic(feed))._auth_header
         twice = [("Authorization", header), ("Authorization", header)]
 
@@ -317,7 +317,7 @@ class TestClientCredentials:
         assert_refused(answer, "invalid_request")
 
     async def test_a_charset_does_no_harm(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
-        """Many clients name one, and parameters that nobody knows are ignored."""
+        """Many clients send one, and unknown parameters are ignored."""
         headers = {"Content-Type": f"{MEDIA_TYPE.title()} ; charset=UTF-8"}
         body = b"grant_type=client_credentials&resource=x&scope="
 
@@ -328,7 +328,7 @@ class TestClientCredentials:
     async def test_a_revoked_key_gets_nothing_and_its_successor_goes_on(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, feed: IssuedKey
     ) -> None:
-        """From one request to the next; the token of before stays what it was."""
+        """From one request to the next; the successor still gets tokens."""
         token = (await service_token(api, feed))["access_token"]
 
         await revoke_key(auth_engine, feed.key_id, actor=ACTOR)
@@ -339,7 +339,7 @@ class TestClientCredentials:
     async def test_no_log_line_holds_a_key(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, feed: IssuedKey
     ) -> None:
-        """A refused key is logged by its id, for whoever looks for a leak."""
+        """A refused key is logged by its id, so that a leak can be traced."""
         await revoke_key(auth_engine, feed.key_id, actor=ACTOR)
 
         with structlog.testing.capture_logs() as logs:
@@ -356,12 +356,12 @@ class TestClientCredentials:
 
 
 class TestAnApiKeyIsGoodForNothingElse:
-    """It buys a token with HTTP Basic, and is refused everywhere else."""
+    """It is accepted with HTTP Basic at the OAuth endpoints, and refused elsewhere."""
 
     async def test_as_a_bearer_token(
         self, api: httpx.AsyncClient, blog_url: str, public_pem: str, feed: IssuedKey
     ) -> None:
-        """Neither service takes it."""
+        """Neither service accepts it."""
         headers = {"Authorization": f"Bearer {feed.api_key}"}
         settings = BlogSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
 
@@ -383,7 +383,7 @@ class TestAnApiKeyIsGoodForNothingElse:
     async def test_in_the_form_or_the_address(
         self, api: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
-        """Where it would end up in logs."""
+        """They would end up in logs."""
         shown = {"client_id": feed.id, "client_secret": feed.api_key}
 
         for answer in (
@@ -398,11 +398,11 @@ class TestAnApiKeyIsGoodForNothingElse:
             assert_refused(answer, "invalid_client")
 
     async def test_as_a_refresh_token(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
-        """It is none."""
+        """An API key is not a refresh token."""
         assert_refused(await refreshed(api, feed.api_key), "invalid_grant")
 
     async def test_as_a_password(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
-        """A service is no user."""
+        """A service is not a user."""
         credentials = {"email": f"{feed.id}@example.org", "password": feed.api_key}
 
         assert_problem(await api.post("/v1/signin", json=credentials), 401, "invalid_credentials")
@@ -430,7 +430,7 @@ class TestRefresh:
     async def test_a_dead_grant_is_told(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: Signed
     ) -> None:
-        """Garbage, another's kind of token, an ended session, a disabled user: one answer."""
+        """Garbage, another kind of token, an ended session, a disabled user: one response."""
         bob = await signed_up(api, "bob@example.org")
         await api.post("/v1/signout", headers=bearer(bob))
         answers = [
@@ -463,7 +463,7 @@ class TestRefresh:
     async def test_what_does_not_go_with_it_is_refused(
         self, api: httpx.AsyncClient, ada: Signed, changes: dict[str, str], error: str
     ) -> None:
-        """And the refresh token stays good."""
+        """And the refresh token stays valid."""
         form = {"grant_type": "refresh_token", "refresh_token": ada["refresh_token"]}
 
         assert_refused(await api.post(TOKEN, data={**form, **changes}), error)
@@ -472,7 +472,7 @@ class TestRefresh:
     async def test_a_service_has_no_refresh_tokens(
         self, api: httpx.AsyncClient, feed: IssuedKey, ada: Signed
     ) -> None:
-        """Even one that it got hold of; credentials that are sent have to be right."""
+        """Not even a stolen one; credentials that are sent must be right."""
         form = {"grant_type": "refresh_token", "refresh_token": ada["refresh_token"]}
 
         right = await api.post(TOKEN, data=form, auth=basic(feed))
@@ -484,7 +484,7 @@ class TestRefresh:
 
 
 class TestLimits:
-    """Each grant, each service and each network for itself."""
+    """Each grant, each service and each network on its own."""
 
     async def test_a_service_spends_its_own_limit(
         self,
@@ -493,7 +493,7 @@ class TestLimits:
         api_settings: ApiSettings,
         feed: IssuedKey,
     ) -> None:
-        """The fourth token in time is refused; another service is not held up."""
+        """The fourth token within the time is refused; another service is not affected."""
         other = await a_service(auth_engine, api_settings, "other")
 
         answers = [await strict.post(TOKEN, data=GRANT, auth=basic(feed)) for _ in range(4)]
@@ -508,7 +508,7 @@ class TestLimits:
     async def test_wrong_keys_from_its_network_do_not_hold_a_service_up(
         self, strict: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
-        """They spend the network's limit, and naming the account does not make it pay."""
+        """They spend the network's limit; naming the account does not charge it."""
         wrong = (feed.id, ApiKey.new().text)
 
         answers = [await strict.post(TOKEN, data=GRANT, auth=wrong) for _ in range(4)]
@@ -519,7 +519,7 @@ class TestLimits:
     async def test_a_flood_of_refreshes_stops_no_service(
         self, strict: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
-        """And the other way round: the grants share no limit."""
+        """And vice versa: the grants share no limit."""
         ada = await signed_up(strict, "ada@example.org")
         token = ada["refresh_token"]
         for _ in range(3):
@@ -533,7 +533,7 @@ class TestLimits:
     async def test_a_flood_of_tokens_and_questions_stops_no_refresh(
         self, strict: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
-        """Tokens, introspection and wrong keys at their limits; a session still goes on."""
+        """Tokens, introspection and wrong keys at their limits; sessions can still be refreshed."""
         ada = await signed_up(strict, "ada@example.org")
         wrong = (feed.id, ApiKey.new().text)
         for form, path in ((GRANT, TOKEN), ({"token": "x"}, INTROSPECT)):
@@ -546,7 +546,7 @@ class TestLimits:
     async def test_beyond_the_limit_a_dead_grant_is_still_told(
         self, strict: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
-        """Whoever has to sign in again is not sent away to wait; a live grant is, unharmed."""
+        """Its user must sign in again, not wait; a valid grant must wait, and stays valid."""
         ada = await signed_up(strict, "ada@example.org")
         bob = await signed_up(strict, "bob@example.org")
         carol = await signed_up(strict, "carol@example.org")
@@ -571,7 +571,7 @@ class TestLimits:
     async def test_beyond_the_limit_a_stolen_grant_still_ends_its_session(
         self, strict: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
-        """A flood must not cover a theft."""
+        """A flood must not hide a theft."""
         ada = await signed_up(strict, "ada@example.org")
         for _ in range(3):
             await refreshed(strict, ada["refresh_token"])
@@ -657,7 +657,7 @@ class TestIntrospect:
         ada: Signed,
         change: str,
     ) -> None:
-        """A user disabled, deleted or revoked, a session ended: at once, and nothing else said."""
+        """Disabled, deleted or revoked users, ended sessions: at once, and without a reason."""
         assert (await introspected(api, feed, ada["access_token"]))["active"]
 
         await execute(auth_engine, change)
@@ -671,7 +671,7 @@ class TestIntrospect:
         api_settings: ApiSettings,
         feed: IssuedKey,
     ) -> None:
-        """It is worth nothing here, though it has not expired."""
+        """It is not active here, though it has not expired."""
         other = await a_service(auth_engine, api_settings, "other")
         token = (await service_token(api, other))["access_token"]
 
@@ -682,7 +682,7 @@ class TestIntrospect:
     async def test_what_is_no_access_token(
         self, api: httpx.AsyncClient, feed: IssuedKey, ada: Signed
     ) -> None:
-        """Refresh tokens, API keys, garbage: one answer for all."""
+        """Refresh tokens, API keys, garbage: one response for all."""
         signature = ada["access_token"].rpartition(".")[2]
         for token in (
             ada["refresh_token"],
@@ -698,7 +698,7 @@ class TestIntrospect:
     async def test_only_services_may_ask(
         self, api: httpx.AsyncClient, feed: IssuedKey, ada: Signed
     ) -> None:
-        """Else it would be an oracle for whoever finds a token; a user's token is not enough."""
+        """Else it would be an oracle for stolen tokens; a user's token is not enough."""
         form = {"token": ada["access_token"]}
 
         for answer in (
@@ -717,7 +717,7 @@ class TestRevoke:
     async def test_a_token_takes_its_session_along(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: Signed, kind: str
     ) -> None:
-        """Neither of its tokens is good any more; the user's other session is."""
+        """Neither of its tokens is valid any more; the user's other session is."""
         credentials = {"email": "ada@example.org", "password": PASSWORD}
         other = (await api.post("/v1/signin", json=credentials)).json()
 
@@ -737,7 +737,7 @@ class TestRevoke:
     async def test_what_is_unknown_is_200_too(
         self, api: httpx.AsyncClient, feed: IssuedKey, ada: Signed
     ) -> None:
-        """RFC 7009 2.2: there is nothing left to do for the client; an API key stays as it is."""
+        """RFC 7009 2.2: nothing is left to do for the client; an API key is not affected."""
         for token in ("x", ada["refresh_token"][:-1], feed.api_key, "é", "x" * 9_000):
             answer = await api.post(REVOKE, data={"token": token})
             assert (answer.status_code, answer.content) == (200, b"")
@@ -749,7 +749,7 @@ class TestRevoke:
     async def test_a_services_token_cannot_be_taken_back(
         self, api: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
-        """RFC 7009 2.2.1: better told than believed revoked."""
+        """RFC 7009 2.2.1: an error is better than a false success."""
         token = (await service_token(api, feed))["access_token"]
 
         answer = await api.post(REVOKE, data={"token": token})
@@ -759,7 +759,7 @@ class TestRevoke:
     async def test_credentials_that_are_sent_have_to_be_right(
         self, api: httpx.AsyncClient, feed: IssuedKey, ada: Signed
     ) -> None:
-        """None are needed."""
+        """None are required."""
         form = {"token": ada["refresh_token"]}
 
         wrong = await api.post(REVOKE, data=form, auth=(feed.id, "x"))
@@ -774,12 +774,12 @@ class TestRevoke:
 
 
 class TestOpenApi:
-    """What clients are generated from."""
+    """The document from which clients are generated."""
 
     async def test_forms_refusals_and_credentials_are_described(
         self, api: httpx.AsyncClient
     ) -> None:
-        """The media type of the form, the shape of RFC 6749's errors, and HTTP Basic."""
+        """The media type of forms, the form of RFC 6749's errors, and HTTP Basic."""
         document = (await api.get("/openapi.json")).json()
 
         schemes = document["components"]["securitySchemes"]
@@ -801,6 +801,6 @@ class TestOpenApi:
 async def authenticated(
     engine: AsyncEngine, secrets: Secrets, service_id: str, api_key: str
 ) -> None:
-    """Try a key that is wrong."""
+    """Try a wrong key."""
     with pytest.raises(WrongKey):
         await authenticate(engine, secrets, service_id=service_id, api_key=api_key)

@@ -1,4 +1,4 @@
-"""Service accounts and their API keys: what is stored, how many live, who administers them."""
+"""Service accounts and their API keys: storage, number of live keys, administration."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -47,7 +47,7 @@ async def created(engine: AsyncEngine, name: str = "feed", **changes: Any) -> Is
 
 
 async def rotated(engine: AsyncEngine, service: str, secrets: Secrets = SECRETS) -> IssuedKey:
-    """A further key."""
+    """Issue another key."""
     return await rotate_key(engine, secrets, service, key_days=90, actor=ACTOR)
 
 
@@ -59,7 +59,7 @@ async def works(
     service_id: str | None = None,
     api_key: str | None = None,
 ) -> bool:
-    """Whether the key, or what is shown in place of it, is its account's."""
+    """Whether the key belongs to the account and is live."""
     service_id = issued.id if service_id is None else service_id
     api_key = issued.api_key if api_key is None else api_key
     try:
@@ -70,7 +70,7 @@ async def works(
 
 
 async def last_used(engine: AsyncEngine, key_id: str) -> datetime | None:
-    """When the key was used last, as far as it was noted."""
+    """When the key was used last, as stored."""
     [row] = await fetch(engine, f"SELECT last_used_at FROM api_keys WHERE key_id = '{key_id}'")
     used: datetime | None = row.last_used_at
     return used
@@ -80,7 +80,7 @@ class TestKeys:
     """Issue, use, rotate, revoke."""
 
     async def test_a_new_account_has_a_key_that_works(self, auth_engine: AsyncEngine) -> None:
-        """For as many days as it was given, with the scopes that were asked for, once each."""
+        """For the given number of days, with the requested scopes, once each."""
         issued = await created(auth_engine, scopes=[*SCOPES, *SCOPES], key_days=30)
 
         assert await works(auth_engine, issued)
@@ -89,7 +89,7 @@ class TestKeys:
         assert abs(issued.expires_at - in_30_days) < timedelta(minutes=1)
 
     async def test_only_its_hash_is_stored(self, auth_engine: AsyncEngine) -> None:
-        """No table holds the secret; another secret of the service makes another hash."""
+        """No table has the secret; another secret of the service makes another hash."""
         issued = await created(auth_engine)
         key = ApiKey.parse(issued.api_key)
 
@@ -108,7 +108,7 @@ class TestKeys:
     async def test_a_key_with_another_secret_or_account_is_refused(
         self, auth_engine: AsyncEngine
     ) -> None:
-        """Whatever part of id, key and account does not belong to the others."""
+        """If any of id, key and account does not belong to the others."""
         feed, blog = await created(auth_engine), await created(auth_engine, "blog")
         mine, others = ApiKey.parse(feed.api_key), ApiKey.parse(blog.api_key)
         assert mine is not None
@@ -132,7 +132,7 @@ class TestKeys:
     async def test_a_hash_moved_to_another_key_is_worth_nothing(
         self, auth_engine: AsyncEngine
     ) -> None:
-        """Who can write to the table, but has not the secret, cannot make his key another's."""
+        """Write access to the table, without the secret, does not give access to other accounts."""
         feed, blog = await created(auth_engine), await created(auth_engine, "blog")
         mine, others = ApiKey.parse(feed.api_key), ApiKey.parse(blog.api_key)
         assert mine is not None
@@ -151,7 +151,7 @@ class TestKeys:
     async def test_the_form_is_checked_before_the_database_is_asked(
         self, auth_engine: AsyncEngine
     ) -> None:
-        """A text that is no key costs no query; there is no table to ask here."""
+        """A malformed key costs no query; there is no table to query here."""
         await execute(auth_engine, "DROP TABLE api_keys")
         key = ApiKey.new().text
 
@@ -172,7 +172,7 @@ class TestKeys:
         assert await works(auth_engine, await rotated(auth_engine, first.id))
 
     async def test_a_third_live_key_is_refused(self, auth_engine: AsyncEngine) -> None:
-        """The refusal names the two; revoked and expired ones do not count."""
+        """The error names the two; revoked and expired ones do not count."""
         first = await created(auth_engine)
         second = await rotated(auth_engine, first.id)
 
@@ -211,7 +211,7 @@ class TestKeys:
         assert not await works(auth_engine, issued)
 
     async def test_revoking_twice_is_revoking_once(self, auth_engine: AsyncEngine) -> None:
-        """The time of the first stays, and the audit log has one entry."""
+        """The first time stays, and the audit log has one entry."""
         issued = await created(auth_engine)
         await revoke_key(auth_engine, issued.key_id, actor=ACTOR)
         first = await fetch(auth_engine, "SELECT revoked_at FROM api_keys")
@@ -225,7 +225,7 @@ class TestKeys:
         assert row.n == 1
 
     async def test_use_is_noted_once_a_minute(self, auth_engine: AsyncEngine) -> None:
-        """Noting each use would have all requests of a service wait for one row."""
+        """Storing each use would make all requests of a service wait for one row."""
         issued = await created(auth_engine)
         statements: list[str] = []
         event.listen(
@@ -251,7 +251,7 @@ class TestKeys:
         assert third > first
 
     async def test_a_crowd_notes_its_use_once(self, auth_engine: AsyncEngine) -> None:
-        """Those that saw it unnoted too do not write after the first."""
+        """Concurrent requests do not write after the first."""
         issued = await created(auth_engine)
         await execute(
             auth_engine,
@@ -275,7 +275,7 @@ class TestKeys:
         assert row.writes == 1
 
     async def test_a_refused_use_is_not_noted(self, auth_engine: AsyncEngine) -> None:
-        """Else an attacker could make a dead key look alive."""
+        """Otherwise an attacker could make a dead key look live."""
         issued = await created(auth_engine)
 
         assert not await works(auth_engine, issued, service_id=NOBODY)
@@ -298,7 +298,7 @@ class TestKeys:
         assert not await works(auth_engine, unused, Secrets(new))
 
     async def test_what_cannot_be_is_refused(self, auth_engine: AsyncEngine) -> None:
-        """A name that is taken or none, an unknown scope, account or key."""
+        """A taken or invalid name, an unknown scope, account or key."""
         await created(auth_engine)
 
         with pytest.raises(ServiceNameTaken):
@@ -317,7 +317,7 @@ class TestKeys:
         assert row.n == 1
 
     async def test_everything_is_in_the_audit_log(self, auth_engine: AsyncEngine) -> None:
-        """Who did what to which account and key; a refusal leaves nothing."""
+        """Who did what to which account and key; a refusal leaves no entry."""
         issued = await created(auth_engine)
         await rotated(auth_engine, issued.id)
         with pytest.raises(TooManyApiKeys):
@@ -341,7 +341,7 @@ class TestKeys:
 
 
 async def posted(api: httpx.AsyncClient, root: Signed, name: str = "feed") -> dict[str, Any]:
-    """A service account made over HTTP, and its key."""
+    """A service account created over HTTP, and its key."""
     answer = await api.post(
         SERVICES, json={"name": name, "scopes": ["posts:write"]}, headers=bearer(root)
     )
@@ -367,7 +367,7 @@ class TestAdministration:
     async def test_only_administrators_may(
         self, api: httpx.AsyncClient, method: str, path: str, body: object
     ) -> None:
-        """401 without a token, 403 without the role, whether or not there is such an account."""
+        """401 without a token, 403 without the role, whether or not the account exists."""
         ada = await signed_up(api, "ada@example.org")
 
         unknown = await api.request(method, path, json=body)
@@ -388,7 +388,7 @@ class TestAdministration:
     async def test_an_account_is_created_shown_and_deleted(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
     ) -> None:
-        """The key is in the first answer alone; deleting takes the keys along."""
+        """Only the first response has the key; deletion deletes the keys as well."""
         made = await posted(api, root)
         path = f"{SERVICES}/{made['id']}"
         shown = await api.get(path, headers=bearer(root))
@@ -409,7 +409,7 @@ class TestAdministration:
     async def test_keys_are_rotated_and_revoked(
         self, api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine
     ) -> None:
-        """Two live at most; revoking names the account too, and twice is as once."""
+        """Two live at most; revoking names the account too, and is idempotent."""
         made = await posted(api, root)
         other = await posted(api, root, "other")
         keys = f"{SERVICES}/{made['id']}/keys"
@@ -462,7 +462,7 @@ class TestAdministration:
     async def test_another_form_is_refused(
         self, api: httpx.AsyncClient, root: Signed, changes: dict[str, Any]
     ) -> None:
-        """422; the id above all is not the client's to choose."""
+        """422; above all, the client cannot choose the id."""
         body = {"name": "feed", "scopes": ["posts:write"], **changes}
 
         answer = await api.post(SERVICES, json=body, headers=bearer(root))
@@ -472,7 +472,7 @@ class TestAdministration:
     async def test_accounts_and_keys_come_in_pages(
         self, api: httpx.AsyncClient, root: Signed
     ) -> None:
-        """Each once, accounts by name, keys from the newest; the last page has no cursor."""
+        """Each once, accounts by name, keys newest first; the last page has no cursor."""
         names = [f"service-{number}" for number in (4, 2, 5, 1, 3)]
         for name in names:
             made = await posted(api, root, name)

@@ -1,4 +1,4 @@
-"""What ends a service account's access ends its access tokens too, and others are told."""
+"""Ending a service account's access also revokes its tokens, everywhere."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ WAYS = ["delete", "disable", "revoke"]
 
 @pytest.fixture
 async def feed(auth_engine: AsyncEngine, api_settings: ApiSettings) -> IssuedKey:
-    """A service account that may compare replicas."""
+    """A service account that may reconcile replicas."""
     return await create_service(
         auth_engine,
         api_settings.secrets,
@@ -55,19 +55,19 @@ async def end(api: httpx.AsyncClient, root: Signed, feed: IssuedKey, way: str) -
 
 
 async def token(api: httpx.AsyncClient, key: IssuedKey) -> httpx.Response:
-    """What the service is answered that asks for a token."""
+    """The response to a service that requests a token."""
     return await api.post(
         "/oauth/token", data={"grant_type": "client_credentials"}, auth=(key.id, key.api_key)
     )
 
 
 async def uses(api: httpx.AsyncClient, granted: httpx.Response) -> httpx.Response:
-    """What a service is answered at an endpoint that is for services."""
+    """The response to a service at an endpoint for services."""
     return await api.get("/v1/reconcile/digests", headers=bearer(granted.json()))
 
 
 async def told(engine: AsyncEngine) -> list[ServiceState]:
-    """What verifiers are told, in the order of recording."""
+    """The recorded events about the account, in order."""
     rows = await fetch(
         engine,
         "SELECT payload::text AS text FROM outbox_events WHERE type = 'service.changed'"
@@ -80,7 +80,7 @@ async def told(engine: AsyncEngine) -> list[ServiceState]:
 async def test_tokens_of_before_are_refused(
     api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine, feed: IssuedKey, way: str
 ) -> None:
-    """At once by the auth service; the event says the same, in the same transaction."""
+    """By the auth service at once; the event says the same, in the same transaction."""
     granted = await token(api, feed)
     before = await uses(api, granted)
 
@@ -104,7 +104,7 @@ async def test_introspection_says_the_same(
     feed: IssuedKey,
     api_settings: ApiSettings,
 ) -> None:
-    """A token from before the revocation of a key is worth nothing, a new one is good."""
+    """A token from before a key's revocation is not active, a new one is."""
     granted = await token(api, feed)
     other = await rotate_key(auth_engine, api_settings.secrets, "feed", key_days=90, actor=ACTOR)
 
@@ -124,7 +124,7 @@ async def test_introspection_says_the_same(
 async def test_enabling_brings_back_the_account_and_no_token(
     api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine, feed: IssuedKey
 ) -> None:
-    """A new token is good at once; each change is told, with a higher version, and written down."""
+    """New tokens are valid; each change is recorded, with a higher version, and audited."""
     granted = await token(api, feed)
 
     await end(api, root, feed, "disable")
@@ -146,7 +146,7 @@ async def test_enabling_brings_back_the_account_and_no_token(
 async def test_a_token_is_either_of_before_or_not_issued(
     auth_engine: AsyncEngine, feed: IssuedKey
 ) -> None:
-    """A revocation that is under way is waited for, and then no token is as of after it."""
+    """A token waits for a revocation under way, and none is issued before it then."""
     async with auth_engine.begin() as connection:
         await connection.execute(text("SELECT 1 FROM service_accounts FOR UPDATE"))
         revoking = asyncio.create_task(revoke_key(auth_engine, feed.key_id, actor=ACTOR))
@@ -199,7 +199,7 @@ async def test_ends_at_the_same_time_do_not_deadlock(
 async def test_a_cut_of_the_future_is_brought_back(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, feed: IssuedKey
 ) -> None:
-    """The clock was a day ahead and was set back: the account gets tokens that count."""
+    """The clock ran a day ahead and was set back: the account gets valid tokens."""
     await execute(
         auth_engine,
         "UPDATE service_accounts SET tokens_valid_after ="
@@ -216,7 +216,7 @@ async def test_a_cut_of_the_future_is_brought_back(
 async def test_many_ends_in_one_second_are_a_second_apart(
     auth_engine: AsyncEngine, feed: IssuedKey
 ) -> None:
-    """A token issued after one of them carries its second, and the next one refuses it."""
+    """A token issued after one of them has its second, and the next one revokes it."""
     for status in ("disabled", "active", "disabled"):
         await set_status(auth_engine, feed.id, status, actor=ACTOR)
 

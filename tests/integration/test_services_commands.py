@@ -1,4 +1,4 @@
-"""``auth-service services …``, as an operator and his scripts meet it."""
+"""The commands ``auth-service services …``, run by operators and scripts."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def environment(auth_url: str, private_pem: str) -> dict[str, str]:
 
 @pytest.fixture
 def services(environment: dict[str, str], tmp_path: Path) -> Any:
-    """Runs ``auth-service services …`` to its end."""
+    """Run ``auth-service services …`` to its end."""
 
     async def services(arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = f"auth-service services {arguments}"
@@ -36,7 +36,7 @@ def services(environment: dict[str, str], tmp_path: Path) -> Any:
 
 
 async def as_json(services: Any, arguments: str) -> dict[str, Any]:
-    """What a command that goes well prints for scripts."""
+    """The JSON of a command that must succeed."""
     ended = await services(f"{arguments} --json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("\n") == 1
@@ -57,7 +57,7 @@ async def gets_a_token(api: httpx.AsyncClient, issued: dict[str, Any]) -> bool:
 async def test_the_life_of_a_key(
     services: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
 ) -> None:
-    """Created, listed, rotated by name and by id, revoked: the API takes what the command made."""
+    """Created, listed, rotated by name and by id, revoked: the API agrees with the commands."""
     first = await as_json(services, CREATE)
     assert first.keys() == ISSUED
     assert await gets_a_token(api, first)
@@ -89,7 +89,7 @@ async def test_the_life_of_a_key(
 
 
 async def test_people_see_the_key_once(services: Any) -> None:
-    """In words; the list never shows it."""
+    """As text; the list never shows it."""
     created = await services("create feed --scope posts:write")
     [key] = [line.split()[-1] for line in created.stdout.splitlines() if "API key" in line]
     unused = await services("list")
@@ -133,7 +133,7 @@ async def test_what_cannot_be_is_one_sentence(services: Any, arguments: str, wor
 
 
 async def test_a_name_is_taken_once(services: Any) -> None:
-    """Exit code 1; the first account stays as it is."""
+    """Exit code 1; the first account does not change."""
     await as_json(services, CREATE)
 
     ended = await services(CREATE)
@@ -143,7 +143,7 @@ async def test_a_name_is_taken_once(services: Any) -> None:
 
 
 async def test_an_account_has_a_scope(services: Any) -> None:
-    """The command's own error names the option."""
+    """The error of the command line names the option."""
     ended = await services("create feed")
 
     assert ended.returncode == 2

@@ -1,4 +1,4 @@
-"""``auth-service services ensure``: an account and a good key, whatever was lost."""
+"""The command ``auth-service services ensure``: an account and a valid key, after any loss."""
 
 import asyncio
 import fcntl
@@ -41,7 +41,7 @@ def environment(auth_url: str, private_pem: str) -> dict[str, str]:
 
 @pytest.fixture
 def ensure(api_settings: ApiSettings, auth_engine: AsyncEngine) -> Any:
-    """Does what the command does, but for the files."""
+    """Do what the command does, except for the files."""
 
     async def ensure(
         kept: Credentials | None, scopes: tuple[str, ...] = SCOPES
@@ -60,13 +60,13 @@ def ensure(api_settings: ApiSettings, auth_engine: AsyncEngine) -> Any:
 
 
 def credentials(issued: IssuedKey | None) -> Credentials:
-    """What a service keeps of a new key."""
+    """What a service stores of a new key."""
     assert issued is not None
     return Credentials(issued.id, issued.api_key)
 
 
 async def scope(api: httpx.AsyncClient, kept: Credentials) -> str | None:
-    """What a token says that is got with these; None when there is none."""
+    """The scope of a token obtained with these; None if there is none."""
     answer = await api.post(
         "/oauth/token",
         data={"grant_type": "client_credentials"},
@@ -78,7 +78,7 @@ async def scope(api: httpx.AsyncClient, kept: Credentials) -> str | None:
 async def test_what_is_in_order_is_left_alone(
     environment: dict[str, str], api: httpx.AsyncClient, auth_engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """By the command, twice: one account, one key, for its owner's eyes alone, and never shown."""
+    """By the command, twice: one account, one key, readable by its owner, never shown."""
     folder = tmp_path / "keys" / "blog"
 
     first = await asyncio.to_thread(run, f"{COMMAND} {folder}", environment, tmp_path)
@@ -102,7 +102,7 @@ async def test_what_is_in_order_is_left_alone(
 async def test_what_was_lost_is_mended(
     ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine, loss: str
 ) -> None:
-    """Whatever became of the account or its key in the database, the service gets a good one."""
+    """If account or key were lost or changed in the database, the service gets a valid key."""
     kept = credentials(await ensure(None))
     await execute(auth_engine, LOSSES[loss])
 
@@ -118,7 +118,7 @@ async def test_what_was_lost_is_mended(
 async def test_a_key_that_was_lost_is_made_anew_however_often(
     ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine, kept: Credentials | None
 ) -> None:
-    """The account stays the same one, and never has more than two live keys."""
+    """The account stays the same, and never has more than two live keys."""
     made = [credentials(await ensure(kept)) for _ in range(4)]
 
     assert len({each.id for each in made}) == 1
@@ -132,7 +132,7 @@ async def test_a_key_that_was_lost_is_made_anew_however_often(
 async def test_a_key_that_is_replaced_in_time_stays_good(
     ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
 ) -> None:
-    """A service that was not started again yet goes on with the old one."""
+    """A service that was not restarted yet keeps working with the old one."""
     old = credentials(await ensure(None))
     await execute(auth_engine, LOSSES["last_third"])
 
@@ -145,7 +145,7 @@ async def test_a_key_that_is_replaced_in_time_stays_good(
 async def test_a_scope_is_added_and_never_taken_away(
     ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
 ) -> None:
-    """An account of an older installation gets what it lacks; the audit log has it."""
+    """An account of an older installation gets the missing scopes, and an audit entry."""
     kept = credentials(await ensure(None, ("posts:write",)))
 
     assert await ensure(kept) is None
@@ -162,7 +162,7 @@ async def test_a_scope_is_added_and_never_taken_away(
 
 
 def test_one_at_a_time_replaces_the_files(tmp_path: Path) -> None:
-    """Started twice at the same moment, the second finds what the first one made."""
+    """Of two concurrent runs, the second finds the result of the first."""
     folder = tmp_path / "keys"
 
     with credential_files(folder) as files:
@@ -177,7 +177,7 @@ def test_one_at_a_time_replaces_the_files(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_used_is_one_sentence(
     environment: dict[str, str], auth_engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """Nothing is made whose key could not be kept."""
+    """No key is created that could not be stored."""
     (tmp_path / "file").touch()
 
     ended = await asyncio.to_thread(run, f"{COMMAND} {tmp_path}/file", environment, tmp_path)
@@ -191,7 +191,7 @@ async def test_a_folder_that_cannot_be_used_is_one_sentence(
 
 @pytest.mark.parametrize(("days_left", "is_enough"), [(90, True), (31, True), (30, False)])
 def test_a_key_lasts_until_the_last_third_of_its_life(days_left: int, is_enough: bool) -> None:
-    """Of 90 days, the last 30 are for replacing it."""
+    """A key of 90 days is replaced in the last 30."""
     now = datetime(2026, 4, 1, tzinfo=UTC)
     end = now + timedelta(days=days_left)
     key = KeyRecord(
@@ -207,7 +207,7 @@ def test_a_key_lasts_until_the_last_third_of_its_life(days_left: int, is_enough:
 
 
 def in_folder(folder: Path) -> Credentials:
-    """What a service would read."""
+    """The credentials that a service would read."""
     return Credentials((folder / "service-id").read_text(), (folder / "api-key").read_text())
 
 

@@ -27,14 +27,14 @@ BODY = {"user", "access_token", "token_type", "expires_in"}
 
 @pytest.fixture
 async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API that pages of one other origin may use."""
+    """A client of an API that allows pages of one other origin."""
     async with serving(api_settings.model_copy(update={"cors_origins": (PAGE,)})) as client:
         yield client
 
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient) -> dict[str, Any]:
-    """What the API answered when Ada signed up."""
+    """The response to Ada's sign-up."""
     return await signed_up(api, ADA["email"])
 
 
@@ -44,7 +44,7 @@ class TestRefreshToken:
     async def test_it_is_in_the_body_unless_a_cookie_is_asked_for(
         self, api: httpx.AsyncClient
     ) -> None:
-        """Sign-up and sign-in, with a token of the session's own."""
+        """Sign-up and sign-in, each with a token of its session."""
         up = await api.post("/v1/signup", json=ADA)
         again = await api.post("/v1/signin", json={**ADA, "session": "token"})
 
@@ -61,7 +61,7 @@ class TestRefreshToken:
     async def test_it_is_in_a_cookie_and_nowhere_else(
         self, api: httpx.AsyncClient, path: str
     ) -> None:
-        """Out of reach of scripts, of other hosts and of pages of other sites, until it is idle."""
+        """Out of reach of scripts, other hosts and pages of other sites, until it is idle."""
         if path == "/v1/signin":
             await signed_up(api, ADA["email"])
 
@@ -86,7 +86,7 @@ class TestRefreshToken:
     async def test_no_other_page_signs_its_visitor_in(
         self, api: httpx.AsyncClient, media_type: str | None
     ) -> None:
-        """Browsers send these without asking; what they have to ask for is not allowed."""
+        """Requests that browsers send without a preflight are refused, and so are preflights."""
         await signed_up(api, ADA["email"])
         headers = {"Origin": "https://evil.example"}
         sent = headers if media_type is None else {**headers, "Content-Type": media_type}
@@ -127,7 +127,7 @@ class TestRefresh:
     async def test_a_page_gets_an_access_token_and_the_next_cookie(
         self, api: httpx.AsyncClient, ada: dict[str, Any], origin: str
     ) -> None:
-        """From this service's own origin and from those of the list."""
+        """From this service's own origin and from allowed ones."""
         answer = await refresh(api, ada["refresh_token"], Origin=origin)
 
         child = cookie_of(answer)
@@ -164,7 +164,7 @@ class TestRefresh:
         auth_engine: AsyncEngine,
         origin: str | None,
     ) -> None:
-        """403 without a look at the cookie, which stays as it is."""
+        """403 without reading the cookie, which stays valid."""
         headers = {} if origin is None else {"Origin": origin}
         answer = await refresh(api, ada["refresh_token"], **headers)
 
@@ -176,7 +176,7 @@ class TestRefresh:
     async def test_a_session_that_is_over_clears_the_cookie(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """401 with one answer for a missing, a foreign and a dead token."""
+        """401 with one response for a missing, a foreign and a dead token."""
         assert (await api.post("/v1/signout", headers=bearer(ada))).status_code == 204
 
         answers = [
@@ -191,7 +191,7 @@ class TestRefresh:
     async def test_a_cookie_that_only_looks_like_it_is_none(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """A neighbour's, with U+00A0 or U+0085 before the name; and of two neither one counts."""
+        """A neighbour's, with U+00A0 or U+0085 before the name; two are refused."""
         real = f"{COOKIE}={ada['refresh_token']}".encode()
         other = await sign_in(api)
         neighbours = f"{COOKIE}={other['refresh_token']}".encode()
@@ -211,7 +211,7 @@ class TestRefresh:
     async def test_a_token_that_comes_back_ends_the_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """Its child is refused then, and the access tokens of the session with it."""
+        """Then its successor and the session's access tokens are refused."""
         refreshed = await refresh(api, ada["refresh_token"], Origin=PAGE)
         await execute(
             auth_engine, "UPDATE sessions SET refreshed_at = refreshed_at - interval '1 minute'"
@@ -246,7 +246,7 @@ class TestSignOut:
     async def test_local_ends_this_session_and_no_other(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine, query: str
     ) -> None:
-        """The cookie goes too; other devices notice nothing, and no other service is told."""
+        """The cookie is deleted; other devices and services are not affected."""
         other = await sign_in(api)
 
         answer = await api.post(f"/v1/signout{query}", headers=bearer(ada))
@@ -260,7 +260,7 @@ class TestSignOut:
     async def test_others_ends_all_but_this_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """Whoever asks goes on, with the cookie that he has."""
+        """The caller's session continues, with its cookie."""
         others = [await sign_in(api), await sign_in(api)]
 
         answer = await api.post("/v1/signout?scope=others", headers=bearer(ada))
@@ -274,7 +274,7 @@ class TestSignOut:
     async def test_global_ends_all_and_tells_every_service(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """``tokens_valid_after`` travels in the event; the log knows who did it."""
+        """The event has ``tokens_valid_after``; the audit log names the actor."""
         other = await sign_in(api)
 
         answer = await api.post("/v1/signout?scope=global", headers=bearer(ada))
@@ -298,7 +298,7 @@ class TestSignOut:
     async def test_a_crowd_that_signs_out_everywhere_does_it_once(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """One event, and ``tokens_valid_after`` is no further ahead than one needs."""
+        """One event, and ``tokens_valid_after`` moves no further than for one."""
         answers = await asyncio.gather(
             *(api.post("/v1/signout?scope=global", headers=bearer(ada)) for _ in range(8))
         )
@@ -309,7 +309,7 @@ class TestSignOut:
     async def test_no_other_users_session_ends(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Each scope stays with its user."""
+        """Each scope affects its user only."""
         for scope in ("others", "global"):
             bob = await signed_up(api, f"{scope}@example.org")
             await api.post(f"/v1/signout?scope={scope}", headers=bearer(bob))
@@ -334,7 +334,7 @@ class TestSessions:
     async def test_they_are_listed_with_what_tells_them_apart(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """The device, the times, and which one is asking; nothing that could be used."""
+        """The device, the times, and which one is the caller's; nothing that could be misused."""
         assert ada
         await signed_up(api, "bob@example.org")
         other = await api.post("/v1/signin", json=ADA, headers={"User-Agent": "Phone" + "!" * 500})
@@ -357,7 +357,7 @@ class TestSessions:
     async def test_one_of_them_can_be_ended(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """204, then 404: its tokens are dead here, and it is no longer listed."""
+        """204, then 404: its tokens are refused here, and it is no longer listed."""
         other = await sign_in(api)
         listed = (await api.get("/v1/me/sessions", headers=bearer(ada))).json()["items"]
         [session] = [each["id"] for each in listed if not each["current"]]
@@ -376,7 +376,7 @@ class TestSessions:
     async def test_anothers_is_not_found(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """The same answer as for an id that nobody has, and it lives on."""
+        """The same response as for an unknown id, and the session stays live."""
         bob = await signed_up(api, "bob@example.org")
         [row] = await fetch(
             auth_engine, "SELECT id FROM sessions WHERE user_id = :id", id=ada["user"]["id"]
@@ -390,7 +390,7 @@ class TestSessions:
     async def test_a_session_whose_row_is_gone_has_ended(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """Its access token is refused, though nothing says when it ended."""
+        """Its access token is refused, although nothing says when it ended."""
         await execute(auth_engine, "DELETE FROM sessions")
 
         assert_problem(await api.get("/v1/me", headers=bearer(ada)), 401, "invalid_token")
@@ -403,7 +403,7 @@ async def refresh(api: httpx.AsyncClient, token: str | None, **headers: str) -> 
 
 
 async def sign_in(api: httpx.AsyncClient) -> dict[str, Any]:
-    """What the API answered when Ada signed in."""
+    """The response to Ada's sign-in."""
     answer = await api.post("/v1/signin", json=ADA)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -411,7 +411,7 @@ async def sign_in(api: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def works(api: httpx.AsyncClient, signed_in: dict[str, Any]) -> bool:
-    """Whether a session lives, as its access and its refresh token agree; uses the latter up."""
+    """Whether a session is live, by its access and its refresh token, which this uses up."""
     account = await api.get("/v1/me", headers=bearer(signed_in))
     refreshed = await refresh(api, signed_in["refresh_token"], Origin=PAGE)
     assert (account.status_code, refreshed.status_code) in ((200, 200), (401, 401))
@@ -419,12 +419,12 @@ async def works(api: httpx.AsyncClient, signed_in: dict[str, Any]) -> bool:
 
 
 def cookie_of(answer: httpx.Response) -> str:
-    """The refresh token that the answer sets."""
+    """The refresh token that the response sets."""
     return SimpleCookie(answer.headers["Set-Cookie"])[COOKIE].value
 
 
 def assert_clears(answer: httpx.Response) -> None:
-    """The answer has a browser forget the cookie; for that it has to be named as it was set."""
+    """The response deletes the cookie, which needs the attributes with which it was set."""
     name_and_value, *attributes = answer.headers["Set-Cookie"].split("; ")
     assert name_and_value == f"{COOKIE}="
     assert set(attributes) == {*FLAGS, "Max-Age=0"}

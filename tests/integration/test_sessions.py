@@ -1,4 +1,4 @@
-"""Sessions in a real database: how they start, are refreshed, and end, whoever comes at once."""
+"""Sessions in a real database: how they start, are refreshed, and end, also concurrently."""
 
 import asyncio
 import time
@@ -44,7 +44,7 @@ CROWD = 20
 
 @pytest.fixture
 async def auth(api_settings: ApiSettings) -> AsyncIterator[Context]:
-    """What requests work with, at an API of its own."""
+    """The context of requests, of an API of its own."""
     app = create_app(api_settings)
     async with app.router.lifespan_context(app):
         yield app.state.context
@@ -66,16 +66,16 @@ async def ada(auth: Context, session: NewSession) -> User:
 
 @pytest.fixture
 def first(auth: Context, ada: User, session: NewSession) -> str:
-    """The refresh token that she got."""
+    """The session's first refresh token."""
     assert ada
     return make_refresh_token(auth.secrets, session.id, 0)
 
 
 class TestRotation:
-    """A refresh token is good once."""
+    """A refresh token works once."""
 
     async def test_each_refresh_gives_the_next_token(self, auth: Context, first: str) -> None:
-        """A chain of tokens, all different, in one row whose counter counts them."""
+        """A chain of different tokens, in one row with a counter."""
         tokens = [first]
         for _ in range(4):
             tokens.append((await refresh_session(auth, tokens[-1])).refresh_token)
@@ -88,7 +88,7 @@ class TestRotation:
     async def test_it_names_the_user_as_he_is_now(
         self, auth: Context, ada: User, session: NewSession, first: str
     ) -> None:
-        """Roles that changed since the sign-in are those of the next access token."""
+        """The next access token has roles that changed since the sign-in."""
         await execute(auth.engine, "UPDATE users SET roles = '{moderator}', version = version + 1")
 
         refreshed = await refresh_session(auth, first)
@@ -97,7 +97,7 @@ class TestRotation:
         assert refreshed.session_id == session.id
 
     async def test_nothing_of_a_token_is_stored(self, auth: Context, first: str) -> None:
-        """Whoever reads the database finds no part of one, in no encoding."""
+        """The database holds no part of a token, in any encoding."""
         second = (await refresh_session(auth, first)).refresh_token
 
         rows = await fetch(auth.engine, "SELECT s::text AS text FROM sessions AS s")
@@ -107,7 +107,7 @@ class TestRotation:
     async def test_a_crowd_with_one_token_gets_one_and_the_same_child(
         self, auth: Context, first: str
     ) -> None:
-        """Twenty parallel refreshes are one step of the counter."""
+        """Twenty parallel refreshes increase the counter by one."""
         results = await asyncio.gather(*(refresh_session(auth, first) for _ in range(CROWD)))
 
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
@@ -118,7 +118,7 @@ class TestRotation:
     async def test_a_lost_answer_is_given_again_within_the_grace_period(
         self, auth: Context, first: str
     ) -> None:
-        """The same to the letter, without a longer life: the period does not begin anew."""
+        """The identical token, and the grace period is not extended."""
         child = await refresh_session(auth, first)
         [before] = await fetch(auth.engine, "SELECT * FROM sessions")
 
@@ -143,12 +143,12 @@ class TestRotation:
 
 
 class TestReuse:
-    """A token that comes back after the grace period has been in two hands."""
+    """A token used again after the grace period is in two hands."""
 
     async def test_it_ends_the_session_and_that_is_committed(
         self, auth: Context, ada: User, session: NewSession, first: str
     ) -> None:
-        """The request is refused, the family is dead, and it is written down with ids alone."""
+        """The request is refused, the session has ended, and the audit log has ids alone."""
         child = (await refresh_session(auth, first)).refresh_token
         await _later(auth.engine, auth.settings.refresh_grace_seconds)
 
@@ -168,7 +168,7 @@ class TestReuse:
             await refresh_session(auth, child)
 
     async def test_thief_and_victim_both_lose_the_session(self, auth: Context, first: str) -> None:
-        """Whoever of them is ahead, the other one's refresh ends it for both, and no other one."""
+        """Whichever is ahead, the other's refresh ends the session for both, and only that one."""
         stolen = await _sign_in(auth)
         ahead = (await refresh_session(auth, stolen)).refresh_token
         ahead = (await refresh_session(auth, ahead)).refresh_token
@@ -183,7 +183,7 @@ class TestReuse:
     async def test_access_tokens_of_before_are_refused_everywhere(
         self, auth: Context, ada: User, first: str, at: str
     ) -> None:
-        """``tokens_valid_after`` moves with the end of the session, and the event tells others."""
+        """``tokens_valid_after`` moves with the end of the session, and the event has it."""
         await refresh_session(auth, first)
         await _later(auth.engine, auth.settings.refresh_grace_seconds)
 
@@ -206,7 +206,7 @@ class TestReuse:
     async def test_a_crowd_that_shows_it_again_is_noticed_once(
         self, auth: Context, ada: User, first: str
     ) -> None:
-        """One end, one event, one entry; and no deadlock with whoever signs out everywhere."""
+        """One end, one event, one entry; no deadlock with a sign-out everywhere."""
         await refresh_session(auth, first)
         await _later(auth.engine, auth.settings.refresh_grace_seconds)
 
@@ -220,7 +220,7 @@ class TestReuse:
     async def test_two_steps_behind_is_a_reuse_even_within_the_grace_period(
         self, auth: Context, first: str
     ) -> None:
-        """Whoever has the child does not need its parent any more."""
+        """A client with the successor no longer needs the token before it."""
         child = (await refresh_session(auth, first)).refresh_token
         grandchild = (await refresh_session(auth, child)).refresh_token
 
@@ -240,7 +240,7 @@ class TestReuse:
     async def test_without_a_grace_period_one_of_a_crowd_wins_and_the_session_ends(
         self, auth: Context, first: str
     ) -> None:
-        """``AUTH_REFRESH_GRACE_SECONDS=0`` takes every repetition for theft."""
+        """``AUTH_REFRESH_GRACE_SECONDS=0`` treats every repetition as theft."""
         strict = replace(
             auth, settings=auth.settings.model_copy(update={"refresh_grace_seconds": 0})
         )
@@ -256,7 +256,7 @@ class TestReuse:
 
 
 class TestOver:
-    """What ends a session ends its refresh tokens."""
+    """Whatever ends a session ends its refresh tokens."""
 
     @pytest.mark.parametrize(
         "sql",
@@ -270,7 +270,7 @@ class TestOver:
         ids=["idle", "absolute", "ended", "disabled", "gone"],
     )
     async def test_it_is_not_refreshed(self, auth: Context, first: str, sql: str) -> None:
-        """Refused, and nothing is written: the token was no reuse."""
+        """It is refused, and nothing is written: the token was not reused."""
         await execute(auth.engine, sql)
         before = await fetch(auth.engine, "SELECT * FROM sessions")
 
@@ -283,7 +283,7 @@ class TestOver:
     async def test_refreshing_keeps_a_session_alive_until_the_absolute_limit(
         self, auth: Context, first: str
     ) -> None:
-        """Thirteen idle days at a time, but not beyond thirty in all."""
+        """Thirteen idle days at a time, but at most thirty in all."""
         token = first
         for _ in range(2):
             await _later(auth.engine, 13 * 86_400)
@@ -296,7 +296,7 @@ class TestOver:
     async def test_a_deleted_user_has_no_sessions(
         self, auth: Context, ada: User, first: str
     ) -> None:
-        """Their rows are gone with him."""
+        """Their rows are deleted with the user."""
         await delete(auth.engine, auth.passwords, ada.id, password=PASSWORD)
 
         with pytest.raises(InvalidGrant):
@@ -318,7 +318,7 @@ class TestOver:
     async def test_refreshing_and_ending_at_once_never_wait_in_a_circle(
         self, auth: Context, ada: User
     ) -> None:
-        """Refreshes, reuses and ends of all sessions, crossing each other: no deadlock."""
+        """Concurrent refreshes, reuses and ends of all sessions do not deadlock."""
         tokens = [await _sign_in(auth) for _ in range(5)]
         for token in tokens:
             await refresh_session(auth, token)
@@ -340,7 +340,7 @@ class TestLimit:
     """A network's limit on refreshes."""
 
     async def test_it_never_hides_that_a_session_is_over(self, auth: Context, first: str) -> None:
-        """Beyond the limit, a good token has to wait and one that is worth nothing is told so."""
+        """Beyond the limit a valid token must wait, and an invalid one is refused as such."""
         auth = replace(
             auth, settings=auth.settings.model_copy(update={"limit_refresh": Rate(1, 3600)})
         )
@@ -360,19 +360,19 @@ class TestLimit:
 
 
 class TestStart:
-    """A session starts for whoever may have one at that moment."""
+    """A session starts only for a user who may have one at that moment."""
 
     async def test_it_is_the_users_and_remembers_the_device(
         self, auth: Context, ada: User, session: NewSession
     ) -> None:
-        """One row, made by the sign-up itself."""
+        """One row, inserted by the sign-up itself."""
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
 
         assert (row.id, row.user_id, row.counter) == (session.id, ada.id, 0)
         assert (row.user_agent, row.ended_at) == ("Firefox", None)
 
     async def test_a_sign_up_that_is_refused_starts_none(self, auth: Context, ada: User) -> None:
-        """An address that is taken gets nobody a session."""
+        """An address that is taken starts no session."""
         with pytest.raises(EmailTaken):
             await sign_up(
                 auth.engine,
@@ -397,7 +397,7 @@ class TestStart:
     async def test_none_starts_after_the_user_changed(
         self, auth: Context, ada: User, sql: str
     ) -> None:
-        """Not even when the change commits while the start waits for the row."""
+        """Not even if the change commits while the start waits for the row."""
         checked = await _hash(auth.engine)
         async with auth.engine.begin() as change:
             await change.exec_driver_sql(sql)
@@ -411,7 +411,7 @@ class TestStart:
     async def test_the_change_sees_every_session_that_started_before(
         self, auth: Context, ada: User
     ) -> None:
-        """An end of all waits for a start that is under way, and ends that session too."""
+        """Ending all sessions waits for a start under way, and ends that session too."""
         checked = await _hash(auth.engine)
 
         async def end_all() -> int:
@@ -433,7 +433,7 @@ class TestStart:
     async def test_it_gives_the_user_as_he_is_under_the_lock(
         self, auth: Context, ada: User
     ) -> None:
-        """A token issued after it is not older than a revocation that came between."""
+        """A token issued after it is not older than a revocation in between."""
         checked = await _hash(auth.engine)
         async with auth.engine.begin() as change:
             await change.exec_driver_sql(
@@ -448,12 +448,12 @@ class TestStart:
 
 
 class TestSignedLate:
-    """Between the look at the session and the signature, everything may happen."""
+    """Anything may happen between the read of the session and the signature."""
 
     async def test_a_revocation_in_between_refuses_the_token(
         self, auth: Context, ada: User
     ) -> None:
-        """It is as old as the look, however long signing takes: nothing else would be safe."""
+        """It is as old as the read, however long signing takes: nothing else would be safe."""
         refreshed = await refresh_session(auth, await _sign_in(auth))
         async with auth.engine.begin() as connection:
             await end_sessions(connection, ada.id, EndReason.PASSWORD_CHANGED)
@@ -470,7 +470,7 @@ class TestSignedLate:
         assert (await auth.keys.verify(late)).issued_at < valid_after
 
     async def test_what_is_told_is_the_time_of_the_look(self, auth: Context, ada: User) -> None:
-        """By PostgreSQL's clock, which sets the time of a revocation too, and within the lock."""
+        """By PostgreSQL's clock, which also sets the time of a revocation, under the lock."""
         async with auth.engine.begin() as connection:
             started = await start_session(
                 connection,
@@ -490,10 +490,10 @@ class TestSignedLate:
 
 
 class TestRoom:
-    """A user has so many sessions, and no more."""
+    """A user has a maximum of sessions."""
 
     async def test_the_one_idle_the_longest_makes_room(self, auth: Context, ada: User) -> None:
-        """The others go on; a session that was refreshed lately is not the one."""
+        """The others continue; a recently refreshed session is not the one."""
         auth = _with(auth, sessions_per_user_max=3)
         oldest, second, third = [await _sign_in(auth) for _ in range(3)]
         await _later(auth.engine, 60)
@@ -515,7 +515,7 @@ class TestRoom:
     async def test_a_crowd_of_sign_ins_stays_within_the_limit(
         self, auth: Context, ada: User
     ) -> None:
-        """Twenty at once: as many as allowed live on, and no deadlock."""
+        """Twenty at once: the allowed number stays live, without a deadlock."""
         auth = _with(auth, sessions_per_user_max=5)
         checked = await _hash(auth.engine)
 
@@ -526,7 +526,7 @@ class TestRoom:
         assert len(live) == 5
 
     async def test_rows_of_ended_sessions_do_not_pile_up(self, auth: Context, ada: User) -> None:
-        """As many as may live are remembered, the latest; expired ones count among them."""
+        """The latest are stored, as many as may be live; expired ones count among them."""
         auth = _with(auth, sessions_per_user_max=3)
         for _ in range(4):
             await _sign_in(auth)
@@ -543,7 +543,7 @@ class TestRoom:
         assert expired.isdisjoint(row.id for row in rows)
 
     async def test_only_live_ones_are_listed(self, auth: Context, ada: User, first: str) -> None:
-        """Neither ended nor expired ones, nor another user's; the latest refreshed first."""
+        """Neither ended nor expired ones, nor another user's; last refreshed first."""
         bob = await sign_up(
             auth.engine,
             auth.passwords,
@@ -592,7 +592,7 @@ async def _start(auth: Context, user_id: UUID, password_hash: str) -> User | Non
 
 
 async def _sign_in(auth: Context) -> str:
-    """The refresh token of a new session of Ada's, without the password's hashing."""
+    """Start a session for Ada without hashing; return its refresh token."""
     [row] = await fetch(
         auth.engine, "SELECT id, password_hash FROM users WHERE email = 'ada@example.org'"
     )
@@ -605,7 +605,7 @@ async def _sign_in(auth: Context) -> str:
 
 
 async def _later(engine: AsyncEngine, seconds: float) -> None:
-    """Let so much time pass, by moving all sessions into the past."""
+    """Let this much time pass, by moving all sessions into the past."""
     by = f"interval '{timedelta(seconds=seconds).total_seconds()} seconds'"
     await execute(
         engine,

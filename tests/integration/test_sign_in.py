@@ -1,4 +1,4 @@
-"""Sign-in under attack: what a guesser learns, how fast he may guess, and whom he can harm."""
+"""Sign-in under attack: what guessers learn, how fast they may guess, and whom they can harm."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ def hashing() -> None:
 
 @pytest.fixture
 async def app(api_settings: ApiSettings) -> AsyncIterator[FastAPI]:
-    """The API, to be asked from several networks."""
+    """The API, for requests from several networks."""
     settings = api_settings.model_copy(update={"limit_account_failures": Rate(12, 3600)})
     app = create_app(settings)
     async with app.router.lifespan_context(app):
@@ -55,13 +55,13 @@ def at(app: FastAPI, address: str) -> httpx.AsyncClient:
 async def sign_in(
     api: httpx.AsyncClient, password: str = PASSWORD, email: str = ADA
 ) -> httpx.Response:
-    """The answer to a sign-in."""
+    """The response to a sign-in."""
     return await api.post("/v1/signin", json={"email": email, "password": password})
 
 
 @contextmanager
 def work() -> Iterator[list[str]]:
-    """The statements that are executed and the hashes that are computed inside the block."""
+    """Record the statements executed and hashes computed inside the block."""
     done: list[str] = []
     verify = PasswordHasher.verify
 
@@ -85,7 +85,7 @@ class TestWhatIsTold:
     """Nothing about who has an account."""
 
     async def test_an_unknown_address_makes_the_same_work(self, app: FastAPI) -> None:
-        """The same statements in the same order, and one hash of the same parameters."""
+        """The same statements in the same order, and one hash with the same parameters."""
         async with at(app, HOME) as api:
             await signed_up(api, ADA)
             done = []
@@ -101,7 +101,7 @@ class TestWhatIsTold:
             assert each == done[0]
 
     async def test_an_unknown_address_is_delayed_like_a_known_one(self, app: FastAPI) -> None:
-        """429 after the same number of tries, with the same words."""
+        """429 after the same number of attempts, with the same text."""
         answers: list[list[tuple[int, str | None]]] = []
         async with at(app, HOME) as api:
             await signed_up(api, ADA)
@@ -116,7 +116,7 @@ class TestWhatIsTold:
     async def test_an_address_cannot_be_written_in_a_way_that_counts_anew(
         self, app: FastAPI
     ) -> None:
-        """One account in any spelling."""
+        """All spellings count as one account."""
         async with at(app, HOME) as api:
             await signed_up(api, ADA)
             for email in (ADA, "ADA@example.org", "Ada@EXAMPLE.org", "ada@Example.Org", ADA):
@@ -127,7 +127,7 @@ class TestWhatIsTold:
     async def test_the_log_names_neither_address_nor_network(
         self, app: FastAPI, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Users by id, where there is one; networks by a keyed hash, the same for one network."""
+        """Known users by id; networks by a keyed hash, the same for one network."""
         with structlog.testing.capture_logs() as lines:
             async with at(app, HOME) as api:
                 ada = await signed_up(api, ADA)
@@ -156,7 +156,7 @@ class TestGuessing:
     """Delays and limits."""
 
     async def test_a_hundred_parallel_guesses_are_five(self, app: FastAPI) -> None:
-        """No password is looked at for the others: 429, and when to come back."""
+        """The passwords of the others are not checked: 429, and when to retry."""
         async with at(app, "203.0.113.1") as api:
             with work() as done:
                 answers = await asyncio.gather(
@@ -173,7 +173,7 @@ class TestGuessing:
             assert answer.headers["RateLimit"] == '"signin_delay";r=0;t=1'
 
     async def test_who_waits_may_try_again(self, app: FastAPI, auth_engine: AsyncEngine) -> None:
-        """A delay is no lock: the right password gets in, and what came before is forgotten."""
+        """A delay is not a lock: the right password signs in and resets the failures."""
         async with at(app, HOME) as api:
             await signed_up(api, ADA)
             for _ in range(5):
@@ -185,7 +185,7 @@ class TestGuessing:
             assert await fetch(auth_engine, "SELECT 1 FROM throttle_failures") == []
 
     async def test_a_network_has_a_limit_for_all_accounts_together(self, app: FastAPI) -> None:
-        """One password tried on many accounts: ten wrong ones a minute, whoever is meant."""
+        """One password tried on many accounts: ten wrong ones a minute in total."""
         async with at(app, "203.0.113.1") as api:
             answers = [await sign_in(api, "wrong", f"u{n}@example.org") for n in range(12)]
         async with at(app, HOME) as api:
@@ -196,7 +196,7 @@ class TestGuessing:
         assert elsewhere.status_code == 401
 
     async def test_right_ones_have_a_limit_too(self, api_settings: ApiSettings) -> None:
-        """The answers tell what is left of it."""
+        """The responses show what is left of it."""
         settings = api_settings.model_copy(update={"limit_signin": Rate(3, 3600)})
         async with serving(settings) as api:
             await signed_up(api, ADA)
@@ -208,7 +208,7 @@ class TestGuessing:
         assert answers[0].headers["RateLimit"] == '"signin";r=2;t=1200'
 
     async def test_an_ipv6_customer_is_one_network(self, app: FastAPI) -> None:
-        """He has 2^64 addresses, and one limit; his neighbour has another."""
+        """They have 2^64 addresses, and one limit; their neighbour has another."""
         statuses = []
         for n in range(6):
             async with at(app, f"2001:db8:0:1::{n:x}") as api:
@@ -220,7 +220,7 @@ class TestGuessing:
         assert neighbour == 401
 
     async def test_an_ipv6_site_is_limited_as_well(self, api_settings: ApiSettings) -> None:
-        """A customer with a /48 takes a fresh /64 for each try, and is stopped all the same."""
+        """A customer with a /48 uses a new /64 for each attempt, and is stopped nevertheless."""
         settings = api_settings.model_copy(update={"limit_signin_failures": Rate(2, 3600)})
         app = create_app(settings)
         answers = []
@@ -236,7 +236,7 @@ class TestGuessing:
         assert neighbour.status_code == 401
 
     async def test_a_known_owner_is_never_locked_out_by_others(self, app: FastAPI) -> None:
-        """The account's cap is spent from everywhere; where he signed up he still signs in."""
+        """The account's limit is spent from everywhere; on their own network they still sign in."""
         async with at(app, HOME) as home:
             await signed_up(home, ADA)
             networks = (f"203.0.113.{n}" for n in count())
@@ -253,7 +253,7 @@ class TestGuessing:
         assert_problem(at_a_new_place, 429, "too_many_requests")
 
     async def test_a_full_hashing_pool_blocks_nobody(self, app: FastAPI) -> None:
-        """503 is no failure: who met it has as many tries as before."""
+        """A 503 is not a failure: as many attempts are left as before."""
         places, taken = app.state.context.passwords._places, 0
         while places.acquire(blocking=False):
             taken += 1
@@ -267,12 +267,12 @@ class TestGuessing:
 
 
 class TestStoredHash:
-    """A hash of other times."""
+    """A hash with outdated parameters."""
 
     async def test_a_sign_in_renews_an_outdated_hash(
         self, app: FastAPI, auth_engine: AsyncEngine
     ) -> None:
-        """With today's parameters; nothing else changes, and no event goes out."""
+        """With today's parameters; nothing else changes, and there is no event."""
         weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
         async with at(app, HOME) as api:
             ada = await signed_up(api, ADA)
@@ -311,7 +311,7 @@ class TestForwardedFor:
     async def statuses(
         self, environment: dict[str, str], folder: Path, forwarded: list[str]
     ) -> list[int]:
-        """The answers to one sign-up for each of the ``X-Forwarded-For``."""
+        """The statuses of one sign-up for each value of ``X-Forwarded-For``."""
         process = Process("auth-service api", environment, folder / "api.log")
         process.start()
         base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
@@ -332,7 +332,7 @@ class TestForwardedFor:
 
     @pytest.fixture
     def environment(self, auth_url: str, private_pem: str) -> dict[str, str]:
-        """Settings under which a network has two wrong sign-ins."""
+        """Settings that allow a network two wrong sign-ins."""
         return {
             "AUTH_DATABASE_URL": auth_url,
             "AUTH_ISSUER": SOURCE,
@@ -344,7 +344,7 @@ class TestForwardedFor:
     async def test_from_anybody_it_means_nothing(
         self, environment: dict[str, str], tmp_path: Path
     ) -> None:
-        """Another address each time is still one network."""
+        """Another address each time still counts as one network."""
         forwarded = [f"198.51.100.{n}" for n in range(4)]
 
         assert await self.statuses(environment, tmp_path, forwarded) == [401, 401, 429, 429]
@@ -352,7 +352,7 @@ class TestForwardedFor:
     async def test_from_a_trusted_proxy_the_address_that_it_saw_counts(
         self, environment: dict[str, str], tmp_path: Path
     ) -> None:
-        """The last one, which the proxy appended, whatever the caller wrote before it."""
+        """The last one, which the proxy appended, regardless of those before it."""
         environment["AUTH_TRUSTED_PROXIES"] = "127.0.0.1"
         forwarded = [f"198.51.100.{n}, 203.0.113.1" for n in range(3)] + ["203.0.113.2"]
 

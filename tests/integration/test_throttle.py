@@ -1,4 +1,4 @@
-"""Limits in PostgreSQL: what is spent, shared and forgotten. Time passes by moving the rows."""
+"""Limits in PostgreSQL: what is spent, shared and reset. Time passes by moving the rows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
@@ -49,7 +49,7 @@ def throttle(auth_engine: AsyncEngine) -> Throttle:
 
 @pytest.fixture
 async def replica(auth_url: str) -> AsyncIterator[Throttle]:
-    """The same limits in another process, as far as one can tell; it waits long for a row."""
+    """The same limits in another process, as it were; it waits long for a row."""
     settings = DatabaseSettings(
         database_url=auth_url, lock_timeout_ms=60_000, statement_timeout_ms=60_000
     )
@@ -60,7 +60,7 @@ async def replica(auth_url: str) -> AsyncIterator[Throttle]:
 
 @pytest.fixture
 def settings(auth_url: str) -> ApiSettings:
-    """Three free tries, delays up to 8 s, and limits that are hard to reach."""
+    """Three free attempts, delays up to 8 s, and limits that are hard to reach."""
     return ApiSettings(
         _env_file=None,
         database_url=auth_url,
@@ -76,7 +76,7 @@ def settings(auth_url: str) -> ApiSettings:
 
 
 async def passes(engine: AsyncEngine, seconds: float) -> None:
-    """Move everything that is kept so many seconds into the past."""
+    """Move all rows this many seconds into the past."""
     await execute(
         engine,
         *(
@@ -95,7 +95,7 @@ async def refused(throttle: Throttle, *charges: Charge) -> TooManyRequests:
 
 
 async def how_many_pass(spend: Iterable[Coroutine[Any, Any, object]]) -> int:
-    """How many of the requests are not refused, all made at once."""
+    """Count the concurrent requests that are not refused."""
     results = await asyncio.gather(*spend, return_exceptions=True)
     assert {type(result) for result in results} <= {dict, Attempt, TooManyRequests}, results
     return sum(not isinstance(result, Exception) for result in results)
@@ -107,7 +107,7 @@ async def while_all_wait(
     locked: Charge,
     spend: Sequence[Coroutine[Any, Any, object]],
 ) -> int:
-    """How many pass of requests that all look at a row before it is unlocked."""
+    """Count those that pass of requests that all read a row before it is unlocked."""
     async with engine.connect() as holder:
         await holder.execute(
             text("SELECT 1 FROM throttle_rates WHERE key = ANY(CAST(:keys AS bytea[])) FOR UPDATE"),
@@ -125,7 +125,7 @@ async def while_all_wait(
 
 @contextmanager
 def statements() -> Iterator[list[str]]:
-    """What is executed inside the block, on any engine."""
+    """Record what is executed inside the block, on any engine."""
     executed: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
@@ -167,7 +167,7 @@ class TestSpending:
         assert much_later["RateLimit"] == '"signup";r=2;t=20'
 
     async def test_everybody_has_a_limit_of_his_own(self, throttle: Throttle) -> None:
-        """By name of the limit and by whose it is."""
+        """By the name of the limit and by whom it is for."""
         once = Rate(1, 60)
         await throttle.spend(Charge("signup", HOME, once))
 
@@ -176,7 +176,7 @@ class TestSpending:
         await refused(throttle, Charge("signup", HOME, once))
 
     async def test_all_charges_are_spent_or_none(self, throttle: Throttle) -> None:
-        """One limit with nothing left keeps the others as they were."""
+        """One spent limit leaves the others unchanged."""
         wide, narrow = Charge("wide", HOME, Rate(10, 60)), Charge("narrow", HOME, Rate(1, 60))
         await throttle.spend(wide, narrow)
 
@@ -188,7 +188,7 @@ class TestSpending:
     async def test_a_crowd_gets_no_more_than_the_quota(
         self, throttle: Throttle, replica: Throttle
     ) -> None:
-        """A hundred at once, at two replicas: what they share is spent once."""
+        """A hundred at once, in two processes, share one quota."""
         charge = Charge("signin", HOME, Rate(7, 3600))
         for charges in (
             [charge],
@@ -203,7 +203,7 @@ class TestSpending:
     async def test_who_waited_for_a_row_looks_at_it_again(
         self, replica: Throttle, auth_engine: AsyncEngine
     ) -> None:
-        """Eight saw that one is left, at the same moment: one gets it, whoever comes first."""
+        """Eight see at the same moment that one is left: one gets it."""
         charge = Charge("signin", HOME, Rate(2, 3600))
         await replica.spend(charge)
 
@@ -216,7 +216,7 @@ class TestSpending:
     async def test_who_is_refused_then_gets_back_what_he_spent_before(
         self, replica: Throttle, auth_engine: AsyncEngine
     ) -> None:
-        """All or none holds for those as well who found the second row changed."""
+        """All or none also holds for requests that find the second row changed."""
         for n in range(4):  # so that either row is the first to be locked
             narrow, wide = (
                 Charge(name, str(n), Rate(quota, 36_000))
@@ -234,7 +234,7 @@ class TestSpending:
     async def test_the_order_of_charges_blocks_nobody(
         self, throttle: Throttle, replica: Throttle
     ) -> None:
-        """Rows are locked in one order, so that opposite requests never wait for each other."""
+        """Rows are locked in one order, so that opposite requests never deadlock."""
         one, other = (Charge(name, HOME, Rate(100_000, 60)) for name in ("one", "other"))
 
         passed = await how_many_pass(
@@ -245,7 +245,7 @@ class TestSpending:
         assert passed == 300
 
     async def test_one_statement_is_all_it_takes(self, throttle: Throttle) -> None:
-        """It is on the path of every sign-up: no transaction around it, no second question."""
+        """It is on the path of every sign-up: no transaction around it, no second query."""
         wide, narrow = Charge("wide", HOME, Rate(10, 60)), Charge("narrow", HOME, Rate(1, 60))
         with statements() as executed:
             await throttle.spend(wide, narrow)
@@ -256,7 +256,7 @@ class TestSpending:
     async def test_a_changed_secret_or_rate_starts_anew(
         self, throttle: Throttle, auth_engine: AsyncEngine
     ) -> None:
-        """Keys are hashes by the secret, and a shorter limit does not wait for a longer one."""
+        """Keys are hashed with the secret, and a shorter limit does not wait for a longer one."""
         charge = Charge("signup", HOME, Rate(1, 3600))
         await throttle.spend(charge)
 
@@ -286,7 +286,7 @@ class TestSpending:
     async def test_worthless_rows_go_on_the_way(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """Now and then, and only those that say nothing any more."""
+        """From time to time, and only outdated ones."""
         rate, network = Rate(3, 60), (str(n) for n in count())
         for _ in range(10):
             await throttle.spend(Charge("signup", next(network), rate))
@@ -311,12 +311,12 @@ class TestSpending:
 
 
 class TestTries:
-    """``begin_try`` and what follows it."""
+    """``begin_attempt`` and its outcomes."""
 
     async def test_after_the_free_tries_each_waits_twice_as_long(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """1, 2, 4, 8 and again 8 seconds, which is the limit; a refused try prolongs nothing."""
+        """1, 2, 4, 8 and again 8 seconds, the limit; a refused attempt prolongs nothing."""
         for _ in range(3):
             await begin_attempt(throttle, settings, account=ADA, network=HOME)
 
@@ -347,7 +347,7 @@ class TestTries:
     async def test_failures_are_forgotten_by_success_and_by_time(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """Then the first tries are free again."""
+        """Then the first attempts are free again."""
         for _ in range(3):
             last = await begin_attempt(throttle, settings, account=ADA, network=HOME)
         await record_success(throttle, last)
@@ -386,7 +386,7 @@ class TestTries:
     async def test_a_try_that_was_not_looked_at_never_was(
         self, throttle: Throttle, settings: ApiSettings
     ) -> None:
-        """Else a full hashing pool would block whoever met it."""
+        """Otherwise a full hashing pool would block users."""
         few = settings.model_copy(update={"limit_signin_failures": Rate(3, 3600)})
 
         for _ in range(10):
@@ -400,7 +400,7 @@ class TestTries:
     async def test_what_a_limit_refuses_counts_as_no_failure(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """A network that has spent its limit makes no account wait longer."""
+        """A network that has spent its limit delays no account."""
         few = settings.model_copy(update={"limit_signin": Rate(1, 3600)})
         await begin_attempt(throttle, few, account=ADA, network=HOME)
         for _ in range(5):
@@ -416,7 +416,7 @@ class TestTries:
     async def test_nobody_elsewhere_can_keep_the_owner_out(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """The account's cap stops guessing from everywhere, but not where the owner is known."""
+        """The account's limit stops guesses from everywhere, except where the owner is known."""
         few = settings.model_copy(update={"limit_account_failures": Rate(20, 3600)})
         await remember_network(throttle, account=ADA, network=HOME)
         networks = (f"203.0.113.{n}" for n in count())
@@ -442,7 +442,7 @@ class TestTries:
     async def test_a_network_is_known_for_one_account_alone(
         self, throttle: Throttle, settings: ApiSettings
     ) -> None:
-        """An account of one's own opens no way around another's cap."""
+        """An account of one's own opens no way around another's limit."""
         few = settings.model_copy(update={"limit_account_failures": Rate(1, 3600)})
         await remember_network(throttle, account="eve@example.org", network=ELSEWHERE)
         await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
@@ -453,7 +453,7 @@ class TestTries:
     async def test_many_at_once_from_one_place_all_get_in(
         self, throttle: Throttle, replica: Throttle, settings: ApiSettings
     ) -> None:
-        """Right passwords side by side neither block nor deadlock each other."""
+        """Concurrent right passwords neither block nor deadlock each other."""
         free = settings.model_copy(update={"signin_failures_free": 100})
 
         async def sign_in(n: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``auth-service users …``, run the way an operator does."""
+"""The commands ``auth-service users …``, run as an operator does."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ Ended = subprocess.CompletedProcess[str]
 
 
 class Commands:
-    """Runs ``auth-service users …`` on one database."""
+    """Run ``auth-service users …`` on one database."""
 
     def __init__(self, auth_url: str, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Commands:
         }
 
     async def __call__(self, *arguments: str, typed: bytes = b"", **settings: str) -> Ended:
-        """Run one with ``typed`` as its standard input, which is no terminal."""
+        """Run one with ``typed`` as its standard input, which is not a terminal."""
         return await asyncio.to_thread(self._run, arguments, typed, settings)
 
     async def on_a_terminal(
@@ -100,12 +100,12 @@ class Commands:
 
 @pytest.fixture
 def users(auth_url: str, tmp_path: Path) -> Commands:
-    """The commands, on the fresh database."""
+    """The commands, on a fresh database."""
     return Commands(auth_url, tmp_path)
 
 
 async def signs_in(api: httpx.AsyncClient, email: str, password: str) -> bool:
-    """Whether this is the account's password, and whose token may list users."""
+    """Whether this is the password of an account whose token may list users."""
     answer = await api.post("/v1/signin", json={"email": email, "password": password})
     if answer.status_code != 200:
         return False
@@ -114,7 +114,7 @@ async def signs_in(api: httpx.AsyncClient, email: str, password: str) -> bool:
 
 
 async def assert_cut_off(api: httpx.AsyncClient, before: dict[str, Any]) -> None:
-    """Neither the access token nor the refresh token of before is worth anything."""
+    """Neither the earlier access token nor the earlier refresh token works."""
     assert_problem(await api.get("/v1/me", headers=bearer(before)), 401, "invalid_token")
     data = {"grant_type": "refresh_token", "refresh_token": before["refresh_token"]}
     assert (await api.post("/oauth/token", data=data)).status_code == 400
@@ -126,7 +126,7 @@ class TestCreateAdmin:
     async def test_with_the_password_from_standard_input(
         self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
-        """An account that signs in and administers; event and entry go with it."""
+        """An account that signs in and administers, with its event and audit entry."""
         ended = await users("create-admin", "Root@Example.org", typed=f"{PASSWORD}\nx\n".encode())
 
         assert ended.returncode == 0, ended.stderr
@@ -148,7 +148,7 @@ class TestCreateAdmin:
     async def test_without_one_a_strong_one_is_made(
         self, users: Commands, api: httpx.AsyncClient, typed: bytes
     ) -> None:
-        """It is shown once, to whoever runs the command."""
+        """It is shown once, by the command."""
         ended = await users("create-admin", ROOT, "--json", typed=typed)
 
         shown = json.loads(ended.stdout)
@@ -168,7 +168,7 @@ class TestCreateAdmin:
         address: str,
         verified: bool,
     ) -> None:
-        """Anybody may have signed up with the address first: they do not own the system by that."""
+        """Anybody may have signed up with the address first, and must not own the system."""
         user = await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
         await execute(auth_engine, f"UPDATE users SET email_verified = {verified}")
         before = await fetch(auth_engine, "SELECT * FROM users")
@@ -185,7 +185,7 @@ class TestCreateAdmin:
     async def test_an_unverified_account_that_is_meant_takes_the_given_password(
         self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
-        """Whoever signed up with the address keeps nothing: no password, session, token or link."""
+        """The person who signed up with the address retains no password, session, token or link."""
         squatter = await signed_up(api, ROOT)
         user_id = squatter["user"]["id"]
         await execute(
@@ -224,7 +224,7 @@ class TestCreateAdmin:
     async def test_without_a_password_an_unverified_account_gets_a_strong_one(
         self, users: Commands, api: httpx.AsyncClient
     ) -> None:
-        """As a new one does."""
+        """As a new account does."""
         await signed_up(api, ROOT)
 
         ended = await users("create-admin", ROOT, "--existing", "--json")
@@ -237,7 +237,7 @@ class TestCreateAdmin:
     async def test_a_verified_account_that_is_meant_keeps_its_password(
         self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
-        """Its sessions end all the same, each time; that the password stays is said."""
+        """Its sessions end nevertheless, each time; the command says that the password stays."""
         await signed_up(api, ROOT)
         await execute(auth_engine, "UPDATE users SET email_verified = true")
         for _ in range(2):
@@ -265,7 +265,7 @@ class TestCreateAdmin:
     async def test_an_account_is_promoted_only_as_it_was_looked_at(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """Not when its address has become another one, or was verified, in between."""
+        """Not if its address was changed or verified in between."""
         user = await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
         given: dict[str, Any] = {"length_min": 15, "actor": "operator:test"}
         for looked_at in (
@@ -280,7 +280,7 @@ class TestCreateAdmin:
     async def test_more_roles_come_in_one_step(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
-        """An operator is made as quickly as an administrator."""
+        """An administrator can get the role of an operator at once."""
         new = await users("create-admin", "new@example.org", "--role=operator", typed=b"\n")
         wrong = await users("create-admin", ROOT, "--role", "Not A Role")
 
@@ -292,7 +292,7 @@ class TestCreateAdmin:
     async def test_on_a_terminal_it_is_typed_twice_and_not_shown(
         self, users: Commands, api: httpx.AsyncClient
     ) -> None:
-        """What was typed appears nowhere; two that differ are asked for again."""
+        """The password appears nowhere; two different ones are asked for again."""
         typed = [
             (FIRST, PASSWORD),
             (AGAIN, "a slip of the finger"),
@@ -311,7 +311,7 @@ class TestCreateAdmin:
     async def test_on_a_terminal_one_is_made_when_none_is_typed(
         self, users: Commands, api: httpx.AsyncClient
     ) -> None:
-        """Standard output has it, so that it can be put somewhere safe."""
+        """It is on standard output, so that it can be redirected to a safe place."""
         code, printed, shown = await users.on_a_terminal(
             "create-admin", ROOT, "--json", typed=[(FIRST, ""), (AGAIN, "")]
         )
@@ -324,7 +324,7 @@ class TestCreateAdmin:
     async def test_on_a_terminal_the_same_rules_hold(
         self, users: Commands, api: httpx.AsyncClient
     ) -> None:
-        """Nobody becomes one by having signed up with somebody else's address."""
+        """Signing up with another person's address makes nobody an administrator."""
         squatter = await signed_up(api, ROOT)
 
         refused = await users.on_a_terminal("create-admin", ROOT, typed=[])
@@ -351,7 +351,7 @@ class TestCreateAdmin:
     async def test_what_is_refused_is_one_sentence(
         self, users: Commands, auth_engine: AsyncEngine, email: str, typed: bytes, sentence: str
     ) -> None:
-        """Exit code 1, nothing made, and the password is not repeated."""
+        """Exit code 1, nothing created, and the password is not repeated."""
         ended = await users("create-admin", email, typed=typed)
 
         assert ended.returncode == 1
@@ -363,7 +363,7 @@ class TestCreateAdmin:
     async def test_how_long_a_password_is_at_least_is_the_services_setting(
         self, users: Commands
     ) -> None:
-        """The same one that sign-up goes by."""
+        """The same minimum as for sign-up."""
         refused = await users(
             "create-admin", ROOT, typed=PASSWORD.encode(), AUTH_PASSWORD_LENGTH_MIN="40"
         )
@@ -375,7 +375,7 @@ class TestCreateAdmin:
     async def test_a_disabled_account_is_refused(
         self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """The role would let nobody in."""
+        """The role would have no effect."""
         await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
         await execute(auth_engine, "UPDATE users SET status = 'disabled'")
 
@@ -391,7 +391,7 @@ class TestShow:
 
     @pytest.mark.parametrize("by", ["id", "email"])
     async def test_a_user(self, users: Commands, api: httpx.AsyncClient, by: str) -> None:
-        """All that one asks about, as JSON and as lines."""
+        """Everything that operators ask about, as JSON and as lines."""
         made = json.loads((await users("create-admin", ROOT, "--json")).stdout)
         assert await signs_in(api, ROOT, made["password"])
 
@@ -423,7 +423,7 @@ class TestShow:
         assert "argon2" not in as_json.stdout + as_text.stdout
 
     async def test_a_tombstone(self, users: Commands, auth_engine: AsyncEngine) -> None:
-        """What remains of him, and who deleted him."""
+        """What is left of the user, and who deleted them."""
         [user_id] = await some_users(auth_engine, 1)
         await users("erase", str(user_id))
 
@@ -454,7 +454,7 @@ class TestErase:
     async def test_each_is_gone_as_if_he_had_done_it_himself(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
-        """Tombstones and events; whose address it was is nowhere any more."""
+        """Tombstones and events; their addresses are nowhere any more."""
         one, other, third = await some_users(auth_engine, 3)
 
         ended = await users("erase", str(one), str(other))
@@ -474,7 +474,7 @@ class TestErase:
     async def test_it_goes_on_after_one_that_cannot_be(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
-        """Exit code 1 when one is unknown or the last administrator; the others are erased."""
+        """Exit code 1 if one is unknown or the last administrator; the others are erased."""
         last, one, other = await some_users(auth_engine, 3)
         await execute(auth_engine, f"UPDATE users SET roles = '{{admin}}' WHERE id = '{last}'")
         unknown = uuid4()
@@ -490,13 +490,13 @@ class TestErase:
         assert [row.id for row in rows] == [last]
 
     async def test_one_who_is_unknown_is_a_failure(self, users: Commands) -> None:
-        """Also when he is the only one."""
+        """Also if it is the only id."""
         ended = await users("erase", str(uuid4()))
 
         assert (ended.returncode, ended.stdout) == (1, "")
 
     async def test_once_more_does_no_harm(self, users: Commands, auth_engine: AsyncEngine) -> None:
-        """A run that was cut off is repeated as it was."""
+        """An interrupted run can be repeated."""
         one, other = await some_users(auth_engine, 2)
         await users("erase", str(one))
 
@@ -518,7 +518,7 @@ class TestErase:
         typed: list[tuple[str, str]],
         is_erased: bool,
     ) -> None:
-        """Unless it is told not to."""
+        """Unless ``--yes`` is given."""
         [user_id] = await some_users(auth_engine, 1)
 
         code, _, shown = await users.on_a_terminal("erase", str(user_id), *options, typed=typed)
@@ -531,7 +531,7 @@ class TestErase:
     async def test_what_is_no_id_is_refused_before_anybody_is_erased(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
-        """A slip in a long line does no half of the work."""
+        """A typing error in a long line must not do half of the work."""
         [user_id] = await some_users(auth_engine, 1)
 
         ended = await users("erase", str(user_id), "ada@example.org")
@@ -557,7 +557,7 @@ async def test_help_shows_an_example(users: Commands, command: str) -> None:
 async def test_without_settings_or_a_database_it_is_a_sentence(
     users: Commands, tmp_path: Path, command: list[str]
 ) -> None:
-    """Exit codes 2 and 1, the variable is named, and there is no traceback."""
+    """Exit codes 2 and 1, naming the variable, without a traceback."""
     unset = await users(*command, AUTH_DATABASE_URL="")
     away = await users(
         *command, AUTH_DATABASE_URL=f"postgresql://postgres@/nowhere?host={tmp_path}"
@@ -570,7 +570,7 @@ async def test_without_settings_or_a_database_it_is_a_sentence(
 
 
 def test_a_user_without_a_name_is_an_operator_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container that runs under a bare number."""
+    """As in a container that runs under a numeric user id."""
 
     def nameless() -> str:
         raise KeyError("uid not found")

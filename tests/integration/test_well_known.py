@@ -1,4 +1,4 @@
-"""What the auth service publishes about itself: its keys, and what it offers."""
+"""What the auth service publishes about itself: its keys, and its metadata."""
 
 import httpx
 import pytest
@@ -22,7 +22,7 @@ class TestKeySet:
     async def test_it_may_be_kept_for_five_minutes_and_has_a_strong_tag(
         self, api: httpx.AsyncClient
     ) -> None:
-        """Under the media type of key sets, with the public members alone."""
+        """With the media type of key sets, and the public members alone."""
         answer = await api.get(KEY_SET)
 
         [key] = answer.json()["keys"]
@@ -34,7 +34,7 @@ class TestKeySet:
     async def test_a_second_implementation_verifies_a_token_with_it(
         self, api: httpx.AsyncClient
     ) -> None:
-        """Joserfc, with what is published and nothing else."""
+        """Joserfc, with the published keys alone."""
         ada = await signed_up(api, "ada@example.org")
 
         keys = KeySet.import_key_set((await api.get(KEY_SET)).json())
@@ -65,7 +65,7 @@ class TestMetadata:
     """``GET /.well-known/oauth-authorization-server`` (RFC 8414)."""
 
     async def test_it_names_what_is_offered(self, api: httpx.AsyncClient) -> None:
-        """Each endpoint below the issuer, and nothing that is not there."""
+        """Each endpoint below the issuer, and no others."""
         answer = await api.get(METADATA)
 
         assert answer.status_code == 200
@@ -85,7 +85,7 @@ class TestMetadata:
         }
 
     async def test_every_endpoint_that_it_names_is_there(self, api: httpx.AsyncClient) -> None:
-        """A client that follows the addresses never meets 404."""
+        """A client that follows the URLs never gets 404."""
         metadata = (await api.get(METADATA)).json()
 
         for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint"):
@@ -96,7 +96,7 @@ class TestMetadata:
     async def test_endpoints_are_where_the_service_is_and_not_where_it_was(
         self, api_settings: ApiSettings
     ) -> None:
-        """The issuer is a name: behind its former address another program may listen."""
+        """The issuer is a name: another program may listen at its former address."""
         moved = api_settings.model_copy(update={"public_url": "https://new.example/auth"})
         async with serving(moved) as api:
             metadata = (await api.get(METADATA)).json()
@@ -112,7 +112,7 @@ class TestMetadata:
     async def test_an_issuer_with_a_path_is_found_by_it(
         self, api_settings: ApiSettings, issuer: str
     ) -> None:
-        """The path comes last (RFC 8414 3.1); that of another issuer is not found."""
+        """The path comes last (RFC 8414 3.1); another issuer's path is not found."""
         async with serving(api_settings.model_copy(update={"issuer": issuer})) as api:
             found = await api.get(f"{METADATA}/auth")
             other = await api.get(f"{METADATA}/other")

@@ -1,4 +1,4 @@
-"""The auth API running inside a test, and what one needs to talk to it."""
+"""The auth API running inside a test, and helpers to call it."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -31,7 +31,7 @@ async def serving(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def signed_up(api: httpx.AsyncClient, email: str) -> dict[str, Any]:
-    """What the API answered when somebody signed up."""
+    """Sign somebody up; return the response."""
     answer = await api.post("/v1/signup", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()
@@ -39,18 +39,18 @@ async def signed_up(api: httpx.AsyncClient, email: str) -> dict[str, Any]:
 
 
 async def made_admin(engine: AsyncEngine, signed_in: Mapping[str, Any]) -> None:
-    """Give the user the role by hand, as he was before the test began."""
+    """Give a user the role in the database, as if they had it before the test."""
     user_id = signed_in["user"]["id"]
     await execute(engine, f"UPDATE users SET roles = '{{admin}}' WHERE id = '{user_id}'")
 
 
 def bearer(signed_in: Mapping[str, Any]) -> dict[str, str]:
-    """The header that shows the token."""
+    """The header with the token."""
     return {"Authorization": f"Bearer {signed_in['access_token']}"}
 
 
 def assert_problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The answer is a problem document with that code; returns it."""
+    """Assert that the response is a problem document with that code, and return it."""
     document: dict[str, Any] = answer.json()
     assert answer.status_code == status, document
     assert answer.headers["Content-Type"] == MEDIA_TYPE

@@ -1,4 +1,4 @@
-"""A real SMTP server in the test's own event loop, which a test can have refuse or fall silent."""
+"""A real SMTP server in the test's own event loop, which can be told to refuse or fall silent."""
 
 import asyncio
 import email
@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Received:
-    """A mail that the server took."""
+    """A mail that the server accepted."""
 
     sender: str
     recipients: list[str]
@@ -39,7 +39,7 @@ class Received:
 
     @property
     def text(self) -> str:
-        """What a reader sees."""
+        """The text that a reader sees."""
         body: str = self.message.get_content()
         return body.replace("\r\n", "\n")
 
@@ -55,7 +55,7 @@ class Received:
 
 @dataclass
 class MailServer:
-    """What a test says to the server, and what the server saw."""
+    """Controls the server, and records what it received."""
 
     received: list[Received] = field(default_factory=list)
     passwords: list[bytes] = field(default_factory=list)
@@ -68,7 +68,7 @@ class MailServer:
         self.goes_on.set()
 
     def fall_silent(self) -> None:
-        """Answer no recipient until ``goes_on`` is set."""
+        """Reply to no recipient until ``goes_on`` is set."""
         self.goes_on.clear()
 
     @property
@@ -79,7 +79,7 @@ class MailServer:
     async def handle_RCPT(  # noqa: N802 - as the library wants it
         self, _: SMTP, __: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Take the recipient, or answer as the test wants."""
+        """Accept the recipient, or reply as the test requires."""
         self.asked += 1
         await self.goes_on.wait()
         if self.refusal:
@@ -91,7 +91,7 @@ class MailServer:
     async def handle_DATA(  # noqa: N802 - as the library wants it
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Take the mail."""
+        """Accept the mail."""
         assert envelope.mail_from is not None
         assert isinstance(envelope.content, bytes)
         self.received.append(
@@ -106,7 +106,7 @@ class MailServer:
         return "250 OK"
 
     def authenticate(self, _: SMTP, __: Session, ___: Envelope, ____: str, data: Any) -> AuthResult:
-        """Let in whoever has the password ``p@ss/word``."""
+        """Accept anyone with the password ``p@ss/word``."""
         assert isinstance(data, LoginPassword)
         self.passwords.append(data.password)
         is_right = data == LoginPassword(b"us:er", b"p@ss/word")
@@ -114,7 +114,7 @@ class MailServer:
 
 
 def is_encrypted(connection: SMTP) -> bool:
-    """Whether it is TLS that the server reads from."""
+    """Whether the connection uses TLS."""
     transport = connection.transport
     return transport is not None and transport.get_extra_info("sslcontext") is not None
 
@@ -128,7 +128,7 @@ async def mail_server(
     has_utf8: bool = True,
     has_users: bool = False,
 ) -> AsyncIterator[MailServer]:
-    """A server on loopback: with STARTTLS, TLS from the start, SMTPUTF8, or users who sign in."""
+    """Run a server on loopback: with STARTTLS, TLS from the start, SMTPUTF8, or authentication."""
     loop = asyncio.get_running_loop()
     seen = MailServer()
     connections: list[SMTP] = []
@@ -166,7 +166,7 @@ async def mail_server(
 
 
 def certificate(folder: Path, name: str = "localhost") -> tuple[ssl.SSLContext, Path]:
-    """A server's TLS context with a certificate of its own making, and the certificate's file."""
+    """Create a server's TLS context with a self-signed certificate, and the certificate's file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""What people find in their mailboxes, and the links that they open."""
+"""Read users' mailboxes, and open the links in their mails."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.support.mail_server import MailServer, Received
 
 
 async def next_mail(server: MailServer, subject: str, to: str | None = None) -> Received:
-    """The first mail about ``subject`` (to that address), once it has come; it is taken out."""
+    """Wait for the first mail about ``subject`` (to that address) and remove it."""
 
     def look() -> Received | None:
         return next(
@@ -39,7 +39,7 @@ async def restore(client: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 async def forget(client: httpx.AsyncClient, email: str) -> httpx.Response:
-    """Ask for a link that resets the password."""
+    """Request a link that resets the password."""
     return await client.post("/v1/password/forgot", json={"email": email})
 
 
@@ -49,14 +49,14 @@ async def reset(client: httpx.AsyncClient, token: str, password: str) -> httpx.R
 
 
 async def sign_in(client: httpx.AsyncClient, email: str, password: str = PASSWORD) -> Any:
-    """The answer to a sign-in."""
+    """The response to a sign-in."""
     return await client.post("/v1/signin", json={"email": email, "password": password})
 
 
 async def change_address(
     client: httpx.AsyncClient, signed_in: dict[str, Any], email: str, password: str = PASSWORD
 ) -> httpx.Response:
-    """Ask for another address."""
+    """Request another address."""
     return await client.patch(
         "/v1/me", headers=bearer(signed_in), json={"email": email, "password": password}
     )

@@ -30,7 +30,7 @@ BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def texts(length: int) -> st.SearchStrategy[str]:
-    """Base 62 of that length."""
+    """Strategy for base 62 texts of that length."""
     return st.text(BASE62, min_size=length, max_size=length)
 
 
@@ -42,13 +42,13 @@ class TestApiKey:
 
     @given(keys)
     def test_what_is_written_is_read(self, key: ApiKey) -> None:
-        """A key's text stands for that key, and has the published form."""
+        """A key's text parses to that key, and has the published form."""
         assert ApiKey.parse(key.text) == key
         assert re.fullmatch(KEY_PATTERN, key.text)
 
     @given(keys, st.integers(0), st.characters())
     def test_no_character_can_be_another(self, key: ApiKey, place: int, other: str) -> None:
-        """A single character that was mistyped is found, wherever it stands."""
+        """A single mistyped character is detected, in any position."""
         text = key.text
         place %= len(text)
 
@@ -58,7 +58,7 @@ class TestApiKey:
 
     @given(keys, st.integers(0))
     def test_characters_do_not_change_places(self, key: ApiKey, place: int) -> None:
-        """Two neighbours the wrong way round are found."""
+        """Two swapped neighbours are detected."""
         text = key.text
         place %= len(text) - 1
 
@@ -68,12 +68,12 @@ class TestApiKey:
 
     @given(keys, st.integers(0))
     def test_half_a_key_is_none(self, key: ApiKey, length: int) -> None:
-        """What was cut off while copying is found."""
+        """A key that was cut off while copying is detected."""
         assert ApiKey.parse(key.text[: length % len(key.text)]) is None
 
     @given(st.text() | keys.map(lambda key: f"{key.text[:-6]}000000"))
     def test_other_texts_are_no_keys(self, text: str) -> None:
-        """Neither any text nor one of the right form with a made-up check."""
+        """Neither any text nor one of the right form with an invented checksum."""
         assert ApiKey.parse(text) is None
 
     @pytest.mark.parametrize("around", ["{} ", " {}", "{}\n", "\ufeff{}", "x{}", "{}x", "{0}{0}"])
@@ -102,14 +102,14 @@ class TestApiKey:
         }
 
     def test_printing_one_shows_no_secret(self) -> None:
-        """Whatever a log or a traceback makes of it."""
+        """In a log or a traceback."""
         key = ApiKey.new()
 
         assert key.secret not in f"{key} {key!r} {[key]}"
         assert key.id in repr(key)
 
     def test_the_guide_publishes_the_form(self) -> None:
-        """The expression for secret scanners is the one by which keys are read."""
+        """The expression for secret scanners is the one that parses keys."""
         guide = GUIDE.read_text()
 
         assert f"\\b{KEY_PATTERN}\\b" in guide
@@ -120,7 +120,7 @@ class TestAccounts:
     """Ids, names and scopes."""
 
     def test_an_id_is_never_a_name_or_a_users_id(self) -> None:
-        """``svc_`` and random characters, with which no name begins."""
+        """``svc_`` and random characters; no name starts like that."""
         made = {new_service_id() for _ in range(200)}
 
         assert len(made) == 200
@@ -141,14 +141,14 @@ class TestAccounts:
         ["", "a" * 65, "a b", "_a", "svc_0123456789abcdef", "-a", ".", "é", "a\n", "a/b"],
     )
     def test_another_name_is_refused(self, name: str) -> None:
-        """And the refusal does not repeat it."""
+        """And the error does not repeat it."""
         with pytest.raises(BadServiceName) as refused:
             require_valid_name(name)
 
         assert len(name) < 5 or name not in str(refused.value)
 
     def test_scopes_are_known_ones_once_each(self) -> None:
-        """In an order that does not depend on how they were named."""
+        """In an order that does not depend on the input."""
         assert validate_scopes([*SCOPES, *SCOPES]) == tuple(sorted(SCOPES))
         assert validate_scopes(["posts:write"]) == ("posts:write",)
 

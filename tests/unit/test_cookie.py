@@ -1,4 +1,4 @@
-"""Which cookie holds the refresh token: the one whose name is right, byte for byte."""
+"""Which cookie holds the refresh token: the one with exactly the right name."""
 
 import pytest
 from hypothesis import given
@@ -55,14 +55,14 @@ def sent(*values: bytes) -> Headers:
     ],
 )
 def test_the_right_one_is_found_among_others(value: bytes) -> None:
-    """In whichever place, with blanks and tabs around it."""
+    """In any position, with blanks and tabs around it."""
     assert sent_token(sent(value)) == "rt_1"
     assert is_sent(sent(value))
 
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
 def test_what_only_looks_like_it_is_none(impostor: bytes) -> None:
-    """Alone it counts for nothing, and beside the right one it does not win."""
+    """Alone it is ignored, and beside the right one it does not win."""
     assert sent_token(sent(impostor)) is None
     assert not is_sent(sent(impostor))
     for value in (impostor + b"; " + RIGHT, RIGHT + b"; " + impostor):
@@ -80,13 +80,13 @@ def test_what_only_looks_like_it_is_none(impostor: bytes) -> None:
     ],
 )
 def test_of_two_none_counts(values: tuple[bytes, ...]) -> None:
-    """In one header or in two, also with one and the same value."""
+    """In one header or in two, even with the same value."""
     assert sent_token(sent(*values)) is None
     assert is_sent(sent(*values))
 
 
 def test_a_value_is_taken_as_it_is() -> None:
-    """Quotes and escapes are part of it: no token of ours has any."""
+    """Quotes and escapes are part of it: no token of this service has any."""
     assert sent_token(sent(NAME + b'="rt_1"')) == '"rt_1"'
     assert sent_token(sent(NAME + b"=rt=1")) == "rt=1"
     assert sent_token(sent(NAME + b"=rt_1\xa0")) == "rt_1\xa0"
@@ -100,6 +100,6 @@ def test_without_a_header_there_is_none() -> None:
 
 @given(st.lists(st.binary(max_size=20).filter(lambda cookie: NAME not in cookie), max_size=5))
 def test_no_bytes_make_one(cookies: list[bytes]) -> None:
-    """Whatever a header holds, only the name makes the cookie."""
+    """Only the exact name makes the cookie, in any header."""
     assert sent_token(sent(b"; ".join(cookies))) is None
     assert sent_token(sent(b"; ".join([*cookies, RIGHT]))) == "rt_1"

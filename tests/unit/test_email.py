@@ -23,7 +23,7 @@ from contracts.events import EMAIL_LENGTH_MAX
     ],
 )
 def test_an_address_has_one_form(sent: str, stored: str) -> None:
-    """Lower case and NFC, so that an address taken once is taken in every spelling."""
+    """Lower case and NFC, so that an address is taken in every spelling."""
     assert normalised_email(sent) == stored
 
 
@@ -58,7 +58,7 @@ def test_the_form_is_final(email: str) -> None:
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    """Only an address of bounded length is an address."""
+    """Only an address of bounded length is accepted."""
     with pytest.raises(BadEmail):
         normalised_email(text)
 
@@ -142,7 +142,7 @@ def test_an_address_that_no_mail_reaches_is_refused(text: str) -> None:
 
 @given(st.emails())
 def test_whatever_is_taken_can_stand_in_a_mail(email: str) -> None:
-    """The sender of mails refuses an address that is more than one."""
+    """The sender of mails refuses a text that is more than one address."""
     try:
         taken = validate_new_address(email)
     except BadEmail:

@@ -1,4 +1,4 @@
-"""What mails look like, and which settings about them stop the start."""
+"""The form of mails, and which of their settings stop the start."""
 
 import re
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def mail_to(recipient: str, sender: str = SENDER, text: str = "Hello\n") -> Mess
 
 
 def headers(mail: Message) -> list[bytes]:
-    """The lines of the head."""
+    """The lines of the header."""
     return mail.content.partition(b"\r\n\r\n")[0].split(b"\r\n")
 
 
@@ -49,7 +49,7 @@ def headers(mail: Message) -> list[bytes]:
     ],
 )
 def test_address_that_is_more_than_an_address_gets_no_mail(recipient: str) -> None:
-    """Whatever got past other checks adds neither a recipient nor a header."""
+    """An address that passed other checks adds neither a recipient nor a header."""
     with pytest.raises(BadRecipient):
         mail_to(recipient)
 
@@ -68,14 +68,14 @@ def test_no_address_adds_a_line(text: str, end: str) -> None:
 
 
 def test_long_address_stays_in_one_piece() -> None:
-    """A header that is folded within an address names another one."""
+    """A header folded within an address would name another one."""
     long = f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.example.org"
 
     assert f"To: {long}".encode() in headers(mail_to(long))
 
 
 def test_link_is_in_plain_sight() -> None:
-    """No transfer encoding tears it apart, so that it can be read and clicked in any program."""
+    """No transfer encoding splits it, so that it can be read and clicked in any program."""
     link = f"https://auth.example/link#verify_email={'x' * 43}"
     made = compose_letter(
         Purpose.VERIFY_EMAIL, site="https://auth.example", link=link, seconds=86_400
@@ -88,7 +88,7 @@ def test_link_is_in_plain_sight() -> None:
 
 
 def test_text_in_other_letters_is_whole() -> None:
-    """A site may have a name of its own."""
+    """A site may have a non-ASCII name."""
     mail = mail_to("ada@example.org", text="https://bücher.example/link\n")
 
     assert mail.content.isascii()
@@ -107,7 +107,7 @@ def test_text_in_other_letters_is_whole() -> None:
     ],
 )
 def test_times_are_whole_numbers(seconds: int, words: str) -> None:
-    """A reader is told how long he has."""
+    """Readers are told how long they have."""
     assert duration_text(seconds) == words
 
 
@@ -124,7 +124,7 @@ def test_times_are_whole_numbers(seconds: int, words: str) -> None:
     ],
 )
 def test_address_of_a_mail_server(url: str, server: SmtpServer) -> None:
-    """Host, usual port, and percent-encoded credentials."""
+    """Host, default port, and percent-encoded credentials."""
     assert smtp_server(url) == server
     assert server.password is None or server.password not in repr(server)
 
@@ -158,7 +158,7 @@ def test_address_of_a_mail_server(url: str, server: SmtpServer) -> None:
 def test_bad_settings_stop_the_start(
     name: str, value: str, private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a sentence that names the variable, and does not repeat what may be a password."""
+    """The error names the variable, and does not repeat a possible password."""
     complete(private_pem, tmp_path, monkeypatch)
     monkeypatch.setenv(name, value)
 
@@ -173,7 +173,7 @@ def test_bad_settings_stop_the_start(
 def test_mails_go_one_way(
     private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server and a folder at once leave open what is meant."""
+    """A server and a folder at once are ambiguous."""
     complete(private_pem, tmp_path, monkeypatch)
     monkeypatch.setenv("AUTH_SMTP_URL", "smtp://mail.example")
     monkeypatch.setenv("AUTH_MAIL_FOLDER", "/mails")
@@ -183,7 +183,7 @@ def test_mails_go_one_way(
 
 
 def complete(pem: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Settings that lack nothing, and nothing of this machine's."""
+    """Complete settings, with none of this machine's."""
     patch.chdir(folder)
     patch.setenv("AUTH_DATABASE_URL", "postgresql://db.example/auth")
     patch.setenv("AUTH_ISSUER", "https://auth.example")

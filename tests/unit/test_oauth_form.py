@@ -1,4 +1,4 @@
-"""The form of an OAuth request: what it says, or nothing."""
+"""The form of an OAuth request: parsed unambiguously, or refused."""
 
 from urllib.parse import urlencode
 
@@ -43,7 +43,7 @@ def test_whatever_comes_is_a_form_or_refused(body: bytes) -> None:
     ],
 )
 def test_what_a_form_says(body: bytes, form: dict[str, str]) -> None:
-    """A parameter without a value counts as not sent (RFC 6749 3.2)."""
+    """A parameter without a value counts as missing (RFC 6749 3.2)."""
     assert read_form(body) == form
 
 
@@ -70,7 +70,7 @@ def test_what_a_form_says(body: bytes, form: dict[str, str]) -> None:
     ],
 )
 def test_what_is_refused(body: bytes) -> None:
-    """Twice the same, however spelt; bad encodings; too many, too long. Nothing is repeated."""
+    """Duplicates in any encoding, bad encodings, too many, too long; nothing is repeated."""
     with pytest.raises(BadForm) as refused:
         read_form(body)
 

@@ -45,12 +45,12 @@ def refusal(password: str, *, email: str = EMAIL, length_min: int = 15) -> str |
     ],
 )
 def test_an_ordinary_pass_phrase_is_accepted(password: str) -> None:
-    """Whatever its characters are; nothing is asked about their kinds."""
+    """With any characters: there are no rules about their kinds."""
     assert refusal(password) is None
 
 
 def test_random_passwords_are_accepted() -> None:
-    """As password managers, and the command that makes an administrator, make them."""
+    """As password managers, and the command that creates administrators, generate them."""
     symbols = string.ascii_letters + string.digits + string.punctuation
     random = Random(7)
     kinds = (string.ascii_lowercase, string.hexdigits, string.punctuation, symbols)
@@ -124,7 +124,7 @@ def test_a_disguise_makes_no_password_strong(password: str, disguise: str) -> No
     ids=ascii,
 )
 def test_what_was_typed_is_counted(password: str) -> None:
-    """Not what normalising makes of it, nor what nobody sees."""
+    """Not the result of normalising, and no invisible characters."""
     assert "15 characters" in (refusal(password) or "")
 
 
@@ -192,7 +192,7 @@ def test_what_was_typed_is_counted(password: str) -> None:
     ],
 )
 def test_what_is_guessed_first_is_refused(password: str, length_min: int) -> None:
-    """In any case and in any form of its characters, with a reason that does not repeat it."""
+    """In any case and any form of its characters; the reason does not repeat it."""
     reason = refusal(password, length_min=length_min)
 
     assert reason
@@ -216,7 +216,7 @@ def test_each_rule_has_its_reason() -> None:
 
 
 def test_length_is_the_same_composed_or_not() -> None:
-    """Composed or not; a ligature is one, as it was typed, and half a letter is none."""
+    """Composed or not; a ligature counts as typed, once, and half a letter does not count."""
     accents = "bête à cornes!!"
     decomposed = "be\u0302te a\u0300 cornes!!"
 
@@ -231,19 +231,19 @@ def test_length_is_the_same_composed_or_not() -> None:
 
 
 def test_the_minimum_is_a_setting() -> None:
-    """Exactly so many are enough."""
+    """Exactly this many are enough."""
     assert refusal("kq7 vd;m", length_min=8) is None
     assert refusal("kq7 vd;", length_min=8)
 
 
 @pytest.mark.parametrize("email", ["a@example.org", "an@example.org", "", "@", "no address"])
 def test_a_local_part_of_a_letter_or_two_is_in_every_text(email: str) -> None:
-    """It takes nothing away from a password."""
+    """It does not count against a password."""
     assert refusal("an anagram as a banana", email=email) is None
 
 
 def test_the_list_is_a_long_one() -> None:
-    """ASVS 6.2.4 wants 3,000; each of ours also stands for what it is made longer with."""
+    """ASVS 6.2.4 requires 3,000; each of ours also stands for its longer variants."""
     listed = sorted({word for words in FREQUENCY_LISTS.values() for word in words})
 
     assert len(listed) > 90_000

@@ -23,7 +23,7 @@ def passwords() -> Iterator[Passwords]:
 
 
 async def test_a_hash_matches_its_password_alone(passwords: Passwords) -> None:
-    """argon2id with the parameters that OWASP asks for, and a salt of its own."""
+    """argon2id with OWASP's parameters, and a salt of its own."""
     one, other = await passwords.hash(PASSWORD), await passwords.hash(PASSWORD)
 
     assert one.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -33,19 +33,19 @@ async def test_a_hash_matches_its_password_alone(passwords: Passwords) -> None:
 
 
 async def test_nobody_has_a_password(passwords: Passwords) -> None:
-    """Not even the one behind the hash that is checked in place of his."""
+    """Not even that of the decoy hash, which is checked without a stored one."""
     assert not await passwords.matches(PASSWORD, None)
     assert not await passwords.matches("the password of nobody", None)
 
 
 async def test_a_damaged_hash_matches_nothing(passwords: Passwords) -> None:
-    """What is stored may be no hash of ours."""
+    """The stored text may not be a hash of this service."""
     assert not await passwords.matches(PASSWORD, "no hash at all")
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["hash", "nobody"])
 async def test_more_than_the_limit_are_refused_at_once(passwords: Passwords, known: bool) -> None:
-    """A check against nobody takes a place as well, and all places are free again afterwards."""
+    """A check without a hash takes a place as well; all places are free again afterwards."""
     password_hash = await passwords.hash(PASSWORD) if known else None
 
     results = await asyncio.gather(
@@ -75,7 +75,7 @@ async def test_who_gives_up_waiting_frees_his_place(passwords: Passwords) -> Non
 async def test_who_gives_up_while_he_is_hashed_for_keeps_his_place(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread goes on; else who disconnects again and again would pile up work."""
+    """The thread is busy; otherwise repeated disconnects would pile up work."""
     verifying = threading.Event(), threading.Event()
 
     def slow(_: PasswordHasher, __: str, ___: str) -> bool:
@@ -124,7 +124,7 @@ async def test_new_passwords_are_judged_beside_the_loop(
 
 
 async def test_a_password_is_the_same_however_it_is_typed(passwords: Passwords) -> None:
-    """Composed or not, in full width or not (NFKC); case and spaces at its ends are part of it."""
+    """Composed or not, in full width or not (NFKC); case and spaces at its ends matter."""
     typed = "\uff22e\u0302te à cornes "
     password_hash = await passwords.hash(typed)
 
@@ -138,7 +138,7 @@ async def test_a_password_is_the_same_however_it_is_typed(passwords: Passwords) 
 async def test_a_stored_hash_that_asks_for_too_much_is_not_computed(
     passwords: Passwords, parameters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would take the machine's memory, or a thread's minute; it matches nothing."""
+    """It would take all memory, or block a thread for a minute; it matches nothing."""
     computed: list[str] = []
     monkeypatch.setattr(PasswordHasher, "verify", lambda _, stored, __: computed.append(stored))
     salt_and_hash = (await passwords.hash(PASSWORD)).split("$", 4)[4]
@@ -159,7 +159,7 @@ async def test_a_hash_with_other_parameters_is_to_be_made_anew(passwords: Passwo
 async def test_a_check_against_nobody_takes_as_long(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One hash of today's parameters is computed either way: time does not tell who is known."""
+    """One hash with today's parameters either way: timing does not show who is known."""
     computed: list[str] = []
     verify = PasswordHasher.verify
 
@@ -177,7 +177,7 @@ async def test_a_check_against_nobody_takes_as_long(
 
 
 async def test_the_loop_goes_on_while_a_password_is_hashed(passwords: Passwords) -> None:
-    """Other requests are served meanwhile."""
+    """Other requests are served in the meantime."""
     hashing = asyncio.create_task(passwords.hash(PASSWORD))
     rounds = 0
     while not hashing.done():

@@ -1,4 +1,4 @@
-"""The form of a refresh token, and what one is worth in its session."""
+"""The form of a refresh token, and the verdict on one in its session."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -38,14 +38,14 @@ class TestForm:
 
     @given(session_id=st.uuids(), counter=st.integers(0, 2**31 - 1))
     def test_what_was_made_is_read(self, session_id: UUID, counter: int) -> None:
-        """Id and counter come back, and the same two make the same token."""
+        """Id and counter are returned, and the same two make the same token."""
         token = make_refresh_token(SECRETS, session_id, counter)
 
         assert read_refresh_token(SECRETS, token) == (session_id, counter)
         assert make_refresh_token(SECRETS, session_id, counter) == token
 
     def test_no_character_of_it_can_be_changed(self) -> None:
-        """Every other character in every place is refused, the unused bits of the last included."""
+        """Every other character in every position is refused, even in the unused last bits."""
         others = [
             TOKEN[:n] + character + TOKEN[n + 1 :]
             for n, own in enumerate(TOKEN)
@@ -81,7 +81,7 @@ class TestForm:
             read_refresh_token(SECRETS, token)
 
     def test_another_secret_or_purpose_makes_no_token(self) -> None:
-        """Whoever knows what an API key is hashed with, or reads the database, makes none."""
+        """Access to the database, or to the key for API keys, is not enough."""
         others = [Secrets(b"another secret of thirty-two bytes"), _OtherPurpose(SECRET)]
 
         for other in others:
@@ -97,7 +97,7 @@ class TestForm:
 
 
 class TestWorth:
-    """``judge``: the next one, a repetition, a reuse, or of a session that is over."""
+    """``judge``: the next one, a repetition, a reuse, or one of an ended session."""
 
     @pytest.mark.parametrize(
         ("counter", "after", "verdict"),
@@ -116,19 +116,19 @@ class TestWorth:
         ],
     )
     def test_by_counter_and_time(self, counter: int, after: timedelta, verdict: Verdict) -> None:
-        """One step behind is good for the grace period; anything else has been in two hands."""
+        """One step behind is accepted in the grace period; anything else is in two hands."""
         assert judge(SESSION, counter, now=NOON + after, limits=LIMITS) is verdict
 
     @pytest.mark.parametrize("after", [-INSTANT, timedelta(0), timedelta(seconds=1)])
     def test_without_a_grace_period_every_repetition_is_a_reuse(self, after: timedelta) -> None:
-        """Even one that waited for the row, and so seems to come before what it repeats."""
+        """Even one that waited for the row, and so seems older than what it repeats."""
         limits = replace(LIMITS, grace=timedelta(0))
 
         assert judge(SESSION, 6, now=NOON + after, limits=limits) is Verdict.REUSED
 
     @pytest.mark.parametrize("counter", [5, 6, 7, 8])
     def test_a_session_that_is_over_has_no_good_token(self, counter: int) -> None:
-        """Ended, idle for too long, or too old: nothing that it ever had refreshes it."""
+        """Ended, idle for too long, or too old: none of its tokens refreshes it."""
         idle = NOON + LIMITS.idle
         old = replace(SESSION, refreshed_at=NOON + LIMITS.absolute - INSTANT)
         ended = replace(SESSION, ended_at=NOON)
@@ -140,7 +140,7 @@ class TestWorth:
 
 
 class TestUserAgent:
-    """What a session remembers of the device."""
+    """What a session stores of the device."""
 
     @pytest.mark.parametrize(
         ("sent", "kept"),
@@ -158,12 +158,12 @@ class TestUserAgent:
     def test_it_is_cut_and_without_control_characters(
         self, sent: str | None, kept: str | None
     ) -> None:
-        """What is shown to the user, and to an operator's terminal, is plain text of its length."""
+        """Users, and operators' terminals, are shown plain text of bounded length."""
         assert NewSession.on(sent).user_agent == kept
 
 
 class _OtherPurpose(Secrets):
-    """The same secret used for something else."""
+    """The same secret, used for another purpose."""
 
     def mac(self, purpose: str, message: bytes) -> bytes:
         return super().mac(f"not {purpose}", message)

@@ -34,7 +34,7 @@ def test_sealing_twice_gives_different_texts() -> None:
 
 
 def test_what_the_previous_secret_sealed_or_hashed_stays_readable() -> None:
-    """A secret can be changed without an outage; without the previous one it cannot be read."""
+    """A secret can be changed without an outage, as long as the previous one is set."""
     before, changed, lost = Secrets(OLD), Secrets(NEW, OLD), Secrets(NEW)
     sealed, mac = before.seal("a", b"plain", context=b""), before.mac("a", b"message")
 
@@ -46,12 +46,12 @@ def test_what_the_previous_secret_sealed_or_hashed_stays_readable() -> None:
 
 
 def test_what_is_new_is_made_with_the_present_secret() -> None:
-    """The previous one is for reading alone."""
+    """The previous one is for reading only."""
     assert Secrets(NEW, OLD).mac("a", b"message") == Secrets(NEW).mac("a", b"message")
 
 
 def test_macs_of_different_purposes_or_messages_differ() -> None:
-    """Nothing made for one purpose passes for another."""
+    """A MAC for one purpose is not valid for another."""
     secrets = Secrets(NEW)
     mac = secrets.mac("a", b"message")
 
@@ -71,7 +71,7 @@ def test_a_private_key_stands_in_for_the_secret(
 def test_the_previous_private_key_is_taken_for_the_secret_that_it_stood_in_for(
     signing_key: RSAPrivateKey, private_pem: str
 ) -> None:
-    """Who changes the key pair keeps API keys and sessions by naming the one before."""
+    """A changed key pair keeps API keys and sessions if the former one is set as well."""
     settings = KeySettings(
         _env_file=None, database_url=DATABASE, secret="s" * 32, previous_secret=private_pem
     )
@@ -80,6 +80,6 @@ def test_the_previous_private_key_is_taken_for_the_secret_that_it_stood_in_for(
 
 
 def test_a_process_without_any_secret_does_not_start() -> None:
-    """The sentence names both settings that would do."""
+    """The error names both settings."""
     with pytest.raises(ValueError, match="set it, or set AUTH_SECRET"):
         KeySettings(_env_file=None, database_url=DATABASE)

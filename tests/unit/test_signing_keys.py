@@ -1,4 +1,4 @@
-"""The life of a signing key: what may become of it, and which keys count when."""
+"""The life of a signing key: which changes are allowed, and which keys are used when."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -35,7 +35,7 @@ LONG_AGO = NOON - timedelta(days=90)
 
 
 def a_key(kid: str, state: State = State.PENDING, **changes: Any) -> SigningKey:
-    """A key of the database, made long ago; retired and revoked ones are so since noon."""
+    """A key of the database, generated long ago; retired or revoked at noon, if it is."""
     values: dict[str, Any] = {
         "public_jwk": {"n": "AQAB"},
         "sealed_private_key": b"sealed",
@@ -72,7 +72,7 @@ class TestPublished:
     """The key set."""
 
     def test_it_holds_all_but_the_revoked_ones(self) -> None:
-        """The active key, those that may follow it, and those that it followed."""
+        """The active key, its possible successors and its predecessors."""
         ring = keys(
             a_key("revoked", State.REVOKED),
             a_key("retired", State.RETIRED),
@@ -83,7 +83,7 @@ class TestPublished:
         assert kids(ring.published) == ["active", "pending", "retired"]
 
     def test_a_retired_key_leaves_it_when_its_hold_is_over(self) -> None:
-        """Not a microsecond before its last token may be shown, and not one after the hold."""
+        """Not a microsecond too early for its last token, nor one after the hold."""
         key = a_key("retired", State.RETIRED)
         end = NOON + HOLD
 
@@ -93,10 +93,10 @@ class TestPublished:
 
 
 class TestPreference:
-    """Which keys may sign in a process, the best one first."""
+    """Which keys may sign in a process, the preferred one first."""
 
     def test_the_active_one_comes_before_its_substitutes(self) -> None:
-        """Then what verifiers know for sure, then the configured key, which they may know."""
+        """Then keys that verifiers certainly know, then the configured one, which they may know."""
         earlier = NOON - timedelta(minutes=5)
         ring = keys(
             configured("configured"),
@@ -109,7 +109,7 @@ class TestPreference:
         assert kids(ring.by_preference(TOKEN)) == ["active", "last", "before", "configured"]
 
     def test_a_key_that_leaves_before_its_token_expires_signs_no_more(self) -> None:
-        """Its token would be refused while it is good."""
+        """Its token would be refused before it expires."""
         key = a_key("retired", State.RETIRED)
         last = NOON + HOLD - TOKEN
 
@@ -117,7 +117,7 @@ class TestPreference:
         assert kids(keys(key, now=last).by_preference(TOKEN)) == []
 
     def test_neither_a_pending_nor_a_revoked_key_signs(self) -> None:
-        """An operator decides when a stored key begins; a revoked one is over."""
+        """Operators activate stored keys; a revoked key never signs."""
         ring = keys(a_key("pending"), configured("revoked", State.REVOKED))
 
         assert ring.by_preference(TOKEN) == []
@@ -127,7 +127,7 @@ class TestActivate:
     """From pending to active."""
 
     def test_it_has_to_wait_until_verifiers_know_the_key(self) -> None:
-        """The refusal says from when on, and what overrides it; then it is allowed."""
+        """The error says from when, and how to override it; then it is allowed."""
         key = a_key("new", created_at=NOON)
         at = NOON + WAIT
         active = a_key("active", State.ACTIVE)
@@ -140,7 +140,7 @@ class TestActivate:
         keys(active, key, now=NOON).require_activatable(key, force=True)
 
     def test_the_first_key_need_not_wait(self) -> None:
-        """No verifier has anything to lose yet."""
+        """No verifier has cached a key set yet."""
         key = a_key("new", created_at=NOON)
 
         keys(key).require_activatable(key, force=False)
@@ -164,7 +164,7 @@ class TestRetire:
         keys(a_key("new")).require_retirable(a_key("new"))
 
     def test_the_active_key_may_not(self) -> None:
-        """Something has to sign; the remedy is to activate another."""
+        """There must be an active key; the remedy is to activate another."""
         with pytest.raises(StillActive, match="activate another key"):
             keys().require_retirable(a_key("active", State.ACTIVE))
 
@@ -187,10 +187,10 @@ class TestGenerate:
 
 
 class TestFind:
-    """Naming a key by how its id begins."""
+    """Finding a key by the beginning of its id."""
 
     def test_an_unambiguous_beginning_is_enough(self) -> None:
-        """As short as it may be; the whole id, too."""
+        """However short, or the whole id."""
         ring = keys(a_key("abc"), a_key("abd"))
 
         assert ring.find("abd").kid == "abd"
@@ -206,7 +206,7 @@ class TestFind:
 
 
 class TestRegistration:
-    """What becomes of the key of AUTH_PRIVATE_KEY."""
+    """The import of the key of AUTH_PRIVATE_KEY."""
 
     @pytest.mark.parametrize(
         ("others", "is_lost", "step"),
@@ -219,18 +219,18 @@ class TestRegistration:
         ids=["first", "only a pending one", "a stored one signs", "another one was configured"],
     )
     def test_a_new_one(self, others: list[SigningKey], is_lost: bool, step: ImportStep) -> None:
-        """It signs where nothing does or can; it is a substitute where a stored key signs."""
+        """It signs if no other key does or can; beside a stored key it is a substitute."""
         assert registered(keys(*others), is_lost=is_lost) is step
 
     @pytest.mark.parametrize("state", State)
     def test_a_known_one_is_left_alone(self, state: State) -> None:
-        """While its state says what it is for; above all, a revoked one does not come back."""
+        """If its state is intended; above all, a revoked one does not return."""
         ring = keys(configured("mine", state), configured("other", State.ACTIVE))
 
         assert registered(ring, is_lost=True) is None
 
     def test_one_whose_hold_ends_takes_over_from_a_lost_one(self) -> None:
-        """Put back into the setting for good, it signs for good; not while the other is here."""
+        """Set again permanently, it signs again, unless the other key is still in use."""
         former = configured("mine", State.RETIRED)
         ring = keys(former, configured("other", State.ACTIVE), now=NOON + HOLD - TOKEN)
 
@@ -239,11 +239,11 @@ class TestRegistration:
 
 
 def registered(ring: Keys, *, is_lost: bool) -> ImportStep | None:
-    """What to do with the key "mine"."""
+    """How to import the key "mine"."""
     return import_step(ring, "mine", active_is_lost=is_lost, token_lasts=TOKEN)
 
 
 def test_a_time_in_words_is_not_too_early() -> None:
-    """Whoever waits for what he reads has waited long enough."""
+    """A user who waits until the shown time has waited long enough."""
     assert utc_text(NOON) == "2026-01-01 12:00:00 UTC"
     assert utc_text(NOON + timedelta(microseconds=1)) == "2026-01-01 12:00:01 UTC"

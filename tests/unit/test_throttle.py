@@ -1,4 +1,4 @@
-"""Rates and delays, before a database counts them."""
+"""Rates and delays, without a database."""
 
 import pytest
 
@@ -10,13 +10,13 @@ SIGNIN = Rate(30, 60)
 
 
 def a_balance(*, out_seconds: float, fits: bool = True, rate: Rate = SIGNIN) -> Balance:
-    """What a charge met when so much needed that long to come back."""
+    """A balance of which the spent units need this long to return."""
     return Balance(Charge("signin", "192.0.2.1", rate), fits, round(out_seconds * 1_000_000))
 
 
 @pytest.mark.parametrize("text", ["30/60", " 30 / 60 "])
 def test_a_rate_is_a_quota_and_seconds(text: str) -> None:
-    """As it stands in a setting, and back."""
+    """As written in a setting, and back."""
     assert rate(text) == SIGNIN
     assert str(rate(text)) == "30/60"
     assert rate(SIGNIN) is SIGNIN
@@ -26,20 +26,20 @@ def test_a_rate_is_a_quota_and_seconds(text: str) -> None:
     "text", ["", "30", "30/", "/60", "0/60", "30/0", "-1/60", "3.5/60", "٣/60"]
 )
 def test_what_is_no_rate_is_refused(text: str) -> None:
-    """With a message that shows the form."""
+    """With an error that shows the form."""
     with pytest.raises(ValueError, match="QUOTA/SECONDS"):
         rate(text)
 
 
 @pytest.mark.parametrize("rate", [Rate(7, 60), Rate(3, 1), Rate(30, 60), Rate(600_000, 60)])
 def test_the_whole_quota_fits_whatever_the_division_leaves(rate: Rate) -> None:
-    """Microseconds are rounded down, else the last one of seven in a minute would be refused."""
+    """Microseconds are rounded down; else the last of seven in a minute would be refused."""
     assert rate.quota * rate.unit_us <= rate.window_us
     assert a_balance(out_seconds=0, rate=rate).remaining == rate.quota
 
 
 def test_what_is_left_comes_back_bit_by_bit() -> None:
-    """Two seconds a unit: the next one comes when the oldest has come back."""
+    """Two seconds a unit: the next one returns when the oldest has."""
     untouched, some, none = (a_balance(out_seconds=out) for out in (0, 31.5, 60))
 
     assert (untouched.remaining, untouched.reset_seconds) == (30, 2.0)
@@ -48,7 +48,7 @@ def test_what_is_left_comes_back_bit_by_bit() -> None:
 
 
 def test_the_headers_tell_of_the_tightest_limit() -> None:
-    """Of those that have the least left, the one that takes longest to come back."""
+    """Of those with the least left, the one that takes longest to recover."""
     wide = a_balance(out_seconds=2)
     tight = Balance(Charge("account", "x", Rate(5, 300)), True, 240_000_000)
 
@@ -59,7 +59,7 @@ def test_the_headers_tell_of_the_tightest_limit() -> None:
 
 
 def test_a_refusal_says_when_to_come_back() -> None:
-    """The longest wait among the limits that refused, though another has less left."""
+    """The longest wait of the limits that refused, even if another has less left."""
     fits = Balance(Charge("other", "x", Rate(1, 3600)), True, 3600_000_000)
     soon, late = (a_balance(out_seconds=out, fits=False) for out in (58.5, 59.9))
 
@@ -81,7 +81,7 @@ def test_a_refusal_says_when_to_come_back() -> None:
 def test_delays_double_after_the_free_tries(
     free: int, seconds_max: int, expected: list[int | None]
 ) -> None:
-    """The last free failure makes the next try wait a second; the limit ends the list."""
+    """The last free failure makes the next attempt wait a second; the list ends at the limit."""
     assert delays(free, seconds_max) == expected
 
 
@@ -103,12 +103,12 @@ def test_delays_double_after_the_free_tries(
     ],
 )
 def test_a_network_is_what_one_customer_has(address: str, expected: str) -> None:
-    """One IPv4 address, also one that an IPv6 address carries, or a whole /64."""
+    """One IPv4 address, also one carried by an IPv6 address, or a whole /64."""
     assert network(address) == expected
 
 
 def test_an_ipv6_site_has_a_limit_of_its_own() -> None:
-    """A customer with a /48 has 65,536 networks, and together no more than four of them have."""
+    """A customer with a /48 has 65,536 networks, with the limit of four of them in total."""
     one, other = (network_charges("signin", network(f"2001:db8:7:{n}::1"), SIGNIN) for n in (1, 2))
 
     assert [charge.who for charge in one] == ["2001:db8:7:1::/64", "2001:db8:7::/48"]
@@ -121,7 +121,7 @@ def test_an_ipv6_site_has_a_limit_of_its_own() -> None:
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "2002:c000:207::1", "", "x"])
 def test_an_ipv4_address_is_charged_once(address: str) -> None:
-    """There is nothing wider that belongs to one customer."""
+    """No wider network belongs to one customer."""
     assert network_charges("signin", network(address), SIGNIN) == (
         Charge("signin", network(address), SIGNIN),
     )
