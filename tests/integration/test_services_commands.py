@@ -117,7 +117,7 @@ async def test_the_setting_says_how_long_a_key_lasts(services: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("create _feed --scope posts:write", "a name has"),
+        ("create _feed --scope posts:write", "invalid name"),
         ("create feed --scope posts:read", "users:reconcile"),
         ("rotate-key feed", "no service account feed"),
         ("revoke-key 000000000000", "no API key 000000000000"),

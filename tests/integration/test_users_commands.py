@@ -32,7 +32,7 @@ ROOT = "root@example.org"
 LONG = " ".join(str(uuid4()) for _ in range(1000))
 
 # What the commands ask on a terminal, up to the end.
-FIRST = "Password (none to have one made): "
+FIRST = "Password (leave empty to generate one): "
 AGAIN = "Repeat for confirmation: "
 SURE = "[y/N]:"
 
