@@ -27,7 +27,7 @@ from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.hostile import set_on_role
 
-KEPT = {
+EXPECTED = {
     "default_transaction_isolation": "read committed",
     "search_path": '"public", pg_temp',
     "row_security": "on",
@@ -85,7 +85,7 @@ class TestRoleSettings:
         with set_on_role(postgres, auth_url), set_on_role(postgres, blog_url):
             async with pools(auth_url, blog_url) as engines:
                 for engine in engines:
-                    assert await shown(engine, list(KEPT)) == KEPT
+                    assert await shown(engine, list(EXPECTED)) == EXPECTED
 
     async def test_special_sessions_override_role_settings(
         self,
@@ -102,7 +102,7 @@ class TestRoleSettings:
             "DateStyle",
             "synchronous_commit",
         ]
-        wanted = {name: KEPT[name] for name in same}
+        wanted = {name: EXPECTED[name] for name in same}
         with (
             set_on_role(postgres, relay_settings.database_url),
             set_on_role(postgres, consumer_settings.database_url),

@@ -31,8 +31,8 @@ from tests.support.states import ODD_TEXTS, states, tombstones
 State = UserState | UserTombstone
 
 SESSIONS: Final = {
-    "as it comes": {},
-    "the other way round": {
+    "defaults": {},
+    "everything changed": {
         "TimeZone": "Asia/Kathmandu",
         "DateStyle": "SQL, DMY",
         "IntervalStyle": "sql_standard",

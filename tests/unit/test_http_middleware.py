@@ -114,7 +114,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-ANSWERS: list[tuple[str, str, dict[str, Any], int]] = [
+RESPONSES: list[tuple[str, str, dict[str, Any], int]] = [
     ("GET", "/fine", {}, 200),
     ("GET", "/kept", {}, 200),
     ("GET", "/livez", {}, 200),
@@ -142,7 +142,7 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "sent", "status"), ANSWERS)
+@pytest.mark.parametrize(("method", "path", "sent", "status"), RESPONSES)
 async def test_every_response_has_a_request_id_and_security_headers(
     client: httpx.AsyncClient, method: str, path: str, sent: dict[str, Any], status: int
 ) -> None:
