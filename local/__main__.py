@@ -1,9 +1,10 @@
 """The commands behind `make`: `python -m local up|down|status|logs|env|demo|servers|browser`.
 
-Guarantees: what uses servers refuses a shell with the settings of another checkout; a failure is
-one sentence on standard error and exit code 1; `env` writes nothing but exports to standard output.
+Guarantees: commands that use servers refuse a shell with the settings of another checkout; a
+failure is one sentence on standard error and exit code 1; `env` writes only exports to standard
+output.
 
-Each command loads what it needs itself: the drivers of both servers take a second, `env` nothing.
+Each command imports only what it needs, because the drivers of both servers take a second.
 """
 
 import logging
@@ -44,12 +45,12 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """Show what runs, and both ends of the pipe; exit code 1 when something is down or broken."""
+    """Show processes and both ends of the pipe; exit code 1 if one is down or broken."""
     from local import system
 
     refuse_others_exports()
     if not system.status():
-        raise LocalError("Not everything works: see above. What does not run, make up starts.")
+        raise LocalError("Not everything works, see above. Run make up to start what is down.")
 
 
 @app.command()
@@ -68,7 +69,7 @@ def env() -> None:
 
 @app.command()
 def demo() -> None:
-    """Start the system and show its main job at work."""
+    """Start the system and show how users reach the blog."""
     from local.demo import run
 
     refuse_others_exports()
@@ -77,7 +78,7 @@ def demo() -> None:
 
 @app.command()
 def servers() -> None:
-    """Make PostgreSQL and RabbitMQ available, so that the first start needs nothing else."""
+    """Install PostgreSQL and RabbitMQ, so that the first start needs no network."""
     from local import postgres, rabbitmq
 
     refuse_others_exports()
@@ -87,15 +88,15 @@ def servers() -> None:
 
 @app.command()
 def browser() -> None:
-    """Make a Chromium available, for the tests of the pages."""
+    """Install Chromium, for the tests of the pages."""
     from local.chromium import install_chromium
 
     install_chromium()
 
 
 def main() -> None:
-    """Run a command; turn what goes wrong into one sentence."""
-    # Libraries log what we try in vain; what matters of it is in our own sentence.
+    """Run a command; turn an error into one sentence."""
+    # Libraries log failed attempts; our own sentence has what matters.
     logging.disable()
     try:
         app()

@@ -1,10 +1,9 @@
 """The blog's service account at the auth service of this machine.
 
-The blog shows its key to be told what the source has, when it compares itself (reconcile), and to
-have it send everything again (replay).
+With its key the blog compares itself with the source (reconcile) and requests replays.
 
-Guarantees: made once and kept, id and key in files for their owner only; whatever was lost, also
-the database, `make up` mends it; the key is shown by nothing but `make env`.
+Guarantees: the account is created once; its id and key are in files that only their owner can read;
+`make up` creates lost files, accounts and keys again; only `make env` shows the key.
 """
 
 import os
@@ -17,32 +16,32 @@ from local.keys import PRIVATE_KEY
 from local.paths import CHECKOUT, LOCAL, LOGS, ROOT, program
 
 FOLDER: Final = LOCAL / "keys" / "blog"
-"""Where `auth-service services ensure` keeps the two files."""
+"""Where `auth-service services ensure` stores the two files."""
 
 _SCOPES: Final = ("--scope", "users:reconcile", "--scope", "replays:write")
 _KEY_DAYS = 3650  # a system on one machine may run for longer than the 90 days of a service
-_TIMEOUT_SECONDS = 60.0  # a second as a rule; the rest is for a busy machine
+_TIMEOUT_SECONDS = 60.0  # usually a second; the rest is for a busy machine
 
 
 def _ensure() -> tuple[str, ...]:
-    """The command that sees to the account.
+    """Return the command that creates or repairs the account.
 
-    In a database that was given it has a name of this checkout's own: an account `blog` may be of
-    another system, whose key must not be revoked.
+    In a given database its name has this checkout's id: an account `blog` may belong to another
+    system, whose key must not be revoked.
     """
     name = "blog" if environment.database_url("AUTH") is None else f"blog-{CHECKOUT}"
     return ("services", "ensure", name, "--folder", str(FOLDER), *_SCOPES)
 
 
 def ensure_account(auth_database_url: str) -> None:
-    """Have the account in the auth database, which is migrated, and its key here.
+    """Create or repair the account in the migrated auth database, and its key here.
 
     Raises:
-        LocalError: it cannot be made; names the log.
+        LocalError: that failed; names the log.
     """
     settings = {
         "AUTH_DATABASE_URL": auth_database_url,
-        "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),  # with which the auth API hashes keys
+        "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),  # the auth API hashes API keys with it
         "AUTH_API_KEY_DAYS": str(_KEY_DAYS),
     }
     done = subprocess.run(
@@ -61,7 +60,7 @@ def ensure_account(auth_database_url: str) -> None:
 
 
 def account_settings() -> dict[str, str]:
-    """The blog's settings by which it shows who it is; none before the first `make up`."""
+    """Return the blog's settings for its account; none before the first `make up`."""
     files = {"BLOG_SERVICE_ID": FOLDER / "service-id", "BLOG_API_KEY": FOLDER / "api-key"}
     try:
         # As values: with NAME_FILE, an older key that `make env` exported to a shell would win.

@@ -1,9 +1,9 @@
-"""All the addresses of the system that `make up` runs, kept in `.local/system.json`.
+"""All addresses of the system that `make up` runs, stored in `.local/system.json`.
 
-Guarantees: written whole or not at all, and readable by its owner only, for an address may hold a
-password; the issuer never changes once chosen, because tokens and events name it.
+Guarantees: the file is written atomically and only its owner can read it, because addresses may
+contain passwords; the issuer never changes once chosen, because tokens and events name it.
 
-Not here: deciding them (`system`).
+Not here: choosing the addresses (`system`).
 """
 
 import json
@@ -25,7 +25,7 @@ _AUDIENCE = "blog"
 
 @dataclass(frozen=True)
 class Ports:
-    """Where each of our processes answers; those without an API show health and metrics."""
+    """The port of each process; relay and consumer serve only health and metrics."""
 
     auth: int = 8001
     relay: int = 8011
@@ -44,17 +44,17 @@ class Addresses:
     auth_amqp_url: str
     blog_amqp_url: str
     checkout: str = str(ROOT)
-    """Whose they are: a copied checkout brings along those of the first."""
+    """The checkout that wrote the file: a copied checkout contains the file of the original."""
 
     @classmethod
     def load(cls) -> "Addresses | None":
-        """Those of the last `make up`; None before the first.
+        """Read the addresses of the last `make up`; None before the first.
 
-        In a copied or moved checkout they are those of the other place, of which the issuer counts:
-        it is the name by which the data know their source.
+        In a copied or moved checkout they are those of the original. Only their issuer is used:
+        the data name it as their source.
 
         Raises:
-            LocalError: the file is not one of ours.
+            LocalError: the file has another format.
         """
         try:
             fields = json.loads(_FILE.read_text())
@@ -66,7 +66,7 @@ class Addresses:
 
     @classmethod
     def current(cls) -> "Addresses":
-        """Those of the last `make up`.
+        """Return the addresses of the last `make up` here.
 
         Raises:
             LocalError: there was none.
@@ -77,7 +77,7 @@ class Addresses:
         return found
 
     def save(self) -> None:
-        """Keep them for the other commands, and for the next `make up`."""
+        """Store them for the other commands, and for the next `make up`."""
         unfinished = _FILE.with_suffix(".new")
         unfinished.unlink(missing_ok=True)
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
@@ -85,7 +85,7 @@ class Addresses:
         unfinished.rename(_FILE)
 
     def settings(self, prefix: str = "") -> dict[str, str]:
-        """The settings of both services, or of the one with this prefix."""
+        """Return the settings of both services, or of the one with this prefix."""
         found = {
             "AUTH_DATABASE_URL": self.auth_database_url,
             "AUTH_AMQP_URL": self.auth_amqp_url,
@@ -94,7 +94,7 @@ class Addresses:
             "AUTH_WATCHED_QUEUES": "blog.users",
             "AUTH_RELAY_PORT": str(self.ports.relay),
             "AUTH_ISSUER": self.issuer,
-            # The ports may have moved since the issuer was chosen.
+            # The ports may have changed since the issuer was chosen.
             "AUTH_PUBLIC_URL": url(self.ports.auth),
             "AUTH_AUDIENCE": _AUDIENCE,
             "AUTH_PRIVATE_KEY": str(PRIVATE_KEY),
@@ -119,7 +119,7 @@ class Addresses:
         return {name: value for name, value in found.items() if name.startswith(prefix)}
 
     def urls(self) -> dict[str, str]:
-        """Where to send requests."""
+        """Return the base URLs of all processes."""
         return {
             "AUTH_URL": url(self.ports.auth),
             "BLOG_URL": url(self.ports.blog),
@@ -128,11 +128,11 @@ class Addresses:
         }
 
     def exports(self) -> str:
-        """All of it as lines for a shell."""
+        """Return settings and URLs as shell exports."""
         named = self.settings() | self.urls() | {CHECKOUT_VARIABLE: self.checkout}
         return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in named.items())
 
 
 def url(port: int) -> str:
-    """The address of a process of ours."""
+    """Return the base URL of a process."""
     return f"http://{LOOPBACK}:{port}"

@@ -1,7 +1,7 @@
-"""Programs from Debian's packages, without the services that they would start.
+"""Install Debian packages without starting their services.
 
-Guarantees: nothing is started by the installation, so nothing listens on all addresses; a
-`policy-rc.d` that was there before is there again afterwards.
+Guarantees: the installation starts no service, so none listens on all addresses; an existing
+`policy-rc.d` is restored afterwards.
 """
 
 import os
@@ -17,14 +17,14 @@ from local.paths import LOGS
 from local.progress import say
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
-_LOCK = Path("/run/usersync-apt.lock")  # the machine's, for another checkout may install too
+_LOCK = Path("/run/usersync-apt.lock")  # one per machine: another checkout may install too
 _START_NOTHING = "#!/bin/sh\nexit 101\n"  # Debian's policy: 101 forbids the action
-_LOCK_TIMEOUT_SECONDS = 300  # another installation on this machine may be under way
+_LOCK_TIMEOUT_SECONDS = 300  # another installation on this machine may be running
 _INSTALL_TIMEOUT_SECONDS = 900.0  # 200 MB over a slow line
 
 
 def is_possible() -> bool:
-    """Whether we may install Debian packages here."""
+    """Return whether this process may install Debian packages."""
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
@@ -32,8 +32,8 @@ def install(*packages: str, otherwise: str) -> None:
     """Install Debian packages.
 
     Parameters:
-        packages: their names; the first one is what is wanted.
-        otherwise: what a person can do when that fails.
+        packages: their names; messages mention the first one.
+        otherwise: what a person can do if that fails.
 
     Raises:
         LocalError: apt-get fails; names its log.
@@ -43,7 +43,7 @@ def install(*packages: str, otherwise: str) -> None:
         LOGS.mkdir(parents=True, exist_ok=True)
         log = LOGS / "apt.log"
         with _nothing_starts():
-            # A fresh container image has no package lists; elsewhere they need no refreshing.
+            # Only a fresh container image has no package lists.
             if not _apt_get(log, "install", *packages):
                 _apt_get(log, "update")
                 if not _apt_get(log, "install", *packages):

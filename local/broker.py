@@ -1,11 +1,11 @@
-"""A RabbitMQ server that we may administer, through its management API.
+"""Administer a RabbitMQ server through its management API.
 
-Guarantees: a refusal becomes one sentence that says what to change. A queue's depth is asked of the
-queue itself; the management API lists a new connection after a second on a node of ours, after
-five on others.
+Guarantees: an error is one sentence that says what to change. A queue's depth is read from the
+queue itself. The management API lists a new connection after a second on private nodes, after five
+on others.
 
 Not here: choosing a server (`rabbitmq`), starting one (`private_rabbitmq`, `docker_rabbitmq`), and
-whatever the services declare.
+the queues and exchanges that the services declare.
 """
 
 import functools
@@ -23,11 +23,11 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 from local.errors import LocalError
 from local.waiting import result_of
 
-_TIMEOUT_SECONDS = 10.0  # making a virtual host takes half a second; a busy machine a few
+_TIMEOUT_SECONDS = 10.0  # creating a virtual host takes half a second, on a busy machine a few
 
 
 class Origin(StrEnum):
-    """Where a broker comes from; decides what `make down` may end."""
+    """Where a broker comes from; decides what `make down` may stop."""
 
     ENVIRONMENT = "named by the environment"
     FOUND = "found on the default port"
@@ -37,10 +37,10 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """How many messages wait in a queue, and how many consumers it has."""
+    """The number of waiting messages and of consumers of a queue."""
 
     ready: int
-    """Without those that a consumer holds unacknowledged."""
+    """Without unacknowledged messages at a consumer."""
     consumers: int
 
 
@@ -61,11 +61,11 @@ class Broker:
         return unquote(parts.username or "guest"), unquote(parts.password or "guest")
 
     def amqp_url(self, vhost: str) -> str:
-        """The address that the services take."""
+        """Return the AMQP URL for the services."""
         return f"{self.address}/{_quoted(vhost)}"
 
     def is_ready(self) -> bool:
-        """Whether it answers now, by AMQP and by its management API."""
+        """Return whether AMQP and the management API respond now."""
         try:
             self.connections("/")
         except LocalError:
@@ -73,7 +73,7 @@ class Broker:
         return self.accepts_login("/")
 
     def accepts_login(self, vhost: str) -> bool:
-        """Whether an AMQP connection to the virtual host succeeds now."""
+        """Return whether an AMQP connection to the virtual host succeeds now."""
         try:
             require_login(self.amqp_url(vhost))
         except LocalError:
@@ -81,10 +81,10 @@ class Broker:
         return True
 
     def create_vhost(self, name: str) -> None:
-        """Make a virtual host in which our user may do everything; one that exists is kept.
+        """Create a virtual host with all permissions for our user, unless it exists.
 
         Raises:
-            LocalError: the management API is away, or does not let us.
+            LocalError: the management API does not respond, or refuses.
         """
         user = _quoted(self.credentials[0])
         self._call("PUT", f"vhosts/{_quoted(name)}")
@@ -92,42 +92,42 @@ class Broker:
         self._call("PUT", f"permissions/{_quoted(name)}/{user}", everything)
 
     def delete_vhost(self, name: str) -> None:
-        """Delete a virtual host with all that is in it, if it exists; ends its connections."""
+        """Delete a virtual host with its contents and connections, if it exists."""
         self._call("DELETE", f"vhosts/{_quoted(name)}", missing_ok=True)
 
     def set_policy(
         self, vhost: str, name: str, pattern: str, definition: Mapping[str, object]
     ) -> None:
-        """Put a policy on the queues whose names match the regular expression `pattern`."""
+        """Set a policy for queues whose names match the regular expression `pattern`."""
         policy = {"pattern": pattern, "definition": dict(definition), "apply-to": "queues"}
         self._call("PUT", f"policies/{_quoted(vhost)}/{_quoted(name)}", policy)
 
     def set_operator_policy(
         self, vhost: str, name: str, pattern: str, definition: Mapping[str, object]
     ) -> None:
-        """Put a policy on queues that their users' own cannot loosen."""
+        """Set a policy for queues that users' policies cannot loosen."""
         policy = {"pattern": pattern, "definition": dict(definition), "apply-to": "queues"}
         self._call("PUT", f"operator-policies/{_quoted(vhost)}/{_quoted(name)}", policy)
 
     def clear_policy(self, vhost: str, name: str) -> None:
-        """Take a policy away, if it is there."""
+        """Remove a policy, if it exists."""
         self._call("DELETE", f"policies/{_quoted(vhost)}/{_quoted(name)}", missing_ok=True)
 
     def queue_depth(self, vhost: str, queue: str) -> QueueDepth | None:
-        """What a queue holds now; None when there is no such queue.
+        """Return the depth of a queue; None if it does not exist.
 
         Raises:
-            LocalError: the broker does not let us in.
+            LocalError: the broker refuses the connection.
         """
         return result_of(_depth(self.amqp_url(vhost), queue))
 
     def connections(self, vhost: str) -> tuple[str, ...]:
-        """The names of the open connections to a virtual host."""
+        """Return the names of the open connections to a virtual host."""
         found = self._call("GET", f"vhosts/{_quoted(vhost)}/connections", missing_ok=True)
         return tuple(connection["name"] for connection in found or [])
 
     def close_connections(self, vhost: str) -> int:
-        """Close every connection to a virtual host from the broker's side; returns how many."""
+        """Close every connection to a virtual host at the broker; return their number."""
         names = self.connections(vhost)
         for name in names:
             self._call("DELETE", f"connections/{_quoted(name)}", missing_ok=True)
@@ -138,14 +138,14 @@ class Broker:
     ) -> Any:
         url = f"{self.management_url}/api/{path}"
         try:
-            # Without trust_env=False a proxy of the environment would be asked for this machine.
+            # trust_env=False: a proxy from the environment must not be used for this machine.
             with httpx.Client(
                 trust_env=False, timeout=_TIMEOUT_SECONDS, verify=_tls_context()
             ) as client:
                 answer = client.request(method, url, json=body, auth=self.credentials)
         except httpx.HTTPError as error:
             raise LocalError(
-                f"RabbitMQ's management API does not answer at {self.management_url} "
+                f"RabbitMQ's management API does not respond at {self.management_url} "
                 f"({error or type(error).__name__}); enable its plugin rabbitmq_management, or "
                 "name the API in LOCAL_RABBITMQ_MANAGEMENT_URL."
             ) from error
@@ -153,8 +153,8 @@ class Broker:
             return None
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             raise LocalError(
-                f"RabbitMQ's management API at {self.management_url} does not know the user "
-                f"{self.credentials[0]} with this password, or has not tagged him administrator."
+                f"RabbitMQ's management API at {self.management_url} rejects the user "
+                f"{self.credentials[0]}: wrong password, or no tag administrator."
             )
         if not answer.is_success:
             raise LocalError(
@@ -166,17 +166,17 @@ class Broker:
 
 
 def require_login(url: str) -> None:
-    """Make sure that a broker lets us in at an AMQP address.
+    """Connect to an AMQP address once.
 
     Raises:
-        LocalError: it does not.
+        LocalError: the broker refuses, or does not respond.
     """
     result_of(_visit(url))
 
 
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
-    # Reading the authorities' certificates takes longer than a call; httpx reads them per client.
+    # Loading the root certificates takes longer than a call, and httpx loads them per client.
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -190,7 +190,7 @@ async def _connect(url: str) -> aio_pika.abc.AbstractConnection:
         return await aio_pika.connect(url, timeout=_TIMEOUT_SECONDS)
     except (OSError, TimeoutError, AMQPError) as error:
         raise LocalError(
-            f"RabbitMQ does not let us in at {url.rpartition('@')[2]}: "
+            f"RabbitMQ refuses the connection at {url.rpartition('@')[2]}: "
             f"{error or type(error).__name__}."
         ) from error
 

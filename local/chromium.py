@@ -1,8 +1,8 @@
-"""A Chromium for the tests of the pages, wherever one can be had.
+"""Find or install a Chromium for the tests of the pages.
 
-In this order: the program that `LOCAL_CHROMIUM` names; one that is installed; Debian's package, as
-root on Debian; else one sentence that says what to install. Playwright's own browsers are not
-used: they come from outside the package registries.
+In this order: the program that `LOCAL_CHROMIUM` names; an installed one; Debian's package, as root
+on Debian; otherwise an error that says what to install. Playwright's own browsers are not used:
+they come from outside the package registries.
 """
 
 import os
@@ -22,7 +22,7 @@ _OTHERWISE = "install Chromium or Chrome, or name one in LOCAL_CHROMIUM"
 
 
 def find_chromium() -> Path:
-    """The program.
+    """Return the path of the program.
 
     Raises:
         LocalError: there is none.
@@ -31,25 +31,25 @@ def find_chromium() -> Path:
     if told:
         program = Path(told)
         if not program.is_file():
-            raise LocalError(f"LOCAL_CHROMIUM names {told}, which is no file.")
+            raise LocalError(f"LOCAL_CHROMIUM: {told} is not a file.")
         return program
     found = [Path(path) for name in _PROGRAMS if (path := shutil.which(name))]
     found += [path for path in _MACOS if path.exists()]
     if not found:
-        raise LocalError(f"There is no Chromium here; {_OTHERWISE}.")
+        raise LocalError(f"No Chromium found; {_OTHERWISE}.")
     return found[0]
 
 
 def install_chromium() -> None:
-    """Make sure that `find_chromium` finds one.
+    """Install Chromium unless `find_chromium` finds one.
 
     Raises:
-        LocalError: none is to be had on this machine.
+        LocalError: it cannot be installed on this machine.
     """
     try:
         find_chromium()
     except LocalError:
         if "LOCAL_CHROMIUM" in os.environ or not apt.is_possible():
             raise
-        # Playwright's driver dies without libatomic; a page without a font shows boxes.
+        # Playwright's driver crashes without libatomic; without a font, pages show boxes.
         apt.install("chromium", "libatomic1", "fonts-dejavu-core", otherwise=_OTHERWISE)

@@ -1,6 +1,6 @@
-"""Compare both user tables id by id and field by field, from outside of both services.
+"""Compare both user tables id by id and field by field, from outside both services.
 
-For the demonstration and the tests, which may read both databases. Operators compare with
+For the demonstration and the tests, which may read both databases. Operators use
 ``blog-service reconcile``, which may not.
 """
 
@@ -25,12 +25,12 @@ FIELDS: Final = (
 )
 
 TOMBSTONE_FIELDS: Final = ("version", "status", "deleted_at")
-"""All that a replica keeps of a deleted user."""
+"""All fields that a replica has of a deleted user."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One user about whom the two tables do not say the same; None is a row that is not there."""
+    """One field of a user that differs; None stands for a missing row."""
 
     id: UUID
     field: str
@@ -43,14 +43,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many ids either table has, and what differs."""
+    """The number of ids in either table, and the differences."""
 
     users: int
     differences: list[Difference]
 
     @property
     def differing(self) -> int:
-        """How many users differ."""
+        """The number of users that differ."""
         return len({difference.id for difference in self.differences})
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class Comparison:
 
 
 async def compare(auth_url: str, blog_url: str) -> Comparison:
-    """Read both tables, the replica first: nothing reaches it before the source has it."""
+    """Read both tables, the replica first: no state reaches it before the source has it."""
     replica = await _read(blog_url)
     source = await _read(auth_url)
     differences = []
@@ -71,7 +71,7 @@ def _differences(
     user_id: UUID, source: dict[str, Any] | None, replica: dict[str, Any] | None
 ) -> list[Difference]:
     if source is None and replica is not None and replica["status"] == "deleted":
-        return []  # somebody whom the source never had, buried here: both say "not there"
+        return []  # an orphan that was deleted here: both sides lack the user
     if source is None or replica is None:
         return [Difference(user_id, "row", source and "there", replica and "there")]
     fields = TOMBSTONE_FIELDS if source["status"] == "deleted" else FIELDS

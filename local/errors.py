@@ -1,8 +1,8 @@
-"""The one error of this package.
+"""The only error of this package.
 
-Guarantees: its message is a whole sentence that a person at a terminal can act on.
+Guarantees: its message is a sentence that tells a person at a terminal what to do.
 """
 
 
 class LocalError(Exception):
-    """Something here is missing, refused or too slow; the message says what, and the remedy."""
+    """A resource is missing, refused or too slow; the message says which, and the remedy."""

@@ -1,6 +1,6 @@
 """The key pair that signs access tokens on this machine.
 
-Guarantees: made once and kept, so tokens outlive a restart; the private half is for its owner only.
+Guarantees: created once, so tokens survive a restart; only the owner can read the private half.
 """
 
 import os
@@ -19,12 +19,12 @@ from local.paths import LOCAL
 PRIVATE_KEY = LOCAL / "keys" / "private.pem"
 PUBLIC_KEY = LOCAL / "keys" / "public.pem"
 
-_BITS = 3072  # as strong as the 128 bits that everything else here offers
-_EXPONENT = 65537  # the only one in use
+_BITS = 3072  # as strong as 128 bits, like all other secrets here
+_EXPONENT = 65537  # the usual one
 
 
 def ensure_keys() -> None:
-    """Make the pair unless it is there; the public half follows the private one."""
+    """Create the pair if it is missing; derive the public half from the private one."""
     PRIVATE_KEY.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not PRIVATE_KEY.exists():
         _write_private(_new_private_key())
@@ -39,7 +39,7 @@ def _new_private_key() -> bytes:
 
 
 def _write_private(pem: bytes) -> None:
-    # Whole or not at all: half a key would stop every later start.
+    # Atomically: half a key would stop every later start.
     unfinished = PRIVATE_KEY.with_suffix(".new")
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -1,8 +1,7 @@
-"""Limits on requests for a system on one machine, where all of them come from one address.
+"""Rate limits for a system on one machine, where all requests come from one address.
 
-A demonstration signs hundreds of people up in half a minute, checks and benchmarks more than that;
-what the limits keep away from a service that others can reach is not there. They stay limits, so
-that their header fields and refusals can be seen.
+A demonstration signs up hundreds of users in half a minute, tests and benchmarks even more, and
+there are no strangers to limit. The limits stay on, so that their headers and errors can be seen.
 """
 
 from typing import Final
@@ -25,7 +24,7 @@ LIMITS: Final = {
     },
     "BLOG_LIMIT_POSTS": "600000/60",
     "BLOG_LIMIT_COMMENTS": "600000/60",
-    # The most that the service accepts: checks sign one user in many times at once.
+    # The highest value allowed: tests sign in one user many times at once.
     "AUTH_SIGNIN_FAILURES_FREE": "100",
     "AUTH_SIGNIN_DELAY_SECONDS_MAX": "1",
 }

@@ -1,6 +1,6 @@
-"""One at a time, across processes.
+"""A lock between processes.
 
-Guarantees: the lock goes with the process that holds it, however that process ends.
+Guarantees: the lock ends with the process that holds it, even if it crashes.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of this file; waits until the present holder is done. Not for re-entry."""
+    """Hold the lock of this file inside the block; wait until it is free. Not reentrant."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""What a RabbitMQ node of our own is told: its ports, its configuration, its environment.
+"""Ports, configuration and environment of a private RabbitMQ node.
 
-Guarantees: every listener, epmd's and Erlang's own included, is on the loopback interface; nothing
-is read from or written to the system's RabbitMQ folders, or the caller's RABBITMQ_ settings.
+Guarantees: every listener, including epmd's and Erlang's own, is on the loopback interface; the
+node uses neither the system's RabbitMQ folders nor the caller's RABBITMQ_ settings.
 """
 
 import shutil
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from local.ports import LOOPBACK
 
-_NODE = "usersync@localhost"  # each node has an epmd of its own, so one name serves all
-_FIGURES_SECONDS = 1  # how late the API lists a new connection; the default of 5 s slows tests
+_NODE = "usersync@localhost"  # each node has its own epmd, so all can share a name
+_FIGURES_SECONDS = 1  # delay until the API lists a new connection; the default of 5 s slows tests
 
 _PROGRAMS = (
-    # Debian's own /usr/sbin/rabbitmq-server insists on the system's user and folders.
+    # Debian's own /usr/sbin/rabbitmq-server requires the system's user and folders.
     "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server",
     "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
@@ -24,7 +24,7 @@ _PROGRAMS = (
 
 @dataclass(frozen=True)
 class NodePorts:
-    """The four ports of a node, chosen once and kept."""
+    """The four ports of a node, chosen once."""
 
     amqp: int
     management: int
@@ -33,7 +33,7 @@ class NodePorts:
 
 
 def program() -> Path | None:
-    """The server's program that runs as whoever calls it, if it is installed."""
+    """Return the server's program that runs as the current user, if it is installed."""
     for pattern in _PROGRAMS:
         found = sorted(Path("/").glob(pattern.lstrip("/")))
         if found:
@@ -43,12 +43,12 @@ def program() -> Path | None:
 
 
 def epmd() -> str | None:
-    """Erlang's port mapper, if it is installed."""
+    """Return Erlang's port mapper, if it is installed."""
     return shutil.which("epmd")
 
 
 def configuration(ports: NodePorts) -> str:
-    """The text of its rabbitmq.conf."""
+    """Return the text of rabbitmq.conf."""
     return (
         f"listeners.tcp.local = {LOOPBACK}:{ports.amqp}\n"
         f"management.tcp.ip = {LOOPBACK}\n"
@@ -61,7 +61,7 @@ def configuration(ports: NodePorts) -> str:
 
 
 def environment(folder: Path, ports: NodePorts, caller: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the node in `folder`; `caller`: ours."""
+    """Return the environment of the node in `folder`, based on the caller's."""
     inherited = {
         name: value
         for name, value in caller.items()

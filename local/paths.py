@@ -16,23 +16,23 @@ LOGS = LOCAL / "logs"
 MAIL = LOCAL / "mail"
 
 CHECKOUT = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
-"""Short enough to read in a listing, long enough that two paths on one machine do not meet."""
+"""Short enough for listings, long enough to be unique on one machine."""
 
 VHOST = f"usersync-{CHECKOUT}"
-"""The virtual host of the system that `make up` starts; tests make others beside it."""
+"""The virtual host of the system that `make up` starts; tests create others."""
 
 
-_SOCKET = ".s.PGSQL.5432"  # PostgreSQL's name for it; the port is part of the name even without TCP
-_PATH_BYTES_MAX = 103  # what macOS allows for a socket's path; Linux allows 107
+_SOCKET = ".s.PGSQL.5432"  # PostgreSQL's name; it includes the port even without TCP
+_PATH_BYTES_MAX = 103  # macOS's limit for a socket's path; Linux allows 107
 
 
 def program(name: str) -> Path:
-    """A program of the virtual environment that runs us."""
+    """Return the path of a program in the current virtual environment."""
     return Path(sys.executable).parent / name
 
 
 def socket_folder(data: Path) -> Path:
-    """The data folder itself, or a short one under the temporary directory if that is too long."""
+    """Return the data folder, or a short one under the temporary directory if it is too long."""
     if len(str(data / _SOCKET).encode()) <= _PATH_BYTES_MAX:
         return data
     short = hashlib.sha256(str(data).encode()).hexdigest()[:8]

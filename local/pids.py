@@ -1,8 +1,7 @@
-"""Processes that we started, remembered across runs of this program.
+"""Processes started here, remembered across runs of this program.
 
-Guarantees: a process is known by its pid and the moment it started, so a pid that the system has
-given to somebody else is never taken for ours, and never ended; nor is that of another checkout,
-from which the file was copied.
+Guarantees: a process is identified by its pid and start time, so a reused pid is never mistaken for
+ours and never killed; neither is a process of another checkout from which the file was copied.
 """
 
 import json
@@ -18,25 +17,23 @@ import psutil
 
 from local.waiting import wait_until
 
-_SAME_START_SECONDS = (
-    0.1  # both figures come from the same clock ticks; this only forgives rounding
-)
+_SAME_START_SECONDS = 0.1  # both figures come from the same clock; this only allows for rounding
 _KILL_TIMEOUT_SECONDS = (
-    5.0  # SIGKILL cannot be refused; the system needs a moment to take memory back
+    5.0  # SIGKILL cannot be refused; the system needs a moment to free the memory
 )
 
 
 @dataclass(frozen=True)
 class StartedProcess:
-    """A process that we started; it may have ended since."""
+    """A process started here; it may have ended since."""
 
     pid: int
     started: float
-    """Seconds from the machine's start to the process's: setting the clock does not move it."""
+    """Seconds from the machine's boot to the process's start: unaffected by clock changes."""
 
     @classmethod
     def of(cls, pid: int) -> "StartedProcess":
-        """The process that has this pid now. Raises psutil.NoSuchProcess when there is none."""
+        """Return the process with this pid. Raises psutil.NoSuchProcess if there is none."""
         return cls(pid, _started(psutil.Process(pid)))
 
     @classmethod
@@ -47,7 +44,7 @@ class StartedProcess:
         folder: Path,
         log: IO[bytes],
     ) -> "StartedProcess":
-        """Start a command that lives on after us, in a session of its own, writing to `log`."""
+        """Start a command that outlives us, in its own session, with output to `log`."""
         child = subprocess.Popen(
             command,
             cwd=folder,
@@ -57,12 +54,12 @@ class StartedProcess:
             stderr=log,
             start_new_session=True,
         )
-        child.returncode = 0  # it outlives us on purpose; else the garbage collector complains
+        child.returncode = 0  # it outlives us; otherwise the garbage collector warns
         return cls.of(child.pid)
 
     @classmethod
     def load(cls, path: Path) -> "StartedProcess | None":
-        """The process that was saved there, if any; not that of a file which was copied there."""
+        """Load a saved process, if any; ignore a file that was copied there."""
         try:
             saved = json.loads(path.read_text())
         except FileNotFoundError:
@@ -71,20 +68,20 @@ class StartedProcess:
         return cls(**saved) if is_ours else None
 
     def save(self, path: Path) -> None:
-        """Remember it for other runs of this program."""
+        """Store it for other runs of this program."""
         path.write_text(json.dumps(asdict(self) | {"file": str(path)}))
 
     @property
     def name(self) -> str:
-        """The name of its program; empty when it has ended."""
+        """The program's name; empty if the process has ended."""
         try:
             return psutil.Process(self.pid).name() if self.is_running() else ""
         except psutil.NoSuchProcess:
             return ""
 
     def is_running(self) -> bool:
-        """Whether that very process still runs."""
-        # A child of ours that has ended keeps its pid until someone asks for its exit status.
+        """Return whether this process still runs."""
+        # A child that has exited keeps its pid until its exit status is read.
         with suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
         try:
@@ -97,7 +94,7 @@ class StartedProcess:
             return False
 
     def children(self) -> list["StartedProcess"]:
-        """All its descendants at this moment."""
+        """Return all present descendants."""
         if not self.is_running():
             return []
         found = []
@@ -107,13 +104,13 @@ class StartedProcess:
         return found
 
     def terminate(self, timeout_seconds: float) -> None:
-        """Ask it to end (SIGTERM); after the time-out end it (SIGKILL). Returns when it is gone."""
+        """Send SIGTERM, after the time-out SIGKILL; return when the process has ended."""
         self._signal(psutil.Process.terminate)
         if not wait_until(lambda: not self.is_running(), timeout_seconds):
             self.kill()
 
     def kill(self) -> None:
-        """End it at once (SIGKILL). Returns when it is gone."""
+        """Send SIGKILL; return when the process has ended."""
         self._signal(psutil.Process.kill)
         wait_until(lambda: not self.is_running(), _KILL_TIMEOUT_SECONDS)
 

@@ -1,8 +1,7 @@
-"""Ports on the loopback interface that nobody listens on.
+"""Find free ports on the loopback interface.
 
-Guarantees: a port that is handed out was free a moment ago. It lies below the range from which
-systems take the local ends of outgoing connections, so a server that is down for a while finds its
-port free again.
+Guarantees: a returned port was free a moment ago. It is below the range for outgoing connections,
+so a server that is down for a while can get its port back.
 """
 
 import random
@@ -14,14 +13,14 @@ LOOPBACK = "127.0.0.1"
 
 _PORTS = range(
     20_000, 30_000
-)  # Linux hands out 32768 and up for outgoing connections, macOS 49152 and up
+)  # for outgoing connections Linux uses 32768 and up, macOS 49152 and up
 _ATTEMPTS = 100
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of the loopback interface now."""
+    """Return whether a server could listen on this loopback port now."""
     with socket.socket() as candidate:
-        # As servers do: connections of a server that has just gone must not count as taken.
+        # Like a server: connections of a server that has just stopped must not count.
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             candidate.bind((LOOPBACK, port))
@@ -31,7 +30,7 @@ def is_free(port: int) -> bool:
 
 
 def is_listening(port: int, host: str = LOOPBACK, timeout_seconds: float = 1.0) -> bool:
-    """Whether something accepts connections there."""
+    """Return whether a server accepts connections there."""
     try:
         with socket.create_connection((host, port), timeout=timeout_seconds):
             return True
@@ -40,9 +39,9 @@ def is_listening(port: int, host: str = LOOPBACK, timeout_seconds: float = 1.0) 
 
 
 def free_port(preferred: int | None = None, patience_seconds: float = 0.0) -> int:
-    """The preferred port if it is free, else another free one.
+    """Return the preferred port if it is free, else another free one.
 
-    `patience_seconds`: how long to wait for the preferred one, whose last holder may be going.
+    `patience_seconds`: how long to wait for the preferred one, whose last user may be stopping.
     """
     if preferred is not None and wait_until(lambda: is_free(preferred), patience_seconds):
         return preferred

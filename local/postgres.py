@@ -1,6 +1,6 @@
-"""The PostgreSQL server of this checkout: the one the environment names, else an embedded one.
+"""The PostgreSQL server of this checkout: from the environment, else embedded.
 
-Guarantees: a server that merely happens to listen on this machine is never touched.
+Guarantees: other servers on this machine are never used.
 """
 
 from local import environment
@@ -9,15 +9,15 @@ from local.postgres_server import PostgresServer
 
 
 def embedded() -> EmbeddedPostgres:
-    """The server of our own under `.local/`, running or not."""
+    """Return the embedded server under `.local/`, running or not."""
     return EmbeddedPostgres(environment.EMBEDDED)
 
 
 def find_postgres() -> PostgresServer:
-    """A running server to make databases on: given, else embedded (started if need be).
+    """Return a running server for new databases: given, else embedded (started if needed).
 
     Raises:
-        LocalError: the given one does not let us in, or the embedded one does not start.
+        LocalError: the given one refuses, or the embedded one does not start.
     """
     for service in environment.SERVICES:
         url = environment.database_url(service)
@@ -29,7 +29,7 @@ def find_postgres() -> PostgresServer:
 
 
 def install_postgres() -> None:
-    """Set up the embedded server's folder, unless the environment names both databases.
+    """Initialise the embedded server's folder, unless the environment names both databases.
 
     Raises:
         LocalError: it cannot be set up.

@@ -1,7 +1,6 @@
-"""A PostgreSQL server that we may administer: make, copy and drop databases, make roles.
+"""Administer a PostgreSQL server: create, copy and drop databases, create roles.
 
-Guarantees: works alike on the embedded server and on one whose address somebody gave us; a refusal
-becomes one sentence.
+Guarantees: works on the embedded server and on given ones; an error is one sentence.
 
 Not here: starting a server (`embedded_postgres`), choosing one (`postgres`), and the schema.
 """
@@ -15,29 +14,29 @@ from sqlalchemy.engine import URL, make_url
 from local.errors import LocalError
 from local.waiting import result_of
 
-CONNECT_TIMEOUT_SECONDS = 5.0  # a server on this machine or network answers in milliseconds
-STATEMENT_TIMEOUT_SECONDS = 60.0  # copying a large template is the longest thing done here
+CONNECT_TIMEOUT_SECONDS = 5.0  # a server on this machine or network responds in milliseconds
+STATEMENT_TIMEOUT_SECONDS = 60.0  # copying a large template takes longest
 
 
 class PostgresServer:
-    """A server behind the address of a role that may create databases."""
+    """A server, and a role on it that may create databases."""
 
     def __init__(self, admin_url: str | URL) -> None:
-        """`admin_url`: a SQLAlchemy address, with a database that exists, of the role to act as."""
+        """`admin_url`: SQLAlchemy URL of an existing database, with the role to act as."""
         self._admin = make_url(admin_url).set(drivername="postgresql+asyncpg")
 
     def url(self, database: str, role: str | None = None, password: str | None = None) -> str:
-        """SQLAlchemy's address of a database, as the administering role unless one is named."""
+        """Return the SQLAlchemy URL of a database, for `role` or the administering role."""
         url = self._admin.set(database=database)
         if role is not None:
-            # URL.set leaves alone what is None, and the administrator's password is not the role's.
+            # URL.set ignores None, and the administrator's password is not the role's.
             url = URL.create(
                 url.drivername, role, password, url.host, url.port, database, url.query
             )
         return _render(url)
 
     def is_reachable(self) -> bool:
-        """Whether a connection succeeds now; the only proof that a server is there."""
+        """Return whether a connection succeeds now; only that proves that a server runs."""
         try:
             self.execute("SELECT 1")
         except LocalError:
@@ -45,7 +44,7 @@ class PostgresServer:
         return True
 
     def create_role(self, name: str, password: str | None = None) -> None:
-        """Make a role that may log in; one that exists is left as it is."""
+        """Create a role that may log in; do not change an existing one."""
         secret = "" if password is None else f" PASSWORD {_literal(password)}"
         try:
             self._administer(f"CREATE ROLE {_name(name)} LOGIN{secret}")
@@ -53,11 +52,11 @@ class PostgresServer:
             return
 
     def create_database(self, name: str, owner: str | None = None) -> bool:
-        """Make a database that only its owner may connect to; False if it exists already."""
+        """Create a database that only its owner may connect to; False if it exists already."""
         return self._create(name, owner, template=None)
 
     def clone_database(self, template: str, name: str, owner: str | None = None) -> bool:
-        """Make a copy of a database that nobody is connected to; False if it exists already."""
+        """Copy a database without open connections; False if the copy exists already."""
         return self._create(name, owner, template)
 
     def drop_database(self, name: str) -> None:
@@ -68,7 +67,7 @@ class PostgresServer:
         """Run one statement as the administering role, and return its rows.
 
         Raises:
-            LocalError: the server is away, or refuses.
+            LocalError: the server does not respond, or refuses.
         """
         try:
             return result_of(self._fetch(statement, values, database))
@@ -112,7 +111,7 @@ class PostgresServer:
             )
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise LocalError(
-                f"PostgreSQL {self._place} does not let us in: {_sentence(error)}."
+                f"PostgreSQL {self._place} refuses the connection: {_sentence(error)}."
             ) from error
         try:
             return list(await connection.fetch(statement, *values))
@@ -125,14 +124,14 @@ class PostgresServer:
 
 
 def _dsn(url: URL) -> str:
-    # SQLAlchemy calls it ssl, libpq and asyncpg's own addresses call it sslmode.
+    # SQLAlchemy says ssl; libpq's and asyncpg's URLs say sslmode.
     query = {("sslmode" if key == "ssl" else key): value for key, value in url.query.items()}
     return _render(url.set(drivername="postgresql", query=query))
 
 
 def _render(url: URL) -> str:
-    # SQLAlchemy would write a socket's folder with %2F for each slash, which nobody can read and
-    # which ConfigParser, and so Alembic, takes for an interpolation.
+    # SQLAlchemy would write a socket's folder with %2F for each slash, which is hard to read and
+    # which ConfigParser, and so Alembic, treats as interpolation.
     plain = url.set(query={}).render_as_string(hide_password=False)
     query = urlencode(dict(url.query), doseq=True, safe="/")
     return f"{plain}?{query}" if query else plain

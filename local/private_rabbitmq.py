@@ -1,9 +1,9 @@
-"""A RabbitMQ node of our own, from an installed rabbitmq-server, in any folder.
+"""A private RabbitMQ node, from an installed rabbitmq-server, in any folder.
 
-Guarantees: it lives on after whoever started it; starting it again is harmless; its ports and data
-stay the same through stop, kill and restart; only processes started here are ended.
+Guarantees: it outlives the process that starts it; starting is idempotent; its ports and data
+survive stop, kill and restart; only processes started here are stopped.
 
-Not here: installing the program (`apt`), what the node is told (`node_configuration`), virtual
+Not here: installing the program (`apt`), the node's configuration (`node_configuration`), virtual
 hosts (`broker`).
 """
 
@@ -21,33 +21,31 @@ from local.pids import StartedProcess
 from local.ports import LOOPBACK, free_port
 from local.waiting import wait_until
 
-_START_TIMEOUT_SECONDS = 120.0  # 6 s as a rule; the rest is for a busy machine
-_FORK_TIMEOUT_SECONDS = (
-    20.0  # from the wrapper script to the Erlang machine: half a second as a rule
-)
-_STOP_TIMEOUT_SECONDS = 30.0  # 6 s as a rule
-_PORT_PATIENCE_SECONDS = 5.0  # the memory of a killed node goes before its sockets do
+_START_TIMEOUT_SECONDS = 120.0  # usually 6 s; the rest is for a busy machine
+_FORK_TIMEOUT_SECONDS = 20.0  # from the wrapper script to the Erlang VM: usually half a second
+_STOP_TIMEOUT_SECONDS = 30.0  # usually 6 s
+_PORT_PATIENCE_SECONDS = 5.0  # a killed node's memory is freed before its sockets are
 _EPMD_STOP_TIMEOUT_SECONDS = 5.0
 
 
 class PrivateRabbitMQ:
-    """A node of our own whose data, logs and ports lie in `folder`."""
+    """A node whose data, logs and ports are in `folder`."""
 
     def __init__(
         self, folder: Path, *, amqp_port: int | None = None, management_port: int | None = None
     ) -> None:
-        """`folder`: made by the first start. Ports: preferred at the first start, if free."""
+        """`folder`: created by the first start. Ports: preferred at the first start, if free."""
         self.folder = folder.resolve()
         self._preferred = {"amqp": amqp_port, "management": management_port}
 
     @staticmethod
     def is_installed() -> bool:
-        """Whether the server's program and Erlang's port mapper are on this machine."""
+        """Return whether the server's program and Erlang's port mapper are installed."""
         return node_configuration.program() is not None and node_configuration.epmd() is not None
 
     @property
     def broker(self) -> Broker:
-        """Its addresses; those of the last start while it is down.
+        """Its addresses; while it is down, those of the last start.
 
         Raises:
             LocalError: it was never started.
@@ -62,7 +60,7 @@ class PrivateRabbitMQ:
         )
 
     def start(self) -> Broker:
-        """Start it unless it runs, and wait until it lets us in.
+        """Start the node unless it runs, and wait until it accepts connections.
 
         Raises:
             LocalError: it is not installed or does not start; names its log.
@@ -73,45 +71,45 @@ class PrivateRabbitMQ:
         return self.broker
 
     def stop(self) -> None:
-        """Stop it in an orderly way, and its epmd; harmless when it does not run."""
+        """Stop the node and its epmd cleanly; do nothing if they do not run."""
         self._end("beam", _STOP_TIMEOUT_SECONDS)
         self._end("epmd", _EPMD_STOP_TIMEOUT_SECONDS)
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL); its epmd stays, as it would then."""
+        """Kill the node (SIGKILL), like a crash; its epmd keeps running."""
         beam = self._process("beam")
         if beam is not None:
             beam.kill()
 
     def restart(self) -> Broker:
-        """Stop it if it runs, and start it with its data on its ports."""
+        """Stop the node if it runs, and start it with its data on its ports."""
         self._end("beam", _STOP_TIMEOUT_SECONDS)
         return self.start()
 
     def is_running(self) -> bool:
-        """Whether its Erlang machine runs; it may still be starting."""
+        """Return whether the Erlang VM runs; it may still be starting."""
         return self._process("beam") is not None
 
     @property
     def pid(self) -> int | None:
-        """The Erlang machine's pid while it runs."""
+        """The Erlang VM's pid while it runs."""
         beam = self._process("beam")
         return None if beam is None else beam.pid
 
     def _start(self) -> None:
         program, epmd = node_configuration.program(), node_configuration.epmd()
         if program is None or epmd is None:
-            raise LocalError("RabbitMQ is not installed: there is no rabbitmq-server or no epmd.")
+            raise LocalError("RabbitMQ is not installed: rabbitmq-server or epmd is missing.")
         ports = self._choose_ports()
         self._write(ports)
         if self._process("epmd") is None:
-            # Ours and in the foreground, so that its pid is known; the node then starts none.
+            # Started in the foreground, so that its pid is known; the node then starts none.
             mapper = self._run([epmd, "-port", str(ports.epmd), "-address", LOOPBACK], ports)
             mapper.save(self.folder / "epmd.json")
         wrapper = self._run([str(program)], ports)
         try:
             self._await_node(wrapper)
-        except BaseException:  # an interrupt too: nothing may be left half started
+        except BaseException:  # an interrupt too: leave nothing half started
             for process in [*wrapper.children(), wrapper]:
                 process.kill()
             self.stop()
@@ -157,7 +155,7 @@ class PrivateRabbitMQ:
             return None
 
     def _choose_ports(self) -> NodePorts:
-        """The ports of the last start where they are still free, else others."""
+        """Return the ports of the last start that are still free, else others."""
         last = self._ports()
         preferred = self._preferred if last is None else asdict(last)
         chosen = {

@@ -1,7 +1,7 @@
-"""The system's own processes, in the background.
+"""Run the system's own processes in the background.
 
-Guarantees: each lives on after whoever started it and writes to a log of its own; one that runs
-with the settings it should have is left alone; only what was started here is ended.
+Guarantees: each outlives the command that starts it and writes to its own log; one that runs with
+the right settings is not restarted; only processes started here are stopped.
 
 Not here: which processes there are (`system`).
 """
@@ -23,27 +23,27 @@ from local.waiting import wait_until
 
 _RUN = LOCAL / "run"
 
-_STOP_TIMEOUT_SECONDS = 25.0  # above the 20 s that a consumer may take over the messages at hand
-_READY_TIMEOUT_SECONDS = 60.0  # two seconds as a rule; the rest is for a busy machine
+_STOP_TIMEOUT_SECONDS = 25.0  # above the 20 s that a consumer may need to settle its messages
+_READY_TIMEOUT_SECONDS = 60.0  # usually two seconds; the rest is for a busy machine
 _ANSWER_TIMEOUT_SECONDS = 5.0
-_LOG_BYTES_MAX = 20_000_000  # then it becomes NAME.log.1 at the next start
+_LOG_BYTES_MAX = 20_000_000  # a larger log becomes NAME.log.1 at the next start
 _TAIL_LINES = 15
 
 
 @dataclass(frozen=True)
 class BackgroundProcess:
-    """One process of the system: how to start it, and what became of it."""
+    """One process of the system: how to start it, and its state."""
 
     name: str
     command: tuple[str, ...]
     """A program of the virtual environment, and its arguments."""
     settings: Mapping[str, str]
     port: int
-    """Where it answers /readyz."""
+    """The port of /readyz."""
 
     @property
     def log(self) -> Path:
-        """Where its output goes."""
+        """The file with its output."""
         return LOGS / f"{self.name}.log"
 
     @property
@@ -53,11 +53,11 @@ class BackgroundProcess:
         return None if process is None else process.pid
 
     def is_running(self) -> bool:
-        """Whether it runs; it may not be ready yet."""
+        """Return whether it runs; it may not be ready yet."""
         return self._process() is not None
 
     def start(self) -> bool:
-        """Start it unless it runs with these settings; whether anything had to be done."""
+        """Start it unless it runs with these settings; return whether it was started."""
         if self.is_running():
             if self._running_with() == self._fingerprint():
                 return False
@@ -78,7 +78,7 @@ class BackgroundProcess:
         return True
 
     def wait_until_ready(self) -> None:
-        """Wait until it answers 200 on /readyz.
+        """Wait until /readyz returns 200.
 
         Raises:
             LocalError: it ended or took too long; shows the end of its log.
@@ -93,19 +93,19 @@ class BackgroundProcess:
             raise LocalError(f"{self.name} {what}; the end of {self.log}:\n{self.tail()}")
 
     def stop(self) -> None:
-        """Ask it to finish (SIGTERM) and wait; end it when it takes too long."""
+        """Send SIGTERM and wait; send SIGKILL if it takes too long."""
         process = self._process()
         if process is not None:
             process.terminate(_STOP_TIMEOUT_SECONDS)
 
     def kill(self) -> None:
-        """End it as a crash would (SIGKILL)."""
+        """Kill it (SIGKILL), like a crash."""
         process = self._process()
         if process is not None:
             process.kill()
 
     def tail(self) -> str:
-        """The last lines of its log."""
+        """Return the last lines of its log."""
         try:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
         except FileNotFoundError:

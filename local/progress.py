@@ -1,12 +1,12 @@
-"""Telling a person what is going on.
+"""Print progress for a person.
 
-Guarantees: standard error only, so that standard output stays what was asked for; plain lines when
-it is not a terminal.
+Guarantees: on standard error only, so standard output has only the result; plain lines unless
+standard error is a terminal.
 """
 
 import typer
 
 
 def say(line: str) -> None:
-    """One line of progress."""
+    """Print one line of progress."""
     typer.secho(line, err=True, dim=True)

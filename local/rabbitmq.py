@@ -1,11 +1,12 @@
-"""The RabbitMQ server of this checkout, wherever one can be had.
+"""Find, start or install the RabbitMQ server of this checkout.
 
-In this order: the address in the environment; a node or container of ours that runs already; a
-server on the default port that lets us in and whose management API lets us make a virtual host; a
-container, where a Docker engine answers; a private node of an installed rabbitmq-server; the same
-after `apt-get`, as root on Debian; else one sentence that says what to install.
+In this order: the address in the environment; a node or container of this checkout that runs
+already; a server on the default port that accepts us and whose management API lets us create a
+virtual host; a container, if a Docker engine responds; a private node of an installed
+rabbitmq-server; the same after `apt-get`, as root on Debian; otherwise an error that says what to
+install.
 
-Guarantees: what is found is only ever used through virtual hosts of our own.
+Guarantees: a server that was found is used only through virtual hosts of this checkout.
 """
 
 import os
@@ -25,21 +26,21 @@ _MANAGEMENT_OFFSET = 10_000  # RabbitMQ's convention: 5672 and 15672, 5671 and 1
 _LOCK = LOCAL / "broker.lock"
 
 _NOTHING_FOUND = (
-    "There is no RabbitMQ here: install rabbitmq-server (apt-get install rabbitmq-server, or brew "
+    "No RabbitMQ found: install rabbitmq-server (apt-get install rabbitmq-server, or brew "
     "install rabbitmq) or start Docker, or name a broker in AUTH_AMQP_URL and BLOG_AMQP_URL."
 )
 
 
 def private_node() -> PrivateRabbitMQ:
-    """The node of our own under `.local/`, running or not."""
+    """Return the private node under `.local/`, running or not."""
     return PrivateRabbitMQ(LOCAL / "rabbitmq")
 
 
 def find_broker() -> Broker:
-    """A running server with this checkout's virtual host on it, started here if need be.
+    """Return a running server with this checkout's virtual host, started here if needed.
 
     Raises:
-        LocalError: none is to be had, or the one in the environment does not let us.
+        LocalError: there is none, or the one in the environment refuses.
     """
     with locked(_LOCK):
         broker = _given() or _running() or _found() or _started()
@@ -48,10 +49,10 @@ def find_broker() -> Broker:
 
 
 def install_broker() -> None:
-    """Make sure that `find_broker` needs nothing more from the network.
+    """Install a server unless there is one, so that `find_broker` needs no network.
 
     Raises:
-        LocalError: no server is to be had on this machine.
+        LocalError: none can be installed on this machine.
     """
     with locked(_LOCK):
         if (
@@ -70,15 +71,13 @@ def _given() -> Broker | None:
         return None
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise LocalError(
-            "AUTH_AMQP_URL is no address; write it as amqp://user:password@host/vhost."
-        )
+        raise LocalError("AUTH_AMQP_URL is not a valid URL; write amqp://user:password@host/vhost.")
     address = urlunsplit((parts.scheme, parts.netloc, "", "", ""))
     return _usable(Origin.ENVIRONMENT, address, parts.hostname, parts.port or _PORTS[parts.scheme])
 
 
 def _running() -> Broker | None:
-    """What we started earlier: it holds messages, so it is kept while it runs."""
+    """Return a server that was started earlier: it has messages, so it stays in use."""
     node = private_node()
     if node.is_running():
         return node.start()
@@ -92,7 +91,7 @@ def _found() -> Broker | None:
     try:
         return _usable(Origin.FOUND, f"amqp://guest:guest@{LOOPBACK}:{port}", LOOPBACK, port)
     except LocalError as error:
-        say(f"passing over the server on port {port}: {error}")
+        say(f"not using the server on port {port}: {error}")
         return None
 
 
@@ -101,7 +100,7 @@ def _started() -> Broker:
         try:
             return docker_rabbitmq.start()
         except LocalError as error:
-            say(f"going on without Docker: {error}")
+            say(f"continuing without Docker: {error}")
     _install()
     node = private_node()
     say(f"starting a RabbitMQ node in {node.folder}")
@@ -120,7 +119,7 @@ def _install() -> None:
 
 
 def _usable(origin: Origin, address: str, host: str, port: int) -> Broker:
-    """The broker at an address, with our virtual host made on it through its management API."""
+    """Return the broker at an address, after creating our virtual host through its API."""
     refusals = []
     for management_url in _management_urls(address, host, port):
         broker = Broker(origin, address, management_url)
@@ -130,10 +129,10 @@ def _usable(origin: Origin, address: str, host: str, port: int) -> Broker:
             refusals.append(error)
             continue
         if not broker.accepts_login(VHOST):
-            # Then the API belongs to another server, or a proxy stands between.
+            # Then the API belongs to another server, or there is a proxy in between.
             raise LocalError(
-                f"RabbitMQ at {host}:{port} does not let {broker.credentials[0]} into a virtual "
-                f"host made through {management_url}; name its own management API in "
+                f"RabbitMQ at {host}:{port} does not admit {broker.credentials[0]} to a virtual "
+                f"host created through {management_url}; name its own management API in "
                 "LOCAL_RABBITMQ_MANAGEMENT_URL."
             )
         return broker
@@ -141,7 +140,7 @@ def _usable(origin: Origin, address: str, host: str, port: int) -> Broker:
 
 
 def _management_urls(address: str, host: str, port: int) -> list[str]:
-    """Where a server's management API may be: as told, else beside its AMQP port, else as usual."""
+    """Return candidates for the management API: as set, else by its AMQP port, else default."""
     told = os.environ.get("LOCAL_RABBITMQ_MANAGEMENT_URL")
     if told:
         return [told.rstrip("/")]

@@ -1,6 +1,6 @@
-"""Read a service's database from outside of it, with sessions like those of the services.
+"""Read a service's database from outside the service, with sessions like the service's own.
 
-What an administrator has set on a role changes nothing here either.
+Settings of a role have no effect here either.
 """
 
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from service_kit.database.sessions import Session
 
 _SESSION: Final = Session(
     "local",
-    "public",  # where the migrations put the tables on one machine
+    "public",  # the schema of the migrations on one machine
     statement_ms=60_000,  # all users of a large demonstration
     lock_ms=5_000,
     idle_in_transaction_ms=0,
@@ -23,13 +23,13 @@ _SESSION: Final = Session(
 
 @asynccontextmanager
 async def reading(database_url: str) -> AsyncIterator[AsyncConnection]:
-    """A connection inside the block, on which each statement is a transaction.
+    """Open a connection inside the block; each statement is a transaction.
 
     Parameters:
         database_url: for SQLAlchemy.
 
     Raises:
-        DBAPIError, OSError: the database is away.
+        DBAPIError, OSError: the database does not respond.
         UnsuitableDatabase: the database has another encoding.
     """
     engine = unpooled(database_url, _SESSION, isolation_level="AUTOCOMMIT")

@@ -1,7 +1,7 @@
-"""nginx, HAProxy and Caddy for the tests of `docs/deploy-behind-a-proxy.md`.
+"""Find or install nginx, HAProxy and Caddy for the tests of `docs/deploy-behind-a-proxy.md`.
 
-The program that is installed; otherwise Debian's package, as root on Debian; otherwise one sentence
-that says what to install.
+In this order: the installed program; Debian's package, as root on Debian; otherwise an error that
+says what to install.
 """
 
 import os
@@ -21,12 +21,12 @@ def reverse_proxy(name: str) -> Path:
     """Find a reverse proxy by its name, or install it.
 
     Raises:
-        LocalError: it is neither here nor available on this machine.
+        LocalError: it is not installed and cannot be.
     """
     otherwise = f"install {name}"
     if shutil.which(name, path=_FOLDERS) is None and apt.is_possible():
         apt.install(name, otherwise=otherwise)
     found = shutil.which(name, path=_FOLDERS)
     if found is None:
-        raise LocalError(f"There is no {name} here; {otherwise}.")
+        raise LocalError(f"No {name} found; {otherwise}.")
     return Path(found)

@@ -1,8 +1,7 @@
-"""The whole system on this machine: up, down, and what it is doing.
+"""Start, stop and show the whole system on this machine.
 
-Guarantees: `up` may be repeated, and by two at once: what runs is left alone, what died is started
-again. `down` ends what was started here, keeps all data, and leaves servers that were found or
-given as they are.
+Guarantees: `up` is idempotent, even in parallel: running processes are left alone, stopped ones are
+started. `down` stops only what was started here, and keeps all data.
 """
 
 import os
@@ -29,22 +28,22 @@ from service_kit.process.terminal import Health
 
 _LOCK = LOCAL / "system.lock"
 
-_PORT_PATIENCE_SECONDS = 2.0  # a process that was killed a moment ago may still hold its port
+_PORT_PATIENCE_SECONDS = 2.0  # the port of a process that was just killed may still be in use
 _MIGRATION_TIMEOUT_SECONDS = 300.0
 _STATUS_TIMEOUT_SECONDS = 30.0
 
 
 def up() -> Addresses:
-    """Start what is not running, and wait until all of it is ready.
+    """Start what is not running, and wait until everything is ready.
 
     Raises:
-        LocalError: something is missing or does not start.
+        LocalError: a server or process is missing or does not start.
     """
     with locked(_LOCK):
         LOGS.mkdir(parents=True, exist_ok=True)
         ensure_keys()
         with ThreadPoolExecutor() as beside:
-            # The broker takes the longest to start; the databases are made meanwhile.
+            # The broker takes longest to start; the databases are created meanwhile.
             brokers = beside.submit(_broker_urls)
             databases = _database_urls()
             _migrate(databases)
@@ -66,7 +65,7 @@ def up() -> Addresses:
 
 
 def down() -> None:
-    """Stop our processes and servers; data and settings stay."""
+    """Stop the processes and servers started here; data and settings stay."""
     with locked(_LOCK):
         running = [process for process in _known_processes() if process.is_running()]
         for process in running:
@@ -83,9 +82,9 @@ def down() -> None:
 
 
 def processes(addresses: Addresses) -> list[BackgroundProcess]:
-    """The four processes, in the order in which they are started."""
+    """Return the four processes, in the order in which they start."""
     ports = addresses.ports
-    # A service is handed its own settings alone: a new key of the blog restarts the blog.
+    # Each service gets only its own settings: a new key of the blog restarts the blog only.
     auth, blog = addresses.settings("AUTH_"), addresses.settings("BLOG_")
     return [
         BackgroundProcess("auth-api", ("auth-service", "api"), auth, ports.auth),
@@ -96,7 +95,7 @@ def processes(addresses: Addresses) -> list[BackgroundProcess]:
 
 
 def process(name: str) -> BackgroundProcess:
-    """One of them by name, to kill or restart: auth-api, relay, blog-api, consumer.
+    """Return one process by name: auth-api, relay, blog-api, consumer.
 
     Raises:
         LocalError: there is no such process, or the system was never started.
@@ -108,7 +107,7 @@ def process(name: str) -> BackgroundProcess:
 
 
 def status() -> bool:
-    """Print what runs and where, then both services' own status; whether all of it works."""
+    """Print processes, servers and both services' own status; return whether all work."""
     found = Addresses.current()
     all_processes = processes(found)
     for each in all_processes:
@@ -131,7 +130,7 @@ def status() -> bool:
 
 
 def logs() -> None:
-    """Show the end of every log, and follow them when a person is watching. Does not return."""
+    """Show the end of every log; follow them on a terminal. Does not return."""
     files = [str(each.log) for each in _known_processes() if each.log.exists()]
     if not files:
         raise LocalError("There are no logs yet; run make up.")
@@ -163,7 +162,7 @@ def _broker_urls() -> tuple[str, str]:
 
 
 def _database_urls() -> dict[str, str]:
-    """An address for each service; on the embedded server a role and a database of its own."""
+    """Return a URL per service; on the embedded server, create its role and database."""
     urls = {}
     for service in environment.SERVICES:
         url_given = environment.database_url(service)
@@ -179,7 +178,7 @@ def _database_urls() -> dict[str, str]:
 
 
 def _migrate(databases: dict[str, str]) -> None:
-    """Bring both databases to the newest schema, side by side.
+    """Migrate both databases to the newest schema, in parallel.
 
     Raises:
         LocalError: a migration fails; names the log.
@@ -207,7 +206,7 @@ def _migrate(databases: dict[str, str]) -> None:
 
 
 def _choose_ports(before: Addresses | None) -> Ports:
-    """The ports of the last time, else the usual ones; other ones where somebody has taken them."""
+    """Return the ports of the last start, else the usual ones, unless they are in use."""
     if before is None:
         return Ports(**{name: free_port(port) for name, port in asdict(Ports()).items()})
     running = {each.port for each in processes(before) if each.is_running()}
@@ -220,7 +219,7 @@ def _choose_ports(before: Addresses | None) -> Ports:
 
 
 def servers(found: Addresses) -> dict[str, str]:
-    """Which servers the system uses, and whose they are; without passwords."""
+    """Describe the servers that the system uses and who owns them; without passwords."""
     return {"PostgreSQL": _postgres_state(), "RabbitMQ": _rabbitmq_state(found)}
 
 

@@ -1,7 +1,7 @@
-"""People who use both services: they sign up, change their address, read the blog, and leave.
+"""Simulated users of both services: they sign up, change their address, and leave.
 
-Traffic over HTTP as the article's front-end makes it: the token from one service, used at the
-other right away. Counts what happened; an answer that nobody should get is counted as a surprise.
+The traffic is HTTP, like that of a front-end: a token from one service is used at the other right
+away. It counts what happened, and unexpected responses.
 """
 
 import asyncio
@@ -18,27 +18,27 @@ from uuid import uuid4
 
 import httpx
 
-PASSWORD: Final = secrets.token_urlsafe(18)  # of nobody real
-_CHANGES: Final = 0.5  # every second person changes his address,
-_LEAVES: Final = 0.3  # and nearly every third one leaves
-_GONE_PATIENCE_SECONDS: Final = 60.0  # longer than the consumer is away
+PASSWORD: Final = secrets.token_urlsafe(18)  # of simulated users only
+_CHANGES: Final = 0.5  # every second user changes their address,
+_LEAVES: Final = 0.3  # and nearly every third deletes the account
+_GONE_PATIENCE_SECONDS: Final = 60.0  # longer than the consumer is down
 
 
 @dataclass
 class Traffic:
-    """A crowd of ``people`` at work at once, and what they did so far."""
+    """A number of ``people`` at once, and what they did so far."""
 
     auth_url: str
     blog_url: str
     people: int = 4
     counts: Counter[str] = field(default_factory=Counter)
     refused_after_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=20))
-    """From a deletion's answer to the blog's first refusal of the token, the last few times."""
+    """From a deletion's response to the blog's first rejection of the token, the last few times."""
     _going: bool = True
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     async def run(self) -> None:
-        """Make traffic until ``stop``, then wait for those who are leaving."""
+        """Make traffic until ``stop``, then wait for open deletions."""
         limits = httpx.Limits(max_connections=None)
         async with (
             httpx.AsyncClient(base_url=self.auth_url, trust_env=False, timeout=30) as auth,
@@ -52,7 +52,7 @@ class Traffic:
             )
 
     def stop(self) -> None:
-        """Let everybody finish what he is doing."""
+        """Stop after the current action of each user."""
         self._going = False
 
     async def _person_after_person(
@@ -90,7 +90,7 @@ class Traffic:
         self._expected(answer, 204, "deletions")
 
     async def _see_refused(self, blog: httpx.AsyncClient, token: str, since: float) -> None:
-        """Use the token of a deleted account until the blog refuses it."""
+        """Use the token of a deleted account until the blog rejects it."""
         while time.monotonic() < since + _GONE_PATIENCE_SECONDS:
             answer = await blog.get("/v1/me", headers=_bearer(token))
             if answer.status_code == httpx.codes.UNAUTHORIZED:
@@ -101,7 +101,7 @@ class Traffic:
 
     @contextmanager
     def _surprised_by_silence(self) -> Iterator[None]:
-        """Count a request without an answer as a surprise, and go on."""
+        """Count a request without a response as a surprise, and continue."""
         try:
             yield
         except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""Waiting: for a condition with a deadline, and for a coroutine from ordinary code."""
+"""Wait for a condition with a deadline, or for a coroutine from synchronous code."""
 
 import asyncio
 import time
@@ -8,11 +8,11 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-_PAUSE_SECONDS = 0.1  # short against what is waited for (a server's start), long against one look
+_PAUSE_SECONDS = 0.1  # short compared with a server's start, long compared with one check
 
 
 def wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
-    """Look until the condition holds or the time is up; returns whether it held."""
+    """Wait until the condition holds or the time is up; return whether it held."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         if time.monotonic() >= deadline:
@@ -22,10 +22,10 @@ def wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
 
 
 def result_of(coroutine: Coroutine[object, object, Result]) -> Result:
-    """Run a coroutine to its end, whether or not the caller already runs inside an event loop.
+    """Run a coroutine to its end, even if the caller runs inside an event loop.
 
-    It gets a thread and a loop of its own, because tests call the synchronous functions of this
-    package from asynchronous ones.
+    It gets its own thread and loop, because tests call the synchronous functions of this package
+    from asynchronous ones.
     """
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(lambda: asyncio.run(coroutine)).result()

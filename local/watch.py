@@ -1,4 +1,4 @@
-"""Watch both ends of the pipe from outside: how far is the replica behind the source, now?"""
+"""Watch both ends of the pipe from outside: how far is the replica behind the source?"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,18 +22,18 @@ _SAMPLES_MAX: Final = 1_000
 
 @dataclass(frozen=True)
 class Sample:
-    """Both ends at one moment. ``queued`` is None while the queue cannot be asked."""
+    """Both ends at one moment. ``queued`` is None while the broker does not respond."""
 
     source_users: int = 0
     replica_users: int = 0
     behind: int = 0
-    """Users of whom the replica does not have the source's version."""
+    """Users whose version in the replica differs from the source's."""
     unpublished: int = 0
     queued: int | None = None
 
 
 class Watch:
-    """Takes a sample a few times a second."""
+    """Take a sample a few times a second."""
 
     def __init__(
         self, auth: AsyncConnection, blog: AsyncConnection, broker: AbstractConnection
@@ -47,7 +47,7 @@ class Watch:
     @classmethod
     @asynccontextmanager
     async def on(cls, addresses: Addresses) -> AsyncIterator[Self]:
-        """A watch that is running inside the block."""
+        """Run a watch inside the block."""
         async with (
             reading(addresses.auth_database_url) as auth,
             reading(addresses.blog_database_url) as blog,
@@ -64,11 +64,11 @@ class Watch:
 
     @property
     def latest(self) -> Sample:
-        """The last sample; an empty one before the first."""
+        """The last sample; before the first, an empty one."""
         return self.history[-1] if self.history else Sample()
 
     async def next(self) -> Sample:
-        """The next sample."""
+        """Wait for the next sample."""
         self._taken.clear()
         await self._taken.wait()
         return self.latest
@@ -81,7 +81,7 @@ class Watch:
             await asyncio.sleep(_EVERY_SECONDS)
 
     async def _sample(self) -> Sample:
-        # The replica first: nothing reaches it before the source has it.
+        # The replica first: no state reaches it before the source has it.
         replica = await _versions(self._blog)
         source = await _versions(self._auth)
         waiting = text("SELECT count(*) FROM outbox_events WHERE published_at IS NULL")
