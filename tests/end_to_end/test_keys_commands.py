@@ -144,7 +144,7 @@ async def test_a_key_sealed_without_a_secret_is_warned_of(system: System) -> Non
     assert "AUTH_PREVIOUS_SECRET" in done.stderr
 
 
-async def test_an_id_that_begins_with_a_dash_is_no_option(operator: Operator) -> None:
+async def test_an_id_that_begins_with_a_dash_is_not_an_option(operator: Operator) -> None:
     """One id in 64 does."""
     for command in ("activate", "retire", "revoke"):
         await operator.is_refused(f"{command} -xZ_nobody", "no key's id begins with '-xZ_nobody'")

@@ -60,7 +60,7 @@ class TestWhoMay:
         assert_problem(unknown, 401, "authentication_required")
         assert_problem(known, 403, "forbidden")
 
-    async def test_a_demoted_administrator_at_once_is_nobody(
+    async def test_a_demoted_administrator_is_refused_at_once(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
         """Their token was issued to an administrator, and says so until it expires."""
@@ -89,7 +89,7 @@ class TestWhoMay:
 class TestFinding:
     """``GET /v1/admin/users``, ``GET /v1/admin/users/{id}``."""
 
-    async def test_a_user_is_shown_as_he_is(
+    async def test_a_user_is_shown_as_to_themselves(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
         """In the same form as users see themselves."""
@@ -167,7 +167,7 @@ class TestFinding:
 
         assert_problem(answer, 422, "invalid_request")
 
-    async def test_a_deleted_user_is_nobody(
+    async def test_a_deleted_user_is_not_found(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
         """Neither shown nor listed nor changed, and not deleted twice."""
@@ -210,7 +210,7 @@ class TestChanging:
             None,
         )
 
-    async def test_disabling_ends_his_sessions_and_refuses_his_tokens(
+    async def test_disabling_ends_sessions_and_refuses_tokens(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
         """Here at once; the event tells other services from which second on."""
@@ -231,7 +231,7 @@ class TestChanging:
         assert session.ended_at < valid_after <= session.ended_at + timedelta(seconds=2)
         assert valid_after.microsecond == 0
 
-    async def test_enabling_brings_no_token_back(
+    async def test_enabling_restores_no_token(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
         """They sign in again; their earlier tokens stay refused."""
@@ -263,7 +263,7 @@ class TestChanging:
         )
         assert [entry.action for entry in entries][-2:] == ["roles_changed", "user_disabled"]
 
-    async def test_what_others_change_at_the_same_time_is_kept(
+    async def test_concurrent_changes_are_all_kept(
         self, auth_engine: AsyncEngine, ada: Signed
     ) -> None:
         """A change reads the user only after it has locked the row."""
@@ -389,7 +389,7 @@ class TestTheLastAdministrator:
         assert await traces(auth_engine, root) == before
         assert (await api.get(USERS, headers=bearer(root))).status_code == 200
 
-    async def test_not_even_his_own_account_is_his_to_delete(
+    async def test_the_last_administrator_cannot_delete_their_own_account(
         self, api: httpx.AsyncClient, root: Signed
     ) -> None:
         """``DELETE /v1/me`` makes the same check."""
@@ -410,7 +410,7 @@ class TestTheLastAdministrator:
 
         assert answer.status_code in (200, 204)
 
-    async def test_may_get_other_roles_besides(self, api: httpx.AsyncClient, root: Signed) -> None:
+    async def test_may_get_other_roles(self, api: httpx.AsyncClient, root: Signed) -> None:
         """The rule concerns only the one role."""
         answer = await patch(api, root, root, roles=["admin", "operator"])
 
@@ -429,7 +429,7 @@ class TestTheLastAdministrator:
 
         assert (demoted.status_code, deleted.status_code) == (200, 204)
 
-    async def test_two_who_remove_each_other_at_the_same_time(
+    async def test_of_two_who_remove_each_other_one_remains(
         self, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
         """In twenty rounds, by demotion, disabling and deletion: one of the two always remains."""
@@ -446,7 +446,7 @@ class TestTheLastAdministrator:
             assert left.remaining == 1
             assert [type(end) for end in ends if end] == [LastAdministrator]
 
-    async def test_the_second_waits_for_what_the_first_decides(
+    async def test_the_second_waits_for_the_first(
         self, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
         """They see the first change, although they started before it was committed."""

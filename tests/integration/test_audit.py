@@ -106,7 +106,7 @@ async def test_an_entry_says_who_what_whom_when_and_in_which_request(
     }
 
 
-async def test_one_subjects_or_one_actors(
+async def test_entries_of_one_subject_or_one_actor(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
 ) -> None:
     """Exactly theirs; with both filters, only what the one did to the other."""
@@ -136,7 +136,7 @@ async def test_one_subjects_or_one_actors(
         ("subject", "a\x00"),
     ],
 )
-async def test_a_wrong_question_is_refused(
+async def test_an_invalid_filter_is_refused(
     api: httpx.AsyncClient, root: Signed, name: str, value: str
 ) -> None:
     """422 for an invalid filter or cursor."""

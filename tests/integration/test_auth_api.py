@@ -97,7 +97,7 @@ class TestSignUp:
 
             assert_problem(answer, 409, "email_taken")
 
-    async def test_what_has_not_the_right_form_is_refused_without_an_echo(
+    async def test_an_invalid_body_is_refused_without_an_echo(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
         """422 names the field, never its value, and nobody is signed up."""
@@ -109,7 +109,7 @@ class TestSignUp:
             assert "heron" not in answer.text
         assert await fetch(auth_engine, "SELECT 1 FROM users") == []
 
-    async def test_what_is_no_json_is_refused_without_an_echo(self, api: httpx.AsyncClient) -> None:
+    async def test_invalid_json_is_refused_without_an_echo(self, api: httpx.AsyncClient) -> None:
         """An unreadable body is the client's error, not a 500."""
         for content in NO_JSON:
             answer = await api.post(
@@ -119,7 +119,7 @@ class TestSignUp:
             assert_problem(answer, 422, "invalid_request")
             assert "hunter2" not in answer.text
 
-    async def test_an_address_that_no_mail_reaches_is_refused(self, api: httpx.AsyncClient) -> None:
+    async def test_an_undeliverable_address_is_refused(self, api: httpx.AsyncClient) -> None:
         """At sign-up and as a new address."""
         user = await signed_up(api, "ada@example.org")
         for email in ("=?utf-8?q?eve?=@example.org", f"{'a' * 65}@example.org"):
@@ -133,7 +133,7 @@ class TestSignUp:
         "password",
         ["correct horse battery staple", "passwordpassword1", "\ufdfa", "ada.ada@ada 2026"],
     )
-    async def test_what_is_guessed_early_is_refused(
+    async def test_an_easily_guessed_password_is_refused(
         self, api: httpx.AsyncClient, password: str
     ) -> None:
         """With the reason, and without the password."""
@@ -343,7 +343,7 @@ class TestBearer:
 
         assert_problem(answer, 401, "authentication_required")
 
-    async def test_a_services_token_is_no_users(
+    async def test_a_services_token_is_not_a_users(
         self, api: httpx.AsyncClient, signing_key: RSAPrivateKey, ada: dict[str, Any]
     ) -> None:
         """403: the token is valid, but a user's is needed."""
@@ -413,7 +413,7 @@ class TestErrors:
         assert_problem(announced, 413, "body_too_large")
         assert_problem(streamed, 413, "body_too_large")
 
-    async def test_what_nobody_expected(
+    async def test_an_unexpected_error(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
         """500, without details of the error."""

@@ -197,7 +197,7 @@ class TestRecording:
 class TestMail:
     """Addresses are verified with links that are mailed to them."""
 
-    async def test_a_sign_up_asks_for_a_mail_where_mails_can_be_sent(
+    async def test_a_sign_up_requests_a_mail_if_mail_is_configured(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
         """In the transaction that creates the user, and only then."""
@@ -209,7 +209,7 @@ class TestMail:
         assert ada.id != bob.id
         assert [tuple(mail) for mail in mails] == [(bob.id, "verify_email")]
 
-    async def test_a_new_address_is_to_be_verified_anew_and_by_no_earlier_link(
+    async def test_a_new_address_needs_a_new_link(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
         """A link for the old address would verify the new one; another user's link stays."""
@@ -233,7 +233,7 @@ class TestMail:
         assert (entry.action, entry.actor) == ("email_changed", f"user:{ada.id}")
         assert (entry.subject, entry.details) == (str(ada.id), None)
 
-    async def test_an_address_that_stays_changes_nothing(
+    async def test_the_same_address_changes_nothing(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
         """No mail, and the link that was sent before works."""
@@ -251,7 +251,7 @@ class TestMail:
 class TestDeletion:
     """Deletion is permanent, and nothing personal remains."""
 
-    async def test_sessions_mails_and_links_go_with_him(
+    async def test_sessions_mails_and_links_are_deleted_with_the_user(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
         """Theirs only; the audit log has their id and the actor."""
@@ -342,7 +342,7 @@ class TestDeletion:
         assert str(ada.id) in after
         assert str(bob.id) in after
 
-    async def test_his_address_is_free_for_another_user(
+    async def test_a_deleted_users_address_is_free(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
         """Ids are never reused, addresses are."""
@@ -395,7 +395,7 @@ class TestDeletion:
 
         assert len(await outbox(auth_engine, ada.id)) == 1
 
-    async def test_a_deletion_wins_over_every_change_at_the_same_time(
+    async def test_a_deletion_wins_over_every_concurrent_change(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
         """Twenty users each change and delete at once: all end as tombstones."""

@@ -89,7 +89,7 @@ class TestChange:
         assert answer.headers["Set-Cookie"].startswith(f"{COOKIE}=rt_")
         assert "refresh_token" not in answer.json()
 
-    async def test_it_ends_every_session_of_before(
+    async def test_it_ends_every_earlier_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
         """Including the caller's, and any stolen one."""
@@ -107,7 +107,7 @@ class TestChange:
             "password_changed",
         ]
 
-    async def test_it_is_recorded_written_down_and_told(
+    async def test_it_is_recorded_audited_and_notified(
         self,
         api: httpx.AsyncClient,
         ada: dict[str, Any],
@@ -221,7 +221,7 @@ class TestRace:
 class TestWholeSeconds:
     """``iat`` has whole seconds, and a stolen token must not outlive a revocation in its second."""
 
-    async def test_at_every_moment_of_a_second_the_old_token_dies_and_the_new_one_lives(
+    async def test_in_any_part_of_a_second_the_old_token_is_refused_and_the_new_one_valid(
         self,
         api: httpx.AsyncClient,
         blog: httpx.AsyncClient,
@@ -245,7 +245,7 @@ class TestWholeSeconds:
                 return
         pytest.fail(f"the changes met only these tenths of a second: {sorted(tenths)}")
 
-    async def test_changes_that_follow_each_other_at_once_replace_each_others_tokens(
+    async def test_changes_within_a_second_revoke_each_others_tokens(
         self,
         api: httpx.AsyncClient,
         blog: httpx.AsyncClient,
@@ -262,7 +262,7 @@ class TestWholeSeconds:
             await assert_replaced(present, changed.json(), api, blog)
             present = changed.json()
 
-    async def test_two_revocations_within_a_second_revoke_what_came_between(
+    async def test_two_revocations_within_a_second_revoke_tokens_in_between(
         self,
         api: httpx.AsyncClient,
         blog: httpx.AsyncClient,
@@ -284,7 +284,7 @@ class TestWholeSeconds:
         refused = await blog.get("/v1/me", headers=bearer(between))
         assert_problem(refused, 401, "invalid_token")
 
-    async def test_no_token_is_handed_out_that_is_from_the_future(
+    async def test_no_token_is_issued_for_the_future(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
         """After many revocations in a second the response waits: the leeway is for clocks."""

@@ -170,7 +170,7 @@ class TestPending:
         assert_problem(await verify(post, second), 422, "invalid_link")
         assert (await me(post, ada))["email"] == ADA
 
-    async def test_its_mail_can_be_asked_for_again(
+    async def test_its_mail_can_be_sent_again(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
         """It goes to the pending address."""
@@ -185,7 +185,7 @@ class TestPending:
         ).status_code == 204
 
     @pytest.mark.parametrize("end", ["expired", "disabled", "password", "reset"])
-    async def test_it_ends_with_what_asked_for_it(
+    async def test_it_ends_with_whatever_confirmed_it(
         self,
         end: str,
         post: httpx.AsyncClient,
@@ -238,7 +238,7 @@ class TestPending:
             rows = repr(await fetch(auth_engine, f"SELECT * FROM {table}"))
             assert not [email for email in (ADA, NEW, THIEF) if email in rows], table
 
-    async def test_what_came_too_late_is_erased(
+    async def test_an_expired_pending_address_is_erased(
         self, post: httpx.AsyncClient, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
         """A mistyped address is a stranger's, and is deleted once it is useless."""
@@ -283,7 +283,7 @@ class TestTaken:
         mail = await next_mail(server, "already has an account", "bob@example.org")
         assert "#" not in mail.text
 
-    async def test_who_is_faster_has_it(
+    async def test_the_first_to_confirm_gets_the_address(
         self,
         post: httpx.AsyncClient,
         server: MailServer,
@@ -298,7 +298,7 @@ class TestTaken:
         assert_problem(await verify(post, token), 409, "email_taken")
         assert (await me(post, ada))["email"] == ADA
 
-    async def test_of_many_who_confirm_it_at_once_one_has_it(
+    async def test_of_many_who_confirm_it_at_once_one_gets_it(
         self, post: httpx.AsyncClient, server: MailServer
     ) -> None:
         """The others get an error, and PostgreSQL logs none."""
@@ -317,7 +317,7 @@ class TestUndone:
     """The link in the notice restores the address and locks out the author of the change."""
 
     @pytest.mark.parametrize("has_taken_effect", [False, True])
-    async def test_thief_is_shut_out_and_the_owner_comes_back(
+    async def test_the_thief_is_locked_out_and_the_owner_gets_the_account_back(
         self,
         has_taken_effect: bool,
         post: httpx.AsyncClient,
@@ -358,7 +358,7 @@ class TestUndone:
         assert (await reset(post, mail.token, OTHER_PASSWORD)).status_code == 204
         assert (await sign_in(post, ADA, OTHER_PASSWORD)).status_code == 200
 
-    async def test_thief_cannot_get_rid_of_the_link(
+    async def test_the_thief_cannot_invalidate_the_link(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
         """Not by a second change, a new password or a reset; nor can they undo the undoing."""
@@ -374,7 +374,7 @@ class TestUndone:
         assert (await reset(post, mail.token, PASSWORD)).status_code == 204
         assert (await sign_in(post, ADA)).status_code == 200
 
-    async def test_an_earlier_link_goes_before_a_later_one(
+    async def test_an_earlier_link_takes_precedence(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
         """A thief who moved the account twice gains nothing by opening their own link first."""
@@ -406,7 +406,7 @@ class TestUndone:
         assert_problem(await restore(post, undo), 422, "invalid_link")
         assert (await me(post, ada))["email"] == NEW
 
-    async def test_nobody_takes_an_address_that_can_come_back(
+    async def test_nobody_can_take_an_address_that_can_return(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
         """A thief who takes the address does not prevent its holder's return."""
@@ -467,7 +467,7 @@ class TestUnverified:
         assert not await fetch(auth_engine, "SELECT 1 FROM former_emails")
         assert (await me(post, ada))["email"] == NEW
 
-    async def test_a_reset_throws_out_who_signed_up_with_anothers_address(
+    async def test_a_reset_evicts_a_squatter(
         self, post: httpx.AsyncClient, server: MailServer
     ) -> None:
         """It ends session, password and a pending change to the squatter's own address."""
@@ -488,7 +488,7 @@ class TestUnverified:
         assert owner["user"]["email_verified"]
         assert "pending_email" not in owner["user"]
 
-    async def test_verifying_it_forgets_a_pending_change(
+    async def test_verifying_it_drops_a_pending_change(
         self, post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
     ) -> None:
         """It was requested before anybody had shown that the account is theirs."""

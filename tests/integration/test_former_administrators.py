@@ -18,7 +18,7 @@ EVE = "eve@example.org"
 
 @pytest.mark.parametrize("loss", ["roles = '{}'", "status = 'disabled'"])
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
-async def test_a_request_that_waited_out_its_demotion_is_refused(
+async def test_a_request_that_waited_during_the_demotion_is_refused(
     api: httpx.AsyncClient,
     auth_engine: AsyncEngine,
     method: str,
@@ -54,7 +54,7 @@ async def test_a_request_that_waited_out_its_demotion_is_refused(
     assert (await api.get("/v1/me", headers=bearer(bob))).status_code == 200
 
 
-async def test_services_do_not_outlive_it_either(
+async def test_requests_about_services_are_refused_as_well(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, root: dict[str, Any]
 ) -> None:
     """A key issued at the last moment would be valid for months."""

@@ -175,7 +175,7 @@ async def test_keys_are_activated_one_after_another(
     assert all(isinstance(error, Gone) for error in refused)
 
 
-async def test_asking_twice_does_nothing_twice(
+async def test_changes_of_keys_are_idempotent(
     auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
 ) -> None:
     """Activating, retiring and revoking are idempotent; audit log and outbox have one entry."""
@@ -270,7 +270,7 @@ class TestRevoke:
             assert (await api.get("/v1/me", headers=bearer(bob))).status_code == 200
             assert_problem(await api.get("/v1/me", headers=bearer(ada)), 401, "invalid_token")
 
-    async def test_without_a_spare_a_new_key_is_made(
+    async def test_without_a_spare_a_new_key_is_generated(
         self, auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
     ) -> None:
         """In the same transaction: there always is an active key."""
@@ -314,7 +314,7 @@ class TestRevoke:
         assert (data.kid, data.revoked_at) == (key.kid, change.key.revoked_at)
         assert change.other is None
 
-    async def test_a_revocation_that_fails_half_way_never_happened(
+    async def test_a_revocation_that_fails_half_way_is_rolled_back(
         self, auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
     ) -> None:
         """Key, event, successor and audit entries are one transaction."""

@@ -129,7 +129,7 @@ class TestConfiguredKey:
         assert await states(auth_engine) == {old: "retired", new: "active"}
         await before.ready()
 
-    async def test_a_former_key_that_is_put_back_signs_again(
+    async def test_a_former_key_that_is_set_again_signs_again(
         self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
     ) -> None:
         """Even if it had left the key set."""
@@ -197,7 +197,7 @@ class TestConfiguredKey:
 class TestStoredKeys:
     """Keys in the database, sealed."""
 
-    async def test_they_are_all_that_is_needed(
+    async def test_stored_keys_are_sufficient(
         self, auth_engine: AsyncEngine, without_key: ApiSettings
     ) -> None:
         """Without AUTH_PRIVATE_KEY nothing signs until a key is activated; no process restarts."""
@@ -274,7 +274,7 @@ class TestStoredKeys:
             await substitute.ready()
         assert (await states(auth_engine))[stored.kid] == "active"
 
-    async def test_an_operator_with_another_secret_can_do_no_harm(
+    async def test_an_operator_with_another_secret_is_refused(
         self, auth_engine: AsyncEngine, without_key: ApiSettings
     ) -> None:
         """A key that the API could not unseal is neither generated nor activated."""
@@ -302,7 +302,7 @@ class TestStoredKeys:
         assert (await states(auth_engine))[stored.kid] == "active"
         assert await kid_of_signer(KeyRing(auth_engine, without_key)) == stored.kid
 
-    async def test_a_configured_key_of_somebody_else_is_not_activated(
+    async def test_another_processs_configured_key_is_not_activated(
         self, auth_engine: AsyncEngine, settings: ApiSettings, without_key: ApiSettings
     ) -> None:
         """No process here could sign with it."""
@@ -331,7 +331,7 @@ class TestReading:
             assert len(seen) == 1
             await eventually(lambda: asked_again(other, token, seen), within=3)
 
-    async def test_a_table_that_cannot_be_read_now_holds_up_nobody(
+    async def test_an_unreadable_table_delays_nobody(
         self, auth_engine: AsyncEngine, settings: ApiSettings
     ) -> None:
         """Requests use the keys read before, and reads of the table do not pile up."""
@@ -350,7 +350,7 @@ class TestReading:
         assert took < 1.5
         assert seen == []
 
-    async def test_an_error_that_nobody_expects_changes_nothing_but_readiness(
+    async def test_an_unexpected_error_affects_readiness_only(
         self, auth_engine: AsyncEngine, settings: ApiSettings
     ) -> None:
         """Verification continues; the process is not ready until it can read the keys again."""
@@ -365,7 +365,7 @@ class TestReading:
         await execute(auth_engine, "ALTER TABLE elsewhere RENAME TO signing_keys")
         await eventually(lambda: is_ready(ring))
 
-    async def test_with_the_database_away_it_goes_on_with_what_it_read(
+    async def test_without_the_database_it_uses_the_keys_read_last(
         self, settings: ApiSettings, mortal_postgres: tuple[EmbeddedPostgres, Databases]
     ) -> None:
         """It signs and verifies, and reads the table again when the database is back."""
@@ -389,7 +389,7 @@ class TestReading:
         await eventually(lambda: is_ready(ring))
         await engine.dispose()
 
-    async def test_before_anything_was_read_nothing_counts(self, settings: ApiSettings) -> None:
+    async def test_before_the_first_read_no_key_is_used(self, settings: ApiSettings) -> None:
         """The configured key may have been revoked, so it is not used without the table."""
         nowhere = f"postgresql+asyncpg://auth@127.0.0.1:{free_port()}/auth"
         here = settings.model_copy(update={"database_url": nowhere})

@@ -168,7 +168,7 @@ async def test_every_kind_of_mail_counts(
     assert sum(mail.recipients == [ADA] for mail in server.received) == ADDRESS_MAX
 
 
-async def test_limit_that_is_full_keeps_no_notice_away(
+async def test_a_spent_limit_suppresses_no_notice(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
     """Using up the limit with resets and new passwords cannot hide a new address."""
@@ -242,7 +242,7 @@ async def test_queue_of_a_user_is_bounded_while_the_mail_server_is_away(
     assert counts["email_change"] == counts["confirm_email"] == 1
 
 
-async def test_owner_hears_of_a_token_that_two_have(
+async def test_the_owner_is_told_of_a_reused_token(
     settings: ApiSettings, server: MailServer
 ) -> None:
     """A reused refresh token ends the session, and its user is told why."""
@@ -257,7 +257,7 @@ async def test_owner_hears_of_a_token_that_two_have(
         assert "#" not in mail.text
 
 
-async def test_new_device_is_told_if_the_setting_wants_it(
+async def test_a_new_device_is_reported_if_the_setting_is_on(
     settings: ApiSettings, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
     """Another browser or another network; each is reported once."""
@@ -292,7 +292,7 @@ async def test_new_device_is_told_if_the_setting_wants_it(
     assert counts == [0, 1, 1, 2, 2]
 
 
-async def test_new_device_is_not_told_by_default(
+async def test_a_new_device_is_not_reported_by_default(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
     """People who travel would get a mail a day."""

@@ -166,7 +166,7 @@ async def is_empty(engine: AsyncEngine) -> bool:
     return not await fetch(engine, "SELECT 1 FROM mails")
 
 
-async def test_reset_changes_the_password_and_ends_what_the_old_one_began(
+async def test_a_reset_ends_everything_that_the_old_password_started(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
     """The old password, tokens and other links stop working; the user gets a notice."""
@@ -245,7 +245,7 @@ async def test_wrong_used_and_expired_links_are_one_error(
     assert all(document == documents[0] for document in documents)
 
 
-async def test_half_a_surrogate_pair_is_no_token(post: httpx.AsyncClient) -> None:
+async def test_half_a_surrogate_pair_is_refused(post: httpx.AsyncClient) -> None:
     """Text that cannot be encoded is a validation error, not a 500."""
     for path, rest in (
         ("/v1/email/verify", ""),
@@ -273,7 +273,7 @@ async def test_link_is_good_for_its_own_purpose_alone(
     assert (await reset(post, resetting)).status_code == 204
 
 
-async def test_links_of_an_address_that_was_given_up_are_dead(
+async def test_links_to_a_former_address_do_not_work(
     post: httpx.AsyncClient, server: MailServer
 ) -> None:
     """A link to the old mailbox neither verifies the new address nor opens the account."""
@@ -295,7 +295,7 @@ async def test_links_of_an_address_that_was_given_up_are_dead(
     assert (await me(post, ada))["email_verified"]
 
 
-async def test_links_of_a_disabled_user_are_dead(
+async def test_links_of_a_disabled_user_do_not_work(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
     """A disabled user does not get back in through their mailbox."""
@@ -307,7 +307,7 @@ async def test_links_of_a_disabled_user_are_dead(
     assert_problem(await reset(post, resetting), 422, "invalid_link")
 
 
-async def test_links_and_mails_of_a_deleted_user_are_gone(
+async def test_links_and_mails_of_a_deleted_user_are_deleted(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
     """Nothing is left of them, and a link gets the error of any wrong link."""
@@ -362,7 +362,7 @@ async def test_forgotten_password_answers_the_same_for_an_unknown_address(
     assert queued == [("reset_password",)]
 
 
-async def test_commit_of_a_wish_does_not_wait_for_the_disk(
+async def test_the_commit_of_a_request_does_not_wait_for_the_disk(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
     """A commit that waits would show that the user exists."""
@@ -398,7 +398,7 @@ async def test_mails_to_one_address_are_limited(email: str, mail_settings: ApiSe
     assert "Retry-After" in answers[-1].headers
 
 
-async def test_mails_asked_for_by_one_network_are_limited(mail_settings: ApiSettings) -> None:
+async def test_mails_requested_by_one_network_are_limited(mail_settings: ApiSettings) -> None:
     """Nobody can have mails sent to a whole list of addresses."""
     settings = mail_settings.model_copy(update={"limit_mail": Rate(2, 3600)})
     async with serving(settings) as client:
@@ -410,7 +410,7 @@ async def test_mails_asked_for_by_one_network_are_limited(mail_settings: ApiSett
     assert [answer.status_code for answer in answers] == [202, 202, 429]
 
 
-async def test_asking_again_is_limited_like_forgetting(
+async def test_resending_is_limited_like_resetting(
     mail_settings: ApiSettings, server: MailServer
 ) -> None:
     """Both ways to send mails to one address share its limit."""
@@ -425,7 +425,7 @@ async def test_asking_again_is_limited_like_forgetting(
     assert [answer.status_code for answer in answers] == [202, 429]
 
 
-async def test_tries_to_open_links_are_limited(mail_settings: ApiSettings) -> None:
+async def test_attempts_to_use_links_are_limited(mail_settings: ApiSettings) -> None:
     """Guessing is hopeless, and costs the service little."""
     settings = mail_settings.model_copy(update={"limit_token": Rate(3, 3600)})
     async with serving(settings) as client:

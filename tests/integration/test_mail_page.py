@@ -13,7 +13,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("path", "kind"), FILES.items())
-async def test_page_may_do_its_own_work_and_no_more(
+async def test_the_page_may_load_only_its_own_files(
     path: str, kind: str, api: httpx.AsyncClient
 ) -> None:
     """No script, frame, form or request but its own, and no address in the next page's referrer."""
@@ -38,7 +38,7 @@ async def test_page_may_do_its_own_work_and_no_more(
 CSP = "Content-Security-Policy"
 
 
-async def test_page_keeps_to_its_own_rules(api: httpx.AsyncClient) -> None:
+async def test_the_page_complies_with_its_own_policy(api: httpx.AsyncClient) -> None:
     """Everything that it loads exists, and its own policy blocks nothing of it."""
     page = (await api.get("/link")).text
 
@@ -51,7 +51,7 @@ async def test_page_keeps_to_its_own_rules(api: httpx.AsyncClient) -> None:
     assert 'role="status"' in page
 
 
-async def test_script_asks_for_what_there_is(api: httpx.AsyncClient) -> None:
+async def test_the_script_calls_existing_routes(api: httpx.AsyncClient) -> None:
     """The routes that it calls exist."""
     script = (await api.get("/link/link.js")).text
     paths = re.findall(r'path: "([^"]+)"', script)

@@ -207,7 +207,7 @@ async def is_waiting_for_a_lock(engine: AsyncEngine) -> bool:
         "email_verified = true",
     ],
 )
-async def test_who_needs_no_mail_gets_none(
+async def test_a_mail_that_is_no_longer_needed_is_dropped(
     change: str, sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
     """Disabled, deleted, or verified in the meantime: the mail is dropped."""
@@ -248,7 +248,7 @@ async def test_mail_waits_for_a_server_that_is_away(
     assert server.received[0].recipients == [ADA]
 
 
-async def test_mail_is_given_up_in_the_end(
+async def test_a_mail_is_given_up_after_the_last_attempt(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
     """It is removed after the last attempt, so that the queue cannot grow without bound."""
@@ -264,7 +264,7 @@ async def test_mail_is_given_up_in_the_end(
     assert results == [{Result.REQUEUED: 1}, {Result.GIVEN_UP: 1}, {}]
 
 
-async def test_mail_that_ends_its_senders_is_given_up(
+async def test_a_mail_that_kills_its_senders_is_given_up(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
     """Attempts that never finish count as well: then it is not even tried."""
@@ -277,7 +277,7 @@ async def test_mail_that_ends_its_senders_is_given_up(
     assert await queued(auth_engine) == 0
 
 
-async def test_recipient_who_is_refused_for_good_is_not_tried_again(
+async def test_a_permanently_refused_recipient_is_not_retried(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
     """One attempt, and the mail is removed."""
@@ -290,7 +290,7 @@ async def test_recipient_who_is_refused_for_good_is_not_tried_again(
     assert await queued(auth_engine) == 0
 
 
-async def test_mail_comes_again_after_its_sender_was_killed(
+async def test_a_mail_is_sent_again_after_its_sender_was_killed(
     auth_url: str,
     private_pem: str,
     sender: MailSender,
@@ -378,7 +378,7 @@ async def test_silent_server_holds_no_lock(
         )
 
 
-async def test_silent_server_holds_up_neither_requests_nor_the_end(
+async def test_a_silent_server_delays_neither_requests_nor_shutdown(
     api_settings: ApiSettings, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
     """The API responds, and exits at once, with a mail in flight."""

@@ -66,7 +66,7 @@ async def test_tls_is_started_when_the_server_offers_it(
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
-async def test_name_and_password_go_over_tls(
+async def test_credentials_are_sent_over_tls(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both forms of TLS accept credentials that need percent-encoding."""
@@ -111,7 +111,7 @@ async def test_server_with_a_wrong_certificate_gets_nothing(
     assert not server.received
 
 
-async def test_wrong_password_may_be_mended(
+async def test_a_wrong_password_is_a_temporary_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refused login is temporary: it does not mean that the recipient is refused."""
@@ -128,7 +128,7 @@ async def test_wrong_password_may_be_mended(
     ("answer", "error"),
     [("550 5.1.1 no ada@example.org here", Refused), ("450 4.2.1 later", NotDelivered)],
 )
-async def test_refusals_are_for_good_or_for_now(answer: str, error: type[Exception]) -> None:
+async def test_refusals_are_permanent_or_temporary(answer: str, error: type[Exception]) -> None:
     """5xx is permanent, 4xx temporary; the server's text, which has the address, is dropped."""
     async with mail_server() as server:
         server.refusal = answer
@@ -139,13 +139,13 @@ async def test_refusals_are_for_good_or_for_now(answer: str, error: type[Excepti
     assert answer[:3] in str(caught.value)
 
 
-async def test_server_that_is_away_is_for_now(unused_port: int) -> None:
+async def test_an_unavailable_server_is_a_temporary_failure(unused_port: int) -> None:
     """A refused connection is temporary."""
     with pytest.raises(NotDelivered):
         await SmtpTransport(smtp_server(f"smtp://localhost:{unused_port}")).deliver(a_mail())
 
 
-async def test_address_in_other_letters_needs_smtputf8() -> None:
+async def test_a_non_ascii_address_needs_smtputf8() -> None:
     """It is sent if the server supports it, and refused permanently otherwise."""
     letters = "müller@example.org"
 
@@ -159,7 +159,7 @@ async def test_address_in_other_letters_needs_smtputf8() -> None:
     assert server.received[0].message["To"] == letters
 
 
-async def test_domain_in_other_letters_needs_nothing() -> None:
+async def test_a_non_ascii_domain_needs_no_extension() -> None:
     """Any server accepts the ASCII form of a domain."""
     async with mail_server(has_utf8=False) as server:
         await SmtpTransport(smtp_server(server.url)).deliver(a_mail("ada@bücher.example"))
@@ -167,7 +167,7 @@ async def test_domain_in_other_letters_needs_nothing() -> None:
     assert server.received[0].recipients == ["ada@xn--bcher-kva.example"]
 
 
-async def test_sending_to_a_silent_server_can_be_called_off_at_once() -> None:
+async def test_sending_to_a_silent_server_can_be_cancelled_at_once() -> None:
     """A cancelled delivery does not wait for the server again."""
     async with mail_server() as server:
         server.fall_silent()
@@ -195,7 +195,7 @@ async def test_folder_holds_whole_mails_for_their_owner_alone(tmp_path: Path) ->
     assert all(path.read_bytes().endswith(b"Hello, Ada\r\n") for path in files)
 
 
-async def test_folder_is_bounded_and_keeps_what_is_not_ours(tmp_path: Path) -> None:
+async def test_the_folder_is_bounded_and_other_files_stay(tmp_path: Path) -> None:
     """The oldest mails are deleted; a file with another name stays."""
     ours = [tmp_path / f"20200101T{n:012}Z-00000000.eml" for n in range(FILES_MAX)]
     for path in [*ours, tmp_path / "notes.eml", tmp_path / "0.txt"]:
@@ -209,7 +209,7 @@ async def test_folder_is_bounded_and_keeps_what_is_not_ours(tmp_path: Path) -> N
     assert ours[0].name not in kept
 
 
-async def test_folder_that_cannot_be_written_is_for_now(tmp_path: Path) -> None:
+async def test_an_unwritable_folder_is_a_temporary_failure(tmp_path: Path) -> None:
     """A file is in its place: the mail waits."""
     (tmp_path / "mails").touch()
 

@@ -158,7 +158,7 @@ class TestClientCredentials:
 
         assert_refused(answer, "invalid_scope")
 
-    async def test_wrong_credentials_are_one_answer(
+    async def test_all_wrong_credentials_get_the_same_response(
         self,
         api: httpx.AsyncClient,
         auth_engine: AsyncEngine,
@@ -325,7 +325,7 @@ class TestClientCredentials:
 
         assert answer.status_code == 200
 
-    async def test_a_revoked_key_gets_nothing_and_its_successor_goes_on(
+    async def test_a_revoked_key_is_refused_and_its_successor_works(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, feed: IssuedKey
     ) -> None:
         """From one request to the next; the successor still gets tokens."""
@@ -411,7 +411,7 @@ class TestAnApiKeyIsGoodForNothingElse:
 class TestRefresh:
     """``grant_type=refresh_token``: the next pair of tokens in a session."""
 
-    async def test_a_session_goes_on(self, api: httpx.AsyncClient, ada: Signed) -> None:
+    async def test_a_session_is_refreshed(self, api: httpx.AsyncClient, ada: Signed) -> None:
         """A new access token, and a new refresh token in place of the old one."""
         answer = await refreshed(api, ada["refresh_token"], client_id="first_party")
 
@@ -427,7 +427,7 @@ class TestRefresh:
         old, new = [await verified(api, each["access_token"]) for each in (ada, body)]
         assert old.session_id == new.session_id
 
-    async def test_a_dead_grant_is_told(
+    async def test_an_invalid_grant_is_refused_as_such(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: Signed
     ) -> None:
         """Garbage, another kind of token, an ended session, a disabled user: one response."""
@@ -460,7 +460,7 @@ class TestRefresh:
             ({"client_secret": "x"}, "invalid_client"),
         ],
     )
-    async def test_what_does_not_go_with_it_is_refused(
+    async def test_other_parameters_are_refused(
         self, api: httpx.AsyncClient, ada: Signed, changes: dict[str, str], error: str
     ) -> None:
         """And the refresh token stays valid."""
@@ -530,7 +530,7 @@ class TestLimits:
 
         assert await service_token(strict, feed)
 
-    async def test_a_flood_of_tokens_and_questions_stops_no_refresh(
+    async def test_a_flood_of_tokens_and_introspections_stops_no_refresh(
         self, strict: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
         """Tokens, introspection and wrong keys at their limits; sessions can still be refreshed."""
@@ -543,7 +543,7 @@ class TestLimits:
 
         assert (await refreshed(strict, ada["refresh_token"])).status_code == 200
 
-    async def test_beyond_the_limit_a_dead_grant_is_still_told(
+    async def test_beyond_the_limit_an_invalid_grant_is_still_refused_as_such(
         self, strict: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
         """Its user must sign in again, not wait; a valid grant must wait, and stays valid."""
@@ -649,7 +649,7 @@ class TestIntrospect:
             "DELETE FROM sessions",
         ],
     )
-    async def test_what_is_worth_nothing_any_more(
+    async def test_a_revoked_token_is_inactive(
         self,
         api: httpx.AsyncClient,
         auth_engine: AsyncEngine,
@@ -679,7 +679,7 @@ class TestIntrospect:
 
         assert await introspected(api, feed, token) == INACTIVE
 
-    async def test_what_is_no_access_token(
+    async def test_other_texts_are_inactive(
         self, api: httpx.AsyncClient, feed: IssuedKey, ada: Signed
     ) -> None:
         """Refresh tokens, API keys, garbage: one response for all."""
@@ -714,7 +714,7 @@ class TestRevoke:
     """``POST /oauth/revoke``."""
 
     @pytest.mark.parametrize("kind", ["refresh_token", "access_token"])
-    async def test_a_token_takes_its_session_along(
+    async def test_revoking_a_token_ends_its_session(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: Signed, kind: str
     ) -> None:
         """Neither of its tokens is valid any more; the user's other session is."""
@@ -734,7 +734,7 @@ class TestRevoke:
         )
         assert [row.end_reason for row in ended] == ["revoked"]
 
-    async def test_what_is_unknown_is_200_too(
+    async def test_an_unknown_token_gets_200(
         self, api: httpx.AsyncClient, feed: IssuedKey, ada: Signed
     ) -> None:
         """RFC 7009 2.2: nothing is left to do for the client; an API key is not affected."""
@@ -746,7 +746,7 @@ class TestRevoke:
         assert [answer.status_code for answer in twice] == [200, 200]
         assert await service_token(api, feed)
 
-    async def test_a_services_token_cannot_be_taken_back(
+    async def test_a_services_token_cannot_be_revoked(
         self, api: httpx.AsyncClient, feed: IssuedKey
     ) -> None:
         """RFC 7009 2.2.1: an error is better than a false success."""

@@ -129,7 +129,7 @@ class TestKeys:
             assert not await works(auth_engine, feed, SECRETS, **wrong), wrong
         assert await works(auth_engine, feed)
 
-    async def test_a_hash_moved_to_another_key_is_worth_nothing(
+    async def test_a_hash_moved_to_another_key_does_not_match(
         self, auth_engine: AsyncEngine
     ) -> None:
         """Write access to the table, without the secret, does not give access to other accounts."""
@@ -224,7 +224,7 @@ class TestKeys:
         )
         assert row.n == 1
 
-    async def test_use_is_noted_once_a_minute(self, auth_engine: AsyncEngine) -> None:
+    async def test_use_is_stored_once_a_minute(self, auth_engine: AsyncEngine) -> None:
         """Storing each use would make all requests of a service wait for one row."""
         issued = await created(auth_engine)
         statements: list[str] = []
@@ -250,7 +250,7 @@ class TestKeys:
         assert third is not None
         assert third > first
 
-    async def test_a_crowd_notes_its_use_once(self, auth_engine: AsyncEngine) -> None:
+    async def test_a_crowd_stores_its_use_once(self, auth_engine: AsyncEngine) -> None:
         """Concurrent requests do not write after the first."""
         issued = await created(auth_engine)
         await execute(
@@ -274,7 +274,7 @@ class TestKeys:
         [row] = await fetch(auth_engine, "SELECT nextval('writes') AS writes")
         assert row.writes == 1
 
-    async def test_a_refused_use_is_not_noted(self, auth_engine: AsyncEngine) -> None:
+    async def test_a_refused_use_is_not_stored(self, auth_engine: AsyncEngine) -> None:
         """Otherwise an attacker could make a dead key look live."""
         issued = await created(auth_engine)
 

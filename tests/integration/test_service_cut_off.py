@@ -77,7 +77,7 @@ async def told(engine: AsyncEngine) -> list[ServiceState]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_tokens_of_before_are_refused(
+async def test_earlier_tokens_are_refused(
     api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine, feed: IssuedKey, way: str
 ) -> None:
     """By the auth service at once; the event says the same, in the same transaction."""
@@ -143,7 +143,7 @@ async def test_enabling_brings_back_the_account_and_no_token(
     assert [entry.action for entry in entries] == ["service_enabled", "service_disabled"]
 
 
-async def test_a_token_is_either_of_before_or_not_issued(
+async def test_a_token_is_issued_before_a_revocation_or_not_at_all(
     auth_engine: AsyncEngine, feed: IssuedKey
 ) -> None:
     """A token waits for a revocation under way, and none is issued before it then."""
@@ -159,7 +159,7 @@ async def test_a_token_is_either_of_before_or_not_issued(
         await asking
 
 
-async def test_a_token_that_is_asked_for_first_is_of_before(
+async def test_a_token_requested_first_is_issued_before(
     auth_engine: AsyncEngine, feed: IssuedKey
 ) -> None:
     """However late it is signed."""
@@ -196,7 +196,7 @@ async def test_ends_at_the_same_time_do_not_deadlock(
         await set_status(auth_engine, feed.id, "active", actor=ACTOR)
 
 
-async def test_a_cut_of_the_future_is_brought_back(
+async def test_a_revocation_in_the_future_is_reset(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, feed: IssuedKey
 ) -> None:
     """The clock ran a day ahead and was set back: the account gets valid tokens."""

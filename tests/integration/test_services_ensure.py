@@ -75,7 +75,7 @@ async def scope(api: httpx.AsyncClient, kept: Credentials) -> str | None:
     return str(answer.json()["scope"]) if answer.status_code == 200 else None
 
 
-async def test_what_is_in_order_is_left_alone(
+async def test_a_valid_account_and_key_are_left_alone(
     environment: dict[str, str], api: httpx.AsyncClient, auth_engine: AsyncEngine, tmp_path: Path
 ) -> None:
     """By the command, twice: one account, one key, readable by its owner, never shown."""
@@ -99,7 +99,7 @@ async def test_what_is_in_order_is_left_alone(
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-async def test_what_was_lost_is_mended(
+async def test_a_lost_account_or_key_is_replaced(
     ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine, loss: str
 ) -> None:
     """If account or key were lost or changed in the database, the service gets a valid key."""
@@ -115,7 +115,7 @@ async def test_what_was_lost_is_mended(
 @pytest.mark.parametrize(
     "kept", [Credentials("svc_0000000000000000", ""), Credentials("", "usersync_x"), None]
 )
-async def test_a_key_that_was_lost_is_made_anew_however_often(
+async def test_a_lost_key_is_replaced_any_number_of_times(
     ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine, kept: Credentials | None
 ) -> None:
     """The account stays the same, and never has more than two live keys."""
@@ -129,7 +129,7 @@ async def test_a_key_that_was_lost_is_made_anew_however_often(
     assert live.found == 2
 
 
-async def test_a_key_that_is_replaced_in_time_stays_good(
+async def test_a_key_that_is_replaced_in_time_stays_valid(
     ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
 ) -> None:
     """A service that was not restarted yet keeps working with the old one."""

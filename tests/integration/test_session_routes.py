@@ -83,7 +83,7 @@ class TestRefreshToken:
             "application/x-www-form-urlencoded",
         ],
     )
-    async def test_no_other_page_signs_its_visitor_in(
+    async def test_no_page_of_another_origin_signs_its_visitor_in(
         self, api: httpx.AsyncClient, media_type: str | None
     ) -> None:
         """Requests that browsers send without a preflight are refused, and so are preflights."""
@@ -103,7 +103,7 @@ class TestRefreshToken:
         assert "Set-Cookie" not in answer.headers
         assert "Access-Control-Allow-Origin" not in asked.headers
 
-    async def test_a_keeper_that_nobody_knows_is_refused(self, api: httpx.AsyncClient) -> None:
+    async def test_an_unknown_storage_is_refused(self, api: httpx.AsyncClient) -> None:
         """422, and nobody is signed up."""
         answer = await api.post("/v1/signup", json={**ADA, "session": "both"})
 
@@ -173,7 +173,7 @@ class TestRefresh:
         assert "Set-Cookie" not in answer.headers
         assert row.counter == 0
 
-    async def test_a_session_that_is_over_clears_the_cookie(
+    async def test_an_ended_session_clears_the_cookie(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
         """401 with one response for a missing, a foreign and a dead token."""
@@ -188,7 +188,7 @@ class TestRefresh:
             assert_clears(answer)
         assert len({answer.json()["title"] for answer in answers}) == 1
 
-    async def test_a_cookie_that_only_looks_like_it_is_none(
+    async def test_a_similar_cookie_is_ignored(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
         """A neighbour's, with U+00A0 or U+0085 before the name; two are refused."""
@@ -208,7 +208,7 @@ class TestRefresh:
         assert answer.status_code == 200
         assert await works(api, other)
 
-    async def test_a_token_that_comes_back_ends_the_session(
+    async def test_a_reused_token_ends_the_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
         """Then its successor and the session's access tokens are refused."""
@@ -228,7 +228,7 @@ class TestRefresh:
             auth_engine, "SELECT 1 FROM audit_log WHERE action = 'authn_token_reuse'"
         )
 
-    async def test_a_refresh_token_is_no_access_token(
+    async def test_a_refresh_token_is_not_an_access_token(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
         """Nor is an access token a refresh token."""

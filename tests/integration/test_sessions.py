@@ -85,7 +85,7 @@ class TestRotation:
         assert (row.counter, row.ended_at) == (4, None)
         assert row.refreshed_at > row.created_at
 
-    async def test_it_names_the_user_as_he_is_now(
+    async def test_it_returns_the_present_user(
         self, auth: Context, ada: User, session: NewSession, first: str
     ) -> None:
         """The next access token has roles that changed since the sign-in."""
@@ -104,7 +104,7 @@ class TestRotation:
         for token in (first, second):
             assert token[-40:] not in rows[0].text
 
-    async def test_a_crowd_with_one_token_gets_one_and_the_same_child(
+    async def test_a_crowd_with_one_token_gets_the_same_successor(
         self, auth: Context, first: str
     ) -> None:
         """Twenty parallel refreshes increase the counter by one."""
@@ -115,7 +115,7 @@ class TestRotation:
         assert (row.counter, row.ended_at) == (1, None)
         assert (await refresh_session(auth, results[0].refresh_token)).refresh_token
 
-    async def test_a_lost_answer_is_given_again_within_the_grace_period(
+    async def test_a_lost_response_is_repeated_within_the_grace_period(
         self, auth: Context, first: str
     ) -> None:
         """The identical token, and the grace period is not extended."""
@@ -128,7 +128,7 @@ class TestRotation:
         assert [each.refresh_token for each in again] == [child.refresh_token] * 3
         assert after == before
 
-    async def test_a_child_of_the_previous_secret_refreshes(
+    async def test_a_token_of_the_previous_secret_refreshes(
         self, auth: Context, session: NewSession, ada: User
     ) -> None:
         """A changed secret signs nobody out."""
@@ -180,7 +180,7 @@ class TestReuse:
         assert (await refresh_session(auth, first)).refresh_token
 
     @pytest.mark.parametrize("at", ["refresh", "revocation"])
-    async def test_access_tokens_of_before_are_refused_everywhere(
+    async def test_earlier_access_tokens_are_refused_everywhere(
         self, auth: Context, ada: User, first: str, at: str
     ) -> None:
         """``tokens_valid_after`` moves with the end of the session, and the event has it."""
@@ -203,7 +203,7 @@ class TestReuse:
             datetime.fromisoformat(event.payload["tokens_valid_after"]) == user.tokens_valid_after
         )
 
-    async def test_a_crowd_that_shows_it_again_is_noticed_once(
+    async def test_a_crowd_that_reuses_it_ends_the_session_once(
         self, auth: Context, ada: User, first: str
     ) -> None:
         """One end, one event, one entry; no deadlock with a sign-out everywhere."""
@@ -315,7 +315,7 @@ class TestOver:
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert row.end_reason == "revoked"
 
-    async def test_refreshing_and_ending_at_once_never_wait_in_a_circle(
+    async def test_concurrent_refreshes_and_ends_never_deadlock(
         self, auth: Context, ada: User
     ) -> None:
         """Concurrent refreshes, reuses and ends of all sessions do not deadlock."""
@@ -339,7 +339,7 @@ class TestOver:
 class TestLimit:
     """A network's limit on refreshes."""
 
-    async def test_it_never_hides_that_a_session_is_over(self, auth: Context, first: str) -> None:
+    async def test_it_never_hides_that_a_session_has_ended(self, auth: Context, first: str) -> None:
         """Beyond the limit a valid token must wait, and an invalid one is refused as such."""
         auth = replace(
             auth, settings=auth.settings.model_copy(update={"limit_refresh": Rate(1, 3600)})
@@ -430,7 +430,7 @@ class TestStart:
         assert started[0] == ada
         assert await ending == 2
 
-    async def test_it_gives_the_user_as_he_is_under_the_lock(
+    async def test_it_returns_the_user_as_read_under_the_lock(
         self, auth: Context, ada: User
     ) -> None:
         """A token issued after it is not older than a revocation in between."""
@@ -469,7 +469,7 @@ class TestSignedLate:
 
         assert (await auth.keys.verify(late)).issued_at < valid_after
 
-    async def test_what_is_told_is_the_time_of_the_look(self, auth: Context, ada: User) -> None:
+    async def test_the_returned_time_is_that_of_the_read(self, auth: Context, ada: User) -> None:
         """By PostgreSQL's clock, which also sets the time of a revocation, under the lock."""
         async with auth.engine.begin() as connection:
             started = await start_session(

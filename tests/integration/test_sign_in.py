@@ -84,7 +84,7 @@ def work() -> Iterator[list[str]]:
 class TestWhatIsTold:
     """Nothing about who has an account."""
 
-    async def test_an_unknown_address_makes_the_same_work(self, app: FastAPI) -> None:
+    async def test_an_unknown_address_causes_the_same_work(self, app: FastAPI) -> None:
         """The same statements in the same order, and one hash with the same parameters."""
         async with at(app, HOME) as api:
             await signed_up(api, ADA)
@@ -113,9 +113,7 @@ class TestWhatIsTold:
         assert answers[0] == answers[1]
         assert [status for status, _ in answers[0]] == [401] * 5 + [429] * 3
 
-    async def test_an_address_cannot_be_written_in_a_way_that_counts_anew(
-        self, app: FastAPI
-    ) -> None:
+    async def test_another_spelling_of_an_address_gets_no_new_attempts(self, app: FastAPI) -> None:
         """All spellings count as one account."""
         async with at(app, HOME) as api:
             await signed_up(api, ADA)

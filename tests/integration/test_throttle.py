@@ -166,7 +166,7 @@ class TestSpending:
         assert later["RateLimit"] == '"signup";r=0;t=19'
         assert much_later["RateLimit"] == '"signup";r=2;t=20'
 
-    async def test_everybody_has_a_limit_of_his_own(self, throttle: Throttle) -> None:
+    async def test_everybody_has_a_limit_of_their_own(self, throttle: Throttle) -> None:
         """By the name of the limit and by whom it is for."""
         once = Rate(1, 60)
         await throttle.spend(Charge("signup", HOME, once))
@@ -200,7 +200,7 @@ class TestSpending:
 
             assert passed == 7
 
-    async def test_who_waited_for_a_row_looks_at_it_again(
+    async def test_a_row_is_checked_again_after_waiting_for_it(
         self, replica: Throttle, auth_engine: AsyncEngine
     ) -> None:
         """Eight see at the same moment that one is left: one gets it."""
@@ -213,7 +213,7 @@ class TestSpending:
 
         assert passed == 1
 
-    async def test_who_is_refused_then_gets_back_what_he_spent_before(
+    async def test_a_charge_refused_then_refunds_the_others(
         self, replica: Throttle, auth_engine: AsyncEngine
     ) -> None:
         """All or none also holds for requests that find the second row changed."""
@@ -253,7 +253,7 @@ class TestSpending:
 
         assert len(executed) == 2
 
-    async def test_a_changed_secret_or_rate_starts_anew(
+    async def test_a_changed_secret_or_rate_resets_a_limit(
         self, throttle: Throttle, auth_engine: AsyncEngine
     ) -> None:
         """Keys are hashed with the secret, and a shorter limit does not wait for a longer one."""
@@ -283,7 +283,7 @@ class TestSpending:
                 for told in (ADA, ADA.encode().hex(), HOME, HOME.encode().hex()):
                     assert told not in row.whole
 
-    async def test_worthless_rows_go_on_the_way(
+    async def test_outdated_rows_are_deleted_occasionally(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
         """From time to time, and only outdated ones."""
@@ -313,7 +313,7 @@ class TestSpending:
 class TestTries:
     """``begin_attempt`` and its outcomes."""
 
-    async def test_after_the_free_tries_each_waits_twice_as_long(
+    async def test_after_the_free_attempts_each_waits_twice_as_long(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
         """1, 2, 4, 8 and again 8 seconds, the limit; a refused attempt prolongs nothing."""
@@ -383,7 +383,7 @@ class TestTries:
             await begin_attempt(throttle, few, account="eve@example.org", network=HOME)
         assert caught.value.names == ["signin_failures"]
 
-    async def test_a_try_that_was_not_looked_at_never_was(
+    async def test_an_unchecked_attempt_does_not_count(
         self, throttle: Throttle, settings: ApiSettings
     ) -> None:
         """Otherwise a full hashing pool would block users."""

@@ -182,7 +182,7 @@ class TestCreateAdmin:
         assert "--existing" in ended.stderr
         assert await fetch(auth_engine, "SELECT * FROM users") == before
 
-    async def test_an_unverified_account_that_is_meant_takes_the_given_password(
+    async def test_a_confirmed_unverified_account_gets_the_given_password(
         self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
         """The person who signed up with the address retains no password, session, token or link."""
@@ -234,7 +234,7 @@ class TestCreateAdmin:
         assert await signs_in(api, ROOT, shown["password"])
         assert not await signs_in(api, ROOT, PASSWORD)
 
-    async def test_a_verified_account_that_is_meant_keeps_its_password(
+    async def test_a_confirmed_verified_account_keeps_its_password(
         self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
         """Its sessions end nevertheless, each time; the command says that the password stays."""
@@ -252,7 +252,7 @@ class TestCreateAdmin:
             await assert_cut_off(api, before)
             assert await signs_in(api, ROOT, PASSWORD)
 
-    async def test_an_account_that_is_meant_has_to_be_there(
+    async def test_existing_requires_an_account(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
         """A mistyped address makes nobody an administrator."""
@@ -262,7 +262,7 @@ class TestCreateAdmin:
         assert "no account has this address" in ended.stderr
         assert not await fetch(auth_engine, "SELECT 1 FROM users")
 
-    async def test_an_account_is_promoted_only_as_it_was_looked_at(
+    async def test_an_account_is_promoted_only_if_unchanged(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
         """Not if its address was changed or verified in between."""
@@ -451,7 +451,7 @@ class TestShow:
 class TestErase:
     """``users erase ID …``."""
 
-    async def test_each_is_gone_as_if_he_had_done_it_himself(
+    async def test_users_are_erased_as_if_they_had_done_it(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
         """Tombstones and events; their addresses are nowhere any more."""
@@ -471,7 +471,7 @@ class TestErase:
             ("user_deleted", "operator:op", str(user_id)) for user_id in (one, other)
         ]
 
-    async def test_it_goes_on_after_one_that_cannot_be(
+    async def test_it_continues_after_one_that_cannot_be_erased(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
         """Exit code 1 if one is unknown or the last administrator; the others are erased."""
@@ -528,7 +528,7 @@ class TestErase:
         assert code == (0 if is_erased else 1)
         assert shown.count("⏎") == len(typed)
 
-    async def test_what_is_no_id_is_refused_before_anybody_is_erased(
+    async def test_an_invalid_id_is_refused_before_anybody_is_erased(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
         """A typing error in a long line must not do half of the work."""

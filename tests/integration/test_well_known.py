@@ -42,7 +42,7 @@ class TestKeySet:
         token = jose.decode(ada["access_token"], keys, algorithms=["RS256"])
         assert token.claims["sub"] == ada["user"]["id"]
 
-    async def test_who_has_it_already_gets_no_body(self, api: httpx.AsyncClient) -> None:
+    async def test_a_cached_set_gets_no_body(self, api: httpx.AsyncClient) -> None:
         """304 for the tag alone, among others, in its weak form, and for any (RFC 9110 13.1.2)."""
         etag = (await api.get(KEY_SET)).headers["ETag"]
 
@@ -54,7 +54,7 @@ class TestKeySet:
             answer = await api.get(KEY_SET, headers={"If-None-Match": sent})
             assert answer.status_code == 200
 
-    async def test_without_the_table_there_is_no_set(self, api_settings: ApiSettings) -> None:
+    async def test_without_the_table_no_set_is_served(self, api_settings: ApiSettings) -> None:
         """503: the key of the setting may have been revoked."""
         nowhere = f"postgresql+asyncpg://auth@127.0.0.1:{free_port()}/auth"
         async with serving(api_settings.model_copy(update={"database_url": nowhere})) as api:

@@ -61,7 +61,7 @@ def test_the_right_one_is_found_among_others(value: bytes) -> None:
 
 
 @pytest.mark.parametrize("impostor", IMPOSTORS)
-def test_what_only_looks_like_it_is_none(impostor: bytes) -> None:
+def test_a_similar_name_is_ignored(impostor: bytes) -> None:
     """Alone it is ignored, and beside the right one it does not win."""
     assert sent_token(sent(impostor)) is None
     assert not is_sent(sent(impostor))

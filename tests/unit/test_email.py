@@ -88,7 +88,7 @@ def test_any_text_is_refused_in_one_way(text: str) -> None:
         "ada@example.museum",
     ],
 )
-def test_an_address_that_mail_reaches_is_taken(text: str) -> None:
+def test_a_deliverable_address_is_accepted(text: str) -> None:
     """In its one form, in any script."""
     assert validate_new_address(text) == normalised_email(text)
 
@@ -134,14 +134,14 @@ def test_an_address_that_mail_reaches_is_taken(text: str) -> None:
     ],
     ids=ascii,
 )
-def test_an_address_that_no_mail_reaches_is_refused(text: str) -> None:
+def test_an_undeliverable_address_is_refused(text: str) -> None:
     """At sign-up, where a person can still correct it, and not when a mail is sent."""
     with pytest.raises(BadEmail):
         validate_new_address(text)
 
 
 @given(st.emails())
-def test_whatever_is_taken_can_stand_in_a_mail(email: str) -> None:
+def test_an_accepted_address_fits_into_a_mail(email: str) -> None:
     """The sender of mails refuses a text that is more than one address."""
     try:
         taken = validate_new_address(email)

@@ -74,7 +74,7 @@ def test_long_address_stays_in_one_piece() -> None:
     assert f"To: {long}".encode() in headers(mail_to(long))
 
 
-def test_link_is_in_plain_sight() -> None:
+def test_the_link_is_not_encoded() -> None:
     """No transfer encoding splits it, so that it can be read and clicked in any program."""
     link = f"https://auth.example/link#verify_email={'x' * 43}"
     made = compose_letter(
@@ -87,7 +87,7 @@ def test_link_is_in_plain_sight() -> None:
     assert b"after 24 hours" in mail.content
 
 
-def test_text_in_other_letters_is_whole() -> None:
+def test_non_ascii_text_is_complete() -> None:
     """A site may have a non-ASCII name."""
     mail = mail_to("ada@example.org", text="https://bücher.example/link\n")
 
@@ -170,7 +170,7 @@ def test_bad_settings_stop_the_start(
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_mails_go_one_way(
+def test_a_server_and_a_folder_at_once_are_refused(
     private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server and a folder at once are ambiguous."""

@@ -19,7 +19,7 @@ def test_what_a_client_encodes_is_read(form: dict[str, str]) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_whatever_comes_is_a_form_or_refused(body: bytes) -> None:
+def test_any_body_is_a_form_or_refused(body: bytes) -> None:
     """Nothing but ``BadForm`` is ever raised, and no value is empty."""
     try:
         form = read_form(body)

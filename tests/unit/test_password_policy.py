@@ -191,7 +191,7 @@ def test_what_was_typed_is_counted(password: str) -> None:
         ("a few unrelated words of your own", 15),
     ],
 )
-def test_what_is_guessed_first_is_refused(password: str, length_min: int) -> None:
+def test_the_first_guesses_are_refused(password: str, length_min: int) -> None:
     """In any case and any form of its characters; the reason does not repeat it."""
     reason = refusal(password, length_min=length_min)
 

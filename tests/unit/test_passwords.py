@@ -32,7 +32,7 @@ async def test_a_hash_matches_its_password_alone(passwords: Passwords) -> None:
     assert not await passwords.matches(PASSWORD.upper(), one)
 
 
-async def test_nobody_has_a_password(passwords: Passwords) -> None:
+async def test_no_password_matches_without_a_hash(passwords: Passwords) -> None:
     """Not even that of the decoy hash, which is checked without a stored one."""
     assert not await passwords.matches(PASSWORD, None)
     assert not await passwords.matches("the password of nobody", None)
@@ -58,7 +58,7 @@ async def test_more_than_the_limit_are_refused_at_once(passwords: Passwords, kno
     assert later is known
 
 
-async def test_who_gives_up_waiting_frees_his_place(passwords: Passwords) -> None:
+async def test_a_cancelled_wait_frees_its_place(passwords: Passwords) -> None:
     """A request that is cancelled before its turn leaves room for the next."""
     hashing, waiting = (asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(2))
     await asyncio.sleep(0)  # lets them take their places
@@ -72,7 +72,7 @@ async def test_who_gives_up_waiting_frees_his_place(passwords: Passwords) -> Non
     assert await hashing
 
 
-async def test_who_gives_up_while_he_is_hashed_for_keeps_his_place(
+async def test_a_cancelled_hash_keeps_its_place(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread is busy; otherwise repeated disconnects would pile up work."""
@@ -135,7 +135,7 @@ async def test_a_password_is_the_same_however_it_is_typed(passwords: Passwords) 
 
 
 @pytest.mark.parametrize("parameters", ["m=1048577,t=1,p=1", "m=8,t=21,p=1", "m=136,t=1,p=17"])
-async def test_a_stored_hash_that_asks_for_too_much_is_not_computed(
+async def test_a_stored_hash_that_needs_too_much_is_not_computed(
     passwords: Passwords, parameters: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would take all memory, or block a thread for a minute; it matches nothing."""
@@ -147,7 +147,7 @@ async def test_a_stored_hash_that_asks_for_too_much_is_not_computed(
     assert computed == []
 
 
-async def test_a_hash_with_other_parameters_is_to_be_made_anew(passwords: Passwords) -> None:
+async def test_a_hash_with_other_parameters_needs_a_rehash(passwords: Passwords) -> None:
     """It still matches until then."""
     weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
 
@@ -156,7 +156,7 @@ async def test_a_hash_with_other_parameters_is_to_be_made_anew(passwords: Passwo
     assert not passwords.needs_rehash(await passwords.hash(PASSWORD))
 
 
-async def test_a_check_against_nobody_takes_as_long(
+async def test_a_check_without_a_hash_takes_as_long(
     passwords: Passwords, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One hash with today's parameters either way: timing does not show who is known."""
@@ -176,7 +176,7 @@ async def test_a_check_against_nobody_takes_as_long(
     assert computed == ["$argon2id$v=19$m=19456,t=2,p=1"] * 2
 
 
-async def test_the_loop_goes_on_while_a_password_is_hashed(passwords: Passwords) -> None:
+async def test_the_loop_continues_while_a_password_is_hashed(passwords: Passwords) -> None:
     """Other requests are served in the meantime."""
     hashing = asyncio.create_task(passwords.hash(PASSWORD))
     rounds = 0

@@ -127,7 +127,7 @@ class TestWorth:
         assert judge(SESSION, 6, now=NOON + after, limits=limits) is Verdict.REUSED
 
     @pytest.mark.parametrize("counter", [5, 6, 7, 8])
-    def test_a_session_that_is_over_has_no_good_token(self, counter: int) -> None:
+    def test_an_ended_session_has_no_valid_token(self, counter: int) -> None:
         """Ended, idle for too long, or too old: none of its tokens refreshes it."""
         idle = NOON + LIMITS.idle
         old = replace(SESSION, refreshed_at=NOON + LIMITS.absolute - INSTANT)

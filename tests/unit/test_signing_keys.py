@@ -148,7 +148,7 @@ class TestActivate:
         assert keys(key).may_be_activated_at(key) == NOON
 
     @pytest.mark.parametrize("state", [State.RETIRED, State.REVOKED])
-    def test_what_is_gone_does_not_come_back(self, state: State) -> None:
+    def test_a_retired_or_revoked_key_is_not_activated(self, state: State) -> None:
         """Not even by force; the remedy is a new key."""
         key = a_key("old", state)
 

@@ -78,7 +78,7 @@ def test_a_refusal_says_when_to_come_back() -> None:
         (2, 1, [None, 1]),
     ],
 )
-def test_delays_double_after_the_free_tries(
+def test_delays_double_after_the_free_attempts(
     free: int, seconds_max: int, expected: list[int | None]
 ) -> None:
     """The last free failure makes the next attempt wait a second; the list ends at the limit."""
