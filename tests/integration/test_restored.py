@@ -267,6 +267,8 @@ async def test_a_killed_command_is_resumed(
     await some_users(auth_engine, 3 * BATCH_USERS)
     # The last user's row is locked, so the command waits in its last batch.
     async with auth_engine.begin() as holder:
+        # A busy machine may take longer to start a command than a transaction may be idle.
+        await holder.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         await holder.exec_driver_sql("SELECT id FROM users ORDER BY id DESC LIMIT 1 FOR UPDATE")
         command = f"auth-service restored --floor {FLOOR} --yes"
         environment = {"AUTH_DATABASE_URL": auth_url, "AUTH_LOCK_TIMEOUT_MS": "60000"}
