@@ -42,7 +42,7 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; delete nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete old events from the log, up to which replays can go back.
+    """Delete old events, which replays can then no longer send.
 
     Unpublished events stay, and so do those that an unfinished replay of the log needs. Users and
     replicas do not change: `replay start --current-state` still sends all users. With

@@ -9,7 +9,7 @@ from typing import Final
 from contracts.events import rfc3339
 from service_kit.process.backoff import backoff_seconds
 
-BEATS_MISSED_MAX: Final = 3
+HEARTBEATS_MISSED_MAX: Final = 3
 """One heartbeat may be late after a pause of the machine or the database; three are a fault."""
 
 BEHIND_SECONDS: Final = 5.0
@@ -127,7 +127,7 @@ def pipe_status(
         return f"broken: {trouble}"
     if heartbeat_age_seconds is None:
         return "broken: no heartbeat yet"
-    if heartbeat_age_seconds > BEATS_MISSED_MAX * heartbeat_seconds:
+    if heartbeat_age_seconds > HEARTBEATS_MISSED_MAX * heartbeat_seconds:
         held = ": another session has locked the row of source" if is_source_held else ""
         return f"broken: no heartbeat for {heartbeat_age_seconds:.0f} s{held}"
     if set_aside:

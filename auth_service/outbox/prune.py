@@ -47,9 +47,9 @@ _LOCK = text("SELECT pruned_position FROM source FOR NO KEY UPDATE")
 # Times rise with positions, or nearly. So batches go up from the oldest position, by the primary
 # key, until a batch holds nothing old. A few events are older than their neighbours, for example
 # those of a long transaction; they are deleted with the batch that they are in.
-_LOOK = text(
+_READ = text(
     """
-    WITH looked AS MATERIALIZED (
+    WITH events_read AS MATERIALIZED (
         SELECT position, published_at IS NOT NULL AS is_published
              , occurred_at < :before AS is_old
         FROM outbox_events WHERE position > :after ORDER BY position LIMIT :limit
@@ -59,14 +59,14 @@ _LOOK = text(
     ), judged AS (
         SELECT position, is_old, is_published
              , position <= coalesce(held.after, position) AS is_free
-        FROM looked CROSS JOIN held
+        FROM events_read CROSS JOIN held
     )
-    SELECT count(*) AS looked,
+    SELECT count(*) AS events_read,
            max(position) AS last,
            count(*) FILTER (WHERE is_old) AS old,
            count(*) FILTER (WHERE is_old AND NOT is_published) AS unpublished,
            count(*) FILTER (WHERE is_old AND is_published AND NOT is_free) AS held,
-           count(*) FILTER (WHERE is_old AND is_published AND is_free) AS doomed,
+           count(*) FILTER (WHERE is_old AND is_published AND is_free) AS deletable,
            max(position) FILTER (WHERE is_old AND is_published AND is_free) AS up_to
     FROM judged
     """
@@ -151,9 +151,9 @@ async def prune(
         after: int | None = 0
         while after is not None:
             async with connection.begin():
-                seen = await _batch(connection, pruned, after, actor, is_dry=is_dry)
-            advance(seen.looked)
-            after = seen.last if seen.old else None
+                batch = await _prune_batch(connection, pruned, after, actor, is_dry=is_dry)
+            advance(batch.events_read)
+            after = batch.last if batch.old else None
         async with connection.begin():
             oldest = (await connection.execute(_OLDEST)).one()
         pruned.oldest_position, pruned.oldest_at = oldest.position, oldest.occurred_at
@@ -161,31 +161,31 @@ async def prune(
     return pruned
 
 
-async def _batch(
+async def _prune_batch(
     connection: AsyncConnection, pruned: Pruned, after: int, actor: str | None, *, is_dry: bool
 ) -> Row[Any]:
     """Read the next events and delete those that may be deleted; return what was read."""
     if not is_dry:
         await connection.execute(_LOCK)
     values = {"before": pruned.before, "after": after, "limit": BATCH_EVENTS}
-    seen = (await connection.execute(_LOOK, values)).one()
-    pruned.kept_unpublished += seen.unpublished
-    pruned.kept_for_replays += seen.held
+    batch = (await connection.execute(_READ, values)).one()
+    pruned.kept_unpublished += batch.unpublished
+    pruned.kept_for_replays += batch.held
     if is_dry:
-        pruned.deleted += seen.doomed
-    elif seen.doomed:
-        deleted = await _delete(connection, pruned, after, seen)
+        pruned.deleted += batch.deletable
+    elif batch.deletable:
+        deleted = await _delete(connection, pruned, after, batch)
         if actor is not None and deleted and not pruned.deleted:
             before = pruned.before.isoformat()
             await audit(connection, Action.LOG_PRUNED, actor=actor, before=before)
         pruned.deleted += deleted
-        pruned.kept_in_use += seen.doomed - deleted
-    return seen
+        pruned.kept_in_use += batch.deletable - deleted
+    return batch
 
 
-async def _delete(connection: AsyncConnection, pruned: Pruned, after: int, seen: Row[Any]) -> int:
-    await connection.execute(_MOVE, {"up_to": seen.up_to})
-    values = {"after": after, "up_to": seen.up_to, "before": pruned.before}
+async def _delete(connection: AsyncConnection, pruned: Pruned, after: int, batch: Row[Any]) -> int:
+    await connection.execute(_MOVE, {"up_to": batch.up_to})
+    values = {"after": after, "up_to": batch.up_to, "before": pruned.before}
     return (await connection.execute(_DELETE, values)).rowcount
 
 

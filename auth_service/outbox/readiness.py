@@ -1,13 +1,13 @@
 """Judge whether this relay process can publish, or sees that another one does.
 
 Guarantees: a relay is not ready while its database takes no changes, the broker is away or silent,
-no relay is active, or the last ``BEATS_MISSED_MAX`` heartbeats were not recorded.
+no relay is active, or the last ``HEARTBEATS_MISSED_MAX`` heartbeats were not recorded.
 """
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.outbox.model import BEATS_MISSED_MAX
+from auth_service.outbox.model import HEARTBEATS_MISSED_MAX
 from auth_service.outbox.relay import Relay
 from auth_service.outbox.table import RELAY_LEASE
 from service_kit.database import lease
@@ -52,7 +52,7 @@ async def ready(relay: Relay, engine: AsyncEngine, *, heartbeat_seconds: float) 
         if not relay.is_active and not await lease.is_held(connection, RELAY_LEASE):
             raise NoActiveRelay
         pulse = (await connection.execute(_PULSE)).one()
-    if pulse.age is None or pulse.age > BEATS_MISSED_MAX * heartbeat_seconds:
+    if pulse.age is None or pulse.age > HEARTBEATS_MISSED_MAX * heartbeat_seconds:
         raise NoHeartbeat
     if relay.is_active and relay.broker_trouble is not None:
         raise BrokerAway

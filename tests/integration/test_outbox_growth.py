@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.outbox import metrics
 from auth_service.outbox.backlog import head, mark_published
-from auth_service.outbox.prune import Pruned, _batch
+from auth_service.outbox.prune import Pruned, _prune_batch
 from auth_service.outbox.record import erase
 from auth_service.replays.batch import next_batch
 from auth_service.replays.table import to_replay
@@ -102,7 +102,7 @@ async def _prune(connection: AsyncConnection) -> None:
     before = await connection.scalar(text("SELECT now() - interval '90 days'"))
     assert before is not None
     pruned = Pruned(before=before)
-    await _batch(connection, pruned, 0, None, is_dry=False)
+    await _prune_batch(connection, pruned, 0, None, is_dry=False)
     assert pruned.deleted
 
 

@@ -66,10 +66,10 @@ async def test_a_locked_event_delays_no_other_event(
             assert second.event.data.subject == ada.id
 
             async def is_named() -> bool:
-                return (await told(auth_engine)).held_rows == 1
+                return (await read_figures(auth_engine)).held_rows == 1
 
             await eventually(is_named)
-            shown = await told(auth_engine)
+            shown = await read_figures(auth_engine)
             assert shown.relay == "active"
             assert shown.pipe == "behind: another session has locked 1 rows that wait to be marked"
         await eventually(lambda: all_published(auth_engine), within=SOON)
@@ -105,16 +105,16 @@ async def test_a_locked_source_row_delays_heartbeats_only(
                 await taken(bound, 1, within=SOON)
 
             async def is_named() -> bool:
-                return (await told(auth_engine)).held_rows == 1
+                return (await read_figures(auth_engine)).held_rows == 1
 
             await eventually(is_named)
-            shown = await told(auth_engine)
+            shown = await read_figures(auth_engine)
             assert shown.relay == "active"
             assert "another session has locked the row of source" in shown.pipe
-        number = (await told(auth_engine)).last_heartbeat
+        number = (await read_figures(auth_engine)).last_heartbeat
 
         async def comes_again() -> bool:
-            return (await told(auth_engine)).last_heartbeat > number + 1
+            return (await read_figures(auth_engine)).last_heartbeat > number + 1
 
         await eventually(comes_again, within=SOON)
         await eventually(lambda: is_quiet(auth_engine), within=SOON)
@@ -150,7 +150,7 @@ async def test_the_relay_recovers_from_a_lock_on_the_whole_table(
     assert len(await outbox(auth_engine)) == 2
 
 
-async def told(engine: AsyncEngine) -> OutboxFigures:
+async def read_figures(engine: AsyncEngine) -> OutboxFigures:
     """Read what ``auth-service status`` shows, with heartbeats expected every second."""
     async with engine.connect() as connection:
         return await figures(connection, heartbeat_seconds=1)

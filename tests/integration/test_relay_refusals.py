@@ -42,14 +42,14 @@ async def test_a_returned_event_stays_unpublished_until_a_queue_is_bound(
     await recorded(auth_engine, *states)
     settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
     async with relaying(settings):
-        await eventually(lambda: says(auth_engine, "no queue is bound to the exchange"))
+        await eventually(lambda: has_trouble(auth_engine, "no queue is bound to the exchange"))
         before = await outbox(auth_engine)
 
         await bind(source)
         messages = await taken(source, 5)
 
         await eventually(lambda: all_published(auth_engine))
-        await eventually(lambda: says(auth_engine, None))
+        await eventually(lambda: has_trouble(auth_engine, None))
     assert [row.published_at for row in before] == [None] * 5
     assert [message.event.data.subject for message in messages] == [state.id for state in states]
 
@@ -86,12 +86,12 @@ async def test_the_order_per_user_survives_refusals(
     settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
     before = published("nacked")
     async with relaying(settings):
-        await eventually(lambda: says(auth_engine, "a queue refuses events: it is full"))
+        await eventually(lambda: has_trouble(auth_engine, "a queue refuses events: it is full"))
 
         messages = await taken(source, 24, within=60)
 
         await eventually(lambda: all_published(auth_engine))
-        await eventually(lambda: says(auth_engine, None))
+        await eventually(lambda: has_trouble(auth_engine, None))
     assert published("nacked") > before
     assert_in_order_per_user(messages)
     assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
@@ -132,7 +132,7 @@ async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(
         proxy.swallow_answers()
         await recorded(auth_engine, state)
         [first] = await taken(source, 1)
-        await eventually(lambda: says(auth_engine, "the broker does not confirm"))
+        await eventually(lambda: has_trouble(auth_engine, "the broker does not confirm"))
         between = await outbox(auth_engine, state.id)
         proxy.cut()
         proxy.swallow_answers(False)
@@ -189,7 +189,7 @@ async def test_sign_ups_succeed_while_the_broker_is_away(
             proxy.refuse(False)
             messages = await taken(source, 3)
 
-            await eventually(lambda: says(auth_engine, None))
+            await eventually(lambda: has_trouble(auth_engine, None))
     assert [row.published_at for row in before] == [None] * 3
     assert [message.event.data.subject for message in messages] == [user.id for user in users]
 
@@ -223,7 +223,7 @@ async def test_deleting_an_account_never_waits_for_the_broker(
     assert deleted.routing_key == UserDeleted.type
 
 
-async def says(engine: AsyncEngine, expected: str | None) -> bool:
+async def has_trouble(engine: AsyncEngine, expected: str | None) -> bool:
     """Return whether the stored trouble is exactly this."""
     return await trouble(engine) == expected
 

@@ -50,14 +50,14 @@ async def test_a_returned_event_delays_no_other_event(
         assert message.event.data.subject == ada.id
 
         await eventually(lambda: unpublished(auth_engine, 1))
-        shown = await told(auth_engine)
+        shown = await read_figures(auth_engine)
         assert [(each.type, each.events) for each in shown.set_aside] == [("session.ended", 1)]
         assert shown.pipe.startswith("behind: events wait for a queue: session.ended: 1 since ")
         assert shown.trouble is None
 
         await bound.channel.queue_bind(QUEUE, EXCHANGE, "session.*")
         await eventually(lambda: nothing_waits(auth_engine))
-        assert not (await told(auth_engine)).set_aside
+        assert not (await read_figures(auth_engine)).set_aside
 
 
 async def test_later_events_of_its_user_wait_behind_it(
@@ -77,7 +77,7 @@ async def test_later_events_of_its_user_wait_behind_it(
         [message] = await taken(bound, 1)
         assert message.event.data.subject == bob.id
         await eventually(lambda: waits(auth_engine, 4))
-        shown = await told(auth_engine)
+        shown = await read_figures(auth_engine)
         assert (len(shown.set_aside), shown.events_behind) == (1, 3)
 
         await bound.channel.queue_bind(QUEUE, EXCHANGE, "account.*")
@@ -99,7 +99,7 @@ async def test_user_events_are_published_without_a_binding_of_heartbeats(
         await recorded(auth_engine, ada)
         [message] = await taken(bound, 1, within=5)
         assert message.event.data.subject == ada.id
-        [shown] = (await told(auth_engine)).set_aside
+        [shown] = (await read_figures(auth_engine)).set_aside
         assert shown.type == "sync.heartbeat"
 
         await bound.channel.queue_bind(QUEUE, EXCHANGE, Heartbeat.type)
@@ -193,7 +193,7 @@ async def test_an_unsendable_event_delays_no_other_event(
         await recorded(auth_engine, a_state(ada.id, 3), a_state(bob.id, 2))
         [message] = await taken(bound, 1, within=5)
         assert message.event.data.subject == bob.id
-        [shown] = (await told(auth_engine)).set_aside
+        [shown] = (await read_figures(auth_engine)).set_aside
         assert shown.reason == "too large for the broker"
         assert await trouble(auth_engine) is None
 
@@ -213,7 +213,7 @@ async def raw(
     )
 
 
-async def told(engine: AsyncEngine) -> OutboxFigures:
+async def read_figures(engine: AsyncEngine) -> OutboxFigures:
     """Read what ``auth-service status`` shows."""
     async with engine.connect() as connection:
         return await figures(connection, heartbeat_seconds=15)

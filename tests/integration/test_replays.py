@@ -46,6 +46,7 @@ from tests.support.replaying import (
     bind_replays,
     fill,
     has_sent,
+    has_trouble,
     is_done,
     killed,
     planned,
@@ -53,7 +54,6 @@ from tests.support.replaying import (
     received,
     replay,
     replaying,
-    says,
     started,
 )
 from tests.support.source import Source
@@ -106,9 +106,9 @@ async def sent(
     engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str, **request: Any
 ) -> list[Any]:
     """Return the messages of a replay, once it is done."""
-    asked = await started(engine, settings, **request)
+    requested = await started(engine, settings, **request)
     async with replaying(settings):
-        await is_done(engine, asked.id)
+        await is_done(engine, requested.id)
     return await received(source, queue)
 
 
@@ -184,8 +184,8 @@ class TestTheLog:
             for name, conditions in self.FILTERS:
                 selection = conditions(history)
                 plan = await planned(settings, **selection)
-                asked = await started(auth_engine, settings, **selection)
-                done = await is_done(auth_engine, asked.id)
+                requested = await started(auth_engine, settings, **selection)
+                done = await is_done(auth_engine, requested.id)
                 messages = await received(source, queue)
 
                 expected = [row for row in history if meets(row, **selection)]
@@ -212,11 +212,11 @@ class TestTheLog:
     ) -> None:
         """The replay ends where the log ended when it was requested."""
         await fill(auth_engine, 25)
-        asked = await started(auth_engine, settings)
+        requested = await started(auth_engine, settings)
         await fill(auth_engine, 5)
 
         async with replaying(settings):
-            done = await is_done(auth_engine, asked.id)
+            done = await is_done(auth_engine, requested.id)
 
         assert positions(await received(source, queue)) == list(range(1, 26))
         assert done.published == 25
@@ -231,11 +231,11 @@ class TestTheLog:
             "SELECT setval(pg_get_serial_sequence('outbox_events', 'position'), 1000000000)",
         )
         await fill(auth_engine, 3)
-        asked = await started(auth_engine, settings)
+        requested = await started(auth_engine, settings)
         before = time.monotonic()
 
         async with replaying(settings):
-            await is_done(auth_engine, asked.id)
+            await is_done(auth_engine, requested.id)
 
         sent = positions(await received(source, queue))
         assert sent == [1, 2, 3, 1000000001, 1000000002, 1000000003]
@@ -298,20 +298,20 @@ class TestErasedUsers:
             for _ in range(10):
                 await change(connection, user)
         settings = settings.model_copy(update={"replay_batch_size": 5})
-        asked = await started(auth_engine, settings, types=("user.created", "user.updated"))
+        requested = await started(auth_engine, settings, types=("user.created", "user.updated"))
         async with replaying(settings):
-            await is_done(auth_engine, asked.id)
+            await is_done(auth_engine, requested.id)
         before = await received(source, queue)
 
-        asked = await started(
+        requested = await started(
             auth_engine, settings, types=("user.created", "user.updated"), rate=20
         )
         async with replaying(settings):
-            await has_sent(auth_engine, asked.id, 2)
+            await has_sent(auth_engine, requested.id, 2)
             async with auth_engine.begin() as connection:
                 await delete(connection, user)
-            seen = (await replay(auth_engine, asked.id)).published
-            done = await is_done(auth_engine, asked.id)
+            seen = (await replay(auth_engine, requested.id)).published
+            done = await is_done(auth_engine, requested.id)
 
         messages = await received(source, queue)
         assert len(before) == 11
@@ -440,17 +440,17 @@ class TestSteering:
     ) -> None:
         """While it is paused nothing is sent; later nothing is sent twice or missing."""
         await fill(auth_engine, 60)
-        asked = await started(auth_engine, settings, rate=100)
+        requested = await started(auth_engine, settings, rate=100)
         async with replaying(settings):
-            await has_sent(auth_engine, asked.id, 10)
-            await change_state(auth_engine, asked.id, State.PAUSED, actor=ACTOR)
+            await has_sent(auth_engine, requested.id, 10)
+            await change_state(auth_engine, requested.id, State.PAUSED, actor=ACTOR)
             other = await started(auth_engine, settings, from_position=60)
             await is_done(auth_engine, other.id)  # it does not block the next one
-            paused = await replay(auth_engine, asked.id)
+            paused = await replay(auth_engine, requested.id)
             assert await source.ready(queue) == paused.published + 1 < 60
 
-            await change_state(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
-            await is_done(auth_engine, asked.id)
+            await change_state(auth_engine, requested.id, State.RUNNING, actor=ACTOR)
+            await is_done(auth_engine, requested.id)
 
         sent = positions(await received(source, queue))
         assert sorted(sent) == [*range(1, 61), 60]
@@ -461,21 +461,21 @@ class TestSteering:
     ) -> None:
         """It stays cancelled, and the next one begins."""
         await fill(auth_engine, 60)
-        asked = await started(auth_engine, settings, rate=50)
+        requested = await started(auth_engine, settings, rate=50)
         next_one = await started(auth_engine, settings, from_position=60)
         async with replaying(settings):
-            await has_sent(auth_engine, asked.id, 5)
-            cancelled = await change_state(auth_engine, asked.id, State.CANCELLED, actor=ACTOR)
+            await has_sent(auth_engine, requested.id, 5)
+            cancelled = await change_state(auth_engine, requested.id, State.CANCELLED, actor=ACTOR)
             await is_done(auth_engine, next_one.id)
 
-        found = await replay(auth_engine, asked.id)
+        found = await replay(auth_engine, requested.id)
         sent = positions(await received(source, queue))
         assert sent == [*range(1, found.published + 1), 60]
         assert found.published <= cancelled.published + 5  # one batch at that rate
         assert found.state == State.CANCELLED
         assert found.finished_at is not None
         with pytest.raises(ReplayFinished):
-            await change_state(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+            await change_state(auth_engine, requested.id, State.RUNNING, actor=ACTOR)
         with pytest.raises(ReplayFinished):
             await change_state(auth_engine, next_one.id, State.CANCELLED, actor=ACTOR)
 
@@ -484,14 +484,14 @@ class TestSteering:
     ) -> None:
         """Confirmed events count, and the operator's decision stays."""
         await fill(auth_engine, 2)
-        asked = await started(auth_engine, settings, rate=1)
+        requested = await started(auth_engine, settings, rate=1)
         async with proxied(settings) as (proxy, through), replaying(through):
-            await has_sent(auth_engine, asked.id, 1)
+            await has_sent(auth_engine, requested.id, 1)
             proxy.swallow_answers()
             await eventually(lambda: grows(source, queue, 1))
-            await change_state(auth_engine, asked.id, State.CANCELLED, actor=ACTOR)
+            await change_state(auth_engine, requested.id, State.CANCELLED, actor=ACTOR)
             proxy.swallow_answers(False)
-            found = await has_sent(auth_engine, asked.id, 2)
+            found = await has_sent(auth_engine, requested.id, 2)
 
         assert found.state == State.CANCELLED
 
@@ -504,13 +504,13 @@ class TestSteering:
         async with replaying(settings):
             await eventually(lambda: is_idle(auth_engine))
             for is_resumed in (False, True, False, True):
-                asked = await started(auth_engine, settings)
+                requested = await started(auth_engine, settings)
                 if is_resumed:
-                    await is_done(auth_engine, asked.id)
+                    await is_done(auth_engine, requested.id)
                     await execute(auth_engine, "UPDATE replays SET state = 'paused'")
-                    await change_state(auth_engine, asked.id, State.RUNNING, actor=ACTOR)
+                    await change_state(auth_engine, requested.id, State.RUNNING, actor=ACTOR)
                 before = time.monotonic()
-                await is_done(auth_engine, asked.id)
+                await is_done(auth_engine, requested.id)
                 assert time.monotonic() - before < 1
 
     async def test_every_action_is_audited_once(
@@ -518,9 +518,9 @@ class TestSteering:
     ) -> None:
         """With the actor; a request that changes nothing leaves no entry."""
         await fill(auth_engine, 3)
-        asked = await started(auth_engine, settings)
+        requested = await started(auth_engine, settings)
         for state in (State.PAUSED, State.PAUSED, State.RUNNING, State.CANCELLED, State.CANCELLED):
-            await change_state(auth_engine, asked.id, state, actor="operator:other")
+            await change_state(auth_engine, requested.id, state, actor="operator:other")
 
         rows = await fetch(
             auth_engine, "SELECT action, actor, subject, details FROM audit_log ORDER BY id"
@@ -531,9 +531,9 @@ class TestSteering:
             ("replay_resumed", "operator:other"),
             ("replay_cancelled", "operator:other"),
         ]
-        assert {row.subject for row in rows} == {str(asked.id)}
+        assert {row.subject for row in rows} == {str(requested.id)}
         assert rows[0].details == {"consumer": CONSUMER, "current_state": False, "events": 3}
-        assert asked.requested_by == ACTOR
+        assert requested.requested_by == ACTOR
 
     async def test_the_number_of_unfinished_replays_is_limited(
         self, auth_engine: AsyncEngine, settings: RelaySettings
@@ -561,12 +561,12 @@ class TestTrouble:
     ) -> None:
         """Cancelled in the middle of batches again and again: no event is missing."""
         await fill(auth_engine, 150)
-        asked = await started(auth_engine, settings)
+        requested = await started(auth_engine, settings)
         times, begun = 0, 0
         async with proxied(settings) as (proxy, through):
-            while (await replay(auth_engine, asked.id)).state != State.DONE and times < 3:
+            while (await replay(auth_engine, requested.id)).state != State.DONE and times < 3:
                 async with replaying(through) as running:
-                    await has_sent(auth_engine, asked.id, begun + 20)
+                    await has_sent(auth_engine, requested.id, begun + 20)
                     proxy.swallow_answers()  # the broker has a batch, and its confirms are lost
                     await eventually(partial(grows, source, queue, begun))
                     ending = asyncio.ensure_future(killed(running))
@@ -574,10 +574,10 @@ class TestTrouble:
                     proxy.cut()
                     await ending
                 proxy.swallow_answers(False)
-                begun = (await replay(auth_engine, asked.id)).published
+                begun = (await replay(auth_engine, requested.id)).published
                 times += 1
         async with replaying(settings):
-            await is_done(auth_engine, asked.id)
+            await is_done(auth_engine, requested.id)
 
         counted = Counter(positions(await received(source, queue)))
         assert times == 3
@@ -593,7 +593,7 @@ class TestTrouble:
         nowhere = await started(auth_engine, settings, consumer="later")
         after = await started(auth_engine, settings)
         async with replaying(settings):
-            waiting = await says(auth_engine, nowhere.id, "no queue is bound")
+            waiting = await has_trouble(auth_engine, nowhere.id, "no queue is bound")
             await is_done(auth_engine, after.id)
             later = await bind_replays(source, "later")
             done = await is_done(auth_engine, nowhere.id)
@@ -616,14 +616,14 @@ class TestTrouble:
             },
         )
         await fill(auth_engine, 30)
-        asked = await started(auth_engine, settings)
+        requested = await started(auth_engine, settings)
         seen: list[int] = []
         async with replaying(settings):
-            await says(auth_engine, asked.id, "full")
+            await has_trouble(auth_engine, requested.id, "full")
 
             async def drained() -> bool:
                 seen.extend(positions(await received(source, full)))
-                return (await replay(auth_engine, asked.id)).state == State.DONE
+                return (await replay(auth_engine, requested.id)).state == State.DONE
 
             await eventually(drained, within=60)
             await drained()
@@ -635,17 +635,17 @@ class TestTrouble:
     ) -> None:
         """It reports the trouble and continues by itself; a cut connection loses nothing."""
         await fill(auth_engine, 100)
-        asked = await started(auth_engine, settings, rate=200)
+        requested = await started(auth_engine, settings, rate=200)
         async with proxied(settings) as (proxy, through):
             proxy.refuse()
             async with replaying(through):
-                await says(auth_engine, asked.id, "the broker is away")
+                await has_trouble(auth_engine, requested.id, "the broker is away")
                 proxy.refuse(False)
                 for _ in range(3):
-                    so_far = (await replay(auth_engine, asked.id)).published
-                    await has_sent(auth_engine, asked.id, min(100, so_far + 10))
+                    so_far = (await replay(auth_engine, requested.id)).published
+                    await has_sent(auth_engine, requested.id, min(100, so_far + 10))
                     proxy.cut()
-                done = await is_done(auth_engine, asked.id)
+                done = await is_done(auth_engine, requested.id)
 
         assert set(positions(await received(source, queue))) == set(range(1, 101))
         assert (done.published, done.trouble) == (100, None)
@@ -655,17 +655,17 @@ class TestTrouble:
     ) -> None:
         """One has the lease; when its session ends, the other continues the replay."""
         await fill(auth_engine, 120)
-        asked = await started(auth_engine, settings, rate=100)
+        requested = await started(auth_engine, settings, rate=100)
         leaders = set()
         async with AsyncExitStack() as stack:
             for _ in range(2):
                 await stack.enter_async_context(replaying(settings))
             for part in (20, 50):
-                await has_sent(auth_engine, asked.id, part)
+                await has_sent(auth_engine, requested.id, part)
                 pid = await eventually(lambda: active(auth_engine))
                 leaders.add(pid)
                 await fetch(auth_engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
-            await is_done(auth_engine, asked.id)
+            await is_done(auth_engine, requested.id)
 
         counted = Counter(positions(await received(source, queue)))
         assert len(leaders) == 2
@@ -682,7 +682,7 @@ class TestTrouble:
         broken = await started(auth_engine, settings, consumer="other", current_state=True)
         after = await started(auth_engine, settings)
         async with replaying(settings):
-            await says(auth_engine, broken.id, "ValidationError")
+            await has_trouble(auth_engine, broken.id, "ValidationError")
             await is_done(auth_engine, after.id)
 
         assert positions(await received(source, queue)) == [1]
@@ -704,14 +704,14 @@ class TestTrouble:
             "AUTH_RELAY_PORT": str(free_port()),
         }
         process = Process("auth-service relay", environment, tmp_path / "relay.log")
-        asked = await started(auth_engine, settings, rate=200)
+        requested = await started(auth_engine, settings, rate=200)
         try:
             process.start()
-            await has_sent(auth_engine, asked.id, 60)
+            await has_sent(auth_engine, requested.id, 60)
             process.kill()
-            between = await replay(auth_engine, asked.id)
+            between = await replay(auth_engine, requested.id)
             process.start()
-            await is_done(auth_engine, asked.id)
+            await is_done(auth_engine, requested.id)
             code = await process.stop()
         finally:
             process.kill()
@@ -732,12 +732,12 @@ class TestPace:
         """At 200 a second, no more than that arrive, plus one batch, and not far fewer."""
         assert queue
         await fill(auth_engine, 1_000)
-        asked = await started(auth_engine, settings, rate=200)
+        requested = await started(auth_engine, settings, rate=200)
         async with replaying(settings):
-            await has_sent(auth_engine, asked.id, 1)
+            await has_sent(auth_engine, requested.id, 1)
             before = time.monotonic()
-            await has_sent(auth_engine, asked.id, 400)
-            found = await replay(auth_engine, asked.id)
+            await has_sent(auth_engine, requested.id, 400)
+            found = await replay(auth_engine, requested.id)
             seconds = time.monotonic() - before
 
         assert found.published <= 200 * (seconds + 0.1) + 20 + 1

@@ -96,8 +96,8 @@ async def is_done(engine: AsyncEngine, replay_id: UUID) -> Replay:
     return await is_in(engine, replay_id, State.DONE)
 
 
-async def says(engine: AsyncEngine, replay_id: UUID, trouble: str) -> Replay:
-    """Wait until the replay's trouble contains ``text``."""
+async def has_trouble(engine: AsyncEngine, replay_id: UUID, trouble: str) -> Replay:
+    """Wait until the replay's trouble contains ``trouble``."""
 
     async def look() -> Replay | None:
         found = await replay(engine, replay_id)
