@@ -1,1 +1,1 @@
-"""Keep the posts of an author in step with an RSS or Atom feed."""
+"""Synchronise an author's posts with an RSS or Atom feed."""

@@ -14,7 +14,7 @@ OUTCOMES = ("created", "changed", "unchanged", "gone", "refused")
 
 
 def main() -> int:
-    """Import; 0 when all went well, 1 when entries were left, 2 when there is nothing to import."""
+    """Import a feed; return 0 for success, 1 if incomplete, 2 if there is nothing to import."""
     arguments = _arguments()
     try:
         account = ServiceAccount(
@@ -28,9 +28,9 @@ def main() -> int:
     counts: Counter[str] = Counter()
     try:
         for entry in entries:
-            # The same entry for the same author is the same post for ever.
+            # The same entry and author always give the same post.
             post_id = uuid5(arguments.author, entry.key)
-            outcome, reason = blog.keep(post_id, arguments.author, entry.title, entry.body)
+            outcome, reason = blog.upsert(post_id, arguments.author, entry.title, entry.body)
             counts[outcome] += 1
             if reason:
                 _say(f"{entry.title}: {reason}")
@@ -42,9 +42,9 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "feed_importer", description="Keep the posts of an author in step with an RSS or Atom feed."
+        "feed_importer", description="Synchronise an author's posts with an RSS or Atom feed."
     )
-    parser.add_argument("feed", metavar="FEED", help="a file, or an http(s) address")
+    parser.add_argument("feed", metavar="FEED", help="a file or an http(s) URL")
     parser.add_argument("--author", metavar="ID", type=UUID, required=True, help="a user's id")
     parser.add_argument(
         "--seconds-max", metavar="N", type=float, default=30, help="to fetch the feed; %(default)s"
@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _setting(name: str) -> str:
-    """A setting from the environment, or from the file that NAME_FILE names."""
+    """Return a setting from the environment, or from the file that NAME_FILE names."""
     file = os.environ.get(f"{name}_FILE")
     try:
         value = Path(file).read_text().strip() if file else os.environ.get(name, "")

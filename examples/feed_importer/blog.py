@@ -1,6 +1,6 @@
-"""The posts of the blog, kept over HTTP by a service account.
+"""Create and update posts of the blog over HTTP, with a service account.
 
-Guarantees: the API key goes to the auth service alone, and neither it nor a token is ever shown.
+Guarantees: the API key is sent to the auth service only; neither key nor token is ever printed.
 """
 
 import base64
@@ -16,7 +16,7 @@ RENEW_AT = 0.9
 
 TRIES_MAX = 5
 WAIT_SECONDS_MAX = 60
-"""Of a server that wants a request later, for each try."""
+"""The longest wait that a server may ask for, per attempt."""
 
 TIMEOUT_SECONDS = 20
 
@@ -24,13 +24,13 @@ Flow = Generator[httpx.Request, httpx.Response, httpx.Response]
 
 
 class Stopped(Exception):
-    """It makes no sense to go on; the message says why, in one sentence."""
+    """Continuing is useless; the message says why, in one sentence."""
 
 
 class ServiceAccount(httpx.Auth):
-    """Adds an access token to each request: got with the API key, kept until it is about to expire.
+    """Add an access token to each request; get it with the API key, and use it until it expires.
 
-    A token that is refused all the same is replaced by a fresh one, once.
+    If a token is rejected earlier, it is replaced by a new one, once.
     """
 
     requires_response_body = True
@@ -42,7 +42,7 @@ class ServiceAccount(httpx.Auth):
         self._renew_at = 0.0
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """What is sent for ``request``."""
+        """Yield the requests to send for ``request``."""
         if time.monotonic() >= self._renew_at:
             yield from self._renew()
         answer = yield from self._authorised(request)
@@ -72,7 +72,7 @@ class ServiceAccount(httpx.Auth):
 
 
 def _patiently(request: httpx.Request) -> Flow:
-    """The answer, after as many seconds as a busy server asks for (429, 503), within bounds."""
+    """Send ``request``; retry after the seconds that a busy server names (429, 503)."""
     for _ in range(TRIES_MAX - 1):
         answer = yield request
         if answer.status_code not in (429, 503):
@@ -85,18 +85,20 @@ def _patiently(request: httpx.Request) -> Flow:
 
 
 class Blog:
-    """The blog's API, as far as one needs it to keep posts."""
+    """The part of the blog's API that creates and updates posts."""
 
     def __init__(self, url: str, account: ServiceAccount) -> None:
         self._client = httpx.Client(base_url=url, auth=account, timeout=TIMEOUT_SECONDS)
 
-    def keep(self, post_id: UUID, author_id: UUID, title: str, body: str) -> tuple[str, str]:
-        """Have a post say this; what that meant (created, changed, unchanged, gone, refused).
+    def upsert(self, post_id: UUID, author_id: UUID, title: str, body: str) -> tuple[str, str]:
+        """Create or update a post.
 
-        Also why, where it was refused.
+        Returns:
+            ``created``, ``changed``, ``unchanged``, ``gone`` or ``refused``, and the reason of a
+            refusal.
 
         Raises:
-            Stopped: another post would not fare better.
+            Stopped: the next post would fail too.
         """
         path = f"/v1/posts/{post_id}"
         before = self._text_of(self._send("GET", path))
@@ -116,9 +118,9 @@ class Blog:
         try:
             answer = self._client.request(method, path, **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Stopped(f"no answer: {error or type(error).__name__}") from None
+            raise Stopped(f"no response: {error or type(error).__name__}") from None
         if answer.status_code in (401, 429, 503):
-            raise Stopped(f"the blog answers {answer.status_code} {_reason(_json(answer))}")
+            raise Stopped(f"the blog returns {answer.status_code} {_reason(_json(answer))}")
         return answer
 
     @staticmethod
@@ -136,5 +138,5 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _reason(said: dict[str, Any]) -> str:
-    """The stable word of a refusal: OAuth's ``error``, or a problem document's ``code``."""
+    """Return the stable word of an error: OAuth's ``error``, or a problem's ``code``."""
     return str(said.get("error") or said.get("code") or "")

@@ -1,8 +1,8 @@
-"""Read an RSS or Atom feed, wherever it is, into entries of plain text.
+"""Read an RSS or Atom feed from a URL or a file into entries of plain text.
 
-Guarantees: whatever the feed is, one sentence (``Unusable``) or entries; nothing is fetched but the
-address that was given; size and time are bounded. A feed that is not well-formed is read as a feed
-reader would, unless an entry of it may have lost its half.
+Guarantees: any input gives entries or one sentence (``Unusable``); only the given URL is fetched;
+size and time are bounded. A feed that is not well-formed is read as a feed reader does, unless an
+entry may be truncated.
 """
 
 import asyncio
@@ -23,7 +23,9 @@ import httpx
 from .text import html_to_text, plain
 
 BYTES_MAX = 2_000_000
-UNPACKED = {"Accept-Encoding": "identity"}  # a packed answer could unfold to more than was read
+UNPACKED = {
+    "Accept-Encoding": "identity"
+}  # a compressed response could expand beyond what was read
 REDIRECTS_MAX = 5
 TITLE_LENGTH_MAX = 200  # this one and the next are the blog's limits
 BODY_LENGTH_MAX = 20_000
@@ -32,11 +34,11 @@ LINK_LENGTH_MAX = 2_000  # a longer one is left out of the text
 INVALID_TOKEN = "not well-formed (invalid token)"  # noqa: S105 - what the parser says
 HARMLESS = (
     "undefined entity",  # HTML's &nbsp; in XML
-    "unbound prefix",  # a namespace that nobody declared
+    "unbound prefix",  # an undeclared namespace
 )
-"""What the strict parser says of feeds that the tolerant one reads to their end."""
+"""Errors of the strict parser in feeds that the tolerant one reads completely."""
 
-# A raw & or a control character; what is marked as text is left alone.
+# A raw & or a control character, outside CDATA.
 _NO_TOKEN = re.compile(
     rb"<!\[CDATA\[.*?\]\]>|&(?!#[0-9]+;|#x[0-9a-fA-F]+;|[A-Za-z][A-Za-z0-9]*;)|[\0-\x08\x0b\x0c\x0e-\x1f]",
     re.DOTALL,
@@ -46,12 +48,12 @@ _ENDED = re.compile(rb"</(\w+:)?(rss|rdf|feed)\s*>(?!.*<(\w+:)?(item|entry)[\s>]
 
 
 class Unusable(Exception):
-    """There is nothing to import; the message says why, in one sentence."""
+    """The feed cannot be imported; the message says why, in one sentence."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a feed; ``key`` is the same whenever the feed is read."""
+    """An entry of a feed; ``key`` is the same each time the feed is read."""
 
     key: str
     title: str
@@ -59,10 +61,10 @@ class Entry:
 
 
 def read_feed(source: str, seconds_max: float) -> list[Entry]:
-    """The entries of the feed in a file or at an address, oldest first, each of them once.
+    """Return the entries of the feed in a file or at a URL, oldest first, without duplicates.
 
     Raises:
-        Unusable: it cannot be had, is too large, or is no feed.
+        Unusable: it cannot be read, is too large, or is not a feed.
     """
     content = asyncio.run(_fetched(source, seconds_max)) if "://" in source else _file(source)
     if len(content) > BYTES_MAX:
@@ -70,7 +72,7 @@ def read_feed(source: str, seconds_max: float) -> list[Entry]:
     found, base = _parsed(content.lstrip(b"\xef\xbb\xbf \t\r\n"), source)
     found.reverse()  # most feeds begin with the newest
     found.sort(key=_date)
-    # Of two with the same key the newer one: with both, every import would change the post twice.
+    # Of two entries with one key, the newer: with both, every import would change the post twice.
     return list({entry.key: entry for entry in _entries(found, base)}.values())
 
 
@@ -86,13 +88,13 @@ async def _fetched(url: str, seconds_max: float) -> bytes:
         ):
             answer.raise_for_status()
             if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-                raise Unusable(f"{url} comes packed, though nobody asked for that")
+                raise Unusable(f"{url} is compressed, against the request")
             async for chunk in answer.aiter_raw():
                 content += chunk
                 if len(content) > BYTES_MAX:
                     break
     except httpx.HTTPStatusError as error:
-        raise Unusable(f"{url} answers {error.response.status_code}") from None
+        raise Unusable(f"{url} returns {error.response.status_code}") from None
     except TimeoutError:
         raise Unusable(f"{url} takes longer than {seconds_max:g} seconds") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -109,16 +111,16 @@ def _file(name: str) -> bytes:
 
 
 def _parsed(content: bytes, source: str) -> tuple[list[Any], str]:
-    """The entries, and what their links are relative to."""
+    """Return the entries, and the base of their links."""
     feed = _read(content, source)
     if _fault(feed) == INVALID_TOKEN:
-        content = _NO_TOKEN.sub(_mended, content)
+        content = _NO_TOKEN.sub(_repaired, content)
         feed = _read(content, source)
     if not feed.get("version"):
-        raise Unusable(f"{source} is no RSS or Atom feed")
+        raise Unusable(f"{source} is not an RSS or Atom feed")
     fault = _fault(feed)
     if fault and not (fault in HARMLESS and _ENDED.search(content)):
-        # Half of an entry may be lost, and would replace the whole one.
+        # An entry may be truncated, and would replace the whole one.
         raise Unusable(f"{source} is a broken feed: {fault}")
     site = feed.feed.get("link", "")
     return list(feed.entries), urljoin(source, site) if "://" in source else site
@@ -126,21 +128,21 @@ def _parsed(content: bytes, source: str) -> tuple[list[Any], str]:
 
 def _read(content: bytes, source: str) -> Any:
     try:
-        # From a stream: what looks like an address or a path, feedparser would open.
+        # From a stream: feedparser would open a text that looks like a URL or a path.
         return feedparser.parse(
             io.BytesIO(content), sanitize_html=False, resolve_relative_uris=False
         )
-    except Exception as error:  # it lets some errors of hostile texts through
+    except Exception as error:  # some errors of hostile texts are not caught inside
         raise Unusable(f"{source} cannot be read as a feed: {type(error).__name__}") from None
 
 
 def _fault(feed: Any) -> str:
-    """What the strict parser says; empty if nothing is wrong."""
+    """Return the strict parser's error; empty if there is none."""
     fault = feed.get("bozo_exception")
     return fault.getMessage() if isinstance(fault, SAXException) else ""
 
 
-def _mended(found: re.Match[bytes]) -> bytes:
+def _repaired(found: re.Match[bytes]) -> bytes:
     return found[0] if found[0][:1] == b"<" else b"&amp;" if found[0] == b"&" else b""
 
 
@@ -157,7 +159,7 @@ def _entries(found: list[Any], base: str) -> Iterator[Entry]:
         date = plain(each.get("published") or each.get("updated") or "")
         key = plain(each.get("id", "")) or link
         if link and not each.get("id") and shared[link] > 1:
-            # Entries that share one link, such as the site's, are told apart by what they say.
+            # Entries that share one link, such as the site's, are distinguished by their text.
             key = f"{link} {title} {date} {hashlib.sha256(body.encode()).hexdigest()[:16]}".strip()
         key = key or f"{title} {date}".strip() or body
         if key:
@@ -171,18 +173,18 @@ def _link(entry: Any) -> str:
 
 
 def _body(entry: Any) -> str:
-    """The first text that is not empty: of the whole content, else of the summary."""
+    """Return the first text that is not empty: of the content, else of the summary."""
     details = [*(entry.get("content") or []), entry.get("summary_detail")]
     return next((text for text in map(_text, details) if text), "")
 
 
 def _origin(entry: Any, link: str, body: str) -> str:
-    """When and where the entry was published, as far as it says so."""
+    """Return when and where the entry was published, as far as it says so."""
     date = _date(entry)
     said = [f"{date[0]:04}-{date[1]:02}-{date[2]:02}"] if date else []
     is_own = "://" in _link(entry) or entry.get("id") != entry.get(
         "link"
-    )  # no guid that is no link
+    )  # not a guid that is not a link
     is_shown = is_own and link.startswith(("http://", "https://")) and link != body
     if is_shown and len(link) <= LINK_LENGTH_MAX:
         said.append(link)
@@ -195,7 +197,7 @@ def _with_origin(body: str, origin: str) -> str:
 
 
 def _text(detail: Any) -> str:
-    """The plain text of what feedparser found, which it says is HTML or is not."""
+    """Return the plain text of a value that feedparser marks as HTML or text."""
     value = detail.get("value") if detail else None
     if not value:
         return ""

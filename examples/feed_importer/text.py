@@ -1,6 +1,6 @@
-"""Turn what feeds hold into the plain text that the blog takes. Pure.
+"""Turn the texts of feeds into plain text that the blog accepts. Pure.
 
-Guarantees: takes time in proportion to the text, however hostile that is.
+Guarantees: the time is proportional to the text, even if that is hostile.
 """
 
 import re
@@ -11,26 +11,26 @@ from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.model.config import ParserConfig
 
 LENGTH_MAX = 100_000
-MARKS_IN_A_ROW_MAX = 30  # the blog's limit; composing takes time with the square of their number
+MARKS_IN_A_ROW_MAX = 30  # the blog's limit; normalising takes time with the square of their number
 
 _CONTROLS = re.compile(r"[\0-\b\v-\x1f\x7f-\x9f\ud800-\udfff]")
-_TURNS_ROUND = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
+_BIDIRECTIONAL = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 _AMPERSAND = re.compile(r"&(amp|#0*38|#x0*26);", re.IGNORECASE)
 _LAYOUT = ParserConfig(css=CSS_PROFILES["strict"])
-# Comments, declarations, and each "<" that nothing closes, which stands for itself.
+# Comments, declarations, and each "<" without a ">", which is plain text.
 _NO_TAG = re.compile(r"<!--.*?(?:-->|\Z)|<[!?][^<>]*>|<(?![^<>]*>)", re.DOTALL)
 
 
 def plain(text: str) -> str:
-    """Without what the blog refuses: control characters, those that turn the text round, towers."""
+    """Remove what the blog rejects: control and bidirectional characters, stacked marks."""
     text = unicodedata.normalize("NFC", _few_marks(re.sub(r"\r\n?", "\n", text[:LENGTH_MAX])))
-    return _TURNS_ROUND.sub("", _CONTROLS.sub("", text)).strip()
+    return _BIDIRECTIONAL.sub("", _CONTROLS.sub("", text)).strip()
 
 
 def html_to_text(html: str) -> str:
-    """The text of a piece of HTML, laid out as a browser shows it."""
+    """Return the text of a piece of HTML, laid out as a browser shows it."""
     html = _NO_TAG.sub(_harmless, _CONTROLS.sub("", html[:LENGTH_MAX]))
-    # The library decodes twice: &amp;lt; has to be &lt; in the end, and not <.
+    # The library decodes twice: &amp;lt; must become &lt;, not <.
     text = get_text(_AMPERSAND.sub("&amp;amp;", html), _LAYOUT)
     return "\n".join(line.rstrip() for line in text.split("\n")).strip()
 

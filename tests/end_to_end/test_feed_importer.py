@@ -290,7 +290,7 @@ async def test_a_refused_token_is_replaced_once(importer: Importer, tmp_path: Pa
         always = await importer.imports(feed, FEED_BLOG_URL=blog)
 
     assert once == (0, counts(created=3), "")
-    assert always == (1, counts(), "feed_importer: the blog answers 401 invalid_token")
+    assert always == (1, counts(), "feed_importer: the blog returns 401 invalid_token")
     assert await importer.tokens_got() == 4
 
 
@@ -311,7 +311,7 @@ async def test_a_busy_server_is_given_the_time_that_it_asks_for(
         ended = await importer.imports(feed, FEED_BLOG_URL=blog)
 
     assert patient == (0, counts(created=3), "")
-    assert ended == (1, counts(), "feed_importer: the blog answers 503 busy")
+    assert ended == (1, counts(), "feed_importer: the blog returns 503 busy")
 
 
 async def test_hostile_entries_become_plain_text(importer: Importer, tmp_path: Path) -> None:
@@ -342,7 +342,7 @@ async def test_a_tower_of_marks_costs_no_more_than_other_texts(tmp_path: Path) -
     code, out, err = await imported(str(feed), "--author", str(uuid4()), **NOWHERE)
 
     assert (code, out.strip()) == (1, counts())
-    assert "no answer" in err
+    assert "no response" in err
 
 
 @pytest.mark.parametrize(
@@ -388,11 +388,11 @@ async def _endless() -> AsyncIterator[bytes]:
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (lambda _: Response(status_code=404), "answers 404"),
+        (lambda _: Response(status_code=404), "returns 404"),
         (lambda request: RedirectResponse(request.url), "Exceeded maximum allowed redirects"),
         (lambda _: RedirectResponse("file:///etc/passwd"), "unsupported protocol 'file://'"),
         (lambda _: StreamingResponse(_endless()), "takes longer than 2 seconds"),
-        (lambda _: as_feed(PACKED, {"Content-Encoding": "gzip, gzip"}), "comes packed"),
+        (lambda _: as_feed(PACKED, {"Content-Encoding": "gzip, gzip"}), "is compressed"),
     ],
 )
 async def test_an_address_without_a_feed_is_one_sentence(
