@@ -225,7 +225,7 @@ class ApiSettings(HttpSettings, KeySettings, OperatorSettings, StatusSettings):
     email_undo_seconds: Annotated[int, Field(ge=3600, le=30 * 86_400)] = 72 * 3600
     # Whether users are notified by mail of sign-ins from a new device or network.
     mail_new_device: bool = False
-    # People read their mail within a day; a reset is requested by somebody who waits for it.
+    # People read their mail within a day; a person who requests a reset waits for it.
     verification_link_seconds: Annotated[int, Field(ge=60)] = 86_400
     reset_link_seconds: Annotated[int, Field(ge=60)] = 1800
     # How long one response to a reconciling replica may take: ten million users take one.

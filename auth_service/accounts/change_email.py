@@ -45,7 +45,7 @@ async def request_email_change(auth: Context, user_id: UUID, *, email: str, pass
     This replaces another pending address. The present address withdraws the change.
 
     Returns:
-        The user, of whom nothing else changes.
+        The user with the pending address; nothing else of them changes.
 
     Raises:
         BadEmail: the address is invalid.
@@ -63,7 +63,7 @@ async def request_email_change(auth: Context, user_id: UUID, *, email: str, pass
         if email == user.email:
             await erase_links(connection, user_id, Purpose.CONFIRM_EMAIL)
             return await set_pending_email(connection, user_id, None, seconds=0)
-        # An unverified address may never have been theirs: whoever names another one gives it up.
+        # An unverified address may never have been theirs; naming another one gives it up.
         given_up = () if not user.email_verified else (Purpose.CONFIRM_EMAIL,)
         await erase_links(connection, user_id, *given_up)
         pending = await set_pending_email(

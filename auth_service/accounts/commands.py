@@ -168,8 +168,8 @@ def erase(
 
     settings = load(DatabaseSettings)
     if not yes and sys.stdin.isatty():
-        whom = str(ids[0]) if len(ids) == 1 else f"{len(ids):,} users"
-        typer.confirm(f"Permanently erase {whom}?", abort=True, err=True)
+        users = str(ids[0]) if len(ids) == 1 else f"{len(ids):,} users"
+        typer.confirm(f"Permanently erase {users}?", abort=True, err=True)
     if not on_database(settings, lambda engine: _erase(engine, ids)):
         raise typer.Exit(EXIT_FAILED)
 

@@ -1,6 +1,6 @@
 """Limit how often a user changes the password or address of their account.
 
-Each change invalidates the reset links mailed before it. Without a limit, somebody who signed up
+Each change invalidates the reset links mailed before it. Without a limit, a person who signed up
 with another person's address could change it in a loop. No link would live long enough to be
 opened, and the address's holder could never take the account over, nor get one of their own.
 """

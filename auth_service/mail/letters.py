@@ -143,7 +143,7 @@ Hello,
 someone, most likely you, requested another e-mail address for your account at
 {site}.
 
-If this was you, you can ignore this mail. If not, somebody else knows your
+If this was you, you can ignore this mail. If not, someone else knows your
 password. Open this link and press the button:
 
 {link}
@@ -160,7 +160,7 @@ _REUSED: Final = Letter(
 Hello,
 
 one of your devices used an old sign-in key for your account at {site}.
-Somebody may have copied the key, so that device has been signed out.
+Someone may have copied the key, so that device has been signed out.
 
 Please sign in again. If you do not know why this happened, change your
 password and sign out all other devices.

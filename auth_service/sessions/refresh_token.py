@@ -1,8 +1,8 @@
 """Make and read refresh tokens: a session's id and a counter, authenticated. Pure.
 
 ``rt_`` and base64url of the session's id (16 bytes), a counter (4) and their HMAC-SHA256 (32).
-No part of it is stored. Somebody who reads the database cannot make a token, and the successor of a
-token can be computed again, identically, for a refresh whose response was lost.
+No part of it is stored, so reading the database does not help to make one. The successor of a token
+can be computed again, identically, for a refresh whose response was lost.
 
 Guarantees: a token has one spelling; a token that was not made with a known secret is refused.
 """

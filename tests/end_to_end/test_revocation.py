@@ -49,7 +49,7 @@ async def test_changing_the_password_shuts_old_tokens_out_and_not_the_new(
 
         assert changed.status_code == 200, changed.text
         new = {"Authorization": f"Bearer {changed.json()['access_token']}"}
-        # The new token's issue time is in the second to come: nobody may take it for a forgery.
+        # The new token is issued in the next second, and must not be refused for that.
         assert (await running.blog.get("/v1/me", headers=new)).status_code == 200
         await _refused_in_time(running, person, 401)
         assert (await running.blog.get("/v1/me", headers=new)).status_code == 200
@@ -70,7 +70,7 @@ async def test_signing_out_everywhere_reaches_the_blog(running: Running) -> None
 async def test_a_refresh_token_in_two_hands_reaches_the_blog(running: Running) -> None:
     """The auth service detects the reuse; the blog refuses the thief's access token as well."""
     person = await _known_person(running)
-    for _ in range(2):  # the child's refresh leaves the first token two steps behind
+    for _ in range(2):  # the successor's refresh leaves the first token two steps behind
         answer = await running.auth.post("/oauth/token", data=_refresh(person))
         assert answer.status_code == 200, answer.text
         stolen, person.refresh_token = person.refresh_token, answer.json()["refresh_token"]
@@ -203,7 +203,7 @@ async def test_a_revoked_key_is_refused_within_a_second(
         await eventually(partial(_answers, service, person, 401), every=0.005)
     seconds = time.monotonic() - started
     print(f"revoked, refused by all after {seconds * 1000:.0f} ms")
-    # The auth service looks at its keys once a second.
+    # The auth service reads its keys once a second.
     assert seconds < 2 * WITHIN_SECONDS
     after = await _sign_up(running)
     assert _kid(after) != _kid(person)

@@ -1,6 +1,6 @@
-"""The blog's account at the source: where key and tokens go, and what no answer can do to it.
+"""The blog's service account at the source: where key and tokens are sent, and bad responses.
 
-The source is played here, for it does what the real one never would.
+The source is a fake, because it responds as the real one never would.
 """
 
 import gzip
@@ -23,7 +23,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 @dataclass
 class Played:
-    """A source that answers as a test wants, and remembers who asked."""
+    """A source that responds as a test requires, and records its requests."""
 
     url: str = ""
     grant: Response | None = None
@@ -40,7 +40,7 @@ class Played:
     scopes: list[str] = field(default_factory=list)
 
     async def token(self, request: Request) -> Response:
-        """Grant one token after the other."""
+        """Issue one token after another."""
         self._note(request)
         form = (await request.body()).decode()
         self.scopes.append(form.rpartition("scope=")[2])
@@ -48,7 +48,7 @@ class Played:
         return self.grant or JSONResponse(granted)
 
     async def thing(self, request: Request) -> Response:
-        """Answer a question."""
+        """Respond to a request."""
         self._note(request)
         await request.body()
         if request.headers["Authorization"].removeprefix("Bearer ") in self.refused:
@@ -77,7 +77,7 @@ async def source() -> AsyncIterator[Played]:
 
 @pytest.fixture
 async def account(source: Played, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Account]:
-    """An account there; the environment names a proxy where nobody is."""
+    """An account there; the environment names a proxy that does not exist."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -95,12 +95,12 @@ async def account(source: Played, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 async def ask(account: Account, scope: str = "a:b") -> bytes:
-    """The answer to a question."""
+    """Send a request; return the response."""
     return await whole(await account.send("POST", THING, scope=scope, json={"number": 1}))
 
 
 async def test_the_key_goes_to_the_token_endpoint_alone(account: Account, source: Played) -> None:
-    """Questions show the token; it is used again while it is good, for its scope."""
+    """Requests send the token, which is reused while it is valid, for its scope."""
     for scope in ("a:b", "a:b", "c:d"):
         assert await ask(account, scope) == b'{"fine":true}'
 
@@ -115,8 +115,8 @@ async def test_the_key_goes_to_the_token_endpoint_alone(account: Account, source
     assert source.scopes == ["a%3Ab", "c%3Ad"]
 
 
-async def test_a_token_that_soon_ends_is_not_used_again(account: Account, source: Played) -> None:
-    """It could end on its way."""
+async def test_a_token_about_to_expire_is_not_used(account: Account, source: Played) -> None:
+    """It could expire on its way."""
     source.grant = JSONResponse({"access_token": "short", "expires_in": 29})
 
     await ask(account)
@@ -126,7 +126,7 @@ async def test_a_token_that_soon_ends_is_not_used_again(account: Account, source
 
 
 async def test_a_refused_token_is_replaced_once(account: Account, source: Played) -> None:
-    """Its key may have been revoked; if the next one is refused too, that is the answer."""
+    """Its key may have been revoked; if the next one is refused too, that is the response."""
     source.refused = {"token-1"}
     first = await ask(account)
     source.refused = {"token-2", "token-3"}
@@ -144,7 +144,7 @@ async def test_a_refused_token_is_replaced_once(account: Account, source: Played
     ]
 
 
-async def test_a_question_tells_where_it_comes_from(account: Account, source: Played) -> None:
+async def test_a_request_carries_trace_and_request_id(account: Account, source: Played) -> None:
     """Trace and request id are those of the request that caused it."""
     request_id.set("request-7")
     traceparent.set(TRACE)
@@ -155,8 +155,8 @@ async def test_a_question_tells_where_it_comes_from(account: Account, source: Pl
     assert (told["x-request-id"], told["traceparent"]) == ("request-7", TRACE)
 
 
-async def test_nobody_else_is_asked(account: Account, source: Played) -> None:
-    """No redirect is followed, whether for a token or a question, and no proxy used."""
+async def test_no_redirect_and_no_proxy_is_followed(account: Account, source: Played) -> None:
+    """No redirect is followed, for a token or a request, and no proxy is used."""
     source.answer = RedirectResponse("/elsewhere")
     answer = await account.send("GET", THING, scope="a:b")
     await answer.aclose()
@@ -169,8 +169,8 @@ async def test_nobody_else_is_asked(account: Account, source: Played) -> None:
     assert [path for path, _ in source.asked] == [TOKEN, THING, TOKEN]
 
 
-async def test_an_answer_may_only_be_so_long(account: Account, source: Played) -> None:
-    """A byte more is no answer, whether it is a token's or a question's."""
+async def test_a_response_of_excessive_length_is_refused(account: Account, source: Played) -> None:
+    """One byte more is refused, in the response for a token or to a request."""
     source.answer = Response(bytes(ANSWER_BYTES_MAX))
     longest = await ask(account)
     source.answer = Response(bytes(ANSWER_BYTES_MAX + 1))
@@ -183,8 +183,8 @@ async def test_an_answer_may_only_be_so_long(account: Account, source: Played) -
     assert len(longest) == ANSWER_BYTES_MAX
 
 
-async def test_a_packed_answer_is_not_unfolded(account: Account, source: Played) -> None:
-    """It could be a thousand times as long as what came."""
+async def test_a_compressed_response_is_not_decompressed(account: Account, source: Played) -> None:
+    """Decompressed, it could be a thousand times longer."""
     packed = gzip.compress(bytes(10 * ANSWER_BYTES_MAX))
     source.answer = Response(packed, headers={"Content-Encoding": "gzip"})
 
@@ -204,8 +204,10 @@ async def test_a_packed_answer_is_not_unfolded(account: Account, source: Played)
     ],
     ids=["nothing", "empty", "two-lines", "not-ascii", "when", "ended", "list"],
 )
-async def test_what_is_no_token_is_none(account: Account, source: Played, granted: object) -> None:
-    """Nothing of it is sent anywhere."""
+async def test_an_invalid_token_is_not_used(
+    account: Account, source: Played, granted: object
+) -> None:
+    """No part of it is sent anywhere."""
     source.grant = JSONResponse(granted)
 
     with pytest.raises(NoAnswer, match="/oauth/token is not as agreed"):
@@ -215,7 +217,7 @@ async def test_what_is_no_token_is_none(account: Account, source: Played, grante
 
 
 def test_without_settings_there_is_no_account() -> None:
-    """The sentence names them, and the scopes."""
+    """The error names them, and the scopes."""
     settings = SourceSettings(_env_file=None, database_url="postgresql://blog@db.example/blog")
 
     with pytest.raises(NotSetUp, match="BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY"):

@@ -119,7 +119,7 @@ class TestChange:
         await execute(auth_engine, "UPDATE users SET email_verified = true")
 
         def told() -> bool:
-            # The folder comes with the first mail.
+            # The first mail creates the folder.
             mails = (path.read_text() for path in tmp_path.glob("mail/*.eml"))
             return any("Your password was changed" in mail for mail in mails)
 
@@ -231,7 +231,7 @@ class TestWholeSeconds:
         """Here at once, and at the blog as soon as its replica has the event."""
         tenths: set[int] = set()
         for n in range(100):
-            # The youngest token that there can be: of this very moment.
+            # The latest possible token: of this moment.
             youngest = await signed_up(api, f"user{n}@example.org")
             await replicate(auth_engine, blog_engine)
             assert (await blog.get("/v1/me", headers=bearer(youngest))).status_code == 200

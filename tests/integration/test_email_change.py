@@ -251,7 +251,9 @@ class TestPending:
             "UPDATE former_emails SET until = now() - interval '1 second'",
         )
 
-        async with serving(settings):  # another replica, which tidies as it starts
+        async with serving(
+            settings
+        ):  # another instance, which deletes expired addresses when it starts
 
             async def is_erased() -> bool:
                 left = await fetch(

@@ -124,7 +124,7 @@ class TestConfiguredKey:
         await eventually(lambda: knows(before, new))
         for signing, verifying in ((before, after), (after, before)):
             assert await verifying.verify(await a_token(signing))
-        # The process that was not restarted yet goes on, and does not take the key back.
+        # The process that was not restarted keeps running, and does not import its key again.
         assert await kid_of_signer(before) == old
         assert await states(auth_engine) == {old: "retired", new: "active"}
         await before.ready()

@@ -138,7 +138,7 @@ async def test_signing_up_and_deleting_in_a_loop_fills_no_mailbox(
     for n in range(ADDRESS_MAX + 4):
         async with at(app, f"192.0.2.{n}") as client:
             user = await signed_up(client, ADA)
-            await sent(server, auth_engine)  # else the deletion takes the mail back
+            await sent(server, auth_engine)  # otherwise the deletion erases the mail
             await delete(client, user)
 
     assert len(server.received) == ADDRESS_MAX

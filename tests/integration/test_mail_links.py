@@ -327,7 +327,7 @@ async def test_forgotten_password_answers_the_same_for_an_unknown_address(
     mail_settings: ApiSettings, auth_engine: AsyncEngine
 ) -> None:
     """Status, body, headers and statements do not show who has an account."""
-    app = create_app(mail_settings)  # not started, so that no mail is sent meanwhile
+    app = create_app(mail_settings)  # not started, so that no mail is sent in the meantime
     statements: list[str] = []
     engine = app.state.context.engine
 
@@ -389,7 +389,7 @@ async def test_mails_to_one_address_are_limited(email: str, mail_settings: ApiSe
     for n in range(3):
         transport = httpx.ASGITransport(app, client=(f"192.0.2.{n}", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client:
-            # The same address, however it is written.
+            # The same address, in any spelling.
             written = email.upper() if n else email
             answers.append(await client.post("/v1/password/forgot", json={"email": written}))
     await app.state.context.engine.dispose()
@@ -495,7 +495,7 @@ async def test_nothing_logged_holds_an_address_or_a_token(
             event = {"4": "mail.requeued", "5": "mail.dropped"}[answer[0]]
             await eventually(partial(has_event, lines, event))
 
-    # The mail server of the test logs what it hears; it is none of the service's.
+    # The test's mail server logs what it receives; those lines are not the service's.
     ours = [record.getMessage() for record in caplog.records if record.name != "mail.log"]
     written = repr(lines) + repr(ours)
     for secret in (ADA, "ada@", verifying, resetting, PASSWORD, NEW):

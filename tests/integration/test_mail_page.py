@@ -45,7 +45,7 @@ async def test_the_page_complies_with_its_own_policy(api: httpx.AsyncClient) -> 
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert {f"/{path}" for path in loaded} == FILES.keys() - {"/link"}
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script[^>]*>[^<]", page)
-    # Each control has a name, and what happens is said aloud.
+    # Each control has a name, and screen readers announce the status.
     labelled = set(re.findall(r'<label for="(\w+)"', page))
     assert labelled == {"password"}
     assert 'role="status"' in page

@@ -125,7 +125,7 @@ async def test_mail_brings_a_link_of_limited_life(
 async def test_notice_of_a_changed_password_has_no_link(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """Somebody who intercepts it learns nothing useful."""
+    """A person who intercepts it learns nothing useful."""
     await ask(auth_engine, await a_user(auth_engine), Purpose.PASSWORD_CHANGED)
     await execute(auth_engine, "UPDATE users SET email_verified = true")
 

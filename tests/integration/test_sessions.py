@@ -256,7 +256,7 @@ class TestReuse:
 
 
 class TestOver:
-    """Whatever ends a session ends its refresh tokens."""
+    """Every end of a session ends its refresh tokens."""
 
     @pytest.mark.parametrize(
         "sql",

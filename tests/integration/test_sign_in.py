@@ -1,4 +1,4 @@
-"""Sign-in under attack: what guessers learn, how fast they may guess, and whom they can harm."""
+"""Sign-in under attack: what guessers learn, how fast they may guess, and what harm they can do."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ ADA = "ada@example.org"
 HOME = "192.0.2.1"
 
 LONGER_AGO = "UPDATE throttle_failures SET blocked_until = now() - interval '1 s'"
-"""As if everybody had waited for as long as he had to."""
+"""As if everybody had waited for as long as they had to."""
 
 
 @pytest.fixture(autouse=True)

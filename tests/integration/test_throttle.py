@@ -167,7 +167,7 @@ class TestSpending:
         assert much_later["RateLimit"] == '"signup";r=2;t=20'
 
     async def test_everybody_has_a_limit_of_their_own(self, throttle: Throttle) -> None:
-        """By the name of the limit and by whom it is for."""
+        """By the name of the limit, and for each user or network."""
         once = Rate(1, 60)
         await throttle.spend(Charge("signup", HOME, once))
 
@@ -304,7 +304,7 @@ class TestSpending:
         left = {
             table: len(await fetch(auth_engine, f"SELECT 1 FROM {table}")) for table in TIME_COLUMNS
         }
-        # At most the one kept, three of the try, and the last.
+        # At most the remaining row, three of the attempt, and the last.
         assert left.pop("throttle_rates") <= 5
         assert left == {"throttle_failures": 1, "throttle_known_networks": 1}
         await refused(throttle, kept)
@@ -436,7 +436,7 @@ class TestTries:
         await how_many_pass(
             begin_attempt(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
         )
-        with pytest.raises(TooManyRequests):  # by now the network is forgotten
+        with pytest.raises(TooManyRequests):  # by now the network is no longer known
             await begin_attempt(throttle, few, account=ADA, network=HOME)
 
     async def test_a_network_is_known_for_one_account_alone(

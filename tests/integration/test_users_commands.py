@@ -31,13 +31,13 @@ ROOT = "root@example.org"
 
 LONG = " ".join(str(uuid4()) for _ in range(1000))
 
-# What the commands ask on a terminal, up to the end.
+# The prompts of the commands on a terminal, up to their end.
 FIRST = "Password (leave empty to generate one): "
 AGAIN = "Repeat for confirmation: "
 SURE = "[y/N]:"
 
 STUCK_SECONDS = 30
-"""A command that shows nothing for so long waits for an answer that it does not get."""
+"""A command that shows nothing for this long waits for input that it does not get."""
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -81,7 +81,7 @@ class Commands:
         os.close(theirs)
         os.close(theirs_output)
         shown, left = "", list(typed)
-        with contextlib.suppress(OSError):  # the terminal is gone with the command
+        with contextlib.suppress(OSError):  # the terminal closes with the command
             while piece := self._read(ours, process):
                 shown += piece.decode()
                 if left and left[0][0] in shown.rpartition("⏎")[2]:

@@ -15,7 +15,7 @@ from tests.support.inbox import execute
 PASSWORD = "heron lantern gravel sonnet"
 
 MEMBERS = {"type", "title", "status", "code", "instance", "detail", "errors", "violated-policies"}
-"""All that a problem document may hold."""
+"""The members that a problem document may have."""
 
 
 @asynccontextmanager
@@ -31,7 +31,7 @@ async def serving(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def signed_up(api: httpx.AsyncClient, email: str) -> dict[str, Any]:
-    """Sign somebody up; return the response."""
+    """Sign a user up; return the response."""
     answer = await api.post("/v1/signup", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()

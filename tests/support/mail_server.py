@@ -140,7 +140,7 @@ async def mail_server(
             enable_SMTPUTF8=has_utf8,
             tls_context=starttls,
             authenticator=seen.authenticate if has_users else None,
-            # Whoever does not start TLS may still try: a client must not.
+            # The server accepts a login without TLS; a client must not try one.
             auth_require_tls=False,
             loop=loop,
         )

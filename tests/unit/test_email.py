@@ -96,7 +96,7 @@ def test_a_deliverable_address_is_accepted(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        # encoded words, which a mail's header would show as another address
+        # encoded words, which a mail's header would display as another address
         "=?utf-8?q?ada?=@example.org",
         "=?utf-8?q?eve=40evil.example?=@example.org",
         "=?UTF-8?B?YWRh?=@example.org",
@@ -115,7 +115,7 @@ def test_a_deliverable_address_is_accepted(text: str) -> None:
         "ad\U000e0061a@example.org",
         "\uff41da@example.org",
         "\u24d0da@example.org",
-        # domains that are nowhere
+        # domains outside the public DNS
         "ada@example.alt",
         "ada@mail.internal",
         "ada@example.c",

@@ -89,7 +89,7 @@ async def test_a_cancelled_hash_keeps_its_place(
         task.cancel()
     await asyncio.gather(*gave_up, return_exceptions=True)
 
-    # One is on the thread, though nobody waits for it; the other one's place is free.
+    # One is on the thread, although its request has gone; the other one's place is free.
     waits = asyncio.create_task(passwords.matches(PASSWORD, None))
     await asyncio.sleep(0)  # lets it take its place
     with pytest.raises(HashingBusy):
