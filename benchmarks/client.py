@@ -18,10 +18,10 @@ from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
 
 from benchmarks.recording import new_users
 from benchmarks.stage import ISSUER, Stage
+from blog_service.replica_of_users import USERS
 from contracts.events import UserCreated
 from contracts.events.envelope import encode
 from contracts.events.names import EXCHANGE
-from replica.inbox.topology import LIVE
 
 IN_FLIGHT: Final = 100
 PREFETCH: Final = 500
@@ -66,7 +66,7 @@ async def consume(stage: Stage, count: int) -> float:
     async with await aio_pika.connect(stage.amqp_url) as connection:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=PREFETCH)
-        queue = await channel.get_queue(LIVE)
+        queue = await channel.get_queue(USERS.queues.live)
         await queue.consume(take)
         await done.wait()
     return (count - warm_up) / (ended - started)

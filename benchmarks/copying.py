@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from benchmarks.stage import Stage, connect
-from replica.users import COLUMNS
+from replica.columns import FIELDS
 
 _BLOCKS_MAX: Final = 64
 
 _MAKE: Final = (
-    f"CREATE TABLE copied AS SELECT {', '.join(COLUMNS)} FROM users LIMIT 0",  # noqa: S608 - constants
+    f"CREATE TABLE copied AS SELECT {', '.join(FIELDS)} FROM users LIMIT 0",  # noqa: S608 - constants
     "ALTER TABLE copied ADD PRIMARY KEY (id)",
 )
 
@@ -40,7 +40,7 @@ async def copy_users(stage: Stage) -> float:
     blocks: asyncio.Queue[bytes | None] = asyncio.Queue(_BLOCKS_MAX)
 
     async def read() -> None:
-        query = f"SELECT {', '.join(COLUMNS)} FROM users"  # noqa: S608 - made of constants
+        query = f"SELECT {', '.join(FIELDS)} FROM users"  # noqa: S608 - made of constants
         await source.copy_from_query(query, output=blocks.put, format="binary")
         await blocks.put(None)
 
@@ -53,7 +53,9 @@ async def copy_users(stage: Stage) -> float:
         async with asyncio.TaskGroup() as both:
             both.create_task(read())
             both.create_task(
-                target.copy_to_table("copied", source=arriving(), columns=COLUMNS, format="binary")
+                target.copy_to_table(
+                    "copied", source=arriving(), columns=tuple(FIELDS), format="binary"
+                )
             )
         return time.perf_counter() - started
     finally:

@@ -18,9 +18,9 @@ from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
 from benchmarks.tables import last_position, published_per_second, until_published
 from benchmarks.waiting import until
+from blog_service.replica_of_users import USERS
 from contracts.sync.replay_limits import RATE_MAX
 from local.paths import program
-from replica.inbox.topology import SERVICE
 
 _HOW = """
 First {events:,} events are recorded and relayed, as in the measurement of the relay. Then the same
@@ -165,7 +165,9 @@ async def _until(stage: Stage, replay_id: UUID, holds: Callable[[_Progress], boo
 
 async def _start(stage: Stage, *options: str) -> UUID:
     rate = ("--rate", str(RATE_MAX))
-    return UUID((await _replay_command(stage, "start", "--to", SERVICE, *rate, *options))["id"])
+    return UUID(
+        (await _replay_command(stage, "start", "--to", USERS.service, *rate, *options))["id"]
+    )
 
 
 async def _replay_command(stage: Stage, *arguments: str) -> dict[str, Any]:

@@ -15,13 +15,14 @@ import asyncpg
 
 from auth_service.outbox.publisher import publisher
 from benchmarks.processes import environment
+from blog_service.replica_of_users import USERS
 from local.broker import Broker
 from local.lock import locked
 from local.paths import CHECKOUT, LOCAL, ROOT, VHOST, program
 from local.postgres import find_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker
-from replica.inbox.topology import LIVE, REPLAY, bind_replays, declare
+from replica.inbox.topology import bind_replays, declare
 
 ISSUER = "https://auth.example.org"
 
@@ -53,7 +54,7 @@ class Stage:
         await self.run(self.blog_url, "TRUNCATE users, heartbeats, reconcile_runs CASCADE")
         async with await aio_pika.connect(self.amqp_url) as connection:
             channel = await connection.channel()
-            for name in (LIVE, REPLAY):
+            for name in (USERS.queues.live, USERS.queues.replay):
                 await (await channel.get_queue(name)).purge()
 
     async def run(self, database_url: str, statement: str) -> None:
@@ -99,8 +100,8 @@ async def declare_names(stage: Stage) -> None:
     async with publisher(stage.amqp_url, source=ISSUER, timeout_seconds=10):
         pass
     async with await aio_pika.connect(stage.amqp_url) as connection:
-        await declare(connection)
-        await bind_replays(connection)
+        await declare(connection, USERS.queues)
+        await bind_replays(connection, USERS.queues)
 
 
 async def connect(database_url: str) -> asyncpg.Connection:

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from blog_service.policy import POSTS_WRITE, Action, Actor, Owned, Reach, Service, may, reach
+from blog_service.policy import POSTS_WRITE, Action, Actor, Owned, Reach, may, reach
+from replica.actors import Service
 from service_kit.http import problems
 from service_kit.http.bearer import insufficient_scope
 from service_kit.http.problems import Problem

@@ -4,23 +4,18 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+import replica.context
 from blog_service.settings import ApiSettings
-from contracts.tokens import Verifier
-from replica.source_client import Account
 from service_kit.database.reader import Reader
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The API's settings, database and token verifier, and the client of the source if set up."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(replica.context.Context):
+    """What a request to a service with a replica works with, and the blog's reader of pages."""
 
     settings: ApiSettings
-    engine: AsyncEngine
     reader: Reader
-    verifier: Verifier
-    source: Account | None
 
 
 async def _context(request: Request) -> Context:

@@ -14,6 +14,8 @@ from enum import Enum, StrEnum
 from typing import Final, TypeAlias
 from uuid import UUID
 
+from replica.actors import MAY_ACT, Service, User
+
 POSTS_WRITE: Final = "posts:write"
 """The scope of services that write posts for authors."""
 
@@ -29,8 +31,6 @@ class Action(StrEnum):
     CHANGE_COMMENT = "change a comment"
     DELETE_COMMENT = "delete a comment"
     CHANGE_PROFILE = "change a profile"
-    LIST_USERS = "list the replica's users"
-    OPERATE = "manage parked messages, comparisons and replays"
 
 
 class Reach(Enum):
@@ -39,23 +39,6 @@ class Reach(Enum):
     NONE = 0
     OWN = 1
     ANY = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User:
-    """A user who acts."""
-
-    id: UUID
-    roles: tuple[str, ...]
-    status: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """A service that acts, ``svc_…``."""
-
-    id: str
-    scopes: frozenset[str]
 
 
 Actor: TypeAlias = User | Service
@@ -91,15 +74,13 @@ _ANYONES_BY_ROLE: Final[Mapping[str, frozenset[Action]]] = {
             }
         )
     ),
-    "admin": _MODERATING | {Action.LIST_USERS},
-    "operator": frozenset({Action.OPERATE}),
+    "admin": _MODERATING,
 }
 _OWN_BY_SCOPE: Final[Mapping[str, frozenset[Action]]] = {
     POSTS_WRITE: frozenset(
         {Action.WRITE_POST, Action.UPSERT_POST, Action.CHANGE_POST, Action.DELETE_POST}
     ),
 }
-_MAY_ACT: Final = ("active", "provisional")
 
 
 def reach(actor: Actor, action: Action) -> Reach:
@@ -107,7 +88,7 @@ def reach(actor: Actor, action: Action) -> Reach:
     if isinstance(actor, Service):
         granted = (_OWN_BY_SCOPE.get(scope, frozenset()) for scope in actor.scopes)
         return Reach.OWN if any(action in actions for actions in granted) else Reach.NONE
-    if actor.status not in _MAY_ACT:
+    if actor.status not in MAY_ACT:
         return Reach.NONE
     if any(action in _ANYONES_BY_ROLE.get(role, frozenset()) for role in actor.roles):
         return Reach.ANY

@@ -14,22 +14,22 @@ Not here: what a caller may do (``policy``).
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 import structlog
 from fastapi import Depends, Request
 from prometheus_client import Counter
-from sqlalchemy import Row, Text, Uuid, bindparam, exists, literal_column, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Row, Select, Table, Text, Uuid, bindparam, exists, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.context import Blog
-from blog_service.policy import Action, Service, User, may
-from blog_service.users.table import users
 from contracts.tokens import AccessToken
-from replica import users as replica
+from replica.actors import Service, User, may_list_users, may_operate
+from replica.context import Context, RequestContext
 from replica.keys.table import revoked_keys
 from replica.services.table import services
+from replica.table import Replica
 from service_kit.http import problems
 from service_kit.http.bearer import invalid_token, users_token, verified_token
 from service_kit.http.openapi import TOKEN
@@ -57,22 +57,22 @@ class ReplicaUser(User):
 Caller: TypeAlias = ReplicaUser | Service
 
 
-async def current_user(request: Request, blog: Blog) -> ReplicaUser:
+async def current_user(request: Request, context: RequestContext) -> ReplicaUser:
     """The living, active user whose token came with the request.
 
     Raises:
         Problem: 401 without a valid token, or when its key, its user or it itself counts no more;
             403 when he is disabled or the token is a service's; 503 without keys to verify with.
     """
-    user_id, token = await users_token(request.headers, blog.verifier)
-    return await _user(blog.engine, user_id, token)
+    user_id, token = await users_token(request.headers, context.verifier)
+    return await _user(context, user_id, token)
 
 
-async def _current_caller(request: Request, blog: Blog) -> Caller:
-    token = await verified_token(request.headers, blog.verifier)
+async def _current_caller(request: Request, context: RequestContext) -> Caller:
+    token = await verified_token(request.headers, context.verifier)
     if token.user_id is not None:
-        return await _user(blog.engine, token.user_id, token)
-    row = await _row(blog.engine, token)
+        return await _user(context, token.user_id, token)
+    row = await _row(context, token)
     is_active = row.service_status in (None, "active")
     if not is_active or _is_revoked(token, row.service_tokens_valid_after):
         log.info("token.refused", reason="its service account was deleted, disabled or cut off")
@@ -80,12 +80,12 @@ async def _current_caller(request: Request, blog: Blog) -> Caller:
     return Service(id=token.subject, scopes=token.scopes)
 
 
-async def _user(engine: AsyncEngine, user_id: UUID, token: AccessToken) -> ReplicaUser:
-    row = await _row(engine, token)
+async def _user(context: Context, user_id: UUID, token: AccessToken) -> ReplicaUser:
+    row = await _row(context, token)
     if row.id is None:
-        async with engine.begin() as connection:
-            await replica.provide(connection, user_id)
-            row = await _look(connection, token)
+        async with context.engine.begin() as connection:
+            await context.replica.provide(connection, user_id)
+            row = await _look(context.replica, connection, token)
     if row.status == "deleted":
         raise invalid_token()
     if row.status == "disabled":
@@ -121,13 +121,13 @@ CALLER: Final = tuple(code for code in TOKEN if code is not problems.USER_REQUIR
 
 
 async def _operator(user: CurrentUser) -> ReplicaUser:
-    if not may(user, Action.OPERATE):
+    if not may_operate(user):
         raise Problem(problems.FORBIDDEN)
     return user
 
 
 async def _administrator(user: CurrentUser) -> ReplicaUser:
-    if not may(user, Action.LIST_USERS):
+    if not may_list_users(user):
         raise Problem(problems.FORBIDDEN)
     return user
 
@@ -144,35 +144,41 @@ OPERATORS_ONLY: Final = (*TOKEN, problems.FORBIDDEN)
 ADMINISTRATORS_ONLY: Final = OPERATORS_ONLY
 
 
-# Built once: building it costs more than running it. A row comes in any case, so that an unknown
-# user does not hide that the key is revoked. A token is a user's or a service's; the other is NULL.
-_ALWAYS = select(literal_column("1").label("one")).subquery("always")
-_LOOK = select(
-    users,
-    exists().where(revoked_keys.c.kid == bindparam("kid")).label("key_is_revoked"),
-    services.c.status.label("service_status"),
-    services.c.tokens_valid_after.label("service_tokens_valid_after"),
-).select_from(
-    _ALWAYS.outerjoin(users, users.c.id == bindparam("user_id", type_=Uuid)).outerjoin(
-        services, services.c.client_id == bindparam("client_id", type_=Text)
+@cache  # building it costs more than running it
+def _select(users: Table) -> Select[Any]:
+    """The statement that reads a caller: the user's columns, and what revokes their token.
+
+    A row comes in any case, so that an unknown user does not hide that the key is revoked. A token
+    is a user's or a service's; the other's columns are NULL.
+    """
+    always = select(literal_column("1").label("one")).subquery("always")
+    return select(
+        users,
+        exists().where(revoked_keys.c.kid == bindparam("kid")).label("key_is_revoked"),
+        services.c.status.label("service_status"),
+        services.c.tokens_valid_after.label("service_tokens_valid_after"),
+    ).select_from(
+        always.outerjoin(users, users.c.id == bindparam("user_id", type_=Uuid)).outerjoin(
+            services, services.c.client_id == bindparam("client_id", type_=Text)
+        )
     )
-)
 
 
-async def _row(engine: AsyncEngine, token: AccessToken) -> Row[Any]:
+async def _row(context: Context, token: AccessToken) -> Row[Any]:
     """The user's row, without values if there is none; raises unless the key counts."""
-    async with engine.connect() as connection:
-        row = await _look(connection, token)
+    async with context.engine.connect() as connection:
+        row = await _look(context.replica, connection, token)
     if row.key_is_revoked:
         log.info("token.refused", reason="its key is revoked")
         raise invalid_token()
     return row
 
 
-async def _look(connection: AsyncConnection, token: AccessToken) -> Row[Any]:
+async def _look(replica: Replica, connection: AsyncConnection, token: AccessToken) -> Row[Any]:
     client_id = token.client_id if token.user_id is None else None
     values = {"user_id": token.user_id, "kid": token.key_id, "client_id": client_id}
-    return (await connection.execute(_LOOK, values)).one()
+    found: Row[Any] = (await connection.execute(_select(replica.table), values)).one()
+    return found
 
 
 def _is_revoked(token: AccessToken, valid_after: datetime | None) -> bool:

@@ -71,10 +71,10 @@ class DatabaseSettings(database.DatabaseSettings, ServiceSettings):
     # of which one may be late.
     heartbeat_seconds_max: Annotated[float, Field(gt=0)] = HEARTBEAT_SECONDS_MAX
 
-    @classmethod
-    def variable(cls, name: str) -> str:
-        """Return the environment variable of a setting."""
-        return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+    @property
+    def service_name(self) -> str:
+        """The service's name: its prefix in small letters."""
+        return self.variable("").rstrip("_").lower()
 
     @field_validator("lock_timeout_ms")
     @classmethod

@@ -1,4 +1,4 @@
-"""Speak to the source as any back-end does: with a short-lived token for the blog's API key.
+"""Speak to the source as any back-end does: with a short-lived token for its API key.
 
 Guarantees: the key goes to ``/oauth/token`` alone, in the ``Authorization`` header; no redirect is
 followed and no proxy of the environment is used, so that neither key nor token reaches anybody
@@ -36,10 +36,11 @@ class NoAnswer(Exception):
 class NotSetUp(NoAnswer):
     """The settings name no source."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: SourceSettings) -> None:
+        url, account, key = map(settings.variable, ("auth_url", "service_id", "api_key"))
         super().__init__(
-            "there is no source to ask: set BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY"
-            " (auth-service services create blog --scope users:reconcile --scope replays:write)"
+            f"there is no source to ask: set {url}, {account} and {key} (auth-service services"
+            f" create {settings.service_name} --scope users:reconcile --scope replays:write)"
         )
 
 
@@ -51,7 +52,7 @@ class _Granted(BaseModel):
 
 
 class Account:
-    """The blog's service account at the source: its tokens, and connections for its questions.
+    """This service's account at the source: its tokens, and connections for its questions.
 
     Parameters:
         settings: where the source is, and the account's key.
@@ -63,7 +64,7 @@ class Account:
 
     def __init__(self, settings: SourceSettings, *, silence_seconds: float) -> None:
         if settings.auth_url is None or settings.service_id is None or settings.api_key is None:
-            raise NotSetUp
+            raise NotSetUp(settings)
         self._credentials = httpx.BasicAuth(
             settings.service_id, settings.api_key.get_secret_value()
         )

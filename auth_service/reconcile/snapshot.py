@@ -22,7 +22,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.settings import ApiSettings
-from contracts.sync.digest import BUCKETS, DIGESTS, Digests, bucket_sql
+from contracts.sync.digest import BUCKETS, Digests, bucket_sql, digests_sql
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 from service_kit.http import problems
@@ -34,7 +34,7 @@ BUSY_RETRY_SECONDS: Final = "5"
 _ABOUT: Final = text(
     "SELECT identity, now() AS taken_at, pg_is_in_recovery() AS is_copy FROM source"
 )
-_DIGESTS: Final = text(DIGESTS)
+_DIGESTS: Final = text(digests_sql())
 
 # One pass over the users; PostgreSQL makes each a line of JSON. The ids of unpublished events are
 # collected once and joined: a look-up in the log per user would take minutes.

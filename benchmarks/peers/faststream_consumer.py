@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from blog_service.replica_of_users import USERS
 from blog_service.users.table import users
-from replica.inbox.topology import LIVE
 
 
 class User(BaseModel):
@@ -38,7 +38,9 @@ broker = RabbitBroker(
 app = FastStream(broker)
 
 
-@broker.subscriber(RabbitQueue(LIVE, declare=False), ack_policy=AckPolicy.NACK_ON_ERROR)
+@broker.subscriber(
+    RabbitQueue(USERS.queues.live, declare=False), ack_policy=AckPolicy.NACK_ON_ERROR
+)
 async def apply(user: User) -> None:
     """Insert the user, or update the row if the event is newer."""
     upsert = insert(users).values(user.model_dump())

@@ -28,6 +28,10 @@ _POSTS = text(
     "SELECT id FROM posts WHERE sweep ORDER BY deleted_at LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
 
+_SWEPT = text(
+    "UPDATE users SET sweep = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND deleted_at IS NOT NULL"
+)
+
 _COUNT = text(
     f"SELECT (SELECT count(*) FROM users WHERE {_USER}) + (SELECT count(*) FROM posts WHERE sweep)"  # noqa: S608 - a constant
 )
@@ -50,3 +54,12 @@ async def due_posts(connection: AsyncConnection, limit: int) -> list[UUID]:
 async def count_due(connection: AsyncConnection) -> int:
     """Count the tombstones and posts whose content is due for erasure."""
     return await connection.scalar(_COUNT) or 0
+
+
+async def mark_swept(connection: AsyncConnection, user_ids: Sequence[UUID]) -> None:
+    """Note that nothing of these deleted users is left to erase.
+
+    The caller has locked their rows since before it looked, so that this is true: code that writes
+    content locks its author's row ``FOR SHARE``, reads it, and adds nothing to a tombstone.
+    """
+    await connection.execute(_SWEPT, {"ids": list(user_ids)})

@@ -23,10 +23,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.erasure import content, metrics
-from blog_service.erasure.due import due_posts, due_users
+from blog_service.erasure.due import due_posts, due_users, mark_swept
 from blog_service.erasure.model import POSTS_MAX, USERS_MAX, Swept, Unfinished
 from blog_service.settings import ConsumerSettings, DeletedAuthors
-from replica import users as replica
 from service_kit.database.rounds import repeat
 
 log = structlog.get_logger()
@@ -76,7 +75,7 @@ async def _sweep(
     if ids:
         bare = await content.without_content(connection, losing) if losing else []
         done = {*ids}.difference(losing).union(bare)
-        await replica.mark_swept(connection, list(done))
+        await mark_swept(connection, list(done))
         swept.note("user_id", ids, done)
 
 

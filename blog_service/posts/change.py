@@ -7,10 +7,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import IS_REACHED, reach_values, require
-from blog_service.policy import Action, Owned, Service
+from blog_service.policy import Action, Owned
 from blog_service.posts.read import post_by_id
 from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_author, lock_caller
+from replica.actors import Service
 from replica.caller import Caller
 from service_kit.database.reader import RowLike
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response, status
 
 from blog_service.context import Blog
 from blog_service.json_responses import json_response, page_response
-from blog_service.policy import POSTS_WRITE, Service
+from blog_service.policy import POSTS_WRITE
 from blog_service.posts.bodies import KeptPostBody, NewPostBody, PostBody, PostChanges
 from blog_service.posts.change import change_post
 from blog_service.posts.delete import delete_post
@@ -15,6 +15,7 @@ from blog_service.posts.read import post_by_id, post_document, posts_page
 from blog_service.posts.upsert import upsert_post
 from blog_service.posts.write import write_post
 from blog_service.problems import POST_DELETED, UNKNOWN_AUTHOR
+from replica.actors import Service
 from replica.caller import CALLER, Caller, CurrentCaller
 from service_kit.http import problems
 from service_kit.http.bearer import insufficient_scope

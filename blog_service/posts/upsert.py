@@ -11,11 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import IS_REACHED, reach_values, require
-from blog_service.policy import Action, Owned, Service
+from blog_service.policy import Action, Owned
 from blog_service.posts.read import post_by_id
 from blog_service.problems import POST_DELETED
 from blog_service.settings import DeletedAuthors
 from blog_service.users.row_lock import lock_author
+from replica.actors import Service
 from service_kit.database.reader import RowLike
 from service_kit.http import problems
 from service_kit.http.problems import Problem

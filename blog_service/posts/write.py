@@ -8,10 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.authorization import require
 from blog_service.limits import enforce_limit
-from blog_service.policy import Action, Owned, Service
+from blog_service.policy import Action, Owned
 from blog_service.posts.read import post_by_id
 from blog_service.settings import ApiSettings
 from blog_service.users.row_lock import lock_author, lock_user
+from replica.actors import Service
 from replica.caller import Caller
 from service_kit.database.reader import RowLike
 

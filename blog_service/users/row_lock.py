@@ -13,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from blog_service.problems import UNKNOWN_AUTHOR
+from blog_service.replica_of_users import USERS
 from blog_service.users.table import users
-from replica import users as replica
 from replica.caller import Caller, ReplicaUser, to_replica_user
 from service_kit.http import problems
 from service_kit.http.bearer import invalid_token
@@ -45,7 +45,7 @@ async def lock_user(
     """
     locked = await _lock(connection, user.id, exclusive=exclusive)
     if locked is None:  # reconcile removed the provisional row as an orphan; the token is valid
-        await replica.provide(connection, user.id)
+        await USERS.provide(connection, user.id)
         locked = await _lock(connection, user.id, exclusive=exclusive)
     if locked is None or locked.status == "deleted":
         raise invalid_token()

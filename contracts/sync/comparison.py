@@ -104,11 +104,11 @@ class HeartbeatAnswer(_Answer):
     recorded_at: AwareDatetime
 
 
-def bucket_ranges(buckets: Iterable[int]) -> str:
-    """How a question names ``buckets``, ascending: ``0-15,17``.
+def bucket_ranges(buckets: Iterable[int]) -> list[range]:
+    """Merge ``buckets``, ascending, to the ranges that a request names.
 
-    When that takes more than ``RANGES_MAX`` ranges, it names all from the first to the last: so
-    many differ that naming each would cost more than the rest of the answer.
+    More than ``RANGES_MAX`` ranges become one, from the first bucket to the last: so many differ
+    that naming each would cost more than the rest of the response.
     """
     ranges: list[list[int]] = []
     for bucket in buckets:
@@ -117,8 +117,15 @@ def bucket_ranges(buckets: Iterable[int]) -> str:
         else:
             ranges.append([bucket, bucket])
     if len(ranges) > RANGES_MAX:
-        return f"{ranges[0][0]}-{ranges[-1][1]}"
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+        ranges = [[ranges[0][0], ranges[-1][1]]]
+    return [range(first, last + 1) for first, last in ranges]
+
+
+def ranges_text(ranges: Iterable[range]) -> str:
+    """Write ranges of buckets as a request names them: ``0-15,17``."""
+    return ",".join(
+        str(each.start) if len(each) == 1 else f"{each.start}-{each.stop - 1}" for each in ranges
+    )
 
 
 def buckets_in(ranges: str) -> list[range]:

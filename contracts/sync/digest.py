@@ -140,14 +140,15 @@ def row_digest_sql(row: str = "users") -> str:
     return f"('x' || encode(substring(sha256({form}) FROM 1 FOR {DIGEST_BYTES}), 'hex'))::bit(128)"
 
 
-DIGESTS: Final = f"""
-    SELECT {bucket_sql()} AS bucket,
-           count(*) FILTER (WHERE deleted_at IS NULL) AS users,
-           count(*) FILTER (WHERE deleted_at IS NOT NULL) AS tombstones,
-           bit_xor({row_digest_sql()})::text AS digest
-    FROM users GROUP BY 1
-"""  # noqa: S608 - made of constants
-"""SQL for the digests of all buckets that hold somebody, each as 128 binary digits."""
+def digests_sql(table: str = "users") -> str:
+    """SQL for the digests of all buckets that hold somebody, each as 128 binary digits."""
+    return f"""
+        SELECT {bucket_sql()} AS bucket,
+               count(*) FILTER (WHERE deleted_at IS NULL) AS users,
+               count(*) FILTER (WHERE deleted_at IS NOT NULL) AS tombstones,
+               bit_xor({row_digest_sql()})::text AS digest
+        FROM {table} AS users GROUP BY 1
+    """  # noqa: S608 - made of names in the code
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Digests:
 
     @classmethod
     def of_rows(cls, rows: Iterable[tuple[int, int, int, str]]) -> Self:
-        """From the rows of ``DIGESTS``."""
+        """From the rows of ``digests_sql``."""
         users = tombstones = 0
         buckets = bytearray(BUCKETS * DIGEST_BYTES)
         for bucket, living, dead, digest in rows:

@@ -20,17 +20,20 @@ from contracts.events import (
     UserTombstone,
 )
 from contracts.sync.merge import Outcome
-from replica import users as replica
 from replica.inbox.heartbeats import follow
 from replica.inbox.parking import erase, expire
 from replica.keys.revoke import revoke
+from replica.locks import lock
 from replica.services.keep import keep
+from replica.table import Replica
 
 
-async def apply(connection: AsyncConnection, events: Sequence[Event]) -> list[Outcome]:
+async def apply(
+    replica: Replica, connection: AsyncConnection, events: Sequence[Event]
+) -> list[Outcome]:
     """Merge ``events`` into the replica; what each of them did, in their order."""
     of_users = [event for event in events if isinstance(event, UserEvent)]
-    done = iter(await _apply_users(connection, of_users))
+    done = iter(await _apply_users(replica, connection, of_users))
     of_services = [event.data for event in events if isinstance(event, ServiceChanged)]
     kept = iter(await keep(connection, of_services))
     outcomes = []
@@ -49,9 +52,11 @@ async def apply(connection: AsyncConnection, events: Sequence[Event]) -> list[Ou
     return outcomes
 
 
-async def _apply_users(connection: AsyncConnection, events: Sequence[UserEvent]) -> list[Outcome]:
+async def _apply_users(
+    replica: Replica, connection: AsyncConnection, events: Sequence[UserEvent]
+) -> list[Outcome]:
     deleted = {event.data.id for event in events if isinstance(event.data, UserTombstone)}
     if deleted:
-        await replica.lock(connection, deleted)
+        await lock(connection, deleted)
         await erase(connection, deleted)
-    return await replica.write(connection, [event.data for event in events])
+    return await replica.apply(connection, events)

@@ -30,15 +30,9 @@ from replica.inbox.readiness import NotConsuming, why_degraded
 from replica.inbox.retry import keep_retrying
 from replica.inbox.settle import DatabaseAway, ParkedInARow, Settler
 from replica.inbox.subscription import Delivery, Subscription, subscribed
-from replica.inbox.topology import (
-    DEAD,
-    LIVE,
-    REPLAY,
-    SourceMissing,
-    bind_replays,
-    declare,
-)
+from replica.inbox.topology import SourceMissing, bind_replays, declare
 from replica.settings import ConsumerSettings
+from replica.table import Replica
 from service_kit.broker.connection import BROKER_ERRORS, connected, in_words
 from service_kit.database.away import DATABASE_AWAY, ping
 from service_kit.process.backoff import pause_seconds
@@ -65,12 +59,13 @@ REPLAY_EXCHANGE_EVERY_SECONDS = 2.0
 class Consumer:
     """The consumer process: ``run`` goes on until ``stop``."""
 
-    def __init__(self, settings: ConsumerSettings, engine: AsyncEngine) -> None:
+    def __init__(self, replica: Replica, settings: ConsumerSettings, engine: AsyncEngine) -> None:
+        self._replica = replica
         self._settings = settings
         self._engine = engine
         self.activity = Activity()
-        self._live = Settler(settings, engine, self.activity)
-        self._replays = Settler(settings, engine, self.activity)
+        self._live = Settler(replica, settings, engine, self.activity)
+        self._replays = Settler(replica, settings, engine, self.activity)
         self._stopping = asyncio.Event()
         self._failures = 0  # in a row, of whatever kind
 
@@ -82,17 +77,23 @@ class Consumer:
         """
         await all_of(
             self._consume_until_stopped(),
-            keep_retrying(self._settings, self._engine, self.activity, self._stopping),
+            keep_retrying(
+                self._replica, self._settings, self._engine, self.activity, self._stopping
+            ),
         )
 
     async def _consume_until_stopped(self) -> None:
         while not self._stopping.is_set():
             try:
                 url = self._settings.amqp_url
-                async with connected(url, name="blog-service consumer") as connection:
+                async with connected(
+                    url, name=f"{self._settings.application_name} consumer"
+                ) as connection:
                     async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
-                        await declare(connection, queue_lost=self._note_queue_lost)
-                        has_replays = await bind_replays(connection)
+                        await declare(
+                            connection, self._replica.queues, queue_lost=self._note_queue_lost
+                        )
+                        has_replays = await bind_replays(connection, self._replica.queues)
                     await self._consume(connection, has_replays=has_replays)
             except SourceMissing as error:
                 log.info("consumer.source_missing", reason=str(error))
@@ -121,18 +122,18 @@ class Consumer:
 
     async def _consume(self, connection: AbstractConnection, *, has_replays: bool) -> None:
         """Work in both lanes until they are drained, or the first error, which is raised."""
-        settings = self._settings
+        settings, queues = self._settings, self._replica.queues
         replay_prefetch = REPLAY_PREFETCH_BATCHES * settings.replay_batch_size
         async with (
-            subscribed(connection, [LIVE, DEAD], prefetch=settings.prefetch) as live,
-            subscribed(connection, [REPLAY], prefetch=replay_prefetch) as replays,
+            subscribed(connection, [queues.live, queues.dead], prefetch=settings.prefetch) as live,
+            subscribed(connection, [queues.replay], prefetch=replay_prefetch) as replays,
         ):
             lanes = [
                 self._end_when_stopping(live, replays),
                 self._work_off(live),
                 self._work_off_replays(replays, turn=live.idle),
                 self._keep_declared(connection, has_replays=has_replays),
-                tell_limits(settings.amqp_url, settings.rabbitmq_management_url),
+                tell_limits(queues, settings),
             ]
             self._enter(State.CONSUMING)
             log.info("consumer.consuming", replays=has_replays)
@@ -184,17 +185,22 @@ class Consumer:
             async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
                 had = has_source, has_replays
                 try:
-                    await declare(connection, queue_lost=self._note_queue_lost)
+                    await declare(
+                        connection, self._replica.queues, queue_lost=self._note_queue_lost
+                    )
                     has_source = True
                 except SourceMissing as error:
                     has_source = False
                     if had[0]:
                         log.warning("consumer.source_missing", reason=str(error))
-                has_replays = await bind_replays(connection)
+                has_replays = await bind_replays(connection, self._replica.queues)
             if has_replays and not had[1]:
                 log.info("consumer.replays_bound")
             is_whole = has_source and has_replays
             every = DECLARE_EVERY_SECONDS if is_whole else REPLAY_EXCHANGE_EVERY_SECONDS
+
+    async def _declare(self, connection: AbstractConnection) -> None:
+        await declare(connection, self._replica.queues, queue_lost=self._note_queue_lost)
 
     async def _note_queue_lost(self) -> None:
         try:
@@ -208,7 +214,7 @@ class Consumer:
             with contextlib.suppress(*DATABASE_AWAY):
                 await ping(self._engine)
                 # Each time that messages are given back counts as a delivery of theirs.
-                if not await is_any_table_locked(self._engine):
+                if not await is_any_table_locked(self._replica, self._engine):
                     return
             await self._pause()
 

@@ -12,8 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from replica import users as replica
 from replica.inbox.faults import is_lock_timeout
+from replica.locks import try_lock
+from replica.table import Replica
 
 SHORT_LOCK_TIMEOUT_MS: Final = 100
 """How long to wait for a lock once it is known that a session holds one: each message that needs it
@@ -23,16 +24,14 @@ _BRIEFLY = text(f"SELECT set_config('lock_timeout', '{SHORT_LOCK_TIMEOUT_MS}', t
 
 # Whatever writes rows takes this lock. It is refused while somebody has, or waits for, a stronger
 # one: a migration, an index that is being built, LOCK TABLE.
-_ALL_TABLES = text(
-    "LOCK TABLE users, heartbeats, revoked_keys, services, parked_messages, waiting_messages,"
+_ALL_TABLES: Final = (
+    "LOCK TABLE {users}, heartbeats, revoked_keys, services, parked_messages, waiting_messages,"
     " attempts IN ROW EXCLUSIVE MODE NOWAIT"
 )
 
 # The writer of users takes this lock: a session that only keeps a key from changing is no obstacle.
-_FREE = text(
-    "SELECT id FROM users WHERE id = ANY(CAST(:ids AS uuid[])) FOR NO KEY UPDATE SKIP LOCKED"
-)
-_PRESENT = text("SELECT id FROM users WHERE id = ANY(CAST(:ids AS uuid[]))")
+_PRESENT: Final = "SELECT id FROM {users} WHERE id = ANY(CAST(:ids AS uuid[]))"
+_FREE: Final = f"{_PRESENT} FOR NO KEY UPDATE SKIP LOCKED"
 
 
 async def shorten_lock_timeout(connection: AsyncConnection) -> None:
@@ -40,16 +39,16 @@ async def shorten_lock_timeout(connection: AsyncConnection) -> None:
     await connection.execute(_BRIEFLY)
 
 
-async def require_unlocked_tables(connection: AsyncConnection) -> None:
+async def require_unlocked_tables(replica: Replica, connection: AsyncConnection) -> None:
     """Raise PostgreSQL's lock time-out when a whole table that messages need is locked."""
-    await connection.execute(_ALL_TABLES)
+    await connection.execute(text(_ALL_TABLES.format(users=replica.name)))
 
 
-async def is_any_table_locked(engine: AsyncEngine) -> bool:
+async def is_any_table_locked(replica: Replica, engine: AsyncEngine) -> bool:
     """Whether every message has to wait, not only those that need one row."""
     try:
         async with engine.begin() as connection:
-            await require_unlocked_tables(connection)
+            await require_unlocked_tables(replica, connection)
     except DBAPIError as error:
         if is_lock_timeout(error):
             return True
@@ -58,14 +57,20 @@ async def is_any_table_locked(engine: AsyncEngine) -> bool:
 
 
 async def locked_users(
-    connection: AsyncConnection, ids: Collection[UUID], *, deleted: Collection[UUID] = ()
+    replica: Replica,
+    connection: AsyncConnection,
+    ids: Collection[UUID],
+    *,
+    deleted: Collection[UUID] = (),
 ) -> set[UUID]:
     """Those of these users whose rows other sessions hold; of ``deleted``, or whose locks.
 
     The caller holds all the others until the transaction ends.
     """
     values = {"ids": list(ids)}
-    locked = await replica.try_lock(connection, deleted) if deleted else set()
-    free = set((await connection.execute(_FREE, values)).scalars())
-    present = set((await connection.execute(_PRESENT, values)).scalars())
+    locked = await try_lock(connection, deleted) if deleted else set()
+    rows = await connection.execute(text(_FREE.format(users=replica.name)), values)
+    free = set(rows.scalars())
+    rows = await connection.execute(text(_PRESENT.format(users=replica.name)), values)
+    present = set(rows.scalars())
     return (present - free) | (set(deleted) - locked)

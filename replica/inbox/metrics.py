@@ -1,13 +1,16 @@
-"""What the inbox shows to Prometheus and to ``blog-service status``."""
+"""What the inbox shows to Prometheus and to the command ``status``."""
 
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from replica.columns import APPLIED_AT
+from replica.table import Replica
 from service_kit.process.readings import Reading
 
 messages = Counter(
@@ -48,20 +51,18 @@ class InboxFigures:
     last_heartbeat_age_seconds: float | None
 
 
-_FIGURES = text(
-    """
-    SELECT count(*) FILTER (WHERE status IN ('active', 'disabled')) AS users,
-           count(*) FILTER (WHERE status = 'deleted') AS users_deleted,
-           count(*) FILTER (WHERE status = 'provisional') AS users_provisional,
+_FIGURES: Final = """
+    SELECT count(*) FILTER (WHERE deleted_at IS NULL AND version > 0) AS users,
+           count(*) FILTER (WHERE deleted_at IS NOT NULL) AS users_deleted,
+           count(*) FILTER (WHERE deleted_at IS NULL AND version = 0) AS users_provisional,
            max(version) AS highest_version,
-           max(applied_at) AS last_applied_at,
+           {last_applied_at} AS last_applied_at,
            (SELECT count(*) FROM parked_messages) AS parked_messages,
            (SELECT max(number) FROM heartbeats) AS last_heartbeat,
            (SELECT extract(epoch FROM clock_timestamp() - max(recorded_at))::float
               FROM heartbeats) AS last_heartbeat_age_seconds
-    FROM users
-    """
-)
+    FROM {users}
+"""
 
 
 _HEARTBEAT_AGE = text(
@@ -69,9 +70,13 @@ _HEARTBEAT_AGE = text(
 )
 
 
-async def figures(connection: AsyncConnection) -> InboxFigures:
+async def figures(replica: Replica, connection: AsyncConnection) -> InboxFigures:
     """Read the figures, all in one look."""
-    return InboxFigures(**(await connection.execute(_FIGURES)).mappings().one())
+    has_time = APPLIED_AT in replica.table.c
+    # Without a time of its own, the last heartbeat's tells when something was applied last.
+    at = f"max({APPLIED_AT})" if has_time else "(SELECT max(applied_at) FROM heartbeats)"
+    statement = text(_FIGURES.format(users=replica.name, last_applied_at=at))
+    return InboxFigures(**(await connection.execute(statement)).mappings().one())
 
 
 async def refresh(connection: AsyncConnection) -> None:

@@ -18,19 +18,23 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events.envelope import legible_user
-from replica import users as replica
 from replica.inbox.amqp_as_json import to_json
 from replica.inbox.faults import Verdict
 from replica.inbox.subscription import Delivery
 from replica.inbox.table import parked_messages, waiting_messages
+from replica.locks import lock
+from replica.table import Replica
 
 ILLEGIBLE_DAYS_MAX: Final = 30
 """How long a message without a legible user is kept: it may hold personal data all the same."""
 
 
-async def park(connection: AsyncConnection, delivery: Delivery, reason: str, error: str) -> None:
+async def park(
+    replica: Replica, connection: AsyncConnection, delivery: Delivery, reason: str, error: str
+) -> None:
     """Keep ``delivery`` in this service's database. The caller owns the transaction."""
     await keep(
+        replica,
         connection,
         message_hash=message_hash(delivery),
         user_id=legible_user(delivery),
@@ -45,6 +49,7 @@ async def park(connection: AsyncConnection, delivery: Delivery, reason: str, err
 
 
 async def keep(
+    replica: Replica,
     connection: AsyncConnection,
     *,
     user_id: UUID | None,
@@ -55,7 +60,7 @@ async def keep(
     """Park a message by the values of its columns; of a deleted user without its body."""
     erased = False
     if user_id is not None:
-        await replica.lock(connection, [user_id])
+        await lock(connection, [user_id])
         erased = await replica.is_deleted(connection, user_id)
     row = insert(parked_messages).values(
         user_id=user_id,

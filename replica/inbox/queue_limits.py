@@ -15,7 +15,8 @@ import httpx
 import structlog
 
 from contracts.events.queues import DELIVERY_LIMIT, REPLAY_LENGTH_MAX
-from replica.inbox.topology import LIVE, REPLAY
+from replica.queue_names import QueueNames
+from replica.settings import ConsumerSettings
 
 log = structlog.get_logger()
 
@@ -26,35 +27,27 @@ _DEFAULTS: Final = {"amqp": (5672, "http", 15672), "amqps": (5671, "https", 1567
 """By the address's scheme: the broker's usual port, and where its management API is then. Beside
 another port another program may listen, which must not get the password."""
 
-_REMEDY: Final = "BLOG_RABBITMQ_MANAGEMENT_URL, and a user with the tag management"
-
 _NONE: Final = float("inf")
 
-_NEEDED: Final = {
-    LIVE: {
-        "delivery-limit": DELIVERY_LIMIT,
-        "message-ttl": _NONE,
-        "expires": _NONE,
-        "max-length": _NONE,
-        "max-length-bytes": _NONE,
-    },
-    REPLAY: {
-        "delivery-limit": DELIVERY_LIMIT,
-        "message-ttl": _NONE,
-        "expires": _NONE,
-        "max-length": REPLAY_LENGTH_MAX,
-        "max-length-bytes": _NONE,
-    },
+NEEDED_LIVE: Final = {
+    "delivery-limit": DELIVERY_LIMIT,
+    "message-ttl": _NONE,
+    "expires": _NONE,
+    "max-length": _NONE,
+    "max-length-bytes": _NONE,
 }
-"""The lowest value of each limit that does no harm."""
+"""The lowest value of each limit that does no harm to the queue of live events."""
+
+NEEDED_REPLAY: Final = NEEDED_LIVE | {"max-length": REPLAY_LENGTH_MAX}
+"""The same for the queue of replays."""
 
 
-def stricter(queue: str, policy: Mapping[str, Any]) -> dict[str, int | float]:
-    """Those limits of ``policy``, by the broker's names, that are stricter than ``queue`` needs."""
+def stricter(needed: Mapping[str, float], policy: Mapping[str, Any]) -> dict[str, int | float]:
+    """Those limits of ``policy``, by the broker's names, that are stricter than ``needed``."""
     return {
         name: policy[name]
-        for name, needed in _NEEDED[queue].items()
-        if isinstance(policy.get(name), int | float) and policy[name] < needed
+        for name, least in needed.items()
+        if isinstance(policy.get(name), int | float) and policy[name] < least
     }
 
 
@@ -69,16 +62,17 @@ def management_url(amqp_url: str) -> str | None:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-async def tell_limits(amqp_url: str, url: str | None) -> None:
+async def tell_limits(names: QueueNames, settings: ConsumerSettings) -> None:
     """Log the limits that are stricter than needed, or that they are not known; never raises.
 
-    Parameters:
-        amqp_url: of the virtual host; its user and password are those of the management API.
-        url: of the management API, without a path; None is where it is by default.
+    The user and password of the broker's address are those of the management API.
     """
-    asked = url or management_url(amqp_url)
+    setting = settings.variable("rabbitmq_management_url")
+    remedy = f"{setting}, and a user with the tag management"
+    amqp_url = settings.amqp_url
+    asked = settings.rabbitmq_management_url or management_url(amqp_url)
     if asked is None:
-        log.info("queue.limits_unknown", remedy=_REMEDY)
+        log.info("queue.limits_unknown", remedy=remedy)
         return
     parts = urlsplit(amqp_url)
     vhost = quote(unquote(parts.path[1:]) or "/", safe="")
@@ -90,17 +84,17 @@ async def tell_limits(amqp_url: str, url: str | None) -> None:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
         ) as client:
-            for queue in _NEEDED:
+            for queue, needed in ((names.live, NEEDED_LIVE), (names.replay, NEEDED_REPLAY)):
                 answer = await client.get(f"/api/queues/{vhost}/{queue}")
                 answer.raise_for_status()
-                _tell(queue, answer.json())
+                _tell(queue, needed, answer.json())
     except Exception as error:  # it is a courtesy, whatever answers there
-        log.info("queue.limits_unknown", error=type(error).__name__, remedy=_REMEDY)
+        log.info("queue.limits_unknown", error=type(error).__name__, remedy=remedy)
 
 
-def _tell(queue: str, found: Mapping[str, Any]) -> None:
+def _tell(queue: str, needed: Mapping[str, float], found: Mapping[str, Any]) -> None:
     policy = found.get("effective_policy_definition")
-    if limits := stricter(queue, policy if isinstance(policy, dict) else {}):
+    if limits := stricter(needed, policy if isinstance(policy, dict) else {}):
         log.warning(
             "queue.limits_too_strict",
             queue=queue,

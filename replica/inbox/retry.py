@@ -18,7 +18,6 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.sync.merge import Outcome
-from replica import users as replica
 from replica.inbox import metrics, waiting
 from replica.inbox.activity import Activity
 from replica.inbox.faults import (
@@ -32,7 +31,9 @@ from replica.inbox.faults import (
 from replica.inbox.locked_rows import locked_users, require_unlocked_tables, shorten_lock_timeout
 from replica.inbox.parking import keep
 from replica.inbox.stored import apply_stored, deleted_user
+from replica.locks import lock
 from replica.settings import ConsumerSettings
+from replica.table import Replica
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import backoff_seconds
 
@@ -43,13 +44,17 @@ LOOK_EVERY_SECONDS: Final = 1.0
 
 
 async def keep_retrying(
-    settings: ConsumerSettings, engine: AsyncEngine, activity: Activity, stopping: asyncio.Event
+    replica: Replica,
+    settings: ConsumerSettings,
+    engine: AsyncEngine,
+    activity: Activity,
+    stopping: asyncio.Event,
 ) -> None:
     """Make round after round until ``stopping``."""
     failures = 0
     while not stopping.is_set():
         try:
-            await retry(settings, engine, activity)
+            await retry(replica, settings, engine, activity)
             failures = 0
         except DATABASE_AWAY as error:
             if failures == 0 and not is_lock_timeout(error):
@@ -66,8 +71,10 @@ async def keep_retrying(
                 await stopping.wait()
 
 
-async def retry(settings: ConsumerSettings, engine: AsyncEngine, activity: Activity) -> None:
-    """Try each message that is due once; ``work`` learns whose messages wait."""
+async def retry(
+    replica: Replica, settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
+) -> None:
+    """Try each message that is due once; ``activity`` learns whose messages wait."""
     async with engine.begin() as connection:
         activity.waiting_keys = await waiting.keys(connection)
     metrics.waiting.set(len(activity.waiting_keys))
@@ -75,25 +82,29 @@ async def retry(settings: ConsumerSettings, engine: AsyncEngine, activity: Activ
         return
     async with engine.begin() as connection:
         await shorten_lock_timeout(connection)
-        await require_unlocked_tables(connection)
-        await waiting.erase_of_deleted(connection)
+        await require_unlocked_tables(replica, connection)
+        await waiting.erase_of_deleted(replica, connection)
         if due := await waiting.due_users(connection):
-            await waiting.postpone(connection, await locked_users(connection, due))
+            await waiting.postpone(connection, await locked_users(replica, connection, due))
     while True:
         async with engine.begin() as connection:
             row = await waiting.claim(connection)
         if row is None:
             return
-        await _try(settings, engine, activity, row)
+        await _try(replica, settings, engine, activity, row)
 
 
 async def _try(
-    settings: ConsumerSettings, engine: AsyncEngine, activity: Activity, row: Row[Any]
+    replica: Replica,
+    settings: ConsumerSettings,
+    engine: AsyncEngine,
+    activity: Activity,
+    row: Row[Any],
 ) -> None:
     try:
         async with engine.begin() as connection:
             await shorten_lock_timeout(connection)
-            outcome = await _settle(connection, row, attempts_max=settings.attempts_max)
+            outcome = await _settle(replica, connection, row, attempts_max=settings.attempts_max)
     except DATABASE_AWAY as error:
         # This process lives, so the try does not count.
         with contextlib.suppress(*DATABASE_AWAY):
@@ -111,28 +122,31 @@ async def _try(
 
 
 async def _settle(
-    connection: AsyncConnection, row: Row[Any], *, attempts_max: int
+    replica: Replica, connection: AsyncConnection, row: Row[Any], *, attempts_max: int
 ) -> Outcome | None:
     """Apply or park the message in ``row`` and remove it; None when it is gone already."""
     # First a user's lock and then what is kept of them, as the consumer does.
     if (deleted := deleted_user(row.properties)) is not None:
-        await replica.lock(connection, [deleted])
+        await lock(connection, [deleted])
     if not await waiting.remove(connection, row.id):
         return None
     if row.attempts > attempts_max:
         found = Verdict(Reason.KILLS_THE_PROCESS, f"{row.attempts - 1} tries ended with a process")
-        return await _park(connection, row, found)
+        return await _park(replica, connection, row, found)
     try:
         async with connection.begin_nested():
-            return await apply_stored(connection, row)
+            return await apply_stored(replica, connection, row)
     except Exception as error:
         if not is_messages_fault(error):
             raise
-        return await _park(connection, row, verdict(error))
+        return await _park(replica, connection, row, verdict(error))
 
 
-async def _park(connection: AsyncConnection, row: Row[Any], found: Verdict) -> Outcome:
+async def _park(
+    replica: Replica, connection: AsyncConnection, row: Row[Any], found: Verdict
+) -> Outcome:
     await keep(
+        replica,
         connection,
         message_hash=row.message_hash,
         user_id=row.user_id,

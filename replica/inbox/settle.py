@@ -49,9 +49,9 @@ from replica.inbox.locked_rows import (
 )
 from replica.inbox.parking import message_hash, park
 from replica.inbox.subscription import Delivery
-from replica.inbox.topology import DEAD, LIVE
 from replica.inbox.waiting import event_of, key_of, set_aside
 from replica.settings import ConsumerSettings
+from replica.table import Replica
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import pause_seconds
 
@@ -75,8 +75,13 @@ class Settler:
     """Settles the batches of one lane of a consumer process, one batch at a time."""
 
     def __init__(
-        self, settings: ConsumerSettings, engine: AsyncEngine, activity: Activity | None = None
+        self,
+        replica: Replica,
+        settings: ConsumerSettings,
+        engine: AsyncEngine,
+        activity: Activity | None = None,
     ) -> None:
+        self._replica = replica
         self._settings = settings
         self._engine = engine
         self._activity = activity or Activity()
@@ -139,12 +144,14 @@ class Settler:
 
     async def _held(self, batch: list[Delivery]) -> list[int]:
         """The places in ``batch`` of messages whose user another session holds."""
-        events = [None if each.queue == DEAD else event_of(each) for each in batch]
+        events = [
+            None if each.queue == self._replica.queues.dead else event_of(each) for each in batch
+        ]
         users = {event.data.id for event in events if isinstance(event, UserEvent)}
         deleted = {event.data.id for event in events if isinstance(event, UserDeleted)}
         async with self._engine.connect() as connection:
             await shorten_lock_timeout(connection)
-            held = await locked_users(connection, users, deleted=deleted)
+            held = await locked_users(self._replica, connection, users, deleted=deleted)
             await connection.rollback()
         return [
             index
@@ -162,7 +169,7 @@ class Settler:
         async def count() -> int:
             async with self._engine.begin() as connection:
                 # While a table is locked nothing is tried, whatever ends this process meanwhile.
-                await require_unlocked_tables(connection)
+                await require_unlocked_tables(self._replica, connection)
                 return await count_attempt(connection, message_hash(delivery), self._process)
 
         try:
@@ -232,11 +239,11 @@ class Settler:
         Parameters:
             briefly: whether to give up soon when another session holds a lock.
         """
-        events = [_event(delivery) for delivery in batch]
+        events = [self._event(delivery) for delivery in batch]
         async with self._engine.begin() as connection:
             if briefly:
                 await shorten_lock_timeout(connection)
-            outcomes = await apply(connection, events)
+            outcomes = await apply(self._replica, connection, events)
             if batch[0].redelivered:
                 await clear_attempts(connection, message_hash(batch[0]))
         if any(isinstance(event, UserEvent) for event in events):
@@ -245,7 +252,7 @@ class Settler:
         self._activity.applied += len(events)
         for delivery, event, outcome in zip(batch, events, outcomes, strict=True):
             # What is replayed was recorded long ago, and says nothing about the way here.
-            if delivery.queue == LIVE and outcome is Outcome.APPLIED:
+            if delivery.queue == self._replica.queues.live and outcome is Outcome.APPLIED:
                 seconds = now - event.time.timestamp()
                 self._activity.note_latency(seconds)
                 if isinstance(event, UserEvent):
@@ -256,12 +263,14 @@ class Settler:
         async def store() -> None:
             async with self._engine.begin() as connection:
                 await shorten_lock_timeout(connection)
-                await park(connection, delivery, found.reason, found.error)
+                await park(self._replica, connection, delivery, found.reason, found.error)
                 await clear_attempts(connection, message_hash(delivery))
 
         await self._patiently(store)
         log.warning("message.parked", reason=found.reason, error=found.error)
-        if delivery.queue == DEAD:  # the broker's verdict says nothing about our code
+        if (
+            delivery.queue == self._replica.queues.dead
+        ):  # the broker's verdict says nothing about our code
             return Outcome.PARKED
         self._parked_in_a_row = self._parked_in_a_row + 1 if found == self._last_verdict else 1
         self._last_verdict = found
@@ -304,17 +313,16 @@ class Settler:
     async def _is_any_table_locked(self) -> bool:
         """Whether everybody has to wait; True as well when the database does not even say that."""
         try:
-            return await is_any_table_locked(self._engine)
+            return await is_any_table_locked(self._replica, self._engine)
         except DATABASE_AWAY:
             return True
 
-
-def _event(delivery: Delivery) -> Event:
-    if delivery.queue == DEAD and not delivery.dropped_bytes:
-        raise DeadLettered(by_limit=gave_up_by_limit(delivery.headers))
-    try:
-        return decode(delivery)
-    except Undecodable:
-        if delivery.dropped_bytes:
-            raise too_large() from None
-        raise
+    def _event(self, delivery: Delivery) -> Event:
+        if delivery.queue == self._replica.queues.dead and not delivery.dropped_bytes:
+            raise DeadLettered(by_limit=gave_up_by_limit(delivery.headers))
+        try:
+            return decode(delivery)
+        except Undecodable:
+            if delivery.dropped_bytes:
+                raise too_large() from None
+            raise

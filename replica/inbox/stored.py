@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.events import UserDeleted
 from contracts.events.envelope import Undecodable, decode, too_large
 from contracts.sync.merge import Outcome
-from replica import users as replica
 from replica.inbox.amqp_as_json import from_json
 from replica.inbox.apply import apply
+from replica.table import Replica
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def deleted_user(properties: Mapping[str, Any]) -> UUID | None:
     return event.data.id if isinstance(event, UserDeleted) else None
 
 
-async def apply_stored(connection: AsyncConnection, row: Row[Any]) -> Outcome:
+async def apply_stored(replica: Replica, connection: AsyncConnection, row: Row[Any]) -> Outcome:
     """Apply the message in ``row``; the caller owns the transaction.
 
     Raises:
@@ -54,5 +54,5 @@ async def apply_stored(connection: AsyncConnection, row: Row[Any]) -> Outcome:
         if getattr(row, "dropped_bytes", None):
             raise too_large() from None
         raise
-    [outcome] = await apply(connection, [event])
+    [outcome] = await apply(replica, connection, [event])
     return outcome

@@ -1,6 +1,6 @@
 """Declare this service's names on the broker, and check that they are what they should be.
 
-Each service declares its own names only: the queues here are the blog's, the exchanges are the
+Each service declares its own names only: the queues are the service's, the exchanges are the
 source's and are waited for.
 
 Guarantees: a queue that exists with another type or other arguments stops the start with a sentence
@@ -9,7 +9,7 @@ is told of before it is made and after, so that no crash hides that its messages
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractConnection
@@ -20,20 +20,10 @@ from contracts.events.names import (
     BINDINGS,
     EXCHANGE,
     REPLAY_EXCHANGE,
-    dead_queue,
-    live_queue,
-    replay_queue,
 )
+from replica.queue_names import QueueNames
 from service_kit.broker.queue_depths import depth
 from service_kit.process.errors import OperatorError
-
-SERVICE: Final = "blog"
-LIVE: Final = live_queue(SERVICE)
-REPLAY: Final = replay_queue(SERVICE)
-DEAD: Final = dead_queue(SERVICE)
-
-DEPTHS: Final = {"queue_depth": LIVE, "replay_queue_depth": REPLAY, "dead_queue_depth": DEAD}
-"""Each queue by the name under which its depth is told."""
 
 T = TypeVar("T")
 
@@ -47,12 +37,16 @@ class SourceMissing(Exception):
 
 
 async def declare(
-    connection: AbstractConnection, *, queue_lost: Callable[[], Awaitable[None]] | None = None
+    connection: AbstractConnection,
+    names: QueueNames,
+    *,
+    queue_lost: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Declare queues and bindings, but for the one of replays; repeating it changes nothing.
 
     Parameters:
         connection: to the broker.
+        names: of the service's queues.
         queue_lost: awaited when the live queue is not there, before it is made and after: whatever
             was in it, or came meanwhile, is gone.
 
@@ -63,26 +57,26 @@ async def declare(
     channel = await connection.channel()
     async with channel:
         dead_exchange = await _own(
-            DEAD, channel.declare_exchange(DEAD, ExchangeType.FANOUT, durable=True)
+            names.dead, channel.declare_exchange(names.dead, ExchangeType.FANOUT, durable=True)
         )
-        dead = await _own(DEAD, channel.declare_queue(**queues.dead_queue(SERVICE)))
+        dead = await _own(names.dead, channel.declare_queue(**queues.dead_queue(names.service)))
         await dead.bind(dead_exchange)
-        await _own(REPLAY, channel.declare_queue(**queues.replay_queue(SERVICE)))
+        await _own(names.replay, channel.declare_queue(**queues.replay_queue(names.service)))
         try:
             exchange = await channel.get_exchange(EXCHANGE, ensure=True)
         except ChannelNotFoundEntity:
             raise SourceMissing(f"exchange {EXCHANGE} is not declared yet") from None
-        is_lost = await depth(connection, LIVE) is None
+        is_lost = await depth(connection, names.live) is None
         if is_lost and queue_lost:
             await queue_lost()
-        live = await _own(LIVE, channel.declare_queue(**queues.live_queue(SERVICE)))
+        live = await _own(names.live, channel.declare_queue(**queues.live_queue(names.service)))
         for binding in BINDINGS:
             await live.bind(exchange, binding)
         if is_lost and queue_lost:
             await queue_lost()
 
 
-async def bind_replays(connection: AbstractConnection) -> bool:
+async def bind_replays(connection: AbstractConnection, names: QueueNames) -> bool:
     """Bind the queue of replays, and tell whether that can be done already.
 
     The exchange is declared by sources that can replay; live events do not wait for it.
@@ -93,14 +87,14 @@ async def bind_replays(connection: AbstractConnection) -> bool:
     except ChannelNotFoundEntity:  # which has closed the channel
         return False
     async with channel:
-        queue = await channel.get_queue(REPLAY, ensure=False)
-        await queue.bind(exchange, SERVICE)
+        queue = await channel.get_queue(names.replay, ensure=False)
+        await queue.bind(exchange, names.service)
     return True
 
 
-async def depths(connection: AbstractConnection) -> dict[str, int | None]:
+async def depths(connection: AbstractConnection, names: QueueNames) -> dict[str, int | None]:
     """How many messages are ready in each queue; None where there is no queue."""
-    return {name: await depth(connection, name) for name in DEPTHS.values()}
+    return {name: await depth(connection, name) for name in names.depths.values()}
 
 
 async def _own(name: str, declaration: Awaitable[T]) -> T:

@@ -27,6 +27,7 @@ from replica.inbox.faults import Wait
 from replica.inbox.parking import as_json, message_hash, storable
 from replica.inbox.subscription import Delivery
 from replica.inbox.table import waiting_messages
+from replica.table import Replica
 
 MESSAGES_WAIT: Final = "messages_wait"
 """As a reason why the replica may be incomplete."""
@@ -114,12 +115,12 @@ async def postpone(connection: AsyncConnection, user_ids: Collection[UUID]) -> N
     await connection.execute(_POSTPONE, {"ids": list(user_ids)})
 
 
-async def erase_of_deleted(connection: AsyncConnection) -> None:
+async def erase_of_deleted(replica: Replica, connection: AsyncConnection) -> None:
     """Clear the bodies of deleted users' messages.
 
     One that was set aside while its user's tombstone was being written has escaped that.
     """
-    await connection.execute(_ERASE)
+    await connection.execute(text(_ERASE.format(users=replica.name)))
 
 
 async def claim(connection: AsyncConnection) -> Row[Any] | None:
@@ -167,16 +168,15 @@ _POSTPONE: Final = text(
     """  # noqa: S608 - made of constants
 )
 
-_ERASE: Final = text(
-    """
+_ERASE: Final = """
     UPDATE waiting_messages SET body = NULL
     WHERE id IN (
-        SELECT waiting.id FROM waiting_messages AS waiting JOIN users ON users.id = waiting.user_id
-        WHERE users.deleted_at IS NOT NULL AND waiting.body IS NOT NULL
+        SELECT waiting.id
+        FROM waiting_messages AS waiting JOIN {users} AS one ON one.id = waiting.user_id
+        WHERE one.deleted_at IS NOT NULL AND waiting.body IS NOT NULL
         FOR UPDATE OF waiting SKIP LOCKED
     )
-    """
-)
+"""
 
 _CLAIM: Final = text(
     f"""

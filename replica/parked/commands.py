@@ -1,4 +1,4 @@
-"""The commands ``blog-service parked …``: list, show, redrive and discard parked messages."""
+"""The commands ``parked …``: list, show, redrive and discard parked messages."""
 
 import json
 import sys
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from replica.parked.model import ParkedMessage, Redriven, WholeMessage
+    from replica.service import Service
+    from replica.settings import DatabaseSettings
+    from replica.table import Replica
+
 
 LISTED_MAX: Final = 1_000
 """In one go: more than anybody reads, and little memory."""
@@ -27,16 +31,38 @@ LISTED_DEFAULT: Final = 50
 
 ID_MAX: Final = 2**53 - 1
 
-app = typer.Typer(no_args_is_help=True, help="Messages that could not be read or applied.")
-
 ParkedId = Annotated[
     int, typer.Argument(metavar="ID", min=1, max=ID_MAX, help="As the list shows it.")
 ]
 
 
-@app.command("list", epilog="Example: blog-service parked list --reason unknown_schema")
+def parked_commands(command: str) -> typer.Typer:
+    """Make the commands ``parked …`` of a service.
+
+    Parameters:
+        command: the service's, for examples.
+    """
+    app = typer.Typer(no_args_is_help=True, help="Messages that could not be read or applied.")
+    example = f"Example: {command} parked"
+    app.command("list", epilog=f"{example} list --reason unknown_schema")(show_all)
+    app.command("show", epilog=f"{example} show 17")(show_one)
+    app.command(epilog=f"{example} redrive --all")(redrive)
+    app.command(epilog=f'{example} discard 17 --because "sent by a test"')(discard)
+    return app
+
+
+def _service(context: typer.Context) -> "Service":
+    service: Service = context.obj()
+    return service
+
+
+def _settings(context: typer.Context) -> "DatabaseSettings":
+    return load(_service(context).database)
+
+
 @failing_with_a_sentence
 def show_all(
+    context: typer.Context,
     reason: Annotated[
         str | None, typer.Option(help="Only what is parked for this reason, such as invalid_data.")
     ] = None,
@@ -51,13 +77,12 @@ def show_all(
     """List what is parked, newest first, without what is in it."""
     from replica.parked.bodies import ParkedBody
     from replica.parked.read import parked_list
-    from replica.settings import DatabaseSettings
 
     async def read(engine: "AsyncEngine") -> "Sequence[ParkedMessage]":
         async with engine.connect() as connection:
             return await parked_list(connection, limit=limit + 1, before=before, reason=reason)
 
-    found = on_database(load(DatabaseSettings), read)
+    found = on_database(_settings(context), read)
     shown, is_all = found[:limit], len(found) <= limit
     if as_json:
         items = [ParkedBody.model_validate(message).model_dump(mode="json") for message in shown]
@@ -69,19 +94,17 @@ def show_all(
         print(f"there are more: --before {shown[-1].id}", file=sys.stderr)
 
 
-@app.command("show", epilog="Example: blog-service parked show 17")
 @failing_with_a_sentence
-def show_one(parked_id: ParkedId, as_json: AsJson = False) -> None:
+def show_one(context: typer.Context, parked_id: ParkedId, as_json: AsJson = False) -> None:
     """Show a message as it came: its body too, which may be personal data."""
     from replica.parked.bodies import WholeMessageBody
     from replica.parked.read import parked_message
-    from replica.settings import DatabaseSettings
 
     async def read(engine: "AsyncEngine") -> "WholeMessage":
         async with engine.connect() as connection:
             return await parked_message(connection, parked_id)
 
-    found = on_database(load(DatabaseSettings), read)
+    found = on_database(_settings(context), read)
     if as_json:
         print(json.dumps(WholeMessageBody.model_validate(found).model_dump(mode="json")))
         return
@@ -112,9 +135,9 @@ def show_one(parked_id: ParkedId, as_json: AsJson = False) -> None:
     print(_printable(found.body))
 
 
-@app.command(epilog="Example: blog-service parked redrive --all")
 @failing_with_a_sentence
 def redrive(
+    context: typer.Context,
     ids: Annotated[
         list[int] | None,
         typer.Argument(metavar="[ID …]", min=1, max=ID_MAX, help="As the list shows them."),
@@ -131,43 +154,41 @@ def redrive(
     """
     import structlog
 
-    from replica.settings import DatabaseSettings
-
     if bool(ids) == is_all:
         raise typer.BadParameter("name IDs, or --all")
     # What an applied event gives rise to, such as a heartbeat's suspicion, is not the result.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    replica = _service(context).replica
     outcomes, unknown = on_database(
-        load(DatabaseSettings), lambda engine: _redrive(engine, ids, quietly=as_json)
+        _settings(context), lambda engine: _redrive(replica, engine, ids, quietly=as_json)
     )
     show(outcomes, as_json=as_json)
     if outcomes["parked"] or unknown:
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command(epilog='Example: blog-service parked discard 17 --because "sent by a test"')
 @failing_with_a_sentence
 def discard(
+    context: typer.Context,
     parked_id: ParkedId,
     because: Annotated[str, typer.Option(help="Why; kept for ever, so name nobody.")],
 ) -> None:
     """Remove a message for good; who did it and why stays on record, what was in it does not."""
     from replica.parked import discard as use_case
-    from replica.settings import DatabaseSettings
 
     if not because.strip() or len(because) > use_case.BECAUSE_LENGTH_MAX or not _is_text(because):
         raise OperatorError(
             f"--because: say why, in 1 to {use_case.BECAUSE_LENGTH_MAX} characters of Unicode"
         )
     on_database(
-        load(DatabaseSettings),
+        _settings(context),
         lambda engine: use_case.discard(engine, parked_id, because=because, actor=operator()),
     )
     print(f"{parked_id}  discarded")
 
 
 async def _redrive(
-    engine: "AsyncEngine", ids: list[int] | None, *, quietly: bool
+    replica: "Replica", engine: "AsyncEngine", ids: list[int] | None, *, quietly: bool
 ) -> tuple[dict[str, int], bool]:
     """Redrive some or all, telling of each; how many went which way, and whether any is unknown."""
     from contracts.sync.merge import Outcome
@@ -177,7 +198,7 @@ async def _redrive(
     is_any_unknown = False
     count, last = (len(ids), 0) if ids else await parked_now(engine)
     progress = Progress("redriving", count)
-    each = _each(engine, ids) if ids else redrive_all(engine, last=last)
+    each = _each(replica, engine, ids) if ids else redrive_all(replica, engine, last=last)
     async for redriven in each:
         if redriven is None:
             is_any_unknown = True
@@ -192,14 +213,16 @@ async def _redrive(
     return {outcome.value: outcomes[outcome] for outcome in told}, is_any_unknown
 
 
-async def _each(engine: "AsyncEngine", ids: list[int]) -> "AsyncGenerator[Redriven | None]":
+async def _each(
+    replica: "Replica", engine: "AsyncEngine", ids: list[int]
+) -> "AsyncGenerator[Redriven | None]":
     """What became of each; None, after a sentence, for one that is not parked."""
     from replica.parked import redrive as use_case
     from replica.parked.model import NoSuchMessage
 
     for parked_id in ids:
         try:
-            yield await use_case.redrive(engine, parked_id)
+            yield await use_case.redrive(replica, engine, parked_id)
         except NoSuchMessage as error:
             print(error, file=sys.stderr)
             yield None

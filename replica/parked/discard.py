@@ -20,10 +20,10 @@ async def discard(engine: AsyncEngine, parked_id: int, *, because: str, actor: s
     """Remove a message for good; its user is mended by the next one, or by reconcile.
 
     Parameters:
-        engine: of the blog's database.
+        engine: of the replica's database.
         parked_id: which message.
         because: the operator's words; nothing personal.
-        actor: who he is (``blog_service.actors``).
+        actor: who they are (``service_kit.process.actors``).
 
     Raises:
         NoSuchMessage: it is not parked, or not any more.

@@ -15,7 +15,9 @@ class NoSuchMessage(OperatorError):
     """No message with this id is parked, or not any more."""
 
     def __init__(self, parked_id: int) -> None:
-        super().__init__(f"no message {parked_id} is parked; see blog-service parked list")
+        super().__init__(
+            f"no message {parked_id} is parked; the command `parked list` shows those that are"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

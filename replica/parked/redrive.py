@@ -17,7 +17,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.sync.merge import Outcome
-from replica import users as replica
 from replica.inbox.faults import (
     Verdict,
     Wait,
@@ -29,7 +28,9 @@ from replica.inbox.locked_rows import is_any_table_locked
 from replica.inbox.parking import claim, park_again, unpark
 from replica.inbox.stored import apply_stored, deleted_user
 from replica.inbox.table import parked_messages
+from replica.locks import lock
 from replica.parked.model import NoSuchMessage, Redriven
+from replica.table import Replica
 
 PAGE_IDS: Final = 100
 """Ids that are read at once; messages are read one by one, for their size is anybody's."""
@@ -46,13 +47,13 @@ _NEXT = (
 )
 
 
-async def redrive(engine: AsyncEngine, parked_id: int) -> Redriven:
+async def redrive(replica: Replica, engine: AsyncEngine, parked_id: int) -> Redriven:
     """Redrive one message.
 
     Raises:
         NoSuchMessage: it is not parked, or not any more.
     """
-    redriven = await _redrive(engine, parked_id, waits=True)
+    redriven = await _redrive(replica, engine, parked_id, waits=True)
     if redriven is None:
         raise NoSuchMessage(parked_id)
     return redriven
@@ -66,7 +67,7 @@ async def parked_now(engine: AsyncEngine, *, after: int = 0) -> tuple[int, int]:
 
 
 async def redrive_all(
-    engine: AsyncEngine, *, last: int, after: int = 0
+    replica: Replica, engine: AsyncEngine, *, last: int, after: int = 0
 ) -> AsyncGenerator[Redriven]:
     """Redrive what is parked ``after`` one message up to the ``last``, in the order of parking.
 
@@ -75,13 +76,13 @@ async def redrive_all(
     while page := await _next(engine, after, last):
         busy = []
         for parked_id in page:
-            redriven = await _redrive(engine, parked_id, waits=False)
+            redriven = await _redrive(replica, engine, parked_id, waits=False)
             if redriven is None:
                 busy.append(parked_id)
             else:
                 yield redriven
         for parked_id in busy:
-            redriven = await _redrive(engine, parked_id, waits=True)
+            redriven = await _redrive(replica, engine, parked_id, waits=True)
             if redriven is not None:
                 yield redriven
         after = page[-1]
@@ -92,31 +93,33 @@ async def _next(engine: AsyncEngine, after: int, last: int) -> list[int]:
         return list((await connection.execute(_NEXT, {"after": after, "last": last})).scalars())
 
 
-async def _redrive(engine: AsyncEngine, parked_id: int, *, waits: bool) -> Redriven | None:
+async def _redrive(
+    replica: Replica, engine: AsyncEngine, parked_id: int, *, waits: bool
+) -> Redriven | None:
     """Redrive one message in a transaction; None when it is gone, or busy and nobody waits."""
     try:
         async with engine.begin() as connection:
-            return await _redrive_in(connection, parked_id, waits=waits)
+            return await _redrive_in(replica, connection, parked_id, waits=waits)
     except DBAPIError as error:
-        if not is_lock_timeout(error) or await is_any_table_locked(engine):
+        if not is_lock_timeout(error) or await is_any_table_locked(replica, engine):
             raise
         held = Verdict(Wait.ROW_HELD, "another session holds a lock on what it concerns")
         return Redriven(id=parked_id, outcome=Outcome.PARKED, failure=held)
 
 
 async def _redrive_in(
-    connection: AsyncConnection, parked_id: int, *, waits: bool
+    replica: Replica, connection: AsyncConnection, parked_id: int, *, waits: bool
 ) -> Redriven | None:
     # First a user's lock and then what is parked of them, as the consumer does: in the other
     # order the two could wait for each other.
     if (deleted := await _deletes(connection, parked_id)) is not None:
-        await replica.lock(connection, [deleted])
+        await lock(connection, [deleted])
     row = await claim(connection, parked_id, waits=waits)
     if row is None:
         return None
     try:
         async with connection.begin_nested():
-            outcome = await apply_stored(connection, row)
+            outcome = await apply_stored(replica, connection, row)
     except Exception as error:
         if not is_messages_fault(error):
             raise

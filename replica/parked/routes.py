@@ -12,9 +12,9 @@ from typing import Annotated, Final
 import structlog
 from fastapi import APIRouter, Path, Query, status
 
-from blog_service.context import Blog
 from contracts.events import VERSION_MAX
 from replica.caller import OPERATORS_ONLY, Operator, ReplicaUser
+from replica.context import RequestContext
 from replica.parked import read
 from replica.parked import redrive as redriving
 from replica.parked.bodies import (
@@ -54,7 +54,7 @@ router = APIRouter(prefix="/v1/sync/parked", tags=["operation"])
 @router.get("", summary="List parked messages", responses=documented(*OPERATORS_ONLY))
 async def get_list(
     _: Operator,
-    blog: Blog,
+    context: RequestContext,
     cursor: NumberCursor | None = None,
     reason: Annotated[
         str | None,
@@ -63,7 +63,7 @@ async def get_list(
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ParkedBody]:
     """A page of what is parked, newest first."""
-    async with blog.engine.connect() as connection:
+    async with context.engine.connect() as connection:
         found = await read.parked_list(connection, limit=limit + 1, before=cursor, reason=reason)
     return page_of(
         [ParkedBody.model_validate(message) for message in found], limit, key=lambda item: item.id
@@ -76,7 +76,7 @@ async def get_list(
     responses=documented(*OPERATORS_ONLY),
 )
 async def redrive_all(
-    caller: Operator, blog: Blog, cursor: NumberCursor | None = None
+    caller: Operator, context: RequestContext, cursor: NumberCursor | None = None
 ) -> RedrivenCountsBody:
     """Redrive what was parked when the request came, in the order of parking.
 
@@ -85,9 +85,11 @@ async def redrive_all(
     deadline = time.monotonic() + REDRIVE_SECONDS_MAX
     outcomes: Counter[str] = Counter()
     after = cursor or 0
-    _, last = await redriving.parked_now(blog.engine, after=after)
+    _, last = await redriving.parked_now(context.engine, after=after)
     next_cursor = None
-    async with aclosing(redriving.redrive_all(blog.engine, after=after, last=last)) as all_of_them:
+    async with aclosing(
+        redriving.redrive_all(context.replica, context.engine, after=after, last=last)
+    ) as all_of_them:
         async for redriven in all_of_them:
             _note(redriven, caller)
             outcomes[redriven.outcome.value] += 1
@@ -102,9 +104,11 @@ async def redrive_all(
     summary="Show a parked message",
     responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND),
 )
-async def get_message(parked_id: ParkedId, _: Operator, blog: Blog) -> WholeMessageBody:
+async def get_message(
+    parked_id: ParkedId, _: Operator, context: RequestContext
+) -> WholeMessageBody:
     """The message as it came. What is in it may be personal data."""
-    async with blog.engine.connect() as connection:
+    async with context.engine.connect() as connection:
         return WholeMessageBody.model_validate(await read.parked_message(connection, parked_id))
 
 
@@ -113,12 +117,12 @@ async def get_message(parked_id: ParkedId, _: Operator, blog: Blog) -> WholeMess
     summary="Redrive a parked message",
     responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND),
 )
-async def redrive(parked_id: ParkedId, caller: Operator, blog: Blog) -> RedrivenBody:
+async def redrive(parked_id: ParkedId, caller: Operator, context: RequestContext) -> RedrivenBody:
     """Hand the message to the code that a fresh one meets; it stays only if that fails again.
 
     What is parked as `kills_the_process` may kill this process too: try it with the command.
     """
-    redriven = await redriving.redrive(blog.engine, parked_id)
+    redriven = await redriving.redrive(context.replica, context.engine, parked_id)
     _note(redriven, caller)
     return RedrivenBody.of(redriven)
 
@@ -130,11 +134,11 @@ async def redrive(parked_id: ParkedId, caller: Operator, blog: Blog) -> Redriven
     responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND),
 )
 async def post_discard(
-    parked_id: ParkedId, body: DiscardBody, caller: Operator, blog: Blog
+    parked_id: ParkedId, body: DiscardBody, caller: Operator, context: RequestContext
 ) -> None:
     """Remove the message for good. Who did it and why stays on record, what was in it does not."""
     actor = user_actor(caller.id)
-    await discard(blog.engine, parked_id, because=body.because, actor=actor)
+    await discard(context.engine, parked_id, because=body.because, actor=actor)
     log.info("message.discarded", parked_id=parked_id, actor=actor)
 
 

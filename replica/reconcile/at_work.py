@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from replica.reconcile import runs
-from replica.reconcile.model import WHY_NO_VERDICT, State, state
+from replica.reconcile.model import State, state, why_no_verdict
 from replica.reconcile.runs import Run
 from service_kit.database.locks import advisory_lock
 
@@ -61,15 +61,15 @@ async def held(engine: AsyncEngine, run_id: UUID) -> AsyncIterator[None]:
         yield
 
 
-async def end_abandoned(engine: AsyncEngine) -> Sequence[Run]:
+async def end_abandoned(engine: AsyncEngine, *, command: str) -> Sequence[Run]:
     """End the runs that nobody makes any more, or that nobody took up in time; which ones."""
     async with engine.begin() as connection:
         seen = await at_work(connection)
         found = [(run, seen.state(run)) for run in await runs.unfinished(connection)]
         return [
-            await runs.give_up(connection, run.id, WHY_NO_VERDICT[became])
+            await runs.give_up(connection, run.id, why)
             for run, became in found
-            if became in WHY_NO_VERDICT
+            if (why := why_no_verdict(became, command)) is not None
         ]
 
 

@@ -1,4 +1,4 @@
-"""The command ``blog-service reconcile``."""
+"""The command ``reconcile``."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +15,14 @@ from service_kit.process.terminal import AsJson, failing_with, show
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from replica.service import Service
+
 EXIT_CODE = {Verdict.IN_STEP: 0, Verdict.DRIFT: 1, Verdict.COULD_NOT_COMPARE: 2}
 
 
 @failing_with(EXIT_CODE[Verdict.COULD_NOT_COMPARE])
 def reconcile(
+    context: typer.Context,
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend missing, stale, undeleted and corrupt users.")
     ] = False,
@@ -49,9 +52,9 @@ def reconcile(
     from replica.reconcile import runs
     from replica.reconcile.report import report
     from replica.reconcile.run import run
-    from replica.settings import ReconcileSettings
 
-    settings = load(ReconcileSettings)
+    service: Service = context.obj()
+    settings = load(service.reconcile)
 
     async def work(engine: "AsyncEngine") -> runs.Run:
         async with engine.begin() as connection:
@@ -63,7 +66,9 @@ def reconcile(
                 deletions_max=deletions_max,
             )
             begun = await runs.start(connection, requested)
-        return await run(settings, engine, begun, accepts=accept_source, is_quiet=False)
+        return await run(
+            service.replica, settings, engine, begun, accepts=accept_source, is_quiet=False
+        )
 
     ended = on_database(settings, work)
     if as_json:

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -28,13 +29,14 @@ from replica.reconcile.source import Source
 from replica.reconcile.staging import (
     StagedFigures,
     replica_digests,
-    see,
+    snapshot_replica,
     stage,
     staged_figures,
 )
 from replica.reconcile.step import BATCH_PAGES, step
 from replica.reconcile.unknown import unknown_there
 from replica.settings import ReconcileSettings
+from replica.table import Replica
 from service_kit.process.tasks import all_of
 
 LANE_BUCKETS_MIN: Final = 256
@@ -46,6 +48,7 @@ LOOK_EVERY_SECONDS: Final = 0.02
 
 
 async def compare(
+    replica: Replica,
     settings: ReconcileSettings,
     *,
     follows: UUID | None,
@@ -66,14 +69,15 @@ async def compare(
     Raises:
         CouldNotCompare: there is no verdict.
     """
+    require_source = partial(_require_source, replica.command, settings.variable("auth_url"))
     async with Source(settings) as source, AsyncExitStack() as sessions:
         first = await sessions.enter_async_context(session(settings))
-        ours = await replica_digests(first)
+        ours = await replica_digests(replica, first) if replica.has_all_fields else None
         theirs: Digests | None = None
         differing: Sequence[int] = range(BUCKETS)
-        if ours.rows:  # of an empty replica it is known what differs
+        if ours is not None and ours.rows:  # everything of an empty replica differs
             answer = await source.digests()
-            _demand(answer.source, follows, accepts)
+            require_source(answer.source, follows, accepts)
             follows = answer.source
             theirs = _read(answer)
             differing = theirs.differing(ours)
@@ -85,24 +89,24 @@ async def compare(
         headway.begin(Phase.READING, _expected(theirs, differing))
         begins = await all_of(
             *(
-                _stage(source, lane, ranges, headway)
+                _stage(replica, source, lane, ranges, headway)
                 for lane, ranges in zip(lanes, parts, strict=True)
             )
         )
         for begin in begins:
-            _demand(begin.source, follows or begins[0].source, accepts)
+            require_source(begin.source, follows or begins[0].source, accepts)
         heartbeat = await source.heartbeat()
-        _demand(heartbeat.source, begins[0].source)
+        require_source(heartbeat.source, begins[0].source)
         headway.begin(Phase.ARRIVING)
-        await _arrived(first, heartbeat, settings.reconcile_wait_seconds)
+        await _wait_for(heartbeat, first, settings.reconcile_wait_seconds, command=replica.command)
         tally = Tally()
-        held = await unknown_there(lanes, repairs, deletions_max, tally)
+        held = await unknown_there(replica, lanes, repairs, deletions_max, tally)
         staged = [await staged_figures(lane) for lane in lanes]
         rows = sum(each.rows for each in staged)
         headway.begin(Phase.COMPARING, rows)
         await all_of(
             *(
-                _step(lane, figures, repairs, tally, headway)
+                _step(replica, lane, figures, repairs, tally, headway)
                 for lane, figures in zip(lanes, staged, strict=True)
             )
         )
@@ -110,14 +114,19 @@ async def compare(
 
 
 async def _stage(
-    source: Source, lane: AsyncConnection, ranges: str, headway: Headway
+    replica: Replica,
+    source: Source,
+    lane: AsyncConnection,
+    ranges: Sequence[range],
+    headway: Headway,
 ) -> StreamBegin:
     """What the replica has, and then what the source has; how its answer begins."""
-    await see(lane, ranges)
+    await snapshot_replica(replica, lane, ranges)
     return await stage(lane, source, ranges, headway)
 
 
 async def _step(
+    replica: Replica,
     connection: AsyncConnection,
     staged: StagedFigures,
     repairs: frozenset[Kind],
@@ -126,7 +135,7 @@ async def _step(
 ) -> None:
     done = 0
     for first in range(0, staged.pages, BATCH_PAGES):
-        await step(connection, first, BATCH_PAGES, repairs, tally)
+        await step(replica, connection, first, BATCH_PAGES, repairs, tally)
         # Pages hold about as many users each.
         so_far = staged.rows * min(first + BATCH_PAGES, staged.pages) // staged.pages
         headway.advance(so_far - done)
@@ -154,20 +163,27 @@ def _expected(theirs: Digests | None, buckets: Sequence[int]) -> int | None:
     return None if theirs is None else theirs.rows * len(buckets) // BUCKETS
 
 
-def _demand(source: UUID, follows: UUID | None, accepts: UUID | None = None) -> None:
-    """Refuse the answer of another source than the one that this replica follows, or accepts."""
+def _require_source(
+    command: str, setting: str, source: UUID, follows: UUID | None, accepts: UUID | None = None
+) -> None:
+    """Refuse the response of another source than the one that this replica follows, or accepts.
+
+    Parameters:
+        command: the service's command, for the remedy.
+        setting: the one that has the source's address, likewise.
+    """
     if accepts is not None:
         if source != accepts:
             raise CouldNotCompare(
-                f"--accept-source names {accepts}, but the source at BLOG_AUTH_URL is {source}:"
+                f"--accept-source names {accepts}, but the source at {setting} is {source}:"
                 " nothing was accepted or changed; name the one that answers if it is the right one"
             )
         return
     if follows is not None and source != follows:
         raise CouldNotCompare(
             f"the source that answers is {source}, and this replica follows {follows}: point"
-            " BLOG_AUTH_URL at the right one, or accept this one with"
-            f" blog-service reconcile --accept-source {source}"
+            f" {setting} at the right one, or accept this one with"
+            f" {command} reconcile --accept-source {source}"
         )
 
 
@@ -178,10 +194,10 @@ def _read(answer: DigestsAnswer) -> Digests:
         raise CouldNotCompare("the source's digests are not as agreed") from None
 
 
-async def _arrived(
-    connection: AsyncConnection, heartbeat: HeartbeatAnswer, wait_seconds: float
+async def _wait_for(
+    heartbeat: HeartbeatAnswer, connection: AsyncConnection, wait_seconds: float, *, command: str
 ) -> None:
-    """Wait until the heartbeat has been applied here, and with it all that went before it."""
+    """Wait until the heartbeat, and with it everything before it, has been applied here."""
     deadline = time.monotonic() + wait_seconds
     while True:
         arrived = await has_applied(
@@ -197,7 +213,7 @@ async def _arrived(
             raise CouldNotCompare(
                 f"heartbeat {heartbeat.number} has not arrived in {wait_seconds:.0f} s, so nobody"
                 " can tell what is on its way from what is lost: see whether the relay"
-                " (auth-service status) and the consumer (blog-service status) work, or let the"
+                f" (auth-service status) and the consumer ({command} status) work, or let the"
                 " queue be worked off"
             )
         await asyncio.sleep(LOOK_EVERY_SECONDS)

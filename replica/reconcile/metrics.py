@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from replica.reconcile import runs
 from replica.reconcile.due import why_degraded
 from replica.reconcile.model import Kind
+from replica.table import Replica
 from service_kit.process.readings import Reading
 
 differing = Gauge(
@@ -23,7 +24,7 @@ degraded = Reading(
 )
 
 
-async def refresh(connection: AsyncConnection) -> None:
+async def refresh(replica: Replica, connection: AsyncConnection) -> None:
     """Set the gauges: all of them from the database, so that every process shows the same.
 
     Only a run that ended with a verdict counts; one that could not compare proves nothing.
@@ -34,4 +35,4 @@ async def refresh(connection: AsyncConnection) -> None:
     for kind in Kind:
         differing.labels(kind=kind.value).set(found.get(kind, 0) - repaired.get(kind, 0))
     last_reconciled.set(last.source_at.timestamp() if last and last.source_at else 0)
-    degraded.set(await why_degraded(connection) is not None)
+    degraded.set(await why_degraded(replica, connection) is not None)

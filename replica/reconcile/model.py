@@ -95,15 +95,6 @@ that was asked for in the night must not repair in the morning, when all may be 
 STARTING_SECONDS_MAX: Final = 10.0
 """Between the note that it begins and its lock a run has milliseconds."""
 
-WHY_NO_VERDICT: Final = {
-    State.LAPSED: (
-        f"no consumer took it up within {WAITING_SECONDS_MAX / 60:.0f} minutes: start one"
-        " (blog-service consumer), and ask again"
-    ),
-    State.BROKEN_OFF: "whoever made it has died on the way; what it had repaired stays repaired",
-}
-"""Explanations of runs that nobody is left to explain."""
-
 NEWER: Final = frozenset({Kind.MISSING, Kind.STALE, Kind.UNDELETED})
 """The source is ahead: repaired under the guard *newer*, which can do no harm, by itself too."""
 
@@ -203,6 +194,23 @@ def state(
     return State.BROKEN_OFF
 
 
+def why_no_verdict(became: State, command: str) -> str | None:
+    """Explain a run whose worker cannot; None if it needs no explanation.
+
+    Parameters:
+        became: the state of the run.
+        command: the service's command.
+    """
+    if became is State.LAPSED:
+        return (
+            f"no consumer started it within {WAITING_SECONDS_MAX / 60:.0f} minutes: start one"
+            f" ({command} consumer), and ask again"
+        )
+    if became is State.BROKEN_OFF:
+        return "its worker exited before the end; what it had repaired stays repaired"
+    return None
+
+
 class CouldNotCompare(Exception):
     """There is no verdict; the message is a sentence that says why and what to do."""
 
@@ -272,14 +280,14 @@ class Comparison:
         return Verdict.DRIFT if self.tally.unrepaired else Verdict.IN_STEP
 
 
-def brake(orphans: int, deletions_max: int) -> str | None:
+def brake(orphans: int, deletions_max: int, *, command: str) -> str | None:
     """Why none of ``orphans`` is buried, all or nothing; None when they may be."""
     if orphans <= deletions_max:
         return None
     return (
         f"unknown to the source: {orphans:,}, of whom at most {deletions_max:,} may be deleted"
         " here: none was. If the source is the right one, allow as many:"
-        " blog-service reconcile --orphans --max-deletions N (over HTTP max_deletions)"
+        f" {command} reconcile --orphans --max-deletions N (over HTTP max_deletions)"
     )
 
 

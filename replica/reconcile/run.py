@@ -22,6 +22,7 @@ from replica.reconcile.headway import Headway, noted
 from replica.reconcile.model import CouldNotCompare, answers
 from replica.reconcile.runs import Run
 from replica.settings import ReconcileSettings
+from replica.table import Replica
 from service_kit.database.away import DATABASE_AWAY
 
 INTERRUPTED: Final = "it was interrupted; what it had repaired stays repaired"
@@ -31,6 +32,7 @@ FAREWELL_SECONDS_MAX: Final = 2.0
 
 
 async def run(
+    replica: Replica,
     settings: ReconcileSettings,
     engine: AsyncEngine,
     begun: Run,
@@ -51,10 +53,11 @@ async def run(
         SQLAlchemyError, OSError: this replica's own database is away.
     """
     async with held(engine, begun.id):
-        return await _run(settings, engine, begun, accepts, Headway(is_quiet=is_quiet))
+        return await _run(replica, settings, engine, begun, accepts, Headway(is_quiet=is_quiet))
 
 
 async def _run(
+    replica: Replica,
     settings: ReconcileSettings,
     engine: AsyncEngine,
     begun: Run,
@@ -67,6 +70,7 @@ async def _run(
             follows = await runs.source_followed(connection)
         async with noted(engine, begun.id, headway):
             comparison = await compare(
+                replica,
                 settings,
                 follows=follows,
                 accepts=accepts,

@@ -1,8 +1,8 @@
 """The session in which a run compares: one connection with limits of its own, and two tables.
 
-``seen`` holds what the replica had (id, version, status) before the source was asked, ``staged``
-what the source answered. Both are temporary: they end with the session, and runs at the same time
-do not meet in them. However many users there are, they lie in the database and not in memory.
+``seen`` has what the replica had (id, version, is_deleted) before the source was asked, ``staged``
+what the source returned. Both are temporary: they end with the session, and concurrent runs do not
+share them. However many users there are, they are in the database and not in memory.
 """
 
 from collections.abc import AsyncIterator
@@ -43,7 +43,8 @@ _TABLES: Final = (
         CHECK (status = 'deleted' OR num_nulls(email, created_at, updated_at) = 0)
     )
     """,
-    "CREATE TEMP TABLE seen (id uuid NOT NULL, version bigint NOT NULL, status text NOT NULL)",
+    "CREATE TEMP TABLE seen"
+    " (id uuid NOT NULL, version bigint NOT NULL, is_deleted boolean NOT NULL)",
 )
 
 
@@ -54,7 +55,7 @@ async def session(settings: ReconcileSettings) -> AsyncIterator[AsyncConnection]
     engine = unpooled(
         settings.database_url,
         Session(
-            "blog-service reconcile",
+            f"{settings.application_name} reconcile",
             settings.database_schema,
             statement_ms=round(seconds * 1000),
             lock_ms=LOCK_SECONDS_MAX * 1000,

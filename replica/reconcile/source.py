@@ -1,4 +1,4 @@
-"""Ask the source what it has, as the blog's service account.
+"""Ask the source what it has, as this service's own account.
 
 Guarantees: a response with users is read as a stream and never held whole; one that is cut short,
 or is not what ``contracts.sync.comparison`` says, raises ``CouldNotCompare``, and so does a source
@@ -9,7 +9,7 @@ Not here: tokens and connections (``source_client``), what the answers mean (``c
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -24,6 +24,7 @@ from contracts.sync.comparison import (
     HeartbeatAnswer,
     StreamBegin,
     StreamEnd,
+    ranges_text,
 )
 from replica.reconcile.model import CouldNotCompare
 from replica.settings import ReconcileSettings
@@ -71,10 +72,12 @@ class Source:
         return await self._ask("POST", "/v1/reconcile/heartbeats", HeartbeatAnswer)
 
     @asynccontextmanager
-    async def users(self, ranges: str) -> AsyncIterator["UserStream"]:
-        """The users of some buckets (``contracts.sync.comparison.bucket_ranges``), as a stream."""
+    async def users(self, ranges: Sequence[range]) -> AsyncIterator["UserStream"]:
+        """The users of some buckets (``bucket_ranges``), as a stream."""
         with _or_no_verdict():
-            answer = await self._send("GET", "/v1/reconcile/users", params={"buckets": ranges})
+            answer = await self._send(
+                "GET", "/v1/reconcile/users", params={"buckets": ranges_text(ranges)}
+            )
             try:
                 yield UserStream(answer)
             finally:

@@ -4,7 +4,7 @@ In this order: nothing reaches the replica before it is committed at the source,
 "the source does not know him" and "the replica is ahead" mean anything.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,50 +14,51 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
-from contracts.sync.comparison import StreamBegin, buckets_in
-from contracts.sync.digest import BUCKETS, DIGESTS, Digests, bucket_sql
+from contracts.sync.comparison import StreamBegin
+from contracts.sync.digest import BUCKETS, Digests, bucket_sql, digests_sql
+from replica.columns import FIELDS, array_literal
 from replica.reconcile.headway import Headway
 from replica.reconcile.model import CouldNotCompare
 from replica.reconcile.session import driver
 from replica.reconcile.source import Source, UserStream
-from replica.table import array_literal
-from replica.users import COLUMNS
+from replica.table import Replica
 from service_kit.database.away import DRIVER_ERRORS
 
-_DIGESTS = text(DIGESTS)
+_SEE: Final = f"""
+    INSERT INTO seen SELECT id, version, deleted_at IS NOT NULL FROM {{users}} AS users
+    WHERE CAST(:is_all AS boolean) OR {bucket_sql()} = ANY(CAST(:buckets AS integer[]))
+"""  # noqa: S608 - made of constants
 
-_SEE: Final = "INSERT INTO seen SELECT id, version, status FROM users"
-_SEE_ALL = text(_SEE)
-_SEE_SOME = text(f"{_SEE} WHERE {bucket_sql()} = ANY(CAST(:buckets AS integer[]))")
-
-_COPIED: Final = [*COLUMNS, "unpublished"]
+_COPIED: Final = [*FIELDS, "unpublished"]
 
 _BOOLEAN: Final = {True: "t", False: "f"}
 
 _LIVING: Final = ("active", "disabled")
 
 
-async def replica_digests(connection: AsyncConnection) -> Digests:
-    """The digests of the replica, of one snapshot."""
-    digests = Digests.of_rows([tuple(row) for row in await connection.execute(_DIGESTS)])
+async def replica_digests(replica: Replica, connection: AsyncConnection) -> Digests:
+    """Compute the digests of the replica, of one snapshot; it has all fields."""
+    rows = await connection.execute(text(digests_sql(replica.name)))
+    digests = Digests.of_rows([tuple(row) for row in rows])
     await connection.commit()
     return digests
 
 
-async def see(connection: AsyncConnection, ranges: str) -> None:
+async def snapshot_replica(
+    replica: Replica, connection: AsyncConnection, ranges: Sequence[range]
+) -> None:
     """Note what the replica has in some buckets, before the source is asked about them."""
-    buckets = [bucket for each in buckets_in(ranges) for bucket in each]
-    if len(buckets) == BUCKETS:
-        await connection.execute(_SEE_ALL)
-    else:
-        await connection.execute(_SEE_SOME, {"buckets": buckets})
+    buckets = [bucket for each in ranges for bucket in each]
+    statement = text(_SEE.format(users=replica.name))
+    is_all = len(buckets) == BUCKETS
+    await connection.execute(statement, {"is_all": is_all, "buckets": [] if is_all else buckets})
     await connection.execute(text("CREATE UNIQUE INDEX ON seen (id)"))
     await connection.execute(text("ANALYZE seen"))
     await connection.commit()
 
 
 async def stage(
-    connection: AsyncConnection, source: Source, ranges: str, headway: Headway
+    connection: AsyncConnection, source: Source, ranges: Sequence[range], headway: Headway
 ) -> StreamBegin:
     """Copy what the source has in some buckets, as it comes; how its answer begins.
 

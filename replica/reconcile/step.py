@@ -11,6 +11,7 @@ user's lock, and erases what is parked of them.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -19,9 +20,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.sync.digest import row_digest_sql
-from replica import users as replica
 from replica.inbox.locked_rows import locked_users
 from replica.inbox.parking import erase
+from replica.locks import lock
 from replica.reconcile.model import (
     AS_COMPARED,
     NEWER,
@@ -29,6 +30,7 @@ from replica.reconcile.model import (
     Kind,
     Tally,
 )
+from replica.table import Replica
 
 BATCH_PAGES: Final = 100
 """About five thousand users: one transaction of some 100 ms, behind which live events wait."""
@@ -43,28 +45,9 @@ TRIES_MAX: Final = 5
 _MAY_PASS: Final = ("40P01", "55P03", "40001")
 """SQLSTATEs of what may be well the next time."""
 
-_COLUMNS: Final = ", ".join(f"s.{name}" for name in replica.COLUMNS)
-
-# u: the row as it is now; r: as it was before the source was asked; s: what the source answered.
-_KIND: Final = f"""
-    CASE
-        WHEN u.id IS NULL THEN 'missing'
-        WHEN u.deleted_at IS NOT NULL AND s.deleted_at IS NULL THEN
-            CASE WHEN r.status = 'deleted' THEN 'undone_deletion' ELSE 'in_flight' END
-        WHEN u.deleted_at IS NULL AND s.deleted_at IS NOT NULL THEN 'undeleted'
-        WHEN u.version = 0 THEN 'missing'
-        WHEN u.version < s.version THEN 'stale'
-        WHEN u.version > s.version THEN
-            CASE WHEN r.version = u.version THEN 'ahead' ELSE 'in_flight' END
-        WHEN {row_digest_sql("u")} <> {row_digest_sql("s")} THEN 'corrupt'
-    END
-"""
-
 _BATCH: Final = """
-    FROM staged s LEFT JOIN seen r ON r.id = s.id LEFT JOIN users u ON u.id = s.id
-"""
-_PAGES: Final = """
-    s.ctid >= CAST(CAST(:first AS text) AS tid) AND s.ctid < CAST(CAST(:next AS text) AS tid)
+    FROM staged s LEFT JOIN seen r ON r.id = s.id LEFT JOIN {users} u ON u.id = s.id
+    WHERE s.ctid >= CAST(CAST(:first AS text) AS tid) AND s.ctid < CAST(CAST(:next AS text) AS tid)
 """
 
 # A batch is small whatever the planner believes of tables that fill while it looks: so each of its
@@ -73,49 +56,90 @@ _BY_INDEX = text(
     "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
 )
 
-_TOMBSTONES = text(
-    f"""
-    SELECT s.id {_BATCH} WHERE {_PAGES} AND s.deleted_at IS NOT NULL AND NOT s.unpublished
-        AND (u.id IS NULL OR u.deleted_at IS NULL OR u.version <> s.version)
+
+class _Statements:
+    """The statements that classify and repair the users of one replica.
+
+    ``u`` is the row as it is now, ``r`` as it was before the source was asked, ``s`` what the
+    source answered.
     """
-)
 
-_IDS = text(f"SELECT s.id {_BATCH} WHERE {_PAGES}")
-
-_STEP = text(
-    f"""
-    WITH classified AS MATERIALIZED (
-        SELECT {_COLUMNS}, u.version AS compared_version,
-               CASE WHEN s.unpublished AND told.kind = ANY(CAST(:newer_kinds AS text[]))
-                      OR s.id = ANY(CAST(:held AS uuid[]))
-                    THEN 'in_flight' ELSE told.kind END AS kind
-        {_BATCH} CROSS JOIN LATERAL (SELECT {_KIND} AS kind OFFSET 0) AS told
-        WHERE {_PAGES} AND told.kind IS NOT NULL
-    ), newer AS ({
-        replica.write_if_newer_sql(
+    def __init__(self, replica: Replica) -> None:
+        batch = _BATCH.format(users=replica.name)
+        self.ids: Final = text(f"SELECT s.id {batch}")
+        self.tombstones: Final = text(
+            f"""
+            SELECT s.id {batch} AND s.deleted_at IS NOT NULL AND NOT s.unpublished
+                AND (u.id IS NULL OR u.deleted_at IS NULL OR u.version <> s.version)
+            """
+        )
+        columns = ", ".join(f"s.{name}" for name in replica.columns)
+        newer = replica.write_if_newer_sql(
             "(SELECT * FROM classified WHERE kind = ANY(CAST(:newer AS text[])) ORDER BY id)"
         )
-    }), compared AS ({
-        replica.write_as_compared_sql(
+        compared = replica.write_as_compared_sql(
             "(SELECT * FROM classified WHERE kind = ANY(CAST(:as_compared AS text[])))"
         )
-    }), written AS (
-        SELECT id FROM newer UNION ALL SELECT id FROM compared
+        classified = batch.replace(
+            "WHERE", f"CROSS JOIN LATERAL (SELECT {_kind_sql(replica)} AS kind OFFSET 0) told WHERE"
+        )
+        self.classify_and_repair: Final = text(
+            f"""
+            WITH classified AS MATERIALIZED (
+                SELECT {columns}, u.version AS compared_version,
+                       CASE WHEN s.unpublished AND told.kind = ANY(CAST(:newer_kinds AS text[]))
+                              OR s.id = ANY(CAST(:held AS uuid[]))
+                            THEN 'in_flight' ELSE told.kind END AS kind
+                {classified} AND told.kind IS NOT NULL
+            ), newer AS ({newer}), compared AS ({compared}), written AS (
+                SELECT id FROM newer UNION ALL SELECT id FROM compared
+            )
+            SELECT kind, count(*) AS differing, count(*) FILTER (WHERE is_repaired) AS repaired,
+                   json_agg(json_build_array(id, version, compared_version, is_repaired))
+                       FILTER (WHERE kind = ANY(CAST(:listed AS text[]))) AS findings
+            FROM (
+                SELECT *, id IN (SELECT id FROM written) AS is_repaired FROM classified
+            ) AS outcomes
+            GROUP BY kind
+            """  # noqa: S608 - made of names in the code
+        )
+
+
+_statements = cache(_Statements)
+
+
+def _kind_sql(replica: Replica) -> str:
+    """SQL for the kind of a difference; NULL where there is none.
+
+    Without all fields nobody can tell whether a row of the right version has the right content: a
+    version determines it, as long as only the library writes the table.
+    """
+    corrupt = (
+        f"WHEN {row_digest_sql('u')} <> {row_digest_sql('s')} THEN 'corrupt'"
+        if replica.has_all_fields
+        else ""
     )
-    SELECT kind, count(*) AS differing, count(*) FILTER (WHERE is_repaired) AS repaired,
-           json_agg(json_build_array(id, version, compared_version, is_repaired))
-               FILTER (WHERE kind = ANY(CAST(:listed AS text[]))) AS findings
-    FROM (SELECT *, id IN (SELECT id FROM written) AS is_repaired FROM classified) AS outcomes
-    GROUP BY kind
-    """  # noqa: S608 - made of constants
-)
+    return f"""
+        CASE
+            WHEN u.id IS NULL THEN 'missing'
+            WHEN u.deleted_at IS NOT NULL AND s.deleted_at IS NULL THEN
+                CASE WHEN r.is_deleted THEN 'undone_deletion' ELSE 'in_flight' END
+            WHEN u.deleted_at IS NULL AND s.deleted_at IS NOT NULL THEN 'undeleted'
+            WHEN u.version = 0 THEN 'missing'
+            WHEN u.version < s.version THEN 'stale'
+            WHEN u.version > s.version THEN
+                CASE WHEN r.version = u.version THEN 'ahead' ELSE 'in_flight' END
+            {corrupt}
+        END
+        """
 
 
-async def _tombstones(connection: AsyncConnection, first: int, pages: int) -> int:
+async def _tombstones(replica: Replica, connection: AsyncConnection, first: int, pages: int) -> int:
     """How many tombstones a batch may write."""
     async with connection.begin():
         await connection.execute(_BY_INDEX)
-        return len(list(await connection.execute(_TOMBSTONES, _batch(first, pages))))
+        found = await connection.execute(_statements(replica).tombstones, _batch(first, pages))
+        return len(list(found))
 
 
 def _batch(first: int, pages: int) -> dict[str, str]:
@@ -123,7 +147,12 @@ def _batch(first: int, pages: int) -> dict[str, str]:
 
 
 async def step(
-    connection: AsyncConnection, first: int, pages: int, repairs: frozenset[Kind], tally: Tally
+    replica: Replica,
+    connection: AsyncConnection,
+    first: int,
+    pages: int,
+    repairs: frozenset[Kind],
+    tally: Tally,
 ) -> None:
     """Look at ``pages`` pages of ``staged`` from ``first`` on.
 
@@ -131,12 +160,12 @@ async def step(
         repairs: the kinds to repair; none only looks.
         tally: gets what was found and done.
     """
-    if repairs and pages > 1 and await _tombstones(connection, first, pages) > LOCKS_MAX:
+    if repairs and pages > 1 and await _tombstones(replica, connection, first, pages) > LOCKS_MAX:
         half = pages // 2
-        await step(connection, first, half, repairs, tally)
-        await step(connection, first + half, pages - half, repairs, tally)
+        await step(replica, connection, first, half, repairs, tally)
+        await step(replica, connection, first + half, pages - half, repairs, tally)
         return
-    batch = _batch(first, pages)
+    statements, batch = _statements(replica), _batch(first, pages)
     listed = [kind.value for kind in Kind if tally.wants(kind)]
 
     tries = 0
@@ -148,13 +177,13 @@ async def step(
             await connection.execute(_BY_INDEX)
             held: set[UUID] = set()
             if repairs:
-                dead = set((await connection.execute(_TOMBSTONES, batch)).scalars())
+                dead = set((await connection.execute(statements.tombstones, batch)).scalars())
                 if tries > 1:  # perhaps a session holds a row, and does not end
-                    ids = set((await connection.execute(_IDS, batch)).scalars())
-                    held = await locked_users(connection, ids, deleted=dead)
+                    ids = set((await connection.execute(statements.ids, batch)).scalars())
+                    held = await locked_users(replica, connection, ids, deleted=dead)
                     dead -= held
                 if dead:
-                    await replica.lock(connection, dead)
+                    await lock(connection, dead)
                     await erase(connection, dead)
             values = {
                 **batch,
@@ -164,7 +193,7 @@ async def step(
                 "as_compared": sorted(repairs & AS_COMPARED),
                 "listed": listed,
             }
-            return list(await connection.execute(_STEP, values))
+            return list(await connection.execute(statements.classify_and_repair, values))
 
     for row in await retried(once):
         if row.kind == "in_flight":

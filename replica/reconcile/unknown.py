@@ -13,50 +13,49 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from blog_service.erasure.content import erase_all_of
-from replica import users as replica
 from replica.inbox.parking import erase
+from replica.locks import lock
 from replica.reconcile.model import FINDINGS_MAX, Finding, Kind, Tally, brake
 from replica.reconcile.step import retried
+from replica.table import Replica
 
 BATCH: Final = 1_000
 """Users that one transaction buries."""
 
 _UNKNOWN: Final = """
-    SELECT r.id, r.version, r.status, u.version = r.version AND u.status = r.status AS is_unmoved
-    FROM seen r JOIN users u ON u.id = r.id
-    WHERE r.status <> 'deleted' AND u.deleted_at IS NULL
+    SELECT r.id, r.version, u.version = r.version AS is_unmoved
+    FROM seen r JOIN {users} u ON u.id = r.id
+    WHERE NOT r.is_deleted AND u.deleted_at IS NULL
         AND NOT EXISTS (SELECT FROM staged s WHERE s.id = r.id)
 """
 
-_COUNT = text(
-    f"""
-    SELECT count(*) FILTER (WHERE is_unmoved AND status <> 'provisional') AS orphans,
-           count(*) FILTER (WHERE is_unmoved AND status = 'provisional') AS provisional,
+_COUNT: Final = f"""
+    SELECT count(*) FILTER (WHERE is_unmoved AND version > 0) AS orphans,
+           count(*) FILTER (WHERE is_unmoved AND version = 0) AS provisional,
            count(*) FILTER (WHERE NOT is_unmoved) AS in_flight
     FROM ({_UNKNOWN}) AS unknown
-    """  # noqa: S608 - made of a constant
-)
+"""  # noqa: S608 - made of a constant
 
-_LIST = text(
-    f"""
+_LIST: Final = f"""
     SELECT id, version FROM ({_UNKNOWN}) AS unknown
-    WHERE is_unmoved AND (status = 'provisional') = CAST(:provisional AS boolean)
+    WHERE is_unmoved AND (version = 0) = CAST(:provisional AS boolean)
     ORDER BY id LIMIT :limit
-    """  # noqa: S608 - made of a constant
-)
+"""  # noqa: S608 - made of a constant
 
 
 async def unknown_there(
+    replica: Replica,
     lanes: Sequence[AsyncConnection],
     repairs: frozenset[Kind],
     deletions_max: int,
     tally: Tally,
 ) -> str | None:
     """Count in all lanes, and repair if asked; why the brake held, or None."""
-    found = [await _count(lane) for lane in lanes]
+    found = [await _count(replica, lane) for lane in lanes]
     orphans = sum(each.orphans for each in found)
-    held = brake(orphans, deletions_max) if Kind.ORPHAN in repairs else None
+    held = (
+        brake(orphans, deletions_max, command=replica.command) if Kind.ORPHAN in repairs else None
+    )
     for lane, each in zip(lanes, found, strict=True):
         tally.in_flight += each.in_flight
         for kind, count in (
@@ -65,28 +64,34 @@ async def unknown_there(
         ):
             if count:
                 is_asked_for = kind in repairs and not (kind is Kind.ORPHAN and held)
-                await _of_kind(lane, kind, count, is_asked_for, tally)
+                await _of_kind(replica, lane, kind, count, is_asked_for, tally)
     return held
 
 
-async def _count(connection: AsyncConnection) -> Row[Any]:
+async def _count(replica: Replica, connection: AsyncConnection) -> Row[Any]:
     async with connection.begin():
-        return (await connection.execute(_COUNT)).one()
+        return (await connection.execute(text(_COUNT.format(users=replica.name)))).one()
 
 
 async def _of_kind(
-    connection: AsyncConnection, kind: Kind, count: int, is_asked_for: bool, tally: Tally
+    replica: Replica,
+    connection: AsyncConnection,
+    kind: Kind,
+    count: int,
+    is_asked_for: bool,
+    tally: Tally,
 ) -> None:
     values = {
         "provisional": kind is Kind.PROVISIONAL_ORPHAN,
         "limit": count if is_asked_for else FINDINGS_MAX,
     }
     async with connection.begin():
-        rows = [(row.id, row.version) for row in await connection.execute(_LIST, values)]
+        listed = await connection.execute(text(_LIST.format(users=replica.name)), values)
+        rows = [(row.id, row.version) for row in listed]
     gone: set[UUID] = set()
     if is_asked_for:
         for start in range(0, len(rows), BATCH):
-            gone |= await _bury(connection, kind, rows[start : start + BATCH])
+            gone |= await _bury(replica, connection, kind, rows[start : start + BATCH])
         # Whoever was to go and did not has moved meanwhile.
         tally.in_flight += count - len(gone)
         count = len(gone)
@@ -97,18 +102,17 @@ async def _of_kind(
 
 
 async def _bury(
-    connection: AsyncConnection, kind: Kind, rows: Sequence[tuple[UUID, int]]
+    replica: Replica,
+    connection: AsyncConnection,
+    kind: Kind,
+    rows: Sequence[tuple[UUID, int]],
 ) -> set[UUID]:
     async def once() -> set[UUID]:
         ids = [user_id for user_id, _ in rows]
         async with connection.begin():
             if kind is Kind.PROVISIONAL_ORPHAN:
-                removed = await replica.remove_provisional(connection, ids)
-                # He leaves no tombstone to be swept. He was never more than a token, which is good
-                # for minutes: what he wrote is little enough to go with him in this transaction.
-                await erase_all_of(connection, list(removed))
-                return removed
-            await replica.lock(connection, ids)
+                return await replica.remove_provisional(connection, ids)
+            await lock(connection, ids)
             await erase(connection, ids)
             return await replica.bury(connection, rows)
 

@@ -31,6 +31,7 @@ from replica.reconcile.model import (
 from replica.reconcile.run import run
 from replica.reconcile.runs import Run
 from replica.settings import ConsumerSettings
+from replica.table import Replica
 from service_kit.database.locks import advisory_lock
 from service_kit.database.rounds import repeat
 from service_kit.process.backoff import backoff_seconds
@@ -70,23 +71,26 @@ class _Patience:
         self.every = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
 
 
-async def watch(settings: ConsumerSettings, engine: AsyncEngine) -> None:
+async def watch(replica: Replica, settings: ConsumerSettings, engine: AsyncEngine) -> None:
     """Go on for ever; without a source to compare with, do nothing."""
     if not settings.can_reconcile:
-        log.warning("reconcile.not_set_up", remedy="BLOG_AUTH_URL, BLOG_SERVICE_ID, BLOG_API_KEY")
+        names = ("auth_url", "service_id", "api_key")
+        log.warning("reconcile.not_set_up", remedy=", ".join(map(settings.variable, names)))
         await asyncio.Event().wait()
     patience = _Patience()
-    look = partial(_look, settings, engine, patience)
+    look = partial(_look, replica, settings, engine, patience)
     await repeat("reconcile", look, every_seconds=LOOK_EVERY_SECONDS)
 
 
-async def _look(settings: ConsumerSettings, engine: AsyncEngine, patience: _Patience) -> None:
+async def _look(
+    replica: Replica, settings: ConsumerSettings, engine: AsyncEngine, patience: _Patience
+) -> None:
     every_seconds = settings.reconcile_every_seconds * patience.every
-    for abandoned in await end_abandoned(engine):
+    for abandoned in await end_abandoned(engine, command=replica.command):
         _tell(abandoned)
     async with engine.connect() as connection:
         waiting = await runs.first_waiting(connection)
-        reason = await reason_due(connection, every_seconds)
+        reason = await reason_due(replica, connection, every_seconds)
     if waiting is None and (reason is None or time.monotonic() < patience.until):
         return
     async with advisory_lock(engine, LOCK_KEY) as holder:
@@ -94,17 +98,17 @@ async def _look(settings: ConsumerSettings, engine: AsyncEngine, patience: _Pati
             return
         # Another consumer may have done it since the look.
         async with engine.begin() as connection:
-            begun = await _begin(connection, every_seconds)
+            begun = await _begin(replica, connection, every_seconds)
         if begun is not None:
-            ended = await run(settings, engine, begun)
+            ended = await run(replica, settings, engine, begun)
             _tell(ended)
             patience.note(ended)
 
 
-async def _begin(connection: AsyncConnection, every_seconds: float) -> Run | None:
+async def _begin(replica: Replica, connection: AsyncConnection, every_seconds: float) -> Run | None:
     waiting = await runs.first_waiting(connection)
     if waiting is None:
-        reason = await reason_due(connection, every_seconds)
+        reason = await reason_due(replica, connection, every_seconds)
         if reason is None:
             return None
         waiting = await runs.request(

@@ -18,11 +18,10 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.sync.replay_limits import PATH, SCOPE
 from contracts.sync.replays import NewReplay, PlanBody, ReplayBody, ReplayChange
-from replica.inbox.topology import SERVICE
+from replica.context import Context
 from replica.replays.bodies import RefusalBody
 from replica.source_client import (
     ANSWER_BYTES_MAX,
-    Account,
     NoAnswer,
     NotSetUp,
     not_as_agreed,
@@ -62,9 +61,7 @@ ABOUT_THE_OPERATOR: Final = {
 Told = TypeVar("Told", bound=BaseModel)
 
 
-async def start(
-    source: Account | None, wanted: NewReplay, *, user_token: str
-) -> ReplayBody | PlanBody:
+async def start(context: Context, wanted: NewReplay, *, user_token: str) -> ReplayBody | PlanBody:
     """Start a replay, or with ``dry_run`` tell what it would send.
 
     Parameters:
@@ -74,42 +71,45 @@ async def start(
         Problem: the source refuses, or cannot be asked.
     """
     # What was left out is left to the source's defaults.
-    body = {"to": SERVICE, **wanted.model_dump(mode="json", exclude_unset=True, exclude_none=True)}
+    body = {
+        "to": context.replica.service,
+        **wanted.model_dump(mode="json", exclude_unset=True, exclude_none=True),
+    }
     model = PlanBody if wanted.dry_run else ReplayBody
-    return await _ask(source, "POST", PATH, model, body, user_token=user_token)
+    return await _ask(context, "POST", PATH, model, body, user_token=user_token)
 
 
-async def page(source: Account | None, after: UUID | None, limit: int) -> Page[ReplayBody]:
+async def page(context: Context, after: UUID | None, limit: int) -> Page[ReplayBody]:
     """A page of the replays to this service, the newest first.
 
     Raises:
         Problem: the source cannot be asked.
     """
-    params = {"consumer": SERVICE, "limit": limit}
+    params = {"consumer": context.replica.service, "limit": limit}
     if after is not None:
         params["cursor"] = cursor_after(after)
     found = await _ask(
-        source, "GET", PATH, Page[ReplayBody], params=params, bytes_max=limit * REPLAY_BYTES_MAX
+        context, "GET", PATH, Page[ReplayBody], params=params, bytes_max=limit * REPLAY_BYTES_MAX
     )
     # A source of before it could tell them apart sends all.
-    found.items = [replay for replay in found.items if replay.consumer == SERVICE]
+    found.items = [replay for replay in found.items if replay.consumer == context.replica.service]
     return found
 
 
-async def show(source: Account | None, replay_id: UUID) -> ReplayBody:
+async def show(context: Context, replay_id: UUID) -> ReplayBody:
     """A replay to this service, as far as it has come.
 
     Raises:
         Problem: there is none, or the source cannot be asked.
     """
-    found = await _ask(source, "GET", f"{PATH}/{replay_id}", ReplayBody)
-    if found.consumer != SERVICE:
+    found = await _ask(context, "GET", f"{PATH}/{replay_id}", ReplayBody)
+    if found.consumer != context.replica.service:
         raise Problem(problems.NOT_FOUND)
     return found
 
 
 async def steer(
-    source: Account | None, replay_id: UUID, change: ReplayChange, *, user_token: str
+    context: Context, replay_id: UUID, change: ReplayChange, *, user_token: str
 ) -> ReplayBody:
     """Pause, resume or cancel a replay to this service.
 
@@ -119,13 +119,15 @@ async def steer(
     Raises:
         Problem: there is none, the source refuses, or it cannot be asked.
     """
-    await show(source, replay_id)
+    await show(context, replay_id)
     path = f"{PATH}/{replay_id}"
-    return await _ask(source, "PATCH", path, ReplayBody, change.model_dump(), user_token=user_token)
+    return await _ask(
+        context, "PATCH", path, ReplayBody, change.model_dump(), user_token=user_token
+    )
 
 
 async def _ask(
-    source: Account | None,
+    context: Context,
     method: str,
     path: str,
     model: type[Told],
@@ -136,9 +138,9 @@ async def _ask(
     user_token: str | None = None,
 ) -> Told:
     try:
-        if source is None:
-            raise NotSetUp
-        answer = await source.send(
+        if context.source is None:
+            raise NotSetUp(context.settings)
+        answer = await context.source.send(
             method, path, scope=SCOPE, user_token=user_token, params=params, json=body
         )
         content = await whole(answer, bytes_max)

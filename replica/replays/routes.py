@@ -11,9 +11,9 @@ import structlog
 from fastapi import APIRouter, Depends, Request, status
 from fastapi.responses import JSONResponse
 
-from blog_service.context import Blog
 from contracts.sync.replays import NewReplay, PlanBody, ReplayBody, ReplayChange
 from replica.caller import OPERATORS_ONLY, Operator
+from replica.context import RequestContext
 from replica.replays import at_source as replays
 from service_kit.http import problems
 from service_kit.http.bearer import token_of
@@ -47,10 +47,10 @@ ShownToken = Annotated[str, Depends(_shown_token)]
     },
 )
 async def post_replay(
-    body: NewReplay, operator: Operator, token: ShownToken, blog: Blog
+    body: NewReplay, operator: Operator, token: ShownToken, context: RequestContext
 ) -> ReplayBody | JSONResponse:
     """The replay, which the source sends in its turn; the answer waits for the source's count."""
-    told = await replays.start(blog.source, body, user_token=token)
+    told = await replays.start(context, body, user_token=token)
     if isinstance(told, PlanBody):
         return JSONResponse(told.model_dump(mode="json"))
     log.info("replay.requested", replay=str(told.id), actor=user_actor(operator.id))
@@ -59,16 +59,19 @@ async def post_replay(
 
 @router.get("", summary="List the replays to this service", responses=documented(*OPERATORS_ONLY))
 async def get_replays(
-    _: Operator, blog: Blog, cursor: UuidCursor | None = None, limit: Limit = PAGE_ITEMS_DEFAULT
+    _: Operator,
+    context: RequestContext,
+    cursor: UuidCursor | None = None,
+    limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ReplayBody]:
     """The newest first, a page at a time, as the source tells."""
-    return await replays.page(blog.source, cursor, limit)
+    return await replays.page(context, cursor, limit)
 
 
 @router.get("/{replay_id}", summary="Show a replay", responses=documented(*ABOUT_ONE))
-async def get_replay(replay_id: UUID, _: Operator, blog: Blog) -> ReplayBody:
+async def get_replay(replay_id: UUID, _: Operator, context: RequestContext) -> ReplayBody:
     """What was asked for, and how far it has come."""
-    return await replays.show(blog.source, replay_id)
+    return await replays.show(context, replay_id)
 
 
 @router.patch(
@@ -77,10 +80,14 @@ async def get_replay(replay_id: UUID, _: Operator, blog: Blog) -> ReplayBody:
     responses=documented(*ABOUT_ONE, problems.REPLAY_FINISHED),
 )
 async def patch_replay(
-    replay_id: UUID, body: ReplayChange, operator: Operator, token: ShownToken, blog: Blog
+    replay_id: UUID,
+    body: ReplayChange,
+    operator: Operator,
+    token: ShownToken,
+    context: RequestContext,
 ) -> ReplayBody:
     """It takes effect within a batch; what was confirmed is not sent again."""
-    told = await replays.steer(blog.source, replay_id, body, user_token=token)
+    told = await replays.steer(context, replay_id, body, user_token=token)
     actor = user_actor(operator.id)
     log.info("replay.steered", replay=str(replay_id), state=body.state, actor=actor)
     return told

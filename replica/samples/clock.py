@@ -1,12 +1,15 @@
-"""The latest time that the blog's database's clock has shown, as far as its tables tell."""
+"""The latest time that the database's clock has shown, as far as its tables tell."""
 
-from typing import Final
+from sqlalchemy import TextClause, text
 
-from sqlalchemy import text
+from replica.table import Replica
 
-LATEST: Final = text(
-    "SELECT greatest((SELECT max(taken_at) FROM samples),"
-    " (SELECT max(applied_at) FROM heartbeats),"
-    " (SELECT created_at FROM posts ORDER BY position DESC LIMIT 1))"
-)
-"""A consumer leaves a sample every few seconds, and samples are kept for a day."""
+
+def latest(replica: Replica) -> TextClause:
+    """SQL for that time. A consumer leaves a sample every few seconds, which is kept for a day."""
+    times = (
+        "(SELECT max(taken_at) FROM samples)",
+        "(SELECT max(applied_at) FROM heartbeats)",
+        *replica.latest_times,
+    )
+    return text(f"SELECT greatest({', '.join(times)})")

@@ -15,10 +15,10 @@ from sqlalchemy import insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from replica.inbox.activity import Activity
-from replica.inbox.topology import DEPTHS
 from replica.samples.model import EVERY_SECONDS, KEPT_HOURS
 from replica.samples.table import samples
 from replica.settings import ConsumerSettings
+from replica.table import Replica
 from service_kit.broker.queue_depths import QueueLook
 from service_kit.database.rounds import repeat
 
@@ -28,15 +28,17 @@ _FORGET: Final = text(
 
 
 async def sample_periodically(
-    settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
+    replica: Replica, settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
 ) -> None:
     """Take a sample at once and then every few seconds, until cancelled."""
     process = uuid4()
-    queues = QueueLook(settings.amqp_url, DEPTHS.values(), name="blog-service consumer: samples")
+    depths = replica.queues.depths
+    name = f"{settings.application_name} consumer: samples"
+    queues = QueueLook(settings.amqp_url, depths.values(), name=name)
 
     async def sample() -> None:
         found = await queues.depths()
-        known = {name: found[queue] for name, queue in DEPTHS.items()}
+        known = {name: found[queue] for name, queue in depths.items()}
         await _take(engine, process, activity, known)
 
     try:

@@ -1,4 +1,4 @@
 """Service accounts of the source that changed: whether their access tokens count, on every request.
 
-``keep`` alone writes the table; ``users.caller`` asks it together with the user's row.
+``keep`` alone writes the table; ``caller`` asks it together with the user's row.
 """

@@ -10,12 +10,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from replica.reconcile.at_work import AtWork
 from replica.reconcile.model import (
     DELETIONS_MAX,
-    WHY_NO_VERDICT,
     Kind,
     Phase,
     Reason,
     State,
     Verdict,
+    why_no_verdict,
 )
 from replica.reconcile.runs import Run
 
@@ -104,14 +104,14 @@ class RunSummaryBody(BaseModel):
     repaired: dict[str, int] | None
 
     @classmethod
-    def of(cls, run: Run, seen: AtWork) -> Self:
-        """The body that shows ``run``, which was read after ``seen``."""
+    def of(cls, run: Run, seen: AtWork, *, command: str) -> Self:
+        """Show ``run``, which was read after ``seen``; ``command`` is the service's."""
         became = seen.state(run)
         return cls.model_validate(
             {
                 **asdict(run),
                 "state": became,
-                "explanation": run.explanation or WHY_NO_VERDICT.get(became),
+                "explanation": run.explanation or why_no_verdict(became, command),
             }
         )
 

@@ -6,19 +6,24 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from replica.inbox import metrics, waiting
-from replica.inbox.topology import DEPTHS, depths
+from replica.inbox.topology import depths
 from replica.reconcile import runs
 from replica.reconcile.due import why_degraded
-from replica.samples.clock import LATEST
+from replica.samples.clock import latest
 from replica.samples.read import presence
+from replica.settings import DatabaseSettings
 from replica.status.model import pipe
+from replica.table import Replica
 from service_kit.broker.connection import BROKER_ERRORS, connected
 from service_kit.database.clock import seconds_set_back
 from service_kit.process.clock import described
 
 
 async def status(
-    connection: AsyncConnection, amqp_url: str | None, *, heartbeat_seconds_max: float
+    replica: Replica,
+    settings: DatabaseSettings,
+    connection: AsyncConnection,
+    amqp_url: str | None = None,
 ) -> dict[str, Any]:
     """All figures by name; ages in seconds.
 
@@ -28,12 +33,13 @@ async def status(
     Parameters:
         amqp_url: of the broker, for the depths of the queues; without it they are as the consumers
             saw them a moment ago. They are None when the broker does not answer, or nobody asks it.
-        heartbeat_seconds_max: from which age of the last heartbeat on the source is silent.
     """
-    figures = await metrics.figures(connection)
+    figures = await metrics.figures(replica, connection)
     present = await presence(connection)
     queues = (
-        await _depths(amqp_url) if amqp_url else {name: getattr(present, name) for name in DEPTHS}
+        await _depths(replica, settings, amqp_url)
+        if amqp_url
+        else {name: getattr(present, name) for name in replica.queues.depths}
     )
     kept = await waiting.kept(connection)
     last = await runs.last_comparison(connection)
@@ -45,7 +51,7 @@ async def status(
             consumers=present.consumers,
             consumers_stopped=present.stopped,
             consumer_age_seconds=present.age_seconds,
-            heartbeat_seconds_max=heartbeat_seconds_max,
+            heartbeat_seconds_max=settings.heartbeat_seconds_max,
             set_aside=kept.messages,
             set_aside_reasons=kept.reasons,
             set_aside_for=kept.keys,
@@ -60,8 +66,8 @@ async def status(
         "consumers_stopped": present.stopped,
         "consumer_age_seconds": present.age_seconds,
         "lag_seconds": present.lag_seconds,
-        "clock": described(await seconds_set_back(connection, LATEST)),
-        "degraded": await why_degraded(connection),
+        "clock": described(await seconds_set_back(connection, latest(replica))),
+        "degraded": await why_degraded(replica, connection),
         "last_reconcile": None if last is None else last.verdict,
         "last_reconcile_at": None if last is None else last.finished_at,
         "last_reconcile_reason": None if last is None else last.reason,
@@ -73,10 +79,12 @@ async def status(
     }
 
 
-async def _depths(amqp_url: str) -> dict[str, int | None]:
+async def _depths(
+    replica: Replica, settings: DatabaseSettings, amqp_url: str
+) -> dict[str, int | None]:
     try:
-        async with connected(amqp_url, name="blog-service status") as connection:
-            found = await depths(connection)
+        async with connected(amqp_url, name=f"{settings.application_name} status") as connection:
+            found = await depths(connection, replica.queues)
     except BROKER_ERRORS:
         found = {}
-    return {name: found.get(queue) for name, queue in DEPTHS.items()}
+    return {name: found.get(queue) for name, queue in replica.queues.depths.items()}

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, status
 
-from blog_service.context import Blog
 from replica.caller import OPERATORS_ONLY, Operator
+from replica.context import RequestContext
 from replica.reconcile import runs
 from replica.reconcile.at_work import at_work
 from replica.reconcile.model import Reason, repairable
@@ -36,25 +36,24 @@ router = APIRouter(prefix="/v1/sync", tags=["operation"])
 
 
 @router.get("/status", summary="The far end of the pipe", responses=documented(*OPERATORS_ONLY))
-async def get_status(_: Operator, blog: Blog) -> StatusBody:
-    """As ``blog-service status``, with the queues as the consumers saw them a moment ago.
+async def get_status(_: Operator, context: RequestContext) -> StatusBody:
+    """As the command ``status``, with the queues as the consumers saw them a moment ago.
 
     This process does not speak to the broker.
     """
-    async with blog.engine.connect() as connection:
-        longest = blog.settings.heartbeat_seconds_max
-        figures = await read_status(connection, None, heartbeat_seconds_max=longest)
+    async with context.engine.connect() as connection:
+        figures = await read_status(context.replica, context.settings, connection)
     return StatusBody.model_validate(figures)
 
 
 @router.get("/samples", summary="Lag and queues over time", responses=documented(*OPERATORS_ONLY))
 async def get_samples(
     _: Operator,
-    blog: Blog,
+    context: RequestContext,
     minutes: Annotated[int, Query(ge=1, le=KEPT_HOURS * 60, description="how far back")] = 60,
 ) -> SeriesBody:
     """What the consumers saw: of several the worst latency, the deepest queue, all messages."""
-    async with blog.engine.connect() as connection:
+    async with context.engine.connect() as connection:
         return SeriesBody.model_validate(await series(connection, minutes))
 
 
@@ -64,9 +63,9 @@ async def get_samples(
     summary="Compare the replica with its source",
     responses=documented(*OPERATORS_ONLY),
 )
-async def post_reconcile(body: NewRunBody, operator: Operator, blog: Blog) -> RunBody:
+async def post_reconcile(body: NewRunBody, operator: Operator, context: RequestContext) -> RunBody:
     """Asked for; a consumer takes it up within seconds. Look at it by its id."""
-    async with blog.engine.begin() as connection:
+    async with context.engine.begin() as connection:
         if await runs.waiting(connection) >= WAITING_MAX:
             raise Problem(
                 problems.BUSY, f"{WAITING_MAX} comparisons wait already: is a consumer at work?"
@@ -81,18 +80,25 @@ async def post_reconcile(body: NewRunBody, operator: Operator, blog: Blog) -> Ru
         seen = await at_work(connection)
         asked = await runs.run_by_id(connection, run_id)
         assert asked is not None  # it was put down in this transaction
-        return RunBody.of(asked, seen)
+        return RunBody.of(asked, seen, command=context.replica.command)
 
 
 @router.get("/reconcile", summary="List the comparisons", responses=documented(*OPERATORS_ONLY))
 async def get_runs(
-    _: Operator, blog: Blog, cursor: UuidCursor | None = None, limit: Limit = PAGE_ITEMS_DEFAULT
+    _: Operator,
+    context: RequestContext,
+    cursor: UuidCursor | None = None,
+    limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[RunSummaryBody]:
     """The newest first, a page at a time; without the users that differed."""
-    async with blog.engine.connect() as connection:
+    async with context.engine.connect() as connection:
         seen = await at_work(connection)
         found = await runs.runs_before(connection, cursor, limit + 1)
-    return page_of([RunSummaryBody.of(run, seen) for run in found], limit, key=lambda item: item.id)
+    return page_of(
+        [RunSummaryBody.of(run, seen, command=context.replica.command) for run in found],
+        limit,
+        key=lambda item: item.id,
+    )
 
 
 @router.get(
@@ -100,11 +106,11 @@ async def get_runs(
     summary="A comparison, as far as it has come",
     responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND),
 )
-async def get_run(run_id: UUID, _: Operator, blog: Blog) -> RunBody:
+async def get_run(run_id: UUID, _: Operator, context: RequestContext) -> RunBody:
     """The run with this id."""
-    async with blog.engine.connect() as connection:
+    async with context.engine.connect() as connection:
         seen = await at_work(connection)
         found = await runs.run_by_id(connection, run_id)
     if found is None:
         raise Problem(problems.NOT_FOUND)
-    return RunBody.of(found, seen)
+    return RunBody.of(found, seen, command=context.replica.command)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.outbox.heartbeat import record_heartbeat
+from blog_service.replica_of_users import USERS
 from replica.inbox.topology import declare
 from tests.support.erasing import NOTHING, a_post, a_user, comments, deleted, left
 from tests.support.eventually import eventually
@@ -48,7 +49,7 @@ async def test_a_relay_killed_between_publish_and_mark_publishes_again(
     system: System, source: Source, auth_engine: AsyncEngine
 ) -> None:
     """The broker has the events but the confirms are lost: they are sent again without effect."""
-    await declare(source.connection)
+    await declare(source.connection, USERS.queues)
     recorded = await source.record()
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         unlucky = system.process("auth-service relay", AUTH_AMQP_URL=amqp_url)
@@ -179,7 +180,7 @@ async def test_order_per_user_survives_takeovers_of_relays(
     system: System, source: Source, auth_engine: AsyncEngine, kills: int
 ) -> None:
     """However often the active relay is killed, first publications of a user stay in order."""
-    await declare(source.connection)
+    await declare(source.connection, USERS.queues)
     recorded = await source.record()
     relays = [system.process("auth-service relay", **QUICK) for _ in range(2)]
     consumer = system.process("blog-service consumer")

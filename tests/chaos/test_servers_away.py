@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import DatabaseSettings
+from blog_service.replica_of_users import USERS
 from local.broker import Broker
 from local.embedded_postgres import EmbeddedPostgres
 from local.private_rabbitmq import PrivateRabbitMQ
@@ -101,7 +102,7 @@ async def test_connections_cut_before_the_confirms_lose_nothing(
     system: System, source: Source, auth_engine: AsyncEngine, cuts: int
 ) -> None:
     """The relay's connection is cut again and again with unconfirmed publishes in flight."""
-    await declare(source.connection)
+    await declare(source.connection, USERS.queues)
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay", AUTH_AMQP_URL=amqp_url, **QUICK)
         consumer = system.process("blog-service consumer")
@@ -153,7 +154,7 @@ async def test_the_relay_waits_for_a_full_queue(
     vhost: str,
 ) -> None:
     """While a queue refuses, the relay says why it waits; it continues when there is room."""
-    await declare(source.connection)
+    await declare(source.connection, USERS.queues)
     await asyncio.to_thread(
         broker.set_policy,
         vhost,

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.events import RevokedKey
 from contracts.sync.merge import Outcome
@@ -143,7 +144,7 @@ class TestRevokedKey:
         data = revocation(signing_key)
         async with blog_engine.begin() as connection:
             outcomes = await apply(
-                connection, [an_event(each) for each in (data, a_state(), data, a_state())]
+                USERS, connection, [an_event(each) for each in (data, a_state(), data, a_state())]
             )
 
         assert outcomes == [
@@ -157,7 +158,7 @@ class TestRevokedKey:
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
         """Like heartbeats, revocations apply even if no user event can be read."""
-        settler = Settler(consumer_settings, blog_engine)
+        settler = Settler(USERS, consumer_settings, blog_engine)
 
         async def settle_garbage_and_revocations() -> None:
             for number in range(12):
@@ -172,7 +173,7 @@ class TestRevokedKey:
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
         """Operators have to look at a revocation whose key id is malformed."""
-        settler = Settler(consumer_settings, blog_engine)
+        settler = Settler(USERS, consumer_settings, blog_engine)
         message = delivery(
             an_event(RevokedKey(kid="k", revoked_at=NOON)),
             body=b'{"kid": "a b", "revoked_at": "2026-01-01T12:00:00Z"}',

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import VERSION_MAX, Data, ServiceState
 from contracts.sync.merge import Outcome
@@ -114,7 +115,7 @@ class TestMerging:
         for order in itertools.permutations(states):
             for batches in ([*order, *order], order):
                 async with blog_engine.begin() as connection:
-                    await apply(connection, [an_event(each) for each in batches])
+                    await apply(USERS, connection, [an_event(each) for each in batches])
 
             [row] = await fetch(blog_engine, "SELECT * FROM services")
             assert tuple(row) == (IMPORTER, 3, "deleted", states[2].tokens_valid_after)
@@ -133,7 +134,7 @@ class TestMerging:
             state(VERSION_MAX),
         ]
         async with blog_engine.begin() as connection:
-            outcomes = await apply(connection, [an_event(each) for each in batch])
+            outcomes = await apply(USERS, connection, [an_event(each) for each in batch])
 
         assert [outcome is Outcome.APPLIED for outcome in outcomes] == [
             True,
@@ -178,7 +179,7 @@ class TestMerging:
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, body: bytes
     ) -> None:
         """Operators have to look at it."""
-        settler = Settler(consumer_settings, blog_engine)
+        settler = Settler(USERS, consumer_settings, blog_engine)
 
         outcomes = await settler.settle([delivery(an_event(state()), body=body)])
 

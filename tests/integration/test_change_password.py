@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings as BlogSettings
 from contracts.events import UserState
-from replica import users as replica
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.blog_api import blog_api
@@ -337,5 +337,5 @@ async def replicate(source: AsyncEngine, target: AsyncEngine) -> Any:
     """Apply the last event to the blog's replica, as its consumer would; return its time."""
     *_, event = await outbox(source)
     async with target.begin() as connection:
-        await replica.write(connection, [UserState.model_validate_json(event.text)])
+        await USERS.write(connection, [UserState.model_validate_json(event.text)])
     return event.occurred_at

@@ -12,12 +12,14 @@ from structlog.testing import capture_logs
 
 import auth_service.outbox.clock
 import blog_service.settings
-import replica.samples.clock
 from auth_service.mail.letters import Purpose
 from auth_service.mail.queue import claim_due_mails
 from auth_service.mail.request import request_mail
 from auth_service.outbox.metrics import figures
 from auth_service.settings import ApiSettings
+from blog_service.replica_of_users import USERS
+from blog_service.settings import DatabaseSettings
+from replica.samples.clock import latest
 from replica.samples.read import presence
 from replica.status.read import status
 from service_kit.database.clock import watch
@@ -219,12 +221,13 @@ class TestReporting:
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, blog_engine: AsyncEngine
     ) -> None:
         """By how much it was set back, and where to read on; nothing while it is right."""
+        of_blog = DatabaseSettings(_env_file=None, database_url="postgresql:///")
 
         async def clocks() -> list[Any]:
             async with auth_engine.connect() as auth, blog_engine.connect() as blog:
                 return [
                     (await figures(auth, heartbeat_seconds=15)).clock,
-                    (await status(blog, None, heartbeat_seconds_max=45))["clock"],
+                    (await status(USERS, of_blog, blog))["clock"],
                 ]
 
         await signed_up(api, ADA["email"])
@@ -249,7 +252,7 @@ class TestReporting:
         with capture_logs() as logs:
             watching = [
                 asyncio.create_task(watch(auth_engine, auth_service.outbox.clock.LATEST)),
-                asyncio.create_task(watch(blog_engine, replica.samples.clock.LATEST)),
+                asyncio.create_task(watch(blog_engine, latest(USERS))),
             ]
 
             def noticed() -> list[tuple[str, str]]:

@@ -13,7 +13,9 @@ from blog_service.comments.change import UPDATE
 from blog_service.comments.delete import DELETE
 from blog_service.comments.read import page_sql
 from blog_service.limits import SECONDS_LEFT
-from blog_service.policy import Action, User
+from blog_service.policy import Action
+from blog_service.replica_of_users import USERS
+from replica.actors import User
 from replica.inbox.apply import apply
 from service_kit.process.rates import Rate
 from tests.support.auth_api import assert_problem
@@ -206,7 +208,7 @@ class TestUnseenPosts:
 
             async def bury(eve: UUID = eve) -> int:
                 async with people.engine.begin() as connection:
-                    await apply(connection, [an_event(a_tombstone(eve))])
+                    await apply(USERS, connection, [an_event(a_tombstone(eve))])
                     return await connection.scalar(count, {"eve": eve}) or 0
 
             path = f"/v1/posts/{post['id']}/comments"

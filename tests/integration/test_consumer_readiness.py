@@ -6,6 +6,7 @@ import time
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX, Activity, State
@@ -56,7 +57,7 @@ async def test_a_source_whose_heartbeats_are_rarer(
 ) -> None:
     """The setting says how old the last one may be; the default would call this one silent."""
     rarer = consumer_settings.model_copy(update={"heartbeat_seconds_max": 180.0})
-    consumer = Consumer(rarer, blog_engine)
+    consumer = Consumer(USERS, rarer, blog_engine)
     consumer.activity = activity
     activity.consuming_since -= 180
     await apply_events(blog_engine, Beat(number=1))
@@ -116,7 +117,7 @@ async def test_messages_that_wait_by_themselves(
             await eventually(lambda: _says(consumer.ready(), MESSAGES_WAIT))
             await other.rollback()
         await eventually(lambda: _says(consumer.ready(), None))
-        await refresh(blog_engine)
+        await refresh(USERS, blog_engine)
         text = await _metrics()
 
     assert metric(text, 'usersync_consumer_state{state="consuming"}') == 1

@@ -8,6 +8,7 @@ from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from replica.inbox.faults import gave_up_by_limit
@@ -56,16 +57,19 @@ async def test_a_policy_that_is_too_strict_is_told_of(
     policy = {"delivery-limit": 3, "message-ttl": 60_000}
     await asyncio.to_thread(broker.set_policy, vhost, "strict", "^blog.users$", policy)
 
+    def managed(url: str) -> ConsumerSettings:
+        return consumer_settings.model_copy(update={"rabbitmq_management_url": url})
+
     async def told() -> bool:
         with capture_logs() as logs:
-            await tell_limits(consumer_settings.amqp_url, broker.management_url)
+            await tell_limits(USERS.queues, managed(broker.management_url))
         found = [log for log in logs if log["event"] == "queue.limits_too_strict"]
         assert [(log["queue"], log["limits"]) for log in found] == [(LIVE, policy)]
         return True
 
     await eventually(told, every=0.5)
     with capture_logs() as logs:
-        await tell_limits(consumer_settings.amqp_url, "http://127.0.0.1:9")
+        await tell_limits(USERS.queues, managed("http://127.0.0.1:9"))
     assert [(log["event"], log["log_level"]) for log in logs] == [("queue.limits_unknown", "info")]
 
 

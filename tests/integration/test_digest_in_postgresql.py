@@ -15,11 +15,11 @@ from contracts.events import UserState, UserTombstone
 from contracts.sync.digest import (
     BUCKETS,
     DIGEST_BYTES,
-    DIGESTS,
     ROLES_FUNCTION,
     Digests,
     bucket_of,
     bucket_sql,
+    digests_sql,
     row_digest,
     row_digest_sql,
 )
@@ -112,7 +112,7 @@ class Table:
 
     def digests(self) -> Digests:
         """Return PostgreSQL's digests of all buckets."""
-        return Digests.of_rows([tuple(row) for row in self.rows(DIGESTS)])
+        return Digests.of_rows([tuple(row) for row in self.rows(digests_sql())])
 
     def close(self) -> None:
         """End the session."""
@@ -268,7 +268,7 @@ def test_a_large_table_is_digested_by_parallel_workers(tables: dict[str, Table])
         "SET max_parallel_workers_per_gather = 2",
     )
 
-    plan = [row[0] for row in blog.rows(f"EXPLAIN {DIGESTS}")]
+    plan = [row[0] for row in blog.rows(f"EXPLAIN {digests_sql()}")]
 
     assert any("Partial HashAggregate" in line for line in plan), plan
     assert any("Parallel Seq Scan on users" in line for line in plan), plan

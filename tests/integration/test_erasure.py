@@ -23,9 +23,9 @@ from blog_service.erasure import sweep as sweeping
 from blog_service.erasure.due import count_due
 from blog_service.erasure.model import ORPHAN_DAYS, ROWS_MAX
 from blog_service.erasure.sweep import sweep, sweep_continuously
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings as BlogApiSettings
 from blog_service.settings import ConsumerSettings, DeletedAuthors
-from replica import users as replica
 from replica.status import metrics
 from service_kit.process.rates import Rate
 from service_kit.process.tasks import end_tasks
@@ -112,7 +112,7 @@ class TestTheNote:
         user_id = uuid4()
         if before == "provisional":
             async with blog_engine.begin() as connection:
-                await replica.provide(connection, user_id)
+                await USERS.provide(connection, user_id)
         elif before == "living":
             await apply_events(blog_engine, a_state(user_id, 1))
         elif before == "tombstone":
@@ -150,7 +150,7 @@ class TestTheNote:
         state = a_state(version=1)
         await apply_events(blog_engine, state)
         async with blog_engine.begin() as connection:
-            await replica.bury(connection, [(state.id, 1)])
+            await USERS.bury(connection, [(state.id, 1)])
         buried = await note_of(blog_engine, state.id)
 
         await apply_events(blog_engine, a_tombstone(state.id, 3))
@@ -198,7 +198,7 @@ class TestDeletedUsers:
         await comments(blog_engine, ada, await a_post(blog_engine, ada), 2)
         await deleted(blog_engine, ada)
         async with blog_engine.begin() as connection:
-            await replica.bury(connection, [(orphan, 1)])
+            await USERS.bury(connection, [(orphan, 1)])
         await swept_all(blog_engine, "keep")
 
         await execute(
@@ -315,7 +315,7 @@ class TestOrphans:
         user_id = await a_user(blog_engine)
         await comments(blog_engine, user_id, await a_post(blog_engine, user_id))
         async with blog_engine.begin() as connection:
-            await replica.bury(connection, [(user_id, 1)])
+            await USERS.bury(connection, [(user_id, 1)])
         return user_id
 
     @pytest.mark.parametrize("deleted_authors", BOTH)
@@ -362,7 +362,7 @@ class TestOrphans:
             [user_id] = await pair.ids("email = 'user1@example.org'", 1)
             post = await a_post(blog_engine, UUID(user_id))
             async with blog_engine.begin() as connection:
-                await replica.bury(connection, [(UUID(user_id), 1700000000000001)])
+                await USERS.bury(connection, [(UUID(user_id), 1700000000000001)])
             await swept_all(blog_engine)
 
             await pair.damage("DELETE FROM users WHERE sweep = 'orphan'")
@@ -416,7 +416,7 @@ class TestLost:
         [user_id] = [UUID(each) for each in await pair.ids("deleted_at IS NOT NULL", 1)]
         await pair.damage(f"DELETE FROM users WHERE id = '{user_id}'")
         async with pair.blog.begin() as connection:
-            await replica.provide(connection, user_id)
+            await USERS.provide(connection, user_id)
             await written_as_a_request(connection, user_id)
 
         await pair.reconcile(repair=True)
@@ -442,7 +442,7 @@ class TestLost:
         """He leaves no tombstone: his posts, and what others wrote on them, go with his row."""
         stranger, reader = uuid4(), await a_user(pair.blog)
         async with pair.blog.begin() as connection:
-            await replica.provide(connection, stranger)
+            await USERS.provide(connection, stranger)
         post = await a_post(pair.blog, stranger)
         await comments(pair.blog, stranger, post)
         await comments(pair.blog, reader, post)
@@ -755,10 +755,10 @@ class TestKeptSwept:
         await a_deleted_post(blog_engine, grace)
         await deleted(blog_engine, ada)
 
-        await metrics.refresh(blog_engine)
+        await metrics.refresh(USERS, blog_engine)
         due = REGISTRY.get_sample_value("usersync_sweep_due")
         await swept_all(blog_engine)
-        await metrics.refresh(blog_engine)
+        await metrics.refresh(USERS, blog_engine)
 
         assert (due, REGISTRY.get_sample_value("usersync_sweep_due")) == (2, 0)
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, Heartbeat
 from contracts.sync.merge import Outcome
@@ -48,7 +49,7 @@ def a_heartbeat(number: int, minutes: int, source: str = SOURCE) -> Heartbeat:
 async def _apply(engine: AsyncEngine, *heartbeats: Heartbeat) -> list[Outcome]:
     """Apply them in one transaction."""
     async with engine.begin() as connection:
-        return await apply(connection, heartbeats)
+        return await apply(USERS, connection, heartbeats)
 
 
 async def _suspicion(engine: AsyncEngine) -> Suspicion | None:
@@ -307,10 +308,10 @@ async def test_no_queue_is_made_before_its_loss_is_written_down(
 
     async with blog_engine.begin() as connection:
         await connection.execute(text("LOCK TABLE heartbeats IN ACCESS EXCLUSIVE MODE"))
-        consumer = Consumer(consumer_settings, blog_engine)
+        consumer = Consumer(USERS, consumer_settings, blog_engine)
         running = asyncio.create_task(consumer.run())
         await eventually(lambda: lock_waits(blog_engine))
-        meanwhile = await depths(source.connection)
+        meanwhile = await depths(source.connection, USERS.queues)
     await eventually(lambda: is_consuming(consumer))
     consumer.stop()
     await running

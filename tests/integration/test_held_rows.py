@@ -10,19 +10,19 @@ from pamqp.commands import Basic
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, RevokedKey
 from replica.inbox.consumer import Consumer
-from replica.inbox.topology import LIVE
+from replica.locks import lock
 from replica.parked.redrive import redrive
-from replica.users import lock
 from service_kit.database.engines import pooled
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.checks import has_applied, is_at
 from tests.support.eventually import eventually
 from tests.support.inbox import apply_events, consuming, fetch, parked, replica
 from tests.support.parked_messages import a_delivery, park_deliveries
-from tests.support.source import Source
+from tests.support.source import LIVE, Source
 
 OF_USER = "SELECT FROM users WHERE id = '{}' "
 
@@ -251,7 +251,7 @@ async def test_an_operator_redrives_past_a_held_row(
     [parked_id] = await park_deliveries(blog_engine, a_delivery(an_event(a_state(state.id, 2))))
 
     async with holding(blog_engine, OF_USER.format(state.id) + "FOR UPDATE"):
-        done = await redrive(impatient, parked_id)
+        done = await redrive(USERS, impatient, parked_id)
 
     assert (done.outcome, done.failure and done.failure.reason) == ("parked", "row_held")
     assert len(await parked(blog_engine)) == 1

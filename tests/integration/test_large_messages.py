@@ -6,6 +6,7 @@ from aiormq.channel import Channel
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events.envelope import BODY_BYTES_MAX, encode
 from replica.inbox.subscription import KEPT_BYTES_MAX, LARGE_BYTES_MAX, Subscription
@@ -103,7 +104,7 @@ async def test_a_message_parked_without_its_body_says_so(
     for row in await parked(blog_engine):
         async with blog_engine.connect() as connection:
             shown = await parked_message(connection, row.id)
-        redriven = await redrive(blog_engine, row.id)
+        redriven = await redrive(USERS, blog_engine, row.id)
         assert (shown.erased, shown.body, shown.body_bytes) == (False, None, 2 * MIB)
         assert redriven.failure
         assert redriven.failure.reason == "too_large"

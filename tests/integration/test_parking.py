@@ -8,6 +8,7 @@ import pytest
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
 from contracts.events.envelope import encode
@@ -105,7 +106,7 @@ async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEng
     """A deletion that comes while a message of its user is being parked waits, and erases it."""
     user_id = uuid4()
     async with blog_engine.connect() as parking:
-        await park(parking, _unreadable(user_id), "reason", "error")
+        await park(USERS, parking, _unreadable(user_id), "reason", "error")
         deleting = asyncio.create_task(_delete(blog_engine, user_id))
         await eventually(lambda: lock_waits(blog_engine, "advisory"))
 
@@ -120,7 +121,7 @@ async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: Asyn
     """Parking that comes while its user is being deleted waits, and keeps headers only."""
     user_id = uuid4()
     async with blog_engine.connect() as deleting:
-        await apply(deleting, [an_event(a_tombstone(user_id))])
+        await apply(USERS, deleting, [an_event(a_tombstone(user_id))])
         parking = asyncio.create_task(_park(blog_engine, user_id))
         await eventually(lambda: lock_waits(blog_engine, "advisory"))
 
@@ -134,7 +135,7 @@ async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: Asyn
 async def test_other_users_are_not_held_up(blog_engine: AsyncEngine) -> None:
     """Deleting one user does not wait for parking a message of another."""
     async with blog_engine.connect() as parking:
-        await park(parking, _unreadable(uuid4()), "reason", "error")
+        await park(USERS, parking, _unreadable(uuid4()), "reason", "error")
 
         await asyncio.wait_for(_delete(blog_engine, uuid4()), 1.5)
 
@@ -168,7 +169,7 @@ async def test_several_deletions_in_opposite_orders_do_not_deadlock(
 
     async def apply_all(events: list[Any]) -> None:
         async with blog_engine.begin() as connection:
-            await apply(connection, events)
+            await apply(USERS, connection, events)
 
     for _ in range(20):
         await asyncio.gather(apply_all(forwards), apply_all(forwards[::-1]))
@@ -194,7 +195,7 @@ async def test_what_no_user_is_legible_in_expires(blog_engine: AsyncEngine) -> N
     )
 
     async with blog_engine.begin() as connection:
-        await apply(connection, [an_event(Beat(number=1))])
+        await apply(USERS, connection, [an_event(Beat(number=1))])
 
     assert [row.body for row in await parked(blog_engine)] == [b"recent", of_user.body]
 
@@ -254,9 +255,9 @@ async def _park(engine: AsyncEngine, user_id: UUID) -> None:
 
 async def _park_delivery(engine: AsyncEngine, delivery: Delivery) -> None:
     async with engine.begin() as connection:
-        await park(connection, delivery, "reason", "error")
+        await park(USERS, connection, delivery, "reason", "error")
 
 
 async def _delete(engine: AsyncEngine, user_id: UUID) -> None:
     async with engine.begin() as connection:
-        await apply(connection, [an_event(a_tombstone(user_id))])
+        await apply(USERS, connection, [an_event(a_tombstone(user_id))])

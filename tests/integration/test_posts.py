@@ -11,14 +11,15 @@ from sqlalchemy import text
 
 from blog_service.authorization import reach_values
 from blog_service.limits import SECONDS_LEFT
-from blog_service.policy import Action, Actor, Service, User
+from blog_service.policy import Action, Actor
 from blog_service.posts.change import UPDATE
 from blog_service.posts.delete import DELETE
 from blog_service.posts.read import page_sql
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings
 from contracts.events import RevokedKey
 from contracts.tokens.keys import jwk
-from replica import users as replica
+from replica.actors import Service, User
 from replica.inbox.apply import apply
 from service_kit.process.rates import Rate
 from tests.support.auth_api import assert_problem
@@ -443,7 +444,7 @@ class TestChanging:
         mod = await people.user(roles=("moderator",))
 
         async with people.engine.begin() as connection:
-            await replica.write(connection, [a_state(mod, 2)])
+            await USERS.write(connection, [a_state(mod, 2)])
             change = asyncio.create_task(
                 people.ask(mod, "PATCH", f"/v1/posts/{post['id']}", {"title": "x"})
             )
@@ -647,7 +648,7 @@ class TestDeletedAuthors:
         await people.comment(ada, mine)
         await people.comment(eve, post)
         async with people.engine.begin() as connection:
-            await replica.bury(connection, [(ada, 1)])
+            await USERS.bury(connection, [(ada, 1)])
             await connection.execute(
                 text("UPDATE users SET sweep = 'orphan' WHERE id = :id"), {"id": ada}
             )
@@ -683,7 +684,7 @@ class TestDeletedAuthors:
         ada = await people.user()
 
         async with people.engine.begin() as connection:
-            await apply(connection, [an_event(a_tombstone(ada))])
+            await apply(USERS, connection, [an_event(a_tombstone(ada))])
             writing = asyncio.create_task(
                 people.ask(ada, "POST", "/v1/posts", {"title": "x", "body": "y"})
             )
@@ -725,7 +726,7 @@ class TestDeletedAuthors:
 
             async def bury(ada: UUID = ada) -> int:
                 async with people.engine.begin() as connection:
-                    await apply(connection, [an_event(a_tombstone(ada))])
+                    await apply(USERS, connection, [an_event(a_tombstone(ada))])
                     return await connection.scalar(_COUNT, {"ada": ada}) or 0
 
             _, _, _, with_it, _ = await asyncio.gather(

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from blog_service.replica_of_users import USERS
 from replica.inbox.apply import apply
 from tests.support.auth_api import assert_problem
 from tests.support.builders import a_state, a_tombstone, an_event
@@ -128,7 +129,7 @@ class TestProfile:
         ada = await people.user()
 
         async with people.engine.begin() as connection:
-            await apply(connection, [an_event(a_tombstone(ada))])
+            await apply(USERS, connection, [an_event(a_tombstone(ada))])
             changing = asyncio.create_task(people.ask(ada, "PATCH", "/v1/me", ADA))
             await eventually(lambda: lock_waits(people.engine))
 

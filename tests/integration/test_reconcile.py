@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from auth_service.users.transaction import change_user
-from replica import users as replica
+from blog_service.replica_of_users import USERS
 from replica.reconcile.model import Tally, Verdict, repairable
 from replica.reconcile.runs import KEPT_MAX
 from replica.reconcile.session import session
@@ -250,7 +250,7 @@ class TestInFlight:
     async def test_users_with_an_unpublished_event_are_in_flight(self, pair: Pair) -> None:
         """The source marks these users; they are neither counted as drift nor repaired."""
         await pair.damage("DELETE FROM users WHERE email LIKE 'user1_@%'")
-        columns = ", ".join(replica.COLUMNS)
+        columns = ", ".join(USERS.columns)
         rows = await fetch(
             pair.auth,
             f"SELECT {columns} FROM users WHERE email LIKE 'user1_@%'",
@@ -262,12 +262,17 @@ class TestInFlight:
                     await connection.execute(
                         text(
                             f"INSERT INTO staged ({columns}, unpublished)"
-                            f" VALUES ({', '.join(f':{name}' for name in replica.COLUMNS)}, true)"
+                            f" VALUES ({', '.join(f':{name}' for name in USERS.columns)}, true)"
                         ),
                         dict(row._mapping),
                     )
             await step(
-                connection, 0, BATCH_PAGES, repairable(repair=True, ahead=True, orphans=True), tally
+                USERS,
+                connection,
+                0,
+                BATCH_PAGES,
+                repairable(repair=True, ahead=True, orphans=True),
+                tally,
             )
 
         assert (tally.in_flight, tally.differing, tally.repaired) == (len(rows), {}, {})

@@ -8,6 +8,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings, RelaySettings
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from replica.reconcile import runs
 from replica.reconcile.due import why_degraded
@@ -49,7 +50,7 @@ async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:
 async def degraded(pair: Pair) -> str | None:
     """Return what readiness reports."""
     async with pair.blog.connect() as connection:
-        return await why_degraded(connection)
+        return await why_degraded(USERS, connection)
 
 
 async def test_an_empty_replica_populates_itself(pair: Pair) -> None:

@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from contracts.events import Beat, RevokedKey
 from contracts.sync.merge import Outcome
 from replica.inbox.apply import apply
 from replica.inbox.parking import claim
+from replica.locks import lock
 from replica.parked.model import NoSuchMessage, Redriven
 from replica.parked.redrive import parked_now, redrive, redrive_all
-from replica.users import lock
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import (
@@ -66,7 +67,7 @@ async def test_the_replica_decides_what_a_late_message_does(blog_engine: AsyncEn
     same, newer, gone = a_state(version=3), a_state(version=8), uuid4()
     async with blog_engine.begin() as connection:
         present = [an_event(data) for data in (same, newer, a_tombstone(gone, 2))]
-        await apply(connection, present)
+        await apply(USERS, connection, present)
     ids = await park_deliveries(
         blog_engine,
         a_delivery(an_event(same)),
@@ -74,7 +75,7 @@ async def test_the_replica_decides_what_a_late_message_does(blog_engine: AsyncEn
         a_delivery(an_event(a_state(gone, 1))),
     )
 
-    done = [await redrive(blog_engine, parked_id) for parked_id in ids]
+    done = [await redrive(USERS, blog_engine, parked_id) for parked_id in ids]
 
     assert [each.outcome for each in done] == ["unchanged", "stale", "tombstoned"]
     assert await parked(blog_engine) == []
@@ -88,7 +89,7 @@ async def test_what_fails_again_stays_with_the_new_reason(blog_engine: AsyncEngi
     ids = await park_deliveries(blog_engine, unreadable, refused, reason="dead_lettered")
     before = await parked(blog_engine)
 
-    done = [await redrive(blog_engine, parked_id) for parked_id in ids]
+    done = [await redrive(USERS, blog_engine, parked_id) for parked_id in ids]
 
     after = await parked(blog_engine)
     assert [each.outcome for each in done] == ["parked", "parked"]
@@ -133,8 +134,8 @@ async def test_a_connection_that_is_cut_changes_nothing(blog_engine: AsyncEngine
     [parked_id] = await park_events(blog_engine, an_event(a_state(user_id)))
     before = await parked(blog_engine)
     async with blog_engine.connect() as holder:
-        await apply(holder, [an_event(a_state(user_id, 5))])
-        redriving = asyncio.create_task(redrive(blog_engine, parked_id))
+        await apply(USERS, holder, [an_event(a_state(user_id, 5))])
+        redriving = asyncio.create_task(redrive(USERS, blog_engine, parked_id))
         await eventually(lambda: lock_waits(blog_engine))
         await fetch(
             blog_engine,
@@ -146,7 +147,7 @@ async def test_a_connection_that_is_cut_changes_nothing(blog_engine: AsyncEngine
             await redriving
 
     assert await parked(blog_engine) == before
-    assert (await redrive(blog_engine, parked_id)).outcome == "applied"
+    assert (await redrive(USERS, blog_engine, parked_id)).outcome == "applied"
 
 
 async def test_a_redriven_deletion_erases_what_else_is_parked_of_its_user(
@@ -162,7 +163,7 @@ async def test_a_redriven_deletion_erases_what_else_is_parked_of_its_user(
     )
     [_, late, _] = await parked(blog_engine)
 
-    [deletion] = [await redrive(blog_engine, late.id - 1)]
+    [deletion] = [await redrive(USERS, blog_engine, late.id - 1)]
     [erased, other] = await parked(blog_engine)
     rest = await _all(blog_engine)
 
@@ -178,7 +179,7 @@ async def test_an_erased_deletion_is_redriven_from_its_headers(blog_engine: Asyn
     user_id = uuid4()
     newer = a_delivery(an_event(a_tombstone(user_id, 9)), body=b"{")
     async with blog_engine.begin() as connection:
-        await apply(connection, [an_event(a_tombstone(user_id, 5))])
+        await apply(USERS, connection, [an_event(a_tombstone(user_id, 5))])
     await park_deliveries(blog_engine, newer)
     [row] = await parked(blog_engine)
 
@@ -203,11 +204,11 @@ async def test_erased_without_a_tombstone_is_not_thrown_away(blog_engine: AsyncE
 async def test_an_unknown_id_is_said_to_be_unknown(blog_engine: AsyncEngine) -> None:
     """Gone, or never there."""
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
-    await redrive(blog_engine, parked_id)
+    await redrive(USERS, blog_engine, parked_id)
 
     for unknown in (parked_id, 2**53 - 1):
         with pytest.raises(NoSuchMessage):
-            await redrive(blog_engine, unknown)
+            await redrive(USERS, blog_engine, unknown)
 
 
 async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncEngine) -> None:
@@ -222,7 +223,7 @@ async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncE
     _, last = await parked_now(blog_engine)
     await park_events(blog_engine, an_event(a_state()))
 
-    done = [each async for each in redrive_all(blog_engine, last=last)]
+    done = [each async for each in redrive_all(USERS, blog_engine, last=last)]
 
     assert [each.id for each in done] == ids
     assert Counter(each.outcome for each in done) == {"applied": 166, "parked": 84}
@@ -269,10 +270,10 @@ async def test_redriving_and_deleting_the_same_user_do_not_deadlock(
 
     async def delete(user_id: UUID) -> None:
         async with blog_engine.begin() as connection:
-            await apply(connection, [an_event(a_tombstone(user_id, 6))])
+            await apply(USERS, connection, [an_event(a_tombstone(user_id, 6))])
 
     for parked_id, user_id in zip(ids, users, strict=True):
-        await asyncio.gather(redrive(blog_engine, parked_id), delete(user_id))
+        await asyncio.gather(redrive(USERS, blog_engine, parked_id), delete(user_id))
 
     assert await parked(blog_engine) == []
     assert {row.version for row in (await replica(blog_engine)).values()} == {6}
@@ -286,7 +287,7 @@ async def test_a_deletion_waits_for_its_user_before_it_claims_the_message(
     [parked_id] = await park_events(blog_engine, an_event(a_tombstone(user_id, 5)))
     async with blog_engine.connect() as consumer:
         await lock(consumer, [user_id])
-        redriving = asyncio.create_task(redrive(blog_engine, parked_id))
+        redriving = asyncio.create_task(redrive(USERS, blog_engine, parked_id))
         await eventually(lambda: lock_waits(blog_engine, "advisory"))
 
         is_free = await claim(consumer, parked_id, waits=False) is not None
@@ -309,7 +310,7 @@ async def test_the_heartbeat_does_not_wait_for_what_an_operator_is_at(
     async with blog_engine.connect() as operator:
         await claim(operator, ids[0], waits=True)
         async with blog_engine.begin() as consumer:
-            await apply(consumer, [an_event(Beat(number=1))])
+            await apply(USERS, consumer, [an_event(Beat(number=1))])
 
     assert [row.id for row in await parked(blog_engine)] == ids[:1]
 
@@ -344,7 +345,9 @@ async def test_killed_in_the_middle_nothing_is_lost(
         assert applied & waiting == set()
         assert waiting
 
-    async with aclosing(redrive_all(blog_engine, last=(await parked_now(blog_engine))[1])) as rest:
+    async with aclosing(
+        redrive_all(USERS, blog_engine, last=(await parked_now(blog_engine))[1])
+    ) as rest:
         outcomes = Counter([each.outcome async for each in rest])
 
     assert outcomes == {"applied": len(waiting)}
@@ -353,4 +356,4 @@ async def test_killed_in_the_middle_nothing_is_lost(
 
 async def _all(engine: AsyncEngine) -> list[Redriven]:
     _, last = await parked_now(engine)
-    return [each async for each in redrive_all(engine, last=last)]
+    return [each async for each in redrive_all(USERS, engine, last=last)]

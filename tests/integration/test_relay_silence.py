@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from prometheus_client import REGISTRY
@@ -12,6 +13,7 @@ from auth_service.outbox import metrics
 from auth_service.outbox.readiness import BrokerAway, NoActiveRelay, NoHeartbeat, ready
 from auth_service.outbox.relay import DECLARE_SECONDS, Relay
 from auth_service.settings import DatabaseSettings, RelaySettings
+from blog_service.replica_of_users import USERS
 from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
 from local.broker import Broker
 from replica.status import metrics as blog_metrics
@@ -134,17 +136,17 @@ async def test_database_metrics_are_absent_while_the_database_is_away(
     nowhere = f"postgresql+asyncpg://postgres@127.0.0.1:{unused_port}/nowhere"
     gone = pooled(DatabaseSettings(database_url=nowhere))
     await metrics.refresh(auth_engine)
-    await blog_metrics.refresh(blog_engine)
+    await blog_metrics.refresh(USERS, blog_engine)
     before = shown()
 
-    for refresh in (metrics.refresh, blog_metrics.refresh):
+    for refresh in (metrics.refresh, partial(blog_metrics.refresh, USERS)):
         with pytest.raises(OSError, match="Connect"):
             await refresh(gone)
 
     assert len(before) == len(NAMES)
     assert shown() == set()
     await metrics.refresh(auth_engine)
-    await blog_metrics.refresh(blog_engine)
+    await blog_metrics.refresh(USERS, blog_engine)
     assert shown() == before
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings, DatabaseSettings
 from contracts.events import UserState
 from contracts.sync.merge import Outcome, State, fold
-from replica import users as replica
 from replica.inbox.apply import apply
 from service_kit.database.engines import pooled
 from tests.support.blog_api import a_token, blog_api
@@ -88,7 +88,7 @@ class Converging:
     async def apply(self, batch: list[State]) -> None:
         """Apply a batch as the consumer does."""
         async with self._engine.begin() as connection:
-            await apply(connection, [an_event(state) for state in batch])
+            await apply(USERS, connection, [an_event(state) for state in batch])
 
     async def take_states(self) -> list[State]:
         """Return the state of each user, ordered by id, and empty the table."""
@@ -185,7 +185,7 @@ async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: Async
 
     first = await apply_events(blog_engine, a_tombstone(user_id, 2))
     async with blog_engine.begin() as connection:
-        then = await apply(connection, late)
+        then = await apply(USERS, connection, late)
 
     assert first == [Outcome.APPLIED]
     assert then == [Outcome.TOMBSTONED, Outcome.TOMBSTONED]
@@ -225,7 +225,7 @@ async def test_a_provisional_row_has_only_an_id(blog_engine: AsyncEngine) -> Non
     user_id = uuid4()
 
     async with blog_engine.begin() as connection:
-        await replica.provide(connection, user_id)
+        await USERS.provide(connection, user_id)
 
     row = (await replica_of(blog_engine))[user_id]
     assert (row.version, row.status, row.email, row.roles) == (0, "provisional", None, [])
@@ -239,7 +239,7 @@ async def test_a_provisional_row_never_overwrites(blog_engine: AsyncEngine, pres
     before = await replica_of(blog_engine)
 
     async with blog_engine.begin() as connection:
-        await replica.provide(connection, state.id)
+        await USERS.provide(connection, state.id)
 
     assert await replica_of(blog_engine) == before
 
@@ -249,7 +249,7 @@ async def test_every_event_replaces_a_provisional_row(blog_engine: AsyncEngine, 
     """A state fills it, a deletion turns it into a tombstone."""
     user_id = uuid4()
     async with blog_engine.begin() as connection:
-        await replica.provide(connection, user_id)
+        await USERS.provide(connection, user_id)
 
     outcome = await apply_events(blog_engine, make(user_id, 1))
 
@@ -266,7 +266,7 @@ async def test_a_provisional_row_waits_for_an_event_being_applied(
     """A first request waits for the transaction and then leaves its row alone."""
     state = make(uuid4(), 3)
     async with blog_engine.connect() as applying, blog_engine.connect() as requesting:
-        await apply(applying, [an_event(state)])
+        await apply(USERS, applying, [an_event(state)])
         providing = asyncio.create_task(_provide(requesting, state.id))
         await asyncio.wait([providing], timeout=0.2)
         waited = not providing.done()
@@ -302,5 +302,5 @@ def _api(blog_url: str, public_pem: str) -> ApiSettings:
 
 
 async def _provide(connection: AsyncConnection, user_id: UUID) -> None:
-    await replica.provide(connection, user_id)
+    await USERS.provide(connection, user_id)
     await connection.commit()

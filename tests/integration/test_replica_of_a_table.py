@@ -47,7 +47,11 @@ async def engine(blog_engine: AsyncEngine) -> AsyncEngine:
 async def apply(engine: AsyncEngine, *states: State) -> list[Outcome]:
     """Apply events with these states and return their outcomes."""
     events = [an_event(state) for state in states]
-    replica = Replica(readers, also={"changes": "CASE WHEN coming.email IS NULL THEN 0 ELSE 1 END"})
+    replica = Replica(
+        readers,
+        service="mailer",
+        also={"changes": "CASE WHEN coming.email IS NULL THEN 0 ELSE 1 END"},
+    )
     async with engine.begin() as connection:
         return await replica.apply(connection, [e for e in events if isinstance(e, UserEvent)])
 
@@ -108,7 +112,7 @@ async def test_a_rollback_undoes_the_apply(engine: AsyncEngine) -> None:
     event = an_event(a_state())
     assert isinstance(event, UserEvent)
     async with engine.connect() as connection:
-        await Replica(readers, also={"changes": "0"}).apply(connection, [event])
+        await Replica(readers, service="mailer", also={"changes": "0"}).apply(connection, [event])
         await connection.rollback()
         count = await connection.scalar(select(func.count()).select_from(readers))
 

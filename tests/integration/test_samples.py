@@ -13,6 +13,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.events import Beat, Event
 from replica.inbox.activity import Activity, State
@@ -45,7 +46,7 @@ async def sampling(
     settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
 ) -> AsyncIterator[None]:
     """The loop of one consumer, inside the block."""
-    task = asyncio.create_task(sample_periodically(settings, engine, activity))
+    task = asyncio.create_task(sample_periodically(USERS, settings, engine, activity))
     try:
         yield
         assert not task.done(), task
@@ -178,7 +179,7 @@ class TestTaking:
     ) -> None:
         """It is alive, and takes nothing."""
         impatient = consumer_settings.model_copy(update={"parked_in_a_row_max": 2})
-        consumer = Consumer(impatient, blog_engine)
+        consumer = Consumer(USERS, impatient, blog_engine)
         running = asyncio.create_task(consumer.run())
         async with sampling(impatient, blog_engine, consumer.activity):
             await eventually(lambda: consumer.activity.state is State.CONSUMING)

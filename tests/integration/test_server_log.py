@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from auth_service.services.administer import create_service
 from auth_service.services.model import ServiceNameTaken
 from auth_service.settings import ApiSettings
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings as BlogApiSettings
 from blog_service.settings import ConsumerSettings
 from contracts.events import EMAIL_LENGTH_MAX, VERSION_MAX
@@ -179,7 +180,7 @@ async def test_errors_of_the_blog_log_nothing_personal(
     consumer_settings: ConsumerSettings,
 ) -> None:
     """Events of odd users, parked messages, and texts of the maximum length."""
-    settler = Settler(consumer_settings, blog_there)
+    settler = Settler(USERS, consumer_settings, blog_there)
     user = a_state(email=address("ada"))
     swapped = [a_state(email=address("ada")), a_state(email="z" * 150 + address("long"))]
     for state in (

@@ -3,15 +3,16 @@
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, Event
 from contracts.events.envelope import encode
 from contracts.sync.merge import Outcome
 from replica.inbox.settle import DatabaseAway, ParkedInARow, Settler
 from replica.inbox.subscription import Delivery
-from replica.inbox.topology import LIVE
 from tests.support.builders import a_state, an_event
 from tests.support.inbox import accept_writes, parked, refuse_writes
+from tests.support.source import LIVE
 
 
 def delivery(event: Event, *, redelivered: bool = False, body: bytes | None = None) -> Delivery:
@@ -35,7 +36,7 @@ async def test_consumers_that_hand_a_message_round_never_park_it(
     impatient = consumer_settings.model_copy(
         update={"database_patience_seconds": 0.01, "attempts_max": 2}
     )
-    consumers = [Settler(impatient, blog_engine) for _ in range(2)]
+    consumers = [Settler(USERS, impatient, blog_engine) for _ in range(2)]
     message = delivery(an_event(a_state()), redelivered=True)
     await refuse_writes(blog_engine, "42703")
 
@@ -53,7 +54,7 @@ async def test_a_heartbeat_does_not_hide_that_nothing_can_be_read(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
     """Ten in a row stop the consumer although heartbeats come between them."""
-    settler = Settler(consumer_settings, blog_engine)
+    settler = Settler(USERS, consumer_settings, blog_engine)
 
     async def settle_garbage_and_heartbeats() -> None:
         for number in range(1, 12):
@@ -70,7 +71,7 @@ async def test_a_source_of_any_length_is_parked_or_applied(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
     """An over-long header is the message's fault, and never taken for the database's."""
-    settler = Settler(consumer_settings, blog_engine)
+    settler = Settler(USERS, consumer_settings, blog_engine)
     message = delivery(an_event(Beat(number=1)))
     assert message.headers is not None
     message.headers["cloudEvents_source"] = "s" * 9_000

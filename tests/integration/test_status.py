@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from blog_service.cli import app
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from local.ports import free_port
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
@@ -411,7 +412,7 @@ class TestReconcile:
                 deletions_max=0,
             )
             begun = await runs.start(connection, own)
-        await run(away, pair.blog, begun)
+        await run(USERS, away, pair.blog, begun)
 
         failing = (await command("status --json")).figures
         await command("reconcile", **account(pair))

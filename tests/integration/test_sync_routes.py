@@ -299,9 +299,9 @@ class TestReconcile:
 
         async with held(pair.blog, UUID(asked["id"])):
             alive = (await blog.get(path, headers=headers)).json()
-            assert list(await end_abandoned(pair.blog)) == []
+            assert list(await end_abandoned(pair.blog, command="blog-service")) == []
         dead = (await blog.get(path, headers=headers)).json()
-        [given_up] = await end_abandoned(pair.blog)
+        [given_up] = await end_abandoned(pair.blog, command="blog-service")
         ended = (await blog.get(path, headers=headers)).json()
 
         assert (alive["state"], alive["explanation"]) == ("running", None)

@@ -10,6 +10,7 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
 from local.broker import Broker
@@ -27,8 +28,8 @@ async def test_queues_and_bindings_are_declared_as_designed(
     source: Source, broker: Broker, vhost: str
 ) -> None:
     """Quorum queues, dead letters at least once by an exchange of their own, high limits."""
-    await declare(source.connection)
-    is_bound = await bind_replays(source.connection)
+    await declare(source.connection, USERS.queues)
+    is_bound = await bind_replays(source.connection, USERS.queues)
 
     queues = {queue["name"]: queue for queue in _management(broker, f"queues/{vhost}")}
     bindings = {
@@ -65,12 +66,12 @@ async def test_queues_and_bindings_are_declared_as_designed(
 
 async def test_declaring_again_changes_nothing(source: Source) -> None:
     """Repeating the declaration keeps the messages that wait."""
-    await declare(source.connection)
+    await declare(source.connection, USERS.queues)
     await source.publish(an_event(a_state()), an_event(Beat(number=1)))
 
-    await declare(source.connection)
+    await declare(source.connection, USERS.queues)
 
-    assert await depths(source.connection) == {LIVE: 2, REPLAY: 0, DEAD: 0}
+    assert await depths(source.connection, USERS.queues) == {LIVE: 2, REPLAY: 0, DEAD: 0}
 
 
 async def test_a_live_queue_that_is_not_there_is_told_of(source: Source) -> None:
@@ -78,17 +79,17 @@ async def test_a_live_queue_that_is_not_there_is_told_of(source: Source) -> None
     told: list[int | None] = []
 
     async def queue_lost() -> None:
-        told.append((await depths(source.connection))[LIVE])
+        told.append((await depths(source.connection, USERS.queues))[LIVE])
 
-    await declare(source.connection, queue_lost=queue_lost)
-    await declare(source.connection, queue_lost=queue_lost)
+    await declare(source.connection, USERS.queues, queue_lost=queue_lost)
+    await declare(source.connection, USERS.queues, queue_lost=queue_lost)
 
     assert told == [None, 0]
 
 
 async def test_an_event_of_a_type_to_come_reaches_the_queue(source: Source) -> None:
     """An event of a user that this version does not know is parked later, not missed."""
-    await declare(source.connection)
+    await declare(source.connection, USERS.queues)
 
     await source.publish_raw(b"{}", routing_key="user.promoted")
 
@@ -97,8 +98,8 @@ async def test_an_event_of_a_type_to_come_reaches_the_queue(source: Source) -> N
 
 async def test_depths_of_missing_queues_are_unknown(source: Source) -> None:
     """Where no consumer was ever started there is no depth, and asking makes no queue."""
-    assert await depths(source.connection) == {LIVE: None, REPLAY: None, DEAD: None}
-    assert await depths(source.connection) == {LIVE: None, REPLAY: None, DEAD: None}
+    assert await depths(source.connection, USERS.queues) == {LIVE: None, REPLAY: None, DEAD: None}
+    assert await depths(source.connection, USERS.queues) == {LIVE: None, REPLAY: None, DEAD: None}
 
 
 async def _classic(channel: AbstractChannel) -> None:
@@ -166,7 +167,7 @@ async def test_a_missing_source_is_waited_for_passively(
     vhost: str,
 ) -> None:
     """Without the source's exchange a consumer declares its own names alone, and waits."""
-    consumer = Consumer(consumer_settings, blog_engine)
+    consumer = Consumer(USERS, consumer_settings, blog_engine)
     running = asyncio.create_task(consumer.run())
     await eventually(lambda: _has_queue(broker, vhost))
     exchanges = {exchange["name"] for exchange in _management(broker, f"exchanges/{vhost}")}

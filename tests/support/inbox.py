@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Data
 from contracts.sync.merge import Outcome
@@ -22,7 +23,7 @@ from tests.support.eventually import eventually
 @asynccontextmanager
 async def consuming(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIterator[Consumer]:
     """A consumer that takes messages inside the block, and has drained after it."""
-    consumer = Consumer(settings, engine)
+    consumer = Consumer(USERS, settings, engine)
     running = asyncio.create_task(consumer.run())
     try:
         await eventually(lambda: running.done() or is_consuming(consumer), within=30)
@@ -47,7 +48,7 @@ async def is_consuming(consumer: Consumer) -> bool:
 async def apply_events(engine: AsyncEngine, *data: Data) -> list[Outcome]:
     """Apply events that carry ``data`` in one transaction, as a consumer does; what each did."""
     async with engine.begin() as connection:
-        return await apply(connection, [an_event(each) for each in data])
+        return await apply(USERS, connection, [an_event(each) for each in data])
 
 
 async def fetch(engine: AsyncEngine, query: str, **values: Any) -> list[Row[Any]]:

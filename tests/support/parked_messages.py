@@ -6,6 +6,7 @@ from typing import Any
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from blog_service.replica_of_users import USERS
 from contracts.events import Event
 from contracts.events.envelope import encode
 from replica.inbox.parking import park
@@ -53,7 +54,7 @@ async def park_deliveries(
     """Park them in one transaction; their ids, in their order."""
     async with engine.begin() as connection:
         for delivery in deliveries:
-            await park(connection, delivery, reason, UNTIL_NOW[1])
+            await park(USERS, connection, delivery, reason, UNTIL_NOW[1])
     rows = await fetch(engine, "SELECT id FROM parked_messages ORDER BY id")
     return [row.id for row in rows[-len(deliveries) :]]
 

@@ -14,6 +14,7 @@ from auth_service.app import create_app
 from auth_service.services.administer import create_service
 from auth_service.settings import ApiSettings as AuthApiSettings
 from auth_service.settings import RelaySettings
+from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.sync.comparison import SCOPE
 from local.compare import compare
@@ -90,7 +91,7 @@ class Pair:
                 deletions_max=deletions_max,
             )
             begun = await runs.start(connection, requested)
-        return await run(settings or self.settings, self.blog, begun)
+        return await run(USERS, settings or self.settings, self.blog, begun)
 
     async def agrees(self) -> bool:
         """Compare the tables directly, field by field; return whether they are equal."""
@@ -150,7 +151,9 @@ async def paired(
 @asynccontextmanager
 async def watching(pair: Pair, **settings: Any) -> AsyncIterator[None]:
     """Run the watch of one consumer inside the block."""
-    watched = asyncio.create_task(watch(pair.settings.model_copy(update=settings), pair.blog))
+    watched = asyncio.create_task(
+        watch(USERS, pair.settings.model_copy(update=settings), pair.blog)
+    )
     try:
         yield
         assert not watched.done(), watched

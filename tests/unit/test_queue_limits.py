@@ -4,32 +4,31 @@ from typing import Any
 
 import pytest
 
-from replica.inbox.queue_limits import management_url, stricter
-from replica.inbox.topology import LIVE, REPLAY
+from replica.inbox.queue_limits import NEEDED_LIVE, NEEDED_REPLAY, management_url, stricter
 
 
 @pytest.mark.parametrize(
-    ("queue", "policy", "found"),
+    ("needed", "policy", "found"),
     [
-        (LIVE, {"delivery-limit": 3}, {"delivery-limit": 3}),
-        (LIVE, {"delivery-limit": 1_000, "queue-leader-locator": "balanced"}, {}),
-        (LIVE, {"message-ttl": 0, "expires": 5}, {"message-ttl": 0, "expires": 5}),
+        (NEEDED_LIVE, {"delivery-limit": 3}, {"delivery-limit": 3}),
+        (NEEDED_LIVE, {"delivery-limit": 1_000, "queue-leader-locator": "balanced"}, {}),
+        (NEEDED_LIVE, {"message-ttl": 0, "expires": 5}, {"message-ttl": 0, "expires": 5}),
         (
-            LIVE,
+            NEEDED_LIVE,
             {"max-length": 10, "max-length-bytes": 10},
             {"max-length": 10, "max-length-bytes": 10},
         ),
-        (REPLAY, {"max-length": 100_000}, {}),
-        (REPLAY, {"max-length": 99_999}, {"max-length": 99_999}),
-        (LIVE, {"delivery-limit": "3"}, {}),
-        (LIVE, {}, {}),
+        (NEEDED_REPLAY, {"max-length": 100_000}, {}),
+        (NEEDED_REPLAY, {"max-length": 99_999}, {"max-length": 99_999}),
+        (NEEDED_LIVE, {"delivery-limit": "3"}, {}),
+        (NEEDED_LIVE, {}, {}),
     ],
 )
 def test_limits_that_are_too_strict(
-    queue: str, policy: dict[str, Any], found: dict[str, int]
+    needed: dict[str, float], policy: dict[str, Any], found: dict[str, int]
 ) -> None:
     """Each limit by which the broker gives a message up, or refuses it."""
-    assert stricter(queue, policy) == found
+    assert stricter(needed, policy) == found
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,10 @@ def test_schedule_0_disables_scheduled_runs() -> None:
 @pytest.mark.parametrize(("orphans", "holds"), [(0, False), (10, False), (11, True)])
 def test_the_deletion_limit_is_inclusive(orphans: int, holds: bool) -> None:
     """The message exists only above it."""
-    assert (brake(orphans, 10) is not None) is holds
+    found = brake(orphans, 10, command="blog-service")
+
+    assert (found is not None) is holds
+    assert found is None or "blog-service reconcile --orphans" in found
 
 
 def a_comparison(tally: Tally) -> Comparison:

@@ -7,9 +7,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
-from blog_service.context import Blog
-from blog_service.users.table import users
 from replica.caller import ADMINISTRATORS_ONLY, Administrator
+from replica.context import RequestContext
 from service_kit.http.openapi import documented
 from service_kit.http.pagination import PAGE_ITEMS_DEFAULT, Limit, Page, UuidCursor, page_of
 
@@ -36,15 +35,16 @@ class ReplicaUserBody(BaseModel):
 @router.get("", summary="List the replica's users", responses=documented(*ADMINISTRATORS_ONLY))
 async def get_users(
     _: Administrator,
-    blog: Blog,
+    context: RequestContext,
     cursor: UuidCursor | None = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ReplicaUserBody]:
     """Return a page of all rows, including tombstones, ordered by id."""
+    users = context.replica.table
     query = select(users).order_by(users.c.id).limit(limit + 1)
     if cursor is not None:
         query = query.where(users.c.id > cursor)
-    async with blog.engine.connect() as connection:
+    async with context.engine.connect() as connection:
         found = (await connection.execute(query)).all()
     return page_of(
         [ReplicaUserBody.model_validate(row) for row in found], limit, key=lambda user: user.id

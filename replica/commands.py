@@ -1,0 +1,87 @@
+"""The commands of a service with a replica; the service adds its own.
+
+Commands import what they need when they run, so that help comes at once; a test checks that.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from replica.parked.commands import parked_commands
+from replica.reconcile.commands import reconcile
+from service_kit.database.commands import on_database
+from service_kit.process.load import load
+from service_kit.process.setting_commands import setting_commands
+from service_kit.process.terminal import (
+    AsJson,
+    Check,
+    checked,
+    failing_with_a_sentence,
+    health,
+    show,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from replica.service import Service
+
+
+def commands(
+    name: str, load_service: "Callable[[], Service]", *, prefix: str, description: str | None = None
+) -> typer.Typer:
+    """Make a service's ``consumer``, ``status``, ``reconcile``, ``parked`` and ``settings``.
+
+    Parameters:
+        name: of the command, for examples.
+        load_service: imports what the service defines; called when a command runs.
+        prefix: of the service's settings, for examples.
+        description: the first line of its help.
+    """
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        help=description,
+        # Each command gets it as its context's object.
+        context_settings={"obj": load_service},
+    )
+    app.command(epilog=f"Example: {prefix}AMQP_URL=amqp://localhost/ {name} consumer")(consumer)
+    app.command(epilog=f"Example: {name} status --check")(status)
+    app.command(epilog=f"Example: {name} reconcile --repair")(reconcile)
+    app.add_typer(parked_commands(name), name="parked")
+    app.add_typer(setting_commands(lambda: load_service().database), name="settings")
+    return app
+
+
+@failing_with_a_sentence
+def consumer(context: typer.Context) -> None:
+    """Apply user events from the source to the replica."""
+    from replica.consume import consume
+    from service_kit.processes import start
+
+    service: Service = context.obj()
+    consume(service, start(service.consumer, "consumer"))
+
+
+@failing_with_a_sentence
+def status(context: typer.Context, as_json: AsJson = False, check: Check = False) -> None:
+    """Show replica, queue and parked-message status."""
+    import logging
+
+    from replica.status.model import needs_attention
+    from replica.status.read import status as read_status
+
+    logging.disable()  # failed attempts to reach the broker show as "-" in the figures
+    service: Service = context.obj()
+
+    async def read(engine: "AsyncEngine") -> dict[str, Any]:
+        async with engine.connect() as connection:
+            return await read_status(service.replica, settings, connection, settings.amqp_url)
+
+    with checked(is_asked_for=check):
+        settings = load(service.status)
+        figures = on_database(settings, read)
+        show(figures, as_json=as_json)
+    if check:
+        raise typer.Exit(health(figures["pipe"], needs_attention=needs_attention(figures)))

@@ -1,0 +1,1 @@
+"""The replica's users, as administrators see them."""
