@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
+from pydantic_settings import SettingsConfigDict
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from replica.settings import (
@@ -13,6 +14,8 @@ from replica.settings import (
     StatusSettings,
 )
 from replica.table import Replica
+
+S = TypeVar("S", bound=DatabaseSettings)
 
 Task: TypeAlias = Callable[[Any, AsyncEngine], Awaitable[object]]
 """Work in the consumer process: takes the consumer's settings and its engine, and never ends."""
@@ -28,3 +31,22 @@ class Service:
     reconcile: type[ReconcileSettings]
     consumer: type[ConsumerSettings]
     tasks: tuple[Task, ...] = ()
+
+    @classmethod
+    def of(cls, replica: Replica, *tasks: Task) -> Self:
+        """Define a service without settings of its own; their prefix is its name in capitals."""
+        prefix = SettingsConfigDict(env_prefix=f"{replica.service.upper()}_")
+        own = {"model_config": prefix, "application_name": replica.command}
+        database = type("DatabaseSettings", (DatabaseSettings,), own | {"__module__": __name__})
+
+        def with_prefix(settings: type[S]) -> type[S]:
+            return type(settings.__name__, (settings, database), {"__module__": __name__})
+
+        return cls(
+            replica=replica,
+            database=database,
+            status=with_prefix(StatusSettings),
+            reconcile=with_prefix(ReconcileSettings),
+            consumer=with_prefix(ConsumerSettings),
+            tasks=tasks,
+        )

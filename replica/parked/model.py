@@ -15,9 +15,7 @@ class NoSuchMessage(OperatorError):
     """No message with this id is parked, or not any more."""
 
     def __init__(self, parked_id: int) -> None:
-        super().__init__(
-            f"no message {parked_id} is parked; the command `parked list` shows those that are"
-        )
+        super().__init__(f"no message {parked_id} is parked; list them with `parked list`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

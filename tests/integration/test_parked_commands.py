@@ -302,7 +302,7 @@ async def test_an_unknown_id_is_one_sentence(command: Any, arguments: str) -> No
     ended = await command(arguments)
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "no message 4711 is parked; see blog-service parked list\n"
+    assert ended.stderr == "no message 4711 is parked; list them with `parked list`\n"
 
 
 @pytest.mark.parametrize("name", ["list", "show", "redrive", "discard"])

@@ -284,7 +284,7 @@ class TestReconcile:
             ended = await eventually(lambda: _finished(blog, asked["id"], headers))
 
         assert (asked["state"], shown["state"], ended["state"]) == ("waiting", "lapsed", "ended")
-        assert "no consumer took it up" in shown["explanation"]
+        assert "no consumer started it" in shown["explanation"]
         assert (ended["verdict"], ended["started_at"]) == ("could_not_compare", None)
         assert ended["explanation"] == shown["explanation"]
 
