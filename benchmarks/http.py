@@ -33,7 +33,7 @@ class Connection:
 
     async def get(self, path: str, expected: int) -> None:
         """GET ``path`` and check the status."""
-        await self._ask(f"GET {path} HTTP/1.1\r\n{self._common}\r\n".encode(), expected)
+        await self._request(f"GET {path} HTTP/1.1\r\n{self._common}\r\n".encode(), expected)
 
     async def post(self, path: str, body: dict[str, str], expected: int) -> None:
         """POST ``body`` as JSON to ``path`` and check the status."""
@@ -42,9 +42,9 @@ class Connection:
             f"POST {path} HTTP/1.1\r\n{self._common}Content-Type: application/json\r\n"
             f"Content-Length: {len(content)}\r\n\r\n"
         )
-        await self._ask(head.encode() + content, expected)
+        await self._request(head.encode() + content, expected)
 
-    async def _ask(self, request: bytes, expected: int) -> None:
+    async def _request(self, request: bytes, expected: int) -> None:
         self._writer.write(request)
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         length = next(

@@ -33,13 +33,13 @@ _WAIT_SECONDS_MAX = 120.0
 _CHANNEL = "applied"
 
 # Only for users who have just signed up: replays meanwhile need no notification.
-_TELL = f"""
+_NOTIFY = f"""
     CREATE OR REPLACE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_notify('{_CHANNEL}', NEW.id::text); RETURN NULL; END $$;
     CREATE OR REPLACE TRIGGER tell AFTER INSERT OR UPDATE ON users
         FOR EACH ROW WHEN (NEW.created_at > now() - interval '1 hour') EXECUTE FUNCTION tell();
 """
-_TELL_NO_MORE = "DROP TRIGGER tell ON users; DROP FUNCTION tell()"
+_STOP_NOTIFYING = "DROP TRIGGER tell ON users; DROP FUNCTION tell()"
 
 
 async def measure(stage: Stage, scale: Scale) -> Section:
@@ -94,11 +94,11 @@ async def _latencies(stage: Stage, processes: list[Process], seconds: float) -> 
 @asynccontextmanager
 async def replica_notifying(stage: Stage) -> AsyncIterator[None]:
     """Make the replica notify of users who have just signed up, inside the block."""
-    await stage.run(stage.blog_url, _TELL)
+    await stage.run(stage.blog_url, _NOTIFY)
     try:
         yield
     finally:
-        await stage.run(stage.blog_url, _TELL_NO_MORE)
+        await stage.run(stage.blog_url, _STOP_NOTIFYING)
 
 
 async def latencies(stage: Stage, seconds: float) -> list[float]:
@@ -106,26 +106,26 @@ async def latencies(stage: Stage, seconds: float) -> list[float]:
 
     Call it inside ``replica_notifying``, with a pipeline at work.
     """
-    heard: dict[str, float] = {}
+    notified: dict[str, float] = {}
 
-    def hear(_: object, __: int, ___: str, user_id: object) -> None:
-        heard[str(user_id)] = time.perf_counter()
+    def on_notification(_: object, __: int, ___: str, user_id: object) -> None:
+        notified[str(user_id)] = time.perf_counter()
 
     listener = await connect(stage.blog_url)
     try:
-        await listener.add_listener(_CHANNEL, hear)
-        await _until_heard(await _record(stage, 1), heard)
+        await listener.add_listener(_CHANNEL, on_notification)
+        await _until_notified(await _record(stage, 1), notified)
         committed = await _record(stage, int(RATE * (seconds + _WARM_UP_SECONDS)))
-        await _until_heard(committed, heard)
+        await _until_notified(committed, notified)
     finally:
         await listener.close()
     measured = list(committed.items())[int(RATE * _WARM_UP_SECONDS) :]
-    return [1000 * (heard[user_id] - moment) for user_id, moment in measured]
+    return [1000 * (notified[user_id] - moment) for user_id, moment in measured]
 
 
-async def _until_heard(committed: dict[str, float], heard: dict[str, float]) -> None:
+async def _until_notified(committed: dict[str, float], notified: dict[str, float]) -> None:
     async def holds() -> bool:
-        return committed.keys() <= heard.keys()
+        return committed.keys() <= notified.keys()
 
     await until("all events are applied", holds, seconds_max=_WAIT_SECONDS_MAX)
 

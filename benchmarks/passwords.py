@@ -73,7 +73,7 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
             signed_up.append(email)
 
         sign_ups = await _per_second(port, sign_up, seconds)
-        known = _again_and_again(signed_up)
+        known = _repeat(signed_up)
 
         async def sign_in(connection: Connection) -> None:
             body = {"email": next(known), "password": _PASSWORD}
@@ -147,6 +147,6 @@ async def _probed(port: int) -> AsyncIterator[list[float]]:
         probing.cancel()
 
 
-def _again_and_again(emails: list[str]) -> Iterator[str]:
+def _repeat(emails: list[str]) -> Iterator[str]:
     while True:
         yield from emails

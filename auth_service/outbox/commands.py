@@ -57,7 +57,7 @@ def prune(
             engine, older_than, actor=operator(), is_dry=dry_run, advance=progress.advance
         )
 
-    progress = Progress("events looked at")
+    progress = Progress("events read")
     try:
         pruned = on_database(load(DatabaseSettings), work)
     finally:

@@ -28,7 +28,7 @@ published = Counter(
 replayed = Counter(
     "usersync_replay_published", "Events of replays that the broker confirmed to this process"
 )
-active = Gauge("usersync_relay_active", "1 while this relay is the active one")
+active = Gauge("usersync_relay_active", "1 while this relay is active")
 unpublished = Reading("usersync_outbox_unpublished", "Recorded events that are not published yet")
 set_aside = Reading(
     "usersync_outbox_set_aside",

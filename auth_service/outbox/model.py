@@ -63,14 +63,14 @@ class Unroutable:
             self._due.setdefault(event_type, now)
             self._since.setdefault(event_type, now)
 
-    def returned(self, event_type: str, now: float) -> None:
+    def postpone(self, event_type: str, now: float) -> None:
         """Schedule the next retry of a returned type; the pause grows with each failure."""
         self._tries[event_type] = self._tries.get(event_type, 0) + 1
         pause = backoff_seconds(self._tries[event_type], longest=self._longest)
         self._due[event_type] = now + pause
         self._since.setdefault(event_type, now)
 
-    def forget(self, event_type: str) -> None:
+    def remove(self, event_type: str) -> None:
         """Remove a type: a queue accepts it again, or no event of it is left."""
         for notes in (self._tries, self._due, self._since):
             notes.pop(event_type, None)

@@ -172,7 +172,7 @@ class Relay:
             if outcome is Outcome.CONFIRMED:
                 confirmed.append(event)
             elif outcome is Outcome.RETURNED and event.type not in self._unroutable:
-                self._note_returned(event.type, now)
+                self._postpone_type(event.type, now)
         if confirmed:
             self._confirmed_at = now
             async with leader.session() as connection:
@@ -180,8 +180,8 @@ class Relay:
         for outcome, count in Counter(outcomes).items():
             metrics.published.labels(result=outcome.value).inc(count)
 
-    def _note_returned(self, event_type: str, now: float) -> None:
-        self._unroutable.returned(event_type, now)
+    def _postpone_type(self, event_type: str, now: float) -> None:
+        self._unroutable.postpone(event_type, now)
         self._releasing.discard(event_type)
         # A heartbeat shows at once whether any queue is bound.
         if event_type != Heartbeat.type and len(self._unroutable) == 1:
@@ -294,11 +294,11 @@ class Relay:
             return Outcome.UNCONFIRMED
         for event, outcome in zip(probes, outcomes, strict=True):
             if outcome in (Outcome.CONFIRMED, Outcome.NACKED):
-                self._unroutable.forget(event.type)
+                self._unroutable.remove(event.type)
                 self._releasing.add(event.type)
                 log.info("relay.released", type=event.type)
             else:
-                self._unroutable.returned(event.type, now)
+                self._unroutable.postpone(event.type, now)
         async with leader.session() as connection:
             for event_type in sorted(self._releasing):
                 await set_aside.release(connection, event_type)
@@ -320,9 +320,9 @@ class Relay:
         """Read an event that shows whether a queue accepts its type; None if there is none."""
         event = await set_aside.first_returned(connection, event_type)
         if event is None and not await set_aside.is_left(connection, event_type):
-            self._unroutable.forget(event_type)
+            self._unroutable.remove(event_type)
         elif event is None:
-            self._unroutable.returned(event_type, time.monotonic())
+            self._unroutable.postpone(event_type, time.monotonic())
         return event
 
     @property

@@ -123,7 +123,7 @@ async def test_heartbeats_survive_what_events_survive(
         relay.start()
         consumer.start()
 
-        await eventually(lambda: _heard(system, last), within=30, every=0.1)
+        await eventually(lambda: _has_heartbeat(system, last), within=30, every=0.1)
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ async def _has_changed_nothing(consumer: Member, messages: int) -> bool:
     return True
 
 
-async def _heard(system: System, number: int) -> bool:
+async def _has_heartbeat(system: System, number: int) -> bool:
     return await figure(system.blog_url, "SELECT max(number) FROM heartbeats") >= number
 
 

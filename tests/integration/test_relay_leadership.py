@@ -85,7 +85,7 @@ async def test_a_single_relay_resumes_after_its_session_ended(
     """It notices the lost session at once, even while it waits for a commit."""
     async with relaying(quiet):
         first = await eventually(lambda: leader(auth_engine))
-        await falls_asleep(auth_engine)
+        await becomes_idle(auth_engine)
 
         await terminate(auth_engine, first)
         await recorded(auth_engine, a_state())
@@ -176,7 +176,7 @@ async def test_an_idle_relay_polls_every_few_seconds_only(
     """Between two heartbeats the relay waits for a commit, and renews its lease by polling."""
     settings = relay_settings.model_copy(update={"heartbeat_seconds": 2.5 * POLL_SECONDS})
     async with relaying(settings):
-        await falls_asleep(auth_engine)
+        await becomes_idle(auth_engine)
         number = await heartbeats(auth_engine)
         queries = set()
 
@@ -221,14 +221,14 @@ async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(
         await eventually(lambda: waiting(auth_engine))
         asked: set[datetime] = set()
 
-        async def asked_again() -> bool:
+        async def retried() -> bool:
             [session] = await waiting(auth_engine)
             assert session.state == "active" or session.backend_xmin is None
             assert session.wait_event != "advisory"
             asked.add(session.query_start)
             return len(asked) > 2
 
-        await eventually(asked_again, within=10 * ACQUIRE_SECONDS)
+        await eventually(retried, within=10 * ACQUIRE_SECONDS)
 
 
 async def terminate(engine: AsyncEngine, pid: int | None) -> None:
@@ -236,16 +236,16 @@ async def terminate(engine: AsyncEngine, pid: int | None) -> None:
     await fetch(engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
 
 
-async def falls_asleep(engine: AsyncEngine) -> None:
+async def becomes_idle(engine: AsyncEngine) -> None:
     """Wait until the active relay has finished its work and runs no statement."""
     seen: list[datetime | None] = []
 
-    async def asks_nothing() -> bool:
+    async def runs_no_statement() -> bool:
         seen.append(await last_query(engine))
         return seen[-1] is not None and len(seen) > 20 and len(set(seen[-20:])) == 1
 
     await eventually(lambda: is_idle(engine))
-    await eventually(asks_nothing)
+    await eventually(runs_no_statement)
 
 
 async def last_query(engine: AsyncEngine) -> datetime | None:
