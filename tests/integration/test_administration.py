@@ -18,6 +18,7 @@ from auth_service.users.administrators import require_another_administrator
 from auth_service.users.model import LastAdministrator
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, made_admin, signed_up
 from tests.support.eventually import eventually
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
 from tests.support.relaying import outbox as outbox_of
@@ -49,7 +50,7 @@ class TestWhoMay:
         ("GET", "/v1/admin/audit", None),
     )
 
-    @pytest.mark.parametrize(("method", "path", "body"), REQUESTS)
+    @in_turn(("method", "path", "body"), REQUESTS)
     async def test_nobody_else(
         self, api: httpx.AsyncClient, ada: Signed, method: str, path: str, body: object
     ) -> None:
@@ -146,7 +147,7 @@ class TestFinding:
         assert none.json() == {"items": [], "next_cursor": None}
         assert_problem(bad, 422, "invalid_email")
 
-    @pytest.mark.parametrize(
+    @in_turn(
         "cursor", ["", "x", "AAAAAAAAAAU", NOBODY, "A" * 21, "A" * 23, "é", "\x00", "A" * 5000]
     )
     async def test_a_bad_cursor_is_refused(
@@ -158,7 +159,7 @@ class TestFinding:
         document = assert_problem(answer, 422, "invalid_request")
         assert document["errors"][0]["pointer"].startswith("/query/cursor")
 
-    @pytest.mark.parametrize("limit", ["0", "101", "-1", "x"])
+    @in_turn("limit", ["0", "101", "-1", "x"])
     async def test_a_page_has_its_limit(
         self, api: httpx.AsyncClient, root: Signed, limit: str
     ) -> None:
@@ -299,7 +300,7 @@ class TestChanging:
         assert second.json() == first
         assert await traces(auth_engine, ada) == (events, entries)
 
-    @pytest.mark.parametrize(
+    @in_turn(
         "body",
         [
             {"roles": ["Admin"]},

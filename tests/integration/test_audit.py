@@ -12,6 +12,7 @@ from auth_service.audit.model import ANONYMOUS, Action
 from auth_service.audit.record import audit
 from service_kit.process.actors import operator_actor, user_actor
 from tests.support.auth_api import assert_problem, bearer
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 
 AUDIT = "/v1/admin/audit"
@@ -125,7 +126,7 @@ async def test_entries_of_one_subject_or_one_actor(
     assert await asked(actor="operator:ev") == []
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("name", "value"),
     [
         ("cursor", "x"),

@@ -22,6 +22,7 @@ from tests.support.auth_api import assert_problem
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.content import People, driver_sql, people_of
 from tests.support.eventually import eventually
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
 
@@ -60,7 +61,7 @@ class TestWriting:
             "id": str(eve), "display_name": "Eve", "avatar_url": None, "status": "active"
         }  # fmt: skip
 
-    @pytest.mark.parametrize(
+    @in_turn(
         "body", [{}, {"body": ""}, {"body": "x" * 5001}, {"body": "\x00"}, {"body": "x", "id": 1}]
     )
     async def test_texts_that_break_a_rule_are_refused(

@@ -24,6 +24,7 @@ from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 
 ACTOR = operator_actor("test")
@@ -147,7 +148,7 @@ class TestClientCredentials:
         token = await verified(api, answer.json()["access_token"])
         assert token.scopes == {"posts:write"}
 
-    @pytest.mark.parametrize(
+    @in_turn(
         "scope", ["replays:write", "posts:write replays:write", "admin", "posts:write  ", "é", " "]
     )
     async def test_it_gets_no_more_than_it_has(
@@ -252,7 +253,7 @@ class TestClientCredentials:
 
         assert answer.status_code == 200
 
-    @pytest.mark.parametrize(
+    @in_turn(
         ("form", "error"),
         [
             ({}, "invalid_request"),
@@ -292,7 +293,7 @@ class TestClientCredentials:
         assert_refused(two_headers, "invalid_request")
         assert same_id.status_code == 200
 
-    @pytest.mark.parametrize(
+    @in_turn(
         ("media_type", "body"),
         [
             ("application/json", b'{"grant_type": "client_credentials"}'),

@@ -16,6 +16,7 @@ from blog_service.settings import ApiSettings
 from replica.parked import read, routes
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
+from tests.support.in_turn import in_turn
 from tests.support.inbox import apply_events, execute, fetch, parked, refuse_writes, replica
 from tests.support.parked_messages import (
     UNTIL_NOW,
@@ -384,7 +385,7 @@ async def test_what_is_not_parked_is_not_found(
     _is_problem(await blog.request(method, path, json=json), 404, "not_found")
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("method", "path", "json"),
     [
         ("GET", f"{LIST}?cursor=rubbish", None),

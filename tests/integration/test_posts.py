@@ -27,6 +27,7 @@ from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.content import IMPORTER, People, driver_sql, people_of
 from tests.support.erasing import swept_all
 from tests.support.eventually import eventually
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
 
@@ -119,7 +120,7 @@ class TestWriting:
         await people.apply(a_state(ada, 3))
         assert await people.post(ada)
 
-    @pytest.mark.parametrize(
+    @in_turn(
         "body",
         [
             {"title": "", "body": "y"},
@@ -532,7 +533,7 @@ class TestPages:
         assert pages == [["ada 4", "ada 3"], ["ada 2", "ada 1"], ["ada 0"]]
         assert await people.titles(author=str(uuid4())) == []
 
-    @pytest.mark.parametrize("cursor", ["x", "", "AAAAAAAAAAAAAAAAAAAAAA", "//////////8", "-1"])
+    @in_turn("cursor", ["x", "", "AAAAAAAAAAAAAAAAAAAAAA", "//////////8", "-1"])
     async def test_another_cursor_is_refused(self, people: People, cursor: str) -> None:
         """Nothing is taken for a cursor that this list did not make."""
         answer = await people.ask(None, "GET", "/v1/posts", cursor=cursor)

@@ -13,6 +13,7 @@ from tests.support.auth_api import assert_problem
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.content import People
 from tests.support.eventually import eventually
+from tests.support.in_turn import in_turn
 from tests.support.inbox import fetch
 from tests.support.locks import lock_waits
 
@@ -56,7 +57,7 @@ class TestProfile:
         assert await changed() == ADA | {"display_name": "Lovelace", "bio": None}
         assert await changed(**NOTHING) == NOTHING
 
-    @pytest.mark.parametrize(
+    @in_turn(
         "changes",
         [
             {"display_name": ""},

@@ -26,6 +26,7 @@ from auth_service.services.model import (
 )
 from tests.support.auth_api import assert_problem, bearer, signed_up
 from tests.support.eventually import eventually
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
 
@@ -376,7 +377,7 @@ class TestAdministration:
         assert_problem(unknown, 401, "authentication_required")
         assert_problem(known, 403, "forbidden")
 
-    @pytest.mark.parametrize(("method", "path", "body"), REQUESTS[2:])
+    @in_turn(("method", "path", "body"), REQUESTS[2:])
     async def test_what_is_not_there_is_404(
         self, api: httpx.AsyncClient, root: Signed, method: str, path: str, body: object
     ) -> None:
@@ -447,7 +448,7 @@ class TestAdministration:
 
         assert_problem(answer, 409, "service_name_taken")
 
-    @pytest.mark.parametrize(
+    @in_turn(
         "changes",
         [
             {"name": "a feed"},

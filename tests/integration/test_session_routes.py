@@ -15,6 +15,7 @@ from auth_service.settings import ApiSettings
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
 from tests.support.builders import SOURCE
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 from tests.support.relaying import outbox
 
@@ -142,7 +143,7 @@ class TestRefresh:
         assert (await api.get("/v1/me", headers=bearer(answer.json()))).status_code == 200
         assert (await refresh(api, child, Origin=origin)).status_code == 200
 
-    @pytest.mark.parametrize(
+    @in_turn(
         "origin",
         [
             None,
