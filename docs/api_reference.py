@@ -14,6 +14,9 @@ from sphinx.application import Sphinx
 
 PACKAGES: Final = ("contracts", "service_kit", "replica")
 
+_NO_LIBRARY: Final = frozenset({"commands", "routes"})
+"""Modules that the command line and HTTP document themselves."""
+
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the extension."""
@@ -49,7 +52,8 @@ def _packages(package: griffe.Object | griffe.Alias) -> Iterator[griffe.Object |
 
 
 def _modules(package: griffe.Object | griffe.Alias) -> list[griffe.Object | griffe.Alias]:
-    return [package[name] for name in sorted(package.modules) if not name.startswith("_")]
+    names = (name for name in sorted(package.modules) if not name.startswith("_"))
+    return [package[name] for name in names if name not in _NO_LIBRARY]
 
 
 def _page(package: griffe.Object | griffe.Alias) -> Iterator[str]:

@@ -29,7 +29,7 @@ BETTER: Final = {
     r"besides": "also",
     r"mend|mends|mended|mending": "fix, repair",
     r"shall": "must, will",
-    r"(?:take|takes|taken|took) up(?! to)": "start",
+    r"(?:take|takes|taken|took) up(?! to\b|  )": "start",
     r"(?<!there )(?<!what )(?:is|are|was|were) no (?!longer\b|more\b|one\b)": "is not a, invalid",
     r"in vain": "without success",
     r"manners|polite|politely": "name what the code does",

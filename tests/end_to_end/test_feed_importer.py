@@ -348,9 +348,9 @@ async def test_a_tower_of_marks_costs_no_more_than_other_texts(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "is no RSS or Atom feed"),
-        (b"<!doctype html><title>Sign in</title>", "is no RSS or Atom feed"),
-        (b"\x89PNG\r\n\x1a\n", "is no RSS or Atom feed"),
+        (b"", "is not an RSS or Atom feed"),
+        (b"<!doctype html><title>Sign in</title>", "is not an RSS or Atom feed"),
+        (b"\x89PNG\r\n\x1a\n", "is not an RSS or Atom feed"),
         (rss(*THREE)[:-40], "is a broken feed: no element found"),
         (rss(*THREE).replace(b"</title>", b"", 1), "is a broken feed: mismatched tag"),
         (rss(Item("1", "&#xD800;", "", 1)).replace(b"&amp;", b"&"), "cannot be read as a feed"),
