@@ -20,7 +20,7 @@ from replica import console
 from replica.columns import APPLIED_AT, FIELDS, NotAReplica
 from replica.parked import routes as parked
 from replica.parked.model import NoSuchMessage
-from replica.reconcile.due import why_degraded
+from replica.reconcile.schedule import why_degraded
 from replica.replays import routes as replays
 from replica.replays.at_source import SILENCE_SECONDS_MAX
 from replica.settings import ApiSettings

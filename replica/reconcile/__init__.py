@@ -1,7 +1,8 @@
 """Compare the replica with its source, and repair what differs.
 
-``compare`` is the whole in its order: ``source`` asks, ``staging`` keeps its answer (``session``),
-``step`` and ``unknown`` tell apart what differs and mend it through the replica's one writer.
-``run`` makes a run of it, which ``runs`` keeps; ``headway`` tells how far it has come, ``at_work``
-whether its maker lives; ``watch`` has it done by itself.
+``compare`` is the whole comparison in its order: ``source`` requests the source's state and
+``staging`` copies it into a session's tables (``session``); ``classify_and_repair`` and ``orphans``
+classify the differences and repair them through the replica's one writer. ``run`` makes a run of
+it, which ``runs`` stores; ``progress`` shows how far it is, ``run_locks`` whether its worker is
+alive; ``schedule`` says when a comparison is due, and ``watch`` starts it.
 """

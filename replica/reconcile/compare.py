@@ -1,12 +1,14 @@
 """Compare the replica with its source, and repair what is asked for.
 
-Digests first: when all agree, that is the proof, and some hundred kilobytes were read. Otherwise
-only the users of differing buckets are looked at, and told apart (``step``, ``unknown``).
+Digests come first: if all agree, that is the proof, and some hundred kilobytes were read. Otherwise
+only the users of differing buckets are read and classified (``classify_and_repair``, ``orphans``).
+A replica without all fields has no digests: all users are read and compared by id, version and
+deletion. What its columns contain is not proved then.
 
-Guarantees: the replica is read before the source; a verdict needs the whole answer of the one
-source that this replica follows, and a heartbeat that was recorded after all that the answer calls
-published, and has been applied here: what still differs then is no event on its way. Otherwise
-``CouldNotCompare`` is raised, never "in step".
+Guarantees: the replica is read before the source. A verdict needs the whole response of the one
+source that this replica follows, and a heartbeat that was recorded after everything that the
+response calls published, and that was applied here: what still differs then is no event in flight.
+Otherwise ``CouldNotCompare`` is raised, never "in step".
 """
 
 import asyncio
@@ -22,8 +24,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.sync.comparison import DigestsAnswer, HeartbeatAnswer, StreamBegin, bucket_ranges
 from contracts.sync.digest import BUCKETS, Digests
 from replica.inbox.heartbeats import has_applied
-from replica.reconcile.headway import Headway
+from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
 from replica.reconcile.model import Comparison, CouldNotCompare, Kind, Phase, Tally
+from replica.reconcile.orphans import repair_orphans
+from replica.reconcile.progress import RunProgress
 from replica.reconcile.session import session
 from replica.reconcile.source import Source
 from replica.reconcile.staging import (
@@ -33,8 +37,6 @@ from replica.reconcile.staging import (
     stage,
     staged_figures,
 )
-from replica.reconcile.step import BATCH_PAGES, step
-from replica.reconcile.unknown import unknown_there
 from replica.settings import ReconcileSettings
 from replica.table import Replica
 from service_kit.process.tasks import all_of
@@ -55,7 +57,7 @@ async def compare(
     accepts: UUID | None = None,
     repairs: frozenset[Kind],
     deletions_max: int,
-    headway: Headway,
+    progress: RunProgress,
 ) -> Comparison:
     """What differs, after the repairs.
 
@@ -64,7 +66,7 @@ async def compare(
         accepts: the source to follow from now on, which has to be the one that answers.
         repairs: the kinds to repair.
         deletions_max: how many orphans may be buried, all of them or none.
-        headway: is told how far it has come.
+        progress: is told how far it has come.
 
     Raises:
         CouldNotCompare: there is no verdict.
@@ -86,10 +88,10 @@ async def compare(
         parts = [bucket_ranges(part) for part in _parts(differing)]
         more = [await sessions.enter_async_context(session(settings)) for _ in parts[1:]]
         lanes = [first, *more]
-        headway.begin(Phase.READING, _expected(theirs, differing))
+        progress.begin(Phase.READING, _expected(theirs, differing))
         begins = await all_of(
             *(
-                _stage(replica, source, lane, ranges, headway)
+                _stage(replica, source, lane, ranges, progress)
                 for lane, ranges in zip(lanes, parts, strict=True)
             )
         )
@@ -97,16 +99,16 @@ async def compare(
             require_source(begin.source, follows or begins[0].source, accepts)
         heartbeat = await source.heartbeat()
         require_source(heartbeat.source, begins[0].source)
-        headway.begin(Phase.ARRIVING)
+        progress.begin(Phase.ARRIVING)
         await _wait_for(heartbeat, first, settings.reconcile_wait_seconds, command=replica.command)
         tally = Tally()
-        held = await unknown_there(replica, lanes, repairs, deletions_max, tally)
+        held = await repair_orphans(replica, lanes, repairs, deletions_max, tally)
         staged = [await staged_figures(lane) for lane in lanes]
         rows = sum(each.rows for each in staged)
-        headway.begin(Phase.COMPARING, rows)
+        progress.begin(Phase.COMPARING, rows)
         await all_of(
             *(
-                _step(replica, lane, figures, repairs, tally, headway)
+                _repair_lane(replica, lane, figures, repairs, tally, progress)
                 for lane, figures in zip(lanes, staged, strict=True)
             )
         )
@@ -118,27 +120,27 @@ async def _stage(
     source: Source,
     lane: AsyncConnection,
     ranges: Sequence[range],
-    headway: Headway,
+    progress: RunProgress,
 ) -> StreamBegin:
     """What the replica has, and then what the source has; how its answer begins."""
     await snapshot_replica(replica, lane, ranges)
-    return await stage(lane, source, ranges, headway)
+    return await stage(lane, source, ranges, progress)
 
 
-async def _step(
+async def _repair_lane(
     replica: Replica,
     connection: AsyncConnection,
     staged: StagedFigures,
     repairs: frozenset[Kind],
     tally: Tally,
-    headway: Headway,
+    progress: RunProgress,
 ) -> None:
     done = 0
     for first in range(0, staged.pages, BATCH_PAGES):
-        await step(replica, connection, first, BATCH_PAGES, repairs, tally)
+        await classify_and_repair(replica, connection, first, BATCH_PAGES, repairs, tally)
         # Pages hold about as many users each.
         so_far = staged.rows * min(first + BATCH_PAGES, staged.pages) // staged.pages
-        headway.advance(so_far - done)
+        progress.advance(so_far - done)
         done = so_far
 
 

@@ -4,8 +4,8 @@ from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from replica.reconcile import runs
-from replica.reconcile.due import why_degraded
 from replica.reconcile.model import Kind
+from replica.reconcile.schedule import why_degraded
 from replica.table import Replica
 from service_kit.process.readings import Reading
 

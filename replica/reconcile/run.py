@@ -2,7 +2,7 @@
 
 Guarantees: a run that was begun ends with a verdict or an explanation in the table, also if it is
 interrupted, unless its process dies or the replica's own database goes away; then a consumer ends
-it (``at_work``).
+it (``run_locks``).
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from replica.inbox.faults import describe
 from replica.inbox.heartbeats import clear_suspicion
 from replica.reconcile import runs
-from replica.reconcile.at_work import held
 from replica.reconcile.compare import compare
-from replica.reconcile.headway import Headway, noted
 from replica.reconcile.model import CouldNotCompare, answers
+from replica.reconcile.progress import RunProgress, persisted
+from replica.reconcile.run_locks import hold
 from replica.reconcile.runs import Run
 from replica.settings import ReconcileSettings
 from replica.table import Replica
@@ -28,7 +28,7 @@ from service_kit.database.away import DATABASE_AWAY
 INTERRUPTED: Final = "it was interrupted; what it had repaired stays repaired"
 
 FAREWELL_SECONDS_MAX: Final = 2.0
-"""For the note that a run was interrupted; a consumer ends a run without one (``at_work``)."""
+"""For the note that a run was interrupted; a consumer ends a run without one (``run_locks``)."""
 
 
 async def run(
@@ -52,8 +52,8 @@ async def run(
     Raises:
         SQLAlchemyError, OSError: this replica's own database is away.
     """
-    async with held(engine, begun.id):
-        return await _run(replica, settings, engine, begun, accepts, Headway(is_quiet=is_quiet))
+    async with hold(engine, begun.id):
+        return await _run(replica, settings, engine, begun, accepts, RunProgress(is_quiet=is_quiet))
 
 
 async def _run(
@@ -62,13 +62,13 @@ async def _run(
     engine: AsyncEngine,
     begun: Run,
     accepts: UUID | None,
-    headway: Headway,
+    progress: RunProgress,
 ) -> Run:
     assert begun.started_at is not None  # it was begun
     try:
         async with engine.connect() as connection:
             follows = await runs.source_followed(connection)
-        async with noted(engine, begun.id, headway):
+        async with persisted(engine, begun.id, progress):
             comparison = await compare(
                 replica,
                 settings,
@@ -76,7 +76,7 @@ async def _run(
                 accepts=accepts,
                 repairs=begun.repairs,
                 deletions_max=begun.deletions_max,
-                headway=headway,
+                progress=progress,
             )
     except asyncio.CancelledError:
         with suppress(*DATABASE_AWAY, TimeoutError):

@@ -17,8 +17,8 @@ from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERS
 from contracts.sync.comparison import StreamBegin
 from contracts.sync.digest import BUCKETS, Digests, bucket_sql, digests_sql
 from replica.columns import FIELDS, array_literal
-from replica.reconcile.headway import Headway
 from replica.reconcile.model import CouldNotCompare
+from replica.reconcile.progress import RunProgress
 from replica.reconcile.session import driver
 from replica.reconcile.source import Source, UserStream
 from replica.table import Replica
@@ -58,7 +58,7 @@ async def snapshot_replica(
 
 
 async def stage(
-    connection: AsyncConnection, source: Source, ranges: Sequence[range], headway: Headway
+    connection: AsyncConnection, source: Source, ranges: Sequence[range], progress: RunProgress
 ) -> StreamBegin:
     """Copy what the source has in some buckets, as it comes; how its answer begins.
 
@@ -69,7 +69,7 @@ async def stage(
     async with source.users(ranges) as stream:
         try:
             await raw.copy_to_table(
-                "staged", source=_rows(stream, headway), columns=_COPIED, null=""
+                "staged", source=_rows(stream, progress), columns=_COPIED, null=""
             )
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
             raise _not_as_agreed(error) from None
@@ -105,7 +105,7 @@ async def staged_figures(connection: AsyncConnection) -> StagedFigures:
     return StagedFigures(rows=row.rows, pages=row.pages)
 
 
-async def _rows(stream: UserStream, headway: Headway) -> AsyncIterator[bytes]:
+async def _rows(stream: UserStream, progress: RunProgress) -> AsyncIterator[bytes]:
     """The users in PostgreSQL's text format for COPY."""
     async for lines in stream.blocks():
         try:
@@ -113,7 +113,7 @@ async def _rows(stream: UserStream, headway: Headway) -> AsyncIterator[bytes]:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _not_as_agreed(error) from None
         yield block.encode()
-        headway.advance(len(lines))
+        progress.advance(len(lines))
 
 
 def _row(user: dict[str, Any]) -> str:

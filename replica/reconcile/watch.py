@@ -20,8 +20,6 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from replica.reconcile import runs
-from replica.reconcile.at_work import end_abandoned
-from replica.reconcile.due import reason_due
 from replica.reconcile.model import (
     DELETIONS_MAX,
     Reason,
@@ -29,7 +27,9 @@ from replica.reconcile.model import (
     repaired_by_itself,
 )
 from replica.reconcile.run import run
+from replica.reconcile.run_locks import end_abandoned
 from replica.reconcile.runs import Run
+from replica.reconcile.schedule import reason_due
 from replica.settings import ConsumerSettings
 from replica.table import Replica
 from service_kit.database.locks import advisory_lock

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from replica.reconcile.at_work import AtWork
 from replica.reconcile.model import (
     DELETIONS_MAX,
     Kind,
@@ -17,6 +16,7 @@ from replica.reconcile.model import (
     Verdict,
     why_no_verdict,
 )
+from replica.reconcile.run_locks import RunLocks
 from replica.reconcile.runs import Run
 
 DELETIONS_LIMIT = 1_000_000
@@ -104,7 +104,7 @@ class RunSummaryBody(BaseModel):
     repaired: dict[str, int] | None
 
     @classmethod
-    def of(cls, run: Run, seen: AtWork, *, command: str) -> Self:
+    def of(cls, run: Run, seen: RunLocks, *, command: str) -> Self:
         """Show ``run``, which was read after ``seen``; ``command`` is the service's."""
         became = seen.state(run)
         return cls.model_validate(

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from replica.inbox import metrics, waiting
 from replica.inbox.topology import depths
 from replica.reconcile import runs
-from replica.reconcile.due import why_degraded
+from replica.reconcile.schedule import why_degraded
 from replica.samples.clock import latest
 from replica.samples.read import presence
 from replica.settings import DatabaseSettings

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query, status
 from replica.caller import OPERATORS_ONLY, Operator
 from replica.context import RequestContext
 from replica.reconcile import runs
-from replica.reconcile.at_work import at_work
 from replica.reconcile.model import Reason, repairable
+from replica.reconcile.run_locks import look_at_locks
 from replica.samples.model import KEPT_HOURS
 from replica.samples.read import series
 from replica.status.bodies import (
@@ -77,7 +77,7 @@ async def post_reconcile(body: NewRunBody, operator: Operator, context: RequestC
             repairs=repairable(repair=body.repair, ahead=body.ahead, orphans=body.orphans),
             deletions_max=body.max_deletions,
         )
-        seen = await at_work(connection)
+        seen = await look_at_locks(connection)
         asked = await runs.run_by_id(connection, run_id)
         assert asked is not None  # it was put down in this transaction
         return RunBody.of(asked, seen, command=context.replica.command)
@@ -92,7 +92,7 @@ async def get_runs(
 ) -> Page[RunSummaryBody]:
     """The newest first, a page at a time; without the users that differed."""
     async with context.engine.connect() as connection:
-        seen = await at_work(connection)
+        seen = await look_at_locks(connection)
         found = await runs.runs_before(connection, cursor, limit + 1)
     return page_of(
         [RunSummaryBody.of(run, seen, command=context.replica.command) for run in found],
@@ -109,7 +109,7 @@ async def get_runs(
 async def get_run(run_id: UUID, _: Operator, context: RequestContext) -> RunBody:
     """The run with this id."""
     async with context.engine.connect() as connection:
-        seen = await at_work(connection)
+        seen = await look_at_locks(connection)
         found = await runs.run_by_id(connection, run_id)
     if found is None:
         raise Problem(problems.NOT_FOUND)

@@ -8,10 +8,10 @@ from sqlalchemy import text
 
 from auth_service.users.transaction import change_user
 from blog_service.replica_of_users import USERS
+from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
 from replica.reconcile.model import Tally, Verdict, repairable
 from replica.reconcile.runs import KEPT_MAX
 from replica.reconcile.session import session
-from replica.reconcile.step import BATCH_PAGES, step
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair
@@ -266,7 +266,7 @@ class TestInFlight:
                         ),
                         dict(row._mapping),
                     )
-            await step(
+            await classify_and_repair(
                 USERS,
                 connection,
                 0,

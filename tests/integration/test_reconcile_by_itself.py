@@ -11,8 +11,8 @@ from auth_service.settings import ApiSettings, RelaySettings
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from replica.reconcile import runs
-from replica.reconcile.due import why_degraded
 from replica.reconcile.model import DELETIONS_MAX, Reason, repairable
+from replica.reconcile.schedule import why_degraded
 from replica.settings import CONNECTIONS_MIN
 from service_kit.database.engines import pooled
 from tests.support.eventually import eventually

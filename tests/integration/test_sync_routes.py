@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.settings import ApiSettings
 from contracts.events import Beat
-from replica.reconcile.at_work import end_abandoned, held
 from replica.reconcile.model import Kind
+from replica.reconcile.run_locks import end_abandoned, hold
 from replica.status.routes import WAITING_MAX
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api, metric
@@ -297,7 +297,7 @@ class TestReconcile:
         await pair.damage("UPDATE reconcile_runs SET started_at = now() - interval '1 hour'")
         path = f"{RECONCILE}/{asked['id']}"
 
-        async with held(pair.blog, UUID(asked["id"])):
+        async with hold(pair.blog, UUID(asked["id"])):
             alive = (await blog.get(path, headers=headers)).json()
             assert list(await end_abandoned(pair.blog, command="blog-service")) == []
         dead = (await blog.get(path, headers=headers)).json()

@@ -31,7 +31,7 @@ _LOOK: Final = text(
 
 
 @dataclass(frozen=True, slots=True)
-class AtWork:
+class RunLocks:
     """Which runs somebody was making at a moment, by their locks."""
 
     now: datetime
@@ -48,14 +48,14 @@ class AtWork:
         )
 
 
-async def at_work(connection: AsyncConnection) -> AtWork:
+async def look_at_locks(connection: AsyncConnection) -> RunLocks:
     """Look at the locks; read runs after it."""
     row = (await connection.execute(_LOOK)).one()
-    return AtWork(row.now, frozenset(row.keys))
+    return RunLocks(row.now, frozenset(row.keys))
 
 
 @asynccontextmanager
-async def held(engine: AsyncEngine, run_id: UUID) -> AsyncIterator[None]:
+async def hold(engine: AsyncEngine, run_id: UUID) -> AsyncIterator[None]:
     """Hold a run's lock inside the block, on a session of its own."""
     async with advisory_lock(engine, LOCK_CLASS, _signed(_key(run_id)), waits=True):
         yield
@@ -64,7 +64,7 @@ async def held(engine: AsyncEngine, run_id: UUID) -> AsyncIterator[None]:
 async def end_abandoned(engine: AsyncEngine, *, command: str) -> Sequence[Run]:
     """End the runs that nobody makes any more, or that nobody took up in time; which ones."""
     async with engine.begin() as connection:
-        seen = await at_work(connection)
+        seen = await look_at_locks(connection)
         found = [(run, seen.state(run)) for run in await runs.unfinished(connection)]
         return [
             await runs.give_up(connection, run.id, why)

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from replica.inbox.parking import erase
 from replica.locks import lock
+from replica.reconcile.classify_and_repair import retried
 from replica.reconcile.model import FINDINGS_MAX, Finding, Kind, Tally, brake
-from replica.reconcile.step import retried
 from replica.table import Replica
 
 BATCH: Final = 1_000
@@ -43,7 +43,7 @@ _LIST: Final = f"""
 """  # noqa: S608 - made of a constant
 
 
-async def unknown_there(
+async def repair_orphans(
     replica: Replica,
     lanes: Sequence[AsyncConnection],
     repairs: frozenset[Kind],

@@ -28,7 +28,7 @@ _SAID: Final = {
 }
 
 
-class Headway:
+class RunProgress:
     """The phase of a run, and how many of its users are done; ``is_quiet`` if nobody sits there."""
 
     def __init__(self, *, is_quiet: bool) -> None:
@@ -57,20 +57,22 @@ class Headway:
 
 
 @asynccontextmanager
-async def noted(engine: AsyncEngine, run_id: UUID, headway: Headway) -> AsyncIterator[None]:
+async def persisted(
+    engine: AsyncEngine, run_id: UUID, progress: RunProgress
+) -> AsyncIterator[None]:
     """Inside the block, write down how far the run has come whenever that has changed."""
-    noting = asyncio.create_task(_keep_noted(engine, run_id, headway))
+    noting = asyncio.create_task(_persist_changes(engine, run_id, progress))
     try:
         yield
     finally:
         await end_tasks(noting)
-        headway.end()
+        progress.end()
 
 
-async def _keep_noted(engine: AsyncEngine, run_id: UUID, headway: Headway) -> None:
+async def _persist_changes(engine: AsyncEngine, run_id: UUID, progress: RunProgress) -> None:
     written = None
     while True:
-        found = (headway.phase, headway.done, headway.total)
+        found = (progress.phase, progress.done, progress.total)
         if found != written:
             with suppress(*DATABASE_AWAY):
                 async with engine.begin() as connection:

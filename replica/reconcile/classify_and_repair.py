@@ -146,7 +146,7 @@ def _batch(first: int, pages: int) -> dict[str, str]:
     return {"first": f"({first},0)", "next": f"({first + pages},0)"}
 
 
-async def step(
+async def classify_and_repair(
     replica: Replica,
     connection: AsyncConnection,
     first: int,
@@ -162,8 +162,8 @@ async def step(
     """
     if repairs and pages > 1 and await _tombstones(replica, connection, first, pages) > LOCKS_MAX:
         half = pages // 2
-        await step(replica, connection, first, half, repairs, tally)
-        await step(replica, connection, first + half, pages - half, repairs, tally)
+        await classify_and_repair(replica, connection, first, half, repairs, tally)
+        await classify_and_repair(replica, connection, first + half, pages - half, repairs, tally)
         return
     statements, batch = _statements(replica), _batch(first, pages)
     listed = [kind.value for kind in Kind if tally.wants(kind)]
