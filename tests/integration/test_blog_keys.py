@@ -94,9 +94,9 @@ class TestRevokedKey:
         """Otherwise a thief of the key could fill the table."""
         await apply_events(blog_engine, revocation(signing_key))
 
-        answer = await me(blog, signing_key)
+        response = await me(blog, signing_key)
 
-        assert answer.status_code == 401
+        assert response.status_code == 401
         assert await replica_of(blog_engine) == {}
 
     async def test_it_is_checked_in_the_query_that_reads_the_user(
@@ -113,9 +113,9 @@ class TestRevokedKey:
             statements.append(statement)
 
         headers = {"Authorization": f"Bearer {a_token(signing_key, user.id)}"}
-        answer = await blog.get("/v1/admin/users", headers=headers)
+        response = await blog.get("/v1/admin/users", headers=headers)
 
-        assert answer.status_code == 403
+        assert response.status_code == 403
         assert len(statements) == 1
         assert "revoked_keys" in statements[0]
 
@@ -193,9 +193,9 @@ class TestKeySources:
         settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
         async with blog_api(settings) as blog:
             ready = await blog.get("/readyz")
-            answer = await me(blog, signing_key)
+            response = await me(blog, signing_key)
 
-        assert (ready.status_code, answer.status_code) == (200, 200)
+        assert (ready.status_code, response.status_code) == (200, 200)
         assert keys.fetches == 1
 
     async def test_the_api_is_not_ready_without_keys(
@@ -206,12 +206,12 @@ class TestKeySources:
         settings = ApiSettings(database_url=blog_url, jwks_url=keys.url, issuer=SOURCE)
         async with blog_api(settings) as blog:
             ready = await blog.get("/readyz")
-            answer = await me(blog, signing_key)
+            response = await me(blog, signing_key)
             public = await blog.get(f"/v1/users/{uuid4()}")
 
         assert (ready.status_code, ready.json()["reason"]) == (503, "KeysUnavailable")
-        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-        assert int(answer.headers["Retry-After"]) > 0
+        assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+        assert int(response.headers["Retry-After"]) > 0
         assert public.status_code == 404
 
     async def test_a_fixed_key_serves_until_the_first_fetch_succeeds(
@@ -229,13 +229,13 @@ class TestKeySources:
         keys.is_down = True
         async with blog_api(settings) as blog:
             ready = await blog.get("/readyz")
-            answer = await me(blog, signing_key)
+            response = await me(blog, signing_key)
         keys.is_down = False
         keys.publish(other_key)
         async with blog_api(settings) as blog:
             old, new = await me(blog, signing_key), await me(blog, other_key)
 
-        assert (ready.status_code, answer.status_code) == (200, 200)
+        assert (ready.status_code, response.status_code) == (200, 200)
         assert (old.status_code, new.status_code) == (401, 200)
 
 

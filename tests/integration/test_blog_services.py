@@ -93,9 +93,9 @@ class TestServiceTokens:
         def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
             statements.append(statement)
 
-        answer = await people.ask(await people.user(), "GET", "/v1/admin/users")
+        response = await people.ask(await people.user(), "GET", "/v1/admin/users")
 
-        assert answer.status_code == 403
+        assert response.status_code == 403
         [statement] = statements
         assert "services" in statement
         assert "revoked_keys" in statement

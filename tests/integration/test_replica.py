@@ -288,12 +288,12 @@ async def test_fifty_concurrent_first_requests_all_succeed(
     user_id = uuid4()
     headers = {"Authorization": f"Bearer {a_token(signing_key, user_id)}"}
     async with blog_api(_api(blog_url, public_pem)) as blog:
-        answers: list[httpx.Response] = await asyncio.gather(
+        responses: list[httpx.Response] = await asyncio.gather(
             *(blog.get("/v1/me", headers=headers) for _ in range(50))
         )
 
-    assert {answer.status_code for answer in answers} == {200}
-    assert {answer.json()["status"] for answer in answers} == {"provisional"}
+    assert {response.status_code for response in responses} == {200}
+    assert {response.json()["status"] for response in responses} == {"provisional"}
     assert list(await replica_of(blog_engine)) == [user_id]
 
 

@@ -136,14 +136,14 @@ async def test_errors_of_the_auth_service_log_nothing_personal(
 
         ada, bob = [(await signs_up(name)).json() for name in ("ada", "bob")]
         taken = [await signs_up("ADA"), await moves(bob, "ada"), await moves(bob, "Ada")]
-        assert {answer.status_code for answer in taken} == {409}
+        assert {response.status_code for response in taken} == {409}
 
         for name in ("carol", "dora"):
             crowd = await asyncio.gather(
                 *(signs_up(name) for _ in range(4)), moves(ada, name), moves(bob, name)
             )
-            assert sorted({answer.status_code for answer in crowd})[-1] == 409
-            assert sum(answer.is_success for answer in crowd) == 1
+            assert sorted({response.status_code for response in crowd})[-1] == 409
+            assert sum(response.is_success for response in crowd) == 1
 
         odd = [
             await signs_up("a" * EMAIL_LENGTH_MAX),
@@ -153,7 +153,7 @@ async def test_errors_of_the_auth_service_log_nothing_personal(
             await api.post("/v1/email/verify", json={"token": MARK}),
             await api.get("/v1/admin/users", params={"email": address("x\0")}, headers=bearer(ada)),
         ]
-        assert all(answer.status_code < 500 for answer in odd)
+        assert all(response.status_code < 500 for response in odd)
 
         await execute(auth_there, f"UPDATE users SET version = {VERSION_MAX}")
         assert (await moves(ada, "frank")).status_code == 409
@@ -207,15 +207,15 @@ async def test_errors_of_the_blog_log_nothing_personal(
     async with people_of(settings, signing_key) as people:
         for size in (20, 50, 51, 200, 201, 20_000, 200_000):
             words = (f"{MARK} " * size)[:size]
-            for answer in (
+            for response in (
                 await people.ask(user.id, "PATCH", "/v1/me", {"display_name": words, "bio": words}),
                 await people.ask(user.id, "POST", "/v1/posts", {"title": words, "body": words}),
                 await people.keep(user.id, uuid4(), title=words[:20], body=words),
             ):
-                assert answer.status_code < 500, answer.text
+                assert response.status_code < 500, response.text
         post_id = uuid4()
         kept = [people.keep(user.id, post_id, title=MARK, body=str(n)) for n in range(5)]
-        assert all(answer.is_success for answer in await asyncio.gather(*kept))
+        assert all(response.is_success for response in await asyncio.gather(*kept))
         assert (await people.keep(swapped[0].id, post_id, title=MARK)).status_code == 403
     # The message fails in a batch of one and again alone.
     nul_byte = "invalid byte sequence"

@@ -419,7 +419,7 @@ class TestReconcile:
         compared = (await command("status --json")).figures
 
         assert failing["last_reconcile"] == "in_step"
-        assert "does not answer" in failing["reconcile_trouble"]
+        assert "does not response" in failing["reconcile_trouble"]
         assert compared["reconcile_trouble"] is None
 
     async def test_missing_settings_are_named(self, command: Command) -> None:
@@ -488,8 +488,8 @@ OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user2@examp
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        text: str = answer.read().decode()
+    with urllib.request.urlopen(url, timeout=5) as response:
+        text: str = response.read().decode()
         return text
 
 

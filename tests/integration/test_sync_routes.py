@@ -89,11 +89,11 @@ class TestStatus:
         self, blog: httpx.AsyncClient, operator: dict[str, str]
     ) -> None:
         """Neither a consumer nor a heartbeat of the source has been seen."""
-        answer = await blog.get(STATUS, headers=operator)
+        response = await blog.get(STATUS, headers=operator)
 
-        assert answer.status_code == 200
-        assert answer.headers["Cache-Control"] == "no-store"
-        known = {name: value for name, value in answer.json().items() if value is not None}
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "no-store"
+        known = {name: value for name, value in response.json().items() if value is not None}
         assert known.pop("last_applied_at")
         assert known == {
             "pipe": "broken: no consumer has ever been at work",
@@ -185,12 +185,12 @@ class TestReconcile:
             "UPDATE users SET version = version + 1 WHERE email = 'user3@example.org'",
         )
 
-        answer = await blog.post(RECONCILE, json={"repair": True}, headers=headers)
-        asked = answer.json()
+        response = await blog.post(RECONCILE, json={"repair": True}, headers=headers)
+        asked = response.json()
         async with watching(pair):
             done = await eventually(lambda: _finished(blog, asked["id"], headers))
 
-        assert answer.status_code == 202
+        assert response.status_code == 202
         assert (asked["started_at"], asked["finished_at"], asked["verdict"]) == (None, None, None)
         assert asked["repairs"] == ["corrupt", "missing", "stale", "undeleted"]
         assert done["requested_by"] == f"user:{operator}"
@@ -226,12 +226,12 @@ class TestReconcile:
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
     ) -> None:
         """Without a consumer they would accumulate; one too many gets 503."""
-        answers = [
+        responses = [
             await blog.post(RECONCILE, json={}, headers=operator) for _ in range(WAITING_MAX + 1)
         ]
 
-        assert {answer.status_code for answer in answers[:-1]} == {202}
-        refused = assert_problem(answers[-1], 503, "busy")
+        assert {response.status_code for response in responses[:-1]} == {202}
+        refused = assert_problem(responses[-1], 503, "busy")
         assert "consumer" in refused["detail"]
         assert len(await fetch(blog_engine, "SELECT 1 FROM reconcile_runs")) == WAITING_MAX
 
@@ -349,11 +349,11 @@ class TestReadiness:
             after = [await client.get("/readyz") for client in (blog, refusing)]
             metrics_after = (await blog.get("/metrics")).text
 
-        assert [answer.status_code for answer in before] == [200, 503]
+        assert [response.status_code for response in before] == [200, 503]
         assert before[0].json() == {"status": "degraded", "reason": "empty"}
         assert before[1].json() == {"status": "not ready", "reason": "Degraded"}
-        assert [answer.status_code for answer in after] == [200, 200]
-        assert [answer.json() for answer in after] == [{"status": "ok"}] * 2
+        assert [response.status_code for response in after] == [200, 200]
+        assert [response.json() for response in after] == [{"status": "ok"}] * 2
         assert metric(metrics_before, "usersync_degraded") == 1
         assert metric(metrics_before, "usersync_last_reconciled_timestamp_seconds") == 0
         assert metric(metrics_after, "usersync_degraded") == 0

@@ -102,9 +102,9 @@ def run(
 
     Parameters:
         command: in words, or as a sequence where an argument has spaces or is empty.
-        environment: all variables besides ``PATH``.
+        environment: all variables except ``PATH``.
         folder: its working directory.
-        typed: its standard input, which is no terminal.
+        typed: its standard input, which is not a terminal.
         installed: start the installed program, not a fork.
     """
     environment = {"PATH": os.environ["PATH"], **environment}
