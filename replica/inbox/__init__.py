@@ -1,8 +1,9 @@
 """Step 5 of 6: from the queue to the replica.
 
-``topology`` declares the queues, ``subscription`` takes messages in batches, ``consumer`` has each
-batch settled and acknowledges it. ``settle`` decides what happens to a batch, ``apply`` writes what
-it says in one transaction, ``heartbeats`` notices what is missing. ``parking`` keeps what cannot be
-read or applied (``faults`` tells, ``amqp_as_json`` and ``lenient_amqp`` keep it as it came), and
-``attempts`` counts tries of a message that may kill the process.
+``topology`` declares the queues, ``subscription`` receives messages in batches, ``consumer``
+settles and acknowledges each batch. ``settle`` decides what happens to a batch, ``apply`` writes it
+in one transaction, ``heartbeats`` detects lost messages. ``parking`` stores messages that cannot be
+read or applied: ``faults`` decides which, ``amqp_as_json`` and ``lenient_amqp`` preserve them as
+received. ``waiting`` sets messages aside that need a locked row, and ``retry`` retries them.
+``attempts`` counts tries of a message that may crash the process.
 """

@@ -1,4 +1,4 @@
-"""What a consumer is at, and what it has done since somebody looked last."""
+"""What a consumer is doing, and what it has done since the last sample."""
 
 import time
 from collections.abc import Iterator
@@ -8,29 +8,29 @@ from enum import StrEnum
 from typing import Final
 
 HEARTBEAT_SECONDS_MAX: Final = 45.0
-"""Three heartbeats as the relay sends them by default; one may be late, three are not."""
+"""Three of the relay's default intervals: one heartbeat may be late, not three."""
 
 
 class State(StrEnum):
-    """What a consumer is at."""
+    """The state of a consumer."""
 
     CONSUMING = "consuming"
     WAITING = "waiting"
-    """The broker, the source or the database is away: it tries again by itself."""
+    """The broker, the source or the database is away; the consumer retries."""
 
     STOPPED = "stopped"
-    """Too many messages were parked in a row: it goes on when it is started again."""
+    """Too many messages were parked in a row; the consumer continues after a restart."""
 
 
 @dataclass(slots=True)
 class Activity:
-    """One consumer's activity.
+    """The state and counters of one consumer.
 
-    ``applied`` counts messages of all lanes that were applied, whatever that changed;
-    ``latency_seconds`` is the worst one of a live event, from its record at the source to the
-    commit here; None when there was none. Heartbeats count: they come when nothing else does.
-    ``waiting_keys`` tells whose messages wait by themselves (``waiting``). ``consuming_since`` and
-    ``busy_since``, of each lane that has a batch in work, are seconds of ``time.monotonic``.
+    ``applied`` counts applied messages of all lanes, including those that changed nothing.
+    ``latency_seconds`` is the worst latency of a live event, from its record at the source to the
+    commit here; None without events. Heartbeats count, because they arrive even without changes.
+    ``waiting_keys`` are the keys of messages that were set aside (``waiting``). ``consuming_since``
+    and ``busy_since``, the start of each lane's current batch, are seconds of ``time.monotonic``.
     """
 
     state: State = State.WAITING
@@ -41,14 +41,14 @@ class Activity:
     busy_since: dict[str, float] = field(default_factory=dict)
 
     def enter(self, state: State) -> None:
-        """Note what the consumer is at now."""
+        """Set the state."""
         if state is State.CONSUMING:
             self.consuming_since = time.monotonic()
         self.state = state
 
     @contextmanager
     def busy(self, lane: str) -> Iterator[None]:
-        """Note that a batch of ``lane`` is in work inside the block."""
+        """Record that ``lane`` is working on a batch inside the block."""
         self.busy_since[lane] = time.monotonic()
         try:
             yield
@@ -56,17 +56,17 @@ class Activity:
             del self.busy_since[lane]
 
     def note_latency(self, seconds: float) -> None:
-        """Keep the worst; two machines' clocks may make it a little less than nothing."""
+        """Keep the worst latency; two machines' clocks may make it slightly negative."""
         self.latency_seconds = max(seconds, self.latency_seconds or 0.0)
 
-    def take(self) -> "Activity":
-        """What was done since this was asked last; counting begins anew."""
+    def take_counts(self) -> "Activity":
+        """Return the counts since the last call, and reset them."""
         taken = Activity(self.state, self.applied, self.latency_seconds)
         self.applied, self.latency_seconds = 0, None
         return taken
 
-    def put_back(self, taken: "Activity") -> None:
-        """Count what was taken once more: it could not be written down."""
+    def restore_counts(self, taken: "Activity") -> None:
+        """Add counts back that could not be stored."""
         self.applied += taken.applied
         if taken.latency_seconds is not None:
             self.note_latency(taken.latency_seconds)

@@ -1,8 +1,8 @@
-"""AMQP values as JSON, and back. Pure.
+"""Convert AMQP values to JSON and back. Pure.
 
-What JSON has no type for is an object with one name that begins with ``$``: ``$bytes`` (base64),
-``$timestamp`` (ISO 8601), ``$decimal``, ``$float`` (infinite, or no number). A table that looks
-like one of these itself stands inside ``$table``.
+A value without a JSON type becomes an object with one key that starts with ``$``: ``$bytes``
+(base64), ``$timestamp`` (ISO 8601), ``$decimal``, ``$float`` (infinity or NaN). A table that looks
+like one of these is wrapped in ``$table``.
 
 Guarantees: ``from_json`` reverses ``to_json`` and raises for no JSON value.
 """
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 
 def to_json(value: Any) -> Any:
-    """``value`` as JSON."""
+    """Convert ``value`` to a JSON value."""
     match value:
         case dict():
             table = {str(name): to_json(member) for name, member in value.items()}
@@ -36,7 +36,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """What ``to_json`` made ``value`` of; a list for a tuple, bytes for a bytearray."""
+    """Reverse ``to_json``; a tuple becomes a list, a bytearray becomes bytes."""
     match value:
         case dict():
             tag = _tag(value)
@@ -46,7 +46,7 @@ def from_json(value: Any) -> Any:
                 try:
                     return _READERS[tag](value[tag])
                 except (TypeError, ValueError, InvalidOperation):
-                    pass  # not made here
+                    pass  # not written by ``to_json``
             return _members(value)
         case list():
             return [from_json(member) for member in value]
@@ -63,7 +63,7 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
 
 
 def _tag(table: dict[str, Any]) -> str:
-    """The one name of an object, if it begins with ``$``; else an empty one."""
+    """Return the only key of an object if it starts with ``$``, else an empty string."""
     [name, *others] = table or [""]
     return name if name.startswith("$") and not others else ""
 

@@ -1,10 +1,10 @@
-"""Apply events to this service's database, all or none. The caller owns the transaction.
+"""Apply events to the replica's database, all or none. The caller owns the transaction.
 
 Step 6 of 6.
 
-Guarantees: live messages, redelivered and redriven ones all meet this same code; a deletion erases
-what is parked of its user in the same transaction; what is parked without a legible user expires by
-the beat of the heartbeats.
+Guarantees: live, redelivered and redriven messages go through this same code. A deletion erases the
+user's parked messages in the same transaction. Each heartbeat expires old parked messages without
+an identifiable user.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from replica.table import Replica
 async def apply(
     replica: Replica, connection: AsyncConnection, events: Sequence[Event]
 ) -> list[Outcome]:
-    """Merge ``events`` into the replica; what each of them did, in their order."""
+    """Merge ``events`` into the replica and return the outcome of each, in order."""
     of_users = [event for event in events if isinstance(event, UserEvent)]
     done = iter(await _apply_users(replica, connection, of_users))
     of_services = [event.data for event in events if isinstance(event, ServiceChanged)]

@@ -1,9 +1,9 @@
-"""Count the processes that tried a redelivered message, before each tries.
+"""Count the processes that try a redelivered message, before each try.
 
-A message that kills the process leaves no error behind, only a count: it is found when the count
-passes its limit. A process that lives on counts once however often it tries, so that a database
-that comes and goes never parks a message. The broker's own counter will not do, for a crash counts
-against every message that was prefetched, and versions of the broker count differently.
+A message that crashes the process leaves no error, only a count; it is recognised when the count
+exceeds its limit. A process that survives counts once, however often it tries, so an unstable
+database never parks a message. The broker's own counter is not suitable: a crash counts against
+every prefetched message, and versions of the broker count differently.
 """
 
 from uuid import UUID
@@ -16,9 +16,9 @@ from replica.inbox.table import attempts
 
 
 async def count_attempt(connection: AsyncConnection, message_hash: bytes, process: UUID) -> int:
-    """Note that ``process`` is about to try the message; how many have, this one included.
+    """Record that ``process`` is about to try the message, and return the number of processes.
 
-    The caller commits before he tries.
+    The caller commits before the try.
     """
     counted = (
         insert(attempts)
@@ -38,5 +38,5 @@ async def count_attempt(connection: AsyncConnection, message_hash: bytes, proces
 
 
 async def clear_attempts(connection: AsyncConnection, message_hash: bytes) -> None:
-    """Forget the tries, in the transaction that applies or parks the message."""
+    """Delete the count, in the transaction that applies or parks the message."""
     await connection.execute(delete(attempts).where(attempts.c.message_hash == message_hash))

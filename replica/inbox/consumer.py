@@ -1,15 +1,15 @@
-"""Take messages in batches, have them settled, and acknowledge each batch at once.
+"""Receive messages in batches, settle each batch and acknowledge it at once.
 
 Step 5 of 6, the first half.
 
-Live events and replays come in two lanes, each with a channel of its own, so that neither holds the
-other's messages up.
+Live events and replays come in two lanes, each with its own channel, so that neither delays the
+other.
 
-Guarantees: a message is acknowledged only after what it did is committed; a replay takes its turn
-only while no live event waits; a broker, a source or a database that is away is waited for, with
-the messages given back where they would be held too long; a stop settles what is at hand first.
+Guarantees: a message is acknowledged only after its effect is committed. A replay is handled only
+while no live event waits. The consumer waits for a broker, source or database that is away, and
+requeues messages that it would hold too long. A stop settles the messages at hand first.
 
-Not here: what becomes of a message (``settle``), how messages come (``subscription``).
+Not here: what happens to a message (``settle``), how messages arrive (``subscription``).
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from replica.inbox import metrics
 from replica.inbox.activity import Activity, State
 from replica.inbox.heartbeats import note_queue_lost
 from replica.inbox.locked_rows import is_any_table_locked
-from replica.inbox.queue_limits import tell_limits
+from replica.inbox.queue_limits import log_strict_limits
 from replica.inbox.readiness import NotConsuming, why_degraded
-from replica.inbox.retry import keep_retrying
+from replica.inbox.retry import retry_continuously
 from replica.inbox.settle import DatabaseAway, ParkedInARow, Settler
 from replica.inbox.subscription import Delivery, Subscription, subscribed
 from replica.inbox.topology import SourceMissing, bind_replays, declare
@@ -43,21 +43,21 @@ __all__ = ["Consumer", "NotConsuming"]
 log = structlog.get_logger()
 
 DECLARE_TIMEOUT_SECONDS = 30.0
-"""A new quorum queue elects its leader in under a second; a broker that is silent is away."""
+"""A new quorum queue elects its leader in under a second; a slower broker counts as away."""
 
 REPLAY_PREFETCH_BATCHES = 2
-"""One in work and one at hand. Live events come by the same connection, behind these at most."""
+"""One in work and one at hand. Live events share the connection and wait for these at most."""
 
 DECLARE_EVERY_SECONDS = 10.0
-"""While connected, what is declared is declared again, for it may have been deleted: a few requests
-that change nothing."""
+"""While connected, declarations are repeated in case something was deleted: a few idempotent
+requests."""
 
 REPLAY_EXCHANGE_EVERY_SECONDS = 2.0
-"""The same, while an exchange of the source is missing: events wait for our binding."""
+"""The same while an exchange of the source is missing, because events wait for the binding."""
 
 
 class Consumer:
-    """The consumer process: ``run`` goes on until ``stop``."""
+    """The consumer process: ``run`` runs until ``stop``."""
 
     def __init__(self, replica: Replica, settings: ConsumerSettings, engine: AsyncEngine) -> None:
         self._replica = replica
@@ -67,17 +67,17 @@ class Consumer:
         self._live = Settler(replica, settings, engine, self.activity)
         self._replays = Settler(replica, settings, engine, self.activity)
         self._stopping = asyncio.Event()
-        self._failures = 0  # in a row, of whatever kind
+        self._failures = 0  # in a row, of any kind
 
     async def run(self) -> None:
-        """Consume until ``stop``; whatever is away is waited for.
+        """Consume until ``stop``, and wait for broker, source and database while they are away.
 
         Raises:
-            WrongTopology: a queue is not as it has to be.
+            WrongTopology: a queue exists with other arguments than required.
         """
         await all_of(
             self._consume_until_stopped(),
-            keep_retrying(
+            retry_continuously(
                 self._replica, self._settings, self._engine, self.activity, self._stopping
             ),
         )
@@ -98,7 +98,7 @@ class Consumer:
             except SourceMissing as error:
                 log.info("consumer.source_missing", reason=str(error))
             except DatabaseAway:
-                log.warning("consumer.messages_given_back")
+                log.warning("consumer.messages_requeued")
                 await self._until_database_answers()
             except ParkedInARow as error:
                 log.critical("consumer.stopped", reason=str(error))
@@ -116,12 +116,12 @@ class Consumer:
         self._stopping.set()
 
     async def ready(self) -> str | None:
-        """Why it does its work less well than it should, or None; see ``readiness``."""
+        """Return why the consumer is degraded, or None; see ``readiness``."""
         longest = self._settings.heartbeat_seconds_max
         return await why_degraded(self.activity, self._engine, heartbeat_seconds_max=longest)
 
     async def _consume(self, connection: AbstractConnection, *, has_replays: bool) -> None:
-        """Work in both lanes until they are drained, or the first error, which is raised."""
+        """Work in both lanes until they are drained, or raise the first error."""
         settings, queues = self._settings, self._replica.queues
         replay_prefetch = REPLAY_PREFETCH_BATCHES * settings.replay_batch_size
         async with (
@@ -133,7 +133,7 @@ class Consumer:
                 self._work_off(live),
                 self._work_off_replays(replays, turn=live.idle),
                 self._keep_declared(connection, has_replays=has_replays),
-                tell_limits(queues, settings),
+                log_strict_limits(queues, settings),
             ]
             self._enter(State.CONSUMING)
             log.info("consumer.consuming", replays=has_replays)
@@ -174,10 +174,10 @@ class Consumer:
             await subscription.end()
 
     async def _keep_declared(self, connection: AbstractConnection, *, has_replays: bool) -> None:
-        """Declare queues and bindings again and again, as at the start.
+        """Repeat the declarations of the start.
 
-        A queue that was deleted has ended its subscription, and so this work; its loss is noted
-        here or when the consumer has connected again, whichever comes first.
+        The deletion of a queue ends its subscription, and with it this connection; the loss is
+        recorded here or after the reconnect, whichever comes first.
         """
         has_source = True
         every = DECLARE_EVERY_SECONDS if has_replays else REPLAY_EXCHANGE_EVERY_SECONDS
@@ -213,19 +213,19 @@ class Consumer:
         while not self._stopping.is_set():
             with contextlib.suppress(*DATABASE_AWAY):
                 await ping(self._engine)
-                # Each time that messages are given back counts as a delivery of theirs.
+                # Each requeue counts as a delivery of the messages.
                 if not await is_any_table_locked(self._replica, self._engine):
                     return
             await self._pause()
 
     async def _pause(self) -> None:
-        """Wait after a failure, the longer the more there were in a row, unless asked to stop."""
+        """Wait after a failure, longer after each in a row, or until stopped."""
         self._failures += 1
         longest = self._settings.retry_seconds_max
         await self._stops_within(pause_seconds(self._failures, longest=longest))
 
     async def _stops_within(self, seconds: float) -> bool:
-        """Wait so long for being asked to stop, and tell whether that happened."""
+        """Wait up to ``seconds`` for a stop, and tell whether it was requested."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()

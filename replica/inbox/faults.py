@@ -1,7 +1,7 @@
-"""Is the message at fault, or the world around it? Pure.
+"""Decide whether an error is the message's fault or the environment's. Pure.
 
-Only a message whose own data is refused is parked; while the database is away, read-only, full,
-locked or not migrated yet, its messages wait.
+Only a message whose own data is refused is parked. While the database is away, read-only, full,
+locked or not migrated, messages wait.
 """
 
 from collections.abc import Mapping
@@ -19,21 +19,21 @@ DATA_FAULTS = ("22", "23")
 
 
 LOCK_NOT_AVAILABLE = "55P03"
-"""SQLSTATE of a lock that did not become free in time."""
+"""SQLSTATE of a lock timeout."""
 
 LIMITS = ("delivery_limit", "expired", "maxlen")
-"""What the broker writes into ``x-death`` when a limit of the queue made it give up."""
+"""The reasons in ``x-death`` when a limit of the queue dead-lettered the message."""
 
 
 class Wait(StrEnum):
-    """Why a message waits by itself."""
+    """Why a message was set aside."""
 
     ROW_HELD = "row_held"
     DEAD_LETTERED = "dead_lettered"
 
 
 class Reason(StrEnum):
-    """Why a message is parked, beside the envelope's own faults."""
+    """Why a message is parked, in addition to the envelope's faults."""
 
     NOT_APPLICABLE = "not_applicable"
     KILLS_THE_PROCESS = "kills_the_process"
@@ -41,10 +41,10 @@ class Reason(StrEnum):
 
 
 class DeadLettered(Exception):
-    """The broker gave up on the message.
+    """The broker dead-lettered the message.
 
-    ``by_limit``: a limit of the queue did it (deliveries, age, length), which says nothing about
-    the message. Otherwise a person or a program rejected it, and an operator has to decide.
+    ``by_limit``: because of a limit of the queue (deliveries, age, length), which says nothing
+    about the message. Otherwise a person or program rejected it, and an operator must decide.
     """
 
     def __init__(self, *, by_limit: bool = False) -> None:
@@ -53,21 +53,21 @@ class DeadLettered(Exception):
 
 
 class RowHeld(Exception):
-    """Another session holds a lock that this message needs, and no other message does."""
+    """Another session holds a lock that only this message needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a message is parked: a stable reason, and words that quote none of its data."""
+    """Why a message is parked: a stable reason, and a text that quotes none of its data."""
 
     reason: str
     error: str
 
 
 def is_messages_fault(error: Exception) -> bool:
-    """Whether ``error`` would come again for the same message in a healthy database.
+    """Tell whether ``error`` would recur for the same message in a healthy database.
 
-    An error that is none of the database's comes from our own code, and for this message.
+    An error that does not come from the database comes from our code, for this message.
     """
     if isinstance(error, DBAPIError):
         return sqlstate(error)[:2] in DATA_FAULTS or isinstance(_cause(error), ValueError)
@@ -75,30 +75,30 @@ def is_messages_fault(error: Exception) -> bool:
 
 
 def is_lock_timeout(error: Exception) -> bool:
-    """Whether a lock did not become free in time."""
+    """Tell whether ``error`` is a lock timeout."""
     return sqlstate(error) == LOCK_NOT_AVAILABLE
 
 
 def gave_up_by_limit(headers: Mapping[str, Any] | None) -> bool:
-    """Whether the broker's own note on a dead letter names a limit as the reason."""
+    """Tell whether the broker's header on a dead letter names a limit as the reason."""
     deaths = (headers or {}).get("x-death")
     last = deaths[0] if isinstance(deaths, list) and deaths else None
     return isinstance(last, dict) and last.get("reason") in LIMITS
 
 
 def verdict(error: Exception) -> Verdict:
-    """What to note about a message that ``error`` is the fault of."""
+    """Return the reason and text to park a message with that failed with ``error``."""
     match error:
         case Undecodable():
             return Verdict(error.fault, str(error))
         case DeadLettered():
-            return Verdict(Reason.DEAD_LETTERED, "the broker gave up on it")
+            return Verdict(Reason.DEAD_LETTERED, "rejected and dead-lettered by the broker")
         case _:
             return Verdict(Reason.NOT_APPLICABLE, describe(error))
 
 
 def describe(error: Exception) -> str:
-    """The kind of error; its own text may quote data, an e-mail address even."""
+    """Name the kind of error. Its own text may quote data, even an e-mail address."""
     if not isinstance(error, DBAPIError):
         return type(error).__name__
     cause = _cause(error)
@@ -107,8 +107,8 @@ def describe(error: Exception) -> str:
 
 
 def _cause(error: DBAPIError) -> BaseException:
-    """The driver's own error, below SQLAlchemy's two layers.
+    """Return the driver's error, below SQLAlchemy's two layers.
 
-    It is a ValueError when the driver could not even encode a value.
+    It is a ValueError if the driver could not encode a value.
     """
     return (error.orig and error.orig.__cause__) or error.orig or error

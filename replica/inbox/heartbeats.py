@@ -1,26 +1,26 @@
-"""Follow the source's heartbeats, and notice by their numbers that messages were lost.
+"""Follow the source's heartbeats, and detect lost messages by their numbers.
 
-A source numbers its heartbeats one by one, and they go the way of all events, in order. So the
-last one that was applied tells what the next one has to be. ``N`` and ``T`` are its number and the
-source's clock when it was recorded:
+A source numbers its heartbeats consecutively and sends them in order with all other events. So the
+number of the last applied one determines the next. ``N`` and ``T`` are the last one's number and
+its time by the source's clock:
 
 =============================  ==========================================  =============
-the next one                   it means                                    suspicion
+next heartbeat                 meaning                                     suspicion
 =============================  ==========================================  =============
-``N + 1``                      all that went before it has arrived         none new
-above ``N + 1``                what went between is lost: a queue purged,  ``gap``
-                               a broker's disk lost, this replica restored
+``N + 1``                      everything sent before it has arrived       none new
+above ``N + 1``                messages in between are lost: queue purged, ``gap``
+                               broker's disk lost, replica restored
 ``N`` or below, later ``T``    the source was restored from a backup       ``backwards``
-``N`` or below, no later       it came before, or was overtaken            none new
+``N`` or below, no later       a duplicate, or overtaken                   none new
 =============================  ==========================================  =============
 
-The first of a source is the beginning, whatever its number. A live queue that had to be made anew
-gives rise to ``queue_lost``: what was lost with it may lie between two heartbeats.
+The first heartbeat of a source may have any number. A live queue that had to be declared again
+raises ``queue_lost``, because messages between two heartbeats may have been lost with it.
 
-Guarantees: a suspicion stays until it is answered (``clear_suspicion``); the last one wins. A false
-one is possible, when several consumers overtake each other, and costs a comparison.
+Guarantees: a suspicion stays until a comparison clears it (``clear_suspicion``); the latest one
+wins. Consumers that overtake each other may raise a false one, which costs one comparison.
 
-Not here: what is done about a suspicion (``reconcile``).
+Not here: the reaction to a suspicion (``reconcile``).
 """
 
 from dataclasses import dataclass
@@ -47,14 +47,14 @@ class SuspicionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """Messages may have been lost: why, and since when that is known (this database's clock)."""
+    """Messages may have been lost: why, and when that was detected (this database's clock)."""
 
     kind: SuspicionKind
     since: datetime
 
 
-# The time of the statement, not of the transaction, tells which of a batch gave rise to it. When
-# the number runs ahead it counts alone: clocks step back.
+# The statement's time, not the transaction's, identifies the heartbeat of a batch that raised the
+# suspicion. If the number is higher, only the number counts, because clocks may step back.
 _FOLLOW = text(
     f"""
     INSERT INTO heartbeats AS last (source, number, recorded_at)
@@ -98,7 +98,7 @@ _HAS_APPLIED = text(
 
 
 async def follow(connection: AsyncConnection, heartbeat: Heartbeat) -> Outcome:
-    """Note ``heartbeat`` as the last of its source, unless it is stale, and judge its number.
+    """Record ``heartbeat`` as the last of its source unless it is stale, and check its number.
 
     The caller owns the transaction.
     """
@@ -116,24 +116,24 @@ async def follow(connection: AsyncConnection, heartbeat: Heartbeat) -> Outcome:
 
 
 async def note_queue_lost(connection: AsyncConnection) -> None:
-    """Suspect that messages were lost with the live queue; the caller owns the transaction.
+    """Record that messages may have been lost with the live queue; the caller owns the transaction.
 
-    A replica that has never seen a heartbeat has lost nothing: it is new.
+    A replica without any heartbeat is new and has lost nothing.
     """
     if (await connection.execute(_LOST)).rowcount:
         log.warning("heartbeat.suspicion", kind=SuspicionKind.QUEUE_LOST)
 
 
 async def suspicion(connection: AsyncConnection) -> Suspicion | None:
-    """The last suspicion that no comparison has answered yet; None when there is none."""
+    """Return the latest suspicion that no comparison has cleared yet, or None."""
     row = (await connection.execute(_SUSPICION)).one_or_none()
     return None if row is None else Suspicion(SuspicionKind(row.suspicion), row.suspected_at)
 
 
 async def clear_suspicion(connection: AsyncConnection, *, before: datetime) -> None:
-    """Forget what was suspected before ``before``, when a comparison began (our clock).
+    """Clear suspicions older than ``before``, the start of a comparison (this database's clock).
 
-    What was lost by then has been compared: it was recorded before it gave rise to a suspicion.
+    The comparison covers what was lost by then, because it was recorded before the suspicion.
     """
     await connection.execute(_CLEAR, {"before": before})
 
@@ -141,13 +141,13 @@ async def clear_suspicion(connection: AsyncConnection, *, before: datetime) -> N
 async def has_applied(
     connection: AsyncConnection, *, issuer: str, number: int, recorded_at: datetime
 ) -> bool:
-    """Whether this heartbeat of ``issuer``, or one after it, was applied.
+    """Tell whether this heartbeat of ``issuer``, or a later one, was applied.
 
     Parameters:
-        issuer: the source, as its events name it.
-        number: the heartbeat's.
-        recorded_at: when it was recorded, by the source's clock. After the source was restored, a
-            higher number alone would be one of the time that is gone.
+        issuer: the source, as in its events.
+        number: the heartbeat's number.
+        recorded_at: its time by the source's clock. After a restore of the source, a higher number
+            alone could be from before the restore.
     """
     values = {"source": issuer, "number": number, "recorded_at": recorded_at}
     return bool(await connection.scalar(_HAS_APPLIED, values))

@@ -1,10 +1,10 @@
-"""Read AMQP values that the client library gives up on.
+"""Decode malformed AMQP values that the client library rejects.
 
-pamqp raises for text that is not UTF-8 and for times that Python has no date for. The connection
-ends then, before any code of ours has seen the message, which comes again on the next one, for
-ever. Read leniently, such a message reaches ``decode``, and is parked like all that is unreadable.
+pamqp raises for text that is not UTF-8 and for times outside Python's range. The connection then
+ends before our code sees the message, and the broker redelivers it on the next connection, without
+end. Decoded leniently, the message reaches ``decode`` and is parked like any unreadable one.
 
-Guarantees: what pamqp can read is read by pamqp.
+Guarantees: values that pamqp can decode are decoded by pamqp.
 """
 
 import struct
@@ -15,19 +15,19 @@ from pamqp import decode
 
 
 def read_amqp_leniently() -> None:
-    """Make this process's pamqp lenient; repeating it changes nothing."""
+    """Make pamqp lenient in this process. Idempotent."""
     decode.METHODS |= {"shortstr": _short_str, "timestamp": _timestamp, "table": _headers}
     decode.TABLE_MAPPING |= {b"T": _timestamp, b"F": _table}
 
 
 def _short_str(value: bytes) -> tuple[int, str]:
-    r"""Text; what is not UTF-8 in it shows as ``\xff``."""
+    r"""Decode text; bytes that are not UTF-8 become ``\xff``."""
     length = value[0] + 1
     return length, value[1:length].decode("utf-8", errors="backslashreplace")
 
 
 def _timestamp(value: bytes) -> tuple[int, datetime | int]:
-    """A time, or the bare number where it is further away than the year 9999."""
+    """Decode a time; one after the year 9999 becomes a number."""
     try:
         return decode.timestamp(value)
     except (ValueError, OverflowError, OSError):
@@ -35,7 +35,7 @@ def _timestamp(value: bytes) -> tuple[int, datetime | int]:
 
 
 def _headers(value: bytes) -> tuple[int, dict[str, Any]]:
-    """The header table, empty when there is no reading it, such as one that is nested too deep."""
+    """Decode the header table; one that cannot be decoded, e.g. nested too deep, becomes empty."""
     try:
         return _table(value)
     except (ValueError, TypeError, IndexError, struct.error, RecursionError):
@@ -43,7 +43,7 @@ def _headers(value: bytes) -> tuple[int, dict[str, Any]]:
 
 
 def _table(value: bytes) -> tuple[int, dict[str, Any]]:
-    """A table, whose names may be any bytes."""
+    """Decode a table, whose names may be any bytes."""
     try:
         return decode.field_table(value)
     except UnicodeDecodeError:

@@ -1,7 +1,6 @@
-"""Find out who is held up when a lock does not become free in time: one user, or everybody.
+"""Find out what a lock timeout blocks: single users, or all messages.
 
-Guarantees: nothing here waits for a lock. What is locked on the way is free again when the caller's
-transaction ends.
+Guarantees: nothing here waits for a lock. Locks taken here end with the caller's transaction.
 """
 
 from collections.abc import Collection
@@ -17,35 +16,35 @@ from replica.locks import try_lock
 from replica.table import Replica
 
 SHORT_LOCK_TIMEOUT_MS: Final = 100
-"""How long to wait for a lock once it is known that a session holds one: each message that needs it
-costs so much. Our own transactions are shorter, and what they delay is tried again."""
+"""The lock timeout while another session is known to hold a lock: the cost of each message that
+needs it. Our own transactions are shorter, and messages they delay are retried."""
 
 _BRIEFLY = text(f"SELECT set_config('lock_timeout', '{SHORT_LOCK_TIMEOUT_MS}', true)")
 
-# Whatever writes rows takes this lock. It is refused while somebody has, or waits for, a stronger
-# one: a migration, an index that is being built, LOCK TABLE.
+# Every writer of rows takes this lock. It is refused while another session holds or waits for a
+# stronger one: a migration, an index build, LOCK TABLE.
 _ALL_TABLES: Final = (
     "LOCK TABLE {users}, heartbeats, revoked_keys, services, parked_messages, waiting_messages,"
     " attempts IN ROW EXCLUSIVE MODE NOWAIT"
 )
 
-# The writer of users takes this lock: a session that only keeps a key from changing is no obstacle.
+# The lock of the writer of users. A session that only holds FOR KEY SHARE does not conflict.
 _PRESENT: Final = "SELECT id FROM {users} WHERE id = ANY(CAST(:ids AS uuid[]))"
 _FREE: Final = f"{_PRESENT} FOR NO KEY UPDATE SKIP LOCKED"
 
 
 async def shorten_lock_timeout(connection: AsyncConnection) -> None:
-    """Have this transaction give up on a lock after ``SHORT_LOCK_TIMEOUT_MS``."""
+    """Set the transaction's lock timeout to ``SHORT_LOCK_TIMEOUT_MS``."""
     await connection.execute(_BRIEFLY)
 
 
 async def require_unlocked_tables(replica: Replica, connection: AsyncConnection) -> None:
-    """Raise PostgreSQL's lock time-out when a whole table that messages need is locked."""
+    """Raise PostgreSQL's lock timeout if a whole table that messages need is locked."""
     await connection.execute(text(_ALL_TABLES.format(users=replica.name)))
 
 
 async def is_any_table_locked(replica: Replica, engine: AsyncEngine) -> bool:
-    """Whether every message has to wait, not only those that need one row."""
+    """Tell whether all messages must wait, not only those that need one row."""
     try:
         async with engine.begin() as connection:
             await require_unlocked_tables(replica, connection)
@@ -63,9 +62,9 @@ async def locked_users(
     *,
     deleted: Collection[UUID] = (),
 ) -> set[UUID]:
-    """Those of these users whose rows other sessions hold; of ``deleted``, or whose locks.
+    """Return those of these users whose rows, or for ``deleted`` also locks, other sessions hold.
 
-    The caller holds all the others until the transaction ends.
+    The others stay locked for the caller until the transaction ends.
     """
     values = {"ids": list(ids)}
     locked = await try_lock(connection, deleted) if deleted else set()

@@ -1,4 +1,4 @@
-"""What the inbox shows to Prometheus and to the command ``status``."""
+"""The inbox's metrics, and its figures for the command ``status``."""
 
 import math
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ state = Gauge("usersync_consumer_state", "1 for what the consumer is at", ["stat
 
 @dataclass(frozen=True, slots=True)
 class InboxFigures:
-    """The far end of the pipe at a glance; ages in seconds.
+    """The state of the replica and its inbox; ages in seconds.
 
-    ``highest_version`` is what ``auth-service restored --floor`` asks for after a restore.
+    ``highest_version`` is the value for ``auth-service restored --floor`` after a restore.
     """
 
     users: int
@@ -71,7 +71,7 @@ _HEARTBEAT_AGE = text(
 
 
 async def figures(replica: Replica, connection: AsyncConnection) -> InboxFigures:
-    """Read the figures, all in one look."""
+    """Read all figures in one statement."""
     has_time = APPLIED_AT in replica.table.c
     # Without a time of its own, the last heartbeat's tells when something was applied last.
     at = f"max({APPLIED_AT})" if has_time else "(SELECT max(applied_at) FROM heartbeats)"
@@ -80,7 +80,7 @@ async def figures(replica: Replica, connection: AsyncConnection) -> InboxFigures
 
 
 async def refresh(connection: AsyncConnection) -> None:
-    """Set the gauges that come from the database."""
+    """Read the gauges from the database."""
     parked.set(await connection.scalar(text("SELECT count(*) FROM parked_messages")) or 0)
     age = await connection.scalar(_HEARTBEAT_AGE)
     heartbeat_age.set(math.nan if age is None else age)

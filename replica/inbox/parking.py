@@ -1,10 +1,11 @@
-"""Park a message: keep it as it came, with the reason, where operators can see and redrive it.
+"""Park a message: store it as received, with the reason, for operators to inspect and redrive.
 
-The only code that writes the table; what operators ask for (``parked``) goes through here as well.
+Only this code writes the table; operators' actions (``parked``) use it too.
 
-Guarantees: one row a message however often it is parked; of a deleted user only headers are kept,
-and parking and applying his tombstone exclude each other, so that neither misses the other; what no
-user is legible in expires, for it could not be erased with its user.
+Guarantees: a message has one row, however often it is parked. Of a deleted user only headers are
+stored; parking a message and applying its user's tombstone exclude each other, so neither misses
+the other. A message without an identifiable user expires, because it cannot be erased with its
+user.
 """
 
 import hashlib
@@ -26,14 +27,14 @@ from replica.locks import lock
 from replica.table import Replica
 
 ILLEGIBLE_DAYS_MAX: Final = 30
-"""How long a message without a legible user is kept: it may hold personal data all the same."""
+"""The retention of messages without an identifiable user, which may still contain personal data."""
 
 
 async def park(
     replica: Replica, connection: AsyncConnection, delivery: Delivery, reason: str, error: str
 ) -> None:
-    """Keep ``delivery`` in this service's database. The caller owns the transaction."""
-    await keep(
+    """Store ``delivery`` as parked. The caller owns the transaction."""
+    await upsert(
         replica,
         connection,
         message_hash=message_hash(delivery),
@@ -48,7 +49,7 @@ async def park(
     )
 
 
-async def keep(
+async def upsert(
     replica: Replica,
     connection: AsyncConnection,
     *,
@@ -57,7 +58,7 @@ async def keep(
     body: bytes | None,
     **values: Any,
 ) -> None:
-    """Park a message by the values of its columns; of a deleted user without its body."""
+    """Insert or update the row of a parked message; without the body if the user is deleted."""
     erased = False
     if user_id is not None:
         await lock(connection, [user_id])
@@ -82,9 +83,9 @@ async def keep(
 
 
 async def expire(connection: AsyncConnection) -> None:
-    """Delete what no user was legible in when it was parked, a long time ago.
+    """Delete messages without an identifiable user that were parked before the retention.
 
-    What an operator is at just now waits for the next time, and nobody waits for him.
+    Rows that an operator's action has locked are skipped until the next call.
     """
     expired = (
         select(parked_messages.c.id)
@@ -99,7 +100,7 @@ async def expire(connection: AsyncConnection) -> None:
 
 
 async def erase(connection: AsyncConnection, user_ids: Collection[UUID]) -> None:
-    """Clear the bodies of what is kept of these users, whose locks the caller holds."""
+    """Erase the bodies of these users' parked and waiting messages; the caller locks the users."""
     await connection.execute(
         update(parked_messages)
         .where(parked_messages.c.user_id.in_(user_ids), parked_messages.c.body.is_not(None))
@@ -113,16 +114,16 @@ async def erase(connection: AsyncConnection, user_ids: Collection[UUID]) -> None
 
 
 async def claim(connection: AsyncConnection, parked_id: int, *, waits: bool) -> Row[Any] | None:
-    """A parked message, which nobody else redrives or discards until the transaction ends.
+    """Lock a parked message against other redrives and discards until the transaction ends.
 
-    None when it is gone; without ``waits`` also when somebody is at it.
+    Returns None if it is gone or, without ``waits``, if another session has locked it.
     """
     row = select(parked_messages).where(parked_messages.c.id == parked_id)
     return (await connection.execute(row.with_for_update(skip_locked=not waits))).one_or_none()
 
 
 async def park_again(connection: AsyncConnection, parked_id: int, found: Verdict) -> None:
-    """Note that a message which the caller has claimed has failed once more."""
+    """Record another failure of a message that the caller has claimed."""
     await connection.execute(
         update(parked_messages)
         .where(parked_messages.c.id == parked_id)
@@ -141,14 +142,14 @@ async def unpark(connection: AsyncConnection, parked_id: int) -> None:
 
 
 def message_hash(delivery: Delivery) -> bytes:
-    """What tells a message from others, in every delivery: not the headers that the broker adds."""
+    """Return a hash that identifies a message in every delivery, without the broker's headers."""
     parts = (delivery.routing_key.encode(), as_json(delivery, by_broker=False).encode())
     body = b"%d bytes" % delivery.dropped_bytes if delivery.dropped_bytes else delivery.body
     return hashlib.sha256(b"\0".join((*parts, body))).digest()
 
 
 def as_json(delivery: Delivery, *, by_broker: bool = True) -> str:
-    """The AMQP properties as JSON text."""
+    """Return the AMQP properties as JSON text."""
     properties = {
         name: value
         for name, value in dict(delivery.properties).items()
@@ -162,5 +163,5 @@ def as_json(delivery: Delivery, *, by_broker: bool = True) -> str:
 
 
 def storable(name: str) -> str:
-    """PostgreSQL's text cannot hold NUL; AMQP names can."""
+    """Replace NUL, which AMQP names may contain and PostgreSQL's text may not."""
     return name.replace("\0", "\N{SYMBOL FOR NULL}")

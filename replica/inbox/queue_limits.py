@@ -1,10 +1,10 @@
-"""Look for limits of the queues that are stricter than a consumer needs.
+"""Log limits of the queues that are stricter than the consumer needs.
 
-A policy, or an operator policy, of the broker can set them whatever the queues are declared with,
-and AMQP does not tell: the broker's management API does, if it lets us in.
+A policy or operator policy of the broker can set limits that differ from the declaration. AMQP does
+not report them; the broker's management API does, if the user has access.
 
-Guarantees: nothing waits for the answer, and nothing depends on it; what a limit makes the broker
-give up on is tried again in any case (``waiting``).
+Guarantees: nothing waits for or depends on this check. Messages that a limit dead-letters are
+retried in any case (``waiting``).
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from replica.settings import ConsumerSettings
 log = structlog.get_logger()
 
 TIMEOUT_SECONDS: Final = 3.0
-"""It answers in milliseconds, if it is there."""
+"""The API responds in milliseconds if it is available."""
 
 _DEFAULTS: Final = {"amqp": (5672, "http", 15672), "amqps": (5671, "https", 15671)}
-"""By the address's scheme: the broker's usual port, and where its management API is then. Beside
-another port another program may listen, which must not get the password."""
+"""By URL scheme: the broker's default port, and the scheme and port of its management API. With
+another broker port the API's port is unknown, and another program must not get the password."""
 
 _NONE: Final = float("inf")
 
@@ -36,7 +36,7 @@ NEEDED_LIVE: Final = {
     "max-length": _NONE,
     "max-length-bytes": _NONE,
 }
-"""The lowest value of each limit that does no harm to the queue of live events."""
+"""The lowest harmless value of each limit of the queue of live events."""
 
 NEEDED_REPLAY: Final = NEEDED_LIVE | {"max-length": REPLAY_LENGTH_MAX}
 """The same for the queue of replays."""
@@ -52,7 +52,7 @@ def stricter(needed: Mapping[str, float], policy: Mapping[str, Any]) -> dict[str
 
 
 def management_url(amqp_url: str) -> str | None:
-    """Where the management API of a broker is by default; None when that is not known."""
+    """Return the default URL of a broker's management API; None if it is unknown."""
     parts = urlsplit(amqp_url)
     found = _DEFAULTS.get(parts.scheme)
     if found is None or (parts.port or found[0]) != found[0]:
@@ -62,16 +62,16 @@ def management_url(amqp_url: str) -> str | None:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-async def tell_limits(names: QueueNames, settings: ConsumerSettings) -> None:
-    """Log the limits that are stricter than needed, or that they are not known; never raises.
+async def log_strict_limits(names: QueueNames, settings: ConsumerSettings) -> None:
+    """Log limits that are stricter than needed, or that they are unknown. Never raises.
 
-    The user and password of the broker's address are those of the management API.
+    The management API is called with the user and password of the broker's URL.
     """
     setting = settings.variable("rabbitmq_management_url")
     remedy = f"{setting}, and a user with the tag management"
     amqp_url = settings.amqp_url
-    asked = settings.rabbitmq_management_url or management_url(amqp_url)
-    if asked is None:
+    base_url = settings.rabbitmq_management_url or management_url(amqp_url)
+    if base_url is None:
         log.info("queue.limits_unknown", remedy=remedy)
         return
     parts = urlsplit(amqp_url)
@@ -79,20 +79,20 @@ async def tell_limits(names: QueueNames, settings: ConsumerSettings) -> None:
     credentials = (unquote(parts.username or "guest"), unquote(parts.password or "guest"))
     try:
         async with httpx.AsyncClient(
-            base_url=asked,
+            base_url=base_url,
             auth=credentials,
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
         ) as client:
             for queue, needed in ((names.live, NEEDED_LIVE), (names.replay, NEEDED_REPLAY)):
-                answer = await client.get(f"/api/queues/{vhost}/{queue}")
-                answer.raise_for_status()
-                _tell(queue, needed, answer.json())
-    except Exception as error:  # it is a courtesy, whatever answers there
+                response = await client.get(f"/api/queues/{vhost}/{queue}")
+                response.raise_for_status()
+                _log_stricter(queue, needed, response.json())
+    except Exception as error:  # the check is optional, whatever fails
         log.info("queue.limits_unknown", error=type(error).__name__, remedy=remedy)
 
 
-def _tell(queue: str, needed: Mapping[str, float], found: Mapping[str, Any]) -> None:
+def _log_stricter(queue: str, needed: Mapping[str, float], found: Mapping[str, Any]) -> None:
     policy = found.get("effective_policy_definition")
     if limits := stricter(needed, policy if isinstance(policy, dict) else {}):
         log.warning(

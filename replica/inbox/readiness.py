@@ -1,7 +1,7 @@
-"""Whether a consumer does its work: a process that is alive and does nothing is not ready.
+"""Decide whether a consumer is ready: a process that runs but applies nothing is not.
 
-Silence has several causes (a stalled broker, a frozen relay, a locked table), and looks the same
-from here: nothing is applied. The source's heartbeats tell it from quiet.
+A stalled broker, a frozen relay and a locked table look the same from here: nothing is applied. The
+source's heartbeats distinguish this from a quiet period.
 """
 
 import time
@@ -11,14 +11,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX, Activity, State
-from replica.inbox.waiting import MESSAGES_WAIT, kept
+from replica.inbox.waiting import MESSAGES_WAIT, summary
 from service_kit.database.away import require_writable
 
 BATCH_SECONDS_MAX: Final = 15.0
-"""A batch takes well under a second; longer means that the database holds it up."""
+"""A batch takes well under a second; longer means that the database blocks it."""
 
 NO_HEARTBEAT_YET: Final = "no_heartbeat_yet"
-"""Nothing has ever come from the source: its relay has never run, or publishes elsewhere."""
+"""No heartbeat has ever arrived: the relay has never run, or publishes elsewhere."""
 
 _APPLIED_AGE = text(
     "SELECT extract(epoch FROM clock_timestamp() - max(applied_at))::float FROM heartbeats"
@@ -26,19 +26,19 @@ _APPLIED_AGE = text(
 
 
 class NotConsuming(Exception):
-    """The consumer takes no messages at the moment."""
+    """The consumer is not handling messages."""
 
 
 class BrokerAway(NotConsuming):
-    """It has no connection to the broker, or the source's exchange is not there."""
+    """There is no connection to the broker, or the source's exchange is missing."""
 
 
 class Stopped(NotConsuming):
-    """Too many messages were parked in a row; it has to be restarted."""
+    """Too many messages were parked in a row; the consumer must be restarted."""
 
 
 class NothingApplied(NotConsuming):
-    """Messages are at hand, and none of them has been applied for too long."""
+    """A batch is at hand, and has not been applied for too long."""
 
 
 class NoHeartbeat(NotConsuming):
@@ -48,16 +48,16 @@ class NoHeartbeat(NotConsuming):
 async def why_degraded(
     activity: Activity, engine: AsyncEngine, *, heartbeat_seconds_max: float = HEARTBEAT_SECONDS_MAX
 ) -> str | None:
-    """Why the consumer does its work less well than it should; None when it does.
+    """Return why the consumer is degraded; None if it is not.
 
     Parameters:
-        activity: what it is at.
+        activity: the consumer's state.
         engine: its database.
-        heartbeat_seconds_max: from which age of the last heartbeat on the source is silent.
+        heartbeat_seconds_max: the age of the last heartbeat above which the source is silent.
 
     Raises:
-        NotConsuming: it does not do it, as the exception's name says.
-        NotWritable: its database takes no changes.
+        NotConsuming: the consumer is not ready, as the exception's class says.
+        NotWritable: its database is read-only.
     """
     if activity.state is State.STOPPED:
         raise Stopped
@@ -69,8 +69,8 @@ async def why_degraded(
     async with engine.connect() as connection:
         await require_writable(connection)
         age: float | None = await connection.scalar(_APPLIED_AGE)
-        waiting = (await kept(connection)).messages
-    # Since it began to consume the next heartbeat may have been on its way for so long.
+        waiting = (await summary(connection)).messages
+    # After consuming has started, the next heartbeat may take this long.
     consuming = now - activity.consuming_since
     if consuming > heartbeat_seconds_max:
         if age is None:

@@ -1,11 +1,11 @@
-"""Try again, every few seconds, the messages that wait by themselves.
+"""Retry the messages that were set aside, every few seconds.
 
-Guarantees: applying or parking a message and removing it are one transaction; a try is counted
-before it is made, so that a message that kills processes is parked in the end, no neighbour along;
-a lock that is held costs the others a tenth of a second; while the database is away nothing
-changes; ``keep_retrying`` ends only when it is told to.
+Guarantees: a message is applied or parked, and removed, in one transaction. A try is counted before
+it is made, so a message that crashes processes is parked eventually, without its neighbours. A lock
+held by another session delays the others by a tenth of a second. While the database is away nothing
+changes. ``retry_continuously`` runs until it is stopped.
 
-Not here: what waits, and in which order (``waiting``).
+Not here: which messages wait, and in which order (``waiting``).
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from replica.inbox.faults import (
     verdict,
 )
 from replica.inbox.locked_rows import locked_users, require_unlocked_tables, shorten_lock_timeout
-from replica.inbox.parking import keep
+from replica.inbox.parking import upsert
 from replica.inbox.stored import apply_stored, deleted_user
 from replica.locks import lock
 from replica.settings import ConsumerSettings
@@ -40,17 +40,17 @@ from service_kit.process.backoff import backoff_seconds
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS: Final = 1.0
-"""A look at which nothing waits is one small statement."""
+"""A round without waiting messages is one small statement."""
 
 
-async def keep_retrying(
+async def retry_continuously(
     replica: Replica,
     settings: ConsumerSettings,
     engine: AsyncEngine,
     activity: Activity,
     stopping: asyncio.Event,
 ) -> None:
-    """Make round after round until ``stopping``."""
+    """Run rounds until ``stopping`` is set."""
     failures = 0
     while not stopping.is_set():
         try:
@@ -60,7 +60,7 @@ async def keep_retrying(
             if failures == 0 and not is_lock_timeout(error):
                 log.warning("waiting.database_away", error=describe(error))
             failures += 1
-        # Live events go through this process too: whatever happens here, they continue.
+        # This process also applies live events, which must continue whatever fails here.
         except Exception as error:
             failures += 1
             log.error("waiting.unexpected", exc_info=error)
@@ -74,7 +74,7 @@ async def keep_retrying(
 async def retry(
     replica: Replica, settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
 ) -> None:
-    """Try each message that is due once; ``activity`` learns whose messages wait."""
+    """Try each due message once, and update ``activity.waiting_keys``."""
     async with engine.begin() as connection:
         activity.waiting_keys = await waiting.keys(connection)
     metrics.waiting.set(len(activity.waiting_keys))
@@ -106,10 +106,10 @@ async def _try(
             await shorten_lock_timeout(connection)
             outcome = await _settle(replica, connection, row, attempts_max=settings.attempts_max)
     except DATABASE_AWAY as error:
-        # This process lives, so the try does not count.
+        # This process has survived, so the try does not count.
         with contextlib.suppress(*DATABASE_AWAY):
             async with engine.begin() as connection:
-                await waiting.put_back(connection, row.id)
+                await waiting.release(connection, row.id)
         if not is_lock_timeout(error):
             raise
         return
@@ -124,8 +124,8 @@ async def _try(
 async def _settle(
     replica: Replica, connection: AsyncConnection, row: Row[Any], *, attempts_max: int
 ) -> Outcome | None:
-    """Apply or park the message in ``row`` and remove it; None when it is gone already."""
-    # First a user's lock and then what is kept of them, as the consumer does.
+    """Apply or park the message in ``row`` and remove it; return None if it is gone already."""
+    # Lock the user before their stored messages, in the consumer's order.
     if (deleted := deleted_user(row.properties)) is not None:
         await lock(connection, [deleted])
     if not await waiting.remove(connection, row.id):
@@ -145,7 +145,7 @@ async def _settle(
 async def _park(
     replica: Replica, connection: AsyncConnection, row: Row[Any], found: Verdict
 ) -> Outcome:
-    await keep(
+    await upsert(
         replica,
         connection,
         message_hash=row.message_hash,

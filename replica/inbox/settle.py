@@ -1,15 +1,15 @@
-"""Settle a batch: apply it in one transaction, and park what is at fault.
+"""Settle a batch: apply it in one transaction, and park messages that are at fault.
 
 Step 5 of 6, the second half.
 
-Guarantees: while the database is away, or a whole table is locked, messages wait, and nothing is
-parked; one that needs a row which another session holds is set aside, and the others go on within
-seconds; only a message whose own data is at fault is parked, alone; one that kills the process is
-parked after a few counted attempts, no neighbour along; many parked in a row for the same reason
-stop everything, for then the code is at fault.
+Guarantees: while the database is away or a whole table is locked, messages wait and none is parked.
+A message that needs a row locked by another session is set aside, and the others are applied within
+seconds. Only a message whose own data is at fault is parked, alone. A message that crashes the
+process is parked after a few counted attempts, without its neighbours. Many messages parked in a
+row for the same reason stop the consumer, because then the code is at fault.
 
-Not here: what an event does (``apply``), what becomes of messages that are set aside (``retry``),
-acknowledging (``consumer``).
+Not here: what an event does (``apply``), retries of messages set aside (``retry``),
+acknowledgements (``consumer``).
 """
 
 import asyncio
@@ -60,11 +60,11 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 HELD_PAUSE_SECONDS = 0.2
-"""Before a message that met a lock is tried in another way: most locks are gone by then."""
+"""The pause before a message that met a lock is tried in another way; most locks are gone then."""
 
 
 class DatabaseAway(ConnectionError):
-    """The database did not answer for too long: the messages have to go back to the broker."""
+    """The database was away for too long: the messages must be requeued."""
 
 
 class ParkedInARow(Exception):
@@ -90,13 +90,13 @@ class Settler:
         self._parked_in_a_row = 0
 
     async def settle(self, batch: list[Delivery]) -> list[Outcome]:
-        """Apply or park each message of ``batch``; what became of them, in their order.
+        """Apply or park each message of ``batch`` and return the outcomes, in order.
 
-        A message that was delivered before is the only one of its batch.
+        A redelivered message is the only one of its batch.
 
         Raises:
-            DatabaseAway: the batch may be settled in part, and has to go back whole.
-            ParkedInARow: likewise, and the code is at fault.
+            DatabaseAway: the batch may be settled in part; requeue all of it.
+            ParkedInARow: likewise; the code is at fault.
         """
         if batch[0].redelivered:
             return [await self._settle_suspect(batch[0])]
@@ -117,7 +117,7 @@ class Settler:
         return [await self._settle_alone(delivery) for delivery in batch]
 
     async def _settle_briefly(self, batch: list[Delivery]) -> list[Outcome]:
-        """Settle ``batch``, in which few messages or none need what another session holds."""
+        """Settle ``batch``, in which few messages, if any, need a lock of another session."""
         try:
             return await self._patiently(lambda: self._apply(batch, briefly=True))
         except RowHeld:
@@ -133,7 +133,7 @@ class Settler:
         batch: list[Delivery],
         settle: Callable[[list[Delivery]], Awaitable[list[Outcome]]],
     ) -> list[Outcome]:
-        """Set the messages at the places ``held`` of ``batch`` aside, and ``settle`` the others."""
+        """Set the messages at the indexes ``held`` aside, and ``settle`` the others."""
         others = [index for index in range(len(batch)) if index not in held]
         await self._set_aside([batch[index] for index in held], Wait.ROW_HELD)
         outcomes = dict.fromkeys(held, Outcome.SET_ASIDE)
@@ -143,7 +143,7 @@ class Settler:
         return [outcomes[index] for index in range(len(batch))]
 
     async def _held(self, batch: list[Delivery]) -> list[int]:
-        """The places in ``batch`` of messages whose user another session holds."""
+        """Return the indexes of messages whose user another session has locked."""
         events = [
             None if each.queue == self._replica.queues.dead else event_of(each) for each in batch
         ]
@@ -160,15 +160,15 @@ class Settler:
         ]
 
     def _is_behind(self, event: Event | None) -> bool:
-        """Whether an earlier message of the same user, source or key waits already."""
+        """Tell whether an earlier message with the same key is already set aside."""
         return event is not None and key_of(event) in self._activity.waiting_keys
 
     async def _settle_suspect(self, delivery: Delivery) -> Outcome:
-        """Try a message that may have killed a process, after counting the attempt."""
+        """Count the attempt, then try a message that may have crashed a process."""
 
         async def count() -> int:
             async with self._engine.begin() as connection:
-                # While a table is locked nothing is tried, whatever ends this process meanwhile.
+                # While a table is locked, no attempt counts, even if this process ends meanwhile.
                 await require_unlocked_tables(self._replica, connection)
                 return await count_attempt(connection, message_hash(delivery), self._process)
 
@@ -182,14 +182,14 @@ class Settler:
         try:
             return await self._settle_alone(delivery)
         except DatabaseAway:
-            # However often several hand a message round.
+            # Several consumers may requeue a message to each other any number of times.
             await self._forget_attempts(delivery)
             raise
 
     async def _settle_alone(self, delivery: Delivery) -> Outcome:
-        """Apply one message in a transaction of its own, park it, or set it aside.
+        """Apply one message in its own transaction.
 
-        It is parked when it is at fault, and set aside when another session holds what it needs.
+        Park it if it is at fault; set it aside if it needs a lock of another session.
         """
         try:
             try:
@@ -209,7 +209,7 @@ class Settler:
         return outcome
 
     async def _set_aside(self, batch: list[Delivery], reason: Wait) -> Outcome:
-        """Keep messages in the database, where they are tried again by themselves."""
+        """Store messages in the database, from where they are retried."""
 
         async def store() -> None:
             async with self._engine.begin() as connection:
@@ -227,17 +227,18 @@ class Settler:
         return Outcome.SET_ASIDE
 
     async def _forget_attempts(self, delivery: Delivery) -> None:
-        """Note that this process has survived its try."""
+        """Delete the count of attempts, since this process has survived its try."""
         with contextlib.suppress(*DATABASE_AWAY):
             async with self._engine.begin() as connection:
                 await shorten_lock_timeout(connection)
                 await clear_attempts(connection, message_hash(delivery))
 
     async def _apply(self, batch: list[Delivery], *, briefly: bool = False) -> list[Outcome]:
-        """Apply all of ``batch``, or raise and leave nothing behind.
+        """Apply all of ``batch`` in one transaction.
 
         Parameters:
-            briefly: whether to give up soon when another session holds a lock.
+            batch: the messages.
+            briefly: use the short lock timeout.
         """
         events = [self._event(delivery) for delivery in batch]
         async with self._engine.begin() as connection:
@@ -247,11 +248,11 @@ class Settler:
             if batch[0].redelivered:
                 await clear_attempts(connection, message_hash(batch[0]))
         if any(isinstance(event, UserEvent) for event in events):
-            self._last_verdict = None  # the others would apply whatever is wrong with users
+            self._last_verdict = None  # other events can be applied even if all users fail
         now = time.time()
         self._activity.applied += len(events)
         for delivery, event, outcome in zip(batch, events, outcomes, strict=True):
-            # What is replayed was recorded long ago, and says nothing about the way here.
+            # Replayed events were recorded long ago and say nothing about the latency.
             if delivery.queue == self._replica.queues.live and outcome is Outcome.APPLIED:
                 seconds = now - event.time.timestamp()
                 self._activity.note_latency(seconds)
@@ -268,29 +269,28 @@ class Settler:
 
         await self._patiently(store)
         log.warning("message.parked", reason=found.reason, error=found.error)
-        if (
-            delivery.queue == self._replica.queues.dead
-        ):  # the broker's verdict says nothing about our code
+        # Dead letters say nothing about our code.
+        if delivery.queue == self._replica.queues.dead:
             return Outcome.PARKED
         self._parked_in_a_row = self._parked_in_a_row + 1 if found == self._last_verdict else 1
         self._last_verdict = found
         if self._parked_in_a_row >= self._settings.parked_in_a_row_max:
             raise ParkedInARow(
                 f"{self._parked_in_a_row} messages in a row were parked: {found.reason}"
-                f" ({found.error}); mend the cause and restart the consumer"
+                f" ({found.error}); fix the cause and restart the consumer"
             )
         return Outcome.PARKED
 
     async def _patiently(self, operation: Callable[[], Awaitable[T]], *, holds: bool = True) -> T:
-        """Repeat ``operation`` while the database is away, for as long as messages may be held.
+        """Retry ``operation`` while the database is away, up to the patience for held messages.
 
         Parameters:
-            operation: in transactions of its own.
-            holds: whether one lock that is not free ends the repetition.
+            operation: opens its own transactions.
+            holds: whether a lock timeout ends the retries.
 
         Raises:
-            RowHeld: another session holds a row, or a lock, that it needs, and not a whole table.
-            DatabaseAway: it was away for too long.
+            RowHeld: another session holds a row or lock that it needs, but not a whole table.
+            DatabaseAway: the database was away for too long.
         """
         deadline = time.monotonic() + self._settings.database_patience_seconds
         failures = 0
@@ -311,7 +311,7 @@ class Settler:
             await asyncio.sleep(pause_seconds(failures, longest=self._settings.retry_seconds_max))
 
     async def _is_any_table_locked(self) -> bool:
-        """Whether everybody has to wait; True as well when the database does not even say that."""
+        """Tell whether all messages must wait; True also if the database does not respond."""
         try:
             return await is_any_table_locked(self._replica, self._engine)
         except DATABASE_AWAY:

@@ -1,4 +1,4 @@
-"""A message that is stored in this service's database, as the code for fresh ones meets it."""
+"""Apply a stored message through the same code as a new one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ class Carrier:
 
     @classmethod
     def of(cls, properties: Mapping[str, Any], body: bytes | None) -> Self:
-        """The message with the properties as they are stored; an erased body is an empty one."""
+        """Build the message from stored properties; an erased body becomes empty."""
         headers = from_json(properties.get("headers"))
         return cls(headers if isinstance(headers, dict) else {}, body or b"")
 
 
 def deleted_user(properties: Mapping[str, Any]) -> UUID | None:
-    """The user whom the message deletes, if it is a deletion: its headers alone tell."""
+    """Return the user whom the message deletes, by its headers alone; None if it deletes none."""
     try:
         event = decode(Carrier.of(properties, None))
     except Undecodable:
@@ -43,12 +43,12 @@ async def apply_stored(replica: Replica, connection: AsyncConnection, row: Row[A
     """Apply the message in ``row``; the caller owns the transaction.
 
     Raises:
-        Undecodable: it cannot be read, and its user is not deleted.
+        Undecodable: the message cannot be read, and its user is not deleted.
     """
     try:
         event = decode(Carrier.of(row.properties, row.body))
     except Undecodable:
-        # Nothing of an erased message is missing: its user's tombstone beats whatever it said.
+        # An erased message is not needed: its user's tombstone wins over any content.
         if row.body is None and row.user_id and await replica.is_deleted(connection, row.user_id):
             return Outcome.TOMBSTONED
         if getattr(row, "dropped_bytes", None):

@@ -1,10 +1,10 @@
-"""Take messages from queues, in batches.
+"""Receive messages from queues, in batches.
 
-Guarantees: a batch is there as soon as there is a message, and holds what came meanwhile, up to its
-limit; only under load, where it saves transactions, it waits a moment to be filled. Messages come
-in the order of their delivery tags without a gap, so that one ``multiple`` acknowledgement settles
-exactly a batch. A message that was delivered before comes alone. Memory is bounded: bodies that are
-too large for an event are dropped frame by frame as they arrive, but for a few that are kept.
+Guarantees: a batch is available as soon as there is a message, and contains all that have arrived,
+up to its limit. Only under load, where it saves transactions, it waits a moment to fill. Messages
+come in the order of their delivery tags without gaps, so that one ``multiple`` acknowledgement
+settles exactly one batch. A redelivered message comes alone. Memory is bounded: bodies too large
+for an event are dropped frame by frame as they arrive, except for a few that are stored.
 """
 
 import asyncio
@@ -26,26 +26,26 @@ from replica.inbox.lenient_amqp import read_amqp_leniently
 
 BUSY_BATCH = 20
 BUSY_PAUSE_SECONDS = 0.01
-"""Under load, messages gather for a moment: a transaction costs the same for thirty as for three
-hundred. A batch this large comes from a backlog, or from two thousand events a second."""
+"""Under load, a batch waits a moment to fill: a transaction costs the same for thirty messages as
+for three hundred. A batch this large means a backlog or two thousand events a second."""
 
 KEPT_BYTES_MAX = 1024 * 1024
-"""The longest body that is kept, to be parked as it came; an event's has ``BODY_BYTES_MAX``. A
-broker takes messages of 128 MiB by default, some 2 GiB."""
+"""The largest body that is stored when parked; an event has at most ``BODY_BYTES_MAX``. A broker
+accepts messages of 128 MiB by default, some up to 2 GiB."""
 
 LARGE_BYTES_MAX = 16 * KEPT_BYTES_MAX
-"""Of all bodies in memory that are larger than an event's; those that come beside them are dropped.
-Prefetching is by number of messages: no version of RabbitMQ can do it by size."""
+"""The total of bodies in memory that are larger than an event's; further ones are dropped. Prefetch
+limits the number of messages; no version of RabbitMQ can limit their size."""
 
 SUBSCRIBE_TIMEOUT_SECONDS = 10.0
-"""A broker answers in milliseconds; one that is silent is away."""
+"""A broker responds in milliseconds; a slower one counts as away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One message as the broker delivered it.
 
-    ``dropped_bytes`` is the size of a body that is too large to be read; ``body`` is empty then.
+    ``dropped_bytes`` is the size of a body that was too large; ``body`` is empty then.
     """
 
     tag: int
@@ -59,16 +59,16 @@ class Delivery:
 
     @property
     def headers(self) -> dict[str, Any] | None:
-        """The header table."""
+        """Return the header table."""
         return self.properties.headers
 
 
 class SubscriptionLost(ConnectionError):
-    """The channel, the connection or the queue is gone; unsettled messages went back."""
+    """The channel, the connection or the queue is gone; the broker requeues unsettled messages."""
 
 
 class Subscription:
-    """The messages of some queues, on one channel."""
+    """The messages of several queues, on one channel."""
 
     def __init__(self, channel: AbstractChannel, queues: Sequence[str]) -> None:
         self._channel = channel
@@ -83,7 +83,7 @@ class Subscription:
         self._large_bytes = 0
 
     def takes(self, body_bytes: int) -> bool:
-        """Whether to keep a body of this size in memory, where it counts until it is settled."""
+        """Tell whether to keep a body of this size in memory, and count it until it is settled."""
         if body_bytes <= BODY_BYTES_MAX:
             return True
         if body_bytes > KEPT_BYTES_MAX or self._large_bytes + body_bytes > LARGE_BYTES_MAX:
@@ -92,10 +92,10 @@ class Subscription:
         return True
 
     async def next_batch(self, limit: int) -> list[Delivery]:
-        """The next messages, from one to ``limit``; none once the subscription has ended.
+        """Wait for the next one to ``limit`` messages; return none once the subscription has ended.
 
         Raises:
-            SubscriptionLost: no further message can come, and none can be settled.
+            SubscriptionLost: no message can arrive or be settled any more.
         """
         if self._is_busy:
             await asyncio.sleep(BUSY_PAUSE_SECONDS)
@@ -116,32 +116,32 @@ class Subscription:
         return batch
 
     async def idle(self) -> None:
-        """Wait until every message that is here has been handed out, and the next is waited for."""
+        """Wait until all received messages have been handed out and the next is awaited."""
         await self._idle.wait()
 
     async def acknowledge(self, batch: list[Delivery]) -> None:
-        """Acknowledge ``batch`` with all that came before it."""
+        """Acknowledge ``batch`` and everything before it."""
         await self._channel.basic_ack(batch[-1].tag, multiple=True)
         sizes = (len(delivery.body) for delivery in batch)
         self._large_bytes -= sum(size for size in sizes if size > BODY_BYTES_MAX)
 
     async def end(self) -> None:
-        """Take no further messages; those that are here already still come as batches."""
+        """Stop receiving; messages already received still come as batches."""
         for queue in self._queues:
             await self._channel.basic_cancel(queue)
         self._ended = True
         self._changed.set()
 
     def lose(self, why: str) -> None:
-        """Note that the subscription is gone."""
+        """Record that the subscription is gone, and why."""
         self._lost = self._lost or why
         self._changed.set()
 
     async def arrived(self, message: DeliveredMessage) -> None:
-        """Take a message from the client library."""
+        """Receive a message from the client library."""
         delivery = message.delivery
-        assert isinstance(delivery, Basic.Deliver)  # a consumer is handed nothing else
-        assert delivery.delivery_tag is not None  # nor any without a tag
+        assert isinstance(delivery, Basic.Deliver)  # consumers receive nothing else
+        assert delivery.delivery_tag is not None  # every delivery has a tag
         if delivery.delivery_tag != self._last_tag + 1:
             self.lose("messages came out of order")
             return
@@ -166,10 +166,10 @@ class Subscription:
 async def subscribed(
     connection: AbstractConnection, queues: Sequence[str], *, prefetch: int
 ) -> AsyncIterator[Subscription]:
-    """A subscription that holds at most ``prefetch`` unsettled messages of each of ``queues``.
+    """Subscribe to ``queues``, with at most ``prefetch`` unsettled messages of each.
 
-    It uses the layer below aio-pika's queue, which hands over the properties untouched (aio-pika
-    refuses odd ones before our code could park the message) and costs a third less.
+    It uses the layer below aio-pika's queue, which passes the properties unchanged (aio-pika
+    rejects malformed ones before our code could park the message) and costs a third less.
     """
     read_amqp_leniently()
     channel = await connection.channel(publisher_confirms=False)
@@ -189,10 +189,10 @@ async def subscribed(
 
 
 def _drop_what_is_too_large(channel: AbstractChannel, subscription: Subscription) -> None:
-    """Have ``channel`` read the bodies alone that ``subscription`` takes; others come empty.
+    """Make ``channel`` read only bodies that ``subscription`` accepts; others arrive empty.
 
-    The header, which comes first, tells the size. The client library would gather all of a body,
-    and has no setting for it.
+    The header comes first and has the size. The client library always collects the whole body and
+    has no setting to change that.
     """
     assert isinstance(channel, Channel)
     read_whole = channel._read_content  # noqa: SLF001 - below aio-pika: docs/decisions/0006

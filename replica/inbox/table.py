@@ -1,8 +1,6 @@
 """The inbox's tables: parked and waiting messages, attempts, heartbeats.
 
-Written by ``inbox`` alone.
-
-Beside them the notes of what was discarded, which ``parked.discard`` writes.
+Written by ``inbox`` alone, except ``discarded_messages``, which ``parked.discard`` writes.
 """
 
 from sqlalchemy import (
@@ -28,14 +26,14 @@ parked_messages = Table(
     "parked_messages",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    # The same message parked twice, after a crash between parking and acknowledging, is one row.
+    # A message parked twice, after a crash between parking and acknowledging, has one row.
     Column("message_hash", LargeBinary, nullable=False, unique=True),
     Column("user_id", Uuid, index=True, comment="NULL when no user is legible; expires then"),
     Column("reason", Text, nullable=False, comment="stable code"),
     Column("error", Text, nullable=False, comment="for people; quotes no data"),
     Column("exchange", Text, nullable=False),
     Column("routing_key", Text, nullable=False),
-    # json, not jsonb: text with a NUL inside must be kept as well.
+    # json, not jsonb, which cannot store text with NUL.
     Column("properties", JSON, nullable=False, comment="AMQP properties and headers, as they came"),
     Column("body", LargeBinary, comment="as it came; NULL once its user is deleted"),
     Column(

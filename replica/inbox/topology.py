@@ -1,11 +1,11 @@
-"""Declare this service's names on the broker, and check that they are what they should be.
+"""Declare the service's queues on the broker, and check that they are as required.
 
-Each service declares its own names only: the queues are the service's, the exchanges are the
-source's and are waited for.
+Each service declares only its own objects. The queues belong to the service; the exchanges belong
+to the source, and the consumer waits for them.
 
-Guarantees: a queue that exists with another type or other arguments stops the start with a sentence
-that says what to do, instead of working differently than promised; a live queue that is not there
-is told of before it is made and after, so that no crash hides that its messages are gone.
+Guarantees: a queue with another type or other arguments stops the start with an error that says
+what to do. A missing live queue is reported before and after it is declared, so that no crash hides
+the loss of its messages.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 class WrongTopology(OperatorError):
-    """A queue is not as declared here; the message says what an operator can do."""
+    """A queue is not as declared here; the message says what to do."""
 
 
 class SourceMissing(Exception):
-    """The source's exchange is not there yet: no relay has ever run on this broker."""
+    """The source's exchange does not exist yet: no relay has ever run on this broker."""
 
 
 async def declare(
@@ -42,17 +42,17 @@ async def declare(
     *,
     queue_lost: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Declare queues and bindings, but for the one of replays; repeating it changes nothing.
+    """Declare queues and bindings, except the binding of replays. Idempotent.
 
     Parameters:
         connection: to the broker.
-        names: of the service's queues.
-        queue_lost: awaited when the live queue is not there, before it is made and after: whatever
-            was in it, or came meanwhile, is gone.
+        names: the names of the service's queues.
+        queue_lost: awaited if the live queue is missing, before and after it is declared, because
+            its messages, and those sent meanwhile, are lost.
 
     Raises:
-        WrongTopology: a queue or exchange of ours exists and is different.
-        SourceMissing: the exchange of live events is not there yet.
+        WrongTopology: a queue or exchange exists with another type or other arguments.
+        SourceMissing: the exchange of live events does not exist yet.
     """
     channel = await connection.channel()
     async with channel:
@@ -77,14 +77,14 @@ async def declare(
 
 
 async def bind_replays(connection: AbstractConnection, names: QueueNames) -> bool:
-    """Bind the queue of replays, and tell whether that can be done already.
+    """Bind the queue of replays; return False if the exchange does not exist yet.
 
-    The exchange is declared by sources that can replay; live events do not wait for it.
+    Sources that support replays declare the exchange; live events do not wait for it.
     """
     channel = await connection.channel()
     try:
         exchange = await channel.get_exchange(REPLAY_EXCHANGE, ensure=True)
-    except ChannelNotFoundEntity:  # which has closed the channel
+    except ChannelNotFoundEntity:  # it has closed the channel
         return False
     async with channel:
         queue = await channel.get_queue(names.replay, ensure=False)
@@ -93,7 +93,7 @@ async def bind_replays(connection: AbstractConnection, names: QueueNames) -> boo
 
 
 async def depths(connection: AbstractConnection, names: QueueNames) -> dict[str, int | None]:
-    """How many messages are ready in each queue; None where there is no queue."""
+    """Return the number of ready messages in each queue; None for a missing queue."""
     return {name: await depth(connection, name) for name in names.depths.values()}
 
 
@@ -103,6 +103,6 @@ async def _own(name: str, declaration: Awaitable[T]) -> T:
     except ChannelPreconditionFailed as error:
         raise WrongTopology(
             f"{name} exists on the broker with another type or other arguments ({error}). Stop the"
-            f" consumers, delete it (rabbitmqctl delete_queue {name}) and start again: the queue is"
-            " declared again, and reconcile repairs what was in it."
+            f" consumers, delete it (rabbitmqctl delete_queue {name}) and start them again: they"
+            " declare the queue, and reconcile repairs what was in it."
         ) from None

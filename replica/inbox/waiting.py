@@ -1,15 +1,15 @@
-"""Set a message aside in this service's database, where it waits by itself.
+"""Set messages aside in the replica's database until they can be applied.
 
-Two kinds wait: a message that needs a row or a lock which another session holds, and one that the
-broker gave up on because of a limit, which says nothing about the message. The only code that
-writes the table, but for the bodies that are erased with their user (``parking.erase``).
+Two kinds are set aside: messages that need a row or lock of another session, and messages that the
+broker dead-lettered because of a limit, which says nothing about the message. Only this code writes
+the table, except that ``parking.erase`` erases bodies with their user.
 
-Guarantees: of each user, source of heartbeats, key and service account one message is tried at a
-time, in order; a user's newer state replaces older ones that wait, a tombstone all of them, so that
-the table stays small and nothing of a deleted user waits; a try is counted before it is made, so
-that a message that kills processes is found; two processes never try the same message at once.
+Guarantees: for each user, source of heartbeats, key and service account, one message is tried at a
+time, in order. A user's newer state replaces older waiting ones, and a tombstone replaces all, so
+the table stays small and no content of a deleted user waits. A try is counted before it is made, so
+a message that crashes processes is recognised. Two processes never try the same message at once.
 
-Not here: trying again (``retry``), what happens to a message that is at fault (``parking``).
+Not here: the retries (``retry``), messages that are at fault (``parking``).
 """
 
 from collections.abc import Collection, Sequence
@@ -30,25 +30,25 @@ from replica.inbox.table import waiting_messages
 from replica.table import Replica
 
 MESSAGES_WAIT: Final = "messages_wait"
-"""As a reason why the replica may be incomplete."""
+"""The value of ``degraded`` while messages are set aside."""
 
 RETRY_SECONDS: Final = 2
-"""Between two tries of a message: when the lock is gone, its user is up to date within seconds."""
+"""Between two tries of a message: once the lock is gone, the user is up to date within seconds."""
 
 LEASE_SECONDS: Final = 10
-"""A process that has not reported back from a try for so long has died; a try takes milliseconds,
-and ends with its statement's time limit."""
+"""A process that has not released a try after this long has died. A try takes milliseconds, at most
+the statement timeout."""
 
 KEYS_MAX: Final = 10_000
-"""How many keys a process remembers; of more it finds out again with each batch."""
+"""How many keys a process remembers; any others are found again with each batch."""
 
 NAMED_MAX: Final = 5
-"""How many of those who wait the status names."""
+"""How many keys the status lists."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """How many messages wait, since when the oldest does (seconds), and whose some of them are."""
+class WaitingSummary:
+    """The number of waiting messages, the age of the oldest in seconds, and some of their keys."""
 
     messages: int
     oldest_seconds: float | None
@@ -57,7 +57,7 @@ class Kept:
 
 
 def key_of(event: Event) -> str:
-    """What has an order of its own: a user, a source's heartbeats, a key, a service account."""
+    """Return the key within which order matters: a user, a source, a key or a service account."""
     if isinstance(event, Heartbeat):
         return f"heartbeats of {event.source}"
     if isinstance(event, KeyRevoked):
@@ -68,7 +68,7 @@ def key_of(event: Event) -> str:
 
 
 def event_of(delivery: Delivery) -> Event | None:
-    """The event that ``delivery`` carries; None when it cannot be read."""
+    """Return the event that ``delivery`` carries; None if it cannot be read."""
     try:
         return decode(delivery)
     except Undecodable:
@@ -76,7 +76,7 @@ def event_of(delivery: Delivery) -> Event | None:
 
 
 async def set_aside(connection: AsyncConnection, delivery: Delivery, reason: Wait) -> None:
-    """Keep ``delivery`` until it can be applied; the caller owns the transaction."""
+    """Store ``delivery`` until it can be applied; the caller owns the transaction."""
     event = event_of(delivery)
     digest = message_hash(delivery)
     version = None if event is None else event.data.subject_version
@@ -100,52 +100,52 @@ async def set_aside(connection: AsyncConnection, delivery: Delivery, reason: Wai
 
 
 async def keys(connection: AsyncConnection) -> set[str]:
-    """Whose messages wait."""
+    """Return the keys of waiting messages."""
     query = select(waiting_messages.c.key).distinct().limit(KEYS_MAX)
     return set((await connection.execute(query)).scalars())
 
 
 async def due_users(connection: AsyncConnection) -> list[UUID]:
-    """The users whose messages are to be tried now."""
+    """Return the users whose messages are due."""
     return list((await connection.execute(_DUE_USERS, {"limit": KEYS_MAX})).scalars())
 
 
 async def postpone(connection: AsyncConnection, user_ids: Collection[UUID]) -> None:
-    """Try the messages of these users later."""
+    """Postpone the messages of these users by ``RETRY_SECONDS``."""
     await connection.execute(_POSTPONE, {"ids": list(user_ids)})
 
 
 async def erase_of_deleted(replica: Replica, connection: AsyncConnection) -> None:
-    """Clear the bodies of deleted users' messages.
+    """Erase the bodies of deleted users' messages.
 
-    One that was set aside while its user's tombstone was being written has escaped that.
+    A message set aside while its user's tombstone was being written missed the erasure.
     """
     await connection.execute(text(_ERASE.format(users=replica.name)))
 
 
 async def claim(connection: AsyncConnection) -> Row[Any] | None:
-    """Count a try of the next message that is due, and reserve it; None when none is.
+    """Count a try of the next due message and reserve it; return None if none is due.
 
     The caller commits before the try.
     """
     return (await connection.execute(_CLAIM)).one_or_none()
 
 
-async def put_back(connection: AsyncConnection, waiting_id: int) -> None:
-    """Note that the process has survived the try, and that the message has to wait on."""
-    await connection.execute(_PUT_BACK, {"id": waiting_id})
+async def release(connection: AsyncConnection, waiting_id: int) -> None:
+    """Undo the count of a try that the process has survived; the message keeps waiting."""
+    await connection.execute(_RELEASE, {"id": waiting_id})
 
 
 async def remove(connection: AsyncConnection, waiting_id: int) -> bool:
-    """Remove a message that is applied or parked in this transaction; whether it was there."""
+    """Remove a message that this transaction applies or parks; tell whether it was there."""
     removed = delete(waiting_messages).where(waiting_messages.c.id == waiting_id)
     return (await connection.execute(removed)).rowcount == 1
 
 
-async def kept(connection: AsyncConnection) -> Kept:
-    """What waits, for the status."""
-    row = (await connection.execute(_KEPT, {"named": NAMED_MAX})).mappings().one()
-    return Kept(**row)
+async def summary(connection: AsyncConnection) -> WaitingSummary:
+    """Summarise the waiting messages for the status."""
+    row = (await connection.execute(_SUMMARY, {"named": NAMED_MAX})).mappings().one()
+    return WaitingSummary(**row)
 
 
 _SUPERSEDE: Final = text(
@@ -194,7 +194,7 @@ _CLAIM: Final = text(
     """  # noqa: S608 - made of constants
 )
 
-_PUT_BACK: Final = text(
+_RELEASE: Final = text(
     f"""
     UPDATE waiting_messages SET attempts = greatest(attempts - 1, 0),
         next_try_at = clock_timestamp() + interval '{RETRY_SECONDS} s'
@@ -202,7 +202,7 @@ _PUT_BACK: Final = text(
     """  # noqa: S608 - made of constants
 )
 
-_KEPT: Final = text(
+_SUMMARY: Final = text(
     """
     SELECT count(*) AS messages,
            extract(epoch FROM clock_timestamp() - min(set_aside_at))::float AS oldest_seconds,

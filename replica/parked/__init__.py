@@ -1,1 +1,1 @@
-"""What operators do with parked messages: list them, show one, redrive or discard them."""
+"""Parked messages for operators: list, show, redrive and discard them."""

@@ -1,4 +1,4 @@
-"""The bodies of requests and answers about parked messages; the commands' JSON has them too."""
+"""The request and response bodies of parked messages; the commands' JSON uses them too."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,44 +17,46 @@ class _Body(BaseModel):
 
 
 class ParkedBody(_Body):
-    """A parked message, without what is in it. Times are UTC."""
+    """A parked message without its content. Times are UTC."""
 
     id: int
     reason: str = Field(description="stable", examples=["invalid_data"])
     error: str = Field(description="for people; quotes no data", examples=["email: missing"])
-    user_id: UUID | None = Field(description="null when no user is legible; it expires then")
-    event_type: str | None = Field(description="as its headers say", examples=["user.updated"])
+    user_id: UUID | None = Field(
+        description="null without an identifiable user; the message expires then"
+    )
+    event_type: str | None = Field(description="from its headers", examples=["user.updated"])
     attempts: int
     first_failed_at: datetime
     last_failed_at: datetime
-    erased: bool = Field(description="its user was deleted, and its body with him")
+    erased: bool = Field(description="the user was deleted, and the body with them")
 
 
 class WholeMessageBody(ParkedBody):
-    """A parked message as it came; what JSON has no type for is such as `{"$bytes": "…"}`."""
+    """A parked message as received; values without a JSON type look like `{"$bytes": "…"}`."""
 
     exchange: str
     routing_key: str
     properties: Mapping[str, Any]
     headers: Mapping[str, Any] = Field(examples=[{"cloudEvents_type": "user.updated"}])
     body: str | None = Field(
-        description="may be personal data; null once erased, or too large to keep"
+        description="may be personal data; null if erased or too large to store"
     )
     body_encoding: Literal["utf-8", "base64"] | None
-    body_bytes: int | None = Field(description="how many it has")
+    body_bytes: int | None = Field(description="the size of the body")
 
 
 class RedrivenBody(_Body):
-    """What redriving did to a message; it stays parked only if the outcome is `parked`."""
+    """The result of redriving a message, which stays parked only if the outcome is `parked`."""
 
     id: int
     outcome: Outcome
-    reason: str | None = Field(description="why it stays parked, stable")
-    error: str | None = Field(description="why it stays parked, for people")
+    reason: str | None = Field(description="why it stays parked: a stable code")
+    error: str | None = Field(description="why it stays parked: a text for people")
 
     @classmethod
     def of(cls, redriven: Redriven) -> Self:
-        """What happened to one message."""
+        """Convert the result of one message."""
         failure = redriven.failure
         return cls(
             id=redriven.id,
@@ -65,7 +67,7 @@ class RedrivenBody(_Body):
 
 
 class RedrivenCountsBody(_Body):
-    """How many messages went which way; those under `parked` stay parked."""
+    """The number of messages by outcome; those under `parked` stay parked."""
 
     applied: int = 0
     unchanged: int = 0
@@ -73,12 +75,12 @@ class RedrivenCountsBody(_Body):
     tombstoned: int = 0
     parked: int = 0
     next_cursor: str | None = Field(
-        None, description="where to go on; null once every message was tried"
+        None, description="where to continue; null once every message was tried"
     )
 
 
 class DiscardBody(_Body):
-    """Why a message is discarded, in the operator's words. Kept for ever: name nobody."""
+    """The operator's reason to discard a message. Stored permanently: do not name anyone."""
 
     because: Annotated[
         str,

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 LISTED_MAX: Final = 1_000
-"""In one go: more than anybody reads, and little memory."""
+"""Per call: more than anyone reads, in little memory."""
 
 LISTED_DEFAULT: Final = 50
 
 ID_MAX: Final = 2**53 - 1
 
 ParkedId = Annotated[
-    int, typer.Argument(metavar="ID", min=1, max=ID_MAX, help="As the list shows it.")
+    int, typer.Argument(metavar="ID", min=1, max=ID_MAX, help="Id of the message, from the list.")
 ]
 
 
@@ -42,7 +42,7 @@ def parked_commands(command: str) -> typer.Typer:
     Parameters:
         command: the service's, for examples.
     """
-    app = typer.Typer(no_args_is_help=True, help="Messages that could not be read or applied.")
+    app = typer.Typer(no_args_is_help=True, help="List, redrive and discard parked messages.")
     example = f"Example: {command} parked"
     app.command("list", epilog=f"{example} list --reason unknown_schema")(show_all)
     app.command("show", epilog=f"{example} show 17")(show_one)
@@ -64,17 +64,17 @@ def _settings(context: typer.Context) -> "DatabaseSettings":
 def show_all(
     context: typer.Context,
     reason: Annotated[
-        str | None, typer.Option(help="Only what is parked for this reason, such as invalid_data.")
+        str | None, typer.Option(help="Only messages with this reason, e.g. invalid_data.")
     ] = None,
     before: Annotated[
-        int | None, typer.Option(min=1, max=ID_MAX, help="Only what was parked before this ID.")
+        int | None, typer.Option(min=1, max=ID_MAX, help="Only messages parked before this id.")
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=1, max=LISTED_MAX, help="How many at most.")
+        int, typer.Option(min=1, max=LISTED_MAX, help="Maximum number of messages.")
     ] = LISTED_DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """List what is parked, newest first, without what is in it."""
+    """List parked messages, newest first (metadata only)."""
     from replica.parked.bodies import ParkedBody
     from replica.parked.read import parked_list
 
@@ -91,12 +91,12 @@ def show_all(
     for message in shown:
         print(_line(message))
     if not is_all:
-        print(f"there are more: --before {shown[-1].id}", file=sys.stderr)
+        print(f"more messages: use --before {shown[-1].id}", file=sys.stderr)
 
 
 @failing_with_a_sentence
 def show_one(context: typer.Context, parked_id: ParkedId, as_json: AsJson = False) -> None:
-    """Show a message as it came: its body too, which may be personal data."""
+    """Show a message with its body, which may be personal data."""
     from replica.parked.bodies import WholeMessageBody
     from replica.parked.read import parked_message
 
@@ -126,7 +126,7 @@ def show_one(context: typer.Context, parked_id: ParkedId, as_json: AsJson = Fals
     for name, value in found.headers.items():
         print(f"    {_printable(name)}: {json.dumps(value)}")
     if found.body is None and found.body_bytes is not None:
-        print(f"body dropped: {found.body_bytes:,} bytes are too large to keep")
+        print(f"body dropped: {found.body_bytes:,} bytes are too large to store")
         return
     if found.body is None:
         print("body erased: its user was deleted")
@@ -140,23 +140,24 @@ def redrive(
     context: typer.Context,
     ids: Annotated[
         list[int] | None,
-        typer.Argument(metavar="[ID …]", min=1, max=ID_MAX, help="As the list shows them."),
+        typer.Argument(metavar="[ID …]", min=1, max=ID_MAX, help="Ids of messages, from the list."),
     ] = None,
     is_all: Annotated[
-        bool, typer.Option("--all", help="All that is parked now, in the order of parking.")
+        bool, typer.Option("--all", help="All messages parked now, in the order of parking.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Hand messages to the code that a fresh one meets; those that fail again stay parked.
+    """Reprocess parked messages; failures stay parked.
 
-    Exit code 0: none of them is parked any more; 1: some are, or an ID is unknown. What is parked
-    as kills_the_process may kill this command, and nothing else: its message stays then.
+    They go through the normal handler. Exit code 0: none of them is parked any more; 1: some are,
+    or an id is unknown. A message parked as kills_the_process may crash this command, but nothing
+    else; it stays parked then.
     """
     import structlog
 
     if bool(ids) == is_all:
-        raise typer.BadParameter("name IDs, or --all")
-    # What an applied event gives rise to, such as a heartbeat's suspicion, is not the result.
+        raise typer.BadParameter("give either ids or --all")
+    # Logs of applied events, such as a heartbeat's suspicion, do not belong in the output.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     replica = _service(context).replica
     outcomes, unknown = on_database(
@@ -171,14 +172,19 @@ def redrive(
 def discard(
     context: typer.Context,
     parked_id: ParkedId,
-    because: Annotated[str, typer.Option(help="Why; kept for ever, so name nobody.")],
+    because: Annotated[
+        str, typer.Option(help="Reason; stored permanently, so do not name anyone.")
+    ],
 ) -> None:
-    """Remove a message for good; who did it and why stays on record, what was in it does not."""
+    """Delete a parked message permanently, and record who did it and why.
+
+    Its content is not recorded.
+    """
     from replica.parked import discard as use_case
 
     if not because.strip() or len(because) > use_case.BECAUSE_LENGTH_MAX or not _is_text(because):
         raise OperatorError(
-            f"--because: say why, in 1 to {use_case.BECAUSE_LENGTH_MAX} characters of Unicode"
+            f"--because: give a reason of 1 to {use_case.BECAUSE_LENGTH_MAX} Unicode characters"
         )
     on_database(
         _settings(context),
@@ -190,7 +196,11 @@ def discard(
 async def _redrive(
     replica: "Replica", engine: "AsyncEngine", ids: list[int] | None, *, quietly: bool
 ) -> tuple[dict[str, int], bool]:
-    """Redrive some or all, telling of each; how many went which way, and whether any is unknown."""
+    """Redrive some or all messages and print each result.
+
+    Returns:
+        The number of messages by outcome, and whether any id is unknown.
+    """
     from contracts.sync.merge import Outcome
     from replica.parked.redrive import parked_now, redrive_all
 
@@ -206,17 +216,17 @@ async def _redrive(
         outcomes[redriven.outcome] += 1
         if not quietly:
             progress.end()
-            print(_told(redriven))
+            print(_result_line(redriven))
         progress.advance(1)
     progress.end()
-    told = (outcome for outcome in Outcome if outcome is not Outcome.SET_ASIDE)
-    return {outcome.value: outcomes[outcome] for outcome in told}, is_any_unknown
+    shown = (outcome for outcome in Outcome if outcome is not Outcome.SET_ASIDE)
+    return {outcome.value: outcomes[outcome] for outcome in shown}, is_any_unknown
 
 
 async def _each(
     replica: "Replica", engine: "AsyncEngine", ids: list[int]
 ) -> "AsyncGenerator[Redriven | None]":
-    """What became of each; None, after a sentence, for one that is not parked."""
+    """Yield the result of each; print an error and yield None for one that is not parked."""
     from replica.parked import redrive as use_case
     from replica.parked.model import NoSuchMessage
 
@@ -242,14 +252,14 @@ def _line(message: "ParkedMessage") -> str:
     return "  ".join(parts)
 
 
-def _told(redriven: "Redriven") -> str:
+def _result_line(redriven: "Redriven") -> str:
     if redriven.failure is None:
         return f"{redriven.id}  {redriven.outcome.value}"
     return f"{redriven.id}  parked  {redriven.failure.reason}: {redriven.failure.error}"
 
 
 def _printable(text: str) -> str:
-    """Text of whoever sent the message, without what a terminal would obey."""
+    """Escape control characters, which a terminal would obey; anyone may have sent the text."""
     return "".join(
         letter
         if letter.isprintable() or letter in "\n\t"
@@ -259,7 +269,7 @@ def _printable(text: str) -> str:
 
 
 def _is_text(argument: str) -> bool:
-    """Whether an argument's octets were Unicode: Python lets any others pass."""
+    """Tell whether an argument was valid UTF-8; Python lets invalid bytes pass."""
     try:
         argument.encode()
     except UnicodeEncodeError:

@@ -1,6 +1,6 @@
-"""Discard a parked message: remove it, and note who did and why, without what was in it.
+"""Discard a parked message: delete it, and record who did it and why, without its content.
 
-Guarantees: a message is gone and noted, or neither. The only code that writes the notes.
+Guarantees: a message is deleted and recorded, or neither. Only this code writes the records.
 """
 
 from typing import Final
@@ -13,20 +13,20 @@ from replica.inbox.table import discarded_messages
 from replica.parked.model import NoSuchMessage
 
 BECAUSE_LENGTH_MAX: Final = 500
-"""A sentence or two; the notes are kept for ever."""
+"""One or two sentences, which are stored permanently."""
 
 
 async def discard(engine: AsyncEngine, parked_id: int, *, because: str, actor: str) -> None:
-    """Remove a message for good; its user is mended by the next one, or by reconcile.
+    """Delete a message permanently; its user is repaired by their next event, or by reconcile.
 
     Parameters:
-        engine: of the replica's database.
-        parked_id: which message.
-        because: the operator's words; nothing personal.
-        actor: who they are (``service_kit.process.actors``).
+        engine: the replica's database.
+        parked_id: the message.
+        because: the operator's reason, without personal data.
+        actor: the operator (``service_kit.process.actors``).
 
     Raises:
-        NoSuchMessage: it is not parked, or not any more.
+        NoSuchMessage: no message with this id is parked.
     """
     async with engine.begin() as connection:
         row = await claim(connection, parked_id, waits=True)

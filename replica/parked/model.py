@@ -1,4 +1,4 @@
-"""Parked messages as operators meet them. Pure."""
+"""The model of parked messages for operators. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from service_kit.process.errors import OperatorError
 
 
 class NoSuchMessage(OperatorError):
-    """No message with this id is parked, or not any more."""
+    """No message with this id is parked."""
 
     def __init__(self, parked_id: int) -> None:
         super().__init__(f"no message {parked_id} is parked; list them with `parked list`")
@@ -20,10 +20,10 @@ class NoSuchMessage(OperatorError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkedMessage:
-    """A parked message without what is in it.
+    """A parked message without its content.
 
-    ``user_id`` is None when no user is legible in it, ``event_type`` when it names none;
-    ``erased``: its body is gone, for its user was deleted.
+    ``user_id`` is None without an identifiable user, ``event_type`` if the headers have none;
+    ``erased`` means that the body was erased because the user was deleted.
     """
 
     id: int
@@ -39,12 +39,12 @@ class ParkedMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeMessage(ParkedMessage):
-    """A parked message as it came.
+    """A parked message as received.
 
-    ``properties`` and ``headers`` have AMQP's types in the form of ``inbox.amqp_as_json``;
-    ``body_encoding`` says how the octets of ``body`` are written here, and ``body_bytes`` how many
-    it had: more than are shown when it is a very long one. All three are None once it is erased; of
-    a body that was too large to keep, its size alone is known.
+    ``properties`` and ``headers`` represent AMQP's types as ``inbox.amqp_as_json`` does.
+    ``body_encoding`` says how ``body`` represents its bytes. ``body_bytes`` is the size of the
+    whole body, of which a very long one is shown in part. All three are None once the body is
+    erased; of a body that was too large to store, only the size is known.
     """
 
     exchange: str
@@ -58,7 +58,7 @@ class WholeMessage(ParkedMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redriven:
-    """What redriving did to one message; ``failure`` says why it stays parked, if it does."""
+    """The result of redriving a message; ``failure`` says why it stays parked, if it does."""
 
     id: int
     outcome: Outcome

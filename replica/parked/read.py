@@ -1,4 +1,4 @@
-"""Read parked messages: the list, newest first, and one of them whole."""
+"""Read parked messages: a list, newest first, or one with its content."""
 
 import base64
 import codecs
@@ -14,7 +14,7 @@ from replica.inbox.table import parked_messages
 from replica.parked.model import NoSuchMessage, ParkedMessage, WholeMessage
 
 BODY_SHOWN_BYTES_MAX: Final = 1024 * 1024
-"""Sixteen times what an event may have; a broker takes messages of any size, memory does not."""
+"""Sixteen times the limit of an event. A broker accepts larger messages than fit into memory."""
 
 _IS_ERASED: Final = and_(
     parked_messages.c.body.is_(None), parked_messages.c.dropped_bytes.is_(None)
@@ -50,7 +50,7 @@ async def parked_list(
     before: int | None = None,
     reason: str | None = None,
 ) -> Sequence[ParkedMessage]:
-    """The newest ``limit`` messages, of those that were parked ``before`` one, for one reason."""
+    """Return the newest ``limit`` messages with ids below ``before``, all or of one reason."""
     query = _LIST.limit(limit)
     if before is not None:
         query = query.where(parked_messages.c.id < before)
@@ -61,10 +61,10 @@ async def parked_list(
 
 
 async def parked_message(connection: AsyncConnection, parked_id: int) -> WholeMessage:
-    """One message as it came.
+    """Return a message as received.
 
     Raises:
-        NoSuchMessage: there is none.
+        NoSuchMessage: no message with this id is parked.
     """
     query = _WHOLE.where(parked_messages.c.id == parked_id)
     row = (await connection.execute(query)).mappings().one_or_none()
@@ -86,15 +86,15 @@ async def parked_message(connection: AsyncConnection, parked_id: int) -> WholeMe
 
 
 def _summary(row: RowMapping) -> dict[str, Any]:
-    """The values for a ``ParkedMessage``."""
+    """Return the values of a ``ParkedMessage``."""
     summary = {name: row[name] for name in _SUMMARY_NAMES}
     return {**summary, "event_type": legible_type(Carrier.of(row["properties"], None))}
 
 
 def _shown(body: bytes, *, of: int) -> tuple[str, str]:
-    """The beginning of a body of so many bytes, as text, and how it is written there."""
+    """Return the first part of a body of ``of`` bytes as text, and its encoding."""
     try:
-        # Not final: a character may have been cut in two.
+        # Not final: the cut may have split a character.
         text = codecs.getincrementaldecoder("utf-8")().decode(body, final=len(body) == of)
     except UnicodeDecodeError:
         return base64.b64encode(body).decode(), "base64"

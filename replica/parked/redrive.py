@@ -1,9 +1,9 @@
-"""Redrive parked messages: hand them to the same code that a fresh message meets.
+"""Redrive parked messages: apply them by the same code as new messages.
 
-Guarantees: applying a message and removing it are one transaction, so that whatever cuts a run off,
-each message is either applied and gone or parked as it was; one that fails again stays, with the
-new reason; one that needs what another session holds stays as it was; while the database is away
-nothing changes; several runs at once share the work.
+Guarantees: a message is applied and removed in one transaction, so an interrupted run leaves each
+message either applied and gone or parked unchanged. A message that fails again stays parked with
+the new reason; one that needs a row locked by another session stays unchanged. While the database
+is away nothing changes. Several concurrent runs share the work.
 
 Not here: what an event does (``inbox.apply``).
 """
@@ -33,7 +33,7 @@ from replica.parked.model import NoSuchMessage, Redriven
 from replica.table import Replica
 
 PAGE_IDS: Final = 100
-"""Ids that are read at once; messages are read one by one, for their size is anybody's."""
+"""Ids per query. Messages are read one by one, because they may be large."""
 
 _PROPERTIES = select(parked_messages.c.properties).where(parked_messages.c.id == bindparam("id"))
 _PARKED_NOW = select(func.count(), func.max(parked_messages.c.id)).where(
@@ -51,7 +51,7 @@ async def redrive(replica: Replica, engine: AsyncEngine, parked_id: int) -> Redr
     """Redrive one message.
 
     Raises:
-        NoSuchMessage: it is not parked, or not any more.
+        NoSuchMessage: no message with this id is parked.
     """
     redriven = await _redrive(replica, engine, parked_id, waits=True)
     if redriven is None:
@@ -60,7 +60,7 @@ async def redrive(replica: Replica, engine: AsyncEngine, parked_id: int) -> Redr
 
 
 async def parked_now(engine: AsyncEngine, *, after: int = 0) -> tuple[int, int]:
-    """How many messages are parked ``after`` one, and the id of the last; 0 when there is none."""
+    """Return the number of messages with ids above ``after``, and the last id, or 0."""
     async with engine.connect() as connection:
         count, last = (await connection.execute(_PARKED_NOW, {"after": after})).one()
     return count, last or 0
@@ -69,9 +69,9 @@ async def parked_now(engine: AsyncEngine, *, after: int = 0) -> tuple[int, int]:
 async def redrive_all(
     replica: Replica, engine: AsyncEngine, *, last: int, after: int = 0
 ) -> AsyncGenerator[Redriven]:
-    """Redrive what is parked ``after`` one message up to the ``last``, in the order of parking.
+    """Redrive the messages with ids above ``after`` up to ``last``, in the order of parking.
 
-    What somebody else is at comes somewhat later, if it is still there.
+    A message that another run is redriving comes later in its page, if it is still parked then.
     """
     while page := await _next(engine, after, last):
         busy = []
@@ -96,22 +96,21 @@ async def _next(engine: AsyncEngine, after: int, last: int) -> list[int]:
 async def _redrive(
     replica: Replica, engine: AsyncEngine, parked_id: int, *, waits: bool
 ) -> Redriven | None:
-    """Redrive one message in a transaction; None when it is gone, or busy and nobody waits."""
+    """Redrive one message in a transaction; None if it is gone, or locked without ``waits``."""
     try:
         async with engine.begin() as connection:
             return await _redrive_in(replica, connection, parked_id, waits=waits)
     except DBAPIError as error:
         if not is_lock_timeout(error) or await is_any_table_locked(replica, engine):
             raise
-        held = Verdict(Wait.ROW_HELD, "another session holds a lock on what it concerns")
-        return Redriven(id=parked_id, outcome=Outcome.PARKED, failure=held)
+        locked = Verdict(Wait.ROW_HELD, "another session holds a lock that the message needs")
+        return Redriven(id=parked_id, outcome=Outcome.PARKED, failure=locked)
 
 
 async def _redrive_in(
     replica: Replica, connection: AsyncConnection, parked_id: int, *, waits: bool
 ) -> Redriven | None:
-    # First a user's lock and then what is parked of them, as the consumer does: in the other
-    # order the two could wait for each other.
+    # Lock the user before their parked messages, in the consumer's order, to avoid deadlocks.
     if (deleted := await _deletes(connection, parked_id)) is not None:
         await lock(connection, [deleted])
     row = await claim(connection, parked_id, waits=waits)
@@ -131,6 +130,6 @@ async def _redrive_in(
 
 
 async def _deletes(connection: AsyncConnection, parked_id: int) -> UUID | None:
-    """The user whom the message deletes, if it is a deletion."""
+    """Return the user whom the message deletes, or None if it is not a deletion."""
     properties: Mapping[str, Any] = await connection.scalar(_PROPERTIES, {"id": parked_id}) or {}
     return deleted_user(properties)

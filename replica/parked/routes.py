@@ -1,7 +1,7 @@
-"""Parked messages over HTTP, for operators.
+"""The HTTP endpoints of parked messages, for operators.
 
-A message may hold personal data. No cache keeps a response (``service_kit.http.middleware``), and
-no log line quotes one.
+A message may contain personal data. Responses are not cached (``service_kit.http.middleware``), and
+no log entry quotes one.
 """
 
 import time
@@ -41,12 +41,12 @@ from service_kit.process.actors import user_actor
 log = structlog.get_logger()
 
 REDRIVE_SECONDS_MAX: Final = 10.0
-"""How long one request redrives; a cursor goes on with the rest. Proxies wait for half a minute."""
+"""How long one request redrives; a cursor continues. Proxies wait for half a minute."""
 
 REASON_LENGTH_MAX: Final = 64
-"""Ours have twenty characters."""
+"""The existing reasons have up to twenty characters."""
 
-ParkedId = Annotated[int, Path(ge=1, le=VERSION_MAX, description="as the list shows it")]
+ParkedId = Annotated[int, Path(ge=1, le=VERSION_MAX, description="from the list")]
 
 router = APIRouter(prefix="/v1/sync/parked", tags=["operation"])
 
@@ -58,11 +58,11 @@ async def get_list(
     cursor: NumberCursor | None = None,
     reason: Annotated[
         str | None,
-        Query(max_length=REASON_LENGTH_MAX, description="only what is parked for this reason"),
+        Query(max_length=REASON_LENGTH_MAX, description="only messages with this reason"),
     ] = None,
     limit: Limit = PAGE_ITEMS_DEFAULT,
 ) -> Page[ParkedBody]:
-    """A page of what is parked, newest first."""
+    """Return a page of parked messages, newest first."""
     async with context.engine.connect() as connection:
         found = await read.parked_list(connection, limit=limit + 1, before=cursor, reason=reason)
     return page_of(
@@ -78,9 +78,9 @@ async def get_list(
 async def redrive_all(
     caller: Operator, context: RequestContext, cursor: NumberCursor | None = None
 ) -> RedrivenCountsBody:
-    """Redrive what was parked when the request came, in the order of parking.
+    """Redrive the messages parked at the time of the request, in the order of parking.
 
-    As many as ten seconds allow; with `next_cursor` another request goes on.
+    Stops after ten seconds; another request with `next_cursor` continues.
     """
     deadline = time.monotonic() + REDRIVE_SECONDS_MAX
     outcomes: Counter[str] = Counter()
@@ -107,7 +107,7 @@ async def redrive_all(
 async def get_message(
     parked_id: ParkedId, _: Operator, context: RequestContext
 ) -> WholeMessageBody:
-    """The message as it came. What is in it may be personal data."""
+    """Return the message as received. Its content may be personal data."""
     async with context.engine.connect() as connection:
         return WholeMessageBody.model_validate(await read.parked_message(connection, parked_id))
 
@@ -118,9 +118,9 @@ async def get_message(
     responses=documented(*OPERATORS_ONLY, problems.NOT_FOUND),
 )
 async def redrive(parked_id: ParkedId, caller: Operator, context: RequestContext) -> RedrivenBody:
-    """Hand the message to the code that a fresh one meets; it stays only if that fails again.
+    """Reprocess the message through the normal handler; it stays parked only if that fails again.
 
-    What is parked as `kills_the_process` may kill this process too: try it with the command.
+    Use the command for a message parked as `kills_the_process`: it may crash this process too.
     """
     redriven = await redriving.redrive(context.replica, context.engine, parked_id)
     _note(redriven, caller)
@@ -136,7 +136,7 @@ async def redrive(parked_id: ParkedId, caller: Operator, context: RequestContext
 async def post_discard(
     parked_id: ParkedId, body: DiscardBody, caller: Operator, context: RequestContext
 ) -> None:
-    """Remove the message for good. Who did it and why stays on record, what was in it does not."""
+    """Delete the message permanently, and record who did it and why, but not its content."""
     actor = user_actor(caller.id)
     await discard(context.engine, parked_id, because=body.because, actor=actor)
     log.info("message.discarded", parked_id=parked_id, actor=actor)

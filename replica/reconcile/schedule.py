@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from replica.inbox.heartbeats import suspicion
-from replica.inbox.waiting import MESSAGES_WAIT, kept
+from replica.inbox.waiting import MESSAGES_WAIT, summary
 from replica.reconcile import runs
 from replica.reconcile.model import Reason, reason_to_run
 from replica.table import Replica
@@ -49,4 +49,4 @@ async def why_degraded(replica: Replica, connection: AsyncConnection) -> str | N
     found = await reason_due(replica, connection, NEVER)
     if found is not None:
         return found.value
-    return MESSAGES_WAIT if (await kept(connection)).messages else None
+    return MESSAGES_WAIT if (await summary(connection)).messages else None

@@ -1,6 +1,6 @@
-"""How the pipe did in the last day: a sample every few seconds, taken by each consumer.
+"""Samples of the pipe's state over the last day, taken by each consumer every few seconds.
 
-``take`` is the loop inside the consumer process, ``read`` makes a series of the samples and tells
-which consumers are heard of now. The table is all that they share: the API speaks to no consumer
-and to no broker, and knows of both.
+``sampler`` is the loop in the consumer process. ``read`` builds a series and tells which consumers
+are alive. They share only the table, so the API knows the state of consumers and broker without a
+connection to either.
 """

@@ -1,8 +1,8 @@
-"""Read the samples: a series for a chart, and who is there now.
+"""Read the samples: a series for a chart, and the consumers that are alive.
 
-Several consumers each take their own. In a bucket of a series the worst latency counts, the deepest
-queue, and all that they applied together; what consumers are at counts as of the last sample of
-each. Samples of the future were taken before the clock was set back, and do not count.
+Each consumer takes its own samples. A bucket of a series has the worst latency, the deepest queue
+and the sum of applied messages. A consumer's state is that of its last sample. Samples with a time
+in the future were taken before the clock was set back, and do not count.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from replica.samples.model import LAG_SECONDS, SILENT_SECONDS, Presence, bucket_
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The samples of one bucket, which begins ``at``; a depth is None if no broker answered."""
+    """The samples of one bucket, which starts ``at``; a depth is None if the broker was away."""
 
     at: datetime
     consumers: int
@@ -31,10 +31,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The last ``minutes`` before ``until``, in stretches of so many seconds, oldest first.
+    """The last ``minutes`` before ``until`` in buckets, oldest first.
 
-    Where no consumer was alive nothing is; before ``since`` none is known to have ever been, None
-    when none ever was.
+    There is no bucket where no consumer was alive. The first known consumer ran at ``since``; None
+    if there never was one.
     """
 
     until: datetime
@@ -46,7 +46,7 @@ class Series:
 
 _NOW: Final = select(func.clock_timestamp())
 
-# Samples are kept for a day, comparisons for longer; a consumer makes the first one at once.
+# Samples are kept for a day, comparisons for longer. A new consumer compares at once.
 _SINCE: Final = text(
     """
     SELECT least((SELECT min(taken_at) FROM samples), (SELECT min(started_at) FROM reconcile_runs))
@@ -93,7 +93,7 @@ _PRESENCE: Final = text(
 
 
 async def series(connection: AsyncConnection, minutes: int) -> Series:
-    """The last ``minutes``, by this database's clock."""
+    """Return the series of the last ``minutes``, by this database's clock."""
     bucket = bucket_seconds(minutes)
     until = (await connection.execute(_NOW)).scalar_one()
     rows = await connection.execute(_SERIES, {"minutes": minutes, "bucket": bucket})
@@ -102,6 +102,6 @@ async def series(connection: AsyncConnection, minutes: int) -> Series:
 
 
 async def presence(connection: AsyncConnection) -> Presence:
-    """Who is there now."""
+    """Return the consumers that are alive, and the queues as they see them."""
     values = {"silent": SILENT_SECONDS, "lag": LAG_SECONDS}
     return Presence(**(await connection.execute(_PRESENCE, values)).mappings().one())

@@ -1,11 +1,11 @@
-"""Take samples, inside the consumer process.
+"""Take samples in the consumer process.
 
-Guarantees: a sample is of this consumer alone, so that several take theirs beside each other; a
-broker that is away shows as depths that are not known; while the database is away nothing is
-written, and what was done meanwhile counts in the next sample; the loop never ends on its own, and
-live events do not wait for it. What is older than a day is deleted on the way.
+Guarantees: a sample describes this consumer alone, so several consumers sample independently. If
+the broker is away, depths are unknown. While the database is away nothing is written, and the next
+sample includes the counts. The loop runs until it is cancelled, and live events do not wait for it.
+Samples older than a day are deleted.
 
-Not here: what the samples of several consumers mean together (``read``).
+Not here: how samples of several consumers combine (``read``).
 """
 
 from typing import Final
@@ -30,7 +30,7 @@ _FORGET: Final = text(
 async def sample_periodically(
     replica: Replica, settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
 ) -> None:
-    """Take a sample at once and then every few seconds, until cancelled."""
+    """Take a sample now and then every five seconds, until cancelled."""
     process = uuid4()
     depths = replica.queues.depths
     name = f"{settings.application_name} consumer: samples"
@@ -50,7 +50,7 @@ async def sample_periodically(
 async def _take(
     engine: AsyncEngine, process: UUID, activity: Activity, known: dict[str, int | None]
 ) -> None:
-    taken = activity.take()
+    taken = activity.take_counts()
     sample = insert(samples).values(
         process=process,
         state=taken.state,
@@ -63,5 +63,5 @@ async def _take(
             await connection.execute(sample)
             await connection.execute(_FORGET)
     except BaseException:
-        activity.put_back(taken)
+        activity.restore_counts(taken)
         raise

@@ -1,4 +1,4 @@
-"""The samples. Written by ``samples.sampler`` alone."""
+"""The table ``samples``. Written by ``samples.sampler`` alone."""
 
 from sqlalchemy import (
     BigInteger,
@@ -29,7 +29,7 @@ samples = Table(
     Column("queue_depth", BigInteger, comment="NULL: the broker did not answer"),
     Column("replay_queue_depth", BigInteger),
     Column("dead_queue_depth", BigInteger),
-    # Reading goes by time, and so does deleting; two consumers may be as quick as each other.
+    # Reads and deletes are by time; two consumers may take a sample at the same time.
     PrimaryKeyConstraint("taken_at", "process"),
     CheckConstraint("state IN ('consuming', 'waiting', 'stopped')", name="state"),
     comment="How the pipe did, for a day; a gap is a time when no consumer was alive",

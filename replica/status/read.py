@@ -41,7 +41,7 @@ async def status(
         if amqp_url
         else {name: getattr(present, name) for name in replica.queues.depths}
     )
-    kept = await waiting.kept(connection)
+    kept = await waiting.summary(connection)
     last = await runs.last_comparison(connection)
     return {
         "pipe": pipe(

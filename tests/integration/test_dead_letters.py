@@ -12,7 +12,7 @@ from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from local.broker import Broker
 from replica.inbox.faults import gave_up_by_limit
-from replica.inbox.queue_limits import tell_limits
+from replica.inbox.queue_limits import log_strict_limits
 from tests.support.builders import a_state, an_event
 from tests.support.checks import has_applied, has_parked
 from tests.support.eventually import eventually
@@ -62,14 +62,14 @@ async def test_a_policy_that_is_too_strict_is_told_of(
 
     async def told() -> bool:
         with capture_logs() as logs:
-            await tell_limits(USERS.queues, managed(broker.management_url))
+            await log_strict_limits(USERS.queues, managed(broker.management_url))
         found = [log for log in logs if log["event"] == "queue.limits_too_strict"]
         assert [(log["queue"], log["limits"]) for log in found] == [(LIVE, policy)]
         return True
 
     await eventually(told, every=0.5)
     with capture_logs() as logs:
-        await tell_limits(USERS.queues, managed("http://127.0.0.1:9"))
+        await log_strict_limits(USERS.queues, managed("http://127.0.0.1:9"))
     assert [(log["event"], log["log_level"]) for log in logs] == [("queue.limits_unknown", "info")]
 
 

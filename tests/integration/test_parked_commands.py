@@ -99,7 +99,7 @@ async def test_list_goes_on_before_an_id(command: Any, blog_engine: AsyncEngine)
     narrow = await as_json(command, "list --reason too_large")
 
     assert [line.split()[0] for line in begin.stdout.splitlines()] == [str(other), str(ids[2])]
-    assert begin.stderr == f"there are more: --before {ids[2]}\n"
+    assert begin.stderr == f"more messages: use --before {ids[2]}\n"
     assert ([item["id"] for item in rest["items"]], rest["next_before"]) == (ids[1::-1], None)
     assert [item["id"] for item in narrow["items"]] == [other]
 
