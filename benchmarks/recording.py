@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from auth_service.outbox.table import WAKE_UP_CHANNEL
+from auth_service.outbox.table import RELAY_LEASE
 from benchmarks.stage import Stage, connect
 from contracts.events import UserCreated, UserState
 
@@ -83,7 +83,7 @@ async def record_batch(connection: asyncpg.Connection, users: list[UserState]) -
     """Record ``user.created`` for ``users`` in one transaction; return the last user's id."""
     await connection.execute(
         _RECORD,
-        WAKE_UP_CHANNEL,
+        RELAY_LEASE.channel,
         UserCreated.type,
         [user.id for user in users],
         [user.version for user in users],

@@ -14,8 +14,7 @@ from sqlalchemy import func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
-from auth_service.outbox.table import SOURCE_IS_FREE, WAKE_UP_CHANNEL, outbox_events, source
-from auth_service.outbox.wake import wake
+from auth_service.outbox.table import RELAY_LEASE, SOURCE_IS_FREE, outbox_events, source
 from contracts.events import Heartbeat
 
 
@@ -33,7 +32,7 @@ def _record(*, waits: bool) -> ReturningInsert[Any]:
             select(numbered.c.identity).scalar_subquery().label("source"),
             select(numbered.c.heartbeat).scalar_subquery().label("number"),
             outbox_events.c.occurred_at,
-            wake(WAKE_UP_CHANNEL),
+            RELAY_LEASE.wake(),
         )
     )
 

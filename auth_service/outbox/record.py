@@ -15,8 +15,7 @@ from uuid import UUID
 from sqlalchemy import JSON, Text, cast, func, insert, literal, null, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.outbox.table import WAKE_UP_CHANNEL, outbox_events
-from auth_service.outbox.wake import wake
+from auth_service.outbox.table import RELAY_LEASE, outbox_events
 from contracts.events import Data, UserState, UserTombstone
 from service_kit.process.telemetry import traceparent
 
@@ -42,7 +41,7 @@ async def record(connection: AsyncConnection, event_type: str, data: Data) -> No
             payload=cast(literal(data.model_dump_json(), Text), JSON),
             traceparent=traceparent.get(),
         )
-        .returning(wake(WAKE_UP_CHANNEL))
+        .returning(RELAY_LEASE.wake())
     )
 
 
@@ -61,7 +60,7 @@ async def record_many(
         "traceparent": traceparent.get(),
     }
     await connection.execute(_RECORD_MANY, values)
-    await connection.execute(select(wake(WAKE_UP_CHANNEL)))
+    await connection.execute(select(RELAY_LEASE.wake()))
 
 
 async def erase(connection: AsyncConnection, user_id: UUID) -> None:

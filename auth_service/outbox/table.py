@@ -141,8 +141,5 @@ held_rows = Table(
     comment="Rows that the relay could not change, for another session holds them",
 )
 
-WAKE_UP_CHANNEL: Final = "outbox"
-"""NOTIFY channel that wakes the relay after a commit."""
-
-RELAY_LEASE: Final = Lease(0x7573657273796E63, "auth-service relay", WAKE_UP_CHANNEL)
+RELAY_LEASE: Final = Lease(0x7573657273796E63, "auth-service relay", channel="outbox")
 """One relay is active at a time. The lock's key is "usersync" in ASCII."""

@@ -8,10 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit, on_behalf
-from auth_service.outbox.wake import wake
 from auth_service.replays.model import Replay, State, TargetState, is_change
 from auth_service.replays.read import replay_by_id
-from auth_service.replays.table import WAKE_UP_CHANNEL, replays, to_replay
+from auth_service.replays.table import REPLAY_LEASE, replays, to_replay
 
 _ACTIONS: Final[dict[TargetState, Action]] = {
     State.PAUSED: Action.REPLAY_PAUSED,
@@ -48,5 +47,5 @@ async def change_state(
             .returning(*replays.c)
         )
         await audit(connection, _ACTIONS[target], actor=actor, subject=replay_id, **on_behalf(via))
-        await connection.execute(select(wake(WAKE_UP_CHANNEL)))
+        await connection.execute(select(REPLAY_LEASE.wake()))
         return to_replay(updated.one())

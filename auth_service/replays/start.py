@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.audit.model import Action
 from auth_service.audit.record import audit, on_behalf
 from auth_service.outbox.table import source
-from auth_service.outbox.wake import wake
 from auth_service.replays.model import (
     UNFINISHED_MAX,
     Plan,
@@ -21,7 +20,7 @@ from auth_service.replays.model import (
     require_in_log,
 )
 from auth_service.replays.plan import PRUNED
-from auth_service.replays.table import LOG, STATE, WAKE_UP_CHANNEL, replays, to_replay, unfinished
+from auth_service.replays.table import LOG, REPLAY_LEASE, STATE, replays, to_replay, unfinished
 
 _LOCK = select(source.c.singleton).with_for_update(read=True)
 
@@ -79,5 +78,5 @@ async def start(engine: AsyncEngine, plan: Plan, *, actor: str, via: str | None 
             events=plan.events,
             **on_behalf(via),
         )
-        await connection.execute(select(wake(WAKE_UP_CHANNEL)))
+        await connection.execute(select(REPLAY_LEASE.wake()))
     return replay

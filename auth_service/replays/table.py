@@ -22,10 +22,7 @@ from auth_service.db import metadata
 from auth_service.replays.model import Replay, Selection, State
 from service_kit.database.lease import Lease
 
-WAKE_UP_CHANNEL: Final = "replays"
-"""NOTIFY channel that wakes the replayer after a replay was requested or changed."""
-
-REPLAY_LEASE: Final = Lease(0x7265706C61797300, "auth-service replayer", WAKE_UP_CHANNEL)
+REPLAY_LEASE: Final = Lease(0x7265706C61797300, "auth-service replayer", channel="replays")
 """One replayer is active at a time. The lock's key is "replays" in ASCII."""
 
 LOG: Final = "log"

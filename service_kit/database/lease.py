@@ -18,10 +18,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import func, literal, select, text
+from sqlalchemy import ColumnElement, case, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service_kit.database.away import DATABASE_AWAY
@@ -46,6 +46,10 @@ The server does not count a session as idle while it waits for a frozen client t
 
 LOCK_TIMEOUT_MS: Final = 500
 """How long the leader waits for a locked row at most, so that one row cannot block its task."""
+
+NOTIFY_QUEUE_MAX: Final = 0.5
+"""Highest fill level of PostgreSQL's notification queue at which to wake a leader. Between this
+check and the commit, others add far less."""
 
 _LIMITS: Final = {
     "idle_session_timeout": f"{LEASE_SECONDS}s",
@@ -75,6 +79,17 @@ class Lease:
     lock_key: int
     application_name: str
     channel: str
+
+    def wake(self) -> ColumnElement[Any]:
+        """Build the expression that wakes the leader on commit when a statement evaluates it.
+
+        This is best effort. PostgreSQL refuses a commit when its notification queue is full. Any
+        session in any database of the server can fill that queue: it listens, and then sleeps in a
+        transaction. So a notification is sent only while the queue has plenty of room. Without it,
+        the leader finds the new row by polling, a few seconds later.
+        """
+        has_room = func.pg_notification_queue_usage() < NOTIFY_QUEUE_MAX
+        return case((has_room, func.pg_notify(self.channel, "")))
 
 
 class Leader:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
-from auth_service.outbox.table import WAKE_UP_CHANNEL
+from auth_service.outbox.table import RELAY_LEASE
 from auth_service.reconcile.snapshot import lines_sql
 from auth_service.services.administer import create_service, delete_service
 from auth_service.settings import ApiSettings
@@ -480,7 +480,7 @@ class TestHeartbeats:
         """The response has the fields that its event will have."""
         woken = asyncio.Event()
         listener = await asyncpg.connect(auth_url.replace("+asyncpg", ""))
-        await listener.add_listener(WAKE_UP_CHANNEL, lambda *_: woken.set())
+        await listener.add_listener(RELAY_LEASE.channel, lambda *_: woken.set())
 
         first, second = [await api.post(HEARTBEATS, headers=replica) for _ in range(2)]
 
