@@ -125,8 +125,7 @@ async def test_a_stop_drains(start: Starting, blog_engine: AsyncEngine, source: 
     await consumer.ready()
     live = [an_event(a_state()) for _ in range(4_000)]
     replayed = [an_event(a_state()) for _ in range(1_000)]
-    await source.replay(*replayed)
-    publishing = asyncio.create_task(source.publish(*live))
+    publishing = asyncio.gather(source.publish(*live), source.replay(*replayed))
     await eventually(lambda: _has_some(blog_engine, 200))
 
     exit_code = await consumer.stop()
