@@ -24,7 +24,7 @@ from local.ports import free_port
 from replica.reconcile.model import Verdict
 
 _HOW = """
-{users:,} users, of whom one in ten is deleted; `auth-service api`, relay and consumer run on the
+{users:,} users, one in ten of them deleted; `auth-service api`, relay and consumer run on the
 same cores. A bootstrap is `blog-service reconcile --repair` on an empty replica. It is compared
 with COPY of the same columns of the same rows from one database to the other: two connections in
 one process, binary format, into a table with the same primary key and nothing else. This is unfair
@@ -51,7 +51,7 @@ _WAIT_SECONDS_MAX: Final = 900.0
 
 _VACUUM: Final = "VACUUM (ANALYZE) users"
 _DAMAGE: Final = """
-    UPDATE users SET email = 'somebody@example.org'
+    UPDATE users SET email = 'changed@example.org'
     WHERE id = (SELECT id FROM users WHERE deleted_at IS NULL ORDER BY id LIMIT 1)
 """
 _ENDED: Final = """
@@ -184,7 +184,7 @@ async def _reconciled(
         memory=memory,
     )
     if run["differing"] != repaired or run["repaired"] != repaired:
-        raise CommandFailed(f"reconcile found {run['differing']} and mended {run['repaired']}")
+        raise CommandFailed(f"reconcile found {run['differing']} and repaired {run['repaired']}")
     took = datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["started_at"])
     return took.total_seconds()
 

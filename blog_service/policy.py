@@ -2,7 +2,7 @@
 
 The *reach* of an actor says whose content an action may touch: none, their own, or any. ``may``
 decides about one object. ``authorization`` also puts the reach into the SQL that writes, so that a
-mistake elsewhere cannot let anyone write what belongs to somebody else.
+mistake elsewhere cannot let anyone write what belongs to another user.
 
 The rights of a user come from the roles and status in the replica, read for each request. The
 rights of a service come from the scopes of its token alone; a service never has a user's rights.

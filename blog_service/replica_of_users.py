@@ -1,7 +1,7 @@
-"""The blog's replica of the users: its table, and what the blog does about users who go.
+"""The blog's replica of the users: its table, and what the blog does when users are deleted.
 
-Whoever writes a tombstone, on whatever occasion, notes with it that the user's content is yet to be
-erased (``sweep``); ``erasure`` does so.
+Every tombstone is written with a note that the user's content must be erased (``sweep``);
+``erasure`` does so.
 """
 
 from typing import Final

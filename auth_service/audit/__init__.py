@@ -1,1 +1,1 @@
-"""The audit log: who did what to whom, and when. Entries are permanent."""
+"""The audit log: who did what to which account, and when. Entries are permanent."""

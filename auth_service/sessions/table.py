@@ -29,7 +29,7 @@ sessions = Table(
     Column("refreshed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("ended_at", DateTime(timezone=True)),
     Column("end_reason", Text),
-    Column("user_agent", Text, comment="so that a user knows his devices"),
+    Column("user_agent", Text, comment="shown to the user to identify the device"),
     CheckConstraint("(ended_at IS NULL) = (end_reason IS NULL)", name="ended"),
     CheckConstraint("length(user_agent) <= 256", name="user_agent_length"),
     comment="One row a sign-in, and its family of refresh tokens",

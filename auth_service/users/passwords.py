@@ -1,7 +1,7 @@
 """Judge new passwords and hash them with argon2id, off the event loop, a bounded number at a time.
 
 Guarantees: the event loop is never blocked. At most one task runs on each thread, and at most
-``waiting_max`` wait; beyond that ``HashingBusy`` is raised at once. A task takes up its place until
+``waiting_max`` wait; beyond that ``HashingBusy`` is raised at once. A task keeps its place until
 it ends, even if its request has gone. A check without a stored hash takes as long as one with it.
 
 A password is normalised (NFKC), because keyboards type the same text in several ways: NIST SP

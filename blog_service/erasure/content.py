@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _IDS: Final = "ANY (CAST(:ids AS uuid[]))"
 
 
-# Unlocked rows. An array, so that the planner finds them by id whatever its estimates are.
+# Unlocked rows. An array, so that the planner finds them by id despite its estimates.
 _SOME: Final = """
     {verb} WHERE id = ANY (ARRAY(
         SELECT id FROM {table} WHERE {condition} LIMIT :limit FOR UPDATE SKIP LOCKED
@@ -43,7 +43,7 @@ _EMPTY_POSTS = _some(
     "DELETE FROM posts", "posts", f"author_id = {_IDS} AND deleted_at IS NOT NULL AND NOT sweep"
 )
 
-# Subqueries instead of joins: each finds its first row through an index, whatever the planner
+# Subqueries instead of joins: each finds its first row through an index, no matter what the planner
 # estimates for tables that were just filled or emptied.
 _SETTLE = text(
     f"""

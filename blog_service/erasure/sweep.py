@@ -36,9 +36,9 @@ LOOK_EVERY_SECONDS: Final = 1.0
 LOCK_KEY: Final = 0x7573737765657021
 """"ussweep!" in ASCII: the advisory lock that the current round holds."""
 
-# These settings last for the transaction. Arrays of ids are short, whatever the planner estimates,
-# so each id is looked up by index. If a crash of the server loses the commit, it loses the marks
-# too, and the next round repeats the work.
+# These settings last for the transaction. Arrays of ids are short, despite the planner's
+# estimates, so each id is looked up by index. If a crash of the server loses the commit, it loses
+# the marks too, and the next round repeats the work.
 _BEGIN = text(
     """
     SELECT pg_try_advisory_xact_lock(:key), set_config('synchronous_commit', 'off', true),

@@ -28,7 +28,7 @@ class NewPostBody(BaseModel):
     title: Title
     body: PostText
     author_id: UUID | None = Field(
-        None, description="the author for whom a service writes; users leave it out"
+        None, description="the author, if a service writes; users leave it out"
     )
 
 

@@ -38,7 +38,7 @@ async def change_post(
 
     Raises:
         Problem: no visible post has this id (404), the caller may not change it (403), or the
-            author for whom a service changes it does not exist (422).
+            author that a service names does not exist (422).
     """
     async with engine.begin() as connection:
         actor = await lock_caller(connection, caller)

@@ -1,7 +1,7 @@
 """Create or update a post that a service maintains for an author. Idempotent.
 
 The service chooses the id, so that an entry of a feed is always the same post. A deleted post stays
-deleted, whoever deleted it, because its id stays.
+deleted, by any user or service, because its id stays.
 """
 
 from typing import Final

@@ -53,7 +53,7 @@ async def lock_user(
 
 
 async def lock_author(connection: AsyncConnection, author_id: UUID) -> ReplicaUser:
-    """Lock the row of the user for whom a service writes, until the transaction ends.
+    """Lock the row of the author that a service names, until the transaction ends.
 
     Raises:
         Problem: the user is unknown or deleted (422), or disabled (403).

@@ -37,7 +37,9 @@ users = Table(
     Column("updated_at", DateTime(timezone=True)),
     Column("deleted_at", DateTime(timezone=True)),
     Column("applied_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("sweep", Text, comment="why his content is yet to be erased; NULL: it is not"),
+    Column(
+        "sweep", Text, comment="why the user's content must still be erased; NULL: nothing to erase"
+    ),
     CheckConstraint("status IN ('active', 'disabled', 'deleted', 'provisional')", name="status"),
     CheckConstraint("(status = 'deleted') = (deleted_at IS NOT NULL)", name="deleted"),
     CheckConstraint("(status = 'provisional') = (version = 0)", name="provisional"),
@@ -47,7 +49,7 @@ users = Table(
         name="tombstone",
     ),
     CheckConstraint("sweep IN ('deleted', 'orphan')", name="sweep"),
-    comment="Copy of the auth service's users; tombstones stay for ever",
+    comment="Copy of the auth service's users; tombstones are permanent",
 )
 
 Index("users_bucket_idx", text(bucket_sql()), _table=users)

@@ -156,7 +156,7 @@ class TestStory:
             await ada.page.get_by_role("button", name="Delete account").click()
             dialog = ada.page.get_by_role("dialog", name="Delete your account?")
             await expect(dialog).to_contain_text("Your posts and comments disappear")
-            await dialog.get_by_label("Your password").fill("not hers")
+            await dialog.get_by_label("Your password").fill("not this one")
             await dialog.get_by_role("button", name="Delete my account").click()
             await expect(dialog.get_by_text("This password is wrong.")).to_be_visible()
             await dialog.get_by_label("Your password").fill(PASSWORD)
@@ -765,13 +765,13 @@ class TestWays:
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
         """The page waits for the blog to apply the deletion."""
-        signed_in = await site.signed_up("ada.farewell@example.org")
+        signed_in = await site.signed_up("ada.goodbye@example.org")
         await posted(blog, signed_in, title="Not for long")
         async with visit() as visitor:
             page = visitor.page
             await page.goto("/")
             await expect(page.get_by_role("link", name="Not for long")).to_be_visible()
-            await Person(page, "ada.farewell@example.org").sign_in()
+            await Person(page, "ada.goodbye@example.org").sign_in()
             site.consumer.signal(signal.SIGSTOP)
             try:
                 await delete_account(page)
@@ -947,7 +947,7 @@ def _note_picture(request: Request, pictures: list[Request]) -> None:
 async def test_a_picture_is_fetched_over_https_or_not_at_all(
     site: Site, blog: httpx.AsyncClient, visit: Visiting, address: str
 ) -> None:
-    """Whatever URL the blog returns; initials replace the picture."""
+    """For any URL from the blog, initials replace the picture."""
     signed_in = await site.signed_up(f"{address.partition(':')[0]}@example.org")
     await posted(blog, signed_in, title="With a picture")
 

@@ -82,7 +82,7 @@ class Importer:
     said: list[str] = field(default_factory=list)
 
     async def imports(self, feed: str | Path, **settings: str) -> tuple[int, str, str]:
-        """Run it to its end: exit code, the line of counts, and what it says besides."""
+        """Run it to its end; return exit code, counts and standard error."""
         code, out, err = await imported(
             str(feed), "--author", self.author, **{**self.settings, **settings}
         )
@@ -129,7 +129,7 @@ def counts(**different: int) -> str:
 async def importer(system: System, tmp_path: Path) -> AsyncIterator[Importer]:
     """An importer with an API key from the command of the README; it shows none of its secrets.
 
-    No relay and no consumer runs: the blog knows the author by his first request.
+    No relay and no consumer runs: the blog learns of the author from the author's first request.
     """
     auth, blog = (system.process(f"{name} api") for name in ("auth-service", "blog-service"))
     with ended(auth, blog):
@@ -223,7 +223,7 @@ async def test_what_changed_is_changed_and_what_was_deleted_stays_so(
 
 
 async def test_nothing_is_written_for_a_deleted_author(importer: Importer, tmp_path: Path) -> None:
-    """With the author's account his posts go, and the importer brings none of them back."""
+    """Deleting the author's account deletes the posts, and the importer restores none."""
     feed = tmp_path / "feed.xml"
     feed.write_bytes(rss(*THREE))
     await importer.imports(feed)

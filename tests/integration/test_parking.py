@@ -246,7 +246,7 @@ def _delivery(
 
 
 def _unreadable(user_id: UUID) -> Delivery:
-    return _delivery(b"{ somebody@example.org", headers={"cloudEvents:subject": str(user_id)})
+    return _delivery(b"{ someone@example.org", headers={"cloudEvents:subject": str(user_id)})
 
 
 async def _park(engine: AsyncEngine, user_id: UUID) -> None:

@@ -84,7 +84,7 @@ async def test_the_replica_decides_what_a_late_message_does(blog_engine: AsyncEn
 
 async def test_what_fails_again_stays_with_the_new_reason(blog_engine: AsyncEngine) -> None:
     """Attempts, time, reason and error are new; the message and its first failure are not."""
-    unreadable = a_delivery(an_event(a_state()), body=b'{"email": "somebody@example.org"}')
+    unreadable = a_delivery(an_event(a_state()), body=b'{"email": "someone@example.org"}')
     refused = a_delivery(an_event(a_state(email="nul\0@example.org")))
     ids = await park_deliveries(blog_engine, unreadable, refused, reason="dead_lettered")
     before = await parked(blog_engine)

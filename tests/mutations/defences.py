@@ -178,7 +178,7 @@ DEFENCES = (
         PASSWORDS,
     ),
     Defence(
-        "nobody's password matches",
+        "no password matches",
         "auth_service/users/passwords.py",
         "return matches and password_hash is not None",
         "return matches",

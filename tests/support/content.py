@@ -59,7 +59,7 @@ class People:
         body: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> httpx.Response:
-        """What somebody is answered; None is anybody, and a parameter that is not sent."""
+        """Send a request; None stands for no token, and for an omitted parameter."""
         params = {name: value for name, value in params.items() if value is not None}
         headers = {} if who is None else {"Authorization": f"Bearer {self.token(who)}"}
         return await self.client.request(method, path, headers=headers, json=body, params=params)
@@ -96,7 +96,7 @@ class People:
         return await self.done(who, "POST", f"/v1/posts/{post['id']}/comments", {"body": body})
 
     async def plan(self, kinds: str, statement: str, values: str) -> str:
-        """The plan by which a prepared statement is run, whatever its values are."""
+        """Return the generic plan of a prepared statement, for any values."""
         await execute(self.engine, "ANALYZE")
         async with self.engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection

@@ -35,8 +35,8 @@ def a_delivery(
     )
 
 
-def rubbish(body: bytes = b"{ somebody@example.org") -> Delivery:
-    """A message in which nothing is legible."""
+def rubbish(body: bytes = b"{ someone@example.org") -> Delivery:
+    """Return a message that cannot be read."""
     return Delivery(
         tag=1,
         queue="blog.users",

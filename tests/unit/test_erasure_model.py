@@ -22,7 +22,7 @@ def test_all_that_is_written_takes_room() -> None:
 
 
 def test_a_round_comes_further_when_it_erases_or_ends_something() -> None:
-    """Not when all that is due is held by somebody: then there is time to wait."""
+    """Not if all rows that are due are locked: then the sweep waits."""
     user = uuid4()
 
     assert not Swept().made_progress
@@ -32,7 +32,7 @@ def test_a_round_comes_further_when_it_erases_or_ends_something() -> None:
 
 
 def test_whose_sweep_took_long_is_told_at_its_end() -> None:
-    """Once, with the time since the first round that left something of him."""
+    """Once, with the time since the first round that left content of the user."""
     user, unfinished = uuid4(), Unfinished()
 
     assert unfinished.note(a_round([], [user]), 10.0) == {}
@@ -51,7 +51,7 @@ def test_what_is_done_soon_is_not_told() -> None:
 
 
 def test_what_another_consumer_ended_is_forgotten() -> None:
-    """It does not come up again, however much later he is swept once more."""
+    """It is not repeated when the user is swept again later."""
     user, unfinished = uuid4(), Unfinished()
 
     unfinished.note(a_round([], [user]), 10.0)

@@ -19,13 +19,13 @@ OF_CONTENT = {
 OF_ONESELF = OF_CONTENT | {Action.WRITE_POST, Action.WRITE_COMMENT, Action.CHANGE_PROFILE}
 
 USERS: dict[tuple[tuple[str, ...], str], set[Action]] = {
-    ((), "his own"): OF_ONESELF,
+    ((), "their own"): OF_ONESELF,
     ((), "another's"): set(),
-    (("moderator",), "his own"): OF_ONESELF,
+    (("moderator",), "their own"): OF_ONESELF,
     (("moderator",), "another's"): OF_CONTENT,
-    (("admin",), "his own"): OF_ONESELF,
+    (("admin",), "their own"): OF_ONESELF,
     (("admin",), "another's"): OF_CONTENT,
-    (("operator",), "his own"): OF_ONESELF,
+    (("operator",), "their own"): OF_ONESELF,
     (("operator",), "another's"): set(),
     (("operator", "admin"), "another's"): OF_CONTENT,
     (("Admin", "editor", ""), "another's"): set(),
@@ -36,7 +36,7 @@ STATES = {"active": True, "provisional": True, "disabled": False, "deleted": Fal
 """By status: whether a user may anything at all."""
 
 SERVICES: dict[tuple[frozenset[str], str], set[Action]] = {
-    (frozenset({POSTS_WRITE}), "his own"): {
+    (frozenset({POSTS_WRITE}), "their own"): {
         Action.WRITE_POST,
         Action.UPSERT_POST,
         Action.CHANGE_POST,
@@ -44,8 +44,8 @@ SERVICES: dict[tuple[frozenset[str], str], set[Action]] = {
     },
     (frozenset({POSTS_WRITE}), "another service's"): set(),
     (frozenset({POSTS_WRITE}), "a user's"): set(),
-    (frozenset({"users:reconcile", "replays:write"}), "his own"): set(),
-    (frozenset(), "his own"): set(),
+    (frozenset({"users:reconcile", "replays:write"}), "their own"): set(),
+    (frozenset(), "their own"): set(),
 }
 """By scopes and owner: all that a service may."""
 
@@ -55,7 +55,7 @@ SERVICES: dict[tuple[frozenset[str], str], set[Action]] = {
 def test_users(roles: tuple[str, ...], owner: str, status: str) -> None:
     """Each cell of the table: a user with these roles and this status, and whose the thing is."""
     user = User(id=ADA, roles=roles, status=status)
-    thing = Owned(ADA if owner == "his own" else EVE)
+    thing = Owned(ADA if owner == "their own" else EVE)
 
     allowed = {action for action in Action if may(user, action, thing)}
 
@@ -66,7 +66,7 @@ def test_users(roles: tuple[str, ...], owner: str, status: str) -> None:
 def test_services(scopes: frozenset[str], owner: str) -> None:
     """Each cell of the table: a service with these scopes, and who keeps the thing."""
     service = Service(id="svc_importer", scopes=scopes)
-    keepers = {"his own": "svc_importer", "another service's": "svc_other", "a user's": None}
+    keepers = {"their own": "svc_importer", "another service's": "svc_other", "a user's": None}
     thing = Owned(ADA, keepers[owner])
 
     allowed = {action for action in Action if may(service, action, thing)}
@@ -75,7 +75,7 @@ def test_services(scopes: frozenset[str], owner: str) -> None:
 
 
 def test_a_post_that_a_service_keeps_is_its_authors_too() -> None:
-    """He may change and delete what is published in his name."""
+    """The author may change and delete posts in their own name."""
     ada = User(id=ADA, roles=(), status="active")
     kept = Owned(ADA, "svc_importer")
 

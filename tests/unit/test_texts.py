@@ -281,7 +281,7 @@ def test_what_grows_when_it_is_composed_keeps_to_the_limit() -> None:
 
 @given(TEXTS)
 def test_what_is_kept_keeps_every_rule(text: str) -> None:
-    """Whatever is sent is refused, or kept in a form that is kept again as it is."""
+    """Any text is refused, or stored in a form that is stored again unchanged."""
     for name, (kind, length_max) in ALL.items():
         try:
             value = kept(kind, text)
