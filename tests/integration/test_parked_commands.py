@@ -276,9 +276,9 @@ async def test_discard_leaves_a_note(command: Any, blog_engine: AsyncEngine) -> 
 @pytest.mark.parametrize(
     ("because", "code", "words"),
     [
-        ("--because ' '", 1, "say why"),
-        (f"--because {'x' * 501}", 1, "say why"),
-        ("--because " + os.fsdecode(b"\xff"), 1, "say why"),
+        ("--because ' '", 1, "give a reason"),
+        (f"--because {'x' * 501}", 1, "give a reason"),
+        ("--because " + os.fsdecode(b"\xff"), 1, "give a reason"),
         ("", 2, "--because"),
     ],
     ids=["empty", "long", "octets", "none"],
