@@ -306,7 +306,7 @@ class TestReconcile:
 
         assert (alive["state"], alive["explanation"]) == ("running", None)
         assert (dead["state"], dead["finished_at"]) == ("broken_off", None)
-        assert "has died" in dead["explanation"]
+        assert "its worker exited" in dead["explanation"]
         assert (str(given_up.id), given_up.verdict) == (asked["id"], "could_not_compare")
         assert (ended["state"], ended["explanation"]) == ("ended", dead["explanation"])
 
