@@ -65,7 +65,7 @@ async def set_password(connection: AsyncConnection, user_id: UUID, password_hash
 
     All sessions end, and all access tokens are refused, here at once and elsewhere with the event.
     No link that was mailed to the present address works any longer. A pending change of address is
-    dropped, since the old password asked for it.
+    dropped, since it was requested with the old password.
     """
     await end_sessions(connection, user_id, EndReason.PASSWORD_CHANGED)
     await erase_links(connection, user_id)

@@ -159,7 +159,7 @@ def erase(
     ids: Annotated[list[UUID], typer.Argument(metavar="ID …", help="Users to erase.")],
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
-    """Permanently delete users, as if they had deleted their own accounts.
+    """Permanently delete users, as if they had done it themselves.
 
     An unknown id, or that of the last administrator, is reported and skipped; the exit code is 1
     then. Users erased before it stay erased.

@@ -6,7 +6,7 @@ from service_kit.process.readings import Reading
 
 mails_total = Counter(
     "usersync_mails",
-    "Mails that were tried, by purpose and by what became of them",
+    "Attempts to send a mail, by purpose and outcome",
     ["purpose", "result"],
 )
 waiting = Reading("usersync_mails_waiting", "Mails in the queue, as of the last minute")

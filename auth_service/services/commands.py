@@ -167,7 +167,7 @@ def disable(
 def enable(
     service: Annotated[str, typer.Argument(metavar="NAME|ID", help="Service account.")],
 ) -> None:
-    """Enable a disabled service account. Its former tokens stay rejected."""
+    """Enable a service account. Its former tokens stay rejected."""
     _set_status(service, "active")
 
 

@@ -31,7 +31,7 @@ service_accounts = Table(
     Column("version", BigInteger, nullable=False, server_default=text("1")),
     Column("status", Text, nullable=False, server_default=text("'active'")),
     Column("tokens_valid_after", DateTime(timezone=True)),
-    # 'deleted' is what the event of a deletion says; its row goes in the same transaction.
+    # 'deleted' is for the event of a deletion, which deletes the row in the same transaction.
     CheckConstraint("status IN ('active', 'disabled', 'deleted')", name="status"),
     comment="Back-ends that get tokens of their own",
 )

@@ -127,7 +127,7 @@ def show_all(as_json: AsJson = False) -> None:
 
 
 async def _nothing(_: "Lifecycle") -> None:
-    """Change nothing: the keys are all that is asked for."""
+    """Change nothing: only the keys are read."""
 
 
 def _on(settings: "KeySettings", work: "Callable[[Lifecycle], Awaitable[R]]") -> tuple[R, Keys]:
