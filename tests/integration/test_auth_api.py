@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from joserfc import jwt as jose
 from joserfc.jwk import KeySet, RSAKey
@@ -200,16 +202,22 @@ class TestSignIn:
         assert_problem(wrong, 401, "invalid_credentials")
         assert_problem(account, 403, "account_disabled")
 
-    async def test_too_many_at_once_are_told_to_come_back(self, api_settings: ApiSettings) -> None:
+    async def test_too_many_at_once_are_told_to_come_back(
+        self, api_settings: ApiSettings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """503 with Retry-After, even for an unknown address, which costs a hash as well."""
         settings = api_settings.model_copy(update={"hashing_threads": 1, "hashing_waiting_max": 1})
+        is_one_refused = threading.Event()
+        monkeypatch.setattr(PasswordHasher, "verify", lambda *_: not is_one_refused.wait(30))
+
+        async def sign_in(n: int) -> httpx.Response:
+            answer = await api.post("/v1/signin", json={**ADA, "email": f"u{n}@example.org"})
+            if answer.status_code == 503:
+                is_one_refused.set()
+            return answer
+
         async with serving(settings) as api:
-            answers = await together(
-                *(
-                    lambda n=n: api.post("/v1/signin", json={**ADA, "email": f"u{n}@example.org"})
-                    for n in range(8)
-                )
-            )
+            answers = await asyncio.gather(*(sign_in(n) for n in range(8)))
 
         statuses = sorted(answer.status_code for answer in answers)
         busy = [answer for answer in answers if answer.status_code == 503]
