@@ -1,7 +1,6 @@
-"""base64url (RFC 7515 2) and JSON, read strictly: one spelling, one meaning; and base64url written.
+"""Read base64url (RFC 7515 2) and JSON strictly, one spelling for one meaning; write base64url.
 
-Guarantees: whatever is not exactly in the form raises ``ValueError`` and nothing else; the text has
-to be of bounded size already.
+Guarantees: any other form raises ``ValueError`` and nothing else. Callers limit the size first.
 """
 
 import base64
@@ -16,24 +15,31 @@ _LAST: Final = {0: "", 2: "AQgw", 3: "AEIMQUYcgkosw048"}
 
 
 def base64url_bytes(text: str) -> bytes:
-    """The bytes that ``text`` stands for, at least one.
+    """Decode ``text`` to at least one byte.
 
-    Without padding, white space or unused bits that are set: others could otherwise change the
-    text, and with it a token, without changing what it says.
+    Padding, white space and unused bits that are set are refused: with them, others could change
+    the text of a token without changing its meaning.
+
+    Raises:
+        ValueError: the text is not strict base64url.
     """
     last = _LAST.get(len(text) % 4)
     if last is None or (last and text[-1] not in last) or not _ALPHABET.fullmatch(text):
-        raise ValueError("no base64url")
+        raise ValueError("invalid base64url")
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def base64url_text(octets: bytes) -> str:
-    """The text that stands for ``octets``, without padding."""
+    """Encode ``octets`` without padding."""
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
 def json_object(encoded: bytes) -> dict[str, Any]:
-    """The JSON object in ``encoded``: UTF-8 alone, no name twice, no constants that JSON lacks."""
+    """Decode a JSON object: UTF-8 only, no duplicate names, no constants that JSON lacks.
+
+    Raises:
+        ValueError: the bytes are anything else.
+    """
     try:
         value = json.loads(
             encoded.decode("utf-8"),
@@ -43,16 +49,16 @@ def json_object(encoded: bytes) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     return value
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("duplicate name")
     return value
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")

@@ -1,4 +1,4 @@
-"""The events: what they say (``models``), how a message carries them, and the broker's names."""
+"""The events: their models, the envelope that carries them, and the names on the broker."""
 
 from contracts.events.models import (
     CLIENT_ID_LENGTH_MAX,

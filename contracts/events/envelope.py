@@ -3,10 +3,10 @@
 Attributes travel as headers named ``cloudEvents_<name>`` (RabbitMQ maps them to AMQP 1.0
 application properties of the same name), the data as the JSON body.
 
-Guarantees: what ``encode`` writes ``decode`` reads back equal; both spellings of the header names
-that the AMQP binding allows are read; a deletion is read from its headers alone, so that no schema
-can hold it up; whatever cannot be read raises ``Undecodable`` with a stable reason, never anything
-else.
+Guarantees: ``decode`` returns what ``encode`` was given. It reads both spellings of header names
+that the AMQP binding allows. It reads a deletion from its headers alone, so that no schema delays
+it.
+A message that cannot be read raises ``Undecodable`` with a stable reason, and nothing else.
 
 Not here: publishing and consuming.
 """
@@ -44,10 +44,10 @@ from contracts.events import (
 )
 
 BODY_BYTES_MAX: Final = 64 * 1024
-"""CloudEvents asks every hop to carry 64 KiB; ours need under one, so more is garbage."""
+"""CloudEvents asks every hop to carry 64 KiB; our events need under one."""
 
 ATTRIBUTE_LENGTH_MAX: Final = 512
-"""Of a text in a header; ours are an issuer's address at the longest."""
+"""The longest text in a header; our longest is an issuer's address."""
 
 CONTENT_TYPE: Final = "application/json"
 SPEC_VERSION: Final = "1.0"
@@ -64,7 +64,7 @@ Read = Callable[[str], Any]
 
 
 class Carrier(Protocol):
-    """What an event is read from: any AMQP message, aio-pika's or a bare delivery."""
+    """Any AMQP message, aio-pika's or a bare delivery."""
 
     @property
     def headers(self) -> Mapping[str, Any] | None:
@@ -87,9 +87,9 @@ class Fault(StrEnum):
 
 
 class Undecodable(ValueError):
-    """A message that this version cannot read. ``fault`` says why in one word.
+    """This version cannot read the message; ``fault`` is the reason.
 
-    The text names fields and rules, never the values that broke them: it is stored and shown.
+    The text is stored and shown, so it names fields and rules but no values.
     """
 
     def __init__(self, fault: Fault, detail: str) -> None:
@@ -168,10 +168,10 @@ def encode_stored(event: StoredEvent, *, source: str) -> Message:
 
 
 def decode(message: Carrier) -> Event:
-    """The event that ``message`` carries.
+    """Read the event that ``message`` carries.
 
     Raises:
-        Undecodable: for anything else than an event of a known type and major schema.
+        Undecodable: the message is not an event of a known type and major schema.
     """
     read = _reader(message.headers or {})
     if read("specversion") != SPEC_VERSION:
@@ -202,15 +202,15 @@ def decode(message: Carrier) -> Event:
 
 
 def too_large() -> Undecodable:
-    """What a message is that has a longer body than any event."""
+    """The refusal of a body that is longer than any event."""
     return Undecodable(Fault.TOO_LARGE, f"the body has more than {BODY_BYTES_MAX} bytes")
 
 
 def legible_user(message: Carrier) -> UUID | None:
-    """The user whom ``message`` concerns, as far as its headers or its data still tell.
+    """Return the user that ``message`` names in its headers or data, even if it cannot be decoded.
 
-    Never raises; None when no user is legible, or when it names several: erasing what is kept of
-    one of them would miss the other.
+    Never raises. None if it names no user, or several: erasing the messages of one of them would
+    miss the other.
     """
     headers = message.headers or {}
     named = [
@@ -226,7 +226,7 @@ def legible_user(message: Carrier) -> UUID | None:
 
 
 def legible_type(message: Carrier) -> str | None:
-    """The event's type that ``message`` names, known or not; never raises."""
+    """Return the event type that ``message`` names, known or unknown; never raises."""
     named = _reader(message.headers or {})("type")
     return named[:ATTRIBUTE_LENGTH_MAX] if isinstance(named, str) else None
 
@@ -240,13 +240,13 @@ def _id_in(body: bytes) -> object:
 
 
 def _reader(headers: Mapping[str, Any]) -> Read:
-    """How to read an attribute by its name, in whichever spelling the message uses."""
+    """Make a function that reads an attribute in the spelling that the message uses."""
     prefix = _PREFIX if f"{_PREFIX}specversion" in headers else _ALTERNATIVE_PREFIX
     return lambda name: headers.get(prefix + name)
 
 
 def _common(read: Read) -> dict[str, Any]:
-    """The attributes that events of every type have."""
+    """Read the attributes that all event types have."""
     traceparent = read("traceparent")
     return {
         "id": _uuid(read("id"), "id"),
@@ -271,18 +271,18 @@ def _data(model: type[DataModel], event_type: str, read: Read, body: bytes) -> D
 def _text(value: object, name: str) -> str:
     if isinstance(value, str) and 0 < len(value) <= ATTRIBUTE_LENGTH_MAX:
         return value
-    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is missing, no text or too long")
+    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is missing, not text, or too long")
 
 
 def _uuid(value: object, name: str) -> UUID:
     try:
         return UUID(_text(value, name))
     except ValueError as error:
-        raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is no UUID") from error
+        raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is not a UUID") from error
 
 
 def _time(value: object) -> datetime:
-    """An RFC 3339 string or AMQP's own timestamp: the binding allows both."""
+    """Read an RFC 3339 string or an AMQP timestamp; the binding allows both."""
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     try:
@@ -292,7 +292,7 @@ def _time(value: object) -> datetime:
 
 
 def _optional_integer(value: object, name: str, *, at_least: int) -> int | None:
-    """A number, or digits in a string: sequence and version are strings of fixed width."""
+    """Read a number, or the digits of a string; sequence and version are strings of fixed width."""
     if value is None:
         return None
     text = value if isinstance(value, str) else str(value) if type(value) is int else ""
@@ -300,11 +300,11 @@ def _optional_integer(value: object, name: str, *, at_least: int) -> int | None:
         number = int(text)
         if at_least <= number <= VERSION_MAX:
             return number
-    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is no number from {at_least} to 2^53-1")
+    raise Undecodable(Fault.INVALID_ATTRIBUTE, f"{name} is not a number from {at_least} to 2^53-1")
 
 
 def _summary(error: ValidationError) -> str:
-    """Which fields break which rules, without the values: they may be personal data."""
+    """Name the fields and the rules that they break; values may be personal data."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(
         f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['type']}"

@@ -1,13 +1,12 @@
 """The events, as typed and frozen models.
 
-An event carries the *full state* of its user, so that a consumer needs no call back to the source
-and any single event repairs whatever was missed before it. A deletion carries no personal data.
+An event carries the *full state* of its user. A consumer therefore needs no call to the source, and
+a single event repairs everything that was missed before it. A deletion carries no personal data.
 
-Guarantees: models are strict (no number is read from a string), ignore fields that they do not
-know, and bound every text, so that a newer source never breaks an older consumer and no message
-is larger than the tables behind it.
+Guarantees: models are strict (no number is read from a string), ignore unknown fields, and limit
+every text. So a newer source never breaks an older consumer, and every message fits the tables.
 
-Not here: how an event looks on the wire (``envelope``), and which of two states wins
+Not here: an event on the wire (``envelope``), and which of two states wins
 (``contracts.sync.merge``).
 """
 
@@ -22,7 +21,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from contracts.tokens.key_set import KID_LENGTH_MAX, KID_PATTERN
 
 VERSION_MAX: Final = 2**53 - 1
-"""Versions stay exact in every JSON reader, JavaScript's included."""
+"""Every JSON reader keeps such a version exact, JavaScript included."""
 
 EMAIL_LENGTH_MIN: Final = 3
 EMAIL_LENGTH_MAX: Final = 320
@@ -31,7 +30,7 @@ ROLE_LENGTH_MAX: Final = 64
 
 CLIENT_ID_LENGTH_MAX: Final = 64
 CLIENT_ID_PATTERN: Final = r"^svc_[A-Za-z0-9._-]+$"
-"""As tokens of services name them; never a user's id."""
+"""The form of a service account's id in tokens; a user's id never has it."""
 
 Version = Annotated[int, Field(ge=1, le=VERSION_MAX)]
 Role = Annotated[str, Field(min_length=1, max_length=ROLE_LENGTH_MAX)]
@@ -41,7 +40,7 @@ _LEAP_SECOND: Final = re.compile(r"(T[0-9]{2}:[0-9]{2}):60(?:[.,][0-9]+)?", re.I
 
 
 def _instant(value: Any) -> Any:
-    """Read a time from text; anything else is for the model to judge."""
+    """Read a time from text; the model checks any other value."""
     return _read(value) if isinstance(value, str) else value
 
 
@@ -60,7 +59,7 @@ Instant = Annotated[AwareDatetime, BeforeValidator(_instant)]
 
 
 class _Data(BaseModel):
-    """What the body of a message holds; unknown fields are ignored on purpose."""
+    """The body of a message; unknown fields are ignored on purpose."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -71,7 +70,7 @@ class _UserData(_Data):
 
     @property
     def subject(self) -> UUID:
-        """The user whom the data is about."""
+        """The user that the data is about."""
         return self.id
 
     @property
@@ -96,7 +95,7 @@ class UserState(_UserData):
 
 
 class UserTombstone(_UserData):
-    """What remains of a deleted user, on both sides and for ever."""
+    """What remains of a deleted user, permanently and on both sides."""
 
     deleted_at: Instant
 
@@ -116,7 +115,7 @@ class Beat(_Data):
 
 
 class RevokedKey(_Data):
-    """A signing key (by its ``kid``) that verifies nothing any more, whatever its tokens say."""
+    """A revoked signing key, by its ``kid``; tokens that it signed are refused."""
 
     kid: Annotated[str, Field(min_length=1, max_length=KID_LENGTH_MAX, pattern=KID_PATTERN)]
     revoked_at: Instant
@@ -146,11 +145,11 @@ class ServiceState(_Data):
 
     @property
     def subject(self) -> None:
-        """A service account is no user."""
+        """A service account is not a user."""
 
     @property
     def subject_version(self) -> None:
-        """A service account is no user."""
+        """A service account is not a user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +178,7 @@ class UserCreated(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserUpdated(_Event):
-    """Something about a user changed; the data is his whole state, not the difference."""
+    """A user changed; the data is the whole state, not the difference."""
 
     type: ClassVar[str] = "user.updated"
     data: UserState
@@ -187,7 +186,7 @@ class UserUpdated(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserDeleted(_Event):
-    """A user is gone, finally: no later state brings him back."""
+    """A user was deleted, permanently: no later state brings them back."""
 
     type: ClassVar[str] = "user.deleted"
     data: UserTombstone
@@ -195,7 +194,7 @@ class UserDeleted(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat(_Event):
-    """A sign of life that travels the same way as every event."""
+    """A numbered heartbeat that takes the same way as every event."""
 
     type: ClassVar[str] = "sync.heartbeat"
     data: Beat
@@ -229,30 +228,30 @@ DATA_OF: Final[dict[str, type[Data]]] = {
     KeyRevoked.type: RevokedKey,
     ServiceChanged.type: ServiceState,
 }
-"""Which model the body of each type of event follows."""
+"""The model of each event type's body."""
 
 
 def dataschema(event_type: str) -> str:
-    """The URI of the schema of ``event_type``'s data.
+    """Return the URI of the schema of an event type's data.
 
-    Its last part is the major version. A compatible change keeps it; an incompatible one gets a
-    new number, and a consumer that does not know that number parks the message until its upgrade.
+    The last part is the major version. An incompatible change gets a new number, and a consumer
+    that does not know the number parks the message until its upgrade.
     """
     return f"urn:usersync:schema:{event_type}:1"
 
 
 def rfc3339(instant: datetime) -> str:
-    """``instant`` in UTC, with microseconds and ``Z``: the one form in which times travel."""
+    """Write a time in UTC with microseconds and ``Z``, the only form on the wire."""
     return instant.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def read_rfc3339(text: str) -> datetime:
-    """The time that ``text`` names, by all of RFC 3339; without an offset it is UTC.
+    """Read a time in any form of RFC 3339; without an offset it is UTC.
 
-    Second 60 is read as the last microsecond of its minute, digits past the microsecond are cut.
+    Second 60 becomes the last microsecond of its minute; digits after the microsecond are dropped.
 
     Raises:
-        ValueError: it names no time.
+        ValueError: the text is not a time.
     """
     instant = _read(text)
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

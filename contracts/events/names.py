@@ -7,26 +7,26 @@ key, and each consuming service binds a queue of its own under its own prefix (`
 from typing import Final
 
 EXCHANGE: Final = "users"
-"""Topic exchange of live events, declared by the source; consumers wait for it passively."""
+"""Topic exchange of live events. The source declares it; consumers only check for it."""
 
 REPLAY_EXCHANGE: Final = "users.replay"
-"""Direct exchange of replays, declared by the source; the routing key is the consumer's name."""
+"""Direct exchange of replays. The source declares it; the routing key is the consumer's name."""
 
 USER_BINDING: Final = "user.*"
-"""A consumer takes every user event: a type it does not know yet is parked, never missed."""
+"""Matches every user event: a consumer parks an unknown type and misses none."""
 
 HEARTBEAT_BINDING: Final = "sync.heartbeat"
-"""The numbered heartbeat, which tells quiet from broken."""
+"""Matches the numbered heartbeat, by which a consumer tells an idle source from a broken one."""
 
 KEY_BINDING: Final = "key.*"
-"""What happens to signing keys: a revoked one must not verify another token."""
+"""Matches events about signing keys: a revoked key must not verify another token."""
 
 SERVICE_BINDING: Final = "service.*"
-"""What happens to service accounts: the tokens of a deleted or disabled one must not count."""
+"""Matches events about service accounts: a deleted or disabled account's tokens are refused."""
 
 BINDINGS: Final = (USER_BINDING, HEARTBEAT_BINDING, KEY_BINDING, SERVICE_BINDING)
-"""All that a consumer's queue is bound to. The source waits for a queue to take each event, so that
-a consumer is upgraded before the first event of a new type is recorded."""
+"""All bindings of a consumer's queue. The source waits until a queue accepts each event, so upgrade
+consumers before the source records the first event of a new type."""
 
 
 def live_queue(service: str) -> str:
@@ -40,5 +40,5 @@ def replay_queue(service: str) -> str:
 
 
 def dead_queue(service: str) -> str:
-    """Where the broker puts what it gave up on for ``service``; its exchange has the same name."""
+    """The dead-letter queue of ``service``; its exchange has the same name."""
     return f"{service}.{EXCHANGE}.dead"

@@ -1,13 +1,13 @@
-"""The queues that a consuming service declares, so that nothing in them gets lost.
+"""Describe the queues that a consuming service declares, so that no message is lost.
 
-Data alone: the arguments of aio-pika's ``declare_queue``, and of whatever else declares queues. One
-that exists with other arguments has to be deleted first.
+Data only: the arguments of aio-pika's ``declare_queue`` or of any other client. A queue that exists
+with other arguments must be deleted first.
 
-Guarantees: durable quorum queues; what the broker gives up on after ``DELIVERY_LIMIT`` deliveries,
-and what the service rejects, goes to its dead queue, by way of the fanout exchange of the same
-name, and is kept until it has arrived there.
+Guarantees: durable quorum queues. A message that the service rejects, or that is delivered
+``DELIVERY_LIMIT`` times, goes to the dead-letter queue through the fanout exchange of the same
+name, at least once.
 
-Not here: what a queue is bound to (``names``).
+Not here: the bindings (``names``).
 """
 
 from typing import Any, Final, TypedDict
@@ -15,16 +15,16 @@ from typing import Any, Final, TypedDict
 from contracts.events import names
 
 DELIVERY_LIMIT: Final = 1_000
-"""Only a backstop: a consumer counts for itself, and parks a message long before. It has to be
-high, because a crash counts as a delivery of every message that was prefetched."""
+"""A backstop: a consumer counts attempts itself and parks a message long before. The limit must be
+high, because a crash counts as a delivery of every prefetched message."""
 
 REPLAY_LENGTH_MAX: Final = 100_000
-"""A replay to a consumer that is away waits at the source, where it takes no room, instead of
-filling the broker's disk: this is some 100 MB, and a minute of work."""
+"""Some 100 MB, and a minute of work. The rest of a replay waits at the source, where it takes no
+room, so that a consumer that is away does not fill the broker's disk."""
 
 
 class Queue(TypedDict):
-    """What declares a queue."""
+    """The arguments that declare a queue."""
 
     name: str
     durable: bool
@@ -32,18 +32,18 @@ class Queue(TypedDict):
 
 
 def live_queue(service: str) -> Queue:
-    """Of live events."""
+    """The queue of live events."""
     return _quorum(names.live_queue(service), **_dead_lettered(service))
 
 
 def replay_queue(service: str) -> Queue:
-    """Of replays, which holds so many and no more."""
+    """The queue of replays, of limited length."""
     limits = {"x-max-length": REPLAY_LENGTH_MAX}
     return _quorum(names.replay_queue(service), **_dead_lettered(service), **limits)
 
 
 def dead_queue(service: str) -> Queue:
-    """Of what the broker gave up on, or the service rejected."""
+    """The dead-letter queue."""
     return _quorum(names.dead_queue(service))
 
 
@@ -51,7 +51,7 @@ def _dead_lettered(service: str) -> dict[str, Any]:
     return {
         "x-delivery-limit": DELIVERY_LIMIT,
         "x-dead-letter-exchange": names.dead_queue(service),
-        # At least once only works together with reject-publish; alone it is silently at most once.
+        # At-least-once needs reject-publish; without it the broker silently delivers at most once.
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
     }

@@ -1,7 +1,7 @@
-"""JSON Schemas of the events' data, generated from the models and checked in.
+"""Write the JSON Schemas of the events' data from the models.
 
-``python -m contracts.events.write_schemas`` writes them; ``--check`` fails when what is checked in
-differs from what the models say, so that a change of the contract is always seen in review.
+``python -m contracts.events.write_schemas`` writes the files that are checked in; ``--check`` fails
+when they differ from the models, so that every change of the contract shows in review.
 """
 
 import json
@@ -15,7 +15,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def generate() -> dict[str, str]:
-    """File name to text, one schema for each type of event."""
+    """Map file names to schemas, one for each event type."""
     schemas = {}
     for event_type, model in DATA_OF.items():
         schema = {"$schema": DRAFT, "$id": dataschema(event_type), **model.model_json_schema()}
@@ -25,14 +25,14 @@ def generate() -> dict[str, str]:
 
 
 def differing() -> list[str]:
-    """Names of the files that are missing, outdated or left over."""
+    """List the files that are missing, outdated or left over."""
     wanted = generate()
     present = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
     return sorted(n for n in wanted.keys() | present.keys() if wanted.get(n) != present.get(n))
 
 
 def main(arguments: list[str]) -> int:
-    """Write the schemas, or only compare them when ``--check`` is given; returns the exit code."""
+    """Write the schemas, or only compare them with ``--check``; return the exit code."""
     if "--check" in arguments:
         names = differing()
         if names:

@@ -1,1 +1,1 @@
-"""How a copy is proven: which state of a user wins, digests, and a comparison on the wire."""
+"""Prove a copy: which state of a user wins, digests, comparisons and replays on the wire."""

@@ -1,13 +1,12 @@
-"""What a replica and its source say to each other when they are compared.
+"""A comparison on the wire: requests and responses between a replica and its source.
 
-``GET /v1/reconcile/digests`` is answered with ``DigestsAnswer``. ``GET /v1/reconcile/users`` is
-answered with JSON lines, all of one snapshot: first ``StreamBegin``, then a user a line as events
-carry him (``UserState`` or ``UserTombstone``), with ``"unpublished": true`` added while an event of
-his has not gone out, and last ``StreamEnd``. A stream without its last line, or whose lines do not
-have the digest that it tells, is no answer. ``POST /v1/reconcile/heartbeats`` is answered with
-``HeartbeatAnswer``.
+``GET /v1/reconcile/digests`` returns ``DigestsAnswer``. ``GET /v1/reconcile/users`` returns JSON
+lines of one snapshot: ``StreamBegin``, then one user per line as events carry them (``UserState``
+or ``UserTombstone``), and ``StreamEnd``. A user with unpublished events has ``"unpublished": true``
+added. A stream without its last line, or with another digest than its last line names, is invalid.
+``POST /v1/reconcile/heartbeats`` returns ``HeartbeatAnswer``.
 
-Not here: digests themselves (``digest``), asking and answering (each service's ``reconcile``).
+Not here: the digests (``digest``), sending and serving requests (each side's ``reconcile``).
 """
 
 import re
@@ -21,7 +20,7 @@ from contracts.encodings import base64url_bytes, base64url_text
 from contracts.sync.digest import BUCKETS, DIGEST_BYTES, Digests
 
 SCOPE: Final = "users:reconcile"
-"""What a service account needs for all of this."""
+"""The scope that a service account needs for these requests."""
 
 LINES: Final = "application/jsonl"
 """Media type of the stream."""
@@ -30,14 +29,14 @@ LINE_BYTES_MAX: Final = 16 * 1024
 """A user takes 330 bytes, and never more than this by the limits of ``contracts.events``."""
 
 RANGES_MAX: Final = 500
-"""Of buckets in one question; they fit into an address of 8 KiB."""
+"""Ranges of buckets in one request; they fit into an address of 8 KiB."""
 
 _DIGESTS_LENGTH: Final = -(-BUCKETS * DIGEST_BYTES * 4 // 3)
 _RANGE: Final = "([0-9]{1,4})(?:-([0-9]{1,4}))?"
 
 RANGES_PATTERN: Final = f"^{_RANGE}(?:,{_RANGE})*$"
 RANGES_LENGTH_MAX: Final = RANGES_MAX * len("4000-4095,")
-"""What a text that names buckets looks like; whether it does, ``buckets_in`` tells."""
+"""The form of a text that names buckets; ``buckets_in`` also checks the numbers."""
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -62,7 +61,7 @@ class DigestsAnswer(_Answer):
 
     @classmethod
     def of(cls, source: UUID, taken_at: AwareDatetime, digests: Digests) -> "DigestsAnswer":
-        """The answer that tells ``digests``."""
+        """Encode ``digests``."""
         return cls(
             source=source,
             taken_at=taken_at,
@@ -72,7 +71,7 @@ class DigestsAnswer(_Answer):
         )
 
     def value(self) -> Digests:
-        """The digests that it tells; raises ``ValueError`` if it tells none."""
+        """Decode the digests; raises ``ValueError`` if they are not valid base64url."""
         return Digests(self.users, self.tombstones, base64url_bytes(self.digests))
 
 
@@ -129,10 +128,10 @@ def ranges_text(ranges: Iterable[range]) -> str:
 
 
 def buckets_in(ranges: str) -> list[range]:
-    """The buckets that a question names.
+    """Read ranges of buckets.
 
     Raises:
-        ValueError: the text is no list of ascending, disjoint ranges of buckets.
+        ValueError: the text is not a list of ascending, disjoint ranges of buckets.
     """
     parts = ranges.split(",")
     if len(parts) > RANGES_MAX:

@@ -1,23 +1,23 @@
-"""Digests of users, by which two tables are compared without sending them.
+"""Compare two tables of users by digests, without sending the rows.
 
-A row's digest is the first half of the SHA-256 of its canonical form; a bucket's digest is the XOR
-of those of its rows, a user's bucket the last twelve bits of his id. PostgreSQL computes them on
-both sides with the SQL below, the same in every server version, encoding, locale and time zone;
-``row_digest`` is the reference, and ``tests/unit/test_digest.py`` has vectors.
+A row's digest is the first half of the SHA-256 of its canonical form. A user's bucket is the last
+twelve bits of the id. A bucket's digest is the XOR of the digests of its rows. PostgreSQL computes
+them on both sides with the SQL below, which gives the same result in every server version,
+encoding, locale and time zone. ``row_digest`` is the reference, and ``tests/unit/test_digest.py``
+has vectors.
 
-The canonical form is a letter and fields without anything between them:
+The canonical form is a letter and fields, with nothing between them:
 
-- a living user: ``U``, id, version, email, email_verified, roles, status, tokens_valid_after,
+- a live user: ``U``, id, version, email, email_verified, roles, status, tokens_valid_after,
   created_at, updated_at;
-- a tombstone: ``T``, id, version, deleted_at, whatever else its row may hold;
-- a row that no source has, such as a provisional user, since it lacks one of these: ``X``, id.
+- a tombstone: ``T``, id, version, deleted_at; its other columns do not count;
+- a row that lacks one of these fields, such as a provisional user: ``X``, id.
 
-An id is its 16 bytes; a version 8 bytes, as integers are, with the highest first; a time the
-integer of microseconds since 2000-01-01T00:00:00Z, in 8 bytes; a boolean one byte, 1 or 0. A text
-is its length in characters, in 4 bytes, and UTF-8. Roles are how many, in 4 bytes, and each as a
-text, without duplicates and in the order of their bytes. ``tokens_valid_after``, which alone may be
-null, is a 1 and the time, or a 0. So no two states have the same form. These are the forms in which
-PostgreSQL itself sends values, made in half the time that text takes.
+An id is its 16 bytes. Integers are big-endian: a version in 8 bytes, a time as microseconds since
+2000-01-01T00:00:00Z in 8 bytes. A boolean is one byte, 1 or 0. A text is its length in characters,
+in 4 bytes, and its UTF-8. Roles are their number, in 4 bytes, and each role as a text, without
+duplicates, ordered by bytes. ``tokens_valid_after`` is a 1 and the time, or a 0 for null. So no two
+states have the same form. PostgreSQL sends values in these forms, in half the time of text.
 
 Not here: asking a database (each service's ``reconcile``).
 """
@@ -33,8 +33,7 @@ from uuid import UUID
 from contracts.events import UserState, UserTombstone
 
 BUCKETS: Final = 4096
-"""With a million users 244 a bucket: one that differs costs some 80 KB, and all digests together
-64 KB."""
+"""With a million users, 244 in a bucket: a differing bucket costs some 80 KB, all digests 64 KB."""
 
 DIGEST_BYTES: Final = 16
 """Half a SHA-256: two different buckets agree by chance once in 2^128."""
@@ -49,12 +48,12 @@ def bucket_of(user_id: UUID) -> int:
 
 
 def row_digest(state: UserState | UserTombstone) -> bytes:
-    """The digest of a user's row, ``DIGEST_BYTES`` long: the reference for ``row_digest_sql``."""
+    """Compute the digest of a user's row; the reference for ``row_digest_sql``."""
     return hashlib.sha256(canonical_form(state)).digest()[:DIGEST_BYTES]
 
 
 def canonical_form(state: UserState | UserTombstone) -> bytes:
-    """What the digest of a row is made of."""
+    """Encode the row that a digest is computed from."""
     begin = state.id.bytes + struct.pack(">q", state.version)
     if isinstance(state, UserTombstone):
         return b"T" + begin + _time(state.deleted_at)
@@ -96,12 +95,12 @@ ROLES_FUNCTION: Final = f"""
         FROM (SELECT DISTINCT unnest(roles) AS role) AS distinct_roles
     $$
 """  # noqa: S608 - made of a constant
-"""A function, since a subquery in its place would keep PostgreSQL from working in parallel. Both
-services' migrations create it, each from a copy of its own."""
+"""A function, because a subquery would keep PostgreSQL from running in parallel. The migrations of
+both services create it, each from its own copy."""
 
 
 def _roles_sql(roles: str) -> str:
-    # Few users have two, and the call takes four times as long as all the rest of a digest.
+    # Few users have two roles, and the call costs four times the rest of a digest.
     return (
         f"CASE cardinality({roles}) WHEN 0 THEN int4send(0)"
         f" WHEN 1 THEN int4send(1) || {_text_sql(f'{roles}[1]')}"
@@ -141,7 +140,7 @@ def row_digest_sql(row: str = "users") -> str:
 
 
 def digests_sql(table: str = "users") -> str:
-    """SQL for the digests of all buckets that hold somebody, each as 128 binary digits."""
+    """SQL for the digests of all buckets that are not empty, each as 128 binary digits."""
     return f"""
         SELECT {bucket_sql()} AS bucket,
                count(*) FILTER (WHERE deleted_at IS NULL) AS users,
@@ -153,9 +152,9 @@ def digests_sql(table: str = "users") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """What one table holds, as of one snapshot.
+    """The digests of one table in one snapshot.
 
-    ``buckets`` has the digests of all buckets one after the other; of an empty one it is zero.
+    ``buckets`` concatenates the digests of all buckets; an empty bucket has zeros.
     """
 
     users: int
@@ -176,11 +175,11 @@ class Digests:
 
     @property
     def rows(self) -> int:
-        """How many rows the table has."""
+        """The number of rows of the table."""
         return self.users + self.tombstones
 
     def differing(self, other: "Digests") -> list[int]:
-        """The buckets whose digests are not the same, in ascending order."""
+        """Return the buckets whose digests differ, in ascending order."""
         pairs = zip(self._each(), other._each(), strict=True)  # noqa: SLF001 - another of the same
         return [bucket for bucket, (ours, theirs) in enumerate(pairs) if ours != theirs]
 

@@ -1,9 +1,8 @@
-"""Which of two states of a user wins. Pure.
+"""Decide which of two states of a user wins. Pure.
 
-States merge by (deleted, version): a tombstone beats every living state, and among equals the
-higher version wins. The merge is commutative, associative and idempotent, so that duplicates,
-reordering, replays and several consumers all end in the same replica, and no table of message ids
-is needed.
+States merge by (deleted, version): a tombstone beats every live state, and otherwise the higher
+version wins. The merge is commutative, associative and idempotent. Duplicates, reordering, replays
+and several consumers therefore lead to the same replica, and no table of message ids is needed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,10 +17,10 @@ Rank = tuple[bool, int]
 
 
 class Outcome(StrEnum):
-    """What a message did to a replica; the ``outcome`` label of the consumer's metric.
+    """The effect of a message on a replica; the ``outcome`` label of the consumer's metric.
 
-    ``PARKED`` and ``SET_ASIDE`` are a consumer's words for what did nothing: the merge never says
-    them. What is set aside is tried again by itself.
+    Only a consumer reports ``PARKED`` and ``SET_ASIDE``, for messages without effect; the merge
+    never returns them. The consumer retries messages that it set aside.
     """
 
     APPLIED = "applied"
@@ -33,15 +32,15 @@ class Outcome(StrEnum):
 
 
 def rank(state: State) -> Rank:
-    """The place of ``state`` among all states of its user; the highest one wins."""
+    """Rank ``state`` among all states of its user; the highest rank wins."""
     return isinstance(state, UserTombstone), state.version
 
 
 def fold(states: Iterable[State]) -> list[State]:
-    """The winning state of each user, sorted by id.
+    """Return the winning state of each user, sorted by id.
 
-    One row a user, because PostgreSQL refuses to upsert a row twice; sorted, because two batches
-    that lock the same rows must do so in the same order.
+    One row per user, because PostgreSQL refuses to upsert a row twice; sorted, because two batches
+    must lock the same rows in the same order.
     """
     winners: dict[UUID, State] = {}
     for state in states:
@@ -52,10 +51,11 @@ def fold(states: Iterable[State]) -> list[State]:
 
 
 def outcomes(states: Sequence[State], present: dict[UUID, Rank]) -> list[Outcome]:
-    """What each of ``states`` did, in the order in which they came.
+    """Return the effect of each state of a batch, in order of arrival.
 
-    ``present`` has the rank of the replica's row for every user whose fold was not applied. A
-    state that was overtaken within its own batch counts as applied when it came first.
+    Parameters:
+        states: the batch; a state that a later one of the batch supersedes counts as applied.
+        present: the rank of the replica's row for every user whose fold was not applied.
     """
     seen = dict(present)
     result = []

@@ -1,12 +1,12 @@
 """Verify tokens with the keys of a remote JWK Set (RFC 7517), which change while a service runs.
 
-Guarantees: no I/O and no waiting while the set at hand is fresh; one fetch at a time, however many
-requests want one; the set is fetched anew before it expires, and an old one serves while the source
-is away, for a day at most; tokens with unknown keys cause one fetch in thirty seconds, whether it
-succeeds or not; a set that breaks the rules changes nothing, a good one replaces the old one whole;
-nothing in a token leads to a request to anywhere.
+Guarantees: no I/O and no waiting while the current set is fresh. One fetch at a time, however many
+requests need one. The set is fetched again before it expires; while the source is away, the last
+one serves for a day at most. Tokens with unknown keys cause one fetch in thirty seconds, successful
+or not. An invalid set changes nothing; a valid one replaces the old one as a whole. No content of a
+token leads to a request to another address.
 
-Not here: what a good set is (``key_set``), what a good token is (``tokens``).
+Not here: which sets are valid (``key_set``), which tokens are valid (``verifier``).
 """
 
 import asyncio
@@ -37,34 +37,34 @@ age = Gauge(
 )
 
 FRESH_SECONDS_MAX: Final = 300.0
-"""A key that vanishes from the source verifies here for that long at most (or the answer's own
-``max-age``, if that is less)."""
+"""A key that the source removes verifies here for this long at most, or for the response's
+``max-age`` if that is less."""
 
 FRESH_SECONDS_MIN: Final = 10.0
-"""An answer that must not be kept is kept for that long: a request must not cost a fetch."""
+"""A response that forbids caching is kept for this long, so that not every request fetches."""
 
 AHEAD: Final = 0.8
-"""The part of that time after which the next request has the set fetched without waiting for it."""
+"""The part of that time after which the next request starts a fetch, without waiting for it."""
 
 STALE_SECONDS_MAX: Final = 24 * 3600.0
-"""A source that is away for a night stops nobody; later, keys that may be revoked count no more."""
+"""A source that is away for a night stops no request; later, its keys may be revoked ones."""
 
 UNKNOWN_KEY_PAUSE_SECONDS: Final = 30.0
-"""Between two fetches for tokens with unknown keys, which anybody can make up."""
+"""Between two fetches for tokens with unknown keys, which anybody can invent."""
 
 UNKNOWN_KIDS_MAX: Final = 128
 UNKNOWN_KID_SECONDS: Final = 60.0
-"""A ``kid`` that the source did not know does not cost a fetch again for that long. Not longer: of
-a key that is new at the source, somebody may have asked a moment too early."""
+"""A ``kid`` that the source did not know causes no fetch for this long. Not longer, because the
+source may publish the key a moment later."""
 
 RETRY_SECONDS: Final = 10.0
-"""Between two tries while the source fails."""
+"""Between two fetches while the source fails."""
 
 FETCH_SECONDS_MAX: Final = 3.0
-"""For the whole answer; those who wait for a first key set wait no longer than that."""
+"""For the whole response; a request waits no longer for the first key set."""
 
-ANSWER_BYTES_MAX: Final = 64 * 1024
-"""Room for the most and the largest keys that a set may hold; ours has under 2 KB."""
+RESPONSE_BYTES_MAX: Final = 64 * 1024
+"""Room for the most and largest keys of a set; ours has under 2 KB."""
 
 _MAX_AGE = re.compile(
     r"(?:^|,)\s*max-age\s*=\s*\"?(\d{1,9})\"?\s*(?:,|$)", re.ASCII | re.IGNORECASE
@@ -74,15 +74,15 @@ _ETAG = re.compile(r'(?:W/)?"[\x21\x23-\x7E]{0,256}"', re.ASCII)
 
 
 class JwksCache:
-    """A ``Verifier`` with the keys that are published at an address.
+    """A ``Verifier`` with the keys that an issuer publishes.
 
     Parameters:
-        url: of the JWK Set, http or https. Redirects are not followed, and no proxy of the
-            environment is used.
-        issuer: whose tokens are accepted.
-        audience: to whom they are made out.
-        start: a JWK Set to begin with, until the first answer; it ages like a fetched one.
-        clock: seconds that only ever grow.
+        url: the address of the JWK Set, http or https. Redirects are not followed, and proxies
+            of the environment are not used.
+        issuer: the issuer of accepted tokens.
+        audience: the audience of accepted tokens.
+        start: a JWK Set to use until the first response; it ages like a fetched one.
+        clock: monotonic seconds.
 
     Raises:
         InvalidKeySet: ``start`` breaks the rules.
@@ -125,13 +125,13 @@ class JwksCache:
             trust_env=False,
             follow_redirects=False,
             timeout=fetch_seconds_max,
-            # A packed answer could unfold to more than was read.
+            # A compressed response could expand beyond the limit.
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
         age.set_function(self._age_seconds)
 
     async def __aenter__(self) -> Self:
-        """Nothing is fetched before the first request."""
+        """Fetch nothing before the first request."""
         return self
 
     async def __aexit__(
@@ -144,20 +144,20 @@ class JwksCache:
         await self.close()
 
     async def close(self) -> None:
-        """Give up a fetch that is under way, and all connections."""
+        """Cancel the current fetch, and close all connections."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
         await self._client.aclose()
 
     async def verify(self, token: str) -> AccessToken:
-        """The claims of ``token``.
+        """Verify ``token`` and return its claims.
 
         Raises:
-            InvalidToken: it is anything less than a valid one.
+            InvalidToken: the token is not valid.
             KeysUnavailable: there has never been a usable key set, or the last one is too old.
         """
-        verifier = await self._keys_at_hand()
+        verifier = await self._current_keys()
         try:
             return verifier.verify(token)
         except UnknownKey as unknown:
@@ -167,22 +167,22 @@ class JwksCache:
         return newer.verify(token)
 
     async def ready(self) -> None:
-        """Raise ``KeysUnavailable`` unless tokens can be verified; have the set fetched if due."""
-        await self._keys_at_hand()
+        """Raise ``KeysUnavailable`` unless tokens can be verified; start a fetch if one is due."""
+        await self._current_keys()
 
     async def refresh(self) -> bool:
-        """Fetch the set now, or wait for the fetch that is under way; whether it was confirmed.
+        """Fetch the set now, or wait for the current fetch; return whether it succeeded.
 
-        Never raises: whatever goes wrong is logged, and the keys at hand remain.
+        Never raises: a failure is logged, and the current keys stay.
         """
-        return await asyncio.shield(self._fetch_under_way())
+        return await asyncio.shield(self._current_fetch())
 
-    async def _keys_at_hand(self) -> TokenVerifier:
-        """What to verify with; waits only where that could make a difference."""
+    async def _current_keys(self) -> TokenVerifier:
+        """Return the current verifier; wait only if that can make a difference."""
         now = self._clock()
         if now >= self._due_at:
-            fetching = self._fetch_under_way()
-            # While the source fails, the keys at hand serve without waiting for the next failure.
+            fetching = self._current_fetch()
+            # While the source fails, the current keys serve without waiting for the next failure.
             if not self._is_usable() or (now >= self._expires_at and not self._is_failing):
                 await asyncio.shield(fetching)
         elif not self._is_usable() and self._fetching is not None:
@@ -192,7 +192,7 @@ class JwksCache:
         return self._verifier
 
     async def _keys_with(self, kid: str) -> TokenVerifier | None:
-        """Verify with this instead, for it has ``kid``; None when the source does not know it."""
+        """Return a verifier that has ``kid``; None if the source does not know the key."""
         if self._unknown_kids.get(kid, -math.inf) > self._clock():
             return None
         if self._fetching is not None:
@@ -206,7 +206,7 @@ class JwksCache:
         return self._verifier is not None and self._verifier.has_key(kid)
 
     def _may_ask_for_unknown(self) -> bool:
-        """Whether it is time to; counted before the answer, so that a failure counts as well."""
+        """Whether a fetch is allowed now; counted at its start, so that a failure counts too."""
         now = self._clock()
         if now < self._asked_for_unknown_at + self._unknown_key_pause_seconds:
             return False
@@ -214,7 +214,7 @@ class JwksCache:
         return True
 
     def _note_unknown(self, kid: str) -> None:
-        """Remember for a while that the source was asked; a key that it has is found before."""
+        """Remember for a while that the source did not know ``kid``."""
         self._unknown_kids[kid] = self._clock() + UNKNOWN_KID_SECONDS
         self._unknown_kids.move_to_end(kid)
         while len(self._unknown_kids) > self._unknown_kids_max:
@@ -226,7 +226,7 @@ class JwksCache:
     def _age_seconds(self) -> float:
         return math.inf if self._verifier is None else self._clock() - self._confirmed_at
 
-    def _fetch_under_way(self) -> asyncio.Task[bool]:
+    def _current_fetch(self) -> asyncio.Task[bool]:
         if self._fetching is None:
             self._fetching = asyncio.create_task(self._fetch())
         return self._fetching
@@ -234,8 +234,8 @@ class JwksCache:
     async def _fetch(self) -> bool:
         try:
             async with asyncio.timeout(self._fetch_seconds_max):
-                fresh_seconds = await self._take_answer()
-        except Exception as error:  # whatever the other side sends, the keys at hand remain
+                fresh_seconds = await self._adopt_response()
+        except Exception as error:  # any response must leave the current keys in place
             self._is_failing = True
             self._due_at = self._clock() + self._retry_seconds
             fetches.labels(result="failed").inc()
@@ -250,20 +250,20 @@ class JwksCache:
         self._due_at = now + AHEAD * fresh_seconds
         return True
 
-    async def _take_answer(self) -> float:
-        """Take over what the source answers; for how many seconds it is fresh."""
+    async def _adopt_response(self) -> float:
+        """Fetch and adopt the set; return for how many seconds it is fresh."""
         conditions = {"If-None-Match": self._etag} if self._etag else {}
         async with self._client.stream("GET", self._url, headers=conditions) as answer:
             if answer.status_code == httpx.codes.NOT_MODIFIED and self._etag:
                 fetches.labels(result="unchanged").inc()
                 return self._fresh_seconds(answer)
             if answer.status_code != httpx.codes.OK:
-                raise _Unusable(f"the answer's status is {answer.status_code}")
+                raise _Unusable(f"the response's status is {answer.status_code}")
             body = bytearray()
             async for chunk in answer.aiter_raw():
                 body += chunk
-                if len(body) > ANSWER_BYTES_MAX:
-                    raise _Unusable(f"the answer has more than {ANSWER_BYTES_MAX} bytes")
+                if len(body) > RESPONSE_BYTES_MAX:
+                    raise _Unusable(f"the response has more than {RESPONSE_BYTES_MAX} bytes")
         try:
             self._verifier = self._verifier_of(json_object(bytes(body)))
         except ValueError as error:  # InvalidKeySet too, which names the rule
@@ -286,7 +286,7 @@ class JwksCache:
 
 
 class _Unusable(Exception):
-    """An answer that holds no key set; the text says why, in words of ours."""
+    """The response has no usable key set; the text says why, in our words."""
 
 
 def _describe(error: Exception) -> str:

@@ -1,10 +1,9 @@
 """Read a JWK Set (RFC 7517) into public keys that verify RS256 signatures.
 
-Guarantees: a key that is for something else (another type, algorithm or use) is ignored, so that
-an issuer can add keys for others (RFC 7517 5); a key for RS256 signatures that is unsound, and a
-secret of any kind, spoil the set, for its publisher makes mistakes; whatever is wrong raises
-``InvalidKeySet`` and nothing else; reading the largest set that is accepted takes
-milliseconds, and so does every signature under its keys.
+Guarantees: a key with another type, algorithm or use is ignored, so that an issuer can add keys for
+others (RFC 7517 5). An unsound RS256 key, or a secret of any kind, makes the whole set invalid,
+because its publisher makes mistakes. Every fault raises ``InvalidKeySet`` and nothing else. Reading
+the largest accepted set takes milliseconds, and so does checking a signature with its keys.
 
 Not here: where a set comes from (``jwks_cache``), writing one (``keys``).
 """
@@ -19,7 +18,7 @@ from contracts.encodings import base64url_bytes
 from contracts.tokens.keys import ALGORITHM, RSA_BITS_MAX, RSA_BITS_MIN
 
 KEYS_MAX: Final = 32
-"""A set has the key that signs, its successor, and those whose tokens still live."""
+"""A set has the active key, its successor, and keys whose tokens have not expired."""
 
 KID_LENGTH_MAX: Final = 128
 """Ours are thumbprints of 43 characters."""
@@ -31,10 +30,10 @@ EXPONENT_MIN: Final = 65537
 """NIST SP 800-56B 6.2: below it mistakes in padding become forgeries, and 1 verifies anything."""
 
 EXPONENT_MAX: Final = 2**32 - 1
-"""What other implementations take at most; a long one only makes every check slow."""
+"""The largest that other implementations accept; a longer one only makes every check slow."""
 
 _NUMBER_LENGTH_MAX: Final = RSA_BITS_MAX // 4
-"""Of a number's base64url text, which takes a sixth: what is longer is not even decoded."""
+"""The longest base64url text of a number; a longer text is not decoded."""
 
 _KID = re.compile(KID_PATTERN)
 
@@ -42,7 +41,7 @@ _SECRET_MEMBERS: Final = ("d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv")
 """Private members of RSA, EC, OKP and AKP keys, and the symmetric key."""
 
 _PUBLIC_OPERATIONS: Final = (["verify"], ["sign", "verify"], ["verify", "sign"])
-"""``key_ops`` of a key for signatures, each operation once; no other use beside it."""
+"""``key_ops`` of a key for signatures: each operation once, and no other."""
 
 _SMALL_PRIMES: Final = (
     3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
@@ -53,8 +52,8 @@ _ROCA: Final = [
     (prime, frozenset(pow(EXPONENT_MIN, power, prime) for power in range(prime)))
     for prime in _SMALL_PRIMES
 ]
-"""Moduli of the flawed library (CVE-2017-15361) are powers of 65537 modulo each of these primes; of
-others, one in two hundred million is so by chance, and a new key is quickly made."""
+"""Moduli of the flawed library (CVE-2017-15361) are powers of 65537 modulo each of these primes.
+One in two hundred million sound moduli is too, and another key is made quickly."""
 
 
 class InvalidKeySet(ValueError):
@@ -71,7 +70,7 @@ def is_kid(value: object) -> TypeGuard[str]:
 
 
 def read_key_set(jwks: object) -> dict[str, RSAPublicKey]:
-    """The keys of ``jwks`` that verify RS256 signatures, by their ``kid``; others are ignored.
+    """Read the keys that verify RS256 signatures, by ``kid``; ignore other keys.
 
     Raises:
         InvalidKeySet: one of these keys is unsound, two have the same ``kid``, any key of the set
@@ -79,12 +78,12 @@ def read_key_set(jwks: object) -> dict[str, RSAPublicKey]:
     """
     members = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(members, list) or not 0 < len(members) <= KEYS_MAX:
-        raise InvalidKeySet(f"a key set holds from 1 to {KEYS_MAX} keys")
+        raise InvalidKeySet(f"a key set must have from 1 to {KEYS_MAX} keys")
     keys: dict[str, RSAPublicKey] = {}
     for member in members:
         if not isinstance(member, dict):
-            raise InvalidKeySet("a key is no object")
-        _demand_public(member)
+            raise InvalidKeySet("a key is not an object")
+        _require_public(member)
         if not _verifies(member):
             continue
         key, kid = _public_key(member), member.get("kid")
@@ -98,15 +97,15 @@ def read_key_set(jwks: object) -> dict[str, RSAPublicKey]:
     return keys
 
 
-def _demand_public(member: dict[str, Any]) -> None:
+def _require_public(member: dict[str, Any]) -> None:
     if member.get("kty") == "oct":
-        raise InvalidKeySet("a key is symmetric: who can read the set could sign with it")
+        raise InvalidKeySet("a key is symmetric: anybody who can read the set could sign with it")
     if any(name in member for name in _SECRET_MEMBERS):
         raise InvalidKeySet("a key holds private members")
 
 
 def _verifies(member: dict[str, Any]) -> bool:
-    """Whether it is for signatures by our algorithm, and all that says so agrees (RFC 7517 4.3)."""
+    """Whether all members agree that the key is for RS256 signatures (RFC 7517 4.3)."""
     return (
         member.get("kty") == "RSA"
         and member.get("use", "sig") == "sig"
@@ -130,18 +129,18 @@ def _public_key(member: dict[str, Any]) -> RSAPublicKey:
     try:
         return RSAPublicNumbers(exponent, modulus).public_key()
     except ValueError as error:
-        raise InvalidKeySet("a key's numbers are no RSA key") from error
+        raise InvalidKeySet("a key's numbers are not an RSA key") from error
 
 
 def _number(member: dict[str, Any], name: str) -> int:
-    """A Base64urlUInt (RFC 7518 2): big-endian, in as few octets as possible."""
+    """Read a Base64urlUInt (RFC 7518 2): big-endian, in as few octets as possible."""
     text = member.get(name)
     if not isinstance(text, str) or len(text) > _NUMBER_LENGTH_MAX:
-        raise InvalidKeySet("a key's numbers are missing, no text or too long")
+        raise InvalidKeySet("a key's numbers are missing, not text, or too long")
     try:
         octets = base64url_bytes(text)
     except ValueError:
-        raise InvalidKeySet("a key's numbers are no base64url") from None
+        raise InvalidKeySet("a key's numbers are not base64url") from None
     if octets[0] == 0:
         raise InvalidKeySet("a key's number begins with a zero octet")
     return int.from_bytes(octets, "big")

@@ -1,12 +1,11 @@
-r"""RSA keys: reading them from a setting, and showing the public half as a JWK Set (RFC 7517).
+r"""Read RSA keys from a setting, and write the public half as a JWK Set (RFC 7517).
 
-A key may be given as the path of a PEM file, as PEM with real newlines, as the one-line PEM of a
-``.env`` file with ``\n`` in it (or with both, as it leaves the command that makes it), or as base64
-of PEM or DER. Quotes, blanks and a byte order mark around it do not count, since not everything
-that reads or writes such a file takes them off. Whatever is wrong raises ``UnusableKey`` with a
-sentence that never repeats the value.
+A key may be the path of a PEM file, PEM with real newlines, the one-line PEM of a ``.env`` file
+with ``\n`` (or both, as the command that makes it prints it), or base64 of PEM or DER. Quotes,
+blanks and a byte order mark around it are ignored, because not every program removes them. Every
+fault raises ``UnusableKey`` with a sentence that never repeats the value.
 
-Not here: verifying tokens (``tokens``), signing them (``auth_service.tokens``).
+Not here: verifying tokens (``verifier``), signing them (``auth_service.tokens``).
 """
 
 import base64
@@ -31,8 +30,8 @@ RSA_BITS_MIN: Final = 2048
 """NIST SP 800-131A and RFC 7518 3.3: nothing shorter signs a token."""
 
 RSA_BITS_MAX: Final = 8192
-"""A signature under it takes a millisecond to check; one of 64 thousand bits would take a second,
-and hold up every other request. To check a private key of 16,384 bits takes a minute."""
+"""Checking a signature of this length takes a millisecond. With 64 thousand bits it would take a
+second and delay all other requests; checking a private key of 16,384 bits takes a minute."""
 
 KEY_BYTES_MAX: Final = 64 * 1024
 """The largest accepted private key has under 10 KB in any form."""
@@ -40,17 +39,17 @@ KEY_BYTES_MAX: Final = 64 * 1024
 _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]*KEY)-----(.*?)-----END \1-----", re.DOTALL)
 
 _WRITTEN_BREAK: Final = re.compile(r"\\+[rn]")
-"""A line break that is written out, once or more often escaped."""
+"""An escaped line break, escaped once or several times."""
 
 _AROUND: Final = "\"' \t\r\n\v\f\u00a0\ufeff"
 
 
 class UnusableKey(ValueError):
-    """The text is no RSA key of 2048 to 8192 bits, in none of the accepted forms."""
+    """The text is not an RSA key of 2048 to 8192 bits in an accepted form."""
 
 
 def private_key(text: str) -> RSAPrivateKey:
-    """The RSA private key in ``text``; raises ``UnusableKey``, for a public key as well."""
+    """Read an RSA private key; raises ``UnusableKey``, also for a public key."""
     encoded = _encoded(text)
     if b"PUBLIC KEY" in encoded:
         raise UnusableKey("it is a public key; what signs is the private one")
@@ -58,7 +57,7 @@ def private_key(text: str) -> RSAPrivateKey:
 
 
 def public_key(text: str) -> RSAPublicKey:
-    """The RSA public key in ``text``; raises ``UnusableKey``, for a private key as well."""
+    """Read an RSA public key; raises ``UnusableKey``, also for a private key."""
     encoded = _encoded(text)
     if b"PRIVATE KEY" in encoded:
         raise UnusableKey("it is a private key; this service must hold the public key alone")
@@ -68,13 +67,13 @@ def public_key(text: str) -> RSAPublicKey:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise UnusableKey("it holds no readable public key") from error
     if not isinstance(key, RSAPublicKey):
-        raise UnusableKey("it is no RSA key")
-    _demand_size(key)
+        raise UnusableKey("it is not an RSA key")
+    _require_size(key)
     return key
 
 
 def jwk(key: RSAPublicKey) -> dict[str, Any]:
-    """``key`` as a JWK for RS256 signatures; ``kid`` is its RFC 7638 thumbprint."""
+    """Write ``key`` as a JWK for RS256 signatures; ``kid`` is its RFC 7638 thumbprint."""
     numbers = key.public_numbers()
     required = {"e": _base64url_uint(numbers.e), "kty": "RSA", "n": _base64url_uint(numbers.n)}
     canonical = json.dumps(required, separators=(",", ":"), sort_keys=True).encode()
@@ -88,7 +87,7 @@ def jwk(key: RSAPublicKey) -> dict[str, Any]:
 
 
 def jwks(*keys: RSAPublicKey) -> dict[str, Any]:
-    """A JWK Set of ``keys``, as ``/.well-known/jwks.json`` serves it."""
+    """Write ``keys`` as the JWK Set that ``/.well-known/jwks.json`` serves."""
     return {"keys": [jwk(key) for key in keys]}
 
 
@@ -97,7 +96,7 @@ def _private_key(encoded: bytes) -> RSAPrivateKey:
     """The key; kept, because a start asks for it several times and each check takes long."""
     try:
         # The size first, because the check's time grows with its fourth power.
-        _demand_size(_load_private(encoded, is_checked=False))
+        _require_size(_load_private(encoded, is_checked=False))
         return _load_private(encoded, is_checked=True)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         if isinstance(error, UnusableKey):
@@ -113,12 +112,12 @@ def _load_private(encoded: bytes, *, is_checked: bool) -> RSAPrivateKey:
     )
     key = load(encoded, password=None, unsafe_skip_rsa_key_validation=not is_checked)
     if not isinstance(key, RSAPrivateKey):
-        raise UnusableKey("it is no RSA key")
+        raise UnusableKey("it is not an RSA key")
     return key
 
 
 def _encoded(text: str) -> bytes:
-    """The PEM in its one proper form, or the DER, in a setting's text or the file that it names."""
+    """Return the normalized PEM, or the DER, of a setting's text or of the file that it names."""
     text = text.strip(_AROUND)
     if "-----BEGIN" not in text and _names_a_file(text):
         content = _content(Path(text).expanduser())
@@ -128,7 +127,7 @@ def _encoded(text: str) -> bytes:
             return content  # DER
     found = _from_text(text)
     if found is None:
-        raise UnusableKey("it is no path of a file, no PEM and no base64")
+        raise UnusableKey("it is not a file's path, not PEM and not base64")
     return found
 
 
@@ -146,7 +145,7 @@ def _content(path: Path) -> bytes:
 
 
 def _from_text(text: str) -> bytes | None:
-    """The PEM, or what base64 stands for; None if ``text`` is neither."""
+    """Return the PEM, or decode base64; None if ``text`` is neither."""
     if "-----BEGIN" in text:
         return _proper_pem(text)
     try:
@@ -157,7 +156,7 @@ def _from_text(text: str) -> bytes | None:
 
 
 def _proper_pem(text: str) -> bytes:
-    """The keys in ``text``, their base64 in lines of 64 characters and nothing around them."""
+    """Rewrite the keys in ``text`` with lines of 64 characters and nothing around them."""
     text = _WRITTEN_BREAK.sub("\n", text)
     found = _PEM.findall(text)
     if not found or any(":" in body for _, body in found):  # cut off, or encrypted the old way
@@ -184,7 +183,7 @@ def _load_der_public(encoded: bytes) -> Any:
     return serialization.load_der_public_key(encoded)
 
 
-def _demand_size(key: RSAPrivateKey | RSAPublicKey) -> None:
+def _require_size(key: RSAPrivateKey | RSAPublicKey) -> None:
     if key.key_size < RSA_BITS_MIN:
         raise UnusableKey(f"it has {key.key_size} bits; at least {RSA_BITS_MIN} are needed")
     if key.key_size > RSA_BITS_MAX:

@@ -1,16 +1,15 @@
 """Access tokens: their claims and the verifier that every service uses.
 
 RFC 9068 profile of JWT: ``typ`` is ``at+jwt``, the algorithm is the key's own, and all of ``iss exp
-aud sub client_id iat jti`` are required and typed. A user's ``sub`` is his UUID; a service's is its
-``client_id`` and starts with ``svc_``; anything between the two is refused (RFC 9700 4.15).
+aud sub client_id iat jti`` are required and typed. A user's ``sub`` is their UUID; a service's is
+its ``client_id`` and starts with ``svc_``; any mixture is refused (RFC 9700 4.15).
 
-Guarantees: synchronous, no I/O; bounded in size and lifetime; a token has one spelling, so that no
-character of it can be changed; every refusal, whatever was given, is ``InvalidToken`` with the same
-message, so that an answer built from it tells an attacker nothing. The reason is an attribute, for
-the log.
+Guarantees: synchronous and without I/O; size and lifetime are limited. A token has one spelling, so
+no character of it can be changed. Every refusal is ``InvalidToken`` with the same message, so a
+response built from it tells an attacker nothing; the reason is an attribute, for the log.
 
-Not here: where the keys come from (``jwks_cache``), whether the user still exists and may act (each
-service asks its own table).
+Not here: where the keys come from (``jwks_cache``), and whether the user still exists and may act
+(each service checks its own table).
 """
 
 import re
@@ -34,13 +33,13 @@ TOKEN_TYPE: Final = "at+jwt"  # noqa: S105 - a type, no secret
 SERVICE_PREFIX: Final = "svc_"
 
 LEEWAY_SECONDS: Final = 5
-"""Clocks of two well-kept machines differ by less; more only prolongs stolen tokens."""
+"""Synchronized clocks differ by less; more only prolongs the life of stolen tokens."""
 
 TOKEN_BYTES_MAX: Final = 8 * 1024
-"""Ours have about 800; a megabyte would cost the parser 30 ms each."""
+"""Our tokens have about 800 bytes; parsing a megabyte would take 30 ms."""
 
 LIFETIME_SECONDS_MAX: Final = 3600
-"""No signer of ours issues longer ones, so a longer one is not ours."""
+"""Our signers issue no longer ones, so a longer lifetime is refused."""
 
 TEXT_LENGTH_MAX: Final = 512
 LIST_LENGTH_MAX: Final = 64
@@ -54,7 +53,7 @@ _HASH: Final = SHA256()
 
 
 class InvalidToken(ValueError):
-    """The token is not to be believed. ``reason`` is for the log, never for the answer."""
+    """The token is not accepted. ``reason`` is for the log, never for the response."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("the access token is invalid or has expired")
@@ -62,7 +61,7 @@ class InvalidToken(ValueError):
 
 
 class UnknownKey(InvalidToken):
-    """No key at hand has the token's ``kid``: a newer key set might."""
+    """No known key has the token's ``kid``; a newer key set might."""
 
     def __init__(self, kid: str) -> None:
         super().__init__("no key has this kid")
@@ -70,7 +69,7 @@ class UnknownKey(InvalidToken):
 
 
 class KeysUnavailable(Exception):
-    """There are no keys to verify with at the moment: nothing is known about the token."""
+    """There are no keys to verify with at the moment, so nothing is known about the token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,19 +94,19 @@ class AccessToken:
 
     @property
     def user_id(self) -> UUID | None:
-        """The user's id, or None when the token is a service's."""
+        """The user's id; None for a service's token."""
         return None if self.subject.startswith(SERVICE_PREFIX) else UUID(self.subject)
 
 
 class Verifier(Protocol):
-    """Whatever verifies the tokens of requests: with fixed keys, or with keys that change."""
+    """Verifies the tokens of requests, with fixed keys or with keys that change."""
 
     async def verify(self, token: str) -> AccessToken:
-        """The claims of ``token``.
+        """Verify ``token`` and return its claims.
 
         Raises:
-            InvalidToken: it is anything less than a valid one.
-            KeysUnavailable: it cannot be told.
+            InvalidToken: the token is not valid.
+            KeysUnavailable: there are no keys to verify with.
         """
 
 
@@ -136,7 +135,7 @@ class TokenVerifier:
         audience: str,
         leeway_seconds: int = LEEWAY_SECONDS,
     ) -> Self:
-        """A verifier for the keys of a JWK Set (RFC 7517).
+        """Make a verifier from a JWK Set (RFC 7517).
 
         Raises:
             InvalidKeySet: no key of the set verifies RS256 signatures, or the set is unsound.
@@ -146,13 +145,13 @@ class TokenVerifier:
         )
 
     def has_key(self, kid: str) -> bool:
-        """Whether tokens that name this key can be verified."""
+        """Whether the verifier has this key."""
         return kid in self._keys
 
     def verify(self, token: str) -> AccessToken:
-        """The claims of ``token``; raises ``InvalidToken`` for anything less than a valid one."""
+        """Verify ``token`` and return its claims; raises ``InvalidToken``."""
         if not isinstance(token, str) or len(token) > TOKEN_BYTES_MAX or not token.isascii():
-            raise InvalidToken("no ASCII text of bounded size")
+            raise InvalidToken("not ASCII text of bounded size")
         signed, _, signature = token.rpartition(".")
         header, _, payload = signed.partition(".")
         kid = _kid(_object(header, "header"))
@@ -184,14 +183,14 @@ class TokenVerifier:
             raise InvalidToken("another issuer")
         if token.audience != self._audience:
             raise InvalidToken("another audience")
-        self._demand_time(token, claims)
-        _demand_one_principal(token)
+        self._require_time(token, claims)
+        _require_one_principal(token)
         if "cnf" in claims:
-            # RFC 7800: whoever sends it has to prove that he holds a key, which nobody here asks.
+            # RFC 7800: the sender must prove possession of a key, which nothing here checks.
             raise InvalidToken("bound to a key of the sender")
         return token
 
-    def _demand_time(self, token: AccessToken, claims: dict[str, Any]) -> None:
+    def _require_time(self, token: AccessToken, claims: dict[str, Any]) -> None:
         now = time.time()
         latest = now + self._leeway_seconds
         if now >= token.expires_at + self._leeway_seconds:
@@ -207,29 +206,29 @@ class TokenVerifier:
 
 
 class FixedKeys:
-    """The keys that a process was given at its start, as a ``Verifier``."""
+    """A ``Verifier`` with the keys that a process got at its start."""
 
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
 
     async def verify(self, token: str) -> AccessToken:
-        """The claims of ``token``; raises ``InvalidToken``."""
+        """Verify ``token`` and return its claims; raises ``InvalidToken``."""
         return self._verifier.verify(token)
 
     async def ready(self) -> None:
-        """Always: the keys are there."""
+        """Do nothing: the keys are always there."""
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is open."""
 
 
-def _demand_one_principal(token: AccessToken) -> None:
-    """Users are UUIDs, services ``svc_…`` equal to their client id; nothing is both."""
+def _require_one_principal(token: AccessToken) -> None:
+    """Refuse a mixture: users are UUIDs, services are ``svc_…`` and equal to their client id."""
     if token.subject.startswith(SERVICE_PREFIX):
         if not _SERVICE.fullmatch(token.subject) or token.client_id != token.subject:
             raise InvalidToken("a service's sub is not its client_id")
         if token.roles or token.session_id is not None or token.user_version is not None:
-            raise InvalidToken("a service with what only users have")
+            raise InvalidToken("a service with claims of users")
         return
     _uuid(token.subject, "sub")
     if token.client_id.startswith(SERVICE_PREFIX):
@@ -237,7 +236,7 @@ def _demand_one_principal(token: AccessToken) -> None:
 
 
 def _kid(header: dict[str, Any]) -> str:
-    """The key that the token names, after everything else in its header is as it must be."""
+    """Check the header, and return the ``kid`` that it names."""
     if header.keys() != _HEADER:
         raise InvalidToken("the header must hold alg, typ and kid, and nothing else")
     typ, kid = header["typ"], header["kid"]
@@ -254,7 +253,7 @@ def _bytes(segment: str, what: str) -> bytes:
     try:
         return base64url_bytes(segment)
     except ValueError:
-        raise InvalidToken(f"the {what} is no base64url") from None
+        raise InvalidToken(f"the {what} is not base64url") from None
 
 
 def _object(segment: str, what: str) -> dict[str, Any]:
@@ -262,14 +261,14 @@ def _object(segment: str, what: str) -> dict[str, Any]:
     try:
         return json_object(encoded)
     except ValueError:
-        raise InvalidToken(f"the {what} is no strict JSON object") from None
+        raise InvalidToken(f"the {what} is not a strict JSON object") from None
 
 
 def _text(claims: dict[str, Any], name: str) -> str:
-    """A claim that can be logged and stored wherever text can: no control, no half character."""
+    """Read a text that can be logged and stored: no control characters, no half characters."""
     value = claims.get(name)
     if not _is_text(value):
-        raise InvalidToken(f"{name} is missing or no text")
+        raise InvalidToken(f"{name} is missing or not text")
     return value
 
 
@@ -280,16 +279,16 @@ def _is_text(value: object) -> TypeGuard[str]:
 def _integer(claims: dict[str, Any], name: str) -> int:
     value = claims.get(name)
     if type(value) is not int or not 0 <= value < 2**53:
-        raise InvalidToken(f"{name} is missing or no whole number")
+        raise InvalidToken(f"{name} is missing or not a whole number")
     return value
 
 
 def _uuid(text: str, name: str) -> UUID:
-    """A UUID in its one canonical spelling (RFC 9562 4)."""
+    """Read a UUID in its canonical spelling (RFC 9562 4)."""
     try:
         value = UUID(text)
     except ValueError:
-        raise InvalidToken(f"{name} is no UUID") from None
+        raise InvalidToken(f"{name} is not a UUID") from None
     if str(value) != text:
         raise InvalidToken(f"{name} is not the usual spelling of a UUID")
     return value
@@ -300,14 +299,14 @@ def _scopes(claims: dict[str, Any]) -> frozenset[str]:
         return frozenset()
     scope = _text(claims, "scope")
     if not _SCOPE.fullmatch(scope):
-        raise InvalidToken("scope is no list of RFC 6749 scopes")
+        raise InvalidToken("scope is not a list of RFC 6749 scopes")
     return frozenset(scope.split(" "))
 
 
 def _roles(claims: dict[str, Any]) -> frozenset[str]:
     roles = claims.get("roles", [])
     if not isinstance(roles, list) or len(roles) > LIST_LENGTH_MAX:
-        raise InvalidToken("roles is no list")
+        raise InvalidToken("roles is not a list")
     if not all(_is_text(role) for role in roles):
-        raise InvalidToken("a role is no text")
+        raise InvalidToken("a role is not text")
     return frozenset(roles)

@@ -87,7 +87,7 @@ async def test_the_pair_works_as_it_stands(
     ("made_with", "sentence"),
     [
         (["genrsa", "-aes256", "-passout", "pass:secret", "2048"], "unencrypted"),
-        (["ecparam", "-name", "prime256v1", "-genkey", "-noout"], "no RSA key"),
+        (["ecparam", "-name", "prime256v1", "-genkey", "-noout"], "not an RSA key"),
         (["genrsa", "1024"], "1024 bits"),
         (["genrsa", "-3", "2048"], "exponent"),
     ],

@@ -16,9 +16,9 @@ from prometheus_client import REGISTRY
 from contracts.tokens import InvalidKeySet, InvalidToken, KeysUnavailable
 from contracts.tokens.jwks_cache import (
     AHEAD,
-    ANSWER_BYTES_MAX,
     FRESH_SECONDS_MAX,
     FRESH_SECONDS_MIN,
+    RESPONSE_BYTES_MAX,
     RETRY_SECONDS,
     STALE_SECONDS_MAX,
     UNKNOWN_KEY_PAUSE_SECONDS,
@@ -472,7 +472,7 @@ class TestHostileResponses:
     ) -> None:
         """With or without Content-Length; a body of exactly the limit is accepted."""
         document = json.loads(source.body)
-        room = ANSWER_BYTES_MAX - len(json.dumps(document | {"x": ""}))
+        room = RESPONSE_BYTES_MAX - len(json.dumps(document | {"x": ""}))
         responses = []
         for length in (room, room + 1):
             source.publish_json(document | {"x": "x" * length})

@@ -141,9 +141,9 @@ class TestRefusals:
             (["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], "1024 bits"),
             (
                 ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-                "no RSA key",
+                "not an RSA key",
             ),
-            (["genpkey", "-algorithm", "ED25519"], "no RSA key"),
+            (["genpkey", "-algorithm", "ED25519"], "not an RSA key"),
             (
                 ["genrsa", "-aes256", "-passout", "pass:secret", "2048"],
                 "unencrypted",
@@ -169,7 +169,7 @@ class TestRefusals:
             (["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], "1024 bits"),
             (
                 ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-                "no RSA key",
+                "not an RSA key",
             ),
         ],
         ids=["short", "EC"],
@@ -264,7 +264,7 @@ class TestRefusals:
 
     def test_a_folder_is_refused(self, tmp_path: Path) -> None:
         """The path must name a file."""
-        assert "no path of a file" in refusal(private_key, str(tmp_path))
+        assert "not a file's path" in refusal(private_key, str(tmp_path))
 
     @given(st.text() | st.binary().map(lambda data: base64.b64encode(data).decode()))
     def test_arbitrary_text_raises_only_unusable_key(self, text: str) -> None:
