@@ -1,4 +1,4 @@
-"""Comments: who writes, changes and deletes them, and who sees what."""
+"""Test comments: who may write, change and delete them, and what readers see."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ class TestWriting:
     """``POST /v1/posts/{id}/comments``."""
 
     async def test_what_was_written_is_there_for_everybody(self, people: People) -> None:
-        """By whom, on which post, and as it was written."""
+        """With author, post and the text as written."""
         ada, eve = await people.user(), await people.user()
         await people.done(eve, "PATCH", "/v1/me", {"display_name": "Eve"})
         post = await people.post(ada)
@@ -45,8 +45,10 @@ class TestWriting:
         page = await people.done(None, "GET", f"/v1/posts/{post['id']}/comments")
         assert page == {"items": [written], "next_cursor": None}
 
-    async def test_before_the_event_has_come(self, people: People) -> None:
-        """The author appears by name as soon as he has one."""
+    async def test_a_provisional_user_is_served_before_the_event_arrives(
+        self, people: People
+    ) -> None:
+        """The author's name appears as soon as they have one."""
         post = await people.post(await people.user())
         eve = uuid4()
 
@@ -67,7 +69,7 @@ class TestWriting:
     async def test_texts_that_break_a_rule_are_refused(
         self, people: People, body: dict[str, Any]
     ) -> None:
-        """And nothing is stored."""
+        """Nothing is stored."""
         post = await people.post(await people.user())
         eve = await people.user()
 
@@ -77,7 +79,7 @@ class TestWriting:
         assert await people.comments(post) == []
 
     async def test_without_a_token_or_while_disabled(self, people: People) -> None:
-        """Nobody in particular writes nothing, a disabled user neither; what he wrote stays."""
+        """Both are refused; earlier comments of a disabled user stay."""
         post = await people.post(await people.user())
         eve = await people.user()
         written = await people.comment(eve, post)
@@ -92,8 +94,8 @@ class TestWriting:
         assert_problem(answer, 403, "account_disabled")
         assert await people.comments(post) == ["Indeed"]
 
-    async def test_no_more_than_the_limit(self, people: People) -> None:
-        """As for posts; what others write does not count."""
+    async def test_comments_over_the_limit_are_refused(self, people: People) -> None:
+        """As for posts; comments of other users do not count."""
         limited = people.settings.model_copy(update={"limit_comments": Rate(2, 60)})
         async with people_of(limited, people.key) as people:
             eve = await people.user()
@@ -112,13 +114,13 @@ class TestWriting:
 
 
 class TestUnseenPosts:
-    """A post that is not shown is not told of by its comments either."""
+    """The comments of a hidden post do not reveal it."""
 
     @pytest.fixture(params=["unknown", "deleted", "of a deleted author", "of nobody"])
     async def unseen(
         self, request: pytest.FixtureRequest, people: People
     ) -> AsyncIterator[tuple[str, str]]:
-        """The ids of such a post, and of a comment on it."""
+        """Create a hidden post and return its id and that of a comment on it."""
         ada, eve = await people.user(), await people.user()
         post = await people.post(ada)
         comment = await people.comment(eve, post)
@@ -133,10 +135,10 @@ class TestUnseenPosts:
             await execute(people.engine, f"DELETE FROM users WHERE id = '{ada}'")
         yield post["id"], comment["id"]
 
-    async def test_every_answer_is_that_there_is_none(
+    async def test_every_response_about_a_hidden_post_is_404(
         self, people: People, unseen: tuple[str, str]
     ) -> None:
-        """Word for word, whoever asks: a reader, a user, who moderates."""
+        """The same response for readers, users and moderators."""
         post_id, comment_id = unseen
         mod = await people.user(roles=("moderator",))
         path = f"/v1/posts/{post_id}/comments"
@@ -154,7 +156,7 @@ class TestUnseenPosts:
                 assert json_response.keys() == {"type", "title", "status", "code", "instance"}
 
     async def test_deleting_a_post_hides_its_comments_at_once(self, people: People) -> None:
-        """They are erased afterwards; the note for that was written with the deletion."""
+        """They are erased later; the deletion marks the post for that."""
         ada = await people.user()
         post = await people.post(ada)
         await people.comment(ada, post)
@@ -166,8 +168,8 @@ class TestUnseenPosts:
         assert len(await fetch(people.engine, "SELECT 1 FROM comments")) == 1
         assert len(await fetch(people.engine, "SELECT 1 FROM posts WHERE sweep")) == 1
 
-    async def test_none_is_added_to_a_post_that_is_deleted_meanwhile(self, people: People) -> None:
-        """Who comments waits for the deletion, and is told that there is no such post."""
+    async def test_no_comment_is_added_to_a_post_deleted_meanwhile(self, people: People) -> None:
+        """The comment waits for the deletion and gets 404."""
         ada, eve = await people.user(), await people.user()
         post = await people.post(ada)
         async with people.engine.begin() as connection:
@@ -182,8 +184,10 @@ class TestUnseenPosts:
         assert_problem(await writing, 404, "not_found")
         assert await fetch(people.engine, "SELECT 1 FROM comments") == []
 
-    async def test_a_deletion_waits_for_a_comment_that_holds_the_post(self, people: People) -> None:
-        """So that the erasing, which follows the deletion, finds it."""
+    async def test_a_deletion_waits_for_a_comment_that_has_locked_the_post(
+        self, people: People
+    ) -> None:
+        """So the erasure after the deletion finds the comment."""
         ada, eve = await people.user(), await people.user()
         post = await people.post(ada)
         async with people.engine.begin() as blocking:
@@ -200,8 +204,8 @@ class TestUnseenPosts:
         assert (await writing).status_code == 201
         assert (await deleting).status_code == 204
 
-    async def test_none_appears_after_the_authors_tombstone(self, people: People) -> None:
-        """In whatever order they come."""
+    async def test_no_comment_appears_after_the_authors_tombstone(self, people: People) -> None:
+        """In any order."""
         post = await people.post(await people.user())
         count = text("SELECT count(*) FROM comments WHERE author_id = :eve")
         for _ in range(10):
@@ -228,7 +232,7 @@ class TestChanging:
 
     @pytest.mark.parametrize("role", [None, "moderator", "admin"])
     async def test_who_may(self, people: People, role: str | None) -> None:
-        """Its author, who moderates and who administers."""
+        """Its author, moderators and administrators."""
         author = await people.user()
         who = author if role is None else await people.user(roles=(role,))
         post = await people.post(await people.user())
@@ -247,7 +251,7 @@ class TestChanging:
         assert await fetch(people.engine, "SELECT 1 FROM comments") == []
 
     async def test_who_may_not(self, people: People) -> None:
-        """Neither a stranger nor whose post it is on."""
+        """Other users may not, including the author of the post."""
         ada, eve = await people.user(), await people.user()
         post = await people.post(ada)
         path = f"/v1/comments/{(await people.comment(eve, post))['id']}"
@@ -257,8 +261,8 @@ class TestChanging:
             assert_problem(await people.ask(who, "DELETE", path), 403, "forbidden")
         assert await people.comments(post) == ["Indeed"]
 
-    async def test_a_demotion_works_with_the_next_request(self, people: People) -> None:
-        """The role is read from the replica's row."""
+    async def test_a_demotion_applies_to_the_next_request(self, people: People) -> None:
+        """The role comes from the replica's row."""
         post = await people.post(await people.user())
         path = f"/v1/comments/{(await people.comment(await people.user(), post))['id']}"
         mod = await people.user(roles=("moderator",))
@@ -268,8 +272,10 @@ class TestChanging:
 
         assert_problem(await people.ask(mod, "PATCH", path, {"body": "2"}), 403, "forbidden")
 
-    async def test_the_statement_itself_reaches_no_others_comment(self, people: People) -> None:
-        """Were the check before it wrong, the condition would still hold."""
+    async def test_the_statement_itself_cannot_change_comments_of_others(
+        self, people: People
+    ) -> None:
+        """The condition in the statement protects even if the check before it were wrong."""
         post = await people.post(await people.user())
         comment = await people.comment(await people.user(), post)
         stranger = User(id=uuid4(), roles=(), status="active")
@@ -290,7 +296,7 @@ class TestPages:
     """``GET /v1/posts/{id}/comments`` by cursor."""
 
     async def test_oldest_first(self, people: People) -> None:
-        """Each page goes on where the one before ended; the last one says so."""
+        """Each page continues where the previous one ended; the last has no cursor."""
         ada = await people.user()
         post, other = await people.post(ada), await people.post(ada)
         for number in range(7):
@@ -305,8 +311,8 @@ class TestPages:
             ["6"],
         ]
 
-    async def test_a_page_that_has_become_empty_is_one(self, people: People) -> None:
-        """The post is there, though nothing comes after the cursor any more."""
+    async def test_an_empty_last_page_is_returned(self, people: People) -> None:
+        """The post still exists, although no comment is left after the cursor."""
         ada = await people.user()
         post = await people.post(ada)
         comments = [await people.comment(ada, post) for _ in range(2)]
@@ -318,8 +324,10 @@ class TestPages:
         page = await people.done(None, "GET", path, cursor=first["next_cursor"])
         assert page == {"items": [], "next_cursor": None}
 
-    async def test_they_stay_right_while_others_write_and_delete(self, people: People) -> None:
-        """No comment comes twice, and none that was there at the start and still is, is missing."""
+    async def test_pages_stay_correct_during_concurrent_writes_and_deletions(
+        self, people: People
+    ) -> None:
+        """No comment comes twice, and none that exists throughout is missing."""
         ada = await people.user()
         post = await people.post(ada)
         await execute(
@@ -366,7 +374,7 @@ class TestPages:
 
     @pytest.mark.parametrize("choice", ["remove", "keep"])
     async def test_it_follows_an_index(self, people: People, choice: Any) -> None:
-        """Neither a sort nor a whole table, with the plan that is kept for every value."""
+        """The generic plan neither sorts nor scans a table."""
         ada = await people.user()
         posts = [await people.post(ada) for _ in range(3)]
         for post in posts:
@@ -390,7 +398,7 @@ class TestPages:
 async def pages_of(
     people: People, post: dict[str, Any], *, limit: int, pages_max: int = 100
 ) -> list[list[dict[str, Any]]]:
-    """The comments on each page, from the first one to the last."""
+    """Return the comments on each page, from the first to the last."""
     pages: list[list[dict[str, Any]]] = []
     cursor: str | None = None
     while len(pages) < pages_max:

@@ -1,4 +1,4 @@
-"""Deletion reaches what users wrote: in bounded rounds, whatever is lost or killed on the way."""
+"""Test erasure: deletion reaches all content, in bounded rounds, despite losses and crashes."""
 
 import asyncio
 from collections import Counter
@@ -55,7 +55,7 @@ from tests.support.source import Source
 
 @pytest.fixture
 def blog_settings(blog_url: str, public_pem: str) -> BlogApiSettings:
-    """Settings of a blog API that lets everybody write as much as he can."""
+    """Settings of a blog API without effective limits."""
     without_end = Rate(10**6, 1)
     return BlogApiSettings(
         _env_file=None,
@@ -71,7 +71,7 @@ def blog_settings(blog_url: str, public_pem: str) -> BlogApiSettings:
 async def people(
     blog_settings: BlogApiSettings, signing_key: rsa.RSAPrivateKey
 ) -> AsyncIterator[People]:
-    """Those who read and write at the blog."""
+    """Provide clients that read and write at the blog."""
     async with people_of(blog_settings, signing_key) as people:
         yield people
 
@@ -81,7 +81,7 @@ BOTH: tuple[DeletedAuthors, ...] = ("remove", "keep")
 
 @asynccontextmanager
 async def kept_swept(engine: AsyncEngine, settings: ConsumerSettings) -> AsyncIterator[None]:
-    """The sweep of one consumer, inside the block."""
+    """Run one consumer's sweep inside the block."""
     sweeping = asyncio.create_task(sweep_continuously(settings, engine))
     try:
         yield
@@ -91,24 +91,26 @@ async def kept_swept(engine: AsyncEngine, settings: ConsumerSettings) -> AsyncIt
 
 
 async def is_swept(engine: AsyncEngine, user_id: UUID | None = None) -> bool:
-    """Whether nothing is left of a user, or of anybody, and that is noted."""
+    """Tell whether no content of a user, or of all, is left and the mark is cleared."""
     found = await left(engine, user_id)
     assert found == NOTHING, f"{found} is left"
     return True
 
 
 async def note_of(engine: AsyncEngine, user_id: UUID) -> str | None:
-    """Why his content is to be erased."""
+    """Return why the user's content is due for erasure."""
     [row] = await fetch(engine, "SELECT sweep FROM users WHERE id = :id", id=user_id)
     return None if row.sweep is None else str(row.sweep)
 
 
 class TestTheNote:
-    """Every way in which a tombstone is written notes that its content is to be erased."""
+    """Every way of writing a tombstone marks its content for erasure."""
 
     @pytest.mark.parametrize("before", ["nothing", "provisional", "living", "tombstone"])
-    async def test_an_event_notes_it(self, blog_engine: AsyncEngine, before: str) -> None:
-        """Whatever was there, a row without an event even."""
+    async def test_an_event_marks_the_user_for_erasure(
+        self, blog_engine: AsyncEngine, before: str
+    ) -> None:
+        """Whatever the row was before, even provisional."""
         user_id = uuid4()
         if before == "provisional":
             async with blog_engine.begin() as connection:
@@ -123,8 +125,8 @@ class TestTheNote:
 
         assert await note_of(blog_engine, user_id) == "deleted"
 
-    async def test_what_changes_nothing_notes_nothing(self, blog_engine: AsyncEngine) -> None:
-        """A tombstone that comes again, or a state that comes late, is not swept once more."""
+    async def test_an_event_without_effect_marks_nobody(self, blog_engine: AsyncEngine) -> None:
+        """A repeated tombstone or a late state starts no second sweep."""
         user_id = uuid4()
         await apply_events(blog_engine, a_tombstone(user_id, 5))
         await swept_all(blog_engine)
@@ -134,8 +136,8 @@ class TestTheNote:
 
         assert await note_of(blog_engine, user_id) is None
 
-    async def test_the_living_have_none(self, blog_engine: AsyncEngine) -> None:
-        """New, changed, or repaired."""
+    async def test_living_users_are_not_marked(self, blog_engine: AsyncEngine) -> None:
+        """Whether new, changed or repaired."""
         state = a_state(version=1)
         await apply_events(blog_engine, state)
         await apply_events(blog_engine, a_state(state.id, 2))
@@ -146,7 +148,7 @@ class TestTheNote:
     async def test_the_sources_tombstone_takes_an_orphans_place(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """Then he is deleted like anybody, and does not wait a week."""
+        """The user then counts as deleted, without waiting a week."""
         state = a_state(version=1)
         await apply_events(blog_engine, state)
         async with blog_engine.begin() as connection:
@@ -159,16 +161,16 @@ class TestTheNote:
 
 
 class TestDeletedUsers:
-    """What becomes of a deleted user's content, by the setting."""
+    """A deleted user's content under each setting."""
 
-    async def test_removed_all_goes_that_he_wrote_and_nothing_else(
+    async def test_with_remove_all_content_of_the_user_goes_and_nothing_else(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """His profile, posts and comments, and what others wrote on his posts."""
+        """Profile, posts and comments, and other users' comments on the posts."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
-        hers, his = await a_post(blog_engine, ada), await a_post(blog_engine, grace)
+        adas, graces = await a_post(blog_engine, ada), await a_post(blog_engine, grace)
         for author in (ada, grace):
-            for post in (hers, his):
+            for post in (adas, graces):
                 await comments(blog_engine, author, post, 3)
         await deleted(blog_engine, ada)
 
@@ -176,11 +178,11 @@ class TestDeletedUsers:
 
         assert await left(blog_engine, ada) == NOTHING
         assert await left(blog_engine, grace) == Left(profiles=1, posts=1, comments=3, noted=0)
-        assert await posts(blog_engine) == {his: False}
-        assert await fetch(blog_engine, "SELECT 1 FROM comments WHERE post_id = :id", id=hers) == []
+        assert await posts(blog_engine) == {graces: False}
+        assert await fetch(blog_engine, "SELECT 1 FROM comments WHERE post_id = :id", id=adas) == []
 
-    async def test_kept_his_profile_goes_alone(self, blog_engine: AsyncEngine) -> None:
-        """Posts and comments stay, his and others'."""
+    async def test_with_keep_only_the_profile_goes(self, blog_engine: AsyncEngine) -> None:
+        """Posts and comments stay, of this user and others."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         post = await a_post(blog_engine, ada)
         await comments(blog_engine, ada, post, 2)
@@ -192,8 +194,10 @@ class TestDeletedUsers:
         assert await left(blog_engine, ada) == Left(profiles=0, posts=1, comments=2, noted=0)
         assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=2, noted=0)
 
-    async def test_the_setting_may_change_its_mind(self, blog_engine: AsyncEngine) -> None:
-        """From keep to remove: what the runbook says has everything erased that was kept."""
+    async def test_the_setting_can_be_changed_to_remove_later(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """From keep to remove: the runbook's statement erases everything that was kept."""
         ada, orphan = await a_user(blog_engine), await a_user(blog_engine)
         await comments(blog_engine, ada, await a_post(blog_engine, ada), 2)
         await deleted(blog_engine, ada)
@@ -214,10 +218,10 @@ class TestDeletedUsers:
     async def test_nothing_personal_is_left_in_any_table(
         self, people: People, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
     ) -> None:
-        """Neither his address nor his name nor, where it is to go, what he wrote."""
+        """Neither address nor name nor, with ``remove``, any content."""
         grace, ada = await people.user(), await people.user(email="ada@example.org")
-        him = {"display_name": "Ada Lovelace", "bio": "writes programs"}
-        await people.done(ada, "PATCH", "/v1/me", him)
+        profile = {"display_name": "Ada Lovelace", "bio": "writes programs"}
+        await people.done(ada, "PATCH", "/v1/me", profile)
         post = await people.post(ada, **A_POST)
         await people.comment(ada, post, "I quite agree")
         await people.comment(ada, await people.post(grace), "I quite agree")
@@ -240,7 +244,7 @@ class TestDeletedUsers:
 
 
 async def is_anywhere(engine: AsyncEngine, word: str) -> bool:
-    """Whether any column of any table holds the word, as text, in JSON or as bytes."""
+    """Tell whether any column of any table contains the word, as text, in JSON or as bytes."""
     tables = await fetch(
         engine, "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         " AND relkind = 'r'"
@@ -259,13 +263,13 @@ async def is_anywhere(engine: AsyncEngine, word: str) -> bool:
 
 
 class TestDeletedPosts:
-    """A deleted post's comments go, whoever wrote them; its row goes with its author."""
+    """A deleted post's comments are erased; its row goes with its author."""
 
     @pytest.mark.parametrize("deleted_authors", BOTH)
-    async def test_its_comments_go(
+    async def test_the_comments_on_a_deleted_post_go(
         self, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
     ) -> None:
-        """Whatever becomes of deleted users: it was deleted by whoever may."""
+        """Under every setting for deleted users."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         gone, there = await a_deleted_post(blog_engine, ada), await a_post(blog_engine, ada)
         for post in (gone, there):
@@ -277,8 +281,10 @@ class TestDeletedPosts:
         assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=5, noted=0)
 
     @pytest.mark.parametrize("service", [None, "svc_feed"])
-    async def test_the_empty_row_stays(self, blog_engine: AsyncEngine, service: str | None) -> None:
-        """Otherwise a service would bring it back; it goes when its author is deleted."""
+    async def test_the_empty_row_of_a_deleted_post_stays(
+        self, blog_engine: AsyncEngine, service: str | None
+    ) -> None:
+        """Otherwise a service would create it again; it goes when its author is deleted."""
         ada = await a_user(blog_engine)
         post = await a_deleted_post(blog_engine, ada, service)
         await comments(blog_engine, ada, post, 5)
@@ -292,10 +298,10 @@ class TestDeletedPosts:
         assert (while_he_lives, rounds_more) == ({post: False}, 0)
         assert await posts(blog_engine) == {}
 
-    async def test_one_that_was_not_swept_when_its_author_went(
+    async def test_an_unswept_post_goes_with_its_deleted_author(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """No row of a deleted author stays, a service's neither."""
+        """No row of a deleted author stays, not even one written by a service."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         await comments(blog_engine, grace, await a_deleted_post(blog_engine, ada, "svc_feed"), 2)
         await deleted(blog_engine, ada)
@@ -307,11 +313,11 @@ class TestDeletedPosts:
 
 
 class TestOrphans:
-    """Users whom the source does not know: hidden at once, erased after a week."""
+    """Users unknown to the source: hidden at once, erased after a week."""
 
     @pytest.fixture
     async def orphan(self, blog_engine: AsyncEngine) -> UUID:
-        """One who wrote, and was buried."""
+        """Create a user with content and turn them into an orphan."""
         user_id = await a_user(blog_engine)
         await comments(blog_engine, user_id, await a_post(blog_engine, user_id))
         async with blog_engine.begin() as connection:
@@ -319,7 +325,7 @@ class TestOrphans:
         return user_id
 
     @pytest.mark.parametrize("deleted_authors", BOTH)
-    async def test_hidden_at_once_and_erased_after_a_week(
+    async def test_an_orphans_content_is_hidden_at_once_and_erased_after_a_week(
         self,
         blog_engine: AsyncEngine,
         blog_settings: BlogApiSettings,
@@ -327,7 +333,7 @@ class TestOrphans:
         orphan: UUID,
         deleted_authors: DeletedAuthors,
     ) -> None:
-        """Whatever the setting says."""
+        """Under every setting."""
         settings = blog_settings.model_copy(update={"deleted_authors": deleted_authors})
         async with people_of(settings, signing_key) as people:
             shown = await people.titles()
@@ -346,7 +352,7 @@ class TestOrphans:
         assert (due_before, due) == (0, 1)
         assert await left(blog_engine, orphan) == NOTHING
 
-    async def test_within_the_week_a_mistake_can_be_mended(
+    async def test_within_a_week_a_wrongly_deleted_orphan_can_be_restored(
         self,
         api_settings: ApiSettings,
         relay_settings: RelaySettings,
@@ -354,7 +360,7 @@ class TestOrphans:
         auth_engine: AsyncEngine,
         blog_engine: AsyncEngine,
     ) -> None:
-        """Buried by a comparison with a source that was set back; he is there, with his posts."""
+        """After a comparison with a restored source, the user and their posts can be restored."""
         async with paired(
             api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
         ) as pair:
@@ -374,7 +380,7 @@ class TestOrphans:
             assert await left(blog_engine, UUID(user_id)) == Left(0, posts=1, comments=0, noted=0)
 
     async def wait_days(self, engine: AsyncEngine, days: int, more: str) -> None:
-        """Let everybody be deleted so long ago."""
+        """Move all deletions this far into the past."""
         await execute(
             engine,
             f"UPDATE users SET deleted_at = now() - (interval '{days} days' {more})"
@@ -382,17 +388,17 @@ class TestOrphans:
         )
 
     async def due(self, engine: AsyncEngine) -> int:
-        """How many the metric shows."""
+        """Return the value of the metric."""
         async with engine.connect() as connection:
             return await count_due(connection)
 
 
 class TestLost:
-    """It is driven by the state of the tables, so that no message has to arrive."""
+    """The state of the tables drives it, so no message is needed."""
 
     @pytest.fixture
     async def pair(self, pair: Pair) -> Pair:
-        """Two hundred users on both sides; of the twentieth the deletion was lost."""
+        """Two hundred users at source and replica; the deletion of the twentieth was lost."""
         await pair.damage(
             "UPDATE users SET deleted_at = NULL, status = 'active', version = version - 1,"
             " email = 'ada@example.org', created_at = now(), updated_at = now()"
@@ -401,7 +407,7 @@ class TestLost:
         return pair
 
     async def test_a_tombstone_that_reconcile_wrote_is_swept(self, pair: Pair) -> None:
-        """Like that of an event."""
+        """Like one from an event."""
         user_id = UUID("98f13708210194c475687be6106a3b84")  # md5 of 20
         await comments(pair.blog, user_id, await a_post(pair.blog, user_id), 3)
 
@@ -411,8 +417,8 @@ class TestLost:
         assert run.repaired == {"undeleted": 1}
         assert await left(pair.blog, user_id) == NOTHING
 
-    async def test_a_tombstone_that_was_lost_and_came_back_is_swept(self, pair: Pair) -> None:
-        """Somebody deletes the row, and the user writes once more with a good token."""
+    async def test_a_lost_and_restored_tombstone_is_swept(self, pair: Pair) -> None:
+        """The row is deleted by hand, and the user writes again with a valid token."""
         [user_id] = [UUID(each) for each in await pair.ids("deleted_at IS NOT NULL", 1)]
         await pair.damage(f"DELETE FROM users WHERE id = '{user_id}'")
         async with pair.blog.begin() as connection:
@@ -427,7 +433,7 @@ class TestLost:
     async def test_a_tombstone_that_was_changed_and_repaired_is_swept_again(
         self, pair: Pair
     ) -> None:
-        """Repairs under the other guard note it as well; there is no need, and no harm."""
+        """Repairs under the other guard mark it too, which is harmless."""
         [user_id] = [UUID(each) for each in await pair.ids("deleted_at IS NOT NULL", 1)]
         await pair.damage(f"UPDATE users SET deleted_at = now() WHERE id = '{user_id}'")
 
@@ -438,8 +444,8 @@ class TestLost:
         assert await swept_all(pair.blog) == 1
         assert await pair.agrees()
 
-    async def test_a_provisional_orphan_goes_with_all_that_he_wrote(self, pair: Pair) -> None:
-        """He leaves no tombstone: his posts, and what others wrote on them, go with his row."""
+    async def test_a_provisional_orphan_goes_with_all_content(self, pair: Pair) -> None:
+        """Without a tombstone: the posts and the comments on them go with the row."""
         stranger, reader = uuid4(), await a_user(pair.blog)
         async with pair.blog.begin() as connection:
             await USERS.provide(connection, stranger)
@@ -458,12 +464,12 @@ class TestLost:
 
 
 class TestAtOnce:
-    """Consumers, writers and operators are at it at the same time."""
+    """Consumers, writers and operators work concurrently."""
 
     async def test_several_sweepers_share_the_work(
         self, blog_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Each row goes once, nobody is forgotten, and nobody is waited for."""
+        """Each row is erased once, no user is missed, and no lock is waited for."""
         monkeypatch.setattr(model, "ROWS_MAX", 20)
         users = [await a_user(blog_engine) for _ in range(10)]
         for user in users:
@@ -484,7 +490,7 @@ class TestAtOnce:
         assert erased() == {kind: before[kind] + n for kind, n in EXPECTED.items()}
 
     async def test_no_round_begins_during_another(self, blog_engine: AsyncEngine) -> None:
-        """Two at once would only wait for each other's rows."""
+        """Two rounds at once would only wait for each other."""
         await deleted(blog_engine, await a_user(blog_engine))
         async with blog_engine.begin() as connection:
             await connection.execute(sweeping._BEGIN, {"key": sweeping.LOCK_KEY})
@@ -500,12 +506,10 @@ class TestAtOnce:
             "SELECT 1 FROM posts FOR SHARE",
             "SELECT 1 FROM users WHERE sweep IS NOT NULL FOR SHARE",
         ],
-        ids=["a comment", "a post", "his row"],
+        ids=["a comment", "a post", "the user's row"],
     )
-    async def test_what_is_held_is_not_waited_for(
-        self, blog_engine: AsyncEngine, held: str
-    ) -> None:
-        """It is left to the next round; until then the user is not swept."""
+    async def test_locked_rows_are_skipped(self, blog_engine: AsyncEngine, held: str) -> None:
+        """Locked rows are left to the next round; until then the user is not marked as swept."""
         user = await a_user(blog_engine)
         await comments(blog_engine, user, await a_post(blog_engine, user), 10)
         await deleted(blog_engine, user)
@@ -519,10 +523,10 @@ class TestAtOnce:
 
         assert await left(blog_engine, user) == NOTHING
 
-    async def test_what_is_written_before_the_tombstone_is_swept(
+    async def test_content_written_before_the_tombstone_is_swept(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """The tombstone waits for a request that writes, so that the sweep sees what it wrote."""
+        """The tombstone waits for a writing request, so the sweep sees its content."""
         user = await a_user(blog_engine)
         async with blog_engine.connect() as writing:
             await written_as_a_request(writing, user)
@@ -537,13 +541,13 @@ class TestAtOnce:
         assert too_early == 0
         assert await left(blog_engine, user) == NOTHING
 
-    async def test_no_race_leaves_anything_of_a_deleted_user(
+    async def test_no_race_leaves_content_of_a_deleted_user(
         self, people: People, consumer_settings: ConsumerSettings
     ) -> None:
-        """Users who write as fast as they can until they are deleted, and the sweep beside them."""
+        """Users write as fast as they can until they are deleted, while the sweep runs."""
         users = [await people.user() for _ in range(20)]
         first = [await people.post(user) for user in users]
-        late = {401, 404}  # he is deleted, or the author of what he comments on is
+        late = {401, 404}  # the user, or the post's author, is deleted
         written = Counter[UUID]()
 
         async def write(user: UUID) -> None:
@@ -556,9 +560,9 @@ class TestAtOnce:
                     await people.ask(user, "PATCH", "/v1/me", {"display_name": "Ada"}),
                 ]
                 if post.is_success:
-                    his = f"/v1/posts/{post.json()['id']}"
-                    answers.append(await people.ask(user, "POST", f"{his}/comments", A_COMMENT))
-                    answers.append(await people.ask(user, "DELETE", his))
+                    path = f"/v1/posts/{post.json()['id']}"
+                    answers.append(await people.ask(user, "POST", f"{path}/comments", A_COMMENT))
+                    answers.append(await people.ask(user, "DELETE", path))
                 assert {each.status_code for each in answers if not each.is_success} <= late
                 if post.status_code == 401:
                     return
@@ -584,24 +588,24 @@ EXPECTED = {"profile": 10, "post": 10, "comment": 200}
 
 
 def erased() -> dict[str, float]:
-    """The counter, by kind."""
+    """Return the counter by kind."""
     name = "usersync_sweep_erased_rows_total"
     return {kind: REGISTRY.get_sample_value(name, {"kind": kind}) or 0 for kind in EXPECTED}
 
 
 async def count(engine: AsyncEngine, what: str) -> int:
-    """How many rows there are."""
+    """Return the number of rows."""
     [row] = await fetch(engine, f"SELECT count(*) AS rows FROM {what}")
     return int(row.rows)
 
 
 class TestMuch:
-    """However much there is, each transaction is short, and live events go on."""
+    """With much content, transactions stay short and live events are applied."""
 
-    async def test_no_transaction_erases_more_than_so_many_rows(
+    async def test_no_transaction_erases_more_than_the_maximum_of_rows(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """Counted by triggers: of posts, comments and profiles together."""
+        """Triggers count posts, comments and profiles together."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         for _ in range(150):
             await a_post(blog_engine, ada)
@@ -621,13 +625,13 @@ class TestMuch:
         assert sum(row.rows for row in erased) == 3_500 + 2_500 + 1 + 2 * 150 + 1
         assert rounds <= 8
 
-    async def test_a_hundred_thousand_comments_hold_up_no_live_event(
+    async def test_a_hundred_thousand_comments_delay_no_live_event(
         self,
         blog_engine: AsyncEngine,
         consumer_settings: ConsumerSettings,
         source: Source,
     ) -> None:
-        """Events of others, and late ones of the user himself, are applied as ever meanwhile."""
+        """Events of others, and late ones of this user, are applied meanwhile."""
         ada = await a_user(blog_engine)
         await comments(blog_engine, ada, count=100_000)
         await deleted(blog_engine, ada)
@@ -649,10 +653,10 @@ class TestMuch:
         assert took[len(took) // 2] < 0.5
         assert took[-1] < consumer_settings.lock_timeout_ms / 1000, "a row was held for too long"
 
-    async def test_tombstones_of_a_new_replica_are_done_in_no_time(
+    async def test_the_tombstones_of_a_new_replica_are_swept_quickly(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """Most users have written nothing: many of them are one round."""
+        """Most users have no content: one round handles many of them."""
         await apply_events(blog_engine, *(a_tombstone() for _ in range(1_000)))
 
         rounds = await swept_all(blog_engine)
@@ -680,26 +684,26 @@ COUNTING = (
 
 
 def tombstoned() -> float:
-    """How many events came after their user's tombstone."""
+    """Return how many events came after their user's tombstone."""
     labels = {"outcome": "tombstoned"}
     return REGISTRY.get_sample_value("usersync_inbox_messages_total", labels) or 0
 
 
 def has_tombstoned(events: float) -> bool:
-    """Whether so many did."""
+    """Tell whether at least so many did."""
     return tombstoned() == events
 
 
 class TestKeptSwept:
-    """The loop beside the consumer."""
+    """The loop in the consumer process."""
 
-    async def test_it_survives_whatever_happens(
+    async def test_the_loop_survives_errors_and_defects(
         self,
         blog_engine: AsyncEngine,
         consumer_settings: ConsumerSettings,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """An error of the database, and a fault of ours; it goes on when they have passed."""
+        """After an error of the database and a defect, it continues once they are over."""
         monkeypatch.setattr(sweeping, "LOOK_EVERY_SECONDS", 0.01)
         user = await a_user(blog_engine)
         await deleted(blog_engine, user)
@@ -713,13 +717,13 @@ class TestKeptSwept:
                 await execute(blog_engine, "ALTER TABLE gone RENAME TO profiles")
                 await eventually(lambda: is_swept(blog_engine, user))
 
-    async def test_it_tells_by_id_alone_what_took_long(
+    async def test_a_slow_sweep_is_logged_by_id_alone(
         self,
         blog_engine: AsyncEngine,
         consumer_settings: ConsumerSettings,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A user whose content took several rounds, and a post; not whoever took one."""
+        """A user and a post that took several rounds are logged, not those that took one."""
         monkeypatch.setattr(model, "ROWS_MAX", 20)
         monkeypatch.setattr(model, "SLOW_SECONDS", 0.0)
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
@@ -749,8 +753,8 @@ class TestKeptSwept:
 
         assert await left(blog_engine, user) == Left(profiles=0, posts=1, comments=0, noted=0)
 
-    async def test_what_is_due_is_a_metric(self, blog_engine: AsyncEngine) -> None:
-        """Tombstones and deleted posts; those that are swept no more."""
+    async def test_the_due_erasures_are_a_metric(self, blog_engine: AsyncEngine) -> None:
+        """It counts unswept tombstones and deleted posts."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         await a_deleted_post(blog_engine, grace)
         await deleted(blog_engine, ada)

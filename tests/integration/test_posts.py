@@ -1,4 +1,4 @@
-"""Posts: who writes, changes and deletes them, and who sees what."""
+"""Test posts: who may write, change and delete them, and what readers see."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ class TestWriting:
     """``POST /v1/posts``."""
 
     async def test_what_was_written_is_there_for_everybody(self, people: People) -> None:
-        """The answer, the post by its id and the list show the same."""
+        """The response, the post by its id and the list show the same."""
         ada = await people.user()
 
         written = await people.post(ada, "Engines", "Of the\nfirst kind")
@@ -60,7 +60,7 @@ class TestWriting:
         }
 
     async def test_without_a_token_nobody_writes(self, people: People) -> None:
-        """Reading needs none, writing does."""
+        """Reading needs no token, writing does."""
         post = await people.post(await people.user())
         body = {"title": "x", "body": "y"}
 
@@ -73,8 +73,8 @@ class TestWriting:
             answer = await people.ask(None, method, path, None if method == "DELETE" else body)
             assert_problem(answer, 401, "authentication_required")
 
-    async def test_a_user_writes_for_himself_alone(self, people: People) -> None:
-        """He cannot name an author, not even himself: who writes is told by the token."""
+    async def test_users_write_only_as_themselves(self, people: People) -> None:
+        """They cannot name an author, not even themselves: the token identifies the author."""
         ada, eve = await people.user(), await people.user()
 
         for author in (ada, eve):
@@ -85,8 +85,8 @@ class TestWriting:
             assert [error["pointer"] for error in refused["errors"]] == ["/body/author_id"]
         assert await people.titles() == []
 
-    async def test_a_provisional_user_writes_before_his_event(self, people: People) -> None:
-        """And the event changes nothing of it, when it comes, comes twice or comes late."""
+    async def test_a_provisional_user_writes_before_the_event_arrives(self, people: People) -> None:
+        """The event changes nothing in the post, even if it comes twice or late."""
         user_id = uuid4()
 
         post = await people.post(user_id)
@@ -101,8 +101,8 @@ class TestWriting:
         assert seen["author"]["display_name"] == "Ada"
         assert await people.post(user_id, "And another one")
 
-    async def test_a_disabled_user_writes_nothing_and_his_posts_stay(self, people: People) -> None:
-        """Reading goes on, writing is refused, until he is enabled."""
+    async def test_a_disabled_user_cannot_write_and_their_posts_stay(self, people: People) -> None:
+        """They can read but not write until they are enabled again."""
         ada = await people.user()
         post = await people.post(ada)
         await people.apply(a_state(ada, 2, status="disabled"))
@@ -141,7 +141,7 @@ class TestWriting:
     async def test_texts_that_break_a_rule_are_refused(
         self, people: People, body: dict[str, Any]
     ) -> None:
-        """No text gets past the limits, and nothing is stored of one that tries."""
+        """Nothing is stored of a refused text."""
         ada = await people.user()
         post = await people.post(ada)
 
@@ -152,7 +152,7 @@ class TestWriting:
         assert await people.done(None, "GET", f"/v1/posts/{post['id']}") == post
 
     async def test_hostile_texts_come_back_as_text(self, people: People) -> None:
-        """JSON that no browser takes for a page, with what was written and not one bit more."""
+        """The JSON is not mistaken for a page, and has exactly the text that was written."""
         ada = await people.user()
         title = HOSTILE[:200]
         await people.post(ada, title, HOSTILE)
@@ -165,7 +165,7 @@ class TestWriting:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
     async def test_the_longest_post(self, people: People) -> None:
-        """It passes whole, in a script of three bytes a character, even escaped."""
+        """It is accepted in a script of three bytes a character, even escaped."""
         ada = await people.user()
         body = {"title": "字" * 200, "body": "字" * 20_000}
 
@@ -183,17 +183,19 @@ class TestWriting:
 
 
 class TestLimit:
-    """How much one user may write."""
+    """The limit of what one user may write."""
 
     @pytest.fixture
     def blog_settings(self, blog_settings: ApiSettings) -> ApiSettings:
-        """Three posts an hour, two comments."""
+        """Allow three posts and two comments an hour."""
         return blog_settings.model_copy(
             update={"limit_posts": Rate(3, 3600), "limit_comments": Rate(2, 3600)}
         )
 
-    async def test_one_too_many_is_told_when_to_come_back(self, people: People) -> None:
-        """Another user may, a service may, and he may again when the time is over."""
+    async def test_a_post_over_the_limit_is_refused_with_the_time_to_wait(
+        self, people: People
+    ) -> None:
+        """Other users and services may write; the user may again after the window."""
         ada, eve = await people.user(), await people.user()
         for _ in range(3):
             await people.post(ada)
@@ -211,7 +213,7 @@ class TestLimit:
         assert await people.post(ada)
 
     async def test_deleting_makes_no_room_for_posts(self, people: People) -> None:
-        """A deleted post counts, one that is swept too: he could write and delete without end."""
+        """Deleted and swept posts count, or a user could write and delete without end."""
         ada = await people.user()
         for _ in range(3):
             post = await people.post(ada)
@@ -222,8 +224,8 @@ class TestLimit:
 
         assert_problem(refused, 429, "too_many_requests")
 
-    async def test_a_crowd_gets_no_more_than_the_limit(self, people: People) -> None:
-        """Requests at the same moment are counted one after the other."""
+    async def test_concurrent_requests_cannot_exceed_the_limit(self, people: People) -> None:
+        """Concurrent requests are counted one after the other."""
         ada = await people.user()
         post = await people.post(await people.user())
 
@@ -240,10 +242,10 @@ class TestLimit:
 
 
 class TestServices:
-    """Services that keep posts for authors."""
+    """Services that write posts for authors."""
 
     async def test_it_names_the_author(self, people: People) -> None:
-        """The post is the author's, in whose name it is shown; without one it is refused."""
+        """The post is shown under the author's name; a post without author is refused."""
         ada = await people.user()
         body = {"title": "x", "body": "y"}
 
@@ -255,8 +257,8 @@ class TestServices:
         assert (await people.done(None, "GET", "/v1/posts", author=str(ada)))["items"] == [written]
 
     @pytest.mark.parametrize("kind", ["unknown", "deleted"])
-    async def test_there_has_to_be_such_an_author(self, people: People, kind: str) -> None:
-        """Neither an id that nobody has, nor one of somebody who is gone."""
+    async def test_the_author_must_exist(self, people: People, kind: str) -> None:
+        """An unknown id is refused, and so is that of a deleted user."""
         author = uuid4()
         if kind == "deleted":
             await people.apply(a_state(author), a_tombstone(author))
@@ -268,7 +270,7 @@ class TestServices:
         assert_problem(await people.keep(author), 422, "unknown_author")
 
     async def test_it_needs_the_scope(self, people: People) -> None:
-        """The answer names the scope; a user's token that has it is still a user's."""
+        """The response names the scope; a user's token with this scope stays a user's."""
         ada = await people.user()
         post = await people.post(ada)
         named = {"title": "x", "body": "y", "author_id": str(ada)}
@@ -289,8 +291,8 @@ class TestServices:
             assert_problem(answer, 403, "insufficient_scope")
             assert answer.headers["WWW-Authenticate"].endswith('scope="posts:write"')
 
-    async def test_keeping_is_idempotent(self, people: People) -> None:
-        """New once, then changed only by what has changed."""
+    async def test_an_upsert_is_idempotent(self, people: People) -> None:
+        """It is created once, then updated only if the content has changed."""
         ada, post_id = await people.user(), uuid4()
 
         new = await people.keep(ada, post_id)
@@ -306,8 +308,8 @@ class TestServices:
         assert again.json() == other.json()
         assert await people.titles() == ["Changed"]
 
-    async def test_a_crowd_that_keeps_the_same_post_makes_one(self, people: People) -> None:
-        """An importer that is started twice creates nothing twice."""
+    async def test_concurrent_upserts_create_one_post(self, people: People) -> None:
+        """An importer that is started twice creates no duplicate."""
         ada, post_id = await people.user(), uuid4()
 
         answers = await asyncio.gather(*(people.keep(ada, post_id) for _ in range(8)))
@@ -315,8 +317,8 @@ class TestServices:
         assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
         assert await people.titles() == ["Kept"]
 
-    async def test_what_is_anothers_stays_his(self, people: People) -> None:
-        """A user's post, another service's, and one that it keeps for another author."""
+    async def test_a_service_cannot_change_posts_of_others(self, people: People) -> None:
+        """A user's post, another service's, and its own post for another author are refused."""
         ada, eve = await people.user(), await people.user()
         written = UUID((await people.post(ada))["id"])
         kept, of_other = uuid4(), uuid4()
@@ -336,8 +338,8 @@ class TestServices:
             assert_problem(answer, 403, "forbidden")
         assert await people.done(None, "GET", "/v1/posts") == before
 
-    async def test_it_changes_and_deletes_what_it_keeps(self, people: People) -> None:
-        """As its author may too."""
+    async def test_a_service_changes_and_deletes_its_posts(self, people: People) -> None:
+        """So can the author."""
         ada = await people.user()
         first, second = uuid4(), uuid4()
         await people.keep(ada, first)
@@ -351,7 +353,7 @@ class TestServices:
         assert await people.titles() == []
 
     async def test_a_deleted_post_stays_deleted(self, people: People) -> None:
-        """Whoever deleted it; and who may not know that it was his is told what he was before."""
+        """By author or service; a caller without rights gets the same response as before."""
         ada, post_id = await people.user(), uuid4()
         await people.keep(ada, post_id)
         await people.done(ada, "DELETE", f"/v1/posts/{post_id}")
@@ -366,7 +368,7 @@ class TestServices:
     async def test_a_token_of_a_revoked_key_is_refused(
         self, people: People, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """As a user's is."""
+        """Like the token of a deleted user."""
         ada = await people.user()
         assert (await people.keep(ada)).status_code == 201
 
@@ -375,8 +377,8 @@ class TestServices:
 
         assert_problem(await people.keep(ada), 401, "invalid_token")
 
-    async def test_nothing_else_is_for_services(self, people: People) -> None:
-        """They have no profile, write no comments and see no administration."""
+    async def test_services_have_no_other_endpoints(self, people: People) -> None:
+        """They have no profile, cannot comment and cannot use administration."""
         post = await people.post(await people.user())
 
         for method, path, body in [
@@ -394,7 +396,7 @@ class TestChanging:
 
     @pytest.mark.parametrize("role", [None, "moderator", "admin"])
     async def test_who_may(self, people: People, role: str | None) -> None:
-        """Its author, who moderates and who administers."""
+        """Its author, moderators and administrators."""
         author = await people.user()
         who = author if role is None else await people.user(roles=(role,))
         post = await people.post(author)
@@ -415,7 +417,7 @@ class TestChanging:
 
     @pytest.mark.parametrize("roles", [(), ("operator",), ("editor",)])
     async def test_who_may_not(self, people: People, roles: tuple[str, ...]) -> None:
-        """He sees it, so he is told that he may not."""
+        """They can see the post, so the response is 403."""
         post = await people.post(await people.user())
         eve = await people.user(roles=roles)
         path = f"/v1/posts/{post['id']}"
@@ -424,8 +426,8 @@ class TestChanging:
         assert_problem(await people.ask(eve, "DELETE", path), 403, "forbidden")
         assert await people.done(None, "GET", path) == post
 
-    async def test_a_demotion_works_with_the_next_request(self, people: People) -> None:
-        """The role is read from the replica's row, whatever the token says."""
+    async def test_a_demotion_applies_to_the_next_request(self, people: People) -> None:
+        """The role comes from the replica's row, not from the token."""
         post = await people.post(await people.user())
         path = f"/v1/posts/{post['id']}"
         mod = await people.user(roles=("moderator",))
@@ -440,7 +442,7 @@ class TestChanging:
         assert_problem(after, 403, "forbidden")
 
     async def test_a_demotion_between_check_and_change_counts(self, people: People) -> None:
-        """A moderator whose demotion is being applied waits for it, and may not then."""
+        """A moderator's request waits for the demotion being applied, and is refused then."""
         post = await people.post(await people.user())
         mod = await people.user(roles=("moderator",))
 
@@ -454,7 +456,7 @@ class TestChanging:
         assert_problem(await change, 403, "forbidden")
 
     async def test_a_deleted_post_leaves_no_text(self, people: People) -> None:
-        """Only the id is left, and the note that its comments are to be erased."""
+        """Only the id is left, with the mark that its comments are due for erasure."""
         ada = await people.user()
         post = await people.post(ada, "Secret", "Very secret")
 
@@ -465,8 +467,8 @@ class TestChanging:
         assert row.deleted_at is not None
         assert row.sweep
 
-    async def test_two_who_delete_the_same_post(self, people: People) -> None:
-        """One has done it, the other is told that there is nothing."""
+    async def test_of_two_concurrent_deletions_one_gets_404(self, people: People) -> None:
+        """One succeeds, the other gets 404."""
         ada = await people.user()
         path = f"/v1/posts/{(await people.post(ada))['id']}"
 
@@ -474,8 +476,8 @@ class TestChanging:
 
         assert sorted(answer.status_code for answer in answers) == [204] + [404] * 5
 
-    async def test_the_statement_itself_reaches_no_others_post(self, people: People) -> None:
-        """Were the check before it wrong, the condition would still hold."""
+    async def test_the_statement_itself_cannot_change_posts_of_others(self, people: People) -> None:
+        """The condition in the statement protects even if the check before it were wrong."""
         ada = await people.user()
         post = await people.post(ada)
         strangers: list[Actor] = [
@@ -501,7 +503,7 @@ class TestPages:
     """``GET /v1/posts`` by cursor."""
 
     async def test_newest_first(self, people: People) -> None:
-        """Each page goes on where the one before ended; the last one says so."""
+        """Each page continues where the previous one ended; the last has no cursor."""
         ada = await people.user()
         for number in range(7):
             await people.post(ada, f"{number}")
@@ -510,8 +512,8 @@ class TestPages:
 
         assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
 
-    async def test_twenty_unless_asked_for_others(self, people: People) -> None:
-        """And never more than a hundred."""
+    async def test_a_page_has_twenty_posts_by_default(self, people: People) -> None:
+        """And at most a hundred."""
         ada = await people.user()
         await insert_posts(people, ada, 101)
 
@@ -521,7 +523,7 @@ class TestPages:
             answer = await people.ask(None, "GET", "/v1/posts", limit=limit)
             assert_problem(answer, 422, "invalid_request")
 
-    async def test_of_one_author(self, people: People) -> None:
+    async def test_posts_of_one_author_come_in_pages(self, people: People) -> None:
         """With the same cursors."""
         ada, eve = await people.user(), await people.user()
         for number in range(5):
@@ -534,14 +536,16 @@ class TestPages:
         assert await people.titles(author=str(uuid4())) == []
 
     @in_turn("cursor", ["x", "", "AAAAAAAAAAAAAAAAAAAAAA", "//////////8", "-1"])
-    async def test_another_cursor_is_refused(self, people: People, cursor: str) -> None:
-        """Nothing is taken for a cursor that this list did not make."""
+    async def test_a_foreign_cursor_is_refused(self, people: People, cursor: str) -> None:
+        """Only cursors made by this list are accepted."""
         answer = await people.ask(None, "GET", "/v1/posts", cursor=cursor)
 
         assert_problem(answer, 422, "invalid_request")
 
-    async def test_they_stay_right_while_others_write_and_delete(self, people: People) -> None:
-        """No post comes twice, and none that was there at the start and still is, is missing."""
+    async def test_pages_stay_correct_during_concurrent_writes_and_deletions(
+        self, people: People
+    ) -> None:
+        """No post comes twice, and none that exists throughout is missing."""
         ada = await people.user()
         await insert_posts(people, ada, 200)
         old = set(await people.titles(limit=100))
@@ -587,7 +591,7 @@ class TestPages:
 
 
 class TestDeletedAuthors:
-    """What becomes of the posts of somebody who is deleted."""
+    """The posts of deleted users."""
 
     @pytest.fixture(params=["remove", "keep"])
     def choice(self, request: pytest.FixtureRequest) -> str:
@@ -600,10 +604,10 @@ class TestDeletedAuthors:
         """With the choice."""
         return blog_settings.model_copy(update={"deleted_authors": choice})
 
-    async def test_nothing_personal_is_shown_from_the_tombstone_on(
+    async def test_no_personal_data_is_shown_once_the_tombstone_is_applied(
         self, people: People, choice: str
     ) -> None:
-        """Removed, or kept under "deleted user": in no case his id, name, picture or profile."""
+        """Posts are removed or shown by "deleted user", without id, name, picture or profile."""
         ada, eve = await people.user(), await people.user()
         profile = {"display_name": "Ada", "bio": "x", "avatar_url": "https://img.example/ada"}
         await people.done(ada, "PATCH", "/v1/me", profile)
@@ -642,7 +646,7 @@ class TestDeletedAuthors:
             assert answers[3].json()["items"][0]["author"] == GONE
 
     async def test_orphans_are_hidden_in_any_case(self, people: People) -> None:
-        """Whom the source does not know may never have been; his content goes in seven days."""
+        """A user unknown to the source may not exist; their content goes in seven days."""
         ada, eve = await people.user(), await people.user()
         post = await people.post(ada)
         mine = await people.post(eve, "By Eve")
@@ -659,8 +663,8 @@ class TestDeletedAuthors:
         for path in (f"/v1/posts/{post['id']}", f"/v1/posts/{post['id']}/comments"):
             assert_problem(await people.ask(None, "GET", path), 404, "not_found")
 
-    async def test_posts_of_a_row_that_was_lost_come_back_with_it(self, people: People) -> None:
-        """There is no foreign key: damage to the replica costs no content."""
+    async def test_posts_return_when_a_lost_row_is_restored(self, people: People) -> None:
+        """Without a foreign key, damage to the replica loses no content."""
         ada = await people.user()
         await people.post(ada)
         await execute(people.engine, "DELETE FROM users")
@@ -670,8 +674,10 @@ class TestDeletedAuthors:
 
         assert await people.titles() == ["A title"]
 
-    async def test_what_is_kept_can_be_moderated(self, people: People, choice: str) -> None:
-        """A moderator sees it as readers do, and may delete what is left."""
+    async def test_content_of_deleted_users_can_be_moderated(
+        self, people: People, choice: str
+    ) -> None:
+        """A moderator sees the same as readers, and may delete it."""
         ada, mod = await people.user(), await people.user(roles=("moderator",))
         path = f"/v1/posts/{(await people.post(ada))['id']}"
         await people.apply(a_tombstone(ada))
@@ -680,8 +686,8 @@ class TestDeletedAuthors:
 
         assert answer.status_code == (404 if choice == "remove" else 204)
 
-    async def test_a_write_that_waits_for_the_tombstone_is_refused(self, people: People) -> None:
-        """The tombstone came first: nothing of the user appears after it."""
+    async def test_a_write_that_waits_for_a_tombstone_is_refused(self, people: People) -> None:
+        """No content of the user appears after the tombstone."""
         ada = await people.user()
 
         async with people.engine.begin() as connection:
@@ -696,10 +702,10 @@ class TestDeletedAuthors:
         assert_problem(await keeping, 422, "unknown_author")
         assert await fetch(people.engine, "SELECT 1 FROM posts") == []
 
-    async def test_a_tombstone_waits_for_a_write_that_holds_the_author(
+    async def test_a_tombstone_waits_for_a_write_that_has_locked_the_author(
         self, people: People
     ) -> None:
-        """The write came first: its post is there when the tombstone is, for the sweep to find."""
+        """The post is committed before the tombstone, so the sweep finds it."""
         ada = await people.user()
         async with people.engine.begin() as blocking:
             # The write is at its last step: its author is held, its row not in yet.
@@ -721,7 +727,7 @@ class TestDeletedAuthors:
         assert row.status == "deleted"
 
     async def test_nothing_appears_after_the_tombstone(self, people: People) -> None:
-        """In whatever order they come: what is there with the tombstone is all there will be."""
+        """In any order, no content is added after the tombstone."""
         for _ in range(15):
             ada = await people.user()
 
@@ -742,10 +748,10 @@ class TestDeletedAuthors:
 
 
 class TestCost:
-    """What a page costs, however many posts there are."""
+    """The cost of a page does not depend on the number of posts."""
 
     async def test_a_page_is_one_statement(self, people: People) -> None:
-        """Authors and profiles come with it, and nothing around it: no BEGIN, no N+1."""
+        """It includes authors and profiles, without BEGIN and without N+1 queries."""
         for number in range(10):
             await people.post(await people.user(), f"{number}")
         statements = await listen(people)
@@ -762,7 +768,7 @@ class TestCost:
 
     @pytest.mark.parametrize("choice", ["remove", "keep"])
     async def test_it_follows_an_index(self, people: People, choice: Any) -> None:
-        """Neither a sort nor a whole table, with the plan that is kept for every value."""
+        """The generic plan neither sorts nor scans a table."""
         await insert_posts(people, await people.user(), 3_000)
 
         plan = await people.plan("bigint", page_sql(choice, 21), "2000")
@@ -772,8 +778,10 @@ class TestCost:
         assert "Index Scan Backward using posts_position_idx" in plan
 
     @pytest.mark.parametrize("choice", ["remove", "keep"])
-    async def test_that_of_an_author_follows_his_own(self, people: People, choice: Any) -> None:
-        """Though there are few authors, and PostgreSQL expects one's posts among everybody's."""
+    async def test_a_page_of_one_author_follows_the_authors_index(
+        self, people: People, choice: Any
+    ) -> None:
+        """Even with few authors, where PostgreSQL would scan the posts of all."""
         ada, eve = await people.user(), await people.user()
         await insert_posts(people, eve, 20)
         await insert_posts(people, ada, 3_000)
@@ -785,8 +793,8 @@ class TestCost:
         assert "Seq Scan on posts" not in plan
         assert "Index Scan Backward using posts_author_id_idx" in plan
 
-    async def test_counting_what_somebody_wrote_follows_an_index(self, people: People) -> None:
-        """It reads no more rows than the limit allows."""
+    async def test_counting_a_users_posts_follows_an_index(self, people: People) -> None:
+        """It reads at most as many rows as the limit allows."""
         ada = await people.user()
         await insert_posts(people, ada, 3_000)
 
@@ -798,12 +806,12 @@ class TestCost:
 
 
 class TestAway:
-    """The list reads past SQLAlchemy; what SQLAlchemy does for a lost database is not lost."""
+    """The list bypasses SQLAlchemy but handles a lost database as well."""
 
     async def test_a_connection_that_ended_while_it_was_idle_is_replaced(
         self, people: People
     ) -> None:
-        """PostgreSQL was restarted, say; no request is refused for it."""
+        """After a restart of PostgreSQL, for example, no request fails."""
         await people.post(await people.user())
         for _ in range(3):
             await execute(
@@ -816,7 +824,7 @@ class TestAway:
             assert await people.titles() == ["A title"]
 
     async def test_a_locked_table_is_a_503(self, people: People) -> None:
-        """As for every other request, with the time to come back."""
+        """Like any other request, with Retry-After."""
         impatient = people.settings.model_copy(update={"lock_timeout_ms": 100})
         async with people_of(impatient, people.key) as others, people.engine.begin() as connection:
             await connection.execute(text("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"))
@@ -827,7 +835,7 @@ class TestAway:
         assert int(answer.headers["Retry-After"]) > 0
 
     async def test_no_database_is_a_503(self, people: People, unused_port: int) -> None:
-        """Whether it refuses the connection or is not there."""
+        """Whether it refuses connections or does not exist."""
         url = f"postgresql+asyncpg://x@127.0.0.1:{unused_port}/x"
         nowhere = people.settings.model_copy(update={"database_url": url})
         async with people_of(nowhere, people.key) as others:
@@ -837,13 +845,13 @@ class TestAway:
 
 
 async def pages_of(people: People, **params: Any) -> Any:
-    """The titles of each page, from the first one to the last."""
+    """Return the titles on each page, from the first to the last."""
     async for page in ids_of(people, **params):
         yield [title for _, title in page]
 
 
 async def ids_of(people: People, **params: Any) -> Any:
-    """Ids and titles of each page, from the first one to the last."""
+    """Return ids and titles on each page, from the first to the last."""
     cursor: str | None = None
     while True:
         page = await people.done(None, "GET", "/v1/posts", **params, cursor=cursor)
@@ -854,7 +862,7 @@ async def ids_of(people: People, **params: Any) -> Any:
 
 
 async def insert_posts(people: People, author_id: UUID, count: int) -> None:
-    """Posts beside the API, for no limit."""
+    """Insert posts without the API, past its limit."""
     await execute(
         people.engine,
         f"INSERT INTO posts (author_id, title, body) SELECT '{author_id}', 'Post ' || n, 'x'"
@@ -863,7 +871,7 @@ async def insert_posts(people: People, author_id: UUID, count: int) -> None:
 
 
 async def listen(people: People) -> list[str]:
-    """The statements that the API sends from now on, as its driver sends them."""
+    """Record the statements that the API's driver sends."""
     statements: list[str] = []
     transport: Any = people.client._transport
     engine = transport.app.state.context.engine
@@ -891,7 +899,7 @@ async def _waits(people: People, count: int) -> bool:
 
 
 async def test_a_connection_that_was_just_ended_is_a_database_that_is_away(people: People) -> None:
-    """By the server, while it was idle: a 503 at most, and then it works again."""
+    """Ended by the server while idle: at most one 503, then it works again."""
     for _ in range(5):
         assert (await people.ask(None, "GET", "/v1/posts")).status_code == 200
         await execute(

@@ -1,4 +1,4 @@
-"""What users tell of themselves, and what administrators see of the replica."""
+"""Test profiles, and the administrators' view of the replica."""
 
 import asyncio
 from typing import Any
@@ -28,8 +28,8 @@ NOTHING = dict.fromkeys(ADA)
 class TestProfile:
     """``GET, PATCH /v1/me`` and ``GET /v1/users/{id}``."""
 
-    async def test_it_is_shown_to_himself_and_to_everybody(self, people: People) -> None:
-        """With what the replica knows of him; to others without his e-mail address."""
+    async def test_a_profile_is_shown_to_its_user_and_to_everyone(self, people: People) -> None:
+        """With the replica's data; other users do not see the e-mail address."""
         ada = await people.user(email="ada@example.org", roles=("editor",))
 
         changed = await people.done(ada, "PATCH", "/v1/me", ADA)
@@ -41,8 +41,8 @@ class TestProfile:
             name: changed[name] for name in ("id", "status", "version", "created_at", *ADA)
         }
 
-    async def test_what_is_missing_stays_and_null_clears(self, people: People) -> None:
-        """One by one, and all at once."""
+    async def test_missing_fields_stay_and_null_clears(self, people: People) -> None:
+        """Field by field, and all at once."""
         ada = await people.user()
 
         async def changed(**changes: str | None) -> dict[str, Any]:
@@ -76,10 +76,10 @@ class TestProfile:
         ],
         ids=lambda changes: ascii(changes)[:40],
     )
-    async def test_what_breaks_a_rule_is_refused(
+    async def test_invalid_profiles_are_refused(
         self, people: People, changes: dict[str, Any]
     ) -> None:
-        """And what is not his to tell; nothing of such a request is kept."""
+        """So are fields the user may not set; nothing of the request is stored."""
         ada = await people.user()
         await people.done(ada, "PATCH", "/v1/me", ADA)
 
@@ -89,8 +89,10 @@ class TestProfile:
         me = await people.done(ada, "GET", "/v1/me")
         assert me.items() >= ADA.items()
 
-    async def test_before_the_event_has_come(self, people: People) -> None:
-        """A provisional user has a profile like any other, and keeps it."""
+    async def test_a_provisional_user_is_served_before_the_event_arrives(
+        self, people: People
+    ) -> None:
+        """A provisional user can have a profile, and keeps it."""
         ada = uuid4()
 
         before = await people.done(ada, "PATCH", "/v1/me", ADA)
@@ -101,8 +103,8 @@ class TestProfile:
         assert after["status"] == "active"
         assert after.items() >= ADA.items()
 
-    async def test_everybody_has_his_own(self, people: People) -> None:
-        """Nobody's profile is changed by another, whatever his roles."""
+    async def test_users_change_only_their_own_profiles(self, people: People) -> None:
+        """No role allows changing another user's profile."""
         ada, root = await people.user(), await people.user(roles=("admin", "moderator"))
         await people.done(ada, "PATCH", "/v1/me", ADA)
 
@@ -125,8 +127,8 @@ class TestProfile:
         assert_problem(await people.ask(ada, "GET", "/v1/me"), 401, "invalid_token")
         assert_problem(await people.ask(ada, "PATCH", "/v1/me", ADA), 401, "invalid_token")
 
-    async def test_none_appears_after_the_tombstone(self, people: People) -> None:
-        """A change that waits for the tombstone is refused, and leaves nothing to erase."""
+    async def test_no_profile_appears_after_the_tombstone(self, people: People) -> None:
+        """A change that waits for the tombstone is refused and stores nothing."""
         ada = await people.user()
 
         async with people.engine.begin() as connection:
@@ -140,7 +142,7 @@ class TestProfile:
     async def test_a_change_that_meets_the_removal_of_a_provisional_row(
         self, people: People
     ) -> None:
-        """Reconcile may take it for an orphan's just then; his token is good, so he is served."""
+        """Reconcile may remove it as an orphan just then; with a valid token the request works."""
         ada = uuid4()
         await people.done(ada, "GET", "/v1/me")
 
@@ -158,7 +160,7 @@ class TestReplica:
     """``GET /v1/admin/users``."""
 
     async def test_every_row_is_listed(self, people: People) -> None:
-        """The living, the disabled, those not known yet and the deleted, of whom little is left."""
+        """Active, disabled and provisional users, and tombstones with little data."""
         root = await people.user(roles=("admin",), version=4)
         ada = await people.user(email="ada@example.org")
         off = await people.user(status="disabled")
@@ -188,7 +190,7 @@ class TestReplica:
         }  # fmt: skip
 
     async def test_it_is_paged(self, people: People) -> None:
-        """By id, so that everybody comes once, whoever is added meanwhile."""
+        """By id, so each user comes once even if users are added meanwhile."""
         root = await people.user(roles=("admin",))
         users = {root, *[await people.user() for _ in range(6)]}
         seen: list[UUID] = []
@@ -206,16 +208,18 @@ class TestReplica:
         assert users <= set(seen)
 
     @pytest.mark.parametrize("roles", [(), ("moderator",), ("operator",)])
-    async def test_it_is_for_administrators(self, people: People, roles: tuple[str, ...]) -> None:
-        """It shows e-mail addresses; no other role will do."""
+    async def test_the_replica_is_listed_for_administrators_only(
+        self, people: People, roles: tuple[str, ...]
+    ) -> None:
+        """It shows e-mail addresses, so no other role is enough."""
         who = await people.user(roles=roles)
 
         assert_problem(await people.ask(who, "GET", "/v1/admin/users"), 403, "forbidden")
         answer = await people.ask(None, "GET", "/v1/admin/users")
         assert_problem(answer, 401, "authentication_required")
 
-    async def test_a_demotion_works_with_the_next_request(self, people: People) -> None:
-        """The role is read from the replica's row."""
+    async def test_a_demotion_applies_to_the_next_request(self, people: People) -> None:
+        """The role comes from the replica's row."""
         root = await people.user(roles=("admin",))
         await people.done(root, "GET", "/v1/admin/users")
 

@@ -494,7 +494,7 @@ class TestAdministration:
         assert [key["key_id"] for page in listed for key in page] == issued[::-1]
 
     @pytest.mark.parametrize("cursor", ["-", "a b", "", "x" * 65])
-    async def test_another_cursor_is_refused(
+    async def test_a_foreign_cursor_is_refused(
         self, api: httpx.AsyncClient, root: Signed, cursor: str
     ) -> None:
         """422."""
