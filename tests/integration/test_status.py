@@ -419,7 +419,7 @@ class TestReconcile:
         compared = (await command("status --json")).figures
 
         assert failing["last_reconcile"] == "in_step"
-        assert "does not response" in failing["reconcile_trouble"]
+        assert "does not answer" in failing["reconcile_trouble"]
         assert compared["reconcile_trouble"] is None
 
     async def test_missing_settings_are_named(self, command: Command) -> None:
