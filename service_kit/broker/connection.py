@@ -34,10 +34,10 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from pamqp.commands import Connection
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-"""A broker that is there answers in milliseconds."""
+"""A running broker responds in milliseconds."""
 
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
-"""A broker that is silent is left without a farewell."""
+"""A silent broker is disconnected without a handshake."""
 
 HEARTBEAT_SECONDS: Final = 10
 """The longest: an address with a shorter one (``?heartbeat=5``) keeps it, for its owner knows the
@@ -81,7 +81,7 @@ async def connect(amqp_url: str, *, name: str) -> AbstractConnection:
 
 
 async def close(connection: AbstractConnection) -> None:
-    """Close ``connection``, in bounded time and whatever has become of it."""
+    """Close ``connection`` in bounded time, in any state."""
     with suppress(*BROKER_ERRORS), talking():
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await connection.close()

@@ -40,5 +40,5 @@ class DatabaseSettings(ServiceSettings):
     # A statement on the request path takes milliseconds; longer means a lock or a sick database.
     statement_timeout_ms: Annotated[int, Field(ge=100)] = 5_000
     lock_timeout_ms: Annotated[int, Field(ge=100)] = 2_000
-    # Where the migrations put the tables, whatever search_path the role has.
+    # The schema of the tables; the role's search_path is not used.
     database_schema: Annotated[str, Field(min_length=1, max_length=63)] = "public"

@@ -81,7 +81,7 @@ async def verified_token(headers: Headers, verifier: Verifier) -> AccessToken:
     """The valid token of a request, a user's or a service's.
 
     Raises:
-        Problem: 401 without a valid token, 503 while it cannot be told.
+        Problem: 401 without a valid token, 503 while it cannot be verified.
     """
     try:
         return await verifier.verify(token_of(headers))
@@ -94,10 +94,10 @@ async def verified_token(headers: Headers, verifier: Verifier) -> AccessToken:
 
 
 async def users_token(headers: Headers, verifier: Verifier) -> tuple[UUID, AccessToken]:
-    """The user whom a request's token names, and the token.
+    """Return the user of a request's token, and the token.
 
     Raises:
-        Problem: 401 without a valid token, 403 for a service's, 503 while it cannot be told.
+        Problem: 401 without a valid token, 403 for a service's, 503 while it cannot be verified.
     """
     token = await verified_token(headers, verifier)
     if token.user_id is None:

@@ -1,9 +1,9 @@
-"""Every error answer of a FastAPI app as a problem document.
+"""Return every error of a FastAPI app as a problem document.
 
-Guarantees: no answer and no log line repeats a value that was sent, or the message of an exception;
-a database that is away is 503 with ``Retry-After``, whatever else is unexpected is 500.
+Guarantees: no response and no log line repeats a value that was sent, or the message of an
+exception; an unavailable database is 503 with ``Retry-After``, any other unexpected error is 500.
 
-Not here: what the server refuses before there is a request (``http_protocol``).
+Not here: errors before there is a request (``protocol``).
 """
 
 import json

@@ -1,12 +1,11 @@
-"""What a request's head must be before, and besides, what the parser checks.
+"""Check a request's head before the parser sees it.
 
-Pure functions. The parser (llhttp) is strict about the grammar of fields, lengths and chunks, and
-lenient or silent about what is checked here: other protocols on the request line, ``Host``, codings
-that nobody decodes. An offer to change the protocol is removed, since the parser would stop at it
-and leave the body to be taken for another request (RFC 9110 7.8: it may be ignored).
+Pure functions. The parser (llhttp) is strict about the grammar of fields, lengths and chunks. It is
+lenient about the rest, which is checked here: other protocols on the request line, ``Host``,
+unknown transfer codings. An offer to change the protocol is removed: the parser would stop at it
+and parse the body as another request (RFC 9110 7.8: an offer may be ignored).
 
-Guarantees: a head that passes ends where ``HEAD_END`` first stands, and says without doubt how long
-its body is.
+Guarantees: a head that passes ends at the first ``HEAD_END``, and its body has a definite length.
 """
 
 import re

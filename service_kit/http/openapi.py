@@ -70,9 +70,9 @@ class ProblemBody(BaseModel):
 
 
 def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """For a route's ``responses``: the problems that it may answer, besides those of every route.
+    """Return a route's ``responses``: its problems in addition to those of every route.
 
-    An operation that may answer ``invalid_token`` is documented to want an access token.
+    An operation with ``invalid_token`` is documented as requiring an access token.
     """
     answers: dict[int | str, dict[str, Any]] = {}
     for code in codes:

@@ -32,7 +32,7 @@ def health_routes(*, ready: Readiness, refresh: Check) -> list[Route]:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 degraded = await ready()
-        except Exception as error:  # whatever is wrong, the answer is the same
+        except Exception as error:  # any error gives the same response
             return JSONResponse({"status": "not ready", "reason": type(error).__name__}, 503)
         if degraded:
             return JSONResponse({"status": "degraded", "reason": degraded})

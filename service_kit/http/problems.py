@@ -68,12 +68,12 @@ UNAVAILABLE: Final = Code("unavailable", 503, "The service cannot answer at the 
 
 
 class Problem(Exception):
-    """An error that the caller shall see.
+    """An error for the client.
 
     Parameters:
         code: which one, with its status.
-        detail: one sentence about this occurrence; nothing secret, no e-mail address.
-        headers: for the answer, such as ``WWW-Authenticate`` or ``Retry-After``.
+        detail: one sentence about this occurrence; no secret, no e-mail address.
+        headers: for the response, such as ``WWW-Authenticate`` or ``Retry-After``.
         errors: for each wrong field ``{"pointer": …, "detail": …}``.
         extra: further members of the document (RFC 9457 3.2), which the code's entry in
             ``docs/problems.md`` names.

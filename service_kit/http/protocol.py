@@ -1,17 +1,17 @@
-"""The server's side of an HTTP/1.1 connection: one request, exactly one answer, or it is closed.
+"""The server's side of an HTTP/1.1 connection: each request gets exactly one response.
 
-uvicorn with httptools collects a request's head for as long as it grows, parses requests that wait
-for their turn, loses its place at an offered upgrade, and waits without end for who does not read.
-Here a connection has one request at a time: the parser gets one message, never a byte beyond it,
-and a fresh parser the next one, once the answer has been read. What a connection may hold is
-limited in size and time; beyond a limit it is answered with a problem document, where that cannot
-pass for the answer to anything else, and closed.
+uvicorn with httptools buffers a growing head without limit, parses pipelined requests early, loses
+its position at an offered upgrade, and waits without limit for a client that does not read. Here a
+connection has one request at a time: a parser gets one message and never a byte beyond it, and the
+next message gets a new parser, once the response has been read. A connection is limited in size and
+time. Beyond a limit it gets a problem document, unless that could pass for another response, and
+is closed.
 
-Guarantees: whatever is sent, one reading from a connection keeps the event loop busy for
-milliseconds; nothing that one message contains changes how the next one is read; fields after a
-chunked body (trailers) never become headers (RFC 9110 6.5.1).
+Guarantees: one read from a connection keeps the event loop busy for milliseconds, for any input; no
+content of one message changes how the next one is read; fields after a chunked body (trailers)
+never become headers (RFC 9110 6.5.1).
 
-Not here: limits on bodies (``body_limits``), since they are the application's. Why this is not the
+Not here: limits on bodies (``body_limits``), which belong to the application. Why this is not the
 library's own class: ``docs/decisions/0021``.
 """
 
@@ -58,9 +58,9 @@ CONNECTIONS_MAX: Final = 900
 database's connections are files too: without them no request would be answered at all."""
 
 READING_BYTES_MAX: Final = 64 * 1024
-"""From one connection before the others have their turn; uvloop would go on for 8 MB. Requests that
-a connection sends ahead of the answers wait unparsed, and reading stops meanwhile: what waits is
-limited in bytes, whatever it is, and honest requests are never refused for what is in their bodies.
+"""Read from one connection before others get their turn; uvloop would read 8 MB. Pipelined requests
+wait unparsed, and reading stops meanwhile. So waiting data are limited in bytes, and valid requests
+are never rejected because of their bodies.
 """
 
 FRAMING_BYTES_MAX: Final = 48 * 1024
@@ -158,7 +158,7 @@ class HttpProtocol(HttpToolsProtocol):
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """A request begins, and none is at hand: it could be part of what somebody else sent."""
+        """Refuse a second request on the connection: another client of a proxy may have sent it."""
         if self._owes_answer():
             raise BadHead
         super().on_message_begin()

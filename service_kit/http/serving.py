@@ -36,11 +36,11 @@ BACKLOG: Final = 2048
 def serve(
     app: ASGIApp, *, host: str, port: int, setting: str, trusted_proxies: Sequence[str] = ()
 ) -> None:
-    """Serve ``app`` until asked to end, and finish the requests at hand.
+    """Serve ``app`` until a signal, then finish the requests in progress.
 
-    ``trusted_proxies`` are addresses and networks. Of a request that comes from one of them,
-    ``X-Forwarded-For`` tells whose it is: the last address in it that is none of them, since every
-    proxy appends whom it saw and anybody may send the rest. From anyone else it means nothing.
+    ``trusted_proxies`` are addresses and networks. For a request from one of them, the
+    client is the last address in ``X-Forwarded-For`` that is not a trusted proxy: each proxy
+    appends the address it saw, and clients may forge the rest. Otherwise the header is ignored.
 
     Raises:
         OperatorError: the port, which ``setting`` chooses, cannot be listened on.
@@ -159,7 +159,7 @@ async def serving(
         log_config=None,
         access_log=False,
         server_header=False,
-        # uvicorn would believe whoever calls from this machine.
+        # By default uvicorn trusts every client on this machine.
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
         timeout_graceful_shutdown=FINISH_SECONDS_MAX + DROPPED_SECONDS_MAX,

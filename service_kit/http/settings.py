@@ -9,7 +9,7 @@ from service_kit.process.settings import ServiceSettings
 
 
 class HttpSettings(ServiceSettings):
-    """Where an API listens, whom it trusts, and the largest body it takes.
+    """An API's address, trusted proxies and limits on bodies.
 
     The port has another default in each service.
     """

@@ -1,11 +1,10 @@
-"""The pages of a service: plain files of a package, and the headers that guard them.
+"""Serve the pages of a service: static files of a package, with security headers.
 
-Guarantees: a page loads, sends and shows nothing but what is said here: no script in its text, no
-form that a browser sends by itself (it would put a password into an address), in nobody's frame,
-and the next page is not told where one comes from. A browser asks each time whether a file is
-still the same, so that page and scripts always belong together, and is answered 304 if it is.
+Guarantees: a page loads and sends only what its policy allows: no inline script, no form that a
+browser submits itself (it would put a password into a URL), no framing, no referrer. A browser
+revalidates each file (304 if it is unchanged), so page and scripts always have the same version.
 
-Not here: what a page does, and the headers that every answer has (``http_manners``).
+Not here: the pages themselves, and the headers of every response (``middleware``).
 """
 
 import hashlib
@@ -27,7 +26,7 @@ MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""Of what is served, by the end of its name; other files of the package are not."""
+"""By the suffix of served files; other files of the package are not served."""
 
 
 def page_routes(
@@ -44,11 +43,11 @@ def page_routes(
     Parameters:
         package: has the files; the one that ends in ``.html`` is the page.
         at: the page's path.
-        files_at: what the other files' paths begin with, with a slash at the end.
-        connect_to: addresses of services, besides this one, that the page's scripts may call.
-        images_from: sources of images, besides this service, as in a Content-Security-Policy;
+        files_at: the prefix of the other files' paths, with a trailing slash.
+        connect_to: other services that the page's scripts may call.
+        images_from: other sources of images, as in a Content-Security-Policy;
             without any, the page has no images at all.
-        values: what takes the place of each ``$name`` in the page.
+        values: replacements for each ``$name`` in the page.
     """
     headers = {
         "Content-Security-Policy": _policy(connect_to, images_from),

@@ -1,11 +1,11 @@
-"""Strict JSON in request bodies (RFC 8259, RFC 7493): what every reader understands alike.
+"""Strict JSON in request bodies (RFC 8259, RFC 7493), which all parsers read alike.
 
-Python's parser takes more than JSON: UTF-16, names that stand twice (the last one wins, elsewhere
-the first), halves of surrogate pairs that no encoding holds, and PostgreSQL keeps no NUL. Each of
-these would be somebody's surprise further in, so it is refused before any route sees it.
+Python's parser accepts more than JSON: UTF-16, duplicate names (the last one wins, in other parsers
+the first), and unpaired surrogates that cannot be encoded. PostgreSQL stores no NUL. All of these
+are rejected before any route sees them.
 
-Guarantees: a body of 64 KiB costs a few milliseconds at most, however it is built: without a limit
-on members, each that a route does not know would cost its own description of the error.
+Guarantees: a body of 64 KiB costs a few milliseconds at most, for any content: without a limit
+on members, each unknown member would add an error description.
 """
 
 import json
@@ -33,7 +33,7 @@ _TEXT = re.compile(
 )
 """A JSON text in which each escape stands for Unicode: no NUL, no half of a surrogate pair.
 
-Without a step back, whatever it is given (possessive quantifiers)."""
+It never backtracks, because its quantifiers are possessive."""
 
 
 class NotStrict(ValueError):

@@ -1,4 +1,4 @@
-"""How those are named who do something that is written down."""
+"""The names of actors in audit logs and records."""
 
 import getpass
 import os
@@ -6,19 +6,19 @@ from uuid import UUID
 
 
 def user_actor(user_id: UUID) -> str:
-    """The actor that is a user."""
+    """Return the actor name of a user."""
     return f"user:{user_id}"
 
 
 def operator_actor(name: str) -> str:
-    """The actor that is somebody at the command line, by the machine's name for him."""
+    """Return the actor name of an operator with this user name at the command line."""
     return f"operator:{name}"
 
 
 def operator() -> str:
-    """The actor of a command: the machine's name for its user, or his number where he has none.
+    """Return the actor name of a command: the system user's name, or number if there is none.
 
-    A word of the machine, no proof: who may run these commands holds the database's password.
+    The name is not a proof: anyone who may run these commands has the database's password.
     """
     try:
         return operator_actor(getpass.getuser())

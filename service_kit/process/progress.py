@@ -1,7 +1,7 @@
-"""Tell how far long work has come, on standard error.
+"""Show the progress of long work on standard error.
 
-Guarantees: silent for the first two seconds; on a terminal one line that is written anew, elsewhere
-plain lines every few seconds; nothing on standard output, which is the result's.
+Guarantees: silent for the first two seconds; on a terminal one line that is updated, elsewhere
+plain lines every few seconds; no output on standard output, which is for the result.
 """
 
 import sys

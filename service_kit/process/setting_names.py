@@ -1,10 +1,10 @@
-"""Which names of settings a service knows, and which is meant where a name is misspelt. Pure.
+"""Find misspelt names of settings, and the names that were probably meant. Pure.
 
-A variable with the service's prefix that no process of it reads would be ignored without a word,
-and with it the limit or the address that somebody believes is set.
+Otherwise a variable with the service's prefix that no process reads would be ignored silently, and
+with it the limit or address that an operator believes is set.
 
-Kubernetes tells each container of every Service in its namespace (``AUTH_SERVICE_HOST``,
-``AUTH_PORT_8001_TCP`` …): these are nobody's settings, and no misspelt ones.
+Kubernetes sets variables for every Service in the namespace (``AUTH_SERVICE_HOST``,
+``AUTH_PORT_8001_TCP`` …): these are neither settings nor misspelt ones.
 """
 
 import difflib

@@ -71,7 +71,7 @@ def _are_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
                 "set beyond its prefix"
             ) from None
         if found.prefixlen == 0:
-            raise ValueError("would believe everybody about his address")
+            raise ValueError("would trust X-Forwarded-For from any client")
     return networks
 
 

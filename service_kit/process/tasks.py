@@ -1,8 +1,8 @@
-"""End tasks for certain, and do several things of which one failure ends all.
+"""Cancel tasks reliably, and run several tasks until one fails.
 
-Guarantees: whoever returns from here leaves no task behind. One call of ``cancel`` is not enough
-for that: Python 3.11's ``asyncio.wait_for``, which the client libraries use, loses a cancellation
-that meets a result, and the task lives on.
+Guarantees: no task is left running when a function here returns. One call of ``cancel`` is not
+enough for that: Python 3.11's ``asyncio.wait_for``, which the client libraries use, loses a
+cancellation that coincides with a result, and the task keeps running.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""How the commands of both services speak to a terminal.
+"""Output and exit codes of the commands of both services.
 
-Guarantees: a failure that an operator can mend is one sentence on standard error and exit code 1 or
-2 (bad settings), never a traceback; figures come one a line, or as one JSON object.
+Guarantees: an error that an operator can fix is one sentence on standard error and exit code 1 or 2
+(bad settings), never a traceback; figures are printed one per line, or as one JSON object.
 """
 
 import functools
@@ -28,7 +28,7 @@ Check = Annotated[
     bool,
     typer.Option("--check", help="Exit 0: well, 1: behind or degraded, 2: broken or unknown."),
 ]
-"""The option by which a ``status`` tells a script how all is, by its exit code."""
+"""The option of a ``status`` that sets the exit code for scripts."""
 
 
 class Health(IntEnum):
@@ -36,9 +36,9 @@ class Health(IntEnum):
 
     WELL = 0
     DEGRADED = 1
-    """It gets on, but not as it should: behind, or something waits for an operator."""
+    """It works, but is behind, or something waits for an operator."""
     BROKEN = 2
-    """It does not get on, or nobody can tell."""
+    """It does not work, or its state is unknown."""
 
 
 _HEALTH: Final = {
@@ -48,7 +48,7 @@ _HEALTH: Final = {
     "behind": Health.DEGRADED,
     "broken": Health.BROKEN,
 }
-"""By the first word of the line about the pipe; any other word is none of this release's."""
+"""By the first word of the line about the pipe; other words belong to other releases."""
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
@@ -56,12 +56,12 @@ EXIT_INTERRUPTED = 130
 
 
 def failing_with_a_sentence(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors that an operator can mend into a sentence and an exit code."""
+    """Turn errors that an operator can fix into a sentence and an exit code."""
     return failing_with(EXIT_FAILED)(command)
 
 
 def failing_with(exit_code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """The same with another exit code, for a command in which 1 means something else."""
+    """Like ``failing_with_a_sentence`` with another exit code, if 1 already has a meaning."""
 
     def decorated(command: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(command)

@@ -466,7 +466,7 @@ class TestTheLastAdministrator:
 
 
 class TestAudit:
-    """Each action records who, what, to whom, and in which request."""
+    """Each action records the actor, the action, its object and the request."""
 
     async def test_each_action_names_actor_and_request(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed

@@ -179,7 +179,7 @@ class NotUtf8(str):
     __slots__ = ()
 
     def encode(self, *_: Any, **__: Any) -> bytes:
-        """The bytes that are sent, whatever the encoding asked for."""
+        """Return the bytes to send, in any encoding."""
         return super().encode("latin-1")
 
 
@@ -389,7 +389,7 @@ async def test_what_the_broker_gave_up_on_is_parked(
 async def test_many_dead_letters_do_not_stop_the_consumer(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The broker's verdicts are not our code's errors: all is parked, live events go on."""
+    """The broker's verdicts are not our code's errors: all is parked, live events continue."""
     event = an_event(a_state())
 
     async with consuming(consumer_settings, blog_engine):

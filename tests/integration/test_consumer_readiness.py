@@ -106,7 +106,7 @@ async def test_a_batch_that_takes_too_long(activity: Activity, blog_engine: Asyn
 async def test_messages_that_wait_by_themselves(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Somebody holds a row: the consumer works, and the replica is not complete."""
+    """A row is locked: the consumer works, and the replica is not complete."""
     state = a_state()
     await apply_events(blog_engine, state, Beat(number=1))
 

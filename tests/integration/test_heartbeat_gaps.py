@@ -167,7 +167,7 @@ async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine
 
 
 async def test_a_comparison_answers_what_was_suspected_before_it(blog_engine: AsyncEngine) -> None:
-    """A suspicion of after its beginning stays; one of before is forgotten."""
+    """A suspicion from after its start stays; an earlier one is cleared."""
     await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(5, 1))
     suspected = await _suspicion(blog_engine)
     assert suspected is not None
@@ -269,7 +269,7 @@ async def test_a_queue_deleted_while_the_consumer_is_away_is_noticed(
 async def test_a_queue_deleted_under_the_consumer_is_noticed(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """It declares its queue anew, and suspects that messages went with the old one."""
+    """It declares its queue again, and suspects that messages were lost with the old one."""
     async with consuming(consumer_settings, blog_engine) as consumer:
         await source.publish(a_heartbeat(1, 0))
         await eventually(lambda: _has_beat(blog_engine, 1))

@@ -60,7 +60,7 @@ async def test_no_frequent_work_reads_the_whole_log(grown: AsyncEngine) -> None:
         "figures": lambda connection: metrics.figures(connection, heartbeat_seconds=15),
         "erase": lambda connection: erase(connection, first.user_id),
         "prune": _prune,
-        "a restore that is taken up": _renew,
+        "a restore that is resumed": _renew,
         "replay by user": _replays(f"user_ids = '{{{first.user_id}}}'"),
         "replay by position": _replays(f"from_position = {EVENTS // 2}"),
         "replay by time": _replays("since = now() - interval '1 day'"),

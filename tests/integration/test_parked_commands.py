@@ -1,4 +1,4 @@
-"""``blog-service parked …``, as an operator and his scripts meet it."""
+"""``blog-service parked …``, as operators and their scripts use it."""
 
 import asyncio
 import json
@@ -90,7 +90,7 @@ async def test_list_shows_what_is_parked_newest_first(
 
 
 async def test_list_goes_on_before_an_id(command: Any, blog_engine: AsyncEngine) -> None:
-    """A long list says how to go on; a reason narrows it down."""
+    """A long list says how to get the rest; a reason filters it."""
     ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(3)))
     [other] = await park_deliveries(blog_engine, rubbish(b"other"), reason="too_large")
 
@@ -122,7 +122,7 @@ async def test_show_has_the_whole_message(command: Any, blog_engine: AsyncEngine
 async def test_show_hands_the_terminal_nothing_that_it_would_obey(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
-    """Whoever can publish could else write what the operator believes to read."""
+    """Otherwise a publisher could forge what the operator reads."""
     delivery = a_delivery(
         an_event(a_state()),
         body="\x1b[2Jall is well\u202e".encode(),

@@ -82,7 +82,7 @@ async def test_the_list_tells_what_is_parked_and_why(
 
 
 async def test_the_list_comes_in_pages(blog: httpx.AsyncClient, blog_engine: AsyncEngine) -> None:
-    """A cursor goes on where the page before ended, whatever is parked meanwhile."""
+    """A cursor continues where the last page ended, even if messages are parked meanwhile."""
     ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(5)))
 
     first = (await blog.get(LIST, params={"limit": 2})).json()
@@ -144,7 +144,7 @@ async def test_show_has_the_whole_message(
 async def test_a_body_is_shown_as_text_or_base64(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, body: bytes, shown: str, encoding: str
 ) -> None:
-    """Whatever its octets are."""
+    """For any bytes."""
     [parked_id] = await park_deliveries(blog_engine, rubbish(body))
 
     message = (await blog.get(f"{LIST}/{parked_id}")).json()
@@ -427,7 +427,7 @@ async def test_a_database_that_refuses_is_503_and_changes_nothing(
 async def test_operators_who_were_deleted_are_out(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Redriving the caller's own deletion ends his access, and erases what is parked of him."""
+    """Redriving the caller's own deletion ends their access, and erases their parked messages."""
     await park_events(blog_engine, an_event(OPERATOR), an_event(a_tombstone(OPERATOR.id, 9)))
     _, deletion = [row.id for row in await parked(blog_engine)]
 

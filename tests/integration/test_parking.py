@@ -1,4 +1,4 @@
-"""Parked messages: one row each, erased with their user, and never in the way of his deletion."""
+"""Parked messages: one row each, erased with their user, and never in the way of the deletion."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ from tests.support.source import Source
 async def test_a_parked_body_is_erased_with_its_user(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """When a user's deletion is applied, what is parked of him keeps its headers alone."""
+    """When a user's deletion is applied, the user's parked messages keep only their headers."""
     unreadable = an_event(a_state(email="nul\0@example.org"))
     other = an_event(a_state(email="other\0@example.org"))
     user_id = unreadable.data.subject
@@ -86,7 +86,7 @@ async def test_parking_again_after_the_deletion_brings_nothing_back(
 async def test_a_user_legible_in_the_body_alone_is_found(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A message without headers whose data tells its user is erased with him as well."""
+    """A message without headers whose data names a user is erased with the user, too."""
     state = a_state()
 
     async with consuming(consumer_settings, blog_engine):
@@ -163,7 +163,7 @@ async def test_no_race_leaves_a_body_of_a_deleted_user(blog_engine: AsyncEngine)
 async def test_several_deletions_in_opposite_orders_do_not_deadlock(
     blog_engine: AsyncEngine,
 ) -> None:
-    """Two batches that delete the same users take the locks in one order, whatever theirs was."""
+    """Two batches that delete the same users take the locks in one order."""
     users = [uuid4() for _ in range(40)]
     forwards = [an_event(a_tombstone(user_id)) for user_id in users]
 
@@ -178,7 +178,7 @@ async def test_several_deletions_in_opposite_orders_do_not_deadlock(
 
 
 async def test_what_no_user_is_legible_in_expires(blog_engine: AsyncEngine) -> None:
-    """Nobody's deletion would erase such a message, so it goes after thirty days."""
+    """No deletion would erase such a message, so it expires after thirty days."""
     for body, days in ((b"old", 31), (b"recent", 29)):
         await _park_delivery(blog_engine, _delivery(body))
         await execute(

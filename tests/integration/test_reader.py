@@ -1,4 +1,4 @@
-"""Readers share a few connections: in turn, and not for ever."""
+"""Readers share a few connections: in turn, for a limited time."""
 
 import asyncio
 

@@ -100,7 +100,7 @@ async def test_what_fails_again_stays_with_the_new_reason(blog_engine: AsyncEngi
         assert row.attempts == 2
         assert row.last_failed_at > was.last_failed_at
         assert row.error != UNTIL_NOW[1]
-        assert "somebody" not in row.error
+        assert "someone" not in row.error
         assert (row.body, row.properties, row.message_hash, row.first_failed_at) == (
             was.body,
             was.properties,
@@ -318,7 +318,7 @@ async def test_the_heartbeat_does_not_wait_for_what_an_operator_is_at(
 async def test_killed_in_the_middle_nothing_is_lost(
     blog_engine: AsyncEngine, blog_url: str, tmp_path: Path
 ) -> None:
-    """Each user is in the replica or his message is parked, never neither; another run ends it."""
+    """Each user is in the replica or their message is parked; another run finishes."""
     users = {uuid4() for _ in range(1_500)}
     await park_events(blog_engine, *(an_event(a_state(user_id)) for user_id in users))
     process = Process(

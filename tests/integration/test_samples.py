@@ -161,7 +161,7 @@ class TestTaking:
     async def test_a_database_that_is_away_loses_no_count(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """What was done meanwhile is in the first sample after it, and the loop goes on."""
+        """The next sample has the counts of the gap, and the loop continues."""
         activity = Activity(State.CONSUMING, applied=5, latency_seconds=2.0)
         await execute(blog_engine, "ALTER TABLE samples RENAME TO elsewhere")
         with capture_logs() as logs:

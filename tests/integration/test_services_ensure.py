@@ -106,10 +106,10 @@ async def test_a_lost_account_or_key_is_replaced(
     kept = credentials(await ensure(None))
     await execute(auth_engine, LOSSES[loss])
 
-    mended = credentials(await ensure(kept))
+    repaired = credentials(await ensure(kept))
 
-    assert await scope(api, mended) == "replays:write users:reconcile"
-    assert await ensure(mended) is None
+    assert await scope(api, repaired) == "replays:write users:reconcile"
+    assert await ensure(repaired) is None
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def delivery(event: Event, *, redelivered: bool = False, body: bytes | None = No
 async def test_consumers_that_hand_a_message_round_never_park_it(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
-    """Each of them lived on: a database in trouble is no killer, whomever it meets."""
+    """Each of these processes survived: a database in trouble does not count as a crash."""
     impatient = consumer_settings.model_copy(
         update={"database_patience_seconds": 0.01, "attempts_max": 2}
     )
