@@ -88,7 +88,7 @@ async def test_a_rotation_from_the_first_key_to_the_next(
     activated = await operator.gets(f"activate {second['kid'][:8]} --force")
     assert (activated["state"], activated["former"]) == ("active", first["kid"])
     assert activated["former_leaves_at"] > activated["activated_at"]
-    await operator.is_refused(f"retire {second['kid']}", "activate another first")
+    await operator.is_refused(f"retire {second['kid']}", "activate another key")
     assert (await operator.gets(f"retire {spare['kid']}"))["state"] == "retired"
     assert f"{spare['kid']} is retired already" in await operator.says(f"retire {spare['kid']}")
 
