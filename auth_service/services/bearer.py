@@ -7,7 +7,7 @@ from fastapi import Request
 from auth_service.context import Auth
 from auth_service.services.queries import is_service_token_valid
 from service_kit.http import problems
-from service_kit.http.bearer import demand_scope, invalid_token, verified_token
+from service_kit.http.bearer import invalid_token, require_scope, verified_token
 
 
 async def service_caller(request: Request, auth: Auth, scope: str) -> str:
@@ -18,7 +18,7 @@ async def service_caller(request: Request, auth: Auth, scope: str) -> str:
             which no user's token has.
     """
     token = await verified_token(request.headers, auth.keys)
-    demand_scope(token, scope)
+    require_scope(token, scope)
     async with auth.engine.connect() as connection:
         if not await is_service_token_valid(connection, token):
             raise invalid_token()

@@ -1,10 +1,10 @@
-"""Connect to the message broker, and say in words what is wrong with it.
+"""Connect to the message broker, and describe its errors in words.
 
-Guarantees: every connection sends and expects heartbeats, so that a broker that is silent counts as
-away after ``SILENCE_SECONDS_MAX``; connecting and closing end in bounded time; what the broker or
-the client library says becomes one sentence that names the remedy and no password.
+Guarantees: every connection sends and expects heartbeats, so a silent broker counts as away after
+``SILENCE_SECONDS_MAX``. Connecting and closing end in limited time. An error of the broker or the
+client library becomes one sentence that names the remedy and no password.
 
-Not here: what is declared on the broker, and when to try again.
+Not here: declarations on the broker, and retries.
 """
 
 import asyncio
@@ -34,10 +34,10 @@ from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from pamqp.commands import Connection
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
-"""A running broker responds in milliseconds."""
+"""A broker that is up responds in milliseconds."""
 
 CLOSE_TIMEOUT_SECONDS: Final = 3.0
-"""A silent broker is disconnected without a handshake."""
+"""After this time a silent broker is left without a close."""
 
 HEARTBEAT_SECONDS: Final = 10
 """The longest: an address with a shorter one (``?heartbeat=5``) keeps it, for its owner knows the
@@ -51,7 +51,7 @@ and are noticed with the next beat of our own."""
 Underlay.HEARTBEAT_GRACE_MULTIPLIER = 1
 
 BROKER_ERRORS: Final = (*CONNECTION_EXCEPTIONS, TimeoutError)
-"""What talking to a broker raises when it is away, refuses, or is not as expected."""
+"""Errors of a broker that is away, refuses, or behaves unexpectedly."""
 
 SILENT: Final = "the broker is away (it is silent)"
 
@@ -59,7 +59,7 @@ _PORTS: Final = {"amqp": 5672, "amqps": 5671}
 
 
 class BrokerTrouble(ConnectionError):
-    """The broker does not let us in, or is not there; the message is for operators."""
+    """The broker is away or refuses the connection; the message is for operators."""
 
 
 async def connect(amqp_url: str, *, name: str) -> AbstractConnection:
@@ -81,7 +81,7 @@ async def connect(amqp_url: str, *, name: str) -> AbstractConnection:
 
 
 async def close(connection: AbstractConnection) -> None:
-    """Close ``connection`` in bounded time, in any state."""
+    """Close ``connection`` in limited time, whatever its state."""
     with suppress(*BROKER_ERRORS), talking():
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await connection.close()
@@ -119,7 +119,7 @@ def talking() -> Iterator[None]:
 
 
 def in_words(error: BaseException) -> str:
-    """What ``error``, raised by talking to a broker, means to an operator, and the remedy."""
+    """Describe an error of the broker to an operator, with the remedy."""
     said = str(error)
     if isinstance(error, BrokerTrouble):
         return said

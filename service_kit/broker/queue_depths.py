@@ -1,6 +1,6 @@
-"""Look at queues on the broker: whether they are there, and how much waits in them.
+"""Read the depth of queues on the broker, and whether they exist.
 
-Guarantees: nothing is declared, bound or consumed; a missing queue is an answer, not an error.
+Guarantees: nothing is declared, bound or consumed; a missing queue is a result, not an error.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from service_kit.broker import connection as broker
 
 LOOK_SECONDS_MAX: Final = 2.0
-"""A broker that is there answers in milliseconds; the next look should not wait."""
+"""A broker that is up responds in milliseconds; the next read should not wait."""
 
 
 async def depth(connection: AbstractConnection, name: str) -> int | None:
@@ -64,7 +64,7 @@ class QueueLook:
             return dict.fromkeys(self._queues)
 
     async def close(self) -> None:
-        """Give the connection up."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await broker.close(connection)

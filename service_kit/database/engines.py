@@ -1,9 +1,9 @@
 """Make engines: a pool for requests and workers, or one session with limits of its own.
 
 Guarantees: every session sets what the code relies on (``sessions``), is refused unless the
-database is suitable, and is looked at when it is taken from the pool, without a round trip: one
-that the server has ended, or that has been read-only for a second, is replaced by a new one. An
-error that says "this is no primary" throws away every session of the pool.
+database is suitable, and is checked when it is taken from the pool, without a round trip: one
+that the server has ended, or that has been read-only for a second, is replaced. An error of a
+server that is not a primary removes every session from the pool.
 """
 
 import os
@@ -27,17 +27,17 @@ from service_kit.database.sessions import (
     ENCODING,
     SINCE_17,
     Session,
-    demand_suitable,
     is_server_gone,
     is_session_gone,
     is_spent,
+    require_suitable,
 )
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 """A database that is there accepts in milliseconds."""
 
 GRACE_SECONDS: Final = 2
-"""How much later than the server the client gives a statement up: then the server is silent."""
+"""How much longer than the server the client waits for a statement; then the server is silent."""
 
 _KEEPALIVE: Final = {
     # A peer that vanished is noticed within a minute though nothing is sent, and a firewall that
@@ -180,7 +180,7 @@ class _Connector:
             self._added = {}  # an older server
             driver = await self._connect(*args, **options)
         try:
-            demand_suitable(
+            require_suitable(
                 server_encoding=getattr(driver.get_settings(), "server_encoding", ENCODING),
                 database=options.get("database") or options["user"],
                 owner=options["user"],

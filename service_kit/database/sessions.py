@@ -1,7 +1,7 @@
-"""What every session sets for itself, so that nothing set on a role or database changes it. Pure.
+"""Settings of every session, which override those of a role or a database. Pure.
 
-A setting is here because code relies on it: an administrator may have other defaults for people who
-look into the same database by hand. What only costs speed (``work_mem``, planner settings) is left
+A setting is here because code relies on it; an administrator may have other defaults for manual
+sessions. What only costs speed (``work_mem``, planner settings) is left
 to the administrator.
 """
 
@@ -31,13 +31,13 @@ FIXED: Final = {
     # The pool holds idle sessions. What else ends them is noticed when one is taken.
     "idle_session_timeout": "0",
 }
-"""Settings of every session, as startup parameters: these beat what a role or a database has."""
+"""Settings of every session as startup parameters, which override those of a role or database."""
 
 ENCODING: Final = "UTF8"
 
 WRITABLE_CHECK_SECONDS: Final = 1.0
-"""How long a session that is read-only is used before a new one shows whether it still has to be.
-Long enough that a database which stays read-only is not flooded with new connections."""
+"""How long a read-only session is used before a new one shows whether the database still is. Long
+enough that a database which stays read-only is not flooded with new connections."""
 
 SERVER_GONE: Final = frozenset(
     {
@@ -47,7 +47,7 @@ SERVER_GONE: Final = frozenset(
         "57P03",  # starting up, or shutting down
     }
 )
-"""SQLSTATEs after which no session from before is worth keeping."""
+"""SQLSTATEs after which every older session is useless."""
 
 SESSION_GONE: Final = frozenset(
     {
@@ -63,14 +63,14 @@ CONNECTION_EXCEPTION: Final = "08"
 """The SQLSTATE class of a connection that broke."""
 
 SINCE_17: Final = {"transaction_timeout": "0"}
-"""More of them, which an older server refuses to start a session with."""
+"""Further settings that older servers do not know; they refuse a session with them."""
 
 AT_LEAST_ON: Final = (
     "SELECT set_config('synchronous_commit', 'on', false)"
     " WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')"
 )
-"""SQL that a durable session begins with: of what the role has only less than ``on`` is raised, and
-a startup parameter cannot say "at least"."""
+"""The first SQL of a durable session. It raises only settings below ``on``; a startup parameter
+cannot say "at least"."""
 
 
 class UnsuitableDatabase(OperatorError):
@@ -79,15 +79,15 @@ class UnsuitableDatabase(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one kind of session sets.
+    """The settings of one kind of session.
 
     Parameters:
-        application_name: who it is, in ``pg_stat_activity``.
+        application_name: the name of the session in ``pg_stat_activity``.
         schema: where the tables are.
         statement_ms: the longest statement, in milliseconds; 0 is without limit.
         lock_ms: the longest wait for a lock, likewise.
         idle_in_transaction_ms: how long a transaction may do nothing, likewise.
-        others: more startup parameters, which also replace those that are the same otherwise.
+        others: more startup parameters, which also override the common ones.
         is_durable: whether a commit is on disk before it is reported, since an acknowledgement or a
             response follows it.
     """
@@ -121,11 +121,11 @@ def quoted(name: str) -> str:
     return f'"{doubled}"'
 
 
-def demand_suitable(*, server_encoding: str, database: str, owner: str) -> None:
-    """Refuse a database that cannot hold every text, or counts its characters differently.
+def require_suitable(*, server_encoding: str, database: str, owner: str) -> None:
+    """Refuse a database that cannot store every text, or counts characters differently.
 
     Raises:
-        UnsuitableDatabase: with the command that makes one that is suitable.
+        UnsuitableDatabase: the message has the command that creates a suitable one.
     """
     if server_encoding.upper().replace("-", "") != ENCODING:
         command = (

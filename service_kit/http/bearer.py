@@ -1,4 +1,4 @@
-"""The bearer token of a request, and the answers to a missing or bad one (RFC 6750).
+"""Read the bearer token of a request; respond to a missing or bad one (RFC 6750).
 
 A token comes in the ``Authorization`` header alone, never in the address, which ends up in logs.
 """
@@ -17,11 +17,11 @@ from service_kit.http.product import PRODUCT
 log = structlog.get_logger()
 
 KEYS_RETRY_SECONDS: Final = "10"
-"""When to come back while there are no keys: they are asked for about that often."""
+"""When to retry while there are no keys: they are fetched about that often."""
 
 
 def token_of(headers: Headers) -> str:
-    """The token that came with the request.
+    """Return the token of the request.
 
     Raises:
         Problem: 401 without an error code when there is none (RFC 6750 3.1), 400 when there are
@@ -42,16 +42,16 @@ ON_BEHALF_OF: Final = "On-Behalf-Of"
 
 
 def on_behalf_of(token: str) -> dict[str, str]:
-    """The header by which a service asks for the user whose access token this is."""
+    """Make the header by which a service acts on behalf of the user with this access token."""
     return {ON_BEHALF_OF: f"Bearer {token}"}
 
 
 async def subject_token(headers: Headers, verifier: Verifier) -> AccessToken | None:
-    """The valid token of the user on whose behalf a service asks; None when it asks for itself.
+    """Return the valid token of the user on whose behalf a service calls; None without one.
 
     Raises:
-        Problem: 400 for a token that is not accepted, a service's, or two of them; 503 while it
-            cannot be told.
+        Problem: 400 for a token that is not accepted, a service's, or two of them; 503
+            without keys to verify with.
     """
     sent = headers.getlist(ON_BEHALF_OF)
     if not sent:
@@ -73,15 +73,15 @@ async def subject_token(headers: Headers, verifier: Verifier) -> AccessToken | N
 
 
 def invalid_token() -> Problem:
-    """The one answer to every token that is not accepted; which check failed stays untold."""
+    """The same problem for every token that is not accepted, whichever check failed."""
     return Problem(problems.INVALID_TOKEN, headers=challenge("invalid_token"))
 
 
 async def verified_token(headers: Headers, verifier: Verifier) -> AccessToken:
-    """The valid token of a request, a user's or a service's.
+    """Return the valid token of a request, a user's or a service's.
 
     Raises:
-        Problem: 401 without a valid token, 503 while it cannot be verified.
+        Problem: 401 without a valid token, 503 without keys to verify with.
     """
     try:
         return await verifier.verify(token_of(headers))
@@ -94,10 +94,10 @@ async def verified_token(headers: Headers, verifier: Verifier) -> AccessToken:
 
 
 async def users_token(headers: Headers, verifier: Verifier) -> tuple[UUID, AccessToken]:
-    """Return the user of a request's token, and the token.
+    """Return the user that a request's token names, and the token.
 
     Raises:
-        Problem: 401 without a valid token, 403 for a service's, 503 while it cannot be verified.
+        Problem: 401 without a valid token, 403 for a service's, 503 without keys.
     """
     token = await verified_token(headers, verifier)
     if token.user_id is None:
@@ -105,24 +105,24 @@ async def users_token(headers: Headers, verifier: Verifier) -> tuple[UUID, Acces
     return token.user_id, token
 
 
-def demand_scope(token: AccessToken, scope: str) -> None:
-    """Refuse a token, a user's included, that was not issued for ``scope`` (RFC 6750 3.1).
+def require_scope(token: AccessToken, scope: str) -> None:
+    """Refuse a token that was not issued for ``scope``, a user's included (RFC 6750 3.1).
 
     Raises:
-        Problem: 403, and which scope would do.
+        Problem: 403, with the scope that is needed.
     """
     if scope not in token.scopes:
         raise insufficient_scope(scope)
 
 
 def insufficient_scope(scope: str) -> Problem:
-    """The answer to a token that was not issued for ``scope``."""
+    """The problem of a token that was not issued for ``scope``."""
     challenged = challenge("insufficient_scope")
     challenged["WWW-Authenticate"] += f', scope="{scope}"'
     return Problem(problems.INSUFFICIENT_SCOPE, headers=challenged)
 
 
 def challenge(error: str | None = None) -> dict[str, str]:
-    """The ``WWW-Authenticate`` header; without ``error`` where no token was sent (RFC 6750 3)."""
+    """Make the ``WWW-Authenticate`` header; without ``error`` if no token was sent (RFC 6750 3)."""
     realm = f'Bearer realm="{PRODUCT}"'
     return {"WWW-Authenticate": f'{realm}, error="{error}"' if error else realm}

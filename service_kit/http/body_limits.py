@@ -1,7 +1,7 @@
 """Limits on a request's body: how large it may be, and how long it may take to arrive.
 
 Guarantees: on every route, a reader of the body gets no byte beyond the limit and waits no longer
-than it; this module buffers neither the body nor the response.
+than the deadline. Neither the body nor the response is buffered here.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from service_kit.process.telemetry import Asgi
 class LimitedBody:
     """Middleware (ASGI): a body that is too large is 413, one that is too slow 408.
 
-    FastAPI's own ``max_body_size`` responds to an announced body in plain text.
+    FastAPI's own ``max_body_size`` refuses an announced one in plain text.
 
     Parameters:
         app: what to serve.
-        bytes_max: the longest body; ``Content-Length`` is checked before the body arrives.
-        seconds_max: from the first read to the last byte. Otherwise a client that sends a byte now
-            and then would hold a connection, and the route's resources, without limit.
+        bytes_max: the longest body; what ``Content-Length`` announces counts before it comes.
+        seconds_max: from the first read until the last byte. Without it, a client that sends a byte
+            now and then would occupy a connection, and what the route has open, indefinitely.
     """
 
     def __init__(self, app: Asgi, bytes_max: int, seconds_max: float) -> None:

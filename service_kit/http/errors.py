@@ -1,9 +1,9 @@
-"""Return every error of a FastAPI app as a problem document.
+"""Respond to every error with a problem document.
 
-Guarantees: no response and no log line repeats a value that was sent, or the message of an
-exception; an unavailable database is 503 with ``Retry-After``, any other unexpected error is 500.
+Guarantees: no response and no log line repeats a value that was sent, or an exception's message. A
+database that is away is 503 with ``Retry-After``; every other unexpected error is 500.
 
-Not here: errors before there is a request (``protocol``).
+Not here: refusals by the server, before there is a request (``protocol``).
 """
 
 import json
@@ -30,13 +30,13 @@ RETRY_AFTER_SECONDS: Final = "2"
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 ERRORS_SHOWN_MAX: Final = 20
-"""Wrong fields in one answer: nobody corrects more at once, and a body can hold thousands."""
+"""Wrong fields in one response: nobody corrects more at once, and a body can have thousands."""
 
 POINTER_LENGTH_MAX: Final = 100
-"""Of the path to a wrong field; a longer one is made of names that the caller invented."""
+"""The longest path to a wrong field; a longer one consists of invented names."""
 
 _OWED: Final = {401: challenge(), 503: {"Retry-After": RETRY_AFTER_SECONDS}}
-"""Headers that RFC 9110 wants with a status."""
+"""Headers that RFC 9110 requires with a status."""
 
 _BY_STATUS: Final = {
     code.status: code
@@ -51,11 +51,11 @@ _BY_STATUS: Final = {
 }
 
 Refusals: TypeAlias = Mapping[type[Exception], Code | Callable[[Any], Problem]]
-"""A service's own errors, each with its code, or what makes a problem of it."""
+"""A service's own errors, each with its code, or with a function that makes the problem."""
 
 
-def answer_with_problems(app: FastAPI, refusals: Refusals) -> None:
-    """Install the handlers; an error's subclasses are answered like it."""
+def install_handlers(app: FastAPI, refusals: Refusals) -> None:
+    """Install the handlers; subclasses of an error are handled like it."""
 
     async def problem(_: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -74,11 +74,11 @@ def answer_with_problems(app: FastAPI, refusals: Refusals) -> None:
         app.add_exception_handler(kind, _database)
 
 
-def without_surprises(app: Asgi) -> Asgi:
-    """Middleware (ASGI): what nobody expected is a line in the log and a bare 500.
+def catch_unexpected(app: Asgi) -> Asgi:
+    """Middleware (ASGI): log an unexpected error and respond with a bare 500.
 
-    In place of Starlette's own, which answers outside all other middleware: without a request id.
-    An answer that has begun already is cut off, so that nobody takes it for a whole one.
+    Replaces Starlette's own, which runs outside all other middleware and so has no request id. A
+    response that has begun is cut off, so that no client takes it for a complete one.
     """
 
     async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -104,7 +104,7 @@ def without_surprises(app: Asgi) -> Asgi:
 
 
 def answer(problem: Problem) -> Response:
-    """The answer that carries ``problem``, with the headers that its status owes."""
+    """Make the response for ``problem``, with the headers that its status requires."""
     # ASCII: a name in a pointer may be half of a surrogate pair, which no encoding of text holds.
     document = json.dumps(problem.document(), ensure_ascii=True)
     headers = {**_OWED.get(problem.code.status, {}), **problem.headers}
@@ -121,7 +121,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 
 def _pointer(path: tuple[object, ...]) -> str:
-    """A JSON Pointer (RFC 6901) to a field, from the part of the request that it is in."""
+    """Write a JSON Pointer (RFC 6901) to a field, from the part of the request that has it."""
     parts = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
     return "".join(f"/{part}" for part in parts)[:POINTER_LENGTH_MAX]
 
@@ -136,7 +136,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> set[str]:
-    """What the path offers: Starlette names the methods of the first route alone."""
+    """List the methods of the path; Starlette names those of the first route alone."""
     offered = {
         method
         for method in METHODS

@@ -9,7 +9,7 @@ from service_kit.process.telemetry import Asgi
 def with_head(app: Asgi) -> Asgi:
     """Middleware (ASGI): a HEAD is served as the GET, and its response loses the body.
 
-    ``route``, which FastAPI writes into the scope, is handed on to those who count requests.
+    ``route``, which FastAPI writes into the scope, is passed on for the request metrics.
     """
 
     async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:

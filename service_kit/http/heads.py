@@ -1,11 +1,12 @@
-"""Check a request's head before the parser sees it.
+"""Check a request's head beyond what the parser checks.
 
 Pure functions. The parser (llhttp) is strict about the grammar of fields, lengths and chunks. It is
 lenient about the rest, which is checked here: other protocols on the request line, ``Host``,
 unknown transfer codings. An offer to change the protocol is removed: the parser would stop at it
 and parse the body as another request (RFC 9110 7.8: an offer may be ignored).
 
-Guarantees: a head that passes ends at the first ``HEAD_END``, and its body has a definite length.
+Guarantees: an accepted head ends at the first ``HEAD_END``, and the length of its body is
+unambiguous.
 """
 
 import re
@@ -39,7 +40,7 @@ class BadHead(Exception):
 
 
 def refusal(begun: bytes) -> Code | None:
-    """Why a head, or the beginning of one that is still arriving, is refused; None if it is not."""
+    """Return why a head, or the part of it that has arrived, is refused; None if it is not."""
     if len(begun) > HEAD_BYTES_MAX:
         return problems.HEADERS_TOO_LARGE
     if begun.count(b"\n") != begun.count(b"\r\n"):

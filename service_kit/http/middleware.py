@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from service_kit.http.body_limits import LimitedBody
-from service_kit.http.errors import METHODS, Refusals, answer_with_problems, without_surprises
+from service_kit.http.errors import METHODS, Refusals, catch_unexpected, install_handlers
 from service_kit.http.head_method import with_head
 from service_kit.http.metrics import counted
 from service_kit.http.openapi import describe_problems
@@ -55,12 +55,12 @@ def install(
         body_bytes_max: the longest body, in bytes.
         body_seconds_max: how long a body may take to arrive, in seconds.
     """
-    answer_with_problems(app, refusals)
+    install_handlers(app, refusals)
     describe_problems(app)
     # Each one wraps those before it: the last one added sees a request first.
     app.add_middleware(with_strict_json)
     app.add_middleware(LimitedBody, bytes_max=body_bytes_max, seconds_max=body_seconds_max)
-    app.add_middleware(without_surprises)
+    app.add_middleware(catch_unexpected)
     if cors_origins:
         app.add_middleware(
             CORSMiddleware,

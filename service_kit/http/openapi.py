@@ -1,7 +1,7 @@
-"""Error answers in the OpenAPI document, from which clients are written.
+"""Describe error responses in the OpenAPI document.
 
-A route names the codes of its own with ``documented``; what any request may be answered is added to
-every operation by ``describe_problems``. Each answer is a ``ProblemBody`` with one example a code.
+A route names its own codes with ``documented``; ``describe_problems`` adds those of every request
+to every operation. Each response is a ``ProblemBody`` with one example per code.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ TOKEN: Final = (
     problems.ACCOUNT_DISABLED,
     problems.USER_REQUIRED,
 )
-"""What a route that wants a user's access token may answer."""
+"""The problems of a route that needs a user's access token."""
 
 OF_EVERY_REQUEST: Final = (
     problems.MALFORMED_REQUEST,
@@ -33,7 +33,7 @@ OF_EVERY_REQUEST: Final = (
 )
 OF_EVERY_BODY: Final = (problems.REQUEST_TIMEOUT,)
 OF_EVERY_INPUT: Final = (problems.INVALID_REQUEST,)
-"""What has parameters or a body may find them wrong."""
+"""The problems of an operation with parameters or a body."""
 
 REALM: Final = "accessToken"
 
@@ -70,9 +70,9 @@ class ProblemBody(BaseModel):
 
 
 def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:
-    """Return a route's ``responses``: its problems in addition to those of every route.
+    """Make a route's ``responses`` from the problems that it adds to those of every route.
 
-    An operation with ``invalid_token`` is documented as requiring an access token.
+    An operation with ``invalid_token`` is documented to need an access token.
     """
     answers: dict[int | str, dict[str, Any]] = {}
     for code in codes:
@@ -81,9 +81,9 @@ def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:
 
 
 def describe_problems(app: FastAPI) -> None:
-    """Have the OpenAPI document tell what every request may be answered.
+    """Add the problems of every request to the OpenAPI document.
 
-    Answers of 422 are problem documents too, in place of the model that FastAPI describes.
+    Responses with 422 are problem documents too, in place of FastAPI's own model.
     """
     original = app.openapi
 

@@ -13,17 +13,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 CHECK_TIMEOUT_SECONDS: Final = 2.0
-"""A probe asks every few seconds; a database that answers later than this is not ready."""
+"""A probe runs every few seconds; a database that takes longer than this is not ready."""
 
 Check = Callable[[], Awaitable[None]]
 
 Readiness = Callable[[], Awaitable[str | None]]
-"""Raises when the process cannot do its work; the error's type is shown, never its text. Returns
-why it does it less well than it should, or None."""
+"""Raises if the process cannot work; the response has the error's type, never its text. Returns why
+the process is degraded, or None."""
 
 
 def health_routes(*, ready: Readiness, refresh: Check) -> list[Route]:
-    """The three routes. ``refresh`` brings gauges up to date before they are read."""
+    """Make the three routes; ``refresh`` updates gauges before they are read."""
 
     async def livez(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -32,7 +32,7 @@ def health_routes(*, ready: Readiness, refresh: Check) -> list[Route]:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 degraded = await ready()
-        except Exception as error:  # any error gives the same response
+        except Exception as error:  # any error means "not ready"
             return JSONResponse({"status": "not ready", "reason": type(error).__name__}, 503)
         if degraded:
             return JSONResponse({"status": "degraded", "reason": degraded})

@@ -1,8 +1,9 @@
-"""Problem documents (RFC 9457): the one shape of every error answer, and its stable codes.
+"""Problem documents (RFC 9457): the shape of every error response, and its stable codes.
 
-A client matches on ``code``; ``title`` and ``detail`` are for people and may be reworded. Each
-service raises ``Problem``; ``http_errors`` turns it into an answer. What each code means to a
-client is in ``docs/problems.md``, which lists every one of them.
+A client matches on ``code``; ``title`` and ``detail`` are for people and may be reworded. A service
+raises ``Problem``; ``errors`` turns it into a response. ``docs/problems.md`` explains every code.
+
+Not here: codes that one service alone uses (its own ``problems``).
 """
 
 from collections.abc import Mapping
@@ -68,12 +69,12 @@ UNAVAILABLE: Final = Code("unavailable", 503, "The service cannot answer at the 
 
 
 class Problem(Exception):
-    """An error for the client.
+    """An error to report to the caller.
 
     Parameters:
         code: which one, with its status.
-        detail: one sentence about this occurrence; no secret, no e-mail address.
-        headers: for the response, such as ``WWW-Authenticate`` or ``Retry-After``.
+        detail: one sentence about this occurrence; nothing secret, no e-mail address.
+        headers: of the response, such as ``WWW-Authenticate`` or ``Retry-After``.
         errors: for each wrong field ``{"pointer": …, "detail": …}``.
         extra: further members of the document (RFC 9457 3.2), which the code's entry in
             ``docs/problems.md`` names.
@@ -96,7 +97,7 @@ class Problem(Exception):
         self.extra = extra or {}
 
     def document(self) -> dict[str, Any]:
-        """The members of the answer's JSON object; ``instance`` names the request at hand."""
+        """Return the members of the JSON object; ``instance`` names the current request."""
         document: dict[str, Any] = {
             **self.extra,
             "type": self.code.type,

@@ -1,17 +1,17 @@
-"""The server's side of an HTTP/1.1 connection: each request gets exactly one response.
+"""Serve an HTTP/1.1 connection: exactly one response to each request, or a closed connection.
 
-uvicorn with httptools buffers a growing head without limit, parses pipelined requests early, loses
-its position at an offered upgrade, and waits without limit for a client that does not read. Here a
-connection has one request at a time: a parser gets one message and never a byte beyond it, and the
-next message gets a new parser, once the response has been read. A connection is limited in size and
-time. Beyond a limit it gets a problem document, unless that could pass for another response, and
-is closed.
+uvicorn with httptools buffers a request's head without limit, parses pipelined requests before
+their turn, loses its place at an offered upgrade, and waits indefinitely for a slow reader.
+Here a connection has one request at a time: a parser gets one message and no byte beyond it, and a
+new parser gets the next message after the client has read the response. Size and time are limited.
+Beyond a limit the server sends a problem document, unless the client could take it for another
+response, and closes the connection.
 
-Guarantees: one read from a connection keeps the event loop busy for milliseconds, for any input; no
-content of one message changes how the next one is read; fields after a chunked body (trailers)
-never become headers (RFC 9110 6.5.1).
+Guarantees: one read from a connection keeps the event loop busy for milliseconds, whatever the
+client sends. No content of a message changes how the next one is read. Fields after a chunked body
+(trailers) never become headers (RFC 9110 6.5.1).
 
-Not here: limits on bodies (``body_limits``), which belong to the application. Why this is not the
+Not here: limits on bodies (``body_limits``), which are the application's. Why this is not the
 library's own class: ``docs/decisions/0021``.
 """
 
@@ -36,43 +36,42 @@ from service_kit.http.product import request_urn
 from service_kit.process.telemetry import new_request_id
 
 HEAD_SECONDS_MAX: Final = 10.0
-"""From the first byte of a head to its end; and for the rest of a body after its answer."""
+"""From the first byte of a head to its end; and for the rest of a body after its response."""
 
 IDLE_SECONDS_MAX: Final = 5.0
-"""Until a connection's first byte, and between an answer and the next request. A proxy in front
-has to give up its idle connections sooner than that."""
+"""Until a connection's first byte, and between a response and the next request. A proxy in front
+must close its idle connections sooner."""
 
 WRITING_SECONDS_MAX: Final = 30.0
-"""Within this time a client must read ``WRITTEN_BYTES_MIN`` of what waits for it. An answer may
-take as long as it likes otherwise: a streamed one lasts minutes."""
+"""Within this time a client must read ``WRITTEN_BYTES_MIN`` of the unsent data. The whole response
+has no limit: a streamed one lasts minutes."""
 
 WRITTEN_BYTES_MIN: Final = 16 * 1024
-"""Less in that time is no reading: a few bytes a minute would hold a connection for days."""
+"""A client that reads less is cut off: a few bytes a minute would occupy a connection for days."""
 
 LINGER_SECONDS_MAX: Final = 2.0
-"""After the last answer, for a client that is sending still: what it sends is dropped. Closed at
-once, a connection is reset, and the reset may overtake the answer."""
+"""After the last response, while the client is still sending; the data is dropped. Closing at once
+would reset the connection, and the reset may overtake the response."""
 
 CONNECTIONS_MAX: Final = 900
-"""At once, over all callers. A process may have 1,024 files open by default on Linux, and the
-database's connections are files too: without them no request would be answered at all."""
+"""At once, over all clients. A process may have 1,024 open files by default on Linux, and the
+database's connections need some of them."""
 
 READING_BYTES_MAX: Final = 64 * 1024
-"""Read from one connection before others get their turn; uvloop would read 8 MB. Pipelined requests
-wait unparsed, and reading stops meanwhile. So waiting data are limited in bytes, and valid requests
-are never rejected because of their bodies.
-"""
+"""From one connection before others have their turn; uvloop would continue for 8 MB. Pipelined
+requests wait unparsed, and reading stops meanwhile: the wait is limited in bytes, and no valid
+request is refused for the content of its body."""
 
 FRAMING_BYTES_MAX: Final = 48 * 1024
-"""Of a chunked body that are no content: sizes, extensions, trailers, and ``PIECE_COST`` for each
-piece that the parser gets. 64 KiB in chunks of one byte would cost it a call for each."""
+"""Of a chunked body without its content: sizes, extensions, trailers, and ``PIECE_COST`` for each
+piece that the parser gets. 64 KiB in chunks of one byte would cost a call for each byte."""
 
 PIECE_BYTES_MAX: Final = 16 * 1024
 PIECE_COST: Final = 8
 
 
 class _Closing:
-    """The transport as uvicorn gets it; the protocol decides how to close it."""
+    """The transport for uvicorn; the protocol decides how to close it."""
 
     def __init__(self, transport: asyncio.Transport, protocol: "HttpProtocol") -> None:
         self._transport = transport
@@ -126,7 +125,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._await_client()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget what was expected."""
+        """Cancel the timers."""
         for timer in (self._deadline, self._stalled):
             if timer is not None:
                 timer.cancel()
@@ -134,7 +133,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what has come, and parse as much of it as has its turn."""
+        """Buffer the data, and parse the messages whose turn it is."""
         if len(data) > READING_BYTES_MAX:
             self._socket.pause_reading()
             self.loop.call_soon(self._read_on)
@@ -143,12 +142,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._advance()
 
     def pause_writing(self) -> None:
-        """Something is unsent: watch the client read it."""
+        """Watch the client read the unsent data."""
         super().pause_writing()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """All is sent: the next request may have its turn."""
+        """Let the next request have its turn: all data is sent."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
@@ -158,20 +157,20 @@ class HttpProtocol(HttpToolsProtocol):
     # What the parser calls
 
     def on_message_begin(self) -> None:
-        """Refuse a second request on the connection: another client of a proxy may have sent it."""
-        if self._owes_answer():
+        """Begin a request; refuse one that begins while a response is due."""
+        if self._owes_response():
             raise BadHead
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, which is dropped."""
+        """Keep a header; drop a trailer."""
         if self._reads_head:
             super().on_header(name, value)
         else:
             self._framing_code = problems.HEADERS_TOO_LARGE
 
     def on_headers_complete(self) -> None:
-        """The head is whole: the application takes over."""
+        """Check the complete head, and start the application."""
         version = self.parser.get_http_version()
         self._body_left = body_length(version, self.headers)
         if self.parser.should_upgrade():  # CONNECT: what follows would be no HTTP
@@ -185,31 +184,31 @@ class HttpProtocol(HttpToolsProtocol):
         self._framing_code = problems.BODY_TOO_LARGE
         self._keeps_alive = self.cycle.keep_alive
         if self.expect_100_continue:
-            # If it is answered without its body, nobody knows whether that still comes.
+            # If the response comes before the body, it is unknown whether the body still comes.
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """Pass on a part of the body."""
         self._framing_bytes -= len(body)
         if self.expect_100_continue and not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request has come whole."""
+        """Expect a head next: the request is complete."""
         self._reads_head = True
         super().on_message_complete()
 
     # What the application's side calls
 
     def on_response_complete(self) -> None:
-        """The answer is whole; it may wait to be read yet."""
+        """Continue with the next request; the client may still have to read this response."""
         self._go_on()
 
     # Reading
 
     def _go_on(self) -> None:
-        if not self.transport.is_closing() and not self._owes_answer():
+        if not self.transport.is_closing() and not self._owes_response():
             self.flow.resume_reading()
             self._advance()
 
@@ -218,12 +217,12 @@ class HttpProtocol(HttpToolsProtocol):
             self._socket.resume_reading()
 
     def _advance(self) -> None:
-        """Parse message by message, as long as no answer is due."""
+        """Parse message by message, as long as no response is due."""
         is_parsing = True
         while is_parsing and self._unparsed and not self.transport.is_closing():
             if not self._reads_head:
                 is_parsing = self._read_body()
-            elif self._owes_answer():
+            elif self._owes_response():
                 self._is_ahead = True
                 self.flow.pause_reading()
                 is_parsing = False
@@ -232,13 +231,13 @@ class HttpProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._await_client()
 
-    def _owes_answer(self) -> bool:
+    def _owes_response(self) -> bool:
         return self.cycle is not None and (
             not self.cycle.response_complete or self.flow.write_paused
         )
 
     def _read_head(self) -> bool:
-        """Parse the next head if it is whole; whether there is more to parse."""
+        """Parse the next head if it is complete; return whether there is more to parse."""
         begun = self._unparsed[: PIECE_BYTES_MAX + 1]  # all of it would be copied for each request
         start = len(begun) - len(begun.lstrip(b"\r\n"))
         end = self._unparsed.find(HEAD_END, start)
@@ -253,14 +252,14 @@ class HttpProtocol(HttpToolsProtocol):
         return end >= 0
 
     def _read_body(self) -> bool:
-        """Parse the next piece of the body, never beyond it; whether there is more to parse."""
+        """Parse the next piece of the body and no more; return whether there is more to parse."""
         if self._body_left is not None:
             size = min(self._body_left, len(self._unparsed))
             self._body_left -= size
             self._parse(self._take(size))
             return True
-        # A chunked body ends with an empty line. One that is in its content does no harm; one that
-        # has come in part is kept back.
+        # A chunked body ends with an empty line. An empty line in its content is harmless; one that
+        # has arrived in part is held back.
         length = min(len(self._unparsed), PIECE_BYTES_MAX)
         end = self._unparsed.find(HEAD_END, 0, length) + len(HEAD_END)
         size = end if end >= len(HEAD_END) else length - len(HEAD_END) + 1
@@ -286,10 +285,10 @@ class HttpProtocol(HttpToolsProtocol):
     # Waiting
 
     def _await_client(self) -> None:
-        """Set the deadline for what has to come next, if that has changed."""
+        """Set the deadline for the next part of the request, if that part has changed."""
         if not self._reads_head:
             awaited = "rest" if self.cycle.response_complete else None
-        elif self._owes_answer():
+        elif self._owes_response():
             awaited = None
         else:
             awaited = "head" if self._unparsed else "request"
@@ -305,9 +304,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _is_late(self) -> None:
         if self._awaited == "head":
-            self._is_ahead = False  # what was before it has long been answered
+            self._is_ahead = False  # the earlier requests have their responses
             self._refuse(problems.REQUEST_TIMEOUT)
-        else:  # nothing was asked, or it has been answered
+        else:  # no request, or it has its response
             self._socket.close()
 
     def _watch_reader(self) -> None:
@@ -323,10 +322,10 @@ class HttpProtocol(HttpToolsProtocol):
     # Refusing
 
     def _refuse(self, code: Code, *, lingers: bool = True) -> None:
-        """Answer what is being read, unless that could pass for another's answer, and close."""
+        """Respond, unless that could pass for the response to another request, and close."""
         if self.transport.is_closing():
             return
-        # What was sent ahead and is no request may be the end of one that a proxy saw otherwise.
+        # Pipelined data that is not a request may be the end of one that a proxy read differently.
         if not (self._is_ahead if self._reads_head else self.cycle.response_started):
             self.transport.write(_refusal(code))
         else:
@@ -337,7 +336,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
 
     def end(self, *, lingers: bool | None = None) -> None:
-        """Close: both halves, or ours alone while the client is sending, which is the default."""
+        """Close both directions, or by default only ours while the client is sending."""
         if self.transport.is_closing():
             return
         if lingers is None:
@@ -355,7 +354,7 @@ class HttpProtocol(HttpToolsProtocol):
 
 
 def _refusal(code: Code) -> bytes:
-    """The whole answer, as ``http_manners`` would have it."""
+    """Make the complete response, with the headers that ``middleware`` would add."""
     request = new_request_id()
     problem = Problem(code).document() | {"instance": request_urn(request)}
     body = json.dumps(problem).encode()

@@ -22,7 +22,7 @@ def rate_limit_headers(
     reset_seconds: float,
     retry_after_seconds: float | None = None,
 ) -> dict[str, str]:
-    """The header fields that describe one limit and what is left of it.
+    """Make the header fields that describe one limit and what is left of it.
 
     Parameters:
         name: of the limit; letters, digits and ``_-.``, since it stands in quotes.
@@ -30,7 +30,7 @@ def rate_limit_headers(
         window_seconds: ... in that time.
         remaining: requests that are left at the moment.
         reset_seconds: until more are left.
-        retry_after_seconds: for a refusal. Never told as less than ``reset_seconds``: who trusts
+        retry_after_seconds: for a refusal. Never less than ``reset_seconds``: a client that trusts
             ``Retry-After`` must not be refused again.
     """
     reset = _whole(reset_seconds)
@@ -53,5 +53,5 @@ def too_many_requests(violated: Sequence[str], headers: Mapping[str, str]) -> Pr
 
 
 def _whole(seconds: float) -> int:
-    """Rounded up: a second too late is right, a second too early is a refusal."""
+    """Round up: a second too late is right, a second too early is a refusal."""
     return max(math.ceil(seconds), 0)

@@ -1,4 +1,4 @@
-"""Serve an application, or health beside some work, until SIGTERM or SIGINT; then exit with 0.
+"""Serve an application, or the health of a worker, until SIGTERM or SIGINT; then exit with 0.
 
 Each runs one event loop (uvloop) for as long as the process lives. There is no access log: requests
 are counted and timed in the metrics, and probes would drown everything else.
@@ -23,11 +23,11 @@ from service_kit.process.errors import OperatorError
 from service_kit.process.tasks import CANCEL_AGAIN_SECONDS
 
 FINISH_SECONDS_MAX: Final = 10
-"""How long requests at hand may take once the process has been asked to end."""
+"""How long current requests may take after the signal, in seconds."""
 
 DROPPED_SECONDS_MAX: Final = 1
-"""How long their handlers have after that to notice that nobody listens; then they are cancelled,
-which is an error in the log."""
+"""How long handlers have after that to notice the closed connection, in seconds; then they are
+cancelled, which logs an error."""
 
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted, as uvicorn has it."""
@@ -38,9 +38,9 @@ def serve(
 ) -> None:
     """Serve ``app`` until a signal, then finish the requests in progress.
 
-    ``trusted_proxies`` are addresses and networks. For a request from one of them, the
-    client is the last address in ``X-Forwarded-For`` that is not a trusted proxy: each proxy
-    appends the address it saw, and clients may forge the rest. Otherwise the header is ignored.
+    ``trusted_proxies`` are addresses and networks. Of a request that comes from one of them,
+    ``X-Forwarded-For`` tells whose it is: the last address in it that is none of them, since every
+    proxy appends the address it saw and any client may send the rest. From others it is ignored.
 
     Raises:
         OperatorError: the port, which ``setting`` chooses, cannot be listened on.
@@ -128,7 +128,7 @@ class _Server(uvicorn.Server):
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish the requests at hand, as far as their clients read the answers."""
+        """Finish the current requests, as far as their clients read the responses."""
         dropping = asyncio.get_running_loop().call_later(FINISH_SECONDS_MAX, self._drop_connections)
         try:
             await super().shutdown(sockets)
@@ -149,8 +149,8 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Serve ``app`` on a listening socket for as long as the context lasts.
 
-    What the start has made stays, and is kept out of the garbage collector's books meanwhile: its
-    full rounds would hold the event loop for 50 ms, and find nothing.
+    The objects of the start are frozen for the garbage collector: its full rounds would block the
+    event loop for 50 ms and free nothing.
     """
     config = uvicorn.Config(
         app,
@@ -159,7 +159,7 @@ async def serving(
         log_config=None,
         access_log=False,
         server_header=False,
-        # By default uvicorn trusts every client on this machine.
+        # By default uvicorn trusts every caller on this machine.
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),
         timeout_graceful_shutdown=FINISH_SECONDS_MAX + DROPPED_SECONDS_MAX,

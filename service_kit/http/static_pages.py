@@ -1,10 +1,11 @@
-"""Serve the pages of a service: static files of a package, with security headers.
+"""Serve the pages of a service: files of a package, with a strict policy.
 
-Guarantees: a page loads and sends only what its policy allows: no inline script, no form that a
-browser submits itself (it would put a password into a URL), no framing, no referrer. A browser
-revalidates each file (304 if it is unchanged), so page and scripts always have the same version.
+Guarantees: the policy allows no inline script, no form that the browser submits itself (it would
+put a password into an address), no frame around the page, and no referrer to the next page. A
+browser revalidates each file every time, so that page and scripts always match; an unchanged file
+is 304.
 
-Not here: the pages themselves, and the headers of every response (``middleware``).
+Not here: what a page does, and the headers of every response (``middleware``).
 """
 
 import hashlib
@@ -26,7 +27,7 @@ MEDIA_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-"""By the suffix of served files; other files of the package are not served."""
+"""By the end of a file's name; files with other names are not served."""
 
 
 def page_routes(
@@ -38,13 +39,13 @@ def page_routes(
     images_from: Iterable[str] = (),
     values: Mapping[str, str] | None = None,
 ) -> list[Route]:
-    """Routes for ``package``'s one page and the files that it loads; none is in the OpenAPI.
+    """Make routes for a package's page and the files that it loads; none is in the OpenAPI.
 
     Parameters:
         package: has the files; the one that ends in ``.html`` is the page.
         at: the page's path.
-        files_at: the prefix of the other files' paths, with a trailing slash.
-        connect_to: other services that the page's scripts may call.
+        files_at: what the other files' paths begin with, with a slash at the end.
+        connect_to: addresses of other services that the page's scripts may call.
         images_from: other sources of images, as in a Content-Security-Policy;
             without any, the page has no images at all.
         values: replacements for each ``$name`` in the page.
@@ -114,6 +115,6 @@ def _route(path: str, content: bytes, headers: dict[str, str]) -> Route:
 
 
 def _has(request: Request, tag: str) -> bool:
-    """Whether the client holds what ``tag`` stands for (RFC 9110 13.1.2, a weak comparison)."""
+    """Whether the client has the content of ``tag`` (RFC 9110 13.1.2, a weak comparison)."""
     held = request.headers.get("if-none-match", "")
     return any(each.strip().removeprefix("W/") in (tag, "*") for each in held.split(","))

@@ -1,11 +1,11 @@
-"""Strict JSON in request bodies (RFC 8259, RFC 7493), which all parsers read alike.
+"""Accept only strict JSON in request bodies (RFC 8259, RFC 7493), which all readers read alike.
 
-Python's parser accepts more than JSON: UTF-16, duplicate names (the last one wins, in other parsers
-the first), and unpaired surrogates that cannot be encoded. PostgreSQL stores no NUL. All of these
-are rejected before any route sees them.
+Python's parser takes more than JSON: UTF-16, names that stand twice (the last one wins, elsewhere
+the first), halves of surrogate pairs that no encoding holds, and PostgreSQL keeps no NUL. Each of
+these would surprise code further in, so it is refused before any route sees it.
 
-Guarantees: a body of 64 KiB costs a few milliseconds at most, for any content: without a limit
-on members, each unknown member would add an error description.
+Guarantees: a body of 64 KiB costs a few milliseconds at most, whatever its structure. Without a
+limit on members, each unknown one would cost its own description of the error.
 """
 
 import json
@@ -33,15 +33,15 @@ _TEXT = re.compile(
 )
 """A JSON text in which each escape stands for Unicode: no NUL, no half of a surrogate pair.
 
-It never backtracks, because its quantifiers are possessive."""
+Without backtracking on any input (possessive quantifiers)."""
 
 
 class NotStrict(ValueError):
-    """Not the JSON that is taken; the message names the rule and nothing that was sent."""
+    """The JSON is not strict; the message names the rule and nothing that was sent."""
 
 
 def strict_json(encoded: bytes) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
         NotStrict: unless it is UTF-8 with at most ``OBJECTS_MAX`` objects, each of at most

@@ -1,4 +1,4 @@
-"""The names of actors in audit logs and records."""
+"""Name the users and operators whose actions are recorded."""
 
 import getpass
 import os
@@ -6,21 +6,21 @@ from uuid import UUID
 
 
 def user_actor(user_id: UUID) -> str:
-    """Return the actor name of a user."""
+    """Name a user as an actor."""
     return f"user:{user_id}"
 
 
 def operator_actor(name: str) -> str:
-    """Return the actor name of an operator with this user name at the command line."""
+    """Name an operator at the command line as an actor."""
     return f"operator:{name}"
 
 
 def operator() -> str:
-    """Return the actor name of a command: the system user's name, or number if there is none.
+    """Name the actor of this command: the login name, or the user's number if there is none.
 
-    The name is not a proof: anyone who may run these commands has the database's password.
+    Not a proof: anybody who may run the commands has the database's password.
     """
     try:
         return operator_actor(getpass.getuser())
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # a container's user may have no name
         return operator_actor(str(os.getuid()))

@@ -1,9 +1,8 @@
-"""Times that a clock showed which was ahead and has been set back since. Pure.
+"""Recognize times of a clock that was ahead and has been set back. Pure.
 
-A database keeps what its clock showed: when an event was recorded, until when a limit is spent.
-After the clock was set back some of that lies in the future, by as much as it was ahead. Code that
-waits for such a time bounds the wait by what it can last; ``service_kit.database.clock`` notices
-the cause and names it.
+A database stores times of its clock: when an event was recorded, until when a limit is spent. After
+the clock is set back, some of them lie in the future. Code that waits for such a time limits the
+wait to its longest duration; ``service_kit.database.clock`` detects and reports the cause.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""Show the progress of long work on standard error.
+"""Report the progress of long work on standard error.
 
-Guarantees: silent for the first two seconds; on a terminal one line that is updated, elsewhere
-plain lines every few seconds; no output on standard output, which is for the result.
+Guarantees: silent for the first two seconds; on a terminal one line that is rewritten, elsewhere a
+plain line every few seconds; nothing on standard output, which is for the result.
 """
 
 import sys
@@ -16,7 +16,7 @@ _TERMINAL_EVERY_SECONDS: Final = 0.2
 class Progress:
     """Progress of work of a known size, or of an unknown one (``total`` None).
 
-    One that ``is_quiet`` tells nothing: for work that nobody watches.
+    ``is_quiet`` prints nothing, for work without an audience.
     """
 
     def __init__(self, what: str, total: int | None = None, *, is_quiet: bool = False) -> None:
@@ -30,7 +30,7 @@ class Progress:
         self._wrote = False
 
     def advance(self, by: int) -> None:
-        """So many more are done."""
+        """Count ``by`` more items as done, and report if it is time."""
         self._done += by
         now = time.monotonic()
         every = _TERMINAL_EVERY_SECONDS if self._is_terminal else LINE_EVERY_SECONDS
@@ -39,7 +39,7 @@ class Progress:
             self._write(now)
 
     def end(self) -> None:
-        """Leave the terminal's line."""
+        """Clear the terminal's line."""
         if self._wrote and self._is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Metrics that are read from a database: absent, not old, while it does not answer."""
+"""Metrics that are read from a database; absent, not stale, while it does not respond."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,13 +22,13 @@ class Reading(Gauge):
         self._is_known = False
 
     def collect(self) -> Iterable[Metric]:
-        """What Prometheus gets to see."""
+        """Return the samples for Prometheus."""
         return super().collect() if self._is_known else ()
 
 
 @contextmanager
 def read_again(*gauges: Any) -> Iterator[None]:
-    """Set ``gauges`` inside the block; if it fails, or is broken off, none of them has a value.
+    """Set ``gauges`` inside the block; if it fails or is cancelled, none of them has a value.
 
     Parameters:
         gauges: each a ``Reading``, or a gauge with labels, of which no child is left.

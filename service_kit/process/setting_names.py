@@ -1,10 +1,10 @@
-"""Find misspelt names of settings, and the names that were probably meant. Pure.
+"""List the names of a service's settings, and suggest one for a misspelt name. Pure.
 
-Otherwise a variable with the service's prefix that no process reads would be ignored silently, and
-with it the limit or address that an operator believes is set.
+Without this, a variable with the service's prefix that no process reads would be ignored silently,
+and with it a limit or an address.
 
-Kubernetes sets variables for every Service in the namespace (``AUTH_SERVICE_HOST``,
-``AUTH_PORT_8001_TCP`` …): these are neither settings nor misspelt ones.
+Kubernetes describes every Service of a namespace to each container (``AUTH_SERVICE_HOST``,
+``AUTH_PORT_8001_TCP`` …); these variables are not settings and not misspelt ones.
 """
 
 import difflib
@@ -18,7 +18,7 @@ EXPORTED: Final = frozenset({"AUTH_URL", "AUTH_RELAY_URL", "BLOG_URL", "BLOG_CON
 """Addresses that ``make env`` exports beside the settings, for other programs."""
 
 NEAR: Final = 0.75
-"""From how similar a name on it is told as the nearest (0 to 1): a letter or two of difference."""
+"""How similar a name must be (0 to 1) to be suggested: a letter or two of difference."""
 
 _OF_KUBERNETES: Final = re.compile(
     r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?"
@@ -34,7 +34,7 @@ _WRITTEN: Final = re.compile(
 
 
 def names_of(settings: type[ServiceSettings]) -> frozenset[str]:
-    """The variables of a service's processes, also those that name a file.
+    """Return the variables of all processes of a service, those that name a file included.
 
     Parameters:
         settings: any settings of the service.
@@ -52,7 +52,7 @@ def names_of(settings: type[ServiceSettings]) -> frozenset[str]:
 def unknown(
     variables: Iterable[tuple[str, str]], settings: type[ServiceSettings]
 ) -> dict[str, str | None]:
-    """The variables with the service's prefix that it does not know, with the nearest it knows.
+    """Return the unknown variables with the service's prefix, each with the nearest known name.
 
     Parameters:
         variables: names, in any case, with their values; empty where only the name is known.
@@ -74,7 +74,7 @@ def unknown(
 
 
 def written_in(text: str) -> Iterator[tuple[int, str]]:
-    """The names of variables in a file, each with its line."""
+    """Find the names of variables in a file, each with its line."""
     for found in _WRITTEN.finditer(text):
         name = found[1] or found[2]
         yield text.count("\n", 0, found.start(1 if found[1] else 2)) + 1, name

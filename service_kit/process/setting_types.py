@@ -28,7 +28,7 @@ _ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re
 
 
 def _listed(value: object) -> object:
-    """The items of a comma-separated list, as the environment holds it."""
+    """Split a comma-separated list."""
     if not isinstance(value, str):
         return value
     return tuple(item.strip() for item in value.split(",") if item.strip())
@@ -82,7 +82,7 @@ def _is_http(url: str) -> str:
     except ValueError:  # no number for a port, an open bracket
         is_usable = False
     if not is_usable or not url.isprintable() or " " in url:
-        raise ValueError("must be an address to fetch (http://… or https://…)")
+        raise ValueError("must be an http:// or https:// URL")
     return url
 
 
@@ -93,11 +93,11 @@ _PUBLIC = re.compile(
 
 
 def public_url(url: str) -> str:
-    """An address that browsers are given, without a slash at its end.
+    """Check a URL that browsers use, and remove a slash at its end.
 
     Raises:
-        ValueError: it is no plain ``http(s)://host[:port][/path]``: a name and password, a query or
-            what a page's policy would read as a rule of its own has no place in it.
+        ValueError: it is not a plain ``http(s)://host[:port][/path]``: no user, no query, and
+            nothing that a page's policy would read as a rule of its own.
     """
     try:
         is_usable = _PUBLIC.fullmatch(url) is not None and urlsplit(url).port != 0
@@ -115,7 +115,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 """A TCP port to listen on."""
 
 Issuer = Annotated[str, Field(min_length=1, max_length=512)]
-"""Who issues tokens and events: the name that clients know, usually its public address."""
+"""The issuer of tokens and events, by the name that clients know, usually its public address."""
 
 Audience = Annotated[str, Field(min_length=1, max_length=512)]
 """The services that a token is for."""
@@ -124,7 +124,7 @@ AmqpUrl = Annotated[str, AfterValidator(_is_amqp)]
 """The address of a virtual host on a RabbitMQ server."""
 
 HttpUrl = Annotated[str, AfterValidator(_is_http)]
-"""An address to fetch something from; pydantic's own type would add a slash to some."""
+"""A URL to fetch from; pydantic's own type would add a slash to some."""
 
 PublicUrl = Annotated[str, AfterValidator(public_url)]
 """Where browsers and clients find a service, without a slash at its end."""
@@ -142,7 +142,7 @@ QueueNames = Annotated[
 TrustedProxies = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_are_networks)
 ]
-"""Addresses and networks whose ``X-Forwarded-For`` is believed, separated by commas."""
+"""Addresses and networks whose ``X-Forwarded-For`` is trusted, separated by commas."""
 
 RateSetting = Annotated[Rate, NoDecode, BeforeValidator(rate)]
-"""``QUOTA/SECONDS``: so many in that time, at once or spread over it."""
+"""``QUOTA/SECONDS``: so many in that time, all at once or spread over it."""

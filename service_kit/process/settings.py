@@ -1,11 +1,11 @@
-"""Settings from the environment, the same way in both services.
+"""Read settings from the environment.
 
-Each setting is an environment variable, or a line of ``.env`` in the current folder; a secret may
-also come as ``NAME_FILE``, the path of a file that holds it. A bad value stops the start with a
-sentence that names the variable and never repeats the value.
+Each setting is an environment variable, or a line of ``.env`` in the current folder. ``NAME_FILE``
+may name a file that holds the value, such as a secret. A bad value stops the start with a sentence
+that names the variable and never repeats the value.
 
-What editors and shells add around a value (a byte order mark, blanks, line ends) does not count; a
-line break or an invisible character inside it is refused.
+A byte order mark, blanks and line ends around a value are ignored, because editors and shells add
+them; a line break or an invisible character inside it is refused.
 """
 
 import codecs
@@ -27,7 +27,7 @@ from pydantic_settings import (
 from service_kit.process.errors import BadSettings
 
 FILE_BYTES_MAX: Final = 64 * 1024
-"""Of a file that holds one setting: a private key of the largest size has under 10 KB."""
+"""The largest file of one setting; the largest private key has under 10 KB."""
 
 SEVERAL_LINES: Final = "may have several lines"
 """Marks a setting that may hold a key in PEM."""
@@ -41,7 +41,7 @@ _SERVICE_LINK: Final = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 
 
 class ServiceSettings(BaseSettings):
-    """Base of a service's settings; the subclass names its prefix."""
+    """Base of all settings; a service's subclass sets its prefix (``env_prefix``)."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -105,9 +105,9 @@ class ServiceSettings(BaseSettings):
 
 
 def is_service_link(value: str) -> bool:
-    """Whether a variable tells of a Service of Kubernetes, such as ``AUTH_PORT=tcp://…:8001``.
+    """Whether Kubernetes set the variable for a Service, such as ``AUTH_PORT=tcp://…:8001``.
 
-    Of a Service named ``auth`` each container is told in the very name of our setting.
+    For a Service named ``auth`` the variable has the very name of our setting.
     """
     return _SERVICE_LINK.match(value) is not None
 
@@ -136,7 +136,7 @@ def not_utf8() -> BadSettings:
 
 
 class _WithoutLinks(PydanticBaseSettingsSource):
-    """The environment without what Kubernetes tells of Services that are called like a setting."""
+    """The environment, without the variables of Kubernetes that are named like a setting."""
 
     def __init__(
         self, settings_cls: type[BaseSettings], environment: PydanticBaseSettingsSource

@@ -1,8 +1,8 @@
-"""Cancel tasks reliably, and run several tasks until one fails.
+"""End tasks reliably, and run several things of which one failure ends all.
 
-Guarantees: no task is left running when a function here returns. One call of ``cancel`` is not
-enough for that: Python 3.11's ``asyncio.wait_for``, which the client libraries use, loses a
-cancellation that coincides with a result, and the task keeps running.
+Guarantees: no task outlives a function of this module. One call of ``cancel`` is not enough:
+Python 3.11's ``asyncio.wait_for``, which the client libraries use, loses a cancellation that meets
+a result, and the task continues.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 async def end_tasks(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel ``tasks`` until all have ended, however they do; what they raise is for the caller."""
+    """Cancel ``tasks`` until all have ended; their exceptions are left to the caller."""
     while unfinished := [task for task in tasks if not task.done()]:
         for task in unfinished:
             task.cancel()
@@ -24,9 +24,9 @@ async def end_tasks(*tasks: asyncio.Future[Any]) -> None:
 
 
 async def all_of(*work: Coroutine[Any, Any, R]) -> list[R]:
-    """What all of ``work`` returns, done at once; the first error ends the rest, and is raised.
+    """Run all of ``work`` concurrently and return the results; the first error ends the rest.
 
-    As it is, in no group: it is the one that callers know how to meet.
+    The error is raised as it is, not in a group, because callers catch it by its class.
     """
     tasks = [asyncio.ensure_future(each) for each in work]
     try:

@@ -1,10 +1,9 @@
-"""Logs and traces, the same in every process.
+"""Write logs and follow traces, the same way in every process.
 
 Logs are JSON lines on standard output: a constant ``event`` to match on, dotted or OWASP's name,
 and fields. No payload, token, password or e-mail address is ever a field. Traces follow W3C Trace
 Context: a request's ``traceparent`` is kept for as long as the request lasts, and recorded with the
-events that it causes. Each request has an id, by which a caller and an operator speak of the same
-one.
+events that it causes. Each request has an id, which the caller and the log share.
 """
 
 import logging
@@ -72,7 +71,7 @@ def configure_logging(process: str) -> None:
 def _frames_without_message(
     _: Any, __: str, fields: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """An exception's type and frames; its message may quote data, an e-mail address even."""
+    """Log an exception's type and frames; its message may quote data, such as an e-mail address."""
     info = fields.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()
@@ -87,7 +86,7 @@ def _frames_without_message(
 
 
 def traced(app: Asgi) -> Asgi:
-    """Middleware (ASGI): the caller's ``traceparent``, or a new one, for as long as the request."""
+    """Middleware (ASGI): keep the caller's ``traceparent``, or a new one, during the request."""
 
     async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -100,10 +99,10 @@ def traced(app: Asgi) -> Asgi:
 
 
 def identified(app: Asgi) -> Asgi:
-    """Middleware (ASGI): an id for each request, in its answer and in each of its log lines.
+    """Middleware (ASGI): give each request an id, in its response and in its log lines.
 
-    The caller's ``X-Request-ID`` if it has from 1 to 128 letters, digits, dots, lines or
-    underscores, so that it is safe wherever it is written; otherwise a new one.
+    The caller's ``X-Request-ID`` is used if it has 1 to 128 letters, digits, dots, hyphens or
+    underscores, which are safe wherever they are written; otherwise a new id.
     """
 
     async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -130,10 +129,10 @@ def identified(app: Asgi) -> Asgi:
 
 
 def new_request_id() -> str:
-    """An id for a request that came without one."""
+    """Make an id for a request that has none."""
     return str(uuid4())
 
 
 def new_traceparent() -> str:
-    """The start of a new trace, not sampled: nobody decided yet to keep it."""
+    """Start a new trace, not sampled."""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"

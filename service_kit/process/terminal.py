@@ -1,7 +1,7 @@
-"""Output and exit codes of the commands of both services.
+"""Print the results and failures of commands.
 
-Guarantees: an error that an operator can fix is one sentence on standard error and exit code 1 or 2
-(bad settings), never a traceback; figures are printed one per line, or as one JSON object.
+Guarantees: a failure that an operator can fix is one sentence on standard error and exit code 1, or
+2 for bad settings, never a traceback. Figures are one per line, or one JSON object.
 """
 
 import functools
@@ -28,7 +28,7 @@ Check = Annotated[
     bool,
     typer.Option("--check", help="Exit 0: well, 1: behind or degraded, 2: broken or unknown."),
 ]
-"""The option of a ``status`` that sets the exit code for scripts."""
+"""The option by which ``status`` reports its health to a script, as an exit code."""
 
 
 class Health(IntEnum):
@@ -48,7 +48,7 @@ _HEALTH: Final = {
     "behind": Health.DEGRADED,
     "broken": Health.BROKEN,
 }
-"""By the first word of the line about the pipe; other words belong to other releases."""
+"""By the first word of the line about the pipe; an unknown word means broken."""
 
 EXIT_FAILED = 1
 EXIT_BAD_SETTINGS = 2
