@@ -112,7 +112,7 @@ GARBAGE: dict[str, tuple[str, dict[str, Any] | None, bytes]] = {
         _headers(_of_user(USER), cloudEvents_type="user.promoted"),
         BODY,
     ),
-    "a type that is no text": (
+    "a type that is not a text": (
         "unknown_type",
         _headers(_of_user(USER), cloudEvents_type=17),
         BODY,
@@ -179,7 +179,7 @@ class NotUtf8(str):
     __slots__ = ()
 
     def encode(self, *_: Any, **__: Any) -> bytes:
-        """Return the bytes to send, in any encoding."""
+        """Encode as Latin-1, whatever encoding is requested."""
         return super().encode("latin-1")
 
 

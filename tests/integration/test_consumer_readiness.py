@@ -1,4 +1,4 @@
-"""A consumer that is alive and does nothing is not ready, and says why."""
+"""Test that a consumer that applies nothing is not ready, and says why."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ from tests.support.source import Source
 
 @pytest.fixture
 def activity() -> Activity:
-    """A consumer that has consumed for long enough to have heard of the source."""
+    """A consumer that has run long enough to have received a heartbeat."""
     activity = Activity()
     activity.enter(State.CONSUMING)
     activity.consuming_since -= HEARTBEAT_SECONDS_MAX + 1
@@ -39,7 +39,7 @@ def activity() -> Activity:
 
 
 async def test_three_missed_heartbeats(activity: Activity, blog_engine: AsyncEngine) -> None:
-    """A recent heartbeat is well, an old one is not; one that came with this start may be late."""
+    """An old heartbeat is not ready, except right after the start."""
     await apply_events(blog_engine, Beat(number=1))
     assert await why_degraded(activity, blog_engine) is None
     late = f"interval '{HEARTBEAT_SECONDS_MAX + 1} s'"
@@ -55,7 +55,7 @@ async def test_three_missed_heartbeats(activity: Activity, blog_engine: AsyncEng
 async def test_a_source_whose_heartbeats_are_rarer(
     activity: Activity, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
-    """The setting says how old the last one may be; the default would call this one silent."""
+    """The setting allows an age at which the default would call the source silent."""
     rarer = consumer_settings.model_copy(update={"heartbeat_seconds_max": 180.0})
     consumer = Consumer(USERS, rarer, blog_engine)
     consumer.activity = activity
@@ -70,7 +70,7 @@ async def test_a_source_whose_heartbeats_are_rarer(
 
 
 async def test_before_the_first_heartbeat(activity: Activity, blog_engine: AsyncEngine) -> None:
-    """A source that has never sent one may be a new one: that is worth a word, and no alarm."""
+    """The source may be new, so this is degraded but no alarm."""
     assert await why_degraded(activity, blog_engine) == NO_HEARTBEAT_YET
     activity.enter(State.CONSUMING)
 
@@ -80,10 +80,10 @@ async def test_before_the_first_heartbeat(activity: Activity, blog_engine: Async
 @pytest.mark.parametrize(
     ("state", "error"), [(State.WAITING, BrokerAway), (State.STOPPED, Stopped)], ids=str
 )
-async def test_what_it_is_at(
+async def test_a_consumer_that_is_not_consuming_is_not_ready(
     activity: Activity, blog_engine: AsyncEngine, state: State, error: type[Exception]
 ) -> None:
-    """Without the broker, or after too many parked messages, it does nothing."""
+    """Without the broker, or after too many parked messages, it is not ready."""
     activity.enter(state)
 
     with pytest.raises(error):
@@ -91,7 +91,7 @@ async def test_what_it_is_at(
 
 
 async def test_a_batch_that_takes_too_long(activity: Activity, blog_engine: AsyncEngine) -> None:
-    """Messages that are at hand and not applied, such as those of a locked table."""
+    """Messages at hand are not applied, e.g. because of a locked table."""
     await apply_events(blog_engine, Beat(number=1))
     with activity.busy("replays"), activity.busy("live"):
         assert await why_degraded(activity, blog_engine) is None
@@ -103,10 +103,10 @@ async def test_a_batch_that_takes_too_long(activity: Activity, blog_engine: Asyn
     assert await why_degraded(activity, blog_engine) is None
 
 
-async def test_messages_that_wait_by_themselves(
+async def test_messages_set_aside_make_it_degraded(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A row is locked: the consumer works, and the replica is not complete."""
+    """A locked row: the consumer works, but the replica is incomplete."""
     state = a_state()
     await apply_events(blog_engine, state, Beat(number=1))
 

@@ -1,4 +1,4 @@
-"""What the broker gave up on by a limit is tried again by itself."""
+"""Test that messages dead-lettered because of a limit are retried."""
 
 import asyncio
 from typing import Any
@@ -27,7 +27,7 @@ async def test_a_delivery_limit_loses_nobody(
     broker: Broker,
     vhost: str,
 ) -> None:
-    """Messages that were delivered too often are applied, and one at fault gets its own reason."""
+    """Messages over the delivery limit are applied; one at fault is parked for its own reason."""
     async with consuming(consumer_settings, blog_engine):
         pass
     policy = {"delivery-limit": 1}
@@ -48,10 +48,10 @@ async def test_a_delivery_limit_loses_nobody(
     assert await source.ready(DEAD) == 0
 
 
-async def test_a_policy_that_is_too_strict_is_told_of(
+async def test_a_policy_that_is_too_strict_is_logged(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, broker: Broker, vhost: str
 ) -> None:
-    """At each start, with its limits; a management API that is not there is told of quietly."""
+    """At each start, with its limits; a missing management API is logged at info level."""
     async with source_on(consumer_settings.amqp_url), consuming(consumer_settings, blog_engine):
         pass
     policy = {"delivery-limit": 3, "message-ttl": 60_000}
@@ -87,8 +87,10 @@ async def test_a_policy_that_is_too_strict_is_told_of(
         (None, False),
     ],
 )
-def test_who_gave_a_message_up(headers: dict[str, Any] | None, *, by_limit: bool) -> None:
-    """A limit, by the broker's own note; or a person, who decides what becomes of it."""
+def test_the_broker_header_says_who_rejected_a_message(
+    headers: dict[str, Any] | None, *, by_limit: bool
+) -> None:
+    """A limit, by the broker's header, or a person, whose decision stands."""
     assert gave_up_by_limit(headers) is by_limit
 
 

@@ -1,4 +1,4 @@
-"""Lost messages are noticed by the numbers of heartbeats, and a lost queue by its absence."""
+"""Test that heartbeat numbers reveal lost messages, and a missing queue its own loss."""
 
 import asyncio
 from collections.abc import Sequence
@@ -40,14 +40,14 @@ Mark = tuple[int, int]
 
 
 def a_heartbeat(number: int, minutes: int, source: str = SOURCE) -> Heartbeat:
-    """A heartbeat recorded so many minutes past noon."""
+    """Build a heartbeat recorded this many minutes past noon."""
     return Heartbeat(
         id=uuid4(), source=source, time=NOON + timedelta(minutes=minutes), data=Beat(number=number)
     )
 
 
 async def _apply(engine: AsyncEngine, *heartbeats: Heartbeat) -> list[Outcome]:
-    """Apply them in one transaction."""
+    """Apply heartbeats in one transaction."""
     async with engine.begin() as connection:
         return await apply(USERS, connection, heartbeats)
 
@@ -103,7 +103,7 @@ CASES: dict[str, tuple[Sequence[Mark], Sequence[Outcome], SuspicionKind | None, 
 
 @pytest.mark.parametrize("in_one_batch", [True, False], ids=["one batch", "alone"])
 @pytest.mark.parametrize(("marks", "outcomes", "kind", "last"), CASES.values(), ids=CASES.keys())
-async def test_numbers_are_judged(
+async def test_heartbeat_numbers_reveal_lost_messages(
     blog_engine: AsyncEngine,
     marks: Sequence[Mark],
     outcomes: Sequence[Outcome],
@@ -111,7 +111,7 @@ async def test_numbers_are_judged(
     last: Mark,
     in_one_batch: bool,
 ) -> None:
-    """What the numbers tell is the same for a batch and for one heartbeat after the other."""
+    """A batch gives the same result as single heartbeats."""
     heartbeats = [a_heartbeat(*mark) for mark in marks]
     batches = [heartbeats] if in_one_batch else [[heartbeat] for heartbeat in heartbeats]
     began = await _now(blog_engine)
@@ -127,10 +127,10 @@ async def test_numbers_are_judged(
         assert began <= suspected.since <= await _now(blog_engine)
 
 
-async def test_it_is_told_once(
+async def test_a_suspicion_is_logged_once(
     blog_engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line in the log a suspicion, with its kind, however many heartbeats follow in a batch."""
+    """One log entry per suspicion, with its kind, however many heartbeats follow in a batch."""
     await _apply(blog_engine, *(a_heartbeat(n, n) for n in (1, 2, 5, 6, 7)))
     await _apply(blog_engine, a_heartbeat(8, 8), a_heartbeat(3, 30))
 
@@ -140,7 +140,7 @@ async def test_it_is_told_once(
 
 
 async def test_sources_do_not_make_each_other_suspect(blog_engine: AsyncEngine) -> None:
-    """Each source counts for itself; the newest suspicion about any of them is the one told."""
+    """Each source is independent; the newest suspicion of any source is reported."""
     other = "https://other.example"
     await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(50, 0, other))
     await _apply(blog_engine, a_heartbeat(2, 1), a_heartbeat(51, 1, other))
@@ -154,7 +154,7 @@ async def test_sources_do_not_make_each_other_suspect(blog_engine: AsyncEngine) 
 
 
 async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine) -> None:
-    """Its row is set back with all the rest: the next heartbeat shows what it missed."""
+    """The heartbeat row is restored too, so the next heartbeat reveals the gap."""
     await _apply(blog_engine, *(a_heartbeat(n, n) for n in range(1, 9)))
     await execute(
         blog_engine,
@@ -166,8 +166,8 @@ async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine
     assert await _kind(blog_engine) is GAP
 
 
-async def test_a_comparison_answers_what_was_suspected_before_it(blog_engine: AsyncEngine) -> None:
-    """A suspicion from after its start stays; an earlier one is cleared."""
+async def test_a_comparison_clears_earlier_suspicions(blog_engine: AsyncEngine) -> None:
+    """A suspicion raised after its start stays; an earlier one is cleared."""
     await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(5, 1))
     suspected = await _suspicion(blog_engine)
     assert suspected is not None
@@ -199,7 +199,7 @@ async def test_a_comparison_answers_what_was_suspected_before_it(blog_engine: As
 async def test_a_heartbeat_is_known_to_have_arrived(
     blog_engine: AsyncEngine, issuer: str, number: int, minutes: int, expected: bool
 ) -> None:
-    """This one or one after it, of this source, by number and by time."""
+    """This one or a later one of this source, by number and time."""
     await _apply(blog_engine, a_heartbeat(7, 7), a_heartbeat(8, 8))
 
     async with blog_engine.connect() as connection:
@@ -213,7 +213,7 @@ async def test_a_heartbeat_is_known_to_have_arrived(
 async def test_a_lost_queue_makes_a_replica_that_knows_a_source_suspect(
     blog_engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A replica that has never heard of a source has lost nothing."""
+    """A replica without any heartbeat has lost nothing."""
     async with blog_engine.begin() as connection:
         await note_queue_lost(connection)
     before = await _suspicion(blog_engine)
@@ -232,7 +232,7 @@ async def test_a_lost_queue_makes_a_replica_that_knows_a_source_suspect(
 async def test_a_purged_queue_shows_as_a_gap(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Messages purged on the broker take a heartbeat along; the next one misses it."""
+    """The purge removes a heartbeat too; the next one reveals it."""
     async with consuming(consumer_settings, blog_engine):
         await source.publish(a_heartbeat(1, 0), an_event(a_state()))
         await eventually(lambda: has_users(blog_engine, 1))
@@ -249,7 +249,7 @@ async def test_a_purged_queue_shows_as_a_gap(
 async def test_a_queue_deleted_while_the_consumer_is_away_is_noticed(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Also when no heartbeat was in it: the numbers alone would not tell."""
+    """Even without a heartbeat in it, where the numbers would not reveal it."""
     async with consuming(consumer_settings, blog_engine):
         await source.publish(a_heartbeat(1, 0))
         await eventually(lambda: _has_beat(blog_engine, 1))
@@ -269,7 +269,7 @@ async def test_a_queue_deleted_while_the_consumer_is_away_is_noticed(
 async def test_a_queue_deleted_under_the_consumer_is_noticed(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """It declares its queue again, and suspects that messages were lost with the old one."""
+    """It declares the queue again and suspects that messages were lost."""
     async with consuming(consumer_settings, blog_engine) as consumer:
         await source.publish(a_heartbeat(1, 0))
         await eventually(lambda: _has_beat(blog_engine, 1))
@@ -289,7 +289,7 @@ async def test_a_queue_deleted_under_the_consumer_is_noticed(
 async def test_a_new_consumer_suspects_nothing(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Its first queue is not a lost one, and its first heartbeat begins the row."""
+    """Its first queue does not count as lost, and any first heartbeat is accepted."""
     async with consuming(consumer_settings, blog_engine):
         await source.publish(a_heartbeat(300, 0))
         await eventually(lambda: _has_beat(blog_engine, 300))
@@ -297,10 +297,10 @@ async def test_a_new_consumer_suspects_nothing(
     assert await _suspicion(blog_engine) is None
 
 
-async def test_no_queue_is_made_before_its_loss_is_written_down(
+async def test_the_loss_of_a_queue_is_recorded_before_it_is_declared_again(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Made first, a crash before the note would leave a loss that nobody hears of."""
+    """Otherwise a crash in between would hide the loss."""
     async with consuming(consumer_settings, blog_engine):
         await source.publish(a_heartbeat(1, 0))
         await eventually(lambda: _has_beat(blog_engine, 1))

@@ -1,4 +1,4 @@
-"""A row or a lock that another session holds keeps one user waiting, and nobody else."""
+"""Test that a row or lock held by another session delays one user only."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -29,13 +29,13 @@ OF_USER = "SELECT FROM users WHERE id = '{}' "
 
 @pytest.fixture
 def settings(consumer_settings: ConsumerSettings) -> ConsumerSettings:
-    """Settings of a consumer that notices a held lock soon."""
+    """Settings of a consumer with short lock timeouts."""
     return consumer_settings.model_copy(update={"lock_timeout_ms": 300})
 
 
 @pytest.fixture
 async def impatient(settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
-    """The consumer's connections."""
+    """Provide the consumer's connections."""
     engine = pooled(settings)
     yield engine
     await engine.dispose()
@@ -47,14 +47,14 @@ async def consumer(
     impatient: AsyncEngine,
     source: Source,  # noqa: ARG001 - its exchanges
 ) -> AsyncIterator[Consumer]:
-    """A consumer at work."""
+    """Run a consumer."""
     async with consuming(settings, impatient) as consumer:
         yield consumer
 
 
 @asynccontextmanager
 async def holding(engine: AsyncEngine, *statements: str) -> AsyncIterator[None]:
-    """A session that has run ``statements`` in a transaction which it does not end in the block."""
+    """Run ``statements`` in a transaction that stays open inside the block."""
     async with engine.connect() as connection:
         await connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
         for statement in statements:
@@ -65,7 +65,7 @@ async def holding(engine: AsyncEngine, *statements: str) -> AsyncIterator[None]:
 
 
 async def waiting(engine: AsyncEngine, messages: int) -> bool:
-    """Whether so many messages wait by themselves."""
+    """Tell whether this many messages are set aside."""
     [row] = await fetch(engine, "SELECT count(*) AS messages FROM waiting_messages")
     assert row.messages == messages, f"{row.messages} messages wait, not {messages}"
     return True
@@ -73,10 +73,10 @@ async def waiting(engine: AsyncEngine, messages: int) -> bool:
 
 @pytest.mark.usefixtures("consumer")
 @pytest.mark.parametrize("strength", ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE"])
-async def test_a_held_row_holds_up_its_user_alone(
+async def test_a_locked_row_delays_its_user_alone(
     blog_engine: AsyncEngine, source: Source, strength: str
 ) -> None:
-    """Others are applied within seconds; the user is up to date when the lock is gone."""
+    """Others are applied within seconds, and the user once the lock is released."""
     held = [uuid4() for _ in range(3)]
     await apply_events(blog_engine, *(a_state(user_id, 1) for user_id in held))
     hold = [OF_USER.format(user_id) + strength for user_id in held]
@@ -100,10 +100,8 @@ async def test_a_held_row_holds_up_its_user_alone(
 
 
 @pytest.mark.usefixtures("consumer")
-async def test_a_row_whose_key_alone_is_held_holds_up_nobody(
-    blog_engine: AsyncEngine, source: Source
-) -> None:
-    """A foreign key's lock is no obstacle."""
+async def test_a_key_share_lock_delays_nobody(blog_engine: AsyncEngine, source: Source) -> None:
+    """The lock of a foreign key does not conflict."""
     state = a_state()
     await apply_events(blog_engine, state)
 
@@ -114,7 +112,7 @@ async def test_a_row_whose_key_alone_is_held_holds_up_nobody(
 
 @pytest.mark.usefixtures("consumer")
 async def test_a_deletion_that_waits_is_not_lost(blog_engine: AsyncEngine, source: Source) -> None:
-    """A state that waits goes with it, a later one is stale, and what is parked is erased."""
+    """A waiting state goes with it, a later one is stale, and parked messages are erased."""
     user_id = uuid4()
     await apply_events(blog_engine, a_state(user_id, 1))
     unreadable = a_delivery(an_event(a_state(user_id, 2)), body=b"{")
@@ -138,10 +136,10 @@ async def test_a_deletion_that_waits_is_not_lost(blog_engine: AsyncEngine, sourc
 
 
 @pytest.mark.usefixtures("consumer")
-async def test_a_users_lock_holds_up_their_deletion_alone(
+async def test_a_users_lock_delays_their_deletion_alone(
     blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The lock that parking and deleting share is no exception."""
+    """Also if it is the lock that parking and deleting share."""
     user_id = uuid4()
     async with blog_engine.connect() as other:
         await lock(other, [user_id])
@@ -159,7 +157,7 @@ async def test_a_users_lock_holds_up_their_deletion_alone(
 
 @pytest.mark.usefixtures("consumer")
 async def test_a_user_who_is_being_inserted_waits(blog_engine: AsyncEngine, source: Source) -> None:
-    """A provisional row that is not committed is no row yet, and holds all the same."""
+    """An uncommitted provisional row is invisible but blocks all the same."""
     user_id = uuid4()
     insert = f"INSERT INTO users (id, version, status) VALUES ('{user_id}', 0, 'provisional')"
 
@@ -182,10 +180,10 @@ async def test_a_user_who_is_being_inserted_waits(blog_engine: AsyncEngine, sour
     ],
     ids=["heartbeats", "revoked_keys"],
 )
-async def test_what_is_no_user_waits_by_itself_as_well(
+async def test_heartbeats_and_keys_are_set_aside_too(
     blog_engine: AsyncEngine, source: Source, hold: str, event: Callable[[], object]
 ) -> None:
-    """Users go on while a heartbeat's or a key's row is held; heartbeats keep their order."""
+    """Users are applied while a heartbeat's or key's row is locked; heartbeats keep order."""
     await apply_events(blog_engine, Beat(number=1))
 
     async with holding(blog_engine, hold):
@@ -201,8 +199,10 @@ async def test_what_is_no_user_waits_by_itself_as_well(
 
 
 @pytest.mark.usefixtures("consumer")
-async def test_a_replay_goes_on_past_a_held_row(blog_engine: AsyncEngine, source: Source) -> None:
-    """The lane of replays singles the user out as the live one does."""
+async def test_a_replay_continues_past_a_locked_row(
+    blog_engine: AsyncEngine, source: Source
+) -> None:
+    """The replay lane isolates the user like the live lane."""
     state = a_state()
     await apply_events(blog_engine, state)
 
@@ -221,7 +221,7 @@ async def test_a_replay_goes_on_past_a_held_row(blog_engine: AsyncEngine, source
 async def test_a_locked_table_sets_nothing_aside(
     settings: ConsumerSettings, impatient: AsyncEngine, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Everybody waits in place, and the attempts of a redelivered message are not counted."""
+    """All messages wait in the queue, and attempts of a redelivered one do not count."""
     async with consuming(settings, impatient):
         pass
     await source.publish(*(an_event(a_state()) for _ in range(20)))
@@ -242,10 +242,10 @@ async def test_a_locked_table_sets_nothing_aside(
     assert await parked(blog_engine) == []
 
 
-async def test_an_operator_redrives_past_a_held_row(
+async def test_an_operator_redrives_past_a_locked_row(
     impatient: AsyncEngine, blog_engine: AsyncEngine
 ) -> None:
-    """One message whose user is held stays parked; nothing is said about it by its fault."""
+    """A message whose user is locked stays parked unchanged."""
     state = a_state()
     await apply_events(blog_engine, state)
     [parked_id] = await park_deliveries(blog_engine, a_delivery(an_event(a_state(state.id, 2))))

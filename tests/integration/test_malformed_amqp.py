@@ -1,4 +1,4 @@
-"""Messages that the client library cannot read end up parked instead of blocking the queue."""
+"""Test that messages the client library cannot decode are parked and do not block the queue."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,12 +19,12 @@ FAR_AWAY_BYTES = int(FAR_AWAY.timestamp()).to_bytes(8, "big")
 
 
 class Forged(Basic.Properties):
-    """Properties that say one thing to the library and another to the broker."""
+    """Properties whose encoding differs from what the library encodes."""
 
     replacement: tuple[bytes, bytes] = (b"", b"")
 
     def marshal(self) -> bytes:
-        """The properties with some of their bytes replaced."""
+        """Return the properties with some bytes replaced."""
         return super().marshal().replace(*self.replacement)
 
 
@@ -37,10 +37,10 @@ def forged(good: Basic.Properties, old: bytes, new: bytes) -> Basic.Properties:
 
 
 class Nested(Basic.Properties):
-    """Headers that are nested deeper than the library's encoder would go."""
+    """Headers nested deeper than the library's encoder supports."""
 
     def marshal(self) -> bytes:
-        """The flag of the header table alone, and the table."""
+        """Return the flag of the header table and the table."""
         table = b""
         for _ in range(600):
             table = b"\x01tF" + len(table).to_bytes(4, "big") + table
@@ -68,7 +68,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("properties", ODD.values(), ids=ODD.keys())
-async def test_what_the_library_cannot_read_is_parked(
+async def test_a_message_the_library_cannot_decode_is_parked(
     properties: Basic.Properties,
     consumer_settings: ConsumerSettings,
     blog_engine: AsyncEngine,
@@ -88,7 +88,7 @@ async def publish_odd_and_good(
     settings: ConsumerSettings,
     engine: AsyncEngine,
 ) -> None:
-    """Publish an odd message and a good one, and wait until both are settled."""
+    """Publish a malformed and a valid message, and wait until both are settled."""
     async with consuming(settings, engine):
         await source.publish_raw(b"odd", properties)
         await source.publish(an_event(a_state()))

@@ -1,4 +1,4 @@
-"""``blog-service parked …``, as operators and their scripts use it."""
+"""Test ``blog-service parked …`` as operators and scripts use it."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ OUTCOMES = ("applied", "unchanged", "stale", "tombstoned", "parked")
 
 @dataclass(frozen=True)
 class Ended:
-    """What a command left."""
+    """The result of a command."""
 
     returncode: int
     stdout: str
@@ -59,7 +59,7 @@ def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 async def as_json(command: Any, arguments: str, code: int = 0) -> dict[str, Any]:
-    """What a command prints for scripts."""
+    """Return the JSON that a command prints."""
     ended = await command(f"{arguments} --json")
     assert ended.returncode == code, ended.stderr
     assert ended.stdout.count("\n") == 1
@@ -70,7 +70,7 @@ async def as_json(command: Any, arguments: str, code: int = 0) -> dict[str, Any]
 async def test_list_shows_what_is_parked_newest_first(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
-    """A line each, or an object each, without what is in it."""
+    """One line or one object per message, without the content."""
     state = a_state()
     ids = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
 
@@ -89,8 +89,8 @@ async def test_list_shows_what_is_parked_newest_first(
     assert listed["items"][1]["user_id"] == str(state.id)
 
 
-async def test_list_goes_on_before_an_id(command: Any, blog_engine: AsyncEngine) -> None:
-    """A long list says how to get the rest; a reason filters it."""
+async def test_list_continues_before_an_id(command: Any, blog_engine: AsyncEngine) -> None:
+    """A long list says how to continue; a reason filters it."""
     ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(3)))
     [other] = await park_deliveries(blog_engine, rubbish(b"other"), reason="too_large")
 
@@ -105,7 +105,7 @@ async def test_list_goes_on_before_an_id(command: Any, blog_engine: AsyncEngine)
 
 
 async def test_show_has_the_whole_message(command: Any, blog_engine: AsyncEngine) -> None:
-    """Why, where from, properties, headers and body."""
+    """Reason, origin, properties, headers and body."""
     event = an_event(a_state(email="ada@example.org"))
     [parked_id] = await park_deliveries(blog_engine, a_delivery(event, headers={"odd": b"\xff"}))
 
@@ -139,7 +139,7 @@ async def test_show_hands_the_terminal_nothing_that_it_would_obey(
 
 
 async def test_show_says_that_the_body_was_erased(command: Any, blog_engine: AsyncEngine) -> None:
-    """With its user; the headers stay."""
+    """Together with its user; the headers stay."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
     await apply_events(blog_engine, a_tombstone(state.id))
@@ -152,8 +152,8 @@ async def test_show_says_that_the_body_was_erased(command: Any, blog_engine: Asy
     assert "(erased)" in (await command("list")).stdout
 
 
-async def test_redrive_some_tells_of_each(command: Any, blog_engine: AsyncEngine) -> None:
-    """And of how many in all; those that were not named stay."""
+async def test_redriving_some_reports_each(command: Any, blog_engine: AsyncEngine) -> None:
+    """With totals; messages that were not named stay."""
     same = a_state()
     await apply_events(blog_engine, same)
     ids = await park_events(blog_engine, *(an_event(data) for data in (a_state(), same, a_state())))
@@ -170,7 +170,7 @@ async def test_redrive_some_tells_of_each(command: Any, blog_engine: AsyncEngine
 
 
 async def test_redrive_ends_with_1_when_some_stay(command: Any, blog_engine: AsyncEngine) -> None:
-    """The line says why; scripts get the counts."""
+    """The line says why; scripts get counts."""
     [bad, _] = await park_deliveries(blog_engine, rubbish(), a_delivery(an_event(a_state())))
 
     ended = await command("redrive --all")
@@ -182,10 +182,10 @@ async def test_redrive_ends_with_1_when_some_stay(command: Any, blog_engine: Asy
     assert [row.attempts for row in await parked(blog_engine)] == [3]
 
 
-async def test_what_an_event_gives_rise_to_does_not_spoil_the_result(
+async def test_logs_of_an_applied_event_do_not_mix_with_the_result(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
-    """A heartbeat that shows a gap says so on standard error; scripts still read one object."""
+    """A heartbeat that shows a gap logs to stderr; stdout still has one object."""
     await apply_events(blog_engine, Beat(number=1))
     await park_deliveries(blog_engine, a_delivery(an_event(Beat(number=7))))
 
@@ -195,8 +195,10 @@ async def test_what_an_event_gives_rise_to_does_not_spoil_the_result(
     assert json.loads(ended.stdout)["applied"] == 1
 
 
-async def test_redrive_goes_on_after_an_unknown_id(command: Any, blog_engine: AsyncEngine) -> None:
-    """The sentence names it, and the exit code tells."""
+async def test_redrive_continues_after_an_unknown_id(
+    command: Any, blog_engine: AsyncEngine
+) -> None:
+    """The message names the id, and the exit code is 1."""
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
 
     ended = await command(f"redrive 4711 {parked_id}")
@@ -212,8 +214,8 @@ async def test_redrive_all_of_nothing_is_well(command: Any) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["redrive", "redrive 1 --all", "redrive 0", "show x"])
-async def test_what_is_not_meant_is_not_guessed(command: Any, arguments: str) -> None:
-    """Neither none nor both: exit code 2."""
+async def test_redrive_needs_either_ids_or_all(command: Any, arguments: str) -> None:
+    """Neither ids nor --all, or both: exit code 2."""
     ended = await command(arguments)
 
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -222,7 +224,7 @@ async def test_what_is_not_meant_is_not_guessed(command: Any, arguments: str) ->
 async def test_redrive_without_a_database_says_so_and_changes_nothing(
     command: Any, blog_engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """Away, or refusing: exit code 1, one sentence, no attempt is counted."""
+    """Away or refusing: exit code 1, one message, no attempt counted."""
     await park_events(blog_engine, an_event(a_state()))
     before = await parked(blog_engine)
     nowhere = f"postgresql://postgres@/nowhere?host={tmp_path}"
@@ -241,7 +243,7 @@ async def test_redrive_without_a_database_says_so_and_changes_nothing(
 
 
 async def test_long_work_shows_progress(command: Any, blog_engine: AsyncEngine) -> None:
-    """After two seconds, on standard error, with rate and time left."""
+    """After two seconds, on stderr, with rate and time left."""
     await park_events(blog_engine, *(an_event(a_state()) for _ in range(30)))
     async with blog_engine.begin() as connection:
         await connection.exec_driver_sql(
@@ -259,7 +261,7 @@ async def test_long_work_shows_progress(command: Any, blog_engine: AsyncEngine) 
 
 
 async def test_discard_leaves_a_note(command: Any, blog_engine: AsyncEngine) -> None:
-    """Who, why and what it was parked for; the message and what was in it are gone."""
+    """Who, why and the original reason; the message and its content are gone."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
 
@@ -283,10 +285,10 @@ async def test_discard_leaves_a_note(command: Any, blog_engine: AsyncEngine) -> 
     ],
     ids=["empty", "long", "octets", "none"],
 )
-async def test_discard_wants_a_reason(
+async def test_discard_needs_a_reason(
     command: Any, blog_engine: AsyncEngine, because: str, code: int, words: str
 ) -> None:
-    """Nothing is thrown away without one."""
+    """No message is discarded without one."""
     [parked_id] = await park_deliveries(blog_engine, rubbish())
 
     ended = await command(f"discard {parked_id} {because}")
@@ -298,7 +300,7 @@ async def test_discard_wants_a_reason(
 
 @pytest.mark.parametrize("arguments", ["show 4711", "discard 4711 --because unknown"])
 async def test_an_unknown_id_is_one_sentence(command: Any, arguments: str) -> None:
-    """Exit code 1, and where to look."""
+    """With exit code 1 and a pointer to the list."""
     ended = await command(arguments)
 
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -317,7 +319,7 @@ async def test_help_shows_an_example(command: Any, name: str) -> None:
 async def test_the_commands_are_installed(
     blog_url: str, blog_engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """As a process of their own, which prints what they say and nothing else."""
+    """A real process prints the same and nothing else."""
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
 
     ended = await asyncio.to_thread(
@@ -334,7 +336,7 @@ async def test_the_commands_are_installed(
 async def test_redriving_a_deletion_reaches_the_replica(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
-    """And what else is parked of its user says nothing any more."""
+    """The user's other parked messages are erased."""
     user_id = uuid4()
     await park_events(blog_engine, an_event(a_tombstone(user_id, 5)), an_event(a_state(user_id, 4)))
 

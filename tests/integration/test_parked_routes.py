@@ -1,4 +1,4 @@
-"""``/v1/sync/parked``: operators see, redrive and discard parked messages; nobody else does."""
+"""Test ``/v1/sync/parked``: only operators see, redrive and discard parked messages."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ OPERATOR = a_state(roles=("editor", "operator"))
 
 @pytest.fixture
 async def stranger(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the blog's API without a token."""
+    """Provide a client of the blog's API without a token."""
     settings = ApiSettings(
         _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
     )
@@ -45,16 +45,16 @@ async def stranger(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncC
 async def blog(
     stranger: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
 ) -> httpx.AsyncClient:
-    """The same client with an operator's token."""
+    """Provide the same client with an operator's token."""
     await apply_events(blog_engine, OPERATOR)
     stranger.headers["Authorization"] = f"Bearer {a_token(signing_key, OPERATOR.id)}"
     return stranger
 
 
-async def test_the_list_tells_what_is_parked_and_why(
+async def test_the_list_shows_messages_and_reasons(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Newest first, without what is in it."""
+    """Newest first, without the content."""
     state = a_state()
     first, second = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
     [row, _] = await parked(blog_engine)
@@ -82,7 +82,7 @@ async def test_the_list_tells_what_is_parked_and_why(
 
 
 async def test_the_list_comes_in_pages(blog: httpx.AsyncClient, blog_engine: AsyncEngine) -> None:
-    """A cursor continues where the last page ended, even if messages are parked meanwhile."""
+    """A cursor continues after the previous page, even if messages are parked meanwhile."""
     ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(5)))
 
     first = (await blog.get(LIST, params={"limit": 2})).json()
@@ -94,7 +94,7 @@ async def test_the_list_comes_in_pages(blog: httpx.AsyncClient, blog_engine: Asy
 
 
 async def test_the_list_of_one_reason(blog: httpx.AsyncClient, blog_engine: AsyncEngine) -> None:
-    """All others are left out; a reason that there is not is no mistake."""
+    """Others are left out; an unknown reason returns an empty list."""
     [_] = await park_deliveries(blog_engine, rubbish(b"1"), reason="too_large")
     [wanted] = await park_deliveries(blog_engine, rubbish(b"2"), reason="dead_lettered")
 
@@ -144,7 +144,7 @@ async def test_show_has_the_whole_message(
 async def test_a_body_is_shown_as_text_or_base64(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, body: bytes, shown: str, encoding: str
 ) -> None:
-    """For any bytes."""
+    """Whatever its bytes are."""
     [parked_id] = await park_deliveries(blog_engine, rubbish(body))
 
     message = (await blog.get(f"{LIST}/{parked_id}")).json()
@@ -160,7 +160,7 @@ async def test_a_body_is_shown_as_text_or_base64(
 async def test_of_a_very_long_body_the_beginning_is_shown(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, letter: bytes
 ) -> None:
-    """And how long it is; a letter that was cut in two is left out."""
+    """With its size; a character that was cut is left out."""
     body = b"x" + letter * read.BODY_SHOWN_BYTES_MAX
     [parked_id] = await park_deliveries(blog_engine, rubbish(body))
 
@@ -176,7 +176,7 @@ async def test_of_a_very_long_body_the_beginning_is_shown(
 async def test_show_says_that_the_body_was_erased_with_its_user(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """The headers stay; the list says so too."""
+    """The headers stay; the list shows it too."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
     await apply_events(blog_engine, a_tombstone(state.id))
@@ -191,7 +191,7 @@ async def test_show_says_that_the_body_was_erased_with_its_user(
     assert state.email not in str(shown)
 
 
-async def test_redriving_one_tells_what_it_did(
+async def test_redriving_one_returns_the_outcome(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
     """It is applied and gone; the gauge follows."""
@@ -220,7 +220,7 @@ async def test_redriving_one_tells_what_it_did(
 async def test_redriving_what_fails_again_says_why(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """That it stays parked is an answer, and no error; nothing of it is in the log."""
+    """The response is a success, and the log quotes nothing of the message."""
     [parked_id] = await park_deliveries(blog_engine, rubbish())
 
     with capture_logs() as logs:
@@ -237,10 +237,10 @@ async def test_redriving_what_fails_again_says_why(
     assert "example.org" not in str(logs)
 
 
-async def test_redriving_all_answers_with_counts(
+async def test_redriving_all_returns_counts(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """How many went which way."""
+    """The number of messages by outcome."""
     same, gone = a_state(), a_state()
     await apply_events(blog_engine, same, a_tombstone(gone.id))
     await park_deliveries(
@@ -263,10 +263,10 @@ async def test_redriving_all_answers_with_counts(
     assert len(await parked(blog_engine)) == 1
 
 
-async def test_redriving_all_goes_on_with_a_cursor_when_it_takes_long(
+async def test_redriving_all_continues_with_a_cursor_when_it_takes_long(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One request ends in time; the next one tries the rest, and not again what failed."""
+    """One request ends in time; the next tries the rest, without the failures."""
     monkeypatch.setattr(routes, "REDRIVE_SECONDS_MAX", 0.0)
     await park_deliveries(blog_engine, rubbish(), a_delivery(an_event(a_state())), rubbish(b"2"))
     cursor: dict[str, str] = {}
@@ -282,17 +282,17 @@ async def test_redriving_all_goes_on_with_a_cursor_when_it_takes_long(
 
 
 async def test_nothing_to_redrive_is_no_error(blog: httpx.AsyncClient) -> None:
-    """Counts of zero."""
+    """All counts are zero."""
     answer = await blog.post(f"{LIST}/redrive")
 
     assert answer.status_code == 200
     assert set(answer.json().values()) == {0, None}
 
 
-async def test_discarding_leaves_a_note_without_what_was_in_it(
+async def test_discarding_leaves_a_record_without_the_content(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Who, when, why, and what it was parked for; the message is gone."""
+    """Who, when, why and the original reason; the message is gone."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
     [row] = await parked(blog_engine)
@@ -323,7 +323,7 @@ async def test_discarding_leaves_a_note_without_what_was_in_it(
 async def test_a_discarded_message_that_comes_again_is_parked_again(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Under a new id; both notes of it stay."""
+    """Under a new id; both records stay."""
     [first] = await park_deliveries(blog_engine, rubbish())
     await blog.post(f"{LIST}/{first}/discard", json=BECAUSE)
     [second] = await park_deliveries(blog_engine, rubbish())
@@ -353,7 +353,7 @@ async def test_only_operators_may(
     method: str,
     path: str,
 ) -> None:
-    """As the replica's row says now: not the token, not a role of another name, not a service."""
+    """By the replica's current row; neither the token, another role nor a service is enough."""
     await park_deliveries(blog_engine, rubbish())
     before = await parked(blog_engine)
     admin, former = a_state(roles=("admin", "operators")), a_state(roles=("operator",))
@@ -376,10 +376,10 @@ async def test_only_operators_may(
 @pytest.mark.parametrize(
     ("method", "path"), [request for request in REQUESTS if "/1" in request[1]]
 )
-async def test_what_is_not_parked_is_not_found(
+async def test_an_unknown_message_is_not_found(
     blog: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    """404 for an id that there is not."""
+    """An unknown id returns 404."""
     json = BECAUSE if path.endswith("discard") else None
 
     _is_problem(await blog.request(method, path, json=json), 404, "not_found")
@@ -403,7 +403,7 @@ async def test_what_is_not_parked_is_not_found(
         ("POST", f"{LIST}/1/discard", {"because": "x", "more": 1}),
     ],
 )
-async def test_what_does_not_have_the_right_form_is_422(
+async def test_malformed_requests_are_422(
     blog: httpx.AsyncClient, method: str, path: str, json: Any
 ) -> None:
     """Each is refused before anything is done."""
@@ -427,7 +427,7 @@ async def test_a_database_that_refuses_is_503_and_changes_nothing(
 async def test_operators_who_were_deleted_are_out(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Redriving the caller's own deletion ends their access, and erases their parked messages."""
+    """Redriving the caller's own deletion ends their access and erases their parked messages."""
     await park_events(blog_engine, an_event(OPERATOR), an_event(a_tombstone(OPERATOR.id, 9)))
     _, deletion = [row.id for row in await parked(blog_engine)]
 
@@ -442,7 +442,7 @@ async def test_operators_who_were_deleted_are_out(
 async def test_a_header_that_looks_like_a_tag_is_no_500(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Nor is one that a version stored which did not tell the two apart."""
+    """Nor is one stored by an old version that did not distinguish the two."""
     [sent, stored] = await park_deliveries(
         blog_engine, a_delivery(an_event(a_state()), headers={"$bytes": "YQ=="}), rubbish()
     )

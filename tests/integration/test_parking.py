@@ -1,4 +1,4 @@
-"""Parked messages: one row each, erased with their user, and never in the way of the deletion."""
+"""Test parking: one row per message, erased with its user, never blocking the deletion."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ from tests.support.source import Source
 async def test_a_parked_body_is_erased_with_its_user(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """When a user's deletion is applied, the user's parked messages keep only their headers."""
+    """When a user's deletion is applied, their parked messages keep only headers."""
     unreadable = an_event(a_state(email="nul\0@example.org"))
     other = an_event(a_state(email="other\0@example.org"))
     user_id = unreadable.data.subject
@@ -86,7 +86,7 @@ async def test_parking_again_after_the_deletion_brings_nothing_back(
 async def test_a_user_legible_in_the_body_alone_is_found(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A message without headers whose data names a user is erased with the user, too."""
+    """A message without headers is erased with the user named in its data."""
     state = a_state()
 
     async with consuming(consumer_settings, blog_engine):
@@ -103,7 +103,7 @@ async def test_a_user_legible_in_the_body_alone_is_found(
 
 
 async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEngine) -> None:
-    """A deletion that comes while a message of its user is being parked waits, and erases it."""
+    """A deletion that arrives while its user's message is being parked waits, then erases it."""
     user_id = uuid4()
     async with blog_engine.connect() as parking:
         await park(USERS, parking, _unreadable(user_id), "reason", "error")
@@ -118,7 +118,7 @@ async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEng
 
 
 async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: AsyncEngine) -> None:
-    """Parking that comes while its user is being deleted waits, and keeps headers only."""
+    """Parking that starts while its user is being deleted waits, then stores headers only."""
     user_id = uuid4()
     async with blog_engine.connect() as deleting:
         await apply(USERS, deleting, [an_event(a_tombstone(user_id))])
@@ -132,7 +132,7 @@ async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: Asyn
     assert row.body is None
 
 
-async def test_other_users_are_not_held_up(blog_engine: AsyncEngine) -> None:
+async def test_other_users_are_not_delayed(blog_engine: AsyncEngine) -> None:
     """Deleting one user does not wait for parking a message of another."""
     async with blog_engine.connect() as parking:
         await park(USERS, parking, _unreadable(uuid4()), "reason", "error")
@@ -163,7 +163,7 @@ async def test_no_race_leaves_a_body_of_a_deleted_user(blog_engine: AsyncEngine)
 async def test_several_deletions_in_opposite_orders_do_not_deadlock(
     blog_engine: AsyncEngine,
 ) -> None:
-    """Two batches that delete the same users take the locks in one order."""
+    """Two batches that delete the same users take the locks in the same order."""
     users = [uuid4() for _ in range(40)]
     forwards = [an_event(a_tombstone(user_id)) for user_id in users]
 
@@ -177,7 +177,7 @@ async def test_several_deletions_in_opposite_orders_do_not_deadlock(
     assert len(await fetch(blog_engine, "SELECT 1 FROM users")) == len(users)
 
 
-async def test_what_no_user_is_legible_in_expires(blog_engine: AsyncEngine) -> None:
+async def test_a_message_without_an_identifiable_user_expires(blog_engine: AsyncEngine) -> None:
     """No deletion would erase such a message, so it expires after thirty days."""
     for body, days in ((b"old", 31), (b"recent", 29)):
         await _park_delivery(blog_engine, _delivery(body))
@@ -208,7 +208,7 @@ async def test_what_no_user_is_legible_in_expires(blog_engine: AsyncEngine) -> N
 async def test_different_messages_are_different_rows(
     blog_engine: AsyncEngine, change: dict[str, Any]
 ) -> None:
-    """Body, routing key and headers tell messages apart."""
+    """Body, routing key and headers distinguish messages."""
     await _park_delivery(blog_engine, _delivery(b"body", headers={"a": 1}))
 
     await _park_delivery(blog_engine, _delivery(**{"body": b"body", "headers": {"a": 1}, **change}))
@@ -216,10 +216,10 @@ async def test_different_messages_are_different_rows(
     assert len(await parked(blog_engine)) == 2
 
 
-async def test_what_the_broker_adds_does_not_make_another_message(
+async def test_headers_added_by_the_broker_do_not_make_another_message(
     blog_engine: AsyncEngine,
 ) -> None:
-    """Redelivered or dead-lettered, a message is the same one."""
+    """A redelivered or dead-lettered message is the same message."""
     await _park_delivery(blog_engine, _delivery(b"body", headers={"a": 1}))
 
     await _park_delivery(

@@ -1,4 +1,4 @@
-"""Readers share a few connections: in turn, for a limited time."""
+"""Test that readers share a few connections, in turn and with a time limit."""
 
 import asyncio
 
@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from service_kit.database.reader import Reader
 
 
-async def test_readers_wait_in_turn(blog_engine: AsyncEngine) -> None:
-    """Who comes when a turn has just ended waits behind those who were there before."""
+async def test_readers_wait_in_order(blog_engine: AsyncEngine) -> None:
+    """A reader that arrives as a turn ends waits behind earlier readers."""
     reader = Reader(blog_engine, at_once=1, wait_seconds=10)
     served: list[int] = []
 
@@ -24,8 +24,8 @@ async def test_readers_wait_in_turn(blog_engine: AsyncEngine) -> None:
     assert served == [1, 2, 3, 4, 5, -1, -2, -3, -4, -5]
 
 
-async def test_who_waits_too_long_gives_up(blog_engine: AsyncEngine) -> None:
-    """A database that hangs does not gather readers without end; the next turn is there again."""
+async def test_a_reader_that_waits_too_long_gives_up(blog_engine: AsyncEngine) -> None:
+    """If the database hangs, waiting readers give up; later ones get a turn again."""
     reader = Reader(blog_engine, at_once=1, wait_seconds=0.1)
     slow = asyncio.create_task(reader.rows("SELECT pg_sleep(1)"))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Redriving: the code that a fresh message meets, one transaction, nothing lost or done twice."""
+"""Test redriving: the normal handler, one transaction, nothing lost or done twice."""
 
 import asyncio
 from collections import Counter
@@ -63,7 +63,7 @@ async def test_each_kind_of_event_is_redriven(blog_engine: AsyncEngine) -> None:
 
 
 async def test_the_replica_decides_what_a_late_message_does(blog_engine: AsyncEngine) -> None:
-    """Known already, overtaken, or of a deleted user: it is removed, and the outcome says why."""
+    """Unchanged, stale or of a deleted user: it is removed, and the outcome says why."""
     same, newer, gone = a_state(version=3), a_state(version=8), uuid4()
     async with blog_engine.begin() as connection:
         present = [an_event(data) for data in (same, newer, a_tombstone(gone, 2))]
@@ -82,7 +82,9 @@ async def test_the_replica_decides_what_a_late_message_does(blog_engine: AsyncEn
     assert (await replica(blog_engine))[newer.id].version == 8
 
 
-async def test_what_fails_again_stays_with_the_new_reason(blog_engine: AsyncEngine) -> None:
+async def test_a_message_that_fails_again_stays_with_the_new_reason(
+    blog_engine: AsyncEngine,
+) -> None:
     """Attempts, time, reason and error are new; the message and its first failure are not."""
     unreadable = a_delivery(an_event(a_state()), body=b'{"email": "someone@example.org"}')
     refused = a_delivery(an_event(a_state(email="nul\0@example.org")))
@@ -110,10 +112,10 @@ async def test_what_fails_again_stays_with_the_new_reason(blog_engine: AsyncEngi
 
 
 @pytest.mark.parametrize("sqlstate", ["53100", "40P01", "57014", "25006"])
-async def test_an_error_of_the_world_changes_nothing(
+async def test_an_error_of_the_environment_changes_nothing(
     blog_engine: AsyncEngine, sqlstate: str
 ) -> None:
-    """A full disk is no fault of the message: it stays as it was, attempts included."""
+    """A full disk is not the message's fault: it stays unchanged, with its attempts."""
     await park_events(blog_engine, an_event(a_state()))
     before = await parked(blog_engine)
     await refuse_writes(blog_engine, sqlstate)
@@ -129,7 +131,7 @@ async def test_an_error_of_the_world_changes_nothing(
 
 
 async def test_a_connection_that_is_cut_changes_nothing(blog_engine: AsyncEngine) -> None:
-    """A backend that dies while a message is applied leaves the message where it was."""
+    """A backend that dies while applying a message leaves it unchanged."""
     user_id = uuid4()
     [parked_id] = await park_events(blog_engine, an_event(a_state(user_id)))
     before = await parked(blog_engine)
@@ -153,7 +155,7 @@ async def test_a_connection_that_is_cut_changes_nothing(blog_engine: AsyncEngine
 async def test_a_redriven_deletion_erases_what_else_is_parked_of_its_user(
     blog_engine: AsyncEngine,
 ) -> None:
-    """Also what comes later in the same run, which then has nothing to say any more."""
+    """Including messages later in the same run, which then have no content."""
     user_id = uuid4()
     await park_events(
         blog_engine,
@@ -175,7 +177,7 @@ async def test_a_redriven_deletion_erases_what_else_is_parked_of_its_user(
 
 
 async def test_an_erased_deletion_is_redriven_from_its_headers(blog_engine: AsyncEngine) -> None:
-    """Nothing else is needed of it: a later deletion moves the tombstone's version."""
+    """The headers are enough: a later deletion raises the tombstone's version."""
     user_id = uuid4()
     newer = a_delivery(an_event(a_tombstone(user_id, 9)), body=b"{")
     async with blog_engine.begin() as connection:
@@ -190,8 +192,10 @@ async def test_an_erased_deletion_is_redriven_from_its_headers(blog_engine: Asyn
     assert (await replica(blog_engine))[user_id].version == 9
 
 
-async def test_erased_without_a_tombstone_is_not_thrown_away(blog_engine: AsyncEngine) -> None:
-    """If the tombstone is missing, something is wrong, and the message stays to tell of it."""
+async def test_an_erased_message_without_a_tombstone_is_not_removed(
+    blog_engine: AsyncEngine,
+) -> None:
+    """Without the tombstone something is wrong, and the message stays as evidence."""
     await park_events(blog_engine, an_event(a_state()))
     await execute(blog_engine, "UPDATE parked_messages SET body = NULL")
 
@@ -202,7 +206,7 @@ async def test_erased_without_a_tombstone_is_not_thrown_away(blog_engine: AsyncE
 
 
 async def test_an_unknown_id_is_said_to_be_unknown(blog_engine: AsyncEngine) -> None:
-    """Gone, or never there."""
+    """Whether it is gone or never existed."""
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
     await redrive(USERS, blog_engine, parked_id)
 
@@ -212,7 +216,7 @@ async def test_an_unknown_id_is_said_to_be_unknown(blog_engine: AsyncEngine) -> 
 
 
 async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncEngine) -> None:
-    """Failures stay behind and are tried once; what is parked meanwhile is for the next run."""
+    """Failures are tried once and stay; messages parked meanwhile are left to the next run."""
     ids = await park_deliveries(
         blog_engine,
         *(
@@ -233,7 +237,7 @@ async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncE
 
 
 async def test_several_runs_at_once_share_the_work(blog_engine: AsyncEngine) -> None:
-    """Each message is told of by one run, and each run has some."""
+    """Each message is reported by one run, and each run has some."""
     users = [uuid4() for _ in range(300)]
     ids = await park_events(blog_engine, *(an_event(a_state(user_id)) for user_id in users))
 
@@ -245,8 +249,8 @@ async def test_several_runs_at_once_share_the_work(blog_engine: AsyncEngine) -> 
     assert set(await replica(blog_engine)) == set(users)
 
 
-async def test_what_another_run_is_at_is_left_to_it(blog_engine: AsyncEngine) -> None:
-    """The rest does not wait for it; at the end the run waits, and takes what was given back."""
+async def test_a_message_of_another_run_is_left_to_it(blog_engine: AsyncEngine) -> None:
+    """The rest does not wait; at the end the run waits, and takes released messages."""
     ids = await park_events(blog_engine, *(an_event(a_state()) for _ in range(3)))
     async with blog_engine.connect() as other:
         await claim(other, ids[0], waits=False)
@@ -282,7 +286,7 @@ async def test_redriving_and_deleting_the_same_user_do_not_deadlock(
 async def test_a_deletion_waits_for_its_user_before_it_claims_the_message(
     blog_engine: AsyncEngine,
 ) -> None:
-    """While the consumer is at the user, the message is free: nobody waits in a circle."""
+    """While the consumer locks the user, the message is unlocked, so there is no deadlock."""
     user_id = uuid4()
     [parked_id] = await park_events(blog_engine, an_event(a_tombstone(user_id, 5)))
     async with blog_engine.connect() as consumer:
@@ -298,10 +302,10 @@ async def test_a_deletion_waits_for_its_user_before_it_claims_the_message(
     assert done.outcome == "applied"
 
 
-async def test_the_heartbeat_does_not_wait_for_what_an_operator_is_at(
+async def test_a_heartbeat_does_not_wait_for_an_operators_lock(
     blog_engine: AsyncEngine,
 ) -> None:
-    """A message that would expire now, but is being redriven, is left for the next beat."""
+    """A message that would expire while it is redriven is left to the next heartbeat."""
     ids = await park_deliveries(blog_engine, rubbish(b"1"), rubbish(b"2"))
     await execute(
         blog_engine, "UPDATE parked_messages SET first_failed_at = now() - interval '31 days'"
@@ -315,10 +319,10 @@ async def test_the_heartbeat_does_not_wait_for_what_an_operator_is_at(
     assert [row.id for row in await parked(blog_engine)] == ids[:1]
 
 
-async def test_killed_in_the_middle_nothing_is_lost(
+async def test_a_killed_redrive_loses_nothing(
     blog_engine: AsyncEngine, blog_url: str, tmp_path: Path
 ) -> None:
-    """Each user is in the replica or their message is parked; another run finishes."""
+    """Each user is in the replica or their message is parked; another run completes the work."""
     users = {uuid4() for _ in range(1_500)}
     await park_events(blog_engine, *(an_event(a_state(user_id)) for user_id in users))
     process = Process(

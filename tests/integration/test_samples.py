@@ -1,4 +1,4 @@
-"""Samples of the pipe: what a consumer writes down, and the series and figures made of it."""
+"""Test samples: what a consumer records, and the series and figures built from it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ ADA, BOB = "'a0000000-0000-4000-8000-000000000000'", "'b0000000-0000-4000-8000-0
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples come ten times a second."""
+    """Take ten samples a second."""
     monkeypatch.setattr(sampler, "EVERY_SECONDS", 0.1)
 
 
@@ -45,7 +45,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 async def sampling(
     settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
 ) -> AsyncIterator[None]:
-    """The loop of one consumer, inside the block."""
+    """Run one consumer's loop inside the block."""
     task = asyncio.create_task(sample_periodically(USERS, settings, engine, activity))
     try:
         yield
@@ -55,23 +55,23 @@ async def sampling(
 
 
 def recorded(event: Event, ago: float) -> Event:
-    """The event as if it had been recorded so many seconds ago."""
+    """Return the event as if recorded this many seconds ago."""
     return replace(event, time=datetime.now(UTC) - timedelta(seconds=ago))
 
 
 async def taken(engine: AsyncEngine) -> list[Row[Any]]:
-    """All samples, oldest first."""
+    """Return all samples, oldest first."""
     return await fetch(engine, "SELECT * FROM samples ORDER BY taken_at")
 
 
 async def sampled(engine: AsyncEngine, condition: str) -> list[Row[Any]]:
-    """The samples that meet a condition, oldest first."""
+    """Return the samples that meet a condition, oldest first."""
     query = f"SELECT * FROM samples WHERE {condition} ORDER BY taken_at"
     return await fetch(engine, query)
 
 
 async def put(engine: AsyncEngine, process: str, ago: float, **values: object) -> None:
-    """A sample that ``process`` took so many seconds ago."""
+    """Insert a sample that ``process`` took this many seconds ago."""
     row = {"state": "'consuming'", "applied": 0, **values}
     await execute(
         engine,
@@ -81,9 +81,9 @@ async def put(engine: AsyncEngine, process: str, ago: float, **values: object) -
 
 
 class TestTaking:
-    """What one consumer writes down."""
+    """The samples of one consumer."""
 
-    async def test_what_was_applied_and_how_late(
+    async def test_a_sample_has_the_applied_messages_and_the_worst_latency(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
         """Messages since the last sample, and the worst latency of the live ones among them."""
@@ -104,10 +104,10 @@ class TestTaking:
         assert (second.applied, second.latency_seconds) == (0, None)
         assert first.process == second.process
 
-    async def test_a_heartbeat_tells_the_lag_when_nothing_else_comes(
+    async def test_a_heartbeat_measures_the_lag_without_events(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """It goes the way of all events."""
+        """Heartbeats take the same path as events."""
         async with consuming(consumer_settings, blog_engine) as consumer:
             await source.publish(recorded(an_event(Beat(number=1)), 7))
             await eventually(lambda: consumer.activity.applied)
@@ -115,10 +115,10 @@ class TestTaking:
         assert consumer.activity.latency_seconds is not None
         assert 7 <= consumer.activity.latency_seconds < 60
 
-    async def test_what_is_parked_was_not_applied(
+    async def test_parked_messages_do_not_count_as_applied(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """The count is of what arrived."""
+        """Only applied messages count."""
         async with consuming(consumer_settings, blog_engine) as consumer:
             await source.publish_raw(b"rubbish")
             await source.publish(an_event(a_state()))
@@ -129,7 +129,7 @@ class TestTaking:
     async def test_depths_are_those_of_the_queues(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """While nobody takes messages, they wait; of each queue it is told."""
+        """Without a consumer messages wait; each queue's depth is recorded."""
         async with consuming(consumer_settings, blog_engine):
             pass
         await source.publish(*(an_event(a_state()) for _ in range(3)))
@@ -149,7 +149,7 @@ class TestTaking:
     async def test_a_broker_that_is_away(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, unused_port: int
     ) -> None:
-        """Depths are not known; samples are taken all the same."""
+        """Depths are unknown; samples are still taken."""
         away = consumer_settings.model_copy(
             update={"amqp_url": f"amqp://guest:guest@127.0.0.1:{unused_port}/"}
         )
@@ -161,7 +161,7 @@ class TestTaking:
     async def test_a_database_that_is_away_loses_no_count(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """The next sample has the counts of the gap, and the loop continues."""
+        """The first sample afterwards includes the counts, and the loop continues."""
         activity = Activity(State.CONSUMING, applied=5, latency_seconds=2.0)
         await execute(blog_engine, "ALTER TABLE samples RENAME TO elsewhere")
         with capture_logs() as logs:
@@ -177,7 +177,7 @@ class TestTaking:
     async def test_a_consumer_that_has_given_up_says_so(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """It is alive, and takes nothing."""
+        """It is alive but handles no messages."""
         impatient = consumer_settings.model_copy(update={"parked_in_a_row_max": 2})
         consumer = Consumer(USERS, impatient, blog_engine)
         running = asyncio.create_task(consumer.run())
@@ -193,10 +193,10 @@ class TestTaking:
             present = await presence(connection)
         assert (present.consumers, present.stopped) == (1, 1)
 
-    async def test_what_is_older_than_a_day_goes(
+    async def test_samples_older_than_a_day_are_deleted(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """By itself; the rest stays."""
+        """Automatically; newer samples stay."""
         await put(blog_engine, ADA, ago=24 * 3600 + 60, applied=1)
         await put(blog_engine, ADA, ago=24 * 3600 - 60, applied=2)
         async with sampling(consumer_settings, blog_engine, Activity(applied=3)):
@@ -206,10 +206,10 @@ class TestTaking:
 
 
 class TestReading:
-    """What the samples of all consumers say together."""
+    """The combined samples of all consumers."""
 
     async def test_a_bucket_holds_the_worst_of_all(self, blog_engine: AsyncEngine) -> None:
-        """The longest latency and the deepest queue count, and all messages; a gap stays one."""
+        """It has the worst latency, the deepest queue and the sum of messages; gaps stay gaps."""
         await put(blog_engine, ADA, 40 * 60, latency_seconds=0.5, applied=3, queue_depth=1)
         await put(blog_engine, ADA, 40 * 60, latency_seconds=0.1, applied=4, queue_depth=9)
         await put(blog_engine, BOB, 40 * 60, applied=5)
@@ -228,12 +228,14 @@ class TestReading:
 
     @pytest.mark.parametrize("minutes", [1, 60, 6 * 60, 24 * 60])
     def test_a_series_is_never_too_long(self, minutes: int) -> None:
-        """However far back it goes; and a sample never misses its bucket by chance."""
+        """For any time range; and no bucket is empty by chance."""
         assert minutes * 60 / bucket_seconds(minutes) <= POINTS_MAX
         assert bucket_seconds(minutes) >= 10
 
-    async def test_each_consumer_counts_as_he_was_last(self, blog_engine: AsyncEngine) -> None:
-        """A silent one no more; of the depths the deepest, of the lags the worst of a minute."""
+    async def test_each_consumer_counts_with_its_last_sample(
+        self, blog_engine: AsyncEngine
+    ) -> None:
+        """A silent one does not count; depth and lag are the worst of the last minute."""
         await put(blog_engine, ADA, 8, queue_depth=500, state="'stopped'", latency_seconds=9)
         await put(blog_engine, ADA, 3, queue_depth=2, replay_queue_depth=1)
         await put(blog_engine, BOB, 4, queue_depth=3)
@@ -252,7 +254,7 @@ class TestReading:
         assert present.age_seconds == pytest.approx(3, abs=2)
 
     async def test_without_any(self, blog_engine: AsyncEngine) -> None:
-        """Nothing is known."""
+        """All figures are unknown."""
         async with blog_engine.connect() as connection:
             present, found = await presence(connection), await series(connection, 60)
 
@@ -263,7 +265,7 @@ class TestReading:
 async def test_over_http(
     blog_url: str, public_pem: str, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
 ) -> None:
-    """A series with its stretch and its end; a day is the limit."""
+    """With the bucket length and the end; the limit is a day."""
     operator = a_state(roles=("operator",))
     await apply_events(blog_engine, operator)
     await put(blog_engine, ADA, 30, latency_seconds=0.02, applied=3, queue_depth=0)
@@ -299,5 +301,5 @@ def _seconds(begin: str, end: str) -> float:
 
 
 async def taken_times(engine: AsyncEngine, times: int) -> bool:
-    """Whether there are so many samples."""
+    """Tell whether there are this many samples."""
     return len(await taken(engine)) >= times

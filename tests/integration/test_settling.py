@@ -1,4 +1,4 @@
-"""What becomes of messages that consumers hand round, and of errors that hide behind heartbeats."""
+"""Test messages that consumers requeue to each other, and errors between heartbeats."""
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,7 +16,7 @@ from tests.support.source import LIVE
 
 
 def delivery(event: Event, *, redelivered: bool = False, body: bytes | None = None) -> Delivery:
-    """A message as the broker would deliver it."""
+    """Build a message as the broker delivers it."""
     message = encode(event)
     return Delivery(
         tag=1,
@@ -29,10 +29,10 @@ def delivery(event: Event, *, redelivered: bool = False, body: bytes | None = No
     )
 
 
-async def test_consumers_that_hand_a_message_round_never_park_it(
+async def test_consumers_that_requeue_a_message_to_each_other_never_park_it(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
-    """Each of these processes survived: a database in trouble does not count as a crash."""
+    """All consumers survived: an unavailable database does not count as a crash."""
     impatient = consumer_settings.model_copy(
         update={"database_patience_seconds": 0.01, "attempts_max": 2}
     )
@@ -53,7 +53,7 @@ async def test_consumers_that_hand_a_message_round_never_park_it(
 async def test_a_heartbeat_does_not_hide_that_nothing_can_be_read(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
-    """Ten in a row stop the consumer although heartbeats come between them."""
+    """Ten in a row stop the consumer, although heartbeats arrive in between."""
     settler = Settler(USERS, consumer_settings, blog_engine)
 
     async def settle_garbage_and_heartbeats() -> None:
@@ -70,7 +70,7 @@ async def test_a_heartbeat_does_not_hide_that_nothing_can_be_read(
 async def test_a_source_of_any_length_is_parked_or_applied(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
-    """An over-long header is the message's fault, and never taken for the database's."""
+    """An over-long header is the message's fault, not the database's."""
     settler = Settler(USERS, consumer_settings, blog_engine)
     message = delivery(an_event(Beat(number=1)))
     assert message.headers is not None

@@ -1,4 +1,4 @@
-"""The blog's names on the broker: declared as designed, and checked at each start."""
+"""Test the blog's queues: declared as designed, and checked at each start."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ from tests.support.source import DEAD, LIVE, REPLAY, Source, source_on
 async def test_queues_and_bindings_are_declared_as_designed(
     source: Source, broker: Broker, vhost: str
 ) -> None:
-    """Quorum queues, dead letters at least once by an exchange of their own, high limits."""
+    """Quorum queues, at-least-once dead-lettering through its own exchange, high limits."""
     await declare(source.connection, USERS.queues)
     is_bound = await bind_replays(source.connection, USERS.queues)
 
@@ -65,7 +65,7 @@ async def test_queues_and_bindings_are_declared_as_designed(
 
 
 async def test_declaring_again_changes_nothing(source: Source) -> None:
-    """Repeating the declaration keeps the messages that wait."""
+    """Repeating the declaration keeps waiting messages."""
     await declare(source.connection, USERS.queues)
     await source.publish(an_event(a_state()), an_event(Beat(number=1)))
 
@@ -74,8 +74,8 @@ async def test_declaring_again_changes_nothing(source: Source) -> None:
     assert await depths(source.connection, USERS.queues) == {LIVE: 2, REPLAY: 0, DEAD: 0}
 
 
-async def test_a_live_queue_that_is_not_there_is_told_of(source: Source) -> None:
-    """Before it is made, in case of a crash; and after, for what came meanwhile. Once only."""
+async def test_a_missing_live_queue_is_reported(source: Source) -> None:
+    """Before the declaration, in case of a crash, and after it, for messages sent meanwhile."""
     told: list[int | None] = []
 
     async def queue_lost() -> None:
@@ -87,8 +87,8 @@ async def test_a_live_queue_that_is_not_there_is_told_of(source: Source) -> None
     assert told == [None, 0]
 
 
-async def test_an_event_of_a_type_to_come_reaches_the_queue(source: Source) -> None:
-    """An event of a user that this version does not know is parked later, not missed."""
+async def test_an_event_of_an_unknown_type_reaches_the_queue(source: Source) -> None:
+    """A user event of an unknown type is parked, not lost."""
     await declare(source.connection, USERS.queues)
 
     await source.publish_raw(b"{}", routing_key="user.promoted")
@@ -97,7 +97,7 @@ async def test_an_event_of_a_type_to_come_reaches_the_queue(source: Source) -> N
 
 
 async def test_depths_of_missing_queues_are_unknown(source: Source) -> None:
-    """Where no consumer was ever started there is no depth, and asking makes no queue."""
+    """Before the first consumer there is no depth, and asking declares no queue."""
     assert await depths(source.connection, USERS.queues) == {LIVE: None, REPLAY: None, DEAD: None}
     assert await depths(source.connection, USERS.queues) == {LIVE: None, REPLAY: None, DEAD: None}
 
@@ -133,7 +133,7 @@ async def _direct_dead_exchange(channel: AbstractChannel) -> None:
         (_unlimited_replays, REPLAY),
     ],
 )
-async def test_a_wrong_queue_stops_the_start_with_a_sentence(
+async def test_a_wrong_queue_stops_the_start_with_an_error(
     source: Source,
     blog_url: str,
     amqp_url: str,
@@ -142,7 +142,7 @@ async def test_a_wrong_queue_stops_the_start_with_a_sentence(
     prepare: Callable[[AbstractChannel], Awaitable[None]],
     name: str,
 ) -> None:
-    """A queue of another type or with other arguments is named, with what to do about it."""
+    """The error names the queue and says what to do."""
     await prepare(await source.connection.channel())
     environment = {
         "BLOG_DATABASE_URL": blog_url,
@@ -166,7 +166,7 @@ async def test_a_missing_source_is_waited_for_passively(
     broker: Broker,
     vhost: str,
 ) -> None:
-    """Without the source's exchange a consumer declares its own names alone, and waits."""
+    """Without the source's exchange a consumer declares only its own queues, and waits."""
     consumer = Consumer(USERS, consumer_settings, blog_engine)
     running = asyncio.create_task(consumer.run())
     await eventually(lambda: _has_queue(broker, vhost))

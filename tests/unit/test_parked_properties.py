@@ -42,7 +42,7 @@ def stored(value: Any) -> Any:
 
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_whatever_a_table_holds_comes_back(table: dict[str, Any]) -> None:
-    """With its types: bytes are no text, a time is no number, a tag's name is a name."""
+    """Types are preserved: bytes, times and names that look like tags."""
     back = stored(table)
 
     assert back == table
