@@ -28,7 +28,12 @@ parked_messages = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     # A message parked twice, after a crash between parking and acknowledging, has one row.
     Column("message_hash", LargeBinary, nullable=False, unique=True),
-    Column("user_id", Uuid, index=True, comment="NULL when no user is legible; expires then"),
+    Column(
+        "user_id",
+        Uuid,
+        index=True,
+        comment="NULL if no user can be identified; the message then expires",
+    ),
     Column("reason", Text, nullable=False, comment="stable code"),
     Column("error", Text, nullable=False, comment="for people; quotes no data"),
     Column("exchange", Text, nullable=False),
@@ -53,7 +58,7 @@ waiting_messages = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("message_hash", LargeBinary, nullable=False, unique=True),
     Column("key", Text, nullable=False, comment="messages of one key are tried in order"),
-    Column("user_id", Uuid, index=True, comment="NULL when no user is legible"),
+    Column("user_id", Uuid, index=True, comment="NULL if no user can be identified"),
     Column("version", BigInteger, comment="of the user's state; NULL without one"),
     Column("deletes", Boolean, nullable=False, comment="whether it is a tombstone"),
     Column("reason", Text, nullable=False, comment="stable code"),
@@ -95,7 +100,7 @@ discarded_messages = Table(
     Column("because", Text, nullable=False, comment="the operator's words"),
     Column("discarded_by", Text, nullable=False),
     Column("discarded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    comment="Which parked messages were discarded, by whom and why; not what was in them",
+    comment="Discarded messages: by which operator and why, without their content",
 )
 
 attempts = Table(

@@ -12,5 +12,5 @@ revoked_keys = Table(
     metadata,
     Column("kid", Text, primary_key=True),
     Column("revoked_at", DateTime(timezone=True), nullable=False, comment="the source's clock"),
-    comment="Signing keys whose tokens are refused, whatever key set is at hand",
+    comment="Signing keys whose tokens are rejected, even if a cached key set has the key",
 )

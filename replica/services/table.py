@@ -21,5 +21,5 @@ services = Table(
         comment="access tokens issued before are refused",
     ),
     CheckConstraint("status IN ('active', 'disabled', 'deleted')", name="status"),
-    comment="Service accounts whose access tokens of before are refused",
+    comment="Service accounts whose earlier access tokens are rejected",
 )
