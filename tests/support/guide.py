@@ -19,7 +19,7 @@ from tests.support.eventually import eventually
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 _ENDED: Final = "--- ended"
-_LOOKS: Final = re.compile(r"curl -s (-D- )?http|psql|python in_step")
+_LOOKS: Final = re.compile(r"curl -s (-D- )?http|psql|python mailer.py (reconcile|status)")
 """Commands without side effects: they are retried until the output matches."""
 
 
