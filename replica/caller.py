@@ -45,7 +45,7 @@ behind = Counter(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaUser(User):
-    """A user as this service knows him; what no event has told yet is None."""
+    """A user as this service knows them; fields that no event has set yet are None."""
 
     version: int
     email: str | None
@@ -62,7 +62,7 @@ async def current_user(request: Request, context: RequestContext) -> ReplicaUser
 
     Raises:
         Problem: 401 without a valid token, or when its key, its user or it itself counts no more;
-            403 when he is disabled or the token is a service's; 503 without keys to verify with.
+            403 when they are disabled or the token is a service's; 503 without keys to verify with.
     """
     user_id, token = await users_token(request.headers, context.verifier)
     return await _user(context, user_id, token)
@@ -133,7 +133,7 @@ async def _administrator(user: CurrentUser) -> ReplicaUser:
 
 
 Operator = Annotated[ReplicaUser, Depends(_operator)]
-"""A caller with the role ``operator``, as the replica's row says now, whatever the token says."""
+"""A caller with the role ``operator``, as the replica's row says now, not as the token says."""
 
 Administrator = Annotated[ReplicaUser, Depends(_administrator)]
 """A caller with the role ``admin``, likewise."""

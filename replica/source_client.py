@@ -2,7 +2,7 @@
 
 Guarantees: the key goes to ``/oauth/token`` alone, in the ``Authorization`` header; no redirect is
 followed and no proxy of the environment is used, so that neither key nor token reaches anybody
-else; a whole answer is read up to a limit and no further; whatever goes wrong is ``NoAnswer``, a
+else; a whole answer is read up to a limit and no further; any failure is ``NoAnswer``, a
 sentence for operators.
 
 Not here: what is asked, and what the answers mean (``reconcile.source``, ``sync.replays``).

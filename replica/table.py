@@ -52,7 +52,7 @@ class Replica:
             its value, in which ``coming`` is the state. ``applied_at`` needs no mention.
         also_buried: other SQL for some of them where the tombstone is not the source's.
         erase: called with users whose row was removed, because the source does not know them;
-            whatever the service has of them goes in the same transaction. None if it has nothing.
+            what the service has of them goes in the same transaction. None if it has nothing.
         latest_times: SQL for times that the database's clock has shown, in the service's tables.
         gauges: shown beside the library's own.
 
@@ -152,7 +152,7 @@ class Replica:
     async def remove_provisional(
         self, connection: AsyncConnection, user_ids: Sequence[UUID]
     ) -> set[UUID]:
-        """Remove rows that are still provisional, with whatever the service has of these users.
+        """Remove rows that are still provisional, with everything that the service has of them.
 
         They leave no tombstone by which content could be erased later. They were never more than a
         token that is valid for minutes, so there is little to erase in this transaction.

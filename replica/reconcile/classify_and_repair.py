@@ -1,9 +1,9 @@
 """Tell apart how users differ, and repair them, a batch at a time.
 
-A batch is some pages of ``staged``: one statement reads it once, whatever its size, tells each
+A batch is some pages of ``staged``: one statement reads it once, at any size, tells each
 user's kind from what the replica holds at that moment, writes those that are to be repaired through
 the replica's one writer, and answers with counts. Each batch is a transaction: a run that is cut
-off leaves a replica that is better than before, and the next one goes on.
+off leaves a replica that is better than before, and the next one continues.
 
 Guarantees: in flight is not drift (a user with an unpublished event, or one who changed meanwhile);
 a row that moved, or that another session holds, is left; a tombstone is written only under its

@@ -12,13 +12,13 @@ class Kind(StrEnum):
     """How a user differs; the ``kind`` label of ``usersync_reconcile_differing_users``."""
 
     MISSING = "missing"
-    """The source has him, the replica has not (or knows his id alone)."""
+    """The source has the user; the replica has not, or knows the id alone."""
 
     STALE = "stale"
     """The replica has an older version."""
 
     UNDELETED = "undeleted"
-    """The source has his tombstone, in the replica he lives."""
+    """The source has the tombstone; in the replica the user is alive."""
 
     CORRUPT = "corrupt"
     """The same version with other content: somebody wrote to the replica."""
@@ -27,10 +27,10 @@ class Kind(StrEnum):
     """The replica has a newer version than the source ever had: that was set back, or is wrong."""
 
     ORPHAN = "orphan"
-    """The replica has him, the source has never had him."""
+    """The replica has the user; the source never had them."""
 
     UNDONE_DELETION = "undone_deletion"
-    """The replica has his tombstone, at the source he lives: that was set back."""
+    """The replica has the tombstone; at the source the user is alive: it was set back."""
 
     PROVISIONAL_ORPHAN = "provisional_orphan"
     """An id alone, of a token that was good once, whom the source has never had."""
@@ -83,7 +83,7 @@ class State(StrEnum):
     """No consumer took it up in time, and none will."""
 
     BROKEN_OFF = "broken_off"
-    """Whoever made it has died."""
+    """Its worker died."""
 
     ENDED = "ended"
 
@@ -262,7 +262,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A verdict's grounds: who was compared with, as of when by his clock, and how many users.
+    """A verdict's grounds: who was compared with, as of when by its clock, and how many users.
 
     Deleted ones count: their tombstones are compared like anybody.
     """

@@ -2,7 +2,7 @@
 
 Guarantees: all or nothing, as far as the brake goes; each as compared, so that one who moved
 meanwhile is left; a tombstone here for an id that the source does not know agrees with it; what a
-provisional one wrote goes with him, and a buried one's is hidden at once and erased after a week
+provisional one wrote goes with them, and a buried one's is hidden at once and erased after a week
 (``erasure``).
 """
 
@@ -92,7 +92,7 @@ async def _of_kind(
     if is_asked_for:
         for start in range(0, len(rows), BATCH):
             gone |= await _bury(replica, connection, kind, rows[start : start + BATCH])
-        # Whoever was to go and did not has moved meanwhile.
+        # A row that was to go and did not has moved meanwhile.
         tally.in_flight += count - len(gone)
         count = len(gone)
     tally.add(kind, differing=count, repaired=len(gone))

@@ -1,4 +1,4 @@
-"""One run: compare, repair, and keep what came of it, whatever that is.
+"""Execute one run: compare, repair, and store the result.
 
 Guarantees: a run that was begun ends with a verdict or an explanation in the table, also if it is
 interrupted, unless its process dies or the replica's own database goes away; then a consumer ends

@@ -1,8 +1,7 @@
-"""Tell a run that goes on from one whose maker has died: by a lock that ends with his session.
+"""Detect abandoned runs: a run is alive while its worker's session holds an advisory lock.
 
-Guarantees: the lock is taken for as long as a run is made, by whoever makes it, a consumer or the
-command; who died holds none. Locks are looked at before runs are read: one that ends in between is
-read as ended.
+Guarantees: the worker, a consumer or the command, holds the lock for the whole run; a worker that
+died holds none. Locks are read before runs, so that a run which ends in between is read as ended.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -81,7 +81,7 @@ async def request(
     repairs: frozenset[Kind],
     deletions_max: int,
 ) -> UUID:
-    """Ask for a run, which a consumer takes up (``watch``), or the caller himself."""
+    """Request a run, which a consumer starts (``watch``), or the caller itself."""
     run_id: UUID = (
         await connection.execute(
             insert(reconcile_runs)
@@ -185,7 +185,7 @@ async def last_comparison(connection: AsyncConnection) -> Run | None:
 async def last_answer(connection: AsyncConnection) -> Run | None:
     """The last run after which nothing was missing any more; without its findings.
 
-    It found all in step, or it repaired whatever the source had newer. One that only looked and
+    It found all in step, or it repaired all that was newer at the source. One that only looked and
     found drift answers nothing.
     """
     repaired = reconcile_runs.c.repairs.contains(sorted(NEWER))
@@ -221,7 +221,7 @@ async def run_by_id(connection: AsyncConnection, run_id: UUID) -> Run | None:
 
 
 async def unfinished(connection: AsyncConnection) -> Sequence[Run]:
-    """All that have not ended, whatever became of them."""
+    """All runs that have not ended, abandoned ones too."""
     query = select(*_WITHOUT_FINDINGS).where(reconcile_runs.c.finished_at.is_(null()))
     return [_run(row) for row in await connection.execute(query)]
 

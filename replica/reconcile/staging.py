@@ -1,7 +1,7 @@
 """Fill the two tables of a session: what the replica has, and what the source answered.
 
 In this order: nothing reaches the replica before it is committed at the source, so that only then
-"the source does not know him" and "the replica is ahead" mean anything.
+"the source does not know the user" and "the replica is ahead" mean anything.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -72,7 +72,7 @@ class _Patience:
 
 
 async def watch(replica: Replica, settings: ConsumerSettings, engine: AsyncEngine) -> None:
-    """Go on for ever; without a source to compare with, do nothing."""
+    """Run until cancelled; without a source to compare with, do nothing."""
     if not settings.can_reconcile:
         names = ("auth_url", "service_id", "api_key")
         log.warning("reconcile.not_set_up", remedy=", ".join(map(settings.variable, names)))

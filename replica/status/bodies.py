@@ -83,7 +83,7 @@ class RunSummaryBody(BaseModel):
     id: UUID
     state: State = Field(
         description="`waiting` for a consumer, `running`, `ended`; `lapsed`: no consumer came in"
-        " time; `broken_off`: whoever made it has died"
+        " time; `broken_off`: its worker died"
     )
     reason: Reason
     requested_by: str | None
@@ -132,7 +132,9 @@ class PointBody(BaseModel):
     latency_seconds: float | None = Field(
         description="the worst from the record at the source to the commit here; null: none came"
     )
-    applied: int = Field(description="messages that were applied, whatever that changed")
+    applied: int = Field(
+        description="messages that were applied, whether or not that changed anything"
+    )
     queue_depth: int | None = Field(description="the deepest; null: the broker did not answer")
     replay_queue_depth: int | None
     dead_queue_depth: int | None
