@@ -1,4 +1,4 @@
-"""What people and services do at the blog, and what they are answered."""
+"""Act at the blog as users and services, and read the responses."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ IMPORTER = "svc_importer"
 
 
 class People:
-    """Those who read and write at the blog, each request with the token of one of them."""
+    """Users and services at the blog; each request carries the token of one of them."""
 
     def __init__(
         self,
@@ -36,17 +36,17 @@ class People:
         self.key = key
 
     async def user(self, user_id: UUID | None = None, **state: Any) -> UUID:
-        """A user whose event has come."""
+        """Create a user whose event has been applied."""
         made = a_state(user_id, **state)
         await self.apply(made)
         return made.id
 
     async def apply(self, *data: Data) -> None:
-        """Let events come."""
+        """Apply events."""
         await apply_events(self.engine, *data)
 
     def token(self, who: UUID | str, **claims: Any) -> str:
-        """A good token; a service's has the scope for posts unless ``claims`` differ."""
+        """Return a valid token; a service's has the scope for posts unless ``claims`` differ."""
         if isinstance(who, str):
             claims = {"scope": "posts:write", **claims}
         return a_token(self.key, who, **claims)
@@ -72,13 +72,13 @@ class People:
         body: Mapping[str, Any] | None = None,
         **params: Any,
     ) -> Any:
-        """The JSON of an answer that has to be a success."""
+        """Send a request that must succeed, and return the JSON of the response."""
         answer = await self.ask(who, method, path, body, **params)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
     async def post(self, who: UUID, title: str = "A title", body: str = "A body") -> dict[str, Any]:
-        """A post that a user writes."""
+        """Write a post as a user."""
         written: dict[str, Any] = await self.done(
             who, "POST", "/v1/posts", {"title": title, "body": body}
         )
@@ -87,12 +87,12 @@ class People:
     async def keep(
         self, author_id: UUID, post_id: UUID | None = None, *, service: str = IMPORTER, **text: str
     ) -> httpx.Response:
-        """What a service is answered that keeps a post."""
+        """Upsert a post as a service, and return the response."""
         body = {"author_id": str(author_id), "title": "Kept", "body": "By a service", **text}
         return await self.ask(service, "PUT", f"/v1/posts/{post_id or uuid4()}", body)
 
     async def comment(self, who: UUID, post: Mapping[str, Any], body: str = "Indeed") -> Any:
-        """A comment that a user writes."""
+        """Write a comment as a user."""
         return await self.done(who, "POST", f"/v1/posts/{post['id']}/comments", {"body": body})
 
     async def plan(self, kinds: str, statement: str, values: str) -> str:
@@ -107,18 +107,18 @@ class People:
         return "\n".join(line[0] for line in lines)
 
     async def titles(self, **params: Any) -> list[str]:
-        """The titles on a page of posts, as anybody sees it."""
+        """Return the titles on a page of posts, without a token."""
         page = await self.done(None, "GET", "/v1/posts", **params)
         return [item["title"] for item in page["items"]]
 
     async def comments(self, post: Mapping[str, Any]) -> list[str]:
-        """The first comments on a post, as anybody sees them."""
+        """Return the first comments on a post, without a token."""
         page = await self.done(None, "GET", f"/v1/posts/{post['id']}/comments")
         return [item["body"] for item in page["items"]]
 
 
 def driver_sql(statement: TextClause, *names: str) -> str:
-    """The statement with $1, $2 and so on for ``names``."""
+    """Return the statement with $1, $2 and so on for ``names``."""
     sql = str(statement)
     for number, name in enumerate(names, start=1):
         sql = sql.replace(f":{name}", f"${number}")
@@ -127,7 +127,7 @@ def driver_sql(statement: TextClause, *names: str) -> str:
 
 @asynccontextmanager
 async def people_of(settings: ApiSettings, key: rsa.RSAPrivateKey) -> AsyncIterator[People]:
-    """People at a blog with these settings, whose tokens ``key`` signs."""
+    """Run a blog with these settings; ``key`` signs the tokens."""
     engine = pooled(settings)
     async with blog_api(settings) as client:
         yield People(settings, client, engine, key)

@@ -1,4 +1,4 @@
-"""What users leave behind, as the blog's own verbs write it, and a look at what is left of it."""
+"""Write content as the blog's use cases do, and count what is left of it."""
 
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -14,7 +14,7 @@ from tests.support.inbox import apply_events, execute, fetch
 
 
 async def a_user(engine: AsyncEngine, email: str | None = None) -> UUID:
-    """A living user, with a profile."""
+    """Create a user with a profile."""
     state = a_state(email=email) if email else a_state()
     await apply_events(engine, state)
     await execute(
@@ -26,12 +26,12 @@ async def a_user(engine: AsyncEngine, email: str | None = None) -> UUID:
 
 
 async def deleted(engine: AsyncEngine, *user_ids: UUID) -> None:
-    """Apply their tombstones."""
+    """Apply the users' tombstones."""
     await apply_events(engine, *(a_tombstone(user_id) for user_id in user_ids))
 
 
 async def a_post(engine: AsyncEngine, author: UUID, service: str | None = None) -> UUID:
-    """A post, written by its author or kept by a service."""
+    """Create a post, by its author or a service."""
     post_id = uuid4()
     kept_by = f"'{service}'" if service else "NULL"
     await execute(
@@ -43,7 +43,7 @@ async def a_post(engine: AsyncEngine, author: UUID, service: str | None = None) 
 
 
 async def a_deleted_post(engine: AsyncEngine, author: UUID, service: str | None = None) -> UUID:
-    """A post that its author, or a moderator, has deleted."""
+    """Create a post that its author or a moderator has deleted."""
     post_id = await a_post(engine, author, service)
     await execute(
         engine,
@@ -56,7 +56,7 @@ async def a_deleted_post(engine: AsyncEngine, author: UUID, service: str | None 
 async def comments(
     engine: AsyncEngine, author: UUID, post: UUID | None = None, count: int = 1
 ) -> None:
-    """So many comments on a post; each on one of its own that is not there, if none is named."""
+    """Create comments on a post; without one, each on a different post that does not exist."""
     on = f"'{post}'" if post else "gen_random_uuid()"
     for first in range(1, count + 1, AT_ONCE):
         last = min(first + AT_ONCE - 1, count)
@@ -69,12 +69,12 @@ async def comments(
 
 
 AT_ONCE = 10_000
-"""Rows of one statement, which has seconds even on an overloaded machine."""
+"""Rows per statement, so that it ends in time even on an overloaded machine."""
 
 
 @dataclass(frozen=True)
 class Left:
-    """What a database still holds, and for how many content is to be erased."""
+    """The content left in a database, and the number of owners due for erasure."""
 
     profiles: int
     posts: int
@@ -83,7 +83,7 @@ class Left:
 
 
 async def left(engine: AsyncEngine, user_id: UUID | None = None) -> Left:
-    """What is left of a user, or of all; of posts, the texts count, and not what is empty."""
+    """Return what is left of a user, or of all; empty posts do not count."""
     of = f"= '{user_id}'" if user_id else "IS NOT NULL"
     [row] = await fetch(
         engine,
@@ -101,12 +101,12 @@ NOTHING = Left(profiles=0, posts=0, comments=0, noted=0)
 
 
 async def posts(engine: AsyncEngine) -> dict[UUID, bool]:
-    """The rows of posts, empty ones too, and whether each is to be swept."""
+    """Return the rows of posts, including empty ones, and whether each is due for sweeping."""
     return {row.id: row.sweep for row in await fetch(engine, "SELECT id, sweep FROM posts")}
 
 
 async def swept_all(engine: AsyncEngine, deleted_authors: DeletedAuthors = "remove") -> int:
-    """Make rounds until one comes no further; how many did."""
+    """Run rounds until one makes no progress, and return their number."""
     rounds = 0
     while (await sweep(engine, deleted_authors)).made_progress:
         rounds += 1
