@@ -5,9 +5,9 @@
 6. ``inbox.apply`` and ``users``: each event is merged into the table.
 
 Beside the journey: ``reconcile`` compares with the source and repairs, ``parked`` shows and
-redrives what was parked, ``samples`` and ``status`` say how the pipe does, ``replays`` asks the
-source to send again, ``console`` shows it all, and ``caller`` says whom a request's token names.
+redrives what was parked, ``samples`` and ``status`` show the pipe's state, ``replays`` asks the
+source to send again, ``console`` shows it all, and ``caller`` finds the user of a request's token.
 
 Nothing here knows what the service is for: it hands over its table, its settings, and what to do
-when a user goes.
+when a user is deleted.
 """

@@ -117,7 +117,7 @@ class ApiSettings(HttpSettings, SourceSettings):
     """An API whose callers are checked against the replica."""
 
     port: Port = 8002
-    # Whose tokens are accepted, and made out to whom.
+    # Issuer and audience of accepted tokens.
     issuer: Issuer
     audience: Audience
     # Where browsers find the auth service: pages send passwords there and nowhere else. Default:

@@ -117,9 +117,9 @@ class Account:
     ) -> httpx.Response:
         """Ask with a token for ``scope``; the answer, of which the head has been read.
 
-        A token that is refused is replaced once: its key may have been revoked meanwhile. Whoever
-        asks closes the answer, or reads it with ``whole``. The question carries the trace and the
-        id of the request that caused it.
+        A token that is refused is replaced once: its key may have been revoked meanwhile. The
+        caller closes the response, or reads it with ``whole``. The request carries the trace and
+        the id of the request that caused it.
 
         Parameters:
             user_token: the access token of the user on whose behalf this is asked, if it is.

@@ -131,7 +131,7 @@ class Replica:
     async def bury(
         self, connection: AsyncConnection, compared: Sequence[tuple[UUID, int]]
     ) -> set[UUID]:
-        """Replace users whom the source does not know by tombstones, one version higher.
+        """Replace users unknown to the source by tombstones, one version higher.
 
         The highest possible version stays: a tombstone beats a living state of the same version.
 

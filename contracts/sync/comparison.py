@@ -94,7 +94,7 @@ class StreamEnd(BaseModel):
 class HeartbeatAnswer(_Answer):
     """A heartbeat that was just recorded.
 
-    Once the replica has applied it, whatever was published before has arrived. ``issuer`` is the
+    Once the replica has applied it, all earlier published events have arrived. ``issuer`` is the
     ``source`` attribute of its event.
     """
 

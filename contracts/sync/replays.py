@@ -104,7 +104,7 @@ class PlanBody(Conditions):
 
     events: int
     by_type: dict[str, int] = Field(examples=[dict.fromkeys(TYPES, 0)])
-    erased_users: int = Field(description="of whom only the tombstone is sent")
+    erased_users: int = Field(description="users sent as a tombstone only")
     seconds: float = Field(description="at this rate, once its turn has come")
 
 

@@ -88,7 +88,7 @@ async def log_strict_limits(names: QueueNames, settings: ConsumerSettings) -> No
                 response = await client.get(f"/api/queues/{vhost}/{queue}")
                 response.raise_for_status()
                 _log_stricter(queue, needed, response.json())
-    except Exception as error:  # the check is optional, whatever fails
+    except Exception as error:  # the check is optional, so no error matters
         log.info("queue.limits_unknown", error=type(error).__name__, remedy=remedy)
 
 

@@ -60,7 +60,7 @@ async def retry_continuously(
             if failures == 0 and not is_lock_timeout(error):
                 log.warning("waiting.database_away", error=describe(error))
             failures += 1
-        # This process also applies live events, which must continue whatever fails here.
+        # This process also applies live events, which must continue after any error.
         except Exception as error:
             failures += 1
             log.error("waiting.unexpected", exc_info=error)

@@ -31,7 +31,7 @@ class Carrier:
 
 
 def deleted_user(properties: Mapping[str, Any]) -> UUID | None:
-    """Return the user whom the message deletes, by its headers alone; None if it deletes none."""
+    """Return the user that the message deletes, by its headers alone; None if it deletes none."""
     try:
         event = decode(Carrier.of(properties, None))
     except Undecodable:

@@ -1,6 +1,6 @@
 """The revoked signing keys. Written by ``revoke`` alone.
 
-A few rows a year, kept for ever: an old token must not come back to life with a pruned row.
+A few rows a year, never pruned: an old token must not become valid again.
 """
 
 from sqlalchemy import Column, DateTime, Table, Text

@@ -130,6 +130,6 @@ async def _redrive_in(
 
 
 async def _deletes(connection: AsyncConnection, parked_id: int) -> UUID | None:
-    """Return the user whom the message deletes, or None if it is not a deletion."""
+    """Return the user that the message deletes, or None if it is not a deletion."""
     properties: Mapping[str, Any] = await connection.scalar(_PROPERTIES, {"id": parked_id}) or {}
     return deleted_user(properties)

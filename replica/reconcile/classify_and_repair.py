@@ -50,8 +50,8 @@ _BATCH: Final = """
     WHERE s.ctid >= CAST(CAST(:first AS text) AS tid) AND s.ctid < CAST(CAST(:next AS text) AS tid)
 """
 
-# A batch is small whatever the planner believes of tables that fill while it looks: so each of its
-# users is looked up by index.
+# A batch is small, despite the planner's estimates of growing tables: so each of its users is
+# looked up by index.
 _BY_INDEX = text(
     "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
 )

@@ -24,13 +24,13 @@ EXIT_CODE = {Verdict.IN_STEP: 0, Verdict.DRIFT: 1, Verdict.COULD_NOT_COMPARE: 2}
 def reconcile(
     context: typer.Context,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend missing, stale, undeleted and corrupt users.")
+        bool, typer.Option("--repair", help="Repair missing, stale, undeleted and corrupt users.")
     ] = False,
     ahead: Annotated[
         bool, typer.Option("--ahead", help="Also set back users who are ahead of the source.")
     ] = False,
     orphans: Annotated[
-        bool, typer.Option("--orphans", help="Also delete users whom the source does not know.")
+        bool, typer.Option("--orphans", help="Also delete users that are unknown to the source.")
     ] = False,
     deletions_max: Annotated[
         int,

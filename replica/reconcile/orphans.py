@@ -1,4 +1,4 @@
-"""Users whom the source does not know: count them, and bury them when asked, under the brake.
+"""Orphans, unknown to the source: count them, and delete them on request, under the brake.
 
 Guarantees: all or nothing, as far as the brake goes; each as compared, so that one who moved
 meanwhile is left; a tombstone here for an id that the source does not know agrees with it; what a

@@ -38,9 +38,9 @@ def report(run: Run) -> str:
         lines += ["", f"{'kind':<19}{'differ':>10}{'repaired':>10}  {'what it is':<42}remedy"]
     for name, count in differing.items():
         kind = Kind(name)
-        mended = repaired.get(name, 0)
-        remedy = "" if mended == count else _REMEDY[kind]
-        lines.append(f"{name:<19}{count:>10,}{mended:>10,}  {_MEANING[kind]:<42}{remedy}".rstrip())
+        done = repaired.get(name, 0)
+        remedy = "" if done == count else _REMEDY[kind]
+        lines.append(f"{name:<19}{count:>10,}{done:>10,}  {_MEANING[kind]:<42}{remedy}".rstrip())
     findings = run.findings or []
     if findings:
         lines += ["", f"{'user':<38}{'kind':<20}{'source':>17}{'replica':>18}"]
@@ -60,8 +60,8 @@ def _headline(run: Run) -> str:
     as_of = f"as of {run.source_at:%F %T}Z" if run.source_at else ""
     flight = f", {run.in_flight:,} in flight" if run.in_flight else ""
     said = "in step" if run.verdict is Verdict.IN_STEP else "drift"
-    mended = f", {repaired:,} repaired" if repaired else ""
-    return f"{said}: {run.compared:,} users, {differing:,} differ{mended}{flight}, {as_of}"
+    done = f", {repaired:,} repaired" if repaired else ""
+    return f"{said}: {run.compared:,} users, {differing:,} differ{done}{flight}, {as_of}"
 
 
 def _finding(finding: dict[str, Any]) -> str:

@@ -42,8 +42,8 @@ async def run(
 ) -> Run:
     """Make a run that was begun (``runs.start``), and return what came of it.
 
-    A verdict answers suspicions of before it (``inbox.heartbeats``) if it is well, or if whatever
-    the source had newer was repaired: who only looks, and finds drift, has mended nothing.
+    A verdict clears earlier suspicions (``inbox.heartbeats``) if it is in step, or if all users
+    that are newer at the source were repaired: finding drift alone repairs nothing.
 
     Parameters:
         accepts: a source to follow from now on, in place of the one that was followed.

@@ -31,7 +31,7 @@ _LOOK: Final = text(
 
 @dataclass(frozen=True, slots=True)
 class RunLocks:
-    """Which runs somebody was making at a moment, by their locks."""
+    """The runs in progress at one moment, by their locks."""
 
     now: datetime
     keys: frozenset[int]
@@ -61,7 +61,7 @@ async def hold(engine: AsyncEngine, run_id: UUID) -> AsyncIterator[None]:
 
 
 async def end_abandoned(engine: AsyncEngine, *, command: str) -> Sequence[Run]:
-    """End the runs that nobody makes any more, or that nobody took up in time; which ones."""
+    """End runs that were abandoned or not started in time; return them."""
     async with engine.begin() as connection:
         seen = await look_at_locks(connection)
         found = [(run, seen.state(run)) for run in await runs.unfinished(connection)]

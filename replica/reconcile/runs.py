@@ -168,8 +168,8 @@ async def source_followed(connection: AsyncConnection) -> UUID | None:
 async def own_trouble(connection: AsyncConnection) -> str | None:
     """Why this replica's own runs have come to no verdict since the last one; None if they have.
 
-    Runs that somebody asked for do not count: what went wrong may be their shell's settings, which
-    say nothing about the replica. They are listed all the same.
+    Requested runs do not count: they may fail because of the settings of a shell, which say nothing
+    about the replica. They are still listed.
     """
     is_own = reconcile_runs.c.requested_by.is_(null())
     last = await _latest(connection, _HAS_VERDICT | is_own)

@@ -163,7 +163,7 @@ def _pause_seconds(answer: httpx.Response) -> float:
 
 @contextmanager
 def _or_no_verdict() -> Iterator[None]:
-    """Whatever goes wrong with the source inside the block is no verdict."""
+    """Turn any error of the source inside the block into a missing verdict."""
     try:
         yield
     except NoAnswer as error:

@@ -1,12 +1,12 @@
 """Compare and repair by itself, inside the consumer process.
 
-It is done when the replica was never compared or has been emptied, when heartbeats tell that
-messages were lost, when somebody asked for it over HTTP, and on a schedule.
+It is done when the replica was never compared or has been emptied, when heartbeats show that
+messages were lost, when it is requested over HTTP, and on a schedule.
 
 Guarantees: one run at a time among all consumers of this replica, by a lock that ends with its
 database session; a run that could not compare is made again, after longer and longer pauses; the
-watch never ends on its own, and live events do not wait for it. Runs whose maker died, or that
-nobody took up in time, are ended.
+watch never ends on its own, and live events do not wait for it. Runs that were abandoned, or
+not started in time, are ended.
 """
 
 import asyncio

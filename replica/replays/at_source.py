@@ -34,8 +34,8 @@ from service_kit.http.pagination import Page, cursor_after
 from service_kit.http.problems import Problem
 
 SILENCE_SECONDS_MAX: Final = 130.0
-"""The source counts for two minutes at most before it answers; whoever gave up sooner would not
-know whether the replay has begun."""
+"""The source counts for two minutes at most before it responds; with a shorter limit, it would be
+unknown whether the replay has started."""
 
 REPLAY_BYTES_MAX: Final = 64 * 1024
 """Of one in a list: with a thousand named users it takes 40 KB."""
@@ -91,7 +91,7 @@ async def page(context: Context, after: UUID | None, limit: int) -> Page[ReplayB
     found = await _ask(
         context, "GET", PATH, Page[ReplayBody], params=params, bytes_max=limit * REPLAY_BYTES_MAX
     )
-    # A source of before it could tell them apart sends all.
+    # A source of an earlier release sends the replays of all consumers.
     found.items = [replay for replay in found.items if replay.consumer == context.replica.service]
     return found
 

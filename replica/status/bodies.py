@@ -20,7 +20,7 @@ from replica.reconcile.run_locks import RunLocks
 from replica.reconcile.runs import Run
 
 DELETIONS_LIMIT = 1_000_000
-"""What may be asked for; more at once is a case for somebody at the command line."""
+"""The most that HTTP accepts; for more, use the command line."""
 
 
 class StatusBody(BaseModel):
@@ -71,7 +71,7 @@ class NewRunBody(BaseModel):
 
     repair: bool = Field(default=False, description="missing, stale, undeleted and corrupt users")
     ahead: bool = Field(default=False, description="users who are ahead of the source")
-    orphans: bool = Field(default=False, description="users whom the source does not know")
+    orphans: bool = Field(default=False, description="users unknown to the source")
     max_deletions: Annotated[int, Field(ge=0, le=DELETIONS_LIMIT)] = DELETIONS_MAX
 
 

@@ -81,7 +81,7 @@ async def connect(amqp_url: str, *, name: str) -> AbstractConnection:
 
 
 async def close(connection: AbstractConnection) -> None:
-    """Close ``connection`` in limited time, whatever its state."""
+    """Close ``connection`` in limited time, in any state."""
     with suppress(*BROKER_ERRORS), talking():
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await connection.close()

@@ -7,8 +7,8 @@ new parser gets the next message after the client has read the response. Size an
 Beyond a limit the server sends a problem document, unless the client could take it for another
 response, and closes the connection.
 
-Guarantees: one read from a connection keeps the event loop busy for milliseconds, whatever the
-client sends. No content of a message changes how the next one is read. Fields after a chunked body
+Guarantees: one read from a connection keeps the event loop busy for milliseconds, for any
+input. No content of a message changes how the next one is read. Fields after a chunked body
 (trailers) never become headers (RFC 9110 6.5.1).
 
 Not here: limits on bodies (``body_limits``), which are the application's. Why this is not the

@@ -4,7 +4,7 @@ Python's parser takes more than JSON: UTF-16, names that stand twice (the last o
 the first), halves of surrogate pairs that no encoding holds, and PostgreSQL keeps no NUL. Each of
 these would surprise code further in, so it is refused before any route sees it.
 
-Guarantees: a body of 64 KiB costs a few milliseconds at most, whatever its structure. Without a
+Guarantees: a body of 64 KiB costs a few milliseconds at most, for any structure. Without a
 limit on members, each unknown one would cost its own description of the error.
 """
 

@@ -179,7 +179,7 @@ class NotUtf8(str):
     __slots__ = ()
 
     def encode(self, *_: Any, **__: Any) -> bytes:
-        """Encode as Latin-1, whatever encoding is requested."""
+        """Encode as Latin-1, for any requested encoding."""
         return super().encode("latin-1")
 
 

@@ -110,7 +110,7 @@ class TestTheNote:
     async def test_an_event_marks_the_user_for_erasure(
         self, blog_engine: AsyncEngine, before: str
     ) -> None:
-        """Whatever the row was before, even provisional."""
+        """For any earlier row, even a provisional one."""
         user_id = uuid4()
         if before == "provisional":
             async with blog_engine.begin() as connection:

@@ -144,7 +144,7 @@ async def test_show_has_the_whole_message(
 async def test_a_body_is_shown_as_text_or_base64(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, body: bytes, shown: str, encoding: str
 ) -> None:
-    """Whatever its bytes are."""
+    """For any bytes."""
     [parked_id] = await park_deliveries(blog_engine, rubbish(body))
 
     message = (await blog.get(f"{LIST}/{parked_id}")).json()
