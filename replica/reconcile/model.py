@@ -21,7 +21,7 @@ class Kind(StrEnum):
     """The source has the tombstone; in the replica the user is alive."""
 
     CORRUPT = "corrupt"
-    """The same version with other content: somebody wrote to the replica."""
+    """The same version with other content: the replica was changed by hand."""
 
     AHEAD = "ahead"
     """The replica has a newer version than the source ever had: that was set back, or is wrong."""
@@ -33,7 +33,7 @@ class Kind(StrEnum):
     """The replica has the tombstone; at the source the user is alive: it was set back."""
 
     PROVISIONAL_ORPHAN = "provisional_orphan"
-    """An id alone, of a token that was good once, whom the source has never had."""
+    """An id alone, from a token that was valid once; the source never had it."""
 
 
 class Verdict(StrEnum):
@@ -164,7 +164,7 @@ def reason_to_run(
         return Reason.EMPTY
     if suspicion is not None:
         return Reason(suspicion)
-    # A comparison of the future is of before the clock was set back.
+    # A comparison in the future was made while the clock was ahead.
     if every_seconds and not 0 <= seconds_since < every_seconds:
         return Reason.SCHEDULE
     return None
@@ -183,7 +183,7 @@ def state(
         has_ended: it has a verdict, or an explanation.
         waited_seconds: since it was asked for.
         running_seconds: since it was begun; None when it was not.
-        is_at_work: somebody holds its lock.
+        is_at_work: its lock is held.
     """
     if has_ended:
         return State.ENDED
@@ -285,7 +285,7 @@ def brake(orphans: int, deletions_max: int, *, command: str) -> str | None:
     if orphans <= deletions_max:
         return None
     return (
-        f"unknown to the source: {orphans:,}, of whom at most {deletions_max:,} may be deleted"
+        f"unknown to the source: {orphans:,}, and at most {deletions_max:,} may be deleted"
         " here: none was. If the source is the right one, allow as many:"
         f" {command} reconcile --orphans --max-deletions N (over HTTP max_deletions)"
     )
