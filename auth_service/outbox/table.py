@@ -51,7 +51,9 @@ outbox_events = Table(
         SmallInteger,
         nullable=False,
         server_default=text("0"),
-        comment="1: no queue takes it, 2: an earlier one of its user is set aside; else 0",
+        comment=(
+            "1: no queue takes it, 2: an earlier one of its user waits, 3: cannot be sent; else 0"
+        ),
     ),
     CheckConstraint("(user_id IS NULL) = (version IS NULL)", name="user_version"),
     comment="Log of events in the order of recording",

@@ -23,7 +23,7 @@ def upgrade() -> None:
         ),
         sa.Column("ended_at", sa.DateTime(timezone=True)),
         sa.Column("end_reason", sa.Text),
-        sa.Column("user_agent", sa.Text, comment="shown to the user to identify the device"),
+        sa.Column("user_agent", sa.Text, comment="so that a user knows his devices"),
         sa.PrimaryKeyConstraint("id", name="sessions_pkey"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="sessions_user_id_fkey"),
         sa.CheckConstraint(

@@ -1,4 +1,4 @@
-"""The audit log: who did what to which account. Rows are added and never changed."""
+"""Who did what to whom; rows are added and never changed."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -44,7 +44,7 @@ def upgrade() -> None:
             " AND created_at IS NULL AND updated_at IS NULL)",
             name=op.f("users_tombstone_check"),
         ),
-        comment="Copy of the auth service's users; tombstones are permanent",
+        comment="Copy of the auth service's users; tombstones stay for ever",
     )
 
 

@@ -14,11 +14,7 @@ def upgrade() -> None:
         "parked_messages",
         sa.Column("id", sa.BigInteger, sa.Identity(always=True)),
         sa.Column("message_hash", sa.LargeBinary, nullable=False),
-        sa.Column(
-            "user_id",
-            sa.Uuid,
-            comment="NULL if no user can be identified; the message then expires",
-        ),
+        sa.Column("user_id", sa.Uuid, comment="NULL when no user is legible; expires then"),
         sa.Column("reason", sa.Text, nullable=False, comment="stable code"),
         sa.Column("error", sa.Text, nullable=False, comment="for people; quotes no data"),
         sa.Column("exchange", sa.Text, nullable=False),

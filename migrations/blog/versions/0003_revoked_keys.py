@@ -20,7 +20,7 @@ def upgrade() -> None:
             comment="the source's clock",
         ),
         sa.PrimaryKeyConstraint("kid", name="revoked_keys_pkey"),
-        comment="Signing keys whose tokens are rejected, even if a cached key set has the key",
+        comment="Signing keys whose tokens are refused, whatever key set is at hand",
     )
 
 

@@ -22,7 +22,7 @@ def upgrade() -> None:
             "discarded_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()
         ),
         sa.PrimaryKeyConstraint("id", name="discarded_messages_pkey"),
-        comment="Discarded messages: by which operator and why, without their content",
+        comment="Which parked messages were discarded, by whom and why; not what was in them",
     )
 
 

@@ -113,11 +113,7 @@ def upgrade() -> None:
     op.create_index("comments_author_id_idx", "comments", ["author_id", "position"])
     op.add_column(
         "users",
-        sa.Column(
-            "sweep",
-            sa.Text,
-            comment="why the user's content must still be erased; NULL: nothing to erase",
-        ),
+        sa.Column("sweep", sa.Text, comment="why his content is yet to be erased; NULL: it is not"),
     )
     op.create_check_constraint(op.f("users_sweep_check"), "users", "sweep IN ('deleted', 'orphan')")
     op.create_index(

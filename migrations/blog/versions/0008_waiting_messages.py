@@ -1,4 +1,4 @@
-"""Messages that wait by themselves: for a lock of another session, or for another attempt."""
+"""Messages that wait by themselves: for a lock that somebody holds, or for a second judgement."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,7 +16,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
         sa.Column("message_hash", sa.LargeBinary, nullable=False),
         sa.Column("key", sa.Text, nullable=False, comment="messages of one key are tried in order"),
-        sa.Column("user_id", sa.Uuid, comment="NULL if no user can be identified"),
+        sa.Column("user_id", sa.Uuid, comment="NULL when no user is legible"),
         sa.Column("version", sa.BigInteger, comment="of the user's state; NULL without one"),
         sa.Column("deletes", sa.Boolean, nullable=False, comment="whether it is a tombstone"),
         sa.Column("reason", sa.Text, nullable=False, comment="stable code"),

@@ -1,4 +1,4 @@
-"""Service accounts whose earlier access tokens are rejected."""
+"""Service accounts whose access tokens of before are refused."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "status IN ('active', 'disabled', 'deleted')", name=op.f("services_status_check")
         ),
-        comment="Service accounts whose earlier access tokens are rejected",
+        comment="Service accounts whose access tokens of before are refused",
     )
 
 
