@@ -1,4 +1,4 @@
-"""How long to wait before a retry: exponential backoff, with full jitter where a crowd retries."""
+"""How long to wait before a retry: exponential backoff, with jitter where a crowd retries."""
 
 import random
 from typing import Final
@@ -21,9 +21,10 @@ def backoff_seconds(failures: int, *, longest: float, shortest: float = SHORTEST
 
 
 def pause_seconds(failures: int, *, longest: float, shortest: float = SHORTEST_SECONDS) -> float:
-    """Return a random pause up to ``backoff_seconds`` (full jitter).
+    """Return a random pause between half of ``backoff_seconds`` and all of it (equal jitter).
 
     For processes that lose the same server at the same time: their retries spread evenly instead of
-    arriving together.
+    arriving together, and still each pause is a pause.
     """
-    return random.uniform(0, backoff_seconds(failures, longest=longest, shortest=shortest))  # noqa: S311 - no secret
+    pause = backoff_seconds(failures, longest=longest, shortest=shortest)
+    return random.uniform(pause / 2, pause)  # noqa: S311 - no secret

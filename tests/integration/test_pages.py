@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+import auth_service.problems
+import blog_service.problems
 import service_kit.http.problems
 from blog_service import texts
 from blog_service.settings import ApiSettings
@@ -224,7 +226,10 @@ def test_the_page_is_small() -> None:
 def test_the_error_messages_are_for_existing_codes() -> None:
     """A misspelled code would never match."""
     codes = {
-        code.name for code in vars(service_kit.http.problems).values() if isinstance(code, Code)
+        code.name
+        for module in (service_kit.http.problems, auth_service.problems, blog_service.problems)
+        for code in vars(module).values()
+        if isinstance(code, Code)
     }
     [table] = re.findall(
         r"const BY_CODE = \{(.*?)\n\};", (WEB / "error_texts.js").read_text(), re.DOTALL

@@ -155,7 +155,7 @@ async def test_a_wrong_queue_stops_the_start_with_an_error(
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"{name} exists on the broker")
     assert "rabbitmqctl" in ended.stderr
-    assert "start again" in ended.stderr
+    assert "start them again" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

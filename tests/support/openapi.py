@@ -1,5 +1,6 @@
 """Check a running service with requests that Schemathesis generates from its OpenAPI document."""
 
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def assert_conforms(
         ]
         assert len(operations) == document.statistic.operations.total > 0
         failures = [
-            f"{operation.label} ({mode.value}):\n{error}"
+            f"{operation.label} ({mode.value}):\n{''.join(traceback.format_exception(error))}"
             for operation in operations
             for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
             if (

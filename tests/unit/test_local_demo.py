@@ -20,6 +20,8 @@ def test_ctrl_c_while_the_consumer_is_killed_starts_it_again(
     """Like any other end of the demonstration; a running consumer is not restarted."""
     monkeypatch.setattr(processes, "_RUN", tmp_path)
     monkeypatch.setattr(processes, "LOGS", tmp_path)
+    # A shell that starts the tests in the background has them ignore the signal.
+    before_the_test = signal.signal(signal.SIGINT, signal.default_int_handler)
     consumer = BackgroundProcess("consumer", FOREVER, {}, 1)
 
     async def show() -> None:
@@ -40,3 +42,4 @@ def test_ctrl_c_while_the_consumer_is_killed_starts_it_again(
         assert consumer.pid == before
     finally:
         consumer.kill()
+        signal.signal(signal.SIGINT, before_the_test)
