@@ -2,7 +2,7 @@
 
 5. ``inbox``: the consumer takes messages in batches, parks what cannot be read or applied, and
    acknowledges what is done.
-6. ``inbox.apply`` and ``users``: each event is merged into the table.
+6. ``inbox.apply`` and ``table``: each event is merged into the table.
 
 Beside the journey: ``reconcile`` compares with the source and repairs, ``parked`` shows and
 redrives what was parked, ``samples`` and ``status`` show the pipe's state, ``replays`` asks the
