@@ -7,14 +7,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, status
 
 from auth_service.accounts.administer import administer
+from auth_service.accounts.bodies import UserChanges
 from auth_service.accounts.delete import delete_by
-from auth_service.accounts.schemas import UserChanges
 from auth_service.context import Auth
 from auth_service.problems import INVALID_EMAIL, LAST_ADMINISTRATOR, VERSIONS_EXHAUSTED
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
+from auth_service.users.bodies import UserBody
 from auth_service.users.model import User
 from auth_service.users.queries import find_by_email, find_user, find_users
-from auth_service.users.schemas import UserBody
 from contracts.events import EMAIL_LENGTH_MAX
 from service_kit.http import problems
 from service_kit.http.openapi import documented

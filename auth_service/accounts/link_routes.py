@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response, status
 
+from auth_service.accounts.bodies import ForgottenPassword, MailedToken, NewPassword
 from auth_service.accounts.reset_password import reset_password
 from auth_service.accounts.restore_email import restore_email
-from auth_service.accounts.schemas import ForgottenPassword, MailedToken, NewPassword
 from auth_service.accounts.verify_email import verify_email
 from auth_service.context import Auth, Context
 from auth_service.mail.letters import Purpose

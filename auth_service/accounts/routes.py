@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Request, Response, status
 
+from auth_service.accounts.bodies import PasswordChange, PasswordOnly
 from auth_service.accounts.change_email import change_email, request_email_change
 from auth_service.accounts.change_password import change_password
 from auth_service.accounts.delete import delete, delete_verified
-from auth_service.accounts.schemas import PasswordChange, PasswordOnly
 from auth_service.accounts.sign_up import sign_up
 from auth_service.context import Auth, Context
 from auth_service.problems import (
@@ -18,14 +18,14 @@ from auth_service.problems import (
     WRONG_PASSWORD,
 )
 from auth_service.sessions.bearer import Caller, CallerEvenDisabled, CurrentCaller, CurrentUser
+from auth_service.sessions.bodies import NewCredentials, SignedIn
 from auth_service.sessions.refresh_token import make_refresh_token
 from auth_service.sessions.responses import RequestedSession, signed_in_response, storage_of
-from auth_service.sessions.schemas import NewCredentials, SignedIn
 from auth_service.sessions.sign_in import check_credentials
 from auth_service.throttle.model import Charge
 from auth_service.throttle.network import Network, network_charges
 from auth_service.throttle.sign_in_attempts import remember_network
-from auth_service.users.schemas import Credentials, OwnUserBody
+from auth_service.users.bodies import Credentials, OwnUserBody
 from service_kit.http import problems
 from service_kit.http.openapi import TOKEN, documented
 

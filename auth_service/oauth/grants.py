@@ -5,9 +5,9 @@ ended session gets ``invalid_grant`` even beyond the limit, because its user mus
 not wait.
 """
 
+from auth_service.oauth.bodies import TokenBody
 from auth_service.oauth.client import Client
 from auth_service.oauth.errors import OAuthError, invalid_client
-from auth_service.oauth.schemas import TokenBody
 from auth_service.services.authenticate import WrongKey
 from auth_service.services.grant import token_issue_time
 from auth_service.services.model import ServiceAccount

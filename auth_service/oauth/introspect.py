@@ -6,7 +6,7 @@ Guarantees: everything that is not an active access token gets one and the same 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.context import Context
-from auth_service.oauth.schemas import IntrospectionBody
+from auth_service.oauth.bodies import IntrospectionBody
 from auth_service.services.queries import is_service_token_valid
 from auth_service.sessions.queries import user_of_token
 from contracts.tokens import AccessToken, InvalidToken

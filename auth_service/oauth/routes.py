@@ -8,18 +8,18 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 
-from auth_service.oauth.client import Client, CurrentClient
-from auth_service.oauth.errors import REFUSED, OAuthError
-from auth_service.oauth.grants import client_credentials, refresh_token
-from auth_service.oauth.introspect import introspect
-from auth_service.oauth.revoke import revoke
-from auth_service.oauth.schemas import (
+from auth_service.oauth.bodies import (
     INTROSPECTION_FORM,
     REVOCATION_FORM,
     TOKEN_FORM,
     IntrospectionBody,
     TokenBody,
 )
+from auth_service.oauth.client import Client, CurrentClient
+from auth_service.oauth.errors import REFUSED, OAuthError
+from auth_service.oauth.grants import client_credentials, refresh_token
+from auth_service.oauth.introspect import introspect
+from auth_service.oauth.revoke import revoke
 from auth_service.sessions.responses import NO_STORE
 from auth_service.throttle.network import network_charges
 from service_kit.http import problems

@@ -14,8 +14,8 @@ from service_kit.process.terminal import AsJson, failing_with_a_sentence
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from auth_service.services.bodies import ServiceWithKeysBody
     from auth_service.services.model import IssuedKey, Status
-    from auth_service.services.schemas import ServiceWithKeysBody
 
 app = typer.Typer(no_args_is_help=True, help="Manage service accounts and their API keys.")
 
@@ -182,8 +182,8 @@ def _set_status(service: str, status: "Status") -> None:
 
 
 async def _all(engine: "AsyncEngine") -> "list[ServiceWithKeysBody]":
+    from auth_service.services.bodies import KeyBody, ServiceBody, ServiceWithKeysBody
     from auth_service.services.queries import services_with_keys
-    from auth_service.services.schemas import KeyBody, ServiceBody, ServiceWithKeysBody
 
     async with engine.connect() as connection:
         found = await services_with_keys(connection)
@@ -197,7 +197,7 @@ async def _all(engine: "AsyncEngine") -> "list[ServiceWithKeysBody]":
 
 
 def _show_issued(issued: "IssuedKey", *, as_json: bool) -> None:
-    from auth_service.services.schemas import IssuedKeyBody
+    from auth_service.services.bodies import IssuedKeyBody
 
     if as_json:
         print(IssuedKeyBody.model_validate(issued).model_dump_json())

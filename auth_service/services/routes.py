@@ -7,16 +7,16 @@ from fastapi import APIRouter, Path, Query, status
 from auth_service.context import Auth
 from auth_service.problems import SERVICE_NAME_TAKEN, TOO_MANY_KEYS
 from auth_service.services.administer import create_service, delete_service, set_status
-from auth_service.services.keys import revoke_key, rotate_key
-from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
-from auth_service.services.queries import keys_page, service_by_id, services_page
-from auth_service.services.schemas import (
+from auth_service.services.bodies import (
     IssuedKeyBody,
     KeyBody,
     NewServiceBody,
     ServiceBody,
     ServiceChanges,
 )
+from auth_service.services.keys import revoke_key, rotate_key
+from auth_service.services.model import KEY_ID_PATTERN, NAME_PATTERN, SERVICE_ID_PATTERN
+from auth_service.services.queries import keys_page, service_by_id, services_page
 from auth_service.sessions.bearer import ADMINISTRATORS_ONLY, Administrator
 from service_kit.http import problems
 from service_kit.http.openapi import documented

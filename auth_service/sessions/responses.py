@@ -15,12 +15,12 @@ from fastapi import Depends, Header, Request, Response
 
 from auth_service.context import Context
 from auth_service.problems import ORIGIN_NOT_ALLOWED
+from auth_service.sessions.bodies import SignedIn, TokenStorage
 from auth_service.sessions.cookie import is_sent, set_cookie
 from auth_service.sessions.model import NewSession
-from auth_service.sessions.schemas import SignedIn, TokenStorage
 from auth_service.settings import ApiSettings
+from auth_service.users.bodies import OwnUserBody
 from auth_service.users.model import User
-from auth_service.users.schemas import OwnUserBody
 from service_kit.http.problems import Problem
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}

@@ -13,6 +13,7 @@ from auth_service.problems import (
     VERSIONS_EXHAUSTED,
 )
 from auth_service.sessions.bearer import CurrentCaller
+from auth_service.sessions.bodies import NewCredentials, SessionBody, SignedIn, TokenStorage
 from auth_service.sessions.cookie import deletion_header, sent_token
 from auth_service.sessions.end import EndReason, end_sessions
 from auth_service.sessions.new_device import notify_of_new_device
@@ -24,7 +25,6 @@ from auth_service.sessions.responses import (
     require_allowed_origin,
     signed_in_response,
 )
-from auth_service.sessions.schemas import NewCredentials, SessionBody, SignedIn, TokenStorage
 from auth_service.sessions.sign_in import WrongCredentials, sign_in
 from auth_service.sessions.sign_out import Scope, sign_out
 from auth_service.sessions.start import start_session

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from auth_service.users.schemas import Body, Credentials, OwnUserBody
+from auth_service.users.bodies import Body, Credentials, OwnUserBody
 
 
 class TokenStorage(StrEnum):

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from auth_service.users.bodies import Body, Email, Password
 from auth_service.users.model import ROLE_PATTERN, Status
-from auth_service.users.schemas import Body, Email, Password
 from contracts.events import ROLES_MAX
 
 TOKEN_LENGTH_MAX = 128
