@@ -13,8 +13,9 @@ Otherwise ``CouldNotCompare`` is raised, never "in step".
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -71,24 +72,86 @@ async def compare(
     Raises:
         CouldNotCompare: there is no verdict.
     """
-    require_source = partial(_require_source, replica.command, settings.variable("auth_url"))
-    async with Source(settings) as source, AsyncExitStack() as sessions:
-        first = await sessions.enter_async_context(session(settings))
+    require_source = partial(
+        require_followed, replica.command, settings.variable("auth_url"), accepts=accepts
+    )
+    async with Source(settings) as source, session(settings) as first:
         ours = await replica_digests(replica, first) if replica.has_all_fields else None
         theirs: Digests | None = None
         differing: Sequence[int] = range(BUCKETS)
         if ours is not None and ours.rows:  # everything of an empty replica differs
             answer = await source.digests()
-            require_source(answer.source, follows, accepts)
+            require_source(answer.source, follows)
             follows = answer.source
             theirs = _read(answer)
             differing = theirs.differing(ours)
             if not differing:
                 return _comparison(answer, theirs.rows, Tally())
-        parts = [bucket_ranges(part) for part in _parts(differing)]
+        tally = Tally()
+        found = await compare_buckets(
+            replica,
+            settings,
+            source,
+            first,
+            differing,
+            require_source=partial(require_source, follows=follows),
+            expected=_expected(theirs, differing),
+            repairs=repairs,
+            deletions_max=deletions_max,
+            tally=tally,
+            progress=progress,
+        )
+        users = theirs.rows if theirs else found.users
+        return _comparison(found.begin, users, tally, found.brake)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedBuckets:
+    """How the source's response about some buckets began, and how many users it had.
+
+    ``brake`` says why orphans were left although asked for; None if they were not left.
+    """
+
+    begin: StreamBegin
+    users: int
+    brake: str | None
+
+
+async def compare_buckets(
+    replica: Replica,
+    settings: ReconcileSettings,
+    source: Source,
+    first: AsyncConnection,
+    buckets: Sequence[int],
+    *,
+    require_source: Callable[[UUID], None],
+    expected: int | None,
+    repairs: frozenset[Kind],
+    deletions_max: int,
+    tally: Tally,
+    progress: RunProgress,
+) -> ComparedBuckets:
+    """Compare the users of some buckets, and repair what is asked for.
+
+    Parameters:
+        source: to ask.
+        first: a session of this comparison (``session``); many buckets get another one.
+        buckets: in ascending order.
+        require_source: raises ``CouldNotCompare`` for another source than the one to compare with.
+        expected: about how many users the source has in these buckets; None: nobody knows.
+        repairs: the kinds to repair.
+        deletions_max: how many orphans may be buried, all of them or none.
+        tally: gets what was found and done.
+        progress: is told how far it has come.
+
+    Raises:
+        CouldNotCompare: there is no verdict.
+    """
+    parts = [bucket_ranges(part) for part in _parts(buckets)]
+    async with AsyncExitStack() as sessions:
         more = [await sessions.enter_async_context(session(settings)) for _ in parts[1:]]
         lanes = [first, *more]
-        progress.begin(Phase.READING, _expected(theirs, differing))
+        progress.begin(Phase.READING, expected)
         begins = await all_of(
             *(
                 _stage(replica, source, lane, ranges, progress)
@@ -96,12 +159,12 @@ async def compare(
             )
         )
         for begin in begins:
-            require_source(begin.source, follows or begins[0].source, accepts)
+            require_source(begin.source)
         heartbeat = await source.heartbeat()
-        require_source(heartbeat.source, begins[0].source)
+        if {heartbeat.source, *(begin.source for begin in begins)} != {begins[0].source}:
+            raise CouldNotCompare("another source answered during the comparison; try again")
         progress.begin(Phase.ARRIVING)
-        await _wait_for(heartbeat, first, settings.reconcile_wait_seconds, command=replica.command)
-        tally = Tally()
+        await wait_for(heartbeat, first, settings.reconcile_wait_seconds, command=replica.command)
         held = await repair_orphans(replica, lanes, repairs, deletions_max, tally)
         staged = [await staged_figures(lane) for lane in lanes]
         rows = sum(each.rows for each in staged)
@@ -112,7 +175,7 @@ async def compare(
                 for lane, figures in zip(lanes, staged, strict=True)
             )
         )
-        return _comparison(begins[0], theirs.rows if theirs else rows, tally, held)
+    return ComparedBuckets(begins[0], rows, held)
 
 
 async def _stage(
@@ -165,8 +228,8 @@ def _expected(theirs: Digests | None, buckets: Sequence[int]) -> int | None:
     return None if theirs is None else theirs.rows * len(buckets) // BUCKETS
 
 
-def _require_source(
-    command: str, setting: str, source: UUID, follows: UUID | None, accepts: UUID | None = None
+def require_followed(
+    command: str, setting: str, source: UUID, follows: UUID | None, *, accepts: UUID | None = None
 ) -> None:
     """Refuse the response of another source than the one that this replica follows, or accepts.
 
@@ -196,7 +259,7 @@ def _read(answer: DigestsAnswer) -> Digests:
         raise CouldNotCompare("the source's digests are not as agreed") from None
 
 
-async def _wait_for(
+async def wait_for(
     heartbeat: HeartbeatAnswer, connection: AsyncConnection, wait_seconds: float, *, command: str
 ) -> None:
     """Wait until the heartbeat, and with it everything before it, has been applied here."""
