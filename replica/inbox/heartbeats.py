@@ -20,12 +20,12 @@ raises ``queue_lost``, because messages between two heartbeats may have been los
 Guarantees: a suspicion stays until a comparison clears it (``clear_suspicion``); the latest one
 wins. Consumers that overtake each other may raise a false one, which costs one comparison.
 
-Not here: the reaction to a suspicion (``reconcile``).
+Not here: the reaction to a suspicion (``reconcile``), and this table as code
+(``heartbeat_numbers``).
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 import structlog
 from sqlalchemy import text
@@ -33,16 +33,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events import Heartbeat
 from contracts.sync.merge import Outcome
+from replica.inbox.heartbeat_numbers import SuspicionKind
 
 log = structlog.get_logger()
-
-
-class SuspicionKind(StrEnum):
-    """Why messages may have been lost."""
-
-    GAP = "gap"
-    BACKWARDS = "backwards"
-    QUEUE_LOST = "queue_lost"
 
 
 @dataclass(frozen=True, slots=True)

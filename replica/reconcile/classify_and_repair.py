@@ -111,6 +111,8 @@ _statements = cache(_Statements)
 def _kind_sql(replica: Replica) -> str:
     """SQL for the kind of a difference; NULL where there is none.
 
+    It decides as ``kinds.difference`` does.
+
     Without all fields nobody can tell whether a row of the right version has the right content: a
     version determines it, as long as only the library writes the table.
     """

@@ -1,6 +1,7 @@
 """Test that heartbeat numbers reveal lost messages, and a missing queue its own loss."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,11 +15,12 @@ from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, Heartbeat
 from contracts.sync.merge import Outcome
+from replica.inbox import heartbeat_numbers
 from replica.inbox.apply import apply
 from replica.inbox.consumer import Consumer
+from replica.inbox.heartbeat_numbers import SuspicionKind
 from replica.inbox.heartbeats import (
     Suspicion,
-    SuspicionKind,
     clear_suspicion,
     has_applied,
     note_queue_lost,
@@ -125,6 +127,54 @@ async def test_heartbeat_numbers_reveal_lost_messages(
     assert (suspected and suspected.kind) == kind
     if suspected is not None:
         assert began <= suspected.since <= await _now(blog_engine)
+
+
+async def test_postgresql_follows_numbers_as_the_pure_functions(blog_engine: AsyncEngine) -> None:
+    """Every pair of heartbeats of a small domain, with and without a suspicion before them.
+
+    Each combination is a source of its own, so that one transaction applies all of them.
+    """
+    marks = list(itertools.product((1, 2, 3), (0, 1)))
+    cases = [
+        (f"https://{number}.example", last, was_suspected, coming)
+        for number, (last, was_suspected, coming) in enumerate(
+            itertools.product(marks, (False, True), marks)
+        )
+    ]
+    first = [a_heartbeat(*last, source) for source, last, _, _ in cases]
+    await _apply(blog_engine, *first)
+    suspected = [source for source, _, was_suspected, _ in cases if was_suspected]
+    async with blog_engine.begin() as connection:
+        await connection.execute(
+            text(
+                f"UPDATE heartbeats SET suspicion = '{QUEUE_LOST}', suspected_at = now()"
+                " WHERE source = ANY(:sources)"
+            ),
+            {"sources": suspected},
+        )
+
+    await _apply(blog_engine, *(a_heartbeat(*coming, source) for source, _, _, coming in cases))
+
+    found = {
+        row.source: heartbeat_numbers.Last(
+            row.number, row.recorded_at, row.suspicion and SuspicionKind(row.suspicion)
+        )
+        for row in await fetch(blog_engine, "SELECT * FROM heartbeats")
+    }
+    covered = set()
+    async with blog_engine.connect() as connection:
+        for source, _, _, (number, minutes) in cases:
+            at = NOON + timedelta(minutes=minutes)
+            if await has_applied(connection, issuer=source, number=number, recorded_at=at):
+                covered.add(source)
+    for source, (number, minutes), was_suspected, (next_number, next_minutes) in cases:
+        last = heartbeat_numbers.Last(
+            number, NOON + timedelta(minutes=minutes), QUEUE_LOST if was_suspected else None
+        )
+        at = NOON + timedelta(minutes=next_minutes)
+        followed = heartbeat_numbers.follow(last, next_number, at) or last
+        assert found[source] == followed
+        assert (source in covered) == heartbeat_numbers.covers(followed, next_number, at)
 
 
 async def test_a_suspicion_is_logged_once(

@@ -1,0 +1,210 @@
+"""Test that PostgreSQL classifies and repairs users as the pure functions say.
+
+``replica.reconcile.kinds`` decides for one user; the comparison decides in SQL for thousands at a
+time. Every combination of a small domain is one user here, and all of them are one batch.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import product
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from blog_service.replica_of_users import USERS
+from blog_service.settings import ReconcileSettings
+from contracts.sync.merge import State
+from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
+from replica.reconcile.kinds import IN_FLIGHT, Difference, Row, difference, unknown
+from replica.reconcile.model import AS_COMPARED, NEWER, Kind, Tally, repairable
+from replica.reconcile.orphans import repair_orphans
+from replica.reconcile.session import session
+from tests.support.builders import NOON, a_state, a_tombstone
+from tests.support.inbox import fetch
+
+ALL = repairable(repair=True, ahead=True, orphans=True)
+
+SOURCES = [(version, form) for version in (1, 2) for form in ("living", "deleted")]
+"""A version and a form of each row that the source may have; the replica has more of both."""
+
+OURS = [
+    None,
+    (0, "provisional"),
+    *product((1, 2, 3), ("living", "changed", "deleted", "deleted later")),
+]
+
+BEFORE = [None, Row(0, False), *(Row(*each) for each in product((1, 2, 3), (False, True)))]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One user: what each look at them shows."""
+
+    id: UUID
+    source: State | None
+    is_unpublished: bool
+    before: Row | None
+    now: State | None
+    is_provisional: bool
+
+    @property
+    def difference(self) -> Difference | None:
+        """What the pure functions say."""
+        now = Row(0, False) if self.is_provisional else _row(self.now)
+        if self.source is None:
+            return unknown(self.before, now)
+        source = _row(self.source)
+        assert source is not None
+        return difference(
+            source,
+            self.before,
+            now,
+            is_equal=self.source == self.now,
+            is_unpublished=self.is_unpublished,
+        )
+
+
+def _row(state: State | None) -> Row | None:
+    return None if state is None else Row(state.version, hasattr(state, "deleted_at"))
+
+
+def _state(user_id: UUID, version: int, form: str) -> State:
+    match form:
+        case "living":
+            return a_state(user_id, version)
+        case "changed":
+            return a_state(user_id, version, email_verified=True)
+        case "deleted":
+            return a_tombstone(user_id, version)
+        case _:
+            at = NOON + timedelta(microseconds=1)
+            return a_tombstone(user_id, version).model_copy(update={"deleted_at": at})
+
+
+def _cases() -> Iterator[Case]:
+    known = product(SOURCES, (False, True), BEFORE, OURS)
+    strangers = product([None], [False], BEFORE, OURS)
+    for number, (source, is_unpublished, before, ours) in enumerate([*known, *strangers]):
+        user_id = UUID(int=number)
+        is_provisional = ours == (0, "provisional")
+        yield Case(
+            user_id,
+            None if source is None else _state(user_id, *source),
+            is_unpublished,
+            before,
+            None if ours is None or is_provisional else _state(user_id, *ours),
+            is_provisional,
+        )
+
+
+CASES = list(_cases())
+
+_EMPTY: dict[str, object] = {
+    "email": None,
+    "email_verified": False,
+    "roles": [],
+    "tokens_valid_after": None,
+    "created_at": None,
+    "updated_at": None,
+    "deleted_at": None,
+}
+
+
+def _columns(state: State) -> dict[str, object]:
+    status = {"status": "deleted"} if hasattr(state, "deleted_at") else {}
+    return _EMPTY | status | state.model_dump(mode="json")
+
+
+async def _insert(
+    connection: AsyncConnection, table: str, columns: str, rows: list[dict[str, object]]
+) -> None:
+    await connection.execute(
+        text(
+            f"INSERT INTO {table} ({columns}) SELECT {columns}"
+            f" FROM json_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS json))"
+        ),
+        {"rows": json.dumps(rows)},
+    )
+
+
+async def _arrange(connection: AsyncConnection) -> None:
+    """Fill the replica, and the two tables of a run, with all cases."""
+    columns = ", ".join(USERS.columns)
+    async with connection.begin():
+        ours = [_columns(case.now) for case in CASES if case.now is not None]
+        provisional = [
+            _EMPTY | {"id": str(case.id), "version": 0, "status": "provisional"}
+            for case in CASES
+            if case.is_provisional
+        ]
+        await _insert(connection, "users", columns, ours + provisional)
+        seen = [
+            {"id": str(case.id), **case.before._asdict()}
+            for case in CASES
+            if case.before is not None
+        ]
+        await _insert(connection, "seen", "id, version, is_deleted", seen)
+        staged = [
+            _columns(case.source) | {"unpublished": case.is_unpublished}
+            for case in CASES
+            if case.source is not None
+        ]
+        await _insert(connection, "staged", f"{columns}, unpublished", staged)
+
+
+def _expected(kinds: frozenset[Kind]) -> tuple[dict[Kind, set[UUID]], int]:
+    """Who differs in one of these ways, and how many are in flight."""
+    told = {case.id: case.difference for case in CASES}
+    named = {kind: {user for user, each in told.items() if each == kind} for kind in kinds}
+    return named, sum(each == IN_FLIGHT for each in told.values())
+
+
+def _named(tally: Tally) -> dict[Kind, set[UUID]]:
+    return {kind: {finding.user_id for finding in each} for kind, each in tally.listed.items()}
+
+
+async def _compare(connection: AsyncConnection, repairs: frozenset[Kind]) -> Tally:
+    tally = Tally()
+    await repair_orphans(USERS, [connection], repairs, len(CASES), tally)
+    await classify_and_repair(USERS, connection, 0, BATCH_PAGES, repairs, tally)
+    return tally
+
+
+def _repaired(case: Case, row: tuple[int, bool] | None) -> bool:
+    """Whether the replica has what the repair of a case's kind leads to."""
+    kind = case.difference
+    if kind is Kind.PROVISIONAL_ORPHAN:
+        return row is None
+    if kind is Kind.ORPHAN:
+        assert case.now is not None
+        return row == (case.now.version + 1, True)
+    wanted = case.source if kind in NEWER | AS_COMPARED else case.now
+    if wanted is None:
+        return row == (None if not case.is_provisional else (0, False))
+    return row == _row(wanted)
+
+
+async def test_postgresql_decides_as_the_pure_functions(
+    blog_url: str, blog_engine: AsyncEngine
+) -> None:
+    """Every kind, the guards' outcome, and the rows after the repairs, for all combinations."""
+    settings = ReconcileSettings(_env_file=None, database_url=blog_url)
+    named, in_flight = _expected(frozenset(Kind))
+    async with session(settings) as connection:
+        await _arrange(connection)
+        looked = await _compare(connection, frozenset())
+        repaired = await _compare(connection, ALL)
+
+    assert len(CASES) == (len(SOURCES) * 2 + 1) * len(BEFORE) * len(OURS)
+    assert all(named.values()), "the domain shows every kind"
+    assert (_named(looked), looked.in_flight) == (named, in_flight)
+    assert (_named(repaired), repaired.in_flight) == (named, in_flight)
+    assert repaired.repaired == {kind: len(named[kind]) for kind in ALL}
+    found = await fetch(
+        blog_engine, "SELECT id, version, deleted_at IS NOT NULL AS dead FROM users"
+    )
+    rows = {row.id: (row.version, row.dead) for row in found}
+    assert [case for case in CASES if not _repaired(case, rows.get(case.id))] == []
