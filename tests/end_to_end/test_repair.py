@@ -1,71 +1,19 @@
 """The replica is damaged in every known way; after the documented command both tables agree."""
 
-import asyncio
-import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.settings import DatabaseSettings
-from blog_service.settings import DatabaseSettings as BlogSettings
-from local.compare import compare
 from local.postgres_server import PostgresServer
-from service_kit.database.engines import pooled
 from tests.support.backups import backed_up
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.load import loaded
-from tests.support.processes import run
 from tests.support.settled import figure
 from tests.support.source import LIVE, source_on
-from tests.support.system import COMMANDS, Member, System, ended
-
-
-@dataclass
-class Whole:
-    """The system with its four processes, and connections to both databases."""
-
-    system: System
-    processes: dict[str, Member]
-    auth: AsyncEngine
-    blog: AsyncEngine
-
-    async def command(self, line: str) -> tuple[int, str]:
-        """Run an operator's command; return its exit code and output."""
-        done = await asyncio.to_thread(run, line, self.system.environment, self.system.folder)
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, done.stdout
-
-    async def figures(self, line: str) -> dict[str, Any]:
-        """Return the output of a command with ``--json``."""
-        _, printed = await self.command(f"{line} --json")
-        figures: dict[str, Any] = json.loads(printed)
-        return figures
-
-    async def agrees(self) -> bool:
-        """Compare both tables from outside, id by id and field by field."""
-        found = await compare(self.system.auth_url, self.system.blog_url)
-        assert not found.differences, f"{found}: {found.differences[:3]}"
-        return found.users > 0
-
-    async def stop(self, *commands: str) -> None:
-        """Stop some processes, and close the connections to their databases."""
-        await asyncio.gather(*(self.processes[command].stop() for command in commands))
-        await self.auth.dispose()
-        await self.blog.dispose()
-
-    async def start(self, *commands: str) -> None:
-        """Start some processes again, and wait until they are ready."""
-        await asyncio.gather(*(self.processes[command].ready() for command in commands))
-
-
-AUTH = ("auth-service api", "auth-service relay")
-BLOG = ("blog-service api", "blog-service consumer")
+from tests.support.system import System
+from tests.support.whole import AUTH, BLOG, Whole, running
 
 
 @pytest.fixture
@@ -73,27 +21,6 @@ async def whole(system: System) -> AsyncIterator[Whole]:
     """All processes at work, with about a hundred users and four heartbeats a second."""
     async with running(system) as whole:
         yield whole
-
-
-@asynccontextmanager
-async def running(system: System) -> AsyncIterator[Whole]:
-    """Run the four processes inside the block."""
-    settings = {"AUTH_HEARTBEAT_SECONDS": 0.25, "BLOG_RETRY_SECONDS_MAX": 0.5}
-    first = system.process(COMMANDS[0], **settings)
-    with_account = await system.with_account(first.url)
-    others = {name: with_account.process(name, **settings) for name in COMMANDS[1:]}
-    processes = {COMMANDS[0]: first, **others}
-    auth = pooled(DatabaseSettings(database_url=system.auth_url))
-    blog = pooled(BlogSettings(database_url=system.blog_url))
-    with ended(*processes.values()):
-        await asyncio.gather(*(process.ready() for process in processes.values()))
-        async with loaded(auth, per_second=200) as load:
-            await eventually(lambda: load.changes > 400)
-        whole = Whole(with_account, processes, auth, blog)
-        await eventually(whole.agrees)
-        yield whole
-    await auth.dispose()
-    await blog.dispose()
 
 
 LIVING = "(SELECT id FROM users WHERE deleted_at IS NULL AND version > 0 ORDER BY id LIMIT 20)"
@@ -137,7 +64,7 @@ async def test_a_purged_queue_is_repaired(whole: Whole) -> None:
             before = load.changes
             await eventually(lambda: load.changes > before + 100)
         consumer.kill()
-        await eventually(lambda: _published(whole))
+        await eventually(whole.is_published)
         await eventually(lambda: source.ready(LIVE))
         await source.channel.queue_purge(LIVE)
         with pytest.raises(AssertionError):
@@ -156,7 +83,7 @@ async def test_a_deleted_queue_is_repaired_by_itself(whole: Whole) -> None:
         async with loaded(whole.auth, per_second=100) as load:
             before = load.changes
             await eventually(lambda: load.changes > before + 100)
-        await eventually(lambda: _published(whole))
+        await eventually(whole.is_published)
         await source.channel.queue_delete(LIVE)
     with pytest.raises(AssertionError):
         await whole.agrees()
@@ -253,20 +180,12 @@ async def _messages_wait(whole: Whole) -> list[str]:
     await whole.processes["blog-service consumer"].stop()
     code, printed = await whole.command(f"auth-service users erase --yes {queued} {parked}")
     assert code == 0, printed
-    await eventually(lambda: _published(whole))
+    await eventually(whole.is_published)
     return [queued, parked]
 
 
-async def _published(whole: Whole) -> bool:
-    return not await figure(
-        whole.system.auth_url,
-        "SELECT count(*) FROM outbox_events WHERE published_at IS NULL"
-        " AND type <> 'sync.heartbeat'",
-    )
-
-
 async def _nothing_waits(whole: Whole) -> bool:
-    if not await _published(whole):
+    if not await whole.is_published():
         return False
     status = await whole.figures("blog-service status")
     return status["queue_depth"] == 0 and bool(status["pipe"] == "quiet")
