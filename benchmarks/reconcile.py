@@ -18,7 +18,7 @@ from benchmarks.recording import make_users
 from benchmarks.scale import Scale
 from benchmarks.stage import Stage, connect
 from benchmarks.waiting import until
-from contracts.sync.digest import digests_sql
+from contracts.sync.digest_sql import computed_sql
 from local.paths import program
 from local.ports import free_port
 from replica.reconcile.model import Verdict
@@ -219,7 +219,7 @@ async def _digested(database_url: str) -> float:
     try:
         await connection.execute("SET jit = off")
         started = time.perf_counter()
-        await connection.fetch(digests_sql())
+        await connection.fetch(computed_sql("users"))
         return time.perf_counter() - started
     finally:
         await connection.close()

@@ -19,6 +19,7 @@ from contracts.sync.comparison import (
     HeartbeatAnswer,
     buckets_in,
 )
+from contracts.sync.digest import DigestKind
 from service_kit.http import problems
 from service_kit.http.openapi import documented
 from service_kit.http.problems import Problem
@@ -53,6 +54,10 @@ Buckets = Annotated[
     ),
 ]
 
+Of = Annotated[
+    DigestKind, Query(description="whole states, or for a replica with fewer columns `versions`")
+]
+
 
 @router.get(
     "/digests",
@@ -60,13 +65,15 @@ Buckets = Annotated[
     response_model=DigestsAnswer,
     responses=ANSWERS,
 )
-async def get_digests(_: Replica, auth: Auth, request: Request) -> Response:
+async def get_digests(
+    _: Replica, auth: Auth, request: Request, of: Of = DigestKind.STATE
+) -> Response:
     """Digest each bucket of one snapshot: tables with equal digests have equal users."""
 
     async def answer() -> Response:
         async with auth.snapshots.take() as snapshot:
             digests = await snapshot.digests()
-        body = DigestsAnswer.of(snapshot.source, snapshot.taken_at, digests)
+        body = DigestsAnswer.of(snapshot.source, snapshot.taken_at, digests, of)
         return Response(body.model_dump_json(), media_type="application/json")
 
     try:

@@ -22,7 +22,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.settings import ApiSettings
-from contracts.sync.digest import BUCKETS, Digests, bucket_sql, digests_sql
+from contracts.sync.digest import BUCKETS, Digests
+from contracts.sync.digest_sql import bucket_sql
+from service_kit.database.digests.compute import compute_digests
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 from service_kit.http import problems
@@ -34,7 +36,6 @@ BUSY_RETRY_SECONDS: Final = "5"
 _ABOUT: Final = text(
     "SELECT identity, now() AS taken_at, pg_is_in_recovery() AS is_copy FROM source"
 )
-_DIGESTS: Final = text(digests_sql())
 
 # One pass over the users; PostgreSQL makes each a line of JSON. The ids of unpublished events are
 # collected once and joined: a look-up in the log per user would take minutes.
@@ -78,8 +79,7 @@ class Snapshot:
 
     async def digests(self) -> Digests:
         """Read the digests of all buckets."""
-        rows = await self._connection.execute(_DIGESTS)
-        return Digests.of_rows((row[0], row[1], row[2], row[3]) for row in rows)
+        return await compute_digests(self._connection, "users")
 
     async def copy_lines(self, buckets: Sequence[range], sink: Sink) -> None:
         """Write the users of ``buckets`` to ``sink``, as lines of JSON in blocks of some kilobytes.

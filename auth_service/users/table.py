@@ -30,7 +30,7 @@ from auth_service.clock import VERSION_NOW, next_version, valid_from_now
 from auth_service.db import metadata
 from auth_service.users.model import User
 from contracts.events import VERSION_MAX
-from contracts.sync.digest import bucket_sql
+from contracts.sync.digest_sql import bucket_sql
 
 users = Table(
     "users",

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from blog_service.db import metadata
-from contracts.sync.digest import bucket_sql
+from contracts.sync.digest_sql import bucket_sql
 
 users = Table(
     "users",

@@ -1,9 +1,10 @@
 """A comparison on the wire: requests and responses between a replica and its source.
 
-``GET /v1/reconcile/digests`` returns ``DigestsAnswer``. ``GET /v1/reconcile/users`` returns JSON
-lines of one snapshot: ``StreamBegin``, then one user per line as events carry them (``UserState``
-or ``UserTombstone``), and ``StreamEnd``. A user with unpublished events has ``"unpublished": true``
-added. A stream without its last line, or with another digest than its last line names, is invalid.
+``GET /v1/reconcile/digests`` returns ``DigestsAnswer`` of the kind that ``of`` names.
+``GET /v1/reconcile/users`` returns JSON lines of one snapshot: ``StreamBegin``, then one user per
+line as events carry them (``UserState`` or ``UserTombstone``), and ``StreamEnd``. A user with
+unpublished events has ``"unpublished": true`` added. A stream without its last line, or with
+another digest than its last line names, is invalid.
 ``POST /v1/reconcile/heartbeats`` returns ``HeartbeatAnswer``.
 
 Not here: the digests (``digest``), sending and serving requests (each side's ``reconcile``).
@@ -17,7 +18,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.encodings import base64url_bytes, base64url_text
-from contracts.sync.digest import BUCKETS, DIGEST_BYTES, Digests
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, VERSION, DigestKind, Digests
 
 SCOPE: Final = "users:reconcile"
 """The scope that a service account needs for these requests."""
@@ -49,30 +50,69 @@ class _Answer(BaseModel):
     source: UUID = Field(description="who the source is: made by its first migration")
 
 
-class DigestsAnswer(_Answer):
-    """All digests, of one snapshot of the primary."""
+class OtherVersion(ValueError):
+    """The source's digests have another version; the message says which."""
 
+
+class DigestsAnswer(_Answer):
+    """All digests of one kind, of one snapshot of the primary.
+
+    Version 1 had a field ``digests`` and no ``version``: neither side mistakes the other's digests
+    for its own.
+    """
+
+    version: int = Field(description="of the digests: how they are computed")
+    kind: Annotated[DigestKind, Field(strict=False)]
     taken_at: AwareDatetime
     users: Count = Field(description="living ones")
     tombstones: Count
-    digests: Annotated[str, Field(min_length=_DIGESTS_LENGTH, max_length=_DIGESTS_LENGTH)] = Field(
+    buckets: Annotated[str, Field(min_length=_DIGESTS_LENGTH, max_length=_DIGESTS_LENGTH)] = Field(
         description="16 bytes for each of 4,096 buckets, in base64url"
     )
 
     @classmethod
-    def of(cls, source: UUID, taken_at: AwareDatetime, digests: Digests) -> "DigestsAnswer":
-        """Encode ``digests``."""
+    def of(
+        cls, source: UUID, taken_at: AwareDatetime, digests: Digests, kind: DigestKind
+    ) -> "DigestsAnswer":
+        """Encode the digests of one kind."""
         return cls(
             source=source,
+            version=VERSION,
+            kind=kind,
             taken_at=taken_at,
             users=digests.users,
             tombstones=digests.tombstones,
-            digests=base64url_text(digests.buckets),
+            buckets=base64url_text(digests.buckets(kind)),
         )
+
+    @classmethod
+    def read(cls, content: bytes) -> "DigestsAnswer":
+        """Read a response.
+
+        Raises:
+            OtherVersion: its digests cannot be compared with ours.
+            ValidationError: it is not as agreed.
+        """
+        version = _Version.model_validate_json(content).version
+        if version != VERSION:
+            raise OtherVersion(
+                f"the source speaks version {version} of the digests, and this replica version"
+                f" {VERSION}: upgrade the older one"
+            )
+        return cls.model_validate_json(content)
 
     def value(self) -> Digests:
         """Decode the digests; raises ``ValueError`` if they are not valid base64url."""
-        return Digests(self.users, self.tombstones, base64url_bytes(self.digests))
+        buckets = base64url_bytes(self.buckets)
+        is_state = self.kind is DigestKind.STATE
+        state, versions = (buckets, None) if is_state else (None, buckets)
+        return Digests(self.users, self.tombstones, state, versions)
+
+
+class _Version(BaseModel):
+    """The version of any response with digests; the first had no field for it."""
+
+    version: int = 1
 
 
 class StreamBegin(_Answer):

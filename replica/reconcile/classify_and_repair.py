@@ -19,7 +19,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.sync.digest import row_digest_sql
+from contracts.sync.digest_sql import state_hash_sql
 from replica.inbox.locked_rows import locked_users
 from replica.inbox.parking import erase
 from replica.locks import lock
@@ -117,7 +117,7 @@ def _kind_sql(replica: Replica) -> str:
     version determines it, as long as only the library writes the table.
     """
     corrupt = (
-        f"WHEN {row_digest_sql('u')} <> {row_digest_sql('s')} THEN 'corrupt'"
+        f"WHEN {state_hash_sql('u')} <> {state_hash_sql('s')} THEN 'corrupt'"
         if replica.has_all_fields
         else ""
     )

@@ -2,8 +2,8 @@
 
 Digests come first: if all agree, that is the proof, and some hundred kilobytes were read. Otherwise
 only the users of differing buckets are read and classified (``classify_and_repair``, ``orphans``).
-A replica without all fields has no digests: all users are read and compared by id, version and
-deletion. What its columns contain is not proved then.
+A replica without all fields is compared by digests of versions, and by id, version and deletion.
+What its columns contain is not proved then.
 
 Guarantees: the replica is read before the source. A verdict needs the whole response of the one
 source that this replica follows, and a heartbeat that was recorded after everything that the
@@ -23,7 +23,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.sync.comparison import DigestsAnswer, HeartbeatAnswer, StreamBegin, bucket_ranges
-from contracts.sync.digest import BUCKETS, Digests
+from contracts.sync.digest import BUCKETS, DigestKind, Digests
 from replica.inbox.heartbeats import has_applied
 from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
 from replica.reconcile.model import Comparison, CouldNotCompare, Kind, Phase, Tally
@@ -75,16 +75,17 @@ async def compare(
     require_source = partial(
         require_followed, replica.command, settings.variable("auth_url"), accepts=accepts
     )
+    kind = DigestKind.STATE if replica.has_all_fields else DigestKind.VERSIONS
     async with Source(settings) as source, session(settings) as first:
-        ours = await replica_digests(replica, first) if replica.has_all_fields else None
+        ours = await replica_digests(replica, first)
         theirs: Digests | None = None
         differing: Sequence[int] = range(BUCKETS)
-        if ours is not None and ours.rows:  # everything of an empty replica differs
-            answer = await source.digests()
+        if ours.rows:  # everything of an empty replica differs
+            answer = await source.digests(kind)
             require_source(answer.source, follows)
             follows = answer.source
             theirs = _read(answer)
-            differing = theirs.differing(ours)
+            differing = theirs.differing(ours, kind)
             if not differing:
                 return _comparison(answer, theirs.rows, Tally())
         tally = Tally()

@@ -9,7 +9,7 @@ Not here: tokens and connections (``source_client``), what the answers mean (``c
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -22,10 +22,12 @@ from contracts.sync.comparison import (
     SCOPE,
     DigestsAnswer,
     HeartbeatAnswer,
+    OtherVersion,
     StreamBegin,
     StreamEnd,
     ranges_text,
 )
+from contracts.sync.digest import DigestKind
 from replica.reconcile.model import CouldNotCompare
 from replica.settings import ReconcileSettings
 from replica.source_client import Account, NoAnswer, away, not_as_agreed, refused, whole
@@ -63,13 +65,17 @@ class Source:
         """Close the connections."""
         await self._account.close()
 
-    async def digests(self) -> DigestsAnswer:
-        """The digests of all users."""
-        return await self._ask("GET", "/v1/reconcile/digests", DigestsAnswer)
+    async def digests(self, kind: DigestKind) -> DigestsAnswer:
+        """The digests of all users, of one kind."""
+        return await self._ask(
+            "GET", "/v1/reconcile/digests", DigestsAnswer.read, params={"of": kind.value}
+        )
 
     async def heartbeat(self) -> HeartbeatAnswer:
         """Have a heartbeat recorded now."""
-        return await self._ask("POST", "/v1/reconcile/heartbeats", HeartbeatAnswer)
+        return await self._ask(
+            "POST", "/v1/reconcile/heartbeats", HeartbeatAnswer.model_validate_json
+        )
 
     @asynccontextmanager
     async def users(self, ranges: Sequence[range]) -> AsyncIterator["UserStream"]:
@@ -83,11 +89,15 @@ class Source:
             finally:
                 await answer.aclose()
 
-    async def _ask(self, method: str, path: str, body: type[Body]) -> Body:
+    async def _ask(
+        self, method: str, path: str, read: Callable[[bytes], Body], params: Any = None
+    ) -> Body:
         with _or_no_verdict():
-            answer = await self._send(method, path)
+            answer = await self._send(method, path, params)
             try:
-                return body.model_validate_json(await whole(answer))
+                return read(await whole(answer))
+            except OtherVersion as error:
+                raise CouldNotCompare(str(error)) from None
             except ValidationError:
                 raise not_as_agreed(answer) from None
 

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
 from contracts.sync.comparison import StreamBegin
-from contracts.sync.digest import BUCKETS, Digests, bucket_sql, digests_sql
+from contracts.sync.digest import BUCKETS, Digests
+from contracts.sync.digest_sql import bucket_sql
 from replica.columns import FIELDS, array_literal
 from replica.reconcile.model import CouldNotCompare
 from replica.reconcile.progress import RunProgress
@@ -23,6 +24,7 @@ from replica.reconcile.session import driver
 from replica.reconcile.source import Source, UserStream
 from replica.table import Replica
 from service_kit.database.away import DRIVER_ERRORS
+from service_kit.database.digests.compute import compute_digests
 
 _SEE: Final = f"""
     INSERT INTO seen SELECT id, version, deleted_at IS NOT NULL FROM {{users}} AS users
@@ -37,9 +39,8 @@ _LIVING: Final = ("active", "disabled")
 
 
 async def replica_digests(replica: Replica, connection: AsyncConnection) -> Digests:
-    """Compute the digests of the replica, of one snapshot; it has all fields."""
-    rows = await connection.execute(text(digests_sql(replica.name)))
-    digests = Digests.of_rows([tuple(row) for row in rows])
+    """Compute the digests of the replica, of one snapshot."""
+    digests = await compute_digests(connection, replica.name, has_all_fields=replica.has_all_fields)
     await connection.commit()
     return digests
 

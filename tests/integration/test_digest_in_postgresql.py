@@ -13,15 +13,19 @@ from hypothesis import strategies as st
 
 from contracts.events import UserState, UserTombstone
 from contracts.sync.digest import (
-    BUCKETS,
     DIGEST_BYTES,
-    ROLES_FUNCTION,
+    DigestKind,
     Digests,
     bucket_of,
-    bucket_sql,
-    digests_sql,
     row_digest,
-    row_digest_sql,
+    version_digest,
+)
+from contracts.sync.digest_sql import (
+    ROLES_FUNCTION,
+    bucket_sql,
+    computed_sql,
+    state_hash_sql,
+    version_hash_sql,
 )
 from local.postgres_server import PostgresServer
 from tests.conftest import WORKER
@@ -29,6 +33,7 @@ from tests.support.builders import NOON, a_state, a_tombstone
 from tests.support.states import ODD_TEXTS, states, tombstones
 
 State = UserState | UserTombstone
+STATE: Final = DigestKind.STATE
 
 SESSIONS: Final = {
     "defaults": {},
@@ -105,14 +110,15 @@ class Table:
         living = [list(state.roles) if name == "roles" else value for name, value in state]
         return [*living, None, *(["a hash"] if is_source else [])]
 
-    def row_digests(self) -> dict[UUID, bytes]:
+    def row_digests(self, hash_sql: str = state_hash_sql()) -> dict[UUID, bytes]:
         """Return PostgreSQL's digest of each row, by user id."""
-        rows = self.rows(f"SELECT id, {row_digest_sql()}::text AS digest FROM users")
-        return {UUID(str(row["id"])): int(row["digest"], 2).to_bytes(16, "big") for row in rows}
+        rows = self.rows(f"SELECT id, {hash_sql} AS hash FROM users")
+        return {UUID(str(row["id"])): row["hash"][:DIGEST_BYTES] for row in rows}
 
     def digests(self) -> Digests:
         """Return PostgreSQL's digests of all buckets."""
-        return Digests.of_rows([tuple(row) for row in self.rows(digests_sql())])
+        [row] = self.rows(computed_sql("users"))
+        return Digests(*row)
 
     def close(self) -> None:
         """End the session."""
@@ -129,16 +135,6 @@ def tables(auth_url: str, blog_url: str) -> Iterator[dict[str, Table]]:
         yield both
         for table in both.values():
             table.close()
-
-
-def reference(held: Sequence[State]) -> Digests:
-    """Compute the digests of a table in Python."""
-    buckets = [0] * BUCKETS
-    for state in held:
-        buckets[bucket_of(state.id)] ^= int.from_bytes(row_digest(state), "big")
-    dead = sum(isinstance(state, UserTombstone) for state in held)
-    packed = b"".join(bucket.to_bytes(DIGEST_BYTES, "big") for bucket in buckets)
-    return Digests(len(held) - dead, dead, packed)
 
 
 MANY = st.lists(
@@ -167,7 +163,13 @@ def test_every_digest_equals_the_reference(tables: dict[str, Table], session: st
         for table in tables.values():
             table.fill(held)
             assert table.row_digests() == {state.id: row_digest(state) for state in held}
-            assert table.digests() == reference(held)
+            assert table.row_digests(version_hash_sql()) == {
+                state.id: version_digest(
+                    state.id, state.version, is_deleted=isinstance(state, UserTombstone)
+                )
+                for state in held
+            }
+            assert table.digests() == Digests.of_states(held)
 
     agree()
 
@@ -181,12 +183,12 @@ def test_row_digests_of_a_bucket_are_combined(tables: dict[str, Table]) -> None:
     auth, blog = tables["auth"], tables["blog"]
     auth.fill(held)
     blog.fill(held[::-1])
-    same = auth.digests().differing(blog.digests())
+    same = auth.digests().differing(blog.digests(), STATE)
 
     blog.fill([*held[:4], a_tombstone(ids[4], version=3)])
 
     assert same == []
-    assert auth.digests().differing(blog.digests()) == [0xABC]
+    assert auth.digests().differing(blog.digests(), STATE) == [0xABC]
 
 
 def test_an_incomplete_row_differs_from_a_valid_one(tables: dict[str, Table]) -> None:
@@ -206,7 +208,7 @@ def test_an_incomplete_row_differs_from_a_valid_one(tables: dict[str, Table]) ->
         blog.execute(f"UPDATE users {change}")
 
         assert blog.row_digests()[state.id] != row_digest(state)
-        assert blog.digests().differing(reference([state])) == [bucket_of(state.id)]
+        assert blog.digests().differing(Digests.of_states([state]), STATE) == [bucket_of(state.id)]
 
 
 def test_the_encoding_and_locale_of_a_database_change_nothing(postgres: PostgresServer) -> None:
@@ -268,7 +270,7 @@ def test_a_large_table_is_digested_by_parallel_workers(tables: dict[str, Table])
         "SET max_parallel_workers_per_gather = 2",
     )
 
-    plan = [row[0] for row in blog.rows(f"EXPLAIN {digests_sql()}")]
+    plan = [row[0] for row in blog.rows(f"EXPLAIN {computed_sql('users')}")]
 
     assert any("Partial HashAggregate" in line for line in plan), plan
     assert any("Parallel Seq Scan on users" in line for line in plan), plan
@@ -280,7 +282,7 @@ def test_the_digest_sql_works_with_any_table_alias(tables: dict[str, Table]) -> 
     tables["blog"].fill([state])
 
     [row] = tables["blog"].rows(
-        f"SELECT {row_digest_sql('u')} = {row_digest_sql('s')} AS is_same"
+        f"SELECT {state_hash_sql('u')} = {state_hash_sql('s')} AS is_same"
         " FROM users AS u JOIN users AS s USING (id)"
     )
 

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import asyncpg
@@ -27,7 +28,7 @@ from contracts.sync.comparison import (
     StreamBegin,
     StreamEnd,
 )
-from contracts.sync.digest import BUCKETS, Digests, bucket_of, row_digest
+from contracts.sync.digest import BUCKETS, Digests, bucket_of
 from service_kit.process.actors import operator_actor
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
@@ -149,14 +150,6 @@ def states(lines: bytes) -> list[UserState | UserTombstone]:
     ]
 
 
-def combined(found: list[UserState | UserTombstone]) -> bytes:
-    """Compute the digests of all buckets here."""
-    buckets = [0] * BUCKETS
-    for state in found:
-        buckets[bucket_of(state.id)] ^= int.from_bytes(row_digest(state), "big")
-    return b"".join(bucket.to_bytes(16, "big") for bucket in buckets)
-
-
 async def sessions(engine: AsyncEngine) -> int:
     """Return how many connections such responses have at the moment."""
     found = await fetch(
@@ -221,14 +214,26 @@ class TestDigests:
         [row] = await fetch(auth_engine, "SELECT identity, now() FROM source")
 
         answer = await api.get(DIGESTS, headers=replica)
+        versions = await api.get(DIGESTS, headers=replica, params={"of": "versions"})
 
-        body = DigestsAnswer.model_validate_json(answer.content)
+        body = DigestsAnswer.read(answer.content)
         lines = (await api.get(USERS, headers=replica)).content
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.headers["Cache-Control"] == "no-store"
         assert body.source == row.identity
         assert 0 <= (body.taken_at - row.now).total_seconds() < 60
-        assert body.value() == Digests(SOME * 9 // 10, SOME // 10, combined(states(lines)))
+        wanted = Digests.of_states(states(lines))
+        assert (wanted.users, wanted.tombstones) == (SOME * 9 // 10, SOME // 10)
+        assert body.value() == replace(wanted, versions=None)
+        assert DigestsAnswer.read(versions.content).value() == replace(wanted, state=None)
+
+    async def test_an_unknown_kind_of_digests_is_refused(
+        self, api: httpx.AsyncClient, replica: Headers
+    ) -> None:
+        """With the parameter's name."""
+        answer = await api.get(DIGESTS, headers=replica, params={"of": "addresses"})
+
+        assert_problem(answer, 422, "invalid_request")
 
     async def test_an_empty_table_has_zero_digests(
         self, api: httpx.AsyncClient, replica: Headers
@@ -236,8 +241,8 @@ class TestDigests:
         """And no users."""
         answer = await api.get(DIGESTS, headers=replica)
 
-        body = DigestsAnswer.model_validate_json(answer.content)
-        assert body.value() == Digests(0, 0, bytes(16 * BUCKETS))
+        body = DigestsAnswer.read(answer.content)
+        assert body.value() == Digests(0, 0, bytes(16 * BUCKETS), None)
 
 
 class TestUsers:
@@ -306,7 +311,8 @@ class TestUsers:
         found = states(answer.content)
         emails = {state.email: state.roles for state in found if isinstance(state, UserState)}
         assert emails == {f"{odd}{number}": (odd, "a") for number, odd in enumerate(ODD_TEXTS)}
-        assert DigestsAnswer.model_validate_json(told.content).value().buckets == combined(found)
+        digests = DigestsAnswer.read(told.content).value()
+        assert digests.state == Digests.of_states(found).state
 
     async def test_only_the_requested_buckets_are_streamed(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers

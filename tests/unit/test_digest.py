@@ -1,6 +1,8 @@
 """The canonical form of a user, its digest, and the comparison of digests."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta, timezone
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +14,17 @@ from contracts.events import UserState, UserTombstone
 from contracts.sync.digest import (
     BUCKETS,
     DIGEST_BYTES,
+    DigestKind,
     Digests,
     bucket_of,
     canonical_form,
     row_digest,
+    version_digest,
 )
 from tests.support.states import instants, states, texts, tombstones, versions
+
+State = UserState | UserTombstone
+STATE, VERSIONS = DigestKind.STATE, DigestKind.VERSIONS
 
 ID = UUID("00112233-4455-6677-8899-aabbccddeeff")
 CREATED = datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC)
@@ -70,6 +77,11 @@ VECTORS: dict[str, tuple[UserState | UserTombstone, str, str]] = {
         "0c6378248afafaf267ac923160c873f3",
     ),
 }  # fmt: skip
+
+
+# SHA-256 of "L" or "D", and BEGIN.
+LIVING_VERSION = "98da6db6f3741dccb3cf2cc093cf6bc4"
+DELETED_VERSION = "e615192d4b27c8881c7e1e702aa662d1"
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -163,21 +175,17 @@ def test_the_bucket_is_the_last_twelve_bits_of_the_id(user_id: str, bucket: int)
     assert bucket_of(UUID(user_id)) == bucket
 
 
+EMPTY = bytes(BUCKETS * DIGEST_BYTES)
+"""The digests of an empty table."""
+
+
 def digests(**buckets: int) -> Digests:
     """Return digests with some non-empty buckets (``b17=…``)."""
-    rows = [(int(name[1:]), 1, 1, f"{digest:0128b}") for name, digest in buckets.items()]
-    return Digests.of_rows(rows)
-
-
-def test_rows_of_buckets_become_digests() -> None:
-    """Missing buckets are zero; users and tombstones are totals."""
-    found = digests(b0=1, b4095=2**128 - 1)
-
-    assert (found.users, found.tombstones, found.rows) == (2, 2, 4)
-    assert len(found.buckets) == BUCKETS * DIGEST_BYTES
-    assert found.buckets[:DIGEST_BYTES] == bytes(15) + b"\1"
-    assert found.buckets[-DIGEST_BYTES:] == b"\xff" * DIGEST_BYTES
-    assert not any(found.buckets[DIGEST_BYTES:-DIGEST_BYTES])
+    packed = bytearray(EMPTY)
+    for name, digest in buckets.items():
+        first = int(name[1:]) * DIGEST_BYTES
+        packed[first : first + DIGEST_BYTES] = digest.to_bytes(DIGEST_BYTES, "big")
+    return Digests(0, 0, bytes(packed), EMPTY)
 
 
 def test_differing_buckets_are_named() -> None:
@@ -185,5 +193,84 @@ def test_differing_buckets_are_named() -> None:
     ours = digests(b0=1, b2=7, b17=3, b4095=5)
     theirs = digests(b0=1, b2=8, b4095=6, b40=1)
 
-    assert ours.differing(theirs) == theirs.differing(ours) == [2, 17, 40, 4095]
-    assert ours.differing(ours) == []
+    assert ours.differing(theirs, STATE) == theirs.differing(ours, STATE) == [2, 17, 40, 4095]
+    assert ours.differing(ours, STATE) == []
+    assert ours.differing(theirs, VERSIONS) == []
+    assert ours.root != theirs.root
+    assert ours.versions_root == theirs.versions_root
+
+
+def test_digests_without_all_fields_have_no_root() -> None:
+    """A replica with fewer columns is proved by versions; a mistake must not compare nothing."""
+    of_versions = Digests(1, 0, None, EMPTY)
+
+    assert of_versions.versions_root == hashlib.sha256(EMPTY).hexdigest()
+    with pytest.raises(ValueError, match="do not cover state"):
+        _ = of_versions.root
+
+
+MANY = st.lists(states() | tombstones(), max_size=12, unique_by=lambda state: state.id)
+
+
+@given(MANY, st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_count(held: list[State], random: Random) -> None:
+    """A sum is the same whichever row came first."""
+    shuffled = list(held)
+    random.shuffle(shuffled)
+
+    assert Digests.of_states(shuffled) == Digests.of_states(held)
+
+
+@given(MANY, states() | tombstones())
+def test_a_row_that_counts_twice_does_not_cancel_itself(held: list[State], again: State) -> None:
+    """As it would with XOR; nor does a row that was counted once too often, in any lane."""
+    rows = [each for each in held if each.id != again.id]
+    sums = [Digests.of_states([*rows, *[again] * times]) for times in range(4)]
+
+    for kind in (STATE, VERSIONS):
+        packed = [each.buckets(kind) for each in sums]
+        assert len(set(packed)) == len(packed)
+    assert len({each.root for each in sums}) == len(sums)
+
+
+@given(states(), versions())
+def test_the_version_of_a_user_has_a_digest_of_its_own(state: UserState, version: int) -> None:
+    """Of id, version and deletion, and of nothing else."""
+
+    def digest_of(state: State) -> bytes | None:
+        return Digests.of_states([state]).versions
+
+    same_version = state.model_copy(update={"email": "other@example.org", "roles": ("other",)})
+    tombstone = UserTombstone(id=state.id, version=state.version, deleted_at=CREATED)
+    later = tombstone.model_copy(update={"deleted_at": UPDATED})
+    other = state.model_copy(update={"version": version})
+
+    assert digest_of(state) == digest_of(same_version)
+    assert digest_of(tombstone) == digest_of(later) != digest_of(state)
+    assert (digest_of(state) == digest_of(other)) == (state.version == version)
+
+
+def test_version_digests_match_the_vectors() -> None:
+    """Other implementations can use the same vectors."""
+    assert version_digest(ID, 258, is_deleted=False).hex() == LIVING_VERSION
+    assert version_digest(ID, 258, is_deleted=True).hex() == DELETED_VERSION
+
+
+def test_the_digests_of_a_bucket_are_added_lane_by_lane() -> None:
+    """Modulo 2^32: a lane does not carry into the next one."""
+    held = [
+        UserTombstone(id=UUID(int=number << 12 | 7), version=number + 1, deleted_at=CREATED)
+        for number in range(50)
+    ]
+    digests_of_rows = [row_digest(each) for each in held]
+    lanes = [
+        sum(int.from_bytes(each[4 * lane : 4 * lane + 4], "big") for each in digests_of_rows)
+        for lane in range(4)
+    ]
+
+    found = Digests.of_states(held)
+
+    assert (found.users, found.tombstones, found.rows) == (0, 50, 50)
+    assert all(lane >= 2**32 for lane in lanes)
+    packed = b"".join((lane % 2**32).to_bytes(4, "big") for lane in lanes)
+    assert found.buckets(STATE) == EMPTY[: 7 * 16] + packed + EMPTY[8 * 16 :]

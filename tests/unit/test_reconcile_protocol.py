@@ -1,5 +1,6 @@
 """What a replica and its source send each other: ranges of buckets, digests, streams."""
 
+import json
 import re
 from datetime import UTC, datetime
 from uuid import UUID
@@ -17,13 +18,14 @@ from contracts.sync.comparison import (
     RANGES_PATTERN,
     DigestsAnswer,
     HeartbeatAnswer,
+    OtherVersion,
     StreamBegin,
     StreamEnd,
     bucket_ranges,
     buckets_in,
     ranges_text,
 )
-from contracts.sync.digest import BUCKETS, DIGEST_BYTES, Digests
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, VERSION, DigestKind, Digests
 from service_kit.http.heads import HEAD_BYTES_MAX
 
 SOURCE_ID = UUID(int=1)
@@ -95,27 +97,52 @@ def test_an_invalid_parameter_is_refused(ranges: str) -> None:
         buckets_in(ranges)
 
 
-def test_digests_are_sent_and_read_back() -> None:
-    """As 16 bytes per bucket in base64url, through JSON."""
-    digests = Digests(3, 4, bytes(range(256)) * (BUCKETS * DIGEST_BYTES // 256))
+STATE = bytes(range(256)) * (BUCKETS * DIGEST_BYTES // 256)
+VERSIONS = STATE[::-1]
 
-    answer = DigestsAnswer.of(SOURCE_ID, NOON, digests)
-    read = DigestsAnswer.model_validate_json(answer.model_dump_json())
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (DigestKind.STATE, Digests(3, 4, STATE, None)),
+        (DigestKind.VERSIONS, Digests(3, 4, None, VERSIONS)),
+    ],
+)
+def test_digests_are_sent_and_read_back(kind: DigestKind, expected: Digests) -> None:
+    """As 16 bytes per bucket in base64url, through JSON; one kind, as it was asked for."""
+    answer = DigestsAnswer.of(SOURCE_ID, NOON, Digests(3, 4, STATE, VERSIONS), kind)
+    read = DigestsAnswer.read(answer.model_dump_json().encode())
 
     assert read == answer
-    assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, digests)
+    assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, expected)
+
+
+def test_digests_of_another_version_are_refused() -> None:
+    """They would show drift where there is none; the first version named no version."""
+    first = {"source": str(SOURCE_ID), "taken_at": NOON.isoformat(), "users": 1, "tombstones": 0}
+    later = json.loads(an_answer().model_dump_json()) | {"version": VERSION + 1, "new": True}
+
+    for answer, version in ((first | {"digests": "AA"}, 1), (later, VERSION + 1)):
+        with pytest.raises(OtherVersion, match=f"speaks version {version} .* version {VERSION}:"):
+            DigestsAnswer.read(json.dumps(answer).encode())
+    with pytest.raises(ValidationError):
+        DigestsAnswer.read(b"[]")
+
+
+def an_answer() -> DigestsAnswer:
+    """Return a valid response."""
+    return DigestsAnswer.of(SOURCE_ID, NOON, Digests(0, 0, STATE, VERSIONS), DigestKind.STATE)
 
 
 def test_invalid_digests_are_refused() -> None:
     """A wrong length before the comparison, wrong characters when they are read."""
-    answer = DigestsAnswer.of(SOURCE_ID, NOON, Digests(0, 0, bytes(BUCKETS * DIGEST_BYTES)))
-    values = answer.model_dump()
+    values = an_answer().model_dump()
 
-    for other in (values["digests"][:-4], values["digests"] + "AAAA"):
+    for other in (values["buckets"][:-4], values["buckets"] + "AAAA"):
         with pytest.raises(ValidationError):
-            DigestsAnswer(**values | {"digests": other})
+            DigestsAnswer(**values | {"buckets": other})
     with pytest.raises(ValueError, match="base64url"):
-        DigestsAnswer(**values | {"digests": "+" * len(values["digests"])}).value()
+        DigestsAnswer(**values | {"buckets": "+" * len(values["buckets"])}).value()
 
 
 @pytest.mark.parametrize(
