@@ -19,13 +19,22 @@ def find_postgres() -> PostgresServer:
     Raises:
         LocalError: the given one refuses, or the embedded one does not start.
     """
+    return given_postgres() or embedded().start()
+
+
+def given_postgres() -> PostgresServer | None:
+    """Return the server that the environment names, or None.
+
+    Raises:
+        LocalError: it refuses.
+    """
     for service in environment.SERVICES:
         url = environment.database_url(service)
         if url is not None:
             server = PostgresServer(url)
             server.execute("SELECT 1")
             return server
-    return embedded().start()
+    return None
 
 
 def install_postgres() -> None:

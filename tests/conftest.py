@@ -1,7 +1,8 @@
 """Servers, databases, a virtual host and keys for the tests.
 
-Nothing of a running system is touched: each test has databases and a virtual host of its own. A
-server that was not running before is stopped in the end.
+Nothing of a running system is touched: the tests have a PostgreSQL of their own unless the
+environment names one, and each test has databases and a virtual host of its own. A server that was
+not running before is stopped in the end.
 """
 
 import os
@@ -18,15 +19,20 @@ from auth_service.users import passwords
 from blog_service.settings import ConsumerSettings
 from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.broker import Broker
+from local.embedded_postgres import EmbeddedPostgres
 from local.environment import refuse_others_exports
 from local.errors import LocalError
-from local.postgres import embedded, find_postgres
+from local.paths import LOCAL
+from local.postgres import given_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker, private_node
 from service_kit.database.engines import pooled
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
 from tests.support.virtual_hosts import VirtualHosts
+
+OWN_POSTGRES = EmbeddedPostgres(LOCAL / "test-postgres", durable=False)
+"""Its data are worth nothing, and waiting for the disk would take a third of the time."""
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
@@ -52,7 +58,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     except LocalError as error:
         raise pytest.UsageError(str(error)) from None
     if not hasattr(session.config, "workerinput"):
-        session.config.stash[_RUNNING] = (embedded().is_running(), private_node().is_running())
+        session.config.stash[_RUNNING] = (OWN_POSTGRES.is_running(), private_node().is_running())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -60,8 +66,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput"):
         return
     postgres_ran, rabbitmq_ran = session.config.stash[_RUNNING]
-    if not postgres_ran and embedded().is_running():
-        embedded().stop()
+    if not postgres_ran and OWN_POSTGRES.is_running():
+        OWN_POSTGRES.stop()
     if not rabbitmq_ran and private_node().is_running():
         private_node().stop()
 
@@ -72,7 +78,7 @@ _RUNNING = pytest.StashKey[tuple[bool, bool]]()
 @pytest.fixture(scope="session")
 def postgres() -> PostgresServer:
     """A PostgreSQL server in which databases can be made."""
-    return find_postgres()
+    return given_postgres() or OWN_POSTGRES.start()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,9 @@
-"""Create migrated databases for tests by cloning templates."""
+"""Create migrated databases for tests by cloning templates.
 
+A template is migrated once per checkout, and again only when a migration changes.
+"""
+
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,7 +12,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from local.paths import CHECKOUT
+from local.lock import locked
+from local.paths import CHECKOUT, LOCAL
 from local.postgres_server import PostgresServer
 from tests.support.supply import Supply
 
@@ -25,14 +30,15 @@ class Databases:
 
     def __init__(self, server: PostgresServer, worker: str, *, spare: int = 0) -> None:
         self._server = server
-        self._prefix = f"test_{CHECKOUT}_{worker}"
-        self._remove_leftovers()
-        for service in SERVICES:
-            template = self._template(service)
-            server.create_database(template)
-            migrate(service, server.url(template))
+        self._prefix = f"test_{CHECKOUT}_{worker}_"
+        for left_over in _names(server, self._prefix):  # a previous run may have been killed
+            server.drop_database(left_over)
         self._supplies = {
-            service: Supply(partial(self._clone, service), server.drop_database, spare=spare)
+            service: Supply(
+                partial(self._clone, migrated_template(server, service), service),
+                server.drop_database,
+                spare=spare,
+            )
             for service in SERVICES
         }
 
@@ -47,29 +53,41 @@ class Databases:
         supply.give_back(name)
 
     def close(self) -> None:
-        """Drop the unused databases and the templates."""
-        for service in SERVICES:
-            self._supplies[service].close()
-            self._server.drop_database(self._template(service))
+        """Drop the unused databases."""
+        for supply in self._supplies.values():
+            supply.close()
 
-    def _clone(self, service: str, number: int) -> str:
+    def _clone(self, template: str, service: str, number: int) -> str:
         name = f"{self._of(service)}{number}"
-        self._server.clone_database(self._template(service), name)
+        self._server.clone_database(template, name)
         return name
 
-    def _remove_leftovers(self) -> None:
-        # A previous run may have been killed.
-        found = self._server.execute(
-            "SELECT datname FROM pg_database WHERE starts_with(datname, $1)", f"{self._prefix}_"
-        )
-        for row in found:
-            self._server.drop_database(row["datname"])
-
     def _of(self, service: str) -> str:
-        return f"{self._prefix}_{service}_"
+        return f"{self._prefix}{service}_"
 
-    def _template(self, service: str) -> str:
-        return f"{self._of(service)}template"
+
+def migrated_template(server: PostgresServer, service: str) -> str:
+    """Return the name of a database at the newest revision; create it if a migration changed."""
+    digest = hashlib.sha256()
+    for file in sorted((ROOT / "migrations").rglob("*.py")):
+        digest.update(file.read_bytes())
+    prefix = f"test_{CHECKOUT}_template_{service}_"
+    name = f"{prefix}{digest.hexdigest()[:8]}"
+    with locked(LOCAL / "templates.lock"):
+        found = _names(server, prefix)
+        if name not in found:
+            for outdated in found:
+                server.drop_database(outdated)
+            unfinished = f"{prefix}unfinished"
+            server.create_database(unfinished)
+            migrate(service, server.url(unfinished))
+            server.execute(f'ALTER DATABASE "{unfinished}" RENAME TO "{name}"')
+    return name
+
+
+def _names(server: PostgresServer, prefix: str) -> list[str]:
+    found = server.execute("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", prefix)
+    return [row["datname"] for row in found]
 
 
 def migrate(service: str, url: str, revision: str = "head", *, command: str = "upgrade") -> None:
