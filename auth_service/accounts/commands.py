@@ -3,7 +3,6 @@
 import re
 import secrets
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
@@ -11,16 +10,15 @@ import typer
 
 from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
+from service_kit.process.id_lists import STDIN, Ids, argument, ids_of, user_id
 from service_kit.process.load import load
+from service_kit.process.progress import Progress
 from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from auth_service.users.model import User
-
-PROGRESS_SECONDS: Final = 2
-"""Longest time without a line of progress."""
 
 GENERATED_PASSWORD_BYTES: Final = 24
 """Nobody guesses 192 bits, and 32 characters can still be typed by hand."""
@@ -156,60 +154,73 @@ def show_user(
 @app.command(epilog="Example: auth-service users erase 0b6f1c1e-4a3f-4e43-8a4a-8f0b8b3b4a52")
 @failing_with_a_sentence
 def erase(
-    ids: Annotated[list[UUID], typer.Argument(metavar="ID …", help="Users to erase.")],
+    ids: Annotated[
+        list[str],
+        typer.Argument(
+            parser=argument(user_id),
+            metavar="ID …|-",
+            help="Users to erase; - reads ids from standard input.",
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
 ) -> None:
     """Permanently delete users, as if they had done it themselves.
 
     An unknown id, or that of the last administrator, is reported and skipped; the exit code is 1
     then. Users erased before it stay erased.
+
+    With - the ids come from standard input, any number of them, and nothing is asked. All are read
+    and checked before the first user is erased.
     """
     from auth_service.settings import DatabaseSettings
 
     settings = load(DatabaseSettings)
-    if not yes and sys.stdin.isatty():
-        users = str(ids[0]) if len(ids) == 1 else f"{len(ids):,} users"
-        typer.confirm(f"Permanently erase {users}?", abort=True, err=True)
-    if not on_database(settings, lambda engine: _erase(engine, ids)):
-        raise typer.Exit(EXIT_FAILED)
+    with ids_of(ids, user_id) as users:
+        if not yes and STDIN not in ids and sys.stdin.isatty():
+            what = ids[0] if len(ids) == 1 else f"{len(ids):,} users"
+            typer.confirm(f"Permanently erase {what}?", abort=True, err=True)
+        if not on_database(settings, lambda engine: _erase(engine, users)):
+            raise typer.Exit(EXIT_FAILED)
 
 
-async def _erase(engine: "AsyncEngine", ids: list[UUID]) -> bool:
+async def _erase(engine: "AsyncEngine", ids: Ids[UUID]) -> bool:
     """Erase all, print the result of each, and return whether all were erased."""
-    from auth_service.accounts.delete import delete_by
     from auth_service.users.model import LastAdministrator, NoSuchUser
-    from auth_service.users.queries import is_tombstone
-    from service_kit.process.actors import operator
 
-    all_erased, began = True, time.monotonic()
-    last_progress = began
-    for number, user_id in enumerate(ids, 1):
+    all_erased, progress = True, Progress("erasing", len(ids))
+    for each in ids:
+        progress.end()
         try:
-            await delete_by(engine, user_id, actor=operator())
-            print(f"{user_id}  erased")
+            print(f"{each}  {await _erase_one(engine, each)}")
         except NoSuchUser:
-            async with engine.connect() as connection:
-                was_erased = await is_tombstone(connection, user_id)
-            if was_erased:
-                print(f"{user_id}  was already erased")
-            else:
-                print(f"{user_id}  unknown user id", file=sys.stderr)
-                all_erased = False
+            print(f"{each}  unknown user id", file=sys.stderr)
+            all_erased = False
         except LastAdministrator:
             print(
-                f"{user_id}  is the last administrator; create another first: "
+                f"{each}  is the last administrator; create another first: "
                 "`auth-service users create-admin`",
                 file=sys.stderr,
             )
             all_erased = False
-        if (now := time.monotonic()) - last_progress > PROGRESS_SECONDS and number < len(ids):
-            last_progress, rate = now, number / (now - began)
-            left = (len(ids) - number) / rate
-            print(
-                f"{number:,} of {len(ids):,}, {rate:,.0f} a second, {left:,.0f} s left",
-                file=sys.stderr,
-            )
+        progress.advance(1)
+    progress.end()
     return all_erased
+
+
+async def _erase_one(engine: "AsyncEngine", erased: UUID) -> str:
+    from auth_service.accounts.delete import delete_by
+    from auth_service.users.model import NoSuchUser
+    from auth_service.users.queries import is_tombstone
+    from service_kit.process.actors import operator
+
+    try:
+        await delete_by(engine, erased, actor=operator())
+    except NoSuchUser:
+        async with engine.connect() as connection:
+            if not await is_tombstone(connection, erased):
+                raise
+        return "was already erased"
+    return "erased"
 
 
 def _require_consent(user: "User | None", *, existing: bool) -> None:

@@ -2,16 +2,20 @@
 
 import json
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 import typer
 
 from auth_service.replays.model import RATE_DEFAULT, Selection, State, TargetState
-from contracts.sync.replay_limits import RATE_MAX, TYPES
+from contracts.sync.replay_limits import RATE_MAX, TYPES, USERS_MAX
 from service_kit.database.commands import on_database
+from service_kit.process.errors import OperatorError
+from service_kit.process.id_lists import Ids, argument, ids_of, user_id
 from service_kit.process.load import load
 from service_kit.process.progress import SILENT_SECONDS
 from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
@@ -64,8 +68,13 @@ def start(
         int | None, typer.Option(metavar="N", help="Events from this position in the log on.")
     ] = None,
     user: Annotated[
-        list[UUID] | None, typer.Option(metavar="ID", help="Events of this user; repeat for more.")
-    ] = None,
+        list[str],
+        typer.Option(
+            parser=argument(user_id),
+            metavar="ID|-",
+            help="Events of this user; repeat for more; - reads standard input.",
+        ),
+    ] = [],  # noqa: B006 - Typer's way to say that there may be none
     event_type: Annotated[
         list[str] | None,
         typer.Option("--type", metavar="T", help=f"{', '.join(TYPES)}; repeat for more."),
@@ -84,7 +93,11 @@ def start(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a replay; the relay process sends it after earlier ones."""
+    """Start a replay; the relay process sends it after earlier ones.
+
+    With --user - the ids of users come from standard input, any number of them. Each thousand of
+    them is a replay of its own.
+    """
     from auth_service.replays import start as use_case
     from auth_service.replays.bodies import PlanBody, ReplayBody
     from auth_service.replays.plan import plan
@@ -93,16 +106,18 @@ def start(
     from service_kit.process.actors import operator
 
     settings = load(ReplaySettings)
-    selection = Selection(
-        current_state=current_state,
-        since=since,
-        until=until,
-        from_position=from_position,
-        users=tuple(user or ()),
-        types=tuple(event_type or ()),
-    )
 
-    async def plan_or_start(engine: "AsyncEngine") -> PlanBody | ReplayBody:
+    async def plan_or_start(
+        engine: "AsyncEngine", users: tuple[UUID, ...]
+    ) -> PlanBody | ReplayBody:
+        selection = Selection(
+            current_state=current_state,
+            since=since,
+            until=until,
+            from_position=from_position,
+            users=users,
+            types=tuple(event_type or ()),
+        )
         planned = await _reporting(plan(settings, consumer=to, selection=selection, rate=rate))
         if dry_run:
             return PlanBody.of(planned)
@@ -110,7 +125,12 @@ def start(
             await require_queue(settings.amqp_url, to)
         return ReplayBody.of(await use_case.start(engine, planned, actor=operator()))
 
-    _show(on_database(settings, plan_or_start), as_json=as_json)
+    with ids_of(user, user_id) as users:
+        if user and not len(users):
+            raise OperatorError("there is no id on standard input: nothing was started")
+        for some in _in_replays(users):
+            work = partial(plan_or_start, users=some)
+            _show(on_database(settings, work), as_json=as_json)
     if dry_run and not as_json:
         print("dry run: nothing was sent", file=sys.stderr)
 
@@ -173,6 +193,15 @@ def resume(replay_id: ReplayId, as_json: AsJson = False) -> None:
 def cancel(replay_id: ReplayId, as_json: AsJson = False) -> None:
     """Cancel a replay permanently; events already sent stay sent."""
     _steer(replay_id, State.CANCELLED, as_json=as_json)
+
+
+def _in_replays(users: Ids[UUID]) -> Iterator[tuple[UUID, ...]]:
+    """Yield the users of one replay after the other; once nothing if all users are meant."""
+    left = iter(users)
+    some = tuple(islice(left, USERS_MAX))
+    yield some
+    while some := tuple(islice(left, USERS_MAX)):
+        yield some
 
 
 def _steer(replay_id: UUID, target: TargetState, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.errors import OperatorError
+from service_kit.process.id_lists import Ids, argument, ids_of, shown
 from service_kit.process.load import load
 from service_kit.process.progress import Progress
 from service_kit.process.terminal import EXIT_FAILED, AsJson, failing_with_a_sentence, show
@@ -30,6 +32,27 @@ LISTED_MAX: Final = 1_000
 LISTED_DEFAULT: Final = 50
 
 ID_MAX: Final = 2**53 - 1
+
+
+def _parked_id(text: str) -> int:
+    """Read the id of a parked message.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= ID_MAX):
+        raise ValueError(f"{shown(text)} is not a number from 1 to {ID_MAX}")
+    return int(text)
+
+
+ParkedIds = Annotated[
+    list[str],
+    typer.Argument(
+        parser=argument(_parked_id),
+        metavar="[ID …|-]",
+        help="Ids of messages, from the list; - reads them from standard input.",
+    ),
+]
 
 ParkedId = Annotated[
     int, typer.Argument(metavar="ID", min=1, max=ID_MAX, help="Id of the message, from the list.")
@@ -72,26 +95,40 @@ def show_all(
     limit: Annotated[
         int, typer.Option(min=1, max=LISTED_MAX, help="Maximum number of messages.")
     ] = LISTED_DEFAULT,
+    as_ids: Annotated[
+        bool, typer.Option("--ids", help="Ids alone, one a line, of all matching messages.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List parked messages, newest first (metadata only)."""
+    """List parked messages, newest first (metadata only).
+
+    --ids prints what `redrive -` and `discard -` read, without a limit.
+    """
     from replica.parked.bodies import ParkedBody
-    from replica.parked.read import parked_list
+    from replica.parked.read import parked_ids, parked_list
 
     async def read(engine: "AsyncEngine") -> "Sequence[ParkedMessage]":
         async with engine.connect() as connection:
             return await parked_list(connection, limit=limit + 1, before=before, reason=reason)
 
-    found = on_database(_settings(context), read)
-    shown, is_all = found[:limit], len(found) <= limit
-    if as_json:
-        items = [ParkedBody.model_validate(message).model_dump(mode="json") for message in shown]
-        print(json.dumps({"items": items, "next_before": None if is_all else shown[-1].id}))
+    async def print_ids(engine: "AsyncEngine") -> None:
+        async with engine.connect() as connection:
+            async for parked_id in parked_ids(connection, before=before, reason=reason):
+                print(parked_id)
+
+    if as_ids:
+        on_database(_settings(context), print_ids)
         return
-    for message in shown:
+    found = on_database(_settings(context), read)
+    listed, is_all = found[:limit], len(found) <= limit
+    if as_json:
+        items = [ParkedBody.model_validate(message).model_dump(mode="json") for message in listed]
+        print(json.dumps({"items": items, "next_before": None if is_all else listed[-1].id}))
+        return
+    for message in listed:
         print(_line(message))
     if not is_all:
-        print(f"more messages: use --before {shown[-1].id}", file=sys.stderr)
+        print(f"more messages: use --before {listed[-1].id}", file=sys.stderr)
 
 
 @failing_with_a_sentence
@@ -138,10 +175,7 @@ def show_one(context: typer.Context, parked_id: ParkedId, as_json: AsJson = Fals
 @failing_with_a_sentence
 def redrive(
     context: typer.Context,
-    ids: Annotated[
-        list[int] | None,
-        typer.Argument(metavar="[ID …]", min=1, max=ID_MAX, help="Ids of messages, from the list."),
-    ] = None,
+    ids: ParkedIds = [],  # noqa: B006 - Typer's way to say that there may be none
     is_all: Annotated[
         bool, typer.Option("--all", help="All messages parked now, in the order of parking.")
     ] = False,
@@ -160,9 +194,10 @@ def redrive(
     # Logs of applied events, such as a heartbeat's suspicion, do not belong in the output.
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     replica = _service(context).replica
-    outcomes, unknown = on_database(
-        _settings(context), lambda engine: _redrive(replica, engine, ids, quietly=as_json)
-    )
+    with nullcontext() if is_all else ids_of(ids, _parked_id) as given:
+        outcomes, unknown = on_database(
+            _settings(context), lambda engine: _redrive(replica, engine, given, quietly=as_json)
+        )
     show(outcomes, as_json=as_json)
     if outcomes["parked"] or unknown:
         raise typer.Exit(EXIT_FAILED)
@@ -171,32 +206,49 @@ def redrive(
 @failing_with_a_sentence
 def discard(
     context: typer.Context,
-    parked_id: ParkedId,
+    ids: ParkedIds,
     because: Annotated[
         str, typer.Option(help="Reason; stored permanently, so do not name anyone.")
     ],
 ) -> None:
-    """Delete a parked message permanently, and record who did it and why.
+    """Delete parked messages permanently, and record who did it and why.
 
-    Its content is not recorded.
+    Their content is not recorded. An unknown id is reported and skipped; the exit code is 1 then.
     """
-    from replica.parked import discard as use_case
+    from replica.parked.discard import BECAUSE_LENGTH_MAX
 
-    if not because.strip() or len(because) > use_case.BECAUSE_LENGTH_MAX or not _is_text(because):
+    if not because.strip() or len(because) > BECAUSE_LENGTH_MAX or not _is_text(because):
         raise OperatorError(
-            f"--because: give a reason of 1 to {use_case.BECAUSE_LENGTH_MAX} Unicode characters"
+            f"--because: give a reason of 1 to {BECAUSE_LENGTH_MAX} Unicode characters"
         )
-    on_database(
-        _settings(context),
-        lambda engine: use_case.discard(engine, parked_id, because=because, actor=operator()),
-    )
-    print(f"{parked_id}  discarded")
+    with ids_of(ids, _parked_id) as given:
+        if not on_database(_settings(context), lambda engine: _discard(engine, given, because)):
+            raise typer.Exit(EXIT_FAILED)
+
+
+async def _discard(engine: "AsyncEngine", ids: Ids[int], because: str) -> bool:
+    """Discard all, print the result of each, and return whether all were discarded."""
+    from replica.parked.discard import discard as use_case
+    from replica.parked.model import NoSuchMessage
+
+    all_discarded, progress = True, Progress("discarding", len(ids))
+    for parked_id in ids:
+        progress.end()
+        try:
+            await use_case(engine, parked_id, because=because, actor=operator())
+            print(f"{parked_id}  discarded")
+        except NoSuchMessage as error:
+            print(error, file=sys.stderr)
+            all_discarded = False
+        progress.advance(1)
+    progress.end()
+    return all_discarded
 
 
 async def _redrive(
-    replica: "Replica", engine: "AsyncEngine", ids: list[int] | None, *, quietly: bool
+    replica: "Replica", engine: "AsyncEngine", ids: Ids[int] | None, *, quietly: bool
 ) -> tuple[dict[str, int], bool]:
-    """Redrive some or all messages and print each result.
+    """Redrive some messages, or all if ``ids`` is None, and print each result.
 
     Returns:
         The number of messages by outcome, and whether any id is unknown.
@@ -206,9 +258,9 @@ async def _redrive(
 
     outcomes: Counter[str] = Counter()
     is_any_unknown = False
-    count, last = (len(ids), 0) if ids else await parked_now(engine)
+    count, last = await parked_now(engine) if ids is None else (len(ids), 0)
     progress = Progress("redriving", count)
-    each = _each(replica, engine, ids) if ids else redrive_all(replica, engine, last=last)
+    each = redrive_all(replica, engine, last=last) if ids is None else _each(replica, engine, ids)
     async for redriven in each:
         if redriven is None:
             is_any_unknown = True
@@ -224,7 +276,7 @@ async def _redrive(
 
 
 async def _each(
-    replica: "Replica", engine: "AsyncEngine", ids: list[int]
+    replica: "Replica", engine: "AsyncEngine", ids: Ids[int]
 ) -> "AsyncGenerator[Redriven | None]":
     """Yield the result of each; print an error and yield None for one that is not parked."""
     from replica.parked import redrive as use_case

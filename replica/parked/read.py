@@ -2,10 +2,10 @@
 
 import base64
 import codecs
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, and_, func, select
+from sqlalchemy import RowMapping, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events.envelope import legible_type
@@ -31,6 +31,7 @@ _SUMMARY: Final = (
 )
 _SUMMARY_NAMES: Final = [column.name for column in _SUMMARY]
 _LIST = select(*_SUMMARY, parked_messages.c.properties).order_by(parked_messages.c.id.desc())
+_IDS = select(parked_messages.c.id).order_by(parked_messages.c.id.desc())
 _WHOLE = select(
     *_SUMMARY,
     parked_messages.c.properties,
@@ -51,13 +52,18 @@ async def parked_list(
     reason: str | None = None,
 ) -> Sequence[ParkedMessage]:
     """Return the newest ``limit`` messages with ids below ``before``, all or of one reason."""
-    query = _LIST.limit(limit)
-    if before is not None:
-        query = query.where(parked_messages.c.id < before)
-    if reason is not None:
-        query = query.where(parked_messages.c.reason == reason)
+    query = _matching(_LIST, before, reason).limit(limit)
     rows = (await connection.execute(query)).mappings()
     return [ParkedMessage(**_summary(row)) for row in rows]
+
+
+async def parked_ids(
+    connection: AsyncConnection, *, before: int | None = None, reason: str | None = None
+) -> AsyncIterator[int]:
+    """Yield the ids of all such messages, newest first, in one snapshot and bounded memory."""
+    found = await connection.stream(_matching(_IDS, before, reason))
+    async for row in found:
+        yield row.id
 
 
 async def parked_message(connection: AsyncConnection, parked_id: int) -> WholeMessage:
@@ -83,6 +89,14 @@ async def parked_message(connection: AsyncConnection, parked_id: int) -> WholeMe
         body=body,
         body_encoding=encoding,
     )
+
+
+def _matching(query: Select[Any], before: int | None, reason: str | None) -> Select[Any]:
+    if before is not None:
+        query = query.where(parked_messages.c.id < before)
+    if reason is not None:
+        query = query.where(parked_messages.c.reason == reason)
+    return query
 
 
 def _summary(row: RowMapping) -> dict[str, Any]:

@@ -48,10 +48,12 @@ def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     """
     monkeypatch.chdir(tmp_path)
 
-    async def command(arguments: str, **more: str) -> Ended:
+    async def command(arguments: str, typed: str = "", **more: str) -> Ended:
         environment = {"BLOG_DATABASE_URL": blog_url, "COLUMNS": "200", **more}
         words = ["parked", *shlex.split(arguments)]
-        ended = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
+        ended = await asyncio.to_thread(
+            CliRunner().invoke, app, words, input=typed, env=environment
+        )
         assert ended.exception is None or isinstance(ended.exception, SystemExit)
         return Ended(ended.exit_code, ended.stdout, ended.stderr)
 
@@ -295,6 +297,44 @@ async def test_discard_needs_a_reason(
 
     assert (ended.returncode, ended.stdout) == (code, "")
     assert words in ended.stderr
+    assert len(await parked(blog_engine)) == 1
+
+
+async def test_lists_of_any_length_are_redriven_and_discarded(
+    command: Any, blog_engine: AsyncEngine
+) -> None:
+    """`list --ids` prints what `redrive -` and `discard -` read, beyond a page of the list."""
+    ids = await park_events(blog_engine, an_event(a_state()), an_event(a_state()))
+    many = [rubbish(str(number).encode()) for number in range(1100)]
+    rubbish_ids = await park_deliveries(blog_engine, *many, reason="not_a_cloud_event")
+    all_listed = await command("list --ids")
+    rubbish_listed = await command("list --ids --reason not_a_cloud_event")
+
+    discarded = await command("discard - --because 'sent by a test'", rubbish_listed.stdout)
+    redriven = await command("redrive - --json", all_listed.stdout)
+
+    newest_first = [str(each) for each in sorted([*ids, *rubbish_ids], reverse=True)]
+    assert all_listed.stdout.splitlines() == newest_first
+    assert rubbish_listed.stdout.splitlines() == newest_first[:1100]
+    assert discarded.returncode == 0, discarded.stderr
+    assert discarded.stdout.splitlines() == [f"{each}  discarded" for each in newest_first[:1100]]
+    assert redriven.returncode == 1
+    assert json.loads(redriven.stdout)["applied"] == 2
+    assert redriven.stderr.count("is parked") == 1100
+    assert await parked(blog_engine) == []
+
+
+@pytest.mark.parametrize("typed", ["1 x", "0", "1 9007199254740992", "²"])
+async def test_something_else_than_ids_discards_nothing(
+    command: Any, blog_engine: AsyncEngine, typed: str
+) -> None:
+    """All of standard input is read and checked first."""
+    await park_deliveries(blog_engine, rubbish())
+
+    ended = await command("discard - --because 'sent by a test'", typed)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "is not a number from 1 to" in ended.stderr
     assert len(await parked(blog_engine)) == 1
 
 

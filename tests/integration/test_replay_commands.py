@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,18 +20,17 @@ from tests.support.source import Source
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
-Command = Callable[[str], Awaitable[subprocess.CompletedProcess[str]]]
+Command = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
 
 
 @pytest.fixture
 def replay(auth_url: str, tmp_path: Path) -> Command:
     """Runs ``auth-service replay …`` to its end, with only the database's address."""
 
-    async def replay(arguments: str) -> subprocess.CompletedProcess[str]:
+    async def replay(arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         environment = {"AUTH_DATABASE_URL": auth_url}
-        return await asyncio.to_thread(
-            run, f"auth-service replay {arguments}", environment, tmp_path
-        )
+        command = f"auth-service replay {arguments}"
+        return await asyncio.to_thread(run, command, environment, tmp_path, typed=typed.encode())
 
     return replay
 
@@ -118,6 +118,31 @@ async def test_a_refusal_is_one_sentence(replay: Command, auth_engine: AsyncEngi
         assert sentence in ended.stderr
         assert "Traceback" not in ended.stderr
     assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
+
+
+async def test_any_number_of_users_come_from_standard_input(
+    replay: Command, auth_engine: AsyncEngine
+) -> None:
+    """Each thousand of them is a replay; an empty list does not mean everybody."""
+    await fill(auth_engine, 3)
+    rows = await fetch(auth_engine, "SELECT user_id FROM outbox_events")
+    known = [str(row.user_id) for row in rows]
+    typed = "\n".join([*(str(uuid4()) for _ in range(1200)), *known])
+    start = "start --to blog --user -"
+
+    planned = await replay(f"{start} --dry-run --json", typed)
+    none = await replay(start)
+    started = await replay(f"{start} --json", typed)
+
+    assert (none.returncode, none.stdout) == (1, "")
+    assert "nothing was started" in none.stderr
+    plans, replays = (
+        [json.loads(line) for line in ended.stdout.splitlines()] for ended in (planned, started)
+    )
+    assert [len(plan["users"]) for plan in plans] == [1000, 203]
+    assert [each["expected"] for each in replays] == [0, 3]
+    rows = await fetch(auth_engine, "SELECT user_ids FROM replays ORDER BY created_at")
+    assert [str(each) for row in rows for each in row.user_ids] == typed.splitlines()
 
 
 async def test_a_consumer_without_a_queue_is_refused_unless_wait_is_given(

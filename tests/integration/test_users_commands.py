@@ -540,6 +540,40 @@ class TestErase:
         [row] = await fetch(auth_engine, "SELECT status FROM users")
         assert row.status == "active"
 
+    async def test_any_number_of_ids_come_from_standard_input(
+        self, users: Commands, auth_engine: AsyncEngine
+    ) -> None:
+        """More than fit a command line or a report of reconcile; one of them is unknown."""
+        await execute(
+            auth_engine,
+            "INSERT INTO users (email, password_hash, version)"
+            " SELECT number || '@example.org', 'x', 1 FROM generate_series(1, 1200) AS number",
+        )
+        ids = [str(row.id) for row in await fetch(auth_engine, "SELECT id FROM users")]
+        unknown = str(uuid4())
+
+        ended = await users("erase", "-", typed="\n".join([*ids, unknown]).encode())
+
+        assert ended.returncode == 1
+        assert ended.stdout.splitlines() == [f"{user_id}  erased" for user_id in ids]
+        assert f"{unknown}  unknown user id" in ended.stderr
+        assert not await fetch(auth_engine, "SELECT id FROM users WHERE status <> 'deleted'")
+
+    async def test_an_invalid_id_on_standard_input_erases_nobody(
+        self, users: Commands, auth_engine: AsyncEngine
+    ) -> None:
+        """All ids are checked before the first user is erased."""
+        [user_id] = await some_users(auth_engine, 1)
+
+        ended = await users("erase", "-", typed=f"{user_id}\nada@example.org\n".encode())
+        both = await users("erase", "-", str(user_id), typed=str(user_id).encode())
+
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr.startswith("standard input, id 2: 'ada@example.org' is not a valid")
+        assert (both.returncode, both.stdout) == (2, "")
+        [row] = await fetch(auth_engine, "SELECT status FROM users")
+        assert row.status == "active"
+
 
 @pytest.mark.parametrize("command", ["create-admin", "show", "erase"])
 async def test_help_shows_an_example(users: Commands, command: str) -> None:
