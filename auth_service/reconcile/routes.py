@@ -11,6 +11,7 @@ from auth_service.reconcile.stream import UsersStream, while_connected
 from auth_service.services.bearer import SERVICES_ONLY, service_caller
 from auth_service.throttle.model import Charge
 from contracts.sync.comparison import (
+    EVERY_BUCKET,
     LINES,
     RANGES_LENGTH_MAX,
     RANGES_PATTERN,
@@ -18,6 +19,8 @@ from contracts.sync.comparison import (
     DigestsAnswer,
     HeartbeatAnswer,
     buckets_in,
+    entity_tag,
+    is_named,
 )
 from contracts.sync.digest import DigestKind
 from service_kit.http import problems
@@ -37,6 +40,11 @@ STREAM: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
+UNCHANGED: Final[dict[int | str, dict[str, Any]]] = {
+    304: {"description": "All digests are as `If-None-Match` says: that is the proof."}
+}
+
+
 async def _replica(request: Request, auth: Auth) -> str:
     return await service_caller(request, auth, SCOPE)
 
@@ -44,15 +52,14 @@ async def _replica(request: Request, auth: Auth) -> str:
 Replica = Annotated[str, Depends(_replica)]
 """The calling service, which keeps a replica."""
 
-Buckets = Annotated[
-    str,
-    Query(
-        pattern=RANGES_PATTERN,
-        max_length=RANGES_LENGTH_MAX,
-        description="ranges of buckets, ascending",
-        examples=["0-15,17"],
-    ),
-]
+_IN_RANGES: Final = Query(
+    pattern=RANGES_PATTERN,
+    max_length=RANGES_LENGTH_MAX,
+    description="ranges of buckets, ascending",
+    examples=["0-15,17"],
+)
+Buckets = Annotated[str, _IN_RANGES]
+SomeBuckets = Annotated[str | None, _IN_RANGES]
 
 Of = Annotated[
     DigestKind, Query(description="whole states, or for a replica with fewer columns `versions`")
@@ -63,18 +70,32 @@ Of = Annotated[
     "/digests",
     summary="The digests of all users",
     response_model=DigestsAnswer,
-    responses=ANSWERS,
+    responses={**ANSWERS, **UNCHANGED},
 )
 async def get_digests(
-    _: Replica, auth: Auth, request: Request, of: Of = DigestKind.STATE
+    _: Replica,
+    auth: Auth,
+    request: Request,
+    of: Of = DigestKind.STATE,
+    buckets: SomeBuckets = None,
 ) -> Response:
-    """Digest each bucket of one snapshot: tables with equal digests have equal users."""
+    """Digest each bucket of one snapshot: tables with equal digests have equal users.
+
+    The response for all buckets has an `ETag`; a request that names it in `If-None-Match` gets 304
+    without a body.
+    """
+    ranges = EVERY_BUCKET if buckets is None else _ranges(buckets)
 
     async def answer() -> Response:
         async with auth.snapshots.take() as snapshot:
             digests = await snapshot.digests()
-        body = DigestsAnswer.of(snapshot.source, snapshot.taken_at, digests, of)
-        return Response(body.model_dump_json(), media_type="application/json")
+        headers = {}
+        if buckets is None:
+            headers["ETag"] = tag = entity_tag(snapshot.source, of, digests)
+            if is_named(tag, request.headers.getlist("if-none-match")):
+                return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
+        body = DigestsAnswer.of(snapshot.source, snapshot.taken_at, digests, of, ranges)
+        return Response(body.model_dump_json(), headers=headers, media_type="application/json")
 
     try:
         return await while_connected(request.receive, answer())
@@ -91,12 +112,15 @@ async def get_digests(
 )
 async def get_users(_: Replica, auth: Auth, buckets: Buckets) -> UsersStream:
     """Stream users and tombstones of one snapshot, marked `unpublished` while an event waits."""
+    return UsersStream(auth.snapshots, _ranges(buckets))
+
+
+def _ranges(buckets: str) -> list[range]:
     try:
-        ranges = buckets_in(buckets)
+        return buckets_in(buckets)
     except ValueError as error:
         wrong = {"pointer": "/query/buckets", "detail": str(error)}
         raise Problem(problems.INVALID_REQUEST, errors=[wrong]) from None
-    return UsersStream(auth.snapshots, ranges)
 
 
 @router.post(

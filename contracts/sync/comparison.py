@@ -11,7 +11,7 @@ Not here: the digests (``digest``), sending and serving requests (each side's ``
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -29,11 +29,16 @@ LINES: Final = "application/jsonl"
 LINE_BYTES_MAX: Final = 16 * 1024
 """A user takes 330 bytes, and never more than this by the limits of ``contracts.events``."""
 
+_TAG: Final = re.compile(r'"[\x21\x23-\x7E\x80-\xFF]*"')
+
 RANGES_MAX: Final = 500
 """Ranges of buckets in one request; they fit into an address of 8 KiB."""
 
-_DIGESTS_LENGTH: Final = -(-BUCKETS * DIGEST_BYTES * 4 // 3)
+_DIGESTS_LENGTH_MAX: Final = -(-BUCKETS * DIGEST_BYTES * 4 // 3)
 _RANGE: Final = "([0-9]{1,4})(?:-([0-9]{1,4}))?"
+
+EVERY_BUCKET: Final = (range(BUCKETS),)
+"""The ranges of a request for everything."""
 
 RANGES_PATTERN: Final = f"^{_RANGE}(?:,{_RANGE})*$"
 RANGES_LENGTH_MAX: Final = RANGES_MAX * len("4000-4095,")
@@ -66,15 +71,24 @@ class DigestsAnswer(_Answer):
     taken_at: AwareDatetime
     users: Count = Field(description="living ones")
     tombstones: Count
-    buckets: Annotated[str, Field(min_length=_DIGESTS_LENGTH, max_length=_DIGESTS_LENGTH)] = Field(
-        description="16 bytes for each of 4,096 buckets, in base64url"
+    buckets: Annotated[str, Field(max_length=_DIGESTS_LENGTH_MAX)] = Field(
+        description="16 bytes for each bucket that was asked for, of 4,096, in base64url"
     )
 
     @classmethod
     def of(
-        cls, source: UUID, taken_at: AwareDatetime, digests: Digests, kind: DigestKind
+        cls,
+        source: UUID,
+        taken_at: AwareDatetime,
+        digests: Digests,
+        kind: DigestKind,
+        ranges: Sequence[range] = EVERY_BUCKET,
     ) -> "DigestsAnswer":
-        """Encode the digests of one kind."""
+        """Encode the digests of one kind, of the buckets in ``ranges``."""
+        all_buckets = digests.buckets(kind)
+        wanted = b"".join(
+            all_buckets[part.start * DIGEST_BYTES : part.stop * DIGEST_BYTES] for part in ranges
+        )
         return cls(
             source=source,
             version=VERSION,
@@ -82,7 +96,7 @@ class DigestsAnswer(_Answer):
             taken_at=taken_at,
             users=digests.users,
             tombstones=digests.tombstones,
-            buckets=base64url_text(digests.buckets(kind)),
+            buckets=base64url_text(wanted),
         )
 
     @classmethod
@@ -102,11 +116,25 @@ class DigestsAnswer(_Answer):
         return cls.model_validate_json(content)
 
     def value(self) -> Digests:
-        """Decode the digests; raises ``ValueError`` if they are not valid base64url."""
-        buckets = base64url_bytes(self.buckets)
+        """Decode the digests of all buckets; raises ``ValueError`` if they are not those."""
+        buckets = self._decoded(BUCKETS)
         is_state = self.kind is DigestKind.STATE
         state, versions = (buckets, None) if is_state else (None, buckets)
         return Digests(self.users, self.tombstones, state, versions)
+
+    def by_bucket(self, ranges: Sequence[range]) -> dict[int, bytes]:
+        """Decode the digests of the buckets in ``ranges``; raises ``ValueError`` likewise."""
+        wanted = [bucket for part in ranges for bucket in part]
+        packed = self._decoded(len(wanted))
+        starts = range(0, len(packed), DIGEST_BYTES)
+        each = (packed[start : start + DIGEST_BYTES] for start in starts)
+        return dict(zip(wanted, each, strict=True))
+
+    def _decoded(self, count: int) -> bytes:
+        packed = base64url_bytes(self.buckets)
+        if len(packed) != count * DIGEST_BYTES:
+            raise ValueError(f"the digests of {count} buckets have another length")
+        return packed
 
 
 class _Version(BaseModel):
@@ -141,6 +169,24 @@ class HeartbeatAnswer(_Answer):
     issuer: str
     number: Annotated[int, Field(ge=1)]
     recorded_at: AwareDatetime
+
+
+def entity_tag(source: UUID, kind: DigestKind, digests: Digests) -> str:
+    """Name all digests of one kind, for ``ETag`` and ``If-None-Match`` (RFC 9110).
+
+    The tag has the version of the digests and the source, so that another source, or one that
+    computes digests in another way, never confirms it.
+    """
+    root = digests.root if kind is DigestKind.STATE else digests.versions_root
+    return f'"{VERSION}.{base64url_text(source.bytes)}.{base64url_text(bytes.fromhex(root))}"'
+
+
+def is_named(tag: str, fields: Iterable[str]) -> bool:
+    """Whether the ``If-None-Match`` fields of a request name ``tag``, or anything (``*``).
+
+    The comparison is the weak one, as RFC 9110 says for this field.
+    """
+    return any(field.strip() == "*" or tag in _TAG.findall(field) for field in fields)
 
 
 def bucket_ranges(buckets: Iterable[int]) -> list[range]:

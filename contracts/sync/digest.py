@@ -165,6 +165,10 @@ class Digests:
             raise ValueError(f"these digests do not cover {kind}")
         return found
 
+    def bucket(self, number: int, kind: DigestKind) -> bytes:
+        """Return one bucket's digest of one kind; raises ``ValueError`` if there are none."""
+        return self.buckets(kind)[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
+
     def differing(self, other: "Digests", kind: DigestKind) -> list[int]:
         """Return the buckets whose digests differ, in ascending order."""
         pairs = zip(_each(self.buckets(kind)), _each(other.buckets(kind)), strict=True)

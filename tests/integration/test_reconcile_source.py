@@ -22,13 +22,15 @@ from auth_service.services.administer import create_service, delete_service
 from auth_service.settings import ApiSettings
 from contracts.events import UserState, UserTombstone
 from contracts.sync.comparison import (
+    EVERY_BUCKET,
     LINES,
     DigestsAnswer,
     HeartbeatAnswer,
     StreamBegin,
     StreamEnd,
+    entity_tag,
 )
-from contracts.sync.digest import BUCKETS, Digests, bucket_of
+from contracts.sync.digest import BUCKETS, DigestKind, Digests, bucket_of
 from service_kit.process.actors import operator_actor
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
@@ -243,6 +245,71 @@ class TestDigests:
 
         body = DigestsAnswer.read(answer.content)
         assert body.value() == Digests(0, 0, bytes(16 * BUCKETS), None)
+
+    async def test_digests_of_some_buckets_are_those_buckets(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """In their order; they have no tag, because it names all of them."""
+        await insert(auth_engine, SOME)
+        everything = (await api.get(DIGESTS, headers=replica)).content
+
+        answer = await api.get(DIGESTS, headers=replica, params={"buckets": "0-2,17"})
+        refused = await api.get(DIGESTS, headers=replica, params={"buckets": "3-2"})
+
+        some = DigestsAnswer.read(answer.content).by_bucket([range(3), range(17, 18)])
+        every = DigestsAnswer.read(everything).by_bucket(EVERY_BUCKET)
+        assert some == {bucket: every[bucket] for bucket in (0, 1, 2, 17)}
+        assert "ETag" not in answer.headers
+        assert_problem(refused, 422, "invalid_request")
+
+
+class TestUnchanged:
+    """``GET /v1/reconcile/digests`` with ``If-None-Match`` (RFC 9110)."""
+
+    @pytest.mark.parametrize("of", list(DigestKind))
+    async def test_digests_that_the_client_has_are_confirmed(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers, of: DigestKind
+    ) -> None:
+        """Without a body, and with the tag; HEAD does the same."""
+        await insert(auth_engine, SOME)
+        whole = await api.get(DIGESTS, headers=replica, params={"of": of})
+        tag = whole.headers["ETag"]
+
+        answers = [
+            await api.request(
+                method, DIGESTS, params={"of": of}, headers=replica | {"If-None-Match": field}
+            )
+            for method in ("GET", "HEAD")
+            for field in (tag, "*", f'"other", W/{tag}')
+        ]
+
+        body = DigestsAnswer.read(whole.content)
+        assert tag == entity_tag(body.source, of, body.value())
+        assert {answer.status_code for answer in answers} == {304}
+        assert {answer.headers["ETag"] for answer in answers} == {tag}
+        assert {answer.content for answer in answers} == {b""}
+
+    async def test_anything_else_is_answered_whole(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """Another root, another source with the same users, another kind, no tag at all."""
+        await insert(auth_engine, SOME)
+        first = await api.get(DIGESTS, headers=replica)
+        versions = await api.get(DIGESTS, headers=replica, params={"of": "versions"})
+        tag = first.headers["ETag"]
+        fields = [versions.headers["ETag"], tag.strip('"'), f'"{tag}', '""', "x*"]
+        wrong = [
+            await api.get(DIGESTS, headers=replica | {"If-None-Match": field}) for field in fields
+        ]
+        await execute(auth_engine, "UPDATE users SET version = version + 1 WHERE version = 7")
+        changed = await api.get(DIGESTS, headers=replica | {"If-None-Match": tag})
+        now = changed.headers["ETag"]
+        await execute(auth_engine, "UPDATE source SET identity = gen_random_uuid()")
+        elsewhere = await api.get(DIGESTS, headers=replica | {"If-None-Match": now})
+
+        answers = [*wrong, changed, elsewhere]
+        assert {answer.status_code for answer in answers} == {200}
+        assert len({tag, versions.headers["ETag"], now, elsewhere.headers["ETag"]}) == 4
 
 
 class TestUsers:

@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from contracts.events import EMAIL_LENGTH_MAX, ROLE_LENGTH_MAX, ROLES_MAX
 from contracts.sync.comparison import (
+    EVERY_BUCKET,
     LINE_BYTES_MAX,
     RANGES_LENGTH_MAX,
     RANGES_MAX,
@@ -23,6 +25,8 @@ from contracts.sync.comparison import (
     StreamEnd,
     bucket_ranges,
     buckets_in,
+    entity_tag,
+    is_named,
     ranges_text,
 )
 from contracts.sync.digest import BUCKETS, DIGEST_BYTES, VERSION, DigestKind, Digests
@@ -135,14 +139,65 @@ def an_answer() -> DigestsAnswer:
 
 
 def test_invalid_digests_are_refused() -> None:
-    """A wrong length before the comparison, wrong characters when they are read."""
+    """Too many before the comparison; another length, or wrong characters, when they are read."""
     values = an_answer().model_dump()
 
-    for other in (values["buckets"][:-4], values["buckets"] + "AAAA"):
-        with pytest.raises(ValidationError):
-            DigestsAnswer(**values | {"buckets": other})
+    with pytest.raises(ValidationError):
+        DigestsAnswer(**values | {"buckets": values["buckets"] + "AAAA"})
+    short = DigestsAnswer(**values | {"buckets": "AAAA"})
+    for read in (short.value, partial(short.by_bucket, EVERY_BUCKET)):
+        with pytest.raises(ValueError, match="4096 buckets have another length"):
+            read()
     with pytest.raises(ValueError, match="base64url"):
         DigestsAnswer(**values | {"buckets": "+" * len(values["buckets"])}).value()
+
+
+def test_digests_of_some_buckets_are_read_back() -> None:
+    """Each under its number, whichever ranges were asked for."""
+    ranges = [range(2), range(4095, 4096)]
+    digests = Digests(3, 4, STATE, VERSIONS)
+
+    answer = DigestsAnswer.of(SOURCE_ID, NOON, digests, DigestKind.VERSIONS, ranges)
+
+    expected = {bucket: digests.bucket(bucket, DigestKind.VERSIONS) for bucket in (0, 1, 4095)}
+    assert answer.by_bucket(ranges) == expected
+    with pytest.raises(ValueError, match="4 buckets have another length"):
+        answer.by_bucket([range(4)])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (['"a"'], True),
+        (['W/"a"'], True),
+        (['"b", "a"'], True),
+        (['"b"', '"a"'], True),
+        (["*"], True),
+        ([" * "], True),
+        ([], False),
+        ([""], False),
+        (['"b"'], False),
+        (["a"], False),
+        (['"a'], False),
+        (['"aa"'], False),
+    ],
+)
+def test_a_request_names_tags(fields: list[str], expected: bool) -> None:
+    """In one field or several, strong or weak, as RFC 9110 says."""
+    assert is_named('"a"', fields) is expected
+
+
+def test_a_tag_names_version_source_and_root() -> None:
+    """A source with the same users but another identity has another tag."""
+    digests = Digests(3, 4, STATE, VERSIONS)
+    tags = {
+        entity_tag(source, kind, digests)
+        for source in (SOURCE_ID, UUID(int=2))
+        for kind in DigestKind
+    }
+
+    assert len(tags) == 4
+    assert all(tag.startswith(f'"{VERSION}.') and is_named(tag, [tag]) for tag in tags)
 
 
 @pytest.mark.parametrize(
