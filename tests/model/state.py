@@ -1,0 +1,307 @@
+"""Define the state of the modelled system: immutable, hashable, and as small as possible."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NamedTuple, TypeAlias
+
+from replica.inbox.heartbeat_numbers import Last, SuspicionKind
+from replica.reconcile.kinds import Difference
+from replica.reconcile.model import Reason
+
+
+class Record(NamedTuple):
+    """A user's state: its version, and a number that stands for all other fields.
+
+    The number is the source's count of changes when it wrote the state: negative for a tombstone,
+    so that two tombstones differ too. A provisional row has version 0 and content 0.
+    """
+
+    version: int
+    content: int
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether it is a tombstone."""
+        return self.content < 0
+
+
+PROVISIONAL: Final = Record(0, 0)
+
+BURIED: Final = -1_000
+"""Content of a tombstone that the replica made for an orphan."""
+
+DAMAGED: Final = 1_000
+"""Content of a row that was changed by hand."""
+
+BEAT: Final = -1
+"""In the place of a user: a heartbeat, with its number as version and its time as content."""
+
+Users: TypeAlias = tuple[Record | None, ...]
+
+
+class Entry(NamedTuple):
+    """A row of the source's outbox."""
+
+    position: int
+    user: int
+    record: Record
+    is_published: bool = False
+    is_erased: bool = False
+
+
+class Message(NamedTuple):
+    """A message at the broker, or parked. Its record is None once its body was erased."""
+
+    user: int
+    record: Record | None
+    position: int = 0
+
+
+class Source(NamedTuple):
+    """The source's database."""
+
+    users: Users
+    log: tuple[Entry, ...] = ()
+    beat: int = 0
+    position: int = 0
+
+
+class Replica(NamedTuple):
+    """The replica's database.
+
+    ``digest`` is the maintained one. ``undone`` are the users that the last comparison named as
+    undone deletions. ``buried`` remembers whose deletion was applied here, for the invariants.
+    ``positions`` is used by an unsound reading alone.
+    """
+
+    users: Users
+    digest: int = 0
+    parked: tuple[Message, ...] = ()
+    last: Last | None = None
+    undone: frozenset[int] = frozenset()
+    buried: frozenset[int] = frozenset()
+    positions: tuple[int, ...] = ()
+
+
+class Phase(StrEnum):
+    """How far a comparison is."""
+
+    LOOKED = "looked"
+    """The replica's digests were read."""
+
+    SEEN = "seen"
+    """The source's differ, so the replica's rows were read."""
+
+    STAGED = "staged"
+    """The source's rows were read, and a heartbeat was requested."""
+
+    CLASSIFIED = "classified"
+    """The heartbeat was applied, and each user's kind was decided."""
+
+
+class Comparison(NamedTuple):
+    """A comparison under way.
+
+    ``is_disturbed``: something was lost or damaged since it began, which only the next one must
+    find.
+    """
+
+    reason: Reason
+    phase: Phase
+    looked: Users
+    digest: int
+    seen: Users = ()
+    staged: Users = ()
+    unpublished: tuple[bool, ...] = ()
+    beat: Record = Record(0, 0)
+    now: Users = ()
+    found: tuple[Difference | None, ...] = ()
+    suspicion: SuspicionKind | None = None
+    is_disturbed: bool = False
+
+
+class Left(NamedTuple):
+    """How often things may still happen: this bounds the exploration."""
+
+    changes: int
+    beats: int
+    faults: int
+    comparisons: int
+
+
+class Past(NamedTuple):
+    """What has happened, as far as the invariants or the rules of ids and versions need it.
+
+    ``lossy``: messages or commits were lost. ``set_back``: the source lost commits, and nobody ran
+    ``restored`` since; ``was_set_back``: it ever did. ``damaged``: a row was changed by hand.
+    ``overtaken``: a later message was applied before an earlier one.
+    """
+
+    born: frozenset[int] = frozenset()
+    changes: int = 0
+    beats: int = 0
+    lossy: bool = False
+    set_back: bool = False
+    was_set_back: bool = False
+    damaged: bool = False
+    overtaken: bool = False
+
+
+class State(NamedTuple):
+    """The whole system. ``unconfirmed`` are the positions that the relay has sent."""
+
+    source: Source
+    unconfirmed: tuple[int, ...]
+    queue: tuple[Message, ...]
+    replays: tuple[Message, ...]
+    replica: Replica
+    comparison: Comparison | None
+    standby_source: Source | None
+    standby_replica: Replica | None
+    past: Past
+    left: Left
+
+
+class Step(NamedTuple):
+    """What happened: a name that ``words`` explains, and its details."""
+
+    name: str
+    user: int | None = None
+    detail: object = None
+
+
+class Report(NamedTuple):
+    """What a comparison ended with.
+
+    ``found`` is empty if the roots were equal. ``before`` are the replica's rows that its repairs
+    met, ``repaired`` the users that they wrote.
+    """
+
+    reason: Reason
+    is_in_step: bool
+    found: tuple[Difference | None, ...] = ()
+    repaired: frozenset[int] = frozenset()
+    is_disturbed: bool = False
+
+
+class Next(NamedTuple):
+    """A step, the state after it, and what a comparison reports if it ended with this step."""
+
+    step: Step
+    state: State
+    report: Report | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the system works. The defaults are the product; each other value is unsound."""
+
+    by_position: bool = False
+    """A message is applied if its position is higher than that of the last one."""
+
+    without_tombstones: bool = False
+    """A deletion removes the row."""
+
+    marks_before_confirm: bool = False
+    """An event is marked as published before it is sent."""
+
+    repairs_without_newer: bool = False
+    """A repair writes what the source had, even over a newer state."""
+
+    repairs_without_as_compared: bool = False
+    """Likewise a repair of a corrupt or newer row, or of an orphan."""
+
+    without_heartbeat: bool = False
+    """A comparison does not wait for a heartbeat."""
+
+    redrives_without_merge: bool = False
+    """A redriven message is written without being compared."""
+
+    ignores_unpublished: bool = False
+    """A comparison does not ask which events are not published yet."""
+
+    heartbeat_first: bool = False
+    """A comparison requests its heartbeat before it reads the source's rows."""
+
+    source_first: bool = False
+    """A comparison reads the source before the replica."""
+
+    sends_all_at_once: bool = False
+    """All events of a user may be unconfirmed at the same time."""
+
+    digests_by_xor: bool = False
+    """Digests of rows are combined by XOR, as they were before they were maintained."""
+
+    counts_twice: bool = False
+    """The replica's trigger exists twice: a change by hand counts twice in the digest."""
+
+
+PRODUCT: Final = Rules()
+
+
+class Fault(StrEnum):
+    """What may go wrong, or is otherwise out of the ordinary."""
+
+    RELAY_CRASH = "relay crash"
+    REFUSAL = "refusal"
+    THAW = "thaw"
+    REDELIVERY = "redelivery"
+    OVERTAKING = "overtaking"
+    PARKING = "parking"
+    REPLAY = "replay"
+    PURGE = "purge"
+    PROVISION = "provision"
+    REPLICA_FAILOVER = "replica failover"
+    SOURCE_FAILOVER = "source failover"
+    DAMAGE = "damage"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What may happen, and how often. Faults share one budget."""
+
+    name: str
+    left: Left
+    faults: frozenset[Fault]
+    users: int = 1
+    asks_operator: bool = False
+    """Whether an operator may compare, with all repairs, and run ``restored`` at any moment."""
+
+    clock_stands: bool = False
+    """Whether versions are the previous one + 1, as by a clock that was set back."""
+
+    @property
+    def keeps_log(self) -> bool:
+        """Whether published events may be sent again."""
+        return bool(self.faults & {Fault.THAW, Fault.REPLAY})
+
+
+def initial(scenario: Scenario) -> State:
+    """Return the state before anything has happened."""
+    nobody: Users = (None,) * scenario.users
+    return State(
+        source=Source(nobody),
+        unconfirmed=(),
+        queue=(),
+        replays=(),
+        replica=Replica(nobody, positions=(0,) * scenario.users),
+        comparison=None,
+        standby_source=None,
+        standby_replica=None,
+        past=Past(),
+        left=scenario.left,
+    )
+
+
+def one_fault(state: State) -> State:
+    """Return ``state`` with one fault less to come."""
+    return state._replace(left=state.left._replace(faults=state.left.faults - 1))
+
+
+def replaced(users: Users, user: int, record: Record | None) -> Users:
+    """Return ``users`` with another record of one of them."""
+    return (*users[:user], record, *users[user + 1 :])
+
+
+NAMES: Final[Mapping[int, str]] = {0: "Ada", 1: "Bob", BEAT: "the heartbeat"}

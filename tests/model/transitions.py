@@ -1,0 +1,16 @@
+"""Join all steps: what may happen next in a state."""
+
+from collections.abc import Iterator
+
+from tests.model import comparison, consumer, faults, operator, relay, source
+from tests.model.state import Next, Rules, Scenario, State
+
+
+def successors(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
+    """Return every step that may happen next, and the state after it."""
+    yield from source.steps(scenario, rules, state)
+    yield from relay.steps(scenario, rules, state)
+    yield from consumer.steps(scenario, rules, state)
+    yield from comparison.steps(scenario, rules, state)
+    yield from faults.steps(scenario, rules, state)
+    yield from operator.steps(scenario, state)
