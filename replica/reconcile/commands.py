@@ -1,12 +1,13 @@
 """The command ``reconcile``."""
 
 import dataclasses
+import sys
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from replica.reconcile.model import DELETIONS_MAX, Reason, Verdict, repairable
+from replica.reconcile.model import DELETIONS_MAX, Kind, Reason, Verdict, repairable
 from service_kit.database.commands import on_database
 from service_kit.process.actors import operator
 from service_kit.process.load import load
@@ -42,19 +43,38 @@ def reconcile(
         UUID | None,
         typer.Option(help="Follow this source from now on, in place of the one before."),
     ] = None,
+    ids: Annotated[
+        Kind | None,
+        typer.Option("--ids", metavar="KIND", help="Print only the ids of all users of this kind."),
+    ] = None,
     as_json: AsJson = False,
+    names_all: Annotated[
+        bool, typer.Option("--all", help="With --json: name all users, not 1,000 of a kind.")
+    ] = False,
 ) -> None:
     """Compare the whole replica with its source, and repair what differs.
 
     Without options it only looks. Exit code 0: in step (after the repairs); 1: drift; 2: could not
     compare.
+
+    --ids prints one id a line, for commands that read them with -; the report goes to standard
+    error. The kinds are missing, stale, undeleted, corrupt, ahead, orphan, undone_deletion and
+    provisional_orphan.
     """
     from replica.reconcile import runs
+    from replica.reconcile.naming import FindingsAsJson, ids_of
     from replica.reconcile.report import report
     from replica.reconcile.run import run
 
+    if ids and as_json:
+        raise typer.BadParameter("give either --ids or --json")
+    if names_all and not as_json:
+        raise typer.BadParameter("--all needs --json; without it, use --ids KIND")
     service: Service = context.obj()
     settings = load(service.reconcile)
+    all_as_json = FindingsAsJson()
+    of_kind = ids_of(ids) if ids else None
+    every = all_as_json.every if names_all else of_kind
 
     async def work(engine: "AsyncEngine") -> runs.Run:
         async with engine.begin() as connection:
@@ -67,13 +87,22 @@ def reconcile(
             )
             begun = await runs.start(connection, requested)
         return await run(
-            service.replica, settings, engine, begun, accepts=accept_source, is_quiet=False
+            service.replica,
+            settings,
+            engine,
+            begun,
+            accepts=accept_source,
+            is_quiet=False,
+            every=every,
         )
 
     ended = on_database(settings, work)
-    if as_json:
-        show(dataclasses.asdict(ended) | {"repairs": sorted(ended.repairs)}, as_json=True)
+    figures = dataclasses.asdict(ended) | {"repairs": sorted(ended.repairs)}
+    if names_all:
+        all_as_json.end(figures)
+    elif as_json:
+        show(figures, as_json=True)
     else:
-        print(report(ended))
+        print(report(ended), file=sys.stderr if ids else sys.stdout)
     assert ended.verdict is not None  # it has ended
     raise typer.Exit(EXIT_CODE[ended.verdict])

@@ -26,7 +26,7 @@ from contracts.sync.comparison import DigestsAnswer, HeartbeatAnswer, StreamBegi
 from contracts.sync.digest import BUCKETS, DigestKind, Digests
 from replica.inbox.heartbeats import has_applied
 from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
-from replica.reconcile.model import Comparison, CouldNotCompare, Kind, Phase, Tally
+from replica.reconcile.model import Comparison, CouldNotCompare, EveryFinding, Kind, Phase, Tally
 from replica.reconcile.orphans import repair_orphans
 from replica.reconcile.progress import RunProgress
 from replica.reconcile.session import session
@@ -59,6 +59,7 @@ async def compare(
     repairs: frozenset[Kind],
     deletions_max: int,
     progress: RunProgress,
+    every: EveryFinding | None = None,
 ) -> Comparison:
     """What differs, after the repairs.
 
@@ -68,6 +69,7 @@ async def compare(
         repairs: the kinds to repair.
         deletions_max: how many orphans may be buried, all of them or none.
         progress: is told how far it has come.
+        every: is told of every user of some kinds.
 
     Raises:
         CouldNotCompare: there is no verdict.
@@ -88,7 +90,7 @@ async def compare(
             differing = theirs.differing(ours, kind)
             if not differing:
                 return _comparison(answer, theirs.rows, Tally())
-        tally = Tally()
+        tally = Tally(every)
         found = await compare_buckets(
             replica,
             settings,

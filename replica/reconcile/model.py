@@ -1,6 +1,6 @@
 """What can differ between a replica and its source, and what may be done about it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -226,13 +226,23 @@ class Finding:
     repaired: bool
 
 
+@dataclass(frozen=True, slots=True)
+class EveryFinding:
+    """Calls ``tell`` with every user of some kinds, however many there are."""
+
+    kinds: frozenset[Kind]
+    tell: Callable[[Finding], None]
+
+
 @dataclass(slots=True)
 class Tally:
     """What has been found so far, and what was done about it.
 
     ``in_flight`` counts users who differ because their events are on their way, or who changed
-    while they were looked at: that is not drift.
+    while they were looked at: that is not drift. ``every`` is told what a report has no room for.
     """
+
+    every: EveryFinding | None = None
 
     differing: dict[Kind, int] = field(default_factory=dict)
     repaired: dict[Kind, int] = field(default_factory=dict)
@@ -245,14 +255,23 @@ class Tally:
         if repaired:
             self.repaired[kind] = self.repaired.get(kind, 0) + repaired
 
+    def names_all(self, kind: Kind) -> bool:
+        """Whether every user of this kind is asked for."""
+        return self.every is not None and kind in self.every.kinds
+
     def wants(self, kind: Kind) -> bool:
-        """Whether the report has room for another finding of this kind."""
-        return len(self.listed.get(kind, ())) < FINDINGS_MAX
+        """Whether another finding of this kind is asked for, or the report has room for it."""
+        return self.names_all(kind) or self._has_room(kind)
 
     def list(self, finding: Finding) -> None:
-        """Name a user in the report, if there is room."""
-        if self.wants(finding.kind):
+        """Name a user in the report, if there is room, and to ``every``."""
+        if self.every is not None and finding.kind in self.every.kinds:
+            self.every.tell(finding)
+        if self._has_room(finding.kind):
             self.listed.setdefault(finding.kind, []).append(finding)
+
+    def _has_room(self, kind: Kind) -> bool:
+        return len(self.listed.get(kind, ())) < FINDINGS_MAX
 
     @property
     def unrepaired(self) -> int:

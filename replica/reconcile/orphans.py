@@ -6,7 +6,7 @@ provisional one wrote goes with them, and a buried one's is hidden at once and e
 (``erasure``).
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -81,24 +81,33 @@ async def _of_kind(
     is_asked_for: bool,
     tally: Tally,
 ) -> None:
-    values = {
-        "provisional": kind is Kind.PROVISIONAL_ORPHAN,
-        "limit": count if is_asked_for else FINDINGS_MAX,
-    }
-    async with connection.begin():
-        listed = await connection.execute(text(_LIST.format(users=replica.name)), values)
-        rows = [(row.id, row.version) for row in listed]
     gone: set[UUID] = set()
     if is_asked_for:
+        rows = [row async for row in _unknown(replica, connection, kind, count)]
         for start in range(0, len(rows), BATCH):
             gone |= await _bury(replica, connection, kind, rows[start : start + BATCH])
+        for user_id, version in rows:
+            if user_id in gone:
+                tally.list(Finding(user_id, kind, None, version, repaired=True))
         # A row that was to go and did not has moved meanwhile.
         tally.in_flight += count - len(gone)
         count = len(gone)
+    else:
+        limit = count if tally.names_all(kind) else FINDINGS_MAX
+        async for user_id, version in _unknown(replica, connection, kind, limit):
+            tally.list(Finding(user_id, kind, None, version, repaired=False))
     tally.add(kind, differing=count, repaired=len(gone))
-    for user_id, version in rows:
-        if user_id in gone or not is_asked_for:
-            tally.list(Finding(user_id, kind, None, version, user_id in gone))
+
+
+async def _unknown(
+    replica: Replica, connection: AsyncConnection, kind: Kind, limit: int
+) -> AsyncGenerator[tuple[UUID, int]]:
+    """Yield ids and versions of users unknown to the source, a few in memory at a time."""
+    statement = text(_LIST.format(users=replica.name))
+    values = {"provisional": kind is Kind.PROVISIONAL_ORPHAN, "limit": limit}
+    async with connection.begin(), connection.stream(statement, values) as found:
+        async for row in found:
+            yield row.id, row.version
 
 
 async def _bury(

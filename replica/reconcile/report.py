@@ -6,7 +6,7 @@ from replica.reconcile.model import Kind, Verdict
 from replica.reconcile.runs import Run
 
 SHOWN_MAX: Final = 20
-"""Users that the table names; ``--json`` has more."""
+"""Users that the table names; ``--json`` has more, and ``--ids`` all of one kind."""
 
 _MEANING: Final = {
     Kind.MISSING: "at the source, not here",
@@ -47,7 +47,7 @@ def report(run: Run) -> str:
         lines += [_finding(finding) for finding in findings[:SHOWN_MAX]]
     if len(findings) > SHOWN_MAX:
         lines.append(
-            f"… and {sum(differing.values()) - SHOWN_MAX:,} more; --json names more of them"
+            f"… and {sum(differing.values()) - SHOWN_MAX:,} more; --ids KIND prints all of a kind"
         )
     return "\n".join(lines)
 

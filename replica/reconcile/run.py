@@ -17,7 +17,7 @@ from replica.inbox.faults import describe
 from replica.inbox.heartbeats import clear_suspicion
 from replica.reconcile import runs
 from replica.reconcile.compare import compare
-from replica.reconcile.model import CouldNotCompare, answers
+from replica.reconcile.model import CouldNotCompare, EveryFinding, answers
 from replica.reconcile.progress import RunProgress, persisted
 from replica.reconcile.run_locks import hold
 from replica.reconcile.runs import Run
@@ -39,6 +39,7 @@ async def run(
     *,
     accepts: UUID | None = None,
     is_quiet: bool = True,
+    every: EveryFinding | None = None,
 ) -> Run:
     """Make a run that was begun (``runs.start``), and return what came of it.
 
@@ -48,12 +49,14 @@ async def run(
     Parameters:
         accepts: a source to follow from now on, in place of the one that was followed.
         is_quiet: nobody watches, so that progress is not told.
+        every: is told of every user of some kinds.
 
     Raises:
         SQLAlchemyError, OSError: this replica's own database is away.
     """
     async with hold(engine, begun.id):
-        return await _run(replica, settings, engine, begun, accepts, RunProgress(is_quiet=is_quiet))
+        progress = RunProgress(is_quiet=is_quiet)
+        return await _run(replica, settings, engine, begun, accepts, progress, every)
 
 
 async def _run(
@@ -63,6 +66,7 @@ async def _run(
     begun: Run,
     accepts: UUID | None,
     progress: RunProgress,
+    every: EveryFinding | None,
 ) -> Run:
     assert begun.started_at is not None  # it was begun
     try:
@@ -77,6 +81,7 @@ async def _run(
                 repairs=begun.repairs,
                 deletions_max=begun.deletions_max,
                 progress=progress,
+                every=every,
             )
     except asyncio.CancelledError:
         with suppress(*DATABASE_AWAY, TimeoutError):

@@ -120,14 +120,15 @@ def health(pipe: str, *, needs_attention: bool = False) -> Health:
 def show(figures: Mapping[str, Any], *, as_json: bool) -> None:
     """Print ``figures``, one a line with aligned names, or as JSON with RFC 3339 times."""
     if as_json:
-        print(json.dumps(figures, default=_plain))
+        print(json.dumps(figures, default=plain))
         return
     width = max(len(name) for name in figures)
     for name, value in figures.items():
         print(f"{name.replace('_', ' '):<{width}}  {_readable(value)}")
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """Return ``value`` as JSON shows what has no form of its own there."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
@@ -140,4 +141,4 @@ def _readable(value: object) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.1f}"
-    return f"{value:,}" if type(value) is int else _plain(value)
+    return f"{value:,}" if type(value) is int else plain(value)

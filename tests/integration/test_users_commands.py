@@ -547,7 +547,7 @@ class TestErase:
         await execute(
             auth_engine,
             "INSERT INTO users (email, password_hash, version)"
-            " SELECT number || '@example.org', 'x', 1 FROM generate_series(1, 1200) AS number",
+            " SELECT number || '@example.org', 'x', 1 FROM generate_series(1, 1050) AS number",
         )
         ids = [str(row.id) for row in await fetch(auth_engine, "SELECT id FROM users")]
         unknown = str(uuid4())

@@ -1,0 +1,100 @@
+"""More users differ than a report names: options of the command name all of them."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.inbox import execute, fetch
+from tests.support.processes import run
+from tests.support.reconciling import Pair
+
+UNDONE = 1200
+ORPHANS = 1100
+"""Both above the thousand of each kind that a stored run has."""
+
+Command = Callable[[str], Awaitable[subprocess.CompletedProcess[str]]]
+
+
+@pytest.fixture
+def command(pair: Pair, tmp_path: Path) -> Command:
+    """Runs a command of the blog to its end."""
+    assert pair.settings.api_key is not None
+    environment = {
+        "BLOG_DATABASE_URL": pair.blog.url.render_as_string(hide_password=False),
+        "BLOG_AUTH_URL": str(pair.settings.auth_url),
+        "BLOG_SERVICE_ID": str(pair.settings.service_id),
+        "BLOG_API_KEY": pair.settings.api_key.get_secret_value(),
+    }
+
+    async def command(line: str) -> subprocess.CompletedProcess[str]:
+        return await asyncio.to_thread(run, line, environment, tmp_path)
+
+    return command
+
+
+async def _lose_the_last_seconds(pair: Pair) -> tuple[set[str], set[str]]:
+    """Let the source have forgotten sign-ups and deletions; return whose."""
+    await execute(pair.auth, "TRUNCATE users CASCADE")
+    await execute(pair.blog, "TRUNCATE users")
+    await pair.fill(UNDONE + ORPHANS + 100, one_in=10_000)
+    await execute(
+        pair.blog,
+        "UPDATE users SET status = 'deleted', deleted_at = now(), version = version + 1,"
+        " email = NULL, email_verified = false, roles = '{}', tokens_valid_after = NULL,"
+        " created_at = NULL, updated_at = NULL"
+        f" WHERE id IN (SELECT id FROM users ORDER BY id LIMIT {UNDONE})",
+    )
+    await execute(
+        pair.auth,
+        f"DELETE FROM users WHERE id IN (SELECT id FROM users ORDER BY id DESC LIMIT {ORPHANS})",
+    )
+    undone = await fetch(pair.blog, "SELECT id FROM users WHERE deleted_at IS NOT NULL")
+    there = {str(row.id) for row in await fetch(pair.auth, "SELECT id FROM users")}
+    here = {str(row.id) for row in await fetch(pair.blog, "SELECT id FROM users")}
+    return {str(row.id) for row in undone}, here - there
+
+
+async def test_every_user_is_named(pair: Pair, command: Command) -> None:
+    """Ids alone for commands that read them, one JSON object for scripts."""
+    undone, orphans = await _lose_the_last_seconds(pair)
+
+    stored = json.loads((await command("blog-service reconcile --json")).stdout)
+    everyone = await command("blog-service reconcile --json --all")
+    undone_ids = await command("blog-service reconcile --ids undone_deletion")
+    orphan_ids = await command(
+        f"blog-service reconcile --orphans --max-deletions {ORPHANS} --ids orphan"
+    )
+
+    assert len(stored["findings"]) == 2000
+    assert everyone.returncode == 1
+    found = json.loads(everyone.stdout)
+    assert {one["user_id"] for one in found["findings"] if one["kind"] == "orphan"} == orphans
+    assert len(found["findings"]) == UNDONE + ORPHANS
+    assert found.keys() == stored.keys()
+    assert found["differing"] == {"orphan": ORPHANS, "undone_deletion": UNDONE}
+    assert set(undone_ids.stdout.splitlines()) == undone
+    assert "drift: " in undone_ids.stderr
+    assert undone_ids.returncode == 1
+    assert set(orphan_ids.stdout.splitlines()) == orphans
+    assert f"{ORPHANS:,} repaired" in orphan_ids.stderr
+
+
+async def test_an_object_with_all_findings_is_whole_without_any(command: Command) -> None:
+    """Scripts read the same object whether or not anybody differs."""
+    ended = await command("blog-service reconcile --json --all")
+
+    assert (ended.returncode, json.loads(ended.stdout)["findings"]) == (0, [])
+
+
+@pytest.mark.parametrize("options", ["--ids orphan --json", "--all", "--ids everybody"])
+async def test_options_that_contradict_each_other_are_refused(
+    command: Command, options: str
+) -> None:
+    """Exit code 2, before anything is compared."""
+    ended = await command(f"blog-service reconcile {options}")
+
+    assert (ended.returncode, ended.stdout) == (2, "")
