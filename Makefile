@@ -5,7 +5,9 @@ PYTHON ?= python3
 ARGS ?=
 
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Tests wait for servers more than they compute, so each core serves three workers.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(12, 3 * os.cpu_count()))')
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 STAMP := .venv/.set-up
 LOCKS := requirements-dev.txt requirements.txt pyproject.toml
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \

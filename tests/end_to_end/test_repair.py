@@ -114,6 +114,7 @@ async def test_a_restored_blog_database_needs_no_action(
     assert (await whole.command("blog-service reconcile"))[0] == 0
 
 
+@pytest.mark.slow
 async def test_a_restored_auth_database_is_repaired(whole: Whole, postgres: PostgresServer) -> None:
     """The documented commands, with messages of the lost hour in the queue and parked.
 

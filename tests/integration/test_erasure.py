@@ -625,6 +625,7 @@ class TestMuch:
         assert sum(row.rows for row in erased) == 3_500 + 2_500 + 1 + 2 * 150 + 1
         assert rounds <= 8
 
+    @pytest.mark.slow
     async def test_a_hundred_thousand_comments_delay_no_live_event(
         self,
         blog_engine: AsyncEngine,

@@ -398,6 +398,7 @@ async def test_only_a_repair_clears_a_suspicion(pair: Pair) -> None:
     assert [row.suspicion for row in repaired] == [None]
 
 
+@pytest.mark.slow
 async def test_a_batch_of_tombstones_stays_within_the_lock_limit(pair: Pair) -> None:
     """It is split, because the lock table belongs to the whole server."""
     await execute(pair.auth, "TRUNCATE users CASCADE")

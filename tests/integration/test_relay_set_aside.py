@@ -128,6 +128,7 @@ async def test_a_deletion_waits_for_no_event_of_its_user(
         await eventually(lambda: nothing_waits(auth_engine))
 
 
+@pytest.mark.slow
 async def test_thousands_of_set_aside_events_cost_nothing_and_are_released_at_once(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -22,6 +23,7 @@ from local.ports import free_port
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, serving, signed_up
 from tests.support.builders import SOURCE
+from tests.support.guesses import guesses_allowed
 from tests.support.inbox import execute, fetch
 from tests.support.processes import Process
 
@@ -156,19 +158,22 @@ class TestGuessing:
     async def test_a_hundred_parallel_guesses_are_five(self, app: FastAPI) -> None:
         """The passwords of the others are not checked: 429, and when to retry."""
         async with at(app, "203.0.113.1") as api:
+            began = time.monotonic()
             with work() as done:
                 answers = await asyncio.gather(
                     *(sign_in(api, f"guess number {n}") for n in range(25))
                 )
 
         refused = [answer for answer in answers if answer.status_code == 429]
-        assert len(answers) - len(refused) == 5
-        assert sum(line.startswith("$argon2id$") for line in done) == 5
+        checked = len(answers) - len(refused)
+        assert 5 <= checked <= guesses_allowed(5, time.monotonic() - began)
+        assert sum(line.startswith("$argon2id$") for line in done) == checked
         for answer in refused:
             document = assert_problem(answer, 429, "too_many_requests")
             assert document["violated-policies"] == ["signin_delay"]
-            assert int(answer.headers["Retry-After"]) == 1
-            assert answer.headers["RateLimit"] == '"signin_delay";r=0;t=1'
+            seconds = answer.headers["Retry-After"]
+            assert seconds in ("1", "2")[: checked - 4]
+            assert answer.headers["RateLimit"] == f'"signin_delay";r=0;t={seconds}'
 
     async def test_who_waits_may_try_again(self, app: FastAPI, auth_engine: AsyncEngine) -> None:
         """A delay is not a lock: the right password signs in and resets the failures."""

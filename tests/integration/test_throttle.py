@@ -1,6 +1,7 @@
 """Limits in PostgreSQL: what is spent, shared and reset. Time passes by moving the rows."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -27,6 +28,7 @@ from service_kit.database.engines import pooled
 from service_kit.process.rates import Rate
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
+from tests.support.guesses import guesses_allowed
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
 
@@ -337,12 +339,13 @@ class TestTries:
         self, throttle: Throttle, replica: Throttle, settings: ApiSettings
     ) -> None:
         """No more get through than one after the other would."""
+        began = time.monotonic()
         passed = await how_many_pass(
             begin_attempt((throttle, replica)[n % 2], settings, account=ADA, network=HOME)
             for n in range(100)
         )
 
-        assert passed == 3
+        assert 3 <= passed <= guesses_allowed(3, time.monotonic() - began)
 
     async def test_failures_are_forgotten_by_success_and_by_time(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine

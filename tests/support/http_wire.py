@@ -21,7 +21,7 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written = b""
+        self.written = bytearray()
         self.changed = asyncio.Event()
         self._closing = False
 
@@ -32,7 +32,7 @@ class Wire(asyncio.Transport):
     def write(self, data: Any) -> None:
         """Record the data."""
         assert not self._closing, "the connection is already closed"
-        self.written += bytes(data)
+        self.written += data
         self.changed.set()
 
     def close(self) -> None:
@@ -97,8 +97,14 @@ async def converse(pieces: Iterable[bytes], *, expected: int) -> Conversation:
             break
         protocol.data_received(piece)
         await asyncio.sleep(0)  # let the application run between two pieces
-    async with asyncio.timeout(5):
-        while len(responses := _responses(wire.written)) < expected and not wire.is_closing():
+    async with asyncio.timeout(20):
+        while wire.written.count(b"HTTP/1.1 ") < expected and not wire.is_closing():
+            wire.changed.clear()
+            await wire.changed.wait()
+        # Informational responses were counted, too.
+        while (
+            len(responses := _responses(bytes(wire.written))) < expected and not wire.is_closing()
+        ):
             wire.changed.clear()
             await wire.changed.wait()
     conversation.responses, conversation.closed = responses, wire.is_closing()
