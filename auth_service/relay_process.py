@@ -1,4 +1,4 @@
-"""The process ``auth-service relay``: the relay, replays, pruning and watches beside its health."""
+"""The process ``auth-service relay``: relay, replays, pruning, folding, watches, and its health."""
 
 import asyncio
 from functools import partial
@@ -14,6 +14,7 @@ from auth_service.outbox.watch_queues import watch_queues
 from auth_service.replays.replayer import Replayer
 from auth_service.settings import RelaySettings
 from service_kit.database.clock import watch as watch_clock
+from service_kit.database.digests.fold import fold_periodically
 from service_kit.database.engines import pooled
 from service_kit.http.probes import health_routes
 from service_kit.http.serving import serve_beside
@@ -46,4 +47,5 @@ async def _work(relay: Relay, settings: RelaySettings, engine: AsyncEngine) -> N
         prune_hourly(settings),
         watch_clock(engine, LATEST),
         watch_queues(settings),
+        fold_periodically(engine),
     )

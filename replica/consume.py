@@ -11,6 +11,7 @@ from replica.service import Service
 from replica.settings import ConsumerSettings
 from replica.status import metrics
 from service_kit.database.clock import watch as watch_clock
+from service_kit.database.digests.fold import fold_periodically
 from service_kit.database.engines import pooled
 from service_kit.http.probes import health_routes
 from service_kit.http.serving import serve_beside
@@ -29,6 +30,7 @@ def consume(service: Service, settings: ConsumerSettings) -> None:
             asyncio.ensure_future(watch(replica, settings, engine)),
             asyncio.ensure_future(sample_periodically(replica, settings, engine, worker.activity)),
             asyncio.ensure_future(watch_clock(engine, latest(replica))),
+            asyncio.ensure_future(fold_periodically(engine)),
             *(asyncio.ensure_future(task(settings, engine)) for task in service.tasks),
         ]
         try:

@@ -27,7 +27,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.events import VERSION_MAX, UserEvent
 from contracts.sync.merge import Outcome, Rank, State, fold, outcomes
 from replica.columns import APPLIED_AT, FIELDS, array_literal, require_replica, table_name
+from replica.digests.table import ADD_ORPHAN_TOMBSTONES, ORPHAN_TOMBSTONES
 from replica.queue_names import QueueNames
+from service_kit.database.digests.read import UsersTable
 from service_kit.process.readings import Reading
 
 Erase: TypeAlias = Callable[[AsyncConnection, Sequence[UUID]], Awaitable[None]]
@@ -101,6 +103,11 @@ class Replica:
         )
 
     @property
+    def digested(self) -> UsersTable:
+        """The table, as its maintained digests need it."""
+        return UsersTable(self.name, self.has_all_fields, ORPHAN_TOMBSTONES)
+
+    @property
     def has_all_fields(self) -> bool:
         """Whether digests of whole rows can be computed; otherwise versions alone are compared."""
         return len(self.columns) == len(FIELDS)
@@ -132,6 +139,9 @@ class Replica:
         self, connection: AsyncConnection, compared: Sequence[tuple[UUID, int]]
     ) -> set[UUID]:
         """Replace users unknown to the source by tombstones, one version higher.
+
+        Such a tombstone counts in no digest: the triggers, which run after the statement, find it
+        among the ``orphan_tombstones``.
 
         The highest possible version stays: a tombstone beats a living state of the same version.
 
@@ -202,7 +212,7 @@ class Replica:
     def _bury_sql(self) -> str:
         cleared = self._cleared_sql("deleted_at", "version")
         return f"""
-            UPDATE {self.name} AS present SET {self._assignments(self._also_buried)}
+            WITH buried AS (UPDATE {self.name} AS present SET {self._assignments(self._also_buried)}
             FROM (
                 SELECT id, version AS compared_version,
                     LEAST(version + 1, CAST(:version_max AS bigint)) AS version,
@@ -212,7 +222,9 @@ class Replica:
             ) AS coming
             WHERE present.id = coming.id AND present.version = coming.compared_version
                 AND present.deleted_at IS NULL AND present.version > 0
-            RETURNING present.id
+            RETURNING present.id, present.version
+            ), added AS ({ADD_ORPHAN_TOMBSTONES.format(rows="buried")})
+            SELECT id FROM buried
             """  # noqa: S608 - made of names in the code
 
     def _provide_sql(self) -> str:

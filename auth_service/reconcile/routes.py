@@ -65,6 +65,11 @@ Of = Annotated[
     DigestKind, Query(description="whole states, or for a replica with fewer columns `versions`")
 ]
 
+Recompute = Annotated[
+    bool,
+    Query(description="from all users, which takes seconds, and correct the maintained digests"),
+]
+
 
 @router.get(
     "/digests",
@@ -78,6 +83,7 @@ async def get_digests(
     request: Request,
     of: Of = DigestKind.STATE,
     buckets: SomeBuckets = None,
+    recompute: Recompute = False,
 ) -> Response:
     """Digest each bucket of one snapshot: tables with equal digests have equal users.
 
@@ -88,13 +94,19 @@ async def get_digests(
 
     async def answer() -> Response:
         async with auth.snapshots.take() as snapshot:
-            digests = await snapshot.digests()
+            if recompute:
+                digests, wrong = await snapshot.check_digests()
+            else:
+                digests, wrong = await snapshot.digests(), 0
+        corrected = (await auth.snapshots.correct_digests()).buckets if wrong else 0
         headers = {}
         if buckets is None:
             headers["ETag"] = tag = entity_tag(snapshot.source, of, digests)
-            if is_named(tag, request.headers.getlist("if-none-match")):
+            if not corrected and is_named(tag, request.headers.getlist("if-none-match")):
                 return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-        body = DigestsAnswer.of(snapshot.source, snapshot.taken_at, digests, of, ranges)
+        body = DigestsAnswer.of(
+            snapshot.source, snapshot.taken_at, digests, of, ranges, corrected=corrected
+        )
         return Response(body.model_dump_json(), headers=headers, media_type="application/json")
 
     try:

@@ -1,6 +1,6 @@
-"""Read all users at one moment, for replicas that compare themselves.
+"""Read all users, or their digests, at one moment, for replicas that compare themselves.
 
-Such a statement takes seconds. So it has connections apart from those of other requests, few at a
+Reading all users takes seconds. So it has connections apart from those of other requests, few at a
 time, with limits of their own.
 
 Guarantees: everything that one ``Snapshot`` reads is of one snapshot (repeatable read) of the
@@ -21,10 +21,12 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from auth_service.reconcile.table import USERS
 from auth_service.settings import ApiSettings
 from contracts.sync.digest import BUCKETS, Digests
 from contracts.sync.digest_sql import bucket_sql
-from service_kit.database.digests.compute import compute_digests
+from service_kit.database.digests.check import Correction, correct_digests
+from service_kit.database.digests.read import CheckedDigests, check_digests, read_digests
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 from service_kit.http import problems
@@ -78,8 +80,12 @@ class Snapshot:
     _connection: AsyncConnection
 
     async def digests(self) -> Digests:
-        """Read the digests of all buckets."""
-        return await compute_digests(self._connection, "users")
+        """Read the maintained digests."""
+        return await read_digests(self._connection)
+
+    async def check_digests(self) -> CheckedDigests:
+        """Compute the digests from all users, and check the maintained ones."""
+        return await check_digests(self._connection, USERS)
 
     async def copy_lines(self, buckets: Sequence[range], sink: Sink) -> None:
         """Write the users of ``buckets`` to ``sink``, as lines of JSON in blocks of some kilobytes.
@@ -133,6 +139,14 @@ class Snapshots:
                 yield it
         finally:
             self._free += 1
+
+    async def correct_digests(self) -> Correction:
+        """Correct the maintained digests, which a snapshot found to be wrong."""
+        writing = self._engine.execution_options(
+            isolation_level="READ COMMITTED", postgresql_readonly=False
+        )
+        async with writing.connect() as connection:
+            return await correct_digests(connection, USERS)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Snapshot]:

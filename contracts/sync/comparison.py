@@ -1,6 +1,8 @@
 """A comparison on the wire: requests and responses between a replica and its source.
 
-``GET /v1/reconcile/digests`` returns ``DigestsAnswer`` of the kind that ``of`` names.
+``GET /v1/reconcile/digests`` returns ``DigestsAnswer`` of the kind that ``of`` names. They are the
+maintained ones; with ``recompute=true`` they are computed from the users, and the maintained ones
+are checked.
 ``GET /v1/reconcile/users`` returns JSON lines of one snapshot: ``StreamBegin``, then one user per
 line as events carry them (``UserState`` or ``UserTombstone``), and ``StreamEnd``. A user with
 unpublished events has ``"unpublished": true`` added. A stream without its last line, or with
@@ -74,6 +76,9 @@ class DigestsAnswer(_Answer):
     buckets: Annotated[str, Field(max_length=_DIGESTS_LENGTH_MAX)] = Field(
         description="16 bytes for each bucket that was asked for, of 4,096, in base64url"
     )
+    corrected: Count = Field(
+        default=0, description="maintained digests that were wrong and have been corrected"
+    )
 
     @classmethod
     def of(
@@ -83,6 +88,8 @@ class DigestsAnswer(_Answer):
         digests: Digests,
         kind: DigestKind,
         ranges: Sequence[range] = EVERY_BUCKET,
+        *,
+        corrected: int = 0,
     ) -> "DigestsAnswer":
         """Encode the digests of one kind, of the buckets in ``ranges``."""
         all_buckets = digests.buckets(kind)
@@ -97,6 +104,7 @@ class DigestsAnswer(_Answer):
             users=digests.users,
             tombstones=digests.tombstones,
             buckets=base64url_text(wanted),
+            corrected=corrected,
         )
 
     @classmethod

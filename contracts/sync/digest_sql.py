@@ -96,41 +96,40 @@ def _lane_sql(digest: str, number: int) -> str:
 
 
 def bucket_sums_sql(
-    rows: str, *, minus: str | None = None, has_all_fields: bool = True, orphans: str | None = None
+    plus: str | None,
+    *,
+    minus: str | None = None,
+    has_all_fields: bool = True,
+    orphans: str | None = None,
 ) -> str:
-    """SQL for the digests of the buckets of ``rows``, one row each, with ``COLUMNS``.
+    """SQL for the sums of the digests of some rows, by bucket, with ``COLUMNS``.
 
     Parameters:
-        rows: an item of FROM, the table or a transition table.
+        plus: an item of FROM whose rows are added, such as the table; None for none.
         minus: another one, whose rows are taken away; None for none.
-        has_all_fields: otherwise there are no lanes of ``state`` (NULL).
+        has_all_fields: otherwise the lanes of ``state`` are zero.
         orphans: the table of tombstones that count in no digest; None if there is none.
     """
-    each = _rows_sql(rows, "0", has_all_fields, orphans)
-    if minus is not None:
-        each += f" UNION ALL {_rows_sql(minus, '-1', has_all_fields, orphans)}"
-    # Taking x away adds its complement and 1: -x overflows for one x of 2^32.
-    sign, taken = ("", "") if minus is None else (" # sign", " - sum(sign)")
-    living, dead = (
-        ("count(*) FILTER (WHERE is_living)", "count(*) FILTER (WHERE NOT is_living)")
-        if minus is None
-        else (
-            "coalesce(sum(2 * sign + 1) FILTER (WHERE is_living), 0)",
-            "coalesce(sum(2 * sign + 1) FILTER (WHERE NOT is_living), 0)",
-        )
+    signs = [(rows, sign) for rows, sign in ((plus, "0"), (minus, "-1")) if rows is not None]
+    each = " UNION ALL ".join(
+        _rows_sql(rows, sign, has_all_fields, orphans) for rows, sign in signs
     )
+    if minus is None:
+        count, sign, taken = "count(*) FILTER (WHERE {})", "", ""
+    else:
+        # Taking x away adds its complement and 1, because -x overflows for one x of 2^32.
+        count = "coalesce(sum(2 * sign + 1) FILTER (WHERE {}), 0)"
+        sign, taken = " # sign", " - sum(sign)"
     lanes = [
         f"sum(({_lane_sql(kind, number)}){sign}){taken}"
         if kind == "versions" or has_all_fields
-        else "NULL::bigint"
+        else "0::bigint"
         for kind in ("state", "versions")
         for number in range(LANES)
     ]
-    lanes = [f"{lane} AS {name}" for lane, name in zip(lanes, LANE_COLUMNS, strict=True)]
-    return f"""
-        SELECT bucket, {living} AS users, {dead} AS tombstones, {", ".join(lanes)}
-        FROM ({each}) AS digested GROUP BY bucket
-    """  # noqa: S608 - made of names in the code
+    sums = ["bucket", count.format("is_living"), count.format("NOT is_living"), *lanes]
+    named = ", ".join(f"{sum_} AS {name}" for sum_, name in zip(sums, COLUMNS, strict=True))
+    return f"SELECT {named} FROM ({each}) AS digested GROUP BY bucket"  # noqa: S608 - names in code
 
 
 def _rows_sql(rows: str, sign: str, has_all_fields: bool, orphans: str | None) -> str:
@@ -152,24 +151,24 @@ def _is_counted_sql(orphans: str) -> str:
     ) END"""
 
 
-def computed_sql(table: str, *, has_all_fields: bool = True, orphans: str | None = None) -> str:
-    """SQL for the digests of a table, computed from its rows; see the two below for details."""
+def computed_sql(table: str, has_all_fields: bool = True, orphans: str | None = None) -> str:
+    """SQL for the digests of a table, computed from its rows, as ``packed_sql`` returns them."""
     sums = bucket_sums_sql(table, has_all_fields=has_all_fields, orphans=orphans)
     return packed_sql(sums, has_all_fields=has_all_fields)
 
 
 def packed_sql(sums: str, *, has_all_fields: bool = True) -> str:
-    """SQL that packs the digests of buckets into one row, as ``Digests`` has them.
+    """SQL that packs the digests of buckets into one row, with the fields of ``Digests``.
 
     Parameters:
         sums: SQL for some buckets, each once, with ``COLUMNS``; of the others all are zero.
         has_all_fields: otherwise there are no digests over all fields (NULL).
     """
-    kinds = ["NULL::bytea AS state"] if not has_all_fields else [_packed_lanes_sql("state")]
+    state = _packed_lanes_sql("state") if has_all_fields else "NULL::bytea AS state"
     return f"""
         SELECT coalesce(sum(users), 0)::bigint AS users,
             coalesce(sum(tombstones), 0)::bigint AS tombstones,
-            {", ".join([*kinds, _packed_lanes_sql("versions")])}
+            {state}, {_packed_lanes_sql("versions")}
         FROM generate_series(0, {BUCKETS - 1}) AS every (bucket)
         LEFT JOIN ({sums}) AS sums USING (bucket)
     """  # noqa: S608 - made of names in the code

@@ -3,6 +3,7 @@
 import auth_service.audit.table
 import auth_service.mail.table
 import auth_service.outbox.table
+import auth_service.reconcile.table
 import auth_service.replays.table
 import auth_service.services.table
 import auth_service.sessions.table

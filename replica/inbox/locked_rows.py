@@ -24,8 +24,8 @@ _BRIEFLY = text(f"SELECT set_config('lock_timeout', '{SHORT_LOCK_TIMEOUT_MS}', t
 # Every writer of rows takes this lock. It is refused while another session holds or waits for a
 # stronger one: a migration, an index build, LOCK TABLE.
 _ALL_TABLES: Final = (
-    "LOCK TABLE {users}, heartbeats, revoked_keys, services, parked_messages, waiting_messages,"
-    " attempts IN ROW EXCLUSIVE MODE NOWAIT"
+    "LOCK TABLE {users}, digest_changes, heartbeats, revoked_keys, services, parked_messages,"
+    " waiting_messages, attempts IN ROW EXCLUSIVE MODE NOWAIT"
 )
 
 # The lock of the writer of users. A session that only holds FOR KEY SHARE does not conflict.

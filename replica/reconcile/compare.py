@@ -1,7 +1,9 @@
 """Compare the replica with its source, and repair what is asked for.
 
-Digests come first: if all agree, that is the proof, and some hundred kilobytes were read. Otherwise
-only the users of differing buckets are read and classified (``classify_and_repair``, ``orphans``).
+Digests come first: if all agree, that is the proof, and some hundred kilobytes were read. They are
+the maintained ones, or computed from all users if asked for, which checks the maintained ones.
+Otherwise only the users of differing buckets are read and classified (``classify_and_repair``,
+``orphans``).
 A replica without all fields is compared by digests of versions, and by id, version and deletion.
 What its columns contain is not proved then.
 
@@ -27,12 +29,14 @@ from contracts.sync.digest import BUCKETS, DigestKind, Digests
 from replica.inbox.heartbeats import has_applied
 from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
 from replica.reconcile.model import Comparison, CouldNotCompare, EveryFinding, Kind, Phase, Tally
+from replica.reconcile.orphan_tombstones import account_for_tombstones
 from replica.reconcile.orphans import repair_orphans
 from replica.reconcile.progress import RunProgress
 from replica.reconcile.session import session
 from replica.reconcile.source import Source
 from replica.reconcile.staging import (
     StagedFigures,
+    checked_digests,
     replica_digests,
     snapshot_replica,
     stage,
@@ -58,6 +62,7 @@ async def compare(
     accepts: UUID | None = None,
     repairs: frozenset[Kind],
     deletions_max: int,
+    recompute: bool,
     progress: RunProgress,
     every: EveryFinding | None = None,
 ) -> Comparison:
@@ -68,6 +73,8 @@ async def compare(
         accepts: the source to follow from now on, which has to be the one that answers.
         repairs: the kinds to repair.
         deletions_max: how many orphans may be buried, all of them or none.
+        recompute: compute the digests of both sides from all users, and check the maintained ones;
+            otherwise those are compared.
         progress: is told how far it has come.
         every: is told of every user of some kinds.
 
@@ -79,17 +86,27 @@ async def compare(
     )
     kind = DigestKind.STATE if replica.has_all_fields else DigestKind.VERSIONS
     async with Source(settings) as source, session(settings) as first:
-        ours = await replica_digests(replica, first)
+        corrections = []
+        if recompute:
+            ours, correction = await checked_digests(replica, first)
+            corrections += [] if correction is None else [f"here, {correction}"]
+        else:
+            ours = await replica_digests(replica, first)
         theirs: Digests | None = None
         differing: Sequence[int] = range(BUCKETS)
         if ours.rows:  # everything of an empty replica differs
-            answer = await source.digests(kind)
+            answer = await source.digests(kind, recompute=recompute)
             require_source(answer.source, follows)
             follows = answer.source
             theirs = _read(answer)
+            if answer.corrected:
+                corrections.append(
+                    f"at the source, {answer.corrected:,} of the maintained digests were wrong and"
+                    " have been corrected; its log names the cause"
+                )
             differing = theirs.differing(ours, kind)
             if not differing:
-                return _comparison(answer, theirs.rows, Tally())
+                return _comparison(answer, theirs.rows, Tally(), corrections)
         tally = Tally(every)
         found = await compare_buckets(
             replica,
@@ -105,7 +122,7 @@ async def compare(
             progress=progress,
         )
         users = theirs.rows if theirs else found.users
-        return _comparison(found.begin, users, tally, found.brake)
+        return _comparison(found.begin, users, tally, corrections, found.brake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +189,7 @@ async def compare_buckets(
         staged = [await staged_figures(lane) for lane in lanes]
         rows = sum(each.rows for each in staged)
         progress.begin(Phase.COMPARING, rows)
+        await all_of(*(account_for_tombstones(replica, lane) for lane in lanes))
         await all_of(
             *(
                 _repair_lane(replica, lane, figures, repairs, tally, progress)
@@ -211,10 +229,19 @@ async def _repair_lane(
 
 
 def _comparison(
-    answer: DigestsAnswer | StreamBegin, users: int, tally: Tally, held: str | None = None
+    answer: DigestsAnswer | StreamBegin,
+    users: int,
+    tally: Tally,
+    corrections: Sequence[str],
+    held: str | None = None,
 ) -> Comparison:
     return Comparison(
-        source=answer.source, source_at=answer.taken_at, users=users, tally=tally, brake=held
+        source=answer.source,
+        source_at=answer.taken_at,
+        users=users,
+        tally=tally,
+        brake=held,
+        corrections=tuple(corrections),
     )
 
 

@@ -135,6 +135,14 @@ def repaired_by_itself(reason: Reason) -> frozenset[Kind]:
     return frozenset() if reason is Reason.BACKWARDS else BY_ITSELF
 
 
+def recomputes(reason: Reason) -> bool:
+    """Whether a run computes digests from all users, and checks the maintained ones.
+
+    Lost messages leave those right, and such a run should come to an end soon.
+    """
+    return reason not in (Reason.GAP, Reason.QUEUE_LOST)
+
+
 def answers(reason: Reason, repairs: frozenset[Kind], verdict: Verdict) -> bool:
     """Whether a run with a verdict answers the suspicion that messages were lost.
 
@@ -292,6 +300,15 @@ class Comparison:
     tally: Tally
     brake: str | None = None
     """Why orphans were left although asked for."""
+
+    corrections: tuple[str, ...] = ()
+    """Which maintained digests were wrong; they say nothing about the users."""
+
+    @property
+    def explanation(self) -> str | None:
+        """What an operator should know beside the verdict."""
+        said = [*([] if self.brake is None else [self.brake]), *self.corrections]
+        return "; ".join(said) or None
 
     @property
     def verdict(self) -> Verdict:

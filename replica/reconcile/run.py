@@ -17,7 +17,7 @@ from replica.inbox.faults import describe
 from replica.inbox.heartbeats import clear_suspicion
 from replica.reconcile import runs
 from replica.reconcile.compare import compare
-from replica.reconcile.model import CouldNotCompare, EveryFinding, answers
+from replica.reconcile.model import CouldNotCompare, EveryFinding, answers, recomputes
 from replica.reconcile.progress import RunProgress, persisted
 from replica.reconcile.run_locks import hold
 from replica.reconcile.runs import Run
@@ -80,6 +80,7 @@ async def _run(
                 accepts=accepts,
                 repairs=begun.repairs,
                 deletions_max=begun.deletions_max,
+                recompute=recomputes(begun.reason),
                 progress=progress,
                 every=every,
             )

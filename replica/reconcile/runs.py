@@ -116,7 +116,7 @@ async def finish(connection: AsyncConnection, run_id: UUID, comparison: Comparis
         connection,
         run_id,
         verdict=comparison.verdict,
-        explanation=comparison.brake,
+        explanation=comparison.explanation,
         source=comparison.source,
         source_at=comparison.source_at,
         compared=comparison.users,

@@ -65,11 +65,14 @@ class Source:
         """Close the connections."""
         await self._account.close()
 
-    async def digests(self, kind: DigestKind) -> DigestsAnswer:
-        """The digests of all users, of one kind."""
-        return await self._ask(
-            "GET", "/v1/reconcile/digests", DigestsAnswer.read, params={"of": kind.value}
-        )
+    async def digests(self, kind: DigestKind, *, recompute: bool = False) -> DigestsAnswer:
+        """The digests of all users, of one kind.
+
+        Parameters:
+            recompute: have them computed from the users, and the maintained ones checked.
+        """
+        params = {"of": kind.value} | ({"recompute": "true"} if recompute else {})
+        return await self._ask("GET", "/v1/reconcile/digests", DigestsAnswer.read, params=params)
 
     async def heartbeat(self) -> HeartbeatAnswer:
         """Have a heartbeat recorded now."""

@@ -24,7 +24,8 @@ from replica.reconcile.session import driver
 from replica.reconcile.source import Source, UserStream
 from replica.table import Replica
 from service_kit.database.away import DRIVER_ERRORS
-from service_kit.database.digests.compute import compute_digests
+from service_kit.database.digests.check import Correction, correct_digests
+from service_kit.database.digests.read import check_digests, read_digests
 
 _SEE: Final = f"""
     INSERT INTO seen SELECT id, version, deleted_at IS NOT NULL FROM {{users}} AS users
@@ -39,10 +40,18 @@ _LIVING: Final = ("active", "disabled")
 
 
 async def replica_digests(replica: Replica, connection: AsyncConnection) -> Digests:
-    """Compute the digests of the replica, of one snapshot."""
-    digests = await compute_digests(connection, replica.name, has_all_fields=replica.has_all_fields)
-    await connection.commit()
-    return digests
+    """Read the maintained digests of the replica."""
+    async with connection.begin():
+        return await read_digests(connection, has_all_fields=replica.has_all_fields)
+
+
+async def checked_digests(
+    replica: Replica, connection: AsyncConnection
+) -> tuple[Digests, Correction | None]:
+    """Compute the digests of the replica from its rows, and correct the maintained ones."""
+    async with connection.begin():
+        digests, wrong = await check_digests(connection, replica.digested)
+    return digests, await correct_digests(connection, replica.digested) if wrong else None
 
 
 async def snapshot_replica(

@@ -16,6 +16,7 @@ from auth_service.settings import ApiSettings, RelaySettings
 from contracts.sync.comparison import SCOPE
 from local.postgres_server import PostgresServer
 from replica.commands import commands
+from replica.digests.install import install_digests
 from replica.inbox.consumer import Consumer
 from replica.reconcile.watch import watch
 from replica.schema import metadata as of_a_replica
@@ -92,6 +93,7 @@ async def engine(settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
         await connection.run_sync(of_a_replica.create_all)
+        await install_digests(connection, READERS)
     yield engine
     await engine.dispose()
 

@@ -502,7 +502,7 @@ class TestCost:
         """The statement for digests, which no one will read, ends in the database."""
         async with auth_engine.connect() as holder:
             await holder.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
-            caller = Stream(server, DIGESTS, replica)
+            caller = Stream(server, f"{DIGESTS}?recompute=true", replica)
             await eventually(lambda: lock_waits(auth_engine))
 
             caller.close()

@@ -1,0 +1,58 @@
+"""Read the maintained digests of a table of users, or compute digests from its rows.
+
+Guarantees: each function is one statement, so its result is exact for one snapshot, while writers
+write and a fold runs.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts.sync.digest import DigestKind, Digests
+from contracts.sync.digest_sql import computed_sql
+from contracts.sync.maintained_digests import maintained_sql
+
+
+class UsersTable(NamedTuple):
+    """A table of users whose digests are maintained.
+
+    ``name`` is as SQL has it. Without ``has_all_fields`` there are digests of versions only.
+    ``orphans`` is the table of tombstones that count in no digest, or None if there is none.
+    """
+
+    name: str
+    has_all_fields: bool = True
+    orphans: str | None = None
+
+
+class CheckedDigests(NamedTuple):
+    """Digests computed from rows, and how many buckets the maintained ones have wrong."""
+
+    computed: Digests
+    wrong: int
+
+
+async def read_digests(connection: AsyncConnection, *, has_all_fields: bool = True) -> Digests:
+    """Read the maintained digests; it takes milliseconds, however many users there are.
+
+    Parameters:
+        connection: of the service's database.
+        has_all_fields: whether the table of users has all fields; otherwise ``state`` is None.
+    """
+    query = text(maintained_sql(has_all_fields=has_all_fields))
+    return Digests(*(await connection.execute(query)).one())
+
+
+async def check_digests(connection: AsyncConnection, users: UsersTable) -> CheckedDigests:
+    """Compute the digests from the rows of ``users``, and compare the maintained ones."""
+    computed = computed_sql(*users)
+    maintained = maintained_sql(has_all_fields=users.has_all_fields)
+    both = f"SELECT * FROM ({computed}) AS computed CROSS JOIN ({maintained}) AS kept"  # noqa: S608
+    row = tuple((await connection.execute(text(both))).one())
+    half = len(row) // 2
+    found, kept = Digests(*row[:half]), Digests(*row[half:])
+    kinds = [*([DigestKind.STATE] if users.has_all_fields else []), DigestKind.VERSIONS]
+    wrong = {bucket for kind in kinds for bucket in found.differing(kept, kind)}
+    is_miscounted = (found.users, found.tombstones) != (kept.users, kept.tombstones)
+    return CheckedDigests(found, len(wrong) or int(is_miscounted))
