@@ -42,7 +42,7 @@ def test_every_log_event_is_documented() -> None:
     }
     repeated = {
         f"{name}.{failure}"
-        for package in ("auth_service", "blog_service", "replica")
+        for package in ("auth_service", "blog_service", "replica", "service_kit")
         for file in ROOT.glob(f"{package}/**/*.py")
         for name in re.findall(r"\brepeat\(\s*\"([^\"]+)\"", file.read_text())
         for failure in ("database_away", "unexpected")
