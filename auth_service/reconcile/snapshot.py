@@ -103,7 +103,7 @@ class Snapshots:
     def __init__(self, settings: ApiSettings) -> None:
         self._free = settings.reconcile_at_once_max
         self._seconds_max = settings.reconcile_seconds_max
-        self._engine = unpooled(
+        self._writing = unpooled(
             settings.database_url,
             Session(
                 "auth-service reconcile",
@@ -118,8 +118,10 @@ class Snapshots:
                     "enable_nestloop": "off",
                 },
             ),
-            isolation_level="REPEATABLE READ",
-        ).execution_options(postgresql_readonly=True)
+        )
+        self._reading = self._writing.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
 
     @asynccontextmanager
     async def take(self) -> AsyncIterator[Snapshot]:
@@ -142,15 +144,12 @@ class Snapshots:
 
     async def correct_digests(self) -> Correction:
         """Correct the maintained digests, which a snapshot found to be wrong."""
-        writing = self._engine.execution_options(
-            isolation_level="READ COMMITTED", postgresql_readonly=False
-        )
-        async with writing.connect() as connection:
+        async with self._writing.connect() as connection:
             return await correct_digests(connection, USERS)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Snapshot]:
-        async with self._engine.connect() as connection:
+        async with self._reading.connect() as connection:
             try:
                 about = (await connection.execute(_ABOUT)).one()
                 if about.is_copy:

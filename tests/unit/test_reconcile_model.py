@@ -15,6 +15,7 @@ from replica.reconcile.model import (
     Verdict,
     brake,
     reason_to_run,
+    recomputes,
     repairable,
     repaired_by_itself,
 )
@@ -44,6 +45,14 @@ def test_options_select_kinds_to_repair(options: tuple[bool, bool, bool], kinds:
 def test_automatic_repairs_are_limited_to_safe_kinds(reason: Reason) -> None:
     """These are the kinds in which the source is newer."""
     assert repaired_by_itself(reason) == {"missing", "stale", "undeleted"}
+
+
+def test_digests_are_recomputed_unless_only_messages_were_lost() -> None:
+    """Lost messages leave maintained digests right; every other run checks them."""
+    assert {reason for reason in Reason if not recomputes(reason)} == {
+        Reason.GAP,
+        Reason.QUEUE_LOST,
+    }
 
 
 def test_nothing_is_repaired_after_heartbeats_ran_backwards() -> None:
