@@ -8,6 +8,7 @@ Beside the journey: ``reconcile`` compares with the source and repairs, ``parked
 redrives what was parked, ``samples`` and ``status`` show the pipe's state, ``replays`` asks the
 source to send again, ``console`` shows it all, and ``caller`` finds the user of a request's token.
 
-Nothing here knows what the service is for: it hands over its table, its settings, and what to do
-when a user is deleted.
+Nothing here knows what the service is for. It hands over its table (``table.Replica``), its
+settings and what to do when a user is deleted (``service.Service``), and gets the commands
+(``commands``) and routes (``api``). docs/add-a-service.md shows it step by step.
 """

@@ -5,7 +5,7 @@ followed and no proxy of the environment is used, so that neither key nor token 
 else; a whole answer is read up to a limit and no further; any failure is ``NoAnswer``, a
 sentence for operators.
 
-Not here: what is asked, and what the answers mean (``reconcile.source``, ``sync.replays``).
+Not here: what is asked, and what the answers mean (``reconcile.source``, ``replays.at_source``).
 """
 
 import time

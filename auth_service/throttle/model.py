@@ -1,8 +1,8 @@
 """Charges, balances and waiting times of rate limits. Pure.
 
 A rate follows the generic cell rate algorithm (GCRA). Each spent unit returns after ``seconds /
-quota``, and nothing is left when as much is spent as returns in ``seconds``. The only state is one
-time: when everything will have returned.
+quota``, and at most ``quota`` units can be out at once. One time is stored: when all of them will
+have returned.
 """
 
 from collections.abc import Sequence

@@ -5,8 +5,8 @@ Guarantees:
   hundred. A refused attempt counts nothing and prolongs nothing.
 - From one network, an account's first attempts are free. Each later one must wait twice as long as
   the one before, up to a limit. A success resets the count.
-- Attempts from elsewhere never delay the owner on a network where they signed in before: the limit
-  of an account's failures applies to all other networks.
+- Attempts from elsewhere never delay the owner on a network where they signed in before:
+  ``limit_account_failures`` counts failures from all other networks, and applies only there.
 - An account is any text that was typed: nothing here knows whether it exists.
 
 Not here: a defence against others on the owner's own network, who can delay them there (and nowhere

@@ -1,4 +1,4 @@
-"""Register the key of AUTH_PRIVATE_KEY, so that it is a key like the others.
+"""Register the key of AUTH_PRIVATE_KEY, so that it can be rotated and revoked like the others.
 
 Guarantees: any number of processes may start at once; one of them registers the key.
 """

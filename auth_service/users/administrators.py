@@ -2,8 +2,8 @@
 
 Guarantees: two administrators who demote each other at the same time do not both succeed, because
 the check and the change are committed together, one transaction after the other. A request that
-waited for a lock while its administrator was demoted is refused. Otherwise one of many requests
-that grant them the role could be waiting at that moment, and restore it.
+waited for a lock while its administrator was demoted is refused. Otherwise a demoted administrator
+could get the role back through a request of their own that was waiting for the lock.
 """
 
 from typing import Final

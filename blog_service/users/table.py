@@ -1,6 +1,7 @@
-"""The replica's table. Written by ``replica`` alone.
+"""The replica's table. Only ``replica.table`` writes what is replicated.
 
-Two columns are the blog's own and are not replicated: ``applied_at`` and ``sweep``.
+Two columns are the blog's own and are not replicated: ``applied_at``, and ``sweep``, which
+``erasure.due`` clears.
 
 Only the id is unique: when two users swap their addresses, the events may arrive in either order.
 """

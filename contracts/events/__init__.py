@@ -1,4 +1,8 @@
-"""The events: their models, the envelope that carries them, and the names on the broker."""
+"""The events: their models, the envelope that carries them, and the names on the broker.
+
+``envelope`` turns an event into an AMQP message and back, ``models`` has what events carry, and
+``names`` and ``queues`` what the broker calls it all. JSON schemas are in ``schemas/``.
+"""
 
 from contracts.events.models import (
     CLIENT_ID_LENGTH_MAX,

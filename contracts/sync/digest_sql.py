@@ -1,7 +1,8 @@
 """SQL that computes the digests of ``contracts.sync.digest`` in PostgreSQL, from rows.
 
 It gives the same result in every server version, encoding, locale and time zone. PostgreSQL sends
-values in the canonical forms, in half the time of text. The Python reference is the judge.
+values in the canonical forms, in half the time of text. If the two differ,
+``contracts.sync.digest`` is right; it also defines lanes and canonical forms.
 
 A lane is read as a signed integer of 32 bits, so that PostgreSQL adds lanes in its fastest way.
 Sums and differences are equal modulo 2^32 whichever sign a lane has, and only their last 32 bits

@@ -1,7 +1,7 @@
 """Fill the two tables of a session: what the replica has, and what the source answered.
 
-In this order: nothing reaches the replica before it is committed at the source, so that only then
-"the source does not know the user" and "the replica is ahead" mean anything.
+Read the replica first, then the source. Nothing reaches the replica before it is committed at the
+source; read the other way round, a user created in between would look unknown to the source.
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -1,6 +1,6 @@
-"""Replays to this service over HTTP, for operators: the source is asked, and its answer passed on.
+"""Replays to this service over HTTP, for operators: ask the source, and pass its response on.
 
-What changes anything is asked with the operator's own token beside this service's, so that the
+Requests that change a replay carry the operator's own token as well as this service's, so that the
 source checks the operator and its audit log names both.
 """
 

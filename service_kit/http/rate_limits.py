@@ -3,7 +3,7 @@
 The fields are those of the IETF draft "RateLimit header fields for HTTP" (September 2025), the
 answer is its problem type ``quota-exceeded``; RFC 9110 10.2.3 for ``Retry-After``.
 
-Not here: counting, and the limits themselves (``service_kit.process.rates``).
+Not here: counting, and the limits themselves (each service's ``settings``).
 """
 
 import math

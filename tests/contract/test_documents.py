@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")]
 
 
-@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/security.md"])
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/security.md"])
 def test_every_test_named_in_a_table_exists(document: str) -> None:
     """A renamed or deleted test must not leave a promise without proof."""
     named = set(
@@ -59,3 +59,48 @@ def test_relative_links_point_to_existing_files(document: Path) -> None:
     missing = [link for link in links if not (document.parent / link).exists()]
 
     assert not missing
+
+
+WRITES = re.compile(
+    r"\b(?:INSERT INTO|UPDATE|DELETE FROM|TRUNCATE) (\w+)|\b(?:insert|update|delete)\((\w+)\)"
+)
+
+
+@pytest.mark.parametrize(
+    ("service", "packages"),
+    [("auth", ["auth_service"]), ("blog", ["blog_service", "replica"])],
+)
+def test_only_the_named_modules_write_a_table(service: str, packages: list[str]) -> None:
+    """ARCHITECTURE names each table, and each module with a statement that writes it."""
+    rows = re.findall(
+        rf"^\| {service} (.+?) \| (.+?) \|$", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE
+    )
+    writers = {
+        table.rstrip("…"): re.findall(r"[`\[]([\w/.]+)[`\]]", named)
+        for tables, named in rows
+        for table in re.findall(r"`(\w+…?)`", tables)
+    }
+    sources = {
+        str(file.relative_to(ROOT)): file.read_text()
+        for package in packages
+        for file in ROOT.glob(f"{package}/**/*.py")
+    }
+    tables = {
+        table for text in sources.values() for table in re.findall(r"\bTable\(\s*\"(\w+)\"", text)
+    }
+
+    def named(table: str) -> list[str]:
+        return [
+            module
+            for name, modules in writers.items()
+            if table.startswith(name)
+            for module in modules
+        ]
+
+    assert not [table for table in tables if not named(table)]
+    assert not [
+        (path, table)
+        for path, text in sources.items()
+        for table in map("".join, WRITES.findall(text))
+        if table in tables and not any(module in path for module in named(table))
+    ]
