@@ -1,6 +1,7 @@
 """Read base64url (RFC 7515 2) and JSON strictly; write base64url.
 
-Guarantees: each value has exactly one accepted form. Any other form raises ``ValueError`` and nothing else. Callers limit the size first.
+Guarantees: each value has exactly one accepted form. Any other form raises ``ValueError`` and
+nothing else. Callers limit the size first.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Change a user's e-mail address: at once, or as soon as the link mailed to it is opened.
 
 Where mail can be sent, the new address is *pending* first: no event contains it, nothing uses it,
-and it is dropped unless its link is opened in time. The holder of a verified old address gets a notice
-with a link that undoes the change (``restore_email``).
+and it is dropped unless its link is opened in time. The holder of a verified old address gets a
+notice with a link that undoes the change (``restore_email``).
 
 Guarantees: nobody is told whether the new address is taken before its holder has opened the link. A
 link that was mailed to one address does not work for another.

@@ -1,8 +1,9 @@
 """The tables of the outbox: the log of events, and one row about this source.
 
-Writers: ``record`` inserts into ``outbox_events`` and erases payloads, ``heartbeat`` inserts; the relay sets
-``published_at`` and ``set_aside``; ``prune`` deletes. Only the relay writes ``held_rows`` and
-``queues``. Only this package writes ``source``; the first migration sets its identity.
+Writers: ``record`` inserts into ``outbox_events`` and erases payloads, ``heartbeat`` inserts; the
+relay sets ``published_at`` and ``set_aside``; ``prune`` deletes. Only the relay writes
+``held_rows`` and ``queues``. Only this package writes ``source``; the first migration sets its
+identity.
 """
 
 from typing import Final

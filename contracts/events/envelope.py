@@ -5,7 +5,8 @@ application properties of the same name), the data as the JSON body.
 
 Guarantees: ``decode`` returns what ``encode`` was given. It reads both spellings of header names
 that the AMQP binding allows. It reads a deletion from its headers alone, so that a schema change
-cannot block it. A message that cannot be read raises ``Undecodable`` with a stable reason, and nothing else.
+cannot block it. A message that cannot be read raises ``Undecodable`` with a stable reason, and
+nothing else.
 
 Not here: publishing and consuming.
 """

@@ -4,9 +4,10 @@ RFC 9068 profile of JWT: ``typ`` is ``at+jwt``, the algorithm is the key's own, 
 aud sub client_id iat jti`` are required and typed. A user's ``sub`` is their UUID; a service's is
 its ``client_id`` and starts with ``svc_``. A token that matches neither is refused (RFC 9700 4.15).
 
-Guarantees: synchronous and without I/O; size and lifetime are limited. Only one encoding of
-a token is accepted, so no character of it can be changed. Every refusal is ``InvalidToken`` with the same message, so a
-response built from it tells an attacker nothing; the reason is an attribute, for the log.
+Guarantees: synchronous and without I/O; size and lifetime are limited. Only one encoding of a token
+is accepted, so no character of it can be changed. Every refusal is ``InvalidToken`` with the same
+message, so a response built from it tells an attacker nothing; the reason is an attribute, for the
+log.
 
 Not here: where the keys come from (``jwks_cache``), and whether the user still exists and may act
 (each service checks its own table).
