@@ -6,12 +6,13 @@ from replica.inbox.heartbeat_numbers import covers
 from replica.reconcile.kinds import IN_FLIGHT
 from replica.reconcile.model import AS_COMPARED, NEWER, Kind, Reason, Tally, Verdict, answers
 from tests.model import product
-from tests.model.consumer import write
+from tests.model.consumer import counted_users, write
 from tests.model.source import with_heartbeat
 from tests.model.state import (
     BEAT,
     BURIED,
     Comparison,
+    Fault,
     Next,
     Phase,
     Record,
@@ -32,8 +33,10 @@ def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
             left = state.left._replace(comparisons=state.left.comparisons - 1)
             state = state._replace(left=left)
             yield begun(rules, state, due(state))
+            if Fault.SILENT_DAMAGE in scenario.faults:
+                yield begun(rules, state, Reason.SCHEDULE, is_whole=True)
             if scenario.asks_operator:
-                yield begun(rules, state, Reason.OPERATOR)
+                yield begun(rules, state, Reason.OPERATOR, is_whole=True)
         return
     following = step(rules, state)
     if following is not None:
@@ -46,15 +49,23 @@ def due(state: State) -> Reason:
     return product.reason_due(None if last is None else last.suspicion)
 
 
-def begun(rules: Rules, state: State, reason: Reason) -> Next:
-    """Begin: read the replica's digests."""
+def begun(rules: Rules, state: State, reason: Reason, *, is_whole: bool = False) -> Next:
+    """Begin: read the replica's digests, or compute them and correct those that are kept."""
     looked = state.source.users if rules.source_first else state.replica.users
-    comparison = Comparison(reason, Phase.LOOKED, looked, state.replica.digest)
+    if is_whole:
+        digest = product.digest_of(rules, counted_users(state.replica))
+        past = state.past._replace(silent=False)
+        state = state._replace(replica=state.replica._replace(digest=digest), past=past)
+    digest = state.replica.digest
+    if rules.reads_folded_only:
+        digest = product.digest_of(rules, state.replica.folded)
+    comparison = Comparison(reason, Phase.LOOKED, looked, digest, is_whole=is_whole)
     last = state.replica.last
     comparison = comparison._replace(suspicion=None if last is None else last.suspicion)
     if rules.source_first:
         comparison = comparison._replace(digest=product.digest_of(rules, looked))
-    return Next(Step("began", detail=reason), state._replace(comparison=comparison))
+    name = "began, computing digests" if is_whole else "began"
+    return Next(Step(name, detail=reason), state._replace(comparison=comparison))
 
 
 def step(rules: Rules, state: State) -> Next | None:
@@ -76,7 +87,8 @@ def _compare_roots(rules: Rules, state: State, comparison: Comparison) -> Next:
     if rules.source_first:
         theirs = state.replica.digest
     else:
-        theirs = product.digest_of(rules, state.source.users)
+        rows = state.source.folded if rules.reads_folded_only else state.source.users
+        theirs = product.digest_of(rules, rows)
     if theirs == comparison.digest:
         report = Report(comparison.reason, True, is_disturbed=comparison.is_disturbed)
         return Next(Step("equal"), _ended(state, comparison, report), report)
@@ -133,7 +145,7 @@ def _given_up(state: State) -> Next:
 def _repair(rules: Rules, state: State, comparison: Comparison) -> Next:
     """Write under the guards, which look at the row as it is now."""
     asked = product.repairs(comparison.reason)
-    replica, tally, repaired = state.replica, Tally(), set()
+    replica, tally, repaired = _with_account(rules, state.replica, comparison), Tally(), set()
     found = list(comparison.found)
     for user, kind in enumerate(comparison.found):
         if kind is None or kind == IN_FLIGHT:
@@ -150,6 +162,9 @@ def _repair(rules: Rules, state: State, comparison: Comparison) -> Next:
         if kind is Kind.ORPHAN:
             assert compared is not None
             coming = Record(compared.version + 1, BURIED)
+            if not rules.forgets_orphans:
+                uncounted = replica.uncounted | {(user, coming.version)}
+                replica = replica._replace(uncounted=uncounted)
         replica = write(rules, replica, user, coming)
         repaired.add(user)
         tally.add(kind, differing=1, repaired=1)
@@ -159,6 +174,27 @@ def _repair(rules: Rules, state: State, comparison: Comparison) -> Next:
     )
     after = _ended(state._replace(replica=replica), comparison, report)
     return Next(Step("ended", detail=report), after, report)
+
+
+def _with_account(rules: Rules, replica: Replica, comparison: Comparison) -> Replica:
+    """Leave out of the digest the tombstones that the source does not know, and no others."""
+    if rules.forgets_orphans:
+        return replica
+    for user, now in enumerate(replica.users):
+        if now is None or not now.is_deleted:
+            continue
+        tombstone, digest = (user, now.version), replica.digest
+        if comparison.staged[user] is not None and tombstone in replica.uncounted:
+            digest = product.digest_after(rules, digest, user, None, now)
+            replica = replica._replace(uncounted=replica.uncounted - {tombstone}, digest=digest)
+        elif (
+            comparison.staged[user] is None
+            and comparison.seen[user] == now
+            and tombstone not in replica.uncounted
+        ):
+            digest = product.digest_after(rules, digest, user, now, None)
+            replica = replica._replace(uncounted=replica.uncounted | {tombstone}, digest=digest)
+    return replica
 
 
 def _is_guarded(

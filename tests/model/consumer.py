@@ -15,6 +15,7 @@ from tests.model.state import (
     Scenario,
     State,
     Step,
+    Users,
     one_fault,
     replaced,
 )
@@ -95,12 +96,25 @@ def write(rules: Rules, replica: Replica, user: int, record: Record | None) -> R
         buried |= {user}
         if rules.without_tombstones:
             record = None
-    old = replica.users[user]
+    old = counted(replica, user, replica.users[user])
+    new = counted(replica, user, record)
     return replica._replace(
         users=replaced(replica.users, user, record),
-        digest=product.digest_after(rules, replica.digest, user, old, record),
+        digest=product.digest_after(rules, replica.digest, user, old, new),
         buried=buried,
     )
+
+
+def counted(replica: Replica, user: int, record: Record | None) -> Record | None:
+    """Return what counts in the replica's digest: a tombstone not, if the source never had it."""
+    if record is not None and record.is_deleted and (user, record.version) in replica.uncounted:
+        return None
+    return record
+
+
+def counted_users(replica: Replica) -> Users:
+    """Return the rows that count in the replica's digest."""
+    return tuple(counted(replica, user, record) for user, record in enumerate(replica.users))
 
 
 def _parked(replica: Replica, message: Message) -> Replica:

@@ -41,7 +41,9 @@ def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
             case Fault.SOURCE_FAILOVER:
                 yield from _source_failover(state)
             case Fault.DAMAGE:
-                yield from _damages(rules, state)
+                yield from _damages(rules, state, is_silent=False)
+            case Fault.SILENT_DAMAGE:
+                yield from _damages(rules, state, is_silent=True)
             case _:
                 pass  # a step of the relay or the consumer
 
@@ -98,27 +100,38 @@ def _source_failover(state: State) -> Iterator[Next]:
         yield Next(Step("source failed over"), one_fault(after._replace(past=past)))
 
 
-def _damages(rules: Rules, state: State) -> Iterator[Next]:
-    """Another program changes or removes a row of the replica; the triggers count it."""
+def _damages(rules: Rules, state: State, *, is_silent: bool) -> Iterator[Next]:
+    """Another program changes or removes a row of the replica.
+
+    The triggers count it, unless they are disabled for it.
+    """
+    how = "past the triggers" if is_silent else "by hand"
     for user, record in enumerate(state.replica.users):
         if record is None:
             continue
         sign = -1 if record.is_deleted else 1
         if record.version and abs(record.content) < DAMAGED:
             changed = Record(record.version, record.content + sign * DAMAGED)
-            yield Next(Step("row changed by hand", user), _damaged(rules, state, user, changed))
-        yield Next(Step("row removed by hand", user), _damaged(rules, state, user, None))
+            after = _damaged(rules, state, user, changed, is_silent=is_silent)
+            yield Next(Step(f"row changed {how}", user), after)
+        after = _damaged(rules, state, user, None, is_silent=is_silent)
+        yield Next(Step(f"row removed {how}", user), after)
 
 
-def _damaged(rules: Rules, state: State, user: int, record: Record | None) -> State:
+def _damaged(
+    rules: Rules, state: State, user: int, record: Record | None, *, is_silent: bool
+) -> State:
     old = state.replica.users[user]
     replica = write(rules, state.replica, user, record)
-    if rules.counts_twice:
+    if is_silent:
+        replica = replica._replace(digest=state.replica.digest)
+    elif rules.counts_twice:
         digest = product.digest_after(rules, replica.digest, user, old, record)
         replica = replica._replace(digest=digest)
     replica = replica._replace(buried=replica.buried - {user})
     after = _disturbed(state)._replace(replica=replica)
-    return one_fault(after._replace(past=after.past._replace(damaged=True)))
+    past = after.past._replace(damaged=True, silent=after.past.silent or is_silent)
+    return one_fault(after._replace(past=past))
 
 
 def _disturbed(state: State) -> State:

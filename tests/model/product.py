@@ -19,7 +19,7 @@ from contracts.sync.merge import State, fold, rank
 from replica.reconcile import kinds
 from replica.reconcile.kinds import Difference
 from replica.reconcile.model import Kind, Reason, reason_to_run, repairable, repaired_by_itself
-from tests.model.state import BEAT, BURIED, Entry, Record, Rules
+from tests.model.state import BEAT, Entry, Record, Rules
 from tests.support.builders import NOON, a_state
 
 IDS: Final = (UUID(int=0xA << 16), UUID(int=0xB << 16))
@@ -135,8 +135,8 @@ def repairs(reason: Reason) -> frozenset[Kind]:
 
 @cache
 def row_lanes(user: int, record: Record | None) -> int:
-    """Return the lanes of a row's digest as one number; zero for one that does not count."""
-    if record is None or record.content == BURIED:
+    """Return the lanes of a row's digest as one number; zero for none."""
+    if record is None:
         return 0
     if record.version == 0:
         digest = hashlib.sha256(b"X" + IDS[user].bytes).digest()[:DIGEST_BYTES]

@@ -34,6 +34,7 @@ QUICK: Final = (
     Scenario("a failover of the replica", _ONE_FAULT, frozenset({Fault.REPLICA_FAILOVER})),
     Scenario("a failover of the source", _ONE_FAULT, frozenset({Fault.SOURCE_FAILOVER})),
     Scenario("damage by hand", _ONE_FAULT, frozenset({Fault.DAMAGE}), asks_operator=True),
+    Scenario("damage past the triggers", _ONE_FAULT, frozenset({Fault.SILENT_DAMAGE})),
     Scenario(
         "two users",
         _ONE_FAULT,
@@ -146,6 +147,15 @@ UNSOUND: Final = {
     "the source read before the replica": _reading(
         "the source was never set back, and the comparison calls Ada orphan",
         Rules(source_first=True),
+    ),
+    "digests read without the changes that are not folded": _reading(
+        "the verdict is in step, and Ada differs", Rules(reads_folded_only=True)
+    ),
+    "tombstones counted that the source does not know": _reading(
+        "both sides agree, and their digests differ for good",
+        Rules(forgets_orphans=True),
+        Fault.SOURCE_FAILOVER,
+        comparisons=0,
     ),
     "digests by XOR, with a change that counts twice": _reading(
         "the verdict is in step, and Ada differs",

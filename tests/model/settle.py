@@ -111,7 +111,7 @@ class Settler:
         if settling.broken:
             return
         if needs_operator:
-            self._compare(settling, Reason.OPERATOR)
+            self._compare(settling, Reason.OPERATOR, is_whole=True)
             if settling.broken:
                 return
             after = operator.erased_again(self._scenario, self._rules, settling.state)
@@ -120,7 +120,7 @@ class Settler:
                 settling.take(following)
                 if settling.broken:
                     return
-            self._compare(settling, Reason.OPERATOR)
+            self._compare(settling, Reason.OPERATOR, is_whole=True)
         if settling.broken:
             return
         for user in range(self._scenario.users):
@@ -129,14 +129,20 @@ class Settler:
                 return
         if settling.report is None or not settling.report.is_in_step:
             settling.broken = "both sides agree, and the comparison does not say so"
+            return
+        settling.take(comparison.begun(self._rules, settling.state, Reason.SCHEDULE))
+        looked = comparison.step(self._rules, settling.state)
+        if looked is None or looked.report is None:
+            settling.broken = "both sides agree, and their digests differ for good"
 
-    def _compare(self, settling: Settling, reason: Reason) -> None:
+    def _compare(self, settling: Settling, reason: Reason, *, is_whole: bool = False) -> None:
         """Make a comparison while nothing else happens; it must name everyone who differed."""
         differed = {
             user for user in range(self._scenario.users) if not is_reflected(settling.state, user)
         }
         settling.report = None
-        settling.take(comparison.begun(self._rules, settling.state, reason))
+        was_silent = settling.state.past.silent and not is_whole
+        settling.take(comparison.begun(self._rules, settling.state, reason, is_whole=is_whole))
         for following in self._drain(settling):
             if settling.broken:
                 return
@@ -146,7 +152,7 @@ class Settler:
             settling.broken = settling.broken or "a comparison of a quiet system has no verdict"
             return
         named = {user for user, kind in enumerate(report.found) if kind not in (None, IN_FLIGHT)}
-        for user in differed - named:
+        for user in set() if was_silent and not report.found else differed - named:
             settling.broken = f"{NAMES[user]} differs, and the next comparison does not say so"
             return
 

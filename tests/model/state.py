@@ -29,7 +29,7 @@ class Record(NamedTuple):
 PROVISIONAL: Final = Record(0, 0)
 
 BURIED: Final = -1_000
-"""Content of a tombstone that the replica made for an orphan."""
+"""Content of a tombstone that the replica made for an orphan; with a version it is unique."""
 
 DAMAGED: Final = 1_000
 """Content of a row that was changed by hand."""
@@ -59,29 +59,34 @@ class Message(NamedTuple):
 
 
 class Source(NamedTuple):
-    """The source's database."""
+    """The source's database. ``folded`` is used by an unsound reading alone."""
 
     users: Users
     log: tuple[Entry, ...] = ()
     beat: int = 0
     position: int = 0
+    folded: Users = ()
 
 
 class Replica(NamedTuple):
     """The replica's database.
 
-    ``digest`` is the maintained one. ``undone`` are the users that the last comparison named as
-    undone deletions. ``buried`` remembers whose deletion was applied here, for the invariants.
-    ``positions`` is used by an unsound reading alone.
+    ``digest`` is the maintained one; the tombstones in ``uncounted``, each a user and a version, do
+    not count in it, because the source does not know them. ``undone`` are the users that the last
+    comparison named as undone deletions. ``buried`` remembers whose deletion was applied here, for
+    the invariants.
+    ``positions`` and ``folded`` are used by unsound readings alone.
     """
 
     users: Users
     digest: int = 0
+    uncounted: frozenset[tuple[int, int]] = frozenset()
     parked: tuple[Message, ...] = ()
     last: Last | None = None
     undone: frozenset[int] = frozenset()
     buried: frozenset[int] = frozenset()
     positions: tuple[int, ...] = ()
+    folded: Users = ()
 
 
 class Phase(StrEnum):
@@ -101,7 +106,7 @@ class Phase(StrEnum):
 
 
 class Comparison(NamedTuple):
-    """A comparison under way.
+    """A comparison under way. ``is_whole``: it computes digests from all rows.
 
     ``is_disturbed``: something was lost or damaged since it began, which only the next one must
     find.
@@ -118,6 +123,7 @@ class Comparison(NamedTuple):
     now: Users = ()
     found: tuple[Difference | None, ...] = ()
     suspicion: SuspicionKind | None = None
+    is_whole: bool = False
     is_disturbed: bool = False
 
 
@@ -135,6 +141,7 @@ class Past(NamedTuple):
 
     ``lossy``: messages or commits were lost. ``set_back``: the source lost commits, and nobody ran
     ``restored`` since; ``was_set_back``: it ever did. ``damaged``: a row was changed by hand.
+    ``silent``: the triggers did not see it, and no comparison of whole tables was made since.
     ``overtaken``: a later message was applied before an earlier one.
     """
 
@@ -145,6 +152,7 @@ class Past(NamedTuple):
     set_back: bool = False
     was_set_back: bool = False
     damaged: bool = False
+    silent: bool = False
     overtaken: bool = False
 
 
@@ -230,6 +238,12 @@ class Rules:
     sends_all_at_once: bool = False
     """All events of a user may be unconfirmed at the same time."""
 
+    reads_folded_only: bool = False
+    """A digest is read without the changes that are not folded yet."""
+
+    forgets_orphans: bool = False
+    """A tombstone that the source does not know counts in the digest like any other."""
+
     digests_by_xor: bool = False
     """Digests of rows are combined by XOR, as they were before they were maintained."""
 
@@ -255,6 +269,7 @@ class Fault(StrEnum):
     REPLICA_FAILOVER = "replica failover"
     SOURCE_FAILOVER = "source failover"
     DAMAGE = "damage"
+    SILENT_DAMAGE = "damage past the triggers"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tests.model.words import size, story
 
 SEED = 12
 
-RUNS = 200
+RUNS = 120
 
 DEEP_RUNS = 1_500
 

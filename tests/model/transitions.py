@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.model import comparison, consumer, faults, operator, relay, source
+from tests.model import comparison, consumer, digests, faults, operator, relay, source
 from tests.model.state import Next, Rules, Scenario, State
 
 
@@ -14,3 +14,4 @@ def successors(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]
     yield from comparison.steps(scenario, rules, state)
     yield from faults.steps(scenario, rules, state)
     yield from operator.steps(scenario, state)
+    yield from digests.steps(rules, state)

@@ -100,6 +100,10 @@ _TOLD: Final[dict[str, Callable[[str, Any], str]]] = {
     "redriven": lambda _, message: f"{_thing(message.user, message.record)} is redriven.",
     "discarded": lambda user, _: f"What is parked of {user}, without a body, is discarded.",
     "provisioned": lambda user, _: f"{user}'s token arrives first: a provisional row is made.",
+    "began, computing digests": lambda _, reason: (
+        f"A comparison begins ({reason}): the replica's digests are computed from its rows."
+    ),
+    "folded": lambda _, side: f"The {side} folds its changes into its digests.",
     "began": lambda _, reason: f"A comparison begins ({reason}): the replica's digests are read.",
     "equal": lambda _, __: "The source's digests are equal: the verdict is in step.",
     "differs": lambda _, __: "The source's digests differ, and the replica's rows are read.",
@@ -114,6 +118,12 @@ _TOLD: Final[dict[str, Callable[[str, Any], str]]] = {
     "source failed over": lambda _, __: "The source fails over to that standby.",
     "row changed by hand": lambda user, _: f"{user}'s row in the replica is changed by hand.",
     "row removed by hand": lambda user, _: f"{user}'s row in the replica is removed by hand.",
+    "row changed past the triggers": lambda user, _: (
+        f"{user}'s row in the replica is changed past the triggers."
+    ),
+    "row removed past the triggers": lambda user, _: (
+        f"{user}'s row in the replica is removed past the triggers."
+    ),
     "restored": lambda _, __: "The operator runs `restored`.",
     "erased again": lambda _, __: "The operator deletes again what is named as undone.",
 }
