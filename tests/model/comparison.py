@@ -7,19 +7,17 @@ from replica.reconcile.kinds import IN_FLIGHT
 from replica.reconcile.model import AS_COMPARED, NEWER, Kind, Reason, Tally, Verdict, answers
 from tests.model import product
 from tests.model.consumer import counted_users, write
+from tests.model.rules import Fault, Rules, Scenario
 from tests.model.source import with_heartbeat
 from tests.model.state import (
     BEAT,
     BURIED,
     Comparison,
-    Fault,
     Next,
     Phase,
     Record,
     Replica,
     Report,
-    Rules,
-    Scenario,
     State,
     Step,
     Users,

@@ -4,15 +4,13 @@ from collections.abc import Iterator, Sequence
 
 from replica.inbox.heartbeat_numbers import follow
 from tests.model import product
+from tests.model.rules import Fault, Rules, Scenario
 from tests.model.state import (
     BEAT,
-    Fault,
     Message,
     Next,
     Record,
     Replica,
-    Rules,
-    Scenario,
     State,
     Step,
     Users,

@@ -6,7 +6,8 @@ changes nothing that anyone sees, and it is not a step of the model.
 
 from collections.abc import Iterator
 
-from tests.model.state import Next, Rules, State, Step
+from tests.model.rules import Rules
+from tests.model.state import Next, State, Step
 
 
 def steps(rules: Rules, state: State) -> Iterator[Next]:

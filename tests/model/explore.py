@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tests.model.invariants import broken
+from tests.model.rules import PRODUCT, Rules, Scenario, initial
 from tests.model.settle import Settler
-from tests.model.state import PRODUCT, Next, Rules, Scenario, State, Step, initial
+from tests.model.state import Next, State, Step
 from tests.model.transitions import successors
 
 FAULTS_SHARE: Final = 0.3

@@ -5,17 +5,15 @@ from collections.abc import Iterator
 from tests.model import product
 from tests.model.consumer import write
 from tests.model.relay import message_of
+from tests.model.rules import Fault, Rules, Scenario
 from tests.model.state import (
     BEAT,
     DAMAGED,
     PROVISIONAL,
-    Fault,
     Message,
     Next,
     Past,
     Record,
-    Rules,
-    Scenario,
     State,
     Step,
     one_fault,

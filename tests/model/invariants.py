@@ -8,7 +8,8 @@ from replica.reconcile.kinds import IN_FLIGHT
 from replica.reconcile.model import NEWER, Kind
 from tests.model import product
 from tests.model.consumer import counted_users
-from tests.model.state import BEAT, NAMES, Next, Record, Rules, State, Step
+from tests.model.rules import Rules
+from tests.model.state import BEAT, NAMES, Next, Record, State, Step
 
 _BY_FORCE = frozenset(
     {

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
+from tests.model.rules import Rules, Scenario
 from tests.model.source import changed_once, deleted, written
-from tests.model.state import Next, Record, Rules, Scenario, State, Step
+from tests.model.state import Next, Record, State, Step
 
 ADVANCE_BY: Final = 100
 """More heartbeats and positions than a run of the model has."""

@@ -19,7 +19,8 @@ from contracts.sync.merge import State, fold, rank
 from replica.reconcile import kinds
 from replica.reconcile.kinds import Difference
 from replica.reconcile.model import Kind, Reason, reason_to_run, repairable, repaired_by_itself
-from tests.model.state import BEAT, Entry, Record, Rules
+from tests.model.rules import Rules
+from tests.model.state import BEAT, Entry, Record
 from tests.support.builders import NOON, a_state
 
 IDS: Final = (UUID(int=0xA << 16), UUID(int=0xB << 16))

@@ -3,18 +3,8 @@
 from collections.abc import Iterator
 
 from tests.model import product
-from tests.model.state import (
-    BEAT,
-    Entry,
-    Fault,
-    Message,
-    Next,
-    Rules,
-    Scenario,
-    State,
-    Step,
-    one_fault,
-)
+from tests.model.rules import Fault, Rules, Scenario
+from tests.model.state import BEAT, Entry, Message, Next, State, Step, one_fault
 
 
 def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:

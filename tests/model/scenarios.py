@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from tests.model.state import Fault, Left, Rules, Scenario
+from tests.model.rules import Fault, Rules, Scenario
+from tests.model.state import Left
 
 _ALL: Final = frozenset(Fault)
 

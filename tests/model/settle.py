@@ -12,7 +12,8 @@ from replica.reconcile.kinds import IN_FLIGHT
 from replica.reconcile.model import Reason
 from tests.model import comparison, consumer, operator, relay
 from tests.model.invariants import broken, is_reflected
-from tests.model.state import NAMES, Left, Next, Report, Rules, Scenario, State, Step
+from tests.model.rules import Rules, Scenario
+from tests.model.state import NAMES, Left, Next, Report, State, Step
 
 _NOTHING_LEFT = Left(changes=0, beats=0, faults=0, comparisons=0)
 

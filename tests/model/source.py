@@ -2,20 +2,8 @@
 
 from collections.abc import Iterator
 
-from tests.model.state import (
-    BEAT,
-    Entry,
-    Left,
-    Next,
-    Past,
-    Record,
-    Rules,
-    Scenario,
-    Source,
-    State,
-    Step,
-    replaced,
-)
+from tests.model.rules import Rules, Scenario
+from tests.model.state import BEAT, Entry, Left, Next, Past, Record, Source, State, Step, replaced
 
 
 def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:

@@ -4,7 +4,8 @@ from itertools import product as combinations
 
 from contracts.sync.digest import DigestKind, Digests, bucket_of
 from tests.model import product
-from tests.model.state import BEAT, PRODUCT, Entry, Record, Users
+from tests.model.rules import PRODUCT
+from tests.model.state import BEAT, Entry, Record, Users
 
 RECORDS = [None, Record(1, 1), Record(2, 2), Record(2, -2), Record(2, -3)]
 

@@ -6,17 +6,17 @@ A failure prints the shortest trace in words. ``pytest -s`` prints how much was 
 import pytest
 
 from tests.model.explore import Exploration, explore, walk
+from tests.model.rules import Scenario
 from tests.model.scenarios import DEEP, EVERYTHING, QUICK
-from tests.model.state import Scenario
 from tests.model.words import size, story
 
 SEED = 12
 
 RUNS = 120
 
-DEEP_RUNS = 1_500
+DEEP_RUNS = 1_000
 
-STATES_MAX = 100_000
+STATES_MAX = 80_000
 """Of one deep exploration: some ten seconds."""
 
 

@@ -7,8 +7,9 @@ lost what it is for.
 import pytest
 
 from tests.model.explore import explore, replay, walk
+from tests.model.rules import Fault, Rules, Scenario
 from tests.model.scenarios import EVERYTHING, UNSOUND, Reading
-from tests.model.state import Fault, Left, Rules, Scenario
+from tests.model.state import Left
 from tests.model.words import story
 
 STATES_MAX = 20_000

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from tests.model import comparison, consumer, digests, faults, operator, relay, source
-from tests.model.state import Next, Rules, Scenario, State
+from tests.model.rules import Rules, Scenario
+from tests.model.state import Next, State
 
 
 def successors(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
