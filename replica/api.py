@@ -20,6 +20,7 @@ from replica import console
 from replica.columns import APPLIED_AT, FIELDS, NotAReplica
 from replica.parked import routes as parked
 from replica.parked.model import NoSuchMessage
+from replica.proof import current as proof
 from replica.reconcile.schedule import why_degraded
 from replica.replays import routes as replays
 from replica.replays.at_source import SILENCE_SECONDS_MAX
@@ -79,18 +80,25 @@ class ReplicaApi:
         """Add the routes for operators and administrators, the console, probes and metrics."""
         for module in (users, parked, status, replays):
             app.include_router(module.router)
-        refresh = partial(metrics.refresh, self._replica, self.engine)
+        refresh = partial(
+            metrics.refresh,
+            self._replica,
+            self.engine,
+            heartbeat_seconds_max=self._settings.heartbeat_seconds_max,
+        )
         app.router.routes.extend(console.routes(self._settings.auth_address))
         app.router.routes.extend(health_routes(ready=self._ready, refresh=refresh))
 
     async def _ready(self) -> str | None:
         async with self.engine.connect() as connection:
             await require_writable(connection)
-            degraded = await why_degraded(self._replica, connection)
+            incomplete = await why_degraded(self._replica, connection)
+            longest = self._settings.heartbeat_seconds_max
+            unproved = await proof.why_degraded(connection, heartbeat_seconds_max=longest)
         await self.verifier.ready()
-        if degraded and self._settings.refuse_while_degraded:
+        if incomplete and self._settings.refuse_while_degraded:
             raise Degraded
-        return degraded
+        return incomplete or unproved
 
 
 def _verifier(settings: ApiSettings) -> JwksCache | FixedKeys:

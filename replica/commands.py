@@ -69,6 +69,7 @@ def status(context: typer.Context, as_json: AsJson = False, check: Check = False
     """Show replica, queue and parked-message status."""
     import logging
 
+    from replica.proof.model import lines_of
     from replica.status.model import needs_attention
     from replica.status.read import status as read_status
 
@@ -82,6 +83,11 @@ def status(context: typer.Context, as_json: AsJson = False, check: Check = False
     with checked(is_asked_for=check):
         settings = load(service.status)
         figures = on_database(settings, read)
-        show(figures, as_json=as_json)
+        if as_json:
+            show(figures, as_json=True)
+        else:
+            print("\n".join(lines_of(figures["proof"])))
+            lines = {name: value for name, value in figures.items() if name != "proof"}
+            show(lines, as_json=False)
     if check:
         raise typer.Exit(health(figures["pipe"], needs_attention=needs_attention(figures)))

@@ -4,6 +4,8 @@ import asyncio
 from functools import partial
 
 from replica.inbox.consumer import Consumer
+from replica.proof import current as proof
+from replica.proof.watch import prove_continuously
 from replica.reconcile.watch import watch
 from replica.samples.clock import latest
 from replica.samples.sampler import sample_periodically
@@ -28,6 +30,7 @@ def consume(service: Service, settings: ConsumerSettings) -> None:
         tasks = [
             asyncio.ensure_future(worker.run()),
             asyncio.ensure_future(watch(replica, settings, engine)),
+            asyncio.ensure_future(prove_continuously(replica, settings, engine)),
             asyncio.ensure_future(sample_periodically(replica, settings, engine, worker.activity)),
             asyncio.ensure_future(watch_clock(engine, latest(replica))),
             asyncio.ensure_future(fold_periodically(engine)),
@@ -40,9 +43,18 @@ def consume(service: Service, settings: ConsumerSettings) -> None:
         for task in ended:
             task.result()
 
+    longest = settings.heartbeat_seconds_max
+    refresh = partial(metrics.refresh, replica, engine, heartbeat_seconds_max=longest)
+
+    async def ready() -> str | None:
+        if degraded := await worker.ready():
+            return degraded
+        async with engine.connect() as connection:
+            return await proof.why_degraded(connection, heartbeat_seconds_max=longest)
+
     serve_beside(
         work(),
-        health_routes(ready=worker.ready, refresh=partial(metrics.refresh, replica, engine)),
+        health_routes(ready=ready, refresh=refresh),
         host=settings.host,
         port=settings.consumer_port,
         setting=settings.variable("consumer_port"),

@@ -3,6 +3,7 @@
 import replica.digests.table
 import replica.inbox.table
 import replica.keys.table
+import replica.proof.table
 import replica.reconcile.table
 import replica.samples.table
 import replica.services.table  # noqa: F401 - the tables register themselves

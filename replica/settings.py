@@ -198,6 +198,8 @@ class ConsumerSettings(StatusSettings, ReconcileSettings):
     replay_batch_size: Annotated[int, Field(ge=1, le=5_000)] = 50
     # How often the replica is compared with its source by itself, with a tenth of jitter; 0: never.
     reconcile_every_seconds: Annotated[float, Field(ge=0)] = 6 * 3600.0
+    # Prove with every heartbeat that the replica equals its source; needs a source to compare with.
+    proof: bool = True
     # Tries of a message during which the process died, before it is parked.
     attempts_max: Annotated[int, Field(ge=1, le=100)] = 5
     # Messages parked in a row for the same reason before the consumer stops with an alarm.
@@ -209,3 +211,8 @@ class ConsumerSettings(StatusSettings, ReconcileSettings):
     retry_seconds_max: Annotated[float, Field(gt=0)] = 5.0
     # How long a stop may take to finish the messages at hand; orchestrators kill after 30 s.
     drain_seconds_max: Annotated[float, Field(gt=0)] = 20.0
+
+    @property
+    def makes_proofs(self) -> bool:
+        """Whether a proof is made with every heartbeat."""
+        return self.proof and self.can_reconcile

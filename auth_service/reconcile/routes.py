@@ -1,5 +1,6 @@
 """The endpoints with which replicas compare themselves; formats: ``contracts.sync.comparison``."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
@@ -7,6 +8,7 @@ from starlette.requests import ClientDisconnect
 
 from auth_service.context import Auth
 from auth_service.outbox.heartbeat import record_heartbeat
+from auth_service.reconcile.digests import maintained_digests, recomputed_digests
 from auth_service.reconcile.stream import UsersStream, while_connected
 from auth_service.services.bearer import SERVICES_ONLY, service_caller
 from auth_service.throttle.model import Charge
@@ -65,6 +67,11 @@ Of = Annotated[
     DigestKind, Query(description="whole states, or for a replica with fewer columns `versions`")
 ]
 
+Groups = Annotated[
+    bool,
+    Query(description="of 64 groups of neighbouring buckets, in place of single buckets"),
+]
+
 Recompute = Annotated[
     bool,
     Query(description="from all users, which takes seconds, and correct the maintained digests"),
@@ -83,36 +90,35 @@ async def get_digests(
     request: Request,
     of: Of = DigestKind.STATE,
     buckets: SomeBuckets = None,
+    groups: Groups = False,
     recompute: Recompute = False,
 ) -> Response:
     """Digest each bucket of one snapshot: tables with equal digests have equal users.
 
-    The response for all buckets has an `ETag`; a request that names it in `If-None-Match` gets 304
-    without a body.
+    A response about all buckets has an `ETag`; a request that names it in `If-None-Match` gets 304
+    without a body. To find the buckets that differ, ask for groups and then for their buckets.
     """
-    ranges = EVERY_BUCKET if buckets is None else _ranges(buckets)
+    ranges: Sequence[range] | None = EVERY_BUCKET if buckets is None else _ranges(buckets)
+    if groups:
+        ranges = None
 
-    async def answer() -> Response:
-        async with auth.snapshots.take() as snapshot:
-            if recompute:
-                digests, wrong = await snapshot.check_digests()
-            else:
-                digests, wrong = await snapshot.digests(), 0
-        corrected = (await auth.snapshots.correct_digests()).buckets if wrong else 0
-        headers = {}
-        if buckets is None:
-            headers["ETag"] = tag = entity_tag(snapshot.source, of, digests)
-            if not corrected and is_named(tag, request.headers.getlist("if-none-match")):
-                return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-        body = DigestsAnswer.of(
-            snapshot.source, snapshot.taken_at, digests, of, ranges, corrected=corrected
-        )
-        return Response(body.model_dump_json(), headers=headers, media_type="application/json")
-
-    try:
-        return await while_connected(request.receive, answer())
-    except ClientDisconnect:
-        return Response()  # the client has left
+    if recompute:
+        try:
+            found = await while_connected(request.receive, recomputed_digests(auth.snapshots))
+        except ClientDisconnect:
+            return Response()  # the client has left
+    else:
+        found = await maintained_digests(auth.engine)
+    headers = {}
+    if buckets is None or groups:
+        headers["ETag"] = tag = entity_tag(found.source, of, found.digests)
+        is_known = is_named(tag, request.headers.getlist("if-none-match"))
+        if is_known and not found.corrected:
+            return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
+    body = DigestsAnswer.of(
+        found.source, found.taken_at, found.digests, of, ranges, corrected=found.corrected
+    )
+    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""Read all users, or their digests, at one moment, for replicas that compare themselves.
+"""Read all users, or compute their digests, at one moment, for replicas that compare themselves.
 
 Reading all users takes seconds. So it has connections apart from those of other requests, few at a
 time, with limits of their own.
@@ -15,18 +15,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.reconcile.table import USERS
 from auth_service.settings import ApiSettings
-from contracts.sync.digest import BUCKETS, Digests
+from contracts.sync.digest import BUCKETS
 from contracts.sync.digest_sql import bucket_sql
 from service_kit.database.digests.check import Correction, correct_digests
-from service_kit.database.digests.read import CheckedDigests, check_digests, read_digests
+from service_kit.database.digests.read import CheckedDigests, check_digests
 from service_kit.database.engines import GRACE_SECONDS, unpooled
 from service_kit.database.sessions import Session
 from service_kit.http import problems
@@ -78,10 +78,6 @@ class Snapshot:
     source: UUID
     taken_at: datetime
     _connection: AsyncConnection
-
-    async def digests(self) -> Digests:
-        """Read the maintained digests."""
-        return await read_digests(self._connection)
 
     async def check_digests(self) -> CheckedDigests:
         """Compute the digests from all users, and check the maintained ones."""
@@ -151,14 +147,24 @@ class Snapshots:
     async def _connected(self) -> AsyncIterator[Snapshot]:
         async with self._reading.connect() as connection:
             try:
-                about = (await connection.execute(_ABOUT)).one()
-                if about.is_copy:
-                    raise Problem(problems.UNAVAILABLE, "this database is not a primary")
+                about = await about_primary(connection)
                 yield Snapshot(about.identity, about.taken_at, connection)
             except BaseException:
                 # A statement may be running: end it on the server, and close the connection.
                 await connection.invalidate()
                 raise
+
+
+async def about_primary(connection: AsyncConnection) -> Row[Any]:
+    """Read the source's ``identity``, and ``taken_at``, the clock of this transaction.
+
+    Raises:
+        Problem: 503 if the database is a standby.
+    """
+    about: Row[Any] = (await connection.execute(_ABOUT)).one()
+    if about.is_copy:
+        raise Problem(problems.UNAVAILABLE, "this database is not a primary")
+    return about
 
 
 def lines_sql(buckets: Sequence[range]) -> str:

@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.encodings import base64url_bytes, base64url_text
-from contracts.sync.digest import BUCKETS, DIGEST_BYTES, VERSION, DigestKind, Digests
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, GROUPS, VERSION, DigestKind, Digests
 
 SCOPE: Final = "users:reconcile"
 """The scope that a service account needs for these requests."""
@@ -74,7 +74,8 @@ class DigestsAnswer(_Answer):
     users: Count = Field(description="living ones")
     tombstones: Count
     buckets: Annotated[str, Field(max_length=_DIGESTS_LENGTH_MAX)] = Field(
-        description="16 bytes for each bucket that was asked for, of 4,096, in base64url"
+        description="16 bytes for each bucket that was asked for, of 4,096, in base64url; or for"
+        " each of 64 groups of buckets"
     )
     corrected: Count = Field(
         default=0, description="maintained digests that were wrong and have been corrected"
@@ -87,15 +88,12 @@ class DigestsAnswer(_Answer):
         taken_at: AwareDatetime,
         digests: Digests,
         kind: DigestKind,
-        ranges: Sequence[range] = EVERY_BUCKET,
+        ranges: Sequence[range] | None = EVERY_BUCKET,
         *,
         corrected: int = 0,
     ) -> "DigestsAnswer":
-        """Encode the digests of one kind, of the buckets in ``ranges``."""
-        all_buckets = digests.buckets(kind)
-        wanted = b"".join(
-            all_buckets[part.start * DIGEST_BYTES : part.stop * DIGEST_BYTES] for part in ranges
-        )
+        """Encode the digests of one kind, of the buckets in ``ranges``; None: of all groups."""
+        wanted = digests.groups(kind) if ranges is None else digests.packed(kind, ranges)
         return cls(
             source=source,
             version=VERSION,
@@ -138,10 +136,17 @@ class DigestsAnswer(_Answer):
         each = (packed[start : start + DIGEST_BYTES] for start in starts)
         return dict(zip(wanted, each, strict=True))
 
+    def by_group(self) -> Sequence[bytes]:
+        """Decode the digests of all groups; raises ``ValueError`` likewise."""
+        packed = self._decoded(GROUPS)
+        return [
+            packed[start : start + DIGEST_BYTES] for start in range(0, len(packed), DIGEST_BYTES)
+        ]
+
     def _decoded(self, count: int) -> bytes:
         packed = base64url_bytes(self.buckets)
         if len(packed) != count * DIGEST_BYTES:
-            raise ValueError(f"the digests of {count} buckets have another length")
+            raise ValueError(f"the {count} digests have another length")
         return packed
 
 

@@ -47,6 +47,9 @@ BUCKETS: Final = 4096
 DIGEST_BYTES: Final = 16
 """Half a SHA-256: two different buckets agree by chance once in 2^128."""
 
+GROUPS: Final = 64
+"""Of as many neighbouring buckets: with few differences, groups tell which buckets to look at."""
+
 LANES: Final = 4
 """Numbers of 32 bits in a digest."""
 
@@ -165,9 +168,23 @@ class Digests:
             raise ValueError(f"these digests do not cover {kind}")
         return found
 
+    def packed(self, kind: DigestKind, ranges: Iterable[range]) -> bytes:
+        """Return the digests of one kind, of the buckets in ``ranges``."""
+        buckets = self.buckets(kind)
+        return b"".join(
+            buckets[part.start * DIGEST_BYTES : part.stop * DIGEST_BYTES] for part in ranges
+        )
+
     def bucket(self, number: int, kind: DigestKind) -> bytes:
         """Return one bucket's digest of one kind; raises ``ValueError`` if there are none."""
         return self.buckets(kind)[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
+
+    def groups(self, kind: DigestKind) -> bytes:
+        """Return the digests of all groups: half the SHA-256 of their buckets' digests."""
+        buckets = self.buckets(kind)
+        size = len(buckets) // GROUPS
+        parts = (buckets[start : start + size] for start in range(0, len(buckets), size))
+        return b"".join(hashlib.sha256(part).digest()[:DIGEST_BYTES] for part in parts)
 
     def differing(self, other: "Digests", kind: DigestKind) -> list[int]:
         """Return the buckets whose digests differ, in ascending order."""

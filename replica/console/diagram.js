@@ -223,7 +223,7 @@ function comparedLine({ path, text: [x, y] }, isNarrow) {
     update(station) {
       setAttr(element, "data-level", station.level);
       setAttr(shape, "d", SHAPES[station.level]);
-      const [first, ...rest] = isNarrow ? station.figure.split(/, (?=compared)/) : [station.figure];
+      const [first, ...rest] = isNarrow ? station.figure.split(/, (?=compared|proved)/) : [station.figure];
       setText(text, first);
       setText(more, rest.join(""));
       const half = (first.length * 6.9) / 2 + 8;

@@ -1,6 +1,6 @@
 // Diagnosis: what is wrong, and where to look. Pure: takes figures, returns sentences.
 
-import { age, ago, count, many, span } from "./phrases.js";
+import { age, ago, capital, count, many, now, span } from "./phrases.js";
 
 // From worst to best. Figures of level `unknown` are out of date.
 const LEVELS = ["broken", "wrong", "behind", "look", "busy", "quiet"];
@@ -76,7 +76,7 @@ export function troubles({ near, far, runs, replays, apartSince = null }) {
     if (replay.state === "running" && replay.trouble) add("look", "replay", `A replay makes no progress: ${replay.trouble}`);
     else if (replay.state === "running") add("busy", "replay", `A replay is running: ${count(replay.published)} of ${count(replay.expected)}`);
   }
-  if (!found.length) add("quiet", "pipe", "Quiet: nothing is waiting, and heartbeats arrive", inStep(near.figures, far.figures));
+  if (!found.length) add("quiet", "pipe", quiet(far.figures), inStep(near.figures, far.figures));
   const order = (trouble) => LEVELS.indexOf(trouble.level);
   return found.sort((one, other) => order(one) - order(other));
 }
@@ -104,11 +104,36 @@ function silence(end, error) {
   return `${NAMES[end]} is not responding`;
 }
 
+/** Say that nothing is wrong; with a proof, that the replica equals its source. */
+function quiet(b) {
+  const found = b && verdict(b);
+  if (found?.by !== "proof") return "Quiet: nothing is waiting, and heartbeats arrive";
+  return `Quiet, proved ${found.when}: ${many(found.users, "user")}, 0 differ`;
+}
+
 /** Summarise a system that is in step. */
 function inStep(a, b) {
-  if (!a || !b || b.last_reconcile !== "in_step") return "";
+  if (!a || !b || verdict(b)?.left !== 0) return "";
   const lag = b.lag_seconds === null ? "" : ` Lag ${span(b.lag_seconds)}.`;
-  return `${many(a.users, "user")} at the source, ${count(b.users)} in the replica; in step when compared ${ago(b.last_reconcile_at)}.${lag}`;
+  const compared = b.last_reconcile_at ? `; whole tables compared ${ago(b.last_reconcile_at)}` : "";
+  return `${many(a.users, "user")} at the source, ${count(b.users)} in the replica${compared}.${lag}`;
+}
+
+/**
+ * Return what was found last, by a proof or by a comparison of whole tables, as {by, left, users,
+ * when, remedy}; null if neither says anything about now.
+ */
+function verdict(b) {
+  const proof = b.proof && b.proof.state !== "unknown" ? b.proof : null;
+  const proved = proof && now() - proof.age_seconds * 1000;
+  const compared = b.last_reconcile && Date.parse(b.last_reconcile_at);
+  if (proof && (!compared || proved >= compared)) {
+    const remedy = /\((.*)\)$/.exec(proof.text)?.[1] ?? "";
+    return { by: "proof", left: proof.differing, users: proof.users, when: `${age(proof.age_seconds)} ago`, remedy };
+  }
+  if (!compared) return null;
+  const left = (b.last_reconcile_differing ?? 0) - (b.last_reconcile_repaired ?? 0);
+  return { by: "comparison", left, users: b.last_reconcile_users, when: ago(b.last_reconcile_at), remedy: "See below which users differ and how, then repair." };
 }
 
 function ofPipe(line, add, figures) {
@@ -135,18 +160,19 @@ function isSame(near, far) {
 
 function ofReplica(figures, runs, add) {
   const [newest] = runs;
-  const left = (figures.last_reconcile_differing ?? 0) - (figures.last_reconcile_repaired ?? 0);
+  const last = verdict(figures);
   if (newest?.state === "running") {
     add("busy", "reconcile", newest.repairs.length ? "A comparison with repairs is running" : "A comparison is running");
   }
-  if (figures.last_reconcile === "drift" && left > 0) {
-    add("wrong", "reconcile", `Drift: ${many(left, "user differs", "users differ")} from the source, as of the comparison ${ago(figures.last_reconcile_at)}`, "See below which users differ and how, then repair.");
+  if (last?.left > 0) {
+    add("wrong", "reconcile", `Drift: ${many(last.left, "user differs", "users differ")} from the source, as of the ${last.by} ${last.when}`, last.remedy);
   }
+  if (figures.degraded === "not_proved") add("look", "reconcile", capital(figures.proof.text), 'See "The replica is not proved" in the runbook.');
   if (figures.waiting_messages) {
     add("look", "pipe", `Delayed: ${many(figures.waiting_messages, "message is set aside", "messages are set aside")}`, `Waiting for ${figures.waiting_for}. Each is retried every few seconds; see "Messages wait by themselves" in the runbook.`);
   }
-  if (figures.degraded && figures.degraded !== "messages_wait") {
-    add("look", "reconcile", `Degraded: ${DEGRADED[figures.degraded] ?? figures.degraded}; a comparison is due`, figures.reconcile_trouble ?? "The consumer compares automatically, within seconds if it can.");
+  if (DEGRADED[figures.degraded]) {
+    add("look", "reconcile", `Degraded: ${DEGRADED[figures.degraded]}; a comparison is due`, figures.reconcile_trouble ?? "The consumer compares automatically, within seconds if it can.");
   } else if (figures.reconcile_trouble) {
     add("look", "reconcile", "Comparisons fail", figures.reconcile_trouble);
   }
@@ -258,9 +284,9 @@ const parked = (b) => ({
 });
 
 function compared(b) {
-  if (b.last_reconcile === null) return { level: "look", figure: "never compared", lines: [] };
-  const when = ago(b.last_reconcile_at);
-  const left = b.last_reconcile_differing - b.last_reconcile_repaired;
-  if (b.last_reconcile === "in_step") return { level: "quiet", figure: `in step: 0 of ${count(b.last_reconcile_users)} differ, compared ${when}`, lines: [] };
-  return { level: "wrong", figure: `drift: ${count(left)} of ${count(b.last_reconcile_users)} ${left === 1 ? "differs" : "differ"}, compared ${when}`, lines: [] };
+  const last = verdict(b);
+  if (!last) return { level: "look", figure: "never compared", lines: [] };
+  const how = `${last.by === "proof" ? "proved" : "compared"} ${last.when}`;
+  if (!last.left) return { level: "quiet", figure: `in step: 0 of ${count(last.users)} differ, ${how}`, lines: [] };
+  return { level: "wrong", figure: `drift: ${count(last.left)} of ${count(last.users)} ${last.left === 1 ? "differs" : "differ"}, ${how}`, lines: [] };
 }

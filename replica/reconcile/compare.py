@@ -129,11 +129,13 @@ async def compare(
 class ComparedBuckets:
     """How the source's response about some buckets began, and how many users it had.
 
-    ``brake`` says why orphans were left although asked for; None if they were not left.
+    ``heartbeat`` is the number of the one that arrived after it. ``brake`` says why orphans were
+    left although asked for; None if they were not left.
     """
 
     begin: StreamBegin
     users: int
+    heartbeat: int
     brake: str | None
 
 
@@ -196,7 +198,7 @@ async def compare_buckets(
                 for lane, figures in zip(lanes, staged, strict=True)
             )
         )
-    return ComparedBuckets(begins[0], rows, held)
+    return ComparedBuckets(begins[0], rows, heartbeat.number, held)
 
 
 async def _stage(

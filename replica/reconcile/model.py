@@ -53,6 +53,8 @@ class Reason(StrEnum):
     BACKWARDS = "backwards"
     QUEUE_LOST = "queue_lost"
     SCHEDULE = "schedule"
+    PROOF = "proof"
+    """A proof found users who differ (``replica.proof``)."""
 
 
 class Phase(StrEnum):
@@ -107,6 +109,16 @@ UNKNOWN_THERE: Final = frozenset({Kind.ORPHAN, Kind.PROVISIONAL_ORPHAN})
 BY_ITSELF: Final = NEWER
 """What a run that nobody asked for repairs."""
 
+OPTIONS: Final = {
+    **dict.fromkeys((*NEWER, Kind.CORRUPT), "--repair"),
+    Kind.AHEAD: "--ahead",
+    **dict.fromkeys(UNKNOWN_THERE, "--orphans"),
+}
+"""The option of the command ``reconcile`` that repairs a kind."""
+
+ERASE_AGAIN: Final = "auth-service users erase ID …"
+"""The remedy of an undone deletion, which only the source can repair."""
+
 DELETIONS_MAX: Final = 10
 """Orphans that one run may bury unless told otherwise: after a mistake, few enough to ask about."""
 
@@ -124,6 +136,11 @@ def repairable(*, repair: bool, ahead: bool, orphans: bool) -> frozenset[Kind]:
     if orphans:
         kinds |= UNKNOWN_THERE
     return kinds
+
+
+def remedy(kind: Kind, command: str) -> str:
+    """The command line that repairs users of a kind; ``command`` is the service's."""
+    return f"{command} reconcile {OPTIONS[kind]}" if kind in OPTIONS else ERASE_AGAIN
 
 
 def repaired_by_itself(reason: Reason) -> frozenset[Kind]:
@@ -282,9 +299,14 @@ class Tally:
         return len(self.listed.get(kind, ())) < FINDINGS_MAX
 
     @property
+    def left(self) -> dict[Kind, int]:
+        """How many still differ, by kind."""
+        return {kind: count - self.repaired.get(kind, 0) for kind, count in self.differing.items()}
+
+    @property
     def unrepaired(self) -> int:
         """How many still differ."""
-        return sum(self.differing.values()) - sum(self.repaired.values())
+        return sum(self.left.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from replica.reconcile.model import Kind, Verdict
+from replica.reconcile.model import ERASE_AGAIN, OPTIONS, Kind, Verdict
 from replica.reconcile.runs import Run
 
 SHOWN_MAX: Final = 20
@@ -19,14 +19,6 @@ _MEANING: Final = {
     Kind.PROVISIONAL_ORPHAN: "an id without a user, never at the source",
 }
 
-_REMEDY: Final = {
-    **dict.fromkeys((Kind.MISSING, Kind.STALE, Kind.UNDELETED, Kind.CORRUPT), "--repair"),
-    Kind.AHEAD: "--ahead",
-    Kind.ORPHAN: "--orphans",
-    Kind.PROVISIONAL_ORPHAN: "--orphans",
-    Kind.UNDONE_DELETION: "auth-service users erase ID …",
-}
-
 
 def report(run: Run) -> str:
     """Some lines: the verdict first, then each kind with its remedy, then the first users."""
@@ -39,7 +31,7 @@ def report(run: Run) -> str:
     for name, count in differing.items():
         kind = Kind(name)
         done = repaired.get(name, 0)
-        remedy = "" if done == count else _REMEDY[kind]
+        remedy = "" if done == count else OPTIONS.get(kind, ERASE_AGAIN)
         lines.append(f"{name:<19}{count:>10,}{done:>10,}  {_MEANING[kind]:<42}{remedy}".rstrip())
     findings = run.findings or []
     if findings:

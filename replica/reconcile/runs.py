@@ -127,6 +127,22 @@ async def finish(connection: AsyncConnection, run_id: UUID, comparison: Comparis
     )
 
 
+async def record(
+    connection: AsyncConnection,
+    *,
+    reason: Reason,
+    repairs: frozenset[Kind],
+    started_at: datetime,
+    comparison: Comparison,
+) -> UUID:
+    """Keep a comparison that was made without a run, and return the run's id."""
+    run_id = await request(
+        connection, reason=reason, requested_by=None, repairs=repairs, deletions_max=0
+    )
+    await _changed(connection, run_id, requested_at=started_at, started_at=started_at)
+    return (await finish(connection, run_id, comparison)).id
+
+
 async def give_up(connection: AsyncConnection, run_id: UUID, explanation: str) -> Run:
     """Keep that there is no verdict, and why."""
     return await _finished(
@@ -172,14 +188,14 @@ async def own_trouble(connection: AsyncConnection) -> str | None:
     about the replica. They are still listed.
     """
     is_own = reconcile_runs.c.requested_by.is_(null())
-    last = await _latest(connection, _HAS_VERDICT | is_own)
+    last = await _latest(connection, _IS_WHOLE & (_HAS_VERDICT | is_own))
     has_none = last is not None and last.verdict is Verdict.COULD_NOT_COMPARE
     return last.explanation if last is not None and has_none else None
 
 
 async def last_comparison(connection: AsyncConnection) -> Run | None:
-    """The last run that ended with a verdict; without its findings."""
-    return await _latest(connection, _HAS_VERDICT)
+    """The last comparison of the whole table with a verdict; without its findings."""
+    return await _latest(connection, _HAS_VERDICT & _IS_WHOLE)
 
 
 async def last_answer(connection: AsyncConnection) -> Run | None:
@@ -190,7 +206,8 @@ async def last_answer(connection: AsyncConnection) -> Run | None:
     """
     repaired = reconcile_runs.c.repairs.contains(sorted(NEWER))
     return await _latest(
-        connection, _HAS_VERDICT & ((reconcile_runs.c.verdict == Verdict.IN_STEP) | repaired)
+        connection,
+        _HAS_VERDICT & _IS_WHOLE & ((reconcile_runs.c.verdict == Verdict.IN_STEP) | repaired),
     )
 
 
@@ -262,6 +279,7 @@ _IS_WAITING = (
 )
 
 _HAS_VERDICT = reconcile_runs.c.verdict.in_((Verdict.IN_STEP, Verdict.DRIFT))
+_IS_WHOLE = reconcile_runs.c.reason != Reason.PROOF
 
 # Findings may be a megabyte, and probes ask for the last run every few seconds.
 _WITHOUT_FINDINGS: Final = (

@@ -9,15 +9,16 @@ Not here: tokens and connections (``source_client``), what the answers mean (``c
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from contracts.sync.comparison import (
+    EVERY_BUCKET,
     LINE_BYTES_MAX,
     SCOPE,
     DigestsAnswer,
@@ -30,7 +31,7 @@ from contracts.sync.comparison import (
 from contracts.sync.digest import DigestKind
 from replica.reconcile.model import CouldNotCompare
 from replica.settings import ReconcileSettings
-from replica.source_client import Account, NoAnswer, away, not_as_agreed, refused, whole
+from replica.source_client import NOTHING, Account, NoAnswer, away, not_as_agreed, refused, whole
 
 BUSY_TRIES_MAX: Final = 5
 BUSY_SECONDS_MAX: Final = 30.0
@@ -38,7 +39,7 @@ BUSY_SECONDS_MAX: Final = 30.0
 
 _BUSY: Final = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
-Body = TypeVar("Body", bound=BaseModel)
+_DIGESTS: Final = "/v1/reconcile/digests"
 
 
 class Source:
@@ -65,20 +66,46 @@ class Source:
         """Close the connections."""
         await self._account.close()
 
-    async def digests(self, kind: DigestKind, *, recompute: bool = False) -> DigestsAnswer:
-        """The digests of all users, of one kind.
+    async def digests(
+        self,
+        kind: DigestKind,
+        ranges: Sequence[range] = EVERY_BUCKET,
+        *,
+        recompute: bool = False,
+    ) -> DigestsAnswer:
+        """The digests of one kind, of all users or those in some buckets.
 
         Parameters:
             recompute: have them computed from the users, and the maintained ones checked.
         """
-        params = {"of": kind.value} | ({"recompute": "true"} if recompute else {})
-        return await self._ask("GET", "/v1/reconcile/digests", DigestsAnswer.read, params=params)
+        params = _params(kind, ranges) | ({"recompute": "true"} if recompute else {})
+        with _or_no_verdict():
+            return await _digests(await self._send("GET", _DIGESTS, params))
+
+    async def groups_unless(self, kind: DigestKind, tag: str) -> DigestsAnswer | None:
+        """The digests of all groups; None if ``tag`` (``entity_tag``) names the source's digests.
+
+        Raises:
+            CouldNotCompare: also for a confirmation that does not name the tag itself.
+        """
+        with _or_no_verdict():
+            params = _params(kind, EVERY_BUCKET) | {"groups": "1"}
+            answer = await self._send("GET", _DIGESTS, params, headers={"If-None-Match": tag})
+            if answer.status_code != httpx.codes.NOT_MODIFIED:
+                return await _digests(answer)
+            await whole(answer)
+            if answer.headers.get("ETag") != tag:
+                raise not_as_agreed(answer)
+            return None
 
     async def heartbeat(self) -> HeartbeatAnswer:
         """Have a heartbeat recorded now."""
-        return await self._ask(
-            "POST", "/v1/reconcile/heartbeats", HeartbeatAnswer.model_validate_json
-        )
+        with _or_no_verdict():
+            answer = await self._send("POST", "/v1/reconcile/heartbeats")
+            try:
+                return HeartbeatAnswer.model_validate_json(await whole(answer))
+            except ValidationError:
+                raise not_as_agreed(answer) from None
 
     @asynccontextmanager
     async def users(self, ranges: Sequence[range]) -> AsyncIterator["UserStream"]:
@@ -92,29 +119,37 @@ class Source:
             finally:
                 await answer.aclose()
 
-    async def _ask(
-        self, method: str, path: str, read: Callable[[bytes], Body], params: Any = None
-    ) -> Body:
-        with _or_no_verdict():
-            answer = await self._send(method, path, params)
-            try:
-                return read(await whole(answer))
-            except OtherVersion as error:
-                raise CouldNotCompare(str(error)) from None
-            except ValidationError:
-                raise not_as_agreed(answer) from None
-
-    async def _send(self, method: str, path: str, params: Any = None) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, params: Any = None, headers: Mapping[str, str] = NOTHING
+    ) -> httpx.Response:
         """Ask until the source is not busy; an answer that is well, of which the head was read."""
         for attempt in range(BUSY_TRIES_MAX):
-            answer = await self._account.send(method, path, scope=SCOPE, params=params)
-            if answer.is_success:
+            answer = await self._account.send(
+                method, path, scope=SCOPE, params=params, headers=headers
+            )
+            is_unchanged = answer.status_code == httpx.codes.NOT_MODIFIED and bool(headers)
+            if answer.is_success or is_unchanged:
                 return answer
             await answer.aclose()
             if answer.status_code not in _BUSY or attempt == BUSY_TRIES_MAX - 1:
                 break
             await asyncio.sleep(_pause_seconds(answer))
         raise refused(answer)
+
+
+def _params(kind: DigestKind, ranges: Sequence[range]) -> dict[str, str]:
+    """The parameters of a request for digests; those that are the default are left out."""
+    params = {} if kind is DigestKind.STATE else {"of": kind.value}
+    return params if ranges is EVERY_BUCKET else params | {"buckets": ranges_text(ranges)}
+
+
+async def _digests(answer: httpx.Response) -> DigestsAnswer:
+    try:
+        return DigestsAnswer.read(await whole(answer))
+    except OtherVersion as error:
+        raise CouldNotCompare(str(error)) from None
+    except ValidationError:
+        raise not_as_agreed(answer) from None
 
 
 class UserStream:

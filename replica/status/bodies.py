@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from replica.proof.model import State as ProofState
 from replica.reconcile.model import (
     DELETIONS_MAX,
     Kind,
@@ -23,9 +24,29 @@ DELETIONS_LIMIT = 1_000_000
 """The most that HTTP accepts; for more, use the command line."""
 
 
+class ProofBody(BaseModel):
+    """What the last proof says about the replica."""
+
+    state: ProofState = Field(
+        description="`unknown`: there is no proof, or it is too old to say anything about now"
+    )
+    text: str = Field(description="in one line, with the remedy for each kind of difference")
+    age_seconds: float | None = Field(description="since the last verdict; null before the first")
+    users: int | None = Field(description="of the source, deleted ones too")
+    tombstones: int | None = Field(description="those of them who are deleted")
+    differing: int | None = Field(description="users who differ and were not repaired")
+    kinds: dict[str, int] = Field(description="those users by kind")
+    findings: list[dict[str, Any]] = Field(description="some of them, by id, kind and versions")
+    in_flight: int | None = Field(description="users whose events were on their way")
+    heartbeat: int | None = Field(description="the last that was applied before")
+    run_id: UUID | None = Field(description="the comparison that names more of them")
+    trouble: str | None = Field(description="why attempts since then came to no verdict")
+
+
 class StatusBody(BaseModel):
     """The pipe's far end at a glance; ages in seconds, null is what is not known."""
 
+    proof: ProofBody
     pipe: str = Field(description="in one line: quiet, consuming, behind or broken")
     users: int
     users_deleted: int

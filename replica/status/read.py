@@ -7,6 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from replica.inbox import metrics, waiting
 from replica.inbox.topology import depths
+from replica.proof.current import current
+from replica.proof.model import summary
+from replica.proof.model import why_degraded as why_unproved
 from replica.reconcile import runs
 from replica.reconcile.schedule import why_degraded
 from replica.samples.clock import latest
@@ -43,7 +46,11 @@ async def status(
     )
     kept = await waiting.summary(connection)
     last = await runs.last_comparison(connection)
+    proof = await current(connection)
+    longest = settings.heartbeat_seconds_max
+    incomplete = await why_degraded(replica, connection)
     return {
+        "proof": summary(proof, longest, command=replica.command),
         "pipe": pipe(
             heartbeat_age_seconds=figures.last_heartbeat_age_seconds,
             queue_depth=queues["queue_depth"],
@@ -51,7 +58,7 @@ async def status(
             consumers=present.consumers,
             consumers_stopped=present.stopped,
             consumer_age_seconds=present.age_seconds,
-            heartbeat_seconds_max=settings.heartbeat_seconds_max,
+            heartbeat_seconds_max=longest,
             set_aside=kept.messages,
             set_aside_reasons=kept.reasons,
             set_aside_for=kept.keys,
@@ -67,7 +74,7 @@ async def status(
         "consumer_age_seconds": present.age_seconds,
         "lag_seconds": present.lag_seconds,
         "clock": described(await seconds_set_back(connection, latest(replica))),
-        "degraded": await why_degraded(replica, connection),
+        "degraded": incomplete or why_unproved(proof, longest),
         "last_reconcile": None if last is None else last.verdict,
         "last_reconcile_at": None if last is None else last.finished_at,
         "last_reconcile_reason": None if last is None else last.reason,

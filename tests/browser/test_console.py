@@ -289,6 +289,20 @@ FAR = {
     "clock": None,
 }
 
+EQUAL = {
+    "state": "equal",
+    "text": "proved 9 s ago: 645 users, 0 differ",
+    "age_seconds": 9.0,
+    "users": 645,
+    "differing": 0,
+}
+DIFFERS = EQUAL | {
+    "state": "differs",
+    "text": "proved 9 s ago: 645 users, 2 differ (2 orphan: blog-service reconcile --orphans)",
+    "differing": 2,
+}
+TOO_OLD = DIFFERS | {"state": "unknown", "text": "not proved for 61 s: the source is away"}
+
 DRAWN = """async (number) => {
     const { diagram } = await import("/console/diagram.js");
     const of = (what) => ({
@@ -368,6 +382,69 @@ class TestFigures:
         assert shown["replica"]["level"] == level
         assert shown["replica"]["lines"][0].startswith(says)
         assert (shown["headline"]["level"] == "behind") == (level == "behind")
+
+    @pytest.mark.parametrize(
+        ("proof", "compared_at", "level", "figure", "says"),
+        [
+            (
+                EQUAL,
+                "2026-01-01T00:00:00Z",
+                "quiet",
+                "in step: 0 of 645 differ, proved 9 s",
+                "Quiet",
+            ),
+            (
+                DIFFERS,
+                "2026-01-01T00:00:00Z",
+                "wrong",
+                "drift: 2 of 645 differ, proved 9 s",
+                "Drift",
+            ),
+            (
+                DIFFERS,
+                "2999-01-01T00:00:00Z",
+                "quiet",
+                "in step: 0 of 645 differ, comp",
+                "Quiet: n",
+            ),
+            (
+                TOO_OLD,
+                "2026-01-01T00:00:00Z",
+                "look",
+                "in step: 0 of 645 differ, comp",
+                "Not proved",
+            ),
+        ],
+        ids=["equal", "differs", "compared since", "too old"],
+    )
+    async def test_the_last_verdict_is_shown(
+        self,
+        visit: Visiting,
+        proof: dict[str, object],
+        compared_at: str,
+        level: str,
+        figure: str,
+        says: str,
+    ) -> None:
+        """A proof's, or a later comparison's; a proof that is too old is named."""
+        compared = {
+            "last_reconcile": "in_step",
+            "last_reconcile_at": compared_at,
+            "last_reconcile_users": 645,
+            "last_reconcile_differing": 0,
+            "last_reconcile_repaired": 0,
+        }
+        degraded = {"degraded": "not_proved" if proof is TOO_OLD else None}
+        async with visit() as visitor:
+            await visitor.page.goto("/console")
+            shown = await visitor.page.evaluate(
+                STATIONS, [NEAR, {**FAR, **compared, **degraded, "proof": proof}, None]
+            )
+
+        assert shown["compared"]["figure"].startswith(figure)
+        assert (shown["headline"]["level"], shown["headline"]["line"][: len(says)]) == (level, says)
+        if level == "wrong":
+            assert shown["headline"]["remedy"] == "2 orphan: blog-service reconcile --orphans"
 
     @pytest.mark.parametrize(
         ("queue", "figure", "says"),

@@ -46,6 +46,7 @@ STATUS = {
         "held_since",
     },
     "blog-service status": {
+        "proof",
         "pipe",
         "consumers",
         "consumers_stopped",
@@ -110,7 +111,9 @@ async def test_status_shows_both_services(
         assert checked.returncode == (0 if command == "auth-service status" else 1)
         assert len(checked.stdout.splitlines()) == len(lines)
         assert len(lines) == len(names)
-        for name in names:
+        # Whether the replica is proved comes first, as a sentence.
+        assert ("proof" in names) == lines[0].startswith("not proved")
+        for name in names - {"proof"}:
             assert any(line.startswith(name.replace("_", " ")) for line in lines), name
 
 

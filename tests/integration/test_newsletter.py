@@ -18,6 +18,10 @@ from local.postgres_server import PostgresServer
 from replica.commands import commands
 from replica.digests.install import install_digests
 from replica.inbox.consumer import Consumer
+from replica.proof.prove import Proof, prove
+from replica.reconcile import runs
+from replica.reconcile.model import Kind
+from replica.reconcile.source import Source
 from replica.reconcile.watch import watch
 from replica.schema import metadata as of_a_replica
 from replica.service import Service
@@ -136,6 +140,15 @@ async def differing(auth: AsyncEngine, engine: AsyncEngine) -> int:
     return len({row[0] for row in theirs ^ ours})
 
 
+async def proved(settings: ConsumerSettings, engine: AsyncEngine) -> Proof:
+    """Make one proof."""
+    async with engine.connect() as connection, Source(settings) as source:
+        follows = await runs.source_followed(connection)
+        assert follows is not None
+        await connection.commit()
+        return await prove(READERS, settings, connection, source, follows=follows, heartbeat=1)
+
+
 @pytest.mark.usefixtures("consumer")
 async def test_it_populates_itself_and_repairs_damage(
     settings: ConsumerSettings, auth_engine: AsyncEngine, engine: AsyncEngine
@@ -148,7 +161,9 @@ async def test_it_populates_itself_and_repairs_damage(
         return not await differing(auth_engine, engine)
 
     await eventually(is_populated, within=60)
+    await eventually(lambda: fetch(engine, "SELECT 1 FROM reconcile_runs WHERE source IS NOT NULL"))
     await end_tasks(watching)
+    populated = await proved(settings, engine)
     stranger = uuid4()
     await execute(
         engine,
@@ -161,11 +176,15 @@ async def test_it_populates_itself_and_repairs_damage(
     )
 
     found = await asyncio.to_thread(newsletter, settings, "reconcile", "--json")
+    proof = await proved(settings, engine)
     repaired = await asyncio.to_thread(
         newsletter, settings, "reconcile", "--repair", "--ahead", "--orphans"
     )
     after = await asyncio.to_thread(newsletter, settings, "reconcile")
 
+    assert (populated.comparison, populated.proved.rows) == (None, 200)
+    assert proof.tally.repaired == {Kind.MISSING: 9, Kind.STALE: 9, Kind.UNDELETED: 1}
+    assert proof.proved.differing == {"ahead": 1, "orphan": 1}
     assert found[0] == 1
     assert '"missing": 9' in found[1]
     assert '"stale": 9' in found[1]
@@ -173,7 +192,7 @@ async def test_it_populates_itself_and_repairs_damage(
     assert '"ahead": 1' in found[1]
     assert '"orphan": 1' in found[1]
     assert repaired[0] == 0
-    assert "21 repaired" in repaired[1]
+    assert "2 repaired" in repaired[1]
     assert (after[0], after[1].partition(",")[0]) == (0, "in step: 200 users")
     [left] = await fetch(engine, f"SELECT * FROM readers WHERE id = '{stranger}'")
     assert (left.version, left.email, left.deleted_at is None) == (6, None, False)

@@ -30,7 +30,7 @@ from contracts.sync.comparison import (
     StreamEnd,
     entity_tag,
 )
-from contracts.sync.digest import BUCKETS, DigestKind, Digests, bucket_of
+from contracts.sync.digest import BUCKETS, GROUPS, DigestKind, Digests, bucket_of
 from service_kit.process.actors import operator_actor
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
@@ -43,6 +43,7 @@ from tests.support.states import ODD_TEXTS
 
 ACTOR = operator_actor("test")
 DIGESTS, HEARTBEATS = "/v1/reconcile/digests", "/v1/reconcile/heartbeats"
+RECOMPUTED = f"{DIGESTS}?recompute=true"
 USERS = f"/v1/reconcile/users?buckets=0-{BUCKETS - 1}"
 ROUTES = [("GET", DIGESTS), ("GET", USERS), ("POST", HEARTBEATS)]
 SESSION = "auth-service reconcile"
@@ -261,6 +262,20 @@ class TestDigests:
         assert some == {bucket: every[bucket] for bucket in (0, 1, 2, 17)}
         assert "ETag" not in answer.headers
         assert_problem(refused, 422, "invalid_request")
+
+    async def test_groups_digest_the_buckets_of_each(
+        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """Their tag names all digests, as that of the buckets does."""
+        await insert(auth_engine, SOME)
+        everything = await api.get(DIGESTS, headers=replica)
+
+        answer = await api.get(DIGESTS, headers=replica, params={"groups": True})
+
+        expected = DigestsAnswer.read(everything.content).value().groups(DigestKind.STATE)
+        assert b"".join(DigestsAnswer.read(answer.content).by_group()) == expected
+        assert len(set(DigestsAnswer.read(answer.content).by_group())) == GROUPS
+        assert answer.headers["ETag"] == everything.headers["ETag"]
 
 
 class TestUnchanged:
@@ -484,13 +499,14 @@ class TestCost:
         slow = Stream(server, USERS, replica)
         assert slow.begin()[0] == 200
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
-            refused = [await client.get(path, headers=replica) for path in (DIGESTS, USERS)]
+            refused = [await client.get(path, headers=replica) for path in (RECOMPUTED, USERS)]
             other = await client.post(HEARTBEATS, headers=replica)
+            maintained = await client.get(DIGESTS, headers=replica)
 
         for answer in refused:
             assert_problem(answer, 503, "busy")
             assert int(answer.headers["Retry-After"]) > 0
-        assert other.status_code == 201
+        assert (other.status_code, maintained.status_code) == (201, 200)
         assert await sessions(auth_engine) == 1
         slow.close()
         await eventually(lambda: has_ended(auth_engine), within=5)
@@ -502,7 +518,7 @@ class TestCost:
         """The statement for digests, which no one will read, ends in the database."""
         async with auth_engine.connect() as holder:
             await holder.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
-            caller = Stream(server, f"{DIGESTS}?recompute=true", replica)
+            caller = Stream(server, RECOMPUTED, replica)
             await eventually(lambda: lock_waits(auth_engine))
 
             caller.close()
@@ -526,7 +542,7 @@ class TestCost:
                 answer.read()
             stream.close()
 
-    @pytest.mark.parametrize("path", [DIGESTS, USERS])
+    @pytest.mark.parametrize("path", [DIGESTS, RECOMPUTED, USERS])
     async def test_a_standby_is_not_read(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers, path: str
     ) -> None:
@@ -630,6 +646,6 @@ async def has_ended(engine: AsyncEngine) -> bool:
 async def is_answered(server: Server, headers: Headers) -> bool:
     """Return whether there is room for another response."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
-        answer = await client.get(DIGESTS, headers=headers)
+        answer = await client.get(RECOMPUTED, headers=headers)
     assert answer.status_code == 200, answer.text
     return True

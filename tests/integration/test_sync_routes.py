@@ -16,6 +16,7 @@ from blog_service.settings import ApiSettings
 from contracts.events import Beat
 from replica.reconcile.model import Kind
 from replica.reconcile.run_locks import end_abandoned, hold
+from replica.status.bodies import ProofBody
 from replica.status.routes import WAITING_MAX
 from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api, metric
@@ -82,6 +83,16 @@ async def test_only_operators_have_access(
     assert await fetch(blog_engine, "SELECT 1 FROM reconcile_runs") == []
 
 
+NOT_PROVED: dict[str, Any] = {
+    "state": "unknown",
+    "text": "not proved: proofs are off",
+    **dict.fromkeys(ProofBody.model_fields.keys() - {"state", "text", "kinds", "findings"}),
+    "kinds": {},
+    "findings": [],
+}
+"""What the status shows while no consumer makes proofs."""
+
+
 class TestStatus:
     """``GET /v1/sync/status``."""
 
@@ -96,6 +107,7 @@ class TestStatus:
         known = {name: value for name, value in response.json().items() if value is not None}
         assert known.pop("last_applied_at")
         assert known == {
+            "proof": NOT_PROVED,
             "pipe": "broken: no consumer has ever been at work",
             "consumers": 0,
             "consumers_stopped": 0,
@@ -141,6 +153,7 @@ class TestStatus:
         assert 7 <= shown.pop("last_heartbeat_age_seconds") < 60
         assert 3 <= shown.pop("consumer_age_seconds") < 60
         assert shown == {
+            "proof": NOT_PROVED,
             "pipe": "consuming",
             "users": 2,
             "users_deleted": 1,

@@ -1,4 +1,4 @@
-"""A TCP proxy that can close connections, refuse them, or hold back data."""
+"""A TCP proxy that counts bytes, and can close connections, refuse them, or hold back data."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,6 +19,7 @@ class Proxy:
         self._requests.set()
         self._refusing = False
         self.port = 0
+        self.forwarded = 0  # bytes, in both directions
 
     async def open(self) -> None:
         """Start listening."""
@@ -92,6 +93,7 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await passing.wait()
+                self.forwarded += len(data)
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

@@ -146,7 +146,7 @@ def test_invalid_digests_are_refused() -> None:
         DigestsAnswer(**values | {"buckets": values["buckets"] + "AAAA"})
     short = DigestsAnswer(**values | {"buckets": "AAAA"})
     for read in (short.value, partial(short.by_bucket, EVERY_BUCKET)):
-        with pytest.raises(ValueError, match="4096 buckets have another length"):
+        with pytest.raises(ValueError, match="the 4096 digests have another length"):
             read()
     with pytest.raises(ValueError, match="base64url"):
         DigestsAnswer(**values | {"buckets": "+" * len(values["buckets"])}).value()
@@ -161,7 +161,7 @@ def test_digests_of_some_buckets_are_read_back() -> None:
 
     expected = {bucket: digests.bucket(bucket, DigestKind.VERSIONS) for bucket in (0, 1, 4095)}
     assert answer.by_bucket(ranges) == expected
-    with pytest.raises(ValueError, match="4 buckets have another length"):
+    with pytest.raises(ValueError, match="the 4 digests have another length"):
         answer.by_bucket([range(4)])
 
 

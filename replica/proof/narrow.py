@@ -1,0 +1,107 @@
+"""Find the buckets that differ for longer than an event is on its way.
+
+Under traffic the roots of both sides nearly always differ: some events are on their way. So the
+digests of differing buckets are looked at again, a few times within a moment. A bucket that is
+found equal once is proved: all its users were equal then. What is left has lost something, changes
+all the time, or waits behind a long queue.
+
+Guarantees: in each look, this side is read before the source. The first look costs one request and,
+if the roots are equal, a response without a body; otherwise the response has the digests of groups
+of buckets. Each further look costs 22 bytes for each bucket in question.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from contracts.sync.comparison import DigestsAnswer, bucket_ranges, entity_tag
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, GROUPS, DigestKind, Digests
+from replica.reconcile.model import CouldNotCompare
+from replica.reconcile.source import Source
+
+PAUSES_SECONDS: Final = (0.02, 0.05, 0.1)
+"""Before each further look at single buckets. An event takes some milliseconds from the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What one look compares: this side's digests, and the source that has to answer.
+
+    Parameters:
+        read: reads this side's digests, of one snapshot.
+        source: where to ask.
+        kind: of digests.
+        follows: the source that this replica follows.
+        require: raises ``CouldNotCompare`` for another source.
+    """
+
+    read: Callable[[], Awaitable[Digests]]
+    source: Source
+    kind: DigestKind
+    follows: UUID
+    require: Callable[[UUID], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """How many users the source has, and the buckets that still differed at the last look."""
+
+    users: int
+    tombstones: int
+    buckets: Sequence[int]
+
+
+async def narrow(sides: Side) -> Narrowed:
+    """Look until no bucket differs, or a few times.
+
+    Raises:
+        CouldNotCompare: the source is away, is another one, or its response is not as agreed.
+    """
+    ours = await sides.read()
+    tag = entity_tag(sides.follows, sides.kind, ours)
+    answer = await sides.source.groups_unless(sides.kind, tag)
+    if answer is None:
+        return Narrowed(ours.users, ours.tombstones, ())
+    sides.require(answer.source)
+    differing = await look_again(sides, _buckets_of_differing_groups(ours, answer, sides.kind))
+    for pause in PAUSES_SECONDS:
+        if not differing:
+            break
+        await asyncio.sleep(pause)
+        differing = await look_again(sides, differing)
+    return Narrowed(answer.users, answer.tombstones, differing)
+
+
+async def look_again(sides: Side, buckets: Sequence[int]) -> Sequence[int]:
+    """Return those of ``buckets`` that differ now; raises as ``narrow`` does."""
+    ours = await sides.read()
+    ranges = bucket_ranges(buckets)
+    answer = await sides.source.digests(sides.kind, ranges)
+    sides.require(answer.source)
+    try:
+        theirs = answer.by_bucket(ranges)
+    except ValueError:
+        raise _not_as_agreed() from None
+    return [bucket for bucket in buckets if theirs[bucket] != ours.bucket(bucket, sides.kind)]
+
+
+def _buckets_of_differing_groups(
+    ours: Digests, answer: DigestsAnswer, kind: DigestKind
+) -> Sequence[int]:
+    packed, size = ours.groups(kind), BUCKETS // GROUPS
+    try:
+        theirs = answer.by_group()
+    except ValueError:
+        raise _not_as_agreed() from None
+    return [
+        bucket
+        for group, digest in enumerate(theirs)
+        if digest != packed[group * DIGEST_BYTES : (group + 1) * DIGEST_BYTES]
+        for bucket in range(group * size, (group + 1) * size)
+    ]
+
+
+def _not_as_agreed() -> CouldNotCompare:
+    return CouldNotCompare("the source's digests are not as agreed")

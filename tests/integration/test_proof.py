@@ -1,0 +1,356 @@
+"""A proof with every heartbeat: what is equal costs a 304, what differs is repaired or named."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy.ext.asyncio import AsyncEngine
+from structlog.testing import capture_logs
+
+import replica.proof.watch
+from auth_service.reconcile import routes
+from auth_service.settings import ApiSettings, RelaySettings
+from blog_service.replica_of_users import USERS
+from blog_service.settings import ConsumerSettings
+from contracts.sync.comparison import SCOPE, DigestsAnswer
+from replica.proof.current import current, why_degraded
+from replica.proof.model import DRIFT, NOT_PROVED, CurrentProof, Proved, State, state
+from replica.proof.prove import Proof, prove
+from replica.proof.watch import prove_continuously
+from replica.reconcile import runs
+from replica.reconcile.source import Source
+from replica.status import metrics
+from replica.status.read import status
+from service_kit.process.tasks import end_tasks
+from tests.support.eventually import eventually
+from tests.support.inbox import execute, fetch
+from tests.support.load import loaded
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.reconciling import Pair, paired
+
+INTERVAL_SECONDS = 0.2
+HEARTBEAT_SECONDS_MAX = 3 * INTERVAL_SECONDS
+
+EQUAL_BYTES_MAX = 500
+"""Of a proof of equal tables, apart from the access token, which has some 740."""
+
+UNDER_TRAFFIC_BYTES_MAX = 50_000
+
+
+@pytest.fixture
+async def pair(
+    api_settings: ApiSettings,
+    relay_settings: RelaySettings,
+    consumer_settings: ConsumerSettings,
+    auth_engine: AsyncEngine,
+    blog_engine: AsyncEngine,
+) -> AsyncIterator[Pair]:
+    """Run both services with five heartbeats a second; the replica was compared once."""
+    relay = relay_settings.model_copy(update={"heartbeat_seconds": INTERVAL_SECONDS})
+    consumer = consumer_settings.model_copy(update={"heartbeat_seconds_max": HEARTBEAT_SECONDS_MAX})
+    async with paired(api_settings, relay, consumer, auth_engine, blog_engine) as pair:
+        await pair.fill()
+        await pair.reconcile()
+        yield pair
+
+
+@asynccontextmanager
+async def proving(pair: Pair, **settings: Any) -> AsyncIterator[None]:
+    """Make proofs as one consumer does inside the block."""
+    changed = pair.settings.model_copy(update=settings)
+    running = asyncio.create_task(prove_continuously(USERS, changed, pair.blog))
+    try:
+        yield
+        assert not running.done(), running
+    finally:
+        await end_tasks(running)
+
+
+async def last(pair: Pair) -> CurrentProof:
+    """Read what is stored about proofs."""
+    async with pair.blog.connect() as connection:
+        return await current(connection)
+
+
+async def proved(pair: Pair, expected: State, *, later_than: CurrentProof | None = None) -> Proved:
+    """Wait for a proof with this result, and return it."""
+
+    async def look() -> Proved | None:
+        found = await last(pair)
+        # A loaded machine may be late with the next one.
+        if found.proved is None or state(found, 1e6) is not expected:
+            return None
+        is_later = later_than is None or found.proved_at != later_than.proved_at
+        return found.proved if is_later else None
+
+    found = await eventually(look)
+    assert found is not None
+    return found
+
+
+async def degraded(pair: Pair) -> str | None:
+    """Return what readiness reports because of proofs."""
+    async with pair.blog.connect() as connection:
+        return await why_degraded(connection, heartbeat_seconds_max=1e6)
+
+
+async def stored_runs(pair: Pair) -> list[Any]:
+    """Return the runs that proofs have stored."""
+    return await fetch(pair.blog, "SELECT * FROM reconcile_runs WHERE reason = 'proof'")
+
+
+@asynccontextmanager
+async def measured(pair: Pair) -> AsyncIterator[tuple[Proxy, Source]]:
+    """Ask the source through a proxy that counts bytes."""
+    port = urlsplit(str(pair.settings.auth_url)).port
+    assert port is not None
+    async with proxy_to("127.0.0.1", port) as proxy:
+        address = {"auth_url": f"http://127.0.0.1:{proxy.port}"}
+        async with Source(pair.settings.model_copy(update=address)) as source:
+            yield proxy, source
+
+
+async def prove_once(pair: Pair, source: Source) -> Proof:
+    """Make one proof."""
+    async with pair.blog.connect() as connection:
+        follows = await runs.source_followed(connection)
+        assert follows is not None
+        await connection.commit()
+        return await prove(USERS, pair.settings, connection, source, follows=follows, heartbeat=1)
+
+
+async def test_equal_tables_are_proved_by_a_few_hundred_bytes(pair: Pair) -> None:
+    """The source confirms the root without a body."""
+    async with measured(pair) as (proxy, source):
+        first = await prove_once(pair, source)
+        token = await source._account.token(SCOPE)
+        before = proxy.forwarded
+        again = await prove_once(pair, source)
+        bytes_sent = proxy.forwarded - before
+
+    assert first.proved == again.proved
+    assert (again.proved.users, again.proved.tombstones) == (180, 20)
+    assert (again.proved.differing, again.comparison) == ({}, None)
+    assert 0 < bytes_sent - len(token) < EQUAL_BYTES_MAX
+
+
+DAMAGE = {
+    "missing": "DELETE FROM users WHERE email = 'user1@example.org'",
+    "stale": "UPDATE users SET version = version - 1 WHERE email = 'user2@example.org'",
+    "undeleted": (
+        "UPDATE users SET deleted_at = NULL, status = 'active', version = version - 1,"
+        " created_at = now(), updated_at = now(), email = 'back@example.org'"
+        " WHERE id = md5('10')::uuid"
+    ),
+    "corrupt": "UPDATE users SET email = 'x' WHERE email = 'user3@example.org'",
+    "ahead": "UPDATE users SET version = version + 1 WHERE email = 'user4@example.org'",
+    "orphan": (
+        "INSERT INTO users (id, version, email, status, created_at, updated_at) VALUES"
+        " (gen_random_uuid(), 7, 'ghost@example.org', 'active', now(), now())"
+    ),
+    "undone_deletion": (
+        "UPDATE users SET status = 'deleted', deleted_at = now(), email = NULL, roles = '{}',"
+        " tokens_valid_after = NULL, created_at = NULL, updated_at = NULL"
+        " WHERE email = 'user5@example.org'"
+    ),
+    "provisional_orphan": (
+        f"INSERT INTO users (id, version, status) VALUES ('{uuid4()}', 0, 'provisional')"
+    ),
+}
+REPAIRED = {"missing": 1, "stale": 1, "undeleted": 1}
+NAMED = dict.fromkeys(DAMAGE.keys() - REPAIRED.keys(), 1)
+
+
+async def test_each_kind_of_difference_is_repaired_or_named(pair: Pair) -> None:
+    """In one run, however many heartbeats follow; an operator's repair ends it."""
+    async with proving(pair):
+        await proved(pair, State.EQUAL)
+        before = await degraded(pair)
+        with capture_logs() as logs:
+            await pair.damage(*DAMAGE.values())
+            found = await proved(pair, State.DIFFERS)
+            await proved(pair, State.DIFFERS, later_than=await last(pair))
+        [run] = await stored_runs(pair)
+        async with pair.blog.connect() as connection:
+            figures = await status(USERS, pair.settings, connection)
+        await metrics.refresh(USERS, pair.blog)
+        gauge = "usersync_reconcile_differing_users"
+        shown = {kind: REGISTRY.get_sample_value(gauge, {"kind": kind}) for kind in NAMED}
+        during = await degraded(pair)
+        undone = "SELECT id FROM users WHERE email = 'user5@example.org'"
+        [row] = await fetch(pair.auth, undone)
+        await pair.reconcile(repair=True, ahead=True, orphans=True)
+        await execute(pair.blog, f"DELETE FROM users WHERE id = '{row.id}'")
+        await proved(pair, State.EQUAL)
+        after = await degraded(pair)
+
+    assert found.differing == NAMED
+    assert {finding["kind"] for finding in found.findings} == NAMED.keys()
+    assert (run.id, run.verdict, run.repaired) == (found.run_id, "drift", REPAIRED)
+    assert shown == dict.fromkeys(NAMED, 1.0)
+    assert (before, during, after) == (None, DRIFT, None)
+    text = figures["proof"]["text"]
+    assert text.startswith("proved 0 s ago: 200 users, 5 differ ("), text
+    for remedy in ("--repair", "--ahead", "--orphans", "auth-service users erase ID"):
+        assert remedy in text
+    [told, *_] = [each for each in logs if each["event"] == "proof.compared"]
+    assert (told["log_level"], told["differing"], told["repaired"]) == ("critical", NAMED, REPAIRED)
+    assert len([each for each in logs if each["event"] == "proof.compared"]) == 1
+
+
+async def test_live_traffic_is_never_reported_as_drift(pair: Pair) -> None:
+    """Nor does a proof send much: events on their way are told apart by a few more digests."""
+    sent = []
+    async with measured(pair) as (proxy, source), proving(pair):
+        await prove_once(pair, source)
+        async with loaded(pair.auth, per_second=150) as load:
+            await eventually(lambda: load.changes > 50)
+            for _ in range(8):
+                before, changes = proxy.forwarded, load.changes
+                found = await prove_once(pair, source)
+                sent.append(proxy.forwarded - before)
+                assert (found.proved.differing, found.tally.repaired) == ({}, {})
+                await eventually(lambda: load.changes > changes)  # noqa: B023 - awaited here
+        await proved(pair, State.EQUAL, later_than=await last(pair))
+
+    assert await stored_runs(pair) == []
+    assert max(sent) < UNDER_TRAFFIC_BYTES_MAX, sent
+
+
+async def test_proofs_can_be_turned_off(pair: Pair) -> None:
+    """Then nothing is proved, nothing is overdue, and the status says why."""
+    async with proving(pair):
+        await proved(pair, State.EQUAL)
+    async with proving(pair, proof=False):
+        await eventually(lambda: _is_off(pair))
+        async with pair.blog.connect() as connection:
+            figures = await status(USERS, pair.settings, connection)
+
+    assert figures["proof"]["state"] is State.UNKNOWN
+    assert figures["proof"]["text"] == "not proved: proofs are off"
+    assert figures["degraded"] is None
+
+
+async def _is_off(pair: Pair) -> bool:
+    return not (await last(pair)).is_on
+
+
+async def test_without_the_source_the_last_proof_gets_too_old(pair: Pair, unused_port: int) -> None:
+    """That is an alarm of its own, with the reason; it ends with the next proof."""
+    away = {"auth_url": f"http://127.0.0.1:{unused_port}"}
+    with capture_logs() as logs:
+        async with proving(pair, **away):
+            await eventually(lambda: _overdue(logs))
+            found = await last(pair)
+            async with pair.blog.connect() as connection:
+                figures = await status(USERS, pair.settings, connection)
+        async with proving(pair):
+            await proved(pair, State.EQUAL)
+
+    assert found.proved is None
+    assert figures["degraded"] == NOT_PROVED
+    assert re.fullmatch(
+        r"not proved for \d+ s: the source does not answer .*", figures["proof"]["text"]
+    )
+    assert (await last(pair)).trouble is None
+    [alarm] = _overdue(logs)
+    assert alarm["log_level"] == "critical"
+
+
+def _overdue(logs: list[Any]) -> list[Any]:
+    return [each for each in logs if each["event"] == "proof.overdue"]
+
+
+async def _trouble(pair: Pair) -> str | None:
+    return (await last(pair)).trouble
+
+
+async def test_another_source_proves_nothing(pair: Pair) -> None:
+    """Even with the same users; nothing is repaired from it."""
+    await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
+    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+    async with proving(pair):
+        why = await eventually(lambda: _trouble(pair))
+
+    assert "--accept-source" in str(why)
+    assert (await last(pair)).proved is None
+    assert not await pair.agrees()
+
+
+async def test_a_source_of_another_version_proves_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It computes digests in another way; the sentence says what to do."""
+    made = DigestsAnswer.of
+
+    def older(*args: Any, **options: Any) -> DigestsAnswer:
+        return made(*args, **options).model_copy(update={"version": 1})
+
+    monkeypatch.setattr(routes, "entity_tag", lambda *_: '"1"')
+    monkeypatch.setattr(DigestsAnswer, "of", older)
+    async with proving(pair):
+        why = await eventually(lambda: _trouble(pair))
+
+    assert "upgrade the older one" in str(why)
+    assert (await last(pair)).proved is None
+
+
+async def test_a_confirmation_of_something_else_proves_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the root that was asked about counts, in any 304."""
+    monkeypatch.setattr(routes, "is_named", lambda *_: True)
+    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+    async with proving(pair):
+        why = await eventually(lambda: _trouble(pair))
+
+    assert "not as agreed" in str(why)
+    assert (await last(pair)).proved is None
+
+
+async def test_two_consumers_make_one_proof_for_a_heartbeat(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that has the lock makes it, and the other sees that it is done."""
+    made = []
+
+    async def counted(*args: Any, heartbeat: int, **options: Any) -> Proof:
+        made.append(heartbeat)
+        return await prove(*args, heartbeat=heartbeat, **options)
+
+    monkeypatch.setattr(replica.proof.watch, "prove", counted)
+    async with proving(pair), proving(pair):
+        await eventually(lambda: len(made) > 5)
+
+    assert len(set(made)) == len(made)
+
+
+async def test_while_messages_may_be_lost_the_whole_comparison_comes_first(pair: Pair) -> None:
+    """A proof waits for it: numbers that ran backwards mean that nothing may be repaired."""
+    suspected = "UPDATE heartbeats SET suspicion = 'backwards', suspected_at = now()"
+    await execute(pair.blog, suspected)
+    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+    async with proving(pair):
+        await eventually(lambda: _heartbeats(pair, 3))
+        during = await last(pair)
+        await pair.reconcile(repair=True)
+        await proved(pair, State.EQUAL)
+
+    assert (during.proved, during.tried_seconds) == (None, None)
+
+
+async def _heartbeats(pair: Pair, more: int) -> bool:
+    [before] = await fetch(pair.blog, "SELECT number FROM heartbeats")
+    await eventually(lambda: _beyond(pair, before.number + more))
+    return True
+
+
+async def _beyond(pair: Pair, number: int) -> bool:
+    [now] = await fetch(pair.blog, "SELECT number FROM heartbeats")
+    return bool(now.number >= number)
