@@ -176,8 +176,13 @@ def packed_sql(sums: str, *, has_all_fields: bool = True) -> str:
 
 
 def _packed_lanes_sql(kind: str) -> str:
-    # The last four bytes of a sum are the sum modulo 2^32, also of a negative one.
+    # Two lanes to a number of 64 bits: half the calls. The last 32 bits of a sum are the sum modulo
+    # 2^32, also of a negative one.
+    first, second, third, fourth = (
+        f"coalesce({kind}{number}, 0)" for number in range(1, LANES + 1)
+    )
     lanes = " || ".join(
-        f"substring(int8send(coalesce({kind}{number}, 0)) FROM 5)" for number in range(1, LANES + 1)
+        f"int8send(({high} << 32) | ({low} & {2**32 - 1}))"
+        for high, low in ((first, second), (third, fourth))
     )
     return f"string_agg({lanes}, '' ORDER BY bucket) AS {kind}"
