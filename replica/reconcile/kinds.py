@@ -1,4 +1,4 @@
-"""Decide how a user differs, from both sides' rows. Pure.
+"""Decide how a user differs, and whether a row may be repaired, from both sides' rows. Pure.
 
 This states what ``classify_and_repair`` and ``orphans`` decide in SQL, a batch of users at a time.
 ``tests/integration/test_kinds_in_postgresql.py`` compares the two for every combination of rows,
@@ -9,7 +9,8 @@ asked, ``source`` is the source's response, ``now`` is the replica's row when it
 is an absent row. Nothing reaches a replica before it is committed at the source. So the replica had
 something that the source never had only if ``before`` shows it too; otherwise it arrived meanwhile.
 
-Not here: the repairs (``replica.table``), and which kinds are repaired (``model``).
+Not here: the repairs (``replica.table``), the guard *newer* (``contracts.sync.merge``), and which
+kinds are repaired (``model``).
 """
 
 from typing import Final, Literal, NamedTuple, TypeAlias
@@ -75,3 +76,16 @@ def unknown(before: Row | None, now: Row | None) -> Difference | None:
     if before.version != now.version:
         return IN_FLIGHT
     return Kind.ORPHAN if now.version else Kind.PROVISIONAL_ORPHAN
+
+
+def is_as_compared(now: Row | None, compared: Row, coming: Row) -> bool:
+    """Whether the guard *as compared* lets a repair write ``coming``: the row has not moved.
+
+    Parameters:
+        now: the replica's row at the moment of the write.
+        compared: the row that was compared with the source.
+        coming: the source's row; for an orphan, which has none, ``compared`` again.
+    """
+    return (
+        now is not None and now.version == compared.version and now.is_deleted == coming.is_deleted
+    )

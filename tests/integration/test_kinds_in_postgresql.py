@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ReconcileSettings
-from contracts.sync.merge import State
+from contracts.sync.merge import State, rank
 from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
-from replica.reconcile.kinds import IN_FLIGHT, Difference, Row, difference, unknown
+from replica.reconcile.kinds import IN_FLIGHT, Difference, Row, difference, is_as_compared, unknown
 from replica.reconcile.model import AS_COMPARED, NEWER, Kind, Tally, repairable
 from replica.reconcile.orphans import repair_orphans
 from replica.reconcile.session import session
@@ -208,3 +208,73 @@ async def test_postgresql_decides_as_the_pure_functions(
     )
     rows = {row.id: (row.version, row.dead) for row in found}
     assert [case for case in CASES if not _repaired(case, rows.get(case.id))] == []
+
+
+@dataclass(frozen=True)
+class Write:
+    """A state that meets a present row, and the version that was compared before."""
+
+    id: UUID
+    ours: tuple[int, str] | None
+    compared: int
+    coming: tuple[int, str]
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether the merge lets it be written."""
+        now = self._now
+        return now is None or (now.is_deleted, now.version) < rank(_state(self.id, *self.coming))
+
+    @property
+    def is_as_compared(self) -> bool:
+        """Whether the other guard does; the row that was compared had the form of what comes."""
+        coming = _row(_state(self.id, *self.coming))
+        assert coming is not None
+        return is_as_compared(self._now, Row(self.compared, coming.is_deleted), coming)
+
+    @property
+    def present(self) -> dict[str, object]:
+        """The columns of the present row."""
+        assert self.ours is not None
+        if self.ours[0] == 0:
+            return _EMPTY | {"id": str(self.id), "version": 0, "status": "provisional"}
+        return _columns(_state(self.id, *self.ours))
+
+    @property
+    def _now(self) -> Row | None:
+        return None if self.ours is None else Row(self.ours[0], self.ours[1].startswith("deleted"))
+
+
+WRITES = [
+    Write(UUID(int=number), *each)
+    for number, each in enumerate(
+        product(OURS, (0, 1, 2, 3), product((1, 2, 3), ("living", "deleted")))
+    )
+]
+
+_COMING = """(
+    SELECT state.*, compared.compared_version
+    FROM json_populate_recordset(CAST(NULL AS users), CAST(:rows AS json)) AS state
+    JOIN json_to_recordset(CAST(:rows AS json)) AS compared (id uuid, compared_version bigint)
+        USING (id)
+    ORDER BY id
+)"""
+
+
+async def test_the_guards_of_the_writer_are_the_pure_functions(blog_engine: AsyncEngine) -> None:
+    """Every present row meets every state, under *newer* and under *as compared*."""
+    coming = [
+        _columns(_state(each.id, *each.coming)) | {"compared_version": each.compared}
+        for each in WRITES
+    ]
+    expected = {
+        USERS.write_if_newer_sql(_COMING): {each.id for each in WRITES if each.is_newer},
+        USERS.write_as_compared_sql(_COMING): {each.id for each in WRITES if each.is_as_compared},
+    }
+    for statement, ids in expected.items():
+        async with blog_engine.connect() as connection:
+            present = [each.present for each in WRITES if each.ours is not None]
+            await _insert(connection, "users", ", ".join(USERS.columns), present)
+            written = await connection.execute(text(statement), {"rows": json.dumps(coming)})
+            assert set(written.scalars()) == ids
+            await connection.rollback()

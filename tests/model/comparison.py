@@ -210,15 +210,9 @@ def _is_guarded(
         return not rules.repairs_without_newer and not product.is_newer(coming, now)
     if rules.repairs_without_as_compared:
         return False
-    if kind in AS_COMPARED:
-        assert coming is not None
-        return (
-            now is None
-            or compared is None
-            or now.version != compared.version
-            or now.is_deleted != coming.is_deleted
-        )
-    return now is None or compared is None or now.version != compared.version or now.is_deleted
+    assert compared is not None  # only a row is corrupt, ahead, or an orphan
+    unchanged = coming if kind in AS_COMPARED else compared
+    return not product.is_as_compared(now, compared, unchanged)
 
 
 def _ended(state: State, comparison: Comparison, report: Report) -> State:

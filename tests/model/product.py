@@ -113,6 +113,15 @@ def difference(
 
 
 @cache
+def is_as_compared(now: Record | None, compared: Record, coming: Record | None) -> bool:
+    """Whether the guard *as compared* lets a repair be written."""
+    compared_row, coming_row = _row(compared), _row(coming)
+    assert compared_row is not None
+    assert coming_row is not None
+    return kinds.is_as_compared(_row(now), compared_row, coming_row)
+
+
+@cache
 def reason_due(suspicion: str | None) -> Reason:
     """Return why a comparison is due that nobody asked for; the schedule if for nothing else."""
     reason = reason_to_run(
