@@ -123,8 +123,8 @@ async def test_a_stop_drains(start: Starting, blog_engine: AsyncEngine, source: 
     """Under load SIGTERM settles what either lane holds: exit code 0, nothing lost or repeated."""
     consumer = start(prefetch=200, batch_size=20, replay_batch_size=20)
     await consumer.ready()
-    live = [an_event(a_state()) for _ in range(4_000)]
-    replayed = [an_event(a_state()) for _ in range(1_000)]
+    live = [an_event(a_state()) for _ in range(2_000)]
+    replayed = [an_event(a_state()) for _ in range(500)]
     publishing = asyncio.gather(source.publish(*live), source.replay(*replayed))
     await eventually(lambda: _has_some(blog_engine, 200))
 

@@ -1,7 +1,6 @@
 """The schemas of both databases: upgrade, downgrade, and their match with the models."""
 
 import asyncio
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from sqlalchemy.engine import make_url
 from local.postgres_server import PostgresServer
 from tests.support.databases import ROOT, SERVICES, Databases
 from tests.support.eventually import eventually
-from tests.support.processes import BIN
+from tests.support.processes import run
 
 COLUMNS = """
     SELECT table_name, column_name, data_type, is_nullable, column_default
@@ -65,14 +64,8 @@ def alembic(
     service: str, url: str, *arguments: str, folder: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
     """Run ``alembic`` as an operator does."""
-    return subprocess.run(
-        [str(BIN / "alembic"), "-n", service, *arguments],
-        env={"PATH": os.environ["PATH"], f"{service.upper()}_DATABASE_URL": url},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+    return run(
+        ["alembic", "-n", service, *arguments], {f"{service.upper()}_DATABASE_URL": url}, folder
     )
 
 

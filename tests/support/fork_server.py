@@ -1,9 +1,9 @@
-"""Import the services' libraries once, and fork a process for each command.
+"""Import a service once, and fork a process for each of its commands.
 
-Importing SQLAlchemy, FastAPI and others takes more than a second of CPU time, and the tests start
-hundreds of processes; a fork has them loaded. Everything else is as in a normal process: the
-installed script runs from its first line and imports the services itself; arguments, environment,
-working directory, standard streams, signals, ``kill -9`` and exit codes are its own.
+Importing SQLAlchemy, FastAPI and the service takes up to two seconds of CPU time, and the tests
+start hundreds of processes; a fork has them loaded. Everything else is as in a normal process: the
+installed script runs from its first line; arguments, environment, working directory, standard
+streams, signals, ``kill -9`` and exit codes are its own.
 
 The installed programs are tested elsewhere: ``tests/end_to_end/test_programs.py``, the browser's
 tests and those that kill processes start them without this server.
@@ -21,28 +21,14 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-LIBRARIES = (
-    "aio_pika",
-    "aiosmtplib",
-    "alembic.config",
-    "argon2",
-    "cryptography.hazmat.primitives.asymmetric.rsa",
-    "email_validator",
-    "fastapi",
-    "httpx",
-    "jwt",
-    "prometheus_client",
-    "pydantic_settings",
-    "rich.progress",
-    "sqlalchemy.dialects.postgresql.asyncpg",
-    "sqlalchemy.ext.asyncio",
-    "structlog",
-    "typer.rich_utils",
-    "uvicorn.protocols.http.httptools_impl",
-    "uvloop",
-    "zxcvbn",
-)
-"""A library that no service uses any more only costs time at the start."""
+MODULES = {
+    "alembic": ("alembic.config", "sqlalchemy.dialects.postgresql.asyncpg"),
+    "auth-service": ("auth_service.app", "auth_service.cli", "auth_service.relay_process"),
+    "blog-service": ("blog_service.app", "blog_service.cli", "replica.consume"),
+}
+"""What a program's commands import when they run, and libraries that are loaded late."""
+
+LATE_LIBRARIES = ("rich.progress", "typer.rich_utils", "uvicorn.protocols.http.httptools_impl")
 
 STREAMS = 3
 
@@ -113,8 +99,7 @@ def _become(channel: socket.socket, descriptors: list[int]) -> str:
 
 
 if __name__ == "__main__":
-    for library in LIBRARIES:
-        with suppress(ModuleNotFoundError):
-            importlib.import_module(library)
+    for module in (*MODULES[sys.argv[2]], *LATE_LIBRARIES):
+        importlib.import_module(module)
     script = forked(socket.socket(fileno=int(sys.argv[1])))
     runpy.run_path(script, run_name="__main__")

@@ -49,7 +49,7 @@ class Fork:
             "session": session,
         }
         with theirs, _sending:
-            socket.send_fds(_server(), [b"+"], [*streams, theirs.fileno()])
+            socket.send_fds(_server(Path(command[0]).name), [b"+"], [*streams, theirs.fileno()])
         self._lines = self._channel.makefile("rw")
         self._lines.write(f"{json.dumps(order)}\n")
         self._lines.flush()
@@ -119,11 +119,11 @@ def run_forked(
 
 
 @cache
-def _server() -> socket.socket:
+def _server(program: str) -> socket.socket:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", fork_server.__name__, str(theirs.fileno())],
+            [sys.executable, "-m", fork_server.__name__, str(theirs.fileno()), program],
             env={"PATH": os.environ["PATH"]},
             cwd=Path(__file__).parents[2],
             stdin=subprocess.DEVNULL,
