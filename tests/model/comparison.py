@@ -122,6 +122,8 @@ def _stage(rules: Rules, state: State, comparison: Comparison) -> Next:
 
 def _classify(rules: Rules, state: State, comparison: Comparison) -> Next | None:
     number, time = comparison.beat
+    if rules.heartbeat_by_number:
+        time = 0
     if not rules.without_heartbeat and not covers(state.replica.last, number, product.at(time)):
         return None if _may_arrive(state, comparison.beat) else _given_up(state)
     now = state.replica.users

@@ -94,7 +94,8 @@ def _source_failover(state: State) -> Iterator[Next]:
         yield Next(Step("source's standby falls behind"), after)
     elif behind != state.source:
         after = _disturbed(state)._replace(source=behind, standby_source=None, unconfirmed=())
-        past = after.past._replace(set_back=True, was_set_back=True)
+        # What was sent before is at the broker: no message is lost with the source's commits.
+        past = after.past._replace(set_back=True, was_set_back=True, lossy=state.past.lossy)
         yield Next(Step("source failed over"), one_fault(after._replace(past=past)))
 
 

@@ -119,7 +119,7 @@ def is_reflected(state: State, user: int) -> bool:
 
 def _lost(state: State) -> str | None:
     """No acknowledged change is lost: it arrived, is under way, or is parked."""
-    if state.past.lossy:
+    if state.past.lossy or state.past.was_set_back:
         return None
     for user, record in enumerate(state.source.users):
         if (

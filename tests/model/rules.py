@@ -32,6 +32,9 @@ class Rules:
     redrives_without_merge: bool = False
     """A redriven message is written without being compared."""
 
+    heartbeat_by_number: bool = False
+    """A comparison waits for the number of its heartbeat, and does not look at the time."""
+
     ignores_unpublished: bool = False
     """A comparison does not ask which events are not published yet."""
 

@@ -34,6 +34,11 @@ QUICK: Final = (
     ),
     Scenario("a failover of the replica", _ONE_FAULT, frozenset({Fault.REPLICA_FAILOVER})),
     Scenario("a failover of the source", _ONE_FAULT, frozenset({Fault.SOURCE_FAILOVER})),
+    Scenario(
+        "a failover of the source that loses a heartbeat",
+        Left(changes=1, beats=1, faults=1, comparisons=1),
+        frozenset({Fault.SOURCE_FAILOVER}),
+    ),
     Scenario("damage by hand", _ONE_FAULT, frozenset({Fault.DAMAGE}), asks_operator=True),
     Scenario("damage past the triggers", _ONE_FAULT, frozenset({Fault.SILENT_DAMAGE})),
     Scenario(
@@ -91,10 +96,14 @@ def _reading(
     rules: Rules,
     *faults: Fault,
     budget: int = 1,
+    changes: int = 2,
     comparisons: int = 1,
+    beats: int = 0,
     asks_operator: bool = False,
 ) -> Reading:
-    left = Left(changes=2, beats=0, faults=budget if faults else 0, comparisons=comparisons)
+    left = Left(
+        changes=changes, beats=beats, faults=budget if faults else 0, comparisons=comparisons
+    )
     scenario = Scenario("unsound", left, frozenset(faults), asks_operator=asks_operator)
     return Reading(rules, scenario, finding)
 
@@ -141,6 +150,13 @@ UNSOUND: Final = {
     ),
     "a heartbeat requested before the source is read": _reading(
         "nothing is lost, and the comparison calls Ada missing", Rules(heartbeat_first=True)
+    ),
+    "a heartbeat known by its number alone": _reading(
+        "nothing is lost, and the comparison calls Ada missing",
+        Rules(heartbeat_by_number=True),
+        Fault.SOURCE_FAILOVER,
+        changes=1,
+        beats=1,
     ),
     "a comparison that ignores unpublished events": _reading(
         "nothing is lost, and the comparison calls Ada stale", Rules(ignores_unpublished=True)

@@ -138,10 +138,10 @@ class Left(NamedTuple):
 class Past(NamedTuple):
     """What has happened, as far as the invariants or the rules of ids and versions need it.
 
-    ``lossy``: messages or commits were lost. ``set_back``: the source lost commits, and nobody ran
-    ``restored`` since; ``was_set_back``: it ever did. ``damaged``: a row was changed by hand.
-    ``silent``: the triggers did not see it, and no comparison of whole tables was made since.
-    ``overtaken``: a later message was applied before an earlier one.
+    ``lossy``: messages, or commits of the replica, were lost. ``set_back``: the source lost
+    commits, and nobody ran ``restored`` since; ``was_set_back``: it ever did. ``damaged``: a row
+    was changed by hand. ``silent``: the triggers did not see it, and no comparison of whole tables
+    was made since. ``overtaken``: a later message was applied before an earlier one.
     """
 
     born: frozenset[int] = frozenset()
