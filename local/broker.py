@@ -8,8 +8,6 @@ Not here: choosing a server (`rabbitmq`), starting one (`private_rabbitmq`, `doc
 the queues and exchanges that the services declare.
 """
 
-import functools
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +20,7 @@ from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity
 
 from local.errors import LocalError
 from local.waiting import result_of
+from service_kit.http import trusted
 
 _TIMEOUT_SECONDS = 10.0  # creating a virtual host takes half a second, on a busy machine a few
 
@@ -140,7 +139,7 @@ class Broker:
         try:
             # trust_env=False: a proxy from the environment must not be used for this machine.
             with httpx.Client(
-                trust_env=False, timeout=_TIMEOUT_SECONDS, verify=_tls_context()
+                trust_env=False, timeout=_TIMEOUT_SECONDS, verify=trusted.authorities()
             ) as client:
                 answer = client.request(method, url, json=body, auth=self.credentials)
         except httpx.HTTPError as error:
@@ -172,12 +171,6 @@ def require_login(url: str) -> None:
         LocalError: the broker refuses, or does not respond.
     """
     result_of(_visit(url))
-
-
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    # Loading the root certificates takes longer than a call, and httpx loads them per client.
-    return httpx.create_ssl_context(trust_env=False)
 
 
 async def _visit(url: str) -> None:

@@ -17,6 +17,7 @@ import httpx
 from pydantic import BaseModel, Field, ValidationError
 
 from replica.settings import SourceSettings
+from service_kit.http import trusted
 from service_kit.http.bearer import on_behalf_of
 from service_kit.process.telemetry import REQUEST_ID, request_id, traceparent
 
@@ -75,6 +76,7 @@ class Account:
         )
         self._client = httpx.AsyncClient(
             base_url=settings.auth_url,
+            verify=trusted.authorities(),
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS_MAX),

@@ -17,6 +17,7 @@ import structlog
 from contracts.events.queues import DELIVERY_LIMIT, REPLAY_LENGTH_MAX
 from replica.queue_names import QueueNames
 from replica.settings import ConsumerSettings
+from service_kit.http import trusted
 
 log = structlog.get_logger()
 
@@ -82,6 +83,7 @@ async def log_strict_limits(names: QueueNames, settings: ConsumerSettings) -> No
             base_url=base_url,
             auth=credentials,
             timeout=TIMEOUT_SECONDS,
+            verify=trusted.authorities(),
             trust_env=False,
         ) as client:
             for queue, needed in ((names.live, NEEDED_LIVE), (names.replay, NEEDED_REPLAY)):

@@ -15,6 +15,7 @@ from auth_service.settings import DatabaseSettings as AuthDatabase
 from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.compare import compare
 from service_kit.database.engines import pooled
+from service_kit.http import trusted
 from service_kit.process.clock import described
 from tests.browser.conftest import Visiting
 from tests.support.auth_api import PASSWORD
@@ -699,7 +700,7 @@ async def test_the_console_is_small_and_requests_no_other_host(visit: Visiting, 
         await expect(visitor.page.get_by_label("Password")).to_be_visible()
         urls = set(visitor.requests)
     assert {url for url in urls if not url.startswith(site.url)} == set()
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
         weights = [len((await client.get(url)).content) for url in urls]
     assert sum(weights) < WEIGHT_BYTES_MAX
 
@@ -720,7 +721,7 @@ async def test_nothing_is_cut_off_on_a_phone(visit: Visiting) -> None:
 
 async def _refused(site: Site, email: str) -> list[int]:
     """Return the status codes of an operator's requests, sent by this user."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
         body = {"email": email, "password": PASSWORD}
         signed_in = (await client.post(f"{site.auth_api.url}/v1/signin", json=body)).json()
         headers = {"Authorization": f"Bearer {signed_in['access_token']}"}

@@ -12,6 +12,7 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from playwright.async_api import BrowserContext, Dialog, Page, Request, Route, expect
 
+from service_kit.http import trusted
 from tests.browser.conftest import POSTS_MAX, Visiting
 from tests.support.auth_api import PASSWORD
 from tests.support.blog_api import a_token
@@ -74,7 +75,9 @@ class Person:
 @pytest_asyncio.fixture(loop_scope="module")
 async def blog(site: Site) -> AsyncIterator[httpx.AsyncClient]:
     """Provide the blog's API, to prepare content."""
-    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=site.url, trust_env=False, verify=trusted.authorities()
+    ) as client:
         yield client
 
 
@@ -104,7 +107,9 @@ async def refused(blog: httpx.AsyncClient, signed_in: dict[str, Any]) -> None:
 
 async def _sign_out_everywhere(site: Site, signed_in: dict[str, Any]) -> None:
     headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
-    async with httpx.AsyncClient(base_url=site.auth_api.url, trust_env=False) as auth:
+    async with httpx.AsyncClient(
+        base_url=site.auth_api.url, trust_env=False, verify=trusted.authorities()
+    ) as auth:
         answer = await auth.post("/v1/signout?scope=global", headers=headers)
     assert answer.status_code == 204
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service_kit.http import trusted
 from tests.support.proxy import Proxy
 from tests.support.system import COMMANDS, Member, System, broker_behind_a_proxy, ended
 
@@ -53,7 +54,11 @@ async def running(system: System, request: pytest.FixtureRequest) -> AsyncIterat
         with ended(*processes):
             await asyncio.gather(*(process.ready() for process in processes))
             async with (
-                httpx.AsyncClient(base_url=auth_api.url, trust_env=False, timeout=20) as auth,
-                httpx.AsyncClient(base_url=blog_api.url, trust_env=False, timeout=20) as blog,
+                httpx.AsyncClient(
+                    base_url=auth_api.url, trust_env=False, verify=trusted.authorities(), timeout=20
+                ) as auth,
+                httpx.AsyncClient(
+                    base_url=blog_api.url, trust_env=False, verify=trusted.authorities(), timeout=20
+                ) as blog,
             ):
                 yield Running(system, auth, blog, auth_api, relay, blog_api, consumer, proxy)

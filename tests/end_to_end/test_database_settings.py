@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 
 from local.compare import compare
 from local.postgres_server import PostgresServer
+from service_kit.http import trusted
 from tests.end_to_end.conftest import Running
 from tests.support.eventually import eventually
 from tests.support.hostile import set_on_role
@@ -66,7 +67,9 @@ async def works(running: Running) -> None:
 async def readiness(running: Running) -> list[tuple[int, Any]]:
     """Return what each process says about its readiness."""
     members = (running.auth_api, running.relay, running.blog_api, running.consumer)
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+    async with httpx.AsyncClient(
+        trust_env=False, verify=trusted.authorities(), timeout=10
+    ) as client:
         answers = [await client.get(f"{member.url}/readyz") for member in members]
     return [(answer.status_code, answer.json().get("reason")) for answer in answers]
 

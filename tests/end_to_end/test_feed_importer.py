@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from service_kit.http import trusted
 from tests.support.eventually import eventually
 from tests.support.feeds import Item, as_feed, at_an_address, atom, rss
 from tests.support.http_server import served
@@ -143,7 +144,9 @@ async def importer(system: System, tmp_path: Path) -> AsyncIterator[Importer]:
         account = json.loads(created.stdout)
         key = tmp_path / "api-key"
         key.write_text(f"{account['api_key']}\n")
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        async with httpx.AsyncClient(
+            trust_env=False, verify=trusted.authorities(), timeout=20
+        ) as client:
             signed_up = await client.post(
                 f"{auth.url}/v1/signup",
                 json={"email": f"{uuid4().hex}@example.org", "password": PASSWORD},
@@ -451,7 +454,7 @@ def in_front_of(url: str, answers: list[Callable[[httpx.Response], Response]]) -
     waiting = list(answers)
 
     async def forward(request: Request) -> Response:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
             answer = await client.request(
                 request.method,
                 f"{url}{request.url.path}",

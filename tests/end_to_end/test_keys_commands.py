@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from service_kit.http import trusted
 from tests.support.auth_api import bearer, signed_up
 from tests.support.eventually import eventually
 from tests.support.inbox import fetch
@@ -111,7 +112,9 @@ async def test_an_emergency_while_the_api_runs(system: System, operator: Operato
     api = system.process("auth-service api", AUTH_SECRET=SECRET)
     with ended(api):
         await api.ready()
-        async with httpx.AsyncClient(base_url=api.url, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=api.url, trust_env=False, verify=trusted.authorities()
+        ) as client:
             ada = await signed_up(client, "ada@example.org")
             [leaked] = (await client.get("/.well-known/jwks.json")).json()["keys"]
 

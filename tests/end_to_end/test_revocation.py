@@ -13,6 +13,7 @@ import httpx
 import jwt
 import pytest
 
+from service_kit.http import trusted
 from tests.end_to_end.conftest import Running
 from tests.support.eventually import eventually
 from tests.support.processes import run
@@ -162,7 +163,9 @@ async def rotating(running: Running) -> AsyncIterator[httpx.AsyncClient]:
     )
     with ended(blog):
         await blog.ready()
-        async with httpx.AsyncClient(base_url=blog.url, trust_env=False, timeout=20) as client:
+        async with httpx.AsyncClient(
+            base_url=blog.url, trust_env=False, verify=trusted.authorities(), timeout=20
+        ) as client:
             yield client
 
 

@@ -13,6 +13,7 @@ from joserfc import jwt as jose
 from joserfc.jwk import KeySet
 
 from local.ports import free_port
+from service_kit.http import trusted
 from tests.support.builders import SOURCE
 from tests.support.databases import ROOT
 from tests.support.eventually import eventually
@@ -30,6 +31,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 DEAF = """
 import asyncio
 from service_kit.http.probes import health_routes
+from service_kit.http import trusted
 from service_kit.http.serving import serve_beside
 
 async def deaf_once():
@@ -91,7 +93,9 @@ async def test_the_logs_contain_no_personal_data(
     """A whole account life with every mistake: no address, password or token is logged."""
     await bind(source)
     base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
-    async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=base, trust_env=False, verify=trusted.authorities()
+    ) as client:
         created = await client.post("/v1/signup", json=CREDENTIALS, headers={"traceparent": TRACE})
         token = created.json()["access_token"]
         signed_in = {"Authorization": f"Bearer {token}"}
@@ -194,7 +198,7 @@ async def test_a_process_ends_although_a_cancellation_was_lost(tmp_path: Path) -
 
     async def is_alive() -> bool:
         try:
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
                 return (await client.get(f"http://127.0.0.1:{port}/livez")).is_success
         except httpx.HTTPError:
             return False

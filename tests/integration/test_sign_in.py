@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
 from local.ports import free_port
+from service_kit.http import trusted
 from service_kit.process.rates import Rate
 from tests.support.auth_api import PASSWORD, assert_problem, serving, signed_up
 from tests.support.builders import SOURCE
@@ -320,7 +321,9 @@ class TestForwardedFor:
         base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
         try:
             await process.is_ready(f"{base}/readyz")
-            async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+            async with httpx.AsyncClient(
+                base_url=base, trust_env=False, verify=trusted.authorities()
+            ) as client:
                 answers = [
                     await client.post(
                         "/v1/signin",

@@ -14,6 +14,7 @@ from auth_service.accounts.administer import administer
 from auth_service.settings import DatabaseSettings
 from local.ports import free_port
 from service_kit.database.engines import pooled
+from service_kit.http import trusted
 from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
 from tests.support.system import COMMANDS, Member, System
@@ -89,8 +90,12 @@ class Site:
     async def signed_up(self, email: str, *roles: str) -> dict[str, Any]:
         """Sign up, wait until the replica has the user with ``roles``, and return the response."""
         async with (
-            httpx.AsyncClient(base_url=self.auth_api.url, trust_env=False) as auth,
-            httpx.AsyncClient(base_url=self.blog_api.url, trust_env=False) as blog,
+            httpx.AsyncClient(
+                base_url=self.auth_api.url, trust_env=False, verify=trusted.authorities()
+            ) as auth,
+            httpx.AsyncClient(
+                base_url=self.blog_api.url, trust_env=False, verify=trusted.authorities()
+            ) as blog,
         ):
             answer = await auth.post("/v1/signup", json={"email": email, "password": PASSWORD})
             assert answer.status_code == 201, answer.text

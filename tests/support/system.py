@@ -14,6 +14,7 @@ from auth_service.settings import KeySettings
 from local.limits import LIMITS
 from local.ports import free_port
 from service_kit.database.engines import pooled
+from service_kit.http import trusted
 from tests.support.builders import SOURCE
 from tests.support.processes import Process
 from tests.support.proxy import Proxy, proxy_to
@@ -119,7 +120,7 @@ class Member(Process):
 
     async def metric(self, line: str) -> float:
         """Return the value of a metric, named with its labels, or 0 if it is absent."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
             metrics = (await client.get(f"{self.url}/metrics")).text
         values = [text.split()[-1] for text in metrics.splitlines() if text.startswith(f"{line} ")]
         return float(values[0]) if values else 0.0
