@@ -31,7 +31,6 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 DEAF = """
 import asyncio
 from service_kit.http.probes import health_routes
-from service_kit.http import trusted
 from service_kit.http.serving import serve_beside
 
 async def deaf_once():
