@@ -192,6 +192,16 @@ class Digests:
         return [bucket for bucket, (ours, theirs) in enumerate(pairs) if ours != theirs]
 
 
+def difference(one: bytes, other: bytes) -> bytes:
+    """Subtract a bucket's digest from another, lane by lane, modulo 2^32.
+
+    Only rows that differ count: what both sides have cancels. So while other users of the bucket
+    change on both sides, the difference stays.
+    """
+    lanes = zip(_LANES.unpack(one), _LANES.unpack(other), strict=True)
+    return _LANES.pack(*((a - b) % 2**32 for a, b in lanes))
+
+
 class _Sums:
     """The sums of digests of each bucket."""
 

@@ -11,13 +11,13 @@ of buckets. Each further look costs 22 bytes for each bucket in question.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from contracts.sync.comparison import DigestsAnswer, bucket_ranges, entity_tag
-from contracts.sync.digest import BUCKETS, DIGEST_BYTES, GROUPS, DigestKind, Digests
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, GROUPS, DigestKind, Digests, difference
 from replica.reconcile.model import CouldNotCompare
 from replica.reconcile.source import Source
 
@@ -46,15 +46,22 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Narrowed:
-    """How many users the source has, and the buckets that still differed at the last look."""
+    """How many users the source has, and the buckets that still differed at the last look.
+
+    ``buckets`` has the ``difference`` of both digests for each bucket.
+    """
 
     users: int
     tombstones: int
-    buckets: Sequence[int]
+    buckets: Mapping[int, bytes]
 
 
-async def narrow(sides: Side) -> Narrowed:
+async def narrow(sides: Side, *, known: Mapping[int, bytes]) -> Narrowed:
     """Look until no bucket differs, or a few times.
+
+    Parameters:
+        sides: what to compare.
+        known: differences that an earlier proof left; nothing else may differ.
 
     Raises:
         CouldNotCompare: the source is away, is another one, or its response is not as agreed.
@@ -63,19 +70,21 @@ async def narrow(sides: Side) -> Narrowed:
     tag = entity_tag(sides.follows, sides.kind, ours)
     answer = await sides.source.groups_unless(sides.kind, tag)
     if answer is None:
-        return Narrowed(ours.users, ours.tombstones, ())
+        return Narrowed(ours.users, ours.tombstones, {})
     sides.require(answer.source)
     differing = await look_again(sides, _buckets_of_differing_groups(ours, answer, sides.kind))
     for pause in PAUSES_SECONDS:
-        if not differing:
+        if not differing or differing == known:
             break
         await asyncio.sleep(pause)
         differing = await look_again(sides, differing)
     return Narrowed(answer.users, answer.tombstones, differing)
 
 
-async def look_again(sides: Side, buckets: Sequence[int]) -> Sequence[int]:
-    """Return those of ``buckets`` that differ now; raises as ``narrow`` does."""
+async def look_again(sides: Side, buckets: Collection[int]) -> Mapping[int, bytes]:
+    """Return those of ``buckets`` that differ now, and how; raises as ``narrow`` does."""
+    if not buckets:
+        return {}
     ours = await sides.read()
     ranges = bucket_ranges(buckets)
     answer = await sides.source.digests(sides.kind, ranges)
@@ -84,7 +93,8 @@ async def look_again(sides: Side, buckets: Sequence[int]) -> Sequence[int]:
         theirs = answer.by_bucket(ranges)
     except ValueError:
         raise _not_as_agreed() from None
-    return [bucket for bucket in buckets if theirs[bucket] != ours.bucket(bucket, sides.kind)]
+    pairs = ((bucket, ours.bucket(bucket, sides.kind), theirs[bucket]) for bucket in buckets)
+    return {bucket: difference(one, other) for bucket, one, other in pairs if one != other}
 
 
 def _buckets_of_differing_groups(

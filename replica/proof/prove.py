@@ -5,7 +5,8 @@ Guarantees: in flight is not drift, and there is no verdict without proof, by th
 users are read, everything published by then has arrived, so a long queue costs no such reading.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -25,6 +26,17 @@ from replica.table import Replica
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """The differences of buckets, and what a proof found in them.
+
+    While the differences stay the same, so do the users who differ.
+    """
+
+    differences: Mapping[int, bytes]
+    proved: Proved
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """A verdict.
 
@@ -33,12 +45,16 @@ class Proof:
         tally: what differed, and what was repaired.
         comparison: of the users who were read; None if the digests were enough.
         covered: the last heartbeat that is known to have been applied.
+        known: the differences that are left, for the next proof; None if they may still change.
+        has_wrong_digests: the digests of some buckets differ steadily, and their users do not.
     """
 
     proved: Proved
     tally: Tally
     comparison: Comparison | None
     covered: int
+    known: Known | None
+    has_wrong_digests: bool = False
 
 
 async def prove(
@@ -49,6 +65,7 @@ async def prove(
     *,
     follows: UUID,
     heartbeat: int,
+    known: Known | None = None,
 ) -> Proof:
     """Compare the replica with its source.
 
@@ -57,6 +74,7 @@ async def prove(
         source: to ask.
         follows: the source that this replica was compared with before.
         heartbeat: the last one that was applied.
+        known: what an earlier proof left.
 
     Raises:
         CouldNotCompare: there is no verdict.
@@ -68,8 +86,16 @@ async def prove(
     kind = DigestKind.STATE if replica.has_all_fields else DigestKind.VERSIONS
     read = partial(replica_digests, replica, connection)
     sides = Side(read, source, kind, follows, require)
-    narrowed = await narrow(sides)
+    narrowed = await narrow(sides, known={} if known is None else known.differences)
     buckets, covered = narrowed.buckets, heartbeat
+    if known is not None and buckets == known.differences:
+        proved = replace(
+            known.proved,
+            heartbeat=heartbeat,
+            users=narrowed.users,
+            tombstones=narrowed.tombstones,
+        )
+        return Proof(proved, Tally(), None, heartbeat, known)
     if buckets:
         beat = await source.heartbeat()
         require(beat.source)
@@ -77,6 +103,7 @@ async def prove(
         covered = beat.number
         buckets = await look_again(sides, buckets)
     tally, comparison = Tally(), None
+    after: Mapping[int, bytes] = {}
     if buckets:
         async with session(settings) as first:
             compared = await compare_buckets(
@@ -84,7 +111,7 @@ async def prove(
                 settings,
                 source,
                 first,
-                buckets,
+                sorted(buckets),
                 require_source=require,
                 expected=None,
                 repairs=BY_ITSELF,
@@ -93,6 +120,7 @@ async def prove(
                 progress=RunProgress(is_quiet=True),
             )
         covered = compared.heartbeat
+        after = await look_again(sides, buckets)
         comparison = Comparison(
             source=compared.begin.source,
             source_at=compared.begin.taken_at,
@@ -109,4 +137,12 @@ async def prove(
         findings=named(tally),
         run_id=None,
     )
-    return Proof(proved, tally, comparison, covered)
+    is_steady = bool(after) and after == buckets and not (tally.repaired or tally.in_flight)
+    return Proof(
+        proved,
+        tally,
+        comparison,
+        covered,
+        known=Known(after, proved) if is_steady and proved.differing else None,
+        has_wrong_digests=is_steady and not proved.differing,
+    )

@@ -34,9 +34,9 @@ from replica.proof.model import (
     is_overdue,
     says_the_same,
 )
-from replica.proof.prove import prove
+from replica.proof.prove import Known, prove
 from replica.reconcile import runs
-from replica.reconcile.model import BY_ITSELF, CouldNotCompare, Reason, by_kind
+from replica.reconcile.model import BY_ITSELF, DELETIONS_MAX, CouldNotCompare, Reason, by_kind
 from replica.reconcile.schedule import NEVER, reason_due
 from replica.reconcile.source import Source
 from replica.settings import ConsumerSettings
@@ -49,6 +49,9 @@ log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS_MAX: Final = 1.0
 """A look is one small statement; its pause is part of the time until a difference is named."""
+
+REQUEST_EVERY_SECONDS: Final = 3600.0
+"""A comparison of whole tables corrects the digests. Where it cannot, once an hour is enough."""
 
 LOCK_KEY: Final = 0x70726F6F66
 """"proof" in ASCII: the advisory lock of the one who makes a proof."""
@@ -96,6 +99,8 @@ class _Watch:
         self._is_on = False
         self._is_overdue = False
         self._began = time.monotonic()
+        self._known: Known | None = None
+        self._requested_until = 0.0
 
     async def look(self) -> None:
         """Make a proof if one is due."""
@@ -144,6 +149,7 @@ class _Watch:
                 self._source,
                 follows=follows,
                 heartbeat=heartbeat,
+                known=self._known,
             )
         except CouldNotCompare as error:
             why = str(error)
@@ -152,6 +158,9 @@ class _Watch:
             if why != last.trouble:
                 log.warning("proof.no_verdict", explanation=why)
             return
+        self._known = found.known
+        if found.has_wrong_digests:
+            await self._request_comparison(connection)
         proved = found.proved
         is_news = bool(found.tally.repaired) or not says_the_same(last.proved, proved)
         async with connection.begin():
@@ -175,6 +184,21 @@ class _Watch:
                 differing=dict(proved.differing),
                 repaired=by_kind(found.tally.repaired),
                 in_flight=proved.in_flight,
+            )
+
+    async def _request_comparison(self, connection: AsyncConnection) -> None:
+        """Have the maintained digests checked, which is part of a comparison of whole tables."""
+        if time.monotonic() < self._requested_until:
+            return
+        self._requested_until = time.monotonic() + REQUEST_EVERY_SECONDS
+        log.warning("proof.digests_differ")
+        async with connection.begin():
+            await runs.request(
+                connection,
+                reason=Reason.DIGESTS,
+                requested_by=None,
+                repairs=BY_ITSELF,
+                deletions_max=DELETIONS_MAX,
             )
 
     def _warn(self, last: CurrentProof) -> None:

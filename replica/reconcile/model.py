@@ -56,6 +56,9 @@ class Reason(StrEnum):
     PROOF = "proof"
     """A proof found users who differ (``replica.proof``)."""
 
+    DIGESTS = "digests"
+    """A proof found digests that differ although their users do not."""
+
 
 class Phase(StrEnum):
     """What a run is at."""

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -21,7 +22,7 @@ from blog_service.settings import ConsumerSettings
 from contracts.sync.comparison import SCOPE, DigestsAnswer
 from replica.proof.current import current, why_degraded
 from replica.proof.model import DRIFT, NOT_PROVED, CurrentProof, Proved, State, state
-from replica.proof.prove import Proof, prove
+from replica.proof.prove import Known, Proof, prove
 from replica.proof.watch import prove_continuously
 from replica.reconcile import runs
 from replica.reconcile.source import Source
@@ -32,7 +33,7 @@ from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.load import loaded
 from tests.support.proxy import Proxy, proxy_to
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import Pair, paired, watching
 
 INTERVAL_SECONDS = 0.2
 HEARTBEAT_SECONDS_MAX = 3 * INTERVAL_SECONDS
@@ -41,6 +42,9 @@ EQUAL_BYTES_MAX = 500
 """Of a proof of equal tables, apart from the access token, which has some 740."""
 
 UNDER_TRAFFIC_BYTES_MAX = 50_000
+
+KNOWN_BYTES_MAX = 20_000
+"""Of a proof that finds the users who were found before."""
 
 
 @pytest.fixture
@@ -116,13 +120,15 @@ async def measured(pair: Pair) -> AsyncIterator[tuple[Proxy, Source]]:
             yield proxy, source
 
 
-async def prove_once(pair: Pair, source: Source) -> Proof:
+async def prove_once(pair: Pair, source: Source, known: Known | None = None) -> Proof:
     """Make one proof."""
     async with pair.blog.connect() as connection:
         follows = await runs.source_followed(connection)
         assert follows is not None
         await connection.commit()
-        return await prove(USERS, pair.settings, connection, source, follows=follows, heartbeat=1)
+        return await prove(
+            USERS, pair.settings, connection, source, follows=follows, heartbeat=1, known=known
+        )
 
 
 async def test_equal_tables_are_proved_by_a_few_hundred_bytes(pair: Pair) -> None:
@@ -202,6 +208,43 @@ async def test_each_kind_of_difference_is_repaired_or_named(pair: Pair) -> None:
     [told, *_] = [each for each in logs if each["event"] == "proof.compared"]
     assert (told["log_level"], told["differing"], told["repaired"]) == ("critical", NAMED, REPAIRED)
     assert len([each for each in logs if each["event"] == "proof.compared"]) == 1
+
+
+async def test_users_who_are_known_to_differ_are_not_read_again(pair: Pair) -> None:
+    """Until their buckets differ in another way: then the proof looks at them again."""
+    async with measured(pair) as (proxy, source):
+        await pair.damage(DAMAGE["corrupt"], DAMAGE["orphan"])
+        first = await prove_once(pair, source)
+        before = proxy.forwarded
+        again = await prove_once(pair, source, first.known)
+        sent = proxy.forwarded - before
+        await pair.damage(DAMAGE["ahead"])
+        more = await prove_once(pair, source, again.known)
+
+    assert first.proved.differing == {"corrupt": 1, "orphan": 1}
+    assert again.proved == replace(first.proved, heartbeat=1)
+    assert (first.comparison is None, again.comparison) == (False, None)
+    assert sent < KNOWN_BYTES_MAX
+    assert more.proved.differing == {"corrupt": 1, "ahead": 1, "orphan": 1}
+
+
+async def test_digests_edited_by_hand_are_corrected(pair: Pair) -> None:
+    """They differ although no user does: that is no drift, and the whole comparison repairs it."""
+    await execute(pair.blog, "INSERT INTO digest_changes SELECT * FROM digest_changes LIMIT 1")
+    async with proving(pair), watching(pair):
+        found = await proved(pair, State.EQUAL)
+        [run] = await eventually(lambda: fetch(pair.blog, DIGESTS_RUN))
+
+        async with measured(pair) as (_, source):
+            after = await prove_once(pair, source)
+
+    assert found.differing == {}
+    assert (run.verdict, run.differing) == ("in_step", {})
+    assert "maintained digests were wrong" in run.explanation
+    assert (after.comparison, after.proved.differing) == (None, {})
+
+
+DIGESTS_RUN = "SELECT * FROM reconcile_runs WHERE reason = 'digests' AND finished_at IS NOT NULL"
 
 
 async def test_live_traffic_is_never_reported_as_drift(pair: Pair) -> None:

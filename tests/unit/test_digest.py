@@ -18,6 +18,7 @@ from contracts.sync.digest import (
     Digests,
     bucket_of,
     canonical_form,
+    difference,
     row_digest,
     version_digest,
 )
@@ -274,3 +275,24 @@ def test_the_digests_of_a_bucket_are_added_lane_by_lane() -> None:
     assert all(lane >= 2**32 for lane in lanes)
     packed = b"".join((lane % 2**32).to_bytes(4, "big") for lane in lanes)
     assert found.buckets(STATE) == EMPTY[: 7 * 16] + packed + EMPTY[8 * 16 :]
+
+
+def test_a_difference_has_only_the_rows_that_differ() -> None:
+    """What is added to both sides, or changed on both, leaves it as it is."""
+    shared, own, later = (
+        int.from_bytes(row_digest(UserTombstone(id=UUID(int=n), version=n, deleted_at=CREATED)))
+        for n in (1, 2, 3)
+    )
+
+    before = difference(_summed(shared, own), _summed(shared))
+    after = difference(_summed(shared, own, later), _summed(shared, later))
+
+    assert before == after == _summed(own)
+    assert difference(_summed(shared), _summed(shared, own)) != before
+    assert difference(_summed(own), _summed(own)) == bytes(DIGEST_BYTES)
+
+
+def _summed(*digests: int) -> bytes:
+    """Add digests lane by lane."""
+    lanes = [sum(each >> shift & (2**32 - 1) for each in digests) for shift in (96, 64, 32, 0)]
+    return b"".join((lane % 2**32).to_bytes(4, "big") for lane in lanes)
