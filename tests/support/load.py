@@ -31,6 +31,8 @@ class Load:
         self._living: list[UUID] = []
         self._stopping = False
         self.changes = 0
+        self.deleted: list[UUID] = []
+        """Users whose deletion was acknowledged."""
 
     async def work(self) -> None:
         """Change users; retry while the database is away."""
@@ -38,8 +40,9 @@ class Load:
         while not self._stopping:
             try:
                 async with self._engine.begin() as connection:
-                    await self._change(connection)
+                    deleted = await self._change(connection)
                 self.changes += 1
+                self.deleted += deleted
             except DATABASE_AWAY:
                 pass
             next_at = max(next_at + self._pause, asyncio.get_running_loop().time() - 1)
@@ -49,7 +52,8 @@ class Load:
         """Start no further change."""
         self._stopping = True
 
-    async def _change(self, connection: AsyncConnection) -> None:
+    async def _change(self, connection: AsyncConnection) -> list[UUID]:
+        """Make one change; return who was deleted."""
         kind = self._random.random()
         if kind < 0.4 or len(self._living) < 20:
             self._living.append(await sign_up(connection))
@@ -58,6 +62,8 @@ class Load:
         else:
             user_id = self._living.pop(self._random.randrange(len(self._living)))
             await delete(connection, user_id)
+            return [user_id]
+        return []
 
 
 @asynccontextmanager

@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager, suppress
 
 
 class Proxy:
-    """Forwards to ``host:port`` from a free port on the loopback interface."""
+    """Forwards to ``host:port`` from a free port on the loopback interface.
+
+    A ``host`` that is a path is the folder of a PostgreSQL server's socket.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -47,6 +50,11 @@ class Proxy:
         if refusing:
             self.cut()
 
+    def move(self, host: str, port: int) -> None:
+        """Abort every connection and forward new ones to another server."""
+        self._target = (host, port)
+        self.cut()
+
     def swallow_answers(self, swallowing: bool = True) -> None:
         """Hold back what the server sends, or release it; requests still arrive."""
         if swallowing:
@@ -73,7 +81,7 @@ class Proxy:
             if self._refusing:
                 return
             with suppress(OSError):
-                far_reader, far_writer = await asyncio.open_connection(*self._target)
+                far_reader, far_writer = await _open(*self._target)
                 self._writers.add(far_writer)
                 try:
                     await asyncio.gather(
@@ -97,6 +105,12 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()
+
+
+async def _open(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if host.startswith("/"):
+        return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+    return await asyncio.open_connection(host, port)
 
 
 @asynccontextmanager

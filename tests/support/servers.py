@@ -14,7 +14,7 @@ from tests.support.databases import Databases
 @contextmanager
 def own_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
     """Run a PostgreSQL server that a test may stop and kill, with migrated databases."""
-    with _folder() as folder:
+    with folder_for_servers() as folder:
         postgres = EmbeddedPostgres(folder / "pg")
         try:
             yield postgres, Databases(postgres.start(), "own")
@@ -25,7 +25,7 @@ def own_postgres() -> Iterator[tuple[EmbeddedPostgres, Databases]]:
 @contextmanager
 def own_rabbitmq() -> Iterator[PrivateRabbitMQ]:
     """Run a RabbitMQ node that a test may stop and kill."""
-    with _folder() as folder:
+    with folder_for_servers() as folder:
         node = PrivateRabbitMQ(folder / "mq")
         try:
             node.start()
@@ -36,7 +36,8 @@ def own_rabbitmq() -> Iterator[PrivateRabbitMQ]:
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def folder_for_servers() -> Iterator[Path]:
+    """Yield a folder that a PostgreSQL server may use; remove it afterwards."""
     # Not tmp_path: PostgreSQL opens the parent folders to other users, and pytest closes them.
     folder = Path(tempfile.mkdtemp(prefix="usersync-test-"))
     try:

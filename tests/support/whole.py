@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -57,6 +58,37 @@ class Whole:
             "SELECT count(*) FROM outbox_events WHERE published_at IS NULL"
             " AND type <> 'sync.heartbeat'",
         )
+
+    async def proof(self) -> dict[str, Any]:
+        """Return what status says about the last proof."""
+        proof: dict[str, Any] = (await self.figures("blog-service status"))["proof"]
+        return proof
+
+    async def is_proved(self) -> bool:
+        """Return whether the last proof found both sides equal."""
+        proof = await self.proof()
+        return (proof["state"], proof["differing"]) == ("equal", 0)
+
+    async def differs(self) -> bool:
+        """Return whether the last proof has named users who differ."""
+        return bool((await self.proof())["state"] == "differs")
+
+    async def next_heartbeat(self) -> None:
+        """Wait until the blog has applied another heartbeat."""
+        last = await self._heartbeat()
+        await eventually(lambda: self._has_applied(last + 1), every=0.05)
+
+    async def alive(self, deleted: Sequence[UUID]) -> int:
+        """Count the users, on both sides, who are alive although they were deleted."""
+        ids = ",".join(map(str, deleted))
+        query = f"SELECT count(*) FROM users WHERE status <> 'deleted' AND id = ANY('{{{ids}}}')"
+        return await figure(self.system.auth_url, query) + await figure(self.system.blog_url, query)
+
+    async def _has_applied(self, number: int) -> bool:
+        return await self._heartbeat() >= number
+
+    async def _heartbeat(self) -> int:
+        return await figure(self.system.blog_url, "SELECT max(number) FROM heartbeats")
 
     async def stop(self, *commands: str) -> None:
         """Stop some processes, and close the connections to their databases."""

