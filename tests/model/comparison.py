@@ -6,7 +6,7 @@ from replica.inbox.heartbeat_numbers import covers
 from replica.reconcile.kinds import IN_FLIGHT
 from replica.reconcile.model import AS_COMPARED, NEWER, Kind, Reason, Tally, Verdict, answers
 from tests.model import product
-from tests.model.consumer import counted_users, write
+from tests.model.consumer import counted_users, without_bodies, write
 from tests.model.rules import Fault, Rules, Scenario
 from tests.model.source import with_heartbeat
 from tests.model.state import (
@@ -165,6 +165,8 @@ def _repair(rules: Rules, state: State, comparison: Comparison) -> Next:
             if not rules.forgets_orphans:
                 uncounted = replica.uncounted | {(user, coming.version)}
                 replica = replica._replace(uncounted=uncounted)
+        if coming is not None and coming.is_deleted:
+            replica = without_bodies(replica, user)
         replica = write(rules, replica, user, coming)
         repaired.add(user)
         tally.add(kind, differing=1, repaired=1)

@@ -69,7 +69,7 @@ def apply(rules: Rules, replica: Replica, batch: Sequence[Message]) -> Replica:
         return _by_position(rules, replica, batch)
     for user, record in product.folded(tuple(states)):
         if record.is_deleted:
-            replica = _without_bodies(replica, user)
+            replica = without_bodies(replica, user)
         if product.is_newer(record, replica.users[user]):
             replica = write(rules, replica, user, record)
     return replica
@@ -82,7 +82,7 @@ def _by_position(rules: Rules, replica: Replica, batch: Sequence[Message]) -> Re
             positions = list(replica.positions)
             positions[user] = message.position
             if record is not None and record.is_deleted:
-                replica = _without_bodies(replica, user)
+                replica = without_bodies(replica, user)
             replica = write(rules, replica, user, record)._replace(positions=tuple(positions))
     return replica
 
@@ -125,7 +125,7 @@ def _parked(replica: Replica, message: Message) -> Replica:
     return replica._replace(parked=tuple(parked))
 
 
-def _without_bodies(replica: Replica, user: int) -> Replica:
+def without_bodies(replica: Replica, user: int) -> Replica:
     """Erase what is parked of a user who is deleted now; a deletion has no body."""
     if not replica.parked:
         return replica
