@@ -30,8 +30,6 @@ assert bucket_of(IDS[0]) == bucket_of(IDS[1])
 
 LANES: Final = struct.Struct(f">{DIGEST_BYTES // 4}I")
 
-EVERY_SECONDS: Final = 1.0
-
 
 def at(time: int) -> datetime:
     """Return the time that the model calls ``time``."""
@@ -123,16 +121,11 @@ def is_as_compared(now: Record | None, compared: Record, coming: Record | None) 
 
 @cache
 def reason_due(suspicion: str | None) -> Reason:
-    """Return why a comparison is due that nobody asked for; the schedule if for nothing else."""
+    """Return why a comparison is made that nobody asked for; if for nothing else, as a proof."""
     reason = reason_to_run(
-        is_empty=False,
-        suspicion=suspicion,
-        compared_last=1,
-        seconds_since=EVERY_SECONDS,
-        every_seconds=EVERY_SECONDS,
+        is_empty=False, suspicion=suspicion, compared_last=1, seconds_since=0.0, every_seconds=0.0
     )
-    assert reason is not None  # the schedule at least
-    return reason
+    return Reason.PROOF if reason is None else reason
 
 
 @cache

@@ -131,7 +131,7 @@ class Settler:
         if settling.report is None or not settling.report.is_in_step:
             settling.broken = "both sides agree, and the comparison does not say so"
             return
-        settling.take(comparison.begun(self._rules, settling.state, Reason.SCHEDULE))
+        settling.take(comparison.begun(self._rules, settling.state, Reason.PROOF))
         looked = comparison.step(self._rules, settling.state)
         if looked is None or looked.report is None:
             settling.broken = "both sides agree, and their digests differ for good"
