@@ -69,9 +69,11 @@ async def test_a_reader_gets_what_the_page_shows(running: Running, shell: Shell)
         await shell.follow(_query("SELECT reason FROM parked_messages", "not_a_cloud_event"))
     assert "not_a_cloud_event" in await shell.type("python mailer.py parked list")
 
-    await shell.follow(_query("DELETE FROM readers WHERE email > ''", "DELETE 1"))
+    # A proof would repair anything older than the source at once.
+    damage = "UPDATE readers SET email = 'eve@example.org', version = version + 1 WHERE email > ''"
+    await shell.follow(_query(damage, "UPDATE 1"))
     assert "drift: 2 users, 1 differ" in await shell.type("python mailer.py reconcile")
-    assert "1 repaired" in await shell.type("python mailer.py reconcile --repair")
+    assert "1 repaired" in await shell.type("python mailer.py reconcile --ahead")
     await shell.follow(_query("SELECT email FROM readers WHERE email > ''", "heidi@example.org"))
 
     await shell.follow(Command("kill $!; wait $!; echo $?", "0"))
