@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.reconcile.snapshot import Snapshots, about_primary
-from contracts.sync.digest import Digests
+from contracts.sync.digest import DigestKind, Digests
 from service_kit.database.digests.read import read_digests
 
 
@@ -30,15 +30,15 @@ class SourceDigests:
     corrected: int = 0
 
 
-async def maintained_digests(engine: AsyncEngine) -> SourceDigests:
-    """Read the maintained digests.
+async def maintained_digests(engine: AsyncEngine, kind: DigestKind) -> SourceDigests:
+    """Read the maintained digests of one kind.
 
     Raises:
         Problem: 503 if the database is a standby, which may lag.
     """
     async with engine.connect() as connection:
         about = await about_primary(connection)
-        digests = await read_digests(connection)
+        digests = await read_digests(connection, (kind,))
     return SourceDigests(about.identity, about.taken_at, digests)
 
 

@@ -108,7 +108,7 @@ async def get_digests(
         except ClientDisconnect:
             return Response()  # the client has left
     else:
-        found = await maintained_digests(auth.engine)
+        found = await maintained_digests(auth.engine, of)
     headers = {}
     if buckets is None or groups:
         headers["ETag"] = tag = entity_tag(found.source, of, found.digests)

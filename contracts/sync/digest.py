@@ -64,6 +64,11 @@ class DigestKind(StrEnum):
     VERSIONS = "versions"
 
 
+def kinds_of(*, has_all_fields: bool) -> tuple[DigestKind, ...]:
+    """The kinds of digests that a table has."""
+    return tuple(DigestKind) if has_all_fields else (DigestKind.VERSIONS,)
+
+
 def bucket_of(user_id: UUID) -> int:
     """The bucket of a user, from 0 to ``BUCKETS`` - 1."""
     return user_id.int % BUCKETS

@@ -11,9 +11,10 @@ are kept.
 Not here: tables that keep digests (``maintained_digests``), and asking a database.
 """
 
+from collections.abc import Collection
 from typing import Final
 
-from contracts.sync.digest import BUCKETS, LANES
+from contracts.sync.digest import BUCKETS, LANES, DigestKind, kinds_of
 
 LANE_COLUMNS: Final = tuple(
     f"{kind}{number}" for kind in ("state", "versions") for number in range(1, LANES + 1)
@@ -155,21 +156,24 @@ def _is_counted_sql(orphans: str) -> str:
 def computed_sql(table: str, has_all_fields: bool = True, orphans: str | None = None) -> str:
     """SQL for the digests of a table, computed from its rows, as ``packed_sql`` returns them."""
     sums = bucket_sums_sql(table, has_all_fields=has_all_fields, orphans=orphans)
-    return packed_sql(sums, has_all_fields=has_all_fields)
+    return packed_sql(sums, kinds_of(has_all_fields=has_all_fields))
 
 
-def packed_sql(sums: str, *, has_all_fields: bool = True) -> str:
+def packed_sql(sums: str, kinds: Collection[DigestKind]) -> str:
     """SQL that packs the digests of buckets into one row, with the fields of ``Digests``.
 
     Parameters:
         sums: SQL for some buckets, each once, with ``COLUMNS``; of the others all are zero.
-        has_all_fields: otherwise there are no digests over all fields (NULL).
+        kinds: of digests; there are no others (NULL), which costs half the time.
     """
-    state = _packed_lanes_sql("state") if has_all_fields else "NULL::bytea AS state"
+    packed = ", ".join(
+        _packed_lanes_sql(kind) if kind in kinds else f"NULL::bytea AS {kind}"
+        for kind in DigestKind
+    )
     return f"""
         SELECT coalesce(sum(users), 0)::bigint AS users,
             coalesce(sum(tombstones), 0)::bigint AS tombstones,
-            {state}, {_packed_lanes_sql("versions")}
+            {packed}
         FROM generate_series(0, {BUCKETS - 1}) AS every (bucket)
         LEFT JOIN ({sums}) AS sums USING (bucket)
     """  # noqa: S608 - made of names in the code

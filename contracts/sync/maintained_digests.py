@@ -16,8 +16,10 @@ Not here: the digests of rows (``digest_sql``), the tables and who runs this
 (``service_kit.database.digests``).
 """
 
+from collections.abc import Collection
 from typing import Final
 
+from contracts.sync.digest import DigestKind
 from contracts.sync.digest_sql import COLUMNS, LANE_COLUMNS, bucket_sums_sql, packed_sql
 
 CHANGES_FOLDED_MAX: Final = 50_000
@@ -131,9 +133,9 @@ FOLD: Final = f"""
 """SQL that moves changes into ``digests`` and returns how many; one session at a time."""
 
 
-def maintained_sql(*, has_all_fields: bool = True) -> str:
-    """SQL for the maintained digests, as ``packed_sql`` returns them."""
-    return packed_sql(_MAINTAINED, has_all_fields=has_all_fields)
+def maintained_sql(kinds: Collection[DigestKind]) -> str:
+    """SQL for the maintained digests of some kinds, as ``packed_sql`` returns them."""
+    return packed_sql(_MAINTAINED, kinds)
 
 
 def difference_sql(table: str, has_all_fields: bool = True, orphans: str | None = None) -> str:

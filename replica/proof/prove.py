@@ -84,7 +84,7 @@ async def prove(
         require_followed, replica.command, settings.variable("auth_url"), follows=follows
     )
     kind = DigestKind.STATE if replica.has_all_fields else DigestKind.VERSIONS
-    read = partial(replica_digests, replica, connection)
+    read = partial(replica_digests, connection, kind)
     sides = Side(read, source, kind, follows, require)
     narrowed = await narrow(sides, known={} if known is None else known.differences)
     buckets, covered = narrowed.buckets, heartbeat

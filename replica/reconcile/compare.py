@@ -91,7 +91,7 @@ async def compare(
             ours, correction = await checked_digests(replica, first)
             corrections += [] if correction is None else [f"here, {correction}"]
         else:
-            ours = await replica_digests(replica, first)
+            ours = await replica_digests(first, kind)
         theirs: Digests | None = None
         differing: Sequence[int] = range(BUCKETS)
         if ours.rows:  # everything of an empty replica differs

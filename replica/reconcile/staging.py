@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
 from contracts.sync.comparison import StreamBegin
-from contracts.sync.digest import BUCKETS, Digests
+from contracts.sync.digest import BUCKETS, DigestKind, Digests
 from contracts.sync.digest_sql import bucket_sql
 from replica.columns import FIELDS, array_literal
 from replica.reconcile.model import CouldNotCompare
@@ -39,10 +39,10 @@ _BOOLEAN: Final = {True: "t", False: "f"}
 _LIVING: Final = ("active", "disabled")
 
 
-async def replica_digests(replica: Replica, connection: AsyncConnection) -> Digests:
-    """Read the maintained digests of the replica."""
+async def replica_digests(connection: AsyncConnection, kind: DigestKind) -> Digests:
+    """Read the maintained digests of the replica, of one kind."""
     async with connection.begin():
-        return await read_digests(connection, has_all_fields=replica.has_all_fields)
+        return await read_digests(connection, (kind,))
 
 
 async def checked_digests(

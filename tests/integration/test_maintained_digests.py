@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.reconcile.table import USERS as SOURCE_USERS
 from blog_service.replica_of_users import USERS as BLOG
+from contracts.sync.digest import kinds_of
 from contracts.sync.maintained_digests import TRIGGERS, installation
 from service_kit.database.digests import fold as folding
 from service_kit.database.digests.check import correct_digests
@@ -53,7 +54,9 @@ async def wrong(engine: AsyncEngine, users: UsersTable) -> int:
     async with engine.connect() as connection:
         computed, wrong = await check_digests(connection, users)
         if not wrong:
-            assert computed == await read_digests(connection, has_all_fields=users.has_all_fields)
+            assert computed == await read_digests(
+                connection, kinds_of(has_all_fields=users.has_all_fields)
+            )
     return wrong
 
 
