@@ -29,7 +29,8 @@ The changes of the lost time are unknown here. Before you start the API, check
   auth-service services list  the same for accounts and API keys; ones created since are gone
 Passwords, e-mail addresses, roles and disabled accounts are those of the backup.
 Then start the relay and the API. When `auth-service status` shows quiet, run
-  blog-service reconcile      it lists undone deletions: repeat auth-service users erase ID …"""
+  blog-service reconcile      it lists undone deletions; delete those users again:
+  blog-service reconcile --ids undone_deletion | auth-service users erase --yes -"""
 
 
 def _version(text: str) -> int:
