@@ -14,6 +14,7 @@ from replica.reconcile.runs import KEPT_MAX
 from replica.reconcile.session import session
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
+from tests.support.locks import lock_waits
 from tests.support.reconciling import Pair
 
 NEW = "1900000000000000"
@@ -29,13 +30,15 @@ async def test_equal_tables_are_in_step(pair: Pair) -> None:
     assert ended.source_at is not None
 
 
-async def _end_copy(pair: Pair) -> bool:
-    """End the session that copies the source's response, as soon as it exists."""
-    backend = (
+async def _end_session(pair: Pair) -> None:
+    """End the replica's sessions of a comparison as soon as the source works on its response."""
+    await eventually(lambda: lock_waits(pair.auth))
+    ended = await fetch(
+        pair.blog,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND application_name = 'blog-service reconcile' AND query ILIKE 'COPY%'"
+        " AND application_name = 'blog-service reconcile'",
     )
-    return bool(await eventually(lambda: fetch(pair.blog, backend), every=0.001))
+    assert ended
 
 
 LIVING, DEAD = "deleted_at IS NULL", "deleted_at IS NOT NULL"
@@ -341,13 +344,14 @@ class TestCouldNotCompare:
         assert "rotate-key" in str(ended.explanation)
 
     async def test_a_lost_database_session_gives_no_verdict(self, pair: Pair) -> None:
-        """Here the replica's own, which ends while it copies the source's response."""
+        """Here the replica's own, which ends while the source responds."""
         await pair.damage("TRUNCATE users")
-        ending = asyncio.create_task(_end_copy(pair))
+        async with pair.auth.begin() as slow:
+            await slow.execute(text("LOCK TABLE users"))
+            reconciling = asyncio.create_task(pair.reconcile(repair=True))
+            await _end_session(pair)
+        ended = await reconciling
 
-        ended = await pair.reconcile(repair=True)
-
-        assert await ending
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert "broke off" in str(ended.explanation)
 
