@@ -5,8 +5,8 @@ PYTHON ?= python3
 ARGS ?=
 
 BIN := .venv/bin
-# Tests wait for servers more than they compute, so each core serves three workers.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(12, 3 * os.cpu_count()))')
+# Tests wait for servers more than they compute, so each core serves two workers.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(12, 2 * os.cpu_count()))')
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 STAMP := .venv/.set-up
 LOCKS := requirements-dev.txt requirements.txt pyproject.toml
