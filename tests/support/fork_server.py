@@ -26,7 +26,7 @@ MODULES = {
     "auth-service": ("auth_service.app", "auth_service.cli", "auth_service.relay_process"),
     "blog-service": ("blog_service.app", "blog_service.cli", "replica.consume"),
 }
-"""What a program's commands import when they run, and libraries that are loaded late."""
+"""What the commands of these programs import when they run; other programs load nothing early."""
 
 LATE_LIBRARIES = ("rich.progress", "typer.rich_utils", "uvicorn.protocols.http.httptools_impl")
 
@@ -99,7 +99,7 @@ def _become(channel: socket.socket, descriptors: list[int]) -> str:
 
 
 if __name__ == "__main__":
-    for module in (*MODULES[sys.argv[2]], *LATE_LIBRARIES):
+    for module in (*MODULES.get(sys.argv[2], ()), *LATE_LIBRARIES):
         importlib.import_module(module)
     script = forked(socket.socket(fileno=int(sys.argv[1])))
     runpy.run_path(script, run_name="__main__")
