@@ -53,7 +53,6 @@ async def site(
         private_pem,
         public_pem,
         folder,
-        installed=True,
     )
     site = await Site.on(system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
     with ended(*site.members):

@@ -18,7 +18,7 @@ def system(
     auth_url: str, blog_url: str, amqp_url: str, private_pem: str, public_pem: str, tmp_path: Path
 ) -> System:
     """The system on fresh databases and a fresh virtual host."""
-    return System(auth_url, blog_url, amqp_url, private_pem, public_pem, tmp_path, installed=True)
+    return System(auth_url, blog_url, amqp_url, private_pem, public_pem, tmp_path)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ start hundreds of processes; a fork has them loaded. Everything else is as in a 
 installed script runs from its first line; arguments, environment, working directory, standard
 streams, signals, ``kill -9`` and exit codes are its own.
 
-The installed programs are tested elsewhere: ``tests/end_to_end/test_programs.py``, the browser's
-tests and those that kill processes start them without this server.
+The installed programs are tested by ``tests/end_to_end/test_programs.py``, and as a reader starts
+them by ``test_guide.py``.
 """
 
 import gc
