@@ -8,6 +8,7 @@ not running before is stopped in the end.
 import os
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import structlog
 from cryptography.hazmat.primitives import serialization
@@ -41,6 +42,10 @@ for name in [name for name in os.environ if name.startswith(("AUTH_", "BLOG_"))]
     if not name.endswith(("_DATABASE_URL", "_AMQP_URL")):
         del os.environ[name]
 
+
+# A time limit for one example says how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # By default structlog formats a logged exception with all local variables, for seconds.
 structlog.configure(
