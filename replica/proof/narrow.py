@@ -18,15 +18,14 @@ from uuid import UUID
 
 from contracts.sync.comparison import DigestsAnswer, bucket_ranges, entity_tag
 from contracts.sync.digest import BUCKETS, DIGEST_BYTES, GROUPS, DigestKind, Digests, difference
-from replica.reconcile.model import CouldNotCompare
-from replica.reconcile.source import Source
+from replica.reconcile.source import Source, digests_as_agreed
 
 PAUSES_SECONDS: Final = (0.02, 0.05, 0.1)
 """Before each further look at single buckets. An event takes some milliseconds from the source."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class Sides:
     """What one look compares: this side's digests, and the source that has to answer.
 
     Parameters:
@@ -56,7 +55,7 @@ class Narrowed:
     buckets: Mapping[int, bytes]
 
 
-async def narrow(sides: Side, *, known: Mapping[int, bytes]) -> Narrowed:
+async def narrow(sides: Sides, *, known: Mapping[int, bytes]) -> Narrowed:
     """Look until no bucket differs, or a few times.
 
     Parameters:
@@ -81,7 +80,7 @@ async def narrow(sides: Side, *, known: Mapping[int, bytes]) -> Narrowed:
     return Narrowed(answer.users, answer.tombstones, differing)
 
 
-async def look_again(sides: Side, buckets: Collection[int]) -> Mapping[int, bytes]:
+async def look_again(sides: Sides, buckets: Collection[int]) -> Mapping[int, bytes]:
     """Return those of ``buckets`` that differ now, and how; raises as ``narrow`` does."""
     if not buckets:
         return {}
@@ -89,10 +88,8 @@ async def look_again(sides: Side, buckets: Collection[int]) -> Mapping[int, byte
     ranges = bucket_ranges(buckets)
     answer = await sides.source.digests(sides.kind, ranges)
     sides.require(answer.source)
-    try:
+    with digests_as_agreed():
         theirs = answer.by_bucket(ranges)
-    except ValueError:
-        raise _not_as_agreed() from None
     pairs = ((bucket, ours.bucket(bucket, sides.kind), theirs[bucket]) for bucket in buckets)
     return {bucket: difference(one, other) for bucket, one, other in pairs if one != other}
 
@@ -101,17 +98,11 @@ def _buckets_of_differing_groups(
     ours: Digests, answer: DigestsAnswer, kind: DigestKind
 ) -> Sequence[int]:
     packed, size = ours.groups(kind), BUCKETS // GROUPS
-    try:
+    with digests_as_agreed():
         theirs = answer.by_group()
-    except ValueError:
-        raise _not_as_agreed() from None
     return [
         bucket
         for group, digest in enumerate(theirs)
         if digest != packed[group * DIGEST_BYTES : (group + 1) * DIGEST_BYTES]
         for bucket in range(group * size, (group + 1) * size)
     ]
-
-
-def _not_as_agreed() -> CouldNotCompare:
-    return CouldNotCompare("the source's digests are not as agreed")

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.sync.digest import DigestKind
 from replica.proof.model import Proved, named
-from replica.proof.narrow import Side, look_again, narrow
+from replica.proof.narrow import Sides, look_again, narrow
 from replica.reconcile.compare import compare_buckets, require_followed, wait_for
 from replica.reconcile.model import BY_ITSELF, DELETIONS_MAX, Comparison, Tally, by_kind
 from replica.reconcile.progress import RunProgress
@@ -85,7 +85,7 @@ async def prove(
     )
     kind = DigestKind.STATE if replica.has_all_fields else DigestKind.VERSIONS
     read = partial(replica_digests, connection, kind)
-    sides = Side(read, source, kind, follows, require)
+    sides = Sides(read, source, kind, follows, require)
     narrowed = await narrow(sides, known={} if known is None else known.differences)
     buckets, covered = narrowed.buckets, heartbeat
     if known is not None and buckets == known.differences:

@@ -33,7 +33,7 @@ from replica.reconcile.orphan_tombstones import account_for_tombstones
 from replica.reconcile.orphans import repair_orphans
 from replica.reconcile.progress import RunProgress
 from replica.reconcile.session import session
-from replica.reconcile.source import Source
+from replica.reconcile.source import Source, digests_as_agreed
 from replica.reconcile.staging import (
     StagedFigures,
     checked_digests,
@@ -285,10 +285,8 @@ def require_followed(
 
 
 def _read(answer: DigestsAnswer) -> Digests:
-    try:
+    with digests_as_agreed():
         return answer.value()
-    except ValueError:
-        raise CouldNotCompare("the source's digests are not as agreed") from None
 
 
 async def wait_for(

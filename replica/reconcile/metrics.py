@@ -1,5 +1,7 @@
 """What comparing shows to Prometheus: what differed last, as of when, and whether it is due."""
 
+from datetime import datetime
+
 from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,10 +26,13 @@ degraded = Reading(
 )
 
 
-async def refresh(replica: Replica, connection: AsyncConnection) -> None:
+async def refresh(replica: Replica, connection: AsyncConnection) -> datetime | None:
     """Set the gauges: all of them from the database, so that every process shows the same.
 
     Only a run that ended with a verdict counts; one that could not compare proves nothing.
+
+    Returns:
+        When that run ended; None before the first.
     """
     last = await runs.last_comparison(connection)
     found = (last.differing or {}) if last else {}
@@ -36,3 +41,4 @@ async def refresh(replica: Replica, connection: AsyncConnection) -> None:
         differing.labels(kind=kind.value).set(found.get(kind, 0) - repaired.get(kind, 0))
     last_reconciled.set(last.source_at.timestamp() if last and last.source_at else 0)
     degraded.set(await why_degraded(replica, connection) is not None)
+    return last.finished_at if last else None

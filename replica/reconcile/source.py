@@ -42,6 +42,19 @@ _BUSY: Final = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 _DIGESTS: Final = "/v1/reconcile/digests"
 
 
+@contextmanager
+def digests_as_agreed() -> Iterator[None]:
+    """Decode the digests of a response inside the block.
+
+    Raises:
+        CouldNotCompare: they are malformed.
+    """
+    try:
+        yield
+    except ValueError:
+        raise CouldNotCompare("the source's digests are not as agreed") from None
+
+
 class Source:
     """The source's endpoints for replicas.
 

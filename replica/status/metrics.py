@@ -25,7 +25,9 @@ async def refresh(
     with read_again(inbox.parked, inbox.heartbeat_age, proof.proof_age, *own, *compared):
         async with engine.connect() as connection:
             await inbox.refresh(connection)
-            await reconcile.refresh(replica, connection)
-            await proof.refresh(connection, heartbeat_seconds_max=heartbeat_seconds_max)
+            compared_at = await reconcile.refresh(replica, connection)
+            await proof.refresh(
+                connection, compared_at=compared_at, heartbeat_seconds_max=heartbeat_seconds_max
+            )
             if replica.gauges is not None:
                 await replica.gauges.refresh(connection)
