@@ -71,7 +71,6 @@ def test_a_token_has_the_agreed_names(example: dict[str, Any], signing_key: RSAP
 def test_a_token_equals_the_example(example: dict[str, Any], signing_key: RSAPrivateKey) -> None:
     """Only the key and the token's own id differ."""
     token = token_like(example, signing_key)
-
     header = jwt.get_unverified_header(token)
     claims = jwt.decode(token, options={"verify_signature": False})
     assert header | {"kid": example["header"]["kid"]} == example["header"]

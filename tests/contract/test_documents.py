@@ -57,9 +57,7 @@ def test_every_log_event_is_documented() -> None:
 def test_relative_links_point_to_existing_files(document: Path) -> None:
     """Checks links inside the repository; external links are not fetched."""
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
-
     missing = [link for link in links if not (document.parent / link).exists()]
-
     assert not missing
 
 
@@ -69,8 +67,7 @@ WRITES = re.compile(
 
 
 @pytest.mark.parametrize(
-    ("service", "packages"),
-    [("auth", ["auth_service"]), ("blog", ["blog_service", "replica"])],
+    ("service", "packages"), [("auth", ["auth_service"]), ("blog", ["blog_service", "replica"])]
 )
 def test_only_the_named_modules_write_a_table(service: str, packages: list[str]) -> None:
     """ARCHITECTURE names each table, and each module with a statement that writes it."""

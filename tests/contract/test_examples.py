@@ -151,7 +151,6 @@ class Example:
 def test_every_event_type_has_an_example() -> None:
     """A new type needs a golden message, and every golden message belongs to a type."""
     files = {path.stem for path in EXAMPLES.glob("*.json")} - {"access_token"}
-
     assert {event.type for event in WRITTEN.values()} == DATA_OF.keys()
     assert files == WRITTEN.keys() | ALSO_READ.keys()
 
@@ -160,9 +159,7 @@ def test_every_event_type_has_an_example() -> None:
 def test_an_example_decodes_to_its_event(name: str, event: Event) -> None:
     """Unknown fields are ignored."""
     example = Example.named(name)
-
     read = decode(example)
-
     assert read == event
     assert type(read) is type(event)
 
@@ -208,10 +205,8 @@ def test_the_schema_rejects_data_without_a_required_field(name: str, event: Even
     schema = json.loads((CONTRACTS / "schemas" / f"{event.type}.v1.json").read_text())
     data = json.loads(Example.named(name).body)
     checker = jsonschema.Draft202012Validator(schema)
-
     for field in data:
         without = {other: value for other, value in data.items() if other != field}
-
         assert not checker.is_valid(without)
 
 
@@ -221,9 +216,7 @@ def test_an_older_consumer_reads_a_newer_message(name: str, event: Event) -> Non
     example = Example.named(name)
     body = json.dumps({"nickname": "ada", **json.loads(example.body), "extra": {"deep": [1, {}]}})
     headers = example.headers | {"cloudEvents_authtype": "user", "x-anything": [1, {"a": 2}]}
-
     newer = Example("users", event.type, {}, headers, body.encode())
-
     assert decode(newer) == event
 
 

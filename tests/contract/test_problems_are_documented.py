@@ -21,7 +21,6 @@ def test_every_code_is_documented_with_its_status() -> None:
     """With its HTTP status; codes that no longer exist are not listed."""
     text = (ROOT / "docs" / "problems.md").read_text()
     listed = re.findall(r"^\| `(\w+)` \| (\d{3}) \| \S", text, re.MULTILINE)
-
     assert sorted(listed) == sorted((code.name, str(code.status)) for code in CODES)
 
 

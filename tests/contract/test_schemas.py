@@ -34,7 +34,6 @@ def copy(tmp_path: Path) -> Path:
 def test_the_checked_in_schemas_match_the_models() -> None:
     """``--check`` succeeds without output."""
     done = schemas("--check", folder=CONTRACTS.parent)
-
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -71,8 +70,6 @@ def test_check_names_missing_and_outdated_schemas_and_writing_fixes_them(copy: P
 def test_check_names_a_leftover_schema(copy: Path) -> None:
     """Someone has to decide to delete the schema of a type that no longer exists."""
     (copy / "contracts" / "events" / "schemas" / "user.merged.v1.json").write_text("{}")
-
     done = schemas("--check", folder=copy)
-
     assert done.returncode == 1
     assert "user.merged.v1.json" in done.stderr

@@ -27,7 +27,6 @@ CHANGES_MAX = 3
 
 @pytest.fixture
 async def server() -> AsyncIterator[MailServer]:
-    """A mail server."""
     async with mail_server() as server:
         yield server
 
@@ -58,8 +57,6 @@ def at(app: FastAPI, network: str) -> httpx.AsyncClient:
 
 
 async def until_idle(engine: AsyncEngine) -> None:
-    """Wait until the queue of mails is empty."""
-
     async def is_idle() -> bool:
         return not await fetch(engine, "SELECT 1 FROM mails")
 

@@ -35,7 +35,6 @@ Signed = dict[str, Any]
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient) -> Signed:
-    """A user without a role."""
     return await signed_up(api, "ada@example.org")
 
 
@@ -57,7 +56,6 @@ class TestWhoMay:
         """401 without a token, 403 without the role, whether or not the user exists."""
         unknown = await api.request(method, path, json=body)
         known = await api.request(method, path, json=body, headers=bearer(ada))
-
         assert_problem(unknown, 401, "authentication_required")
         assert_problem(known, 403, "forbidden")
 
@@ -81,9 +79,7 @@ class TestWhoMay:
     ) -> None:
         """The row decides, in both directions."""
         await patch(api, root, ada, roles=["admin"])
-
         answer = await api.get(USERS, headers=bearer(ada))
-
         assert answer.status_code == 200
 
 
@@ -93,9 +89,7 @@ class TestFinding:
     async def test_a_user_is_shown_as_to_themselves(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """In the same form as users see themselves."""
         answer = await api.get(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
-
         assert answer.status_code == 200
         assert answer.json() == ada["user"]
         assert answer.json().keys() == USER
@@ -127,17 +121,13 @@ class TestFinding:
     async def test_the_last_page_says_so(
         self, api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine
     ) -> None:
-        """A full last page has no cursor."""
         await add_users(auth_engine, 3)
-
         page = (await api.get(USERS, params={"limit": 4}, headers=bearer(root))).json()
-
         assert (len(page["items"]), page["next_cursor"]) == (4, None)
 
     async def test_by_address_in_any_spelling(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """Exactly the one user, or none; an invalid address is refused."""
         found, none, bad = [
             await api.get(USERS, params={"email": email}, headers=bearer(root))
             for email in ("ADA@Example.org", "da@example.org", "ada")
@@ -155,7 +145,6 @@ class TestFinding:
     ) -> None:
         """422, never a page that looks like the first one."""
         answer = await api.get(USERS, params={"cursor": cursor}, headers=bearer(root))
-
         document = assert_problem(answer, 422, "invalid_request")
         assert document["errors"][0]["pointer"].startswith("/query/cursor")
 
@@ -165,13 +154,11 @@ class TestFinding:
     ) -> None:
         """Nobody can request the whole table at once."""
         answer = await api.get(USERS, params={"limit": limit}, headers=bearer(root))
-
         assert_problem(answer, 422, "invalid_request")
 
     async def test_a_deleted_user_is_not_found(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """Neither shown nor listed nor changed, and not deleted twice."""
         path = f"{USERS}/{ada['user']['id']}"
         deleted = await api.delete(path, headers=bearer(root))
 
@@ -197,7 +184,6 @@ class TestChanging:
     async def test_roles_are_kept_sorted_and_once(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """A new version and one event, with the same user as in the response."""
         answer = await patch(api, root, ada, roles=["writer", "editor", "writer"])
 
         assert answer.status_code == 200
@@ -252,7 +238,6 @@ class TestChanging:
     async def test_both_are_one_change(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """One version, one event, and an audit entry for each."""
         await patch(api, root, ada, roles=["editor"], status="disabled")
 
         events = await outbox(auth_engine, ada)
@@ -291,12 +276,9 @@ class TestChanging:
         ada: Signed,
         same: dict[str, Any],
     ) -> None:
-        """No version, no event, no entry."""
         first = (await patch(api, root, ada, roles=["a", "b"])).json()
         events, entries = await traces(auth_engine, ada)
-
         second = await patch(api, root, ada, **same)
-
         assert second.json() == first
         assert await traces(auth_engine, ada) == (events, entries)
 
@@ -322,11 +304,8 @@ class TestChanging:
     async def test_other_forms_are_refused(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed, body: Any
     ) -> None:
-        """422, and the user does not change."""
         path = f"{USERS}/{ada['user']['id']}"
-
         answer = await api.patch(path, json=body, headers=bearer(root))
-
         assert_problem(answer, 422, "invalid_request")
         assert (await api.get(path, headers=bearer(root))).json() == ada["user"]
 
@@ -349,8 +328,7 @@ class TestDeleting:
         tables = [
             row.name
             for row in await fetch(
-                auth_engine,
-                "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'",
+                auth_engine, "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
             )
         ]
         assert {"users", "outbox_events", "audit_log"} <= set(tables)
@@ -393,41 +371,31 @@ class TestTheLastAdministrator:
     async def test_the_last_administrator_cannot_delete_their_own_account(
         self, api: httpx.AsyncClient, root: Signed
     ) -> None:
-        """``DELETE /v1/me`` makes the same check."""
         answer = await api.request(
             "DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(root)
         )
-
         assert_problem(answer, 409, "last_administrator")
 
     @pytest.mark.parametrize("change", CHANGES)
     async def test_goes_when_there_is_another(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed, change: dict[str, Any] | None
     ) -> None:
-        """With another administrator nothing prevents it."""
         await patch(api, root, ada, roles=["admin"])
-
         answer = await take_away(api, root, root, change)
-
         assert answer.status_code in (200, 204)
 
     async def test_may_get_other_roles(self, api: httpx.AsyncClient, root: Signed) -> None:
-        """The rule concerns only the one role."""
         answer = await patch(api, root, root, roles=["admin", "operator"])
-
         assert answer.status_code == 200
 
     async def test_an_administrator_who_is_disabled_is_demoted_and_deleted(
         self, api: httpx.AsyncClient, root: Signed, ada: Signed
     ) -> None:
-        """They are not the last active one."""
         await patch(api, root, ada, roles=["admin"])
         await patch(api, root, ada, status="disabled")
-
         demoted = await patch(api, root, ada, roles=[])
         await patch(api, root, ada, roles=["admin"])
         deleted = await api.delete(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
-
         assert (demoted.status_code, deleted.status_code) == (200, 204)
 
     async def test_of_two_who_remove_each_other_one_remains(
@@ -466,12 +434,9 @@ class TestTheLastAdministrator:
 
 
 class TestAudit:
-    """Each action records the actor, the action, its object and the request."""
-
     async def test_each_action_names_actor_and_request(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed, ada: Signed
     ) -> None:
-        """The request id is that of the response."""
         actor = f"user:{root['user']['id']}"
         expected = []
         for action, change, details in (
@@ -515,14 +480,12 @@ class TestAudit:
 async def patch(
     api: httpx.AsyncClient, caller: Signed, user: Signed, **changes: Any
 ) -> httpx.Response:
-    """``PATCH /v1/admin/users/{id}``."""
     return await api.patch(f"{USERS}/{user['user']['id']}", json=changes, headers=bearer(caller))
 
 
 async def take_away(
     api: httpx.AsyncClient, caller: Signed, user: Signed, change: dict[str, Any] | None
 ) -> httpx.Response:
-    """Demote, disable or delete the user."""
     if change is not None:
         return await patch(api, caller, user, **change)
     return await api.delete(f"{USERS}/{user['user']['id']}", headers=bearer(caller))
@@ -544,7 +507,6 @@ def at(cursor: str | None, **parameters: Any) -> dict[str, Any]:
 
 
 async def add_users(engine: AsyncEngine, count: int) -> list[Row[Any]]:
-    """Insert users who need no password."""
     async with engine.begin() as connection:
         added = await connection.execute(
             text(
@@ -558,17 +520,14 @@ async def add_users(engine: AsyncEngine, count: int) -> list[Row[Any]]:
 
 
 async def outbox(engine: AsyncEngine, user: Signed) -> list[Row[Any]]:
-    """The user's events."""
     return await outbox_of(engine, UUID(user["user"]["id"]))
 
 
 async def sessions(engine: AsyncEngine, user: Signed) -> list[Row[Any]]:
-    """The user's sessions."""
     return await fetch(engine, f"SELECT * FROM sessions WHERE user_id = '{user['user']['id']}'")
 
 
 async def audit(engine: AsyncEngine, user: Signed) -> list[Row[Any]]:
-    """The audit entries about the user, in order."""
     query = f"SELECT * FROM audit_log WHERE subject = '{user['user']['id']}' ORDER BY id"
     return await fetch(engine, query)
 

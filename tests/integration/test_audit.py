@@ -37,29 +37,23 @@ async def test_the_database_itself_refuses_to_change_it(
 ) -> None:
     """Even with the service's own connection, entries can only be added."""
     await written(auth_engine, 1)
-
     with pytest.raises(DBAPIError, match="append-only"):
         await execute(auth_engine, statement)
-
     [row] = await fetch(auth_engine, "SELECT actor FROM audit_log")
     assert row.actor == "operator:test"
 
 
 async def test_an_entry_goes_with_its_transaction(auth_engine: AsyncEngine) -> None:
-    """An action that is rolled back leaves no entry."""
     async with auth_engine.connect() as connection:
         await audit(connection, Action.USER_DELETED, actor="operator:test", subject=uuid4())
         await connection.rollback()
-
     assert not await fetch(auth_engine, "SELECT 1 FROM audit_log")
 
 
 def test_actors_never_share_a_name() -> None:
     """Users, operators and anonymous actors are distinct, whichever names they have."""
     same = uuid4()
-
     actors = {user_actor(same), operator_actor(str(same)), operator_actor(ANONYMOUS), ANONYMOUS}
-
     assert len(actors) == 4
 
 
@@ -87,7 +81,6 @@ async def test_it_is_read_from_the_newest_page_by_page(
 async def test_an_entry_says_who_what_whom_when_and_in_which_request(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
 ) -> None:
-    """And the details of the action."""
     user_id = uuid4()
     async with auth_engine.begin() as connection:
         await audit(
@@ -110,7 +103,6 @@ async def test_an_entry_says_who_what_whom_when_and_in_which_request(
 async def test_entries_of_one_subject_or_one_actor(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
 ) -> None:
-    """Exactly theirs; with both filters, only what the one did to the other."""
     async with auth_engine.begin() as connection:
         for actor in ("operator:eve", "operator:eve2"):
             for subject in ("one", "other"):
@@ -140,14 +132,11 @@ async def test_entries_of_one_subject_or_one_actor(
 async def test_an_invalid_filter_is_refused(
     api: httpx.AsyncClient, root: Signed, name: str, value: str
 ) -> None:
-    """422 for an invalid filter or cursor."""
     answer = await api.get(AUDIT, params={name: value}, headers=bearer(root))
-
     assert_problem(answer, 422, "invalid_request")
 
 
 async def written(engine: AsyncEngine, count: int) -> list[Any]:
-    """Add entries of an operator; return their ids."""
     async with engine.begin() as connection:
         for _ in range(count):
             await audit(connection, Action.KEY_GENERATED, actor="operator:test", subject="key")

@@ -56,7 +56,6 @@ USER = {"id", "email", "email_verified", "roles", "status", "version", "created_
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient) -> dict[str, Any]:
-    """The response to Ada's sign-up."""
     answer = await api.post("/v1/signup", json=ADA)
     assert answer.status_code == 201
     body: dict[str, Any] = answer.json()
@@ -67,7 +66,6 @@ class TestSignUp:
     """``POST /v1/signup``."""
 
     async def test_it_answers_with_the_user_and_a_token(self, api: httpx.AsyncClient) -> None:
-        """201, exactly the documented members, not to be cached."""
         answer = await api.post("/v1/signup", json={**ADA, "email": "Ada@Example.org"})
 
         body = answer.json()
@@ -78,12 +76,7 @@ class TestSignUp:
         assert body["user"].keys() == USER
         assert (
             body["user"]
-            | {
-                "email": "ada@example.org",
-                "email_verified": False,
-                "roles": [],
-                "status": "active",
-            }
+            | {"email": "ada@example.org", "email_verified": False, "roles": [], "status": "active"}
             == body["user"]
         )
         assert str(UUID(body["user"]["id"])) == body["user"]["id"]
@@ -93,10 +86,8 @@ class TestSignUp:
     async def test_an_address_is_taken_in_any_case(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """409, in any spelling."""
         for email in (ada["user"]["email"], "ADA@EXAMPLE.ORG", "Ada@example.Org"):
             answer = await api.post("/v1/signup", json={**ADA, "email": email})
-
             assert_problem(answer, 409, "email_taken")
 
     async def test_an_invalid_body_is_refused_without_an_echo(
@@ -105,7 +96,6 @@ class TestSignUp:
         """422 names the field, never its value, and nobody is signed up."""
         for body, code in WRONG_FORMS:
             answer = await api.post("/v1/signup", json=body)
-
             assert_problem(answer, 422, code)
             assert "hunter2" not in answer.text
             assert "heron" not in answer.text
@@ -117,7 +107,6 @@ class TestSignUp:
             answer = await api.post(
                 "/v1/signup", content=content, headers={"Content-Type": "application/json"}
             )
-
             assert_problem(answer, 422, "invalid_request")
             assert "hunter2" not in answer.text
 
@@ -126,7 +115,6 @@ class TestSignUp:
         user = await signed_up(api, "ada@example.org")
         for email in ("=?utf-8?q?eve?=@example.org", f"{'a' * 65}@example.org"):
             new = {**ADA, "email": email}
-
             assert_problem(await api.post("/v1/signup", json=new), 422, "invalid_email")
             answer = await api.patch("/v1/me", json=new, headers=bearer(user))
             assert_problem(answer, 422, "invalid_email")
@@ -140,7 +128,6 @@ class TestSignUp:
     ) -> None:
         """With the reason, and without the password."""
         answer = await api.post("/v1/signup", json={**ADA, "password": password})
-
         assert_problem(answer, 422, "weak_password")
         assert password not in answer.text
 
@@ -164,9 +151,7 @@ class TestSignIn:
     async def test_it_answers_like_sign_up(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """200 and the same form, in any spelling of the address."""
         answer = await api.post("/v1/signin", json={**ADA, "email": "ADA@example.ORG"})
-
         assert answer.status_code == 200
         assert answer.headers["Cache-Control"] == "no-store"
         assert answer.json().keys() == ada.keys()
@@ -233,10 +218,8 @@ class TestAccount:
     async def test_it_is_shown_to_its_owner(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """The present account, with the scheme's name in any case."""
         answer = await api.get("/v1/me", headers=bearer(ada))
         other_case = {"Authorization": f"bearer {ada['access_token']}"}
-
         assert answer.status_code == 200
         assert answer.json() == ada["user"]
         assert (await api.get("/v1/me", headers=other_case)).status_code == 200
@@ -261,7 +244,6 @@ class TestAccount:
     async def test_a_change_can_be_refused(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Wrong password, invalid address, an address that is taken."""
         await api.post("/v1/signup", json={**ADA, "email": "bob@example.org"})
 
         async def patch(**changes: str) -> httpx.Response:
@@ -275,7 +257,6 @@ class TestAccount:
     async def test_it_is_deleted_with_the_password(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """204; from then on neither the token nor the password works."""
         wrong = await delete_me(api, ada, "wrong")
         right = await delete_me(api, ada, ADA["password"])
 
@@ -337,9 +318,7 @@ class TestBearer:
     ) -> None:
         """400: nobody knows which one a proxy has checked."""
         twice = [*bearer(ada).items(), *bearer(ada).items()]
-
         answer = await api.get("/v1/me", headers=twice)
-
         assert_problem(answer, 400, "two_credentials")
         assert 'error="invalid_request"' in answer.headers["WWW-Authenticate"]
 
@@ -348,7 +327,6 @@ class TestBearer:
     ) -> None:
         """URLs end up in logs."""
         answer = await api.get("/v1/me", params={"access_token": ada["access_token"]})
-
         assert_problem(answer, 401, "authentication_required")
 
     async def test_a_services_token_is_not_a_users(
@@ -368,8 +346,6 @@ class TestBearer:
 
 
 class TestKeys:
-    """``GET /.well-known/jwks.json``."""
-
     async def test_a_second_implementation_verifies_a_token_with_them(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
@@ -386,31 +362,22 @@ class TestKeys:
     async def test_they_may_be_kept_for_a_while_and_hold_nothing_private(
         self, api: httpx.AsyncClient
     ) -> None:
-        """Five minutes, with the public members alone."""
         answer = await api.get("/.well-known/jwks.json")
-
         [key] = answer.json()["keys"]
         assert answer.headers["Cache-Control"] == "public, max-age=300, must-revalidate"
         assert key.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
 
 
 class TestErrors:
-    """Every error is a problem document."""
-
     async def test_an_unknown_path(self, api: httpx.AsyncClient) -> None:
-        """404."""
         assert_problem(await api.get("/v1/nothing"), 404, "not_found")
 
     async def test_another_method(self, api: httpx.AsyncClient) -> None:
-        """405 names the methods that are allowed."""
         answer = await api.put("/v1/signup", json=ADA)
-
         assert_problem(answer, 405, "method_not_allowed")
         assert answer.headers["Allow"] == "POST"
 
     async def test_a_body_that_is_too_large(self, api: httpx.AsyncClient) -> None:
-        """413, whether or not its length was announced."""
-
         async def unannounced() -> AsyncIterator[bytes]:
             for _ in range(80):
                 yield b"x" * 1024
@@ -424,11 +391,8 @@ class TestErrors:
     async def test_an_unexpected_error(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """500, without details of the error."""
         await execute(auth_engine, "ALTER TABLE users RENAME COLUMN email TO secret_name")
-
         answer = await api.get("/v1/me", headers=bearer(ada))
-
         assert_problem(answer, 500, "internal")
         assert "secret_name" not in answer.text
 
@@ -437,9 +401,7 @@ class TestHealth:
     """``/livez``, ``/readyz`` and ``/metrics``, with and without a database."""
 
     async def test_all_is_well(self, api: httpx.AsyncClient, ada: dict[str, Any]) -> None:
-        """Alive, ready, and the outbox's gauges agree with the database."""
         live, ready, metrics = [await api.get(path) for path in ("/livez", "/readyz", "/metrics")]
-
         assert ada
         assert (live.status_code, ready.status_code, metrics.status_code) == (200, 200, 200)
         assert "usersync_outbox_unpublished 1.0" in metrics.text
@@ -487,7 +449,6 @@ class TestHealth:
 
 
 def told(answer: httpx.Response) -> str:
-    """Everything in a response except the request's id."""
     own = answer.headers["X-Request-ID"]
     return f"{answer.text} {sorted(answer.headers.items())}".replace(own, "")
 
@@ -495,14 +456,10 @@ def told(answer: httpx.Response) -> str:
 async def delete_me(
     api: httpx.AsyncClient, signed_in: dict[str, Any], password: str
 ) -> httpx.Response:
-    """``DELETE /v1/me``, with a body."""
     return await api.request(
         "DELETE", "/v1/me", json={"password": password}, headers=bearer(signed_in)
     )
 
 
-async def together(
-    *requests: Callable[[], Awaitable[httpx.Response]],
-) -> list[httpx.Response]:
-    """Send requests at the same time."""
+async def together(*requests: Callable[[], Awaitable[httpx.Response]]) -> list[httpx.Response]:
     return list(await asyncio.gather(*(request() for request in requests)))

@@ -49,7 +49,6 @@ serve_beside(deaf_once(), routes, host="127.0.0.1", port={port}, setting="PORT")
 
 @pytest.fixture
 def environment(auth_url: str, amqp_url: str, private_pem: str, tmp_path: Path) -> dict[str, str]:
-    """The environment of both processes."""
     key = tmp_path / "key.pem"
     key.write_text(private_pem)
     return {
@@ -64,7 +63,6 @@ def environment(auth_url: str, amqp_url: str, private_pem: str, tmp_path: Path) 
 
 @pytest.fixture
 async def api(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Process]:
-    """``auth-service api``, ready."""
     process = Process("auth-service api", environment, tmp_path / "api.log")
     process.start()
     try:
@@ -76,7 +74,6 @@ async def api(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Proc
 
 @pytest.fixture
 async def relay(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Process]:
-    """``auth-service relay``, ready."""
     process = Process("auth-service relay", environment, tmp_path / "relay.log")
     process.start()
     try:
@@ -109,9 +106,7 @@ async def test_the_logs_contain_no_personal_data(
             await client.post("/v1/signin", json={"email": OTHER_ADDRESS, "password": PASSWORD}),
             await client.get("/v1/me", headers={"Authorization": f"Bearer {token}x"}),
             await client.patch(
-                "/v1/me",
-                json={"email": OTHER_ADDRESS, "password": PASSWORD},
-                headers=signed_in,
+                "/v1/me", json={"email": OTHER_ADDRESS, "password": PASSWORD}, headers=signed_in
             ),
             await client.request(
                 "DELETE", "/v1/me", json={"password": PASSWORD}, headers=signed_in
@@ -143,8 +138,6 @@ async def test_the_logs_contain_no_personal_data(
 async def test_status_shows_the_outbox_and_the_relay(
     relay: Process, environment: dict[str, str], source: Source, tmp_path: Path
 ) -> None:
-    """One figure per line, or one JSON object."""
-
     def figures() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(
             run("auth-service status --json", environment, tmp_path).stdout
@@ -179,9 +172,7 @@ async def test_status_without_a_database_is_one_sentence(
 ) -> None:
     """Exit code 1, without a traceback and without the password of the address."""
     away = f"postgresql://auth:hunter2@127.0.0.1:{free_port()}/auth"
-
     done = run("auth-service status", environment | {"AUTH_DATABASE_URL": away}, tmp_path)
-
     assert done.returncode == 1
     assert "the database cannot be used" in done.stderr
     assert "Traceback" not in done.stderr

@@ -34,7 +34,6 @@ PASSWORD = "heron lantern gravel sonnet"
 
 @pytest.fixture
 async def ada(auth_engine: AsyncEngine, passwords: Passwords) -> User:
-    """A user who signed up."""
     return await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
 
 
@@ -58,7 +57,6 @@ class TestVersion:
     async def test_it_rises_with_every_change(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """Sign-up, changes and deletion: each version is higher than all before."""
         for n in range(3):
             await change_email(
                 auth_engine, passwords, ada.id, email=f"ada{n}@example.org", password=PASSWORD
@@ -77,11 +75,9 @@ class TestVersion:
         """A version ahead of the clock is followed by the next number."""
         ahead = await clock(auth_engine) + 10**9
         await execute(auth_engine, f"UPDATE users SET version = {ahead}")
-
         changed = await change_email(
             auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD
         )
-
         assert changed.version == ahead + 1
 
     async def test_concurrent_changes_of_one_user_get_distinct_versions_in_order(
@@ -153,7 +149,6 @@ class TestRecording:
     async def test_without_the_change_there_is_no_event(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """A refused use case records nothing."""
         await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
         with pytest.raises(EmailTaken):
             await sign_up(auth_engine, passwords, email="ADA@example.org", password=PASSWORD)
@@ -177,7 +172,6 @@ class TestRecording:
     async def test_one_of_two_sign_ups_with_one_address_wins(
         self, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """However close together they are, there is one user and one event."""
         results = await asyncio.gather(
             *(
                 sign_up(auth_engine, passwords, email=email, password=PASSWORD)
@@ -195,8 +189,6 @@ class TestRecording:
 
 
 class TestMail:
-    """Addresses are verified with links that are mailed to them."""
-
     async def test_a_sign_up_requests_a_mail_if_mail_is_configured(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
@@ -204,7 +196,6 @@ class TestMail:
         bob = await sign_up(
             auth_engine, passwords, email="bob@example.org", password=PASSWORD, mail=True
         )
-
         mails = await fetch(auth_engine, "SELECT user_id, purpose FROM mails")
         assert ada.id != bob.id
         assert [tuple(mail) for mail in mails] == [(bob.id, "verify_email")]
@@ -236,7 +227,6 @@ class TestMail:
     async def test_the_same_address_changes_nothing(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """No mail, and the link that was sent before works."""
         await give_links(auth_engine)
 
         await change_email(
@@ -345,17 +335,13 @@ class TestDeletion:
     async def test_a_deleted_users_address_is_free(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """Ids are never reused, addresses are."""
         await delete(auth_engine, passwords, ada.id, password=PASSWORD)
-
         other = await sign_up(auth_engine, passwords, email=ada.email, password=PASSWORD)
-
         assert other.id != ada.id
 
     async def test_no_use_case_changes_a_tombstone(
         self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
-        """Not another change, not another deletion."""
         await delete(auth_engine, passwords, ada.id, password=PASSWORD)
         before = await fetch(auth_engine, "SELECT * FROM users")
 
@@ -371,11 +357,7 @@ class TestDeletion:
 
     @pytest.mark.parametrize("late", [change_email, delete], ids=["change", "deletion"])
     async def test_a_tombstone_is_noticed_under_the_lock(
-        self,
-        late: object,
-        auth_engine: AsyncEngine,
-        passwords: Passwords,
-        ada: User,
+        self, late: object, auth_engine: AsyncEngine, passwords: Passwords, ada: User
     ) -> None:
         """A change that waited while the row became a tombstone changes nothing."""
         async with auth_engine.begin() as deletion:
@@ -430,7 +412,6 @@ async def assert_is_a_tombstone(engine: AsyncEngine, user_id: UUID) -> None:
 
 
 async def give_links(engine: AsyncEngine) -> None:
-    """Give each user a link, as a mail would."""
     await execute(
         engine,
         "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"
@@ -448,7 +429,6 @@ async def clock(engine: AsyncEngine) -> int:
 
 
 async def everything(engine: AsyncEngine) -> str:
-    """Every row of every table, as text."""
     tables = await fetch(
         engine,
         "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'",

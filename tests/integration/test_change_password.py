@@ -64,7 +64,6 @@ class TestChange:
     async def test_it_answers_like_sign_in_with_a_fresh_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Tokens that are valid at once; the new password signs in, the old one does not."""
         answer = await change(api, ada)
 
         body = answer.json()
@@ -85,14 +84,12 @@ class TestChange:
     ) -> None:
         """A request with the cookie gets the next token as a cookie."""
         answer = await change(api, ada, Cookie=f"{COOKIE}={ada['refresh_token']}")
-
         assert answer.headers["Set-Cookie"].startswith(f"{COOKIE}=rt_")
         assert "refresh_token" not in answer.json()
 
     async def test_it_ends_every_earlier_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """Including the caller's, and any stolen one."""
         other = (await api.post("/v1/signin", json=ADA)).json()
 
         await change(api, ada)
@@ -108,13 +105,8 @@ class TestChange:
         ]
 
     async def test_it_is_recorded_audited_and_notified(
-        self,
-        api: httpx.AsyncClient,
-        ada: dict[str, Any],
-        auth_engine: AsyncEngine,
-        tmp_path: Path,
+        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine, tmp_path: Path
     ) -> None:
-        """An event with ``tokens_valid_after``, an audit entry, a mail to the user."""
         user_id = ada["user"]["id"]
         await execute(auth_engine, "UPDATE users SET email_verified = true")
 
@@ -159,7 +151,6 @@ class TestChange:
     async def test_it_can_be_refused(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """A wrong password, a weak one, no token: nothing changes, nothing ends."""
         before = await fetch(auth_engine, "SELECT * FROM users")
 
         wrong = await change(api, ada, current="wrong")
@@ -198,7 +189,6 @@ class TestRace:
     async def test_none_of_them_survives_the_change(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Some get tokens, some are refused; afterwards no token of the old password is valid."""
         for n in range(4):
             old, new = (PASSWORD, NEW) if n % 2 == 0 else (NEW, PASSWORD)
             changed, *answers = await asyncio.gather(
@@ -258,7 +248,6 @@ class TestWholeSeconds:
         for current, new in pairwise(passwords):
             changed = await change(api, present, current=current, new=new)
             await replicate(auth_engine, blog_engine)
-
             await assert_replaced(present, changed.json(), api, blog)
             present = changed.json()
 
@@ -319,7 +308,6 @@ async def change(
     new: str = NEW,
     **headers: str,
 ) -> httpx.Response:
-    """``POST /v1/me/password``."""
     return await api.post(
         "/v1/me/password",
         json={"current_password": current, "new_password": new},

@@ -56,7 +56,6 @@ SHOWN = text(
 
 @asynccontextmanager
 async def pools(auth_url: str, blog_url: str) -> AsyncIterator[list[AsyncEngine]]:
-    """Yield an engine of each service."""
     engines = [
         pooled(auth_service.settings.DatabaseSettings(database_url=auth_url)),
         pooled(ConsumerSettings(database_url=blog_url, amqp_url="amqp://nowhere")),
@@ -69,7 +68,6 @@ async def pools(auth_url: str, blog_url: str) -> AsyncIterator[list[AsyncEngine]
 
 
 async def shown(engine: AsyncEngine, names: list[str]) -> dict[str, str]:
-    """Return settings as a pooled session has them."""
     async with engine.connect() as connection:
         rows = await connection.execute(SHOWN, {"names": names})
         return {row.name: row.value for row in rows}
@@ -81,7 +79,6 @@ class TestRoleSettings:
     async def test_pooled_sessions_override_role_settings(
         self, postgres: PostgresServer, auth_url: str, blog_url: str
     ) -> None:
-        """In both services."""
         with set_on_role(postgres, auth_url), set_on_role(postgres, blog_url):
             async with pools(auth_url, blog_url) as engines:
                 for engine in engines:
@@ -123,7 +120,6 @@ class TestRoleSettings:
     async def test_a_commit_is_on_disk_before_it_is_reported(
         self, postgres: PostgresServer, auth_url: str, blog_url: str, given: str, kept: str
     ) -> None:
-        """A weaker setting is raised; a stronger one stays."""
         weak = {"synchronous_commit": given}
         with set_on_role(postgres, auth_url, weak), set_on_role(postgres, blog_url, weak):
             async with pools(auth_url, blog_url) as engines:
@@ -137,7 +133,6 @@ class TestRoleSettings:
     ) -> None:
         """For example, time limits of transactions exist since version 17."""
         monkeypatch.setitem(SINCE_17, "a_setting_of_tomorrow", "0")
-
         for _ in range(2):
             async with blog_engine.connect() as connection:
                 assert await connection.scalar(text("SELECT 1")) == 1
@@ -150,7 +145,6 @@ class TestEndedSessions:
     async def test_ended_sessions_are_replaced(
         self, postgres: PostgresServer, blog_engine: AsyncEngine, read_meanwhile: bool
     ) -> None:
-        """All of them, whether or not the event loop has noticed that they are closed."""
         connections = [await blog_engine.connect() for _ in range(5)]
         pids = [
             await connection.scalar(text("SELECT pg_backend_pid()")) for connection in connections
@@ -217,19 +211,16 @@ class TestReadOnly:
 
     @pytest.fixture
     async def engine(self, blog_engine: AsyncEngine) -> AsyncEngine:
-        """Return an engine with five pooled sessions."""
         connections = [await blog_engine.connect() for _ in range(5)]
         for connection in connections:
             await connection.close()
         return blog_engine
 
     async def write(self, engine: AsyncEngine) -> None:
-        """Create a table."""
         async with engine.begin() as connection:
             await connection.execute(text("CREATE TABLE IF NOT EXISTS written (number int)"))
 
     async def is_writable(self, engine: AsyncEngine) -> bool:
-        """Return whether the pool's sessions accept writes."""
         try:
             await ping(engine)
         except NotWritable:
@@ -266,7 +257,6 @@ class TestReadOnly:
             await engine.dispose()
             with pytest.raises(NotWritable):
                 await ping(engine)
-
         await eventually(lambda: self.is_writable(engine), within=5)
 
     async def test_a_server_that_turns_read_only_and_back_is_followed(

@@ -17,7 +17,6 @@ CREDENTIALS = {"email": "ada@example.org", "password": PASSWORD}
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient, root: Signed) -> Signed:
-    """A user disabled by the administrator."""
     signed_in = await signed_up(api, CREDENTIALS["email"])
     path = f"/v1/admin/users/{signed_in['user']['id']}"
     answer = await api.patch(path, json={"status": "disabled"}, headers=bearer(root))
@@ -72,9 +71,7 @@ async def test_guessing_is_limited_as_at_the_sign_in(api: httpx.AsyncClient, ada
 
 
 async def test_the_last_administrator_stays(api: httpx.AsyncClient, root: Signed) -> None:
-    """By either way."""
     answer = await api.post("/v1/deletion", json=CREDENTIALS | {"email": "root@example.org"})
-
     assert root
     assert_problem(answer, 409, "last_administrator")
 

@@ -37,7 +37,6 @@ LINK = "address is being changed"
 
 @pytest.fixture
 async def server() -> AsyncIterator[MailServer]:
-    """A mail server."""
     async with mail_server() as server:
         yield server
 
@@ -56,21 +55,18 @@ def settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
 
 @pytest.fixture
 async def post(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of that API."""
     async with serving(settings) as client:
         yield client
 
 
 @pytest.fixture
 async def ada(post: httpx.AsyncClient, server: MailServer) -> dict[str, Any]:
-    """A user with a verified address, signed in."""
     ada = await signed_up(post, ADA)
     assert (await verify(post, (await next_mail(server, "confirm")).token)).status_code == 204
     return ada
 
 
 async def me(client: httpx.AsyncClient, signed_in: dict[str, Any]) -> dict[str, Any]:
-    """The account as its user sees it."""
     answer = await client.get("/v1/me", headers=bearer(signed_in))
     assert answer.status_code == 200
     found: dict[str, Any] = answer.json()
@@ -96,7 +92,6 @@ async def recorded(engine: AsyncEngine) -> list[str]:
 
 
 async def is_idle(engine: AsyncEngine) -> bool:
-    """Whether the queue of mails is empty."""
     return not await fetch(engine, "SELECT 1 FROM mails")
 
 
@@ -173,7 +168,6 @@ class TestPending:
     async def test_its_mail_can_be_sent_again(
         self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
-        """It goes to the pending address."""
         await change_address(post, ada, NEW)
         await next_mail(server, "confirm", NEW)
 
@@ -286,16 +280,12 @@ class TestTaken:
         assert "#" not in mail.text
 
     async def test_the_first_to_confirm_gets_the_address(
-        self,
-        post: httpx.AsyncClient,
-        server: MailServer,
-        ada: dict[str, Any],
+        self, post: httpx.AsyncClient, server: MailServer, ada: dict[str, Any]
     ) -> None:
         """A free address may be taken by the time it is confirmed."""
         await change_address(post, ada, NEW)
         token = (await next_mail(server, "confirm", NEW)).token
         await signed_up(post, NEW)
-
         assert_problem(await verify(post, token), 409, "email_taken")
         assert_problem(await verify(post, token), 409, "email_taken")
         assert (await me(post, ada))["email"] == ADA
@@ -382,10 +372,8 @@ class TestUndone:
         """A thief who moved the account twice gains nothing by opening their own link first."""
         undo = await moved(post, server, ada, THIEF)
         back_to_thief = await moved(post, server, ada, NEW)
-
         assert (await restore(post, back_to_thief)).status_code == 204
         assert (await restore(post, undo)).status_code == 204
-
         assert (await next_mail(server, "new password", ADA)).token
 
     async def test_its_time_begins_when_the_change_takes_effect(
@@ -428,15 +416,11 @@ class TestUndone:
     ) -> None:
         """What keeps others from the former address does not keep its owner from it."""
         await moved(post, server, ada, NEW)
-
         await moved(post, server, ada, ADA)
-
         assert (await me(post, ada))["email"] == ADA
 
     async def test_an_immediate_change_is_undone_too(
-        self,
-        settings: ApiSettings,
-        server: MailServer,
+        self, settings: ApiSettings, server: MailServer
     ) -> None:
         """With AUTH_EMAIL_CHANGE=immediate the address takes effect at once, with the notice."""
         immediate = settings.model_copy(update={"email_change": "immediate"})

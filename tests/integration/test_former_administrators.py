@@ -19,10 +19,7 @@ EVE = "eve@example.org"
 @pytest.mark.parametrize("loss", ["roles = '{}'", "status = 'disabled'"])
 @pytest.mark.parametrize("method", ["PATCH", "DELETE"])
 async def test_a_request_that_waited_during_the_demotion_is_refused(
-    api: httpx.AsyncClient,
-    auth_engine: AsyncEngine,
-    method: str,
-    loss: str,
+    api: httpx.AsyncClient, auth_engine: AsyncEngine, method: str, loss: str
 ) -> None:
     """Otherwise a flood of them would restore the role in the moment of the demotion."""
     eve, bob = await signed_up(api, EVE), await signed_up(api, "bob@example.org")
@@ -42,8 +39,7 @@ async def test_a_request_that_waited_during_the_demotion_is_refused(
         )
         await eventually(lambda: lock_waits(auth_engine))
         await demoting.execute(
-            text(f"UPDATE users SET {loss} WHERE id = :id"),
-            {"id": eve["user"]["id"]},
+            text(f"UPDATE users SET {loss} WHERE id = :id"), {"id": eve["user"]["id"]}
         )
 
     assert_problem(await waiting, 403, "forbidden")

@@ -29,7 +29,6 @@ PAGES = 64
 async def small(
     mortal_postgres: tuple[EmbeddedPostgres, Databases], amqp_url: str
 ) -> AsyncIterator[RelaySettings]:
-    """A relay's settings on a server whose queue is small."""
     server, databases = mortal_postgres
     await asyncio.to_thread(
         server.start().execute, f"ALTER SYSTEM SET max_notify_queue_pages = {PAGES}"
@@ -44,7 +43,6 @@ async def small(
 
 @pytest.fixture
 async def engine(small: RelaySettings) -> AsyncIterator[AsyncEngine]:
-    """Connections to the auth database on that server."""
     engine = pooled(small)
     yield engine
     await engine.dispose()
@@ -65,7 +63,6 @@ async def test_sign_ups_succeed_and_their_events_are_found_within_seconds(
 
 @asynccontextmanager
 async def full(database_url: str) -> AsyncIterator[None]:
-    """Fill the server's notification queue for the block."""
     url = make_url(database_url).set(drivername="postgresql")
     elsewhere = url.set(database="postgres").render_as_string(hide_password=False)
     sleeper = await asyncpg.connect(elsewhere)

@@ -42,14 +42,12 @@ Mark = tuple[int, int]
 
 
 def a_heartbeat(number: int, minutes: int, source: str = SOURCE) -> Heartbeat:
-    """Build a heartbeat recorded this many minutes past noon."""
     return Heartbeat(
         id=uuid4(), source=source, time=NOON + timedelta(minutes=minutes), data=Beat(number=number)
     )
 
 
 async def _apply(engine: AsyncEngine, *heartbeats: Heartbeat) -> list[Outcome]:
-    """Apply heartbeats in one transaction."""
     async with engine.begin() as connection:
         return await apply(USERS, connection, heartbeats)
 
@@ -90,12 +88,7 @@ CASES: dict[str, tuple[Sequence[Mark], Sequence[Outcome], SuspicionKind | None, 
     "a gap": ([(7, 0), (9, 2)], [APPLIED] * 2, GAP, (9, 2)),
     "a gap, then in a row": ([(7, 0), (9, 2), (10, 3)], [APPLIED] * 3, GAP, (10, 3)),
     "a gap by a clock set back": ([(7, 5), (9, 2)], [APPLIED] * 2, GAP, (9, 2)),
-    "the missing one after all": (
-        [(7, 0), (9, 2), (8, 1)],
-        [APPLIED, APPLIED, STALE],
-        GAP,
-        (9, 2),
-    ),
+    "the missing one after all": ([(7, 0), (9, 2), (8, 1)], [APPLIED, APPLIED, STALE], GAP, (9, 2)),
     "backwards": ([(90, 0), (71, 5)], [APPLIED] * 2, BACKWARDS, (71, 5)),
     "backwards, then in a row": ([(90, 0), (71, 5), (72, 6)], [APPLIED] * 3, BACKWARDS, (72, 6)),
     "the same number, later": ([(90, 0), (90, 5)], [APPLIED] * 2, BACKWARDS, (90, 5)),
@@ -183,7 +176,6 @@ async def test_a_suspicion_is_logged_once(
     """One log entry per suspicion, with its kind, however many heartbeats follow in a batch."""
     await _apply(blog_engine, *(a_heartbeat(n, n) for n in (1, 2, 5, 6, 7)))
     await _apply(blog_engine, a_heartbeat(8, 8), a_heartbeat(3, 30))
-
     lines = [line for line in capsys.readouterr().out.splitlines() if "heartbeat.suspicion" in line]
     assert ["gap" in line for line in lines] == [True, False]
     assert ["backwards" in line for line in lines] == [False, True]
@@ -251,12 +243,10 @@ async def test_a_heartbeat_is_known_to_have_arrived(
 ) -> None:
     """This one or a later one of this source, by number and time."""
     await _apply(blog_engine, a_heartbeat(7, 7), a_heartbeat(8, 8))
-
     async with blog_engine.connect() as connection:
         found = await has_applied(
             connection, issuer=issuer, number=number, recorded_at=NOON + timedelta(minutes=minutes)
         )
-
     assert found is expected
 
 
@@ -343,7 +333,6 @@ async def test_a_new_consumer_suspects_nothing(
     async with consuming(consumer_settings, blog_engine):
         await source.publish(a_heartbeat(300, 0))
         await eventually(lambda: _has_beat(blog_engine, 300))
-
     assert await _suspicion(blog_engine) is None
 
 

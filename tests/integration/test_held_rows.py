@@ -29,13 +29,11 @@ OF_USER = "SELECT FROM users WHERE id = '{}' "
 
 @pytest.fixture
 def settings(consumer_settings: ConsumerSettings) -> ConsumerSettings:
-    """Settings of a consumer with short lock timeouts."""
     return consumer_settings.model_copy(update={"lock_timeout_ms": 300})
 
 
 @pytest.fixture
 async def impatient(settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
-    """Provide the consumer's connections."""
     engine = pooled(settings)
     yield engine
     await engine.dispose()
@@ -47,7 +45,6 @@ async def consumer(
     impatient: AsyncEngine,
     source: Source,  # noqa: ARG001 - its exchanges
 ) -> AsyncIterator[Consumer]:
-    """Run a consumer."""
     async with consuming(settings, impatient) as consumer:
         yield consumer
 
@@ -65,7 +62,6 @@ async def holding(engine: AsyncEngine, *statements: str) -> AsyncIterator[None]:
 
 
 async def waiting(engine: AsyncEngine, messages: int) -> bool:
-    """Tell whether this many messages are set aside."""
     [row] = await fetch(engine, "SELECT count(*) AS messages FROM waiting_messages")
     assert row.messages == messages, f"{row.messages} messages wait, not {messages}"
     return True
@@ -104,7 +100,6 @@ async def test_a_key_share_lock_delays_nobody(blog_engine: AsyncEngine, source: 
     """The lock of a foreign key does not conflict."""
     state = a_state()
     await apply_events(blog_engine, state)
-
     async with holding(blog_engine, OF_USER.format(state.id) + "FOR KEY SHARE"):
         await source.publish(an_event(a_state(state.id, 2)))
         await eventually(lambda: is_at(blog_engine, state.id, 2), within=2)
@@ -160,11 +155,9 @@ async def test_a_user_who_is_being_inserted_waits(blog_engine: AsyncEngine, sour
     """An uncommitted provisional row is invisible but blocks all the same."""
     user_id = uuid4()
     insert = f"INSERT INTO users (id, version, status) VALUES ('{user_id}', 0, 'provisional')"
-
     async with holding(blog_engine, insert):
         await source.publish(an_event(a_state(user_id, 2)), an_event(a_state()))
         await eventually(lambda: has_applied(blog_engine, 1), within=5)
-
     await eventually(lambda: is_at(blog_engine, user_id, 2), within=5)
 
 

@@ -26,12 +26,9 @@ LARGE = b"x" * 40_000
 
 
 class Counting(HttpProtocol):
-    """Count the connections."""
-
     made: ClassVar[int] = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count this one."""
         Counting.made += 1
         super().connection_made(transport)
 

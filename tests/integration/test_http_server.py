@@ -36,12 +36,9 @@ class Hasty(HttpProtocol):
 
 
 class Counting(HttpProtocol):
-    """Record how many bytes arrive in one turn of the event loop."""
-
     turns: ClassVar[list[int]] = [0]
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes."""
         if self.turns[-1] == 0:
             asyncio.get_running_loop().call_soon(self.turns.append, 0)
         self.turns[-1] += len(data)
@@ -49,8 +46,6 @@ class Counting(HttpProtocol):
 
 
 class Note(BaseModel):
-    """A request body."""
-
     model_config = ConfigDict(extra="forbid")
 
     text: str
@@ -85,7 +80,6 @@ def an_app() -> FastAPI:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """Serve the application with default settings, trusting no proxy."""
     with served(an_app()) as server:
         yield server
 
@@ -196,7 +190,6 @@ def test_pipelined_requests_are_answered_in_turn(server: Server) -> None:
     requests = 3_000
     for _ in until_the_loop_stays_responsive(server):
         response = server.exchange((GET + b"\r\n") * (requests - 1) + GET + CLOSE)
-
         assert response.count(b"HTTP/1.1 200 OK") == response.count(b"HTTP/1.1 ") == requests
 
 
@@ -216,7 +209,6 @@ def test_garbage_collection_does_not_block_the_loop(server: Server) -> None:
     """Any request may trigger a full collection; objects that the start created are exempt."""
     for _ in until_the_loop_stays_responsive(server):
         response = server.exchange(b"GET /collect HTTP/1.1\r\nHost: test\r\n" + CLOSE)
-
         assert status_of(response) == 200
 
 
@@ -251,9 +243,7 @@ def test_a_few_pipelined_requests_are_answered_in_order(server: Server) -> None:
     body = b'{"text":"' + b"a" * 12_000 + b'"}'
     keep = a_post(body, fields=b"X: " + b"a" * 4_000 + b"\r\n")
     keep = keep.replace(b"Connection: close\r\n", b"")
-
     response = server.exchange(keep * 6 + GET + CLOSE)
-
     assert response.count(b"HTTP/1.1 200 OK") == 7
     assert response.endswith(b'{"host":"127.0.0.1","scheme":"http","q":""}')
 
@@ -261,16 +251,13 @@ def test_a_few_pipelined_requests_are_answered_in_order(server: Server) -> None:
 def test_a_refusal_is_not_mistaken_for_the_response_to_an_earlier_request(server: Server) -> None:
     """A malformed request behind a good one closes the connection without a response of its own."""
     response = server.exchange(GET + b"\r\n" + b"rubbish\r\n\r\n")
-
     assert b"HTTP/1.1 4" not in response
 
 
 def test_trailers_are_not_treated_as_headers(server: Server) -> None:
     """No proxy in front has checked what follows the body."""
     framed = b"2\r\n{}\r\n0\r\nAuthorization: Bearer x\r\n\r\n"
-
     response = server.exchange(chunked(framed, b"/trailers"))
-
     names = json.loads(response.partition(b"\r\n\r\n")[2])["names"]
     assert "host" in names
     assert "authorization" not in names
@@ -281,17 +268,14 @@ def test_a_body_that_arrives_too_slowly_is_refused(hasty: Server) -> None:
     with hasty.connect() as connection:
         connection.sendall(chunked(b"1\r\n{\r\n"))
         response = read_all(connection)
-
     assert problem_of(response)["code"] == "request_timeout"
 
 
 @pytest.mark.parametrize("sent", [b"GET /who HTTP/1.1\r\nX: a", b"G"])
 def test_an_incomplete_head_is_refused_after_its_deadline(hasty: Server, sent: bytes) -> None:
-    """With 408 and a closed connection."""
     with hasty.connect() as connection:
         connection.sendall(sent)
         response = read_all(connection)
-
     assert problem_of(response)["code"] == "request_timeout"
 
 
@@ -300,7 +284,6 @@ def test_the_deadline_also_applies_to_a_second_head(hasty: Server) -> None:
     with hasty.connect() as connection:
         connection.sendall(GET + b"\r\n" + b"GET /wh")
         response = read_all(connection)
-
     first, _, second = response.partition(b"}")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert problem_of(second)["code"] == "request_timeout"
@@ -379,8 +362,6 @@ def test_connections_are_limited(hasty: Server) -> None:
 
 
 class TestTrustedProxies:
-    """Which address the server believes a request comes from."""
-
     FORWARDED = (
         b"X-Forwarded-For: 198.51.100.66, 203.0.113.7, 10.1.1.1\r\n"
         b"X-Forwarded-For: 10.9.9.9\r\nX-Forwarded-Proto: https\r\n"
@@ -401,7 +382,6 @@ class TestTrustedProxies:
             assert self.who(server) == ("127.0.0.1", "http")
 
     def who(self, server: Server) -> tuple[str, str]:
-        """Return the client's address and the scheme as the application sees them."""
         response = server.exchange(GET + self.FORWARDED + CLOSE)
         body = json.loads(response.partition(b"\r\n\r\n")[2])
         return body["host"], body["scheme"]

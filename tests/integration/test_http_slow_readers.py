@@ -34,12 +34,10 @@ class Impatient(HttpProtocol):
     open: ClassVar[set[HttpProtocol]] = set()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Add the connection."""
         self.open.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Remove the connection."""
         self.open.discard(self)
         super().connection_lost(exc)
 
@@ -51,22 +49,15 @@ class Patient(Impatient):
 
 
 class Service:
-    """A service with large responses; it counts those that it begins."""
-
     def __init__(self) -> None:
         self.begun = 0
-        self.app = Starlette(
-            routes=[Route("/list", self.a_list), Route("/stream", self.a_stream)],
-        )
+        self.app = Starlette(routes=[Route("/list", self.a_list), Route("/stream", self.a_stream)])
 
     async def a_list(self, _: Request) -> Response:
-        """Respond with one large body."""
         self.begun += 1
         return Response(b"x" * LARGE)
 
     async def a_stream(self, _: Request) -> Response:
-        """Stream a large body in pieces."""
-
         async def pieces() -> AsyncIterator[bytes]:
             for _ in range(LARGE // 50_000):
                 self.begun += 1
@@ -100,7 +91,6 @@ def until(look: Callable[[], bool]) -> None:
 
 
 def is_open() -> bool:
-    """Return whether the server has an open connection."""
     return bool(Impatient.open)
 
 
@@ -172,7 +162,6 @@ def test_many_clients_that_do_not_read_cost_one_response_each(service: Service) 
 
 
 def test_pipelined_requests_are_answered_once_earlier_responses_are_read(service: Service) -> None:
-    """All of them, in order."""
     sent = (LIST + b"\r\n") * (AHEAD - 1) + LIST + CLOSE
     with served(service.app, protocol=Patient) as server, server.connect() as connection:
         connection.sendall(sent)

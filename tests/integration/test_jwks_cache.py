@@ -35,25 +35,20 @@ T = TypeVar("T")
 
 
 class Clock:
-    """A clock that the test moves."""
-
     def __init__(self) -> None:
         self.now = 1_000.0
 
     def __call__(self) -> float:
-        """Return the current time in seconds."""
         return self.now
 
 
 @pytest.fixture(scope="module")
 def keys() -> list[rsa.RSAPrivateKey]:
-    """Return three keys to rotate."""
     return [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3)]
 
 
 @pytest.fixture
 async def source(keys: list[rsa.RSAPrivateKey]) -> AsyncIterator[KeySource]:
-    """Serve a key set with the first key."""
     async with key_source() as source:
         source.publish(keys[0])
         yield source
@@ -61,18 +56,15 @@ async def source(keys: list[rsa.RSAPrivateKey]) -> AsyncIterator[KeySource]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Return the cache's clock."""
     return Clock()
 
 
 def cache_of(source: KeySource, clock: Clock, **limits: Any) -> JwksCache:
-    """Return a cache of the keys that ``source`` publishes."""
     return JwksCache(source.url, issuer=SOURCE, audience="blog", clock=clock, **limits)
 
 
 @pytest.fixture
 async def cache(source: KeySource, clock: Clock) -> AsyncIterator[JwksCache]:
-    """Return a cache that has not fetched anything yet."""
     async with cache_of(source, clock) as cache:
         yield cache
 
@@ -94,7 +86,6 @@ def at_once(awaitable: Awaitable[T]) -> T:
 
 
 async def accepts(cache: JwksCache, token: str) -> bool:
-    """Return whether the cache accepts a token."""
     try:
         await cache.verify(token)
     except InvalidToken:
@@ -111,10 +102,8 @@ class TestFreshKeys:
         """Only the first request fetches; later ones finish without yielding to the event loop."""
         token = token_by(keys[0])
         await cache.verify(token)
-
         clock.now += AHEAD * 300 - 1
         read = [at_once(cache.verify(token)) for _ in range(50)]
-
         assert {each.key_id for each in read} == {jwk(keys[0].public_key())["kid"]}
         assert source.fetches == 1
 
@@ -123,7 +112,6 @@ class TestFreshKeys:
     ) -> None:
         """They all wait for the same response."""
         tokens = [token_by(keys[0]) for _ in range(100)]
-
         assert all(await asyncio.gather(*(accepts(cache, token) for token in tokens)))
         assert source.fetches == 1
 
@@ -222,7 +210,6 @@ class TestFreshKeys:
         for etag in ("abc", '"' + "x" * 300 + '"', '"é"'):
             source.headers["ETag"] = etag
             await cache.refresh()
-
         assert await cache.refresh()
         assert not any("if-none-match" in request for request in source.requests)
 
@@ -231,7 +218,6 @@ class TestFreshKeys:
     ) -> None:
         """There is no cached response that could be unchanged."""
         source.status, source.body = "304 Not Modified", b""
-
         async with cache_of(source, clock, start=jwks(keys[0].public_key())) as cache:
             assert not await cache.refresh()
 
@@ -257,13 +243,10 @@ class TestKeyRotation:
     async def test_a_removed_key_is_refused_after_the_next_fetch(
         self, cache: JwksCache, source: KeySource, keys: list[rsa.RSAPrivateKey]
     ) -> None:
-        """A new set replaces the old one as a whole."""
         source.publish(keys[0], keys[1])
         assert await accepts(cache, token_by(keys[0]))
-
         source.publish(keys[1])
         await cache.refresh()
-
         assert not await accepts(cache, token_by(keys[0]))
         assert await accepts(cache, token_by(keys[1]))
 
@@ -356,7 +339,6 @@ class TestUnavailableSource:
         source.is_down = True
         async with cache_of(source, clock, start=jwks(keys[0].public_key())) as cache:
             clock.now += STALE_SECONDS_MAX
-
             with pytest.raises(KeysUnavailable):
                 await cache.verify(token_by(keys[0]))
 
@@ -384,12 +366,10 @@ class TestUnavailableSource:
         before = _sample("usersync_jwks_age_seconds")
         await cache.refresh()
         clock.now += 42
-
         assert before == float("inf")
         assert _sample("usersync_jwks_age_seconds") == 42
 
     async def test_a_refused_connection_is_a_failure(self, clock: Clock, unused_port: int) -> None:
-        """Nothing listens on the port."""
         url = f"http://127.0.0.1:{unused_port}/"
         async with JwksCache(url, issuer=SOURCE, audience="blog", clock=clock) as cache:
             assert not await cache.refresh()
@@ -403,9 +383,7 @@ class TestUnavailableSource:
         source.hold(not drips)
         async with cache_of(source, clock, fetch_seconds_max=0.2) as cache:
             began = time.monotonic()
-
             assert not await cache.refresh()
-
             assert 0.15 < time.monotonic() - began < 2
 
     async def test_closing_cancels_a_running_fetch(self, source: KeySource, clock: Clock) -> None:
@@ -450,7 +428,6 @@ class TestHostileResponses:
         """A set that breaks a rule changes nothing."""
         await cache.refresh()
         source.body = body
-
         assert not await cache.refresh()
         assert await accepts(cache, token_by(keys[0]))
 
@@ -461,7 +438,6 @@ class TestHostileResponses:
         await cache.refresh()
         other = json.dumps(jwks(keys[1].public_key())["keys"]).encode()
         source.body = source.body[:-1] + b', "keys": ' + other + b"}"
-
         assert not await cache.refresh()
         assert not await accepts(cache, token_by(keys[1]))
         assert await accepts(cache, token_by(keys[0]))
@@ -489,7 +465,6 @@ class TestHostileResponses:
         """A few bytes could expand to gigabytes."""
         source.headers["Content-Encoding"] = "gzip"
         source.body = gzip.compress(source.body)
-
         assert not await cache.refresh()
         assert source.requests[0]["accept-encoding"] == "identity"
 
@@ -501,7 +476,6 @@ class TestHostileResponses:
         async with key_source() as elsewhere:
             source.status = status
             source.headers["Location"] = elsewhere.url
-
             assert not await cache.refresh()
             assert elsewhere.fetches == 0
 
@@ -509,9 +483,7 @@ class TestHostileResponses:
     async def test_another_status_brings_no_keys(
         self, cache: JwksCache, source: KeySource, status: str
     ) -> None:
-        """Even if the body of an error is a valid key set."""
         source.status = status
-
         assert not await cache.refresh()
 
     async def test_proxy_settings_of_the_environment_are_ignored(
@@ -523,7 +495,6 @@ class TestHostileResponses:
                 monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
             async with cache_of(source, clock) as cache:
                 assert await cache.refresh()
-
             assert proxy.fetches == 0
 
 
@@ -579,10 +550,8 @@ class TestHostileTokens:
     ) -> None:
         """The memory only saves fetches; it never refuses a cached key."""
         assert not await accepts(cache, token_by(keys[1]))
-
         source.publish(keys[1])
         await cache.refresh()
-
         assert await accepts(cache, token_by(keys[1]))
 
     async def test_a_failed_fetch_is_not_remembered(
@@ -621,9 +590,7 @@ class TestHostileTokens:
     ) -> None:
         """The text ``../../x`` is a valid id, but never becomes part of a URL."""
         await cache.refresh()
-
         assert not await accepts(cache, token_by(keys[1], kid=kid))
-
         assert source.fetches == (2 if kid == "../../x" else 1)
         assert len({request["host"] for request in source.requests}) == 1
 

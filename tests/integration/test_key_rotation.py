@@ -30,14 +30,12 @@ KEY_SET = "/.well-known/jwks.json"
 
 @pytest.fixture
 def settings(api_settings: ApiSettings) -> ApiSettings:
-    """An API with a key in AUTH_PRIVATE_KEY, and a secret for those in the database."""
     secret = SecretStr("a secret of more than thirty-two characters")
     return api_settings.model_copy(update={"secret": secret})
 
 
 @pytest.fixture
 def keys(auth_engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
-    """An operator's commands."""
     return Lifecycle(auth_engine, settings, actor=OPERATOR)
 
 
@@ -60,7 +58,6 @@ class Holder:
         self._verifier: TokenVerifier | None = None
 
     async def verify(self, token: str) -> AccessToken:
-        """The claims of ``token``; raises ``InvalidToken``."""
         if self._verifier is None or time.monotonic() - self._fetched_at >= self._seconds:
             self._fetched_at = time.monotonic()
             self._verifier = TokenVerifier.from_jwks(
@@ -72,13 +69,11 @@ class Holder:
 
 
 async def published(ring: KeyRing) -> dict[str, Any]:
-    """The key set."""
     document: dict[str, Any] = httpx.Response(200, content=(await ring.key_set()).body).json()
     return document
 
 
 async def a_token(ring: KeyRing) -> str:
-    """A service's token."""
     return (await ring.signer()).for_service(f"svc_{uuid4().hex}", ["posts:write"])
 
 
@@ -206,7 +201,6 @@ async def test_changes_of_keys_are_idempotent(
 async def test_what_is_refused_changes_nothing(
     auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
 ) -> None:
-    """The active key is not retired, a retired one not activated, an unknown one nothing."""
     await KeyRing(auth_engine, settings).signer()
     active, old = await impatient.generate(BITS), await impatient.generate(BITS)
     await impatient.activate(active.kid)
@@ -355,7 +349,6 @@ class TestRevoke:
 
 
 async def revocations(engine: AsyncEngine) -> list[Any]:
-    """The recorded events."""
     return await fetch(
         engine,
         "SELECT user_id, version, payload::text AS payload FROM outbox_events"
@@ -364,23 +357,19 @@ async def revocations(engine: AsyncEngine) -> list[Any]:
 
 
 async def kids(api: httpx.AsyncClient) -> set[str]:
-    """The ids of the published keys."""
     return {key["kid"] for key in (await api.get(KEY_SET)).json()["keys"]}
 
 
 async def only_key(api: httpx.AsyncClient) -> str:
-    """The id of the one published key."""
     [kid] = await kids(api)
     return kid
 
 
 async def has_keys(api: httpx.AsyncClient, number: int) -> bool:
-    """Whether this many keys are published."""
     return len(await kids(api)) == number
 
 
 async def is_refused(api: httpx.AsyncClient, signed_in: dict[str, Any]) -> bool:
-    """Whether the token is refused."""
     return (await api.get("/v1/me", headers=bearer(signed_in))).status_code == 401
 
 
@@ -393,7 +382,6 @@ async def signs_with(ring: KeyRing, kid: str) -> bool:
 
 
 async def succeeds(ask: Callable[[], Awaitable[object]]) -> bool:
-    """Whether it no longer is too soon."""
     try:
         await ask()
     except TooSoon:

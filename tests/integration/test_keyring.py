@@ -37,7 +37,6 @@ BITS = 2048
 
 @pytest.fixture
 def settings(api_settings: ApiSettings) -> ApiSettings:
-    """An API with a key in AUTH_PRIVATE_KEY, and a secret."""
     return api_settings.model_copy(update={"secret": SECRET, "key_wait_seconds": 0})
 
 
@@ -49,7 +48,6 @@ def without_key(settings: ApiSettings) -> ApiSettings:
 
 @pytest.fixture(scope="session")
 def other_key() -> SecretStr:
-    """Another value for AUTH_PRIVATE_KEY."""
     return pem(rsa.generate_private_key(public_exponent=65537, key_size=BITS))
 
 
@@ -60,33 +58,27 @@ def pem(key: rsa.RSAPrivateKey) -> SecretStr:
 
 
 def lifecycle(engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
-    """An operator's changes of keys."""
     return Lifecycle(engine, settings, actor=OPERATOR)
 
 
 async def states(engine: AsyncEngine) -> dict[str, str]:
-    """The state of each key."""
     rows = await fetch(engine, "SELECT kid, state FROM signing_keys")
     return {row.kid: row.state for row in rows}
 
 
 async def a_token(ring: KeyRing) -> str:
-    """A service's token."""
     return (await ring.signer()).for_service(f"svc_{uuid4().hex}", ["posts:write"])
 
 
 async def kid_of_signer(ring: KeyRing) -> str:
-    """The id of the key that signs."""
     return (await ring.verify(await a_token(ring))).key_id
 
 
 async def signs_with(ring: KeyRing, kid: str) -> bool:
-    """Whether ``ring`` signs with that key by now."""
     return await kid_of_signer(ring) == kid
 
 
 def configured_kid(settings: ApiSettings) -> str:
-    """The id of the key of AUTH_PRIVATE_KEY."""
     assert settings.configured_key is not None
     kid: str = jwk(settings.configured_key.public_key())["kid"]
     return kid
@@ -296,9 +288,7 @@ class TestStoredKeys:
         stored = await activated(lifecycle(auth_engine, without_key))
         changes = {"private_key": other_key, "secret": OTHER_SECRET}
         wrong = KeyRing(auth_engine, without_key.model_copy(update=changes))
-
         assert await kid_of_signer(wrong) != stored.kid
-
         assert (await states(auth_engine))[stored.kid] == "active"
         assert await kid_of_signer(KeyRing(auth_engine, without_key)) == stored.kid
 
@@ -308,7 +298,6 @@ class TestStoredKeys:
         """No process here could sign with it."""
         await activated(lifecycle(auth_engine, without_key))
         await KeyRing(auth_engine, settings).signer()
-
         with pytest.raises(PrivateKeyMissing, match="AUTH_PRIVATE_KEY"):
             await lifecycle(auth_engine, without_key).activate(configured_kid(settings))
 
@@ -403,7 +392,6 @@ class TestReading:
 
 
 async def activated(keys: Lifecycle) -> SigningKey:
-    """A stored key that signs."""
     key = await keys.generate(BITS)
     change = await keys.activate(key.kid)
     assert change.key.state is State.ACTIVE
@@ -411,18 +399,15 @@ async def activated(keys: Lifecycle) -> SigningKey:
 
 
 async def kid_set(ring: KeyRing) -> set[str]:
-    """The ids of the published keys."""
     key_set: dict[str, Any] = json.loads((await ring.key_set()).body)
     return {key["kid"] for key in key_set["keys"]}
 
 
 async def knows(ring: KeyRing, kid: str) -> bool:
-    """Whether ``ring`` publishes that key."""
     return kid in await kid_set(ring)
 
 
 async def is_ready(ring: KeyRing) -> bool:
-    """Whether the ring is ready."""
     try:
         await ring.ready()
     except (NoSigningKey, KeysUnavailable):
@@ -431,7 +416,6 @@ async def is_ready(ring: KeyRing) -> bool:
 
 
 async def is_not_ready(ring: KeyRing, error: type[Exception]) -> bool:
-    """Whether the ring is not ready, for that reason."""
     try:
         await ring.ready()
     except error:
@@ -440,13 +424,11 @@ async def is_not_ready(ring: KeyRing, error: type[Exception]) -> bool:
 
 
 async def is_reading(ring: KeyRing, token: str) -> bool:
-    """Whether a read of the table continues after its request has ended."""
     await ring.verify(token)
     return ring._reading is not None
 
 
 async def asked_again(ring: KeyRing, token: str, seen: list[str]) -> bool:
-    """Whether another request led to a second query."""
     await ring.verify(token)
     return len(seen) == 2
 

@@ -51,9 +51,7 @@ class TestChanging:
     ) -> None:
         """409 with a code of its own; the session stays."""
         before = await fetch(auth_engine, "SELECT * FROM users")
-
         answer = await api.request(method, path, json=body, headers=bearer(last))
-
         assert_problem(answer, 409, "versions_exhausted")
         assert await fetch(auth_engine, "SELECT * FROM users") == before
         assert (await api.get("/v1/me", headers=bearer(last))).status_code == 200
@@ -63,10 +61,8 @@ class TestChanging:
     ) -> None:
         """They can still delete the account."""
         path = f"/v1/admin/users/{last['user']['id']}"
-
         refused = await api.patch(path, json={"status": "disabled"}, headers=bearer(root))
         deleted = await api.delete(path, headers=bearer(root))
-
         assert_problem(refused, 409, "versions_exhausted")
         assert deleted.status_code == 204
 

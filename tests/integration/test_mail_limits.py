@@ -28,7 +28,6 @@ NOTICES_MAX = 2
 
 @pytest.fixture
 async def server() -> AsyncIterator[MailServer]:
-    """A mail server."""
     async with mail_server() as server:
         yield server
 
@@ -51,14 +50,12 @@ def settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
 
 @pytest.fixture
 async def app(settings: ApiSettings) -> AsyncIterator[FastAPI]:
-    """That API, with its sender running."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app
 
 
 def at(app: FastAPI, network: str) -> httpx.AsyncClient:
-    """A client there."""
     transport = httpx.ASGITransport(app, client=(network, 1))
     return httpx.AsyncClient(transport=transport, base_url="http://auth.test")
 
@@ -74,18 +71,14 @@ async def sent(server: MailServer, engine: AsyncEngine) -> list[str]:
 
 
 async def set_password(client: httpx.AsyncClient, user: dict[str, Any], new: str, old: str) -> Any:
-    """The response to a change of password."""
     answer = await client.post(
-        "/v1/me/password",
-        headers=bearer(user),
-        json={"current_password": old, "new_password": new},
+        "/v1/me/password", headers=bearer(user), json={"current_password": old, "new_password": new}
     )
     assert answer.status_code == 200
     return answer.json()
 
 
 async def delete(client: httpx.AsyncClient, user: dict[str, Any]) -> None:
-    """Delete the account."""
     answer = await client.request(
         "DELETE", "/v1/me", headers=bearer(user), json={"password": PASSWORD}
     )
@@ -116,7 +109,6 @@ async def test_nothing_but_verification_goes_to_an_unverified_address(
 async def test_password_changes_in_a_loop_fill_no_mailbox(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """All succeed; as many notices arrive as the limit and their own share allow."""
     async with at(app, "192.0.2.1") as client:
         user = await signed_up(client, ADA)
         await verify(client, (await next_mail(server, "confirm")).token)
@@ -149,7 +141,6 @@ async def test_signing_up_and_deleting_in_a_loop_fills_no_mailbox(
 async def test_every_kind_of_mail_counts(
     app: FastAPI, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """Sign-ups, resets, verifications, and changes to the address, from many networks."""
     async with at(app, "192.0.2.100") as client:
         await signed_up(client, ADA)
     others = []
@@ -301,5 +292,4 @@ async def test_a_new_device_is_not_reported_by_default(
         await verify(client, (await next_mail(server, "confirm")).token)
     async with at(app, "198.51.100.1") as client:
         await sign_in(client, ADA)
-
     assert not await sent(server, auth_engine)

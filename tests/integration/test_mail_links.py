@@ -30,20 +30,17 @@ MAYBE_TOKENS = ["", "x", "A" * 43, "A" * 128, "' OR true --", "ü" * 43]
 
 @pytest.fixture
 async def server() -> AsyncIterator[MailServer]:
-    """A mail server."""
     async with mail_server() as server:
         yield server
 
 
 @pytest.fixture
 def mail_settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
-    """Settings of an API that sends mails."""
     return api_settings.model_copy(update={"smtp_url": SecretStr(server.url)})
 
 
 @pytest.fixture
 async def post(mail_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of that API."""
     async with serving(mail_settings) as client:
         yield client
 
@@ -66,29 +63,24 @@ async def verification(server: MailServer) -> str:
 
 
 async def reset_token(client: httpx.AsyncClient, server: MailServer, email: str = ADA) -> str:
-    """The token of a link that resets the password of ``email``."""
     answer = await client.post("/v1/password/forgot", json={"email": email})
     assert answer.status_code == 202
     return (await next_mail(server, "new password")).token
 
 
 async def verify(client: httpx.AsyncClient, token: str) -> httpx.Response:
-    """Open a link that verifies."""
     return await client.post("/v1/email/verify", json={"token": token})
 
 
 async def reset(client: httpx.AsyncClient, token: str, password: str = NEW) -> httpx.Response:
-    """Open a link that resets."""
     return await client.post("/v1/password/reset", json={"token": token, "new_password": password})
 
 
 async def sign_in(client: httpx.AsyncClient, password: str) -> httpx.Response:
-    """Try to sign in as Ada."""
     return await client.post("/v1/signin", json={"email": ADA, "password": password})
 
 
 async def me(client: httpx.AsyncClient, signed_in: dict[str, Any]) -> dict[str, Any]:
-    """The account as the user sees it."""
     answer = await client.get("/v1/me", headers=bearer(signed_in))
     assert answer.status_code == 200
     body: dict[str, Any] = answer.json()
@@ -96,7 +88,6 @@ async def me(client: httpx.AsyncClient, signed_in: dict[str, Any]) -> dict[str, 
 
 
 async def events(engine: AsyncEngine, user_id: str) -> list[dict[str, Any]]:
-    """The payloads recorded about the user, oldest first."""
     rows = await fetch(
         engine,
         "SELECT payload FROM outbox_events WHERE user_id = :user ORDER BY position",
@@ -106,7 +97,6 @@ async def events(engine: AsyncEngine, user_id: str) -> list[dict[str, Any]]:
 
 
 async def actions(engine: AsyncEngine) -> list[tuple[str, str, str]]:
-    """Action, actor and subject of each audit entry."""
     rows = await fetch(engine, "SELECT action, actor, subject FROM audit_log ORDER BY id")
     return [(row.action, row.actor, row.subject) for row in rows]
 
@@ -114,7 +104,6 @@ async def actions(engine: AsyncEngine) -> list[tuple[str, str, str]]:
 async def test_sign_up_brings_a_link_that_verifies_the_address(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """The address is verified here, in the next event, and in the audit log."""
     ada = await signed_up(post, ADA)
     assert not ada["user"]["email_verified"]
 
@@ -132,7 +121,6 @@ async def test_sign_up_brings_a_link_that_verifies_the_address(
 async def test_verified_address_is_verified_once(
     post: httpx.AsyncClient, server: MailServer
 ) -> None:
-    """A second mail's link succeeds and changes nothing."""
     ada = await signed_up(post, ADA)
     again = await post.post("/v1/me/email/verification", headers=bearer(ada))
     assert again.status_code == 202
@@ -150,19 +138,15 @@ async def test_verified_address_is_verified_once(
 async def test_verified_user_gets_no_further_mail(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """The request is accepted and dropped."""
     ada = await signed_up(post, ADA)
     await verify(post, await verification(server))
-
     answer = await post.post("/v1/me/email/verification", headers=bearer(ada))
-
     assert answer.status_code == 202
     await eventually(lambda: is_empty(auth_engine))
     assert not server.received
 
 
 async def is_empty(engine: AsyncEngine) -> bool:
-    """Whether the queue of mails is empty."""
     return not await fetch(engine, "SELECT 1 FROM mails")
 
 
@@ -201,9 +185,7 @@ async def test_weak_password_does_not_use_the_link_up(
     """The user can choose again, with the same link."""
     await signed_up(post, ADA)
     token = await reset_token(post, server)
-
     assert_problem(await reset(post, token, "too short"), 422, "weak_password")
-
     assert (await reset(post, token)).status_code == 204
 
 
@@ -246,7 +228,6 @@ async def test_wrong_used_and_expired_links_are_one_error(
 
 
 async def test_half_a_surrogate_pair_is_refused(post: httpx.AsyncClient) -> None:
-    """Text that cannot be encoded is a validation error, not a 500."""
     for path, rest in (
         ("/v1/email/verify", ""),
         ("/v1/password/reset", f', "new_password": "{NEW}"'),
@@ -265,10 +246,8 @@ async def test_link_is_good_for_its_own_purpose_alone(
     """A day-long verification link does not set a password, nor the reverse."""
     await signed_up(post, ADA)
     verifying, resetting = await verification(server), await reset_token(post, server)
-
     assert_problem(await reset(post, verifying), 422, "invalid_link")
     assert_problem(await verify(post, resetting), 422, "invalid_link")
-
     assert (await verify(post, verifying)).status_code == 204
     assert (await reset(post, resetting)).status_code == 204
 
@@ -280,9 +259,7 @@ async def test_links_to_a_former_address_do_not_work(
     ada = await signed_up(post, ADA)
     verifying, resetting = await verification(server), await reset_token(post, server)
     changed = await post.patch(
-        "/v1/me",
-        headers=bearer(ada),
-        json={"email": "countess@example.org", "password": PASSWORD},
+        "/v1/me", headers=bearer(ada), json={"email": "countess@example.org", "password": PASSWORD}
     )
     assert changed.status_code == 200
 
@@ -298,11 +275,9 @@ async def test_links_to_a_former_address_do_not_work(
 async def test_links_of_a_disabled_user_do_not_work(
     post: httpx.AsyncClient, server: MailServer, auth_engine: AsyncEngine
 ) -> None:
-    """A disabled user does not get back in through their mailbox."""
     await signed_up(post, ADA)
     verifying, resetting = await verification(server), await reset_token(post, server)
     await execute(auth_engine, "UPDATE users SET status = 'disabled'")
-
     assert_problem(await verify(post, verifying), 422, "invalid_link")
     assert_problem(await reset(post, resetting), 422, "invalid_link")
 
@@ -399,7 +374,6 @@ async def test_mails_to_one_address_are_limited(email: str, mail_settings: ApiSe
 
 
 async def test_mails_requested_by_one_network_are_limited(mail_settings: ApiSettings) -> None:
-    """Nobody can have mails sent to a whole list of addresses."""
     settings = mail_settings.model_copy(update={"limit_mail": Rate(2, 3600)})
     async with serving(settings) as client:
         answers = [
@@ -413,7 +387,6 @@ async def test_mails_requested_by_one_network_are_limited(mail_settings: ApiSett
 async def test_resending_is_limited_like_resetting(
     mail_settings: ApiSettings, server: MailServer
 ) -> None:
-    """Both ways to send mails to one address share its limit."""
     settings = mail_settings.model_copy(update={"limit_mail": Rate(2, 3600)})
     async with serving(settings) as client:
         ada = await signed_up(client, ADA)
@@ -426,13 +399,11 @@ async def test_resending_is_limited_like_resetting(
 
 
 async def test_attempts_to_use_links_are_limited(mail_settings: ApiSettings) -> None:
-    """Guessing is hopeless, and costs the service little."""
     settings = mail_settings.model_copy(update={"limit_token": Rate(3, 3600)})
     async with serving(settings) as client:
         for _ in range(3):
             assert_problem(await verify(client, "x"), 422, "invalid_link")
         answers = [await verify(client, "x"), await reset(client, "x")]
-
     assert [answer.status_code for answer in answers] == [429, 429]
 
 
@@ -441,10 +412,8 @@ async def test_service_without_mail_says_so(
 ) -> None:
     """Requests that need a mail are refused, and none is queued."""
     ada = await signed_up(api, ADA)
-
     asked = await api.post("/v1/me/email/verification", headers=bearer(ada))
     forgotten = await api.post("/v1/password/forgot", json={"email": ADA})
-
     assert_problem(asked, 503, "mail_not_configured")
     assert_problem(forgotten, 503, "mail_not_configured")
     assert await is_empty(auth_engine)
@@ -464,7 +433,6 @@ async def test_what_is_no_address_is_refused(post: httpx.AsyncClient) -> None:
 
 
 def has_event(lines: Sequence[Mapping[str, Any]], event: str) -> bool:
-    """Whether that event was logged."""
     return any(line["event"] == event for line in lines)
 
 

@@ -52,10 +52,8 @@ async def test_the_page_complies_with_its_own_policy(api: httpx.AsyncClient) -> 
 
 
 async def test_the_script_calls_existing_routes(api: httpx.AsyncClient) -> None:
-    """The routes that it calls exist."""
     script = (await api.get("/link/link.js")).text
     paths = re.findall(r'path: "([^"]+)"', script)
     described = (await api.get("/openapi.json")).json()["paths"]
-
     assert len(paths) == 3
     assert {f"/{path}" for path in paths} <= described.keys()

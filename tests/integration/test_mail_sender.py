@@ -30,25 +30,21 @@ ADA = "ada@example.org"
 
 @pytest.fixture
 async def server() -> AsyncIterator[MailServer]:
-    """A mail server."""
     async with mail_server() as server:
         yield server
 
 
 def over(settings: ApiSettings, server: MailServer) -> ApiSettings:
-    """Settings with that mail server."""
     return settings.model_copy(update={"smtp_url": SecretStr(server.url)})
 
 
 @pytest.fixture
 def sender(api_settings: ApiSettings, auth_engine: AsyncEngine, server: MailServer) -> MailSender:
-    """A sender that is not running."""
     return MailSender(auth_engine, over(api_settings, server))
 
 
 @asynccontextmanager
 async def running(sender: MailSender) -> AsyncIterator[None]:
-    """Run ``sender`` inside the block."""
     task = asyncio.create_task(sender.run())
     try:
         yield
@@ -60,7 +56,6 @@ async def running(sender: MailSender) -> AsyncIterator[None]:
 
 
 async def a_user(engine: AsyncEngine, email: str = ADA) -> UUID:
-    """Insert a user with that address; return their id."""
     async with engine.begin() as connection:
         query = text(
             "INSERT INTO users (version, email, password_hash) VALUES (1, :email, 'x') RETURNING id"
@@ -71,18 +66,15 @@ async def a_user(engine: AsyncEngine, email: str = ADA) -> UUID:
 
 
 async def ask(engine: AsyncEngine, user_id: UUID, purpose: Purpose = Purpose.VERIFY_EMAIL) -> None:
-    """Commit the request for a mail."""
     async with engine.begin() as connection:
         await request_mail(connection, user_id, purpose)
 
 
 async def queued(engine: AsyncEngine) -> int:
-    """How many mails are in the queue."""
     return len(await fetch(engine, "SELECT 1 FROM mails"))
 
 
 async def is_empty(engine: AsyncEngine) -> bool:
-    """Whether the queue is empty."""
     return await queued(engine) == 0
 
 
@@ -95,11 +87,7 @@ async def make_due(engine: AsyncEngine) -> None:
     ("purpose", "seconds"), [(Purpose.VERIFY_EMAIL, 86_400), (Purpose.RESET_PASSWORD, 1800)]
 )
 async def test_mail_brings_a_link_of_limited_life(
-    purpose: Purpose,
-    seconds: int,
-    sender: MailSender,
-    auth_engine: AsyncEngine,
-    server: MailServer,
+    purpose: Purpose, seconds: int, sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
     """Only the user gets the link: the database has its hash, once the mail is sent."""
     user_id = await a_user(auth_engine)
@@ -113,8 +101,7 @@ async def test_mail_brings_a_link_of_limited_life(
     assert f"\n{SOURCE}/link#{purpose}={received.token}\n" in received.text
     assert await queued(auth_engine) == 0
     (link,) = await fetch(
-        auth_engine,
-        "SELECT *, extract(epoch FROM expires_at - now()) AS seconds FROM mail_links",
+        auth_engine, "SELECT *, extract(epoch FROM expires_at - now()) AS seconds FROM mail_links"
     )
     assert (link.user_id, link.purpose) == (user_id, purpose)
     assert seconds - 60 < link.seconds <= seconds
@@ -125,12 +112,9 @@ async def test_mail_brings_a_link_of_limited_life(
 async def test_notice_of_a_changed_password_has_no_link(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """A person who intercepts it learns nothing useful."""
     await ask(auth_engine, await a_user(auth_engine), Purpose.PASSWORD_CHANGED)
     await execute(auth_engine, "UPDATE users SET email_verified = true")
-
     await sender.run_once()
-
     assert "#" not in server.received[0].text
     assert not await fetch(auth_engine, "SELECT 1 FROM mail_links")
 
@@ -143,9 +127,7 @@ async def test_link_opens_the_page_that_is_configured(
         update={"link_url": "https://www.example/konto"}
     )
     await ask(auth_engine, await a_user(auth_engine))
-
     await MailSender(auth_engine, settings).run_once()
-
     assert "\nhttps://www.example/konto#verify_email=" in server.received[0].text
 
 
@@ -155,9 +137,7 @@ async def test_link_opens_the_service_where_it_is_and_not_where_it_was(
     """The issuer stays when the address changes; its old address must not get the link."""
     moved = over(api_settings, server).model_copy(update={"public_url": "https://new.example"})
     await ask(auth_engine, await a_user(auth_engine))
-
     await MailSender(auth_engine, moved).run_once()
-
     assert "\nhttps://new.example/link#verify_email=" in server.received[0].text
     assert moved.issuer not in server.received[0].text
 
@@ -168,9 +148,7 @@ async def test_mail_goes_to_the_address_that_the_user_has_then(
     """No mail goes to an address that the user has given up since."""
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, "UPDATE users SET email = 'countess@example.org'")
-
     await sender.run_once()
-
     assert server.received[0].recipients == ["countess@example.org"]
 
 
@@ -213,9 +191,7 @@ async def test_a_mail_that_is_no_longer_needed_is_dropped(
     """Disabled, deleted, or verified in the meantime: the mail is dropped."""
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, f"UPDATE users SET {change}")
-
     assert await sender.run_once() == {Result.NEEDLESS: 1}
-
     assert not server.asked
     assert await queued(auth_engine) == 0
 
@@ -251,7 +227,6 @@ async def test_mail_waits_for_a_server_that_is_away(
 async def test_a_mail_is_given_up_after_the_last_attempt(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """It is removed after the last attempt, so that the queue cannot grow without bound."""
     server.refusal = "450 come back later"
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, f"UPDATE mails SET attempts = {ATTEMPTS_MAX - 2}")
@@ -270,9 +245,7 @@ async def test_a_mail_that_kills_its_senders_is_given_up(
     """Attempts that never finish count as well: then it is not even tried."""
     await ask(auth_engine, await a_user(auth_engine))
     await execute(auth_engine, f"UPDATE mails SET attempts = {ATTEMPTS_MAX}")
-
     assert await sender.run_once() == {Result.GIVEN_UP: 1}
-
     assert not server.asked
     assert await queued(auth_engine) == 0
 
@@ -280,12 +253,9 @@ async def test_a_mail_that_kills_its_senders_is_given_up(
 async def test_a_permanently_refused_recipient_is_not_retried(
     sender: MailSender, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """One attempt, and the mail is removed."""
     server.refusal = "550 no such mailbox"
     await ask(auth_engine, await a_user(auth_engine))
-
     assert await sender.run_once() == {Result.REFUSED: 1}
-
     assert server.asked == 1
     assert await queued(auth_engine) == 0
 
@@ -334,7 +304,6 @@ async def test_a_mail_is_sent_again_after_its_sender_was_killed(
 async def test_two_senders_send_each_mail_once(
     api_settings: ApiSettings, auth_engine: AsyncEngine, server: MailServer
 ) -> None:
-    """Instances share the queue."""
     addresses = [f"user{n}@example.org" for n in range(40)]
     for address in addresses:
         await ask(auth_engine, await a_user(auth_engine, address))
@@ -430,14 +399,11 @@ async def test_mails_of_a_later_version_are_left_to_it(
     user_id = await a_user(auth_engine)
     await ask(auth_engine, user_id)
     await execute(auth_engine, f"INSERT INTO mails (user_id, purpose) VALUES ('{user_id}', 'new')")
-
     assert await sender.run_once() == {Result.SENT: 1}
-
     assert await queued(auth_engine) == 1
 
 
 async def test_expired_links_are_deleted(sender: MailSender, auth_engine: AsyncEngine) -> None:
-    """They are deleted after a while, and valid ones stay."""
     user_id = await a_user(auth_engine)
     await execute(
         auth_engine,

@@ -25,7 +25,6 @@ CREDENTIALS = "us%3Aer:p%40ss%2Fword"
 
 
 def a_mail(recipient: str = "ada@example.org") -> Message:
-    """A mail to ``recipient``."""
     return build_message(
         Letter("Hello", "Hello, Ada\n"),
         sender=sender_address("Us <us@example.com>"),
@@ -35,7 +34,6 @@ def a_mail(recipient: str = "ada@example.org") -> Message:
 
 
 def names(folder: Path) -> set[str]:
-    """The names of the files in the folder."""
     return {path.name for path in folder.iterdir()}
 
 
@@ -58,10 +56,8 @@ async def test_tls_is_started_when_the_server_offers_it(
     """Even without a password, a mail is encrypted if possible."""
     context, authority = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-
     async with mail_server(starttls=context) as server:
         await SmtpTransport(smtp_server(server.url)).deliver(a_mail())
-
     assert server.received[0].was_encrypted
 
 
@@ -88,7 +84,6 @@ async def test_password_is_never_shown_to_a_server_without_tls() -> None:
         url = f"smtp://{CREDENTIALS}@localhost:{server.port}"
         with pytest.raises(NotDelivered):
             await SmtpTransport(smtp_server(url)).deliver(a_mail())
-
     assert not server.passwords
     assert not server.received
 
@@ -114,10 +109,8 @@ async def test_server_with_a_wrong_certificate_gets_nothing(
 async def test_a_wrong_password_is_a_temporary_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refused login is temporary: it does not mean that the recipient is refused."""
     context, authority = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-
     async with mail_server(starttls=context, has_users=True) as server:
         url = f"smtp://us%3Aer:wrong@localhost:{server.port}"
         with pytest.raises(NotDelivered):
@@ -134,13 +127,11 @@ async def test_refusals_are_permanent_or_temporary(answer: str, error: type[Exce
         server.refusal = answer
         with pytest.raises(error) as caught:
             await SmtpTransport(smtp_server(server.url)).deliver(a_mail())
-
     assert "ada" not in str(caught.value)
     assert answer[:3] in str(caught.value)
 
 
 async def test_an_unavailable_server_is_a_temporary_failure(unused_port: int) -> None:
-    """A refused connection is temporary."""
     with pytest.raises(NotDelivered):
         await SmtpTransport(smtp_server(f"smtp://localhost:{unused_port}")).deliver(a_mail())
 
@@ -163,7 +154,6 @@ async def test_a_non_ascii_domain_needs_no_extension() -> None:
     """Any server accepts the ASCII form of a domain."""
     async with mail_server(has_utf8=False) as server:
         await SmtpTransport(smtp_server(server.url)).deliver(a_mail("ada@bücher.example"))
-
     assert server.received[0].recipients == ["ada@xn--bcher-kva.example"]
 
 
@@ -182,7 +172,6 @@ async def test_sending_to_a_silent_server_can_be_cancelled_at_once() -> None:
 
 
 async def test_folder_holds_whole_mails_for_their_owner_alone(tmp_path: Path) -> None:
-    """A file each, readable by nobody else, in a folder that is created on demand."""
     folder = tmp_path / "a" / "mails"
 
     await asyncio.gather(*(FolderTransport(folder).deliver(a_mail()) for _ in range(10)))
@@ -212,6 +201,5 @@ async def test_the_folder_is_bounded_and_other_files_stay(tmp_path: Path) -> Non
 async def test_an_unwritable_folder_is_a_temporary_failure(tmp_path: Path) -> None:
     """A file is in its place: the mail waits."""
     (tmp_path / "mails").touch()
-
     with pytest.raises(NotDelivered):
         await FolderTransport(tmp_path / "mails").deliver(a_mail())

@@ -70,12 +70,10 @@ def alembic(
 
 
 async def connect(url: str) -> asyncpg.Connection:
-    """Open a plain connection without time limits."""
     return await asyncpg.connect(url.replace("+asyncpg", ""))
 
 
 async def schema(url: str) -> list[tuple[object, ...]]:
-    """Return all columns, constraints and indexes."""
     connection = await connect(url)
     try:
         columns, rules = await connection.fetch(COLUMNS), await connection.fetch(RULES)
@@ -87,14 +85,12 @@ async def schema(url: str) -> list[tuple[object, ...]]:
 
 @pytest.fixture(params=SERVICES)
 def service(request: pytest.FixtureRequest) -> str:
-    """Return each service in turn."""
     name: str = request.param
     return name
 
 
 @pytest.fixture
 def url(service: str, databases: Databases) -> Iterator[str]:
-    """Return the URL of a service's database at the newest revision."""
     url = databases.make(service)
     yield url
     databases.drop(url)
@@ -102,7 +98,6 @@ def url(service: str, databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def empty_url(postgres: PostgresServer, url: str) -> Iterator[str]:
-    """Return the URL of an empty database."""
     name = f"{make_url(url).database}_empty"
     postgres.drop_database(name)
     postgres.create_database(name)
@@ -125,9 +120,7 @@ async def test_a_downgrade_and_upgrade_restore_the_schema(service: str, url: str
 
 
 def test_the_models_match_the_migrations(service: str, url: str) -> None:
-    """``alembic check`` finds no difference."""
     checked = alembic(service, url, "check")
-
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
@@ -136,9 +129,7 @@ async def test_a_difference_of_models_and_migrations_is_detected(service: str, u
     connection = await connect(url)
     await connection.execute("ALTER TABLE users RENAME COLUMN email TO mail")
     await connection.close()
-
     checked = alembic(service, url, "check")
-
     assert checked.returncode != 0
     assert "mail" in checked.stdout + checked.stderr
 
@@ -148,7 +139,6 @@ async def test_concurrent_migrations_take_turns(service: str, url: str, empty_ur
     results = await asyncio.gather(
         *(asyncio.to_thread(alembic, service, empty_url, "upgrade", "head") for _ in range(2))
     )
-
     assert [done.returncode for done in results] == [0, 0], results
     assert await schema(empty_url) == await schema(url)
 
@@ -190,7 +180,6 @@ def probed(service: str, url: str, tmp_path: Path) -> str:
 
 
 async def rows(url: str, table: str) -> list[dict[str, object]]:
-    """Return all rows of a table."""
     connection = await connect(url)
     try:
         return [dict(row) for row in await connection.fetch(f"SELECT * FROM {table}")]

@@ -23,7 +23,6 @@ async def ada(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any
 async def test_the_figures_equal_the_commands(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
 ) -> None:
-    """The backlog, its age, whether a relay is active, and the number of users."""
     await execute(
         auth_engine,
         "UPDATE outbox_events SET occurred_at = now() - interval '90 seconds'",
@@ -45,6 +44,5 @@ async def test_only_operators_have_access(
 ) -> None:
     """Not strangers, administrators, or a user who was an operator when they signed in."""
     await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
-
     assert_problem(await api.get(STATUS), 401, "authentication_required")
     assert_problem(await api.get(STATUS, headers=bearer(ada)), 403, "forbidden")

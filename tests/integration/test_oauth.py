@@ -45,7 +45,6 @@ async def feed(auth_engine: AsyncEngine, api_settings: ApiSettings) -> IssuedKey
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient) -> Signed:
-    """The response to Ada's sign-up."""
     return await signed_up(api, "ada@example.org")
 
 
@@ -59,7 +58,6 @@ async def strict(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def a_service(engine: AsyncEngine, settings: ApiSettings, name: str) -> IssuedKey:
-    """A service account that may write posts and reconcile."""
     return await create_service(
         engine,
         settings.secrets,
@@ -71,12 +69,10 @@ async def a_service(engine: AsyncEngine, settings: ApiSettings, name: str) -> Is
 
 
 def basic(issued: IssuedKey) -> Credentials:
-    """Encode id and key for HTTP Basic."""
     return issued.id, issued.api_key
 
 
 async def service_token(api: httpx.AsyncClient, issued: IssuedKey) -> dict[str, Any]:
-    """The response to a service with its key."""
     answer = await api.post(TOKEN, data=GRANT, auth=basic(issued))
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -84,13 +80,11 @@ async def service_token(api: httpx.AsyncClient, issued: IssuedKey) -> dict[str, 
 
 
 async def refreshed(api: httpx.AsyncClient, token: str, **form: str) -> httpx.Response:
-    """The response to a refresh token."""
     form = {"grant_type": "refresh_token", "refresh_token": token, **form}
     return await api.post(TOKEN, data=form)
 
 
 async def introspected(api: httpx.AsyncClient, issued: IssuedKey, token: str) -> dict[str, Any]:
-    """The introspection of a token by the service."""
     answer = await api.post(INTROSPECT, data={"token": token}, auth=basic(issued))
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -98,7 +92,6 @@ async def introspected(api: httpx.AsyncClient, issued: IssuedKey, token: str) ->
 
 
 async def verified(api: httpx.AsyncClient, token: str) -> AccessToken:
-    """The claims of a token, verified as other services do."""
     jwks = (await api.get("/.well-known/jwks.json")).json()
     return TokenVerifier.from_jwks(jwks, issuer=SOURCE, audience="blog").verify(token)
 
@@ -139,11 +132,8 @@ class TestClientCredentials:
         assert token.expires_at - token.issued_at == 600
 
     async def test_it_may_ask_for_less(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
-        """The token has the requested scopes, once each."""
         form = {**GRANT, "scope": "posts:write posts:write"}
-
         answer = await api.post(TOKEN, data=form, auth=basic(feed))
-
         assert answer.json()["scope"] == "posts:write"
         token = await verified(api, answer.json()["access_token"])
         assert token.scopes == {"posts:write"}
@@ -154,9 +144,7 @@ class TestClientCredentials:
     async def test_it_gets_no_more_than_it_has(
         self, api: httpx.AsyncClient, feed: IssuedKey, scope: str
     ) -> None:
-        """One scope too many fails the request."""
         answer = await api.post(TOKEN, data={**GRANT, "scope": scope}, auth=basic(feed))
-
         assert_refused(answer, "invalid_scope")
 
     async def test_all_wrong_credentials_get_the_same_response(
@@ -166,14 +154,12 @@ class TestClientCredentials:
         api_settings: ApiSettings,
         feed: IssuedKey,
     ) -> None:
-        """Any wrong part gets the same response, byte for byte."""
         other = await a_service(auth_engine, api_settings, "other")
         revoked = await a_service(auth_engine, api_settings, "revoked")
         await revoke_key(auth_engine, revoked.key_id, actor=ACTOR)
         expired = await a_service(auth_engine, api_settings, "expired")
         await execute(
-            auth_engine,
-            f"UPDATE api_keys SET expires_at = now() WHERE key_id = '{expired.key_id}'",
+            auth_engine, f"UPDATE api_keys SET expires_at = now() WHERE key_id = '{expired.key_id}'"
         )
         deleted = await a_service(auth_engine, api_settings, "deleted")
         await delete_service(auth_engine, deleted.id, actor=ACTOR)
@@ -225,9 +211,7 @@ class TestClientCredentials:
                 return super().is_mac(purpose, message, candidate)
 
         event.listen(
-            auth_engine.sync_engine,
-            "before_cursor_execute",
-            lambda *_: work.append("query"),
+            auth_engine.sync_engine, "before_cursor_execute", lambda *_: work.append("query")
         )
         secrets = Counting(b"another secret, so that no key is right")
         await authenticated(auth_engine, secrets, feed.id, feed.api_key)
@@ -248,9 +232,7 @@ class TestClientCredentials:
         service_id, api_key = [
             "".join(f"%{byte:02x}" for byte in each.encode()) for each in basic(feed)
         ]
-
         answer = await api.post(TOKEN, data=GRANT, auth=(service_id, api_key))
-
         assert answer.status_code == 200
 
     @in_turn(
@@ -312,18 +294,14 @@ class TestClientCredentials:
     ) -> None:
         """One media type, each parameter once, bounded."""
         headers = {"Content-Type": media_type}
-
         answer = await api.post(TOKEN, content=body, headers=headers, auth=basic(feed))
-
         assert_refused(answer, "invalid_request")
 
     async def test_a_charset_does_no_harm(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
         """Many clients send one, and unknown parameters are ignored."""
         headers = {"Content-Type": f"{MEDIA_TYPE.title()} ; charset=UTF-8"}
         body = b"grant_type=client_credentials&resource=x&scope="
-
         answer = await api.post(TOKEN, content=body, headers=headers, auth=basic(feed))
-
         assert answer.status_code == 200
 
     async def test_a_revoked_key_is_refused_and_its_successor_works(
@@ -331,16 +309,13 @@ class TestClientCredentials:
     ) -> None:
         """From one request to the next; the successor still gets tokens."""
         token = (await service_token(api, feed))["access_token"]
-
         await revoke_key(auth_engine, feed.key_id, actor=ACTOR)
-
         assert_refused(await api.post(TOKEN, data=GRANT, auth=basic(feed)), "invalid_client")
         assert await verified(api, token)
 
     async def test_no_log_line_holds_a_key(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, feed: IssuedKey
     ) -> None:
-        """A refused key is logged by its id, so that a leak can be traced."""
         await revoke_key(auth_engine, feed.key_id, actor=ACTOR)
 
         with structlog.testing.capture_logs() as logs:
@@ -362,7 +337,6 @@ class TestAnApiKeyIsGoodForNothingElse:
     async def test_as_a_bearer_token(
         self, api: httpx.AsyncClient, blog_url: str, public_pem: str, feed: IssuedKey
     ) -> None:
-        """Neither service accepts it."""
         headers = {"Authorization": f"Bearer {feed.api_key}"}
         settings = BlogSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
 
@@ -378,7 +352,6 @@ class TestAnApiKeyIsGoodForNothingElse:
     ) -> None:
         """Basic is for the OAuth endpoints."""
         answer = await api.get("/v1/admin/services", auth=basic(feed))
-
         assert_problem(answer, 401, "authentication_required")
 
     async def test_in_the_form_or_the_address(
@@ -399,13 +372,11 @@ class TestAnApiKeyIsGoodForNothingElse:
             assert_refused(answer, "invalid_client")
 
     async def test_as_a_refresh_token(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
-        """An API key is not a refresh token."""
         assert_refused(await refreshed(api, feed.api_key), "invalid_grant")
 
     async def test_as_a_password(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
         """A service is not a user."""
         credentials = {"email": f"{feed.id}@example.org", "password": feed.api_key}
-
         assert_problem(await api.post("/v1/signin", json=credentials), 401, "invalid_credentials")
 
 
@@ -413,7 +384,6 @@ class TestRefresh:
     """``grant_type=refresh_token``: the next pair of tokens in a session."""
 
     async def test_a_session_is_refreshed(self, api: httpx.AsyncClient, ada: Signed) -> None:
-        """A new access token, and a new refresh token in place of the old one."""
         answer = await refreshed(api, ada["refresh_token"], client_id="first_party")
 
         body = answer.json()
@@ -464,9 +434,7 @@ class TestRefresh:
     async def test_other_parameters_are_refused(
         self, api: httpx.AsyncClient, ada: Signed, changes: dict[str, str], error: str
     ) -> None:
-        """And the refresh token stays valid."""
         form = {"grant_type": "refresh_token", "refresh_token": ada["refresh_token"]}
-
         assert_refused(await api.post(TOKEN, data={**form, **changes}), error)
         assert (await api.post(TOKEN, data=form)).status_code == 200
 
@@ -475,18 +443,14 @@ class TestRefresh:
     ) -> None:
         """Not even a stolen one; credentials that are sent must be right."""
         form = {"grant_type": "refresh_token", "refresh_token": ada["refresh_token"]}
-
         right = await api.post(TOKEN, data=form, auth=basic(feed))
         wrong = await api.post(TOKEN, data=form, auth=(feed.id, "x"))
-
         assert_refused(right, "unauthorized_client")
         assert_refused(wrong, "invalid_client")
         assert (await api.post(TOKEN, data=form)).status_code == 200
 
 
 class TestLimits:
-    """Each grant, each service and each network on its own."""
-
     async def test_a_service_spends_its_own_limit(
         self,
         strict: httpx.AsyncClient,
@@ -511,9 +475,7 @@ class TestLimits:
     ) -> None:
         """They spend the network's limit; naming the account does not charge it."""
         wrong = (feed.id, ApiKey.new().text)
-
         answers = [await strict.post(TOKEN, data=GRANT, auth=wrong) for _ in range(4)]
-
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
         assert (await strict.post(TOKEN, data=GRANT, auth=basic(feed))).status_code == 200
 
@@ -553,8 +515,7 @@ class TestLimits:
         carol = await signed_up(strict, "carol@example.org")
         await strict.post("/v1/signout", headers=bearer(bob))
         await execute(
-            auth_engine,
-            f"UPDATE users SET status = 'disabled' WHERE id = '{carol['user']['id']}'",
+            auth_engine, f"UPDATE users SET status = 'disabled' WHERE id = '{carol['user']['id']}'"
         )
         spent = [await refreshed(strict, ada["refresh_token"]) for _ in range(4)]
         assert [answer.status_code for answer in spent] == [200, 200, 200, 429]
@@ -586,7 +547,6 @@ class TestLimits:
     async def test_revocation_has_a_limit_of_its_own(self, strict: httpx.AsyncClient) -> None:
         """For each network."""
         answers = [await strict.post(REVOKE, data={"token": "x"}) for _ in range(4)]
-
         assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
 
 
@@ -620,7 +580,6 @@ class TestIntrospect:
         }
 
     async def test_a_services_token(self, api: httpx.AsyncClient, feed: IssuedKey) -> None:
-        """Its scope in place of roles; no session."""
         token = (await service_token(api, feed))["access_token"]
 
         body = await introspected(api, feed, token)
@@ -660,9 +619,7 @@ class TestIntrospect:
     ) -> None:
         """Disabled, deleted or revoked users, ended sessions: at once, and without a reason."""
         assert (await introspected(api, feed, ada["access_token"]))["active"]
-
         await execute(auth_engine, change)
-
         assert await introspected(api, feed, ada["access_token"]) == INACTIVE
 
     async def test_a_deleted_services_token(
@@ -672,12 +629,9 @@ class TestIntrospect:
         api_settings: ApiSettings,
         feed: IssuedKey,
     ) -> None:
-        """It is not active here, though it has not expired."""
         other = await a_service(auth_engine, api_settings, "other")
         token = (await service_token(api, other))["access_token"]
-
         await delete_service(auth_engine, other.id, actor=ACTOR)
-
         assert await introspected(api, feed, token) == INACTIVE
 
     async def test_other_texts_are_inactive(
@@ -743,7 +697,6 @@ class TestRevoke:
             answer = await api.post(REVOKE, data={"token": token})
             assert (answer.status_code, answer.content) == (200, b"")
         twice = [await api.post(REVOKE, data={"token": ada["refresh_token"]}) for _ in range(2)]
-
         assert [answer.status_code for answer in twice] == [200, 200]
         assert await service_token(api, feed)
 
@@ -752,9 +705,7 @@ class TestRevoke:
     ) -> None:
         """RFC 7009 2.2.1: an error is better than a false success."""
         token = (await service_token(api, feed))["access_token"]
-
         answer = await api.post(REVOKE, data={"token": token})
-
         assert_refused(answer, "unsupported_token_type")
 
     async def test_credentials_that_are_sent_have_to_be_right(
@@ -780,7 +731,6 @@ class TestOpenApi:
     async def test_forms_refusals_and_credentials_are_described(
         self, api: httpx.AsyncClient
     ) -> None:
-        """The media type of forms, the form of RFC 6749's errors, and HTTP Basic."""
         document = (await api.get("/openapi.json")).json()
 
         schemes = document["components"]["securitySchemes"]
@@ -802,6 +752,5 @@ class TestOpenApi:
 async def authenticated(
     engine: AsyncEngine, secrets: Secrets, service_id: str, api_key: str
 ) -> None:
-    """Try a wrong key."""
     with pytest.raises(WrongKey):
         await authenticate(engine, secrets, service_id=service_id, api_key=api_key)

@@ -53,7 +53,6 @@ async def a_log(engine: AsyncEngine, *, old: int, young: int = 0) -> list[int]:
 
 
 async def positions(engine: AsyncEngine) -> list[int]:
-    """Return the positions in the log."""
     rows = await fetch(engine, "SELECT position FROM outbox_events ORDER BY position")
     return [row.position for row in rows]
 
@@ -68,7 +67,6 @@ async def a_replay(engine: AsyncEngine, *, done: int, state: str, of: str = "log
 
 
 async def pruned_position(engine: AsyncEngine) -> int:
-    """Read the pruned position, as replays do."""
     [row] = await fetch(engine, "SELECT pruned_position FROM source")
     return int(row.pruned_position)
 
@@ -97,7 +95,6 @@ async def test_old_events_are_deleted_and_young_ones_stay(auth_engine: AsyncEngi
 
 
 async def test_an_empty_log_and_a_log_that_becomes_empty(auth_engine: AsyncEngine) -> None:
-    """Neither has an oldest event; the pruned position stays."""
     nothing = await prune(auth_engine, MONTH)
     log = await a_log(auth_engine, old=2)
     pruned = await prune(auth_engine, MONTH)

@@ -61,7 +61,6 @@ Headers = dict[str, str]
 async def a_token(
     api: httpx.AsyncClient, engine: AsyncEngine, settings: ApiSettings, *scopes: str
 ) -> tuple[str, Headers]:
-    """Create a service account with these scopes; return its id and the header with its token."""
     name = f"service-{len(await fetch(engine, 'SELECT 1 FROM service_accounts'))}"
     issued = await create_service(
         engine, settings.secrets, name=name, scopes=scopes, key_days=1, actor=ACTOR
@@ -76,7 +75,6 @@ async def a_token(
 async def replica(
     api: httpx.AsyncClient, auth_engine: AsyncEngine, api_settings: ApiSettings
 ) -> Headers:
-    """The header of a service that may compare itself."""
     _, headers = await a_token(api, auth_engine, api_settings, "users:reconcile")
     return headers
 
@@ -124,20 +122,17 @@ class Stream:
         self._connection.request("GET", path, headers=headers)
 
     def begin(self) -> tuple[int, http.client.HTTPResponse]:
-        """Return status and response, of which only the head has been read."""
         self._answer = self._connection.getresponse()
         # http.client forgets the socket of a response that closes the connection.
         return self._answer.status, self._answer
 
     def close(self) -> None:
-        """Disconnect."""
         self._connection.close()
         if hasattr(self, "_answer"):
             self._answer.close()
 
 
 def read(lines: bytes) -> tuple[StreamBegin, list[dict[str, Any]], StreamEnd]:
-    """Read the parts of a complete response, and check its last line."""
     begin, *users, end = lines.splitlines(keepends=True)
     found = StreamEnd.model_validate_json(end)
     assert found.sha256 == hashlib.sha256(lines[: -len(end)]).hexdigest()
@@ -146,7 +141,6 @@ def read(lines: bytes) -> tuple[StreamBegin, list[dict[str, Any]], StreamEnd]:
 
 
 def states(lines: bytes) -> list[UserState | UserTombstone]:
-    """Read the users of a complete response."""
     return [
         (UserTombstone if "deleted_at" in user else UserState).model_validate_json(json.dumps(user))
         for user in read(lines)[1]
@@ -167,11 +161,9 @@ class TestAccess:
     """Only service accounts with the scope have access."""
 
     async def test_without_a_valid_token_it_is_unauthorized(self, api: httpx.AsyncClient) -> None:
-        """Without a token, or with an invalid one."""
         for method, path in ROUTES:
             refused = await api.request(method, path)
             rubbish = await api.request(method, path, headers={"Authorization": "Bearer x"})
-
             assert_problem(refused, 401, "authentication_required")
             assert_problem(rubbish, 401, "invalid_token")
 
@@ -184,11 +176,9 @@ class TestAccess:
     ) -> None:
         """Even administrators: a user's token has no scope. The response names the scope."""
         _, other = await a_token(api, auth_engine, api_settings, "posts:write")
-
         for method, path in ROUTES:
             for headers in (bearer(root), other):
                 answer = await api.request(method, path, headers=headers)
-
                 assert_problem(answer, 403, "insufficient_scope")
                 assert 'scope="users:reconcile"' in answer.headers["WWW-Authenticate"]
 
@@ -198,9 +188,7 @@ class TestAccess:
         """At once, although its token is valid for some minutes."""
         service_id, headers = await a_token(api, auth_engine, api_settings, "users:reconcile")
         before = [await api.request(*route, headers=headers) for route in ROUTES]
-
         await delete_service(auth_engine, service_id, actor=ACTOR)
-
         assert all(answer.is_success for answer in before)
         for route in ROUTES:
             assert_problem(await api.request(*route, headers=headers), 401, "invalid_token")
@@ -212,7 +200,6 @@ class TestDigests:
     async def test_digests_are_those_of_the_users(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """With the source's identity, its time, and the number of users."""
         await insert(auth_engine, SOME)
         [row] = await fetch(auth_engine, "SELECT identity, now() FROM source")
 
@@ -233,17 +220,13 @@ class TestDigests:
     async def test_an_unknown_kind_of_digests_is_refused(
         self, api: httpx.AsyncClient, replica: Headers
     ) -> None:
-        """With the parameter's name."""
         answer = await api.get(DIGESTS, headers=replica, params={"of": "addresses"})
-
         assert_problem(answer, 422, "invalid_request")
 
     async def test_an_empty_table_has_zero_digests(
         self, api: httpx.AsyncClient, replica: Headers
     ) -> None:
-        """And no users."""
         answer = await api.get(DIGESTS, headers=replica)
-
         body = DigestsAnswer.read(answer.content)
         assert body.value() == Digests(0, 0, bytes(16 * BUCKETS), None)
 
@@ -266,7 +249,6 @@ class TestDigests:
     async def test_groups_digest_the_buckets_of_each(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
-        """Their tag names all digests, as that of the buckets does."""
         await insert(auth_engine, SOME)
         everything = await api.get(DIGESTS, headers=replica)
 
@@ -418,7 +400,6 @@ class TestUsers:
         """The response names the parameter."""
         for params in ({}, *({"buckets": named} for named in ("", "x", "5-4", "1,1", "4096"))):
             answer = await api.get("/v1/reconcile/users", params=params, headers=replica)
-
             problem = assert_problem(answer, 422, "invalid_request")
             assert [error["pointer"] for error in problem["errors"]] == ["/query/buckets"]
 
@@ -592,7 +573,6 @@ class TestHeartbeats:
     ) -> None:
         """Also when many are requested at once; later ones have later times."""
         answers = await asyncio.gather(*(api.post(HEARTBEATS, headers=replica) for _ in range(8)))
-
         beats = [HeartbeatAnswer.model_validate_json(each.content) for each in answers]
         assert sorted(beat.number for beat in beats) == list(range(1, 9))
         by_number = sorted(beats, key=lambda beat: beat.number)
@@ -601,7 +581,6 @@ class TestHeartbeats:
     async def test_each_service_has_its_own_limit(
         self, auth_engine: AsyncEngine, strict: httpx.AsyncClient, api_settings: ApiSettings
     ) -> None:
-        """The first request above it is refused and records nothing; others are unaffected."""
         one, other = [
             (await a_token(strict, auth_engine, api_settings, "users:reconcile"))[1]
             for _ in range(2)
@@ -620,7 +599,6 @@ class TestHeartbeats:
 
 @pytest.fixture
 async def strict(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an API with a small limit."""
     limits = {"limit_heartbeats": Rate(2, 600)}
     async with serving(api_settings.model_copy(update=limits)) as client:
         yield client
@@ -629,7 +607,6 @@ async def strict(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 async def test_openapi_describes_the_stream(api: httpx.AsyncClient) -> None:
     """Its media type, and the form of the parameter."""
     document = (await api.get("/openapi.json")).json()
-
     operation = document["paths"]["/v1/reconcile/users"]["get"]
     assert operation["responses"]["200"]["content"].keys() == {LINES}
     assert operation["parameters"][0]["schema"]["pattern"]
@@ -637,14 +614,12 @@ async def test_openapi_describes_the_stream(api: httpx.AsyncClient) -> None:
 
 
 async def has_ended(engine: AsyncEngine) -> bool:
-    """Return whether no such response has a connection."""
     found = await sessions(engine)
     assert found == 0, f"{found} connections"
     return True
 
 
 async def is_answered(server: Server, headers: Headers) -> bool:
-    """Return whether there is room for another response."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
         answer = await client.get(RECOMPUTED, headers=headers)
     assert answer.status_code == 200, answer.text

@@ -32,7 +32,6 @@ SOON = 5.0
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue bound as a consuming service binds it."""
     await bind(source)
     return source
 
@@ -151,13 +150,11 @@ async def test_the_relay_recovers_from_a_lock_on_the_whole_table(
 
 
 async def read_figures(engine: AsyncEngine) -> OutboxFigures:
-    """Read what ``auth-service status`` shows, with heartbeats expected every second."""
     async with engine.connect() as connection:
         return await figures(connection, heartbeat_seconds=1)
 
 
 async def is_quiet(engine: AsyncEngine) -> bool:
-    """Return whether status reports no problem."""
     async with engine.connect() as connection:
         found = await figures(connection, heartbeat_seconds=15)
     return found.pipe in ("quiet", "publishing") and not found.held_rows

@@ -36,7 +36,6 @@ RELAY = "auth-service relay"
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue bound as a consuming service binds it."""
     await bind(source)
     return source
 
@@ -162,9 +161,7 @@ async def test_a_commit_wakes_the_relay_from_another_session(
     """Many sessions commit at once: each event is published although they share a wake-up."""
     async with relaying(quiet):
         await eventually(lambda: is_idle(auth_engine))
-
         await asyncio.gather(*(recorded(auth_engine, a_state()) for _ in range(50)))
-
         for _ in range(50):
             await asyncio.wait_for(arrivals.get(), 10)
 
@@ -232,12 +229,10 @@ async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(
 
 
 async def terminate(engine: AsyncEngine, pid: int | None) -> None:
-    """Terminate a session from outside, and wait until it is gone."""
     await fetch(engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
 
 
 async def becomes_idle(engine: AsyncEngine) -> None:
-    """Wait until the active relay has finished its work and runs no statement."""
     seen: list[datetime | None] = []
 
     async def runs_no_statement() -> bool:
@@ -249,7 +244,6 @@ async def becomes_idle(engine: AsyncEngine) -> None:
 
 
 async def last_query(engine: AsyncEngine) -> datetime | None:
-    """Return when the active relay began its last query."""
     rows = await fetch(
         engine,
         "SELECT query_start FROM pg_stat_activity WHERE pid = :pid",
@@ -259,7 +253,6 @@ async def last_query(engine: AsyncEngine) -> datetime | None:
 
 
 async def waiting(engine: AsyncEngine) -> list[Row[Any]]:
-    """List the sessions of relays that wait for the lease."""
     return await fetch(
         engine,
         "SELECT * FROM pg_stat_activity WHERE datname = current_database()"
@@ -276,14 +269,12 @@ async def is_idle(engine: AsyncEngine) -> bool:
 
 
 async def is_well(engine: AsyncEngine) -> bool:
-    """Return whether no trouble is stored."""
     return bool(
         await fetch(engine, "SELECT 1 FROM source WHERE trouble IS NULL AND trouble_since IS NULL")
     )
 
 
 async def heartbeats(engine: AsyncEngine) -> int:
-    """Return the number of the last heartbeat."""
     [row] = await fetch(engine, "SELECT heartbeat FROM source")
     return int(row.heartbeat)
 

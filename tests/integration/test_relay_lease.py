@@ -16,14 +16,7 @@ from service_kit.database.lease import LEASE_SECONDS, STALE_SECONDS
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.processes import Process
-from tests.support.relaying import (
-    all_published,
-    bind,
-    leader,
-    recorded,
-    relaying,
-    taken,
-)
+from tests.support.relaying import all_published, bind, leader, recorded, relaying, taken
 from tests.support.source import Source
 
 A_MOMENT = 8.0
@@ -32,14 +25,12 @@ A_MOMENT = 8.0
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue bound as a consuming service binds it."""
     await bind(source)
     return source
 
 
 @pytest.fixture
 async def process(relay_settings: RelaySettings, tmp_path: Path) -> AsyncIterator[Process]:
-    """The process ``auth-service relay``, active."""
     url = make_url(relay_settings.database_url).set(drivername="postgresql")
     environment = {
         "AUTH_DATABASE_URL": url.render_as_string(hide_password=False),

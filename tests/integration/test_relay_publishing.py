@@ -38,7 +38,6 @@ PASSWORD = "heron lantern gravel sonnet"
 
 @pytest.fixture
 async def bound(source: Source) -> Source:
-    """The broker, with a queue bound as a consuming service binds it."""
     await bind(source)
     return source
 
@@ -98,10 +97,7 @@ async def test_an_event_is_marked_published_only_after_its_confirm(
 ) -> None:
     """An event that has arrived stays unpublished until its confirm arrives."""
     await recorded(auth_engine, a_state())
-    async with (
-        proxied(relay_settings) as (proxy, settings),
-        rounds(settings) as run_once,
-    ):
+    async with proxied(relay_settings) as (proxy, settings), rounds(settings) as run_once:
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
         await taken(bound, 1)
@@ -124,10 +120,7 @@ async def test_one_event_per_user_is_in_flight_at_a_time(
     await recorded(
         auth_engine, ada, bob, a_state(ada.id, 2), a_state(bob.id, 2), a_state(ada.id, 3)
     )
-    async with (
-        proxied(relay_settings) as (proxy, settings),
-        rounds(settings) as run_once,
-    ):
+    async with proxied(relay_settings) as (proxy, settings), rounds(settings) as run_once:
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
         first = await taken(bound, 2)
@@ -167,7 +160,6 @@ async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
 async def test_a_tombstone_without_payload_is_still_published(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """A deletion is read from its headers alone, so nothing may hold it up."""
     await execute(
         auth_engine,
         "INSERT INTO outbox_events (type, user_id, version)"
@@ -203,7 +195,6 @@ async def test_commits_out_of_the_order_of_positions_are_all_published(
 async def test_a_rolled_back_event_is_never_published(
     auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
 ) -> None:
-    """Rolled-back changes leave no event."""
     undone, done = a_state(), a_state()
     async with auth_engine.connect() as connection:
         await record(connection, UserUpdated.type, undone)
@@ -267,7 +258,6 @@ async def test_reading_and_marking_use_an_index_however_long_the_log(
 async def plan(
     engine: AsyncEngine, statement: ClauseElement, arguments: Sequence[object], mode: str
 ) -> str:
-    """Explain ``statement``, prepared as the relay's session prepares it."""
     compiled = statement.compile(dialect=engine.dialect)
     async with engine.connect() as connection:
         raw = (await connection.get_raw_connection()).driver_connection

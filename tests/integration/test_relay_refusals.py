@@ -200,10 +200,7 @@ async def test_deleting_an_account_never_waits_for_the_broker(
     """No row is locked while a confirm is outstanding."""
     await bind(source)
     ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
-    async with (
-        proxied(relay_settings) as (proxy, settings),
-        rounds(settings) as run_once,
-    ):
+    async with proxied(relay_settings) as (proxy, settings), rounds(settings) as run_once:
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
         [created] = await taken(source, 1)
@@ -224,15 +221,12 @@ async def test_deleting_an_account_never_waits_for_the_broker(
 
 
 async def has_trouble(engine: AsyncEngine, expected: str | None) -> bool:
-    """Return whether the stored trouble is exactly this."""
     return await trouble(engine) == expected
 
 
 async def is_away(engine: AsyncEngine) -> bool:
-    """Return whether the stored trouble says that the broker is away."""
     return (await trouble(engine) or "").startswith("the broker is away")
 
 
 async def some_arrived(source: Source) -> bool:
-    """Return whether the queue has any message."""
     return await source.ready(QUEUE) > 0

@@ -202,7 +202,6 @@ async def test_an_unsendable_event_delays_no_other_event(
 async def raw(
     engine: AsyncEngine, event_type: str, *, user: str | None = None, payload: str = "{}"
 ) -> None:
-    """Insert an event directly."""
     await fetch(
         engine.execution_options(isolation_level="AUTOCOMMIT"),
         "INSERT INTO outbox_events (type, user_id, version, payload) VALUES (:type,"
@@ -215,13 +214,11 @@ async def raw(
 
 
 async def read_figures(engine: AsyncEngine) -> OutboxFigures:
-    """Read what ``auth-service status`` shows."""
     async with engine.connect() as connection:
         return await figures(connection, heartbeat_seconds=15)
 
 
 async def waits(engine: AsyncEngine, events: int) -> bool:
-    """Return whether at least that many events are set aside."""
     [row] = await fetch(engine, "SELECT count(*) FROM outbox_events WHERE set_aside > 0")
     return int(row[0]) >= events
 
@@ -233,5 +230,4 @@ async def unpublished(engine: AsyncEngine, events: int) -> bool:
 
 
 async def nothing_waits(engine: AsyncEngine) -> bool:
-    """Return whether everything is published, heartbeats included."""
     return not await fetch(engine, "SELECT 1 FROM outbox_events WHERE published_at IS NULL")

@@ -32,7 +32,6 @@ WITHIN = 30.0
 
 @asynccontextmanager
 async def at_work(settings: RelaySettings) -> AsyncIterator[Relay]:
-    """A relay that runs inside the block."""
     relay = Relay(settings)
     running = asyncio.create_task(relay.run())
     try:
@@ -164,12 +163,10 @@ NAMES = {
 
 
 def shown() -> set[str]:
-    """List the database figures that Prometheus would get."""
     return {name for name in NAMES if REGISTRY.get_sample_value(name) is not None}
 
 
 async def are_there(amqp_url: str) -> bool:
-    """Return whether both exchanges of the source exist on the broker."""
     try:
         async with connected(amqp_url, name="a test") as connection:
             channel = await connection.channel()

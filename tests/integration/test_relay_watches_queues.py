@@ -23,7 +23,6 @@ from tests.support.source import LIVE, Source
 
 @asynccontextmanager
 async def looking(settings: RelaySettings, *queues: str) -> AsyncIterator[None]:
-    """Run the relay's background task that watches the queues."""
     watching = settings.model_copy(update={"watched_queues": queues})
     task = asyncio.create_task(watch_queues(watching))
     try:
@@ -33,7 +32,6 @@ async def looking(settings: RelaySettings, *queues: str) -> AsyncIterator[None]:
 
 
 async def seen(engine: AsyncEngine) -> dict[str, int | None]:
-    """Return the last observation of each queue, at most a moment old."""
     async with engine.connect() as connection:
         found = await read_queues(connection)
     return {queue.name: queue.messages for queue in found if queue.age_seconds < 2}

@@ -25,8 +25,6 @@ Command = Callable[..., Awaitable[subprocess.CompletedProcess[str]]]
 
 @pytest.fixture
 def replay(auth_url: str, tmp_path: Path) -> Command:
-    """Runs ``auth-service replay …`` to its end, with only the database's address."""
-
     async def replay(arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
         environment = {"AUTH_DATABASE_URL": auth_url}
         command = f"auth-service replay {arguments}"
@@ -36,7 +34,6 @@ def replay(auth_url: str, tmp_path: Path) -> Command:
 
 
 async def as_json(replay: Command, arguments: str) -> dict[str, Any]:
-    """Return the JSON of a command that succeeds."""
     ended = await replay(f"{arguments} --json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("\n") == 1
@@ -47,7 +44,6 @@ async def as_json(replay: Command, arguments: str) -> dict[str, Any]:
 async def test_a_replay_is_planned_started_paused_resumed_and_cancelled(
     replay: Command, auth_engine: AsyncEngine
 ) -> None:
-    """Each step shows the replay's state; the audit log has each action."""
     await fill(auth_engine, 7)
     conditions = "start --to blog --from-position 3 --type user.created --rate 5"
     plan = await as_json(replay, f"{conditions} --dry-run")

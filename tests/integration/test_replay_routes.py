@@ -50,7 +50,6 @@ Headers = dict[str, str]
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
-    """A user who got the role after their token was issued."""
     signed_in = await signed_up(api, "ada@example.org")
     await has_roles(auth_engine, signed_in, "operator")
     return signed_in
@@ -58,12 +57,10 @@ async def ada(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any
 
 @pytest.fixture
 def operator(ada: dict[str, Any]) -> Headers:
-    """The operator's token."""
     return bearer(ada)
 
 
 async def has_roles(engine: AsyncEngine, signed_in: dict[str, Any], roles: str) -> None:
-    """Give the user these roles directly in the database."""
     user_id = signed_in["user"]["id"]
     await execute(engine, f"UPDATE users SET roles = '{{{roles}}}' WHERE id = '{user_id}'")
 
@@ -81,7 +78,6 @@ async def service(api: httpx.AsyncClient, root: dict[str, Any], scope: str) -> t
 
 
 async def started(api: httpx.AsyncClient, operator: Headers, **body: Any) -> dict[str, Any]:
-    """Start a replay to the blog."""
     answer = await api.post(REPLAYS, json={"to": "blog", **body}, headers=operator)
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
@@ -101,7 +97,6 @@ class TestAccess:
     async def test_no_one_else_has_access(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: dict[str, Any]
     ) -> None:
-        """401 without a token; 403 for administrators and for services without the scope."""
         _, other = await service(api, root, "posts:write")
         for method, path, body in self.REQUESTS:
             for headers, status, code in (
@@ -259,8 +254,6 @@ class TestOnBehalfOfAUser:
 
 
 class TestLifecycle:
-    """Start, read, pause, resume, cancel."""
-
     async def test_each_response_shows_the_replay_at_that_moment(
         self,
         api: httpx.AsyncClient,
@@ -268,7 +261,6 @@ class TestLifecycle:
         ada: dict[str, Any],
         operator: Headers,
     ) -> None:
-        """From the start to the cancellation."""
         user = ada["user"]["id"]
         made = await started(
             api,
@@ -362,28 +354,22 @@ class TestLifecycle:
         await started(api, operator)
         [made, *_] = [await started(api, operator, to="other") for _ in range(2)]
         await started(api, operator)
-
         answer = await api.get(REPLAYS, params={"consumer": "other", "limit": 2}, headers=operator)
-
         assert [item["consumer"] for item in answer.json()["items"]] == ["other"] * 2
         assert (answer.json()["items"][1]["id"], answer.json()["next_cursor"]) == (made["id"], None)
 
     async def test_an_unknown_replay_is_not_found(
         self, api: httpx.AsyncClient, operator: Headers
     ) -> None:
-        """404, to read and to change."""
         assert_problem(await api.get(NOWHERE, headers=operator), 404, "not_found")
         answer = await api.patch(NOWHERE, json=PAUSED, headers=operator)
         assert_problem(answer, 404, "not_found")
 
 
 class TestRefusals:
-    """What is not started, and why."""
-
     async def test_a_contradictory_request_is_refused(
         self, api: httpx.AsyncClient, operator: Headers
     ) -> None:
-        """422, dry run or not."""
         bodies: tuple[dict[str, Any], ...] = (
             {},
             {"to": "Blog"},
@@ -415,7 +401,6 @@ class TestRefusals:
         answer = await api.patch(
             f"{REPLAYS}/{made['id']}", json={"state": "done"}, headers=operator
         )
-
         assert_problem(answer, 422, "invalid_request")
 
     async def test_a_replay_from_before_the_pruned_log_is_refused(
@@ -426,7 +411,6 @@ class TestRefusals:
         answer = await api.post(REPLAYS, json={"to": "blog"}, headers=operator)
         state = {"to": "blog", "current_state": True}
         instead = await api.post(REPLAYS, json=state, headers=operator)
-
         assert "current_state" in assert_problem(answer, 409, "log_pruned")["detail"]
         assert instead.status_code == 201
 

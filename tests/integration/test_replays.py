@@ -70,7 +70,6 @@ def settings(relay_settings: RelaySettings) -> RelaySettings:
 
 @pytest.fixture
 async def queue(source: Source) -> str:
-    """The queue for replays to ``CONSUMER``."""
     return await bind_replays(source)
 
 
@@ -98,14 +97,12 @@ async def history(auth_engine: AsyncEngine) -> list[Row[Any]]:
 
 
 def minute(number: int) -> datetime:
-    """Return when the event at that position was recorded, unless it is a deletion."""
     return NOON + timedelta(minutes=number)
 
 
 async def sent(
     engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str, **request: Any
 ) -> list[Any]:
-    """Return the messages of a replay, once it is done."""
     requested = await started(engine, settings, **request)
     async with replaying(settings):
         await is_done(engine, requested.id)
@@ -116,11 +113,7 @@ class TestTheLog:
     """Recorded events, as they were recorded."""
 
     async def test_the_same_event_is_sent_again(
-        self,
-        auth_engine: AsyncEngine,
-        settings: RelaySettings,
-        source: Source,
-        queue: str,
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
         """Byte for byte, with its id, time and position, persistent, under the consumer's name."""
         async with auth_engine.begin() as connection:
@@ -325,11 +318,7 @@ class TestTheCurrentState:
     """Users in their current state, by id."""
 
     async def test_every_user_is_sent_once(
-        self,
-        auth_engine: AsyncEngine,
-        settings: RelaySettings,
-        source: Source,
-        queue: str,
+        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
         """Living users with state and present time, deleted ones with the time of deletion."""
         async with auth_engine.begin() as connection:
@@ -366,11 +355,8 @@ class TestTheCurrentState:
         queue: str,
         history: list[Row[Any]],
     ) -> None:
-        """The named users, if they exist."""
         named = (history[0].user_id, history[2].user_id, UNKNOWN_ID)
-
         messages = await sent(auth_engine, settings, source, queue, current_state=True, users=named)
-
         assert {message.event.data.subject for message in messages} == set(named) - {UNKNOWN_ID}
         assert len(messages) == 2
 
@@ -391,7 +377,6 @@ class TestPrunedLog:
     async def test_a_replay_that_begins_before_the_log_is_refused(
         self, auth_engine: AsyncEngine, settings: RelaySettings
     ) -> None:
-        """By position or time; the refusal names the alternative, and nothing is stored."""
         for selection in (
             {},
             {"until": minute(100)},
@@ -407,7 +392,6 @@ class TestPrunedLog:
         assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
 
     async def test_a_replay_that_begins_later_is_accepted(self, settings: RelaySettings) -> None:
-        """One condition that begins after the pruned part is enough."""
         for selection in (
             {"from_position": 5},
             {"since": minute(5) + timedelta(microseconds=1)},
@@ -433,8 +417,6 @@ class TestPrunedLog:
 
 
 class TestSteering:
-    """Pause, resume, cancel."""
-
     async def test_a_resumed_replay_continues_at_its_checkpoint(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
@@ -538,7 +520,6 @@ class TestSteering:
     async def test_the_number_of_unfinished_replays_is_limited(
         self, auth_engine: AsyncEngine, settings: RelaySettings
     ) -> None:
-        """A finished one makes room."""
         await execute(
             auth_engine,
             "INSERT INTO replays (consumer, of, rate, requested_by, expected)"
@@ -554,8 +535,6 @@ class TestSteering:
 
 
 class TestTrouble:
-    """What can go wrong during a replay, and how it continues."""
-
     async def test_a_killed_replayer_repeats_at_most_one_batch(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
     ) -> None:
@@ -729,7 +708,6 @@ class TestPace:
     async def test_the_rate_is_kept(
         self, auth_engine: AsyncEngine, settings: RelaySettings, queue: str
     ) -> None:
-        """At 200 a second, no more than that arrive, plus one batch, and not far fewer."""
         assert queue
         await fill(auth_engine, 1_000)
         requested = await started(auth_engine, settings, rate=200)
@@ -772,7 +750,6 @@ def meets(
     users: tuple[UUID, ...] = (),
     types: tuple[str, ...] = (),
 ) -> bool:
-    """Return whether an event of the log meets every condition."""
     return (
         (since is None or row.occurred_at >= since)
         and (until is None or row.occurred_at < until)
@@ -783,17 +760,14 @@ def meets(
 
 
 def is_erased(row: Row[Any]) -> bool:
-    """Return whether the event's payload is erased."""
     return row.text is None and row.type != UserDeleted.type
 
 
 async def grows(source: Source, queue: str, size: int) -> bool:
-    """Return whether the queue has more messages than that."""
     return await source.ready(queue) > size
 
 
 async def active(engine: AsyncEngine) -> int | None:
-    """Return the process id of the active replayer's session."""
     held = await fetch(
         engine,
         "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
@@ -806,7 +780,6 @@ async def active(engine: AsyncEngine) -> int | None:
 
 
 async def is_idle(engine: AsyncEngine) -> bool:
-    """Return whether the active replayer has read its work and waits."""
     return bool(
         await fetch(
             engine,

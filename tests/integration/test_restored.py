@@ -42,7 +42,6 @@ AHEAD = 4_000_000_000_000_000
 
 
 async def some_users(engine: AsyncEngine, count: int, *, version: int = 1) -> list[UUID]:
-    """Create users with a session each."""
     rows = await returned(
         engine,
         "INSERT INTO users (email, password_hash, version, roles, tokens_valid_after)"
@@ -54,20 +53,17 @@ async def some_users(engine: AsyncEngine, count: int, *, version: int = 1) -> li
 
 
 async def returned(engine: AsyncEngine, statement: str) -> list[Any]:
-    """Return the rows that a change returns."""
     async with engine.begin() as connection:
         return list(await connection.exec_driver_sql(statement))
 
 
 async def run_restored(engine: AsyncEngine, *, floor: int = FLOOR) -> Restored:
-    """Run it as an operator."""
     return await supersede_lost_versions(
         engine, floor=floor, actor="operator:op", begin=lambda _: lambda _: None
     )
 
 
 async def versions(engine: AsyncEngine) -> dict[UUID, int]:
-    """Read the versions of all users."""
     return {row.id: row.version for row in await fetch(engine, "SELECT id, version FROM users")}
 
 
@@ -359,10 +355,7 @@ class TestCommand:
 
     @pytest.mark.parametrize(
         ("option", "code", "sentence"),
-        [
-            ("", 2, "--floor"),
-            ("--floor 9007199254740991", 1, "from 0 to 9007199254740990"),
-        ],
+        [("", 2, "--floor"), ("--floor 9007199254740991", 1, "from 0 to 9007199254740990")],
     )
     async def test_it_refuses_an_impossible_floor(
         self,

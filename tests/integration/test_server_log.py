@@ -51,7 +51,6 @@ class ServerLog:
     urls: list[str] = field(default_factory=list)
 
     def engine(self, service: str) -> AsyncEngine:
-        """Return an engine on a new database of ``service``."""
         self.urls.append(self.databases.make(service))
         return create_async_engine(self.urls[-1])
 
@@ -91,7 +90,6 @@ def server_log(mortal_postgres: tuple[EmbeddedPostgres, Databases]) -> Iterator[
 
 @pytest.fixture
 async def auth_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
-    """Yield an engine on an auth database of that server."""
     engine = server_log.engine("auth")
     yield engine
     await engine.dispose()
@@ -99,7 +97,6 @@ async def auth_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def blog_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
-    """Yield an engine on a blog database of that server."""
     engine = server_log.engine("blog")
     yield engine
     await engine.dispose()

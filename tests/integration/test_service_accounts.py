@@ -42,13 +42,11 @@ Signed = dict[str, Any]
 
 
 async def created(engine: AsyncEngine, name: str = "feed", **changes: Any) -> IssuedKey:
-    """A service account, and its key."""
     values: dict[str, Any] = {"scopes": ["posts:write"], "key_days": 90, "actor": ACTOR}
     return await create_service(engine, SECRETS, name=name, **(values | changes))
 
 
 async def rotated(engine: AsyncEngine, service: str, secrets: Secrets = SECRETS) -> IssuedKey:
-    """Issue another key."""
     return await rotate_key(engine, secrets, service, key_days=90, actor=ACTOR)
 
 
@@ -60,7 +58,6 @@ async def works(
     service_id: str | None = None,
     api_key: str | None = None,
 ) -> bool:
-    """Whether the key belongs to the account and is live."""
     service_id = issued.id if service_id is None else service_id
     api_key = issued.api_key if api_key is None else api_key
     try:
@@ -71,7 +68,6 @@ async def works(
 
 
 async def last_used(engine: AsyncEngine, key_id: str) -> datetime | None:
-    """When the key was used last, as stored."""
     [row] = await fetch(engine, f"SELECT last_used_at FROM api_keys WHERE key_id = '{key_id}'")
     used: datetime | None = row.last_used_at
     return used
@@ -81,9 +77,7 @@ class TestKeys:
     """Issue, use, rotate, revoke."""
 
     async def test_a_new_account_has_a_key_that_works(self, auth_engine: AsyncEngine) -> None:
-        """For the given number of days, with the requested scopes, once each."""
         issued = await created(auth_engine, scopes=[*SCOPES, *SCOPES], key_days=30)
-
         assert await works(auth_engine, issued)
         assert issued.scopes == tuple(sorted(SCOPES))
         in_30_days = datetime.now(UTC) + timedelta(days=30)
@@ -155,13 +149,11 @@ class TestKeys:
         """A malformed key costs no query; there is no table to query here."""
         await execute(auth_engine, "DROP TABLE api_keys")
         key = ApiKey.new().text
-
         for shown in ("", "secret", key[:-1], f"{key[:-6]}000000"):
             with pytest.raises(WrongKey):
                 await authenticate(auth_engine, SECRETS, service_id=NOBODY, api_key=shown)
 
     async def test_a_second_key_leaves_the_first_as_it_is(self, auth_engine: AsyncEngine) -> None:
-        """Both work until the old one is revoked, by name or by id of the account."""
         first = await created(auth_engine)
         second = await rotated(auth_engine, "feed")
 
@@ -208,7 +200,6 @@ class TestKeys:
         """From the instant at which it expires."""
         issued = await created(auth_engine)
         await execute(auth_engine, "UPDATE api_keys SET expires_at = now()")
-
         assert not await works(auth_engine, issued)
 
     async def test_revoking_twice_is_revoking_once(self, auth_engine: AsyncEngine) -> None:
@@ -278,11 +269,9 @@ class TestKeys:
     async def test_a_refused_use_is_not_stored(self, auth_engine: AsyncEngine) -> None:
         """Otherwise an attacker could make a dead key look live."""
         issued = await created(auth_engine)
-
         assert not await works(auth_engine, issued, service_id=NOBODY)
         await revoke_key(auth_engine, issued.key_id, actor=ACTOR)
         assert not await works(auth_engine, issued)
-
         assert await last_used(auth_engine, issued.key_id) is None
 
     async def test_keys_outlive_a_change_of_the_secret(self, auth_engine: AsyncEngine) -> None:
@@ -299,7 +288,6 @@ class TestKeys:
         assert not await works(auth_engine, unused, Secrets(new))
 
     async def test_what_cannot_be_is_refused(self, auth_engine: AsyncEngine) -> None:
-        """A taken or invalid name, an unknown scope, account or key."""
         await created(auth_engine)
 
         with pytest.raises(ServiceNameTaken):
@@ -342,7 +330,6 @@ class TestKeys:
 
 
 async def posted(api: httpx.AsyncClient, root: Signed, name: str = "feed") -> dict[str, Any]:
-    """A service account created over HTTP, and its key."""
     answer = await api.post(
         SERVICES, json={"name": name, "scopes": ["posts:write"]}, headers=bearer(root)
     )
@@ -370,10 +357,8 @@ class TestAdministration:
     ) -> None:
         """401 without a token, 403 without the role, whether or not the account exists."""
         ada = await signed_up(api, "ada@example.org")
-
         unknown = await api.request(method, path, json=body)
         known = await api.request(method, path, json=body, headers=bearer(ada))
-
         assert_problem(unknown, 401, "authentication_required")
         assert_problem(known, 403, "forbidden")
 
@@ -381,15 +366,12 @@ class TestAdministration:
     async def test_what_is_not_there_is_404(
         self, api: httpx.AsyncClient, root: Signed, method: str, path: str, body: object
     ) -> None:
-        """For each path with an id."""
         answer = await api.request(method, path, json=body, headers=bearer(root))
-
         assert_problem(answer, 404, "not_found")
 
     async def test_an_account_is_created_shown_and_deleted(
         self, api: httpx.AsyncClient, auth_engine: AsyncEngine, root: Signed
     ) -> None:
-        """Only the first response has the key; deletion deletes the keys as well."""
         made = await posted(api, root)
         path = f"{SERVICES}/{made['id']}"
         shown = await api.get(path, headers=bearer(root))
@@ -410,7 +392,6 @@ class TestAdministration:
     async def test_keys_are_rotated_and_revoked(
         self, api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine
     ) -> None:
-        """Two live at most; revoking names the account too, and is idempotent."""
         made = await posted(api, root)
         other = await posted(api, root, "other")
         keys = f"{SERVICES}/{made['id']}/keys"
@@ -439,13 +420,10 @@ class TestAdministration:
         assert [tuple(row) for row in revoked] == [(f"user:{root['user']['id']}", made["key_id"])]
 
     async def test_a_name_is_taken_once(self, api: httpx.AsyncClient, root: Signed) -> None:
-        """409."""
         await posted(api, root)
-
         answer = await api.post(
             SERVICES, json={"name": "feed", "scopes": ["posts:write"]}, headers=bearer(root)
         )
-
         assert_problem(answer, 409, "service_name_taken")
 
     @in_turn(
@@ -465,9 +443,7 @@ class TestAdministration:
     ) -> None:
         """422; above all, the client cannot choose the id."""
         body = {"name": "feed", "scopes": ["posts:write"], **changes}
-
         answer = await api.post(SERVICES, json=body, headers=bearer(root))
-
         assert_problem(answer, 422, "invalid_request")
 
     async def test_accounts_and_keys_come_in_pages(
@@ -497,15 +473,12 @@ class TestAdministration:
     async def test_a_foreign_cursor_is_refused(
         self, api: httpx.AsyncClient, root: Signed, cursor: str
     ) -> None:
-        """422."""
         for path in (SERVICES, f"{SERVICES}/{NOBODY}/keys"):
             answer = await api.get(path, params={"cursor": cursor}, headers=bearer(root))
-
             assert_problem(answer, 422, "invalid_request")
 
 
 async def pages(api: httpx.AsyncClient, root: Signed, path: str) -> list[list[dict[str, Any]]]:
-    """All pages of a collection, two items each."""
     found: list[list[dict[str, Any]]] = []
     params: dict[str, Any] = {"limit": 2}
     while True:

@@ -42,7 +42,6 @@ async def feed(auth_engine: AsyncEngine, api_settings: ApiSettings) -> IssuedKey
 
 
 async def end(api: httpx.AsyncClient, root: Signed, feed: IssuedKey, way: str) -> None:
-    """End the account's access, as an administrator does."""
     path = f"/v1/admin/services/{feed.id}"
     method, path, body = {
         "delete": ("DELETE", path, None),
@@ -55,19 +54,16 @@ async def end(api: httpx.AsyncClient, root: Signed, feed: IssuedKey, way: str) -
 
 
 async def token(api: httpx.AsyncClient, key: IssuedKey) -> httpx.Response:
-    """The response to a service that requests a token."""
     return await api.post(
         "/oauth/token", data={"grant_type": "client_credentials"}, auth=(key.id, key.api_key)
     )
 
 
 async def uses(api: httpx.AsyncClient, granted: httpx.Response) -> httpx.Response:
-    """The response to a service at an endpoint for services."""
     return await api.get("/v1/reconcile/digests", headers=bearer(granted.json()))
 
 
 async def told(engine: AsyncEngine) -> list[ServiceState]:
-    """The recorded events about the account, in order."""
     rows = await fetch(
         engine,
         "SELECT payload::text AS text FROM outbox_events WHERE type = 'service.changed'"
@@ -104,7 +100,6 @@ async def test_introspection_says_the_same(
     feed: IssuedKey,
     api_settings: ApiSettings,
 ) -> None:
-    """A token from before a key's revocation is not active, a new one is."""
     granted = await token(api, feed)
     other = await rotate_key(auth_engine, api_settings.secrets, "feed", key_days=90, actor=ACTOR)
 
@@ -165,7 +160,6 @@ async def test_a_token_requested_first_is_issued_before(
     """However late it is signed."""
     at, valid_after = await token_issue_time(auth_engine, feed.id, feed.key_id)
     await revoke_key(auth_engine, feed.key_id, actor=ACTOR)
-
     [state] = await told(auth_engine)
     assert valid_after is None
     assert int(at.timestamp()) < state.tokens_valid_after.timestamp()
@@ -219,7 +213,6 @@ async def test_many_ends_in_one_second_are_a_second_apart(
     """A token issued after one of them has its second, and the next one revokes it."""
     for status in ("disabled", "active", "disabled"):
         await set_status(auth_engine, feed.id, status, actor=ACTOR)
-
     after = [state.tokens_valid_after for state in await told(auth_engine)]
     assert len(set(after)) == 3
     assert all(isinstance(each, datetime) for each in after)

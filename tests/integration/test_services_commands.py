@@ -20,7 +20,6 @@ ISSUED = {"id", "name", "scopes", "key_id", "api_key", "expires_at"}
 
 @pytest.fixture
 def environment(auth_url: str, private_pem: str) -> dict[str, str]:
-    """The settings that the commands need, and no more."""
     return {"AUTH_DATABASE_URL": auth_url, "AUTH_PRIVATE_KEY": private_pem}
 
 
@@ -36,7 +35,6 @@ def services(environment: dict[str, str], tmp_path: Path) -> Any:
 
 
 async def as_json(services: Any, arguments: str) -> dict[str, Any]:
-    """The JSON of a command that must succeed."""
     ended = await services(f"{arguments} --json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("\n") == 1
@@ -45,7 +43,6 @@ async def as_json(services: Any, arguments: str) -> dict[str, Any]:
 
 
 async def gets_a_token(api: httpx.AsyncClient, issued: dict[str, Any]) -> bool:
-    """Whether the key works at a running API."""
     answer = await api.post(
         "/oauth/token",
         data={"grant_type": "client_credentials"},
@@ -57,7 +54,6 @@ async def gets_a_token(api: httpx.AsyncClient, issued: dict[str, Any]) -> bool:
 async def test_the_life_of_a_key(
     services: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
 ) -> None:
-    """Created, listed, rotated by name and by id, revoked: the API agrees with the commands."""
     first = await as_json(services, CREATE)
     assert first.keys() == ISSUED
     assert await gets_a_token(api, first)
@@ -89,7 +85,6 @@ async def test_the_life_of_a_key(
 
 
 async def test_people_see_the_key_once(services: Any) -> None:
-    """As text; the list never shows it."""
     created = await services("create feed --scope posts:write")
     [key] = [line.split()[-1] for line in created.stdout.splitlines() if "API key" in line]
     unused = await services("list")
@@ -110,7 +105,6 @@ async def test_the_setting_says_how_long_a_key_lasts(services: Any) -> None:
     ended = await services("create feed --scope posts:write", AUTH_API_KEY_DAYS="1")
     [row] = [line for line in (await services("list")).stdout.splitlines() if "expires" in line]
     [expires] = [line for line in ended.stdout.splitlines() if line.startswith("expires")]
-
     assert expires.removeprefix("expires").strip() in row
 
 
@@ -124,20 +118,15 @@ async def test_the_setting_says_how_long_a_key_lasts(services: Any) -> None:
     ],
 )
 async def test_what_cannot_be_is_one_sentence(services: Any, arguments: str, words: str) -> None:
-    """Exit code 1, the reason or the remedy, no traceback."""
     ended = await services(arguments)
-
     assert (ended.returncode, ended.stdout) == (1, "")
     assert words in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
 async def test_a_name_is_taken_once(services: Any) -> None:
-    """Exit code 1; the first account does not change."""
     await as_json(services, CREATE)
-
     ended = await services(CREATE)
-
     assert ended.returncode == 1
     assert "feed already" in ended.stderr
 
@@ -145,7 +134,6 @@ async def test_a_name_is_taken_once(services: Any) -> None:
 async def test_an_account_has_a_scope(services: Any) -> None:
     """The error of the command line names the option."""
     ended = await services("create feed")
-
     assert ended.returncode == 2
     assert "--scope" in ended.stderr
 
@@ -154,9 +142,7 @@ async def test_an_account_has_a_scope(services: Any) -> None:
 async def test_help_shows_an_example(command: str, tmp_path: Path) -> None:
     """A line to copy, without settings."""
     full = f"auth-service services {command}"
-
     shown = await asyncio.to_thread(run, f"{full} --help", {"COLUMNS": "200"}, tmp_path)
-
     assert shown.returncode == 0
     assert full in shown.stdout.partition("Example:")[2]
 
@@ -164,6 +150,5 @@ async def test_help_shows_an_example(command: str, tmp_path: Path) -> None:
 async def test_without_a_secret_it_says_so(services: Any) -> None:
     """Hashes need one: exit code 2, naming the settings."""
     ended = await services("list", AUTH_PRIVATE_KEY="")
-
     assert ended.returncode == 2
     assert "AUTH_PRIVATE_KEY" in ended.stderr

@@ -35,7 +35,6 @@ LOSSES = {
 
 @pytest.fixture
 def environment(auth_url: str, private_pem: str) -> dict[str, str]:
-    """The settings that the command needs, and no more."""
     return {"AUTH_DATABASE_URL": auth_url, "AUTH_PRIVATE_KEY": private_pem}
 
 
@@ -60,17 +59,13 @@ def ensure(api_settings: ApiSettings, auth_engine: AsyncEngine) -> Any:
 
 
 def credentials(issued: IssuedKey | None) -> Credentials:
-    """What a service stores of a new key."""
     assert issued is not None
     return Credentials(issued.id, issued.api_key)
 
 
 async def scope(api: httpx.AsyncClient, kept: Credentials) -> str | None:
-    """The scope of a token obtained with these; None if there is none."""
     answer = await api.post(
-        "/oauth/token",
-        data={"grant_type": "client_credentials"},
-        auth=(kept.id, kept.api_key),
+        "/oauth/token", data={"grant_type": "client_credentials"}, auth=(kept.id, kept.api_key)
     )
     return str(answer.json()["scope"]) if answer.status_code == 200 else None
 
@@ -105,9 +100,7 @@ async def test_a_lost_account_or_key_is_replaced(
     """If account or key were lost or changed in the database, the service gets a valid key."""
     kept = credentials(await ensure(None))
     await execute(auth_engine, LOSSES[loss])
-
     repaired = credentials(await ensure(kept))
-
     assert await scope(api, repaired) == "replays:write users:reconcile"
     assert await ensure(repaired) is None
 
@@ -135,9 +128,7 @@ async def test_a_key_that_is_replaced_in_time_stays_valid(
     """A service that was not restarted yet keeps working with the old one."""
     old = credentials(await ensure(None))
     await execute(auth_engine, LOSSES["last_third"])
-
     new = credentials(await ensure(old))
-
     assert new.api_key != old.api_key
     assert await scope(api, old) == await scope(api, new) == "replays:write users:reconcile"
 
@@ -207,7 +198,6 @@ def test_a_key_lasts_until_the_last_third_of_its_life(days_left: int, is_enough:
 
 
 def in_folder(folder: Path) -> Credentials:
-    """The credentials that a service would read."""
     return Credentials((folder / "service-id").read_text(), (folder / "api-key").read_text())
 
 

@@ -35,13 +35,10 @@ async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def ada(api: httpx.AsyncClient) -> dict[str, Any]:
-    """The response to Ada's sign-up."""
     return await signed_up(api, ADA["email"])
 
 
 class TestRefreshToken:
-    """Where the refresh token is, and where it is not."""
-
     async def test_it_is_in_the_body_unless_a_cookie_is_asked_for(
         self, api: httpx.AsyncClient
     ) -> None:
@@ -105,9 +102,7 @@ class TestRefreshToken:
         assert "Access-Control-Allow-Origin" not in asked.headers
 
     async def test_an_unknown_storage_is_refused(self, api: httpx.AsyncClient) -> None:
-        """422, and nobody is signed up."""
         answer = await api.post("/v1/signup", json={**ADA, "session": "both"})
-
         assert_problem(answer, 422, "invalid_request")
 
     async def test_sign_ups_from_one_network_have_a_limit(self, api_settings: ApiSettings) -> None:
@@ -116,7 +111,6 @@ class TestRefreshToken:
         async with serving(settings) as api:
             await signed_up(api, ADA["email"])
             refused = await api.post("/v1/signup", json={**ADA, "email": "bob@example.org"})
-
         assert_problem(refused, 429, "too_many_requests")
         assert refused.json()["violated-policies"] == ["signup"]
 
@@ -168,7 +162,6 @@ class TestRefresh:
         """403 without reading the cookie, which stays valid."""
         headers = {} if origin is None else {"Origin": origin}
         answer = await refresh(api, ada["refresh_token"], **headers)
-
         [row] = await fetch(auth_engine, "SELECT counter FROM sessions")
         assert_problem(answer, 403, "origin_not_allowed")
         assert "Set-Cookie" not in answer.headers
@@ -177,7 +170,6 @@ class TestRefresh:
     async def test_an_ended_session_clears_the_cookie(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """401 with one response for a missing, a foreign and a dead token."""
         assert (await api.post("/v1/signout", headers=bearer(ada))).status_code == 204
 
         answers = [
@@ -232,10 +224,8 @@ class TestRefresh:
     async def test_a_refresh_token_is_not_an_access_token(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Nor is an access token a refresh token."""
         account = await api.get("/v1/me", headers=bearer({"access_token": ada["refresh_token"]}))
         refreshed = await refresh(api, ada["access_token"], Origin=PAGE)
-
         assert_problem(account, 401, "invalid_token")
         assert_problem(refreshed, 401, "session_ended")
 
@@ -247,7 +237,6 @@ class TestSignOut:
     async def test_local_ends_this_session_and_no_other(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine, query: str
     ) -> None:
-        """The cookie is deleted; other devices and services are not affected."""
         other = await sign_in(api)
 
         answer = await api.post(f"/v1/signout{query}", headers=bearer(ada))
@@ -261,7 +250,6 @@ class TestSignOut:
     async def test_others_ends_all_but_this_session(
         self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
     ) -> None:
-        """The caller's session continues, with its cookie."""
         others = [await sign_in(api), await sign_in(api)]
 
         answer = await api.post("/v1/signout?scope=others", headers=bearer(ada))
@@ -303,27 +291,22 @@ class TestSignOut:
         answers = await asyncio.gather(
             *(api.post("/v1/signout?scope=global", headers=bearer(ada)) for _ in range(8))
         )
-
         assert {answer.status_code for answer in answers} <= {204, 401}
         assert len(await outbox(auth_engine)) == 2
 
     async def test_no_other_users_session_ends(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """Each scope affects its user only."""
         for scope in ("others", "global"):
             bob = await signed_up(api, f"{scope}@example.org")
             await api.post(f"/v1/signout?scope={scope}", headers=bearer(bob))
-
         assert await works(api, ada)
 
     async def test_it_needs_a_token_and_a_scope_that_exists(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """401 and 422; nothing ends."""
         anonymous = await api.post("/v1/signout")
         unknown = await api.post("/v1/signout?scope=all", headers=bearer(ada))
-
         assert_problem(anonymous, 401, "authentication_required")
         assert_problem(unknown, 422, "invalid_request")
         assert await works(api, ada)
@@ -335,7 +318,6 @@ class TestSessions:
     async def test_they_are_listed_with_what_tells_them_apart(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """The device, the times, and which one is the caller's; nothing that could be misused."""
         assert ada
         await signed_up(api, "bob@example.org")
         other = await api.post("/v1/signin", json=ADA, headers={"User-Agent": "Phone" + "!" * 500})
@@ -358,7 +340,6 @@ class TestSessions:
     async def test_one_of_them_can_be_ended(
         self, api: httpx.AsyncClient, ada: dict[str, Any]
     ) -> None:
-        """204, then 404: its tokens are refused here, and it is no longer listed."""
         other = await sign_in(api)
         listed = (await api.get("/v1/me/sessions", headers=bearer(ada))).json()["items"]
         [session] = [each["id"] for each in listed if not each["current"]]
@@ -393,18 +374,15 @@ class TestSessions:
     ) -> None:
         """Its access token is refused, although nothing says when it ended."""
         await execute(auth_engine, "DELETE FROM sessions")
-
         assert_problem(await api.get("/v1/me", headers=bearer(ada)), 401, "invalid_token")
 
 
 async def refresh(api: httpx.AsyncClient, token: str | None, **headers: str) -> httpx.Response:
-    """``POST /v1/session/refresh`` with the cookie; the client sends none by itself over HTTP."""
     cookie = {} if token is None else {"Cookie": f"{COOKIE}={token}"}
     return await api.post("/v1/session/refresh", headers={**cookie, **headers})
 
 
 async def sign_in(api: httpx.AsyncClient) -> dict[str, Any]:
-    """The response to Ada's sign-in."""
     answer = await api.post("/v1/signin", json=ADA)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
@@ -412,7 +390,6 @@ async def sign_in(api: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def works(api: httpx.AsyncClient, signed_in: dict[str, Any]) -> bool:
-    """Whether a session is live, by its access and its refresh token, which this uses up."""
     account = await api.get("/v1/me", headers=bearer(signed_in))
     refreshed = await refresh(api, signed_in["refresh_token"], Origin=PAGE)
     assert (account.status_code, refreshed.status_code) in ((200, 200), (401, 401))
@@ -420,7 +397,6 @@ async def works(api: httpx.AsyncClient, signed_in: dict[str, Any]) -> bool:
 
 
 def cookie_of(answer: httpx.Response) -> str:
-    """The refresh token that the response sets."""
     return SimpleCookie(answer.headers["Set-Cookie"])[COOKIE].value
 
 

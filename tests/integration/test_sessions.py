@@ -44,7 +44,6 @@ CROWD = 20
 
 @pytest.fixture
 async def auth(api_settings: ApiSettings) -> AsyncIterator[Context]:
-    """The context of requests, of an API of its own."""
     app = create_app(api_settings)
     async with app.router.lifespan_context(app):
         yield app.state.context
@@ -52,13 +51,11 @@ async def auth(api_settings: ApiSettings) -> AsyncIterator[Context]:
 
 @pytest.fixture
 def session() -> NewSession:
-    """The session that Ada starts with."""
     return NewSession("Firefox")
 
 
 @pytest.fixture
 async def ada(auth: Context, session: NewSession) -> User:
-    """A user who signed up."""
     return await sign_up(
         auth.engine, auth.passwords, email="ada@example.org", password=PASSWORD, session=session
     )
@@ -66,14 +63,11 @@ async def ada(auth: Context, session: NewSession) -> User:
 
 @pytest.fixture
 def first(auth: Context, ada: User, session: NewSession) -> str:
-    """The session's first refresh token."""
     assert ada
     return make_refresh_token(auth.secrets, session.id, 0)
 
 
 class TestRotation:
-    """A refresh token works once."""
-
     async def test_each_refresh_gives_the_next_token(self, auth: Context, first: str) -> None:
         """A chain of different tokens, in one row with a counter."""
         tokens = [first]
@@ -90,16 +84,13 @@ class TestRotation:
     ) -> None:
         """The next access token has roles that changed since the sign-in."""
         await execute(auth.engine, "UPDATE users SET roles = '{moderator}', version = version + 1")
-
         refreshed = await refresh_session(auth, first)
-
         assert refreshed.user == replace(ada, roles=("moderator",), version=ada.version + 1)
         assert refreshed.session_id == session.id
 
     async def test_nothing_of_a_token_is_stored(self, auth: Context, first: str) -> None:
         """The database holds no part of a token, in any encoding."""
         second = (await refresh_session(auth, first)).refresh_token
-
         rows = await fetch(auth.engine, "SELECT s::text AS text FROM sessions AS s")
         for token in (first, second):
             assert token[-40:] not in rows[0].text
@@ -109,7 +100,6 @@ class TestRotation:
     ) -> None:
         """Twenty parallel refreshes increase the counter by one."""
         results = await asyncio.gather(*(refresh_session(auth, first) for _ in range(CROWD)))
-
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert len({result.refresh_token for result in results}) == 1
         assert (row.counter, row.ended_at) == (1, None)
@@ -121,9 +111,7 @@ class TestRotation:
         """The identical token, and the grace period is not extended."""
         child = await refresh_session(auth, first)
         [before] = await fetch(auth.engine, "SELECT * FROM sessions")
-
         again = [await refresh_session(auth, first) for _ in range(3)]
-
         [after] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert [each.refresh_token for each in again] == [child.refresh_token] * 3
         assert after == before
@@ -135,9 +123,7 @@ class TestRotation:
         changed = type(auth.secrets)(b"the next secret, long enough for this")
         known = type(auth.secrets)(b"the next secret, long enough for this", _OLD)
         old = make_refresh_token(type(auth.secrets)(_OLD), session.id, 0)
-
         refreshed = await refresh_session(replace(auth, secrets=known), old)
-
         assert ada
         assert refreshed.refresh_token == make_refresh_token(changed, session.id, 1)
 
@@ -223,7 +209,6 @@ class TestReuse:
         """A client with the successor no longer needs the token before it."""
         child = (await refresh_session(auth, first)).refresh_token
         grandchild = (await refresh_session(auth, child)).refresh_token
-
         for token in (first, grandchild):
             with pytest.raises(InvalidGrant):
                 await refresh_session(auth, token)
@@ -270,13 +255,10 @@ class TestOver:
         ids=["idle", "absolute", "ended", "disabled", "gone"],
     )
     async def test_it_is_not_refreshed(self, auth: Context, first: str, sql: str) -> None:
-        """It is refused, and nothing is written: the token was not reused."""
         await execute(auth.engine, sql)
         before = await fetch(auth.engine, "SELECT * FROM sessions")
-
         with pytest.raises(InvalidGrant):
             await refresh_session(auth, first)
-
         assert await fetch(auth.engine, "SELECT * FROM sessions") == before
         assert await fetch(auth.engine, _REUSES) == []
 
@@ -298,7 +280,6 @@ class TestOver:
     ) -> None:
         """Their rows are deleted with the user."""
         await delete(auth.engine, auth.passwords, ada.id, password=PASSWORD)
-
         with pytest.raises(InvalidGrant):
             await refresh_session(auth, first)
         assert await fetch(auth.engine, "SELECT * FROM sessions") == []
@@ -365,14 +346,11 @@ class TestStart:
     async def test_it_is_the_users_and_remembers_the_device(
         self, auth: Context, ada: User, session: NewSession
     ) -> None:
-        """One row, inserted by the sign-up itself."""
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
-
         assert (row.id, row.user_id, row.counter) == (session.id, ada.id, 0)
         assert (row.user_agent, row.ended_at) == ("Firefox", None)
 
     async def test_a_sign_up_that_is_refused_starts_none(self, auth: Context, ada: User) -> None:
-        """An address that is taken starts no session."""
         with pytest.raises(EmailTaken):
             await sign_up(
                 auth.engine,
@@ -518,15 +496,12 @@ class TestRoom:
         """Twenty at once: the allowed number stays live, without a deadlock."""
         auth = _with(auth, sessions_per_user_max=5)
         checked = await _hash(auth.engine)
-
         started = await asyncio.gather(*(_start(auth, ada.id, checked) for _ in range(CROWD)))
-
         live = await fetch(auth.engine, "SELECT * FROM sessions WHERE ended_at IS NULL")
         assert all(started)
         assert len(live) == 5
 
     async def test_rows_of_ended_sessions_do_not_pile_up(self, auth: Context, ada: User) -> None:
-        """The latest are stored, as many as may be live; expired ones count among them."""
         auth = _with(auth, sessions_per_user_max=3)
         for _ in range(4):
             await _sign_in(auth)
@@ -543,7 +518,6 @@ class TestRoom:
         assert expired.isdisjoint(row.id for row in rows)
 
     async def test_only_live_ones_are_listed(self, auth: Context, ada: User, first: str) -> None:
-        """Neither ended nor expired ones, nor another user's; last refreshed first."""
         bob = await sign_up(
             auth.engine,
             auth.passwords,

@@ -58,7 +58,6 @@ def at(app: FastAPI, address: str) -> httpx.AsyncClient:
 async def sign_in(
     api: httpx.AsyncClient, password: str = PASSWORD, email: str = ADA
 ) -> httpx.Response:
-    """The response to a sign-in."""
     return await api.post("/v1/signin", json={"email": email, "password": password})
 
 
@@ -122,7 +121,6 @@ class TestWhatIsTold:
             await signed_up(api, ADA)
             for email in (ADA, "ADA@example.org", "Ada@EXAMPLE.org", "ada@Example.Org", ADA):
                 assert_problem(await sign_in(api, "wrong", email), 401, "invalid_credentials")
-
             assert_problem(await sign_in(api, email="aDa@example.org"), 429, "too_many_requests")
 
     async def test_the_log_names_neither_address_nor_network(
@@ -303,9 +301,7 @@ class TestStoredHash:
         async with at(app, HOME) as api:
             await signed_up(api, ADA)
             await execute(auth_engine, f"UPDATE users SET password_hash = '{weaker}'")
-
             answers = await asyncio.gather(*(sign_in(api) for _ in range(4)))
-
         assert [answer.status_code for answer in answers] == [200] * 4
 
 
@@ -315,7 +311,6 @@ class TestForwardedFor:
     async def statuses(
         self, environment: dict[str, str], folder: Path, forwarded: list[str]
     ) -> list[int]:
-        """The statuses of one sign-up for each value of ``X-Forwarded-For``."""
         process = Process("auth-service api", environment, folder / "api.log")
         process.start()
         base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
@@ -352,7 +347,6 @@ class TestForwardedFor:
     ) -> None:
         """Another address each time still counts as one network."""
         forwarded = [f"198.51.100.{n}" for n in range(4)]
-
         assert await self.statuses(environment, tmp_path, forwarded) == [401, 401, 429, 429]
 
     async def test_from_a_trusted_proxy_the_address_that_it_saw_counts(
@@ -361,5 +355,4 @@ class TestForwardedFor:
         """The last one, which the proxy appended, regardless of those before it."""
         environment["AUTH_TRUSTED_PROXIES"] = "127.0.0.1"
         forwarded = [f"198.51.100.{n}, 203.0.113.1" for n in range(3)] + ["203.0.113.2"]
-
         assert await self.statuses(environment, tmp_path, forwarded) == [401, 401, 429, 401]

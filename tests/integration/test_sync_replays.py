@@ -153,9 +153,7 @@ async def test_the_source_checks_the_operator_before_the_replica_knows(
 ) -> None:
     """The response is the source's, and no replay starts."""
     await execute(pair.auth, f"UPDATE users SET {change} WHERE id = '{operator}'")
-
     response = await blog.post(REPLAYS, json={})
-
     assert_problem(response, status, code)
     assert await fetch(pair.auth, "SELECT 1 FROM replays") == []
 
@@ -244,9 +242,7 @@ class TestRefusedReplays:
     """Refusals by the source, with its own detail where it concerns the request."""
 
     async def test_an_unknown_replay_is_a_404(self, blog: httpx.AsyncClient) -> None:
-        """For reading and for changing."""
         path = f"{REPLAYS}/{uuid4()}"
-
         for response in (await blog.get(path), await blog.patch(path, json={"state": "paused"})):
             assert_problem(response, 404, "not_found")
 
@@ -269,16 +265,13 @@ class TestRefusedReplays:
     ) -> None:
         """The remedy is a replay of the current state."""
         await execute(pair.auth, "UPDATE source SET pruned_position = 1000000")
-
         response = await blog.post(REPLAYS, json={})
-
         assert "current_state" in assert_problem(response, 409, "log_pruned")["detail"]
 
     async def test_an_invalid_request_names_the_error(self, blog: httpx.AsyncClient) -> None:
         """Whether the blog or the source detects it."""
         for body, pointer, detail in WRONG:
             response = await blog.post(REPLAYS, json=body)
-
             problem = assert_problem(response, 422, "invalid_request")
             pointers = [error["pointer"] for error in problem.get("errors", [])]
             assert pointers == ([pointer] if pointer else [])
@@ -294,7 +287,6 @@ class TestUnavailableSource:
         """All of them, and the scope that the account needs."""
         async with as_operator(plain, operator, signing_key) as blog:
             responses = await _all(blog)
-
         for response in responses:
             detail = assert_problem(response, 503, "unavailable")["detail"]
             for name in ("BLOG_AUTH_URL", "BLOG_SERVICE_ID", "BLOG_API_KEY", "replays:write"):
@@ -330,7 +322,6 @@ class TestUnavailableSource:
     async def test_a_missing_scope_is_named(self, blog: httpx.AsyncClient, pair: Pair) -> None:
         """The scope of replays, which the account lacks."""
         await execute(pair.auth, f"UPDATE service_accounts SET scopes = ARRAY['{SCOPE}']")
-
         for response in await _all(blog):
             assert "replays:write" in assert_problem(response, 503, "unavailable")["detail"]
 

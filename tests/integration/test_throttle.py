@@ -45,7 +45,6 @@ TIME_COLUMNS = {
 
 @pytest.fixture
 def throttle(auth_engine: AsyncEngine) -> Throttle:
-    """Limits on the fresh database."""
     return Throttle(auth_engine, SECRETS)
 
 
@@ -90,7 +89,6 @@ async def passes(engine: AsyncEngine, seconds: float) -> None:
 
 
 async def refused(throttle: Throttle, *charges: Charge) -> TooManyRequests:
-    """The refusal of ``charges``."""
     with pytest.raises(TooManyRequests) as caught:
         await throttle.spend(*charges)
     return caught.value
@@ -141,8 +139,6 @@ def statements() -> Iterator[list[str]]:
 
 
 class TestSpending:
-    """``Throttle.spend``."""
-
     async def test_a_quota_is_spent_and_comes_back(
         self, throttle: Throttle, auth_engine: AsyncEngine
     ) -> None:
@@ -172,7 +168,6 @@ class TestSpending:
         """By the name of the limit, and for each user or network."""
         once = Rate(1, 60)
         await throttle.spend(Charge("signup", HOME, once))
-
         await throttle.spend(Charge("signup", ELSEWHERE, once))
         await throttle.spend(Charge("signin", HOME, once))
         await refused(throttle, Charge("signup", HOME, once))
@@ -181,9 +176,7 @@ class TestSpending:
         """One spent limit leaves the others unchanged."""
         wide, narrow = Charge("wide", HOME, Rate(10, 60)), Charge("narrow", HOME, Rate(1, 60))
         await throttle.spend(wide, narrow)
-
         refusals = [await refused(throttle, wide, narrow) for _ in range(20)]
-
         assert {tuple(refusal.names) for refusal in refusals} == {("narrow",)}
         assert (await throttle.spend(wide))["RateLimit"].startswith('"wide";r=8;')
 
@@ -208,11 +201,9 @@ class TestSpending:
         """Eight see at the same moment that one is left: one gets it."""
         charge = Charge("signin", HOME, Rate(2, 3600))
         await replica.spend(charge)
-
         passed = await while_all_wait(
             replica, auth_engine, charge, [replica.spend(charge) for _ in range(8)]
         )
-
         assert passed == 1
 
     async def test_a_charge_refused_then_refunds_the_others(
@@ -238,12 +229,10 @@ class TestSpending:
     ) -> None:
         """Rows are locked in one order, so that opposite requests never deadlock."""
         one, other = (Charge(name, HOME, Rate(100_000, 60)) for name in ("one", "other"))
-
         passed = await how_many_pass(
             (throttle, replica)[n % 2].spend(*((one, other) if n % 2 else (other, one)))
             for n in range(300)
         )
-
         assert passed == 300
 
     async def test_one_statement_is_all_it_takes(self, throttle: Throttle) -> None:
@@ -252,7 +241,6 @@ class TestSpending:
         with statements() as executed:
             await throttle.spend(wide, narrow)
             await refused(throttle, wide, narrow)
-
         assert len(executed) == 2
 
     async def test_a_changed_secret_or_rate_resets_a_limit(
@@ -261,7 +249,6 @@ class TestSpending:
         """Keys are hashed with the secret, and a shorter limit does not wait for a longer one."""
         charge = Charge("signup", HOME, Rate(1, 3600))
         await throttle.spend(charge)
-
         await Throttle(auth_engine, Secrets(b"another secret, just as long as that")).spend(charge)
         await throttle.spend(Charge("signup", HOME, Rate(1, 60)))
         await refused(throttle, charge)
@@ -313,8 +300,6 @@ class TestSpending:
 
 
 class TestTries:
-    """``begin_attempt`` and its outcomes."""
-
     async def test_after_the_free_attempts_each_waits_twice_as_long(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
@@ -344,7 +329,6 @@ class TestTries:
             begin_attempt((throttle, replica)[n % 2], settings, account=ADA, network=HOME)
             for n in range(100)
         )
-
         assert 3 <= passed <= guesses_allowed(3, time.monotonic() - began)
 
     async def test_failures_are_forgotten_by_success_and_by_time(
@@ -368,10 +352,7 @@ class TestTries:
     ) -> None:
         """A whole office may sign in behind one address, and one person often."""
         few = settings.model_copy(
-            update={
-                "limit_signin_failures": Rate(2, 3600),
-                "limit_account_failures": Rate(2, 3600),
-            }
+            update={"limit_signin_failures": Rate(2, 3600), "limit_account_failures": Rate(2, 3600)}
         )
 
         for n in range(10):
@@ -449,7 +430,6 @@ class TestTries:
         few = settings.model_copy(update={"limit_account_failures": Rate(1, 3600)})
         await remember_network(throttle, account="eve@example.org", network=ELSEWHERE)
         await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
-
         with pytest.raises(TooManyRequests):
             await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
 

@@ -43,8 +43,6 @@ Ended = subprocess.CompletedProcess[str]
 
 
 class Commands:
-    """Run ``auth-service users …`` on one database."""
-
     def __init__(self, auth_url: str, folder: Path) -> None:
         self._folder = folder
         self._environment = {
@@ -100,7 +98,6 @@ class Commands:
 
 @pytest.fixture
 def users(auth_url: str, tmp_path: Path) -> Commands:
-    """The commands, on a fresh database."""
     return Commands(auth_url, tmp_path)
 
 
@@ -121,8 +118,6 @@ async def assert_cut_off(api: httpx.AsyncClient, before: dict[str, Any]) -> None
 
 
 class TestCreateAdmin:
-    """``users create-admin EMAIL``."""
-
     async def test_with_the_password_from_standard_input(
         self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
     ) -> None:
@@ -224,11 +219,8 @@ class TestCreateAdmin:
     async def test_without_a_password_an_unverified_account_gets_a_strong_one(
         self, users: Commands, api: httpx.AsyncClient
     ) -> None:
-        """As a new account does."""
         await signed_up(api, ROOT)
-
         ended = await users("create-admin", ROOT, "--existing", "--json")
-
         shown = json.loads(ended.stdout)
         assert shown["account"] == "existing"
         assert await signs_in(api, ROOT, shown["password"])
@@ -257,7 +249,6 @@ class TestCreateAdmin:
     ) -> None:
         """A mistyped address makes nobody an administrator."""
         ended = await users("create-admin", ROOT, "--existing", typed=PASSWORD.encode())
-
         assert ended.returncode == 1
         assert "no account has this address" in ended.stderr
         assert not await fetch(auth_engine, "SELECT 1 FROM users")
@@ -280,10 +271,8 @@ class TestCreateAdmin:
     async def test_more_roles_come_in_one_step(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
-        """An administrator can get the role of an operator at once."""
         new = await users("create-admin", "new@example.org", "--role=operator", typed=b"\n")
         wrong = await users("create-admin", ROOT, "--role", "Not A Role")
-
         assert (new.returncode, wrong.returncode) == (0, 2)
         assert "use lower-case letters" in wrong.stderr
         [event] = await outbox(auth_engine)
@@ -353,7 +342,6 @@ class TestCreateAdmin:
     ) -> None:
         """Exit code 1, nothing created, and the password is not repeated."""
         ended = await users("create-admin", email, typed=typed)
-
         assert ended.returncode == 1
         assert sentence in ended.stderr
         assert len(ended.stderr.splitlines()) == 1
@@ -368,7 +356,6 @@ class TestCreateAdmin:
             "create-admin", ROOT, typed=PASSWORD.encode(), AUTH_PASSWORD_LENGTH_MIN="40"
         )
         made = await users("create-admin", ROOT, "--json", AUTH_PASSWORD_LENGTH_MIN="64")
-
         assert refused.returncode == 1
         assert len(json.loads(made.stdout)["password"]) >= 64
 
@@ -378,20 +365,15 @@ class TestCreateAdmin:
         """The role would have no effect."""
         await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
         await execute(auth_engine, "UPDATE users SET status = 'disabled'")
-
         ended = await users("create-admin", ROOT)
-
         assert ended.returncode == 1
         assert "is disabled" in ended.stderr
         assert (await fetch(auth_engine, "SELECT roles FROM users"))[0].roles == []
 
 
 class TestShow:
-    """``users show ID|EMAIL``."""
-
     @pytest.mark.parametrize("by", ["id", "email"])
     async def test_a_user(self, users: Commands, api: httpx.AsyncClient, by: str) -> None:
-        """Everything that operators ask about, as JSON and as lines."""
         made = json.loads((await users("create-admin", ROOT, "--json")).stdout)
         assert await signs_in(api, ROOT, made["password"])
 
@@ -441,16 +423,12 @@ class TestShow:
         "name", ["0d4a0375-e11b-45fc-aa67-a529852867b1", "nobody@example.org", "nobody", ""]
     )
     async def test_nobody(self, users: Commands, name: str) -> None:
-        """Exit code 1 and a sentence."""
         ended = await users("show", name)
-
         assert (ended.returncode, ended.stdout) == (1, "")
         assert len(ended.stderr.splitlines()) == 1
 
 
 class TestErase:
-    """``users erase ID …``."""
-
     async def test_users_are_erased_as_if_they_had_done_it(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
@@ -490,18 +468,14 @@ class TestErase:
         assert [row.id for row in rows] == [last]
 
     async def test_one_who_is_unknown_is_a_failure(self, users: Commands) -> None:
-        """Also if it is the only id."""
         ended = await users("erase", str(uuid4()))
-
         assert (ended.returncode, ended.stdout) == (1, "")
 
     async def test_once_more_does_no_harm(self, users: Commands, auth_engine: AsyncEngine) -> None:
         """An interrupted run can be repeated."""
         one, other = await some_users(auth_engine, 2)
         await users("erase", str(one))
-
         ended = await users("erase", str(one), str(other))
-
         assert ended.returncode == 0
         assert ended.stdout.splitlines() == [f"{one}  was already erased", f"{other}  erased"]
         assert len(await outbox(auth_engine, one)) == 1
@@ -520,9 +494,7 @@ class TestErase:
     ) -> None:
         """Unless ``--yes`` is given."""
         [user_id] = await some_users(auth_engine, 1)
-
         code, _, shown = await users.on_a_terminal("erase", str(user_id), *options, typed=typed)
-
         [row] = await fetch(auth_engine, "SELECT status FROM users")
         assert (row.status == "deleted") is is_erased, shown
         assert code == (0 if is_erased else 1)
@@ -533,9 +505,7 @@ class TestErase:
     ) -> None:
         """A typing error in a long line must not do half of the work."""
         [user_id] = await some_users(auth_engine, 1)
-
         ended = await users("erase", str(user_id), "ada@example.org")
-
         assert ended.returncode == 2
         [row] = await fetch(auth_engine, "SELECT status FROM users")
         assert row.status == "active"
@@ -579,7 +549,6 @@ class TestErase:
 async def test_help_shows_an_example(users: Commands, command: str) -> None:
     """A line to copy, without any settings."""
     shown = await users(command, "--help", AUTH_DATABASE_URL="", COLUMNS="200")
-
     assert shown.returncode == 0
     assert f"auth-service users {command}" in shown.stdout.partition("Example:")[2]
 
@@ -615,7 +584,6 @@ def test_a_user_without_a_name_is_an_operator_too(monkeypatch: pytest.MonkeyPatc
 
 
 async def some_users(engine: AsyncEngine, count: int) -> list[UUID]:
-    """Users whose passwords nobody needs."""
     rows: list[UUID] = []
     async with engine.begin() as connection:
         for number in range(count):

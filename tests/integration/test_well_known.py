@@ -22,9 +22,7 @@ class TestKeySet:
     async def test_it_may_be_kept_for_five_minutes_and_has_a_strong_tag(
         self, api: httpx.AsyncClient
     ) -> None:
-        """With the media type of key sets, and the public members alone."""
         answer = await api.get(KEY_SET)
-
         [key] = answer.json()["keys"]
         assert answer.headers["Content-Type"] == "application/jwk-set+json"
         assert answer.headers["Cache-Control"] == CACHED
@@ -36,9 +34,7 @@ class TestKeySet:
     ) -> None:
         """Joserfc, with the published keys alone."""
         ada = await signed_up(api, "ada@example.org")
-
         keys = KeySet.import_key_set((await api.get(KEY_SET)).json())
-
         token = jose.decode(ada["access_token"], keys, algorithms=["RS256"])
         assert token.claims["sub"] == ada["user"]["id"]
 
@@ -87,7 +83,6 @@ class TestMetadata:
     async def test_every_endpoint_that_it_names_is_there(self, api: httpx.AsyncClient) -> None:
         """A client that follows the URLs never gets 404."""
         metadata = (await api.get(METADATA)).json()
-
         for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint"):
             path = metadata[name].removeprefix(SOURCE)
             assert (await api.post(path, data={"token": "x"})).status_code in (200, 400, 401)

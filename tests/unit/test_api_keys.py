@@ -30,7 +30,6 @@ BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def texts(length: int) -> st.SearchStrategy[str]:
-    """Strategy for base 62 texts of that length."""
     return st.text(BASE62, min_size=length, max_size=length)
 
 
@@ -51,9 +50,7 @@ class TestApiKey:
         """A single mistyped character is detected, in any position."""
         text = key.text
         place %= len(text)
-
         changed = text[:place] + other + text[place + 1 :]
-
         assert (ApiKey.parse(changed) is not None) == (changed == text)
 
     @given(keys, st.integers(0))
@@ -61,14 +58,11 @@ class TestApiKey:
         """Two swapped neighbours are detected."""
         text = key.text
         place %= len(text) - 1
-
         swapped = text[:place] + text[place + 1] + text[place] + text[place + 2 :]
-
         assert (ApiKey.parse(swapped) is not None) == (swapped == text)
 
     @given(keys, st.integers(0))
     def test_half_a_key_is_none(self, key: ApiKey, length: int) -> None:
-        """A key that was cut off while copying is detected."""
         assert ApiKey.parse(key.text[: length % len(key.text)]) is None
 
     @given(st.text() | keys.map(lambda key: f"{key.text[:-6]}000000"))
@@ -84,7 +78,6 @@ class TestApiKey:
     def test_the_check_is_the_documented_one(self) -> None:
         """CRC-32 in base 62, so that a scanner can tell a key from a text that looks like one."""
         signed, _, check = ApiKey.new().text.rpartition("_")
-
         number = 0
         for character in check:
             number = number * 62 + BASE62.index(character)
@@ -104,14 +97,12 @@ class TestApiKey:
     def test_printing_one_shows_no_secret(self) -> None:
         """In a log or a traceback."""
         key = ApiKey.new()
-
         assert key.secret not in f"{key} {key!r} {[key]}"
         assert key.id in repr(key)
 
     def test_the_guide_publishes_the_form(self) -> None:
         """The expression for secret scanners is the one that parses keys."""
         guide = GUIDE.read_text()
-
         assert f"\\b{KEY_PATTERN}\\b" in guide
         assert f"{BRAND}_" in guide
 
@@ -122,7 +113,6 @@ class TestAccounts:
     def test_an_id_is_never_a_name_or_a_users_id(self) -> None:
         """``svc_`` and random characters; no name starts like that."""
         made = {new_service_id() for _ in range(200)}
-
         assert len(made) == 200
         for service_id in made:
             assert re.fullmatch(SERVICE_ID_PATTERN, service_id)
@@ -133,18 +123,15 @@ class TestAccounts:
         "name", ["a", "Blog", "feed-importer", "feed_importer", "2.0", "a" * NAME_LENGTH_MAX]
     )
     def test_a_name_is_plain(self, name: str) -> None:
-        """Letters, digits, dots, hyphens and underscores."""
         require_valid_name(name)
 
     @pytest.mark.parametrize(
-        "name",
-        ["", "a" * 65, "a b", "_a", "svc_0123456789abcdef", "-a", ".", "é", "a\n", "a/b"],
+        "name", ["", "a" * 65, "a b", "_a", "svc_0123456789abcdef", "-a", ".", "é", "a\n", "a/b"]
     )
     def test_another_name_is_refused(self, name: str) -> None:
         """And the error does not repeat it."""
         with pytest.raises(BadServiceName) as refused:
             require_valid_name(name)
-
         assert len(name) < 5 or name not in str(refused.value)
 
     def test_scopes_are_known_ones_once_each(self) -> None:

@@ -17,7 +17,6 @@ def test_the_first_pause_is_the_shortest() -> None:
 def test_pauses_double_up_to_the_longest(longest: float) -> None:
     """No pause is more than twice the previous one, none is shorter, none exceeds the limit."""
     pauses = [backoff_seconds(failures, longest=longest) for failures in range(1, 40)]
-
     assert all(one <= other <= 2 * one for one, other in pairwise(pauses))
     assert pauses[-1] == min(longest, SHORTEST_SECONDS * 2**10)
 
@@ -33,5 +32,4 @@ def test_a_crowd_that_fails_together_does_not_retry_together() -> None:
     """Their pauses fill the upper half of the interval: equal jitter."""
     crowd = [pause_seconds(6, longest=60.0) for _ in range(1_000)]
     tenths = {int(10 * pause / backoff_seconds(6, longest=60.0)) for pause in crowd}
-
     assert tenths == set(range(5, 10))

@@ -38,7 +38,6 @@ IMPOSTORS = [
 
 
 def sent(*values: bytes) -> Headers:
-    """The headers of a request with these ``Cookie`` headers."""
     return Headers(raw=[(b"host", b"auth.test"), *((b"cookie", value) for value in values)])
 
 
@@ -55,7 +54,6 @@ def sent(*values: bytes) -> Headers:
     ],
 )
 def test_the_right_one_is_found_among_others(value: bytes) -> None:
-    """In any position, with blanks and tabs around it."""
     assert sent_token(sent(value)) == "rt_1"
     assert is_sent(sent(value))
 
@@ -93,7 +91,6 @@ def test_a_value_is_taken_as_it_is() -> None:
 
 
 def test_without_a_header_there_is_none() -> None:
-    """Nothing is sent."""
     assert sent_token(Headers(raw=[])) is None
     assert not is_sent(Headers(raw=[]))
 

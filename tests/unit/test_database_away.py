@@ -2,12 +2,7 @@
 
 import asyncpg
 import pytest
-from sqlalchemy.exc import (
-    ArgumentError,
-    DBAPIError,
-    InvalidRequestError,
-    SQLAlchemyError,
-)
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from service_kit.database.away import DATABASE_AWAY, Cause, cause_of, describe, is_locked, sqlstate
@@ -63,7 +58,6 @@ def test_what_has_no_sqlstate_is_the_database_or_its_misuse() -> None:
 def test_locks_and_deadlocks_are_other_sessions() -> None:
     """Both may pass when the statement is tried again."""
     locked = {code for code in ("55P03", "40P01", "57014", "40001") if is_locked(_wrapped(code))}
-
     assert locked == {"55P03", "40P01"}
 
 

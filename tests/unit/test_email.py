@@ -31,7 +31,6 @@ def test_an_address_has_one_form(sent: str, stored: str) -> None:
 def test_the_form_is_final(email: str) -> None:
     """Normalising twice changes nothing, and case does not matter."""
     form = normalised_email(email)
-
     assert normalised_email(form) == form
     assert normalised_email(email.swapcase()) == form
     assert unicodedata.is_normalized("NFC", form)

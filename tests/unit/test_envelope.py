@@ -64,7 +64,6 @@ class Delivery:
 
 
 def delivery_of(event: Event) -> Delivery:
-    """Return the message that arrives when ``event`` is published."""
     message = encode(event)
     return Delivery(dict(message.headers), message.body)
 
@@ -87,7 +86,6 @@ def body_of(event: Event, **changes: Any) -> bytes:
 
 
 def fault_of(delivery: Delivery) -> Fault:
-    """Return the fault of a delivery that cannot be decoded."""
     with pytest.raises(Undecodable) as caught:
         decode(delivery)
     return caught.value.fault
@@ -173,9 +171,7 @@ class TestRoundTrip:
 
     @given(events)
     def test_decoding_an_encoded_event_returns_the_event(self, event: Event) -> None:
-        """For every type of event."""
         read = decode(delivery_of(event))
-
         assert read == event
         assert type(read) is type(event)
 
@@ -184,9 +180,7 @@ class TestRoundTrip:
         """The AMQP binding allows ``cloudEvents:`` and ``cloudEvents_``."""
         message = encode(event)
         other = {name.replace("_", ":", 1): value for name, value in message.headers.items()}
-
         read = decode(Delivery(other, message.body))
-
         assert read == event
 
     @given(events)
@@ -222,7 +216,6 @@ class TestRoundTrip:
     def test_any_rfc_3339_time_is_accepted(self, data: Data, text: str, instant: datetime) -> None:
         """With either case, any number of digits, and leap seconds; also for deletions."""
         read = decode(changed(an_event(data), time=text))
-
         assert read.time == instant
         if isinstance(read.data, UserTombstone):
             assert read.data.deleted_at == instant
@@ -231,9 +224,7 @@ class TestRoundTrip:
         """The rules for times in the body and in headers are the same."""
         event = an_event(a_state())
         times = {"created_at": "2016-12-31T23:59:60Z", "updated_at": "2016-12-31t23:59:60.9z"}
-
         read = decode(changed(event, body=body_of(event, **times)))
-
         assert isinstance(read.data, UserState)
         just_before = datetime(2016, 12, 31, 23, 59, 59, 999999, UTC)
         assert (read.data.created_at, read.data.updated_at) == (just_before, just_before)
@@ -241,17 +232,13 @@ class TestRoundTrip:
     def test_an_amqp_timestamp_without_a_zone_is_utc(self) -> None:
         """AMQP timestamps count seconds since 1970 in UTC."""
         event = an_event(a_state())
-
         read = decode(changed(event, time=NOON.replace(tzinfo=None)))
-
         assert read.time == NOON
 
     def test_a_message_is_persistent_and_has_its_properties(self) -> None:
         """A dead-lettered copy keeps the delivery mode, so the source has to set it."""
         event = an_event(a_state())
-
         message = encode(event)
-
         assert message.delivery_mode == 2
         assert message.content_type == "application/json"
         assert message.message_id == str(event.id)
@@ -262,9 +249,7 @@ class TestRoundTrip:
         event = UserUpdated(
             id=uuid4(), source=SOURCE, time=NOON, sequence=42, data=a_state(version=7)
         )
-
         headers = encode(event).headers
-
         assert headers["cloudEvents_sequence"] == "00000000000000000042"
         assert headers["cloudEvents_subjectversion"] == "0000000000000007"
 
@@ -274,9 +259,7 @@ class TestRoundTrip:
         event = StoredEvent(
             event_id=uuid4(), type="user.updated", occurred_at=NOON, payload=payload
         )
-
         message = encode_stored(event, source=SOURCE)
-
         assert message.body == payload.encode()
 
 
@@ -291,18 +274,15 @@ class TestDeletion:
     def test_a_deletion_with_any_schema_is_read(self) -> None:
         """Including an unknown major version, and a body above the size limit."""
         event = an_event(a_tombstone())
-
         read = decode(
             changed(event, b"x" * (BODY_BYTES_MAX + 1), dataschema="urn:usersync:schema:x:99")
         )
-
         assert read == event
 
     @pytest.mark.parametrize("missing", ["subject", "subjectversion", "time"])
     def test_a_deletion_needs_user_version_and_time(self, missing: str) -> None:
         """The body does not replace missing headers."""
         event = an_event(a_tombstone())
-
         assert fault_of(changed(event, **{missing: None})) is Fault.INVALID_ATTRIBUTE
 
 
@@ -321,7 +301,6 @@ class TestUndecodable:
         bodies,
     )
     def test_arbitrary_messages_are_undecodable(self, headers: dict[str, Any], body: bytes) -> None:
-        """Random headers and bodies."""
         with pytest.raises(Undecodable):
             decode(Delivery(headers, body))
 
@@ -334,7 +313,6 @@ class TestUndecodable:
     ) -> None:
         """One header has any value, or the body is replaced."""
         delivery = changed(event, body, **{name: value})
-
         try:
             read = decode(delivery)
         except Undecodable:
@@ -357,21 +335,18 @@ class TestUndecodable:
     def test_an_unknown_major_schema_has_its_own_fault(self) -> None:
         """An incompatible change is parked even if the data look valid."""
         schema = "urn:usersync:schema:user.updated:2"
-
         assert fault_of(changed(an_event(a_state()), dataschema=schema)) is Fault.UNKNOWN_SCHEMA
 
     def test_a_body_of_the_maximum_size_is_read(self) -> None:
         """CloudEvents requires 64 KiB."""
         event = an_event(a_state())
         body = body_of(event).ljust(BODY_BYTES_MAX)
-
         assert decode(changed(event, body)) == event
 
     def test_a_body_above_the_maximum_size_is_too_large(self) -> None:
         """It is refused before it is parsed."""
         event = an_event(a_state())
         body = body_of(event).ljust(BODY_BYTES_MAX + 1)
-
         assert fault_of(changed(event, body)) is Fault.TOO_LARGE
 
     @pytest.mark.parametrize(
@@ -399,7 +374,6 @@ class TestUndecodable:
     def test_data_that_breaks_a_rule_is_invalid(self, changes: dict[str, Any]) -> None:
         """Models are strict and bounded, and have to match the headers."""
         event = an_event(a_state())
-
         assert fault_of(changed(event, body_of(event, **changes))) is Fault.INVALID_DATA
 
     @pytest.mark.parametrize(
@@ -417,7 +391,6 @@ class TestUndecodable:
         ids=["empty", "null", "list", "cut", "NUL", "no-UTF-8", "deep", "UTF-16"],
     )
     def test_a_body_that_is_not_a_json_object_is_invalid(self, body: bytes) -> None:
-        """Only UTF-8 is accepted."""
         assert fault_of(changed(an_event(a_state()), body)) is Fault.INVALID_DATA
 
     @pytest.mark.parametrize(
@@ -447,25 +420,20 @@ class TestUndecodable:
         ],
     )
     def test_an_attribute_that_breaks_a_rule_is_invalid(self, name: str, value: Any) -> None:
-        """Each attribute has one type and a range."""
         event = an_event(a_state())
-
         assert fault_of(changed(event, **{name: value})) is Fault.INVALID_ATTRIBUTE
 
     def test_the_version_in_headers_and_data_must_be_the_same(self) -> None:
         """Otherwise two replicas could store different versions of one event."""
         event = an_event(a_state(version=5))
-
         assert fault_of(changed(event, subjectversion=f"{6:016d}")) is Fault.INVALID_DATA
 
     @pytest.mark.parametrize("name", [name for name in NAMES if name != "traceparent"])
     def test_the_error_never_contains_an_attribute_value(self, name: str) -> None:
         """The error is stored and shown, and the value may be personal."""
         secret = "ada@secret.example"
-
         with pytest.raises(Undecodable) as caught:
             decode(changed(an_event(a_state()), b"{}", **{name: secret}))
-
         assert secret not in str(caught.value)
 
     @pytest.mark.parametrize("field", sorted(UserState.model_fields))
@@ -473,10 +441,8 @@ class TestUndecodable:
         """It names the field and the rule only."""
         secret = "ada@secret.example" * 20
         event = an_event(a_state())
-
         with pytest.raises(Undecodable) as caught:
             decode(changed(event, body_of(event, **{field: secret})))
-
         assert "ada" not in str(caught.value)
         assert field in str(caught.value)
 
@@ -494,14 +460,12 @@ class TestLegibleUser:
     def test_a_header_is_enough(self, prefix: str, name: str) -> None:
         """Erasing a user must find their parked messages, however damaged these are."""
         user_id = uuid4()
-
         assert legible_user(Delivery({prefix + name: str(user_id)}, b"\xff")) == user_id
 
     def test_the_data_are_used_without_a_valid_header(self) -> None:
         """The header may be missing or invalid."""
         state = a_state()
         body = body_of(an_event(state))
-
         assert legible_user(Delivery({}, body)) == state.id
         assert legible_user(Delivery({"cloudEvents_subject": "nobody"}, body)) == state.id
 

@@ -181,7 +181,6 @@ def test_any_sequence_of_requests_runs_in_order(data: st.DataObject, names: list
     """On one connection, split at random."""
     sent = b"".join(GOOD[name][0] for name in names)
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=8).map(sorted))
-
     asyncio.run(assert_own_responses(sent, cuts, [GOOD[name][1] for name in names]))
 
 
@@ -190,14 +189,12 @@ def test_any_sequence_of_requests_runs_in_order(data: st.DataObject, names: list
 async def test_empty_lines_in_a_body_are_not_requests(sent: bytes, cuts: list[int]) -> None:
     """They must not end the current request."""
     alone = await converse([sent], expected=1)
-
     await assert_own_responses(sent * 5, cuts, alone.ran * 5)
 
 
 async def test_any_number_of_pipelined_requests_is_answered() -> None:
     """They wait unparsed, so no limit is needed."""
     sent, wanted = GOOD["a GET"]
-
     await assert_own_responses(sent * 500, [], [wanted] * 500)
 
 
@@ -207,17 +204,13 @@ async def test_an_ambiguous_request_is_refused_once(name: str) -> None:
     sent = BAD[name] + SMUGGLED
     for cut in range(len(BAD[name])):
         seen = await converse([sent[:cut], sent[cut:]], expected=2)
-
         assert (seen.ran, seen.responses, seen.closed) == ([], [(400, REFUSED)], True)
 
 
 @pytest.mark.parametrize("name", BAD_BODIES)
 async def test_an_invalid_body_closes_the_connection(name: str) -> None:
     """After one response: the refusal, or an earlier response of the application."""
-    for path, responses in (
-        (b"/x", [(400, REFUSED)]),
-        (b"/early", [ran(path="/early")]),
-    ):
+    for path, responses in ((b"/x", [(400, REFUSED)]), (b"/early", [ran(path="/early")])):
         head = b"POST " + path + b" HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
         for cut in range(len(BAD_BODIES[name])):
             pieces = [head, BAD_BODIES[name][:cut], BAD_BODIES[name][cut:] + SMUGGLED]
@@ -230,7 +223,6 @@ async def test_an_invalid_body_closes_the_connection(name: str) -> None:
 async def test_an_invalid_request_after_a_valid_one_gets_no_response(name: str) -> None:
     """A proxy could take the refusal for the response to the next request on this connection."""
     seen = await converse([length(SMUGGLED) + BAD[name]], expected=2)
-
     assert (seen.ran, seen.responses, seen.closed) == ([ran(SMUGGLED)], [ran(SMUGGLED)], True)
 
 
@@ -238,9 +230,7 @@ async def test_an_invalid_request_after_a_valid_one_gets_no_response(name: str) 
 async def test_a_response_before_the_expected_body_closes_the_connection(line: bytes) -> None:
     """Without 100 Continue the client may or may not send the body."""
     head = length(SMUGGLED, b"Expect: 100-Continue\r\n", line).removesuffix(SMUGGLED)
-
     seen = await converse([head, b"", SMUGGLED, SMUGGLED], expected=2)
-
     if b"early" in line:
         assert (seen.responses, seen.closed) == ([ran(path="/early")], True)
     else:
@@ -250,5 +240,4 @@ async def test_a_response_before_the_expected_body_closes_the_connection(line: b
 async def test_http_1_0_needs_no_host_and_closes_the_connection() -> None:
     """Health checks of proxies use it."""
     seen = await converse([b"GET /x HTTP/1.0\r\n\r\n" + SMUGGLED], expected=2)
-
     assert (seen.responses, seen.closed) == ([ran(method="GET")], True)

@@ -17,7 +17,6 @@ router = APIRouter(prefix="/v1/counted")
 
 @router.get("/{number}")
 async def get_number(number: int) -> int:
-    """Return a number, or fail for 0."""
     if number == 0:
         raise ZeroDivisionError
     return number
@@ -63,21 +62,16 @@ async def test_a_request_is_counted_under_its_route(
 ) -> None:
     """Values that a client chooses never become labels."""
     before = counted(*counted_as)
-
     await client.request(method, path)
-
     assert counted(*counted_as) == before + 1
     assert path not in prometheus_client.generate_latest().decode()
 
 
 async def test_a_request_is_timed_once(client: httpx.AsyncClient) -> None:
-    """By method and route."""
     line = 'http_request_duration_seconds_count{handler="/v1/counted/{number}",method="GET"}'
     await client.get("/v1/counted/1")
     before = metric((await client.get("/metrics")).text, line)
-
     await client.get("/v1/counted/1")
-
     assert metric((await client.get("/metrics")).text, line) == before + 1
 
 
@@ -85,7 +79,5 @@ async def test_a_request_is_timed_once(client: httpx.AsyncClient) -> None:
 async def test_probes_are_not_counted(client: httpx.AsyncClient, path: str) -> None:
     """They arrive every few seconds and would hide the requests of users."""
     before = counted("GET", "2xx", "none")
-
     assert (await client.get(path)).status_code == 200
-
     assert counted("GET", "2xx", "none") == before

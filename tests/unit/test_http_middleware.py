@@ -97,19 +97,15 @@ def an_app(*origins: str, body_seconds_max: float = 5) -> FastAPI:
 
 
 class NoText(Exception):
-    """The error of asyncpg for text with a NUL."""
-
     sqlstate = "22021"
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
-    """Return a client that calls the app directly; exceptions of the app reach the test."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of a service with one allowed origin."""
     async with client_of(an_app(ORIGIN)) as client:
         yield client
 
@@ -172,7 +168,6 @@ async def test_head_returns_the_headers_of_get(client: httpx.AsyncClient) -> Non
     """Length and type are the same, and Allow names both methods."""
     head, get = await client.head("/fails/at-length"), await client.get("/fails/at-length")
     refused = await client.post("/fine")
-
     for name in ("Content-Length", "Content-Type", "Retry-After"):
         assert head.headers[name] == get.headers[name]
     assert refused.headers["Allow"] == "GET, HEAD"
@@ -181,7 +176,6 @@ async def test_head_returns_the_headers_of_get(client: httpx.AsyncClient) -> Non
 async def test_a_domain_error_can_map_to_a_whole_problem(client: httpx.AsyncClient) -> None:
     """With headers of its own."""
     response = await client.get("/fails/at-length")
-
     assert (response.status_code, response.json()["code"]) == (503, "busy")
     assert response.headers.get_list("Retry-After") == ["9"]
 
@@ -190,7 +184,6 @@ async def test_a_domain_error_can_map_to_a_whole_problem(client: httpx.AsyncClie
 async def test_a_valid_request_id_is_kept(client: httpx.AsyncClient, sent: str) -> None:
     """In the response and in the context of the request, but not after it."""
     response = await client.get("/fine", headers={"X-Request-ID": sent})
-
     assert response.headers.get_list("X-Request-ID") == [sent]
     assert response.json() == {"id": sent}
     assert request_id.get() is None
@@ -200,7 +193,6 @@ async def test_a_valid_request_id_is_kept(client: httpx.AsyncClient, sent: str) 
 async def test_an_unsafe_request_id_is_replaced(client: httpx.AsyncClient, sent: str) -> None:
     """It would appear in logs and documents."""
     response = await client.get("/fine", headers={b"X-Request-ID": sent.encode()})
-
     assert re.fullmatch(UUID, response.headers["X-Request-ID"])
 
 
@@ -227,7 +219,6 @@ class TestCrossOrigin:
     ) -> None:
         """The response names the origin, never a wildcard."""
         response = await client.get("/fine", headers={"Origin": ORIGIN})
-
         assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
         assert response.headers["Access-Control-Allow-Credentials"] == "true"
         assert "Origin" in response.headers["Vary"]
@@ -237,7 +228,6 @@ class TestCrossOrigin:
     async def test_an_allowed_origin_gets_a_preflight(self, client: httpx.AsyncClient) -> None:
         """With the methods and headers that pages use."""
         response = await client.options("/notes", headers=preflight(ORIGIN))
-
         assert response.status_code == 200
         assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
         assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
@@ -247,16 +237,13 @@ class TestCrossOrigin:
         "origin", ["https://evil.example", "null", f"{ORIGIN}.evil.example", f"{ORIGIN}:8443"]
     )
     async def test_another_origin_is_refused(self, client: httpx.AsyncClient, origin: str) -> None:
-        """For requests and preflights."""
         responses = [
             await client.get("/fine", headers={"Origin": origin}),
             await client.options("/notes", headers=preflight(origin)),
         ]
-
         assert all("Access-Control-Allow-Origin" not in response.headers for response in responses)
 
     async def test_without_allowed_origins_there_are_no_cors_headers(self) -> None:
-        """Neither in responses nor in preflights."""
         async with client_of(an_app()) as client:
             responses = [
                 await client.get("/fine", headers={"Origin": ORIGIN}),
@@ -286,7 +273,6 @@ class TestBodies:
         """Before the route is called, for every JSON media type."""
         for kind in ("application/json", "Application/JSON; charset=x", "application/x+json"):
             response = await client.post("/notes", content=body, headers={"Content-Type": kind})
-
             assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
     async def test_a_second_media_type_does_not_disable_the_check(
@@ -298,7 +284,6 @@ class TestBodies:
             response = await client.post(
                 "/notes", content=b'{"text":"a","text":"b"}', headers=headers
             )
-
             assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
     async def test_an_unencodable_field_name_does_not_break_the_response(
@@ -306,7 +291,6 @@ class TestBodies:
     ) -> None:
         """The error is returned with the name escaped."""
         response = await client.get("/fails/surrogate")
-
         assert response.status_code == 422
         assert response.json()["errors"][0]["pointer"] == "/body/\ud800"
 
@@ -316,14 +300,11 @@ class TestBodies:
         for ascii_only in (True, False):
             body = json.dumps({"text": text}, ensure_ascii=ascii_only)
             response = await client.post("/notes", content=body, headers=JSON)
-
             assert (response.status_code, response.json().get("text")) == (200, text)
 
     async def test_at_most_twenty_errors_are_returned(self, client: httpx.AsyncClient) -> None:
-        """A response must not grow with the request."""
         wrong = {"text": "a", **{f"x{number}/~": 1 for number in range(60)}}
         response = await client.post("/notes", json=wrong)
-
         errors = response.json()["errors"]
         assert len(errors) == 20
         assert errors[0]["pointer"] == "/body/x0~1~0"
@@ -459,8 +440,6 @@ def a_scope(path: str) -> dict[str, Any]:
 
 
 class TestOpenApi:
-    """The OpenAPI document."""
-
     async def test_every_error_is_documented_as_a_problem(self, client: httpx.AsyncClient) -> None:
         """Those of all requests and those of the route, each with an example."""
         document = (await client.get("/openapi.json")).json()
@@ -491,7 +470,6 @@ class TestOpenApi:
     ) -> None:
         """Other routes require none."""
         paths = (await client.get("/openapi.json")).json()["paths"]
-
         assert paths["/notes"]["post"]["security"] == [{"accessToken": []}]
         assert "security" not in paths["/fine"]["get"]
 
@@ -499,6 +477,5 @@ class TestOpenApi:
         """It has no request id."""
         first = await client.get("/openapi.json")
         second = await client.get("/openapi.json")
-
         assert first.json() == second.json()
         assert first.headers["X-Request-ID"] not in first.text

@@ -195,7 +195,6 @@ class TestKeySet:
     def test_a_key_for_another_purpose_is_ignored(self, make: Callable[[], object]) -> None:
         """RFC 7517, section 5, lets sets grow; a set of only such keys is invalid."""
         good = rsa_jwk(kid="good", x5t="AQAB", tomorrow=[1])
-
         for keys in ([good, make()], [make(), good], [make(), good, make()]):
             assert verifier_of(*keys).has_key("good")
         with pytest.raises(InvalidKeySet, match="no key of the set verifies RS256"):
@@ -204,7 +203,6 @@ class TestKeySet:
     def test_a_key_for_another_purpose_may_share_the_kid(self) -> None:
         """RFC 7517, section 4.5: keys of different types may share one."""
         good, ec, enc = rsa_jwk(kid="shared"), ec_jwk() | {"kid": "shared"}, rsa_jwk(use="enc")
-
         for keys in ([good, ec, enc | {"kid": "shared"}], [enc | {"kid": "shared"}, ec, good]):
             assert verifier_of(*keys).has_key("shared")
 
@@ -225,7 +223,6 @@ class TestKeySet:
     def test_two_usable_keys_with_the_same_kid_are_refused(self) -> None:
         """It would be undefined which of them verifies."""
         one = rsa_jwk()
-
         with pytest.raises(InvalidKeySet, match="same kid"):
             verifier_of(one, rsa_jwk(kid=one["kid"]))
 
@@ -250,7 +247,6 @@ class TestKeySet:
         """The smallest and the largest key, and the maximum number of keys."""
         keys = [rsa_jwk(kid=f"{number}") for number in range(KEYS_MAX - 2)]
         largest = rsa_jwk(kid="k" * 128, n=uint(large_modulus()), e=uint(EXPONENT_MAX))
-
         assert verifier_of(largest, rsa_jwk(key_ops=["sign", "verify"]), *keys)
 
     def test_keys_of_the_flawed_library_are_refused(self) -> None:

@@ -98,9 +98,7 @@ class TestForms:
     ) -> None:
         """The result is the key that openssl generated."""
         modulus = openssl("rsa", "-noout", "-modulus", given=private_pem)
-
         key = private_key(form(private_pem, tmp_path))
-
         numbers = key.private_numbers().public_numbers
         assert modulus.decode().strip() == f"Modulus={numbers.n:X}"
 
@@ -110,15 +108,12 @@ class TestForms:
     ) -> None:
         """The result is the public half of the private key."""
         key = public_key(form(public_pem, tmp_path))
-
         assert key == private_key(private_pem.decode()).public_key()
 
     def test_the_traditional_private_form_is_accepted(self, private_pem: bytes) -> None:
         """Older tools write PKCS #1 ("RSA PRIVATE KEY")."""
         traditional = openssl("rsa", "-traditional", given=private_pem).decode()
-
         key = private_key(traditional)
-
         assert "BEGIN RSA PRIVATE KEY" in traditional
         assert key.private_numbers() == private_key(private_pem.decode()).private_numbers()
 
@@ -126,9 +121,7 @@ class TestForms:
         """Not only text."""
         file = tmp_path / "key.der"
         file.write_bytes(openssl("pkey", "-outform", "DER", given=private_pem))
-
         key = private_key(str(file))
-
         assert key.private_numbers() == private_key(private_pem.decode()).private_numbers()
 
 
@@ -144,10 +137,7 @@ class TestRefusals:
                 "not an RSA key",
             ),
             (["genpkey", "-algorithm", "ED25519"], "not an RSA key"),
-            (
-                ["genrsa", "-aes256", "-passout", "pass:secret", "2048"],
-                "unencrypted",
-            ),
+            (["genrsa", "-aes256", "-passout", "pass:secret", "2048"], "unencrypted"),
         ],
         ids=["short", "EC", "Ed25519", "encrypted"],
     )
@@ -157,9 +147,7 @@ class TestRefusals:
     ) -> None:
         """Tokens need an unencrypted RSA key of at least 2048 bits."""
         pem = openssl(*arguments)
-
         message = refusal(private_key, form(pem, tmp_path))
-
         assert sentence in message
         assert_not_quoted(pem, message)
 
@@ -179,9 +167,7 @@ class TestRefusals:
     ) -> None:
         """Tokens need an RSA key of at least 2048 bits."""
         pem = openssl("pkey", "-pubout", given=openssl(*arguments))
-
         message = refusal(public_key, pem.decode())
-
         assert sentence in message
         assert_not_quoted(pem, message)
 
@@ -191,7 +177,6 @@ class TestRefusals:
     ) -> None:
         """A verifier must not hold the signing key; the message says so where the form shows it."""
         message = refusal(public_key, form(private_pem, tmp_path))
-
         assert form is _base64_of_der or "it is a private key" in message
         assert_not_quoted(private_pem, message)
 
@@ -202,7 +187,6 @@ class TestRefusals:
     def test_a_truncated_key_is_not_quoted(self, private_pem: bytes) -> None:
         """Half a private key is still a secret."""
         broken = private_pem.decode()[:800]
-
         assert_not_quoted(private_pem, refusal(private_key, broken))
 
     @pytest.mark.parametrize("read", [private_key, public_key])
@@ -212,7 +196,6 @@ class TestRefusals:
     def test_text_that_is_not_a_key_is_refused(self, read: Callable[[str], Any], text: str) -> None:
         """The message does not repeat the text."""
         message = refusal(read, text)
-
         assert "hunter2" not in message
 
     @pytest.mark.parametrize("form", ["PEM", "path", "base64 of PEM", "base64 of DER"])
@@ -236,7 +219,6 @@ class TestRefusals:
         """Verifying a signature with it would take too long."""
         key = RSAPublicNumbers(65537, 2**16384 - 1).public_key()
         pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
         assert "16384 bits" in refusal(public_key, pem)
 
     @pytest.mark.parametrize("read", [private_key, public_key])
@@ -245,13 +227,11 @@ class TestRefusals:
     ) -> None:
         """Windows shells write such files."""
         path = _path(private_pem.decode().encode("utf-16"), tmp_path)
-
         assert "UTF-16" in refusal(read, path)
 
     def test_a_very_large_file_is_refused(self, tmp_path: Path) -> None:
         """Only the allowed size is read."""
         path = _path(b"A" * 10_000_000, tmp_path)
-
         assert "bytes" in refusal(private_key, path)
 
     def test_a_private_key_after_the_public_one_is_detected(
@@ -259,7 +239,6 @@ class TestRefusals:
     ) -> None:
         """Anywhere in the file of a verifier."""
         path = _path(public_pem + b"\n" + private_pem, tmp_path)
-
         assert "private key" in refusal(public_key, path)
 
     def test_a_folder_is_refused(self, tmp_path: Path) -> None:
@@ -280,18 +259,14 @@ class TestJwk:
         """Checked with the example in section 3.1."""
         modulus = int.from_bytes(base64.urlsafe_b64decode(RFC_7638_MODULUS + "=="), "big")
         key = RSAPublicNumbers(65537, modulus).public_key()
-
         shown = jwk(key)
-
         assert shown["kid"] == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
         assert (shown["n"], shown["e"]) == (RFC_7638_MODULUS, "AQAB")
 
     def test_a_jwk_names_its_purpose_and_has_no_private_member(self, private_pem: bytes) -> None:
         """It is for verifying RS256 signatures only."""
         key = private_key(private_pem.decode()).public_key()
-
         [shown] = jwks(key)["keys"]
-
         assert shown.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
         assert (shown["kty"], shown["use"], shown["alg"]) == ("RSA", "sig", "RS256")
         assert shown["key_ops"] == ["verify"]

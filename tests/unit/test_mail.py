@@ -70,7 +70,6 @@ def test_no_address_adds_a_line(text: str, end: str) -> None:
 def test_long_address_stays_in_one_piece() -> None:
     """A header folded within an address would name another one."""
     long = f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.example.org"
-
     assert f"To: {long}".encode() in headers(mail_to(long))
 
 
@@ -90,7 +89,6 @@ def test_the_link_is_not_encoded() -> None:
 def test_non_ascii_text_is_complete() -> None:
     """A site may have a non-ASCII name."""
     mail = mail_to("ada@example.org", text="https://bücher.example/link\n")
-
     assert mail.content.isascii()
     assert b"https://b=C3=BCcher.example/link" in mail.content
 
@@ -177,7 +175,6 @@ def test_a_server_and_a_folder_at_once_are_refused(
     complete(private_pem, tmp_path, monkeypatch)
     monkeypatch.setenv("AUTH_SMTP_URL", "smtp://mail.example")
     monkeypatch.setenv("AUTH_MAIL_FOLDER", "/mails")
-
     with pytest.raises(BadSettings, match=r"AUTH_SMTP_URL or AUTH_MAIL_FOLDER, not both"):
         load(ApiSettings)
 

@@ -34,7 +34,6 @@ def test_origins_are_separated_by_commas(
 ) -> None:
     """As operators write them; JSON is not needed."""
     monkeypatch.setenv("TEST_CORS_ORIGINS", text)
-
     assert load(Settings).cors_origins == origins
 
 
@@ -62,17 +61,14 @@ def test_origins_are_separated_by_commas(
 def test_an_invalid_origin_stops_the_start(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wildcard would allow every page, and other values would silently never match."""
     monkeypatch.setenv("TEST_CORS_ORIGINS", text)
-
     with pytest.raises(BadSettings, match=r"^TEST_CORS_ORIGINS: ") as error:
         load(Settings)
-
     assert "\n" not in str(error.value)
 
 
 def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """IPv4 and IPv6."""
     monkeypatch.setenv("TEST_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,fd00::/8")
-
     assert load(Settings).trusted_proxies == ("10.0.0.0/8", "192.0.2.7", "fd00::/8")
 
 
@@ -82,6 +78,5 @@ def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPa
 def test_an_invalid_proxy_stops_the_start(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All addresses, a host name, or a network with host bits."""
     monkeypatch.setenv("TEST_TRUSTED_PROXIES", text)
-
     with pytest.raises(BadSettings, match=r"^TEST_TRUSTED_PROXIES: "):
         load(Settings)

@@ -73,5 +73,4 @@ def test_what_is_refused(body: bytes) -> None:
     """Duplicates in any encoding, bad encodings, too many, too long; nothing is repeated."""
     with pytest.raises(BadForm) as refused:
         read_form(body)
-
     assert len(str(refused.value)) < 80

@@ -56,7 +56,6 @@ def test_random_passwords_are_accepted() -> None:
     kinds = (string.ascii_lowercase, string.hexdigits, string.punctuation, symbols)
     made = ["".join(random.choices(kind, k=15)) for kind in kinds for _ in range(20)]
     made += [secrets.token_urlsafe(15) for _ in range(20)]
-
     assert [password for password in made if refusal(password)] == []
 
 
@@ -101,7 +100,6 @@ def test_a_disguise_makes_no_password_strong(password: str, disguise: str) -> No
     """A guesser undoes it at no cost."""
     if password[0].isdigit() and disguise.endswith("for letters"):
         password = "qwertyuiopasdfgh"  # a walk that consists of digits already
-
     assert refusal(DISGUISES[disguise](password))
 
 
@@ -194,7 +192,6 @@ def test_what_was_typed_is_counted(password: str) -> None:
 def test_the_first_guesses_are_refused(password: str, length_min: int) -> None:
     """In any case and any form of its characters; the reason does not repeat it."""
     reason = refusal(password, length_min=length_min)
-
     assert reason
     assert password.casefold() not in reason.casefold()
     assert "lovelace" not in reason
@@ -245,7 +242,6 @@ def test_a_local_part_of_a_letter_or_two_is_in_every_text(email: str) -> None:
 def test_the_list_is_a_long_one() -> None:
     """ASVS 6.2.4 requires 3,000; each of ours also stands for its longer variants."""
     listed = sorted({word for words in FREQUENCY_LISTS.values() for word in words})
-
     assert len(listed) > 90_000
     for word in listed[::997]:
         assert refusal(f"{word}{'1234567890' * 2}")
@@ -279,5 +275,4 @@ def test_no_password_takes_long(password: str) -> None:
     """The estimator alone would take seconds for some of these."""
     began = time.thread_time()
     refusal(password, email=f"{password[:60]}@example.org")
-
     assert time.thread_time() - began < 0.5

@@ -25,7 +25,6 @@ def passwords() -> Iterator[Passwords]:
 async def test_a_hash_matches_its_password_alone(passwords: Passwords) -> None:
     """argon2id with OWASP's parameters, and a salt of its own."""
     one, other = await passwords.hash(PASSWORD), await passwords.hash(PASSWORD)
-
     assert one.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert one != other
     assert await passwords.matches(PASSWORD, one)
@@ -127,7 +126,6 @@ async def test_a_password_is_the_same_however_it_is_typed(passwords: Passwords) 
     """Composed or not, in full width or not (NFKC); case and spaces at its ends matter."""
     typed = "\uff22e\u0302te à cornes "
     password_hash = await passwords.hash(typed)
-
     assert await passwords.matches("Bête à cornes ", password_hash)
     assert await passwords.matches(typed, await passwords.hash("Bête à cornes "))
     for other in ("Bête à cornes", "bête à cornes ", " Bête à cornes ", "Bete a cornes "):
@@ -142,7 +140,6 @@ async def test_a_stored_hash_that_needs_too_much_is_not_computed(
     computed: list[str] = []
     monkeypatch.setattr(PasswordHasher, "verify", lambda _, stored, __: computed.append(stored))
     salt_and_hash = (await passwords.hash(PASSWORD)).split("$", 4)[4]
-
     assert not await passwords.matches(PASSWORD, f"$argon2id$v=19${parameters}${salt_and_hash}")
     assert computed == []
 
@@ -150,7 +147,6 @@ async def test_a_stored_hash_that_needs_too_much_is_not_computed(
 async def test_a_hash_with_other_parameters_needs_a_rehash(passwords: Passwords) -> None:
     """It still matches until then."""
     weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
-
     assert await passwords.matches(PASSWORD, weaker)
     assert passwords.needs_rehash(weaker)
     assert not passwords.needs_rehash(await passwords.hash(PASSWORD))

@@ -11,10 +11,7 @@ def test_headers_show_a_limit_and_what_is_left() -> None:
         "signin", quota=10, window_seconds=60, remaining=3, reset_seconds=41
     )
 
-    assert headers == {
-        "RateLimit-Policy": '"signin";q=10;w=60',
-        "RateLimit": '"signin";r=3;t=41',
-    }
+    assert headers == {"RateLimit-Policy": '"signin";q=10;w=60', "RateLimit": '"signin";r=3;t=41'}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +39,6 @@ def test_a_client_that_waits_as_long_as_it_should_is_not_refused_again(
 def test_a_refusal_names_the_exceeded_limits() -> None:
     """With the registered problem type and its member."""
     problem = too_many_requests(["signin", "account"], {"Retry-After": "7"})
-
     document = problem.document()
     assert document["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
     assert (document["status"], document["code"]) == (429, "too_many_requests")

@@ -40,7 +40,6 @@ class TestForm:
     def test_what_was_made_is_read(self, session_id: UUID, counter: int) -> None:
         """Id and counter are returned, and the same two make the same token."""
         token = make_refresh_token(SECRETS, session_id, counter)
-
         assert read_refresh_token(SECRETS, token) == (session_id, counter)
         assert make_refresh_token(SECRETS, session_id, counter) == token
 
@@ -83,7 +82,6 @@ class TestForm:
     def test_another_secret_or_purpose_makes_no_token(self) -> None:
         """Access to the database, or to the key for API keys, is not enough."""
         others = [Secrets(b"another secret of thirty-two bytes"), _OtherPurpose(SECRET)]
-
         for other in others:
             with pytest.raises(InvalidGrant):
                 read_refresh_token(SECRETS, make_refresh_token(other, ID, 7))
@@ -91,7 +89,6 @@ class TestForm:
     def test_a_token_of_the_previous_secret_is_read(self) -> None:
         """The secret can be changed without signing everybody out."""
         changed = Secrets(b"the next secret, long enough as well", SECRET)
-
         assert read_refresh_token(changed, TOKEN) == (ID, 7)
         assert make_refresh_token(changed, ID, 7) != TOKEN
 
@@ -123,7 +120,6 @@ class TestWorth:
     def test_without_a_grace_period_every_repetition_is_a_reuse(self, after: timedelta) -> None:
         """Even one that waited for the row, and so seems older than what it repeats."""
         limits = replace(LIMITS, grace=timedelta(0))
-
         assert judge(SESSION, 6, now=NOON + after, limits=limits) is Verdict.REUSED
 
     @pytest.mark.parametrize("counter", [5, 6, 7, 8])

@@ -147,7 +147,6 @@ class TestRequests:
         plan = Plan(
             consumer="blog", selection=Selection(), rate=50, by_type=by_type, erased_users=3
         )
-
         assert (plan.events, plan.seconds, plan.warning) == (100, 2.0, None)
 
 
@@ -190,7 +189,6 @@ class TestPace:
         """However long batches take: delays are never caught up in a burst."""
         limit = batch_limit(rate, 500)
         begun = list(begins(a_replay(rate=rate), limit, works))
-
         for n, first in enumerate(begun):
             for m, later in enumerate(begun[n:], 1):
                 seconds = later - first + CATCH_UP_SECONDS
@@ -199,14 +197,12 @@ class TestPace:
     def test_small_delays_are_caught_up(self) -> None:
         """The rate is reached, although each batch takes some time of its own."""
         begun = list(begins(a_replay(rate=100), 10, [0.05] * 100))
-
         assert begun[-1] == pytest.approx(99 * 0.1, abs=0.11)
 
     def test_another_replay_is_due_at_once(self) -> None:
         """The pause of the replay before it does not apply."""
         pace = Pace()
         pace.published(a_replay(1, rate=1), 1, began=1000.0)
-
         assert pace.due(a_replay(1, rate=1)) > 1000.0
         assert pace.due(a_replay(2)) < 1000.0
 
@@ -218,7 +214,6 @@ class TestProgress:
     def test_only_a_fully_confirmed_prefix_counts(self, confirmed: list[bool]) -> None:
         """The longest beginning without a refusal."""
         prefix = confirmed_prefix(confirmed)
-
         assert all(confirmed[:prefix])
         assert prefix == len(confirmed) or not confirmed[prefix]
 
@@ -252,7 +247,6 @@ class TestProgress:
     def test_an_empty_batch_moves_the_checkpoint(self) -> None:
         """A stretch of the log in which nothing is selected."""
         batch = Batch(Checkpoint(1), [], Checkpoint(50_001), is_last=False)
-
         assert batch.after([]) == Progress(Checkpoint(50_001), 0, False)
 
 

@@ -29,7 +29,6 @@ def test_what_is_sealed_opens_again_for_its_purpose_and_context_alone() -> None:
 def test_sealing_twice_gives_different_texts() -> None:
     """The nonce is never the same."""
     secrets = Secrets(NEW)
-
     assert secrets.seal("a", b"plain", context=b"") != secrets.seal("a", b"plain", context=b"")
 
 
@@ -54,7 +53,6 @@ def test_macs_of_different_purposes_or_messages_differ() -> None:
     """A MAC for one purpose is not valid for another."""
     secrets = Secrets(NEW)
     mac = secrets.mac("a", b"message")
-
     assert not secrets.is_mac("b", b"message", mac)
     assert not secrets.is_mac("a", b"massage", mac)
 
@@ -64,7 +62,6 @@ def test_a_private_key_stands_in_for_the_secret(
 ) -> None:
     """The article's configuration, a key pair alone, is enough."""
     settings = KeySettings(_env_file=None, database_url=DATABASE, private_key=private_pem)
-
     assert settings.secrets.mac("a", b"m") == Secrets(secret_from_key(signing_key)).mac("a", b"m")
 
 
@@ -75,7 +72,6 @@ def test_the_previous_private_key_is_taken_for_the_secret_that_it_stood_in_for(
     settings = KeySettings(
         _env_file=None, database_url=DATABASE, secret="s" * 32, previous_secret=private_pem
     )
-
     assert settings.secrets.is_mac("a", b"m", Secrets(secret_from_key(signing_key)).mac("a", b"m"))
 
 

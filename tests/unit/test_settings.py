@@ -52,9 +52,7 @@ def test_a_complete_environment_is_accepted(
     """By every process."""
     for name, value in complete.items():
         monkeypatch.setenv(name, value)
-
     loaded = load(settings)
-
     assert loaded.model_fields_set <= {"database_url", "amqp_url", "issuer", "private_key"}
 
 
@@ -105,7 +103,6 @@ def test_an_invalid_value_is_refused_by_name(
 ) -> None:
     """The message never repeats the value."""
     message = refusal(settings, complete | {name: value}, monkeypatch)
-
     assert message.startswith(f"{name}: ")
     assert len(message.splitlines()) == 1
     assert not any(secret in message for secret in ("hunter2", "98765", "98.765"))
@@ -128,7 +125,6 @@ def test_a_missing_value_is_refused_by_name(
 ) -> None:
     """If it has no default."""
     del complete[name]
-
     assert refusal(settings, complete, monkeypatch).startswith(f"{name}: ")
 
 
@@ -138,16 +134,13 @@ def test_a_secret_is_accepted_instead_of_a_private_key(
     """It encrypts keys in the database."""
     del complete["AUTH_PRIVATE_KEY"]
     assert "AUTH_SECRET" in refusal(ApiSettings, complete, monkeypatch)
-
     monkeypatch.setenv("AUTH_SECRET", "a secret of more than thirty-two characters")
-
     assert load(ApiSettings).configured_key is None
 
 
 def test_all_invalid_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Operators can fix them in one go."""
     message = refusal(ApiSettings, {"AUTH_PORT": "x"}, monkeypatch)
-
     names = {line.partition(":")[0] for line in message.splitlines()}
     assert names == {"AUTH_DATABASE_URL", "AUTH_ISSUER", "AUTH_PRIVATE_KEY", "AUTH_PORT"}
 
@@ -158,9 +151,7 @@ def test_the_usual_spellings_of_a_database_url_are_accepted(
 ) -> None:
     """The driver is always asyncpg."""
     monkeypatch.setenv("AUTH_DATABASE_URL", DATABASE.replace("postgresql", scheme))
-
     loaded = load(DatabaseSettings)
-
     assert loaded.database_url == DATABASE.replace("postgresql", "postgresql+asyncpg")
 
 
@@ -169,9 +160,7 @@ def test_a_value_can_come_from_a_file(tmp_path: Path, monkeypatch: pytest.Monkey
     file = tmp_path / "secret"
     file.write_text(f"{DATABASE}\n")
     monkeypatch.setenv("AUTH_DATABASE_URL_FILE", str(file))
-
     loaded = load(DatabaseSettings)
-
     assert loaded.database_url.endswith("@db.example:5433/auth")
 
 
@@ -239,7 +228,6 @@ def test_a_key_may_have_several_lines(
     names = ("AUTH_PRIVATE_KEY_FILE", "AUTH_PREVIOUS_SECRET_FILE")
     for name, value in (complete | dict.fromkeys(names, str(tmp_path / "key"))).items():
         monkeypatch.setenv(name, value)
-
     assert load(ApiSettings).secrets
 
 
@@ -272,7 +260,6 @@ def test_a_file_that_is_not_text_is_refused_with_the_reason(
 def test_a_dotenv_in_utf_16_is_refused(tmp_path: Path) -> None:
     """Windows shells write such files."""
     (tmp_path / ".env").write_bytes(f"AUTH_DATABASE_URL={DATABASE}\n".encode("utf-16"))
-
     with pytest.raises(BadSettings, match=r"\.env: is no UTF-8 text"):
         load(DatabaseSettings)
 
@@ -301,9 +288,7 @@ def test_an_unreadable_file_is_refused_by_name(
     file = tmp_path / "hunter2"
     if content is not None:
         file.write_bytes(content)
-
     message = refusal(DatabaseSettings, {"AUTH_DATABASE_URL_FILE": str(file)}, monkeypatch)
-
     assert message.startswith("AUTH_DATABASE_URL_FILE: ")
     assert "hunter2" not in message
 
@@ -312,7 +297,6 @@ def test_an_unreadable_file_is_refused_by_name(
 def test_a_process_with_an_invalid_setting_exits_with_code_2(command: str, tmp_path: Path) -> None:
     """It prints the variable's name, but no value and no traceback."""
     done = run(command, {"AUTH_DATABASE_URL": "mysql://hunter2@db/auth"}, tmp_path)
-
     assert done.returncode == 2
     assert "AUTH_DATABASE_URL: " in done.stderr
     assert "Traceback" not in done.stderr

@@ -86,7 +86,6 @@ class TestPublished:
         """Not a microsecond too early for its last token, nor one after the hold."""
         key = a_key("retired", State.RETIRED)
         end = NOON + HOLD
-
         assert kids(keys(key, now=end - timedelta(microseconds=1)).published) == ["retired"]
         assert kids(keys(key, now=end).published) == []
         assert keys(key).leaves_at(key) == end
@@ -112,14 +111,12 @@ class TestPreference:
         """Its token would be refused before it expires."""
         key = a_key("retired", State.RETIRED)
         last = NOON + HOLD - TOKEN
-
         assert kids(keys(key, now=last - timedelta(seconds=1)).by_preference(TOKEN)) == ["retired"]
         assert kids(keys(key, now=last).by_preference(TOKEN)) == []
 
     def test_neither_a_pending_nor_a_revoked_key_signs(self) -> None:
         """Operators activate stored keys; a revoked key never signs."""
         ring = keys(a_key("pending"), configured("revoked", State.REVOKED))
-
         assert ring.by_preference(TOKEN) == []
 
 
@@ -142,16 +139,13 @@ class TestActivate:
     def test_the_first_key_need_not_wait(self) -> None:
         """No verifier has cached a key set yet."""
         key = a_key("new", created_at=NOON)
-
         keys(key).require_activatable(key, force=False)
-
         assert keys(key).may_be_activated_at(key) == NOON
 
     @pytest.mark.parametrize("state", [State.RETIRED, State.REVOKED])
     def test_a_retired_or_revoked_key_is_not_activated(self, state: State) -> None:
         """Not even by force; the remedy is a new key."""
         key = a_key("old", state)
-
         with pytest.raises(Gone, match=f"{state}.*keys generate"):
             keys(key).require_activatable(key, force=True)
 
@@ -180,7 +174,6 @@ class TestGenerate:
     def test_the_key_set_stays_small(self) -> None:
         """Verifiers refuse a long one; revoked keys do not count."""
         full = [a_key(f"key{n}") for n in range(PUBLISHED_MAX)]
-
         keys(*full[1:], a_key("old", State.REVOKED)).require_room()
         with pytest.raises(TooManyKeys, match="revoke"):
             keys(*full).require_room()
@@ -192,7 +185,6 @@ class TestFind:
     def test_an_unambiguous_beginning_is_enough(self) -> None:
         """However short, or the whole id."""
         ring = keys(a_key("abc"), a_key("abd"))
-
         assert ring.find("abd").kid == "abd"
         assert keys(a_key("abc"), a_key("xyz")).find("x").kid == "xyz"
 
@@ -226,14 +218,12 @@ class TestRegistration:
     def test_a_known_one_is_left_alone(self, state: State) -> None:
         """If its state is intended; above all, a revoked one does not return."""
         ring = keys(configured("mine", state), configured("other", State.ACTIVE))
-
         assert registered(ring, is_lost=True) is None
 
     def test_one_whose_hold_ends_takes_over_from_a_lost_one(self) -> None:
         """Set again permanently, it signs again, unless the other key is still in use."""
         former = configured("mine", State.RETIRED)
         ring = keys(former, configured("other", State.ACTIVE), now=NOON + HOLD - TOKEN)
-
         assert registered(ring, is_lost=True) is ImportStep.ACTIVATE
         assert registered(ring, is_lost=False) is None
 

@@ -46,7 +46,6 @@ def test_ambiguous_json_is_refused(body: bytes) -> None:
     """The message does not repeat the body."""
     with pytest.raises(NotStrict) as refusal:
         strict_json(body)
-
     assert len(str(refusal.value)) < 60
 
 

@@ -59,7 +59,6 @@ def test_no_line_contains_the_message_of_an_exception(lines: list[dict[str, Any]
 def test_an_exception_is_logged_with_type_and_frames(lines: list[dict[str, Any]]) -> None:
     """This is enough to find the code."""
     by_event = {line["event"]: line for line in lines}
-
     for event in ("ours.exception", "ours.exc_info", "ours.error", "theirs.error"):
         assert by_event[event]["error"] == "ValueError"
         assert by_event[event]["frames"][-1].endswith(" fails")
@@ -96,7 +95,6 @@ class TestTrace:
     async def test_an_invalid_trace_is_replaced(self, sent: bytes) -> None:
         """The request starts a new trace."""
         trace = await traced_as(sent)
-
         assert trace is not None
         assert trace.encode() != sent
         assert await traced_as(trace.encode()) == trace

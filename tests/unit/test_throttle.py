@@ -41,7 +41,6 @@ def test_the_whole_quota_fits_whatever_the_division_leaves(rate: Rate) -> None:
 def test_what_is_left_comes_back_bit_by_bit() -> None:
     """Two seconds a unit: the next one returns when the oldest has."""
     untouched, some, none = (a_balance(out_seconds=out) for out in (0, 31.5, 60))
-
     assert (untouched.remaining, untouched.reset_seconds) == (30, 2.0)
     assert (some.remaining, some.reset_seconds) == (14, 1.5)
     assert (none.remaining, none.reset_seconds) == (0, 2.0)
@@ -51,7 +50,6 @@ def test_the_headers_tell_of_the_tightest_limit() -> None:
     """Of those with the least left, the one that takes longest to recover."""
     wide = a_balance(out_seconds=2)
     tight = Balance(Charge("account", "x", Rate(5, 300)), True, 240_000_000)
-
     assert headers([wide, tight]) == {
         "RateLimit-Policy": '"account";q=5;w=300',
         "RateLimit": '"account";r=1;t=60',

@@ -176,7 +176,6 @@ class TestAccepted:
     ) -> None:
         """Services have another lifetime."""
         token = verifier.verify(signer.for_service("svc_feed", ["posts:write", "a"]))
-
         assert token.user_id is None
         assert token.scopes == {"a", "posts:write"}
         assert token.expires_at == NOW + 600
@@ -185,9 +184,7 @@ class TestAccepted:
     def test_each_token_has_its_own_id(self, signer: TokenSigner, verifier: TokenVerifier) -> None:
         """Even two of one user in the same second."""
         ada = user()
-
         one, other = (verifier.verify(signer.for_user(ada, uuid4(), at=MOMENT)) for _ in range(2))
-
         assert one.jti != other.jti
 
     def test_iat_is_never_before_tokens_valid_after(
@@ -195,11 +192,9 @@ class TestAccepted:
     ) -> None:
         """A sign-in right after a cut-off gets a token that is valid."""
         valid_after = NOON.fromtimestamp(NOW + 1, NOON.tzinfo)
-
         token = verifier.verify(
             signer.for_user(user(tokens_valid_after=valid_after), uuid4(), at=MOMENT)
         )
-
         assert token.issued_at == NOW + 1
         assert token.expires_at == NOW + 901
 
@@ -208,11 +203,9 @@ class TestAccepted:
     ) -> None:
         """It is the later of now and ``tokens_valid_after``."""
         long_past = NOON.fromtimestamp(NOW - 10_000, NOON.tzinfo)
-
         token = verifier.verify(
             signer.for_user(user(tokens_valid_after=long_past), uuid4(), at=MOMENT)
         )
-
         assert token.issued_at == NOW
 
     def test_another_implementation_verifies_our_tokens(
@@ -220,9 +213,7 @@ class TestAccepted:
     ) -> None:
         """It is joserfc, with the key from our JWK Set."""
         key = RSAKey.import_key(jwk(signing_key.public_key()))
-
         token = jose.decode(signer.for_user(user(), uuid4(), at=MOMENT), key, algorithms=["RS256"])
-
         assert token.claims["iss"] == ISSUER
 
     def test_tokens_of_another_implementation_are_accepted(
@@ -230,7 +221,6 @@ class TestAccepted:
     ) -> None:
         """It signs the same claims with the same key."""
         token = jose.encode(header, claims(), RSAKey.import_key(private_pem))
-
         assert str(verifier.verify(token).user_id) == USER_ID
 
     @pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt"])
@@ -264,11 +254,7 @@ class TestAccepted:
         ],
     )
     def test_claims_at_the_limits_are_accepted(
-        self,
-        payload: Json,
-        signing_key: rsa.RSAPrivateKey,
-        header: Json,
-        verifier: TokenVerifier,
+        self, payload: Json, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
         """Limits are inclusive, clocks may differ by the leeway, and unknown claims are ignored."""
         assert verifier.verify(signed(signing_key, header, payload))
@@ -289,7 +275,6 @@ class TestAccepted:
     ) -> None:
         """It has a client id and scopes."""
         token = verifier.verify(signed(signing_key, header, service(scope="a posts:write")))
-
         assert token.user_id is None
         assert token.subject == token.client_id == "svc_feed"
         assert token.scopes == {"a", "posts:write"}
@@ -427,7 +412,6 @@ class TestRefused:
     ) -> None:
         """A header has exactly alg, typ and kid, with one valid value each."""
         changed = {name: value for name, value in (header | changes).items() if value is not None}
-
         assert reason(verifier, signed(signing_key, changed, claims()))
 
     @pytest.mark.parametrize("payload", HOSTILE_CLAIMS.values(), ids=HOSTILE_CLAIMS.keys())
@@ -471,11 +455,7 @@ class TestRefused:
         ],
     )
     def test_a_payload_that_is_not_strict_json_is_refused(
-        self,
-        payload: bytes,
-        signing_key: rsa.RSAPrivateKey,
-        header: Json,
-        verifier: TokenVerifier,
+        self, payload: bytes, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
         """It must be a UTF-8 object without duplicate members and without NaN or Infinity."""
         assert reason(verifier, signed(signing_key, header, payload))
@@ -485,7 +465,6 @@ class TestRefused:
     ) -> None:
         """Two parsers could read different values."""
         twice = json.dumps(header).encode()[:-1] + b', "alg": "RS256"}'
-
         assert reason(verifier, signed(signing_key, twice, claims()))
 
     @pytest.mark.parametrize(
@@ -522,7 +501,6 @@ class TestRefused:
     ) -> None:
         """A token is three unpadded base64url segments, with nothing around them."""
         token = signed(signing_key, header, claims())
-
         assert reason(verifier, change(token))
 
     @pytest.mark.parametrize(
@@ -539,16 +517,13 @@ class TestRefused:
     ) -> None:
         """Only text is accepted."""
         token: Any = signed(signing_key, header, claims()).encode()
-
         assert reason(verifier, token)
 
     def test_a_huge_token_is_refused_at_once(self, verifier: TokenVerifier) -> None:
         """Ten megabytes are refused before they are parsed."""
         huge = "a" * 10_000_000 + ".b.c"
         began = time.perf_counter()
-
         assert "bounded size" in reason(verifier, huge)
-
         assert time.perf_counter() - began < 0.005
 
     @pytest.mark.parametrize("segment", ["header", "payload", "signature"])
@@ -618,7 +593,6 @@ class TestRefused:
         """The key is right and the header says RS256."""
         message = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(claims()).encode())}"
         signature = signing_key.sign(message.encode(), *scheme)
-
         assert "does not match" in reason(verifier, f"{message}.{b64(signature)}")
 
     @pytest.mark.parametrize(
@@ -680,7 +654,6 @@ class TestRefused:
             json.dumps(claims()).encode()
         )
         mac = hmac.new(public_pem.encode(), message.encode(), hashlib.sha256).digest()
-
         assert reason(verifier, f"{message}.{b64(mac)}")
 
     def test_an_hmac_under_an_rs256_header_is_refused(
@@ -689,22 +662,16 @@ class TestRefused:
         """The key decides which algorithm is used."""
         message = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(claims()).encode())}"
         mac = hmac.new(public_pem.encode(), message.encode(), hashlib.sha256).digest()
-
         assert reason(verifier, f"{message}.{b64(mac)}")
 
     def test_a_signature_by_another_key_fails(self, header: Json, verifier: TokenVerifier) -> None:
         """Although the kid is that of the right key."""
         other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
         assert reason(verifier, signed(other, header, claims()))
 
     @pytest.mark.parametrize("segment", [0, 1])
     def test_a_changed_header_or_payload_is_refused(
-        self,
-        segment: int,
-        signing_key: rsa.RSAPrivateKey,
-        header: Json,
-        verifier: TokenVerifier,
+        self, segment: int, signing_key: rsa.RSAPrivateKey, header: Json, verifier: TokenVerifier
     ) -> None:
         """Every single character is tried."""
         parts = signed(signing_key, header, claims()).split(".")
@@ -712,7 +679,6 @@ class TestRefused:
         for place, character in enumerate(whole):
             other = "A" if character != "A" else "B"
             parts[segment] = whole[:place] + other + whole[place + 1 :]
-
             assert reason(verifier, ".".join(parts))
 
     @given(st.text() | st.from_regex(r"[\w-]+\.[\w-]+\.[\w-]+", fullmatch=True))
