@@ -42,18 +42,10 @@ async def site(
     public_pem: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Site]:
-    """Run the four processes on fresh databases and a fresh virtual host."""
     vhost = vhosts.take()
     auth_url, blog_url = databases.make("auth"), databases.make("blog")
     folder = tmp_path_factory.mktemp("site")
-    system = System(
-        auth_url,
-        blog_url,
-        broker.amqp_url(vhost),
-        private_pem,
-        public_pem,
-        folder,
-    )
+    system = System(auth_url, blog_url, broker.amqp_url(vhost), private_pem, public_pem, folder)
     site = await Site.on(system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
     with ended(*site.members):
         await asyncio.gather(*(member.ready() for member in site.members))
@@ -65,7 +57,6 @@ async def site(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium() -> AsyncIterator[Browser]:
-    """Run a headless Chromium."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=find_chromium(), args=list(FLAGS)
@@ -76,5 +67,4 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def visit(site: Site, chromium: Browser) -> Visiting:
-    """Return a context manager that opens a separate browser context."""
     return partial(visiting, chromium, site)

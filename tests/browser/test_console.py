@@ -43,7 +43,6 @@ WEIGHT_BYTES_MAX = 150_000
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", autouse=True)
 async def people(site: Site) -> dict[str, UUID]:
-    """Sign up an operator and a user without the role; return their ids by address."""
     roles = {OPERATOR: ("operator",), READER: ()}
     return {
         email: UUID((await site.signed_up(email, *held))["user"]["id"])
@@ -53,7 +52,6 @@ async def people(site: Site) -> dict[str, UUID]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def auth(site: Site) -> AsyncIterator[AsyncEngine]:
-    """Connect to the source's database."""
     engine = pooled(AuthDatabase(database_url=site.system.auth_url))
     yield engine
     await engine.dispose()
@@ -61,7 +59,6 @@ async def auth(site: Site) -> AsyncIterator[AsyncEngine]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def blog(site: Site) -> AsyncIterator[AsyncEngine]:
-    """Connect to the replica's database."""
     engine = pooled(BlogDatabase(database_url=site.system.blog_url))
     yield engine
     await engine.dispose()
@@ -69,7 +66,6 @@ async def blog(site: Site) -> AsyncIterator[AsyncEngine]:
 
 @asynccontextmanager
 async def console(visit: Visiting, email: str = OPERATOR) -> AsyncIterator[Page]:
-    """Open the console and sign in."""
     async with visit() as visitor:
         page = visitor.page
         await page.goto("/console")
@@ -81,12 +77,10 @@ async def console(visit: Visiting, email: str = OPERATOR) -> AsyncIterator[Page]
 
 
 def headline(page: Page) -> Locator:
-    """Return the headline."""
     return page.locator("#headline h1")
 
 
 def station(page: Page, name: str) -> Locator:
-    """Return a station of the diagram."""
     return page.get_by_role("listitem", name=re.compile(f"^{name}, "))
 
 
@@ -105,7 +99,6 @@ class TestWhoMay:
     """Access needs the role."""
 
     async def test_a_visitor_must_sign_in(self, visit: Visiting) -> None:
-        """There is only a form; a wrong password shows an error."""
         async with visit() as visitor:
             await visitor.page.goto("/console")
             await visitor.page.get_by_label("E-mail").fill("nobody@example.org")
@@ -121,7 +114,6 @@ class TestWhoMay:
     async def test_a_user_without_the_role_sees_a_message_and_nothing_else(
         self, visit: Visiting, site: Site
     ) -> None:
-        """The services refuse the user too."""
         async with visit() as visitor:
             await visitor.page.goto("/console")
             await visitor.page.get_by_label("E-mail").fill(READER)
@@ -151,7 +143,6 @@ class TestWhoMay:
             await expect(page.locator("#state")).to_be_hidden()
 
     async def test_signing_out_removes_everything_shown(self, visit: Visiting) -> None:
-        """A reload does not bring it back."""
         async with console(visit) as page:
             await expect(headline(page)).not_to_be_empty()
             await page.get_by_role("button", name="Sign out").click()
@@ -379,7 +370,6 @@ class TestFigures:
         async with visit() as visitor:
             await visitor.page.goto("/console")
             shown = await visitor.page.evaluate(STATIONS, [NEAR, {**FAR, **far}, apart])
-
         assert shown["replica"]["level"] == level
         assert shown["replica"]["lines"][0].startswith(says)
         assert (shown["headline"]["level"] == "behind") == (level == "behind")
@@ -574,7 +564,6 @@ class TestComparing:
     async def test_a_comparison_without_a_consumer_waits_visibly(
         self, visit: Visiting, site: Site
     ) -> None:
-        """The next consumer runs it."""
         site.consumer.kill()
         try:
             async with console(visit) as page:
@@ -633,7 +622,6 @@ class TestReplaying:
         await eventually(has_all)
 
     async def test_a_contradictory_replay_is_refused_with_a_reason(self, visit: Visiting) -> None:
-        """In the source's words; it cannot be started."""
         async with console(visit) as page:
             await page.get_by_text("Start a replay").click()
             await page.get_by_label("Recorded events").check()
@@ -649,7 +637,6 @@ class TestParked:
     """Inspect, redrive and discard messages."""
 
     async def test_a_message_is_redriven(self, visit: Visiting, blog: AsyncEngine) -> None:
-        """The headline reports it before; then it is applied and gone."""
         state = a_state()
         [parked_id] = await park_events(blog, an_event(state))
         async with console(visit) as page:
@@ -687,10 +674,7 @@ class TestParked:
             await expect(page.locator("#parked-list")).to_have_text("No parked messages.")
             assert "owned" not in await page.title()
         [note] = await fetch(blog, "SELECT because, discarded_by FROM discarded_messages")
-        assert (note.because, note.discarded_by) == (
-            "sent by a test",
-            f"user:{people[OPERATOR]}",
-        )
+        assert (note.because, note.discarded_by) == ("sent by a test", f"user:{people[OPERATOR]}")
 
 
 async def test_the_console_is_small_and_requests_no_other_host(visit: Visiting, site: Site) -> None:

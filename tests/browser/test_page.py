@@ -35,12 +35,10 @@ class Person:
         self.email = email
 
     async def sign_up(self) -> None:
-        """Sign up, from any view."""
         await self.page.locator("#menu").get_by_role("link", name="Sign up").click()
         await self._enter("Create account", PASSWORD)
 
     async def sign_in(self, password: str = PASSWORD) -> None:
-        """Sign in, from any view."""
         await self.page.locator("#menu").get_by_role("link", name="Sign in").click()
         await self._enter("Sign in", password)
 
@@ -59,22 +57,18 @@ class Person:
         await expect(self.page.get_by_role("heading", name=title, level=1)).to_be_visible()
 
     async def comment(self, text: str) -> None:
-        """Comment on the open post."""
         await self.page.get_by_label("Write a comment").fill(text)
         await self.page.get_by_role("button", name="Comment", exact=True).click()
 
     def comments(self) -> Any:
-        """Return the visible comments."""
         return self.page.get_by_role("region", name="Comments").get_by_role("article")
 
     async def is_signed_in(self) -> None:
-        """Expect the page to show that the user is signed in."""
         await expect(self.page.get_by_role("button", name="Sign out", exact=True)).to_be_visible()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def blog(site: Site) -> AsyncIterator[httpx.AsyncClient]:
-    """Provide the blog's API, to prepare content."""
     async with httpx.AsyncClient(
         base_url=site.url, trust_env=False, verify=trusted.authorities()
     ) as client:
@@ -82,7 +76,6 @@ async def blog(site: Site) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def posted(blog: httpx.AsyncClient, author: dict[str, Any], **post: str) -> str:
-    """Write a post through the API and return its id."""
     return await _sent(blog, author, "/v1/posts", {"title": "Soup", "body": "Onions.", **post})
 
 
@@ -222,7 +215,6 @@ class TestWriting:
     """Posts, comments and drafts."""
 
     async def test_posts_and_comments_are_changed_and_deleted(self, visit: Visiting) -> None:
-        """By their author, in place; deletions need a confirmation."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.edits@example.org")
@@ -308,7 +300,6 @@ class TestWriting:
     async def test_a_user_over_the_limit_sees_when_they_may_write_again(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """The button counts down, and the typed text stays."""
         signed_in = await site.signed_up("ada.much@example.org")
         for _ in range(POSTS_MAX):
             await posted(blog, signed_in)
@@ -326,7 +317,6 @@ class TestWriting:
             await expect(page.get_by_label("Text")).to_have_value("And another.")
 
     async def test_errors_are_shown_at_their_fields(self, visit: Visiting) -> None:
-        """The field gets the focus and is marked as invalid."""
         async with visit() as visitor:
             page = visitor.page
             await page.goto("/#/sign-up")
@@ -388,10 +378,8 @@ class TestSession:
     async def test_a_revoked_token_ends_the_session_with_a_notice(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """The user is signed out, and finds the draft after signing in again."""
         async with visit() as visitor:
             ada = await self.revoked(site, blog, visitor.page, "ada.revoked@example.org")
-
             await ada.sign_in()
             kept = ada.page.get_by_label("Write a comment")
             await expect(kept).to_have_value("In the middle of a sen")
@@ -399,10 +387,8 @@ class TestSession:
     async def test_a_draft_is_not_shown_to_the_next_user(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """Even if the first user did not sign out on this device."""
         async with visit() as visitor:
             await self.revoked(site, blog, visitor.page, "ada.away.from.desk@example.org")
-
             await Person(visitor.page, "bob.at.desk@example.org").sign_up()
             await expect(visitor.page.get_by_label("Write a comment")).to_have_value("")
 
@@ -538,7 +524,6 @@ class TestSession:
         async with visit() as visitor:
             address = site.url.replace("127.0.0.1", "localhost")
             await visitor.page.goto(f"{address}/#/sign-in")
-
             await expect(visitor.page).to_have_url(f"{site.url}/#/sign-in")
             await expect(visitor.page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
@@ -590,7 +575,6 @@ class TestAccount:
             await ada.is_signed_in()
 
     async def test_other_users_see_the_profile(self, visit: Visiting) -> None:
-        """Name, text and picture, on the author's page and next to their posts."""
         async with visit() as visitor:
             page = visitor.page
             ada = Person(page, "ada.profile@example.org")
@@ -619,7 +603,6 @@ class TestAway:
     async def test_posts_can_be_read_without_the_account_service(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """Sign-in reports the outage, and the same button works once it is over."""
         signed_in = await site.signed_up("ada.away@example.org")
         post = await posted(blog, signed_in, title="Still there")
         async with visit() as visitor:
@@ -715,7 +698,6 @@ class TestWays:
             assert await page.evaluate("scrollY") > 0
 
     async def test_an_unknown_address_shows_page_not_found(self, visit: Visiting) -> None:
-        """Whether the form of the address or the id is unknown."""
         async with visit() as visitor:
             page = visitor.page
             for address in ("/#/nowhere", "/#/posts/0", f"/#/users/{UUID(int=0)}"):
@@ -724,7 +706,6 @@ class TestWays:
                 await expect(heading).to_have_text("Page not found")
 
     async def test_the_keyboard_is_enough(self, visit: Visiting) -> None:
-        """From the first link to a post that is published, without a mouse."""
         async with visit() as visitor:
             page = visitor.page
             await page.goto("/")
@@ -770,7 +751,6 @@ class TestWays:
     async def test_after_a_deletion_the_list_is_without_the_account(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
-        """The page waits for the blog to apply the deletion."""
         signed_in = await site.signed_up("ada.goodbye@example.org")
         await posted(blog, signed_in, title="Not for long")
         async with visit() as visitor:
@@ -901,11 +881,7 @@ async def test_user_content_never_executes(
     text = "\n\n".join(HOSTILE)
     post = await posted(blog, signed_in, title="".join(HOSTILE[:2]), body=text)
     await _sent(blog, signed_in, f"/v1/posts/{post}/comments", {"body": text})
-    profile = {
-        "display_name": HOSTILE[1],
-        "bio": text,
-        "avatar_url": PICTURE,
-    }
+    profile = {"display_name": HOSTILE[1], "bio": text, "avatar_url": PICTURE}
     answer = await blog.patch("/v1/me", json=profile, headers=headers)
     assert answer.status_code == 200, answer.text
     dialogs: list[Dialog] = []

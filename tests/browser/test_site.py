@@ -14,7 +14,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_the_browser_reaches_both_services(site: Site, visit: Visiting) -> None:
-    """A page of the blog may call the auth service and read the response."""
     async with visit() as visitor:
         await visitor.page.goto("/livez")
         status = await visitor.page.evaluate(

@@ -84,7 +84,6 @@ STATUS = {
 async def test_status_shows_both_services(
     running: Running, auth_engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """With three users replicated, both commands show it, as JSON and as lines."""
     async with auth_engine.begin() as connection:
         for _ in range(3):
             await sign_up(connection)
@@ -144,7 +143,6 @@ async def test_status_shows_what_is_wrong(
 async def test_a_relay_without_a_queue_is_reported(
     system: System, auth_engine: AsyncEngine
 ) -> None:
-    """An event that no queue accepts stays unpublished, and status names the reason."""
     relay = system.process("auth-service relay", AUTH_RETRY_SECONDS_MAX=0.5)
     consumer = system.process("blog-service consumer")
     async with auth_engine.begin() as connection:
@@ -164,12 +162,8 @@ async def test_a_relay_without_a_queue_is_reported(
 async def test_a_database_that_is_away_is_one_sentence(
     system: System, tmp_path: Path, command: str
 ) -> None:
-    """A command that cannot reach its database prints it, with exit code 1 and no traceback."""
     nowhere = f"postgresql://postgres@/nowhere?host={tmp_path}"
-    environment = system.environment | {
-        "AUTH_DATABASE_URL": nowhere,
-        "BLOG_DATABASE_URL": nowhere,
-    }
+    environment = system.environment | {"AUTH_DATABASE_URL": nowhere, "BLOG_DATABASE_URL": nowhere}
 
     ended = await asyncio.to_thread(run, command, environment, tmp_path)
 
@@ -180,11 +174,8 @@ async def test_a_database_that_is_away_is_one_sentence(
 
 
 async def test_status_without_a_broker_shows_unknown_depths(system: System, tmp_path: Path) -> None:
-    """The replica's figures do not depend on the broker."""
     environment = system.environment | {"BLOG_AMQP_URL": "amqp://guest:guest@127.0.0.1:1/"}
-
     ended = await asyncio.to_thread(run, "blog-service status --json", environment, tmp_path)
-
     figures = json.loads(ended.stdout)
     assert ended.returncode == 0
     assert (figures["queue_depth"], figures["dead_queue_depth"]) == (None, None)
@@ -229,9 +220,7 @@ async def test_invalid_settings_stop_the_start_and_are_named(
 async def test_a_private_key_at_the_blog_stops_the_start(system: System, tmp_path: Path) -> None:
     """The blog must not have what signs tokens."""
     environment = {**system.environment, "BLOG_PUBLIC_KEY": system.private_pem}
-
     ended = await asyncio.to_thread(run, "blog-service api", environment, tmp_path)
-
     assert ended.returncode == 2
     assert "BLOG_PUBLIC_KEY" in ended.stderr
     assert "PRIVATE" not in ended.stderr
@@ -239,9 +228,7 @@ async def test_a_private_key_at_the_blog_stops_the_start(system: System, tmp_pat
 
 @pytest.mark.parametrize("command", [*COMMANDS, *STATUS])
 async def test_help_shows_an_example(tmp_path: Path, command: str) -> None:
-    """Every command's help ends with a line to copy, and needs no settings."""
     shown = await asyncio.to_thread(run, f"{command} --help", {"COLUMNS": "200"}, tmp_path)
-
     assert shown.returncode == 0
     assert "Example:" in shown.stdout
     assert command in shown.stdout.partition("Example:")[2]

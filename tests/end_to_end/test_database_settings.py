@@ -27,30 +27,25 @@ READ_ONLY = {"default_transaction_read_only": "on"}
 
 @pytest.fixture
 def hostile(postgres: PostgresServer, system: System) -> Iterator[None]:
-    """The roles of both databases have the worst settings."""
     with set_on_role(postgres, system.auth_url), set_on_role(postgres, system.blog_url):
         yield
 
 
 async def signed_up(running: Running) -> httpx.Response:
-    """Sign up a new user; return the response."""
     body = {"email": f"{uuid4()}@example.org", "password": PASSWORD}
     return await running.auth.post("/v1/signup", json=body)
 
 
 def bearer(answer: httpx.Response) -> dict[str, str]:
-    """Return the header with the new user's token."""
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
 async def posted(running: Running, headers: dict[str, str]) -> httpx.Response:
-    """Write a post; return the blog's response."""
     body = {"title": "A title", "body": "A body"}
     return await running.blog.post("/v1/posts", json=body, headers=headers, timeout=60)
 
 
 async def arrived(running: Running, headers: dict[str, str]) -> bool:
-    """Return whether the replica has the user's event."""
     me = (await running.blog.get("/v1/me", headers=headers)).json()
     return bool(me.get("status") == "active")
 
@@ -65,7 +60,6 @@ async def works(running: Running) -> None:
 
 
 async def readiness(running: Running) -> list[tuple[int, Any]]:
-    """Return what each process says about its readiness."""
     members = (running.auth_api, running.relay, running.blog_api, running.consumer)
     async with httpx.AsyncClient(
         trust_env=False, verify=trusted.authorities(), timeout=10
@@ -75,7 +69,6 @@ async def readiness(running: Running) -> list[tuple[int, Any]]:
 
 
 def end_sessions(postgres: PostgresServer, system: System) -> int:
-    """End every session of both databases, as a restart does; return how many."""
     names = [make_url(url).database for url in (system.auth_url, system.blog_url)]
     ended = postgres.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -106,9 +99,7 @@ async def test_the_first_request_after_all_sessions_were_ended_succeeds(
     """At both APIs, and so does everything after it up to the replica."""
     for _ in range(3):
         await works(running)
-
         assert await asyncio.to_thread(end_sessions, postgres, running.system) >= 4
-
         assert (await running.blog.get("/v1/posts")).status_code == 200
     await works(running)
 

@@ -16,7 +16,6 @@ BACK_SECONDS_MAX = 30.0
 
 
 async def test_users_arrive_again(running: Running, broker: Broker, vhost: str) -> None:
-    """After an exchange, a binding, a queue or the virtual host was deleted."""
     deletions: list[Callable[[Source], Awaitable[object]]] = [
         lambda source: source.channel.exchange_delete(EXCHANGE),
         lambda source: source.channel.queue_unbind(LIVE, EXCHANGE, USER_BINDING),
@@ -43,7 +42,6 @@ async def _both(source: Source, *exchanges: str) -> None:
 
 
 async def _arrives(running: Running, email: str) -> None:
-    """Sign up, and wait until the blog has the user."""
     user_id = UUID((await signed_up(running.auth, email))["user"]["id"])
 
     async def is_there() -> bool:

@@ -33,7 +33,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 @asynccontextmanager
 async def _shell(whole: Whole) -> AsyncIterator[Shell]:
-    """A shell with the system's settings, as `make env` prints them."""
     environment = {
         **whole.system.environment,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

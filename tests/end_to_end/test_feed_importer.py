@@ -83,7 +83,6 @@ class Importer:
     said: list[str] = field(default_factory=list)
 
     async def imports(self, feed: str | Path, **settings: str) -> tuple[int, str, str]:
-        """Run it to its end; return exit code, counts and standard error."""
         code, out, err = await imported(
             str(feed), "--author", self.author, **{**self.settings, **settings}
         )
@@ -91,20 +90,17 @@ class Importer:
         return code, out.strip(), err.strip()
 
     async def posts(self) -> list[dict[str, Any]]:
-        """The author's posts as the blog shows them, newest first."""
         page = await self.client.get(f"{self.blog.url}/v1/posts?author={self.author}")
         posts: list[dict[str, Any]] = page.json()["items"]
         return posts
 
     async def tokens_got(self) -> float:
-        """How many access tokens the auth service has issued for API keys."""
         return await self.auth.metric(
             'http_requests_total{handler="/oauth/token",method="POST",status="2xx"}'
         )
 
 
 async def imported(*arguments: str, **settings: str) -> tuple[int, str, str]:
-    """Run the importer the way its README says."""
     command = [sys.executable, "-m", "feed_importer", *arguments]
     ended = await asyncio.to_thread(
         subprocess.run,
@@ -121,7 +117,6 @@ async def imported(*arguments: str, **settings: str) -> tuple[int, str, str]:
 
 
 def counts(**different: int) -> str:
-    """The line of counts."""
     names = ("created", "changed", "unchanged", "gone", "refused")
     return ", ".join(f"{name} {different.get(name, 0)}" for name in names)
 
@@ -160,14 +155,7 @@ async def importer(system: System, tmp_path: Path) -> AsyncIterator[Importer]:
                 "FEED_API_KEY_FILE": str(key),
             }
             importer = Importer(
-                system,
-                auth,
-                blog,
-                client,
-                me.json()["id"],
-                bearer,
-                settings,
-                account["key_id"],
+                system, auth, blog, client, me.json()["id"], bearer, settings, account["key_id"]
             )
             yield importer
     for text in importer.said:
@@ -179,7 +167,6 @@ async def importer(system: System, tmp_path: Path) -> AsyncIterator[Importer]:
 async def test_the_same_feed_twice_creates_nothing_twice(
     importer: Importer, tmp_path: Path, write: Callable[..., bytes]
 ) -> None:
-    """From a file, then from an address: the second time every entry is as it was."""
     feed = tmp_path / "feed.xml"
     feed.write_bytes(write(*THREE))
 
@@ -250,7 +237,6 @@ async def test_nothing_is_written_for_a_deleted_author(importer: Importer, tmp_p
 
 
 async def test_a_revoked_key_gets_no_token(importer: Importer, tmp_path: Path) -> None:
-    """One sentence, and nothing is written."""
     feed = tmp_path / "feed.xml"
     feed.write_bytes(rss(*THREE))
     await asyncio.to_thread(
@@ -305,10 +291,7 @@ async def test_a_busy_server_is_given_the_time_that_it_asks_for(
     feed.write_bytes(rss(*THREE))
     busy = [_later(429, "1"), _later(503, "0")]
 
-    with (
-        in_front_of(importer.auth.url, busy) as auth,
-        in_front_of(importer.blog.url, busy) as blog,
-    ):
+    with in_front_of(importer.auth.url, busy) as auth, in_front_of(importer.blog.url, busy) as blog:
         patient = await importer.imports(feed, FEED_AUTH_URL=auth, FEED_BLOG_URL=blog)
     with in_front_of(importer.blog.url, [_later(503, "3600")]) as blog:
         ended = await importer.imports(feed, FEED_BLOG_URL=blog)
@@ -341,9 +324,7 @@ async def test_a_tower_of_marks_costs_no_more_than_other_texts(tmp_path: Path) -
     feed = tmp_path / "feed.xml"
     tower = "e" + 300_000 * "\u0301\u0323"
     feed.write_bytes(rss(Item(tower, "Tower", "", 1)))
-
     code, out, err = await imported(str(feed), "--author", str(uuid4()), **NOWHERE)
-
     assert (code, out.strip()) == (1, counts())
     assert "no response" in err
 
@@ -363,7 +344,6 @@ async def test_a_tower_of_marks_costs_no_more_than_other_texts(tmp_path: Path) -
 async def test_what_is_no_feed_is_one_sentence(
     tmp_path: Path, content: bytes, sentence: str
 ) -> None:
-    """From a file or from an address, it ends with exit code 2 before anybody is asked."""
     feed = tmp_path / "feed.xml"
     feed.write_bytes(content)
 
@@ -423,11 +403,8 @@ async def test_an_address_without_a_feed_is_one_sentence(
     ],
 )
 async def test_what_cannot_be_read_is_one_sentence(feed: str, without: str, sentence: str) -> None:
-    """A file that is not there, an address of another kind, a setting that is missing."""
     settings = {name: value for name, value in NOWHERE.items() if name != without}
-
     code, out, err = await imported(feed, "--author", str(uuid4()), **settings)
-
     assert (code, out) == (2, "")
     assert sentence in err
     assert err.count("\n") == 1

@@ -27,7 +27,6 @@ CODE_LINES_MAX: Final = 65
 
 @pytest.fixture
 def mailer_url(postgres: PostgresServer) -> Iterator[str]:
-    """The address of an empty database."""
     name = f"test_mailer_{uuid4().hex[:12]}"
     postgres.create_database(name)
     yield make_url(postgres.url(name)).set(drivername="postgresql").render_as_string(False)
@@ -82,7 +81,6 @@ async def test_a_reader_gets_what_the_page_shows(running: Running, shell: Shell)
 def test_the_code_is_short() -> None:
     """The page shows how little a service has to do itself."""
     lines = [line for text in files_of(PAGE).values() for line in text.splitlines()]
-
     assert len([line for line in lines if re.search(r"\w", line)]) <= CODE_LINES_MAX
 
 

@@ -27,7 +27,6 @@ class Person:
 
 
 async def test_a_sign_up_reaches_the_blog(running: Running) -> None:
-    """Shortly after sign-up the blog has the user with every replicated field."""
     person = await _sign_up(running)
 
     me = await eventually(lambda: _me_at(running, person, "active"))
@@ -40,7 +39,6 @@ async def test_a_sign_up_reaches_the_blog(running: Running) -> None:
 
 
 async def test_a_change_reaches_the_blog(running: Running) -> None:
-    """A new address is visible at the blog, with a higher version."""
     person = await _sign_up(running)
     before = await eventually(lambda: _me_at(running, person, "active"))
     email = f"{uuid4().hex}@example.org"
@@ -55,7 +53,6 @@ async def test_a_change_reaches_the_blog(running: Running) -> None:
 
 
 async def test_a_deletion_blocks_the_token_within_a_second(running: Running) -> None:
-    """The blog refuses a stateless token within a second after its user's deletion."""
     person = await _sign_up(running)
     await eventually(lambda: _me_at(running, person, "active"))
 
@@ -79,7 +76,6 @@ async def test_a_deletion_blocks_the_token_within_a_second(running: Running) -> 
 
 
 async def test_the_first_request_succeeds_while_the_consumer_is_stopped(running: Running) -> None:
-    """A new user is served as provisional, and gets all fields when events arrive again."""
     assert await running.consumer.stop() == 0
     person = await _sign_up(running)
 
@@ -94,7 +90,6 @@ async def test_the_first_request_succeeds_while_the_consumer_is_stopped(running:
 
 
 async def test_sign_ups_succeed_while_the_broker_is_away(running: Running) -> None:
-    """No request touches the broker; every event arrives once it is back."""
     running.broker.refuse()
     people = await asyncio.gather(*(_sign_up(running) for _ in range(10)))
     ready = await running.auth.get("/readyz")
@@ -113,7 +108,6 @@ async def test_sign_ups_succeed_while_the_broker_is_away(running: Running) -> No
 
 
 async def test_no_log_contains_an_address(running: Running) -> None:
-    """No process logs an e-mail address or a password."""
     person = await _sign_up(running)
     await eventually(lambda: _me_at(running, person, "active"))
     again = await running.auth.post(

@@ -82,7 +82,6 @@ async def test_a_queue_purged_while_the_consumer_restarts_is_repaired_by_itself(
 
 
 async def _repaired(whole: Whole) -> dict[str, int]:
-    """Count the users that proofs have repaired, by kind."""
     runs = await fetch(whole.blog, "SELECT repaired FROM reconcile_runs WHERE reason = 'proof'")
     kinds = sorted({kind for run in runs for kind in run.repaired or {}})
     return {kind: sum((run.repaired or {}).get(kind, 0) for run in runs) for kind in kinds}

@@ -22,13 +22,11 @@ STATUS = ("auth-service status", "blog-service status")
 async def test_each_group_of_commands_starts(command: str, tmp_path: Path) -> None:
     """With an empty environment, in any folder."""
     shown = await asyncio.to_thread(run, f"{command} --help", {}, tmp_path, installed=True)
-
     assert (shown.returncode, shown.stderr) == (0, "")
     assert command in shown.stdout
 
 
 async def test_the_four_processes_start_report_and_end(system: System, tmp_path: Path) -> None:
-    """Ready on HTTP, ``status`` on both ends, and 0 after SIGTERM."""
     system = replace(system, installed=True)
     members = [system.process(command) for command in COMMANDS]
     with ended(*members):

@@ -14,7 +14,6 @@ NAMED_WITHIN_SECONDS = 20.0
 
 @pytest.fixture
 async def whole(system: System) -> AsyncIterator[Whole]:
-    """All processes at work, with a heartbeat a second."""
     settings = {"AUTH_HEARTBEAT_SECONDS": 1, "BLOG_HEARTBEAT_SECONDS_MAX": 3}
     async with running(system, **settings) as whole:
         yield whole

@@ -59,7 +59,6 @@ async def test_damage_by_hand_is_repaired_under_live_traffic(whole: Whole) -> No
 
 
 async def test_a_purged_queue_is_repaired(whole: Whole) -> None:
-    """Its messages are fetched from the source, by itself or by the command."""
     consumer = whole.processes["blog-service consumer"]
     async with source_on(whole.system.amqp_url, declare=False) as source:
         async with loaded(whole.auth, per_second=100) as load:

@@ -34,10 +34,7 @@ class Person:
     refresh_token: str
 
 
-async def test_changing_the_password_shuts_old_tokens_out_and_not_the_new(
-    running: Running,
-) -> None:
-    """In any part of a second: the old token is refused, the new one never."""
+async def test_changing_the_password_shuts_old_tokens_out_and_not_the_new(running: Running) -> None:
     for phase in (0.02, 0.35, 0.65, 0.93):
         person = await _known_person(running)
         await _wait_for_phase(phase)
@@ -61,9 +58,7 @@ async def test_changing_the_password_shuts_old_tokens_out_and_not_the_new(
 async def test_signing_out_everywhere_reaches_the_blog(running: Running) -> None:
     """One device ends the sessions of all devices."""
     person = await _known_person(running)
-
     answer = await running.auth.post("/v1/signout?scope=global", headers=person.headers)
-
     assert answer.status_code == 204
     await _refused_in_time(running, person, 401)
 
@@ -86,7 +81,6 @@ async def test_a_refresh_token_in_two_hands_reaches_the_blog(running: Running) -
 
 
 async def test_disabling_reaches_the_blog_and_enabling_too(running: Running) -> None:
-    """A disabled user is told so; once enabled again, they must sign in again."""
     admin = await _administrator(running)
     person = await _known_person(running)
     path = f"/v1/admin/users/{person.id}"
@@ -106,19 +100,15 @@ async def test_disabling_reaches_the_blog_and_enabling_too(running: Running) -> 
 
 
 async def test_a_deletion_by_an_administrator_reaches_the_blog(running: Running) -> None:
-    """The account's token is refused, and the account is deleted."""
     admin = await _administrator(running)
     person = await _known_person(running)
-
     deleted = await running.auth.delete(f"/v1/admin/users/{person.id}", headers=admin)
-
     assert deleted.status_code == 204
     await _refused_in_time(running, person, 401)
     assert (await running.blog.get(f"/v1/users/{person.id}")).status_code == 404
 
 
 async def test_roles_reach_the_blog(running: Running) -> None:
-    """A granted role is in the replica and in the next token."""
     admin = await _administrator(running)
     person = await _known_person(running)
 
@@ -157,7 +147,6 @@ async def test_a_deleted_service_account_is_refused_within_a_second(running: Run
 
 @pytest.fixture
 async def rotating(running: Running) -> AsyncIterator[httpx.AsyncClient]:
-    """A blog that fetches its keys, beside the one with a configured public key."""
     blog = running.system.process(
         "blog-service api", BLOG_JWKS_URL=f"{running.auth_api.url}/.well-known/jwks.json"
     )
@@ -270,7 +259,6 @@ def _bearer(tokens: dict[str, Any]) -> dict[str, str]:
 
 
 async def _auth_service(system: System, *arguments: str, given: str = "", expected: int = 0) -> str:
-    """Run an operator's command; return what it prints to either stream."""
     command = ["auth-service", *arguments]
     ended = await asyncio.to_thread(
         run, command, system.environment, system.folder, typed=given.encode()
@@ -324,5 +312,4 @@ def _kid(person: Person) -> str:
 
 
 async def _wait_for_phase(phase: float) -> None:
-    """Wait until the clock shows this part of a second."""
     await asyncio.sleep((phase - time.time()) % 1)

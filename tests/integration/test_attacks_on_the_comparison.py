@@ -42,7 +42,6 @@ async def pair(
     auth_engine: AsyncEngine,
     blog_engine: AsyncEngine,
 ) -> AsyncIterator[Pair]:
-    """Run both services with users on the boundaries of buckets; remember all rows."""
     async with paired(
         api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
     ) as pair:
@@ -62,16 +61,13 @@ class Attack:
         self._engines = {Side.REPLICA: pair.blog, Side.SOURCE: pair.auth}
 
     async def apply(self, damage: Damage) -> None:
-        """Apply one damage in one transaction."""
         await execute(self._engines[damage.side], *damage.statements)
 
     async def digests(self, side: Side) -> Digests:
-        """Read one side's maintained digests."""
         async with self._engines[side].connect() as connection:
             return await read_digests(connection)
 
     async def prove(self) -> Proof:
-        """Make one proof."""
         async with self.pair.blog.connect() as connection:
             follows = await runs.source_followed(connection)
             assert follows is not None
@@ -93,13 +89,11 @@ class Attack:
 
 @pytest.fixture
 async def attack(pair: Pair) -> AsyncIterator[Attack]:
-    """Attack the pair."""
     async with Source(pair.settings) as source:
         yield Attack(pair, source)
 
 
 def expected(done: Iterable[Damage]) -> dict[UUID, Kind]:
-    """Return how each user differs after these damages."""
     return {user_id: kind for damage in done for user_id, kind in damage.kinds.items()}
 
 
@@ -111,18 +105,15 @@ def named(tally: Tally) -> dict[UUID, Kind]:
 
 
 def named_by(run: Run) -> dict[UUID, Kind]:
-    """Return how each user differs by a comparison of whole tables."""
     assert run.findings is not None, run.explanation
     return {UUID(each["user_id"]): Kind(each["kind"]) for each in run.findings}
 
 
 def story(done: Iterable[Damage], **values: object) -> str:
-    """What to print when a round fails: how to repeat it, and what was done."""
     return "\n".join([f"{values}", *(str(each) for each in done)])
 
 
 def is_equal(found: Proof) -> bool:
-    """Whether a proof ended with equal digests."""
     return (
         not found.proved.differing
         and found.tally.differing == {}
@@ -171,7 +162,6 @@ async def make_round(
 
 
 async def campaign(attack: Attack, seed: int, count: int, *, size: int) -> int:
-    """Make a campaign and return how many users differed in it."""
     differed = 0
     for number, (seen, done) in enumerate(damages.rounds(seed, count, size=size)):
         differed += len(await make_round(attack, seen, done, f"{number} of seed {seed}"))

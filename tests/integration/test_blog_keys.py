@@ -29,13 +29,11 @@ from tests.support.source import Source
 
 @pytest.fixture(scope="module")
 def other_key() -> rsa.RSAPrivateKey:
-    """Return the key that replaces the first one."""
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture
 async def keys(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[KeySource]:
-    """Serve the auth service's key set."""
     async with key_source() as source:
         source.publish(signing_key)
         yield source
@@ -43,21 +41,18 @@ async def keys(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[KeySource]:
 
 @pytest.fixture
 async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of an API that has one fixed key."""
     settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
     async with blog_api(settings) as client:
         yield client
 
 
 def revocation(key: rsa.RSAPrivateKey) -> RevokedKey:
-    """Return the data of the event that revokes ``key``."""
     return RevokedKey(kid=jwk(key.public_key())["kid"], revoked_at=NOON)
 
 
 async def me(
     blog: httpx.AsyncClient, key: rsa.RSAPrivateKey, subject: UUID | str | None = None
 ) -> httpx.Response:
-    """Request ``/v1/me`` with a token signed by ``key``."""
     token = a_token(key, subject or uuid4())
     return await blog.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
 
@@ -73,7 +68,6 @@ class TestRevokedKey:
         signing_key: rsa.RSAPrivateKey,
         other_key: rsa.RSAPrivateKey,
     ) -> None:
-        """The event is enough; tokens signed by other keys stay valid."""
         keys.publish(signing_key, other_key)
         user = a_state()
         await apply_events(blog_engine, user)
@@ -93,9 +87,7 @@ class TestRevokedKey:
     ) -> None:
         """Otherwise a thief of the key could fill the table."""
         await apply_events(blog_engine, revocation(signing_key))
-
         response = await me(blog, signing_key)
-
         assert response.status_code == 401
         assert await replica_of(blog_engine) == {}
 
@@ -140,19 +132,13 @@ class TestRevokedKey:
     async def test_a_repeated_revocation_is_unchanged(
         self, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """The first is applied; outcomes stay in the order of a mixed batch."""
         data = revocation(signing_key)
         async with blog_engine.begin() as connection:
             outcomes = await apply(
                 USERS, connection, [an_event(each) for each in (data, a_state(), data, a_state())]
             )
 
-        assert outcomes == [
-            Outcome.APPLIED,
-            Outcome.APPLIED,
-            Outcome.UNCHANGED,
-            Outcome.APPLIED,
-        ]
+        assert outcomes == [Outcome.APPLIED, Outcome.APPLIED, Outcome.UNCHANGED, Outcome.APPLIED]
 
     async def test_it_does_not_reset_the_count_of_parked_messages(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
@@ -172,7 +158,6 @@ class TestRevokedKey:
     async def test_an_unreadable_revocation_is_parked(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """Operators have to look at a revocation whose key id is malformed."""
         settler = Settler(USERS, consumer_settings, blog_engine)
         message = delivery(
             an_event(RevokedKey(kid="k", revoked_at=NOON)),
@@ -194,7 +179,6 @@ class TestKeySources:
         async with blog_api(settings) as blog:
             ready = await blog.get("/readyz")
             response = await me(blog, signing_key)
-
         assert (ready.status_code, response.status_code) == (200, 200)
         assert keys.fetches == 1
 

@@ -39,7 +39,6 @@ def state(version: int = 1, status: Any = "active", *, after: int = NOW) -> Serv
 
 
 async def put_post(people: People, *, iat: int = NOW, service: str = IMPORTER) -> httpx.Response:
-    """Put a post as a service, with a token issued at ``iat``."""
     author = await people.user()
     token = people.token(service, iat=iat, exp=iat + 1800)  # long enough for a slow run
     return await people.client.put(
@@ -56,7 +55,6 @@ class TestServiceTokens:
     async def test_tokens_of_a_deleted_or_disabled_account_are_refused(
         self, people: People, status: str
     ) -> None:
-        """Regardless of when they were issued; other accounts are not affected."""
         before = await put_post(people)
         await people.apply(state(status=status, after=NOW - 100))
         after = await put_post(people)
@@ -69,7 +67,6 @@ class TestServiceTokens:
     async def test_tokens_issued_before_a_key_was_revoked_are_refused(self, people: People) -> None:
         """Tokens issued in the cut-off second are valid, so the account can continue at once."""
         await people.apply(state(after=NOW))
-
         assert_problem(await put_post(people, iat=NOW - 1), 401, "invalid_token")
         assert (await put_post(people, iat=NOW)).status_code == 201
 
@@ -78,14 +75,12 @@ class TestServiceTokens:
     ) -> None:
         """Enabling does not make them valid again."""
         await people.apply(state(1, "disabled", after=NOW), state(2, "active", after=NOW))
-
         assert_problem(await put_post(people, iat=NOW - 1), 401, "invalid_token")
         assert (await put_post(people, iat=NOW)).status_code == 201
 
     async def test_the_account_is_checked_in_the_query_that_reads_the_caller(
         self, people: People
     ) -> None:
-        """The check adds no statement, neither for services nor for users."""
         transport: Any = people.client._transport
         statements: list[str] = []
 
@@ -149,7 +144,6 @@ class TestMerging:
     async def test_the_consumer_receives_service_events_from_the_broker(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
     ) -> None:
-        """The queue is bound to them."""
         async with consuming(consumer_settings, blog_engine):
             await source.publish(an_event(state()), an_event(state()), an_event(user := a_state()))
 
@@ -178,10 +172,7 @@ class TestMerging:
     async def test_an_unreadable_service_event_is_parked(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, body: bytes
     ) -> None:
-        """Operators have to look at it."""
         settler = Settler(USERS, consumer_settings, blog_engine)
-
         outcomes = await settler.settle([delivery(an_event(state()), body=body)])
-
         assert outcomes == [Outcome.PARKED]
         assert await fetch(blog_engine, "SELECT * FROM services") == []

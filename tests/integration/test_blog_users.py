@@ -23,7 +23,6 @@ PROBLEM = "application/problem+json"
 
 @pytest.fixture
 async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of the blog's API on a new database."""
     settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
     async with blog_api(settings) as client:
         yield client
@@ -31,8 +30,6 @@ async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClien
 
 @pytest.fixture
 def bearer(signing_key: rsa.RSAPrivateKey) -> Any:
-    """Return a function that makes an Authorization header for a subject, with extra claims."""
-
     def make(subject: UUID | str, **claims: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {a_token(signing_key, subject, **claims)}"}
 
@@ -42,7 +39,6 @@ def bearer(signing_key: rsa.RSAPrivateKey) -> Any:
 async def test_me_returns_the_replicas_row(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """Users see their own data as the replica has it."""
     state = a_state(version=7, email_verified=True, roles=("moderator", "editor"))
     await apply_events(blog_engine, state)
 
@@ -120,11 +116,7 @@ async def test_a_disabled_user_gets_403(
 
 @pytest.mark.parametrize(("seconds", "status"), [(-1, 401), (0, 200), (1, 200)])
 async def test_tokens_issued_before_the_cutoff_are_refused(
-    blog: httpx.AsyncClient,
-    blog_engine: AsyncEngine,
-    bearer: Any,
-    seconds: int,
-    status: int,
+    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any, seconds: int, status: int
 ) -> None:
     """``tokens_valid_after`` refuses tokens issued before that second, and no others."""
     state = a_state()
@@ -150,9 +142,7 @@ async def test_a_token_issued_in_the_next_second_is_accepted(
     valid_after = datetime.fromtimestamp(int(time.time()) + 1, UTC)
     state = a_state(tokens_valid_after=valid_after)
     await apply_events(blog_engine, state)
-
     response = await blog.get("/v1/me", headers=bearer(state.id, iat=int(valid_after.timestamp())))
-
     assert response.status_code == 200
 
 
@@ -163,9 +153,7 @@ async def test_a_disabled_user_with_an_older_token_gets_403(
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
     state = a_state(status="disabled", tokens_valid_after=later)
     await apply_events(blog_engine, state)
-
     response = await blog.get("/v1/me", headers=bearer(state.id))
-
     _is_problem(response, 403, "account_disabled")
 
 
@@ -174,7 +162,6 @@ async def test_a_service_token_is_refused_where_a_user_is_needed(
 ) -> None:
     """A service has no user account and gets no provisional row."""
     response = await blog.get("/v1/me", headers=bearer("svc_blog"))
-
     _is_problem(response, 403, "user_required")
     assert await replica_of(blog_engine) == {}
 
@@ -204,25 +191,16 @@ async def test_a_service_token_is_refused_where_a_user_is_needed(
     ],
 )
 async def test_a_request_without_a_valid_token_is_challenged(
-    blog: httpx.AsyncClient,
-    headers: Any,
-    status: int,
-    code: str,
-    challenge: str,
+    blog: httpx.AsyncClient, headers: Any, status: int, code: str, challenge: str
 ) -> None:
-    """Missing, malformed and duplicate credentials get the challenges of RFC 6750."""
     response = await blog.get("/v1/me", headers=headers)
-
     _is_problem(response, status, code)
     assert response.headers["WWW-Authenticate"] == challenge
 
 
 async def test_a_token_in_the_url_is_ignored(blog: httpx.AsyncClient, bearer: Any) -> None:
-    """URLs end up in logs."""
     token = bearer(uuid4())["Authorization"].removeprefix("Bearer ")
-
     response = await blog.get("/v1/me", params={"access_token": token})
-
     _is_problem(response, 401, "authentication_required")
 
 
@@ -256,9 +234,7 @@ async def test_an_unknown_or_deleted_user_is_a_404(
     tombstone = a_tombstone()
     if kind == "deleted":
         await apply_events(blog_engine, tombstone)
-
     response = await blog.get(f"/v1/users/{tombstone.id}")
-
     _is_problem(response, 404, "not_found")
 
 
@@ -273,9 +249,7 @@ async def test_an_unknown_or_deleted_user_is_a_404(
 async def test_every_error_is_a_problem_document(
     blog: httpx.AsyncClient, method: str, path: str, status: int, code: str
 ) -> None:
-    """Including the errors that the framework raises itself."""
     response = await blog.request(method, path)
-
     _is_problem(response, status, code)
 
 
@@ -298,7 +272,6 @@ async def test_a_locked_table_is_a_503_with_retry_after(
 async def test_probes_and_metrics_are_served(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
 ) -> None:
-    """The API is live and ready, and metrics have the names that dashboards use."""
     state = a_state(version=1)
     await apply_events(blog_engine, state)
     await blog.get("/v1/me", headers=bearer(state.id, user_version=9))

@@ -25,7 +25,6 @@ NAME = "a test"
 
 
 async def refusal(amqp_url: str) -> str:
-    """Return why a connection to this address is refused."""
     with pytest.raises(BrokerTrouble) as refused:
         await connect(amqp_url, name=NAME)
     return str(refused.value)
@@ -70,12 +69,10 @@ async def test_an_unreachable_broker_is_away(unused_port: int) -> None:
 async def test_tls_at_a_plain_port_is_reported_as_that(broker: Broker) -> None:
     """It is not reported as a problem of the certificate."""
     said = await refusal(broker.address.replace("amqp://", "amqps://"))
-
     assert said.startswith("TLS with the broker at 127.0.0.1:")
 
 
 async def test_missing_rights_name_the_exchange_and_the_queue(broker: Broker, vhost: str) -> None:
-    """To configure, to write and to read, each as the broker refuses it."""
     with a_broker_user(broker, vhost, "^own$") as address:
         async with connected(f"{address}/{vhost}", name=NAME) as connection:
             exchange = await said_of(connection, "declare exchange")
@@ -87,7 +84,6 @@ async def test_missing_rights_name_the_exchange_and_the_queue(broker: Broker, vh
 
 
 async def test_a_type_mismatch_names_both_types(amqp_url: str) -> None:
-    """An exchange of another type, and a queue with other arguments."""
     async with connected(amqp_url, name=NAME) as connection:
         channel = await connection.channel()
         await channel.declare_exchange("users", ExchangeType.DIRECT, durable=True)
@@ -111,7 +107,6 @@ async def test_every_connection_has_heartbeats(amqp_url: str, asked: str, beats:
     async with connected(amqp_url + asked, name=NAME) as connection:
         assert connection.transport is not None
         underlay = connection.transport.connection
-
         assert underlay.connection_tune.heartbeat == beats
 
 
@@ -136,8 +131,6 @@ async def test_a_silent_broker_is_noticed_and_does_not_end_the_task(broker: Brok
 
 
 async def test_a_cancelled_task_stays_cancelled(amqp_url: str) -> None:
-    """Cancelling a task that waits for the broker ends it."""
-
     async def wait() -> None:
         async with connected(amqp_url, name=NAME) as connection:
             waiting.set()
@@ -154,7 +147,6 @@ async def test_a_cancelled_task_stays_cancelled(amqp_url: str) -> None:
 
 
 async def said_of(connection: AbstractConnection, what: str) -> str:
-    """Return why the broker refuses to declare the name ``users``."""
     channel = await connection.channel()
     declaring: Awaitable[object] = (
         channel.declare_exchange("users", ExchangeType.TOPIC, durable=True)

@@ -31,7 +31,6 @@ class TestWriting:
     """``POST /v1/posts/{id}/comments``."""
 
     async def test_what_was_written_is_there_for_everybody(self, people: People) -> None:
-        """With author, post and the text as written."""
         ada, eve = await people.user(), await people.user()
         await people.done(eve, "PATCH", "/v1/me", {"display_name": "Eve"})
         post = await people.post(ada)
@@ -69,17 +68,13 @@ class TestWriting:
     async def test_texts_that_break_a_rule_are_refused(
         self, people: People, body: dict[str, Any]
     ) -> None:
-        """Nothing is stored."""
         post = await people.post(await people.user())
         eve = await people.user()
-
         answer = await people.ask(eve, "POST", f"/v1/posts/{post['id']}/comments", body)
-
         assert_problem(answer, 422, "invalid_request")
         assert await people.comments(post) == []
 
     async def test_without_a_token_or_while_disabled(self, people: People) -> None:
-        """Both are refused; earlier comments of a disabled user stay."""
         post = await people.post(await people.user())
         eve = await people.user()
         written = await people.comment(eve, post)
@@ -95,7 +90,6 @@ class TestWriting:
         assert await people.comments(post) == ["Indeed"]
 
     async def test_comments_over_the_limit_are_refused(self, people: People) -> None:
-        """As for posts; comments of other users do not count."""
         limited = people.settings.model_copy(update={"limit_comments": Rate(2, 60)})
         async with people_of(limited, people.key) as people:
             eve = await people.user()
@@ -120,7 +114,6 @@ class TestUnseenPosts:
     async def unseen(
         self, request: pytest.FixtureRequest, people: People
     ) -> AsyncIterator[tuple[str, str]]:
-        """Create a hidden post and return its id and that of a comment on it."""
         ada, eve = await people.user(), await people.user()
         post = await people.post(ada)
         comment = await people.comment(eve, post)
@@ -138,7 +131,6 @@ class TestUnseenPosts:
     async def test_every_response_about_a_hidden_post_is_404(
         self, people: People, unseen: tuple[str, str]
     ) -> None:
-        """The same response for readers, users and moderators."""
         post_id, comment_id = unseen
         mod = await people.user(roles=("moderator",))
         path = f"/v1/posts/{post_id}/comments"
@@ -205,7 +197,6 @@ class TestUnseenPosts:
         assert (await deleting).status_code == 204
 
     async def test_no_comment_appears_after_the_authors_tombstone(self, people: People) -> None:
-        """In any order."""
         post = await people.post(await people.user())
         count = text("SELECT count(*) FROM comments WHERE author_id = :eve")
         for _ in range(10):
@@ -232,7 +223,6 @@ class TestChanging:
 
     @pytest.mark.parametrize("role", [None, "moderator", "admin"])
     async def test_who_may(self, people: People, role: str | None) -> None:
-        """Its author, moderators and administrators."""
         author = await people.user()
         who = author if role is None else await people.user(roles=(role,))
         post = await people.post(await people.user())
@@ -251,7 +241,6 @@ class TestChanging:
         assert await fetch(people.engine, "SELECT 1 FROM comments") == []
 
     async def test_who_may_not(self, people: People) -> None:
-        """Other users may not, including the author of the post."""
         ada, eve = await people.user(), await people.user()
         post = await people.post(ada)
         path = f"/v1/comments/{(await people.comment(eve, post))['id']}"
@@ -266,10 +255,8 @@ class TestChanging:
         post = await people.post(await people.user())
         path = f"/v1/comments/{(await people.comment(await people.user(), post))['id']}"
         mod = await people.user(roles=("moderator",))
-
         await people.done(mod, "PATCH", path, {"body": "1"})
         await people.apply(a_state(mod, 2))
-
         assert_problem(await people.ask(mod, "PATCH", path, {"body": "2"}), 403, "forbidden")
 
     async def test_the_statement_itself_cannot_change_comments_of_others(
@@ -296,7 +283,6 @@ class TestPages:
     """``GET /v1/posts/{id}/comments`` by cursor."""
 
     async def test_oldest_first(self, people: People) -> None:
-        """Each page continues where the previous one ended; the last has no cursor."""
         ada = await people.user()
         post, other = await people.post(ada), await people.post(ada)
         for number in range(7):
@@ -327,7 +313,6 @@ class TestPages:
     async def test_pages_stay_correct_during_concurrent_writes_and_deletions(
         self, people: People
     ) -> None:
-        """No comment comes twice, and none that exists throughout is missing."""
         ada = await people.user()
         post = await people.post(ada)
         await execute(
@@ -374,7 +359,6 @@ class TestPages:
 
     @pytest.mark.parametrize("choice", ["remove", "keep"])
     async def test_it_follows_an_index(self, people: People, choice: Any) -> None:
-        """The generic plan neither sorts nor scans a table."""
         ada = await people.user()
         posts = [await people.post(ada) for _ in range(3)]
         for post in posts:
@@ -398,7 +382,6 @@ class TestPages:
 async def pages_of(
     people: People, post: dict[str, Any], *, limit: int, pages_max: int = 100
 ) -> list[list[dict[str, Any]]]:
-    """Return the comments on each page, from the first to the last."""
     pages: list[list[dict[str, Any]]] = []
     cursor: str | None = None
     while len(pages) < pages_max:

@@ -26,7 +26,6 @@ from tests.support.source import DEAD, LIVE, Source
 async def test_a_backlog_is_applied_in_batches_and_acknowledged(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A backlog is applied in far fewer transactions than events, and leaves the queue."""
     events = [an_event(a_state(), created=True) for _ in range(1_200)]
     async with consuming(consumer_settings, blog_engine):
         pass
@@ -43,14 +42,11 @@ async def test_a_backlog_is_applied_in_batches_and_acknowledged(
 async def test_a_small_batch_does_not_wait_to_be_filled(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A single message is applied at once, however large a batch may be."""
     event = an_event(a_state(), created=True)
     settings = consumer_settings.model_copy(update={"batch_size": 5_000, "prefetch": 5_000})
-
     async with consuming(settings, blog_engine):
         await source.publish(event)
         await eventually(lambda: has_applied(blog_engine, 1), within=5)
-
     assert await source.ready() == 0
 
 
@@ -134,11 +130,7 @@ GARBAGE: dict[str, tuple[str, dict[str, Any] | None, bytes]] = {
         BODY.replace(b'"email":"', b'"email":17,"x":"'),
     ),
     "another user in the body": ("invalid_data", _headers(_of_user(uuid4())), BODY),
-    "oversize": (
-        "too_large",
-        _headers(_of_user(USER)),
-        BODY[:-1] + b" " * BODY_BYTES_MAX + b"}",
-    ),
+    "oversize": ("too_large", _headers(_of_user(USER)), BODY[:-1] + b" " * BODY_BYTES_MAX + b"}"),
 }
 
 
@@ -213,7 +205,6 @@ ODD_PROPERTIES = Basic.Properties(
 async def test_odd_properties_are_parked_as_they_came(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Properties that AMQP allows and JSON has no word for are kept without loss."""
     body = bytes(range(256))
     event = an_event(a_state())
 
@@ -264,7 +255,6 @@ def _expected(properties: Basic.Properties) -> dict[str, Any]:
 async def test_a_data_error_parks_only_its_message(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Of a batch, the one e-mail that PostgreSQL cannot store is parked, the rest applied."""
     bad = an_event(a_state(email="nul\0@example.org"))
     good = [an_event(a_state()) for _ in range(60)]
     async with consuming(consumer_settings, blog_engine):
@@ -284,12 +274,8 @@ async def test_a_data_error_parks_only_its_message(
 
 @pytest.mark.parametrize("sqlstate", ["22003", "23514"])
 async def test_a_message_that_the_schema_refuses_is_parked(
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    source: Source,
-    sqlstate: str,
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source, sqlstate: str
 ) -> None:
-    """An error of PostgreSQL about the data itself, or a constraint, parks that message alone."""
     bad, good = an_event(a_state()), an_event(a_state())
     assert bad.data.subject
     await refuse_writes(blog_engine, sqlstate, bad.data.subject)
@@ -308,7 +294,6 @@ async def test_a_message_that_the_schema_refuses_is_parked(
 async def test_a_message_parked_twice_is_one_row(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The same message again adds to the attempts of the row that is there."""
     event = an_event(a_state(email="nul\0@example.org"))
 
     async with consuming(consumer_settings, blog_engine):
@@ -324,7 +309,6 @@ async def test_a_message_parked_twice_is_one_row(
 async def test_a_deletion_is_applied_from_its_headers_alone(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """No body and no schema can hold a deletion up."""
     user_id = uuid4()
     tombstone = an_event(a_tombstone(user_id, 7))
     headers = _headers(tombstone, cloudEvents_dataschema="urn:usersync:schema:user.deleted:99")
@@ -346,7 +330,6 @@ async def test_a_deletion_is_applied_from_its_headers_alone(
 async def test_the_dead_queue_is_emptied_into_the_parked_messages(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """What was put into the dead queue by hand is parked and not applied."""
     event = an_event(a_state())
     message = encode(event)
 
@@ -366,7 +349,6 @@ async def test_the_dead_queue_is_emptied_into_the_parked_messages(
 async def test_what_the_broker_gave_up_on_is_parked(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A dead-lettered message goes through its own exchange to the parked messages."""
     event = an_event(a_state())
     async with consuming(consumer_settings, blog_engine):
         pass
@@ -389,7 +371,6 @@ async def test_what_the_broker_gave_up_on_is_parked(
 async def test_many_dead_letters_do_not_stop_the_consumer(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The broker's verdicts are not our code's errors: all is parked, live events continue."""
     event = an_event(a_state())
 
     async with consuming(consumer_settings, blog_engine):
@@ -405,7 +386,6 @@ async def test_many_dead_letters_do_not_stop_the_consumer(
 async def test_parked_messages_between_applied_ones_are_not_in_a_row(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The same error many times does not stop a consumer that applies others between."""
     rounds = consumer_settings.parked_in_a_row_max + 5
 
     async with consuming(consumer_settings, blog_engine):
@@ -421,7 +401,6 @@ async def test_parked_messages_between_applied_ones_are_not_in_a_row(
 async def test_alternating_errors_do_not_stop_the_consumer(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Only the same error again and again points at the code."""
     async with consuming(consumer_settings, blog_engine):
         pass
     for number in range(12):

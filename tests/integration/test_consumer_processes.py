@@ -38,11 +38,9 @@ class ConsumerProcess(Process):
         )
 
     async def ready(self) -> None:
-        """Wait until it consumes."""
         await self.is_ready(f"{self.health}/readyz")
 
     async def get(self, path: str) -> tuple[int, str]:
-        """Status and text of an answer."""
         return await asyncio.to_thread(self._get, path)
 
     def _get(self, path: str) -> tuple[int, str]:
@@ -56,7 +54,6 @@ class ConsumerProcess(Process):
 
 @pytest.fixture
 async def start(blog_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterator[Starting]:
-    """Starts consumer processes with more settings; all are ended after the test."""
     started: list[ConsumerProcess] = []
 
     def begin(**settings: object) -> ConsumerProcess:
@@ -101,7 +98,6 @@ async def test_the_same_error_ten_times_in_a_row_stops_the_consumer_with_an_alar
 async def test_metrics_count_what_messages_did(
     start: Starting, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Each message is counted under what it did, and its way to the replica is timed."""
     consumer = start()
     await consumer.ready()
     state = a_state(version=5)
@@ -147,12 +143,9 @@ async def test_a_stop_drains(start: Starting, blog_engine: AsyncEngine, source: 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.usefixtures("source")
 async def test_an_idle_consumer_stops_at_once(start: Starting, number: signal.Signals) -> None:
-    """Both signals end it with exit code 0."""
     consumer = start()
     await consumer.ready()
-
     consumer.signal(number)
-
     await eventually(lambda: not consumer.is_running, within=10)
     assert await consumer.stop() == 0
 
@@ -192,7 +185,6 @@ async def test_a_message_that_kills_the_process_is_parked_alone(
 async def test_attempts_are_forgotten_on_success(
     start: Starting, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A message whose process was killed for another reason is applied, and its count cleared."""
     event = an_event(a_state())
     assert event.data.subject
     await _hang_on(blog_engine, event.data.subject)

@@ -73,7 +73,6 @@ async def test_before_the_first_heartbeat(activity: Activity, blog_engine: Async
     """The source may be new, so this is degraded but no alarm."""
     assert await why_degraded(activity, blog_engine) == NO_HEARTBEAT_YET
     activity.enter(State.CONSUMING)
-
     assert await why_degraded(activity, blog_engine) is None
 
 
@@ -83,15 +82,12 @@ async def test_before_the_first_heartbeat(activity: Activity, blog_engine: Async
 async def test_a_consumer_that_is_not_consuming_is_not_ready(
     activity: Activity, blog_engine: AsyncEngine, state: State, error: type[Exception]
 ) -> None:
-    """Without the broker, or after too many parked messages, it is not ready."""
     activity.enter(state)
-
     with pytest.raises(error):
         await why_degraded(activity, blog_engine)
 
 
 async def test_a_batch_that_takes_too_long(activity: Activity, blog_engine: AsyncEngine) -> None:
-    """Messages at hand are not applied, e.g. because of a locked table."""
     await apply_events(blog_engine, Beat(number=1))
     with activity.busy("replays"), activity.busy("live"):
         assert await why_degraded(activity, blog_engine) is None

@@ -35,12 +35,8 @@ from tests.support.source import LIVE, Source
     ["53100", "40P01", "40001", "55P03", "57014", "42703", "42P01", "25006", "XX000", "58030"],
 )
 async def test_an_error_of_the_environment_is_retried_and_parks_nothing(
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    source: Source,
-    sqlstate: str,
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source, sqlstate: str
 ) -> None:
-    """A full disk, a deadlock or a missing column is retried with increasing pauses."""
     events = [an_event(a_state()) for _ in range(20)]
     await refuse_writes(blog_engine, sqlstate)
 
@@ -61,7 +57,6 @@ async def test_an_error_of_the_environment_is_retried_and_parks_nothing(
 async def test_a_consumer_waits_for_a_missing_column(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A replica that is not yet migrated keeps its messages until the migration has run."""
     await execute(blog_engine, "ALTER TABLE users RENAME COLUMN roles TO later")
 
     async with consuming(consumer_settings, blog_engine):
@@ -76,7 +71,6 @@ async def test_a_consumer_waits_for_a_missing_column(
 async def test_a_consumer_waits_for_a_locked_table(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A lock that outlasts the lock time-out delays messages and parks none."""
     settings = consumer_settings.model_copy(update={"lock_timeout_ms": 100})
     impatient = pooled(settings)
 
@@ -94,7 +88,6 @@ async def test_a_consumer_waits_for_a_locked_table(
 async def test_a_consumer_waits_for_a_read_only_database(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """After a failover to a standby, messages wait until the database accepts writes."""
     async with consuming(consumer_settings, blog_engine):
         pass
     [database] = await fetch(blog_engine, "SELECT current_database() AS name")
@@ -143,7 +136,6 @@ async def mortal(
 async def test_messages_stay_unacknowledged_while_the_database_is_away(
     mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
 ) -> None:
-    """If the database is back within the patience, they are applied: none is parked or lost."""
     server, settings, engine = mortal
     events = [an_event(a_state()) for _ in range(50)]
 
@@ -169,7 +161,6 @@ async def test_messages_stay_unacknowledged_while_the_database_is_away(
 async def test_a_killed_database_loses_and_parks_nothing(
     mortal: tuple[EmbeddedPostgres, ConsumerSettings, AsyncEngine], source: Source
 ) -> None:
-    """Events that arrive while PostgreSQL is killed and recovers are all applied afterwards."""
     server, settings, engine = mortal
     before = [an_event(a_state()) for _ in range(1_000)]
     after = [an_event(a_state()) for _ in range(1_000)]
@@ -218,7 +209,6 @@ async def test_messages_are_requeued_when_the_database_stays_away(
     broker: Broker,
     vhost: str,
 ) -> None:
-    """When its patience is over, a consumer requeues all messages and polls the database."""
     server, settings, engine = mortal
     settings = settings.model_copy(update={"database_patience_seconds": 0.5})
     events = [an_event(a_state()) for _ in range(50)]
@@ -262,7 +252,6 @@ async def test_an_intermittent_database_never_parks_a_message(
 async def test_a_deleted_queue_is_declared_again(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A consumer declares its queue again when the broker deletes it."""
     async with consuming(consumer_settings, blog_engine):
         await source.publish(an_event(a_state()))
         await eventually(lambda: has_applied(blog_engine, 1))
@@ -276,18 +265,13 @@ async def test_a_deleted_queue_is_declared_again(
 
 @pytest.mark.usefixtures("source")
 async def test_a_closed_connection_is_opened_again(
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    broker: Broker,
-    vhost: str,
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, broker: Broker, vhost: str
 ) -> None:
-    """When the broker closes the connection, the consumer reconnects and loses nothing."""
     async with consuming(consumer_settings, blog_engine) as consumer:
         closed = await eventually(
             lambda: asyncio.to_thread(broker.close_connections, vhost), every=0.5
         )
         await eventually(lambda: is_consuming(consumer))
-
     assert closed
 
 
@@ -297,8 +281,7 @@ async def _is_tried(engine: AsyncEngine, times: int) -> bool:
 
 async def _has_rolled_back(engine: AsyncEngine, times: int) -> bool:
     [row] = await fetch(
-        engine,
-        "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()",
+        engine, "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
     )
     return bool(row.xact_rollback >= times)
 

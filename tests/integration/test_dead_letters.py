@@ -27,7 +27,6 @@ async def test_a_delivery_limit_loses_nobody(
     broker: Broker,
     vhost: str,
 ) -> None:
-    """Messages over the delivery limit are applied; one at fault is parked for its own reason."""
     async with consuming(consumer_settings, blog_engine):
         pass
     policy = {"delivery-limit": 1}

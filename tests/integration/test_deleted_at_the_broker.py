@@ -113,7 +113,6 @@ async def test_a_deleted_virtual_host_is_used_again(
 
 
 async def _routes(source: Source) -> bool:
-    """Return whether each exchange routes to a queue, by sending an event of one user."""
     probe = encode(PROBE)
     for exchange, key in ((EXCHANGE, PROBE.type), (REPLAY_EXCHANGE, "blog"), (DEAD, "")):
         try:

@@ -76,16 +76,13 @@ class Table:
                 self.rows(f"SELECT set_config('{name}', '{value}', false)")
 
     def rows(self, query: str) -> list[Any]:
-        """Return the rows of a query."""
         return list(self._runner.run(self._connection.fetch(query)))
 
     def execute(self, *statements: str) -> None:
-        """Run statements."""
         for statement in statements:
             self._runner.run(self._connection.execute(statement))
 
     def fill(self, held: Sequence[State]) -> None:
-        """Replace all rows of the table by these users."""
         self._runner.run(self._fill(held))
 
     async def _fill(self, held: Sequence[State]) -> None:
@@ -111,23 +108,19 @@ class Table:
         return [*living, None, *(["a hash"] if is_source else [])]
 
     def row_digests(self, hash_sql: str = state_hash_sql()) -> dict[UUID, bytes]:
-        """Return PostgreSQL's digest of each row, by user id."""
         rows = self.rows(f"SELECT id, {hash_sql} AS hash FROM users")
         return {UUID(str(row["id"])): row["hash"][:DIGEST_BYTES] for row in rows}
 
     def digests(self) -> Digests:
-        """Return PostgreSQL's digests of all buckets."""
         [row] = self.rows(computed_sql("users"))
         return Digests(*row)
 
     def close(self) -> None:
-        """End the session."""
         self._runner.run(self._connection.close())
 
 
 @pytest.fixture
 def tables(auth_url: str, blog_url: str) -> Iterator[dict[str, Table]]:
-    """Return the users table of each service."""
     with asyncio.Runner() as runner:
         both = {
             name: Table(url, name, runner) for name, url in (("auth", auth_url), ("blog", blog_url))
@@ -192,7 +185,6 @@ def test_row_digests_of_a_bucket_are_combined(tables: dict[str, Table]) -> None:
 
 
 def test_an_incomplete_row_differs_from_a_valid_one(tables: dict[str, Table]) -> None:
-    """Provisional users and incomplete rows still get a digest that is not null."""
     state = a_state(version=1)
     missing = [f"SET {name} = NULL" for name in ("email", "created_at", "updated_at")]
     blog = tables["blog"]

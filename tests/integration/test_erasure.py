@@ -55,7 +55,6 @@ from tests.support.source import Source
 
 @pytest.fixture
 def blog_settings(blog_url: str, public_pem: str) -> BlogApiSettings:
-    """Settings of a blog API without effective limits."""
     without_end = Rate(10**6, 1)
     return BlogApiSettings(
         _env_file=None,
@@ -71,7 +70,6 @@ def blog_settings(blog_url: str, public_pem: str) -> BlogApiSettings:
 async def people(
     blog_settings: BlogApiSettings, signing_key: rsa.RSAPrivateKey
 ) -> AsyncIterator[People]:
-    """Provide clients that read and write at the blog."""
     async with people_of(blog_settings, signing_key) as people:
         yield people
 
@@ -81,7 +79,6 @@ BOTH: tuple[DeletedAuthors, ...] = ("remove", "keep")
 
 @asynccontextmanager
 async def kept_swept(engine: AsyncEngine, settings: ConsumerSettings) -> AsyncIterator[None]:
-    """Run one consumer's sweep inside the block."""
     sweeping = asyncio.create_task(sweep_continuously(settings, engine))
     try:
         yield
@@ -91,14 +88,12 @@ async def kept_swept(engine: AsyncEngine, settings: ConsumerSettings) -> AsyncIt
 
 
 async def is_swept(engine: AsyncEngine, user_id: UUID | None = None) -> bool:
-    """Tell whether no content of a user, or of all, is left and the mark is cleared."""
     found = await left(engine, user_id)
     assert found == NOTHING, f"{found} is left"
     return True
 
 
 async def note_of(engine: AsyncEngine, user_id: UUID) -> str | None:
-    """Return why the user's content is due for erasure."""
     [row] = await fetch(engine, "SELECT sweep FROM users WHERE id = :id", id=user_id)
     return None if row.sweep is None else str(row.sweep)
 
@@ -110,7 +105,6 @@ class TestTheNote:
     async def test_an_event_marks_the_user_for_erasure(
         self, blog_engine: AsyncEngine, before: str
     ) -> None:
-        """For any earlier row, even a provisional one."""
         user_id = uuid4()
         if before == "provisional":
             async with blog_engine.begin() as connection:
@@ -130,18 +124,14 @@ class TestTheNote:
         user_id = uuid4()
         await apply_events(blog_engine, a_tombstone(user_id, 5))
         await swept_all(blog_engine)
-
         await apply_events(blog_engine, a_tombstone(user_id, 5))
         await apply_events(blog_engine, a_state(user_id, 9))
-
         assert await note_of(blog_engine, user_id) is None
 
     async def test_living_users_are_not_marked(self, blog_engine: AsyncEngine) -> None:
-        """Whether new, changed or repaired."""
         state = a_state(version=1)
         await apply_events(blog_engine, state)
         await apply_events(blog_engine, a_state(state.id, 2))
-
         assert await note_of(blog_engine, state.id) is None
         assert await swept_all(blog_engine) == 0
 
@@ -182,7 +172,6 @@ class TestDeletedUsers:
         assert await fetch(blog_engine, "SELECT 1 FROM comments WHERE post_id = :id", id=adas) == []
 
     async def test_with_keep_only_the_profile_goes(self, blog_engine: AsyncEngine) -> None:
-        """Posts and comments stay, of this user and others."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         post = await a_post(blog_engine, ada)
         await comments(blog_engine, ada, post, 2)
@@ -218,7 +207,6 @@ class TestDeletedUsers:
     async def test_nothing_personal_is_left_in_any_table(
         self, people: People, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
     ) -> None:
-        """Neither address nor name nor, with ``remove``, any content."""
         grace, ada = await people.user(), await people.user(email="ada@example.org")
         profile = {"display_name": "Ada Lovelace", "bio": "writes programs"}
         await people.done(ada, "PATCH", "/v1/me", profile)
@@ -269,7 +257,6 @@ class TestDeletedPosts:
     async def test_the_comments_on_a_deleted_post_go(
         self, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
     ) -> None:
-        """Under every setting for deleted users."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         gone, there = await a_deleted_post(blog_engine, ada), await a_post(blog_engine, ada)
         for post in (gone, there):
@@ -301,13 +288,10 @@ class TestDeletedPosts:
     async def test_an_unswept_post_goes_with_its_deleted_author(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """No row of a deleted author stays, not even one written by a service."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         await comments(blog_engine, grace, await a_deleted_post(blog_engine, ada, "svc_feed"), 2)
         await deleted(blog_engine, ada)
-
         await swept_all(blog_engine)
-
         assert await posts(blog_engine) == {}
         assert await left(blog_engine, ada) == NOTHING
 
@@ -317,7 +301,6 @@ class TestOrphans:
 
     @pytest.fixture
     async def orphan(self, blog_engine: AsyncEngine) -> UUID:
-        """Create a user with content and turn them into an orphan."""
         user_id = await a_user(blog_engine)
         await comments(blog_engine, user_id, await a_post(blog_engine, user_id))
         async with blog_engine.begin() as connection:
@@ -333,7 +316,6 @@ class TestOrphans:
         orphan: UUID,
         deleted_authors: DeletedAuthors,
     ) -> None:
-        """Under every setting."""
         settings = blog_settings.model_copy(update={"deleted_authors": deleted_authors})
         async with people_of(settings, signing_key) as people:
             shown = await people.titles()
@@ -360,7 +342,6 @@ class TestOrphans:
         auth_engine: AsyncEngine,
         blog_engine: AsyncEngine,
     ) -> None:
-        """After a comparison with a restored source, the user and their posts can be restored."""
         async with paired(
             api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
         ) as pair:
@@ -380,7 +361,6 @@ class TestOrphans:
             assert await left(blog_engine, UUID(user_id)) == Left(0, posts=1, comments=0, noted=0)
 
     async def wait_days(self, engine: AsyncEngine, days: int, more: str) -> None:
-        """Move all deletions this far into the past."""
         await execute(
             engine,
             f"UPDATE users SET deleted_at = now() - (interval '{days} days' {more})"
@@ -388,7 +368,6 @@ class TestOrphans:
         )
 
     async def due(self, engine: AsyncEngine) -> int:
-        """Return the value of the metric."""
         async with engine.connect() as connection:
             return await count_due(connection)
 
@@ -407,13 +386,10 @@ class TestLost:
         return pair
 
     async def test_a_tombstone_that_reconcile_wrote_is_swept(self, pair: Pair) -> None:
-        """Like one from an event."""
         user_id = UUID("98f13708210194c475687be6106a3b84")  # md5 of 20
         await comments(pair.blog, user_id, await a_post(pair.blog, user_id), 3)
-
         run = await pair.reconcile(repair=True)
         await swept_all(pair.blog)
-
         assert run.repaired == {"undeleted": 1}
         assert await left(pair.blog, user_id) == NOTHING
 
@@ -496,7 +472,6 @@ class TestAtOnce:
             await connection.execute(sweeping._BEGIN, {"key": sweeping.LOCK_KEY})
             meanwhile = await sweep(blog_engine, "remove")
         after = await sweep(blog_engine, "remove")
-
         assert (meanwhile.made_progress, after.profiles) == (False, 1)
 
     @pytest.mark.parametrize(
@@ -588,13 +563,11 @@ EXPECTED = {"profile": 10, "post": 10, "comment": 200}
 
 
 def erased() -> dict[str, float]:
-    """Return the counter by kind."""
     name = "usersync_sweep_erased_rows_total"
     return {kind: REGISTRY.get_sample_value(name, {"kind": kind}) or 0 for kind in EXPECTED}
 
 
 async def count(engine: AsyncEngine, what: str) -> int:
-    """Return the number of rows."""
     [row] = await fetch(engine, f"SELECT count(*) AS rows FROM {what}")
     return int(row.rows)
 
@@ -605,7 +578,6 @@ class TestMuch:
     async def test_no_transaction_erases_more_than_the_maximum_of_rows(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """Triggers count posts, comments and profiles together."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         for _ in range(150):
             await a_post(blog_engine, ada)
@@ -627,10 +599,7 @@ class TestMuch:
 
     @pytest.mark.slow
     async def test_a_hundred_thousand_comments_delay_no_live_event(
-        self,
-        blog_engine: AsyncEngine,
-        consumer_settings: ConsumerSettings,
-        source: Source,
+        self, blog_engine: AsyncEngine, consumer_settings: ConsumerSettings, source: Source
     ) -> None:
         """Events of others, and late ones of this user, are applied meanwhile."""
         ada = await a_user(blog_engine)
@@ -657,11 +626,8 @@ class TestMuch:
     async def test_the_tombstones_of_a_new_replica_are_swept_quickly(
         self, blog_engine: AsyncEngine
     ) -> None:
-        """Most users have no content: one round handles many of them."""
         await apply_events(blog_engine, *(a_tombstone() for _ in range(1_000)))
-
         rounds = await swept_all(blog_engine)
-
         assert rounds <= 1_000 / model.USERS_MAX
         assert await left(blog_engine) == NOTHING
 
@@ -685,13 +651,11 @@ COUNTING = (
 
 
 def tombstoned() -> float:
-    """Return how many events came after their user's tombstone."""
     labels = {"outcome": "tombstoned"}
     return REGISTRY.get_sample_value("usersync_inbox_messages_total", labels) or 0
 
 
 def has_tombstoned(events: float) -> bool:
-    """Tell whether at least so many did."""
     return tombstoned() == events
 
 
@@ -704,7 +668,6 @@ class TestKeptSwept:
         consumer_settings: ConsumerSettings,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """After an error of the database and a defect, it continues once they are over."""
         monkeypatch.setattr(sweeping, "LOOK_EVERY_SECONDS", 0.01)
         user = await a_user(blog_engine)
         await deleted(blog_engine, user)
@@ -724,7 +687,6 @@ class TestKeptSwept:
         consumer_settings: ConsumerSettings,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """A user and a post that took several rounds are logged, not those that took one."""
         monkeypatch.setattr(model, "ROWS_MAX", 20)
         monkeypatch.setattr(model, "SLOW_SECONDS", 0.0)
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
@@ -743,7 +705,6 @@ class TestKeptSwept:
     async def test_the_setting_is_the_consumers(
         self, blog_engine: AsyncEngine, consumer_settings: ConsumerSettings
     ) -> None:
-        """With BLOG_DELETED_AUTHORS=keep, posts stay."""
         user = await a_user(blog_engine)
         await a_post(blog_engine, user)
         await deleted(blog_engine, user)
@@ -755,7 +716,6 @@ class TestKeptSwept:
         assert await left(blog_engine, user) == Left(profiles=0, posts=1, comments=0, noted=0)
 
     async def test_the_due_erasures_are_a_metric(self, blog_engine: AsyncEngine) -> None:
-        """It counts unswept tombstones and deleted posts."""
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         await a_deleted_post(blog_engine, grace)
         await deleted(blog_engine, ada)

@@ -173,7 +173,6 @@ async def test_postgresql_follows_numbers_as_the_pure_functions(blog_engine: Asy
 async def test_a_suspicion_is_logged_once(
     blog_engine: AsyncEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One log entry per suspicion, with its kind, however many heartbeats follow in a batch."""
     await _apply(blog_engine, *(a_heartbeat(n, n) for n in (1, 2, 5, 6, 7)))
     await _apply(blog_engine, a_heartbeat(8, 8), a_heartbeat(3, 30))
     lines = [line for line in capsys.readouterr().out.splitlines() if "heartbeat.suspicion" in line]
@@ -182,7 +181,6 @@ async def test_a_suspicion_is_logged_once(
 
 
 async def test_sources_do_not_make_each_other_suspect(blog_engine: AsyncEngine) -> None:
-    """Each source is independent; the newest suspicion of any source is reported."""
     other = "https://other.example"
     await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(50, 0, other))
     await _apply(blog_engine, a_heartbeat(2, 1), a_heartbeat(51, 1, other))
@@ -209,7 +207,6 @@ async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine
 
 
 async def test_a_comparison_clears_earlier_suspicions(blog_engine: AsyncEngine) -> None:
-    """A suspicion raised after its start stays; an earlier one is cleared."""
     await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(5, 1))
     suspected = await _suspicion(blog_engine)
     assert suspected is not None
@@ -241,7 +238,6 @@ async def test_a_comparison_clears_earlier_suspicions(blog_engine: AsyncEngine) 
 async def test_a_heartbeat_is_known_to_have_arrived(
     blog_engine: AsyncEngine, issuer: str, number: int, minutes: int, expected: bool
 ) -> None:
-    """This one or a later one of this source, by number and time."""
     await _apply(blog_engine, a_heartbeat(7, 7), a_heartbeat(8, 8))
     async with blog_engine.connect() as connection:
         found = await has_applied(
@@ -272,7 +268,6 @@ async def test_a_lost_queue_makes_a_replica_that_knows_a_source_suspect(
 async def test_a_purged_queue_shows_as_a_gap(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The purge removes a heartbeat too; the next one reveals it."""
     async with consuming(consumer_settings, blog_engine):
         await source.publish(a_heartbeat(1, 0), an_event(a_state()))
         await eventually(lambda: has_users(blog_engine, 1))
@@ -309,7 +304,6 @@ async def test_a_queue_deleted_while_the_consumer_is_away_is_noticed(
 async def test_a_queue_deleted_under_the_consumer_is_noticed(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """It declares the queue again and suspects that messages were lost."""
     async with consuming(consumer_settings, blog_engine) as consumer:
         await source.publish(a_heartbeat(1, 0))
         await eventually(lambda: _has_beat(blog_engine, 1))

@@ -51,7 +51,6 @@ async def consumer(
 
 @asynccontextmanager
 async def holding(engine: AsyncEngine, *statements: str) -> AsyncIterator[None]:
-    """Run ``statements`` in a transaction that stays open inside the block."""
     async with engine.connect() as connection:
         await connection.execute(text("SET idle_in_transaction_session_timeout = 0"))
         for statement in statements:
@@ -72,7 +71,6 @@ async def waiting(engine: AsyncEngine, messages: int) -> bool:
 async def test_a_locked_row_delays_its_user_alone(
     blog_engine: AsyncEngine, source: Source, strength: str
 ) -> None:
-    """Others are applied within seconds, and the user once the lock is released."""
     held = [uuid4() for _ in range(3)]
     await apply_events(blog_engine, *(a_state(user_id, 1) for user_id in held))
     hold = [OF_USER.format(user_id) + strength for user_id in held]
@@ -97,7 +95,6 @@ async def test_a_locked_row_delays_its_user_alone(
 
 @pytest.mark.usefixtures("consumer")
 async def test_a_key_share_lock_delays_nobody(blog_engine: AsyncEngine, source: Source) -> None:
-    """The lock of a foreign key does not conflict."""
     state = a_state()
     await apply_events(blog_engine, state)
     async with holding(blog_engine, OF_USER.format(state.id) + "FOR KEY SHARE"):
@@ -176,7 +173,6 @@ async def test_a_user_who_is_being_inserted_waits(blog_engine: AsyncEngine, sour
 async def test_heartbeats_and_keys_are_set_aside_too(
     blog_engine: AsyncEngine, source: Source, hold: str, event: Callable[[], object]
 ) -> None:
-    """Users are applied while a heartbeat's or key's row is locked; heartbeats keep order."""
     await apply_events(blog_engine, Beat(number=1))
 
     async with holding(blog_engine, hold):
@@ -195,7 +191,6 @@ async def test_heartbeats_and_keys_are_set_aside_too(
 async def test_a_replay_continues_past_a_locked_row(
     blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The replay lane isolates the user like the live lane."""
     state = a_state()
     await apply_events(blog_engine, state)
 
@@ -214,7 +209,6 @@ async def test_a_replay_continues_past_a_locked_row(
 async def test_a_locked_table_sets_nothing_aside(
     settings: ConsumerSettings, impatient: AsyncEngine, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """All messages wait in the queue, and attempts of a redelivered one do not count."""
     async with consuming(settings, impatient):
         pass
     await source.publish(*(an_event(a_state()) for _ in range(20)))
@@ -238,7 +232,6 @@ async def test_a_locked_table_sets_nothing_aside(
 async def test_an_operator_redrives_past_a_locked_row(
     impatient: AsyncEngine, blog_engine: AsyncEngine
 ) -> None:
-    """A message whose user is locked stays parked unchanged."""
     state = a_state()
     await apply_events(blog_engine, state)
     [parked_id] = await park_deliveries(blog_engine, a_delivery(an_event(a_state(state.id, 2))))

@@ -52,7 +52,6 @@ class Case:
 
     @property
     def difference(self) -> Difference | None:
-        """What the pure functions say."""
         now = Row(0, False) if self.is_provisional else _row(self.now)
         if self.source is None:
             return unknown(self.before, now)
@@ -131,7 +130,6 @@ async def _insert(
 
 
 async def _arrange(connection: AsyncConnection) -> None:
-    """Fill the replica, and the two tables of a run, with all cases."""
     columns = ", ".join(USERS.columns)
     async with connection.begin():
         ours = [_columns(case.now) for case in CASES if case.now is not None]
@@ -221,7 +219,6 @@ class Write:
 
     @property
     def is_newer(self) -> bool:
-        """Whether the merge lets it be written."""
         now = self._now
         return now is None or (now.is_deleted, now.version) < rank(_state(self.id, *self.coming))
 
@@ -234,7 +231,6 @@ class Write:
 
     @property
     def present(self) -> dict[str, object]:
-        """The columns of the present row."""
         assert self.ours is not None
         if self.ours[0] == 0:
             return _EMPTY | {"id": str(self.id), "version": 0, "status": "provisional"}

@@ -30,7 +30,6 @@ async def test_a_huge_message_costs_no_memory(
     unused_port: int,
     tmp_path: Path,
 ) -> None:
-    """A message of 100 MiB is parked because of its size, and the next one is applied."""
     environment = {
         "BLOG_DATABASE_URL": consumer_settings.database_url,
         "BLOG_AMQP_URL": amqp_url,
@@ -111,7 +110,6 @@ async def test_a_message_parked_without_its_body_says_so(
 
 
 def _peak_bytes(process: Process) -> int:
-    """Return the process's peak memory."""
     assert process._process is not None
     status = Path(f"/proc/{process._process.pid}/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]

@@ -24,12 +24,10 @@ class Forged(Basic.Properties):
     replacement: tuple[bytes, bytes] = (b"", b"")
 
     def marshal(self) -> bytes:
-        """Return the properties with some bytes replaced."""
         return super().marshal().replace(*self.replacement)
 
 
 def forged(good: Basic.Properties, old: bytes, new: bytes) -> Basic.Properties:
-    """``good`` with ``old`` replaced on the wire."""
     values: dict[str, Any] = {name: value for name, value in good if value is not None}
     properties = Forged(**values)
     properties.replacement = (old, new)
@@ -40,7 +38,6 @@ class Nested(Basic.Properties):
     """Headers nested deeper than the library's encoder supports."""
 
     def marshal(self) -> bytes:
-        """Return the flag of the header table and the table."""
         table = b""
         for _ in range(600):
             table = b"\x01tF" + len(table).to_bytes(4, "big") + table
@@ -74,21 +71,15 @@ async def test_a_message_the_library_cannot_decode_is_parked(
     blog_engine: AsyncEngine,
     amqp_url: str,
 ) -> None:
-    """It is parked with its body, and the message behind it is applied."""
     async with source_on(amqp_url) as source:
         await publish_odd_and_good(source, properties, consumer_settings, blog_engine)
-
     [row] = await parked(blog_engine)
     assert (row.reason, row.body) == ("not_a_cloud_event", b"odd")
 
 
 async def publish_odd_and_good(
-    source: Source,
-    properties: Basic.Properties,
-    settings: ConsumerSettings,
-    engine: AsyncEngine,
+    source: Source, properties: Basic.Properties, settings: ConsumerSettings, engine: AsyncEngine
 ) -> None:
-    """Publish a malformed and a valid message, and wait until both are settled."""
     async with consuming(settings, engine):
         await source.publish_raw(b"odd", properties)
         await source.publish(an_event(a_state()))

@@ -53,7 +53,6 @@ NEWSLETTER = Service.of(READERS)
 
 @pytest.fixture
 def database_url(postgres: PostgresServer) -> Iterator[str]:
-    """Return the URL of an empty database."""
     name = f"test_newsletter_{uuid4().hex[:12]}"
     postgres.create_database(name)
     yield postgres.url(name)
@@ -92,7 +91,6 @@ async def settings(
 
 @pytest.fixture
 async def engine(settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
-    """Return connections to the newsletter's database, with all tables."""
     engine = pooled(settings)
     async with engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
@@ -104,7 +102,6 @@ async def engine(settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def consumer(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIterator[Consumer]:
-    """Run the newsletter's consumer."""
     consumer = Consumer(READERS, settings, engine)
     running = asyncio.create_task(consumer.run())
     await eventually(lambda: running.done() or is_consuming(consumer), within=30)
@@ -115,7 +112,6 @@ async def consumer(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIter
 
 
 def newsletter(settings: ConsumerSettings, *arguments: str) -> tuple[int, str]:
-    """Run a command of the newsletter; return its exit code and its output."""
     assert settings.api_key is not None
     app = commands("newsletter", lambda: NEWSLETTER, prefix="NEWSLETTER_")
     ended = CliRunner().invoke(
@@ -133,7 +129,6 @@ def newsletter(settings: ConsumerSettings, *arguments: str) -> tuple[int, str]:
 
 
 async def differing(auth: AsyncEngine, engine: AsyncEngine) -> int:
-    """Return how many users differ in id, version, address or deletion."""
     query = "SELECT id, version, email, deleted_at FROM "
     theirs = {tuple(row) for row in await fetch(auth, f"{query} users")}
     ours = {tuple(row) for row in await fetch(engine, f"{query} readers")}

@@ -38,7 +38,6 @@ POLICY = {
 
 
 def files() -> Iterator[Path]:
-    """Yield all page files of both services."""
     for service in ("auth_service", "blog_service", "replica", "service_kit"):
         for path in sorted((ROOT / service).rglob("*")):
             if path.suffix in MEDIA_TYPES:
@@ -47,14 +46,12 @@ def files() -> Iterator[Path]:
 
 @pytest.fixture
 async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of the blog's API."""
     settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
     async with blog_api(settings) as client:
         yield client
 
 
 def page_paths() -> dict[str, str]:
-    """Return the paths of the blog's page and its files, with their media types."""
     paths = {
         f"/web/{path.name}": MEDIA_TYPES[path.suffix] for path in WEB.iterdir() if is_file(path)
     }
@@ -62,12 +59,10 @@ def page_paths() -> dict[str, str]:
 
 
 def is_file(path: Path) -> bool:
-    """Return whether the page loads the file."""
     return path.suffix in MEDIA_TYPES and path.suffix != ".html"
 
 
 async def test_the_policy_allows_only_what_the_page_needs(blog: httpx.AsyncClient) -> None:
-    """Its own scripts, requests to both services, and pictures from any host."""
     for path, kind in page_paths().items():
         response = await blog.get(path)
 
@@ -137,11 +132,8 @@ async def test_an_unchanged_file_is_not_sent_again(blog: httpx.AsyncClient) -> N
 
 
 async def test_a_changed_file_is_sent(blog: httpx.AsyncClient) -> None:
-    """Each file has its own ETag."""
     tag = (await blog.get("/web/app.js")).headers["ETag"]
-
     other = await blog.get("/web/page.css", headers={"If-None-Match": tag})
-
     assert other.status_code == 200
     assert other.headers["ETag"] != tag
 
@@ -149,13 +141,11 @@ async def test_a_changed_file_is_sent(blog: httpx.AsyncClient) -> None:
 async def test_the_page_gets_the_issuer_and_the_erasure_setting(blog: httpx.AsyncClient) -> None:
     """Both are meta elements."""
     page = (await blog.get("/")).text
-
     assert f'<meta name="auth" content="{SOURCE}">' in page
     assert '<meta name="deleted-authors" content="remove">' in page
 
 
 async def test_a_page_escapes_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A value cannot open an element."""
     package = tmp_path / "a_page"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -171,10 +161,8 @@ async def test_a_page_escapes_settings(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_the_openapi_omits_pages(blog: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
-    """The document describes the API only."""
     for client in (blog, api):
         described = (await client.get("/openapi.json")).json()["paths"]
-
         assert all(path.startswith(("/v1/", "/oauth/", "/.well-known/")) for path in described)
 
 
@@ -182,9 +170,7 @@ async def test_the_openapi_omits_pages(blog: httpx.AsyncClient, api: httpx.Async
     "path", [path for path in files() if path.suffix == ".html"], ids=lambda path: path.name
 )
 def test_no_page_contains_what_the_policy_blocks(path: Path) -> None:
-    """Inline scripts, styles and listeners."""
     page = path.read_text()
-
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script[^>]*>[^<]|javascript:", page)
 
 
@@ -203,7 +189,6 @@ def test_no_script_parses_text_as_html(path: Path) -> None:
 
 
 def test_the_page_names_all_its_files() -> None:
-    """All imports exist; the browser loads every module at once, not one after another."""
     page = (WEB / "index.html").read_text()
     named = set(re.findall(r'(?:src|href)="/web/([^"]+)"', page))
     imported = {
@@ -217,14 +202,12 @@ def test_the_page_names_all_its_files() -> None:
 
 
 def test_the_page_is_small() -> None:
-    """With all its files."""
     assert (
         sum(path.stat().st_size for path in WEB.iterdir() if path.suffix in MEDIA_TYPES) < BYTES_MAX
     )
 
 
 def test_the_error_messages_are_for_existing_codes() -> None:
-    """A misspelled code would never match."""
     codes = {
         code.name
         for module in (service_kit.http.problems, auth_service.problems, blog_service.problems)
@@ -246,16 +229,12 @@ def test_the_page_has_the_blogs_text_limits() -> None:
     scripts = "".join(path.read_text() for path in WEB.glob("*.js"))
     table = dict(re.findall(r"^const (\w+_LENGTH_MAX) = ([\d_]+);$", scripts, re.MULTILINE))
     limits = {name: value for name, value in vars(texts).items() if name.endswith("_LENGTH_MAX")}
-
     assert {name: int(value) for name, value in table.items()} == limits
 
 
 def test_the_wheel_contains_the_pages(tmp_path: Path) -> None:
-    """For services that are installed as a package."""
     built = run(f"hatchling build -t wheel -d {tmp_path}", {}, ROOT)
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("*.whl")
-
     names = zipfile.ZipFile(wheel).namelist()
-
     assert {str(path.relative_to(ROOT)) for path in files()} <= set(names)

@@ -61,7 +61,6 @@ def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 async def as_json(command: Any, arguments: str, code: int = 0) -> dict[str, Any]:
-    """Return the JSON that a command prints."""
     ended = await command(f"{arguments} --json")
     assert ended.returncode == code, ended.stderr
     assert ended.stdout.count("\n") == 1
@@ -72,7 +71,6 @@ async def as_json(command: Any, arguments: str, code: int = 0) -> dict[str, Any]
 async def test_list_shows_what_is_parked_newest_first(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
-    """One line or one object per message, without the content."""
     state = a_state()
     ids = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
 
@@ -92,7 +90,6 @@ async def test_list_shows_what_is_parked_newest_first(
 
 
 async def test_list_continues_before_an_id(command: Any, blog_engine: AsyncEngine) -> None:
-    """A long list says how to continue; a reason filters it."""
     ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(3)))
     [other] = await park_deliveries(blog_engine, rubbish(b"other"), reason="too_large")
 
@@ -107,7 +104,6 @@ async def test_list_continues_before_an_id(command: Any, blog_engine: AsyncEngin
 
 
 async def test_show_has_the_whole_message(command: Any, blog_engine: AsyncEngine) -> None:
-    """Reason, origin, properties, headers and body."""
     event = an_event(a_state(email="ada@example.org"))
     [parked_id] = await park_deliveries(blog_engine, a_delivery(event, headers={"odd": b"\xff"}))
 
@@ -141,7 +137,6 @@ async def test_show_hands_the_terminal_nothing_that_it_would_obey(
 
 
 async def test_show_says_that_the_body_was_erased(command: Any, blog_engine: AsyncEngine) -> None:
-    """Together with its user; the headers stay."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
     await apply_events(blog_engine, a_tombstone(state.id))
@@ -155,7 +150,6 @@ async def test_show_says_that_the_body_was_erased(command: Any, blog_engine: Asy
 
 
 async def test_redriving_some_reports_each(command: Any, blog_engine: AsyncEngine) -> None:
-    """With totals; messages that were not named stay."""
     same = a_state()
     await apply_events(blog_engine, same)
     ids = await park_events(blog_engine, *(an_event(data) for data in (a_state(), same, a_state())))
@@ -172,7 +166,6 @@ async def test_redriving_some_reports_each(command: Any, blog_engine: AsyncEngin
 
 
 async def test_redrive_ends_with_1_when_some_stay(command: Any, blog_engine: AsyncEngine) -> None:
-    """The line says why; scripts get counts."""
     [bad, _] = await park_deliveries(blog_engine, rubbish(), a_delivery(an_event(a_state())))
 
     ended = await command("redrive --all")
@@ -190,9 +183,7 @@ async def test_logs_of_an_applied_event_do_not_mix_with_the_result(
     """A heartbeat that shows a gap logs to stderr; stdout still has one object."""
     await apply_events(blog_engine, Beat(number=1))
     await park_deliveries(blog_engine, a_delivery(an_event(Beat(number=7))))
-
     ended = await command("redrive --all --json")
-
     assert "heartbeat.suspicion" in ended.stderr
     assert json.loads(ended.stdout)["applied"] == 1
 
@@ -200,26 +191,20 @@ async def test_logs_of_an_applied_event_do_not_mix_with_the_result(
 async def test_redrive_continues_after_an_unknown_id(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
-    """The message names the id, and the exit code is 1."""
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
-
     ended = await command(f"redrive 4711 {parked_id}")
-
     assert ended.returncode == 1
     assert ended.stderr.startswith("no message 4711 is parked")
     assert f"{parked_id}  applied" in ended.stdout
 
 
 async def test_redrive_all_of_nothing_is_well(command: Any) -> None:
-    """Zeros, and exit code 0."""
     assert await as_json(command, "redrive --all") == dict.fromkeys(OUTCOMES, 0)
 
 
 @pytest.mark.parametrize("arguments", ["redrive", "redrive 1 --all", "redrive 0", "show x"])
 async def test_redrive_needs_either_ids_or_all(command: Any, arguments: str) -> None:
-    """Neither ids nor --all, or both: exit code 2."""
     ended = await command(arguments)
-
     assert (ended.returncode, ended.stdout) == (2, "")
 
 
@@ -290,11 +275,8 @@ async def test_discard_leaves_a_note(command: Any, blog_engine: AsyncEngine) -> 
 async def test_discard_needs_a_reason(
     command: Any, blog_engine: AsyncEngine, because: str, code: int, words: str
 ) -> None:
-    """No message is discarded without one."""
     [parked_id] = await park_deliveries(blog_engine, rubbish())
-
     ended = await command(f"discard {parked_id} {because}")
-
     assert (ended.returncode, ended.stdout) == (code, "")
     assert words in ended.stderr
     assert len(await parked(blog_engine)) == 1
@@ -303,7 +285,6 @@ async def test_discard_needs_a_reason(
 async def test_lists_of_any_length_are_redriven_and_discarded(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
-    """`list --ids` prints what `redrive -` and `discard -` read, beyond a page of the list."""
     ids = await park_events(blog_engine, an_event(a_state()), an_event(a_state()))
     many = [rubbish(str(number).encode()) for number in range(1100)]
     rubbish_ids = await park_deliveries(blog_engine, *many, reason="not_a_cloud_event")
@@ -330,9 +311,7 @@ async def test_something_else_than_ids_discards_nothing(
 ) -> None:
     """All of standard input is read and checked first."""
     await park_deliveries(blog_engine, rubbish())
-
     ended = await command("discard - --because 'sent by a test'", typed)
-
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "is not a number from 1 to" in ended.stderr
     assert len(await parked(blog_engine)) == 1
@@ -340,18 +319,14 @@ async def test_something_else_than_ids_discards_nothing(
 
 @pytest.mark.parametrize("arguments", ["show 4711", "discard 4711 --because unknown"])
 async def test_an_unknown_id_is_one_sentence(command: Any, arguments: str) -> None:
-    """With exit code 1 and a pointer to the list."""
     ended = await command(arguments)
-
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "no message 4711 is parked; list them with `parked list`\n"
 
 
 @pytest.mark.parametrize("name", ["list", "show", "redrive", "discard"])
 async def test_help_shows_an_example(command: Any, name: str) -> None:
-    """A line to copy, without settings."""
     shown = await command(f"{name} --help", BLOG_DATABASE_URL="")
-
     assert shown.returncode == 0
     assert f"blog-service parked {name}" in shown.stdout.partition("Example:")[2]
 
@@ -359,7 +334,6 @@ async def test_help_shows_an_example(command: Any, name: str) -> None:
 async def test_the_commands_are_installed(
     blog_url: str, blog_engine: AsyncEngine, tmp_path: Path
 ) -> None:
-    """A real process prints the same and nothing else."""
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
 
     ended = await asyncio.to_thread(
@@ -376,11 +350,8 @@ async def test_the_commands_are_installed(
 async def test_redriving_a_deletion_reaches_the_replica(
     command: Any, blog_engine: AsyncEngine
 ) -> None:
-    """The user's other parked messages are erased."""
     user_id = uuid4()
     await park_events(blog_engine, an_event(a_tombstone(user_id, 5)), an_event(a_state(user_id, 4)))
-
     counts = await as_json(command, "redrive --all")
-
     assert (counts["applied"], counts["tombstoned"]) == (1, 1)
     assert (await replica(blog_engine))[user_id].status == "deleted"

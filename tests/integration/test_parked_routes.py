@@ -33,7 +33,6 @@ OPERATOR = a_state(roles=("editor", "operator"))
 
 @pytest.fixture
 async def stranger(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Provide a client of the blog's API without a token."""
     settings = ApiSettings(
         _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
     )
@@ -45,7 +44,6 @@ async def stranger(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncC
 async def blog(
     stranger: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
 ) -> httpx.AsyncClient:
-    """Provide the same client with an operator's token."""
     await apply_events(blog_engine, OPERATOR)
     stranger.headers["Authorization"] = f"Bearer {a_token(signing_key, OPERATOR.id)}"
     return stranger
@@ -54,7 +52,6 @@ async def blog(
 async def test_the_list_shows_messages_and_reasons(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Newest first, without the content."""
     state = a_state()
     first, second = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
     [row, _] = await parked(blog_engine)
@@ -82,25 +79,19 @@ async def test_the_list_shows_messages_and_reasons(
 
 
 async def test_the_list_comes_in_pages(blog: httpx.AsyncClient, blog_engine: AsyncEngine) -> None:
-    """A cursor continues after the previous page, even if messages are parked meanwhile."""
     ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(5)))
-
     first = (await blog.get(LIST, params={"limit": 2})).json()
     await park_deliveries(blog_engine, rubbish(b"newer"))
     second = (await blog.get(LIST, params={"limit": 3, "cursor": first["next_cursor"]})).json()
-
     assert [item["id"] for item in first["items"] + second["items"]] == ids[::-1]
     assert second["next_cursor"] is None
 
 
 async def test_the_list_of_one_reason(blog: httpx.AsyncClient, blog_engine: AsyncEngine) -> None:
-    """Others are left out; an unknown reason returns an empty list."""
     [_] = await park_deliveries(blog_engine, rubbish(b"1"), reason="too_large")
     [wanted] = await park_deliveries(blog_engine, rubbish(b"2"), reason="dead_lettered")
-
     found = (await blog.get(LIST, params={"reason": "dead_lettered"})).json()
     none = (await blog.get(LIST, params={"reason": "bored"})).json()
-
     assert [item["id"] for item in found["items"]] == [wanted]
     assert none["items"] == []
 
@@ -108,7 +99,6 @@ async def test_the_list_of_one_reason(blog: httpx.AsyncClient, blog_engine: Asyn
 async def test_show_has_the_whole_message(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """As it came: where from, properties, headers, and the body as text."""
     event = an_event(a_state(email="ada+ä@example.org"))
     delivery = a_delivery(event, headers={"odd": b"\xff", "deep": [{"a": "nul\0"}]})
     [parked_id] = await park_deliveries(blog_engine, delivery)
@@ -144,7 +134,6 @@ async def test_show_has_the_whole_message(
 async def test_a_body_is_shown_as_text_or_base64(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, body: bytes, shown: str, encoding: str
 ) -> None:
-    """For any bytes."""
     [parked_id] = await park_deliveries(blog_engine, rubbish(body))
 
     message = (await blog.get(f"{LIST}/{parked_id}")).json()
@@ -160,7 +149,6 @@ async def test_a_body_is_shown_as_text_or_base64(
 async def test_of_a_very_long_body_the_beginning_is_shown(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, letter: bytes
 ) -> None:
-    """With its size; a character that was cut is left out."""
     body = b"x" + letter * read.BODY_SHOWN_BYTES_MAX
     [parked_id] = await park_deliveries(blog_engine, rubbish(body))
 
@@ -176,7 +164,6 @@ async def test_of_a_very_long_body_the_beginning_is_shown(
 async def test_show_says_that_the_body_was_erased_with_its_user(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """The headers stay; the list shows it too."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
     await apply_events(blog_engine, a_tombstone(state.id))
@@ -194,7 +181,6 @@ async def test_show_says_that_the_body_was_erased_with_its_user(
 async def test_redriving_one_returns_the_outcome(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """It is applied and gone; the gauge follows."""
     state = a_state()
     [parked_id, _] = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
 
@@ -220,7 +206,6 @@ async def test_redriving_one_returns_the_outcome(
 async def test_redriving_what_fails_again_says_why(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """The response is a success, and the log quotes nothing of the message."""
     [parked_id] = await park_deliveries(blog_engine, rubbish())
 
     with capture_logs() as logs:
@@ -240,7 +225,6 @@ async def test_redriving_what_fails_again_says_why(
 async def test_redriving_all_returns_counts(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """The number of messages by outcome."""
     same, gone = a_state(), a_state()
     await apply_events(blog_engine, same, a_tombstone(gone.id))
     await park_deliveries(
@@ -282,9 +266,7 @@ async def test_redriving_all_continues_with_a_cursor_when_it_takes_long(
 
 
 async def test_nothing_to_redrive_is_no_error(blog: httpx.AsyncClient) -> None:
-    """All counts are zero."""
     answer = await blog.post(f"{LIST}/redrive")
-
     assert answer.status_code == 200
     assert set(answer.json().values()) == {0, None}
 
@@ -292,7 +274,6 @@ async def test_nothing_to_redrive_is_no_error(blog: httpx.AsyncClient) -> None:
 async def test_discarding_leaves_a_record_without_the_content(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Who, when, why and the original reason; the message is gone."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
     [row] = await parked(blog_engine)
@@ -323,7 +304,6 @@ async def test_discarding_leaves_a_record_without_the_content(
 async def test_a_discarded_message_that_comes_again_is_parked_again(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """Under a new id; both records stay."""
     [first] = await park_deliveries(blog_engine, rubbish())
     await blog.post(f"{LIST}/{first}/discard", json=BECAUSE)
     [second] = await park_deliveries(blog_engine, rubbish())
@@ -379,9 +359,7 @@ async def test_only_operators_may(
 async def test_an_unknown_message_is_not_found(
     blog: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    """An unknown id returns 404."""
     json = BECAUSE if path.endswith("discard") else None
-
     _is_problem(await blog.request(method, path, json=json), 404, "not_found")
 
 
@@ -406,21 +384,17 @@ async def test_an_unknown_message_is_not_found(
 async def test_malformed_requests_are_422(
     blog: httpx.AsyncClient, method: str, path: str, json: Any
 ) -> None:
-    """Each is refused before anything is done."""
     _is_problem(await blog.request(method, path, json=json), 422, "invalid_request")
 
 
 async def test_a_database_that_refuses_is_503_and_changes_nothing(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine
 ) -> None:
-    """The message is not at fault: no attempt is counted."""
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
     before = await parked(blog_engine)
     await refuse_writes(blog_engine, "53100")
-
     for path in (f"{LIST}/{parked_id}/redrive", f"{LIST}/redrive"):
         _is_problem(await blog.post(path), 503, "unavailable")
-
     assert await parked(blog_engine) == before
 
 

@@ -26,7 +26,6 @@ from tests.support.source import Source
 async def test_a_parked_body_is_erased_with_its_user(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """When a user's deletion is applied, their parked messages keep only headers."""
     unreadable = an_event(a_state(email="nul\0@example.org"))
     other = an_event(a_state(email="other\0@example.org"))
     user_id = unreadable.data.subject
@@ -49,7 +48,6 @@ async def test_a_parked_body_is_erased_with_its_user(
 async def test_of_a_deleted_user_only_headers_are_parked(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A late message of a deleted user that cannot be read is parked without its body."""
     user_id = uuid4()
     late = an_event(a_state(user_id, 1))
 
@@ -67,7 +65,6 @@ async def test_of_a_deleted_user_only_headers_are_parked(
 async def test_parking_again_after_the_deletion_brings_nothing_back(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A parked message is erased even when it is parked again after the deletion."""
     user_id = uuid4()
     unreadable = an_event(a_state(user_id, email="nul\0@example.org"))
 
@@ -86,7 +83,6 @@ async def test_parking_again_after_the_deletion_brings_nothing_back(
 async def test_a_user_legible_in_the_body_alone_is_found(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A message without headers is erased with the user named in its data."""
     state = a_state()
 
     async with consuming(consumer_settings, blog_engine):
@@ -103,7 +99,6 @@ async def test_a_user_legible_in_the_body_alone_is_found(
 
 
 async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEngine) -> None:
-    """A deletion that arrives while its user's message is being parked waits, then erases it."""
     user_id = uuid4()
     async with blog_engine.connect() as parking:
         await park(USERS, parking, _unreadable(user_id), "reason", "error")
@@ -118,7 +113,6 @@ async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEng
 
 
 async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: AsyncEngine) -> None:
-    """Parking that starts while its user is being deleted waits, then stores headers only."""
     user_id = uuid4()
     async with blog_engine.connect() as deleting:
         await apply(USERS, deleting, [an_event(a_tombstone(user_id))])
@@ -133,17 +127,13 @@ async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: Asyn
 
 
 async def test_other_users_are_not_delayed(blog_engine: AsyncEngine) -> None:
-    """Deleting one user does not wait for parking a message of another."""
     async with blog_engine.connect() as parking:
         await park(USERS, parking, _unreadable(uuid4()), "reason", "error")
-
         await asyncio.wait_for(_delete(blog_engine, uuid4()), 1.5)
-
         await parking.commit()
 
 
 async def test_no_race_leaves_a_body_of_a_deleted_user(blog_engine: AsyncEngine) -> None:
-    """Parking and deleting at once, three hundred times, always ends without the body."""
     users = [uuid4() for _ in range(300)]
 
     async def race(user_id: UUID, number: int) -> None:
@@ -201,25 +191,19 @@ async def test_a_message_without_an_identifiable_user_expires(blog_engine: Async
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"body": b"other"}, {"routing_key": "user.created"}, {"headers": {"b": 1}}],
-    ids=repr,
+    "change", [{"body": b"other"}, {"routing_key": "user.created"}, {"headers": {"b": 1}}], ids=repr
 )
 async def test_different_messages_are_different_rows(
     blog_engine: AsyncEngine, change: dict[str, Any]
 ) -> None:
-    """Body, routing key and headers distinguish messages."""
     await _park_delivery(blog_engine, _delivery(b"body", headers={"a": 1}))
-
     await _park_delivery(blog_engine, _delivery(**{"body": b"body", "headers": {"a": 1}, **change}))
-
     assert len(await parked(blog_engine)) == 2
 
 
 async def test_headers_added_by_the_broker_do_not_make_another_message(
     blog_engine: AsyncEngine,
 ) -> None:
-    """A redelivered or dead-lettered message is the same message."""
     await _park_delivery(blog_engine, _delivery(b"body", headers={"a": 1}))
 
     await _park_delivery(

@@ -42,7 +42,6 @@ class TestWriting:
     """``POST /v1/posts``."""
 
     async def test_what_was_written_is_there_for_everybody(self, people: People) -> None:
-        """The response, the post by its id and the list show the same."""
         ada = await people.user()
 
         written = await people.post(ada, "Engines", "Of the\nfirst kind")
@@ -60,7 +59,6 @@ class TestWriting:
         }
 
     async def test_without_a_token_nobody_writes(self, people: People) -> None:
-        """Reading needs no token, writing does."""
         post = await people.post(await people.user())
         body = {"title": "x", "body": "y"}
 
@@ -102,7 +100,6 @@ class TestWriting:
         assert await people.post(user_id, "And another one")
 
     async def test_a_disabled_user_cannot_write_and_their_posts_stay(self, people: People) -> None:
-        """They can read but not write until they are enabled again."""
         ada = await people.user()
         post = await people.post(ada)
         await people.apply(a_state(ada, 2, status="disabled"))
@@ -141,7 +138,6 @@ class TestWriting:
     async def test_texts_that_break_a_rule_are_refused(
         self, people: People, body: dict[str, Any]
     ) -> None:
-        """Nothing is stored of a refused text."""
         ada = await people.user()
         post = await people.post(ada)
 
@@ -187,7 +183,6 @@ class TestLimit:
 
     @pytest.fixture
     def blog_settings(self, blog_settings: ApiSettings) -> ApiSettings:
-        """Allow three posts and two comments an hour."""
         return blog_settings.model_copy(
             update={"limit_posts": Rate(3, 3600), "limit_comments": Rate(2, 3600)}
         )
@@ -195,7 +190,6 @@ class TestLimit:
     async def test_a_post_over_the_limit_is_refused_with_the_time_to_wait(
         self, people: People
     ) -> None:
-        """Other users and services may write; the user may again after the window."""
         ada, eve = await people.user(), await people.user()
         for _ in range(3):
             await people.post(ada)
@@ -225,7 +219,6 @@ class TestLimit:
         assert_problem(refused, 429, "too_many_requests")
 
     async def test_concurrent_requests_cannot_exceed_the_limit(self, people: People) -> None:
-        """Concurrent requests are counted one after the other."""
         ada = await people.user()
         post = await people.post(await people.user())
 
@@ -258,7 +251,6 @@ class TestServices:
 
     @pytest.mark.parametrize("kind", ["unknown", "deleted"])
     async def test_the_author_must_exist(self, people: People, kind: str) -> None:
-        """An unknown id is refused, and so is that of a deleted user."""
         author = uuid4()
         if kind == "deleted":
             await people.apply(a_state(author), a_tombstone(author))
@@ -270,7 +262,6 @@ class TestServices:
         assert_problem(await people.keep(author), 422, "unknown_author")
 
     async def test_it_needs_the_scope(self, people: People) -> None:
-        """The response names the scope; a user's token with this scope stays a user's."""
         ada = await people.user()
         post = await people.post(ada)
         named = {"title": "x", "body": "y", "author_id": str(ada)}
@@ -292,7 +283,6 @@ class TestServices:
             assert answer.headers["WWW-Authenticate"].endswith('scope="posts:write"')
 
     async def test_an_upsert_is_idempotent(self, people: People) -> None:
-        """It is created once, then updated only if the content has changed."""
         ada, post_id = await people.user(), uuid4()
 
         new = await people.keep(ada, post_id)
@@ -311,14 +301,11 @@ class TestServices:
     async def test_concurrent_upserts_create_one_post(self, people: People) -> None:
         """An importer that is started twice creates no duplicate."""
         ada, post_id = await people.user(), uuid4()
-
         answers = await asyncio.gather(*(people.keep(ada, post_id) for _ in range(8)))
-
         assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
         assert await people.titles() == ["Kept"]
 
     async def test_a_service_cannot_change_posts_of_others(self, people: People) -> None:
-        """A user's post, another service's, and its own post for another author are refused."""
         ada, eve = await people.user(), await people.user()
         written = UUID((await people.post(ada))["id"])
         kept, of_other = uuid4(), uuid4()
@@ -339,7 +326,6 @@ class TestServices:
         assert await people.done(None, "GET", "/v1/posts") == before
 
     async def test_a_service_changes_and_deletes_its_posts(self, people: People) -> None:
-        """So can the author."""
         ada = await people.user()
         first, second = uuid4(), uuid4()
         await people.keep(ada, first)
@@ -371,10 +357,8 @@ class TestServices:
         """Like the token of a deleted user."""
         ada = await people.user()
         assert (await people.keep(ada)).status_code == 201
-
         kid = jwk(signing_key.public_key())["kid"]
         await people.apply(RevokedKey(kid=kid, revoked_at=NOON))
-
         assert_problem(await people.keep(ada), 401, "invalid_token")
 
     async def test_services_have_no_other_endpoints(self, people: People) -> None:
@@ -396,7 +380,6 @@ class TestChanging:
 
     @pytest.mark.parametrize("role", [None, "moderator", "admin"])
     async def test_who_may(self, people: People, role: str | None) -> None:
-        """Its author, moderators and administrators."""
         author = await people.user()
         who = author if role is None else await people.user(roles=(role,))
         post = await people.post(author)
@@ -417,11 +400,9 @@ class TestChanging:
 
     @pytest.mark.parametrize("roles", [(), ("operator",), ("editor",)])
     async def test_who_may_not(self, people: People, roles: tuple[str, ...]) -> None:
-        """They can see the post, so the response is 403."""
         post = await people.post(await people.user())
         eve = await people.user(roles=roles)
         path = f"/v1/posts/{post['id']}"
-
         assert_problem(await people.ask(eve, "PATCH", path, {"title": "x"}), 403, "forbidden")
         assert_problem(await people.ask(eve, "DELETE", path), 403, "forbidden")
         assert await people.done(None, "GET", path) == post
@@ -442,7 +423,6 @@ class TestChanging:
         assert_problem(after, 403, "forbidden")
 
     async def test_a_demotion_between_check_and_change_counts(self, people: People) -> None:
-        """A moderator's request waits for the demotion being applied, and is refused then."""
         post = await people.post(await people.user())
         mod = await people.user(roles=("moderator",))
 
@@ -456,7 +436,6 @@ class TestChanging:
         assert_problem(await change, 403, "forbidden")
 
     async def test_a_deleted_post_leaves_no_text(self, people: People) -> None:
-        """Only the id is left, with the mark that its comments are due for erasure."""
         ada = await people.user()
         post = await people.post(ada, "Secret", "Very secret")
 
@@ -468,12 +447,9 @@ class TestChanging:
         assert row.sweep
 
     async def test_of_two_concurrent_deletions_one_gets_404(self, people: People) -> None:
-        """One succeeds, the other gets 404."""
         ada = await people.user()
         path = f"/v1/posts/{(await people.post(ada))['id']}"
-
         answers = await asyncio.gather(*(people.ask(ada, "DELETE", path) for _ in range(6)))
-
         assert sorted(answer.status_code for answer in answers) == [204] + [404] * 5
 
     async def test_the_statement_itself_cannot_change_posts_of_others(self, people: People) -> None:
@@ -503,17 +479,13 @@ class TestPages:
     """``GET /v1/posts`` by cursor."""
 
     async def test_newest_first(self, people: People) -> None:
-        """Each page continues where the previous one ended; the last has no cursor."""
         ada = await people.user()
         for number in range(7):
             await people.post(ada, f"{number}")
-
         pages = [page async for page in pages_of(people, limit=3)]
-
         assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
 
     async def test_a_page_has_twenty_posts_by_default(self, people: People) -> None:
-        """And at most a hundred."""
         ada = await people.user()
         await insert_posts(people, ada, 101)
 
@@ -524,7 +496,6 @@ class TestPages:
             assert_problem(answer, 422, "invalid_request")
 
     async def test_posts_of_one_author_come_in_pages(self, people: People) -> None:
-        """With the same cursors."""
         ada, eve = await people.user(), await people.user()
         for number in range(5):
             await people.post(ada, f"ada {number}")
@@ -537,15 +508,12 @@ class TestPages:
 
     @in_turn("cursor", ["x", "", "AAAAAAAAAAAAAAAAAAAAAA", "//////////8", "-1"])
     async def test_a_foreign_cursor_is_refused(self, people: People, cursor: str) -> None:
-        """Only cursors made by this list are accepted."""
         answer = await people.ask(None, "GET", "/v1/posts", cursor=cursor)
-
         assert_problem(answer, 422, "invalid_request")
 
     async def test_pages_stay_correct_during_concurrent_writes_and_deletions(
         self, people: People
     ) -> None:
-        """No post comes twice, and none that exists throughout is missing."""
         ada = await people.user()
         await insert_posts(people, ada, 200)
         old = set(await people.titles(limit=100))
@@ -595,13 +563,11 @@ class TestDeletedAuthors:
 
     @pytest.fixture(params=["remove", "keep"])
     def choice(self, request: pytest.FixtureRequest) -> str:
-        """BLOG_DELETED_AUTHORS."""
         choice: str = request.param
         return choice
 
     @pytest.fixture
     def blog_settings(self, blog_settings: ApiSettings, choice: str) -> ApiSettings:
-        """With the choice."""
         return blog_settings.model_copy(update={"deleted_authors": choice})
 
     async def test_no_personal_data_is_shown_once_the_tombstone_is_applied(
@@ -669,9 +635,7 @@ class TestDeletedAuthors:
         await people.post(ada)
         await execute(people.engine, "DELETE FROM users")
         assert await people.titles() == []
-
         await people.apply(a_state(ada))
-
         assert await people.titles() == ["A title"]
 
     async def test_content_of_deleted_users_can_be_moderated(
@@ -681,13 +645,10 @@ class TestDeletedAuthors:
         ada, mod = await people.user(), await people.user(roles=("moderator",))
         path = f"/v1/posts/{(await people.post(ada))['id']}"
         await people.apply(a_tombstone(ada))
-
         answer = await people.ask(mod, "DELETE", path)
-
         assert answer.status_code == (404 if choice == "remove" else 204)
 
     async def test_a_write_that_waits_for_a_tombstone_is_refused(self, people: People) -> None:
-        """No content of the user appears after the tombstone."""
         ada = await people.user()
 
         async with people.engine.begin() as connection:
@@ -721,13 +682,11 @@ class TestDeletedAuthors:
         assert (await writing).status_code == 201
         await burying
         [row] = await fetch(
-            people.engine,
-            "SELECT users.status FROM posts JOIN users ON users.id = posts.author_id",
+            people.engine, "SELECT users.status FROM posts JOIN users ON users.id = posts.author_id"
         )
         assert row.status == "deleted"
 
     async def test_nothing_appears_after_the_tombstone(self, people: People) -> None:
-        """In any order, no content is added after the tombstone."""
         for _ in range(15):
             ada = await people.user()
 
@@ -768,11 +727,8 @@ class TestCost:
 
     @pytest.mark.parametrize("choice", ["remove", "keep"])
     async def test_it_follows_an_index(self, people: People, choice: Any) -> None:
-        """The generic plan neither sorts nor scans a table."""
         await insert_posts(people, await people.user(), 3_000)
-
         plan = await people.plan("bigint", page_sql(choice, 21), "2000")
-
         assert "Sort" not in plan
         assert "Seq Scan on posts" not in plan
         assert "Index Scan Backward using posts_position_idx" in plan
@@ -797,10 +753,8 @@ class TestCost:
         """It reads at most as many rows as the limit allows."""
         ada = await people.user()
         await insert_posts(people, ada, 3_000)
-
         statement = driver_sql(SECONDS_LEFT["posts"], "seconds", "author_id", "quota")
         plan = await people.plan("integer, uuid, integer", statement, f"60, '{ada}', 10")
-
         assert "Sort" not in plan
         assert "Index Scan Backward using posts_written_idx" in plan
 
@@ -824,34 +778,27 @@ class TestAway:
             assert await people.titles() == ["A title"]
 
     async def test_a_locked_table_is_a_503(self, people: People) -> None:
-        """Like any other request, with Retry-After."""
         impatient = people.settings.model_copy(update={"lock_timeout_ms": 100})
         async with people_of(impatient, people.key) as others, people.engine.begin() as connection:
             await connection.execute(text("LOCK TABLE posts IN ACCESS EXCLUSIVE MODE"))
-
             answer = await others.ask(None, "GET", "/v1/posts")
-
         assert_problem(answer, 503, "unavailable")
         assert int(answer.headers["Retry-After"]) > 0
 
     async def test_no_database_is_a_503(self, people: People, unused_port: int) -> None:
-        """Whether it refuses connections or does not exist."""
         url = f"postgresql+asyncpg://x@127.0.0.1:{unused_port}/x"
         nowhere = people.settings.model_copy(update={"database_url": url})
         async with people_of(nowhere, people.key) as others:
             answer = await others.ask(None, "GET", "/v1/posts")
-
         assert_problem(answer, 503, "unavailable")
 
 
 async def pages_of(people: People, **params: Any) -> Any:
-    """Return the titles on each page, from the first to the last."""
     async for page in ids_of(people, **params):
         yield [title for _, title in page]
 
 
 async def ids_of(people: People, **params: Any) -> Any:
-    """Return ids and titles on each page, from the first to the last."""
     cursor: str | None = None
     while True:
         page = await people.done(None, "GET", "/v1/posts", **params, cursor=cursor)
@@ -871,7 +818,6 @@ async def insert_posts(people: People, author_id: UUID, count: int) -> None:
 
 
 async def listen(people: People) -> list[str]:
-    """Record the statements that the API's driver sends."""
     statements: list[str] = []
     transport: Any = people.client._transport
     engine = transport.app.state.context.engine

@@ -29,7 +29,6 @@ class TestProfile:
     """``GET, PATCH /v1/me`` and ``GET /v1/users/{id}``."""
 
     async def test_a_profile_is_shown_to_its_user_and_to_everyone(self, people: People) -> None:
-        """With the replica's data; other users do not see the e-mail address."""
         ada = await people.user(email="ada@example.org", roles=("editor",))
 
         changed = await people.done(ada, "PATCH", "/v1/me", ADA)
@@ -42,7 +41,6 @@ class TestProfile:
         }
 
     async def test_missing_fields_stay_and_null_clears(self, people: People) -> None:
-        """Field by field, and all at once."""
         ada = await people.user()
 
         async def changed(**changes: str | None) -> dict[str, Any]:
@@ -79,12 +77,9 @@ class TestProfile:
     async def test_invalid_profiles_are_refused(
         self, people: People, changes: dict[str, Any]
     ) -> None:
-        """So are fields the user may not set; nothing of the request is stored."""
         ada = await people.user()
         await people.done(ada, "PATCH", "/v1/me", ADA)
-
         answer = await people.ask(ada, "PATCH", "/v1/me", {"bio": "Other", **changes})
-
         assert_problem(answer, 422, "invalid_request")
         me = await people.done(ada, "GET", "/v1/me")
         assert me.items() >= ADA.items()
@@ -104,7 +99,6 @@ class TestProfile:
         assert after.items() >= ADA.items()
 
     async def test_users_change_only_their_own_profiles(self, people: People) -> None:
-        """No role allows changing another user's profile."""
         ada, root = await people.user(), await people.user(roles=("admin", "moderator"))
         await people.done(ada, "PATCH", "/v1/me", ADA)
 
@@ -120,15 +114,12 @@ class TestProfile:
         """Before anything has been erased."""
         ada = await people.user()
         await people.done(ada, "PATCH", "/v1/me", ADA)
-
         await people.apply(a_tombstone(ada))
-
         assert_problem(await people.ask(None, "GET", f"/v1/users/{ada}"), 404, "not_found")
         assert_problem(await people.ask(ada, "GET", "/v1/me"), 401, "invalid_token")
         assert_problem(await people.ask(ada, "PATCH", "/v1/me", ADA), 401, "invalid_token")
 
     async def test_no_profile_appears_after_the_tombstone(self, people: People) -> None:
-        """A change that waits for the tombstone is refused and stores nothing."""
         ada = await people.user()
 
         async with people.engine.begin() as connection:
@@ -160,7 +151,6 @@ class TestReplica:
     """``GET /v1/admin/users``."""
 
     async def test_every_row_is_listed(self, people: People) -> None:
-        """Active, disabled and provisional users, and tombstones with little data."""
         root = await people.user(roles=("admin",), version=4)
         ada = await people.user(email="ada@example.org")
         off = await people.user(status="disabled")
@@ -211,9 +201,7 @@ class TestReplica:
     async def test_the_replica_is_listed_for_administrators_only(
         self, people: People, roles: tuple[str, ...]
     ) -> None:
-        """It shows e-mail addresses, so no other role is enough."""
         who = await people.user(roles=roles)
-
         assert_problem(await people.ask(who, "GET", "/v1/admin/users"), 403, "forbidden")
         answer = await people.ask(None, "GET", "/v1/admin/users")
         assert_problem(answer, 401, "authentication_required")
@@ -222,7 +210,5 @@ class TestReplica:
         """The role comes from the replica's row."""
         root = await people.user(roles=("admin",))
         await people.done(root, "GET", "/v1/admin/users")
-
         await people.apply(a_state(root, 2))
-
         assert_problem(await people.ask(root, "GET", "/v1/admin/users"), 403, "forbidden")

@@ -24,7 +24,6 @@ NEW = "1900000000000000"
 async def test_equal_tables_are_in_step(pair: Pair) -> None:
     """The digests are the proof; tombstones count as users."""
     ended = await pair.reconcile()
-
     assert (ended.verdict, ended.compared, ended.differing) == (Verdict.IN_STEP, 200, {})
     assert ended.in_flight == 0
     assert ended.source_at is not None
@@ -84,7 +83,6 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", sorted(DAMAGES))
 async def test_damage_is_named_and_then_repaired(pair: Pair, damage: str) -> None:
-    """A first run changes nothing; after a repair both tables are equal."""
     statements, kinds = DAMAGES[damage]
     await pair.damage(*statements)
 
@@ -121,12 +119,10 @@ async def test_each_user_is_counted_once_with_two_lanes(pair: Pair) -> None:
 
 
 async def test_a_report_names_each_user(pair: Pair) -> None:
-    """By id, with both versions and whether the row was repaired."""
     [gone] = await pair.ids(LIVING, 1)
     [old] = await pair.ids(f"{LIVING} AND id <> '{gone}'", 1)
     await pair.damage(
-        f"DELETE FROM users WHERE id = '{gone}'",
-        f"UPDATE users SET version = 5 WHERE id = '{old}'",
+        f"DELETE FROM users WHERE id = '{gone}'", f"UPDATE users SET version = 5 WHERE id = '{old}'"
     )
 
     ended = await pair.reconcile(repair=True)
@@ -162,7 +158,6 @@ class TestNewerInTheReplica:
         assert await pair.agrees()
 
     async def test_an_undone_deletion_is_reported_and_not_repaired(self, pair: Pair) -> None:
-        """Deletion is final: the source has to delete the user again."""
         [user_id] = await pair.ids(LIVING, 1)
         await pair.damage(
             "UPDATE users SET status = 'deleted', deleted_at = now(), email = NULL, roles = '{}',"
@@ -183,7 +178,6 @@ class TestOrphans:
 
     @pytest.fixture
     async def orphans(self, pair: Pair) -> list[UUID]:
-        """Insert three orphans and return their ids."""
         ids = [uuid4() for _ in range(3)]
         await pair.damage(
             *(
@@ -197,7 +191,6 @@ class TestOrphans:
     async def test_orphans_become_tombstones_only_when_asked_for(
         self, pair: Pair, orphans: list[UUID]
     ) -> None:
-        """A tombstone has the next version and nothing personal; then both sides agree."""
         without = await pair.reconcile(repair=True, ahead=True)
         asked = await pair.reconcile(orphans=True)
         again = await pair.reconcile()
@@ -213,14 +206,12 @@ class TestOrphans:
         """One orphan too many and none is deleted; the report names the option for more."""
         held = await pair.reconcile(orphans=True, deletions_max=2)
         allowed = await pair.reconcile(orphans=True, deletions_max=3)
-
         assert (held.verdict, held.repaired) == (Verdict.DRIFT, {})
         assert held.explanation is not None
         assert "--max-deletions" in held.explanation
         assert (allowed.verdict, allowed.repaired) == (Verdict.IN_STEP, {"orphan": len(orphans)})
 
     async def test_a_provisional_orphan_is_removed(self, pair: Pair) -> None:
-        """It has only an id, so it needs no tombstone."""
         user_id = uuid4()
         await pair.damage(
             f"INSERT INTO users (id, version, status) VALUES ('{user_id}', 0, 'provisional')"
@@ -234,7 +225,6 @@ class TestOrphans:
         assert await fetch(pair.blog, f"SELECT 1 FROM users WHERE id = '{user_id}'") == []
 
     async def test_a_provisional_user_of_the_source_counts_as_missing(self, pair: Pair) -> None:
-        """Their event was lost; the repair fills the row."""
         [user_id] = await pair.ids(LIVING, 1)
         await pair.damage(
             f"DELETE FROM users WHERE id = '{user_id}'",
@@ -254,10 +244,7 @@ class TestInFlight:
         """The source marks these users; they are neither counted as drift nor repaired."""
         await pair.damage("DELETE FROM users WHERE email LIKE 'user1_@%'")
         columns = ", ".join(USERS.columns)
-        rows = await fetch(
-            pair.auth,
-            f"SELECT {columns} FROM users WHERE email LIKE 'user1_@%'",
-        )
+        rows = await fetch(pair.auth, f"SELECT {columns} FROM users WHERE email LIKE 'user1_@%'")
         tally = Tally()
         async with session(pair.settings) as connection:
             async with connection.begin():
@@ -283,7 +270,6 @@ class TestInFlight:
         assert not await pair.agrees()
 
     async def test_live_traffic_is_never_reported_as_drift(self, pair: Pair) -> None:
-        """However fast users change during a comparison."""
         ids = [row.id for row in await fetch(pair.auth, f"SELECT id FROM users WHERE {LIVING}")]
         done = asyncio.Event()
 
@@ -326,20 +312,14 @@ class TestCouldNotCompare:
     """Every failure on the way ends without a verdict and with a remedy."""
 
     async def test_an_absent_source_gives_no_verdict(self, pair: Pair, unused_port: int) -> None:
-        """The report names the setting of its URL."""
         away = pair.settings.model_copy(update={"auth_url": f"http://127.0.0.1:{unused_port}"})
-
         ended = await pair.reconcile(settings=away)
-
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert "BLOG_AUTH_URL" in str(ended.explanation)
 
     async def test_a_wrong_api_key_gives_no_verdict(self, pair: Pair) -> None:
-        """The remedy is a new key."""
         wrong = pair.settings.model_copy(update={"service_id": "svc_0000000000000000"})
-
         ended = await pair.reconcile(settings=wrong)
-
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert "rotate-key" in str(ended.explanation)
 
@@ -408,15 +388,12 @@ async def test_a_batch_of_tombstones_stays_within_the_lock_limit(pair: Pair) -> 
     await execute(pair.auth, "TRUNCATE users CASCADE")
     await pair.fill(3000, one_in=1, replica=False)
     await pair.damage("TRUNCATE users")
-
     ended = await pair.reconcile(repair=True)
-
     assert ended.repaired == {"missing": 3000}
     assert await pair.agrees()
 
 
 async def test_two_concurrent_repairs_end_in_step(pair: Pair) -> None:
-    """Each user is repaired once, by either of the two runs."""
     await pair.damage(
         "DELETE FROM users WHERE email LIKE 'user1%'",
         "UPDATE users SET email = 'x' || email WHERE email LIKE 'user2%'",

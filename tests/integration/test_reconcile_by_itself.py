@@ -29,7 +29,6 @@ async def pair(
     auth_engine: AsyncEngine,
     blog_engine: AsyncEngine,
 ) -> AsyncIterator[Pair]:
-    """Run both services; the source has two hundred users and the replica none."""
     quick = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
     async with paired(api_settings, quick, consumer_settings, auth_engine, blog_engine) as pair:
         await pair.fill(replica=False)
@@ -48,13 +47,11 @@ async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:
 
 
 async def degraded(pair: Pair) -> str | None:
-    """Return what readiness reports."""
     async with pair.blog.connect() as connection:
         return await why_degraded(USERS, connection)
 
 
 async def test_an_empty_replica_populates_itself(pair: Pair) -> None:
-    """Once; until then readiness reports that it is degraded."""
     before = await degraded(pair)
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
@@ -73,12 +70,10 @@ async def test_a_truncated_replica_populates_itself_again(pair: Pair) -> None:
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage("TRUNCATE users")
         await eventually(lambda: ended(pair, Reason.EMPTY, times=2))
-
     assert await pair.agrees()
 
 
 async def test_lost_messages_are_detected_and_repaired(pair: Pair, amqp_url: str) -> None:
-    """A gap between heartbeat numbers starts a comparison."""
     async with watching(pair), source_on(amqp_url) as source:
         await eventually(lambda: ended(pair, Reason.EMPTY))
         # Simulate lost messages about these users, and lost heartbeats.
@@ -128,7 +123,6 @@ async def test_heartbeat_numbers_that_run_backwards_start_a_comparison_only(pair
 
 
 async def test_a_scheduled_run_repairs_drift(pair: Pair) -> None:
-    """As far as an automatic run may."""
     async with watching(pair, reconcile_every_seconds=0.5):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage("DELETE FROM users WHERE email = 'user3@example.org'")
@@ -137,7 +131,6 @@ async def test_a_scheduled_run_repairs_drift(pair: Pair) -> None:
 
 
 async def test_concurrent_watches_start_one_run(pair: Pair) -> None:
-    """Three consumers of one replica do not each query the whole source."""
     async with watching(pair), watching(pair), watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await eventually(pair.agrees)
@@ -151,7 +144,6 @@ async def test_concurrent_watches_start_one_run(pair: Pair) -> None:
 async def test_an_automatic_run_is_retried_until_the_source_responds(
     pair: Pair, unused_port: int
 ) -> None:
-    """A source that starts later still populates the replica."""
     away = f"http://127.0.0.1:{unused_port}"
     async with watching(pair, auth_url=away):
         await eventually(lambda: ended(pair, Reason.EMPTY))
@@ -163,7 +155,6 @@ async def test_an_automatic_run_is_retried_until_the_source_responds(
 
 
 async def test_a_requested_run_is_started(pair: Pair) -> None:
-    """A consumer starts it, with the requested repairs."""
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user1@example.org'")

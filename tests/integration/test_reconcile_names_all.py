@@ -21,7 +21,6 @@ Command = Callable[[str], Awaitable[subprocess.CompletedProcess[str]]]
 
 @pytest.fixture
 def command(pair: Pair, tmp_path: Path) -> Command:
-    """Runs a command of the blog to its end."""
     assert pair.settings.api_key is not None
     environment = {
         "BLOG_DATABASE_URL": pair.blog.url.render_as_string(hide_password=False),
@@ -59,7 +58,6 @@ async def _lose_the_last_seconds(pair: Pair) -> tuple[set[str], set[str]]:
 
 
 async def test_every_user_is_named(pair: Pair, command: Command) -> None:
-    """Ids alone for commands that read them, one JSON object for scripts."""
     undone, orphans = await _lose_the_last_seconds(pair)
 
     stored = json.loads((await command("blog-service reconcile --json")).stdout)
@@ -86,7 +84,6 @@ async def test_every_user_is_named(pair: Pair, command: Command) -> None:
 async def test_an_object_with_all_findings_is_whole_without_any(command: Command) -> None:
     """Scripts read the same object whether or not anybody differs."""
     ended = await command("blog-service reconcile --json --all")
-
     assert (ended.returncode, json.loads(ended.stdout)["findings"]) == (0, [])
 
 
@@ -94,7 +91,5 @@ async def test_an_object_with_all_findings_is_whole_without_any(command: Command
 async def test_options_that_contradict_each_other_are_refused(
     command: Command, options: str
 ) -> None:
-    """Exit code 2, before anything is compared."""
     ended = await command(f"blog-service reconcile {options}")
-
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -20,14 +20,7 @@ from replica.parked.model import NoSuchMessage, Redriven
 from replica.parked.redrive import parked_now, redrive, redrive_all
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import (
-    accept_writes,
-    execute,
-    fetch,
-    parked,
-    refuse_writes,
-    replica,
-)
+from tests.support.inbox import accept_writes, execute, fetch, parked, refuse_writes, replica
 from tests.support.locks import lock_waits
 from tests.support.parked_messages import (
     UNTIL_NOW,
@@ -42,12 +35,10 @@ KID = "redriven-key"
 
 
 async def test_each_kind_of_event_is_redriven(blog_engine: AsyncEngine) -> None:
-    """A state, a deletion, a heartbeat and a revoked key are applied as they would have been."""
     state, tombstone = a_state(version=7), a_tombstone(version=9)
     key = RevokedKey(kid=KID, revoked_at=NOON)
     await park_events(
-        blog_engine,
-        *(an_event(data) for data in (state, tombstone, Beat(number=5), key)),
+        blog_engine, *(an_event(data) for data in (state, tombstone, Beat(number=5), key))
     )
 
     done = await _all(blog_engine)
@@ -115,7 +106,6 @@ async def test_a_message_that_fails_again_stays_with_the_new_reason(
 async def test_an_error_of_the_environment_changes_nothing(
     blog_engine: AsyncEngine, sqlstate: str
 ) -> None:
-    """A full disk is not the message's fault: it stays unchanged, with its attempts."""
     await park_events(blog_engine, an_event(a_state()))
     before = await parked(blog_engine)
     await refuse_writes(blog_engine, sqlstate)
@@ -131,7 +121,6 @@ async def test_an_error_of_the_environment_changes_nothing(
 
 
 async def test_a_connection_that_is_cut_changes_nothing(blog_engine: AsyncEngine) -> None:
-    """A backend that dies while applying a message leaves it unchanged."""
     user_id = uuid4()
     [parked_id] = await park_events(blog_engine, an_event(a_state(user_id)))
     before = await parked(blog_engine)
@@ -177,7 +166,6 @@ async def test_a_redriven_deletion_erases_what_else_is_parked_of_its_user(
 
 
 async def test_an_erased_deletion_is_redriven_from_its_headers(blog_engine: AsyncEngine) -> None:
-    """The headers are enough: a later deletion raises the tombstone's version."""
     user_id = uuid4()
     newer = a_delivery(an_event(a_tombstone(user_id, 9)), body=b"{")
     async with blog_engine.begin() as connection:
@@ -198,25 +186,20 @@ async def test_an_erased_message_without_a_tombstone_is_not_removed(
     """Without the tombstone something is wrong, and the message stays as evidence."""
     await park_events(blog_engine, an_event(a_state()))
     await execute(blog_engine, "UPDATE parked_messages SET body = NULL")
-
     [done] = await _all(blog_engine)
-
     assert (done.outcome, done.failure and done.failure.reason) == ("parked", "invalid_data")
     assert len(await parked(blog_engine)) == 1
 
 
 async def test_an_unknown_id_is_said_to_be_unknown(blog_engine: AsyncEngine) -> None:
-    """Whether it is gone or never existed."""
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
     await redrive(USERS, blog_engine, parked_id)
-
     for unknown in (parked_id, 2**53 - 1):
         with pytest.raises(NoSuchMessage):
             await redrive(USERS, blog_engine, unknown)
 
 
 async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncEngine) -> None:
-    """Failures are tried once and stay; messages parked meanwhile are left to the next run."""
     ids = await park_deliveries(
         blog_engine,
         *(
@@ -237,7 +220,6 @@ async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncE
 
 
 async def test_several_runs_at_once_share_the_work(blog_engine: AsyncEngine) -> None:
-    """Each message is reported by one run, and each run has some."""
     users = [uuid4() for _ in range(300)]
     ids = await park_events(blog_engine, *(an_event(a_state(user_id)) for user_id in users))
 
@@ -250,7 +232,6 @@ async def test_several_runs_at_once_share_the_work(blog_engine: AsyncEngine) -> 
 
 
 async def test_a_message_of_another_run_is_left_to_it(blog_engine: AsyncEngine) -> None:
-    """The rest does not wait; at the end the run waits, and takes released messages."""
     ids = await park_events(blog_engine, *(an_event(a_state()) for _ in range(3)))
     async with blog_engine.connect() as other:
         await claim(other, ids[0], waits=False)
@@ -302,9 +283,7 @@ async def test_a_deletion_waits_for_its_user_before_it_claims_the_message(
     assert done.outcome == "applied"
 
 
-async def test_a_heartbeat_does_not_wait_for_an_operators_lock(
-    blog_engine: AsyncEngine,
-) -> None:
+async def test_a_heartbeat_does_not_wait_for_an_operators_lock(blog_engine: AsyncEngine) -> None:
     """A message that would expire while it is redriven is left to the next heartbeat."""
     ids = await park_deliveries(blog_engine, rubbish(b"1"), rubbish(b"2"))
     await execute(

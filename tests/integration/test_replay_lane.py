@@ -35,7 +35,6 @@ from tests.support.source import LIVE, REPLAY, Source, source_on
 async def test_replays_are_applied_like_events_but_do_not_count_as_latency(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The newest state wins, a tombstone stays, and only live events measure latency."""
     known, deleted, missed = a_state(version=5), a_tombstone(version=9), a_state(version=3)
     before = _latencies()
 
@@ -62,7 +61,6 @@ async def test_replays_are_applied_like_events_but_do_not_count_as_latency(
 async def test_a_backlog_of_replays_is_applied_in_small_batches(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """No transaction applies more replays than its limit."""
     async with consuming(consumer_settings, blog_engine):
         pass
     await source.replay(*(an_event(a_state()) for _ in range(1_000)))
@@ -79,7 +77,6 @@ async def test_a_backlog_of_replays_is_applied_in_small_batches(
 async def test_a_blocked_replay_delays_no_live_event(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """While a replay waits for a row lock, live events are applied and acknowledged."""
     user = a_state(version=1)
     async with consuming(consumer_settings, blog_engine):
         await source.publish(an_event(user))
@@ -96,7 +93,6 @@ async def test_a_blocked_replay_delays_no_live_event(
 async def test_replays_wait_while_live_events_are_applied(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """A replay that arrives during a live batch starts after it."""
     user, replayed = a_state(version=1), a_state()
     async with consuming(consumer_settings, blog_engine):
         await source.publish(an_event(user))
@@ -117,7 +113,6 @@ async def test_replays_wait_while_live_events_are_applied(
 async def test_a_faulty_replay_is_parked(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """Only that message is parked, with its origin; the others are applied."""
     good = [an_event(a_state()) for _ in range(30)]
     async with consuming(consumer_settings, blog_engine):
         pass
@@ -137,7 +132,6 @@ async def test_a_faulty_replay_is_parked(
 async def test_each_lane_counts_messages_parked_in_a_row(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """One below the limit in both lanes continues; one more in the replay lane stops both."""
     almost = consumer_settings.parked_in_a_row_max - 1
     async with consuming(consumer_settings, blog_engine) as consumer:
         for number in range(almost):
@@ -158,9 +152,7 @@ async def test_each_lane_counts_messages_parked_in_a_row(
 
 
 async def test_a_database_lost_during_a_replay_requeues_both_lanes(
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    source: Source,
+    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
     """The replay's error is handled like a live one; nothing is parked or lost."""
     impatient = consumer_settings.model_copy(
@@ -187,7 +179,6 @@ async def test_a_database_lost_during_a_replay_requeues_both_lanes(
 async def test_a_deleted_replay_queue_is_declared_again(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    """The consumer notices, declares and binds it again, and continues in both lanes."""
     async with consuming(consumer_settings, blog_engine):
         await source.replay(an_event(a_state()))
         await eventually(lambda: has_applied(blog_engine, 1))
@@ -224,7 +215,6 @@ def _latencies() -> float:
 
 @asynccontextmanager
 async def _locked(engine: AsyncEngine, user_id: UUID) -> AsyncIterator[AsyncConnection]:
-    """Lock the user's row in another session inside the block."""
     async with engine.begin() as connection:
         await connection.execute(
             text("SELECT 1 FROM users WHERE id = :id FOR UPDATE"), {"id": user_id}

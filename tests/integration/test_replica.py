@@ -32,9 +32,7 @@ from tests.support.inbox import replica as replica_of
 def test_every_order_duplication_and_split_ends_in_the_same_replica(
     converging: "Converging", batches: list[list[State]]
 ) -> None:
-    """Shuffled and duplicated batches leave exactly the fold of the history."""
     states = converging.run(_one_after_the_other(converging, batches))
-
     assert states == fold([state for batch in batches for state in batch])
 
 
@@ -47,7 +45,6 @@ def test_every_order_duplication_and_split_ends_in_the_same_replica(
 def test_parallel_consumers_end_in_the_same_replica(
     converging: "Converging", one: list[list[State]], seed: Any, parts: int
 ) -> None:
-    """Each connection applies the history in its own order."""
     history = [state for batch in one for state in batch]
     orders = []
     for _ in range(parts):
@@ -82,11 +79,9 @@ class Converging:
         self._engine = pooled(DatabaseSettings(database_url=url))
 
     def run(self, coroutine: Any) -> Any:
-        """Run a coroutine in the loop that owns the connections."""
         return self._runner.run(coroutine)
 
     async def apply(self, batch: list[State]) -> None:
-        """Apply a batch as the consumer does."""
         async with self._engine.begin() as connection:
             await apply(USERS, connection, [an_event(state) for state in batch])
 
@@ -99,7 +94,6 @@ class Converging:
         return states
 
     def close(self) -> None:
-        """Close the connections."""
         self._runner.run(self._engine.dispose())
         self._runner.close()
 
@@ -129,7 +123,6 @@ def _state(row: Any) -> State:
 
 
 async def test_every_field_is_stored_unchanged(blog_engine: AsyncEngine) -> None:
-    """Including microseconds and addresses of the maximum length."""
     state = a_state(
         version=2**53 - 1,
         email="Ř" * 300 + "@example.org",
@@ -179,7 +172,6 @@ async def test_two_users_who_swap_email_addresses_may_arrive_in_either_order(
 
 
 async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: AsyncEngine) -> None:
-    """A tombstone may be a user's first event; later ones change nothing."""
     user_id = uuid4()
     late = [an_event(a_state(user_id, 1), created=True), an_event(a_state(user_id, 9))]
 
@@ -210,11 +202,8 @@ async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: Async
     ids=repr,
 )
 async def test_roles_are_stored_unchanged(blog_engine: AsyncEngine, roles: tuple[str, ...]) -> None:
-    """Quotes, backslashes, commas, braces, white space and the word NULL are plain text."""
     plain, special = a_state(), a_state(roles=roles)
-
     await apply_events(blog_engine, plain, special)
-
     rows = await replica_of(blog_engine)
     assert tuple(rows[special.id].roles) == roles
     assert rows[plain.id].roles == []
@@ -223,30 +212,24 @@ async def test_roles_are_stored_unchanged(blog_engine: AsyncEngine, roles: tuple
 async def test_a_provisional_row_has_only_an_id(blog_engine: AsyncEngine) -> None:
     """A user whose event has not arrived has version 0."""
     user_id = uuid4()
-
     async with blog_engine.begin() as connection:
         await USERS.provide(connection, user_id)
-
     row = (await replica_of(blog_engine))[user_id]
     assert (row.version, row.status, row.email, row.roles) == (0, "provisional", None, [])
 
 
 @pytest.mark.parametrize("present", ["state", "tombstone"])
 async def test_a_provisional_row_never_overwrites(blog_engine: AsyncEngine, present: str) -> None:
-    """Existing rows and tombstones stay as they are."""
     state: State = a_state(version=5) if present == "state" else a_tombstone(version=5)
     await apply_events(blog_engine, state)
     before = await replica_of(blog_engine)
-
     async with blog_engine.begin() as connection:
         await USERS.provide(connection, state.id)
-
     assert await replica_of(blog_engine) == before
 
 
 @pytest.mark.parametrize("make", [a_state, a_tombstone])
 async def test_every_event_replaces_a_provisional_row(blog_engine: AsyncEngine, make: Any) -> None:
-    """A state fills it, a deletion turns it into a tombstone."""
     user_id = uuid4()
     async with blog_engine.begin() as connection:
         await USERS.provide(connection, user_id)
@@ -263,7 +246,6 @@ async def test_every_event_replaces_a_provisional_row(blog_engine: AsyncEngine, 
 async def test_a_provisional_row_waits_for_an_event_being_applied(
     blog_engine: AsyncEngine, make: Any
 ) -> None:
-    """A first request waits for the transaction and then leaves its row alone."""
     state = make(uuid4(), 3)
     async with blog_engine.connect() as applying, blog_engine.connect() as requesting:
         await apply(USERS, applying, [an_event(state)])
@@ -279,10 +261,7 @@ async def test_a_provisional_row_waits_for_an_event_being_applied(
 
 
 async def test_fifty_concurrent_first_requests_all_succeed(
-    blog_engine: AsyncEngine,
-    blog_url: str,
-    public_pem: str,
-    signing_key: rsa.RSAPrivateKey,
+    blog_engine: AsyncEngine, blog_url: str, public_pem: str, signing_key: rsa.RSAPrivateKey
 ) -> None:
     """A page sends many requests right after sign-up; they create one row."""
     user_id = uuid4()

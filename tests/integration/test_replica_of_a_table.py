@@ -38,14 +38,12 @@ readers = Table(
 
 @pytest.fixture
 async def engine(blog_engine: AsyncEngine) -> AsyncEngine:
-    """Create the table and return the engine."""
     async with blog_engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     return blog_engine
 
 
 async def apply(engine: AsyncEngine, *states: State) -> list[Outcome]:
-    """Apply events with these states and return their outcomes."""
     events = [an_event(state) for state in states]
     replica = Replica(
         readers,
@@ -57,7 +55,6 @@ async def apply(engine: AsyncEngine, *states: State) -> list[Outcome]:
 
 
 async def row(engine: AsyncEngine, user_id: UUID) -> Any:
-    """Return the row of a user."""
     async with engine.connect() as connection:
         return (await connection.execute(select(readers).where(readers.c.id == user_id))).one()
 

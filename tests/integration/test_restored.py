@@ -333,7 +333,6 @@ class TestCommand:
     async def test_it_shows_what_was_done_and_what_to_check(
         self, auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
     ) -> None:
-        """Figures on standard output; what it cannot know and the next steps on standard error."""
         await some_users(auth_engine, 2)
         environment = {"AUTH_DATABASE_URL": auth_url}
 
@@ -366,7 +365,6 @@ class TestCommand:
         code: int,
         sentence: str,
     ) -> None:
-        """With a sentence, and nothing changes."""
         [user_id] = await some_users(auth_engine, 1)
 
         ended = await asyncio.to_thread(
@@ -380,7 +378,6 @@ class TestCommand:
     async def test_it_refuses_with_a_sentence_while_a_relay_is_active(
         self, relay_settings: RelaySettings, auth_url: str, tmp_path: Path
     ) -> None:
-        """Exit code 1, and what to do."""
         async with hold(relay_settings, RELAY_LEASE):
             ended = await asyncio.to_thread(
                 run,

@@ -37,7 +37,6 @@ ADA, BOB = "'a0000000-0000-4000-8000-000000000000'", "'b0000000-0000-4000-8000-0
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take ten samples a second."""
     monkeypatch.setattr(sampler, "EVERY_SECONDS", 0.1)
 
 
@@ -45,7 +44,6 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
 async def sampling(
     settings: ConsumerSettings, engine: AsyncEngine, activity: Activity
 ) -> AsyncIterator[None]:
-    """Run one consumer's loop inside the block."""
     task = asyncio.create_task(sample_periodically(USERS, settings, engine, activity))
     try:
         yield
@@ -60,18 +58,15 @@ def recorded(event: Event, ago: float) -> Event:
 
 
 async def taken(engine: AsyncEngine) -> list[Row[Any]]:
-    """Return all samples, oldest first."""
     return await fetch(engine, "SELECT * FROM samples ORDER BY taken_at")
 
 
 async def sampled(engine: AsyncEngine, condition: str) -> list[Row[Any]]:
-    """Return the samples that meet a condition, oldest first."""
     query = f"SELECT * FROM samples WHERE {condition} ORDER BY taken_at"
     return await fetch(engine, query)
 
 
 async def put(engine: AsyncEngine, process: str, ago: float, **values: object) -> None:
-    """Insert a sample that ``process`` took this many seconds ago."""
     row = {"state": "'consuming'", "applied": 0, **values}
     await execute(
         engine,
@@ -86,7 +81,6 @@ class TestTaking:
     async def test_a_sample_has_the_applied_messages_and_the_worst_latency(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """Messages since the last sample, and the worst latency of the live ones among them."""
         async with consuming(consumer_settings, blog_engine) as consumer:
             await source.replay(recorded(an_event(a_state(version=3)), 3_600))
             await eventually(lambda: consumer.activity.applied)
@@ -107,29 +101,24 @@ class TestTaking:
     async def test_a_heartbeat_measures_the_lag_without_events(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """Heartbeats take the same path as events."""
         async with consuming(consumer_settings, blog_engine) as consumer:
             await source.publish(recorded(an_event(Beat(number=1)), 7))
             await eventually(lambda: consumer.activity.applied)
-
         assert consumer.activity.latency_seconds is not None
         assert 7 <= consumer.activity.latency_seconds < 60
 
     async def test_parked_messages_do_not_count_as_applied(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """Only applied messages count."""
         async with consuming(consumer_settings, blog_engine) as consumer:
             await source.publish_raw(b"rubbish")
             await source.publish(an_event(a_state()))
             await eventually(lambda: consumer.activity.applied)
-
         assert consumer.activity.applied == 1
 
     async def test_depths_are_those_of_the_queues(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """Without a consumer messages wait; each queue's depth is recorded."""
         async with consuming(consumer_settings, blog_engine):
             pass
         await source.publish(*(an_event(a_state()) for _ in range(3)))
@@ -149,13 +138,11 @@ class TestTaking:
     async def test_a_broker_that_is_away(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, unused_port: int
     ) -> None:
-        """Depths are unknown; samples are still taken."""
         away = consumer_settings.model_copy(
             update={"amqp_url": f"amqp://guest:guest@127.0.0.1:{unused_port}/"}
         )
         async with sampling(away, blog_engine, Activity()):
             await eventually(lambda: taken_times(blog_engine, 2))
-
         assert {row.queue_depth for row in await taken(blog_engine)} == {None}
 
     async def test_a_database_that_is_away_loses_no_count(
@@ -177,7 +164,6 @@ class TestTaking:
     async def test_a_consumer_that_has_given_up_says_so(
         self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """It is alive but handles no messages."""
         impatient = consumer_settings.model_copy(update={"parked_in_a_row_max": 2})
         consumer = Consumer(USERS, impatient, blog_engine)
         running = asyncio.create_task(consumer.run())
@@ -196,12 +182,10 @@ class TestTaking:
     async def test_samples_older_than_a_day_are_deleted(
         self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
-        """Automatically; newer samples stay."""
         await put(blog_engine, ADA, ago=24 * 3600 + 60, applied=1)
         await put(blog_engine, ADA, ago=24 * 3600 - 60, applied=2)
         async with sampling(consumer_settings, blog_engine, Activity(applied=3)):
             await eventually(lambda: sampled(blog_engine, "applied = 3"))
-
         assert [row.applied for row in await taken(blog_engine)][:2] == [2, 3]
 
 
@@ -254,10 +238,8 @@ class TestReading:
         assert present.age_seconds == pytest.approx(3, abs=2)
 
     async def test_without_any(self, blog_engine: AsyncEngine) -> None:
-        """All figures are unknown."""
         async with blog_engine.connect() as connection:
             present, found = await presence(connection), await series(connection, 60)
-
         assert (present.consumers, present.age_seconds, present.lag_seconds) == (0, None, None)
         assert list(found.items) == []
 
@@ -265,7 +247,6 @@ class TestReading:
 async def test_over_http(
     blog_url: str, public_pem: str, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
 ) -> None:
-    """With the bucket length and the end; the limit is a day."""
     operator = a_state(roles=("operator",))
     await apply_events(blog_engine, operator)
     await put(blog_engine, ADA, 30, latency_seconds=0.02, applied=3, queue_depth=0)
@@ -301,5 +282,4 @@ def _seconds(begin: str, end: str) -> float:
 
 
 async def taken_times(engine: AsyncEngine, times: int) -> bool:
-    """Tell whether there are this many samples."""
     return len(await taken(engine)) >= times

@@ -16,7 +16,6 @@ from tests.support.source import LIVE
 
 
 def delivery(event: Event, *, redelivered: bool = False, body: bytes | None = None) -> Delivery:
-    """Build a message as the broker delivers it."""
     message = encode(event)
     return Delivery(
         tag=1,
@@ -53,7 +52,6 @@ async def test_consumers_that_requeue_a_message_to_each_other_never_park_it(
 async def test_a_heartbeat_does_not_hide_that_nothing_can_be_read(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
 ) -> None:
-    """Ten in a row stop the consumer, although heartbeats arrive in between."""
     settler = Settler(USERS, consumer_settings, blog_engine)
 
     async def settle_garbage_and_heartbeats() -> None:
@@ -75,7 +73,5 @@ async def test_a_source_of_any_length_is_parked_or_applied(
     message = delivery(an_event(Beat(number=1)))
     assert message.headers is not None
     message.headers["cloudEvents_source"] = "s" * 9_000
-
     outcomes = await settler.settle([message])
-
     assert outcomes == [Outcome.PARKED]

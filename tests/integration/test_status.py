@@ -50,7 +50,6 @@ class Ended:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """Return its JSON output."""
         assert self.stdout.count("\n") == 1
         figures: dict[str, Any] = json.loads(self.stdout)
         return figures
@@ -63,7 +62,6 @@ Command = Callable[..., Awaitable[Ended]]
 def command(
     blog_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Command]:
-    """Return a function that runs ``blog-service …`` in this process, with extra settings."""
     monkeypatch.chdir(tmp_path)
 
     async def command(arguments: str, **settings: str) -> Ended:
@@ -80,7 +78,6 @@ def command(
 
 
 def account(pair: Pair) -> dict[str, str]:
-    """Return the settings with which a command reaches the source."""
     settings = pair.settings
     assert settings.auth_url is not None
     assert settings.service_id is not None
@@ -114,14 +111,11 @@ def test_messages_that_are_set_aside_are_reported_with_user_and_reason() -> None
 
 
 def test_the_maximum_heartbeat_age_is_a_setting() -> None:
-    """A source may send heartbeats less often."""
     figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE}
-
     lines = [
         pipe(heartbeat_age_seconds=age, heartbeat_seconds_max=180.0, **figures)
         for age in (180.0, 181.0)
     ]
-
     assert lines == ["quiet", "broken: no heartbeat for 181 s"]
 
 
@@ -148,7 +142,6 @@ def test_the_first_line_summarises_the_pipe(
 ) -> None:
     """Heartbeats tell quiet from broken, queues late from lost; missing consumers are named."""
     line = pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows, **consumers)
-
     assert line.startswith(expected)
 
 
@@ -156,7 +149,6 @@ class TestStatus:
     """``blog-service status``."""
 
     async def test_a_healthy_replica_shows_all_figures(self, pair: Pair, command: Command) -> None:
-        """As JSON and as lines: the replica, the queues, and the last comparison."""
         ended = await pair.reconcile()
         await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
         await pair.reconcile(repair=True)
@@ -206,15 +198,12 @@ class TestStatus:
     async def test_a_new_installation_is_shown_as_broken_and_empty(self, command: Command) -> None:
         """The queues do not exist yet."""
         figures = (await command("status --json")).figures
-
         assert figures["pipe"].startswith("broken: no broker, or no queue")
         assert (figures["queue_depth"], figures["last_heartbeat"]) == (None, None)
         assert (figures["degraded"], figures["last_reconcile"]) == ("empty", None)
 
     async def test_without_a_broker_queue_depths_are_unknown(self, command: Command) -> None:
-        """Everything else is shown, and nothing is written to stderr."""
         shown = await command("status --json", BLOG_AMQP_URL="amqp://guest:guest@127.0.0.1:1/")
-
         assert (shown.code, shown.stderr) == (0, "")
         assert shown.figures["users"] == 0
         assert {shown.figures[name] for name in DEPTHS} == {None}
@@ -227,7 +216,6 @@ class TestStatus:
         consumer_settings: ConsumerSettings,
         blog_engine: AsyncEngine,
     ) -> None:
-        """Without a consumer, messages wait in two of the three queues."""
         async with consuming(consumer_settings, blog_engine):
             pass
         await source.publish(*(an_event(a_state()) for _ in range(3)))
@@ -250,9 +238,7 @@ class TestReconcile:
     """``blog-service reconcile`` exits with 0: in step, 1: drift, 2: could not compare."""
 
     async def test_in_step_is_one_line_with_exit_code_0(self, pair: Pair, command: Command) -> None:
-        """The run records who requested it."""
         ended = await command("reconcile", **account(pair))
-
         [run] = await fetch(pair.blog, "SELECT * FROM reconcile_runs")
         assert (ended.code, ended.stderr) == (0, "")
         assert ended.stdout == (f"in step: 200 users, 0 differ, as of {run.source_at:%F %T}Z\n")
@@ -260,7 +246,6 @@ class TestReconcile:
         assert run.requested_by.startswith("operator:")
 
     async def test_drift_is_shown_by_kind_with_remedies(self, pair: Pair, command: Command) -> None:
-        """With the differing users; kinds that were not asked for are left alone."""
         await pair.damage(
             "DELETE FROM users WHERE email = 'user1@example.org'",
             "UPDATE users SET version = version + 1 WHERE email = 'user2@example.org'",
@@ -290,7 +275,6 @@ class TestReconcile:
         assert finding["user_id"] in ids
 
     async def test_too_many_orphans_are_not_deleted(self, pair: Pair, command: Command) -> None:
-        """The output names the option that raises the limit."""
         await pair.damage(
             "INSERT INTO users (id, version, status, email, email_verified, created_at,"
             " updated_at) SELECT gen_random_uuid(), 1, 'active', n || '@example.net', false, now(),"
@@ -305,7 +289,6 @@ class TestReconcile:
         assert re.search(r"^orphan +3 +3 ", gone.stdout, re.M)
 
     async def test_without_a_source_the_exit_code_is_2(self, pair: Pair, command: Command) -> None:
-        """The output has the reason, and never says "in step"."""
         away = account(pair) | {"BLOG_AUTH_URL": "http://127.0.0.1:1"}
 
         human = await command("reconcile", **away)
@@ -402,7 +385,6 @@ class TestReconcile:
         assert _state((await command("status --json")).figures) == before
 
     async def test_failures_of_automatic_runs_are_shown(self, pair: Pair, command: Command) -> None:
-        """Beside the last verdict, until the next one."""
         await pair.reconcile()
         away = pair.settings.model_copy(update={"auth_url": "http://127.0.0.1:1"})
         async with pair.blog.begin() as connection:
@@ -425,10 +407,8 @@ class TestReconcile:
         assert compared["reconcile_trouble"] is None
 
     async def test_missing_settings_are_named(self, command: Command) -> None:
-        """All three, or the missing ones; the exit code is 2."""
         none = await command("reconcile")
         some = await command("reconcile", BLOG_AUTH_URL="http://127.0.0.1:1")
-
         assert (none.code, some.code) == (2, 2)
         assert "set BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY" in none.stdout
         assert "BLOG_SERVICE_ID and BLOG_API_KEY: set it as well" in some.stderr
@@ -439,14 +419,12 @@ RUNNING = "SELECT 1 FROM reconcile_runs WHERE finished_at IS NULL AND started_at
 
 
 def _state(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures about comparing."""
     return {name: value for name, value in figures.items() if "reconcile" in name}
 
 
 async def test_the_consumers_metrics_show_its_comparisons(
     pair: Pair, blog_url: str, amqp_url: str, tmp_path: Path
 ) -> None:
-    """A process that compares by itself exposes what it found and what is left."""
     await pair.damage(
         "DELETE FROM users WHERE email = 'user1@example.org'",
         "UPDATE users SET email = 'x' WHERE email = 'user2@example.org'",

@@ -46,7 +46,6 @@ async def pair(
     auth_engine: AsyncEngine,
     blog_engine: AsyncEngine,
 ) -> AsyncIterator[Pair]:
-    """Run both services with two hundred users each; the account has both scopes."""
     async with paired(
         api_settings,
         relay_settings,
@@ -61,13 +60,11 @@ async def pair(
 
 @pytest.fixture
 def plain(blog_url: str, public_pem: str) -> ApiSettings:
-    """Return settings of an API on a new database, without a source."""
     return ApiSettings(_env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE)
 
 
 @pytest.fixture
 async def operator(pair: Pair) -> UUID:
-    """Return a user who is an operator on both sides."""
     return await pair.make_operator()
 
 
@@ -75,7 +72,6 @@ async def operator(pair: Pair) -> UUID:
 async def blog(
     pair: Pair, plain: ApiSettings, operator: UUID, signing_key: rsa.RSAPrivateKey
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client with the operator's token."""
     async with as_operator(pair.of_the_api(plain), operator, signing_key) as client:
         yield client
 
@@ -84,7 +80,6 @@ async def blog(
 async def as_operator(
     settings: ApiSettings, operator: UUID, key: rsa.RSAPrivateKey
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of an API with these settings and the operator's token."""
     async with blog_api(settings) as client:
         client.headers["Authorization"] = f"Bearer {a_token(key, operator)}"
         yield client
@@ -93,7 +88,6 @@ async def as_operator(
 async def test_a_replay_reaches_the_replica(
     blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings, operator: UUID
 ) -> None:
-    """The blog requests it, the source sends it, the consumer applies it; the log has who asked."""
     await pair.damage(f"DELETE FROM users WHERE id <> '{operator}'")
 
     with capture_logs() as logs:
@@ -159,7 +153,6 @@ async def test_the_source_checks_the_operator_before_the_replica_knows(
 
 
 async def test_all_filters_reach_the_source(blog: httpx.AsyncClient) -> None:
-    """Omitted ones get the source's defaults."""
     users = [str(uuid4()), str(uuid4())]
     everything = {
         "since": "2026-01-31T12:00:00.5+01:00",
@@ -184,7 +177,6 @@ async def test_all_filters_reach_the_source(blog: httpx.AsyncClient) -> None:
 
 
 async def test_a_dry_run_starts_nothing(blog: httpx.AsyncClient, pair: Pair) -> None:
-    """It returns what a replay would send, and logs no request."""
     async with pair.auth.begin() as connection:
         [row] = await fetch(pair.auth, "SELECT id FROM users WHERE email = 'user2@example.org'")
         await change_user(connection, row.id, email_verified=True)
@@ -202,7 +194,6 @@ async def test_a_dry_run_starts_nothing(blog: httpx.AsyncClient, pair: Pair) -> 
 
 
 async def test_a_replay_pauses_resumes_and_ends(blog: httpx.AsyncClient, operator: UUID) -> None:
-    """Cancelling is final, and every change is logged."""
     made = (await blog.post(REPLAYS, json={})).json()
     path = f"{REPLAYS}/{made['id']}"
 
@@ -249,7 +240,6 @@ class TestRefusedReplays:
     async def test_replays_to_other_consumers_are_a_404(
         self, blog: httpx.AsyncClient, pair: Pair, relay_settings: RelaySettings
     ) -> None:
-        """Although the blog's account could read them at the source."""
         other = await started(pair.auth, relay_settings, consumer="other")
         path = f"{REPLAYS}/{other.id}"
 
@@ -263,13 +253,11 @@ class TestRefusedReplays:
     async def test_a_pruned_log_is_a_409_with_the_remedy(
         self, blog: httpx.AsyncClient, pair: Pair
     ) -> None:
-        """The remedy is a replay of the current state."""
         await execute(pair.auth, "UPDATE source SET pruned_position = 1000000")
         response = await blog.post(REPLAYS, json={})
         assert "current_state" in assert_problem(response, 409, "log_pruned")["detail"]
 
     async def test_an_invalid_request_names_the_error(self, blog: httpx.AsyncClient) -> None:
-        """Whether the blog or the source detects it."""
         for body, pointer, detail in WRONG:
             response = await blog.post(REPLAYS, json=body)
             problem = assert_problem(response, 422, "invalid_request")
@@ -284,7 +272,6 @@ class TestUnavailableSource:
     async def test_missing_settings_are_named(
         self, plain: ApiSettings, operator: UUID, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """All of them, and the scope that the account needs."""
         async with as_operator(plain, operator, signing_key) as blog:
             responses = await _all(blog)
         for response in responses:
@@ -320,7 +307,6 @@ class TestUnavailableSource:
             assert "usersync_" not in response.text
 
     async def test_a_missing_scope_is_named(self, blog: httpx.AsyncClient, pair: Pair) -> None:
-        """The scope of replays, which the account lacks."""
         await execute(pair.auth, f"UPDATE service_accounts SET scopes = ARRAY['{SCOPE}']")
         for response in await _all(blog):
             assert "replays:write" in assert_problem(response, 503, "unavailable")["detail"]

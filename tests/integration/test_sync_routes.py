@@ -44,33 +44,28 @@ OPERATOR = a_state(roles=("operator",))
 
 @pytest.fixture
 def settings(blog_url: str, public_pem: str) -> ApiSettings:
-    """Return settings of an API on a new database, without a source."""
     return ApiSettings(_env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE)
 
 
 @pytest.fixture
 async def blog(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client without a token."""
     async with blog_api(settings) as client:
         yield client
 
 
 @pytest.fixture
 async def operator(blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey) -> dict[str, str]:
-    """Return the Authorization header of an operator."""
     await apply_events(blog_engine, OPERATOR)
     return bearer(signing_key, OPERATOR.id)
 
 
 def bearer(key: rsa.RSAPrivateKey, subject: UUID) -> dict[str, str]:
-    """Return the Authorization header of a user."""
     return {"Authorization": f"Bearer {a_token(key, subject)}"}
 
 
 async def test_only_operators_have_access(
     blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
 ) -> None:
-    """Neither a missing token nor another role starts anything."""
     admin = a_state(roles=("admin", "moderator"))
     await apply_events(blog_engine, admin)
 
@@ -99,7 +94,6 @@ class TestStatus:
     async def test_an_empty_replica_has_null_for_unknown_values(
         self, blog: httpx.AsyncClient, operator: dict[str, str]
     ) -> None:
-        """Neither a consumer nor a heartbeat of the source has been seen."""
         response = await blog.get(STATUS, headers=operator)
 
         assert response.status_code == 200
@@ -123,7 +117,6 @@ class TestStatus:
     async def test_values_come_from_the_database(
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
     ) -> None:
-        """The replica, parked messages, the last heartbeat, and the run that finished last."""
         await apply_events(blog_engine, a_state(version=70), a_tombstone(version=9), Beat(number=5))
         await park_deliveries(blog_engine, rubbish())
         await execute(
@@ -189,7 +182,6 @@ class TestReconcile:
     async def test_a_consumer_starts_a_requested_run(
         self, pair: Pair, blog: httpx.AsyncClient, signing_key: rsa.RSAPrivateKey
     ) -> None:
-        """With the requested repairs; the run records who requested it."""
         operator = await pair.make_operator()
         headers = bearer(signing_key, operator)
         await pair.reconcile()
@@ -208,10 +200,7 @@ class TestReconcile:
         assert asked["repairs"] == ["corrupt", "missing", "stale", "undeleted"]
         assert done["requested_by"] == f"user:{operator}"
         assert (done["reason"], done["verdict"], done["compared"]) == ("operator", "drift", 200)
-        assert (done["differing"], done["repaired"]) == (
-            {"corrupt": 1, "ahead": 1},
-            {"corrupt": 1},
-        )
+        assert (done["differing"], done["repaired"]) == ({"corrupt": 1, "ahead": 1}, {"corrupt": 1})
         assert {finding["kind"]: finding["repaired"] for finding in done["findings"]} == {
             "corrupt": True,
             "ahead": False,
@@ -222,7 +211,6 @@ class TestReconcile:
     async def test_options_of_a_request_are_stored(
         self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, operator: dict[str, str]
     ) -> None:
-        """All kinds and a deletion limit; without options the run only compares."""
         everything = {"repair": True, "ahead": True, "orphans": True, "max_deletions": 3}
 
         some = await blog.post(RECONCILE, json=everything, headers=operator)
@@ -251,7 +239,6 @@ class TestReconcile:
     async def test_unknown_ids_and_invalid_fields_are_refused(
         self, blog: httpx.AsyncClient, operator: dict[str, str]
     ) -> None:
-        """With 404, and with 422 that names each field."""
         unknown = await blog.get(f"{RECONCILE}/{uuid4()}", headers=operator)
         wrong = await blog.post(
             RECONCILE, json={"max_deletions": -1, "dry_run": True}, headers=operator
@@ -264,7 +251,6 @@ class TestReconcile:
     async def test_the_list_is_paged_with_the_newest_first(
         self, blog: httpx.AsyncClient, operator: dict[str, str]
     ) -> None:
-        """Items have no findings; a run that is requested meanwhile does not shift the pages."""
         made = [
             (await blog.post(RECONCILE, json={}, headers=operator)).json()["id"] for _ in range(3)
         ]
@@ -378,7 +364,6 @@ class TestReadiness:
     async def test_metrics_count_the_unrepaired_users_of_each_kind(
         self, pair: Pair, blog: httpx.AsyncClient
     ) -> None:
-        """A run without a verdict does not change them."""
         assert await _differing(blog) == dict.fromkeys(Kind, 0)
         await pair.damage(
             "DELETE FROM users WHERE email IN ('user1@example.org', 'user2@example.org')",

@@ -27,7 +27,6 @@ from tests.support.source import DEAD, LIVE, REPLAY, Source, source_on
 async def test_queues_and_bindings_are_declared_as_designed(
     source: Source, broker: Broker, vhost: str
 ) -> None:
-    """Quorum queues, at-least-once dead-lettering through its own exchange, high limits."""
     await declare(source.connection, USERS.queues)
     is_bound = await bind_replays(source.connection, USERS.queues)
 
@@ -65,17 +64,13 @@ async def test_queues_and_bindings_are_declared_as_designed(
 
 
 async def test_declaring_again_changes_nothing(source: Source) -> None:
-    """Repeating the declaration keeps waiting messages."""
     await declare(source.connection, USERS.queues)
     await source.publish(an_event(a_state()), an_event(Beat(number=1)))
-
     await declare(source.connection, USERS.queues)
-
     assert await depths(source.connection, USERS.queues) == {LIVE: 2, REPLAY: 0, DEAD: 0}
 
 
 async def test_a_missing_live_queue_is_reported(source: Source) -> None:
-    """Before the declaration, in case of a crash, and after it, for messages sent meanwhile."""
     told: list[int | None] = []
 
     async def queue_lost() -> None:
@@ -88,16 +83,12 @@ async def test_a_missing_live_queue_is_reported(source: Source) -> None:
 
 
 async def test_an_event_of_an_unknown_type_reaches_the_queue(source: Source) -> None:
-    """A user event of an unknown type is parked, not lost."""
     await declare(source.connection, USERS.queues)
-
     await source.publish_raw(b"{}", routing_key="user.promoted")
-
     assert await source.ready() == 1
 
 
 async def test_depths_of_missing_queues_are_unknown(source: Source) -> None:
-    """Before the first consumer there is no depth, and asking declares no queue."""
     assert await depths(source.connection, USERS.queues) == {LIVE: None, REPLAY: None, DEAD: None}
     assert await depths(source.connection, USERS.queues) == {LIVE: None, REPLAY: None, DEAD: None}
 
@@ -142,7 +133,6 @@ async def test_a_wrong_queue_stops_the_start_with_an_error(
     prepare: Callable[[AbstractChannel], Awaitable[None]],
     name: str,
 ) -> None:
-    """The error names the queue and says what to do."""
     await prepare(await source.connection.channel())
     environment = {
         "BLOG_DATABASE_URL": blog_url,

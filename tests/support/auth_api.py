@@ -31,7 +31,6 @@ async def serving(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def signed_up(api: httpx.AsyncClient, email: str) -> dict[str, Any]:
-    """Sign a user up; return the response."""
     answer = await api.post("/v1/signup", json={"email": email, "password": PASSWORD})
     assert answer.status_code == 201, answer.text
     body: dict[str, Any] = answer.json()
@@ -45,7 +44,6 @@ async def made_admin(engine: AsyncEngine, signed_in: Mapping[str, Any]) -> None:
 
 
 def bearer(signed_in: Mapping[str, Any]) -> dict[str, str]:
-    """The header with the token."""
     return {"Authorization": f"Bearer {signed_in['access_token']}"}
 
 

@@ -8,21 +8,18 @@ from tests.support.inbox import applied, parked, replica
 
 
 async def has_applied(engine: AsyncEngine, users: int) -> bool:
-    """Return whether events of this many users are applied."""
     found = await applied(engine)
     assert found == users, f"{found} of {users} users applied"
     return True
 
 
 async def has_parked(engine: AsyncEngine, messages: int) -> bool:
-    """Return whether this many messages are parked."""
     found = len(await parked(engine))
     assert found == messages, f"{found} of {messages} messages parked"
     return True
 
 
 async def is_at(engine: AsyncEngine, user_id: UUID, version: int) -> bool:
-    """Return whether the replica has the user at this version."""
     row = (await replica(engine)).get(user_id)
     assert row is not None, "the replica does not have the user"
     assert row.version == version, f"at {row.version}, not {version}"

@@ -36,13 +36,11 @@ class People:
         self.key = key
 
     async def user(self, user_id: UUID | None = None, **state: Any) -> UUID:
-        """Create a user whose event has been applied."""
         made = a_state(user_id, **state)
         await self.apply(made)
         return made.id
 
     async def apply(self, *data: Data) -> None:
-        """Apply events."""
         await apply_events(self.engine, *data)
 
     def token(self, who: UUID | str, **claims: Any) -> str:
@@ -78,7 +76,6 @@ class People:
         return answer.json() if answer.content else None
 
     async def post(self, who: UUID, title: str = "A title", body: str = "A body") -> dict[str, Any]:
-        """Write a post as a user."""
         written: dict[str, Any] = await self.done(
             who, "POST", "/v1/posts", {"title": title, "body": body}
         )
@@ -92,7 +89,6 @@ class People:
         return await self.ask(service, "PUT", f"/v1/posts/{post_id or uuid4()}", body)
 
     async def comment(self, who: UUID, post: Mapping[str, Any], body: str = "Indeed") -> Any:
-        """Write a comment as a user."""
         return await self.done(who, "POST", f"/v1/posts/{post['id']}/comments", {"body": body})
 
     async def plan(self, kinds: str, statement: str, values: str) -> str:

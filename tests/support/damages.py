@@ -455,11 +455,7 @@ PAST_TRIGGERS: Final = (
         ("ALTER TABLE users DISABLE TRIGGER USER",),
         ("ALTER TABLE users ENABLE TRIGGER USER",),
     ),
-    (
-        "in a session that replicates",
-        ("SET LOCAL session_replication_role = replica",),
-        (),
-    ),
+    ("in a session that replicates", ("SET LOCAL session_replication_role = replica",), ()),
     (
         "whose counted changes are removed",
         (),

@@ -26,24 +26,20 @@ class Wire(asyncio.Transport):
         self._closing = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return fixed addresses."""
         return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
 
     def write(self, data: Any) -> None:
-        """Record the data."""
         assert not self._closing, "the connection is already closed"
         self.written += data
         self.changed.set()
 
     def close(self) -> None:
-        """Close the connection."""
         self._closing = True
         self.changed.set()
 
     abort = write_eof = close
 
     def is_closing(self) -> bool:
-        """Return whether it is closed."""
         return self._closing
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:

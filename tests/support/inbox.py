@@ -52,20 +52,17 @@ async def apply_events(engine: AsyncEngine, *data: Data) -> list[Outcome]:
 
 
 async def fetch(engine: AsyncEngine, query: str, **values: Any) -> list[Row[Any]]:
-    """The rows of a query."""
     async with engine.connect() as connection:
         return list(await connection.execute(text(query), values))
 
 
 async def execute(engine: AsyncEngine, *statements: str) -> None:
-    """Run statements in one transaction."""
     async with engine.begin() as connection:
         for statement in statements:
             await connection.execute(text(statement))
 
 
 async def replica(engine: AsyncEngine) -> dict[UUID, Row[Any]]:
-    """The replica's rows by id."""
     return {row.id: row for row in await fetch(engine, "SELECT * FROM users")}
 
 
@@ -110,6 +107,5 @@ async def accept_writes(engine: AsyncEngine) -> None:
 
 
 async def tries(engine: AsyncEngine) -> int:
-    """How often a refused write was tried."""
     [row] = await fetch(engine, "SELECT last_value, is_called FROM tries")
     return int(row.last_value) if row.is_called else 0

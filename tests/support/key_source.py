@@ -31,7 +31,6 @@ class KeySource:
 
     @property
     def url(self) -> str:
-        """Return the URL of the key set."""
         return f"http://127.0.0.1:{self.port}{PATH}"
 
     @property
@@ -46,7 +45,6 @@ class KeySource:
             self.headers["ETag"] = f'"{hashlib.sha256(self.body).hexdigest()}"'
 
     def publish_json(self, document: Any, *, max_age: int = 300) -> None:
-        """Publish any document."""
         self.status = "200 OK"
         self.body = json.dumps(document).encode()
         self.headers = {"Cache-Control": f"public, max-age={max_age}, must-revalidate"}
@@ -59,13 +57,11 @@ class KeySource:
             self._may_respond.set()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection."""
         serving = asyncio.create_task(self._serve(reader, writer))
         self._connections[serving] = writer
         serving.add_done_callback(self._connections.pop)
 
     async def close(self) -> None:
-        """Abort every connection."""
         self.hold(False)
         for writer in self._connections.values():
             writer.transport.abort()

@@ -49,7 +49,6 @@ class Load:
             await asyncio.sleep(max(0.0, next_at - asyncio.get_running_loop().time()))
 
     def stop(self) -> None:
-        """Start no further change."""
         self._stopping = True
 
     async def _change(self, connection: AsyncConnection) -> list[UUID]:
@@ -79,7 +78,6 @@ async def loaded(engine: AsyncEngine, *, per_second: int = 300) -> AsyncIterator
 
 
 async def sign_up(connection: AsyncConnection) -> UUID:
-    """Create a user, record the event and return the id."""
     values = {
         "email": f"{uuid4().hex}@example.org",
         "password_hash": "none",
@@ -92,7 +90,6 @@ async def sign_up(connection: AsyncConnection) -> UUID:
 
 
 async def change(connection: AsyncConnection, user_id: UUID) -> None:
-    """Change a user and record the event; do nothing if the user is deleted."""
     values = {
         "email": f"{uuid4().hex}@example.org",
         "roles": [f"role {random.randrange(5)}"],

@@ -32,7 +32,6 @@ class Received:
 
     @property
     def message(self) -> EmailMessage:
-        """The mail, parsed."""
         message = email.message_from_bytes(self.content, policy=email.policy.SMTPUTF8)
         assert isinstance(message, EmailMessage)
         return message
@@ -91,7 +90,6 @@ class MailServer:
     async def handle_DATA(  # noqa: N802 - as the library wants it
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
-        """Accept the mail."""
         assert envelope.mail_from is not None
         assert isinstance(envelope.content, bytes)
         self.received.append(

@@ -37,7 +37,6 @@ class Process:
         self._process: subprocess.Popen[bytes] | Fork | None = None
 
     def start(self) -> None:
-        """Start the process; append its output to the log."""
         command, folder = words(self.command), self.log.parent
         with self.log.open("ab") as log:
             if self._installed:
@@ -51,22 +50,18 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Return whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """Send SIGKILL and wait for the end."""
         if self._process:
             self._process.kill()
             self._process.wait(10)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal."""
         assert self._process is not None
         self._process.send_signal(number)
 
     async def stop(self, within: float = 30.0) -> int:
-        """Send SIGTERM; return the exit code."""
         assert self._process is not None
         self._process.terminate()
         return await asyncio.to_thread(self._process.wait, within)

@@ -25,7 +25,6 @@ class Proxy:
         self.forwarded = 0  # bytes, in both directions
 
     async def open(self) -> None:
-        """Start listening."""
         self._server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 

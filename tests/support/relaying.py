@@ -41,7 +41,6 @@ class Carried:
 
     @property
     def event(self) -> Event:
-        """Decode the event."""
         return decode(self)
 
 
@@ -59,9 +58,7 @@ async def relaying(settings: RelaySettings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def rounds(
-    settings: RelaySettings,
-) -> AsyncIterator[Callable[[], Awaitable[RelayRound]]]:
+async def rounds(settings: RelaySettings) -> AsyncIterator[Callable[[], Awaitable[RelayRound]]]:
     """Lead as the active relay, one round per call, of up to a hundred events."""
     async with (
         hold(settings, RELAY_LEASE) as leader,
@@ -130,14 +127,12 @@ async def all_published(engine: AsyncEngine) -> bool:
 
 
 async def trouble(engine: AsyncEngine) -> str | None:
-    """Read the relay's stored trouble."""
     [row] = await fetch(engine, "SELECT trouble FROM source")
     found: str | None = row.trouble
     return found
 
 
 async def leader(engine: AsyncEngine) -> int | None:
-    """Return the process id of the active relay's session."""
     held = await fetch(
         engine,
         "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"

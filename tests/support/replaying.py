@@ -57,13 +57,8 @@ async def bind_replays(
 
 
 async def planned(
-    settings: RelaySettings,
-    *,
-    consumer: str = CONSUMER,
-    rate: int = RATE_MAX,
-    **selection: Any,
+    settings: RelaySettings, *, consumer: str = CONSUMER, rate: int = RATE_MAX, **selection: Any
 ) -> Plan:
-    """Plan a replay."""
     return await plan(settings, consumer=consumer, selection=Selection(**selection), rate=rate)
 
 
@@ -73,7 +68,6 @@ async def started(engine: AsyncEngine, settings: RelaySettings, **request: Any) 
 
 
 async def replay(engine: AsyncEngine, replay_id: UUID) -> Replay:
-    """Read the replay's present row."""
     async with engine.connect() as connection:
         return await replay_by_id(connection, replay_id)
 
@@ -92,7 +86,6 @@ async def is_in(engine: AsyncEngine, replay_id: UUID, state: State) -> Replay:
 
 
 async def is_done(engine: AsyncEngine, replay_id: UUID) -> Replay:
-    """Wait until the replay is done."""
     return await is_in(engine, replay_id, State.DONE)
 
 

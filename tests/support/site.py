@@ -70,12 +70,10 @@ class Site:
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Return all processes."""
         return self.auth_api, self.relay, self.blog_api, self.consumer
 
     @property
     def url(self) -> str:
-        """Return the base URL of the pages."""
         return self.blog_api.url
 
     def link_to(self, address: str) -> str | None:

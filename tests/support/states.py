@@ -48,7 +48,6 @@ def instants() -> st.SearchStrategy[datetime]:
 
 
 def versions() -> st.SearchStrategy[int]:
-    """Generate all valid versions."""
     return st.integers(1, VERSION_MAX)
 
 

@@ -35,7 +35,6 @@ class Supply:
         self._removes = ThreadPoolExecutor(1)
 
     def take(self) -> str:
-        """Return the name of a new resource."""
         while len(self._ready) <= self._spare:
             self._begun += 1
             self._ready.append(self._makes.submit(self._make, self._begun))

@@ -22,11 +22,7 @@ from tests.support.proxy import Proxy, proxy_to
 COMMANDS = ("auth-service api", "auth-service relay", "blog-service api", "blog-service consumer")
 ACCOUNT_SCOPES = ("users:reconcile", "replays:write")
 _PORTS = dict(
-    zip(
-        COMMANDS,
-        ("AUTH_PORT", "AUTH_RELAY_PORT", "BLOG_PORT", "BLOG_CONSUMER_PORT"),
-        strict=True,
-    )
+    zip(COMMANDS, ("AUTH_PORT", "AUTH_RELAY_PORT", "BLOG_PORT", "BLOG_CONSUMER_PORT"), strict=True)
 )
 
 

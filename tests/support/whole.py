@@ -97,7 +97,6 @@ class Whole:
         await self.blog.dispose()
 
     async def start(self, *commands: str) -> None:
-        """Start some processes again, and wait until they are ready."""
         await asyncio.gather(*(self.processes[command].ready() for command in commands))
 
 

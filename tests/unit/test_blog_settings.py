@@ -6,12 +6,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from blog_service.settings import (
-    ApiSettings,
-    ConsumerSettings,
-    DatabaseSettings,
-    ReconcileSettings,
-)
+from blog_service.settings import ApiSettings, ConsumerSettings, DatabaseSettings, ReconcileSettings
 from service_kit.process.errors import BadSettings
 from service_kit.process.load import load
 from service_kit.process.settings import ServiceSettings
@@ -25,17 +20,14 @@ URL = "http://auth.example/.well-known/jwks.json"
 
 @pytest.fixture(autouse=True)
 def complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Set everything but keys, in a folder without ``.env``."""
     for name, value in COMPLETE.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
 
 
 def test_without_keys_the_error_names_both_settings() -> None:
-    """In one sentence."""
     with pytest.raises(BadSettings) as caught:
         load(ApiSettings)
-
     [line] = str(caught.value).splitlines()
     assert line.startswith("BLOG_PUBLIC_KEY: set it, or BLOG_JWKS_URL")
 
@@ -44,7 +36,6 @@ def test_without_keys_the_error_names_both_settings() -> None:
 def test_a_url_or_a_key_or_both_are_accepted(
     monkeypatch: pytest.MonkeyPatch, public_pem: str, given: tuple[str, ...]
 ) -> None:
-    """Each is sufficient."""
     if "url" in given:
         monkeypatch.setenv("BLOG_JWKS_URL", URL)
     if "key" in given:
@@ -74,13 +65,10 @@ def test_a_url_or_a_key_or_both_are_accepted(
 def test_an_invalid_url_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, public_pem: str, value: str
 ) -> None:
-    """The message names the variable and never repeats its value."""
     monkeypatch.setenv("BLOG_PUBLIC_KEY", public_pem)
     monkeypatch.setenv("BLOG_JWKS_URL", value)
-
     with pytest.raises(BadSettings) as caught:
         load(ApiSettings)
-
     assert str(caught.value).startswith("BLOG_JWKS_URL: ")
     assert "hunter2" not in str(caught.value)
 
@@ -106,9 +94,7 @@ def test_the_public_url_of_the_auth_service_defaults_to_the_issuer(
     monkeypatch.setenv("BLOG_ISSUER", issuer)
     if public_url is not None:
         monkeypatch.setenv("BLOG_AUTH_PUBLIC_URL", public_url)
-
     settings = load(ApiSettings)
-
     assert (settings.issuer, settings.auth_address) == (issuer, expected)
 
 
@@ -163,12 +149,8 @@ def test_a_weak_public_key_stops_the_start(monkeypatch: pytest.MonkeyPatch, expo
     ("process", "smallest"), [(ConsumerSettings, 3), (ReconcileSettings, 2), (ApiSettings, 1)]
 )
 def test_too_few_database_connections_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-    public_pem: str,
-    process: type[ServiceSettings],
-    smallest: int,
+    monkeypatch: pytest.MonkeyPatch, public_pem: str, process: type[ServiceSettings], smallest: int
 ) -> None:
-    """The message names the smallest number that works, and that number is accepted."""
     monkeypatch.setenv("BLOG_PUBLIC_KEY", public_pem)
     monkeypatch.setenv("BLOG_AMQP_URL", "amqp://localhost/")
     monkeypatch.setenv("BLOG_DATABASE_CONNECTIONS_MAX", str(smallest))

@@ -89,7 +89,6 @@ DELETED_VERSION = "e615192d4b27c8881c7e1e702aa662d1"
 def test_canonical_forms_and_digests_match_the_vectors(name: str) -> None:
     """Other implementations can use the same vectors."""
     state, form, digest = VECTORS[name]
-
     assert canonical_form(state).hex() == form
     assert row_digest(state).hex() == digest
 
@@ -122,7 +121,6 @@ CHANGES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def same(one: UserState | UserTombstone, other: UserState | UserTombstone) -> bool:
-    """Return whether two states are equal, with roles compared as sets."""
     if isinstance(one, UserState) and isinstance(other, UserState):
         return one.model_copy(update={"roles": frozenset(one.roles)}) == other.model_copy(
             update={"roles": frozenset(other.roles)}
@@ -135,7 +133,6 @@ def test_every_field_changes_the_canonical_form(state: UserState, data: st.DataO
     """Two users have the same form exactly if all their fields are equal."""
     names = data.draw(st.sets(st.sampled_from(sorted(CHANGES)), max_size=3))
     other = state.model_copy(update={name: data.draw(CHANGES[name]) for name in sorted(names)})
-
     assert (canonical_form(state) == canonical_form(other)) == same(state, other)
 
 
@@ -150,7 +147,6 @@ def test_text_moved_between_fields_changes_the_form(
     first, second = (
         UserState(**ADA | {"email": email, "roles": tuple(roles)}) for email, *roles in (one, other)
     )
-
     assert (canonical_form(first) == canonical_form(second)) == same(first, second)
 
 
@@ -181,7 +177,6 @@ EMPTY = bytes(BUCKETS * DIGEST_BYTES)
 
 
 def digests(**buckets: int) -> Digests:
-    """Return digests with some non-empty buckets (``b17=…``)."""
     packed = bytearray(EMPTY)
     for name, digest in buckets.items():
         first = int(name[1:]) * DIGEST_BYTES
@@ -190,7 +185,6 @@ def digests(**buckets: int) -> Digests:
 
 
 def test_differing_buckets_are_named() -> None:
-    """In ascending order, whether digests differ or one side is empty; counts do not matter."""
     ours = digests(b0=1, b2=7, b17=3, b4095=5)
     theirs = digests(b0=1, b2=8, b4095=6, b40=1)
 
@@ -204,7 +198,6 @@ def test_differing_buckets_are_named() -> None:
 def test_digests_without_all_fields_have_no_root() -> None:
     """A replica with fewer columns is proved by versions; a mistake must not compare nothing."""
     of_versions = Digests(1, 0, None, EMPTY)
-
     assert of_versions.versions_root == hashlib.sha256(EMPTY).hexdigest()
     with pytest.raises(ValueError, match="do not cover state"):
         _ = of_versions.root
@@ -218,7 +211,6 @@ def test_the_order_of_rows_does_not_count(held: list[State], random: Random) -> 
     """A sum is the same whichever row came first."""
     shuffled = list(held)
     random.shuffle(shuffled)
-
     assert Digests.of_states(shuffled) == Digests.of_states(held)
 
 
@@ -227,7 +219,6 @@ def test_a_row_that_counts_twice_does_not_cancel_itself(held: list[State], again
     """As it would with XOR; nor does a row that was counted once too often, in any lane."""
     rows = [each for each in held if each.id != again.id]
     sums = [Digests.of_states([*rows, *[again] * times]) for times in range(4)]
-
     for kind in (STATE, VERSIONS):
         packed = [each.buckets(kind) for each in sums]
         assert len(set(packed)) == len(packed)
@@ -293,6 +284,5 @@ def test_a_difference_has_only_the_rows_that_differ() -> None:
 
 
 def _summed(*digests: int) -> bytes:
-    """Add digests lane by lane."""
     lanes = [sum(each >> shift & (2**32 - 1) for each in digests) for shift in (96, 64, 32, 0)]
     return b"".join((lane % 2**32).to_bytes(4, "big") for lane in lanes)

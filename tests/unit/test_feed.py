@@ -11,7 +11,6 @@ CONTENT = ' xmlns:content="http://purl.org/rss/1.0/modules/content/"'
 
 
 def rss(*items: str, declaration: str = DECLARATION, attributes: str = "") -> str:
-    """Return a feed with these items."""
     written = "".join(f"<item>{item}</item>" for item in items)
     return (
         f'{declaration}<rss version="2.0"{attributes}><channel><title>News</title>'
@@ -20,7 +19,6 @@ def rss(*items: str, declaration: str = DECLARATION, attributes: str = "") -> st
 
 
 def item(description: str, *, key: str = "1", title: str = "A") -> str:
-    """Return an item with its own id."""
     return (
         f'<title>{title}</title><guid isPermaLink="false">{key}</guid>'
         f"<description>{description}</description>"
@@ -29,7 +27,6 @@ def item(description: str, *, key: str = "1", title: str = "A") -> str:
 
 @pytest.fixture
 def read(tmp_path: Path) -> "Read":
-    """Return a function that reads feeds."""
     return Read(tmp_path / "feed.xml")
 
 
@@ -85,7 +82,6 @@ def test_html_becomes_text_as_a_browser_lays_it_out(html: str, text: str) -> Non
 def test_empty_content_falls_back_to_the_description(read: Read, empty: str) -> None:
     """The first text that is not empty counts."""
     entry = f"<content:encoded>{empty}</content:encoded>{item('All of it.')}"
-
     assert read.body(rss(entry, attributes=CONTENT)) == "All of it."
     whole = entry.replace(f">{empty}<", ">The whole.<")
     assert read.body(rss(whole, attributes=CONTENT)) == "The whole."
@@ -121,16 +117,12 @@ def test_items_with_the_same_link_get_different_keys(read: Read) -> None:
     ],
 )
 def test_small_mistakes_are_tolerated(read: Read, description: str, text: str) -> None:
-    """An unescaped &, control characters, HTML entities."""
     first = next(e for e in read(rss(item(description), item("y", key="2"))) if e.key == "1")
-
     assert first.body.replace("\xa0", " ") == text
 
 
 def test_an_undeclared_prefix_is_ignored(read: Read) -> None:
-    """Together with the element that uses it."""
     entry = item("x") + "<media:thumbnail url='y'/><dc:creator>Ada</dc:creator>"
-
     assert read.body(rss(entry)) == "x"
 
 
@@ -153,9 +145,7 @@ def test_a_truncated_feed_is_refused(read: Read, description: str, missing: int)
     ],
 )
 def test_date_and_link_are_the_last_line(read: Read, link: str, shown: str) -> None:
-    """Also of an entry that is shortened."""
     date = "<pubDate>Fri, 02 Jan 2026 10:00:00 GMT</pubDate>"
-
     assert read.body(rss(f"{item('x')}<link>{link}</link>{date}")) == f"x\n\n{shown}"
     long = read.body(rss(f"{item('é' * 30_000)}<link>{link}</link>{date}"))
     assert long.endswith(f"…\n\n{shown}")
@@ -168,7 +158,6 @@ def test_an_entry_with_only_a_link_shows_it_once(read: Read) -> None:
 
 
 def test_atom_and_rss_1_are_read(read: Read) -> None:
-    """With their own elements for dates, ids and links."""
     atom = (
         f'{DECLARATION}<feed xmlns="http://www.w3.org/2005/Atom"><title>News</title><entry><id>1</id>'
         '<title>A</title><link href="https://site.example/1"/><updated>2026-01-02T10:00:00Z</updated>'

@@ -26,9 +26,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
 
 
 def test_arguments_are_read_in_their_order() -> None:
-    """Also one that is given twice, and none."""
     ids = [uuid4() for _ in range(3)] * 2
-
     with ids_of([str(each) for each in ids], user_id) as read:
         assert (len(read), list(read)) == (6, ids)
     with ids_of([], user_id) as read:
@@ -64,7 +62,6 @@ def test_a_long_list_takes_little_memory(typed: io.BytesIO) -> None:
     "wrong", [b"ada@example.org", b"\xff\xfe", b"x" * 1_000_000, "é".encode(), b"\x1b[2J"]
 )
 def test_something_else_than_an_id_is_refused(typed: io.BytesIO, wrong: bytes) -> None:
-    """The error names which id it is, is short, and cannot control a terminal."""
     typed.write(f"{uuid4()}\n".encode() + wrong)
     typed.seek(0)
 
@@ -86,7 +83,6 @@ def test_ids_and_standard_input_together_are_refused() -> None:
 def test_an_argument_is_an_id_or_a_dash() -> None:
     """Typer reports anything else with exit code 2."""
     check = argument(user_id)
-
     assert check("-") == "-"
     with pytest.raises(typer.BadParameter, match="not a valid UUID"):
         check("ada")

@@ -21,7 +21,6 @@ ID, KEY = "svc_4fJk0Zr9QmWc2xLp", "usersync_7hQ2mZx0RkTb_secret_check"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return an empty folder in place of the checkout's own."""
     monkeypatch.setattr(account, "FOLDER", tmp_path)
     return tmp_path
 
@@ -45,9 +44,7 @@ def test_make_env_exports_the_api_key(folder: Path) -> None:
     """``blog-service reconcile`` needs nothing else."""
     (folder / "service-id").write_text(ID)
     (folder / "api-key").write_text(KEY)
-
     exports = ADDRESSES.exports().splitlines()
-
     assert {f"export BLOG_SERVICE_ID={ID}", f"export BLOG_API_KEY={KEY}"} <= set(exports)
 
 

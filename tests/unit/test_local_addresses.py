@@ -15,7 +15,6 @@ MOVED = Addresses(
 def test_only_the_issuer_keeps_the_former_port() -> None:
     """Tokens and events keep their issuer; requests go to the ports in use."""
     settings = MOVED.settings()
-
     former = {name for name, value in settings.items() if "127.0.0.1:8001" in value}
     assert former == {"AUTH_ISSUER", "BLOG_ISSUER"}
     assert settings["BLOG_AUTH_PUBLIC_URL"] == "http://127.0.0.1:21234"

@@ -37,7 +37,6 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def exported(text: str) -> dict[str, str]:
-    """Return the environment variables that these exports set."""
     words = [shlex.split(line) for line in text.splitlines()]
     assert {word[0] for word in words} == {"export"}
     return dict(word[1].split("=", 1) for word in words)
@@ -59,7 +58,6 @@ def run(
 
 
 def test_exports_name_their_checkout() -> None:
-    """Another checkout can then detect them."""
     assert exported(ADDRESSES.exports())["LOCAL_CHECKOUT"] == str(ROOT)
 
 
@@ -67,7 +65,6 @@ def test_exports_name_their_checkout() -> None:
 def test_exports_of_another_checkout_stop_a_command(checkout: Path, command: str) -> None:
     """Before any file is created or process started, on any server."""
     refused = run([sys.executable, "-m", "local", command], checkout, exported(ADDRESSES.exports()))
-
     assert (refused.returncode, refused.stdout) == (1, "")
     for part in (str(ROOT), str(checkout), 'eval "$(make -s unset)"'):
         assert part in refused.stderr
@@ -77,9 +74,7 @@ def test_exports_of_another_checkout_stop_a_command(checkout: Path, command: str
 def test_the_tests_refuse_exports_of_another_checkout() -> None:
     """Otherwise they would create databases on its server."""
     settings = exported(ADDRESSES.exports()) | {"LOCAL_CHECKOUT": "/another/checkout"}
-
     refused = run([sys.executable, "-m", "pytest", "--collect-only", "-q"], ROOT, settings)
-
     assert refused.returncode == pytest.ExitCode.USAGE_ERROR
     assert "/another/checkout" in refused.stderr
 
@@ -87,9 +82,7 @@ def test_the_tests_refuse_exports_of_another_checkout() -> None:
 def test_the_remedy_unsets_all_exports(checkout: Path) -> None:
     """Run as the message says, in a checkout that is not set up; other variables stay."""
     settings = exported(ADDRESSES.exports())
-
     left = run(["sh", "-c", 'eval "$(make -s unset)"; env'], checkout, settings | {"KEPT": "yes"})
-
     names = {line.partition("=")[0] for line in left.stdout.splitlines()}
     assert "KEPT" in names
     assert not {name for name in names if name.startswith(("AUTH_", "BLOG_", "LOCAL_CHECKOUT"))}

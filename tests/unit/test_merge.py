@@ -13,20 +13,16 @@ from tests.support.histories import histories, orders_with_duplicates, splits
 def test_every_order_and_duplication_folds_to_the_same_states(
     orders: tuple[list[State], list[State]],
 ) -> None:
-    """Two deliveries of a history, each with its own duplicates."""
     one, other = orders
-
     assert fold(one) == fold(other)
 
 
 @given(histories().flatmap(splits))
 def test_every_split_folds_to_the_same_states(batches: list[list[State]]) -> None:
-    """Histories may be divided into any batches."""
     whole = [state for batch in batches for state in batch]
     piecewise: list[State] = []
     for batch in batches:
         piecewise = fold([*piecewise, *batch])
-
     assert piecewise == fold(whole)
 
 
@@ -34,20 +30,16 @@ def test_every_split_folds_to_the_same_states(batches: list[list[State]]) -> Non
 def test_a_fold_has_one_state_per_user_sorted_by_id(history: list[State]) -> None:
     """PostgreSQL rejects a row twice in one upsert, and two batches must not deadlock."""
     folded = fold(history)
-
     assert all(one.id < other.id for one, other in pairwise(folded))
 
 
 def test_a_tombstone_beats_a_live_state_of_any_version() -> None:
-    """Deletion is final."""
     tombstone = a_tombstone(version=5)
     later = a_state(tombstone.id, version=9)
-
     assert fold([tombstone, later]) == fold([later, tombstone]) == [tombstone]
 
 
 def test_outcomes_of_a_batch_are_in_its_order() -> None:
-    """A message is applied, unchanged, stale, or too late for a deleted user."""
     state = a_state(version=5)
     older = a_state(state.id, version=4)
     newer = a_state(state.id, version=6)
@@ -67,7 +59,6 @@ def test_outcomes_of_a_batch_are_in_its_order() -> None:
 def test_outcomes_depend_on_the_existing_row() -> None:
     """A state that is not newer than the row has no effect."""
     state = a_state(version=5)
-
     assert outcomes([state], {state.id: rank(state)}) == [Outcome.UNCHANGED]
     assert outcomes([state], {state.id: (False, 6)}) == [Outcome.STALE]
     assert outcomes([state], {state.id: (True, 1)}) == [Outcome.TOMBSTONED]

@@ -36,7 +36,6 @@ VALUES = st.recursive(
 
 
 def stored(value: Any) -> Any:
-    """What comes back from the database's JSON."""
     return from_json(json.loads(json.dumps(to_json(value))))
 
 
@@ -44,7 +43,6 @@ def stored(value: Any) -> Any:
 def test_whatever_a_table_holds_comes_back(table: dict[str, Any]) -> None:
     """Types are preserved: bytes, times and names that look like tags."""
     back = stored(table)
-
     assert back == table
     assert repr(back) == repr(table)  # 1, True and 1.0 are equal
 

@@ -10,12 +10,7 @@ from replica.actors import Service, User
 
 ADA, EVE = UUID(int=1), UUID(int=2)
 
-OF_CONTENT = {
-    Action.CHANGE_POST,
-    Action.DELETE_POST,
-    Action.CHANGE_COMMENT,
-    Action.DELETE_COMMENT,
-}
+OF_CONTENT = {Action.CHANGE_POST, Action.DELETE_POST, Action.CHANGE_COMMENT, Action.DELETE_COMMENT}
 OF_ONESELF = OF_CONTENT | {Action.WRITE_POST, Action.WRITE_COMMENT, Action.CHANGE_PROFILE}
 
 USERS: dict[tuple[tuple[str, ...], str], set[Action]] = {
@@ -56,9 +51,7 @@ def test_users(roles: tuple[str, ...], owner: str, status: str) -> None:
     """Each cell of the table: a user with these roles and this status, and whose the thing is."""
     user = User(id=ADA, roles=roles, status=status)
     thing = Owned(ADA if owner == "their own" else EVE)
-
     allowed = {action for action in Action if may(user, action, thing)}
-
     assert allowed == (USERS[roles, owner] if STATES[status] else set())
 
 
@@ -68,17 +61,13 @@ def test_services(scopes: frozenset[str], owner: str) -> None:
     service = Service(id="svc_importer", scopes=scopes)
     keepers = {"their own": "svc_importer", "another service's": "svc_other", "a user's": None}
     thing = Owned(ADA, keepers[owner])
-
     allowed = {action for action in Action if may(service, action, thing)}
-
     assert allowed == SERVICES[scopes, owner]
 
 
 def test_a_post_that_a_service_keeps_is_its_authors_too() -> None:
-    """The author may change and delete posts in their own name."""
     ada = User(id=ADA, roles=(), status="active")
     kept = Owned(ADA, "svc_importer")
-
     assert may(ada, Action.CHANGE_POST, kept)
     assert may(ada, Action.DELETE_POST, kept)
     assert not may(ada, Action.UPSERT_POST, kept)
@@ -91,7 +80,6 @@ def test_without_a_thing_only_who_may_with_anyones_may(action: Action) -> None:
         *(User(id=uuid4(), roles=roles, status="active") for roles, _ in USERS),
         Service(id="svc_importer", scopes=frozenset({POSTS_WRITE})),
     ]
-
     for actor in everyone:
         assert may(actor, action) is (reach(actor, action) is Reach.ANY)
 

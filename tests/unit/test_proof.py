@@ -93,12 +93,7 @@ OLD: dict[str, Any] = {"age_seconds": age_max_seconds(HEARTBEAT_SECONDS_MAX) + 1
             NOT_PROVED,
             "not proved for 61 s: no proof was made since",
         ),
-        (
-            replace(CURRENT, is_on=False, **OLD),
-            State.UNKNOWN,
-            None,
-            "not proved: proofs are off",
-        ),
+        (replace(CURRENT, is_on=False, **OLD), State.UNKNOWN, None, "not proved: proofs are off"),
     ],
     ids=["equal", "differs", "none", "failed", "never", "late", "late drift", "off"],
 )
@@ -136,7 +131,6 @@ def test_a_proof_is_due_after_each_heartbeat(
 ) -> None:
     """Others may request heartbeats at any time; proofs keep half the usual distance."""
     due = is_due(current, last_heartbeat=heartbeat, heartbeat_seconds_max=HEARTBEAT_SECONDS_MAX)
-
     assert due is expected
 
 
@@ -166,7 +160,6 @@ def test_the_status_names_users_only_while_they_are_known_to_differ() -> None:
     """Below its first line, with both versions."""
     now = summary(replace(CURRENT, proved=DIFFERS), HEARTBEAT_SECONDS_MAX, command="blog")
     late = summary(replace(CURRENT, proved=DIFFERS, **OLD), HEARTBEAT_SECONDS_MAX, command="blog")
-
     assert lines_of(now) == [now["text"], "  u  orphan  source -, replica 7"]
     assert lines_of(late) == [late["text"]]
     assert (now["state"], now["users"], now["differing"]) == ("differs", 1_397, 3)

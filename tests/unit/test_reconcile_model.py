@@ -35,15 +35,12 @@ from replica.reconcile.model import (
     ],
 )
 def test_options_select_kinds_to_repair(options: tuple[bool, bool, bool], kinds: set[str]) -> None:
-    """As the command's help says; no option repairs an undone deletion."""
     repair, ahead, orphans = options
-
     assert repairable(repair=repair, ahead=ahead, orphans=orphans) == kinds
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.BACKWARDS}))
 def test_automatic_repairs_are_limited_to_safe_kinds(reason: Reason) -> None:
-    """These are the kinds in which the source is newer."""
     assert repaired_by_itself(reason) == {"missing", "stale", "undeleted"}
 
 
@@ -87,14 +84,11 @@ def test_the_reason_for_a_run(state: dict[str, object], reason: Reason | None) -
 def test_a_comparison_in_the_future_does_not_count() -> None:
     """The clock was set back; waiting for it to catch up could delay the next run for long."""
     ahead = LATELY | {"seconds_since": -86_400.0}
-
     assert reason_to_run(**ahead, every_seconds=100.0) is Reason.SCHEDULE  # type: ignore[arg-type]
 
 
 def test_schedule_0_disables_scheduled_runs() -> None:
-    """Other reasons still start runs."""
     late = LATELY | {"seconds_since": 1e9}
-
     assert reason_to_run(**late, every_seconds=0) is None  # type: ignore[arg-type]
     assert reason_to_run(**NEVER, every_seconds=0) is Reason.EMPTY  # type: ignore[arg-type]
 
@@ -103,13 +97,11 @@ def test_schedule_0_disables_scheduled_runs() -> None:
 def test_the_deletion_limit_is_inclusive(orphans: int, holds: bool) -> None:
     """The message exists only above it."""
     found = brake(orphans, 10, command="blog-service")
-
     assert (found is not None) is holds
     assert found is None or "blog-service reconcile --orphans" in found
 
 
 def a_comparison(tally: Tally) -> Comparison:
-    """Return a comparison with this tally."""
     return Comparison(source=uuid4(), source_at=datetime.now(UTC), users=1, tally=tally)
 
 
@@ -129,7 +121,6 @@ def test_the_verdict_counts_unrepaired_differences(
     """Repaired users and users in flight are not drift."""
     tally = Tally(in_flight=in_flight)
     tally.add(Kind.MISSING, differing=differing, repaired=repaired)
-
     assert a_comparison(tally).verdict is verdict
 
 

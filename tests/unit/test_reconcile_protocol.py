@@ -50,13 +50,11 @@ ALL = f"0-{BUCKETS - 1}"
     ids=["one", "neighbours", "some", "all", "as many as may be", "more than may be"],
 )
 def test_buckets_are_named_by_ranges(buckets: list[int], ranges: str) -> None:
-    """Neighbours share a range; if too many differ, one range covers all of them."""
     assert ranges_text(bucket_ranges(buckets)) == ranges
 
 
 @given(st.sets(st.integers(0, BUCKETS - 1), min_size=1) | st.just(set(range(0, BUCKETS, 2))))
 def test_named_buckets_are_read_back(buckets: set[int]) -> None:
-    """No bucket is lost, and the source accepts the parameter within its limits."""
     named_ranges = bucket_ranges(sorted(buckets))
     ranges = ranges_text(named_ranges)
 
@@ -113,10 +111,8 @@ VERSIONS = STATE[::-1]
     ],
 )
 def test_digests_are_sent_and_read_back(kind: DigestKind, expected: Digests) -> None:
-    """As 16 bytes per bucket in base64url, through JSON; one kind, as it was asked for."""
     answer = DigestsAnswer.of(SOURCE_ID, NOON, Digests(3, 4, STATE, VERSIONS), kind)
     read = DigestsAnswer.read(answer.model_dump_json().encode())
-
     assert read == answer
     assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, expected)
 
@@ -134,7 +130,6 @@ def test_digests_of_another_version_are_refused() -> None:
 
 
 def an_answer() -> DigestsAnswer:
-    """Return a valid response."""
     return DigestsAnswer.of(SOURCE_ID, NOON, Digests(0, 0, STATE, VERSIONS), DigestKind.STATE)
 
 
@@ -153,7 +148,6 @@ def test_invalid_digests_are_refused() -> None:
 
 
 def test_digests_of_some_buckets_are_read_back() -> None:
-    """Each under its number, whichever ranges were asked for."""
     ranges = [range(2), range(4095, 4096)]
     digests = Digests(3, 4, STATE, VERSIONS)
 
@@ -183,7 +177,6 @@ def test_digests_of_some_buckets_are_read_back() -> None:
     ],
 )
 def test_a_request_names_tags(fields: list[str], expected: bool) -> None:
-    """In one field or several, strong or weak, as RFC 9110 says."""
     assert is_named('"a"', fields) is expected
 
 
@@ -236,5 +229,4 @@ def test_unknown_fields_of_a_newer_source_are_ignored() -> None:
 def test_the_longest_line_fits() -> None:
     """A user whose every character is escaped: six bytes each, plus the rest of the line."""
     escaped = 6 * (EMAIL_LENGTH_MAX + ROLES_MAX * ROLE_LENGTH_MAX) + 3 * ROLES_MAX
-
     assert escaped + 500 < LINE_BYTES_MAX

@@ -32,7 +32,6 @@ USER: dict[str, Any] = {
     ],
 )
 def test_what_an_event_may_contain_is_staged(changes: dict[str, Any]) -> None:
-    """Including values at the limits."""
     assert _row(USER | changes).count("\t") == 10
 
 

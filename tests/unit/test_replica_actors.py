@@ -20,6 +20,5 @@ STATES = {"active": True, "provisional": True, "disabled": False, "deleted": Fal
 def test_the_role_and_the_status_decide(roles: tuple[str, ...], status: str) -> None:
     """Exactly the role by its name, and no role of a user who is disabled or deleted."""
     user = User(id=uuid4(), roles=roles, status=status)
-
     assert may_operate(user) is (STATES[status] and "operator" in roles)
     assert may_list_users(user) is (STATES[status] and "admin" in roles)

@@ -30,7 +30,6 @@ TIME = DateTime(timezone=True)
 
 
 def a_table(*items: SchemaItem, without: str = "") -> Table:
-    """Return a table with the required columns, without one of them, and with more."""
     least: list[SchemaItem] = [
         Column("id", Uuid, primary_key=True),
         Column("version", BigInteger, nullable=False),
@@ -99,5 +98,4 @@ def test_columns_that_a_tombstone_fills_may_be_not_null() -> None:
         Column("roles", ARRAY(Text), nullable=False),
         Column("status", Text, nullable=False),
     )
-
     assert {"email_verified", "roles", "status"} < set(Replica(table, service="mailer").columns)

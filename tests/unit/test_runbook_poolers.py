@@ -14,6 +14,5 @@ def test_the_runbook_names_every_startup_parameter() -> None:
     """PgBouncer refuses a connection with any other one."""
     session = Session("x", "public", statement_ms=0, lock_ms=0, idle_in_transaction_ms=0)
     [named] = re.findall(r"ignore_startup_parameters = (.+)", RUNBOOK.read_text())
-
     sent = session.startup() | SINCE_17
     assert set(named.split(", ")) == set(sent) - KNOWN_TO_PGBOUNCER

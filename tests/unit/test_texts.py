@@ -43,7 +43,6 @@ TEXTS = st.text(
 
 
 def kept(kind: Any, text: str) -> str:
-    """The text as it is kept; raises ``ValidationError``."""
     value: str = TypeAdapter(kind).validate_python(text)
     return value
 
@@ -52,7 +51,6 @@ def kept(kind: Any, text: str) -> str:
 def test_the_limits(name: str) -> None:
     """From one character to the limit, and not one more."""
     kind, length_max = ALL[name]
-
     assert kept(kind, "x") == "x"
     assert kept(kind, "é" * length_max) == "é" * length_max
     for wrong in ("", "x" * (length_max + 1), "🐘" * (length_max + 1)):
@@ -274,7 +272,6 @@ def test_what_grows_when_it_is_composed_keeps_to_the_limit() -> None:
     """A few characters are two in their composed form."""
     grows = "\u0958" * texts.TITLE_LENGTH_MAX
     assert len(unicodedata.normalize("NFC", grows)) == 2 * len(grows)
-
     with pytest.raises(ValidationError):
         kept(texts.Title, grows)
 
@@ -304,7 +301,6 @@ def test_what_is_kept_keeps_every_rule(text: str) -> None:
 def test_no_text_costs_more_than_some_milliseconds() -> None:
     """Composing marks in a row takes time with the square of their number."""
     hostile = ["a" + "\u0301\u0323" * 9_999, "é" * 20_000, "a\u0301" * 10_000, " " * 19_999 + "x"]
-
     for text in hostile:
         started = time.thread_time()
         with suppress(ValidationError):
@@ -316,7 +312,6 @@ def test_the_longest_post_fits_into_a_body_in_any_spelling() -> None:
     """What the limit allows is not refused because of how it was written down."""
     body_bytes_max = ApiSettings.model_fields["body_bytes_max"].default
     longest = {"title": "字" * texts.TITLE_LENGTH_MAX, "body": "字" * texts.POST_LENGTH_MAX}
-
     escaped = json.dumps(longest).encode()
     assert strict_json(escaped) == longest
     assert len(escaped) <= body_bytes_max
