@@ -97,7 +97,7 @@ lock: ## write the lock files from pyproject.toml (needs uv)
 	@$(COMPILE) --extra dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## stop the system; remove its data, .venv and all caches
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; fi
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m local down; $(BIN)/python -m tests.support.memory; fi
 	@rm -rf .local .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .testmondata* docs/reference
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -76,7 +76,8 @@ class PostgresServer:
 
     def _create(self, name: str, owner: str | None, template: str | None) -> bool:
         options = "" if owner is None else f" OWNER {_name(owner)}"
-        options += "" if template is None else f" TEMPLATE {_name(template)}"
+        # Copying files takes a third of the CPU time of the default, which logs each block.
+        options += "" if template is None else f" TEMPLATE {_name(template)} STRATEGY FILE_COPY"
         try:
             self._administer(f"CREATE DATABASE {_name(name)}{options}")
         except asyncpg.DuplicateDatabaseError:

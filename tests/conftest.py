@@ -23,16 +23,16 @@ from local.broker import Broker
 from local.embedded_postgres import EmbeddedPostgres
 from local.environment import refuse_others_exports
 from local.errors import LocalError
-from local.paths import LOCAL
 from local.postgres import given_postgres
 from local.postgres_server import PostgresServer
 from local.rabbitmq import find_broker, private_node
 from service_kit.database.engines import pooled
 from tests.support.builders import SOURCE
 from tests.support.databases import Databases
+from tests.support.memory import folder_for_data
 from tests.support.virtual_hosts import VirtualHosts
 
-OWN_POSTGRES = EmbeddedPostgres(LOCAL / "test-postgres", durable=False)
+OWN_POSTGRES = EmbeddedPostgres(folder_for_data() / "postgres", durable=False)
 """Its data are worth nothing, and waiting for the disk would take a third of the time."""
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")

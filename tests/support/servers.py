@@ -9,6 +9,7 @@ from pathlib import Path
 from local.embedded_postgres import EmbeddedPostgres
 from local.private_rabbitmq import PrivateRabbitMQ
 from tests.support.databases import Databases
+from tests.support.memory import folder_for_data
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def own_rabbitmq() -> Iterator[PrivateRabbitMQ]:
 def folder_for_servers() -> Iterator[Path]:
     """Yield a folder that a PostgreSQL server may use; remove it afterwards."""
     # Not tmp_path: PostgreSQL opens the parent folders to other users, and pytest closes them.
-    folder = Path(tempfile.mkdtemp(prefix="usersync-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="usersync-test-", dir=folder_for_data()))
     try:
         yield folder
     finally:
