@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from auth_service.accounts import admin_routes as administration
 from auth_service.accounts import link_routes as links
@@ -72,7 +72,7 @@ from auth_service.users.passwords import HashingBusy, Passwords
 from contracts.tokens import KeysUnavailable
 from service_kit.database.engines import pooled
 from service_kit.http import problems
-from service_kit.http.app import new_app
+from service_kit.http.app import add_routers, new_app
 from service_kit.http.errors import Refusals
 from service_kit.http.probes import health_routes
 from service_kit.http.problems import Problem
@@ -139,11 +139,12 @@ def create_app(settings: ApiSettings) -> FastAPI:
         settings=settings,
         refusals=REFUSALS,
         lifespan=lifespan,
-        dependencies=[Depends(note_request_networks)],
     )
     app.state.context = context
     app.add_exception_handler(oauth_errors.OAuthError, oauth_errors.error_response)
-    for router in (
+    app.add_middleware(note_request_networks, context=context)
+    add_routers(
+        app,
         accounts.router,
         administration.router,
         audit.router,
@@ -156,9 +157,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         oauth.router,
         links.router,
         metadata.router,
-    ):
-        app.include_router(router)
-
+    )
     app.router.routes.extend(page.routes())
     app.router.routes.extend(
         health_routes(ready=context.ready, refresh=partial(metrics.refresh, engine))

@@ -11,7 +11,7 @@ from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings
 from replica.api import REFUSALS, ReplicaApi
 from service_kit.database.reader import Reader
-from service_kit.http.app import new_app
+from service_kit.http.app import add_routers, new_app
 
 
 def create_app(settings: ApiSettings) -> FastAPI:
@@ -36,9 +36,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         verifier=api.verifier,
         source=api.source,
     )
-    app.include_router(posts.router)
-    app.include_router(comments.router)
-    app.include_router(profiles.router)
+    add_routers(app, posts.router, comments.router, profiles.router)
     api.add_routes(app)
     app.router.routes.extend(web.routes(settings))
     return app

@@ -33,6 +33,7 @@ from replica.users import routes as users
 from service_kit.database.away import require_writable
 from service_kit.database.engines import pooled
 from service_kit.http import problems
+from service_kit.http.app import add_routers
 from service_kit.http.probes import health_routes
 
 REFUSALS: Final[Mapping[type[Exception], problems.Code]] = {NoSuchMessage: problems.NOT_FOUND}
@@ -78,8 +79,7 @@ class ReplicaApi:
 
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes for operators and administrators, the console, probes and metrics."""
-        for module in (users, parked, status, replays):
-            app.include_router(module.router)
+        add_routers(app, users.router, parked.router, status.router, replays.router)
         refresh = partial(
             metrics.refresh,
             self._replica,

@@ -11,6 +11,7 @@ import ipaddress
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from auth_service.throttle.model import Charge
 from service_kit.process.rates import Rate
@@ -69,8 +70,13 @@ def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-async def _network(request: Request) -> str:
+def request_network(request: HTTPConnection) -> str:
+    """The network of a request's client; empty if the server does not know the address."""
     return network(request.client.host if request.client else "")
+
+
+async def _network(request: Request) -> str:
+    return request_network(request)
 
 
 Network = Annotated[str, Depends(_network)]
