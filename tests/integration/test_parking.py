@@ -20,7 +20,7 @@ from tests.support.locks import lock_waits
 
 
 async def test_a_parked_body_is_erased_with_its_user(inbox: Inbox) -> None:
-    """Also of a user who is legible in the body alone."""
+    """Also if only the body names the user."""
     unreadable = an_event(a_state(email="nul\0@example.org"))
     other = an_event(a_state(email="other\0@example.org"))
     user_id, state = unreadable.data.subject, a_state()
@@ -30,7 +30,7 @@ async def test_a_parked_body_is_erased_with_its_user(inbox: Inbox) -> None:
         await inbox.source.publish(unreadable, other)
         await inbox.source.publish_raw(state.model_dump_json().encode())
         await inbox.has_parked(3)
-        before, _, legible = await parked(inbox.engine)
+        before, _, named = await parked(inbox.engine)
         await inbox.source.publish(
             *(an_event(a_tombstone(each, 2)) for each in (user_id, state.id))
         )
@@ -38,8 +38,8 @@ async def test_a_parked_body_is_erased_with_its_user(inbox: Inbox) -> None:
         await eventually(lambda: is_at(inbox.engine, state.id, 2))
 
     after, untouched, erased = await parked(inbox.engine)
-    assert (legible.user_id, after.properties) == (state.id, before.properties)
-    assert None not in (before.body, legible.body, untouched.body)
+    assert (named.user_id, after.properties) == (state.id, before.properties)
+    assert None not in (before.body, named.body, untouched.body)
     assert (after.body, erased.body) == (None, None)
 
 
