@@ -20,7 +20,7 @@ from replica.reconcile.model import BY_ITSELF, DELETIONS_MAX, Comparison, Tally,
 from replica.reconcile.progress import RunProgress
 from replica.reconcile.session import session
 from replica.reconcile.source import Source
-from replica.reconcile.staging import replica_digests
+from replica.reconcile.staging import replica_digests, some_replica_digests
 from replica.settings import ReconcileSettings
 from replica.table import Replica
 
@@ -85,7 +85,8 @@ async def prove(
     )
     kind = DigestKind.STATE if replica.has_all_fields else DigestKind.VERSIONS
     read = partial(replica_digests, connection, kind)
-    sides = Sides(read, source, kind, follows, require)
+    read_some = partial(some_replica_digests, connection, kind)
+    sides = Sides(read, read_some, source, kind, follows, require)
     narrowed = await narrow(sides, known={} if known is None else known.differences)
     buckets, covered = narrowed.buckets, heartbeat
     if known is not None and buckets == known.differences:
