@@ -126,6 +126,22 @@ def show_all(as_json: AsJson = False) -> None:
         print(f"{key.kid}  {key.state:<7}  {origin:<21}  {_in_words(key, keys)}")
 
 
+@app.command(epilog="Example: auth-service keys export > keys.json")
+@failing_with_a_sentence
+def export() -> None:
+    """Print every public key with its state, to verify certificates.
+
+    The output is a JWK Set for `blog-service proofs verify --keys`, and holds no secret. Export it
+    again after a revocation.
+    """
+    from auth_service.settings import KeySettings
+    from auth_service.tokens.export import export_keys
+
+    settings = load(KeySettings)
+    exported = on_database(settings, lambda engine: export_keys(engine, settings))
+    print(exported.model_dump_json(indent=2))
+
+
 async def _nothing(_: "Lifecycle") -> None:
     """Change nothing: only the keys are read."""
 

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -107,6 +108,15 @@ class KeyRing:
             KeysUnavailable: the database has been unavailable since the start.
         """
         return (await self._current()).verifier.verify(token)
+
+    async def certificate_key(self, kid: str) -> RSAPublicKey | None:
+        """The key by which a certificate is verified: any that was not revoked, however old."""
+        async with self._engine.connect() as connection:
+            keys = await read_published_keys(connection, self._periods, also=kid)
+        key = keys.get(kid)
+        if key is None or key.state is State.REVOKED:
+            return None
+        return read_key_set({"keys": [key.public_jwk]})[kid]
 
     async def key_set(self) -> KeySetDocument:
         """The published keys, including pending ones, for verifiers.

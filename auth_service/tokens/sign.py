@@ -1,4 +1,4 @@
-"""Sign access tokens (RFC 9068, RS256).
+"""Sign access tokens (RFC 9068, RS256), and certificates with the same key.
 
 Guarantees: ``iat`` is never before the user's ``tokens_valid_after``, so that the token of a
 sign-in right after a revocation is not refused with the revoked ones. A token holds no e-mail
@@ -17,6 +17,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from auth_service.users.model import User
+from contracts.sync import certificate
+from contracts.sync.certificate import Certificate
 from contracts.tokens import TOKEN_TYPE
 from contracts.tokens.keys import ALGORITHM, jwk
 
@@ -81,6 +83,15 @@ class TokenSigner:
             sub=service_id,
             client_id=service_id,
             scope=" ".join(sorted(scopes)),
+        )
+
+    def certificate(self, claims: Certificate) -> str:
+        """Sign a certificate, in compact form; no verifier of tokens accepts its type."""
+        return jwt.encode(
+            claims.payload(),
+            self._key,
+            algorithm=ALGORITHM,
+            headers={**self._header, "typ": certificate.TYPE},
         )
 
     def _signed(self, issued_at: int, seconds: int, **claims: Any) -> str:

@@ -20,16 +20,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.encodings import base64url_bytes, base64url_text
-from contracts.sync.digest import (
-    BUCKETS,
-    DIGEST_BYTES,
-    GROUPS,
-    VERSION,
-    DigestKind,
-    Digests,
-    PackedDigests,
-    each_digest,
-)
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, GROUPS, VERSION, DigestKind, Digests
 
 SCOPE: Final = "users:reconcile"
 """The scope that a service account needs for these requests."""
@@ -95,12 +86,14 @@ class DigestsAnswer(_Answer):
         cls,
         source: UUID,
         taken_at: AwareDatetime,
-        digests: PackedDigests,
+        digests: Digests,
         kind: DigestKind,
+        ranges: Sequence[range] | None = EVERY_BUCKET,
         *,
         corrected: int = 0,
     ) -> "DigestsAnswer":
-        """Encode the digests of one kind, of some buckets or of all groups."""
+        """Encode the digests of one kind, of the buckets in ``ranges``; None: of all groups."""
+        wanted = digests.groups(kind) if ranges is None else digests.packed(kind, ranges)
         return cls(
             source=source,
             version=VERSION,
@@ -108,7 +101,7 @@ class DigestsAnswer(_Answer):
             taken_at=taken_at,
             users=digests.users,
             tombstones=digests.tombstones,
-            buckets=base64url_text(digests.packed),
+            buckets=base64url_text(wanted),
             corrected=corrected,
         )
 
@@ -138,11 +131,17 @@ class DigestsAnswer(_Answer):
     def by_bucket(self, ranges: Sequence[range]) -> dict[int, bytes]:
         """Decode the digests of the buckets in ``ranges``; raises ``ValueError`` likewise."""
         wanted = [bucket for part in ranges for bucket in part]
-        return dict(zip(wanted, each_digest(self._decoded(len(wanted))), strict=True))
+        packed = self._decoded(len(wanted))
+        starts = range(0, len(packed), DIGEST_BYTES)
+        each = (packed[start : start + DIGEST_BYTES] for start in starts)
+        return dict(zip(wanted, each, strict=True))
 
     def by_group(self) -> Sequence[bytes]:
         """Decode the digests of all groups; raises ``ValueError`` likewise."""
-        return each_digest(self._decoded(GROUPS))
+        packed = self._decoded(GROUPS)
+        return [
+            packed[start : start + DIGEST_BYTES] for start in range(0, len(packed), DIGEST_BYTES)
+        ]
 
     def _decoded(self, count: int) -> bytes:
         packed = base64url_bytes(self.buckets)
@@ -191,8 +190,8 @@ def entity_tag(source: UUID, kind: DigestKind, digests: Digests) -> str:
     The tag has the version of the digests and the source, so that another source, or one that
     computes digests in another way, never confirms it.
     """
-    root = digests.root if kind is DigestKind.STATE else digests.versions_root
-    return f'"{VERSION}.{base64url_text(source.bytes)}.{base64url_text(bytes.fromhex(root))}"'
+    root = bytes.fromhex(digests.root_of(kind))
+    return f'"{VERSION}.{base64url_text(source.bytes)}.{base64url_text(root)}"'
 
 
 def is_named(tag: str, fields: Iterable[str]) -> bool:

@@ -29,11 +29,11 @@ Not here: SQL (``digest_sql``), tables that keep digests (``maintained_digests``
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from uuid import UUID
 
 from contracts.events import UserState, UserTombstone
@@ -116,14 +116,6 @@ def _time(instant: datetime) -> bytes:
     return struct.pack(">q", (instant - _EPOCH) // _MICROSECOND)
 
 
-class PackedDigests(NamedTuple):
-    """Digests of one kind, of some buckets or of all groups, and the counts of the whole table."""
-
-    users: int
-    tombstones: int
-    packed: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Digests:
     """The digests of one table in one snapshot.
@@ -163,12 +155,16 @@ class Digests:
         Raises:
             ValueError: there are none.
         """
-        return hashlib.sha256(self.buckets(DigestKind.STATE)).hexdigest()
+        return self.root_of(DigestKind.STATE)
 
     @property
     def versions_root(self) -> str:
         """The SHA-256 of the digests of versions, likewise."""
-        return hashlib.sha256(self.buckets(DigestKind.VERSIONS)).hexdigest()
+        return self.root_of(DigestKind.VERSIONS)
+
+    def root_of(self, kind: DigestKind) -> str:
+        """Return the root of one kind of digests; raises ``ValueError`` if there are none."""
+        return hashlib.sha256(self.buckets(kind)).hexdigest()
 
     def buckets(self, kind: DigestKind) -> bytes:
         """Return the digests of one kind.
@@ -181,29 +177,27 @@ class Digests:
             raise ValueError(f"these digests do not cover {kind}")
         return found
 
-    def packed(self, kind: DigestKind, ranges: Iterable[range]) -> PackedDigests:
+    def packed(self, kind: DigestKind, ranges: Iterable[range]) -> bytes:
         """Return the digests of one kind, of the buckets in ``ranges``."""
         buckets = self.buckets(kind)
-        packed = b"".join(
+        return b"".join(
             buckets[part.start * DIGEST_BYTES : part.stop * DIGEST_BYTES] for part in ranges
         )
-        return PackedDigests(self.users, self.tombstones, packed)
 
     def bucket(self, number: int, kind: DigestKind) -> bytes:
         """Return one bucket's digest of one kind; raises ``ValueError`` if there are none."""
         return self.buckets(kind)[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
 
-    def groups(self, kind: DigestKind) -> PackedDigests:
+    def groups(self, kind: DigestKind) -> bytes:
         """Return the digests of all groups: half the SHA-256 of their buckets' digests."""
         buckets = self.buckets(kind)
         size = len(buckets) // GROUPS
         parts = (buckets[start : start + size] for start in range(0, len(buckets), size))
-        packed = b"".join(hashlib.sha256(part).digest()[:DIGEST_BYTES] for part in parts)
-        return PackedDigests(self.users, self.tombstones, packed)
+        return b"".join(hashlib.sha256(part).digest()[:DIGEST_BYTES] for part in parts)
 
     def differing(self, other: "Digests", kind: DigestKind) -> list[int]:
         """Return the buckets whose digests differ, in ascending order."""
-        pairs = zip(each_digest(self.buckets(kind)), each_digest(other.buckets(kind)), strict=True)
+        pairs = zip(_each(self.buckets(kind)), _each(other.buckets(kind)), strict=True)
         return [bucket for bucket, (ours, theirs) in enumerate(pairs) if ours != theirs]
 
 
@@ -234,6 +228,8 @@ class _Sums:
 _LANES: Final = struct.Struct(f">{LANES}I")
 
 
-def each_digest(packed: bytes) -> Sequence[bytes]:
-    """Split packed digests."""
-    return [packed[start : start + DIGEST_BYTES] for start in range(0, len(packed), DIGEST_BYTES)]
+def _each(buckets: bytes) -> Iterable[bytes]:
+    return (
+        buckets[start : start + DIGEST_BYTES]
+        for start in range(0, BUCKETS * DIGEST_BYTES, DIGEST_BYTES)
+    )
