@@ -17,6 +17,7 @@ from contracts.tokens import FixedKeys, TokenVerifier
 from contracts.tokens.jwks_cache import JwksCache
 from contracts.tokens.keys import jwks, public_key
 from replica import console
+from replica.certificates import routes as certificates
 from replica.columns import APPLIED_AT, FIELDS, NotAReplica
 from replica.parked import routes as parked
 from replica.parked.model import NoSuchMessage
@@ -79,7 +80,8 @@ class ReplicaApi:
 
     def add_routes(self, app: FastAPI) -> None:
         """Add the routes for operators and administrators, the console, probes and metrics."""
-        add_routers(app, users.router, parked.router, status.router, replays.router)
+        for_operators = (parked.router, status.router, certificates.router, replays.router)
+        add_routers(app, users.router, *for_operators)
         refresh = partial(
             metrics.refresh,
             self._replica,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from replica.certificates.commands import proofs_commands
 from replica.parked.commands import parked_commands
 from replica.reconcile.commands import reconcile
 from service_kit.database.commands import on_database
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 def commands(
     name: str, load_service: "Callable[[], Service]", *, prefix: str, description: str | None = None
 ) -> typer.Typer:
-    """Make a service's ``consumer``, ``status``, ``reconcile``, ``parked`` and ``settings``.
+    """Make a service's commands: ``consumer``, ``status``, ``reconcile`` and those in groups.
 
     Parameters:
         name: of the command, for examples.
@@ -50,6 +51,7 @@ def commands(
     app.command(epilog=f"Example: {name} status --check")(status)
     app.command(epilog=f"Example: {name} reconcile --repair")(reconcile)
     app.add_typer(parked_commands(name), name="parked")
+    app.add_typer(proofs_commands(name), name="proofs")
     app.add_typer(setting_commands(lambda: load_service().database), name="settings")
     return app
 
@@ -87,7 +89,9 @@ def status(context: typer.Context, as_json: AsJson = False, check: Check = False
             show(figures, as_json=True)
         else:
             print("\n".join(lines_of(figures["proof"])))
-            lines = {name: value for name, value in figures.items() if name != "proof"}
+            print(figures["agreement"]["text"])
+            several = ("proof", "agreement")
+            lines = {name: value for name, value in figures.items() if name not in several}
             show(lines, as_json=False)
     if check:
         raise typer.Exit(health(figures["pipe"], needs_attention=needs_attention(figures)))

@@ -1,5 +1,6 @@
 """All tables of the library, for migrations and for ``metadata.create_all``."""
 
+import replica.certificates.table
 import replica.digests.table
 import replica.inbox.table
 import replica.keys.table

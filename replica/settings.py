@@ -200,6 +200,9 @@ class ConsumerSettings(StatusSettings, ReconcileSettings):
     reconcile_every_seconds: Annotated[float, Field(ge=0)] = 6 * 3600.0
     # Prove with every heartbeat that the replica equals its source; needs a source to compare with.
     proof: bool = True
+    # After how long a proof asks the source for its next signed certificate; 0: never. Of two that
+    # are more than two minutes apart, the time between counts as not proved.
+    certificate_seconds: Annotated[float, Field(ge=0, le=90)] = 60.0
     # Tries of a message during which the process died, before it is parked.
     attempts_max: Annotated[int, Field(ge=1, le=100)] = 5
     # Messages parked in a row for the same reason before the consumer stops with an alarm.

@@ -13,7 +13,7 @@ import { parkedPanel } from "./parked.js";
 import { keyedList, setText, setAttr, setMessage } from "./render.js";
 import { reconcilePanel } from "./reconcile.js";
 import { replayPanel } from "./replay.js";
-import { clock, count, many, sentence, setClock, span } from "./phrases.js";
+import { capital, clock, count, many, sentence, setClock, span } from "./phrases.js";
 
 const ROLE = "operator";
 const STATUS_MS = 2_000;
@@ -110,6 +110,7 @@ function openConsole() {
     system.apartSince = apart(system) ? (system.apartSince ?? Date.now()) : null;
     showHeadline(troubles(system));
     showParked(system.far);
+    showAgreement(system.far);
     draw({ stations: stations(system), near: availability(system.near), far: availability(system.far) });
   }
 
@@ -185,6 +186,11 @@ function headlineView() {
 
 /** Return the words of a problem without numbers and ages, which identify it over time. */
 const unnumbered = ({ level, at, line }) => `${level} ${at} ${line.replace(/\d[\d.,]* ?(ms|s|min|h|d)?\b/g, "")}`;
+
+/** Show the share of time in which the replica was proved equal, as of the last figures. */
+function showAgreement({ figures }) {
+  setMessage(place("agreement"), figures && capital(figures.agreement.text));
+}
 
 function showParked({ figures }) {
   const number = figures?.parked_messages ?? 0;

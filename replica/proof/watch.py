@@ -18,6 +18,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from replica.certificates.obtain import Certifier
 from replica.proof.current import (
     current,
     last_heartbeat,
@@ -96,6 +97,7 @@ class _Watch:
         self._engine = engine
         self._own = own
         self._source = source
+        self._certifier = Certifier(replica, settings, source)
         self._is_on = False
         self._is_overdue = False
         self._began = time.monotonic()
@@ -185,6 +187,8 @@ class _Watch:
                 repaired=by_kind(found.tally.repaired),
                 in_flight=proved.in_flight,
             )
+        if not proved.differing:
+            await self._certifier.certify(connection, follows=follows, heartbeat=proved.heartbeat)
 
     async def _request_comparison(self, connection: AsyncConnection) -> None:
         """Have the maintained digests checked, which is part of a comparison of whole tables."""

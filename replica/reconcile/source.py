@@ -17,6 +17,8 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 from pydantic import ValidationError
 
+from contracts.sync.certificate import CertificateAnswer, CertificateRequest
+from contracts.sync.certificate_keys import CertificateKeys
 from contracts.sync.comparison import (
     EVERY_BUCKET,
     LINE_BYTES_MAX,
@@ -40,6 +42,8 @@ BUSY_SECONDS_MAX: Final = 30.0
 _BUSY: Final = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 _DIGESTS: Final = "/v1/reconcile/digests"
+
+Body = TypeVar("Body", HeartbeatAnswer, CertificateAnswer, CertificateKeys)
 
 
 @contextmanager
@@ -111,14 +115,22 @@ class Source:
                 raise not_as_agreed(answer)
             return None
 
+    async def certificate(self, asked: CertificateRequest) -> CertificateAnswer:
+        """A certificate; without one in the answer, the digests differ at this moment."""
+        return await self._read(
+            CertificateAnswer,
+            "POST",
+            "/v1/reconcile/certificates",
+            json=asked.model_dump(mode="json"),
+        )
+
+    async def keys(self) -> CertificateKeys:
+        """The public keys that verify certificates, with their states."""
+        return await self._read(CertificateKeys, "GET", "/v1/reconcile/keys")
+
     async def heartbeat(self) -> HeartbeatAnswer:
         """Have a heartbeat recorded now."""
-        with _or_no_verdict():
-            answer = await self._send("POST", "/v1/reconcile/heartbeats")
-            try:
-                return HeartbeatAnswer.model_validate_json(await whole(answer))
-            except ValidationError:
-                raise not_as_agreed(answer) from None
+        return await self._read(HeartbeatAnswer, "POST", "/v1/reconcile/heartbeats")
 
     @asynccontextmanager
     async def users(self, ranges: Sequence[range]) -> AsyncIterator["UserStream"]:
@@ -132,13 +144,26 @@ class Source:
             finally:
                 await answer.aclose()
 
+    async def _read(self, model: type[Body], method: str, path: str, json: Any = None) -> Body:
+        with _or_no_verdict():
+            answer = await self._send(method, path, json=json)
+            try:
+                return model.model_validate_json(await whole(answer))
+            except ValidationError:
+                raise not_as_agreed(answer) from None
+
     async def _send(
-        self, method: str, path: str, params: Any = None, headers: Mapping[str, str] = NOTHING
+        self,
+        method: str,
+        path: str,
+        params: Any = None,
+        headers: Mapping[str, str] = NOTHING,
+        json: Any = None,
     ) -> httpx.Response:
         """Ask until the source is not busy; an answer that is well, of which the head was read."""
         for attempt in range(BUSY_TRIES_MAX):
             answer = await self._account.send(
-                method, path, scope=SCOPE, params=params, headers=headers
+                method, path, scope=SCOPE, params=params, headers=headers, json=json
             )
             is_unchanged = answer.status_code == httpx.codes.NOT_MODIFIED and bool(headers)
             if answer.is_success or is_unchanged:

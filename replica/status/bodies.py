@@ -43,10 +43,31 @@ class ProofBody(BaseModel):
     trouble: str | None = Field(description="why attempts since then came to no verdict")
 
 
+class WindowBody(BaseModel):
+    """The share of a stretch of time in which the replica was proved equal."""
+
+    ratio: Annotated[float, Field(ge=0, le=1)]
+    percent: str
+    nines: int | None = Field(description="that the ratio begins with; null: all of it")
+    since: datetime = Field(description="its beginning, not before the first certificate")
+    until: datetime
+
+
+class AgreementBody(BaseModel):
+    """What certificates say about the last hour, day and 30 days; null: nothing yet."""
+
+    text: str = Field(description="in one line")
+    hour: WindowBody | None
+    day: WindowBody | None
+    month: WindowBody | None
+    certified_at: datetime | None = Field(description="by the source's clock")
+
+
 class StatusBody(BaseModel):
     """The pipe's far end at a glance; ages in seconds, null is what is not known."""
 
     proof: ProofBody
+    agreement: AgreementBody
     pipe: str = Field(description="in one line: quiet, consuming, behind or broken")
     users: int
     users_deleted: int

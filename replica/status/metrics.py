@@ -2,6 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from replica.certificates import metrics as certificates
 from replica.inbox import metrics as inbox
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
 from replica.proof import metrics as proof
@@ -22,12 +23,14 @@ async def refresh(
     """
     compared = (reconcile.differing, reconcile.last_reconciled, reconcile.degraded)
     own = () if replica.gauges is None else replica.gauges.readings
-    with read_again(inbox.parked, inbox.heartbeat_age, proof.proof_age, *own, *compared):
+    proved = (proof.proof_age, certificates.agreement_ratio)
+    with read_again(inbox.parked, inbox.heartbeat_age, *proved, *own, *compared):
         async with engine.connect() as connection:
             await inbox.refresh(connection)
             compared_at = await reconcile.refresh(replica, connection)
             await proof.refresh(
                 connection, compared_at=compared_at, heartbeat_seconds_max=heartbeat_seconds_max
             )
+            await certificates.refresh(connection)
             if replica.gauges is not None:
                 await replica.gauges.refresh(connection)

@@ -5,6 +5,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from replica.certificates import agreement
+from replica.certificates.store import marks
 from replica.inbox import metrics, waiting
 from replica.inbox.topology import depths
 from replica.proof.current import current
@@ -51,6 +53,7 @@ async def status(
     incomplete = await why_degraded(replica, connection)
     return {
         "proof": summary(proof, longest, command=replica.command),
+        "agreement": agreement.summary(*await marks(connection)),
         "pipe": pipe(
             heartbeat_age_seconds=figures.last_heartbeat_age_seconds,
             queue_depth=queues["queue_depth"],
