@@ -19,6 +19,8 @@ SPHINX := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .local/docs/doctrees
 .PHONY: help setup up down status logs demo env unset test test-all check fix bench lock clean
 .PHONY: watch docs hooks
 MAKEFLAGS += --no-print-directory
+# Without compiled files each of a thousand processes of the tests would compile the code again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # In a copied or moved checkout the programs of .venv run the original's code: set it up again.
 SET_UP_HERE := grep -qsF "$(CURDIR)/.venv/" .venv/bin/auth-service

@@ -10,10 +10,14 @@ import uvloop
 
 from benchmarks import (
     apply,
+    keeping_digests,
     latency,
+    naming,
     page,
     passwords,
     posts,
+    proof,
+    proof_under_traffic,
     reconcile,
     relay,
     replay,
@@ -44,6 +48,10 @@ MEASUREMENTS: dict[str, Measurement] = {
     "page": page.measure,
     "reconcile": reconcile.measure,
     "replay": replay.measure,
+    "proof": proof.measure,
+    "naming": naming.measure,
+    "keeping-digests": keeping_digests.measure,
+    "proof-under-traffic": proof_under_traffic.measure,
 }
 
 app = typer.Typer(add_completion=False)

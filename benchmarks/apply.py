@@ -4,6 +4,7 @@ from benchmarks import client, contestants
 from benchmarks.contestants import Process
 from benchmarks.figures import Figures, Promise, Section, medians
 from benchmarks.peers.dramatiq_queue import enqueue
+from benchmarks.recording import new_users
 from benchmarks.scale import Scale
 from benchmarks.stage import Stage
 from benchmarks.tables import applied_per_second, until_applied
@@ -50,12 +51,12 @@ async def measure(stage: Stage, scale: Scale) -> Section:
 
 async def _round(stage: Stage, scale: Scale) -> Figures:
     await stage.empty()
-    await client.publish(stage, scale.events)
+    await client.publish(stage, list(new_users(scale.events)))
     limit = await client.consume(stage, scale.events)
-    await client.publish(stage, scale.events)
+    await client.publish(stage, list(new_users(scale.events)))
     ours = await _applied(stage, contestants.consumer(stage), scale.events)
     await stage.empty()
-    await client.publish(stage, scale.faststream_events)
+    await client.publish(stage, list(new_users(scale.faststream_events)))
     faststream = await _applied(
         stage, contestants.faststream_consumer(stage), scale.faststream_events
     )

@@ -8,7 +8,7 @@ at a time with ``multiple``. The messages are made before the clock starts.
 import asyncio
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 from uuid import uuid4
@@ -16,10 +16,9 @@ from uuid import uuid4
 import aio_pika
 from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
 
-from benchmarks.recording import new_users
 from benchmarks.stage import ISSUER, Stage
 from blog_service.replica_of_users import USERS
-from contracts.events import UserCreated
+from contracts.events import UserCreated, UserState
 from contracts.events.envelope import encode
 from contracts.events.names import EXCHANGE
 
@@ -31,9 +30,9 @@ WARM_UP: Final = 0.1
 """The share of events before the clock starts; the same for every contestant."""
 
 
-async def publish(stage: Stage, count: int) -> float:
-    """Publish ``count`` events to the exchange of live events; return events per second."""
-    messages = _messages(count)
+async def publish(stage: Stage, users: Sequence[UserState]) -> float:
+    """Publish a creation of each user to the exchange of live events; return events per second."""
+    count, messages = len(users), _messages(users)
     async with await aio_pika.connect(stage.amqp_url) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         exchange = await channel.get_exchange(EXCHANGE)
@@ -82,12 +81,12 @@ async def _publish(exchange: AbstractExchange, messages: list[aio_pika.Message])
     await asyncio.gather(*(one_after_the_other() for _ in range(IN_FLIGHT)))
 
 
-def _messages(count: int) -> list[aio_pika.Message]:
+def _messages(users: Sequence[UserState]) -> list[aio_pika.Message]:
     return [
         encode(
             UserCreated(id=uuid4(), source=ISSUER, time=user.created_at, sequence=number, data=user)
         )
-        for number, user in enumerate(new_users(count))
+        for number, user in enumerate(users)
     ]
 
 

@@ -17,14 +17,20 @@ from local.ports import free_port
 Process = AbstractAsyncContextManager[psutil.Process]
 
 
-def relay(stage: Stage, *, database_url: str | None = None) -> Process:
-    """Run ``auth-service relay``, as it is shipped."""
+def relay(
+    stage: Stage,
+    more: Mapping[str, str] = MappingProxyType({}),
+    *,
+    database_url: str | None = None,
+) -> Process:
+    """Run ``auth-service relay``, as it is shipped but for the settings in ``more``."""
     port = free_port()
     settings = {
         "AUTH_DATABASE_URL": database_url or stage.auth_url,
         "AUTH_AMQP_URL": stage.amqp_url,
         "AUTH_ISSUER": ISSUER,
         "AUTH_RELAY_PORT": str(port),
+        **more,
     }
     command = [str(program("auth-service")), "relay"]
     return running("relay", command, settings, health_port=port)

@@ -7,7 +7,7 @@ its other index nor its constraints.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -36,11 +36,29 @@ async def table_to_copy_to(stage: Stage) -> AsyncIterator[None]:
 async def copy_users(stage: Stage) -> float:
     """Copy all users of the source into the emptied table; return seconds."""
     await stage.run(stage.blog_url, "TRUNCATE copied")
+    started = time.perf_counter()
+    await _copy(stage, "copied", FIELDS)
+    return time.perf_counter() - started
+
+
+async def copy_to_replica(stage: Stage) -> None:
+    """Make the replica equal to its source, without any event."""
+    await stage.empty_replica()
+    await _copy(stage, "users", [_OF_LIVING.get(name, name) for name in FIELDS])
+
+
+_OF_LIVING: Final = {
+    name: f"CASE WHEN deleted_at IS NULL THEN {name} END" for name in ("created_at", "updated_at")
+}
+"""What a replica stores of living users alone."""
+
+
+async def _copy(stage: Stage, table: str, values: Iterable[str]) -> None:
     source, target = await connect(stage.auth_url), await connect(stage.blog_url)
     blocks: asyncio.Queue[bytes | None] = asyncio.Queue(_BLOCKS_MAX)
 
     async def read() -> None:
-        query = f"SELECT {', '.join(FIELDS)} FROM users"  # noqa: S608 - made of constants
+        query = f"SELECT {', '.join(values)} FROM users"  # noqa: S608 - made of constants
         await source.copy_from_query(query, output=blocks.put, format="binary")
         await blocks.put(None)
 
@@ -49,15 +67,13 @@ async def copy_users(stage: Stage) -> float:
             yield block
 
     try:
-        started = time.perf_counter()
         async with asyncio.TaskGroup() as both:
             both.create_task(read())
             both.create_task(
                 target.copy_to_table(
-                    "copied", source=arriving(), columns=tuple(FIELDS), format="binary"
+                    table, source=arriving(), columns=tuple(FIELDS), format="binary"
                 )
             )
-        return time.perf_counter() - started
     finally:
         await source.close()
         await target.close()

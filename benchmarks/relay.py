@@ -2,7 +2,7 @@
 
 from benchmarks import client, contestants
 from benchmarks.figures import Figures, Promise, Section, medians
-from benchmarks.recording import fill_log, record_all
+from benchmarks.recording import fill_log, new_users, record_all
 from benchmarks.scale import Scale
 from benchmarks.stage import Stage
 from benchmarks.tables import last_position, published_per_second, until_published
@@ -41,7 +41,7 @@ async def measure(stage: Stage, scale: Scale) -> Section:
 
 async def _round(stage: Stage, scale: Scale) -> Figures:
     await stage.empty()
-    limit = await client.publish(stage, scale.events)
+    limit = await client.publish(stage, list(new_users(scale.events)))
     await stage.empty()
     await fill_log(stage, stage.auth_url, scale.short_log_rows)
     short = await _relayed(stage, stage.auth_url, scale.events)

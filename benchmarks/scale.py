@@ -18,6 +18,14 @@ class Scale:
     long_log_rows: int = 1_000_000
     # The users of a source with which a replica is compared.
     users: int = 1_000_000
+    # The sizes of a table for which a proof has to cost the same.
+    proof_users: tuple[int, ...] = (10_000, 1_000_000)
+    # Users of an empty replica that is filled with and without digests.
+    filled_users: int = 300_000
+    # Changes of the replica by hand, each of which has to be named.
+    damages: int = 50
+    # How long users change while proofs are made.
+    traffic_seconds: float = 120.0
     whole_way_seconds: float = 8.0
     # One additional run of the whole way; 0: none.
     million: int = 0
@@ -34,9 +42,18 @@ QUICK = Scale(
     dramatiq_events=1_500,
     long_log_rows=100_000,
     users=20_000,
+    proof_users=(2_000, 20_000),
+    filled_users=20_000,
+    damages=3,
+    traffic_seconds=30.0,
     whole_way_seconds=3.0,
     latency_seconds=3.0,
     password_seconds=1.5,
     request_seconds=1.5,
 )
-LONG = replace(DEFAULT, million=1_000_000)
+LONG = replace(
+    DEFAULT,
+    million=1_000_000,
+    proof_users=(10_000, 1_000_000, 10_000_000),
+    traffic_seconds=1_800.0,
+)

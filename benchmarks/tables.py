@@ -41,13 +41,19 @@ async def last_position(database_url: str) -> int:
 async def until_published(database_url: str) -> None:
     """Wait until no event is left to publish."""
     query = "SELECT NOT EXISTS (SELECT FROM outbox_events WHERE published_at IS NULL)"
-    await _until("all events are published", database_url, query)
+    await until_true("all events are published", database_url, query)
 
 
-async def until_applied(database_url: str, count: int) -> None:
-    """Wait until the replica has ``count`` users."""
-    query = "SELECT count(*) >= $1 FROM users"
-    await _until(f"{count} users are applied", database_url, query, count)
+async def until_applied(database_url: str, count: int, condition: str = "true") -> None:
+    """Wait until the replica has ``count`` users that meet ``condition``."""
+    query = f"SELECT count(*) >= $1 FROM users WHERE {condition}"  # noqa: S608 - a constant
+    await until_true(f"{count} users are applied", database_url, query, count)
+
+
+async def applied(database_url: str, condition: str) -> int:
+    """Return how many users of the replica meet ``condition``."""
+    query = f"SELECT count(*) FROM users WHERE {condition}"  # noqa: S608 - a constant
+    return int(await _value(database_url, query))
 
 
 async def published_per_second(database_url: str, *, after: int) -> float:
@@ -60,7 +66,8 @@ async def applied_per_second(database_url: str) -> float:
     return float(await _value(database_url, _APPLIED_PER_SECOND, WARM_UP))
 
 
-async def _until(what: str, database_url: str, query: str, *values: object) -> None:
+async def until_true(what: str, database_url: str, query: str, *values: object) -> None:
+    """Wait until a query returns true."""
     connection = await connect(database_url)
 
     async def holds() -> bool:

@@ -24,6 +24,10 @@ from service_kit.process.telemetry import REQUEST_ID, request_id, traceparent
 CONNECT_SECONDS_MAX: Final = 5.0
 """A source that is there accepts in milliseconds."""
 
+IDLE_SECONDS_MAX: Final = 4.0
+"""After which a connection is not used again: the source closes it after five seconds, and a
+request that meets the closing fails."""
+
 TOKEN_SECONDS_MIN: Final = 30.0
 """A token with less left is not used for another question."""
 
@@ -80,6 +84,7 @@ class Account:
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS_MAX),
+            limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS_MAX),
             # A packed answer could unfold to more than was read.
             headers={"Accept-Encoding": "identity"},
         )

@@ -6,6 +6,7 @@ a moment, and none of the few places for snapshots.
 Guarantees: they are read from the primary, and their time is before their snapshot.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -13,8 +14,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.reconcile.snapshot import Snapshots, about_primary
-from contracts.sync.digest import DigestKind, Digests
-from service_kit.database.digests.read import read_digests
+from contracts.sync.digest import DigestKind, Digests, PackedDigests
+from service_kit.database.digests.read import read_digests, read_some_digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,15 @@ class SourceDigests:
     corrected: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SomeSourceDigests:
+    """The digests of some buckets, likewise."""
+
+    source: UUID
+    taken_at: datetime
+    digests: PackedDigests
+
+
 async def maintained_digests(engine: AsyncEngine, kind: DigestKind) -> SourceDigests:
     """Read the maintained digests of one kind.
 
@@ -40,6 +50,17 @@ async def maintained_digests(engine: AsyncEngine, kind: DigestKind) -> SourceDig
         about = await about_primary(connection)
         digests = await read_digests(connection, (kind,))
     return SourceDigests(about.identity, about.taken_at, digests)
+
+
+async def some_maintained_digests(
+    engine: AsyncEngine, kind: DigestKind, ranges: Sequence[range]
+) -> SomeSourceDigests:
+    """Read the maintained digests of the buckets in ``ranges``; raises likewise."""
+    wanted = [bucket for part in ranges for bucket in part]
+    async with engine.connect() as connection:
+        about = await about_primary(connection)
+        digests = await read_some_digests(connection, kind, wanted)
+    return SomeSourceDigests(about.identity, about.taken_at, digests)
 
 
 async def recomputed_digests(snapshots: Snapshots) -> SourceDigests:

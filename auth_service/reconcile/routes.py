@@ -1,6 +1,7 @@
 """The endpoints with which replicas compare themselves; formats: ``contracts.sync.comparison``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response, status
@@ -9,7 +10,11 @@ from starlette.requests import ClientDisconnect
 from auth_service.context import Auth
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.reconcile.certify import certify
-from auth_service.reconcile.digests import maintained_digests, recomputed_digests
+from auth_service.reconcile.digests import (
+    maintained_digests,
+    recomputed_digests,
+    some_maintained_digests,
+)
 from auth_service.reconcile.stream import UsersStream, while_connected
 from auth_service.services.bearer import SERVICES_ONLY, service_caller
 from auth_service.throttle.model import Charge
@@ -102,10 +107,10 @@ async def get_digests(
     A response about all buckets has an `ETag`; a request that names it in `If-None-Match` gets 304
     without a body. To find the buckets that differ, ask for groups and then for their buckets.
     """
-    ranges: Sequence[range] | None = EVERY_BUCKET if buckets is None else _ranges(buckets)
-    if groups:
-        ranges = None
-
+    ranges = EVERY_BUCKET if buckets is None else _ranges(buckets)
+    if buckets is not None and not (groups or recompute):
+        some = await some_maintained_digests(auth.engine, of, ranges)
+        return _json(DigestsAnswer.of(some.source, some.taken_at, some.digests, of))
     if recompute:
         try:
             found = await while_connected(request.receive, recomputed_digests(auth.snapshots))
@@ -119,10 +124,13 @@ async def get_digests(
         is_known = is_named(tag, request.headers.getlist("if-none-match"))
         if is_known and not found.corrected:
             return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-    body = DigestsAnswer.of(
-        found.source, found.taken_at, found.digests, of, ranges, corrected=found.corrected
-    )
-    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
+    packed = found.digests.groups(of) if groups else found.digests.packed(of, ranges)
+    answer = DigestsAnswer.of(found.source, found.taken_at, packed, of, corrected=found.corrected)
+    return _json(answer, headers)
+
+
+def _json(answer: DigestsAnswer, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
 
 
 @router.get(
@@ -137,7 +145,7 @@ async def get_users(_: Replica, auth: Auth, buckets: Buckets) -> UsersStream:
     return UsersStream(auth.snapshots, _ranges(buckets))
 
 
-def _ranges(buckets: str) -> list[range]:
+def _ranges(buckets: str) -> Sequence[range]:
     try:
         return buckets_in(buckets)
     except ValueError as error:

@@ -20,7 +20,16 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.encodings import base64url_bytes, base64url_text
-from contracts.sync.digest import BUCKETS, DIGEST_BYTES, GROUPS, VERSION, DigestKind, Digests
+from contracts.sync.digest import (
+    BUCKETS,
+    DIGEST_BYTES,
+    GROUPS,
+    VERSION,
+    DigestKind,
+    Digests,
+    PackedDigests,
+    each_digest,
+)
 
 SCOPE: Final = "users:reconcile"
 """The scope that a service account needs for these requests."""
@@ -86,14 +95,12 @@ class DigestsAnswer(_Answer):
         cls,
         source: UUID,
         taken_at: AwareDatetime,
-        digests: Digests,
+        digests: PackedDigests,
         kind: DigestKind,
-        ranges: Sequence[range] | None = EVERY_BUCKET,
         *,
         corrected: int = 0,
     ) -> "DigestsAnswer":
-        """Encode the digests of one kind, of the buckets in ``ranges``; None: of all groups."""
-        wanted = digests.groups(kind) if ranges is None else digests.packed(kind, ranges)
+        """Encode the digests of one kind, of some buckets or of all groups."""
         return cls(
             source=source,
             version=VERSION,
@@ -101,7 +108,7 @@ class DigestsAnswer(_Answer):
             taken_at=taken_at,
             users=digests.users,
             tombstones=digests.tombstones,
-            buckets=base64url_text(wanted),
+            buckets=base64url_text(digests.packed),
             corrected=corrected,
         )
 
@@ -131,17 +138,11 @@ class DigestsAnswer(_Answer):
     def by_bucket(self, ranges: Sequence[range]) -> dict[int, bytes]:
         """Decode the digests of the buckets in ``ranges``; raises ``ValueError`` likewise."""
         wanted = [bucket for part in ranges for bucket in part]
-        packed = self._decoded(len(wanted))
-        starts = range(0, len(packed), DIGEST_BYTES)
-        each = (packed[start : start + DIGEST_BYTES] for start in starts)
-        return dict(zip(wanted, each, strict=True))
+        return dict(zip(wanted, each_digest(self._decoded(len(wanted))), strict=True))
 
     def by_group(self) -> Sequence[bytes]:
         """Decode the digests of all groups; raises ``ValueError`` likewise."""
-        packed = self._decoded(GROUPS)
-        return [
-            packed[start : start + DIGEST_BYTES] for start in range(0, len(packed), DIGEST_BYTES)
-        ]
+        return each_digest(self._decoded(GROUPS))
 
     def _decoded(self, count: int) -> bytes:
         packed = base64url_bytes(self.buckets)

@@ -29,11 +29,11 @@ Not here: SQL (``digest_sql``), tables that keep digests (``maintained_digests``
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
 from contracts.events import UserState, UserTombstone
@@ -116,6 +116,14 @@ def _time(instant: datetime) -> bytes:
     return struct.pack(">q", (instant - _EPOCH) // _MICROSECOND)
 
 
+class PackedDigests(NamedTuple):
+    """Digests of one kind, of some buckets or of all groups, and the counts of the whole table."""
+
+    users: int
+    tombstones: int
+    packed: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Digests:
     """The digests of one table in one snapshot.
@@ -177,27 +185,29 @@ class Digests:
             raise ValueError(f"these digests do not cover {kind}")
         return found
 
-    def packed(self, kind: DigestKind, ranges: Iterable[range]) -> bytes:
+    def packed(self, kind: DigestKind, ranges: Iterable[range]) -> PackedDigests:
         """Return the digests of one kind, of the buckets in ``ranges``."""
         buckets = self.buckets(kind)
-        return b"".join(
+        packed = b"".join(
             buckets[part.start * DIGEST_BYTES : part.stop * DIGEST_BYTES] for part in ranges
         )
+        return PackedDigests(self.users, self.tombstones, packed)
 
     def bucket(self, number: int, kind: DigestKind) -> bytes:
         """Return one bucket's digest of one kind; raises ``ValueError`` if there are none."""
         return self.buckets(kind)[number * DIGEST_BYTES : (number + 1) * DIGEST_BYTES]
 
-    def groups(self, kind: DigestKind) -> bytes:
+    def groups(self, kind: DigestKind) -> PackedDigests:
         """Return the digests of all groups: half the SHA-256 of their buckets' digests."""
         buckets = self.buckets(kind)
         size = len(buckets) // GROUPS
         parts = (buckets[start : start + size] for start in range(0, len(buckets), size))
-        return b"".join(hashlib.sha256(part).digest()[:DIGEST_BYTES] for part in parts)
+        packed = b"".join(hashlib.sha256(part).digest()[:DIGEST_BYTES] for part in parts)
+        return PackedDigests(self.users, self.tombstones, packed)
 
     def differing(self, other: "Digests", kind: DigestKind) -> list[int]:
         """Return the buckets whose digests differ, in ascending order."""
-        pairs = zip(_each(self.buckets(kind)), _each(other.buckets(kind)), strict=True)
+        pairs = zip(each_digest(self.buckets(kind)), each_digest(other.buckets(kind)), strict=True)
         return [bucket for bucket, (ours, theirs) in enumerate(pairs) if ours != theirs]
 
 
@@ -228,8 +238,6 @@ class _Sums:
 _LANES: Final = struct.Struct(f">{LANES}I")
 
 
-def _each(buckets: bytes) -> Iterable[bytes]:
-    return (
-        buckets[start : start + DIGEST_BYTES]
-        for start in range(0, BUCKETS * DIGEST_BYTES, DIGEST_BYTES)
-    )
+def each_digest(packed: bytes) -> Sequence[bytes]:
+    """Split packed digests."""
+    return [packed[start : start + DIGEST_BYTES] for start in range(0, len(packed), DIGEST_BYTES)]

@@ -19,8 +19,8 @@ Not here: the digests of rows (``digest_sql``), the tables and who runs this
 from collections.abc import Collection
 from typing import Final
 
-from contracts.sync.digest import DigestKind
-from contracts.sync.digest_sql import COLUMNS, LANE_COLUMNS, bucket_sums_sql, packed_sql
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, LANES, DigestKind
+from contracts.sync.digest_sql import COLUMNS, LANE_COLUMNS, bucket_sums_sql
 
 CHANGES_FOLDED_MAX: Final = 50_000
 """Changes that one fold moves: some 100 ms of work, however long nobody folded."""
@@ -38,6 +38,7 @@ TRIGGERS: Final = {
 
 _LOW_BITS: Final = 2**32 - 1
 _SUMS: Final = COLUMNS[1:]
+_COUNTS: Final = ("users", "tombstones")
 
 
 def installation(table: str, has_all_fields: bool = True, orphans: str | None = None) -> list[str]:
@@ -95,7 +96,7 @@ def change_sql(sums: str) -> str:
 
 _CHANGES: Final = f"""
     SELECT bucket, {", ".join(f"sum({name}) AS {name}" for name in _SUMS)}
-    FROM digest_changes GROUP BY bucket
+    FROM digest_changes {{some}} GROUP BY bucket
 """  # noqa: S608 - made of constants
 
 _MAINTAINED: Final = f"""
@@ -104,7 +105,22 @@ _MAINTAINED: Final = f"""
         f"coalesce(folded.{name}, 0) + coalesce(changes.{name}, 0) AS {name}" for name in _SUMS
     )
 }
-    FROM digests AS folded FULL JOIN ({_CHANGES}) AS changes USING (bucket)
+    FROM digests AS folded FULL JOIN ({_CHANGES.format(some="")}) AS changes USING (bucket)
+"""  # noqa: S608 - made of constants
+
+_MISSING: Final = f"""
+    (SELECT bucket FROM generate_series(0, {BUCKETS - 1}) AS every (bucket)
+    WHERE NOT EXISTS (SELECT FROM digests WHERE digests.bucket = every.bucket)) AS missing
+"""  # noqa: S608 - made of constants
+
+_NO_DIGEST: Final = f"decode('{bytes(DIGEST_BYTES).hex()}', 'hex')"
+
+# Where every bucket has its row, the second part costs counting them.
+_KEPT: Final = f"""
+    SELECT {", ".join([*COLUMNS, *DigestKind])} FROM digests
+    UNION ALL
+    SELECT bucket, {", ".join(["0" for _ in _SUMS] + [_NO_DIGEST for _ in DigestKind])}
+    FROM {_MISSING} WHERE (SELECT count(*) FROM digests) < {BUCKETS}
 """  # noqa: S608 - made of constants
 
 FOLD: Final = f"""
@@ -133,9 +149,68 @@ FOLD: Final = f"""
 """SQL that moves changes into ``digests`` and returns how many; one session at a time."""
 
 
-def maintained_sql(kinds: Collection[DigestKind]) -> str:
-    """SQL for the maintained digests of some kinds, as ``packed_sql`` returns them."""
-    return packed_sql(_MAINTAINED, kinds)
+FILL: Final = f"""
+    INSERT INTO digests ({", ".join(COLUMNS)}) SELECT bucket, {", ".join("0" for _ in _SUMS)}
+    FROM {_MISSING} WHERE (SELECT count(*) FROM digests) < {BUCKETS} ON CONFLICT DO NOTHING
+"""  # noqa: S608 - made of constants
+"""SQL that adds rows for buckets without one: readers are faster if every bucket has its row."""
+
+
+def packed_lanes_sql(kind: DigestKind) -> str:
+    """SQL for the digest of a row of ``digests``: a column that PostgreSQL generates from lanes."""
+    first, second, third, fourth = (f"{kind}{number}" for number in range(1, LANES + 1))
+    return f"int8send(({first} << 32) | {second}) || int8send(({third} << 32) | {fourth})"
+
+
+def maintained_sql(kinds: Collection[DigestKind], buckets: str | None = None) -> str:
+    """SQL for the maintained digests of some kinds, packed into one row.
+
+    Its columns are those of ``Digests``. What a bucket has in ``digests`` is read as it is packed
+    there; lanes are added only for buckets with changes.
+
+    Parameters:
+        kinds: of digests; there are no others (NULL).
+        buckets: SQL for an array of those that are wanted, ascending; None for all. The counts are
+            always those of the whole table.
+    """
+    some = "" if buckets is None else f"WHERE bucket = ANY ({buckets})"
+    packed = ", ".join(
+        f"string_agg({_packed_sum_sql(kind)}, '' ORDER BY kept.bucket) AS {kind}"
+        if kind in kinds
+        else f"NULL::bytea AS {kind}"
+        for kind in DigestKind
+    )
+    if buckets is None:
+        counts = [
+            f"coalesce(sum(kept.{name} + coalesce(changes.{name}, 0)), 0)" for name in _COUNTS
+        ]
+    else:
+        counts = [
+            f"(SELECT coalesce(sum({name}), 0) FROM digests)"  # noqa: S608 - names in the code
+            f" + (SELECT coalesce(sum({name}), 0) FROM digest_changes)"
+            for name in _COUNTS
+        ]
+    named = ", ".join(
+        f"({count})::bigint AS {name}" for count, name in zip(counts, _COUNTS, strict=True)
+    )
+    return f"""
+        SELECT {named}, {packed}
+        FROM (SELECT * FROM ({_KEPT}) AS every {some}) AS kept
+        LEFT JOIN ({_CHANGES.format(some=some)}) AS changes ON changes.bucket = kept.bucket
+    """  # noqa: S608 - made of names in the code
+
+
+def _packed_sum_sql(kind: DigestKind) -> str:
+    """SQL for one bucket's digest: as it is kept, or with the changes that are not folded yet."""
+    # The last 32 bits of a sum are the sum modulo 2^32, also of a negative one.
+    first, second, third, fourth = (
+        f"(kept.{kind}{number} + changes.{kind}{number})" for number in range(1, LANES + 1)
+    )
+    lanes = " || ".join(
+        f"int8send(({high} << 32) | ({low} & {_LOW_BITS}))"
+        for high, low in ((first, second), (third, fourth))
+    )
+    return f"CASE WHEN changes.bucket IS NULL THEN kept.{kind} ELSE {lanes} END"
 
 
 def difference_sql(table: str, has_all_fields: bool = True, orphans: str | None = None) -> str:

@@ -17,7 +17,15 @@ from typing import Final
 from uuid import UUID
 
 from contracts.sync.comparison import DigestsAnswer, bucket_ranges, entity_tag
-from contracts.sync.digest import BUCKETS, DIGEST_BYTES, GROUPS, DigestKind, Digests, difference
+from contracts.sync.digest import (
+    BUCKETS,
+    GROUPS,
+    DigestKind,
+    Digests,
+    PackedDigests,
+    difference,
+    each_digest,
+)
 from replica.reconcile.source import Source, digests_as_agreed
 
 PAUSES_SECONDS: Final = (0.02, 0.05, 0.1)
@@ -30,6 +38,7 @@ class Sides:
 
     Parameters:
         read: reads this side's digests, of one snapshot.
+        read_some: reads those of some buckets, ascending, likewise.
         source: where to ask.
         kind: of digests.
         follows: the source that this replica follows.
@@ -37,6 +46,7 @@ class Sides:
     """
 
     read: Callable[[], Awaitable[Digests]]
+    read_some: Callable[[Sequence[int]], Awaitable[PackedDigests]]
     source: Source
     kind: DigestKind
     follows: UUID
@@ -84,25 +94,28 @@ async def look_again(sides: Sides, buckets: Collection[int]) -> Mapping[int, byt
     """Return those of ``buckets`` that differ now, and how; raises as ``narrow`` does."""
     if not buckets:
         return {}
-    ours = await sides.read()
-    ranges = bucket_ranges(buckets)
+    ours = await sides.read_some(sorted(buckets))
+    ranges = bucket_ranges(sorted(buckets))
     answer = await sides.source.digests(sides.kind, ranges)
     sides.require(answer.source)
     with digests_as_agreed():
         theirs = answer.by_bucket(ranges)
-    pairs = ((bucket, ours.bucket(bucket, sides.kind), theirs[bucket]) for bucket in buckets)
-    return {bucket: difference(one, other) for bucket, one, other in pairs if one != other}
+    pairs = zip(sorted(buckets), each_digest(ours.packed), strict=True)
+    return {
+        bucket: difference(one, theirs[bucket]) for bucket, one in pairs if one != theirs[bucket]
+    }
 
 
 def _buckets_of_differing_groups(
     ours: Digests, answer: DigestsAnswer, kind: DigestKind
 ) -> Sequence[int]:
-    packed, size = ours.groups(kind), BUCKETS // GROUPS
+    size = BUCKETS // GROUPS
     with digests_as_agreed():
         theirs = answer.by_group()
+    pairs = zip(each_digest(ours.groups(kind).packed), theirs, strict=True)
     return [
         bucket
-        for group, digest in enumerate(theirs)
-        if digest != packed[group * DIGEST_BYTES : (group + 1) * DIGEST_BYTES]
+        for group, (one, other) in enumerate(pairs)
+        if one != other
         for bucket in range(group * size, (group + 1) * size)
     ]

@@ -3,11 +3,14 @@
 Guarantees: in flight is not drift, and there is no verdict without proof, by the rules of
 ``reconcile.compare``. What is missing, stale or undeleted is repaired; the rest is reported. Before
 users are read, everything published by then has arrived, so a long queue costs no such reading.
+Under traffic other events are on their way by then, to a few of the same buckets: while the number
+of buckets in question halves with each heartbeat, it waits for another one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,9 +23,13 @@ from replica.reconcile.model import BY_ITSELF, DELETIONS_MAX, Comparison, Tally,
 from replica.reconcile.progress import RunProgress
 from replica.reconcile.session import session
 from replica.reconcile.source import Source
-from replica.reconcile.staging import replica_digests
+from replica.reconcile.staging import replica_digests, some_replica_digests
 from replica.settings import ReconcileSettings
 from replica.table import Replica
+
+READ_AT_ONCE_MAX: Final = 16
+"""Buckets whose users are read without waiting for another heartbeat. With events that take long,
+more of them differ because of later events, and each heartbeat halves their number at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,8 @@ async def prove(
     )
     kind = DigestKind.STATE if replica.has_all_fields else DigestKind.VERSIONS
     read = partial(replica_digests, connection, kind)
-    sides = Sides(read, source, kind, follows, require)
+    read_some = partial(some_replica_digests, connection, kind)
+    sides = Sides(read, read_some, source, kind, follows, require)
     narrowed = await narrow(sides, known={} if known is None else known.differences)
     buckets, covered = narrowed.buckets, heartbeat
     if known is not None and buckets == known.differences:
@@ -96,12 +104,15 @@ async def prove(
             tombstones=narrowed.tombstones,
         )
         return Proof(proved, Tally(), None, heartbeat, known)
-    if buckets:
+    may_shrink = bool(buckets)
+    while may_shrink:
         beat = await source.heartbeat()
         require(beat.source)
         await wait_for(beat, connection, settings.reconcile_wait_seconds, command=replica.command)
         covered = beat.number
-        buckets = await look_again(sides, buckets)
+        left = await look_again(sides, buckets)
+        may_shrink = READ_AT_ONCE_MAX < len(left) <= len(buckets) / 2
+        buckets = left
     tally, comparison = Tally(), None
     after: Mapping[int, bytes] = {}
     if buckets:

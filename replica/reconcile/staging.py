@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.events import EMAIL_LENGTH_MAX, EMAIL_LENGTH_MIN, ROLES_MAX, VERSION_MAX
 from contracts.sync.comparison import StreamBegin
-from contracts.sync.digest import BUCKETS, DigestKind, Digests
+from contracts.sync.digest import BUCKETS, DigestKind, Digests, PackedDigests
 from contracts.sync.digest_sql import bucket_sql
 from replica.columns import FIELDS, array_literal
 from replica.reconcile.model import CouldNotCompare
@@ -25,7 +25,7 @@ from replica.reconcile.source import Source, UserStream
 from replica.table import Replica
 from service_kit.database.away import DRIVER_ERRORS
 from service_kit.database.digests.check import Correction, correct_digests
-from service_kit.database.digests.read import check_digests, read_digests
+from service_kit.database.digests.read import check_digests, read_digests, read_some_digests
 
 _SEE: Final = f"""
     INSERT INTO seen SELECT id, version, deleted_at IS NOT NULL FROM {{users}} AS users
@@ -43,6 +43,14 @@ async def replica_digests(connection: AsyncConnection, kind: DigestKind) -> Dige
     """Read the maintained digests of the replica, of one kind."""
     async with connection.begin():
         return await read_digests(connection, (kind,))
+
+
+async def some_replica_digests(
+    connection: AsyncConnection, kind: DigestKind, buckets: Sequence[int]
+) -> PackedDigests:
+    """Read those of some buckets, ascending."""
+    async with connection.begin():
+        return await read_some_digests(connection, kind, buckets)
 
 
 async def checked_digests(

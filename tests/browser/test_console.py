@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -64,16 +65,19 @@ async def blog(site: Site) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
+async def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
+    await page.goto("/console")
+    await page.get_by_label("E-mail").fill(email)
+    await page.get_by_label("Password").fill(password)
+    await page.get_by_role("button", name="Sign in").click()
+
+
 @asynccontextmanager
-async def console(visit: Visiting, email: str = OPERATOR) -> AsyncIterator[Page]:
-    async with visit() as visitor:
-        page = visitor.page
-        await page.goto("/console")
-        await page.get_by_label("E-mail").fill(email)
-        await page.get_by_label("Password").fill(PASSWORD)
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-        yield page
+async def console(visit: Visiting, email: str = OPERATOR, **options: Any) -> AsyncIterator[Page]:
+    async with visit(**options) as visitor:
+        await sign_in(visitor.page, email)
+        await expect(visitor.page.get_by_role("button", name="Sign out")).to_be_visible()
+        yield visitor.page
 
 
 def headline(page: Page) -> Locator:
@@ -100,14 +104,9 @@ class TestWhoMay:
 
     async def test_a_visitor_must_sign_in(self, visit: Visiting) -> None:
         async with visit() as visitor:
-            await visitor.page.goto("/console")
-            await visitor.page.get_by_label("E-mail").fill("nobody@example.org")
-            await visitor.page.get_by_label("Password").fill("not the password at all")
-            await visitor.page.get_by_role("button", name="Sign in").click()
-
-            await expect(visitor.page.get_by_role("alert")).to_have_text(
-                "E-mail or password is wrong."
-            )
+            await sign_in(visitor.page, "nobody@example.org", "not the password at all")
+            alert = visitor.page.get_by_role("alert")
+            await expect(alert).to_have_text("E-mail or password is wrong.")
             await expect(visitor.page.locator("#headline")).to_have_count(0)
             assert not [url for url in visitor.requests if "/v1/sync" in url or "/admin" in url]
 
@@ -115,14 +114,9 @@ class TestWhoMay:
         self, visit: Visiting, site: Site
     ) -> None:
         async with visit() as visitor:
-            await visitor.page.goto("/console")
-            await visitor.page.get_by_label("E-mail").fill(READER)
-            await visitor.page.get_by_label("Password").fill(PASSWORD)
-            await visitor.page.get_by_role("button", name="Sign in").click()
-
-            await expect(visitor.page.get_by_role("alert")).to_contain_text(
-                "does not have the operator role"
-            )
+            await sign_in(visitor.page, READER)
+            alert = visitor.page.get_by_role("alert")
+            await expect(alert).to_contain_text("does not have the operator role")
             await expect(visitor.page.locator("main section")).to_have_count(1)
             await expect(visitor.page.locator("#sections")).to_be_hidden()
             assert not [url for url in visitor.requests if "/v1/sync" in url or "/admin" in url]
@@ -175,29 +169,25 @@ class TestTheDiagram:
             await expect(page.locator("#lag .readout")).to_contain_text("worst")
             await expect(page.locator("#depth .readout")).to_contain_text("now 0")
 
-    async def test_the_charts_can_be_read_without_a_mouse(self, visit: Visiting) -> None:
+    async def test_the_charts_can_be_read_without_a_mouse_in_any_range(
+        self, visit: Visiting
+    ) -> None:
         """Arrow keys read single points, and a table has the same figures."""
         async with console(visit) as page:
-            chart = page.get_by_role("img", name=re.compile("^Lag"))
-            await expect(chart).to_have_accessible_name(re.compile("worst"))
+            chart, readout = page.get_by_role("img", name="Lag"), page.locator("#lag .readout")
+            await expect(chart).to_have_accessible_name(re.compile("^Lag.*worst"))
             await chart.focus()
             await chart.press("ArrowLeft")
-            await expect(page.locator("#lag .readout")).to_contain_text("applied, 1 consumer")
+            await expect(readout).to_contain_text("applied, 1 consumer")
             await chart.press("Escape")
-            await expect(page.locator("#lag .readout")).to_contain_text("worst")
+            await expect(readout).to_contain_text("worst")
 
             await page.get_by_text("Show as a table").click()
             rows = page.locator("#samples-table tbody tr")
-            await expect(rows.first.locator("td").last).to_have_text(
-                re.compile("alive|alive at times")
-            )
+            state = rows.first.locator("td").last
+            await expect(state).to_have_text(re.compile("alive|alive at times"))
             await expect(rows.filter(has_text="none")).to_have_count(0)
 
-    async def test_the_charts_show_other_time_ranges_and_a_logarithmic_scale(
-        self, visit: Visiting
-    ) -> None:
-        """A day, most of which lies before the system was started."""
-        async with console(visit) as page:
             await page.get_by_label("24 hours").check()
             await expect(page.locator("#lag .axes text").first).to_be_visible()
             # There is no gap before the system was started.
@@ -350,9 +340,15 @@ CHARTED = """async ([items, since]) => {
 class TestFigures:
     """Diagram and charts for figures that a running system would take too long to reach."""
 
-    @pytest.mark.parametrize(
-        ("far", "apart", "level", "says"),
-        [
+    @pytest_asyncio.fixture(loop_scope="module")
+    async def page(self, visit: Visiting) -> AsyncIterator[Page]:
+        async with visit() as visitor:
+            await visitor.page.goto("/console")
+            yield visitor.page
+
+    async def test_the_replica_is_compared_with_the_source(self, page: Page) -> None:
+        """A replica behind is not quiet, and a short difference is not an alarm."""
+        cases: list[tuple[dict[str, object], float | None, str, str]] = [
             ({}, None, "quiet", ""),
             ({"users": 461}, 0.1, "behind", "181 users behind"),
             ({"users": 461, "degraded": "gap"}, 0.1, "behind", "181 users behind"),
@@ -361,156 +357,91 @@ class TestFigures:
             ({"users": 700}, 60, "behind", "58 too many"),
             ({"users_deleted": 1}, 60, "behind", "2 tombstones behind"),
             ({"users_deleted": 4}, None, "quiet", ""),
-        ],
-    )
-    async def test_the_replica_is_compared_with_the_source(
-        self, visit: Visiting, far: dict[str, object], apart: float | None, level: str, says: str
-    ) -> None:
-        """A replica behind is not quiet, and a short difference is not an alarm."""
-        async with visit() as visitor:
-            await visitor.page.goto("/console")
-            shown = await visitor.page.evaluate(STATIONS, [NEAR, {**FAR, **far}, apart])
-        assert shown["replica"]["level"] == level
-        assert shown["replica"]["lines"][0].startswith(says)
-        assert (shown["headline"]["level"] == "behind") == (level == "behind")
+        ]
+        for far, apart, level, says in cases:
+            shown = await page.evaluate(STATIONS, [NEAR, {**FAR, **far}, apart])
+            assert shown["replica"]["level"] == level, far
+            assert shown["replica"]["lines"][0].startswith(says), far
+            assert (shown["headline"]["level"] == "behind") == (level == "behind"), far
 
-    @pytest.mark.parametrize(
-        ("proof", "compared_at", "level", "figure", "says"),
-        [
-            (
-                EQUAL,
-                "2026-01-01T00:00:00Z",
-                "quiet",
-                "in step: 0 of 645 differ, proved 9 s",
-                "Quiet",
-            ),
-            (
-                DIFFERS,
-                "2026-01-01T00:00:00Z",
-                "wrong",
-                "drift: 2 of 645 differ, proved 9 s",
-                "Drift",
-            ),
-            (
-                DIFFERS,
-                "2999-01-01T00:00:00Z",
-                "quiet",
-                "in step: 0 of 645 differ, comp",
-                "Quiet: n",
-            ),
-            (
-                TOO_OLD,
-                "2026-01-01T00:00:00Z",
-                "look",
-                "in step: 0 of 645 differ, comp",
-                "Not proved",
-            ),
-        ],
-        ids=["equal", "differs", "compared since", "too old"],
-    )
-    async def test_the_last_verdict_is_shown(
-        self,
-        visit: Visiting,
-        proof: dict[str, object],
-        compared_at: str,
-        level: str,
-        figure: str,
-        says: str,
-    ) -> None:
+    async def test_the_last_verdict_is_shown(self, page: Page) -> None:
         """A proof's, or a later comparison's; a proof that is too old is named."""
-        compared = {
-            "last_reconcile": "in_step",
-            "last_reconcile_at": compared_at,
-            "last_reconcile_users": 645,
-            "last_reconcile_differing": 0,
-            "last_reconcile_repaired": 0,
-        }
-        degraded = {"degraded": "not_proved" if proof is TOO_OLD else None}
-        async with visit() as visitor:
-            await visitor.page.goto("/console")
-            shown = await visitor.page.evaluate(
-                STATIONS, [NEAR, {**FAR, **compared, **degraded, "proof": proof}, None]
-            )
+        before, since = "2026-01-01T00:00:00Z", "2999-01-01T00:00:00Z"
+        cases: list[tuple[dict[str, object], str, str, str, str]] = [
+            (EQUAL, before, "quiet", "in step: 0 of 645 differ, proved 9 s", "Quiet"),
+            (DIFFERS, before, "wrong", "drift: 2 of 645 differ, proved 9 s", "Drift"),
+            (DIFFERS, since, "quiet", "in step: 0 of 645 differ, comp", "Quiet: n"),
+            (TOO_OLD, before, "look", "in step: 0 of 645 differ, comp", "Not proved"),
+        ]
+        for proof, compared_at, level, figure, says in cases:
+            far = FAR | {
+                "last_reconcile": "in_step",
+                "last_reconcile_at": compared_at,
+                "last_reconcile_users": 645,
+                "last_reconcile_differing": 0,
+                "last_reconcile_repaired": 0,
+                "degraded": "not_proved" if proof is TOO_OLD else None,
+                "proof": proof,
+            }
+            shown = await page.evaluate(STATIONS, [NEAR, far, None])
+            headline = shown["headline"]
+            assert shown["compared"]["figure"].startswith(figure)
+            assert (headline["level"], headline["line"][: len(says)]) == (level, says)
+            if level == "wrong":
+                assert headline["remedy"] == "2 orphan: blog-service reconcile --orphans"
 
-        assert shown["compared"]["figure"].startswith(figure)
-        assert (shown["headline"]["level"], shown["headline"]["line"][: len(says)]) == (level, says)
-        if level == "wrong":
-            assert shown["headline"]["remedy"] == "2 orphan: blog-service reconcile --orphans"
-
-    @pytest.mark.parametrize(
-        ("queue", "figure", "says"),
-        [
-            ({"messages": 508, "age_seconds": 4.0}, "508 queued", "; 508 messages wait"),
-            ({"messages": 0, "age_seconds": 4.0}, "empty", "no consumer for 90 s"),
-            ({"messages": None, "age_seconds": 4.0}, "?", "no consumer for 90 s"),
-            ({"messages": 508, "age_seconds": 60.0}, "?", "no consumer for 90 s"),
-        ],
-    )
     async def test_without_a_consumer_the_relay_reports_the_depth_of_the_queue(
-        self, visit: Visiting, queue: dict[str, object], figure: str, says: str
+        self, page: Page
     ) -> None:
         """Unless its measurement is too old, or there is no queue."""
-        near = {**NEAR, "queues": [{"name": "blog.users", **queue}]}
         gone = {"consumers": 0, "pipe": "broken: no consumer for 90 s", "queue_depth": None}
-        async with visit() as visitor:
-            await visitor.page.goto("/console")
-            shown = await visitor.page.evaluate(STATIONS, [near, {**FAR, **gone}, None])
+        for messages, age, figure, says in [
+            (508, 4.0, "508 queued", "; 508 messages wait"),
+            (0, 4.0, "empty", "no consumer for 90 s"),
+            (None, 4.0, "?", "no consumer for 90 s"),
+            (508, 60.0, "?", "no consumer for 90 s"),
+        ]:
+            queue = {"name": "blog.users", "messages": messages, "age_seconds": age}
+            shown = await page.evaluate(STATIONS, [{**NEAR, "queues": [queue]}, FAR | gone, None])
+            assert shown["broker"]["figure"] == figure
+            assert shown["headline"]["line"].endswith(says)
 
-        assert shown["broker"]["figure"] == figure
-        assert shown["headline"]["line"].endswith(says)
-
-    @pytest.mark.parametrize(("end", "name"), [(0, "The auth service"), (1, "The blog service")])
-    async def test_a_clock_that_was_set_back_is_named(
-        self, visit: Visiting, end: int, name: str
-    ) -> None:
+    async def test_a_clock_that_was_set_back_is_named(self, page: Page) -> None:
         """With a pointer to the runbook, even if everything else is quiet."""
-        figures = [dict(NEAR), dict(FAR)]
-        figures[end]["clock"] = described(86_400)
-        async with visit() as visitor:
-            await visitor.page.goto("/console")
-            shown = await visitor.page.evaluate(STATIONS, [*figures, None])
+        for end, name in enumerate(("The auth service", "The blog service")):
+            figures = [dict(NEAR), dict(FAR)]
+            figures[end]["clock"] = described(86_400)
+            headline = (await page.evaluate(STATIONS, [*figures, None]))["headline"]
+            assert headline["level"] == "look"
+            assert headline["line"].startswith(f"{name}'s database")
+            assert headline["line"].endswith("ran 86,400 s ahead and was set back")
+            assert "A clock ran ahead" in headline["remedy"]
 
-        assert shown["headline"]["level"] == "look"
-        assert shown["headline"]["line"].startswith(f"{name}'s database")
-        assert shown["headline"]["line"].endswith("ran 86,400 s ahead and was set back")
-        assert "A clock ran ahead" in shown["headline"]["remedy"]
-
-    async def test_eight_digits_stay_in_their_boxes(self, visit: Visiting) -> None:
+    async def test_eight_digits_stay_in_their_boxes(self, page: Page) -> None:
         """In the wide and the narrow diagram, and at the axis of a chart."""
         for width in (1200, 400):
-            async with visit(viewport={"width": width, "height": 900}) as visitor:
-                await visitor.page.goto("/console")
-                assert await visitor.page.evaluate(DRAWN, "99,999,999") == [], width
-                chart = await visitor.page.evaluate(CHARTED, [[[10, 99_999_999]], 3600])
-                assert not chart["isCut"]
+            await page.set_viewport_size({"width": width, "height": 900})
+            assert await page.evaluate(DRAWN, "99,999,999") == [], width
+            chart = await page.evaluate(CHARTED, [[[10, 99_999_999]], 3600])
+            assert not chart["isCut"]
 
-    async def test_an_unknown_value_is_not_replaced_by_the_last_known_one(
-        self, visit: Visiting
-    ) -> None:
+    async def test_an_unknown_value_is_not_replaced_by_the_last_known_one(self, page: Page) -> None:
         """Without a broker or a consumer, the current depth is unknown."""
-        async with visit() as visitor:
-            await visitor.page.goto("/console")
-            known, no_broker, no_consumer = [
-                await visitor.page.evaluate(CHARTED, [items, 3600])
-                for items in ([[30, 7], [10, 0]], [[30, 7], [10, None]], [[600, 7], [590, 0]])
-            ]
-
+        known, no_broker, no_consumer = [
+            await page.evaluate(CHARTED, [items, 3600])
+            for items in ([[30, 7], [10, 0]], [[30, 7], [10, None]], [[600, 7], [590, 0]])
+        ]
         assert known["readout"].startswith("now 0, worst 7")
         for chart in (no_broker, no_consumer):
             assert chart["readout"].startswith("now unknown, worst 7")
             assert "now unknown" in chart["label"]
 
-    async def test_no_gap_is_shown_before_the_first_consumer(self, visit: Visiting) -> None:
+    async def test_no_gap_is_shown_before_the_first_consumer(self, page: Page) -> None:
         """A gap counts only after the first sample."""
         points = [[ago, 0] for ago in range(120, 0, -10)]
-        async with visit() as visitor:
-            await visitor.page.goto("/console")
-            new, old, never = [
-                await visitor.page.evaluate(CHARTED, [items, since])
-                for items, since in ((points, 130), (points, 3 * 3600), ([], None))
-            ]
-
-        assert [chart["gaps"] for chart in (new, old, never)] == [0, 1, 0]
+        cases: list[tuple[object, int | None]] = [(points, 130), (points, 3 * 3600), ([], None)]
+        charts = [await page.evaluate(CHARTED, [items, since]) for items, since in cases]
+        assert [chart["gaps"] for chart in charts] == [0, 1, 0]
 
 
 class TestComparing:
@@ -702,34 +633,22 @@ async def test_the_console_is_small_and_requests_no_other_host(visit: Visiting, 
 
 async def test_nothing_is_cut_off_on_a_phone(visit: Visiting) -> None:
     """The page is as wide as the screen, and the diagram goes from top to bottom."""
-    async with visit(viewport={"width": 375, "height": 800}, color_scheme="dark") as visitor:
-        page = visitor.page
-        await page.goto("/console")
-        await page.get_by_label("E-mail").fill(OPERATOR)
-        await page.get_by_label("Password").fill(PASSWORD)
-        await page.get_by_role("button", name="Sign in").click()
+    phone = {"width": 375, "height": 800}
+    async with console(visit, viewport=phone, color_scheme="dark") as page:
         await expect(headline(page)).not_to_be_empty()
-
         assert await page.evaluate("document.documentElement.scrollWidth") == 375
         await expect(page.locator("svg.pipe.narrow")).to_be_visible()
 
 
 async def _refused(site: Site, email: str) -> list[int]:
     """Return the status codes of an operator's requests, sent by this user."""
+    sync = [f"{site.url}/v1/sync/{name}" for name in ("status", "samples", "reconcile", "parked")]
     async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
         body = {"email": email, "password": PASSWORD}
         signed_in = (await client.post(f"{site.auth_api.url}/v1/signin", json=body)).json()
-        headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
-        return [
-            (await client.get(url, headers=headers)).status_code
-            for url in (
-                f"{site.auth_api.url}/v1/admin/status",
-                *(
-                    f"{site.url}/v1/sync/{name}"
-                    for name in ("status", "samples", "reconcile", "parked")
-                ),
-            )
-        ]
+        client.headers["Authorization"] = f"Bearer {signed_in['access_token']}"
+        urls = [f"{site.auth_api.url}/v1/admin/status", *sync]
+        return [(await client.get(url)).status_code for url in urls]
 
 
 async def _email(engine: AsyncEngine, user_id: UUID) -> str | None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -174,14 +173,3 @@ async def test_without_a_key_and_without_a_secret_nothing_can_be_sealed(system: 
         assert done.returncode == 2
         assert "AUTH_PRIVATE_KEY" in done.stderr
         assert "AUTH_SECRET" in done.stderr
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-async def test_help_shows_an_example(tmp_path: Path, command: str) -> None:
-    """Every command's help ends with a line to copy, and needs no settings."""
-    words = f"auth-service keys {command}"
-
-    shown = await asyncio.to_thread(run, f"{words} --help", {"COLUMNS": "200"}, tmp_path)
-
-    assert shown.returncode == 0
-    assert words in shown.stdout.partition("Example:")[2]

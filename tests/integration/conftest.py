@@ -17,8 +17,10 @@ from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
 from tests.support.auth_api import made_admin, serving, signed_up
 from tests.support.builders import SOURCE
+from tests.support.commands import Command, commands_on
 from tests.support.content import People, people_of
 from tests.support.databases import Databases
+from tests.support.inbox import Inbox
 from tests.support.reconciling import Pair, paired
 from tests.support.servers import own_postgres
 from tests.support.source import Source, source_on
@@ -29,6 +31,16 @@ async def source(amqp_url: str) -> AsyncIterator[Source]:
     """The source's end of the fresh virtual host."""
     async with source_on(amqp_url) as source:
         yield source
+
+
+@pytest.fixture
+def inbox(
+    consumer_settings: blog_service.settings.ConsumerSettings,
+    blog_engine: AsyncEngine,
+    source: Source,
+) -> Inbox:
+    """What a test of the consumer needs: its settings, its database and a source."""
+    return Inbox(consumer_settings, blog_engine, source)
 
 
 @pytest.fixture(scope="session")
@@ -92,12 +104,26 @@ def blog_settings(blog_url: str, public_pem: str) -> blog_service.settings.ApiSe
 
 
 @pytest.fixture
+def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """``blog-service`` on the fresh database, out of reach of the checkout's ``.env``."""
+    monkeypatch.chdir(tmp_path)
+    with commands_on(blog_url) as command:
+        yield command
+
+
+@pytest.fixture
 async def people(
     blog_settings: blog_service.settings.ApiSettings, signing_key: rsa.RSAPrivateKey
 ) -> AsyncIterator[People]:
     """People at the blog."""
     async with people_of(blog_settings, signing_key) as people:
         yield people
+
+
+@pytest.fixture
+def blog(people: People) -> httpx.AsyncClient:
+    """A client of the blog's API."""
+    return people.client
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """The blog's public keys: where they come from, and how a revoked one stops counting at once."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
@@ -20,11 +18,9 @@ from replica.inbox.settle import ParkedInARow, Settler
 from tests.integration.test_settling import delivery
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, an_event
-from tests.support.eventually import eventually
-from tests.support.inbox import apply_events, consuming, fetch, parked
+from tests.support.inbox import apply_events
 from tests.support.inbox import replica as replica_of
 from tests.support.key_source import KeySource, key_source
-from tests.support.source import Source
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +33,6 @@ async def keys(signing_key: rsa.RSAPrivateKey) -> AsyncIterator[KeySource]:
     async with key_source() as source:
         source.publish(signing_key)
         yield source
-
-
-@pytest.fixture
-async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
-    async with blog_api(settings) as client:
-        yield client
 
 
 def revocation(key: rsa.RSAPrivateKey) -> RevokedKey:
@@ -87,47 +76,8 @@ class TestRevokedKey:
     ) -> None:
         """Otherwise a thief of the key could fill the table."""
         await apply_events(blog_engine, revocation(signing_key))
-        response = await me(blog, signing_key)
-        assert response.status_code == 401
+        assert (await me(blog, signing_key)).status_code == 401
         assert await replica_of(blog_engine) == {}
-
-    async def test_it_is_checked_in_the_query_that_reads_the_user(
-        self, blog: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
-    ) -> None:
-        """Key revocation adds no statement to a request."""
-        user = a_state()
-        await apply_events(blog_engine, user)
-        transport: Any = blog._transport
-        statements: list[str] = []
-
-        @event.listens_for(transport.app.state.context.engine.sync_engine, "before_cursor_execute")
-        def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            statements.append(statement)
-
-        headers = {"Authorization": f"Bearer {a_token(signing_key, user.id)}"}
-        response = await blog.get("/v1/admin/users", headers=headers)
-
-        assert response.status_code == 403
-        assert len(statements) == 1
-        assert "revoked_keys" in statements[0]
-
-    async def test_the_consumer_receives_the_revocation_from_the_broker(
-        self,
-        consumer_settings: ConsumerSettings,
-        blog_engine: AsyncEngine,
-        source: Source,
-        signing_key: rsa.RSAPrivateKey,
-    ) -> None:
-        """The queue is bound to key events; a repeated one changes nothing."""
-        data = revocation(signing_key)
-
-        async with consuming(consumer_settings, blog_engine):
-            await source.publish(an_event(data), an_event(data), an_event(user := a_state()))
-            await eventually(lambda: _has(blog_engine, user.id))
-
-        [row] = await fetch(blog_engine, "SELECT * FROM revoked_keys")
-        assert (row.kid, row.revoked_at) == (data.kid, data.revoked_at)
-        assert await parked(blog_engine) == []
 
     async def test_a_repeated_revocation_is_unchanged(
         self, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
@@ -154,18 +104,6 @@ class TestRevokedKey:
 
         with pytest.raises(ParkedInARow):
             await settle_garbage_and_revocations()
-
-    async def test_an_unreadable_revocation_is_parked(
-        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
-    ) -> None:
-        settler = Settler(USERS, consumer_settings, blog_engine)
-        message = delivery(
-            an_event(RevokedKey(kid="k", revoked_at=NOON)),
-            body=b'{"kid": "a b", "revoked_at": "2026-01-01T12:00:00Z"}',
-        )
-
-        assert await settler.settle([message]) == [Outcome.PARKED]
-        assert await fetch(blog_engine, "SELECT * FROM revoked_keys") == []
 
 
 class TestKeySources:
@@ -200,28 +138,19 @@ class TestKeySources:
 
     async def test_a_fixed_key_serves_until_the_first_fetch_succeeds(
         self,
-        blog_url: str,
-        public_pem: str,
+        blog_settings: ApiSettings,
         keys: KeySource,
         signing_key: rsa.RSAPrivateKey,
         other_key: rsa.RSAPrivateKey,
     ) -> None:
         """The auth service may start later; from then on only its key set counts."""
-        settings = ApiSettings(
-            database_url=blog_url, jwks_url=keys.url, public_key=public_pem, issuer=SOURCE
-        )
+        settings = blog_settings.model_copy(update={"jwks_url": keys.url})
         keys.is_down = True
         async with blog_api(settings) as blog:
-            ready = await blog.get("/readyz")
-            response = await me(blog, signing_key)
+            ready, response = await blog.get("/readyz"), await me(blog, signing_key)
         keys.is_down = False
         keys.publish(other_key)
         async with blog_api(settings) as blog:
             old, new = await me(blog, signing_key), await me(blog, other_key)
-
         assert (ready.status_code, response.status_code) == (200, 200)
         assert (old.status_code, new.status_code) == (401, 200)
-
-
-async def _has(engine: AsyncEngine, user_id: UUID) -> bool:
-    return user_id in await replica_of(engine)

@@ -1,31 +1,29 @@
 """Service accounts at the blog: a change at the source takes effect with the next request."""
 
 import itertools
+import json
 import time
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
-from contracts.events import VERSION_MAX, Data, ServiceState
+from contracts.events import VERSION_MAX, Data, RevokedKey, ServiceState
 from contracts.sync.merge import Outcome
 from replica.inbox.apply import apply
 from replica.inbox.settle import Settler
 from tests.integration.test_settling import delivery
 from tests.support.auth_api import assert_problem
-from tests.support.builders import a_state, an_event
+from tests.support.builders import NOON, a_state, an_event
 from tests.support.content import IMPORTER, People
-from tests.support.eventually import eventually
-from tests.support.inbox import consuming, execute, fetch, parked
-from tests.support.inbox import replica as replica_of
-from tests.support.source import Source
+from tests.support.inbox import Inbox, execute, fetch, parked
 
+NOON_TEXT = "2026-01-01T12:00:00Z"
 NOW = int(time.time())
 """The second in which these tests' tokens are issued and cut off."""
 
@@ -51,32 +49,26 @@ async def put_post(people: People, *, iat: int = NOW, service: str = IMPORTER) -
 class TestServiceTokens:
     """A valid signature is not sufficient."""
 
-    @pytest.mark.parametrize("status", ["deleted", "disabled"])
     async def test_tokens_of_a_deleted_or_disabled_account_are_refused(
-        self, people: People, status: str
-    ) -> None:
-        before = await put_post(people)
-        await people.apply(state(status=status, after=NOW - 100))
-        after = await put_post(people)
-        other = await put_post(people, service="svc_other")
-
-        assert (before.status_code, other.status_code) == (201, 201)
-        assert_problem(after, 401, "invalid_token")
-        assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
-
-    async def test_tokens_issued_before_a_key_was_revoked_are_refused(self, people: People) -> None:
-        """Tokens issued in the cut-off second are valid, so the account can continue at once."""
-        await people.apply(state(after=NOW))
-        assert_problem(await put_post(people, iat=NOW - 1), 401, "invalid_token")
-        assert (await put_post(people, iat=NOW)).status_code == 201
-
-    async def test_tokens_issued_before_an_account_was_enabled_again_are_refused(
         self, people: People
     ) -> None:
-        """Enabling does not make them valid again."""
-        await people.apply(state(1, "disabled", after=NOW), state(2, "active", after=NOW))
-        assert_problem(await put_post(people, iat=NOW - 1), 401, "invalid_token")
-        assert (await put_post(people, iat=NOW)).status_code == 201
+        assert (await put_post(people)).status_code == 201
+        for version, status in enumerate(("disabled", "deleted"), start=1):
+            await people.apply(state(version, status, after=NOW - 100))
+            after = await put_post(people)
+            assert_problem(after, 401, "invalid_token")
+            assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
+        assert (await put_post(people, service="svc_other")).status_code == 201
+
+    async def test_tokens_issued_before_a_key_was_revoked_or_the_account_disabled_are_refused(
+        self, people: People
+    ) -> None:
+        """Those issued in the cut-off second are valid, so the account can continue at once."""
+        enabled_again = (state(2, "disabled", after=NOW + 1), state(3, "active", after=NOW + 1))
+        for states, second in (((state(after=NOW),), NOW), (enabled_again, NOW + 1)):
+            await people.apply(*states)
+            assert_problem(await put_post(people, iat=second - 1), 401, "invalid_token")
+            assert (await put_post(people, iat=second)).status_code == 201
 
     async def test_the_account_is_checked_in_the_query_that_reads_the_caller(
         self, people: People
@@ -119,60 +111,60 @@ class TestMerging:
     async def test_outcomes_follow_the_order_of_the_batch(self, blog_engine: AsyncEngine) -> None:
         """In a batch of service and user events."""
         other = state(5).model_copy(update={"client_id": "svc_a"})
-        batch: list[Data] = [
-            state(2),
-            a_state(),
-            state(2),
-            other,
-            state(1),
-            a_state(),
-            state(VERSION_MAX),
+        is_applied: list[tuple[Data, bool]] = [
+            (state(2), True),
+            (a_state(), True),
+            (state(2), False),
+            (other, True),
+            (state(1), False),
+            (a_state(), True),
+            (state(VERSION_MAX), True),
         ]
         async with blog_engine.begin() as connection:
-            outcomes = await apply(USERS, connection, [an_event(each) for each in batch])
-
+            outcomes = await apply(USERS, connection, [an_event(each) for each, _ in is_applied])
         assert [outcome is Outcome.APPLIED for outcome in outcomes] == [
-            True,
-            True,
-            False,
-            True,
-            False,
-            True,
-            True,
+            applied for _, applied in is_applied
         ]
 
-    async def test_the_consumer_receives_service_events_from_the_broker(
-        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
+    async def test_the_consumer_receives_service_and_key_events_from_the_broker(
+        self, inbox: Inbox
     ) -> None:
-        async with consuming(consumer_settings, blog_engine):
-            await source.publish(an_event(state()), an_event(state()), an_event(user := a_state()))
+        """The queue is bound to both; repeated ones change nothing."""
+        events = [an_event(state()), an_event(RevokedKey(kid="k", revoked_at=NOON))]
+        async with inbox.consuming():
+            await inbox.source.publish(*events, *events, an_event(a_state()))
+            await inbox.has_applied(1)
 
-            async def has_user() -> bool:
-                return user.id in await replica_of(blog_engine)
-
-            await eventually(has_user)
-
-        [row] = await fetch(blog_engine, "SELECT * FROM services")
+        [row] = await fetch(inbox.engine, "SELECT * FROM services")
         assert (row.client_id, row.version, row.status) == (IMPORTER, 1, "active")
-        assert await parked(blog_engine) == []
+        [key] = await fetch(inbox.engine, "SELECT * FROM revoked_keys")
+        assert (key.kid, key.revoked_at) == ("k", NOON)
+        assert await parked(inbox.engine) == []
 
-    @pytest.mark.parametrize(
-        "body",
-        [
-            b"{}",
-            b'{"client_id": "ada", "version": 1, "status": "active",'
-            b' "tokens_valid_after": "2026-01-01T12:00:00Z"}',
-            b'{"client_id": "svc_a", "version": 0, "status": "active",'
-            b' "tokens_valid_after": "2026-01-01T12:00:00Z"}',
-            b'{"client_id": "svc_a", "version": 1, "status": "gone",'
-            b' "tokens_valid_after": "2026-01-01T12:00:00Z"}',
-            b'{"client_id": "svc_a", "version": 1, "status": "active", "tokens_valid_after": null}',
-        ],
-    )
-    async def test_an_unreadable_service_event_is_parked(
-        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, body: bytes
+    async def test_unreadable_service_and_key_events_are_parked(
+        self, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
     ) -> None:
         settler = Settler(USERS, consumer_settings, blog_engine)
-        outcomes = await settler.settle([delivery(an_event(state()), body=body)])
-        assert outcomes == [Outcome.PARKED]
+        good = {
+            "client_id": "svc_a",
+            "version": 1,
+            "status": "active",
+            "tokens_valid_after": NOON_TEXT,
+        }
+        for wrong in (
+            {"client_id": "ada"},
+            {"version": 0},
+            {"status": "gone"},
+            {"tokens_valid_after": None},
+        ):
+            body = json.dumps(good | wrong).encode()
+            outcomes = await settler.settle([delivery(an_event(state()), body=body)])
+            assert outcomes == [Outcome.PARKED], wrong
+        key = an_event(RevokedKey(kid="k", revoked_at=NOON))
+        for message in (
+            delivery(an_event(state()), body=b"{}"),
+            delivery(key, body=json.dumps({"kid": "a b", "revoked_at": NOON_TEXT}).encode()),
+        ):
+            assert await settler.settle([message]) == [Outcome.PARKED]
         assert await fetch(blog_engine, "SELECT * FROM services") == []
+        assert await fetch(blog_engine, "SELECT * FROM revoked_keys") == []

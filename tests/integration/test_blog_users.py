@@ -1,48 +1,32 @@
 """The blog's API decides by the token and the replica's row who is calling, on every request."""
 
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ApiSettings
-from tests.support.blog_api import a_token, blog_api
-from tests.support.builders import NOON, SOURCE, a_state, a_tombstone
-from tests.support.inbox import apply_events
-from tests.support.inbox import replica as replica_of
+from tests.support.auth_api import assert_problem
+from tests.support.blog_api import metric
+from tests.support.builders import NOON, a_state, a_tombstone
+from tests.support.content import People, people_of
+from tests.support.inbox import replica
 
-PROBLEM = "application/problem+json"
-
-
-@pytest.fixture
-async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    settings = ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
-    async with blog_api(settings) as client:
-        yield client
+REALM = 'Bearer realm="usersync"'
 
 
-@pytest.fixture
-def bearer(signing_key: rsa.RSAPrivateKey) -> Any:
-    def make(subject: UUID | str, **claims: Any) -> dict[str, str]:
-        return {"Authorization": f"Bearer {a_token(signing_key, subject, **claims)}"}
-
-    return make
+async def me(people: People, who: UUID | str, **claims: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {people.token(who, **claims)}"}
+    return await people.client.get("/v1/me", headers=headers)
 
 
-async def test_me_returns_the_replicas_row(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
+async def test_me_returns_the_replicas_row(people: People) -> None:
     state = a_state(version=7, email_verified=True, roles=("moderator", "editor"))
-    await apply_events(blog_engine, state)
+    await people.apply(state)
 
-    response = await blog.get("/v1/me", headers=bearer(state.id))
+    response = await me(people, state.id)
 
     assert response.status_code == 200
     body = response.json()
@@ -61,161 +45,101 @@ async def test_me_returns_the_replicas_row(
     }
 
 
-async def test_the_first_request_after_sign_up_works(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
+async def test_the_first_request_after_sign_up_works(people: People) -> None:
     """A user without a row is served; their event then fills the provisional row."""
     user_id = uuid4()
-
-    before = await blog.get("/v1/me", headers=bearer(user_id))
-    await apply_events(blog_engine, a_state(user_id, 4))
-    after = await blog.get("/v1/me", headers=bearer(user_id))
-
-    assert (before.status_code, before.json()["status"], before.json()["version"]) == (
-        200,
-        "provisional",
-        0,
-    )
-    assert before.json()["email"] is None
-    assert (after.json()["status"], after.json()["version"]) == ("active", 4)
+    before = await me(people, user_id)
+    await people.apply(a_state(user_id, 4))
+    after = (await me(people, user_id)).json()
+    assert before.status_code == 200
+    shown = before.json()
+    assert (shown["status"], shown["version"], shown["email"]) == ("provisional", 0, None)
+    assert (after["status"], after["version"]) == ("active", 4)
 
 
-async def test_a_deleted_user_gets_401(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
+async def test_a_deleted_user_gets_401(people: People) -> None:
     """A valid token does not create the user again."""
-    state = a_state()
-    headers = bearer(state.id)
-    await apply_events(blog_engine, state)
-    before = await blog.get("/v1/me", headers=headers)
-
-    await apply_events(blog_engine, a_tombstone(state.id, 2))
-    after = await blog.get("/v1/me", headers=headers)
-
+    user_id = await people.user()
+    before = await me(people, user_id)
+    await people.apply(a_tombstone(user_id, 2))
+    after = await me(people, user_id)
     assert before.status_code == 200
-    _is_problem(after, 401, "invalid_token")
-    assert after.headers["WWW-Authenticate"] == 'Bearer realm="usersync", error="invalid_token"'
-    assert (await replica_of(blog_engine))[state.id].status == "deleted"
+    assert_problem(after, 401, "invalid_token")
+    assert after.headers["WWW-Authenticate"] == f'{REALM}, error="invalid_token"'
+    assert (await replica(people.engine))[user_id].status == "deleted"
 
 
-async def test_a_disabled_user_gets_403(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
-    """Until the account is enabled again."""
-    state = a_state(status="disabled")
-    headers = bearer(state.id)
-    await apply_events(blog_engine, state)
+async def test_a_disabled_user_gets_403(people: People) -> None:
+    """Until the account is enabled again.
 
-    disabled = await blog.get("/v1/me", headers=headers)
-    await apply_events(blog_engine, a_state(state.id, 2))
-    enabled = await blog.get("/v1/me", headers=headers)
-
-    _is_problem(disabled, 403, "account_disabled")
-    assert enabled.status_code == 200
+    Disabling also moves ``tokens_valid_after``; 401 would only make the user sign in again.
+    """
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+    for valid_after in (None, later):
+        user_id = await people.user(status="disabled", tokens_valid_after=valid_after)
+        assert_problem(await me(people, user_id), 403, "account_disabled")
+        await people.apply(a_state(user_id, 2))
+        assert (await me(people, user_id)).status_code == 200
 
 
-@pytest.mark.parametrize(("seconds", "status"), [(-1, 401), (0, 200), (1, 200)])
-async def test_tokens_issued_before_the_cutoff_are_refused(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any, seconds: int, status: int
-) -> None:
+async def test_tokens_issued_before_the_cutoff_are_refused(people: People) -> None:
     """``tokens_valid_after`` refuses tokens issued before that second, and no others."""
-    state = a_state()
     valid_after = datetime.fromtimestamp(int(time.time()) - 10, UTC)
-    headers = bearer(state.id, iat=int(valid_after.timestamp()) + seconds)
-    await apply_events(blog_engine, state)
-    before = await blog.get("/v1/me", headers=headers)
-
-    await apply_events(blog_engine, a_state(state.id, 2, tokens_valid_after=valid_after))
-    after = await blog.get("/v1/me", headers=headers)
-
-    assert before.status_code == 200
-    assert after.status_code == status
-    if status == 401:
-        _is_problem(after, 401, "invalid_token")
-        assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
+    for seconds, status in [(-1, 401), (0, 200), (1, 200)]:
+        user_id, iat = await people.user(), int(valid_after.timestamp()) + seconds
+        before = await me(people, user_id, iat=iat)
+        await people.apply(a_state(user_id, 2, tokens_valid_after=valid_after))
+        after = await me(people, user_id, iat=iat)
+        assert (before.status_code, after.status_code) == (200, status)
+        if status == 401:
+            assert_problem(after, 401, "invalid_token")
+            assert 'error="invalid_token"' in after.headers["WWW-Authenticate"]
 
 
-async def test_a_token_issued_in_the_next_second_is_accepted(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
+async def test_a_token_issued_in_the_next_second_is_accepted(people: People) -> None:
     """Right after a cutoff ``iat`` is one second ahead; the leeway of the verifier covers it."""
     valid_after = datetime.fromtimestamp(int(time.time()) + 1, UTC)
-    state = a_state(tokens_valid_after=valid_after)
-    await apply_events(blog_engine, state)
-    response = await blog.get("/v1/me", headers=bearer(state.id, iat=int(valid_after.timestamp())))
+    user_id = await people.user(tokens_valid_after=valid_after)
+    response = await me(people, user_id, iat=int(valid_after.timestamp()))
     assert response.status_code == 200
 
 
-async def test_a_disabled_user_with_an_older_token_gets_403(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
-    """Disabling also moves ``tokens_valid_after``; 401 would only make the user sign in again."""
-    later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    state = a_state(status="disabled", tokens_valid_after=later)
-    await apply_events(blog_engine, state)
-    response = await blog.get("/v1/me", headers=bearer(state.id))
-    _is_problem(response, 403, "account_disabled")
-
-
-async def test_a_service_token_is_refused_where_a_user_is_needed(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
+async def test_a_service_token_is_refused_where_a_user_is_needed(people: People) -> None:
     """A service has no user account and gets no provisional row."""
-    response = await blog.get("/v1/me", headers=bearer("svc_blog"))
-    _is_problem(response, 403, "user_required")
-    assert await replica_of(blog_engine) == {}
+    assert_problem(await me(people, "svc_blog"), 403, "user_required")
+    assert await replica(people.engine) == {}
 
 
-@pytest.mark.parametrize(
-    ("headers", "status", "code", "challenge"),
-    [
-        ({}, 401, "authentication_required", 'Bearer realm="usersync"'),
+async def test_a_request_without_a_valid_token_is_challenged(people: People) -> None:
+    """A token in the URL is none: URLs end up in logs."""
+    in_the_url = {"access_token": people.token(uuid4())}
+    headers: Any
+    for headers, params, status, code, error in [
+        ({}, {}, 401, "authentication_required", ""),
+        ({}, in_the_url, 401, "authentication_required", ""),
+        ({"Authorization": "Basic YTpi"}, {}, 401, "authentication_required", ""),
+        ({"Authorization": "Bearer not.a.token"}, {}, 401, "invalid_token", "invalid_token"),
         (
-            {"Authorization": "Basic YTpi"},
-            401,
-            "authentication_required",
-            'Bearer realm="usersync"',
-        ),
-        (
-            {"Authorization": "Bearer not.a.token"},
-            401,
-            "invalid_token",
-            'Bearer realm="usersync", error="invalid_token"',
-        ),
-        (
-            [("Authorization", "Bearer a"), ("Authorization", "Bearer b")],
+            [("Authorization", f"Bearer {c}") for c in "ab"],
+            {},
             400,
             "two_credentials",
-            'Bearer realm="usersync", error="invalid_request"',
+            "invalid_request",
         ),
-    ],
-)
-async def test_a_request_without_a_valid_token_is_challenged(
-    blog: httpx.AsyncClient, headers: Any, status: int, code: str, challenge: str
-) -> None:
-    response = await blog.get("/v1/me", headers=headers)
-    _is_problem(response, status, code)
-    assert response.headers["WWW-Authenticate"] == challenge
+    ]:
+        response = await people.client.get("/v1/me", headers=headers, params=params)
+        assert_problem(response, status, code)
+        assert response.headers["WWW-Authenticate"] == (
+            f'{REALM}, error="{error}"' if error else REALM
+        )
 
 
-async def test_a_token_in_the_url_is_ignored(blog: httpx.AsyncClient, bearer: Any) -> None:
-    token = bearer(uuid4())["Authorization"].removeprefix("Bearer ")
-    response = await blog.get("/v1/me", params={"access_token": token})
-    _is_problem(response, 401, "authentication_required")
-
-
-async def test_anyone_can_read_a_user_without_their_email(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
-    """The public fields are id, status, version, sign-up time and profile."""
-    state = a_state(version=3, roles=("admin",))
-    await apply_events(blog_engine, state)
-
-    response = await blog.get(f"/v1/users/{state.id}")
-
+async def test_anyone_can_read_a_user_without_their_email(people: People) -> None:
+    user_id = await people.user(version=3, roles=("admin",))
+    response = await people.ask(None, "GET", f"/v1/users/{user_id}")
     assert response.status_code == 200
     assert response.json() == {
-        "id": str(state.id),
+        "id": str(user_id),
         "status": "active",
         "version": 3,
         "created_at": "2026-01-01T12:00:00Z",
@@ -226,60 +150,38 @@ async def test_anyone_can_read_a_user_without_their_email(
     assert "@" not in response.text
 
 
-@pytest.mark.parametrize("kind", ["unknown", "deleted"])
-async def test_an_unknown_or_deleted_user_is_a_404(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, kind: str
-) -> None:
-    """The two cases look the same."""
+async def test_every_error_is_a_problem_document(people: People) -> None:
+    """Including those of the framework; unknown and deleted users look the same."""
     tombstone = a_tombstone()
-    if kind == "deleted":
-        await apply_events(blog_engine, tombstone)
-    response = await blog.get(f"/v1/users/{tombstone.id}")
-    _is_problem(response, 404, "not_found")
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
+    await people.apply(tombstone)
+    for method, path, status, code in [
         ("GET", "/v1/users/17", 422, "invalid_request"),
+        ("GET", f"/v1/users/{uuid4()}", 404, "not_found"),
+        ("GET", f"/v1/users/{tombstone.id}", 404, "not_found"),
         ("GET", "/v1/nothing", 404, "not_found"),
         ("PUT", "/v1/me", 405, "method_not_allowed"),
-    ],
-)
-async def test_every_error_is_a_problem_document(
-    blog: httpx.AsyncClient, method: str, path: str, status: int, code: str
-) -> None:
-    response = await blog.request(method, path)
-    _is_problem(response, status, code)
+    ]:
+        problem = assert_problem(await people.ask(None, method, path), status, code)
+        assert problem["type"] == f"urn:usersync:problem:{code}"
+        assert problem["title"]
 
 
-async def test_a_locked_table_is_a_503_with_retry_after(
-    blog_url: str, public_pem: str, blog_engine: AsyncEngine, bearer: Any
-) -> None:
+async def test_a_locked_table_is_a_503_with_retry_after(people: People) -> None:
     """A lock time-out says nothing about the user, so the response is not 401."""
-    settings = ApiSettings(
-        database_url=blog_url, public_key=public_pem, issuer=SOURCE, lock_timeout_ms=100
-    )
-    async with blog_api(settings) as blog, blog_engine.begin() as connection:
+    impatient = people.settings.model_copy(update={"lock_timeout_ms": 100})
+    async with people_of(impatient, people.key) as others, people.engine.begin() as connection:
         await connection.execute(text("LOCK TABLE users IN ACCESS EXCLUSIVE MODE"))
-
-        response = await blog.get("/v1/me", headers=bearer(uuid4()))
-
-    _is_problem(response, 503, "unavailable")
+        response = await me(others, uuid4())
+    assert_problem(response, 503, "unavailable")
     assert int(response.headers["Retry-After"]) > 0
 
 
-async def test_probes_and_metrics_are_served(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
-    state = a_state(version=1)
-    await apply_events(blog_engine, state)
-    await blog.get("/v1/me", headers=bearer(state.id, user_version=9))
+async def test_probes_and_metrics_are_served(people: People) -> None:
+    await me(people, await people.user(version=1), user_version=9)
 
-    responses = {path: await blog.get(path) for path in ("/livez", "/readyz", "/metrics")}
+    responses = {path: await people.client.get(path) for path in ("/livez", "/readyz", "/metrics")}
 
     assert {response.status_code for response in responses.values()} == {200}
-    metrics = responses["/metrics"].text
     for name in (
         "usersync_inbox_messages_total",
         "usersync_end_to_end_latency_seconds",
@@ -288,37 +190,17 @@ async def test_probes_and_metrics_are_served(
         "http_requests_total",
         "process_cpu_seconds_total",
     ):
-        assert f"# TYPE {name.removesuffix('_total')}" in metrics, name
+        assert f"# TYPE {name.removesuffix('_total')}" in responses["/metrics"].text, name
 
 
-async def test_a_request_ahead_of_the_replica_is_served_and_counted(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, bearer: Any
-) -> None:
+async def test_a_request_ahead_of_the_replica_is_served_and_counted(people: People) -> None:
     """The token's ``user_version`` only feeds a metric; it never refuses or delays a request."""
-    state = a_state(version=5)
-    await apply_events(blog_engine, state)
-    before = await _behind(blog)
 
-    responses = [
-        await blog.get("/v1/me", headers=bearer(state.id, user_version=version))
-        for version in (4, 5, 6)
-    ]
+    async def behind() -> float:
+        text = (await people.client.get("/metrics")).text
+        return metric(text, "usersync_requests_behind_total")
 
+    user_id, before = await people.user(version=5), await behind()
+    responses = [await me(people, user_id, user_version=version) for version in (4, 5, 6)]
     assert {response.status_code for response in responses} == {200}
-    assert await _behind(blog) == before + 1
-
-
-def _is_problem(response: httpx.Response, status: int, code: str) -> None:
-    assert response.status_code == status
-    assert response.headers["Content-Type"] == PROBLEM
-    document = response.json()
-    assert document["status"] == status
-    assert document["code"] == code
-    assert document["type"] == f"urn:usersync:problem:{code}"
-    assert document["title"]
-
-
-async def _behind(blog: httpx.AsyncClient) -> float:
-    lines = (await blog.get("/metrics")).text.splitlines()
-    [line] = [line for line in lines if line.startswith("usersync_requests_behind_total ")]
-    return float(line.split()[1])
+    assert await behind() == before + 1

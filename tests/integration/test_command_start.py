@@ -30,7 +30,8 @@ MODULES_MAX = 600
 """Python, Typer, Rich and pydantic have 440; the count catches a heavy module not listed above."""
 
 SHOW_ALL_HELP = """
-import importlib, json, sys
+import importlib, json, os, sys
+os.environ["COLUMNS"] = "200"
 from typer.main import get_command
 from typer.testing import CliRunner
 app = importlib.import_module(sys.argv[1]).app
@@ -39,6 +40,8 @@ def show(command, path):
     result = CliRunner().invoke(app, [*path, "--help"])
     assert result.exit_code == 0, result.output
     shown.append(" ".join(path))
+    is_group = hasattr(command, "commands")
+    assert is_group or shown[-1] in result.output.partition("Example:")[2], shown[-1]
     for name, inner in getattr(command, "commands", {}).items():
         show(inner, [*path, name])
 show(get_command(app), [])
@@ -53,7 +56,9 @@ json.dump({"shown": shown, "modules": sorted(sys.modules)}, sys.stdout)
         ("blog_service.cli", {"", "api", "consumer", "status", "reconcile", "parked redrive"}),
     ],
 )
-def test_the_help_of_every_command_imports_little(cli: str, commands: set[str]) -> None:
+def test_the_help_of_every_command_shows_an_example_and_imports_little(
+    cli: str, commands: set[str]
+) -> None:
     """Neither a database driver nor a broker's client, no server, no models."""
     ended = subprocess.run(
         [sys.executable, "-c", SHOW_ALL_HELP, cli], capture_output=True, text=True, timeout=60

@@ -4,82 +4,69 @@ import base64
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from pamqp.commands import Basic
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, Event
 from contracts.events.envelope import BODY_BYTES_MAX, encode
 from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
-from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually
-from tests.support.inbox import accept_writes, consuming, fetch, parked, refuse_writes
+from tests.support.inbox import Inbox, accept_writes, consuming, fetch, is_at, parked, refuse_writes
 from tests.support.inbox import replica as replica_of
-from tests.support.source import DEAD, LIVE, Source
+from tests.support.source import DEAD, LIVE
 
 
-async def test_a_backlog_is_applied_in_batches_and_acknowledged(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_backlog_is_applied_in_batches_and_acknowledged(inbox: Inbox) -> None:
     events = [an_event(a_state(), created=True) for _ in range(1_200)]
-    async with consuming(consumer_settings, blog_engine):
-        pass
-    await source.publish(*events)
+    await inbox.declare()
+    await inbox.source.publish(*events)
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_applied(blog_engine, len(events)))
+    async with inbox.consuming():
+        await inbox.has_applied(len(events))
 
-    [row] = await fetch(blog_engine, "SELECT count(DISTINCT applied_at) AS transactions FROM users")
+    [row] = await fetch(
+        inbox.engine, "SELECT count(DISTINCT applied_at) AS transactions FROM users"
+    )
     assert row.transactions <= 60
-    assert await source.ready() == 0
+    assert await inbox.source.ready() == 0
 
 
-async def test_a_small_batch_does_not_wait_to_be_filled(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_small_batch_does_not_wait_to_be_filled(inbox: Inbox) -> None:
     event = an_event(a_state(), created=True)
-    settings = consumer_settings.model_copy(update={"batch_size": 5_000, "prefetch": 5_000})
-    async with consuming(settings, blog_engine):
-        await source.publish(event)
-        await eventually(lambda: has_applied(blog_engine, 1), within=5)
-    assert await source.ready() == 0
+    settings = inbox.settings.model_copy(update={"batch_size": 5_000, "prefetch": 5_000})
+    async with consuming(settings, inbox.engine):
+        await inbox.source.publish(event)
+        await inbox.has_applied(1, within=5)
+    assert await inbox.source.ready() == 0
 
 
-async def test_a_batch_with_many_states_of_one_user_ends_in_his_newest(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_batch_with_many_states_of_one_user_ends_in_his_newest(inbox: Inbox) -> None:
     """A batch is folded to one state per user: PostgreSQL would refuse the same row twice."""
     user_id = uuid4()
     versions = [3, 1, 50, 50, 2, 49, 17]
-    async with consuming(consumer_settings, blog_engine):
-        pass
-    await source.publish(*(an_event(a_state(user_id, version)) for version in versions))
+    await inbox.declare()
+    await inbox.source.publish(*(an_event(a_state(user_id, version)) for version in versions))
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_applied(blog_engine, 1))
-        await eventually(lambda: is_at(blog_engine, user_id, 50))
+    async with inbox.consuming():
+        await inbox.has_applied(1)
+        await eventually(lambda: is_at(inbox.engine, user_id, 50))
 
-    assert await source.ready() == 0
-    assert await parked(blog_engine) == []
+    assert await inbox.source.ready() == 0
+    assert await parked(inbox.engine) == []
 
 
-async def test_a_heartbeat_is_stored_and_never_goes_back(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_heartbeat_is_stored_and_never_goes_back(inbox: Inbox) -> None:
     """The replica knows a source's highest heartbeat, when it was recorded and applied."""
     numbers = [1, 2, 4, 3]
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(*(an_event(Beat(number=number)) for number in numbers))
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: has_applied(blog_engine, 1))
+    async with inbox.consuming():
+        await inbox.source.publish(*(an_event(Beat(number=number)) for number in numbers))
+        await inbox.source.publish(an_event(a_state()))
+        await inbox.has_applied(1)
 
-    [row] = await fetch(blog_engine, "SELECT * FROM heartbeats")
+    [row] = await fetch(inbox.engine, "SELECT * FROM heartbeats")
     assert (row.source, row.number, row.recorded_at) == (SOURCE, 4, NOON)
     assert row.applied_at > NOON
 
@@ -134,25 +121,22 @@ GARBAGE: dict[str, tuple[str, dict[str, Any] | None, bytes]] = {
 }
 
 
-async def test_garbage_is_parked_alone_as_it_came(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_garbage_is_parked_alone_as_it_came(inbox: Inbox) -> None:
     """Unreadable messages are kept whole, with reason and time; neighbours are applied."""
     neighbours = [an_event(a_state()) for _ in range(len(GARBAGE) + 1)]
-    async with consuming(consumer_settings, blog_engine):
-        pass
+    await inbox.declare()
     for neighbour, (_, headers, body) in zip(neighbours[1:], GARBAGE.values(), strict=True):
-        await source.publish(neighbour)
-        await source.publish_raw(body, Basic.Properties(headers=headers, delivery_mode=2))
-    await source.publish(neighbours[0])
+        await inbox.source.publish(neighbour)
+        await inbox.source.publish_raw(body, Basic.Properties(headers=headers, delivery_mode=2))
+    await inbox.source.publish(neighbours[0])
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_applied(blog_engine, len(neighbours)))
-        await eventually(lambda: has_parked(blog_engine, len(GARBAGE)))
+    async with inbox.consuming():
+        await inbox.has_applied(len(neighbours))
+        await inbox.has_parked(len(GARBAGE))
 
-    assert await source.ready() == 0
+    assert await inbox.source.ready() == 0
     for row, (name, (reason, headers, body)) in zip(
-        await parked(blog_engine), GARBAGE.items(), strict=True
+        await parked(inbox.engine), GARBAGE.items(), strict=True
     ):
         assert row.reason == reason, name
         assert row.body == body, name
@@ -202,21 +186,19 @@ ODD_PROPERTIES = Basic.Properties(
 )
 
 
-async def test_odd_properties_are_parked_as_they_came(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_odd_properties_are_parked_as_they_came(inbox: Inbox) -> None:
     body = bytes(range(256))
     event = an_event(a_state())
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish_raw(body, ODD_PROPERTIES, routing_key="user.od\0d")
-        await source.publish(event)
-        await eventually(lambda: has_applied(blog_engine, 1))
-        [row] = await parked(blog_engine)
+    async with inbox.consuming():
+        await inbox.source.publish_raw(body, ODD_PROPERTIES, routing_key="user.od\0d")
+        await inbox.source.publish(event)
+        await inbox.has_applied(1)
+        [row] = await parked(inbox.engine)
 
     assert row.body == body
     assert row.routing_key == "user.od\N{SYMBOL FOR NULL}d"
-    [text] = await fetch(blog_engine, "SELECT properties::text AS json FROM parked_messages")
+    [text] = await fetch(inbox.engine, "SELECT properties::text AS json FROM parked_messages")
     assert _untagged(json.loads(text.json)) == _expected(ODD_PROPERTIES)
 
 
@@ -252,164 +234,141 @@ def _expected(properties: Basic.Properties) -> dict[str, Any]:
     return came
 
 
-async def test_a_data_error_parks_only_its_message(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_data_error_parks_only_its_message(inbox: Inbox) -> None:
     bad = an_event(a_state(email="nul\0@example.org"))
     good = [an_event(a_state()) for _ in range(60)]
-    async with consuming(consumer_settings, blog_engine):
-        pass
-    await source.publish(*good[:30], bad, *good[30:])
+    await inbox.declare()
+    await inbox.source.publish(*good[:30], bad, *good[30:])
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_applied(blog_engine, len(good)))
+    async with inbox.consuming():
+        await inbox.has_applied(len(good))
 
-    [row] = await parked(blog_engine)
+    [row] = await parked(inbox.engine)
     assert (row.user_id, row.reason) == (bad.data.subject, "not_applicable")
     assert row.body == bad.data.model_dump_json().encode()
     assert "@" not in row.error
-    assert set(await replica_of(blog_engine)) == {event.data.subject for event in good}
-    assert await source.ready() == 0
+    assert set(await replica_of(inbox.engine)) == {event.data.subject for event in good}
+    assert await inbox.source.ready() == 0
 
 
-@pytest.mark.parametrize("sqlstate", ["22003", "23514"])
-async def test_a_message_that_the_schema_refuses_is_parked(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source, sqlstate: str
-) -> None:
-    bad, good = an_event(a_state()), an_event(a_state())
-    assert bad.data.subject
-    await refuse_writes(blog_engine, sqlstate, bad.data.subject)
-
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(bad, good)
-        await eventually(lambda: has_applied(blog_engine, 1))
-        await eventually(lambda: has_parked(blog_engine, 1))
-    await accept_writes(blog_engine)
-
-    [row] = await parked(blog_engine)
-    assert row.user_id == bad.data.subject
-    assert sqlstate in row.error
+async def test_a_message_that_the_schema_refuses_is_parked(inbox: Inbox) -> None:
+    async with inbox.consuming():
+        for number, sqlstate in enumerate(("22003", "23514"), start=1):
+            bad, good = an_event(a_state()), an_event(a_state())
+            assert bad.data.subject
+            await refuse_writes(inbox.engine, sqlstate, bad.data.subject)
+            await inbox.source.publish(bad, good)
+            await inbox.has_applied(number)
+            await inbox.has_parked(number)
+            row = (await parked(inbox.engine))[-1]
+            assert row.user_id == bad.data.subject
+            assert sqlstate in row.error
+    await accept_writes(inbox.engine)
 
 
-async def test_a_message_parked_twice_is_one_row(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_message_parked_twice_is_one_row(inbox: Inbox) -> None:
     event = an_event(a_state(email="nul\0@example.org"))
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(event, event)
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: has_applied(blog_engine, 1))
+    async with inbox.consuming():
+        await inbox.source.publish(event, event)
+        await inbox.source.publish(an_event(a_state()))
+        await inbox.has_applied(1)
 
-    [row] = await parked(blog_engine)
+    [row] = await parked(inbox.engine)
     assert row.attempts == 2
     assert row.last_failed_at >= row.first_failed_at
 
 
-async def test_a_deletion_is_applied_from_its_headers_alone(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_deletion_is_applied_from_its_headers_alone(inbox: Inbox) -> None:
     user_id = uuid4()
     tombstone = an_event(a_tombstone(user_id, 7))
     headers = _headers(tombstone, cloudEvents_dataschema="urn:usersync:schema:user.deleted:99")
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(an_event(a_state(user_id, 3)))
-        await source.publish_raw(
+    async with inbox.consuming():
+        await inbox.source.publish(an_event(a_state(user_id, 3)))
+        await inbox.source.publish_raw(
             b"\xff not JSON",
             Basic.Properties(headers=headers, delivery_mode=2),
             routing_key="user.deleted",
         )
-        await eventually(lambda: is_at(blog_engine, user_id, 7))
+        await eventually(lambda: is_at(inbox.engine, user_id, 7))
 
-    row = (await replica_of(blog_engine))[user_id]
+    row = (await replica_of(inbox.engine))[user_id]
     assert (row.status, row.email, row.deleted_at) == ("deleted", None, NOON)
-    assert await parked(blog_engine) == []
+    assert await parked(inbox.engine) == []
 
 
-async def test_the_dead_queue_is_emptied_into_the_parked_messages(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_the_dead_queue_is_emptied_into_the_parked_messages(inbox: Inbox) -> None:
     event = an_event(a_state())
     message = encode(event)
 
-    async with consuming(consumer_settings, blog_engine):
+    async with inbox.consuming():
         for exchange, key in ((DEAD, event.type), ("", DEAD)):
-            await source.publish_raw(
+            await inbox.source.publish_raw(
                 message.body, message.properties, exchange=exchange, routing_key=key
             )
-        await eventually(lambda: has_parked(blog_engine, 2))
+        await inbox.has_parked(2)
 
-    assert {row.reason for row in await parked(blog_engine)} == {"dead_lettered"}
-    assert {row.body for row in await parked(blog_engine)} == {message.body}
-    assert await replica_of(blog_engine) == {}
-    assert await source.ready(DEAD) == 0
+    assert {row.reason for row in await parked(inbox.engine)} == {"dead_lettered"}
+    assert {row.body for row in await parked(inbox.engine)} == {message.body}
+    assert await replica_of(inbox.engine) == {}
+    assert await inbox.source.ready(DEAD) == 0
 
 
-async def test_what_the_broker_gave_up_on_is_parked(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_what_the_broker_gave_up_on_is_parked(inbox: Inbox) -> None:
     event = an_event(a_state())
-    async with consuming(consumer_settings, blog_engine):
-        pass
-    await source.publish(event)
-    message = await source.channel.basic_get(LIVE)
+    await inbox.declare()
+    await inbox.source.publish(event)
+    message = await inbox.source.channel.basic_get(LIVE)
     assert isinstance(message.delivery, Basic.GetOk)
     assert message.delivery.delivery_tag
 
-    await source.channel.basic_reject(message.delivery.delivery_tag, requeue=False)
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_parked(blog_engine, 1))
+    await inbox.source.channel.basic_reject(message.delivery.delivery_tag, requeue=False)
+    async with inbox.consuming():
+        await inbox.has_parked(1)
 
-    [row] = await parked(blog_engine)
+    [row] = await parked(inbox.engine)
     assert (row.reason, row.user_id) == ("dead_lettered", event.data.subject)
     assert row.exchange == DEAD
     assert row.body == message.body
-    assert await source.ready(LIVE) == await source.ready(DEAD) == 0
+    assert await inbox.source.ready(LIVE) == await inbox.source.ready(DEAD) == 0
 
 
-async def test_many_dead_letters_do_not_stop_the_consumer(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_many_dead_letters_do_not_stop_the_consumer(inbox: Inbox) -> None:
     event = an_event(a_state())
 
-    async with consuming(consumer_settings, blog_engine):
+    async with inbox.consuming():
         for number in range(25):
-            await source.publish_raw(b"%d" % number, exchange=DEAD)
-        await eventually(lambda: has_parked(blog_engine, 25))
-        await source.publish(event)
-        await eventually(lambda: has_applied(blog_engine, 1))
+            await inbox.source.publish_raw(b"%d" % number, exchange=DEAD)
+        await inbox.has_parked(25)
+        await inbox.source.publish(event)
+        await inbox.has_applied(1)
 
-    assert await source.ready(DEAD) == 0
+    assert await inbox.source.ready(DEAD) == 0
 
 
-async def test_parked_messages_between_applied_ones_are_not_in_a_row(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    rounds = consumer_settings.parked_in_a_row_max + 5
+async def test_parked_messages_between_applied_ones_are_not_in_a_row(inbox: Inbox) -> None:
+    rounds = inbox.settings.parked_in_a_row_max + 5
 
-    async with consuming(consumer_settings, blog_engine):
+    async with inbox.consuming():
         for number in range(rounds):
-            await source.publish_raw(b"garbage %d" % number)
-            await eventually(partial(has_parked, blog_engine, number + 1))
-            await source.publish(an_event(a_state()))
-            await eventually(partial(has_applied, blog_engine, number + 1))
+            await inbox.source.publish_raw(b"garbage %d" % number)
+            await inbox.has_parked(number + 1)
+            await inbox.source.publish(an_event(a_state()))
+            await inbox.has_applied(number + 1)
 
-    assert await source.ready() == 0
+    assert await inbox.source.ready() == 0
 
 
-async def test_alternating_errors_do_not_stop_the_consumer(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    async with consuming(consumer_settings, blog_engine):
-        pass
+async def test_alternating_errors_do_not_stop_the_consumer(inbox: Inbox) -> None:
+    await inbox.declare()
     for number in range(12):
-        await source.publish_raw(b"%d" % number)
-        await source.publish_raw(
+        await inbox.source.publish_raw(b"%d" % number)
+        await inbox.source.publish_raw(
             b"%d" % number, Basic.Properties(headers=_headers(_of_user(USER)), delivery_mode=2)
         )
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_parked(blog_engine, 24))
+    async with inbox.consuming():
+        await inbox.has_parked(24)
 
-    assert await source.ready() == 0
+    assert await inbox.source.ready() == 0

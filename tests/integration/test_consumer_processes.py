@@ -15,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from local.ports import free_port
 from tests.support.builders import a_state, an_event
-from tests.support.checks import has_applied, has_parked
 from tests.support.eventually import eventually
-from tests.support.inbox import applied, execute, fetch, parked
+from tests.support.inbox import applied, execute, fetch, has_applied, has_parked, parked
 from tests.support.inbox import replica as replica_of
 from tests.support.processes import Process
 from tests.support.source import LIVE, REPLAY, Source

@@ -25,8 +25,7 @@ from replica.status.metrics import refresh
 from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import apply_events, consuming, execute
-from tests.support.source import Source
+from tests.support.inbox import Inbox, apply_events, execute
 
 
 @pytest.fixture
@@ -99,21 +98,19 @@ async def test_a_batch_that_takes_too_long(activity: Activity, blog_engine: Asyn
     assert await why_degraded(activity, blog_engine) is None
 
 
-async def test_messages_set_aside_make_it_degraded(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_messages_set_aside_make_it_degraded(inbox: Inbox) -> None:
     """A locked row: the consumer works, but the replica is incomplete."""
     state = a_state()
-    await apply_events(blog_engine, state, Beat(number=1))
+    await apply_events(inbox.engine, state, Beat(number=1))
 
-    async with consuming(consumer_settings, blog_engine) as consumer:
-        async with blog_engine.connect() as other:
+    async with inbox.consuming() as consumer:
+        async with inbox.engine.connect() as other:
             await other.exec_driver_sql("SELECT FROM users FOR UPDATE")
-            await source.publish(an_event(a_state(state.id, 2)))
+            await inbox.source.publish(an_event(a_state(state.id, 2)))
             await eventually(lambda: _says(consumer.ready(), MESSAGES_WAIT))
             await other.rollback()
         await eventually(lambda: _says(consumer.ready(), None))
-        await refresh(USERS, blog_engine)
+        await refresh(USERS, inbox.engine)
         text = await _metrics()
 
     assert metric(text, 'usersync_consumer_state{state="consuming"}') == 1

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,15 +14,16 @@ from local.embedded_postgres import EmbeddedPostgres
 from service_kit.database.away import NotWritable
 from service_kit.database.engines import pooled
 from tests.support.builders import a_state, an_event
-from tests.support.checks import has_applied
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.hostile import set_on_role
 from tests.support.inbox import (
+    Inbox,
     accept_writes,
     consuming,
     execute,
     fetch,
+    has_applied,
     is_consuming,
     parked,
     refuse_writes,
@@ -29,93 +31,83 @@ from tests.support.inbox import (
 )
 from tests.support.source import LIVE, Source
 
-
-@pytest.mark.parametrize(
-    "sqlstate",
-    ["53100", "40P01", "40001", "55P03", "57014", "42703", "42P01", "25006", "XX000", "58030"],
+OF_THE_ENVIRONMENT = (
+    *("53100", "40P01", "40001", "55P03", "57014"),
+    *("42703", "42P01", "25006", "XX000", "58030"),
 )
-async def test_an_error_of_the_environment_is_retried_and_parks_nothing(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source, sqlstate: str
-) -> None:
-    events = [an_event(a_state()) for _ in range(20)]
-    await refuse_writes(blog_engine, sqlstate)
-
-    async with consuming(consumer_settings, blog_engine):
-        started = time.monotonic()
-        await source.publish(*events)
-        await eventually(lambda: _is_tried(blog_engine, 3))
-        waited = time.monotonic() - started
-        parked_meanwhile = await parked(blog_engine)
-        await accept_writes(blog_engine)
-        await eventually(lambda: has_applied(blog_engine, len(events)))
-
-    assert waited >= (0.1 + 0.2) / 2
-    assert parked_meanwhile == await parked(blog_engine) == []
-    assert await source.ready() == 0
 
 
-async def test_a_consumer_waits_for_a_missing_column(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    await execute(blog_engine, "ALTER TABLE users RENAME COLUMN roles TO later")
+async def test_an_error_of_the_environment_is_retried_and_parks_nothing(inbox: Inbox) -> None:
+    async with inbox.consuming():
+        for number, sqlstate in enumerate(OF_THE_ENVIRONMENT):
+            await refuse_writes(inbox.engine, sqlstate)
+            tried, started = await tries(inbox.engine), time.monotonic()
+            await inbox.source.publish(*(an_event(a_state()) for _ in range(20)))
+            await eventually(partial(_is_tried, inbox.engine, tried + 3))
+            assert time.monotonic() - started >= (0.1 + 0.2) / 2, sqlstate
+            assert await parked(inbox.engine) == [], sqlstate
+            await accept_writes(inbox.engine)
+            await inbox.has_applied(20 * (number + 1))
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: _has_rolled_back(blog_engine, 3))
-        await execute(blog_engine, "ALTER TABLE users RENAME COLUMN later TO roles")
-        await eventually(lambda: has_applied(blog_engine, 1))
-
-    assert await parked(blog_engine) == []
+    assert await parked(inbox.engine) == []
+    assert await inbox.source.ready() == 0
 
 
-async def test_a_consumer_waits_for_a_locked_table(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    settings = consumer_settings.model_copy(update={"lock_timeout_ms": 100})
+async def test_a_consumer_waits_for_a_missing_column(inbox: Inbox) -> None:
+    await execute(inbox.engine, "ALTER TABLE users RENAME COLUMN roles TO later")
+
+    async with inbox.consuming():
+        await inbox.source.publish(an_event(a_state()))
+        await eventually(lambda: _has_rolled_back(inbox.engine, 3))
+        await execute(inbox.engine, "ALTER TABLE users RENAME COLUMN later TO roles")
+        await inbox.has_applied(1)
+
+    assert await parked(inbox.engine) == []
+
+
+async def test_a_consumer_waits_for_a_locked_table(inbox: Inbox) -> None:
+    settings = inbox.settings.model_copy(update={"lock_timeout_ms": 100})
     impatient = pooled(settings)
 
     async with consuming(settings, impatient):
-        async with blog_engine.begin() as connection:
+        async with inbox.engine.begin() as connection:
             await connection.exec_driver_sql("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-            await source.publish(an_event(a_state()))
-            await eventually(lambda: _has_rolled_back(blog_engine, 2))
-        await eventually(lambda: has_applied(blog_engine, 1))
+            await inbox.source.publish(an_event(a_state()))
+            await eventually(lambda: _has_rolled_back(inbox.engine, 2))
+        await inbox.has_applied(1)
     await impatient.dispose()
 
-    assert await parked(blog_engine) == []
+    assert await parked(inbox.engine) == []
 
 
-async def test_a_consumer_waits_for_a_read_only_database(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    async with consuming(consumer_settings, blog_engine):
-        pass
-    [database] = await fetch(blog_engine, "SELECT current_database() AS name")
+async def test_a_consumer_waits_for_a_read_only_database(inbox: Inbox) -> None:
+    await inbox.declare()
+    [database] = await fetch(inbox.engine, "SELECT current_database() AS name")
     alter = f'ALTER DATABASE "{database.name}"'
-    await execute(blog_engine, f"{alter} SET default_transaction_read_only = on")
-    read_only = pooled(consumer_settings)
+    await execute(inbox.engine, f"{alter} SET default_transaction_read_only = on")
+    read_only = pooled(inbox.settings)
 
-    async with consuming(consumer_settings, read_only) as consumer:
+    async with consuming(inbox.settings, read_only) as consumer:
         with pytest.raises(NotWritable):
             await consumer.ready()
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: _has_rolled_back(blog_engine, 2))
+        await inbox.source.publish(an_event(a_state()))
+        await eventually(lambda: _has_rolled_back(inbox.engine, 2))
         await execute(
-            blog_engine,
+            inbox.engine,
             "SET TRANSACTION READ WRITE",
             f"{alter} RESET default_transaction_read_only",
         )
         # End the consumer's sessions only, not those of the test.
-        await blog_engine.dispose()
+        await inbox.engine.dispose()
         await execute(
-            blog_engine,
+            inbox.engine,
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()",
         )
-        await eventually(lambda: has_applied(blog_engine, 1))
+        await inbox.has_applied(1)
     await read_only.dispose()
 
-    assert await parked(blog_engine) == []
+    assert await parked(inbox.engine) == []
 
 
 @pytest.fixture
@@ -249,18 +241,16 @@ async def test_an_intermittent_database_never_parks_a_message(
     assert await fetch(engine, "SELECT * FROM attempts") == []
 
 
-async def test_a_deleted_queue_is_declared_again(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: has_applied(blog_engine, 1))
-        await source.channel.queue_delete(LIVE)
-        await eventually(lambda: _takes(source))
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: has_applied(blog_engine, 2))
+async def test_a_deleted_queue_is_declared_again(inbox: Inbox) -> None:
+    async with inbox.consuming():
+        await inbox.source.publish(an_event(a_state()))
+        await inbox.has_applied(1)
+        await inbox.source.channel.queue_delete(LIVE)
+        await eventually(lambda: _takes(inbox.source))
+        await inbox.source.publish(an_event(a_state()))
+        await inbox.has_applied(2)
 
-    assert await source.ready() == 0
+    assert await inbox.source.ready() == 0
 
 
 @pytest.mark.usefixtures("source")

@@ -14,37 +14,29 @@ from local.broker import Broker
 from replica.inbox.faults import gave_up_by_limit
 from replica.inbox.queue_limits import log_strict_limits
 from tests.support.builders import a_state, an_event
-from tests.support.checks import has_applied, has_parked
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, fetch, parked
+from tests.support.inbox import Inbox, consuming, fetch, parked
 from tests.support.source import DEAD, LIVE, Source, source_on
 
 
-async def test_a_delivery_limit_loses_nobody(
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    source: Source,
-    broker: Broker,
-    vhost: str,
-) -> None:
-    async with consuming(consumer_settings, blog_engine):
-        pass
+async def test_a_delivery_limit_loses_nobody(inbox: Inbox, broker: Broker, vhost: str) -> None:
+    await inbox.declare()
     policy = {"delivery-limit": 1}
     await asyncio.to_thread(broker.set_policy, vhost, "strict", "^blog.users$", policy)
     events = [an_event(a_state()) for _ in range(40)]
-    await source.publish(*events)
-    await source.publish_raw(b"rubbish")
+    await inbox.source.publish(*events)
+    await inbox.source.publish_raw(b"rubbish")
     for _ in range(3):
-        await _give_all_back(source)
-    await eventually(lambda: _is_dead(source, len(events) + 1), within=20)
+        await _give_all_back(inbox.source)
+    await eventually(lambda: _is_dead(inbox.source, len(events) + 1), within=20)
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_applied(blog_engine, len(events)))
-        await eventually(lambda: has_parked(blog_engine, 1))
+    async with inbox.consuming():
+        await inbox.has_applied(len(events))
+        await inbox.has_parked(1)
 
-    assert [row.reason for row in await parked(blog_engine)] == ["not_a_cloud_event"]
-    assert await fetch(blog_engine, "SELECT * FROM waiting_messages") == []
-    assert await source.ready(DEAD) == 0
+    assert [row.reason for row in await parked(inbox.engine)] == ["not_a_cloud_event"]
+    assert await fetch(inbox.engine, "SELECT * FROM waiting_messages") == []
+    assert await inbox.source.ready(DEAD) == 0
 
 
 async def test_a_policy_that_is_too_strict_is_logged(

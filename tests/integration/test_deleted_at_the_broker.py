@@ -14,9 +14,8 @@ from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE, USER_BINDING
 from local.broker import Broker
 from replica.inbox import consumer as consumer_module
 from tests.support.builders import a_state, an_event
-from tests.support.checks import has_applied
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming
+from tests.support.inbox import Inbox, consuming, has_applied
 from tests.support.source import DEAD, LIVE, REPLAY, Source, source_on
 
 PROBE = an_event(a_state())
@@ -81,18 +80,16 @@ async def _dead_queue(source: Source) -> None:
         _dead_queue,
     ],
 )
-async def test_a_deleted_object_is_declared_again(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source, delete: Delete
-) -> None:
+async def test_a_deleted_object_is_declared_again(inbox: Inbox, delete: Delete) -> None:
     """Live events, replays and dead letters are routed again; what still works is not disturbed."""
-    async with consuming(consumer_settings, blog_engine):
-        await delete(source)
-        await eventually(lambda: _routes(source), within=10, every=0.2)
+    async with inbox.consuming():
+        await delete(inbox.source)
+        await eventually(lambda: _routes(inbox.source), within=10, every=0.2)
         live, replayed = an_event(a_state()), an_event(a_state())
-        await source.publish(live)
-        await source.replay(replayed)
-        await source.publish_raw(b"given up", exchange=DEAD)
-        await eventually(lambda: has_applied(blog_engine, 3))
+        await inbox.source.publish(live)
+        await inbox.source.replay(replayed)
+        await inbox.source.publish_raw(b"given up", exchange=DEAD)
+        await inbox.has_applied(3)
 
 
 async def test_a_deleted_virtual_host_is_used_again(

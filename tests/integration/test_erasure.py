@@ -11,13 +11,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from auth_service.settings import ApiSettings, RelaySettings
 from blog_service.erasure import model
 from blog_service.erasure import sweep as sweeping
 from blog_service.erasure.due import count_due
@@ -29,8 +27,7 @@ from blog_service.settings import ConsumerSettings, DeletedAuthors
 from replica.status import metrics
 from service_kit.process.rates import Rate
 from service_kit.process.tasks import end_tasks
-from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
-from tests.support.checks import is_at
+from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.content import People, people_of
 from tests.support.erasing import (
     NOTHING,
@@ -46,32 +43,19 @@ from tests.support.erasing import (
     written_as_a_request,
 )
 from tests.support.eventually import eventually
-from tests.support.inbox import apply_events, consuming, execute, fetch
+from tests.support.inbox import apply_events, consuming, execute, fetch, is_at
 from tests.support.locks import lock_waits
 from tests.support.parked_messages import a_delivery, park_deliveries
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import Pair
 from tests.support.source import Source
 
 
 @pytest.fixture
-def blog_settings(blog_url: str, public_pem: str) -> BlogApiSettings:
+def blog_settings(blog_settings: BlogApiSettings) -> BlogApiSettings:
     without_end = Rate(10**6, 1)
-    return BlogApiSettings(
-        _env_file=None,
-        database_url=blog_url,
-        public_key=public_pem,
-        issuer=SOURCE,
-        limit_posts=without_end,
-        limit_comments=without_end,
+    return blog_settings.model_copy(
+        update={"limit_posts": without_end, "limit_comments": without_end}
     )
-
-
-@pytest.fixture
-async def people(
-    blog_settings: BlogApiSettings, signing_key: rsa.RSAPrivateKey
-) -> AsyncIterator[People]:
-    async with people_of(blog_settings, signing_key) as people:
-        yield people
 
 
 BOTH: tuple[DeletedAuthors, ...] = ("remove", "keep")
@@ -94,45 +78,39 @@ async def is_swept(engine: AsyncEngine, user_id: UUID | None = None) -> bool:
 
 
 async def note_of(engine: AsyncEngine, user_id: UUID) -> str | None:
+    """Return why the user's content is due for erasure."""
     [row] = await fetch(engine, "SELECT sweep FROM users WHERE id = :id", id=user_id)
     return None if row.sweep is None else str(row.sweep)
+
+
+async def buried(engine: AsyncEngine, user_id: UUID, version: int = 1) -> None:
+    """Turn a user into an orphan, as a repair does."""
+    async with engine.begin() as connection:
+        await USERS.bury(connection, [(user_id, version)])
 
 
 class TestTheNote:
     """Every way of writing a tombstone marks its content for erasure."""
 
-    @pytest.mark.parametrize("before", ["nothing", "provisional", "living", "tombstone"])
-    async def test_an_event_marks_the_user_for_erasure(
-        self, blog_engine: AsyncEngine, before: str
-    ) -> None:
-        user_id = uuid4()
-        if before == "provisional":
-            async with blog_engine.begin() as connection:
-                await USERS.provide(connection, user_id)
-        elif before == "living":
-            await apply_events(blog_engine, a_state(user_id, 1))
-        elif before == "tombstone":
-            await apply_events(blog_engine, a_tombstone(user_id, 1))
-            await swept_all(blog_engine)
-
-        await apply_events(blog_engine, a_tombstone(user_id, 2))
-
-        assert await note_of(blog_engine, user_id) == "deleted"
+    async def test_an_event_marks_the_user_for_erasure(self, blog_engine: AsyncEngine) -> None:
+        nothing, provisional, living, tombstone = (uuid4() for _ in range(4))
+        async with blog_engine.begin() as connection:
+            await USERS.provide(connection, provisional)
+        await apply_events(blog_engine, a_state(living, 1), a_tombstone(tombstone, 1))
+        await swept_all(blog_engine)
+        for user_id in (nothing, provisional, living, tombstone):
+            await apply_events(blog_engine, a_tombstone(user_id, 2))
+            assert await note_of(blog_engine, user_id) == "deleted"
 
     async def test_an_event_without_effect_marks_nobody(self, blog_engine: AsyncEngine) -> None:
-        """A repeated tombstone or a late state starts no second sweep."""
-        user_id = uuid4()
-        await apply_events(blog_engine, a_tombstone(user_id, 5))
+        """A repeated tombstone or a late state starts no second sweep; living users need none."""
+        user_id, state = uuid4(), a_state(version=1)
+        await apply_events(blog_engine, a_tombstone(user_id, 5), state)
         await swept_all(blog_engine)
-        await apply_events(blog_engine, a_tombstone(user_id, 5))
-        await apply_events(blog_engine, a_state(user_id, 9))
-        assert await note_of(blog_engine, user_id) is None
 
-    async def test_living_users_are_not_marked(self, blog_engine: AsyncEngine) -> None:
-        state = a_state(version=1)
-        await apply_events(blog_engine, state)
-        await apply_events(blog_engine, a_state(state.id, 2))
-        assert await note_of(blog_engine, state.id) is None
+        for data in (a_tombstone(user_id, 5), a_state(user_id, 9), a_state(state.id, 2)):
+            await apply_events(blog_engine, data)
+            assert await note_of(blog_engine, data.id) is None
         assert await swept_all(blog_engine) == 0
 
     async def test_the_sources_tombstone_takes_an_orphans_place(
@@ -141,13 +119,10 @@ class TestTheNote:
         """The user then counts as deleted, without waiting a week."""
         state = a_state(version=1)
         await apply_events(blog_engine, state)
-        async with blog_engine.begin() as connection:
-            await USERS.bury(connection, [(state.id, 1)])
-        buried = await note_of(blog_engine, state.id)
-
+        await buried(blog_engine, state.id)
+        before = await note_of(blog_engine, state.id)
         await apply_events(blog_engine, a_tombstone(state.id, 3))
-
-        assert (buried, await note_of(blog_engine, state.id)) == ("orphan", "deleted")
+        assert (before, await note_of(blog_engine, state.id)) == ("orphan", "deleted")
 
 
 class TestDeletedUsers:
@@ -190,8 +165,7 @@ class TestDeletedUsers:
         ada, orphan = await a_user(blog_engine), await a_user(blog_engine)
         await comments(blog_engine, ada, await a_post(blog_engine, ada), 2)
         await deleted(blog_engine, ada)
-        async with blog_engine.begin() as connection:
-            await USERS.bury(connection, [(orphan, 1)])
+        await buried(blog_engine, orphan)
         await swept_all(blog_engine, "keep")
 
         await execute(
@@ -267,22 +241,22 @@ class TestDeletedPosts:
         assert await posts(blog_engine) == {gone: False, there: False}
         assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=5, noted=0)
 
-    @pytest.mark.parametrize("service", [None, "svc_feed"])
-    async def test_the_empty_row_of_a_deleted_post_stays(
-        self, blog_engine: AsyncEngine, service: str | None
-    ) -> None:
+    async def test_the_empty_row_of_a_deleted_post_stays(self, blog_engine: AsyncEngine) -> None:
         """Otherwise a service would create it again; it goes when its author is deleted."""
         ada = await a_user(blog_engine)
-        post = await a_deleted_post(blog_engine, ada, service)
-        await comments(blog_engine, ada, post, 5)
+        own, kept = [
+            await a_deleted_post(blog_engine, ada, service) for service in (None, "svc_feed")
+        ]
+        for post in (own, kept):
+            await comments(blog_engine, ada, post, 5)
 
         await swept_all(blog_engine)
-        while_he_lives = await posts(blog_engine)
+        while_they_live = await posts(blog_engine)
         rounds_more = await swept_all(blog_engine)
         await deleted(blog_engine, ada)
         await swept_all(blog_engine)
 
-        assert (while_he_lives, rounds_more) == ({post: False}, 0)
+        assert (while_they_live, rounds_more) == ({own: False, kept: False}, 0)
         assert await posts(blog_engine) == {}
 
     async def test_an_unswept_post_goes_with_its_deleted_author(
@@ -299,32 +273,21 @@ class TestDeletedPosts:
 class TestOrphans:
     """Users unknown to the source: hidden at once, erased after a week."""
 
-    @pytest.fixture
-    async def orphan(self, blog_engine: AsyncEngine) -> UUID:
-        user_id = await a_user(blog_engine)
-        await comments(blog_engine, user_id, await a_post(blog_engine, user_id))
-        async with blog_engine.begin() as connection:
-            await USERS.bury(connection, [(user_id, 1)])
-        return user_id
-
     @pytest.mark.parametrize("deleted_authors", BOTH)
     async def test_an_orphans_content_is_hidden_at_once_and_erased_after_a_week(
-        self,
-        blog_engine: AsyncEngine,
-        blog_settings: BlogApiSettings,
-        signing_key: rsa.RSAPrivateKey,
-        orphan: UUID,
-        deleted_authors: DeletedAuthors,
+        self, people: People, blog_engine: AsyncEngine, deleted_authors: DeletedAuthors
     ) -> None:
-        settings = blog_settings.model_copy(update={"deleted_authors": deleted_authors})
-        async with people_of(settings, signing_key) as people:
-            shown = await people.titles()
+        orphan = await a_user(blog_engine)
+        await comments(blog_engine, orphan, await a_post(blog_engine, orphan))
+        await buried(blog_engine, orphan)
+        settings = people.settings.model_copy(update={"deleted_authors": deleted_authors})
+        async with people_of(settings, people.key) as readers:
+            shown = await readers.titles()
+
         rounds = await swept_all(blog_engine, deleted_authors)
         await self.wait_days(blog_engine, ORPHAN_DAYS, "- interval '1 minute'")
         rounds += await swept_all(blog_engine, deleted_authors)
-        before = await left(blog_engine, orphan)
-        due_before = await self.due(blog_engine)
-
+        before, due_before = await left(blog_engine, orphan), await self.due(blog_engine)
         await self.wait_days(blog_engine, ORPHAN_DAYS, "+ interval '1 minute'")
         due = await self.due(blog_engine)
         await swept_all(blog_engine, deleted_authors)
@@ -334,31 +297,20 @@ class TestOrphans:
         assert (due_before, due) == (0, 1)
         assert await left(blog_engine, orphan) == NOTHING
 
-    async def test_within_a_week_a_wrongly_deleted_orphan_can_be_restored(
-        self,
-        api_settings: ApiSettings,
-        relay_settings: RelaySettings,
-        consumer_settings: ConsumerSettings,
-        auth_engine: AsyncEngine,
-        blog_engine: AsyncEngine,
-    ) -> None:
-        async with paired(
-            api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
-        ) as pair:
-            await pair.fill()
-            [user_id] = await pair.ids("email = 'user1@example.org'", 1)
-            post = await a_post(blog_engine, UUID(user_id))
-            async with blog_engine.begin() as connection:
-                await USERS.bury(connection, [(UUID(user_id), 1700000000000001)])
-            await swept_all(blog_engine)
+    async def test_within_a_week_a_wrongly_deleted_orphan_can_be_restored(self, pair: Pair) -> None:
+        """After a comparison with a restored source, the user and their posts can be restored."""
+        [user_id] = [UUID(each) for each in await pair.ids("email = 'user1@example.org'", 1)]
+        post = await a_post(pair.blog, user_id)
+        await buried(pair.blog, user_id, 1700000000000001)
+        await swept_all(pair.blog)
 
-            await pair.damage("DELETE FROM users WHERE sweep = 'orphan'")
-            run = await pair.reconcile(repair=True)
-            await swept_all(blog_engine)
+        await pair.damage("DELETE FROM users WHERE sweep = 'orphan'")
+        run = await pair.reconcile(repair=True)
+        await swept_all(pair.blog)
 
-            assert run.repaired == {"missing": 1}
-            assert await posts(blog_engine) == {post: False}
-            assert await left(blog_engine, UUID(user_id)) == Left(0, posts=1, comments=0, noted=0)
+        assert run.repaired == {"missing": 1}
+        assert await posts(pair.blog) == {post: False}
+        assert await left(pair.blog, user_id) == Left(0, posts=1, comments=0, noted=0)
 
     async def wait_days(self, engine: AsyncEngine, days: int, more: str) -> None:
         await execute(
@@ -474,29 +426,25 @@ class TestAtOnce:
         after = await sweep(blog_engine, "remove")
         assert (meanwhile.made_progress, after.profiles) == (False, 1)
 
-    @pytest.mark.parametrize(
-        "held",
-        [
+    async def test_locked_rows_are_skipped(self, blog_engine: AsyncEngine) -> None:
+        """Locked rows are left to the next round; until then the user is not marked as swept."""
+        for held in (
             "SELECT 1 FROM comments WHERE body LIKE '% 7' FOR UPDATE",
             "SELECT 1 FROM posts FOR SHARE",
             "SELECT 1 FROM users WHERE sweep IS NOT NULL FOR SHARE",
-        ],
-        ids=["a comment", "a post", "the user's row"],
-    )
-    async def test_locked_rows_are_skipped(self, blog_engine: AsyncEngine, held: str) -> None:
-        """Locked rows are left to the next round; until then the user is not marked as swept."""
-        user = await a_user(blog_engine)
-        await comments(blog_engine, user, await a_post(blog_engine, user), 10)
-        await deleted(blog_engine, user)
+        ):
+            user = await a_user(blog_engine)
+            await comments(blog_engine, user, await a_post(blog_engine, user), 10)
+            await deleted(blog_engine, user)
 
-        async with blog_engine.begin() as connection:
-            await connection.execute(text(held))
-            async with asyncio.timeout(1.5):  # under the time for which a lock is waited for
-                await swept_all(blog_engine)
-            assert (await left(blog_engine, user)).noted == 1
-        await swept_all(blog_engine)
+            async with blog_engine.begin() as connection:
+                await connection.execute(text(held))
+                async with asyncio.timeout(1.5):  # under the time for which a lock is waited for
+                    await swept_all(blog_engine)
+                assert (await left(blog_engine, user)).noted == 1, held
+            await swept_all(blog_engine)
 
-        assert await left(blog_engine, user) == NOTHING
+            assert await left(blog_engine, user) == NOTHING
 
     async def test_content_written_before_the_tombstone_is_swept(
         self, blog_engine: AsyncEngine
@@ -668,16 +616,19 @@ class TestKeptSwept:
         consumer_settings: ConsumerSettings,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        async def fail(*_: Any) -> None:
+            raise RuntimeError
+
         monkeypatch.setattr(sweeping, "LOOK_EVERY_SECONDS", 0.01)
         user = await a_user(blog_engine)
         await deleted(blog_engine, user)
         await execute(blog_engine, "ALTER TABLE profiles RENAME TO gone")
         with capture_logs() as logs:
             async with kept_swept(blog_engine, consumer_settings):
-                await eventually(lambda: any(_event(log, "erasure.database_away") for log in logs))
+                await eventually(lambda: "erasure.database_away" in [log["event"] for log in logs])
                 with monkeypatch.context() as ours:
-                    ours.setattr(sweeping, "sweep", _fails)
-                    await eventually(lambda: any(_event(log, "erasure.unexpected") for log in logs))
+                    ours.setattr(sweeping, "sweep", fail)
+                    await eventually(lambda: "erasure.unexpected" in [log["event"] for log in logs])
                 await execute(blog_engine, "ALTER TABLE gone RENAME TO profiles")
                 await eventually(lambda: is_swept(blog_engine, user))
 
@@ -709,10 +660,12 @@ class TestKeptSwept:
         await a_post(blog_engine, user)
         await deleted(blog_engine, user)
 
+        async def has_no_note() -> bool:
+            return await note_of(blog_engine, user) is None
+
         keeping = consumer_settings.model_copy(update={"deleted_authors": "keep"})
         async with kept_swept(blog_engine, keeping):
-            await eventually(lambda: _has_no_note(blog_engine, user))
-
+            await eventually(has_no_note)
         assert await left(blog_engine, user) == Left(profiles=0, posts=1, comments=0, noted=0)
 
     async def test_the_due_erasures_are_a_metric(self, blog_engine: AsyncEngine) -> None:
@@ -726,15 +679,3 @@ class TestKeptSwept:
         await metrics.refresh(USERS, blog_engine)
 
         assert (due, REGISTRY.get_sample_value("usersync_sweep_due")) == (2, 0)
-
-
-async def _fails(*_: Any) -> None:
-    raise RuntimeError
-
-
-def _event(log: Any, event: str) -> bool:
-    return bool(log["event"] == event)
-
-
-async def _has_no_note(engine: AsyncEngine, user_id: UUID) -> bool:
-    return await note_of(engine, user_id) is None

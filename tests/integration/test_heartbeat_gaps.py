@@ -12,7 +12,6 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, Heartbeat
 from contracts.sync.merge import Outcome
 from replica.inbox import heartbeat_numbers
@@ -28,11 +27,11 @@ from replica.inbox.heartbeats import (
 )
 from replica.inbox.topology import depths
 from tests.support.builders import NOON, SOURCE, a_state, an_event
-from tests.support.checks import has_applied as has_users
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, execute, fetch, is_consuming
+from tests.support.inbox import Inbox, execute, fetch, is_consuming
+from tests.support.inbox import has_applied as has_users
 from tests.support.locks import lock_waits
-from tests.support.source import LIVE, Source
+from tests.support.source import LIVE
 
 GAP, BACKWARDS, QUEUE_LOST = SuspicionKind
 APPLIED, STALE = Outcome.APPLIED, Outcome.STALE
@@ -265,92 +264,82 @@ async def test_a_lost_queue_makes_a_replica_that_knows_a_source_suspect(
     assert "queue_lost" in capsys.readouterr().out
 
 
-async def test_a_purged_queue_shows_as_a_gap(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(a_heartbeat(1, 0), an_event(a_state()))
-        await eventually(lambda: has_users(blog_engine, 1))
-    await source.publish(an_event(a_state()), a_heartbeat(2, 1), an_event(a_state()))
+async def test_a_purged_queue_shows_as_a_gap(inbox: Inbox) -> None:
+    async with inbox.consuming():
+        await inbox.source.publish(a_heartbeat(1, 0), an_event(a_state()))
+        await eventually(lambda: has_users(inbox.engine, 1))
+    await inbox.source.publish(an_event(a_state()), a_heartbeat(2, 1), an_event(a_state()))
 
-    await source.channel.queue_purge(LIVE)
-    await source.publish(a_heartbeat(3, 2), an_event(a_state()))
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_users(blog_engine, 2))
+    await inbox.source.channel.queue_purge(LIVE)
+    await inbox.source.publish(a_heartbeat(3, 2), an_event(a_state()))
+    async with inbox.consuming():
+        await eventually(lambda: has_users(inbox.engine, 2))
 
-    assert await _kind(blog_engine) is GAP
+    assert await _kind(inbox.engine) is GAP
 
 
-async def test_a_queue_deleted_while_the_consumer_is_away_is_noticed(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_queue_deleted_while_the_consumer_is_away_is_noticed(inbox: Inbox) -> None:
     """Even without a heartbeat in it, where the numbers would not reveal it."""
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(a_heartbeat(1, 0))
-        await eventually(lambda: _has_beat(blog_engine, 1))
-    async with consuming(consumer_settings, blog_engine):
-        after_a_restart = await _suspicion(blog_engine)
-    await source.publish(an_event(a_state()))
+    async with inbox.consuming():
+        await inbox.source.publish(a_heartbeat(1, 0))
+        await eventually(lambda: _has_beat(inbox.engine, 1))
+    async with inbox.consuming():
+        after_a_restart = await _suspicion(inbox.engine)
+    await inbox.source.publish(an_event(a_state()))
 
-    await source.channel.queue_delete(LIVE)
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(a_heartbeat(2, 1))
-        await eventually(lambda: _has_beat(blog_engine, 2))
+    await inbox.source.channel.queue_delete(LIVE)
+    async with inbox.consuming():
+        await inbox.source.publish(a_heartbeat(2, 1))
+        await eventually(lambda: _has_beat(inbox.engine, 2))
 
     assert after_a_restart is None
-    assert await _kind(blog_engine) is QUEUE_LOST
+    assert await _kind(inbox.engine) is QUEUE_LOST
 
 
-async def test_a_queue_deleted_under_the_consumer_is_noticed(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    async with consuming(consumer_settings, blog_engine) as consumer:
-        await source.publish(a_heartbeat(1, 0))
-        await eventually(lambda: _has_beat(blog_engine, 1))
-        before = await _suspicion(blog_engine)
-        await source.channel.queue_delete(LIVE)
-        await eventually(lambda: _is_suspected(blog_engine))
+async def test_a_queue_deleted_under_the_consumer_is_noticed(inbox: Inbox) -> None:
+    async with inbox.consuming() as consumer:
+        await inbox.source.publish(a_heartbeat(1, 0))
+        await eventually(lambda: _has_beat(inbox.engine, 1))
+        before = await _suspicion(inbox.engine)
+        await inbox.source.channel.queue_delete(LIVE)
+        await eventually(lambda: _is_suspected(inbox.engine))
         await eventually(lambda: is_consuming(consumer))
-        since = await _now(blog_engine)
+        since = await _now(inbox.engine)
 
-    suspected = await _suspicion(blog_engine)
+    suspected = await _suspicion(inbox.engine)
     assert before is None
     assert suspected is not None
     assert suspected.kind is QUEUE_LOST
     assert suspected.since < since
 
 
-async def test_a_new_consumer_suspects_nothing(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_new_consumer_suspects_nothing(inbox: Inbox) -> None:
     """Its first queue does not count as lost, and any first heartbeat is accepted."""
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(a_heartbeat(300, 0))
-        await eventually(lambda: _has_beat(blog_engine, 300))
-    assert await _suspicion(blog_engine) is None
+    async with inbox.consuming():
+        await inbox.source.publish(a_heartbeat(300, 0))
+        await eventually(lambda: _has_beat(inbox.engine, 300))
+    assert await _suspicion(inbox.engine) is None
 
 
-async def test_the_loss_of_a_queue_is_recorded_before_it_is_declared_again(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_the_loss_of_a_queue_is_recorded_before_it_is_declared_again(inbox: Inbox) -> None:
     """Otherwise a crash in between would hide the loss."""
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(a_heartbeat(1, 0))
-        await eventually(lambda: _has_beat(blog_engine, 1))
-    await source.channel.queue_delete(LIVE)
+    async with inbox.consuming():
+        await inbox.source.publish(a_heartbeat(1, 0))
+        await eventually(lambda: _has_beat(inbox.engine, 1))
+    await inbox.source.channel.queue_delete(LIVE)
 
-    async with blog_engine.begin() as connection:
+    async with inbox.engine.begin() as connection:
         await connection.execute(text("LOCK TABLE heartbeats IN ACCESS EXCLUSIVE MODE"))
-        consumer = Consumer(USERS, consumer_settings, blog_engine)
+        consumer = Consumer(USERS, inbox.settings, inbox.engine)
         running = asyncio.create_task(consumer.run())
-        await eventually(lambda: lock_waits(blog_engine))
-        meanwhile = await depths(source.connection, USERS.queues)
+        await eventually(lambda: lock_waits(inbox.engine))
+        meanwhile = await depths(inbox.source.connection, USERS.queues)
     await eventually(lambda: is_consuming(consumer))
     consumer.stop()
     await running
 
     assert meanwhile[LIVE] is None
-    assert await _kind(blog_engine) is QUEUE_LOST
+    assert await _kind(inbox.engine) is QUEUE_LOST
 
 
 async def _has_beat(engine: AsyncEngine, number: int) -> bool:

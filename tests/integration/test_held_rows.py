@@ -18,9 +18,8 @@ from replica.locks import lock
 from replica.parked.redrive import redrive
 from service_kit.database.engines import pooled
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
-from tests.support.checks import has_applied, is_at
 from tests.support.eventually import eventually
-from tests.support.inbox import apply_events, consuming, fetch, parked, replica
+from tests.support.inbox import apply_events, consuming, fetch, has_applied, is_at, parked, replica
 from tests.support.parked_messages import a_delivery, park_deliveries
 from tests.support.source import LIVE, Source
 

@@ -13,9 +13,8 @@ from replica.inbox.subscription import KEPT_BYTES_MAX, LARGE_BYTES_MAX, Subscrip
 from replica.parked.read import parked_message
 from replica.parked.redrive import redrive
 from tests.support.builders import a_state, a_tombstone, an_event
-from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, parked
+from tests.support.inbox import Inbox, has_applied, has_parked, is_at, parked
 from tests.support.processes import Process
 from tests.support.source import Source, source_on
 
@@ -55,23 +54,20 @@ async def test_a_huge_message_costs_no_memory(
     assert peak - before < 64 * MIB, f"{(peak - before) / MIB:.0f} MiB"
 
 
-async def test_many_large_messages_are_held_up_to_a_limit(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_many_large_messages_are_held_up_to_a_limit(inbox: Inbox) -> None:
     """Each is small enough alone; a deletion among them counts only by its headers."""
-    async with consuming(consumer_settings, blog_engine):
-        pass
+    await inbox.declare()
     gone = a_tombstone()
     deletion = encode(an_event(gone)).properties
     for number in range(8):
-        await source.publish_raw(b"%d" % number + bytes(KEPT_BYTES_MAX), routing_key="user.x")
-    await source.publish_raw(bytes(KEPT_BYTES_MAX + 1), deletion, routing_key="user.deleted")
+        await inbox.source.publish_raw(b"%d" % number + bytes(KEPT_BYTES_MAX), routing_key="user.x")
+    await inbox.source.publish_raw(bytes(KEPT_BYTES_MAX + 1), deletion, routing_key="user.deleted")
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_parked(blog_engine, 8))
-        await eventually(lambda: is_at(blog_engine, gone.id, gone.version))
+    async with inbox.consuming():
+        await inbox.has_parked(8)
+        await eventually(lambda: is_at(inbox.engine, gone.id, gone.version))
 
-    rows = await parked(blog_engine)
+    rows = await parked(inbox.engine)
     assert {row.dropped_bytes for row in rows} == {KEPT_BYTES_MAX + 1}
     assert len({row.message_hash for row in rows}) == 8
 
@@ -91,19 +87,17 @@ async def test_which_messages_a_subscription_holds(source: Source) -> None:
     assert not Subscription(channel, []).takes(KEPT_BYTES_MAX + 1)
 
 
-async def test_a_message_parked_without_its_body_says_so(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_message_parked_without_its_body_says_so(inbox: Inbox) -> None:
     """It does not look like one whose user was deleted, and stays too large when redriven."""
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish_raw(bytes(2 * MIB), Basic.Properties(delivery_mode=2))
-        await source.publish_raw(bytes(2 * MIB), encode(an_event(a_state())).properties)
-        await eventually(lambda: has_parked(blog_engine, 2))
+    async with inbox.consuming():
+        await inbox.source.publish_raw(bytes(2 * MIB), Basic.Properties(delivery_mode=2))
+        await inbox.source.publish_raw(bytes(2 * MIB), encode(an_event(a_state())).properties)
+        await inbox.has_parked(2)
 
-    for row in await parked(blog_engine):
-        async with blog_engine.connect() as connection:
+    for row in await parked(inbox.engine):
+        async with inbox.engine.connect() as connection:
             shown = await parked_message(connection, row.id)
-        redriven = await redrive(USERS, blog_engine, row.id)
+        redriven = await redrive(USERS, inbox.engine, row.id)
         assert (shown.erased, shown.body, shown.body_bytes) == (False, None, 2 * MIB)
         assert redriven.failure
         assert redriven.failure.reason == "too_large"

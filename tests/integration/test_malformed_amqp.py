@@ -9,9 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.settings import ConsumerSettings
 from tests.support.builders import a_state, an_event
-from tests.support.checks import has_applied, has_parked
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, parked
+from tests.support.inbox import consuming, has_applied, has_parked, parked
 from tests.support.source import Source, source_on
 
 FAR_AWAY = datetime(2100, 1, 1, tzinfo=UTC)

@@ -1,23 +1,16 @@
 """Test ``blog-service parked …`` as operators and scripts use it."""
 
-import asyncio
-import json
 import os
 import re
-import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
-from typer.testing import CliRunner
 
-from blog_service.cli import app
 from contracts.events import Beat
 from service_kit.process.actors import operator
 from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.commands import Command
 from tests.support.inbox import accept_writes, apply_events, fetch, parked, refuse_writes, replica
 from tests.support.parked_messages import (
     UNTIL_NOW,
@@ -26,55 +19,23 @@ from tests.support.parked_messages import (
     park_events,
     rubbish,
 )
-from tests.support.processes import run
 
 OUTCOMES = ("applied", "unchanged", "stale", "tombstoned", "parked")
 
 
-@dataclass(frozen=True)
-class Ended:
-    """The result of a command."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def command(blog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs ``blog-service parked …`` to its end, with the one setting that it needs.
-
-    In this process, for each start of another costs a second.
-    """
-    monkeypatch.chdir(tmp_path)
-
-    async def command(arguments: str, typed: str = "", **more: str) -> Ended:
-        environment = {"BLOG_DATABASE_URL": blog_url, "COLUMNS": "200", **more}
-        words = ["parked", *shlex.split(arguments)]
-        ended = await asyncio.to_thread(
-            CliRunner().invoke, app, words, input=typed, env=environment
-        )
-        assert ended.exception is None or isinstance(ended.exception, SystemExit)
-        return Ended(ended.exit_code, ended.stdout, ended.stderr)
-
-    return command
-
-
-async def as_json(command: Any, arguments: str, code: int = 0) -> dict[str, Any]:
-    ended = await command(f"{arguments} --json")
+async def as_json(command: Command, arguments: str, code: int = 0) -> dict[str, Any]:
+    ended = await command(f"parked {arguments} --json")
     assert ended.returncode == code, ended.stderr
-    assert ended.stdout.count("\n") == 1
-    figures: dict[str, Any] = json.loads(ended.stdout)
-    return figures
+    return ended.figures
 
 
 async def test_list_shows_what_is_parked_newest_first(
-    command: Any, blog_engine: AsyncEngine
+    command: Command, blog_engine: AsyncEngine
 ) -> None:
     state = a_state()
     ids = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
 
-    ended = await command("list")
+    ended = await command("parked list")
     listed = await as_json(command, "list")
 
     newest, oldest = ended.stdout.splitlines()
@@ -89,11 +50,11 @@ async def test_list_shows_what_is_parked_newest_first(
     assert listed["items"][1]["user_id"] == str(state.id)
 
 
-async def test_list_continues_before_an_id(command: Any, blog_engine: AsyncEngine) -> None:
+async def test_list_continues_before_an_id(command: Command, blog_engine: AsyncEngine) -> None:
     ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(3)))
     [other] = await park_deliveries(blog_engine, rubbish(b"other"), reason="too_large")
 
-    begin = await command("list --limit 2")
+    begin = await command("parked list --limit 2")
     rest = await as_json(command, f"list --limit 2 --before {ids[2]}")
     narrow = await as_json(command, "list --reason too_large")
 
@@ -103,11 +64,11 @@ async def test_list_continues_before_an_id(command: Any, blog_engine: AsyncEngin
     assert [item["id"] for item in narrow["items"]] == [other]
 
 
-async def test_show_has_the_whole_message(command: Any, blog_engine: AsyncEngine) -> None:
+async def test_show_has_the_whole_message(command: Command, blog_engine: AsyncEngine) -> None:
     event = an_event(a_state(email="ada@example.org"))
     [parked_id] = await park_deliveries(blog_engine, a_delivery(event, headers={"odd": b"\xff"}))
 
-    ended = await command(f"show {parked_id}")
+    ended = await command(f"parked show {parked_id}")
     shown = await as_json(command, f"show {parked_id}")
 
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -118,7 +79,7 @@ async def test_show_has_the_whole_message(command: Any, blog_engine: AsyncEngine
 
 
 async def test_show_hands_the_terminal_nothing_that_it_would_obey(
-    command: Any, blog_engine: AsyncEngine
+    command: Command, blog_engine: AsyncEngine
 ) -> None:
     """Otherwise a publisher could forge what the operator reads."""
     delivery = a_delivery(
@@ -128,7 +89,9 @@ async def test_show_hands_the_terminal_nothing_that_it_would_obey(
     )
     [parked_id] = await park_deliveries(blog_engine, delivery)
 
-    texts = [(await command(arguments)).stdout for arguments in ("list", f"show {parked_id}")]
+    texts = [
+        (await command(f"parked {arguments}")).stdout for arguments in ("list", f"show {parked_id}")
+    ]
 
     assert "all is well" in texts[1]
     for text in texts:
@@ -136,25 +99,27 @@ async def test_show_hands_the_terminal_nothing_that_it_would_obey(
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
 
 
-async def test_show_says_that_the_body_was_erased(command: Any, blog_engine: AsyncEngine) -> None:
+async def test_show_says_that_the_body_was_erased(
+    command: Command, blog_engine: AsyncEngine
+) -> None:
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
     await apply_events(blog_engine, a_tombstone(state.id))
 
-    ended = await command(f"show {parked_id}")
+    ended = await command(f"parked show {parked_id}")
 
     assert "body erased" in ended.stdout
     assert state.email not in ended.stdout
     assert (await as_json(command, f"show {parked_id}"))["erased"]
-    assert "(erased)" in (await command("list")).stdout
+    assert "(erased)" in (await command("parked list")).stdout
 
 
-async def test_redriving_some_reports_each(command: Any, blog_engine: AsyncEngine) -> None:
+async def test_redriving_some_reports_each(command: Command, blog_engine: AsyncEngine) -> None:
     same = a_state()
     await apply_events(blog_engine, same)
     ids = await park_events(blog_engine, *(an_event(data) for data in (a_state(), same, a_state())))
 
-    ended = await command(f"redrive {ids[0]} {ids[1]}")
+    ended = await command(f"parked redrive {ids[0]} {ids[1]}")
 
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
@@ -165,10 +130,13 @@ async def test_redriving_some_reports_each(command: Any, blog_engine: AsyncEngin
     assert [row.id for row in await parked(blog_engine)] == [ids[2]]
 
 
-async def test_redrive_ends_with_1_when_some_stay(command: Any, blog_engine: AsyncEngine) -> None:
+async def test_redrive_ends_with_1_when_some_stay(
+    command: Command, blog_engine: AsyncEngine
+) -> None:
+    assert await as_json(command, "redrive --all") == dict.fromkeys(OUTCOMES, 0)
     [bad, _] = await park_deliveries(blog_engine, rubbish(), a_delivery(an_event(a_state())))
 
-    ended = await command("redrive --all")
+    ended = await command("parked redrive --all")
     counts = await as_json(command, "redrive --all", code=1)
 
     assert ended.returncode == 1
@@ -178,47 +146,43 @@ async def test_redrive_ends_with_1_when_some_stay(command: Any, blog_engine: Asy
 
 
 async def test_logs_of_an_applied_event_do_not_mix_with_the_result(
-    command: Any, blog_engine: AsyncEngine
+    command: Command, blog_engine: AsyncEngine
 ) -> None:
     """A heartbeat that shows a gap logs to stderr; stdout still has one object."""
     await apply_events(blog_engine, Beat(number=1))
     await park_deliveries(blog_engine, a_delivery(an_event(Beat(number=7))))
-    ended = await command("redrive --all --json")
+    ended = await command("parked redrive --all --json")
     assert "heartbeat.suspicion" in ended.stderr
-    assert json.loads(ended.stdout)["applied"] == 1
+    assert ended.figures["applied"] == 1
 
 
 async def test_redrive_continues_after_an_unknown_id(
-    command: Any, blog_engine: AsyncEngine
+    command: Command, blog_engine: AsyncEngine
 ) -> None:
     [parked_id] = await park_events(blog_engine, an_event(a_state()))
-    ended = await command(f"redrive 4711 {parked_id}")
+    ended = await command(f"parked redrive 4711 {parked_id}")
     assert ended.returncode == 1
     assert ended.stderr.startswith("no message 4711 is parked")
     assert f"{parked_id}  applied" in ended.stdout
 
 
-async def test_redrive_all_of_nothing_is_well(command: Any) -> None:
-    assert await as_json(command, "redrive --all") == dict.fromkeys(OUTCOMES, 0)
-
-
-@pytest.mark.parametrize("arguments", ["redrive", "redrive 1 --all", "redrive 0", "show x"])
-async def test_redrive_needs_either_ids_or_all(command: Any, arguments: str) -> None:
-    ended = await command(arguments)
-    assert (ended.returncode, ended.stdout) == (2, "")
+async def test_redrive_needs_either_ids_or_all(command: Command) -> None:
+    for arguments in ("redrive", "redrive 1 --all", "redrive 0", "show x"):
+        ended = await command(f"parked {arguments}")
+        assert (ended.returncode, ended.stdout) == (2, ""), arguments
 
 
 async def test_redrive_without_a_database_says_so_and_changes_nothing(
-    command: Any, blog_engine: AsyncEngine, tmp_path: Path
+    command: Command, blog_engine: AsyncEngine, tmp_path: Path
 ) -> None:
     """Away or refusing: exit code 1, one message, no attempt counted."""
     await park_events(blog_engine, an_event(a_state()))
     before = await parked(blog_engine)
     nowhere = f"postgresql://postgres@/nowhere?host={tmp_path}"
 
-    away = await command("redrive --all", BLOG_DATABASE_URL=nowhere)
+    away = await command("parked redrive --all", BLOG_DATABASE_URL=nowhere)
     await refuse_writes(blog_engine, "53100")
-    full = await command("redrive --all")
+    full = await command("parked redrive --all")
 
     for ended in (away, full):
         assert (ended.returncode, ended.stdout) == (1, "")
@@ -226,10 +190,10 @@ async def test_redrive_without_a_database_says_so_and_changes_nothing(
         assert "Traceback" not in ended.stderr
     assert await parked(blog_engine) == before
     await accept_writes(blog_engine)
-    assert (await command("redrive --all")).returncode == 0
+    assert (await command("parked redrive --all")).returncode == 0
 
 
-async def test_long_work_shows_progress(command: Any, blog_engine: AsyncEngine) -> None:
+async def test_long_work_shows_progress(command: Command, blog_engine: AsyncEngine) -> None:
     """After two seconds, on stderr, with rate and time left."""
     await park_events(blog_engine, *(an_event(a_state()) for _ in range(30)))
     async with blog_engine.begin() as connection:
@@ -241,18 +205,18 @@ async def test_long_work_shows_progress(command: Any, blog_engine: AsyncEngine) 
             "CREATE TRIGGER slow BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION slow()"
         )
 
-    ended = await command("redrive --all --json")
+    ended = await command("parked redrive --all --json")
 
     assert re.search(r"^redriving: \d+ of 30, \d+ a second, \d+ s left$", ended.stderr, re.M)
-    assert json.loads(ended.stdout)["applied"] == 30
+    assert ended.figures["applied"] == 30
 
 
-async def test_discard_leaves_a_note(command: Any, blog_engine: AsyncEngine) -> None:
+async def test_discard_leaves_a_note(command: Command, blog_engine: AsyncEngine) -> None:
     """Who, why and the original reason; the message and its content are gone."""
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
 
-    ended = await command(f"discard {parked_id} --because 'sent by a test'")
+    ended = await command(f"parked discard {parked_id} --because 'sent by a test'")
 
     assert (ended.returncode, ended.stdout) == (0, f"{parked_id}  discarded\n"), ended.stderr
     assert await parked(blog_engine) == []
@@ -262,37 +226,31 @@ async def test_discard_leaves_a_note(command: Any, blog_engine: AsyncEngine) -> 
     assert (note.because, note.discarded_by) == ("sent by a test", operator())
 
 
-@pytest.mark.parametrize(
-    ("because", "code", "words"),
-    [
+async def test_discard_needs_a_reason(command: Command, blog_engine: AsyncEngine) -> None:
+    [parked_id] = await park_deliveries(blog_engine, rubbish())
+    for because, code, words in [
         ("--because ' '", 1, "give a reason"),
         (f"--because {'x' * 501}", 1, "give a reason"),
         ("--because " + os.fsdecode(b"\xff"), 1, "give a reason"),
         ("", 2, "--because"),
-    ],
-    ids=["empty", "long", "octets", "none"],
-)
-async def test_discard_needs_a_reason(
-    command: Any, blog_engine: AsyncEngine, because: str, code: int, words: str
-) -> None:
-    [parked_id] = await park_deliveries(blog_engine, rubbish())
-    ended = await command(f"discard {parked_id} {because}")
-    assert (ended.returncode, ended.stdout) == (code, "")
-    assert words in ended.stderr
+    ]:
+        ended = await command(f"parked discard {parked_id} {because}")
+        assert (ended.returncode, ended.stdout) == (code, ""), ascii(because)
+        assert words in ended.stderr
     assert len(await parked(blog_engine)) == 1
 
 
 async def test_lists_of_any_length_are_redriven_and_discarded(
-    command: Any, blog_engine: AsyncEngine
+    command: Command, blog_engine: AsyncEngine
 ) -> None:
     ids = await park_events(blog_engine, an_event(a_state()), an_event(a_state()))
     many = [rubbish(str(number).encode()) for number in range(1100)]
     rubbish_ids = await park_deliveries(blog_engine, *many, reason="not_a_cloud_event")
-    all_listed = await command("list --ids")
-    rubbish_listed = await command("list --ids --reason not_a_cloud_event")
+    all_listed = await command("parked list --ids")
+    rubbish_listed = await command("parked list --ids --reason not_a_cloud_event")
 
-    discarded = await command("discard - --because 'sent by a test'", rubbish_listed.stdout)
-    redriven = await command("redrive - --json", all_listed.stdout)
+    discarded = await command("parked discard - --because 'sent by a test'", rubbish_listed.stdout)
+    redriven = await command("parked redrive - --json", all_listed.stdout)
 
     newest_first = [str(each) for each in sorted([*ids, *rubbish_ids], reverse=True)]
     assert all_listed.stdout.splitlines() == newest_first
@@ -300,58 +258,25 @@ async def test_lists_of_any_length_are_redriven_and_discarded(
     assert discarded.returncode == 0, discarded.stderr
     assert discarded.stdout.splitlines() == [f"{each}  discarded" for each in newest_first[:1100]]
     assert redriven.returncode == 1
-    assert json.loads(redriven.stdout)["applied"] == 2
+    assert redriven.figures["applied"] == 2
     assert redriven.stderr.count("is parked") == 1100
     assert await parked(blog_engine) == []
 
 
-@pytest.mark.parametrize("typed", ["1 x", "0", "1 9007199254740992", "²"])
 async def test_something_else_than_ids_discards_nothing(
-    command: Any, blog_engine: AsyncEngine, typed: str
+    command: Command, blog_engine: AsyncEngine
 ) -> None:
     """All of standard input is read and checked first."""
     await park_deliveries(blog_engine, rubbish())
-    ended = await command("discard - --because 'sent by a test'", typed)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert "is not a number from 1 to" in ended.stderr
+    for typed in ("1 x", "0", "1 9007199254740992", "²"):
+        ended = await command("parked discard - --because 'sent by a test'", typed)
+        assert (ended.returncode, ended.stdout) == (1, ""), typed
+        assert "is not a number from 1 to" in ended.stderr
     assert len(await parked(blog_engine)) == 1
 
 
-@pytest.mark.parametrize("arguments", ["show 4711", "discard 4711 --because unknown"])
-async def test_an_unknown_id_is_one_sentence(command: Any, arguments: str) -> None:
-    ended = await command(arguments)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == "no message 4711 is parked; list them with `parked list`\n"
-
-
-@pytest.mark.parametrize("name", ["list", "show", "redrive", "discard"])
-async def test_help_shows_an_example(command: Any, name: str) -> None:
-    shown = await command(f"{name} --help", BLOG_DATABASE_URL="")
-    assert shown.returncode == 0
-    assert f"blog-service parked {name}" in shown.stdout.partition("Example:")[2]
-
-
-async def test_the_commands_are_installed(
-    blog_url: str, blog_engine: AsyncEngine, tmp_path: Path
-) -> None:
-    [parked_id] = await park_events(blog_engine, an_event(a_state()))
-
-    ended = await asyncio.to_thread(
-        run,
-        f"blog-service parked redrive {parked_id} --json",
-        {"BLOG_DATABASE_URL": blog_url},
-        tmp_path,
-    )
-
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert json.loads(ended.stdout)["applied"] == 1
-
-
-async def test_redriving_a_deletion_reaches_the_replica(
-    command: Any, blog_engine: AsyncEngine
-) -> None:
-    user_id = uuid4()
-    await park_events(blog_engine, an_event(a_tombstone(user_id, 5)), an_event(a_state(user_id, 4)))
-    counts = await as_json(command, "redrive --all")
-    assert (counts["applied"], counts["tombstoned"]) == (1, 1)
-    assert (await replica(blog_engine))[user_id].status == "deleted"
+async def test_an_unknown_id_is_one_sentence(command: Command) -> None:
+    for arguments in ("show 4711", "discard 4711 --because unknown"):
+        ended = await command(f"parked {arguments}")
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert ended.stderr == "no message 4711 is parked; list them with `parked list`\n"

@@ -1,21 +1,17 @@
 """Test ``/v1/sync/parked``: only operators see, redrive and discard parked messages."""
 
 import base64
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from blog_service.settings import ApiSettings
 from replica.parked import read, routes
-from tests.support.blog_api import a_token, blog_api
-from tests.support.builders import SOURCE, a_state, a_tombstone, an_event
+from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.content import People
 from tests.support.in_turn import in_turn
 from tests.support.inbox import apply_events, execute, fetch, parked, refuse_writes, replica
 from tests.support.parked_messages import (
@@ -32,39 +28,24 @@ OPERATOR = a_state(roles=("editor", "operator"))
 
 
 @pytest.fixture
-async def stranger(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClient]:
-    settings = ApiSettings(
-        _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
-    )
-    async with blog_api(settings) as client:
-        yield client
+async def blog(people: People) -> People:
+    await people.apply(OPERATOR)
+    people.act_as(OPERATOR.id)
+    return people
 
 
-@pytest.fixture
-async def blog(
-    stranger: httpx.AsyncClient, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
-) -> httpx.AsyncClient:
-    await apply_events(blog_engine, OPERATOR)
-    stranger.headers["Authorization"] = f"Bearer {a_token(signing_key, OPERATOR.id)}"
-    return stranger
-
-
-async def test_the_list_shows_messages_and_reasons(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
+async def test_the_list_shows_messages_and_reasons(blog: People) -> None:
     state = a_state()
-    first, second = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
-    [row, _] = await parked(blog_engine)
+    first, second = await park_deliveries(blog.engine, a_delivery(an_event(state)), rubbish())
+    [row, _] = await parked(blog.engine)
 
-    answer = await blog.get(LIST)
+    answer = await blog.client.get(LIST)
 
-    assert answer.status_code == 200
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     assert answer.json()["next_cursor"] is None
     newest, oldest = answer.json()["items"]
-    times = [datetime.fromisoformat(oldest.pop(name)) for name in ("first_failed_at",)]
-    assert times == [row.first_failed_at]
-    assert datetime.fromisoformat(oldest.pop("last_failed_at")) == row.last_failed_at
+    for time in ("first_failed_at", "last_failed_at"):
+        assert datetime.fromisoformat(oldest.pop(time)) == getattr(row, time)
     assert oldest == {
         "id": first,
         "reason": UNTIL_NOW[0],
@@ -78,32 +59,32 @@ async def test_the_list_shows_messages_and_reasons(
     assert "example.org" not in answer.text
 
 
-async def test_the_list_comes_in_pages(blog: httpx.AsyncClient, blog_engine: AsyncEngine) -> None:
-    ids = await park_deliveries(blog_engine, *(rubbish(b"%d" % number) for number in range(5)))
-    first = (await blog.get(LIST, params={"limit": 2})).json()
-    await park_deliveries(blog_engine, rubbish(b"newer"))
-    second = (await blog.get(LIST, params={"limit": 3, "cursor": first["next_cursor"]})).json()
+async def test_the_list_comes_in_pages(blog: People) -> None:
+    ids = await park_deliveries(blog.engine, *(rubbish(b"%d" % number) for number in range(5)))
+    first = (await blog.client.get(LIST, params={"limit": 2})).json()
+    await park_deliveries(blog.engine, rubbish(b"newer"))
+    second = (
+        await blog.client.get(LIST, params={"limit": 3, "cursor": first["next_cursor"]})
+    ).json()
     assert [item["id"] for item in first["items"] + second["items"]] == ids[::-1]
     assert second["next_cursor"] is None
 
 
-async def test_the_list_of_one_reason(blog: httpx.AsyncClient, blog_engine: AsyncEngine) -> None:
-    [_] = await park_deliveries(blog_engine, rubbish(b"1"), reason="too_large")
-    [wanted] = await park_deliveries(blog_engine, rubbish(b"2"), reason="dead_lettered")
-    found = (await blog.get(LIST, params={"reason": "dead_lettered"})).json()
-    none = (await blog.get(LIST, params={"reason": "bored"})).json()
+async def test_the_list_of_one_reason(blog: People) -> None:
+    [_] = await park_deliveries(blog.engine, rubbish(b"1"), reason="too_large")
+    [wanted] = await park_deliveries(blog.engine, rubbish(b"2"), reason="dead_lettered")
+    found = (await blog.client.get(LIST, params={"reason": "dead_lettered"})).json()
+    none = (await blog.client.get(LIST, params={"reason": "bored"})).json()
     assert [item["id"] for item in found["items"]] == [wanted]
     assert none["items"] == []
 
 
-async def test_show_has_the_whole_message(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
+async def test_show_has_the_whole_message(blog: People) -> None:
     event = an_event(a_state(email="ada+ä@example.org"))
     delivery = a_delivery(event, headers={"odd": b"\xff", "deep": [{"a": "nul\0"}]})
-    [parked_id] = await park_deliveries(blog_engine, delivery)
+    [parked_id] = await park_deliveries(blog.engine, delivery)
 
-    answer = await blog.get(f"{LIST}/{parked_id}")
+    answer = await blog.client.get(f"{LIST}/{parked_id}")
 
     shown = answer.json()
     assert answer.status_code == 200
@@ -121,55 +102,40 @@ async def test_show_has_the_whole_message(
     assert not shown["erased"]
 
 
-@pytest.mark.parametrize(
-    ("body", "shown", "encoding"),
-    [
+async def test_a_body_is_shown_as_text_or_base64(blog: People) -> None:
+    for body, shown, encoding in [
         (b"", "", "utf-8"),
         (b"nul\0", "nul\0", "utf-8"),
         ("ä".encode("latin-1"), "5A==", "base64"),
         ("ä".encode()[:1], "ww==", "base64"),
-    ],
-    ids=["empty", "nul", "latin", "cut"],
-)
-async def test_a_body_is_shown_as_text_or_base64(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, body: bytes, shown: str, encoding: str
-) -> None:
-    [parked_id] = await park_deliveries(blog_engine, rubbish(body))
-
-    message = (await blog.get(f"{LIST}/{parked_id}")).json()
-
-    assert (message["body"], message["body_encoding"], message["body_bytes"]) == (
-        shown,
-        encoding,
-        len(body),
-    )
+    ]:
+        [parked_id] = await park_deliveries(blog.engine, rubbish(body))
+        message = (await blog.client.get(f"{LIST}/{parked_id}")).json()
+        assert (message["body"], message["body_encoding"]) == (shown, encoding)
+        assert message["body_bytes"] == len(body)
 
 
-@pytest.mark.parametrize("letter", ["ä".encode(), b"\xff"], ids=["text", "octets"])
-async def test_of_a_very_long_body_the_beginning_is_shown(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, letter: bytes
-) -> None:
-    body = b"x" + letter * read.BODY_SHOWN_BYTES_MAX
-    [parked_id] = await park_deliveries(blog_engine, rubbish(body))
+async def test_of_a_very_long_body_the_beginning_is_shown(blog: People) -> None:
+    for letter in ("ä".encode(), b"\xff"):
+        body = b"x" + letter * read.BODY_SHOWN_BYTES_MAX
+        [parked_id] = await park_deliveries(blog.engine, rubbish(body))
 
-    message = (await blog.get(f"{LIST}/{parked_id}")).json()
+        message = (await blog.client.get(f"{LIST}/{parked_id}")).json()
 
-    assert message["body_bytes"] == len(body)
-    is_text = message["body_encoding"] == "utf-8"
-    begin = message["body"].encode() if is_text else base64.b64decode(message["body"])
-    assert body.startswith(begin)
-    assert len(begin) == read.BODY_SHOWN_BYTES_MAX - is_text
+        assert message["body_bytes"] == len(body)
+        is_text = message["body_encoding"] == "utf-8"
+        begin = message["body"].encode() if is_text else base64.b64decode(message["body"])
+        assert body.startswith(begin)
+        assert len(begin) == read.BODY_SHOWN_BYTES_MAX - is_text
 
 
-async def test_show_says_that_the_body_was_erased_with_its_user(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
+async def test_show_says_that_the_body_was_erased_with_its_user(blog: People) -> None:
     state = a_state()
-    [parked_id] = await park_events(blog_engine, an_event(state))
-    await apply_events(blog_engine, a_tombstone(state.id))
+    [parked_id] = await park_events(blog.engine, an_event(state))
+    await apply_events(blog.engine, a_tombstone(state.id))
 
-    shown = (await blog.get(f"{LIST}/{parked_id}")).json()
-    [listed] = (await blog.get(LIST)).json()["items"]
+    shown = (await blog.client.get(f"{LIST}/{parked_id}")).json()
+    [listed] = (await blog.client.get(LIST)).json()["items"]
 
     assert shown["erased"]
     assert listed["erased"]
@@ -178,114 +144,85 @@ async def test_show_says_that_the_body_was_erased_with_its_user(
     assert state.email not in str(shown)
 
 
-async def test_redriving_one_returns_the_outcome(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
+async def test_redriving_one_returns_the_outcome(blog: People) -> None:
     state = a_state()
-    [parked_id, _] = await park_deliveries(blog_engine, a_delivery(an_event(state)), rubbish())
+    [parked_id, _] = await park_deliveries(blog.engine, a_delivery(an_event(state)), rubbish())
 
     with capture_logs() as logs:
-        answer = await blog.post(f"{LIST}/{parked_id}/redrive")
-    again = await blog.post(f"{LIST}/{parked_id}/redrive")
-    metrics = (await blog.get("/metrics")).text
+        answer = await blog.client.post(f"{LIST}/{parked_id}/redrive")
+    again = await blog.client.post(f"{LIST}/{parked_id}/redrive")
 
-    assert answer.status_code == 200
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
     assert answer.json() == {"id": parked_id, "outcome": "applied", "reason": None, "error": None}
-    assert (await replica(blog_engine))[state.id].email == state.email
+    assert (await replica(blog.engine))[state.id].email == state.email
     _is_problem(again, 404, "not_found")
-    assert "usersync_parked_messages 1.0" in metrics
+    assert "usersync_parked_messages 1.0" in (await blog.client.get("/metrics")).text
     [line] = [line for line in logs if line["event"] == "message.redriven"]
-    assert (line["parked_id"], line["outcome"], line["actor"]) == (
-        parked_id,
-        "applied",
-        f"user:{OPERATOR.id}",
-    )
+    told = (line["parked_id"], line["outcome"], line["actor"])
+    assert told == (parked_id, "applied", f"user:{OPERATOR.id}")
 
 
-async def test_redriving_what_fails_again_says_why(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
-    [parked_id] = await park_deliveries(blog_engine, rubbish())
+async def test_redriving_what_fails_again_says_why(blog: People) -> None:
+    [parked_id] = await park_deliveries(blog.engine, rubbish())
 
     with capture_logs() as logs:
-        answer = await blog.post(f"{LIST}/{parked_id}/redrive")
+        answer = await blog.client.post(f"{LIST}/{parked_id}/redrive")
 
     assert answer.status_code == 200
-    assert answer.json() == {
-        "id": parked_id,
-        "outcome": "parked",
-        "reason": "not_a_cloud_event",
-        "error": "no CloudEvents 1.0 headers",
-    }
-    assert (await blog.get(f"{LIST}/{parked_id}")).json()["attempts"] == 2
+    told = {"reason": "not_a_cloud_event", "error": "no CloudEvents 1.0 headers"}
+    assert answer.json() == {"id": parked_id, "outcome": "parked", **told}
+    assert (await blog.client.get(f"{LIST}/{parked_id}")).json()["attempts"] == 2
     assert "example.org" not in str(logs)
 
 
-async def test_redriving_all_returns_counts(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
+async def test_redriving_all_returns_counts(blog: People) -> None:
+    counts = {"applied": 0, "unchanged": 0, "stale": 0, "tombstoned": 0, "parked": 0}
+    nothing = await blog.client.post(f"{LIST}/redrive")
     same, gone = a_state(), a_state()
-    await apply_events(blog_engine, same, a_tombstone(gone.id))
-    await park_deliveries(
-        blog_engine,
-        *(a_delivery(an_event(state)) for state in (a_state(), a_state(), same, gone)),
-        rubbish(),
-    )
+    await apply_events(blog.engine, same, a_tombstone(gone.id))
+    events = [a_delivery(an_event(state)) for state in (a_state(), a_state(), same, gone)]
+    await park_deliveries(blog.engine, *events, rubbish())
 
-    answer = await blog.post(f"{LIST}/redrive")
+    answer = await blog.client.post(f"{LIST}/redrive")
 
+    assert (nothing.status_code, nothing.json()) == (200, counts | {"next_cursor": None})
     assert answer.status_code == 200
-    assert answer.json() == {
-        "applied": 2,
-        "unchanged": 1,
-        "stale": 0,
-        "tombstoned": 1,
-        "parked": 1,
-        "next_cursor": None,
-    }
-    assert len(await parked(blog_engine)) == 1
+    outcomes = {"applied": 2, "unchanged": 1, "tombstoned": 1, "parked": 1}
+    assert answer.json() == counts | outcomes | {"next_cursor": None}
+    assert len(await parked(blog.engine)) == 1
 
 
 async def test_redriving_all_continues_with_a_cursor_when_it_takes_long(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    blog: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request ends in time; the next tries the rest, without the failures."""
     monkeypatch.setattr(routes, "REDRIVE_SECONDS_MAX", 0.0)
-    await park_deliveries(blog_engine, rubbish(), a_delivery(an_event(a_state())), rubbish(b"2"))
+    await park_deliveries(blog.engine, rubbish(), a_delivery(an_event(a_state())), rubbish(b"2"))
     cursor: dict[str, str] = {}
     answers = []
 
     for _ in range(3):
-        answers.append((await blog.post(f"{LIST}/redrive", params=cursor)).json())
+        answers.append((await blog.client.post(f"{LIST}/redrive", params=cursor)).json())
         cursor = {"cursor": answers[-1]["next_cursor"]}
 
     assert [(each["parked"], each["applied"]) for each in answers] == [(1, 0), (0, 1), (1, 0)]
     assert [each["next_cursor"] is None for each in answers] == [False, False, True]
-    assert [row.attempts for row in await parked(blog_engine)] == [2, 2]
+    assert [row.attempts for row in await parked(blog.engine)] == [2, 2]
 
 
-async def test_nothing_to_redrive_is_no_error(blog: httpx.AsyncClient) -> None:
-    answer = await blog.post(f"{LIST}/redrive")
-    assert answer.status_code == 200
-    assert set(answer.json().values()) == {0, None}
-
-
-async def test_discarding_leaves_a_record_without_the_content(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
+async def test_discarding_leaves_a_record_without_the_content(blog: People) -> None:
     state = a_state()
-    [parked_id] = await park_events(blog_engine, an_event(state))
-    [row] = await parked(blog_engine)
+    [parked_id] = await park_events(blog.engine, an_event(state))
+    [row] = await parked(blog.engine)
 
     with capture_logs() as logs:
-        answer = await blog.post(f"{LIST}/{parked_id}/discard", json=BECAUSE)
-    again = await blog.post(f"{LIST}/{parked_id}/discard", json=BECAUSE)
+        answer = await blog.client.post(f"{LIST}/{parked_id}/discard", json=BECAUSE)
+    again = await blog.client.post(f"{LIST}/{parked_id}/discard", json=BECAUSE)
 
     assert (answer.status_code, answer.content) == (204, b"")
     _is_problem(again, 404, "not_found")
-    assert await parked(blog_engine) == []
-    [note] = await fetch(blog_engine, "SELECT * FROM discarded_messages")
+    assert await parked(blog.engine) == []
+    [note] = await fetch(blog.engine, "SELECT * FROM discarded_messages")
     assert note._asdict() == {
         "id": parked_id,
         "message_hash": row.message_hash,
@@ -296,23 +233,19 @@ async def test_discarding_leaves_a_record_without_the_content(
         "discarded_at": note.discarded_at,
     }
     assert note.discarded_at > row.last_failed_at
-    assert state.id not in await replica(blog_engine)
+    assert state.id not in await replica(blog.engine)
     assert [line["event"] for line in logs] == ["message.discarded"]
-    assert "usersync_parked_messages 0.0" in (await blog.get("/metrics")).text
+    assert "usersync_parked_messages 0.0" in (await blog.client.get("/metrics")).text
 
 
-async def test_a_discarded_message_that_comes_again_is_parked_again(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
-    [first] = await park_deliveries(blog_engine, rubbish())
-    await blog.post(f"{LIST}/{first}/discard", json=BECAUSE)
-    [second] = await park_deliveries(blog_engine, rubbish())
-
-    answer = await blog.post(f"{LIST}/{second}/discard", json=BECAUSE)
-
-    notes = await fetch(blog_engine, "SELECT id, message_hash FROM discarded_messages ORDER BY id")
-    assert answer.status_code == 204
-    assert [note.id for note in notes] == [first, second]
+async def test_a_discarded_message_that_comes_again_is_parked_again(blog: People) -> None:
+    ids = []
+    for _ in range(2):
+        ids += await park_deliveries(blog.engine, rubbish())
+        answer = await blog.client.post(f"{LIST}/{ids[-1]}/discard", json=BECAUSE)
+        assert answer.status_code == 204
+    notes = await fetch(blog.engine, "SELECT id, message_hash FROM discarded_messages ORDER BY id")
+    assert [note.id for note in notes] == ids
     assert notes[0].message_hash == notes[1].message_hash
 
 
@@ -325,42 +258,30 @@ REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), REQUESTS)
-async def test_only_operators_may(
-    stranger: httpx.AsyncClient,
-    blog_engine: AsyncEngine,
-    signing_key: rsa.RSAPrivateKey,
-    method: str,
-    path: str,
-) -> None:
+async def test_only_operators_may(people: People) -> None:
     """By the replica's current row; neither the token, another role nor a service is enough."""
-    await park_deliveries(blog_engine, rubbish())
-    before = await parked(blog_engine)
-    admin, former = a_state(roles=("admin", "operators")), a_state(roles=("operator",))
-    await apply_events(blog_engine, admin, former)
-    await apply_events(blog_engine, a_state(former.id, 2, roles=()))
+    await park_deliveries(people.engine, rubbish())
+    before = await parked(people.engine)
+    admin = await people.user(roles=("admin", "operators"))
+    former = await people.user(roles=("operator",))
+    await people.apply(a_state(former, 2, roles=()))
 
-    async def ask(subject: UUID | str | None, **claims: Any) -> httpx.Response:
-        token = subject and a_token(signing_key, subject, **claims)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+    for method, path in REQUESTS:
         json = BECAUSE if path.endswith("discard") else None
-        return await stranger.request(method, path, headers=headers, json=json)
+        _is_problem(await people.ask(None, method, path, json), 401, "authentication_required")
+        _is_problem(await people.ask("svc_importer", method, path, json), 403, "user_required")
+        for user_id in (uuid4(), admin, former):
+            headers = {"Authorization": f"Bearer {people.token(user_id, roles=['operator'])}"}
+            answer = await people.client.request(method, path, headers=headers, json=json)
+            _is_problem(answer, 403, "forbidden")
+    assert await parked(people.engine) == before
 
-    _is_problem(await ask(None), 401, "authentication_required")
-    _is_problem(await ask("svc_importer"), 403, "user_required")
-    for user_id in (uuid4(), admin.id, former.id):
-        _is_problem(await ask(user_id, roles=["operator"]), 403, "forbidden")
-    assert await parked(blog_engine) == before
 
-
-@pytest.mark.parametrize(
-    ("method", "path"), [request for request in REQUESTS if "/1" in request[1]]
-)
-async def test_an_unknown_message_is_not_found(
-    blog: httpx.AsyncClient, method: str, path: str
-) -> None:
-    json = BECAUSE if path.endswith("discard") else None
-    _is_problem(await blog.request(method, path, json=json), 404, "not_found")
+async def test_an_unknown_message_is_not_found(blog: People) -> None:
+    for method, path in REQUESTS:
+        if "/1" in path:
+            json = BECAUSE if path.endswith("discard") else None
+            _is_problem(await blog.client.request(method, path, json=json), 404, "not_found")
 
 
 @in_turn(
@@ -381,55 +302,47 @@ async def test_an_unknown_message_is_not_found(
         ("POST", f"{LIST}/1/discard", {"because": "x", "more": 1}),
     ],
 )
-async def test_malformed_requests_are_422(
-    blog: httpx.AsyncClient, method: str, path: str, json: Any
-) -> None:
-    _is_problem(await blog.request(method, path, json=json), 422, "invalid_request")
+async def test_malformed_requests_are_422(blog: People, method: str, path: str, json: Any) -> None:
+    _is_problem(await blog.client.request(method, path, json=json), 422, "invalid_request")
 
 
-async def test_a_database_that_refuses_is_503_and_changes_nothing(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
-    [parked_id] = await park_events(blog_engine, an_event(a_state()))
-    before = await parked(blog_engine)
-    await refuse_writes(blog_engine, "53100")
+async def test_a_database_that_refuses_is_503_and_changes_nothing(blog: People) -> None:
+    [parked_id] = await park_events(blog.engine, an_event(a_state()))
+    before = await parked(blog.engine)
+    await refuse_writes(blog.engine, "53100")
     for path in (f"{LIST}/{parked_id}/redrive", f"{LIST}/redrive"):
-        _is_problem(await blog.post(path), 503, "unavailable")
-    assert await parked(blog_engine) == before
+        _is_problem(await blog.client.post(path), 503, "unavailable")
+    assert await parked(blog.engine) == before
 
 
-async def test_operators_who_were_deleted_are_out(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
+async def test_operators_who_were_deleted_are_out(blog: People) -> None:
     """Redriving the caller's own deletion ends their access and erases their parked messages."""
-    await park_events(blog_engine, an_event(OPERATOR), an_event(a_tombstone(OPERATOR.id, 9)))
-    _, deletion = [row.id for row in await parked(blog_engine)]
+    await park_events(blog.engine, an_event(OPERATOR), an_event(a_tombstone(OPERATOR.id, 9)))
+    _, deletion = [row.id for row in await parked(blog.engine)]
 
-    answer = await blog.post(f"{LIST}/{deletion}/redrive")
+    answer = await blog.client.post(f"{LIST}/{deletion}/redrive")
 
     assert answer.json()["outcome"] == "applied"
-    _is_problem(await blog.get(LIST), 401, "invalid_token")
-    [row] = await parked(blog_engine)
+    _is_problem(await blog.client.get(LIST), 401, "invalid_token")
+    [row] = await parked(blog.engine)
     assert row.body is None
 
 
-async def test_a_header_that_looks_like_a_tag_is_no_500(
-    blog: httpx.AsyncClient, blog_engine: AsyncEngine
-) -> None:
+async def test_a_header_that_looks_like_a_tag_is_no_500(blog: People) -> None:
     """Nor is one stored by an old version that did not distinguish the two."""
     [sent, stored] = await park_deliveries(
-        blog_engine, a_delivery(an_event(a_state()), headers={"$bytes": "YQ=="}), rubbish()
+        blog.engine, a_delivery(an_event(a_state()), headers={"$bytes": "YQ=="}), rubbish()
     )
     await execute(
-        blog_engine,
+        blog.engine,
         'UPDATE parked_messages SET properties = \'{"headers": {"$bytes": "YQ=="}}\''
         f" WHERE id = {stored}",
     )
 
-    answers = [await blog.get(f"{LIST}/{parked_id}") for parked_id in (sent, stored)]
+    answers = [await blog.client.get(f"{LIST}/{parked_id}") for parked_id in (sent, stored)]
 
     assert [answer.status_code for answer in answers] == [200, 200]
-    assert (await blog.post(f"{LIST}/redrive")).json()["parked"] == 1
+    assert (await blog.client.post(f"{LIST}/redrive")).json()["parked"] == 1
 
 
 def _is_problem(answer: httpx.Response, status: int, code: str) -> None:

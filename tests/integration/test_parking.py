@@ -4,98 +4,74 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ConsumerSettings
 from contracts.events import Beat
 from contracts.events.envelope import encode
 from replica.inbox.apply import apply
 from replica.inbox.parking import park
 from replica.inbox.subscription import Delivery
 from tests.support.builders import a_state, a_tombstone, an_event
-from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, execute, fetch, parked
+from tests.support.inbox import Inbox, execute, fetch, is_at, parked
 from tests.support.locks import lock_waits
-from tests.support.source import Source
 
 
-async def test_a_parked_body_is_erased_with_its_user(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_parked_body_is_erased_with_its_user(inbox: Inbox) -> None:
+    """Also if only the body names the user."""
     unreadable = an_event(a_state(email="nul\0@example.org"))
     other = an_event(a_state(email="other\0@example.org"))
-    user_id = unreadable.data.subject
+    user_id, state = unreadable.data.subject, a_state()
     assert user_id
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(unreadable, other)
-        await eventually(lambda: has_parked(blog_engine, 2))
-        [before, _] = await parked(blog_engine)
-        await source.publish(an_event(a_tombstone(user_id, 2)))
-        await eventually(lambda: is_at(blog_engine, user_id, 2))
+    async with inbox.consuming():
+        await inbox.source.publish(unreadable, other)
+        await inbox.source.publish_raw(state.model_dump_json().encode())
+        await inbox.has_parked(3)
+        before, _, named = await parked(inbox.engine)
+        await inbox.source.publish(
+            *(an_event(a_tombstone(each, 2)) for each in (user_id, state.id))
+        )
+        await eventually(lambda: is_at(inbox.engine, user_id, 2))
+        await eventually(lambda: is_at(inbox.engine, state.id, 2))
 
-    [after, untouched] = await parked(blog_engine)
-    assert before.body is not None
-    assert after.body is None
-    assert after.properties == before.properties
-    assert untouched.body is not None
+    after, untouched, erased = await parked(inbox.engine)
+    assert (named.user_id, after.properties) == (state.id, before.properties)
+    assert None not in (before.body, named.body, untouched.body)
+    assert (after.body, erased.body) == (None, None)
 
 
-async def test_of_a_deleted_user_only_headers_are_parked(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_of_a_deleted_user_only_headers_are_parked(inbox: Inbox) -> None:
     user_id = uuid4()
     late = an_event(a_state(user_id, 1))
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(an_event(a_tombstone(user_id, 2)))
-        await eventually(lambda: is_at(blog_engine, user_id, 2))
-        await source.publish_raw(b"{", encode(late).properties)
-        await eventually(lambda: has_parked(blog_engine, 1))
+    async with inbox.consuming():
+        await inbox.source.publish(an_event(a_tombstone(user_id, 2)))
+        await eventually(lambda: is_at(inbox.engine, user_id, 2))
+        await inbox.source.publish_raw(b"{", encode(late).properties)
+        await inbox.has_parked(1)
 
-    [row] = await parked(blog_engine)
+    [row] = await parked(inbox.engine)
     assert (row.user_id, row.body) == (user_id, None)
     assert row.properties["headers"]["cloudEvents_subject"] == str(user_id)
 
 
-async def test_parking_again_after_the_deletion_brings_nothing_back(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_parking_again_after_the_deletion_brings_nothing_back(inbox: Inbox) -> None:
     user_id = uuid4()
     unreadable = an_event(a_state(user_id, email="nul\0@example.org"))
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(unreadable)
-        await eventually(lambda: has_parked(blog_engine, 1))
-        await source.publish(an_event(a_tombstone(user_id, 2)))
-        await eventually(lambda: is_at(blog_engine, user_id, 2))
-        await source.publish(unreadable, an_event(a_state()))
-        await eventually(lambda: has_applied(blog_engine, 2))
+    async with inbox.consuming():
+        await inbox.source.publish(unreadable)
+        await inbox.has_parked(1)
+        await inbox.source.publish(an_event(a_tombstone(user_id, 2)))
+        await eventually(lambda: is_at(inbox.engine, user_id, 2))
+        await inbox.source.publish(unreadable, an_event(a_state()))
+        await inbox.has_applied(2)
 
-    [row] = await parked(blog_engine)
+    [row] = await parked(inbox.engine)
     assert (row.body, row.attempts) == (None, 2)
-
-
-async def test_a_user_legible_in_the_body_alone_is_found(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    state = a_state()
-
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish_raw(state.model_dump_json().encode())
-        await eventually(lambda: has_parked(blog_engine, 1))
-        [before] = await parked(blog_engine)
-        await source.publish(an_event(a_tombstone(state.id, 2)))
-        await eventually(lambda: is_at(blog_engine, state.id, 2))
-
-    [after] = await parked(blog_engine)
-    assert before.user_id == state.id
-    assert before.body is not None
-    assert after.body is None
 
 
 async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEngine) -> None:
@@ -190,29 +166,23 @@ async def test_a_message_without_an_identifiable_user_expires(blog_engine: Async
     assert [row.body for row in await parked(blog_engine)] == [b"recent", of_user.body]
 
 
-@pytest.mark.parametrize(
-    "change", [{"body": b"other"}, {"routing_key": "user.created"}, {"headers": {"b": 1}}], ids=repr
-)
-async def test_different_messages_are_different_rows(
-    blog_engine: AsyncEngine, change: dict[str, Any]
-) -> None:
-    await _park_delivery(blog_engine, _delivery(b"body", headers={"a": 1}))
-    await _park_delivery(blog_engine, _delivery(**{"body": b"body", "headers": {"a": 1}, **change}))
-    assert len(await parked(blog_engine)) == 2
-
-
-async def test_headers_added_by_the_broker_do_not_make_another_message(
+async def test_body_routing_key_and_headers_make_another_message_but_not_the_brokers(
     blog_engine: AsyncEngine,
 ) -> None:
-    await _park_delivery(blog_engine, _delivery(b"body", headers={"a": 1}))
-
-    await _park_delivery(
-        blog_engine,
-        _delivery(b"body", headers={"a": 1, "x-delivery-count": 3, "x-death": [{"count": 1}]}),
-    )
-
-    [row] = await parked(blog_engine)
-    assert row.attempts == 2
+    message: dict[str, Any] = {"body": b"body", "headers": {"a": 1}}
+    of_the_broker = {"a": 1, "x-delivery-count": 3, "x-death": [{"count": 1}]}
+    changes: list[tuple[dict[str, Any], int]] = [
+        ({}, 1),
+        ({"body": b"other"}, 2),
+        ({"routing_key": "user.created"}, 3),
+        ({"headers": {"b": 1}}, 4),
+        ({"headers": of_the_broker}, 4),
+    ]
+    for change, rows in changes:
+        await _park_delivery(blog_engine, _delivery(**{**message, **change}))
+        assert len(await parked(blog_engine)) == rows, change
+    [first, *_] = await parked(blog_engine)
+    assert first.attempts == 2
 
 
 def _delivery(

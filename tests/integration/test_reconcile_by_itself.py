@@ -10,15 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.settings import ApiSettings, RelaySettings
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
-from replica.reconcile import runs
-from replica.reconcile.model import DELETIONS_MAX, Reason, repairable
+from replica.reconcile.model import Reason
 from replica.reconcile.schedule import why_degraded
 from replica.settings import CONNECTIONS_MIN
 from service_kit.database.engines import pooled
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.reconciling import Pair, paired, watching
-from tests.support.source import LIVE, source_on
 
 
 @pytest.fixture
@@ -51,44 +49,21 @@ async def degraded(pair: Pair) -> str | None:
         return await why_degraded(USERS, connection)
 
 
-async def test_an_empty_replica_populates_itself(pair: Pair) -> None:
+async def test_an_empty_replica_populates_itself_whenever_it_is_empty(pair: Pair) -> None:
+    """An empty table is never correct while the source has users."""
     before = await degraded(pair)
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY))
         await eventually(pair.agrees)
-
-    [run] = await ended(pair, Reason.EMPTY)
-    assert before == "empty"
-    assert (run.verdict, run.compared, run.repaired) == ("in_step", 200, {"missing": 200})
-    assert run.requested_by is None
-    assert await degraded(pair) is None
-
-
-async def test_a_truncated_replica_populates_itself_again(pair: Pair) -> None:
-    """An empty table is never correct while the source has users."""
-    async with watching(pair):
-        await eventually(lambda: ended(pair, Reason.EMPTY))
+        after = await degraded(pair)
         await pair.damage("TRUNCATE users")
         await eventually(lambda: ended(pair, Reason.EMPTY, times=2))
+
+    assert (before, after) == ("empty", None)
+    for run in await ended(pair, Reason.EMPTY):
+        assert (run.verdict, run.compared, run.repaired) == ("in_step", 200, {"missing": 200})
+        assert run.requested_by is None
     assert await pair.agrees()
-
-
-async def test_lost_messages_are_detected_and_repaired(pair: Pair, amqp_url: str) -> None:
-    async with watching(pair), source_on(amqp_url) as source:
-        await eventually(lambda: ended(pair, Reason.EMPTY))
-        # Simulate lost messages about these users, and lost heartbeats.
-        await pair.damage(
-            "DELETE FROM users WHERE email LIKE 'user1_@%'",
-            "UPDATE users SET version = version - 1 WHERE email LIKE 'user2_@%'",
-        )
-        await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
-        await eventually(lambda: ended(pair, Reason.GAP))
-        await eventually(pair.agrees)
-        assert await source.ready(LIVE) is not None
-
-    [run] = await ended(pair, Reason.GAP)
-    assert run.repaired == {"missing": 9, "stale": 9}
-    assert await degraded(pair) is None
 
 
 async def test_an_automatic_run_reports_what_it_may_not_repair(pair: Pair) -> None:
@@ -154,25 +129,6 @@ async def test_an_automatic_run_is_retried_until_the_source_responds(
     assert (first.verdict, last.verdict) == ("could_not_compare", "in_step")
 
 
-async def test_a_requested_run_is_started(pair: Pair) -> None:
-    async with watching(pair):
-        await eventually(lambda: ended(pair, Reason.EMPTY))
-        await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user1@example.org'")
-        async with pair.blog.begin() as connection:
-            run_id = await runs.request(
-                connection,
-                reason=Reason.OPERATOR,
-                requested_by="user:an-operator",
-                repairs=repairable(repair=True, ahead=False, orphans=False),
-                deletions_max=DELETIONS_MAX,
-            )
-        await eventually(lambda: ended(pair, Reason.OPERATOR))
-        await eventually(pair.agrees)
-
-    [run] = await ended(pair, Reason.OPERATOR)
-    assert (run.id, run.repaired) == (run_id, {"corrupt": 1})
-
-
 async def test_without_a_service_account_nothing_is_compared(pair: Pair) -> None:
     """The consumer still runs, and the replica stays degraded."""
     nothing = {"auth_url": None, "service_id": None, "api_key": None}
@@ -181,7 +137,7 @@ async def test_without_a_service_account_nothing_is_compared(pair: Pair) -> None
         assert await fetch(pair.blog, "SELECT 1 FROM reconcile_runs") == []
 
 
-async def test_three_connections_are_enough(
+async def test_lost_messages_are_detected_and_repaired_with_three_connections(
     api_settings: ApiSettings,
     relay_settings: RelaySettings,
     consumer_settings: ConsumerSettings,
@@ -196,9 +152,16 @@ async def test_three_connections_are_enough(
             await pair.fill(replica=False)
             async with watching(pair):
                 await eventually(lambda: ended(pair, Reason.EMPTY))
-                await pair.damage("DELETE FROM users WHERE email LIKE 'user1_@%'")
+                # Simulate lost messages about these users, and lost heartbeats.
+                await pair.damage(
+                    "DELETE FROM users WHERE email LIKE 'user1_@%'",
+                    "UPDATE users SET version = version - 1 WHERE email LIKE 'user2_@%'",
+                )
                 await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
                 await eventually(lambda: ended(pair, Reason.GAP))
                 await eventually(pair.agrees)
+            [run] = await ended(pair, Reason.GAP)
+            assert run.repaired == {"missing": 9, "stale": 9}
+            assert await degraded(pair) is None
     finally:
         await engine.dispose()

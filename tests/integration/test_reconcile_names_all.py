@@ -1,38 +1,19 @@
 """More users differ than a report names: options of the command name all of them."""
 
-import asyncio
-import json
-import subprocess
-from collections.abc import Awaitable, Callable
-from pathlib import Path
-
 import pytest
 
+from tests.support.commands import Command
 from tests.support.inbox import execute, fetch
-from tests.support.processes import run
 from tests.support.reconciling import Pair
 
 UNDONE = 1200
 ORPHANS = 1100
 """Both above the thousand of each kind that a stored run has."""
 
-Command = Callable[[str], Awaitable[subprocess.CompletedProcess[str]]]
-
 
 @pytest.fixture
-def command(pair: Pair, tmp_path: Path) -> Command:
-    assert pair.settings.api_key is not None
-    environment = {
-        "BLOG_DATABASE_URL": pair.blog.url.render_as_string(hide_password=False),
-        "BLOG_AUTH_URL": str(pair.settings.auth_url),
-        "BLOG_SERVICE_ID": str(pair.settings.service_id),
-        "BLOG_API_KEY": pair.settings.api_key.get_secret_value(),
-    }
-
-    async def command(line: str) -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(run, line, environment, tmp_path)
-
-    return command
+def command(command: Command, pair: Pair) -> Command:
+    return command.having(logs=False, **pair.account)
 
 
 async def _lose_the_last_seconds(pair: Pair) -> tuple[set[str], set[str]]:
@@ -60,16 +41,14 @@ async def _lose_the_last_seconds(pair: Pair) -> tuple[set[str], set[str]]:
 async def test_every_user_is_named(pair: Pair, command: Command) -> None:
     undone, orphans = await _lose_the_last_seconds(pair)
 
-    stored = json.loads((await command("blog-service reconcile --json")).stdout)
-    everyone = await command("blog-service reconcile --json --all")
-    undone_ids = await command("blog-service reconcile --ids undone_deletion")
-    orphan_ids = await command(
-        f"blog-service reconcile --orphans --max-deletions {ORPHANS} --ids orphan"
-    )
+    stored = (await command("reconcile --json")).figures
+    everyone = await command("reconcile --json --all")
+    undone_ids = await command("reconcile --ids undone_deletion")
+    orphan_ids = await command(f"reconcile --orphans --max-deletions {ORPHANS} --ids orphan")
 
     assert len(stored["findings"]) == 2000
     assert everyone.returncode == 1
-    found = json.loads(everyone.stdout)
+    found = everyone.figures
     assert {one["user_id"] for one in found["findings"] if one["kind"] == "orphan"} == orphans
     assert len(found["findings"]) == UNDONE + ORPHANS
     assert found.keys() == stored.keys()
@@ -83,13 +62,13 @@ async def test_every_user_is_named(pair: Pair, command: Command) -> None:
 
 async def test_an_object_with_all_findings_is_whole_without_any(command: Command) -> None:
     """Scripts read the same object whether or not anybody differs."""
-    ended = await command("blog-service reconcile --json --all")
-    assert (ended.returncode, json.loads(ended.stdout)["findings"]) == (0, [])
+    ended = await command("reconcile --json --all")
+    assert (ended.returncode, ended.figures["findings"]) == (0, [])
 
 
 @pytest.mark.parametrize("options", ["--ids orphan --json", "--all", "--ids everybody"])
 async def test_options_that_contradict_each_other_are_refused(
     command: Command, options: str
 ) -> None:
-    ended = await command(f"blog-service reconcile {options}")
+    ended = await command(f"reconcile {options}")
     assert (ended.returncode, ended.stdout) == (2, "")

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from uuid import UUID
 
 import pytest
@@ -16,13 +15,15 @@ from contracts.events.names import REPLAY_EXCHANGE
 from replica.inbox import consumer as consumer_module
 from replica.inbox.consumer import Consumer
 from tests.support.builders import a_state, a_tombstone, an_event
-from tests.support.checks import has_applied, has_parked, is_at
 from tests.support.eventually import eventually
 from tests.support.inbox import (
+    Inbox,
     accept_writes,
     applied,
     consuming,
     fetch,
+    has_applied,
+    is_at,
     is_consuming,
     parked,
     refuse_writes,
@@ -32,22 +33,20 @@ from tests.support.locks import lock_waits
 from tests.support.source import LIVE, REPLAY, Source, source_on
 
 
-async def test_replays_are_applied_like_events_but_do_not_count_as_latency(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_replays_are_applied_like_events_but_do_not_count_as_latency(inbox: Inbox) -> None:
     known, deleted, missed = a_state(version=5), a_tombstone(version=9), a_state(version=3)
     before = _latencies()
 
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(an_event(known), an_event(deleted))
-        await eventually(lambda: has_applied(blog_engine, 2))
+    async with inbox.consuming():
+        await inbox.source.publish(an_event(known), an_event(deleted))
+        await inbox.has_applied(2)
         live = _latencies()
-        await source.replay(
+        await inbox.source.replay(
             an_event(a_state(known.id, 4)), an_event(a_state(deleted.id, 8)), an_event(missed)
         )
-        await eventually(lambda: has_applied(blog_engine, 3))
+        await inbox.has_applied(3)
 
-    versions = {row.id: (row.status, row.version) for row in (await replica(blog_engine)).values()}
+    versions = {row.id: (row.status, row.version) for row in (await replica(inbox.engine)).values()}
     assert live == before + 2
     assert _latencies() == live
     assert versions == {
@@ -55,137 +54,121 @@ async def test_replays_are_applied_like_events_but_do_not_count_as_latency(
         deleted.id: ("deleted", 9),
         missed.id: ("active", 3),
     }
-    assert await _left(source) == 0
+    assert await _left(inbox.source) == 0
 
 
-async def test_a_backlog_of_replays_is_applied_in_small_batches(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    async with consuming(consumer_settings, blog_engine):
-        pass
-    await source.replay(*(an_event(a_state()) for _ in range(1_000)))
+async def test_a_backlog_of_replays_is_applied_in_small_batches(inbox: Inbox) -> None:
+    await inbox.declare()
+    await inbox.source.replay(*(an_event(a_state()) for _ in range(1_000)))
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_applied(blog_engine, 1_000))
+    async with inbox.consuming():
+        await inbox.has_applied(1_000)
 
-    batches = await fetch(blog_engine, "SELECT count(*) AS users FROM users GROUP BY applied_at")
-    assert max(row.users for row in batches) == consumer_settings.replay_batch_size
+    batches = await fetch(inbox.engine, "SELECT count(*) AS users FROM users GROUP BY applied_at")
+    assert max(row.users for row in batches) == inbox.settings.replay_batch_size
     assert len(batches) <= 100
-    assert await _left(source) == 0
+    assert await _left(inbox.source) == 0
 
 
-async def test_a_blocked_replay_delays_no_live_event(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_blocked_replay_delays_no_live_event(inbox: Inbox) -> None:
     user = a_state(version=1)
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(an_event(user))
-        await eventually(lambda: has_applied(blog_engine, 1))
-        async with _locked(blog_engine, user.id):
-            await source.replay(an_event(a_state(user.id, 2)))
-            await eventually(lambda: lock_waits(blog_engine))
+    async with inbox.consuming():
+        await inbox.source.publish(an_event(user))
+        await inbox.has_applied(1)
+        async with _locked(inbox.engine, user.id):
+            await inbox.source.replay(an_event(a_state(user.id, 2)))
+            await eventually(lambda: lock_waits(inbox.engine))
             for number in range(1, 6):
-                await source.publish(an_event(a_state()))
-                await eventually(partial(has_applied, blog_engine, 1 + number))
-        await eventually(lambda: is_at(blog_engine, user.id, 2))
+                await inbox.source.publish(an_event(a_state()))
+                await inbox.has_applied(1 + number)
+        await eventually(lambda: is_at(inbox.engine, user.id, 2))
 
 
-async def test_replays_wait_while_live_events_are_applied(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_replays_wait_while_live_events_are_applied(inbox: Inbox) -> None:
     user, replayed = a_state(version=1), a_state()
-    async with consuming(consumer_settings, blog_engine):
-        await source.publish(an_event(user))
-        await eventually(lambda: has_applied(blog_engine, 1))
-        async with _locked(blog_engine, user.id) as connection:
-            await source.publish(an_event(a_state(user.id, 2)))
-            await eventually(lambda: lock_waits(blog_engine))
-            await source.replay(an_event(replayed))
-            await eventually(lambda: _is_taken(source, REPLAY))
+    async with inbox.consuming():
+        await inbox.source.publish(an_event(user))
+        await inbox.has_applied(1)
+        async with _locked(inbox.engine, user.id) as connection:
+            await inbox.source.publish(an_event(a_state(user.id, 2)))
+            await eventually(lambda: lock_waits(inbox.engine))
+            await inbox.source.replay(an_event(replayed))
+            await eventually(lambda: _is_taken(inbox.source, REPLAY))
             released_at = await connection.scalar(text("SELECT clock_timestamp()"))
-        await eventually(lambda: has_applied(blog_engine, 2))
+        await inbox.has_applied(2)
 
-    rows = await replica(blog_engine)
+    rows = await replica(inbox.engine)
     assert rows[user.id].version == 2
     assert rows[user.id].applied_at < released_at < rows[replayed.id].applied_at
 
 
-async def test_a_faulty_replay_is_parked(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_faulty_replay_is_parked(inbox: Inbox) -> None:
     good = [an_event(a_state()) for _ in range(30)]
-    async with consuming(consumer_settings, blog_engine):
-        pass
-    await source.replay(*good[:15])
-    await source.publish_raw(b"garbage", exchange=REPLAY_EXCHANGE, routing_key="blog")
-    await source.replay(*good[15:])
+    await inbox.declare()
+    await inbox.source.replay(*good[:15])
+    await inbox.source.publish_raw(b"garbage", exchange=REPLAY_EXCHANGE, routing_key="blog")
+    await inbox.source.replay(*good[15:])
 
-    async with consuming(consumer_settings, blog_engine):
-        await eventually(lambda: has_applied(blog_engine, len(good)))
+    async with inbox.consuming():
+        await inbox.has_applied(len(good))
 
-    [row] = await parked(blog_engine)
+    [row] = await parked(inbox.engine)
     assert (row.exchange, row.routing_key) == (REPLAY_EXCHANGE, "blog")
     assert (row.reason, row.body) == ("not_a_cloud_event", b"garbage")
-    assert await _left(source) == 0
+    assert await _left(inbox.source) == 0
 
 
-async def test_each_lane_counts_messages_parked_in_a_row(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    almost = consumer_settings.parked_in_a_row_max - 1
-    async with consuming(consumer_settings, blog_engine) as consumer:
+async def test_each_lane_counts_messages_parked_in_a_row(inbox: Inbox) -> None:
+    almost = inbox.settings.parked_in_a_row_max - 1
+    async with inbox.consuming() as consumer:
         for number in range(almost):
-            await source.publish_raw(b"live %d" % number)
-            await source.publish_raw(
+            await inbox.source.publish_raw(b"live %d" % number)
+            await inbox.source.publish_raw(
                 b"replay %d" % number, exchange=REPLAY_EXCHANGE, routing_key="blog"
             )
-        await eventually(lambda: has_parked(blog_engine, 2 * almost))
+        await inbox.has_parked(2 * almost)
         went_on = await is_consuming(consumer)
-        await source.publish_raw(b"one more", exchange=REPLAY_EXCHANGE, routing_key="blog")
+        await inbox.source.publish_raw(b"one more", exchange=REPLAY_EXCHANGE, routing_key="blog")
         await eventually(lambda: _has_stopped(consumer))
-        await source.publish(an_event(a_state()))
+        await inbox.source.publish(an_event(a_state()))
 
     assert went_on
-    assert len(await parked(blog_engine)) == 2 * almost + 1
-    assert await applied(blog_engine) == 0
-    assert await source.ready() == 1
+    assert len(await parked(inbox.engine)) == 2 * almost + 1
+    assert await applied(inbox.engine) == 0
+    assert await inbox.source.ready() == 1
 
 
-async def test_a_database_lost_during_a_replay_requeues_both_lanes(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
+async def test_a_database_lost_during_a_replay_requeues_both_lanes(inbox: Inbox) -> None:
     """The replay's error is handled like a live one; nothing is parked or lost."""
-    impatient = consumer_settings.model_copy(
+    impatient = inbox.settings.model_copy(
         update={"database_patience_seconds": 0.05, "retry_seconds_max": 0.2}
     )
     event = an_event(a_state())
-    await refuse_writes(blog_engine, "53100", event.data.subject)
+    await refuse_writes(inbox.engine, "53100", event.data.subject)
 
-    async with consuming(impatient, blog_engine) as consumer:
+    async with consuming(impatient, inbox.engine) as consumer:
 
         async def is_given_back() -> bool:
             return not await is_consuming(consumer)
 
-        await source.replay(event)
-        await source.publish(an_event(a_state()))
+        await inbox.source.replay(event)
+        await inbox.source.publish(an_event(a_state()))
         await eventually(is_given_back, every=0.005)
-        await accept_writes(blog_engine)
-        await eventually(lambda: has_applied(blog_engine, 2))
+        await accept_writes(inbox.engine)
+        await inbox.has_applied(2)
 
-    assert await parked(blog_engine) == []
-    assert await _left(source) == 0
+    assert await parked(inbox.engine) == []
+    assert await _left(inbox.source) == 0
 
 
-async def test_a_deleted_replay_queue_is_declared_again(
-    consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, source: Source
-) -> None:
-    async with consuming(consumer_settings, blog_engine):
-        await source.replay(an_event(a_state()))
-        await eventually(lambda: has_applied(blog_engine, 1))
-        await source.channel.queue_delete(REPLAY)
-        await eventually(lambda: _replayed(source, an_event(a_state())))
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: has_applied(blog_engine, 3))
+async def test_a_deleted_replay_queue_is_declared_again(inbox: Inbox) -> None:
+    async with inbox.consuming():
+        await inbox.source.replay(an_event(a_state()))
+        await inbox.has_applied(1)
+        await inbox.source.channel.queue_delete(REPLAY)
+        await eventually(lambda: _replayed(inbox.source, an_event(a_state())))
+        await inbox.source.publish(an_event(a_state()))
+        await inbox.has_applied(3)
 
 
 async def test_live_events_do_not_wait_for_a_source_that_can_replay(

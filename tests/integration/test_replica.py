@@ -4,25 +4,25 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ApiSettings, DatabaseSettings
+from blog_service.settings import DatabaseSettings
 from contracts.events import UserState
 from contracts.sync.merge import Outcome, State, fold
 from replica.inbox.apply import apply
 from service_kit.database.engines import pooled
-from tests.support.blog_api import a_token, blog_api
-from tests.support.builders import NOON, SOURCE, a_state, a_tombstone, an_event
+from tests.support.builders import NOON, a_state, a_tombstone, an_event
+from tests.support.content import People
+from tests.support.eventually import eventually
 from tests.support.histories import histories, splits
 from tests.support.inbox import apply_events, fetch
 from tests.support.inbox import replica as replica_of
+from tests.support.locks import lock_waits
 
 
 @settings(
@@ -151,24 +151,20 @@ async def test_a_tombstone_contains_nothing_personal(blog_engine: AsyncEngine) -
     assert (row.version, row.status, row.deleted_at) == (2, "deleted", NOON)
 
 
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 async def test_two_users_who_swap_email_addresses_may_arrive_in_either_order(
-    blog_engine: AsyncEngine, order: tuple[int, int]
+    blog_engine: AsyncEngine,
 ) -> None:
     """Only the id is unique in a replica."""
     one, other = a_state(email="one@example.org"), a_state(email="other@example.org")
-    await apply_events(blog_engine, one, other)
-    swapped = [
-        a_state(one.id, 2, email="other@example.org"),
-        a_state(other.id, 2, email="one@example.org"),
-    ]
-
-    for place in order:
-        await apply_events(blog_engine, swapped[place])
-
-    rows = await replica_of(blog_engine)
-    assert rows[one.id].email == "other@example.org"
-    assert rows[other.id].email == "one@example.org"
+    swapped = [a_state(one.id, 2, email=other.email), a_state(other.id, 2, email=one.email)]
+    back = [a_state(other.id, 3, email=other.email), a_state(one.id, 3, email=one.email)]
+    for states in ([one, other], swapped, back):
+        for state in states:
+            await apply_events(blog_engine, state)
+        rows = await replica_of(blog_engine)
+        assert {state.id: state.email for state in states} == {
+            user_id: row.email for user_id, row in rows.items()
+        }
 
 
 async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: AsyncEngine) -> None:
@@ -185,99 +181,75 @@ async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: Async
     assert (row.status, row.version, row.email) == ("deleted", 2, None)
 
 
-@pytest.mark.parametrize(
-    "roles",
-    [
-        (),
-        ('"', '""', '"quoted"'),
-        ("\\", "\\\\", '\\"', "\\N"),
-        (",", "a,b", ", "),
-        ("{", "}", "{}", "{a,b}"),
-        ("NULL", "null", "Null"),
-        (" ", "  padded  ", "\t", "\n"),
-        ("žluťoučký", "管理者", "🐴", "e\u0301", "\u202e"),
-        tuple(f"role {number}" for number in range(32)),
-        ("x" * 64,),
-    ],
-    ids=repr,
-)
-async def test_roles_are_stored_unchanged(blog_engine: AsyncEngine, roles: tuple[str, ...]) -> None:
-    plain, special = a_state(), a_state(roles=roles)
-    await apply_events(blog_engine, plain, special)
+ROLES = [
+    (),
+    ('"', '""', '"quoted"'),
+    ("\\", "\\\\", '\\"', "\\N"),
+    (",", "a,b", ", "),
+    ("{", "}", "{}", "{a,b}"),
+    ("NULL", "null", "Null"),
+    (" ", "  padded  ", "\t", "\n"),
+    ("žluťoučký", "管理者", "🐴", "e\u0301", "\u202e"),
+    tuple(f"role {number}" for number in range(32)),
+    ("x" * 64,),
+]
+
+
+async def test_roles_are_stored_unchanged(blog_engine: AsyncEngine) -> None:
+    states = [a_state(roles=roles) for roles in ROLES]
+    await apply_events(blog_engine, *states)
     rows = await replica_of(blog_engine)
-    assert tuple(rows[special.id].roles) == roles
-    assert rows[plain.id].roles == []
+    assert [tuple(rows[state.id].roles) for state in states] == ROLES
 
 
-async def test_a_provisional_row_has_only_an_id(blog_engine: AsyncEngine) -> None:
+async def test_a_provisional_row_has_only_an_id_and_never_overwrites(
+    blog_engine: AsyncEngine,
+) -> None:
     """A user whose event has not arrived has version 0."""
     user_id = uuid4()
-    async with blog_engine.begin() as connection:
-        await USERS.provide(connection, user_id)
-    row = (await replica_of(blog_engine))[user_id]
-    assert (row.version, row.status, row.email, row.roles) == (0, "provisional", None, [])
-
-
-@pytest.mark.parametrize("present", ["state", "tombstone"])
-async def test_a_provisional_row_never_overwrites(blog_engine: AsyncEngine, present: str) -> None:
-    state: State = a_state(version=5) if present == "state" else a_tombstone(version=5)
-    await apply_events(blog_engine, state)
+    present: list[State] = [a_state(version=5), a_tombstone(version=5)]
+    await apply_events(blog_engine, *present)
     before = await replica_of(blog_engine)
     async with blog_engine.begin() as connection:
-        await USERS.provide(connection, state.id)
-    assert await replica_of(blog_engine) == before
+        for each in (user_id, *(state.id for state in present)):
+            await USERS.provide(connection, each)
+    after = await replica_of(blog_engine)
+    row = after.pop(user_id)
+    assert (row.version, row.status, row.email, row.roles) == (0, "provisional", None, [])
+    assert after == before
 
 
-@pytest.mark.parametrize("make", [a_state, a_tombstone])
-async def test_every_event_replaces_a_provisional_row(blog_engine: AsyncEngine, make: Any) -> None:
-    user_id = uuid4()
+async def test_every_event_replaces_a_provisional_row(blog_engine: AsyncEngine) -> None:
+    events: list[State] = [a_state(version=1), a_tombstone(version=1)]
     async with blog_engine.begin() as connection:
-        await USERS.provide(connection, user_id)
-
-    outcome = await apply_events(blog_engine, make(user_id, 1))
-
-    row = (await replica_of(blog_engine))[user_id]
-    assert outcome == [Outcome.APPLIED]
-    assert row.version == 1
-    assert row.status in ("active", "deleted")
+        for event in events:
+            await USERS.provide(connection, event.id)
+    assert await apply_events(blog_engine, *events) == [Outcome.APPLIED] * 2
+    rows = await replica_of(blog_engine)
+    assert [rows[event.id].status for event in events] == ["active", "deleted"]
+    assert {row.version for row in rows.values()} == {1}
 
 
-@pytest.mark.parametrize("make", [a_state, a_tombstone])
-async def test_a_provisional_row_waits_for_an_event_being_applied(
-    blog_engine: AsyncEngine, make: Any
-) -> None:
-    state = make(uuid4(), 3)
+async def test_a_provisional_row_waits_for_an_event_being_applied(blog_engine: AsyncEngine) -> None:
+    events: list[State] = [a_state(version=3), a_tombstone(version=3)]
     async with blog_engine.connect() as applying, blog_engine.connect() as requesting:
-        await apply(USERS, applying, [an_event(state)])
-        providing = asyncio.create_task(_provide(requesting, state.id))
-        await asyncio.wait([providing], timeout=0.2)
-        waited = not providing.done()
-
-        await applying.commit()
-        await providing
-
-    assert waited
-    assert (await replica_of(blog_engine))[state.id].version == 3
+        for event in events:
+            await apply(USERS, applying, [an_event(event)])
+            providing = asyncio.create_task(_provide(requesting, event.id))
+            await eventually(lambda: lock_waits(blog_engine))
+            assert not providing.done()
+            await applying.commit()
+            await providing
+    assert {row.version for row in (await replica_of(blog_engine)).values()} == {3}
 
 
-async def test_fifty_concurrent_first_requests_all_succeed(
-    blog_engine: AsyncEngine, blog_url: str, public_pem: str, signing_key: rsa.RSAPrivateKey
-) -> None:
+async def test_fifty_concurrent_first_requests_all_succeed(people: People) -> None:
     """A page sends many requests right after sign-up; they create one row."""
     user_id = uuid4()
-    headers = {"Authorization": f"Bearer {a_token(signing_key, user_id)}"}
-    async with blog_api(_api(blog_url, public_pem)) as blog:
-        responses: list[httpx.Response] = await asyncio.gather(
-            *(blog.get("/v1/me", headers=headers) for _ in range(50))
-        )
-
+    responses = await asyncio.gather(*(people.ask(user_id, "GET", "/v1/me") for _ in range(50)))
     assert {response.status_code for response in responses} == {200}
     assert {response.json()["status"] for response in responses} == {"provisional"}
-    assert list(await replica_of(blog_engine)) == [user_id]
-
-
-def _api(blog_url: str, public_pem: str) -> ApiSettings:
-    return ApiSettings(database_url=blog_url, public_key=public_pem, issuer=SOURCE)
+    assert list(await replica_of(people.engine)) == [user_id]
 
 
 async def _provide(connection: AsyncConnection, user_id: UUID) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -67,10 +68,7 @@ async def versions(engine: AsyncEngine) -> dict[UUID, int]:
     return {row.id: row.version for row in await fetch(engine, "SELECT id, version FROM users")}
 
 
-@pytest.mark.parametrize("floor", [FLOOR, AHEAD], ids=["past", "ahead"])
-async def test_every_version_is_above_the_floor_and_the_users_own(
-    auth_engine: AsyncEngine, floor: int
-) -> None:
+async def test_every_version_is_above_the_floor_and_the_users_own(auth_engine: AsyncEngine) -> None:
     """Whichever of floor, clock and the user's own version is the highest."""
     await some_users(auth_engine, 3)
     [beyond] = await returned(
@@ -78,15 +76,15 @@ async def test_every_version_is_above_the_floor_and_the_users_own(
         "INSERT INTO users (email, password_hash, version)"
         f" VALUES ('ahead@example.org', 'x', {AHEAD + 7}) RETURNING id",
     )
-    [clock] = await fetch(auth_engine, "SELECT extract(epoch FROM now()) * 1000000 AS now")
-
-    done = await run_restored(auth_engine, floor=floor)
-
-    found = await versions(auth_engine)
-    assert (done.users, done.taken_up, done.sessions_ended) == (4, False, 3)
-    assert found.pop(beyond.id) == AHEAD + 8
-    assert all(version > floor for version in found.values())
-    assert all(version >= clock.now for version in found.values())
+    for number, floor in enumerate((FLOOR, AHEAD)):
+        [clock] = await fetch(auth_engine, "SELECT extract(epoch FROM now()) * 1000000 AS now")
+        done = await run_restored(auth_engine, floor=floor)
+        found = await versions(auth_engine)
+        assert (done.users, done.taken_up) == (4, False)
+        assert done.sessions_ended == (0 if number else 3)
+        assert found.pop(beyond.id) == AHEAD + 8 + number
+        assert all(version > floor for version in found.values())
+        assert all(version >= clock.now for version in found.values())
 
 
 async def test_every_living_user_gets_an_event_with_the_full_state(
@@ -327,65 +325,48 @@ async def _has(engine: AsyncEngine, user_id: UUID, email: str) -> bool:
     return user_id in rows and rows[user_id].email == email
 
 
-class TestCommand:
-    """What an operator sees."""
+@pytest.fixture
+def command(auth_url: str, tmp_path: Path) -> Callable[[str], Awaitable[Any]]:
+    async def command(options: str) -> Any:
+        line, environment = f"auth-service restored {options}", {"AUTH_DATABASE_URL": auth_url}
+        return await asyncio.to_thread(run, line, environment, tmp_path)
 
-    async def test_it_shows_what_was_done_and_what_to_check(
-        self, auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
-    ) -> None:
-        await some_users(auth_engine, 2)
-        environment = {"AUTH_DATABASE_URL": auth_url}
+    return command
 
-        as_json = await asyncio.to_thread(
-            run, f"auth-service restored --floor {FLOOR} --json", environment, tmp_path
-        )
-        as_text = await asyncio.to_thread(
-            run, f"auth-service restored --floor {AHEAD}", environment, tmp_path
-        )
 
-        shown = json.loads(as_json.stdout)
-        assert (as_json.returncode, as_text.returncode) == (0, 0), as_text.stderr
-        assert (shown["floor"], shown["users"], shown["sessions_ended"]) == (FLOOR, 2, 2)
-        assert len(as_text.stdout.splitlines()) == len(shown)
-        for remedy in ("keys list", "services list", "reconcile", "users erase"):
-            assert remedy in as_json.stderr
-        assert "warning" not in as_json.stderr
-        assert "days ahead" in as_text.stderr
+async def test_the_command_shows_what_was_done_and_what_to_check(
+    command: Callable[[str], Awaitable[Any]], auth_engine: AsyncEngine
+) -> None:
+    await some_users(auth_engine, 2)
 
-    @pytest.mark.parametrize(
-        ("option", "code", "sentence"),
-        [("", 2, "--floor"), ("--floor 9007199254740991", 1, "from 0 to 9007199254740990")],
-    )
-    async def test_it_refuses_an_impossible_floor(
-        self,
-        auth_engine: AsyncEngine,
-        auth_url: str,
-        tmp_path: Path,
-        option: str,
-        code: int,
-        sentence: str,
-    ) -> None:
-        [user_id] = await some_users(auth_engine, 1)
+    as_json, as_text = await command(f"--floor {FLOOR} --json"), await command(f"--floor {AHEAD}")
 
-        ended = await asyncio.to_thread(
-            run, f"auth-service restored {option}", {"AUTH_DATABASE_URL": auth_url}, tmp_path
-        )
+    shown = json.loads(as_json.stdout)
+    assert (as_json.returncode, as_text.returncode) == (0, 0), as_text.stderr
+    assert (shown["floor"], shown["users"], shown["sessions_ended"]) == (FLOOR, 2, 2)
+    assert len(as_text.stdout.splitlines()) == len(shown)
+    for remedy in ("keys list", "services list", "reconcile", "users erase"):
+        assert remedy in as_json.stderr
+    assert "warning" not in as_json.stderr
+    assert "days ahead" in as_text.stderr
 
-        assert (ended.returncode, ended.stdout) == (code, "")
-        assert sentence in ended.stderr
-        assert await versions(auth_engine) == {user_id: 1}
 
-    async def test_it_refuses_with_a_sentence_while_a_relay_is_active(
-        self, relay_settings: RelaySettings, auth_url: str, tmp_path: Path
-    ) -> None:
-        async with hold(relay_settings, RELAY_LEASE):
-            ended = await asyncio.to_thread(
-                run,
-                f"auth-service restored --floor {FLOOR}",
-                {"AUTH_DATABASE_URL": auth_url},
-                tmp_path,
-            )
+async def test_the_command_refuses_with_a_sentence_and_changes_nothing(
+    command: Callable[[str], Awaitable[Any]],
+    auth_engine: AsyncEngine,
+    relay_settings: RelaySettings,
+) -> None:
+    """Without a floor, with an impossible one, and while a relay is active."""
+    [user_id] = await some_users(auth_engine, 1)
+    none, too_high = await command(""), await command("--floor 9007199254740991")
+    async with hold(relay_settings, RELAY_LEASE):
+        active = await command(f"--floor {FLOOR}")
 
-        assert ended.returncode == 1
-        assert ended.stderr.startswith("a relay is active on this database: stop")
-        assert len(ended.stderr.splitlines()) == 1
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "--floor" in none.stderr
+    assert (too_high.returncode, too_high.stdout) == (1, "")
+    assert "from 0 to 9007199254740990" in too_high.stderr
+    assert active.returncode == 1
+    assert active.stderr.startswith("a relay is active on this database: stop")
+    assert len(active.stderr.splitlines()) == 1
+    assert await versions(auth_engine) == {user_id: 1}

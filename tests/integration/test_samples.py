@@ -27,8 +27,8 @@ from tests.support.auth_api import assert_problem
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import apply_events, consuming, execute, fetch
-from tests.support.source import DEAD, Source
+from tests.support.inbox import Inbox, apply_events, execute, fetch
+from tests.support.source import DEAD
 
 SAMPLES = "/v1/sync/samples"
 ADA, BOB = "'a0000000-0000-4000-8000-000000000000'", "'b0000000-0000-4000-8000-000000000000'"
@@ -79,60 +79,53 @@ class TestTaking:
     """The samples of one consumer."""
 
     async def test_a_sample_has_the_applied_messages_and_the_worst_latency(
-        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
+        self, inbox: Inbox
     ) -> None:
-        async with consuming(consumer_settings, blog_engine) as consumer:
-            await source.replay(recorded(an_event(a_state(version=3)), 3_600))
+        async with inbox.consuming() as consumer:
+            await inbox.source.replay(recorded(an_event(a_state(version=3)), 3_600))
             await eventually(lambda: consumer.activity.applied)
-            await source.publish(
+            await inbox.source.publish(
                 recorded(an_event(a_state(version=4)), 40),
                 recorded(an_event(a_state(version=5)), 1),
             )
             await eventually(lambda: consumer.activity.applied == 3)
-            async with sampling(consumer_settings, blog_engine, consumer.activity):
-                await eventually(lambda: taken_times(blog_engine, 2))
+            async with sampling(inbox.settings, inbox.engine, consumer.activity):
+                await eventually(lambda: taken_times(inbox.engine, 2))
 
-        first, second, *_ = await taken(blog_engine)
+        first, second, *_ = await taken(inbox.engine)
         assert (first.state, first.applied) == ("consuming", 3)
         assert 40 <= first.latency_seconds < 100
         assert (second.applied, second.latency_seconds) == (0, None)
         assert first.process == second.process
 
-    async def test_a_heartbeat_measures_the_lag_without_events(
-        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
-    ) -> None:
-        async with consuming(consumer_settings, blog_engine) as consumer:
-            await source.publish(recorded(an_event(Beat(number=1)), 7))
+    async def test_a_heartbeat_measures_the_lag_without_events(self, inbox: Inbox) -> None:
+        async with inbox.consuming() as consumer:
+            await inbox.source.publish(recorded(an_event(Beat(number=1)), 7))
             await eventually(lambda: consumer.activity.applied)
         assert consumer.activity.latency_seconds is not None
         assert 7 <= consumer.activity.latency_seconds < 60
 
-    async def test_parked_messages_do_not_count_as_applied(
-        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
-    ) -> None:
-        async with consuming(consumer_settings, blog_engine) as consumer:
-            await source.publish_raw(b"rubbish")
-            await source.publish(an_event(a_state()))
+    async def test_parked_messages_do_not_count_as_applied(self, inbox: Inbox) -> None:
+        async with inbox.consuming() as consumer:
+            await inbox.source.publish_raw(b"rubbish")
+            await inbox.source.publish(an_event(a_state()))
             await eventually(lambda: consumer.activity.applied)
         assert consumer.activity.applied == 1
 
-    async def test_depths_are_those_of_the_queues(
-        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
-    ) -> None:
-        async with consuming(consumer_settings, blog_engine):
-            pass
-        await source.publish(*(an_event(a_state()) for _ in range(3)))
-        await source.replay(*(an_event(a_state()) for _ in range(2)))
-        await source.publish_raw(b"given up", exchange=DEAD)
-        async with sampling(consumer_settings, blog_engine, Activity()):
+    async def test_depths_are_those_of_the_queues(self, inbox: Inbox) -> None:
+        await inbox.declare()
+        await inbox.source.publish(*(an_event(a_state()) for _ in range(3)))
+        await inbox.source.replay(*(an_event(a_state()) for _ in range(2)))
+        await inbox.source.publish_raw(b"given up", exchange=DEAD)
+        async with sampling(inbox.settings, inbox.engine, Activity()):
             await eventually(
                 lambda: sampled(
-                    blog_engine,
+                    inbox.engine,
                     "queue_depth = 3 AND replay_queue_depth = 2 AND dead_queue_depth = 1",
                 )
             )
 
-        [first, *_] = await taken(blog_engine)
+        [first, *_] = await taken(inbox.engine)
         assert (first.state, first.applied) == ("waiting", 0)
 
     async def test_a_broker_that_is_away(
@@ -161,21 +154,19 @@ class TestTaking:
         [first, *_] = await taken(blog_engine)
         assert (first.applied, first.latency_seconds) == (7, 2.0)
 
-    async def test_a_consumer_that_has_given_up_says_so(
-        self, source: Source, consumer_settings: ConsumerSettings, blog_engine: AsyncEngine
-    ) -> None:
-        impatient = consumer_settings.model_copy(update={"parked_in_a_row_max": 2})
-        consumer = Consumer(USERS, impatient, blog_engine)
+    async def test_a_consumer_that_has_given_up_says_so(self, inbox: Inbox) -> None:
+        impatient = inbox.settings.model_copy(update={"parked_in_a_row_max": 2})
+        consumer = Consumer(USERS, impatient, inbox.engine)
         running = asyncio.create_task(consumer.run())
-        async with sampling(impatient, blog_engine, consumer.activity):
+        async with sampling(impatient, inbox.engine, consumer.activity):
             await eventually(lambda: consumer.activity.state is State.CONSUMING)
-            await source.publish_raw(b"rubbish 1")
-            await source.publish_raw(b"rubbish 2")
-            await eventually(lambda: sampled(blog_engine, "state = 'stopped'"))
+            await inbox.source.publish_raw(b"rubbish 1")
+            await inbox.source.publish_raw(b"rubbish 2")
+            await eventually(lambda: sampled(inbox.engine, "state = 'stopped'"))
         consumer.stop()
         await running
 
-        async with blog_engine.connect() as connection:
+        async with inbox.engine.connect() as connection:
             present = await presence(connection)
         assert (present.consumers, present.stopped) == (1, 1)
 

@@ -1,27 +1,18 @@
 """``blog-service status`` and ``reconcile``: output, exit codes, and the consumer's metrics."""
 
 import asyncio
-import json
-import logging
 import re
-import shlex
 import signal
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
-from structlog.testing import capture_logs
-from typer.testing import CliRunner
 
-from blog_service.cli import app
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ConsumerSettings
 from local.ports import free_port
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
 from replica.reconcile import runs
@@ -32,61 +23,18 @@ from replica.status.bodies import StatusBody
 from replica.status.model import DEPTH_MAX, pipe
 from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
+from tests.support.commands import Command
 from tests.support.eventually import eventually
-from tests.support.inbox import consuming, execute, fetch
+from tests.support.inbox import Inbox, execute, fetch
 from tests.support.processes import Process
 from tests.support.proxy import proxy_to
 from tests.support.reconciling import Pair
-from tests.support.source import LIVE, REPLAY, Source
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The result of a command."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def figures(self) -> dict[str, Any]:
-        assert self.stdout.count("\n") == 1
-        figures: dict[str, Any] = json.loads(self.stdout)
-        return figures
-
-
-Command = Callable[..., Awaitable[Ended]]
+from tests.support.source import DEAD, LIVE, REPLAY, Source
 
 
 @pytest.fixture
-def command(
-    blog_url: str, amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Command]:
-    monkeypatch.chdir(tmp_path)
-
-    async def command(arguments: str, **settings: str) -> Ended:
-        environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": amqp_url, **settings}
-        words = shlex.split(arguments)
-        # Other parts of this process also log; keep that out of the command's output.
-        with capture_logs():
-            ended = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment)
-        assert ended.exception is None or isinstance(ended.exception, SystemExit)
-        return Ended(ended.exit_code, ended.stdout, ended.stderr)
-
-    yield command
-    logging.disable(logging.NOTSET)  # status switches logging off for its process
-
-
-def account(pair: Pair) -> dict[str, str]:
-    settings = pair.settings
-    assert settings.auth_url is not None
-    assert settings.service_id is not None
-    assert settings.api_key is not None
-    return {
-        "BLOG_AUTH_URL": settings.auth_url,
-        "BLOG_SERVICE_ID": settings.service_id,
-        "BLOG_API_KEY": settings.api_key.get_secret_value(),
-    }
+def command(command: Command, amqp_url: str) -> Command:
+    return command.having(BLOG_AMQP_URL=amqp_url, logs=False)
 
 
 HERE = {"consumers": 2, "consumers_stopped": 1, "consumer_age_seconds": 1.0}
@@ -99,24 +47,18 @@ def test_messages_that_are_set_aside_are_reported_with_user_and_reason() -> None
     """A silent source takes precedence, unless its heartbeat is set aside as well."""
     figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE, "set_aside": 3}
     figures |= {"set_aside_reasons": ["row_held"]}
-    ada = "user c887f14f"
-
-    well = pipe(heartbeat_age_seconds=1.0, set_aside_for=[ada], **figures)
-    silent = pipe(heartbeat_age_seconds=90.0, set_aside_for=[ada], **figures)
-    held = pipe(heartbeat_age_seconds=90.0, set_aside_for=["heartbeats of x"], **figures)
-
-    assert well == f"behind: 3 messages wait for what another database session holds ({ada})"
-    assert silent == "broken: no heartbeat for 90 s"
-    assert held.startswith("behind: 3 messages wait")
+    for age, held, line in [
+        (1.0, "user c887", "behind: 3 messages wait for what another database session holds (user"),
+        (90.0, "user c887f14f", "broken: no heartbeat for 90 s"),
+        (90.0, "heartbeats of x", "behind: 3 messages wait"),
+    ]:
+        assert pipe(heartbeat_age_seconds=age, set_aside_for=[held], **figures).startswith(line)
 
 
 def test_the_maximum_heartbeat_age_is_a_setting() -> None:
-    figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE}
-    lines = [
-        pipe(heartbeat_age_seconds=age, heartbeat_seconds_max=180.0, **figures)
-        for age in (180.0, 181.0)
-    ]
-    assert lines == ["quiet", "broken: no heartbeat for 181 s"]
+    for age, line in [(180.0, "quiet"), (181.0, "broken: no heartbeat for 181 s")]:
+        figures: dict[str, Any] = {"queue_depth": 0, "knows_queue": True, **HERE}
+        assert pipe(heartbeat_age_seconds=age, heartbeat_seconds_max=180.0, **figures) == line
 
 
 @pytest.mark.parametrize(
@@ -160,8 +102,13 @@ class TestStatus:
         drifted = await command("status --check --json")
 
         figures = scripted.figures
-        assert (scripted.code, scripted.stderr, human.code, human.stderr) == (0, "", 0, "")
-        assert (checked.code, drifted.code) == (0, 1)
+        assert (scripted.returncode, scripted.stderr, human.returncode, human.stderr) == (
+            0,
+            "",
+            0,
+            "",
+        )
+        assert (checked.returncode, drifted.returncode) == (0, 1)
         assert figures.keys() == StatusBody.model_fields.keys()
         assert ended.compared == 200
         expected = {
@@ -204,25 +151,21 @@ class TestStatus:
 
     async def test_without_a_broker_queue_depths_are_unknown(self, command: Command) -> None:
         shown = await command("status --json", BLOG_AMQP_URL="amqp://guest:guest@127.0.0.1:1/")
-        assert (shown.code, shown.stderr) == (0, "")
+        assert (shown.returncode, shown.stderr) == (0, "")
         assert shown.figures["users"] == 0
         assert {shown.figures[name] for name in DEPTHS} == {None}
         assert shown.figures["pipe"].startswith("broken")
 
     async def test_queue_depths_are_those_of_the_broker(
-        self,
-        command: Command,
-        source: Source,
-        consumer_settings: ConsumerSettings,
-        blog_engine: AsyncEngine,
+        self, command: Command, inbox: Inbox
     ) -> None:
-        async with consuming(consumer_settings, blog_engine):
-            pass
-        await source.publish(*(an_event(a_state()) for _ in range(3)))
-        await source.replay(*(an_event(a_state()) for _ in range(2)))
-        await eventually(lambda: _ready(source, {LIVE: 3, REPLAY: 2}))
+        await inbox.declare()
+        await inbox.source.publish(*(an_event(a_state()) for _ in range(3)))
+        await inbox.source.replay(*(an_event(a_state()) for _ in range(2)))
+        await inbox.source.publish_raw(b"given up", exchange="", routing_key=DEAD)
+        await eventually(lambda: _ready(inbox.source, {LIVE: 3, REPLAY: 2, DEAD: 1}))
         await execute(
-            blog_engine,
+            inbox.engine,
             "INSERT INTO heartbeats (source, number, recorded_at)"
             " VALUES ('x', 1, now() - interval '2 minutes')",
             A_SAMPLE,
@@ -230,17 +173,21 @@ class TestStatus:
 
         figures = (await command("status --json")).figures
 
-        assert [figures[name] for name in DEPTHS] == [3, 2, 0]
+        assert [figures[name] for name in DEPTHS] == [3, 2, 1]
         assert figures["pipe"].startswith("behind: 3 messages wait, and the last heartbeat is")
 
 
 class TestReconcile:
     """``blog-service reconcile`` exits with 0: in step, 1: drift, 2: could not compare."""
 
+    @pytest.fixture
+    def command(self, command: Command, pair: Pair) -> Command:
+        return command.having(logs=False, **pair.account)
+
     async def test_in_step_is_one_line_with_exit_code_0(self, pair: Pair, command: Command) -> None:
-        ended = await command("reconcile", **account(pair))
+        ended = await command("reconcile")
         [run] = await fetch(pair.blog, "SELECT * FROM reconcile_runs")
-        assert (ended.code, ended.stderr) == (0, "")
+        assert (ended.returncode, ended.stderr) == (0, "")
         assert ended.stdout == (f"in step: 200 users, 0 differ, as of {run.source_at:%F %T}Z\n")
         assert (run.reason, run.repairs) == ("operator", [])
         assert run.requested_by.startswith("operator:")
@@ -251,12 +198,12 @@ class TestReconcile:
             "UPDATE users SET version = version + 1 WHERE email = 'user2@example.org'",
         )
 
-        found = await command("reconcile", **account(pair))
-        repaired = await command("reconcile --repair", **account(pair))
-        scripted = await command("reconcile --repair --ahead --json", **account(pair))
-        last = await command("reconcile", **account(pair))
+        found = await command("reconcile")
+        repaired = await command("reconcile --repair")
+        scripted = await command("reconcile --repair --ahead --json")
+        last = await command("reconcile")
 
-        assert [each.code for each in (found, repaired, scripted, last)] == [1, 1, 0, 0]
+        assert [each.returncode for each in (found, repaired, scripted, last)] == [1, 1, 0, 0]
         assert found.stdout.startswith("drift: 200 users, 2 differ, as of ")
         assert re.search(r"^missing +1 +0  at the source, not here +--repair$", found.stdout, re.M)
         assert re.search(r"^ahead +1 +0  a newer version .* --ahead$", found.stdout, re.M)
@@ -280,21 +227,19 @@ class TestReconcile:
             " updated_at) SELECT gen_random_uuid(), 1, 'active', n || '@example.net', false, now(),"
             " now() FROM generate_series(1, 3) AS n"
         )
-
-        held = await command("reconcile --orphans --max-deletions 2", **account(pair))
-        gone = await command("reconcile --orphans --max-deletions 3", **account(pair))
-
-        assert (held.code, gone.code) == (1, 0)
+        held = await command("reconcile --orphans --max-deletions 2")
+        gone = await command("reconcile --orphans --max-deletions 3")
+        assert (held.returncode, gone.returncode) == (1, 0)
         assert "--max-deletions" in held.stdout
         assert re.search(r"^orphan +3 +3 ", gone.stdout, re.M)
 
-    async def test_without_a_source_the_exit_code_is_2(self, pair: Pair, command: Command) -> None:
-        away = account(pair) | {"BLOG_AUTH_URL": "http://127.0.0.1:1"}
+    async def test_without_a_source_the_exit_code_is_2(self, command: Command) -> None:
+        away = command.having(BLOG_AUTH_URL="http://127.0.0.1:1", logs=False)
 
-        human = await command("reconcile", **away)
-        scripted = await command("reconcile --json", **away)
+        human = await away("reconcile")
+        scripted = await away("reconcile --json")
 
-        assert (human.code, scripted.code) == (2, 2)
+        assert (human.returncode, scripted.returncode) == (2, 2)
         assert human.stdout.startswith(
             "could not compare: there is no verdict\nthe source does not"
         )
@@ -306,7 +251,7 @@ class TestReconcile:
         self, pair: Pair, command: Command, unused_port: int
     ) -> None:
         """A run that never compared changes no verdict, pins no source, and repairs nothing."""
-        await command("reconcile", **account(pair))
+        await command("reconcile")
         await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
         before = _state((await command("status --json")).figures)
         away = {"BLOG_AUTH_URL": f"http://127.0.0.1:{unused_port}"}
@@ -319,13 +264,10 @@ class TestReconcile:
             "reconcile": {**away, "BLOG_AUTH_URL": "http://[::1]:9"},
         }
 
-        ended = [
-            await command(mistake, **account(pair) | settings)
-            for mistake, settings in mistakes.items()
-        ]
+        ended = [await command(mistake, **settings) for mistake, settings in mistakes.items()]
 
         after = (await command("status --json")).figures
-        assert [each.code for each in ended] == [2] * len(mistakes)
+        assert [each.returncode for each in ended] == [2] * len(mistakes)
         assert f"--accept-source names {UUID(int=0)}, but the source" in ended[0].stdout
         assert before["last_reconcile"] == "in_step"
         assert (_state(after), after["reconcile_trouble"]) == (before, None)
@@ -333,19 +275,19 @@ class TestReconcile:
         assert all(run.explanation and run.source is None for run in listed[1:])
         assert len(listed) == 1 + len(mistakes)
         assert not await pair.agrees()
-        assert (await command("reconcile --repair", **account(pair))).code == 0
+        assert (await command("reconcile --repair")).returncode == 0
 
     async def test_another_source_is_accepted_only_by_its_identity(
         self, pair: Pair, command: Command
     ) -> None:
         """From then on the replica follows the named source."""
-        await command("reconcile", **account(pair))
+        await command("reconcile")
         await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
         [source] = await fetch(pair.auth, "SELECT identity FROM source")
         [former] = await fetch(pair.blog, "SELECT source FROM reconcile_runs")
 
         codes = [
-            (await command(f"reconcile{option}", **account(pair))).code
+            (await command(f"reconcile{option}")).returncode
             for option in (
                 "",
                 f" --accept-source {former.source}",
@@ -360,14 +302,14 @@ class TestReconcile:
         self, pair: Pair, command: Command, blog_url: str, tmp_path: Path
     ) -> None:
         """After Ctrl-C the run is listed as interrupted, and the last verdict stays."""
-        await command("reconcile", **account(pair))
+        await command("reconcile")
         before = _state((await command("status --json")).figures)
-        source = urlsplit(account(pair)["BLOG_AUTH_URL"])
+        source = urlsplit(pair.account["BLOG_AUTH_URL"])
         assert source.hostname
         assert source.port
         async with proxy_to(source.hostname, source.port) as proxy:
             proxy.swallow_answers()
-            settings = account(pair) | {
+            settings = pair.account | {
                 "BLOG_DATABASE_URL": blog_url,
                 "BLOG_AUTH_URL": f"http://127.0.0.1:{proxy.port}",
             }
@@ -399,20 +341,21 @@ class TestReconcile:
         await run(USERS, away, pair.blog, begun)
 
         failing = (await command("status --json")).figures
-        await command("reconcile", **account(pair))
+        await command("reconcile")
         compared = (await command("status --json")).figures
 
         assert failing["last_reconcile"] == "in_step"
         assert "does not answer" in failing["reconcile_trouble"]
         assert compared["reconcile_trouble"] is None
 
-    async def test_missing_settings_are_named(self, command: Command) -> None:
-        none = await command("reconcile")
-        some = await command("reconcile", BLOG_AUTH_URL="http://127.0.0.1:1")
-        assert (none.code, some.code) == (2, 2)
-        assert "set BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY" in none.stdout
-        assert "BLOG_SERVICE_ID and BLOG_API_KEY: set it as well" in some.stderr
-        assert some.stdout == ""
+
+async def test_missing_settings_are_named(command: Command) -> None:
+    none = await command("reconcile")
+    some = await command("reconcile", BLOG_AUTH_URL="http://127.0.0.1:1")
+    assert (none.returncode, some.returncode) == (2, 2)
+    assert "set BLOG_AUTH_URL, BLOG_SERVICE_ID and BLOG_API_KEY" in none.stdout
+    assert "BLOG_SERVICE_ID and BLOG_API_KEY: set it as well" in some.stderr
+    assert some.stdout == ""
 
 
 RUNNING = "SELECT 1 FROM reconcile_runs WHERE finished_at IS NULL AND started_at IS NOT NULL"
@@ -434,7 +377,7 @@ async def test_the_consumers_metrics_show_its_comparisons(
         "BLOG_DATABASE_URL": blog_url,
         "BLOG_AMQP_URL": amqp_url,
         "BLOG_CONSUMER_PORT": str(port),
-        **account(pair),
+        **pair.account,
     }
     process = Process("blog-service consumer", environment, tmp_path / "consumer.log")
     process.start()

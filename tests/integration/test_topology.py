@@ -17,9 +17,8 @@ from local.broker import Broker
 from replica.inbox.consumer import Consumer
 from replica.inbox.topology import bind_replays, declare, depths
 from tests.support.builders import a_state, an_event
-from tests.support.checks import has_applied
 from tests.support.eventually import eventually
-from tests.support.inbox import is_consuming
+from tests.support.inbox import has_applied, is_consuming
 from tests.support.processes import run
 from tests.support.source import DEAD, LIVE, REPLAY, Source, source_on
 

@@ -49,6 +49,10 @@ class People:
             claims = {"scope": "posts:write", **claims}
         return a_token(self.key, who, **claims)
 
+    def act_as(self, who: UUID | str) -> None:
+        """Let the requests of ``client`` carry a token of this user or service."""
+        self.client.headers["Authorization"] = f"Bearer {self.token(who)}"
+
     async def ask(
         self,
         who: UUID | str | None,

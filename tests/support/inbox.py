@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,8 @@ from replica.inbox.apply import apply
 from replica.inbox.consumer import Consumer, NotConsuming
 from service_kit.database.away import NotWritable
 from tests.support.builders import an_event
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_SECONDS, eventually
+from tests.support.source import Source
 
 
 @asynccontextmanager
@@ -32,6 +34,32 @@ async def consuming(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIte
         consumer.stop()
         async with asyncio.timeout(60):
             await running
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """A consumer's settings and database, and the source's end of its broker."""
+
+    settings: ConsumerSettings
+    engine: AsyncEngine
+    source: Source
+
+    def consuming(self, **changes: Any) -> AbstractAsyncContextManager[Consumer]:
+        """Run a consumer inside the block, with changes of its settings."""
+        return consuming(self.settings.model_copy(update=changes), self.engine)
+
+    async def declare(self) -> None:
+        """Let a consumer declare its queues and stop, so that messages wait in them."""
+        async with self.consuming():
+            pass
+
+    async def has_applied(self, users: int, within: float = PATIENCE_SECONDS) -> None:
+        """Wait until events of this many users are applied."""
+        await eventually(lambda: has_applied(self.engine, users), within=within)
+
+    async def has_parked(self, messages: int) -> None:
+        """Wait until this many messages are parked."""
+        await eventually(lambda: has_parked(self.engine, messages))
 
 
 async def is_consuming(consumer: Consumer) -> bool:
@@ -75,6 +103,25 @@ async def applied(engine: AsyncEngine) -> int:
     """How many users the replica has an event of."""
     [row] = await fetch(engine, "SELECT count(*) AS users FROM users WHERE version > 0")
     return int(row.users)
+
+
+async def has_applied(engine: AsyncEngine, users: int) -> bool:
+    found = await applied(engine)
+    assert found == users, f"{found} of {users} users applied"
+    return True
+
+
+async def has_parked(engine: AsyncEngine, messages: int) -> bool:
+    found = len(await parked(engine))
+    assert found == messages, f"{found} of {messages} messages parked"
+    return True
+
+
+async def is_at(engine: AsyncEngine, user_id: UUID, version: int) -> bool:
+    row = (await replica(engine)).get(user_id)
+    assert row is not None, "the replica does not have the user"
+    assert row.version == version, f"at {row.version}, not {version}"
+    return True
 
 
 async def refuse_writes(engine: AsyncEngine, sqlstate: str, user_id: UUID | None = None) -> None:

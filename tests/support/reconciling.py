@@ -110,6 +110,19 @@ class Pair:
         [made] = await fetch(self.blog, "SELECT id FROM users WHERE roles = '{operator}'")
         return UUID(str(made.id))
 
+    @property
+    def account(self) -> dict[str, str]:
+        """The settings with which a command reaches the source."""
+        settings = self.settings
+        assert settings.auth_url is not None
+        assert settings.service_id is not None
+        assert settings.api_key is not None
+        return {
+            "BLOG_AUTH_URL": settings.auth_url,
+            "BLOG_SERVICE_ID": settings.service_id,
+            "BLOG_API_KEY": settings.api_key.get_secret_value(),
+        }
+
     def of_the_api(self, settings: ApiSettings) -> ApiSettings:
         """Return the API settings with the replica's service account at the source."""
         account = ("auth_url", "service_id", "api_key")

@@ -1,10 +1,19 @@
 """The example's feed reader extracts the same text as other feed readers."""
 
+import asyncio
+import gzip
+import re
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from feed_importer.feed import BODY_LENGTH_MAX, Entry, Unusable, read_feed
 from feed_importer.text import html_to_text
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+from tests.support.feeds import as_feed, at_an_address
 
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
 CONTENT = ' xmlns:content="http://purl.org/rss/1.0/modules/content/"'
@@ -23,6 +32,9 @@ def item(description: str, *, key: str = "1", title: str = "A") -> str:
         f'<title>{title}</title><guid isPermaLink="false">{key}</guid>'
         f"<description>{description}</description>"
     )
+
+
+GOOD = rss(item("x")).encode()
 
 
 @pytest.fixture
@@ -173,3 +185,75 @@ def test_atom_and_rss_1_are_read(read: Read) -> None:
 
     for feed in (atom, rdf):
         assert read.body(feed) == "x\n\n2026-01-02 · https://site.example/1"
+
+
+def test_a_tower_of_marks_costs_no_more_than_other_texts(read: Read) -> None:
+    """Composing one takes time with the square of its height: an hour, for this one."""
+    tower = "e" + 300_000 * "\u0301\u0323"
+    assert read(rss(item("x", key=tower)))
+
+
+NO_FEEDS = [
+    (b"", "is not an RSS or Atom feed"),
+    (b"<!doctype html><title>Sign in</title>", "is not an RSS or Atom feed"),
+    (b"\x89PNG\r\n\x1a\n", "is not an RSS or Atom feed"),
+    (GOOD[:-16], "is a broken feed: no element found"),
+    (GOOD.replace(b"</title>", b"", 1), "is a broken feed: mismatched tag"),
+    (rss(item("x", title="&#xD800;")).encode(), "cannot be read as a feed"),
+    (GOOD + b" " * 2_000_000, "has more than 2000000 bytes"),
+]
+
+
+def test_what_is_no_feed_is_one_sentence(read: Read) -> None:
+    """From a file or from an address."""
+    for content, sentence in NO_FEEDS:
+        with at_an_address(partial(_answer, as_feed(content))) as address:
+            for attempt in (partial(read, content), partial(read_feed, address, 5)):
+                with pytest.raises(Unusable, match=f"{re.escape(sentence)}[^\n]*$"):
+                    attempt()
+
+
+PACKED = gzip.compress(gzip.compress(GOOD))
+"""A few of these bytes can be a gigabyte, of which nothing is to be unfolded."""
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    yield GOOD
+    while True:
+        yield b" "
+        await asyncio.sleep(0.05)
+
+
+def _answer(answer: Response, _: Request) -> Response:
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (lambda _: Response(status_code=404), "returns 404"),
+        (lambda request: RedirectResponse(request.url), "Exceeded maximum allowed redirects"),
+        (lambda _: RedirectResponse("file:///etc/passwd"), "unsupported protocol 'file://'"),
+        (lambda _: StreamingResponse(_endless()), "takes longer than 1 seconds"),
+        (lambda _: as_feed(PACKED, {"Content-Encoding": "gzip, gzip"}), "is compressed"),
+    ],
+)
+def test_an_address_without_a_feed_is_one_sentence(
+    answer: Callable[[Request], Response], sentence: str
+) -> None:
+    """An address that refuses, redirects in circles or elsewhere, or never ends."""
+    with at_an_address(answer) as address, pytest.raises(Unusable, match=re.escape(sentence)):
+        read_feed(address, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("ftp://example.org/feed", "unsupported protocol 'ftp://'"),
+        ("http://", "cannot be fetched"),
+        ("/", "cannot be read: Is a directory"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_one_sentence(source: str, sentence: str) -> None:
+    with pytest.raises(Unusable, match=f"{re.escape(sentence)}[^\n]*$"):
+        read_feed(source, 5)

@@ -29,7 +29,7 @@ from contracts.sync.comparison import (
     is_named,
     ranges_text,
 )
-from contracts.sync.digest import BUCKETS, DIGEST_BYTES, VERSION, DigestKind, Digests
+from contracts.sync.digest import BUCKETS, DIGEST_BYTES, VERSION, DigestKind, Digests, PackedDigests
 from service_kit.http.heads import HEAD_BYTES_MAX
 
 SOURCE_ID = UUID(int=1)
@@ -111,7 +111,9 @@ VERSIONS = STATE[::-1]
     ],
 )
 def test_digests_are_sent_and_read_back(kind: DigestKind, expected: Digests) -> None:
-    answer = DigestsAnswer.of(SOURCE_ID, NOON, Digests(3, 4, STATE, VERSIONS), kind)
+    answer = DigestsAnswer.of(
+        SOURCE_ID, NOON, Digests(3, 4, STATE, VERSIONS).packed(kind, EVERY_BUCKET), kind
+    )
     read = DigestsAnswer.read(answer.model_dump_json().encode())
     assert read == answer
     assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, expected)
@@ -130,7 +132,7 @@ def test_digests_of_another_version_are_refused() -> None:
 
 
 def an_answer() -> DigestsAnswer:
-    return DigestsAnswer.of(SOURCE_ID, NOON, Digests(0, 0, STATE, VERSIONS), DigestKind.STATE)
+    return DigestsAnswer.of(SOURCE_ID, NOON, PackedDigests(0, 0, STATE), DigestKind.STATE)
 
 
 def test_invalid_digests_are_refused() -> None:
@@ -151,7 +153,9 @@ def test_digests_of_some_buckets_are_read_back() -> None:
     ranges = [range(2), range(4095, 4096)]
     digests = Digests(3, 4, STATE, VERSIONS)
 
-    answer = DigestsAnswer.of(SOURCE_ID, NOON, digests, DigestKind.VERSIONS, ranges)
+    answer = DigestsAnswer.of(
+        SOURCE_ID, NOON, digests.packed(DigestKind.VERSIONS, ranges), DigestKind.VERSIONS
+    )
 
     expected = {bucket: digests.bucket(bucket, DigestKind.VERSIONS) for bucket in (0, 1, 4095)}
     assert answer.by_bucket(ranges) == expected

@@ -47,53 +47,51 @@ def kept(kind: Any, text: str) -> str:
     return value
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_the_limits(name: str) -> None:
-    """From one character to the limit, and not one more."""
-    kind, length_max = ALL[name]
-    assert kept(kind, "x") == "x"
-    assert kept(kind, "é" * length_max) == "é" * length_max
-    for wrong in ("", "x" * (length_max + 1), "🐘" * (length_max + 1)):
-        with pytest.raises(ValidationError):
-            kept(kind, wrong)
-
-
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize(
-    "text",
-    [
-        *(f"a{character}b" for character in TURNING),
-        *(f"a{chr(code)}b" for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))),
-        " ",
-        "\n\t\r\n",
-        "\u00a0\u2003\u3000",
-        "\u200b\u200d\ufeff",
-        "\u2028\u2029",
-        "\u3164\u115f\u2800\U0001d159",
-        "\ufe0f\u034f\u17b4\U000e0100",
-        "a" + 31 * "\u0301",
-        "a" + 31 * "\u0489",
-        "a" + 20 * "\u0316" + "\u034f" + 20 * "\u0316",
-        "a" + 20 * "\u0316" + "\u200d" + 20 * "\u0316",
-    ],
-    ids=ascii,
-)
-def test_what_hides_turns_or_breaks_is_refused_everywhere(name: str, text: str) -> None:
-    """Control characters, overrides, isolates, blanks of all kinds, towers of marks."""
+def is_refused(kind: Any, text: str) -> None:
     with pytest.raises(ValidationError):
-        kept(ALL[name][0], text)
+        pytest.fail(f"{text!a} is kept as {kept(kind, text)!a}")
 
 
-@pytest.mark.parametrize(
-    "text", ["a\nb", "a\r\nb", "a\rb", "a\tb", "a\u2028b", "a\u2029b"], ids=ascii
-)
-def test_a_line_is_one_line(text: str) -> None:
+def test_the_limits() -> None:
+    """From one character to the limit, and not one more."""
+    for kind, length_max in ALL.values():
+        assert kept(kind, "x") == "x"
+        assert kept(kind, "é" * length_max) == "é" * length_max
+        for wrong in ("", "x" * (length_max + 1), "🐘" * (length_max + 1)):
+            is_refused(kind, wrong)
+
+
+REFUSED = [
+    *(f"a{character}b" for character in TURNING),
+    *(f"a{chr(code)}b" for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160))),
+    " ",
+    "\n\t\r\n",
+    "\u00a0\u2003\u3000",
+    "\u200b\u200d\ufeff",
+    "\u2028\u2029",
+    "\u3164\u115f\u2800\U0001d159",
+    "\ufe0f\u034f\u17b4\U000e0100",
+    "a" + 31 * "\u0301",
+    "a" + 31 * "\u0489",
+    "a" + 20 * "\u0316" + "\u034f" + 20 * "\u0316",
+    "a" + 20 * "\u0316" + "\u200d" + 20 * "\u0316",
+]
+
+
+def test_what_hides_turns_or_breaks_is_refused_everywhere() -> None:
+    """Control characters, overrides, isolates, blanks of all kinds, towers of marks."""
+    for kind, _ in ALL.values():
+        for text in REFUSED:
+            is_refused(kind, text)
+
+
+def test_a_line_is_one_line() -> None:
     """Where several are allowed there is one kind of line break."""
-    for kind, _ in LINES.values():
-        with pytest.raises(ValidationError):
-            kept(kind, text)
-    for kind, _ in SEVERAL_LINES.values():
-        assert kept(kind, text) == text.replace("\r\n", "\n").replace("\r", "\n")
+    for text in ("a\nb", "a\r\nb", "a\rb", "a\tb", "a\u2028b", "a\u2029b"):
+        for kind, _ in LINES.values():
+            is_refused(kind, text)
+        for kind, _ in SEVERAL_LINES.values():
+            assert kept(kind, text) == text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @pytest.mark.parametrize(
@@ -143,18 +141,13 @@ HIDDEN = {
 }
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("hidden", HIDDEN)
-def test_what_hides_is_taken_out(name: str, hidden: str) -> None:
+def test_what_hides_is_taken_out() -> None:
     """Two names that look alike are the same one, and no text says more than it shows."""
-    character = HIDDEN[hidden]
-
-    for text in ("a{}da", "{}ada", "ada{}", "a{0}{0}d{0}a"):
-        assert kept(ALL[name][0], text.format(character)) == text.replace("{0}", "{}").replace(
-            "{}", ""
-        )
-    with pytest.raises(ValidationError):
-        kept(ALL[name][0], character)
+    for kind, _ in ALL.values():
+        for name, hidden in HIDDEN.items():
+            for text in ("a{}da", "{}ada", "ada{}", "a{0}{0}d{0}a"):
+                assert kept(kind, text.format(hidden)) == "ada", name
+            is_refused(kind, hidden)
 
 
 @pytest.mark.parametrize(
@@ -211,23 +204,18 @@ def test_what_only_looks_needed_goes(text: str, as_kept: str) -> None:
         assert kept(kind, text) == as_kept
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_isolates_that_are_open_or_needed_by_nothing_are_refused() -> None:
+    """And overrides in any case."""
+    for text in (
         "שלום \u2066Ada",
         "שלום Ada\u2069",
         "שלום \u2069Ada\u2066",
         "a\u2067b\u2069c",
         "a \u2066b\u2069 c",
         "שלום \u202eAda\u202c",
-    ],
-    ids=ascii,
-)
-def test_isolates_that_are_open_or_needed_by_nothing_are_refused(text: str) -> None:
-    """And overrides in any case."""
-    for kind, _ in ALL.values():
-        with pytest.raises(ValidationError):
-            kept(kind, text)
+    ):
+        for kind, _ in ALL.values():
+            is_refused(kind, text)
 
 
 @pytest.mark.parametrize(
@@ -333,32 +321,31 @@ def test_addresses_of_pictures(url: str) -> None:
     assert kept(texts.AvatarUrl, url) == url
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://example.org/a.png",
-        "HTTPS://example.org/a.png",
-        "javascript:alert(1)",
-        "data:image/svg+xml,<svg onload=alert(1)>",
-        "//example.org/a.png",
-        "https://",
-        "https:///a.png",
-        "https://user:secret@example.org/",
-        "https://example.org:99999/",
-        "https://example.org:0/",
-        "https://[::1/",
-        "https://bücher.example/",
-        "https://example.org/a b",
-        'https://example.org/"onerror="alert(1)',
-        "https://example.org/<script>",
-        "https://example.org\\@evil.example/",
-        "https://example.org/\n",
-        " https://example.org/",
-        "https://example.org/" + 500 * "a",
-        "",
-    ],
-)
-def test_no_other_address_is_taken(url: str) -> None:
+NO_ADDRESSES = [
+    "http://example.org/a.png",
+    "HTTPS://example.org/a.png",
+    "javascript:alert(1)",
+    "data:image/svg+xml,<svg onload=alert(1)>",
+    "//example.org/a.png",
+    "https://",
+    "https:///a.png",
+    "https://user:secret@example.org/",
+    "https://example.org:99999/",
+    "https://example.org:0/",
+    "https://[::1/",
+    "https://bücher.example/",
+    "https://example.org/a b",
+    'https://example.org/"onerror="alert(1)',
+    "https://example.org/<script>",
+    "https://example.org\\@evil.example/",
+    "https://example.org/\n",
+    " https://example.org/",
+    "https://example.org/" + 500 * "a",
+    "",
+]
+
+
+def test_no_other_address_is_taken() -> None:
     """Nothing that runs, leaks a password, or breaks out of an attribute."""
-    with pytest.raises(ValidationError):
-        kept(texts.AvatarUrl, url)
+    for url in NO_ADDRESSES:
+        is_refused(texts.AvatarUrl, url)

@@ -9,7 +9,7 @@ from typing import Final, Never
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.sync.maintained_digests import CHANGES_FOLDED_MAX, FOLD
+from contracts.sync.maintained_digests import CHANGES_FOLDED_MAX, FILL, FOLD
 from service_kit.database.rounds import repeat
 
 EVERY_SECONDS: Final = 10.0
@@ -25,6 +25,7 @@ LOCK_KEY: Final = 0x666F6C6464696773
 """"folddigs" in ASCII: the advisory lock of the session that folds."""
 
 _ARE_MANY = text("SELECT EXISTS (SELECT FROM digest_changes OFFSET :waiting_max LIMIT 1)")
+_FILL = text(FILL)
 _FOLD = text(FOLD)
 
 
@@ -38,6 +39,7 @@ async def fold(engine: AsyncEngine) -> int:
         async with engine.begin() as connection:
             if not await connection.scalar(select(func.pg_try_advisory_xact_lock(LOCK_KEY))):
                 return moved
+            await connection.execute(_FILL)
             batch: int = (await connection.execute(_FOLD)).scalar_one()
         moved += batch
         if batch < CHANGES_FOLDED_MAX:

@@ -3,11 +3,21 @@
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, MetaData, Table
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Computed,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+)
 from sqlalchemy.types import TypeEngine
 
-from contracts.sync.digest import BUCKETS
+from contracts.sync.digest import BUCKETS, DigestKind
 from contracts.sync.digest_sql import LANE_COLUMNS
+from contracts.sync.maintained_digests import packed_lanes_sql
 
 USERS_MAX: Final = 1_000_000_000
 """Of one bucket: a count beyond this, or below its negative, was edited by hand."""
@@ -27,6 +37,10 @@ def digest_tables(metadata: MetaData) -> DigestTables:
         metadata,
         Column("bucket", Integer, primary_key=True, autoincrement=False),
         *_sums(BigInteger),
+        *(
+            Column(kind, LargeBinary, Computed(packed_lanes_sql(kind), persisted=True))
+            for kind in DigestKind
+        ),
         CheckConstraint(_IN_RANGE, name="bucket"),
         CheckConstraint(
             " AND ".join(
