@@ -1,6 +1,6 @@
 """Steps of the consumer: apply a batch, deliver again, park, redrive."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from replica.inbox.heartbeat_numbers import follow
 from tests.model import product
@@ -20,20 +20,21 @@ from tests.model.state import (
 
 
 def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
-    """Apply the first message or all of them; redrive; with the budget of faults, more."""
+    """Apply the first messages; redrive; with the budget of faults, more."""
     faults = scenario.faults if state.left.faults else frozenset()
     queue = state.queue
-    for size in {1, len(queue)} if queue else ():
+    for size in _sizes(scenario, len(queue)):
         batch = queue[:size]
         applied = with_replica(state, apply(rules, state.replica, batch))
         yield Next(Step("applied", detail=batch), applied._replace(queue=queue[size:]))
         if Fault.REDELIVERY in faults:
             yield Next(Step("applied, not acknowledged", detail=batch), one_fault(applied))
-    if Fault.OVERTAKING in faults and len(queue) > 1:
-        after = with_replica(state, apply(rules, state.replica, queue[1:2]))
+    for place in _places(scenario, len(queue)) if Fault.OVERTAKING in faults else ():
+        later = queue[place : place + 1]
+        after = with_replica(state, apply(rules, state.replica, later))
         past = state.past._replace(overtaken=True)
-        after = one_fault(after)._replace(queue=queue[:1] + queue[2:], past=past)
-        yield Next(Step("overtook", detail=queue[1:2]), after)
+        after = one_fault(after)._replace(queue=queue[:place] + queue[place + 1 :], past=past)
+        yield Next(Step("overtook", detail=later), after)
     if Fault.PARKING in faults and queue and queue[0].user != BEAT:
         parked = _parked(state.replica, queue[0])
         after = one_fault(with_replica(state, parked))._replace(queue=queue[1:])
@@ -46,6 +47,16 @@ def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
         batch = state.replays[:1]
         after = with_replica(state, apply(rules, state.replica, batch))
         yield Next(Step("applied", detail=batch), after._replace(replays=state.replays[1:]))
+
+
+def _sizes(scenario: Scenario, waiting: int) -> Iterable[int]:
+    """Return how many messages may be applied at once: one or all, if that is enough."""
+    return range(1, waiting + 1) if scenario.any_batch else sorted({1, waiting} - {0})
+
+
+def _places(scenario: Scenario, waiting: int) -> Iterable[int]:
+    """Return the places in the queue from which a message may overtake."""
+    return range(1, waiting if scenario.any_batch else min(waiting, 2))
 
 
 def with_replica(state: State, replica: Replica) -> State:

@@ -11,7 +11,7 @@ ADVANCE_BY: Final = 100
 """More heartbeats and positions than a run of the model has."""
 
 
-def steps(scenario: Scenario, state: State) -> Iterator[Next]:
+def steps(scenario: Scenario, _: Rules, state: State) -> Iterator[Next]:
     """Take the remedies that the runbook names."""
     if scenario.asks_operator and state.past.set_back:
         yield Next(Step("restored"), restored(scenario, state))

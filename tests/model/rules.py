@@ -95,6 +95,10 @@ class Scenario:
     clock_stands: bool = False
     """Whether versions are the previous one + 1, as by a clock that was set back."""
 
+    any_batch: bool = False
+    """Whether any number of messages may be applied at once, and any of them overtake. Exploring
+    needs only one, or all, and only the next: the others lead to no other states of a user."""
+
     @property
     def keeps_log(self) -> bool:
         """Whether published events may be sent again."""

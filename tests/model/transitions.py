@@ -14,5 +14,5 @@ def successors(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]
     yield from consumer.steps(scenario, rules, state)
     yield from comparison.steps(scenario, rules, state)
     yield from faults.steps(scenario, rules, state)
-    yield from operator.steps(scenario, state)
+    yield from operator.steps(scenario, rules, state)
     yield from digests.steps(rules, state)
