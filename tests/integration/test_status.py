@@ -135,10 +135,11 @@ class TestStatus:
         assert {name: figures[name] for name in expected} == expected
         assert figures["last_heartbeat"] >= 1
         assert 0 <= figures["last_heartbeat_age_seconds"] < 30
-        first, *rest = human.stdout.splitlines()
+        first, second, *rest = human.stdout.splitlines()
         lines = dict(re.split(r"  +", line, maxsplit=1) for line in rest)
         assert first == figures["proof"]["text"] == "not proved: proofs are off"
-        assert {"proof", *lines} == {name.replace("_", " ") for name in figures}
+        assert second == figures["agreement"]["text"] == "agreement: not known yet"
+        assert {"proof", "agreement", *lines} == {name.replace("_", " ") for name in figures}
         assert (lines["pipe"], lines["last reconcile"]) == ("quiet", "in_step")
         assert (lines["highest version"], lines["degraded"]) == ("1,700,000,000,000,200", "-")
 
