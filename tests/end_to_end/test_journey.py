@@ -26,35 +26,22 @@ class Person:
     headers: dict[str, str]
 
 
-async def test_a_sign_up_reaches_the_blog(running: Running) -> None:
+async def test_a_sign_up_a_change_and_a_deletion_reach_the_blog_in_time(running: Running) -> None:
     person = await _sign_up(running)
-
     me = await eventually(lambda: _me_at(running, person, "active"))
-
     source = (await running.auth.get("/v1/me", headers=person.headers)).json()
     assert me == {**source, "display_name": None, "bio": None, "avatar_url": None}
     public = await running.blog.get(f"/v1/users/{person.id}")
     assert public.status_code == 200
     assert person.email not in public.text
 
-
-async def test_a_change_reaches_the_blog(running: Running) -> None:
-    person = await _sign_up(running)
-    before = await eventually(lambda: _me_at(running, person, "active"))
     email = f"{uuid4().hex}@example.org"
-
     changed = await running.auth.patch(
         "/v1/me", json={"email": email, "password": PASSWORD}, headers=person.headers
     )
-
     assert changed.status_code == 200
     after = await eventually(lambda: _has_email(running, person, email))
-    assert after["version"] > before["version"]
-
-
-async def test_a_deletion_blocks_the_token_within_a_second(running: Running) -> None:
-    person = await _sign_up(running)
-    await eventually(lambda: _me_at(running, person, "active"))
+    assert after["version"] > me["version"]
 
     deleted = await running.auth.request(
         "DELETE", "/v1/me", json={"password": PASSWORD}, headers=person.headers
@@ -69,10 +56,7 @@ async def test_a_deletion_blocks_the_token_within_a_second(running: Running) -> 
     assert refused.json()["code"] == "invalid_token"
     assert seconds < 1.0
     assert (await running.blog.get(f"/v1/users/{person.id}")).status_code == 404
-    async with source_on(running.system.amqp_url) as source:
-        await eventually(
-            lambda: is_settled(running.system.auth_url, running.system.blog_url, source)
-        )
+    await _settles(running)
 
 
 async def test_the_first_request_succeeds_while_the_consumer_is_stopped(running: Running) -> None:
@@ -101,10 +85,7 @@ async def test_sign_ups_succeed_while_the_broker_is_away(running: Running) -> No
         await eventually(partial(_me_at, running, person, "active"), within=30)
     assert ready.status_code == 200
     assert waiting >= len(people)
-    async with source_on(running.system.amqp_url) as source:
-        await eventually(
-            lambda: is_settled(running.system.auth_url, running.system.blog_url, source)
-        )
+    await _settles(running)
 
 
 async def test_no_log_contains_an_address(running: Running) -> None:
@@ -133,6 +114,12 @@ async def test_no_log_contains_an_address(running: Running) -> None:
     for name, text in logs.items():
         assert "@" not in text, name
         assert PASSWORD not in text, name
+
+
+async def _settles(running: Running) -> None:
+    system = running.system
+    async with source_on(system.amqp_url) as source:
+        await eventually(lambda: is_settled(system.auth_url, system.blog_url, source))
 
 
 async def _sign_up(running: Running) -> Person:

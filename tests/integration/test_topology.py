@@ -1,13 +1,10 @@
 """Test the blog's queues: declared as designed, and checked at each start."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
@@ -63,10 +60,15 @@ async def test_queues_and_bindings_are_declared_as_designed(
 
 
 async def test_declaring_again_changes_nothing(source: Source) -> None:
+    """Before the first consumer there is no depth, and asking declares no queue."""
+    missing = {LIVE: None, REPLAY: None, DEAD: None}
+    for _ in range(2):
+        assert await depths(source.connection, USERS.queues) == missing
     await declare(source.connection, USERS.queues)
     await source.publish(an_event(a_state()), an_event(Beat(number=1)))
+    await source.publish_raw(b"{}", routing_key="user.promoted")  # a type that is unknown
     await declare(source.connection, USERS.queues)
-    assert await depths(source.connection, USERS.queues) == {LIVE: 2, REPLAY: 0, DEAD: 0}
+    assert await depths(source.connection, USERS.queues) == {LIVE: 3, REPLAY: 0, DEAD: 0}
 
 
 async def test_a_missing_live_queue_is_reported(source: Source) -> None:
@@ -81,71 +83,42 @@ async def test_a_missing_live_queue_is_reported(source: Source) -> None:
     assert told == [None, 0]
 
 
-async def test_an_event_of_an_unknown_type_reaches_the_queue(source: Source) -> None:
-    await declare(source.connection, USERS.queues)
-    await source.publish_raw(b"{}", routing_key="user.promoted")
-    assert await source.ready() == 1
+QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
+WRONG: list[tuple[str, dict[str, Any] | None]] = [
+    (LIVE, {}),
+    (LIVE, QUORUM | {"x-delivery-limit": 5}),
+    (DEAD, {}),
+    (DEAD, None),
+    (REPLAY, QUORUM),
+]
+"""Queues with other arguments, and (None) the exchange of dead letters with another type."""
 
 
-async def test_depths_of_missing_queues_are_unknown(source: Source) -> None:
-    assert await depths(source.connection, USERS.queues) == {LIVE: None, REPLAY: None, DEAD: None}
-    assert await depths(source.connection, USERS.queues) == {LIVE: None, REPLAY: None, DEAD: None}
-
-
-async def _classic(channel: AbstractChannel) -> None:
-    await channel.declare_queue(LIVE, durable=True)
-
-
-async def _other_limit(channel: AbstractChannel) -> None:
-    arguments: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 5}
-    await channel.declare_queue(LIVE, durable=True, arguments=arguments)
-
-
-async def _classic_dead(channel: AbstractChannel) -> None:
-    await channel.declare_queue(DEAD, durable=True)
-
-
-async def _unlimited_replays(channel: AbstractChannel) -> None:
-    await channel.declare_queue(REPLAY, durable=True, arguments={"x-queue-type": "quorum"})
-
-
-async def _direct_dead_exchange(channel: AbstractChannel) -> None:
-    await channel.declare_exchange(DEAD, ExchangeType.DIRECT, durable=True)
-
-
-@pytest.mark.parametrize(
-    ("prepare", "name"),
-    [
-        (_classic, LIVE),
-        (_other_limit, LIVE),
-        (_classic_dead, DEAD),
-        (_direct_dead_exchange, DEAD),
-        (_unlimited_replays, REPLAY),
-    ],
-)
 async def test_a_wrong_queue_stops_the_start_with_an_error(
-    source: Source,
-    blog_url: str,
-    amqp_url: str,
-    unused_port: int,
-    tmp_path: Path,
-    prepare: Callable[[AbstractChannel], Awaitable[None]],
-    name: str,
+    source: Source, blog_url: str, amqp_url: str, unused_port: int, tmp_path: Path
 ) -> None:
-    await prepare(await source.connection.channel())
     environment = {
         "BLOG_DATABASE_URL": blog_url,
         "BLOG_AMQP_URL": amqp_url,
         "BLOG_CONSUMER_PORT": str(unused_port),
     }
+    channel = await source.connection.channel()
+    for name, arguments in WRONG:
+        await channel.exchange_delete(DEAD)
+        for queue in (LIVE, REPLAY, DEAD):
+            await channel.queue_delete(queue)
+        if arguments is None:
+            await channel.declare_exchange(name, ExchangeType.DIRECT, durable=True)
+        else:
+            await channel.declare_queue(name, durable=True, arguments=arguments)
 
-    ended = await asyncio.to_thread(run, "blog-service consumer", environment, tmp_path)
+        ended = await asyncio.to_thread(run, "blog-service consumer", environment, tmp_path)
 
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"{name} exists on the broker")
-    assert "rabbitmqctl" in ended.stderr
-    assert "start them again" in ended.stderr
-    assert "Traceback" not in ended.stderr
+        assert ended.returncode == 1, (name, arguments)
+        assert ended.stderr.startswith(f"{name} exists on the broker")
+        assert "rabbitmqctl" in ended.stderr
+        assert "start them again" in ended.stderr
+        assert "Traceback" not in ended.stderr
 
 
 async def test_a_missing_source_is_waited_for_passively(

@@ -194,7 +194,7 @@ DEFENCES = (
     Defence(
         "a disabled user may do nothing",
         "blog_service/policy.py",
-        "if actor.status not in _MAY_ACT:",
+        "if actor.status not in MAY_ACT:",
         "if False:",
         "tests/unit/test_policy.py",
     ),
