@@ -1,9 +1,11 @@
-"""Test the operators' console in Chromium: display, actions and access."""
+"""Test the operators' console in Chromium, and which hosts browsers reach from all pages."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -131,7 +133,6 @@ class TestWhoMay:
         async with console(visit, email) as page:
             await expect(headline(page)).not_to_be_empty()
             await site.give_roles(demoted)
-
             await expect(page.get_by_role("alert")).to_contain_text("no longer have the operator")
             await expect(page.locator("#headline")).to_have_count(0)
             await expect(page.locator("#state")).to_be_hidden()
@@ -142,7 +143,6 @@ class TestWhoMay:
             await page.get_by_role("button", name="Sign out").click()
             await expect(page.get_by_label("Password")).to_be_visible()
             await page.reload()
-
             await expect(page.get_by_label("Password")).to_be_visible()
             await expect(page.locator("#headline")).to_have_count(0)
 
@@ -570,7 +570,6 @@ class TestReplaying:
             await page.get_by_label("Recorded since").fill("2026-01-02T00:00:00")
             await page.get_by_label("Recorded before").fill("2026-01-01T00:00:00")
             await page.get_by_role("button", name="Count events").click()
-
             await expect(page.locator("#replay-problem")).to_contain_text("until")
             await expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
 
@@ -638,6 +637,60 @@ async def test_nothing_is_cut_off_on_a_phone(visit: Visiting) -> None:
         await expect(headline(page)).not_to_be_empty()
         assert await page.evaluate("document.documentElement.scrollWidth") == 375
         await expect(page.locator("svg.pipe.narrow")).to_be_visible()
+
+
+async def test_the_browser_reaches_both_services(site: Site, visit: Visiting) -> None:
+    async with visit() as visitor:
+        await visitor.page.goto("/livez")
+        status = await visitor.page.evaluate(
+            "async url => (await fetch(url, {credentials: 'include'})).status",
+            f"{site.auth_api.url}/.well-known/jwks.json",
+        )
+    assert status == 200
+
+
+async def test_the_interactive_documentation_needs_no_internet(site: Site, visit: Visiting) -> None:
+    """Both APIs are shown and can be tried, without a request to another host."""
+    async with visit() as visitor:
+        for service, member in (("auth_service", site.auth_api), ("blog_service", site.blog_api)):
+            await visitor.page.goto(f"{member.url}/docs")
+            heading = visitor.page.get_by_role("heading", name=service)
+            await expect(heading).to_be_visible(timeout=PATIENCE_MS)
+            operation = visitor.page.locator(".opblock").first
+            await operation.click()
+            await expect(operation.get_by_role("button", name="Try it out")).to_be_visible()
+
+    own = (site.auth_api.url, site.blog_api.url, "data:")
+    assert [url for url in visitor.requests if not url.startswith(own)] == []
+
+
+async def test_passwords_go_to_the_auth_service_and_not_to_its_former_address(
+    site: Site, visit: Visiting
+) -> None:
+    """The issuer is only a name: no page sends anything to the program that took its port."""
+    connected = 0
+
+    def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        writer.close()
+
+    stranger = urlsplit(site.former_auth_url)
+    async with (
+        await asyncio.start_server(note, stranger.hostname, stranger.port),
+        visit() as visitor,
+    ):
+        page = visitor.page
+        await page.goto("/#/sign-up")
+        await page.get_by_role("main").get_by_label("E-mail address").fill("ada.moved@example.org")
+        await page.get_by_role("main").get_by_label("Password", exact=True).fill(PASSWORD)
+        await page.get_by_role("main").get_by_role("button", name="Create account").click()
+        await expect(page.get_by_role("button", name="Sign out", exact=True)).to_be_visible()
+        await page.goto("/console")
+        await expect(page.get_by_role("heading", name="Not for this account")).to_be_visible()
+
+    assert f"{site.auth_api.url}/v1/signup" in visitor.requests
+    assert connected == 0
 
 
 async def _refused(site: Site, email: str) -> list[int]:

@@ -83,9 +83,7 @@ def end_sessions(postgres: PostgresServer, system: System) -> int:
 async def test_the_worst_settings_of_a_role_change_nothing(running: Running) -> None:
     """Many posts at once succeed, and a comparison from outside finds both tables equal."""
     people = [bearer(await signed_up(running)) for _ in range(20)]
-
     answers = await asyncio.gather(*(posted(running, people[n % 20]) for n in range(CROWD)))
-
     complaints = [line for line in running.blog_api.log.read_text().splitlines() if "away" in line]
     assert {answer.status_code for answer in answers} == {201}, complaints
     for headers in people:

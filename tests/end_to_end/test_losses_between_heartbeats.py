@@ -24,7 +24,6 @@ async def test_a_blog_database_that_lost_seconds_is_repaired_by_itself(system: S
     async with failing_over(system, "blog", heartbeat_seconds=HEARTBEAT_SECONDS) as failing:
         lost = await failing.fail_over(seconds=LOSS_SECONDS)
         await eventually(failing.whole.agrees, within=NOTICED_SECONDS_MAX)
-
         assert lost.kinds.keys() <= {"missing", "stale", "undeleted"}
         assert lost.kinds["missing"]
         await eventually(failing.whole.is_proved)

@@ -54,7 +54,6 @@ async def test_damage_by_hand_is_repaired_under_live_traffic(whole: Whole) -> No
             assert code == 0, f"{damage}: {report}"
             assert "repaired" in report, f"{damage}: {report}"
         await eventually(whole.agrees)
-
     assert (await whole.command("blog-service reconcile"))[0] == 0
 
 

@@ -127,16 +127,22 @@ def blog(people: People) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-async def pair(
+async def empty_pair(
     api_settings: ApiSettings,
     relay_settings: RelaySettings,
     consumer_settings: blog_service.settings.ConsumerSettings,
     auth_engine: AsyncEngine,
     blog_engine: AsyncEngine,
 ) -> AsyncIterator[Pair]:
-    """Two hundred users on both sides, twenty of them deleted, and both services at work."""
+    """Both services at work, without users."""
     async with paired(
         api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
     ) as pair:
-        await pair.fill()
         yield pair
+
+
+@pytest.fixture
+async def pair(empty_pair: Pair) -> Pair:
+    """Two hundred users on both sides, twenty of them deleted, and both services at work."""
+    await empty_pair.fill()
+    return empty_pair

@@ -11,11 +11,8 @@ from random import Random
 from uuid import UUID
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.settings import ApiSettings, RelaySettings
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ConsumerSettings
 from contracts.sync.digest import DigestKind, Digests, bucket_of
 from replica.proof.prove import Proof, prove
 from replica.reconcile import runs
@@ -28,28 +25,19 @@ from tests.support import damages
 from tests.support.damages import Damage, Seen, Side
 from tests.support.inbox import execute
 from tests.support.load import loaded
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import Pair
 
 SEED = 12
 ROUNDS_UNDER_TRAFFIC = 3
 
 
 @pytest.fixture
-async def pair(
-    api_settings: ApiSettings,
-    relay_settings: RelaySettings,
-    consumer_settings: ConsumerSettings,
-    auth_engine: AsyncEngine,
-    blog_engine: AsyncEngine,
-) -> AsyncIterator[Pair]:
-    async with paired(
-        api_settings, relay_settings, consumer_settings, auth_engine, blog_engine
-    ) as pair:
-        await pair.fill(damages.USERS, damages.DEAD_ONE_IN)
-        for engine in (pair.auth, pair.blog):
-            await execute(engine, *damages.renumbered(), "CREATE TABLE kept AS TABLE users")
-        await pair.reconcile()
-        yield pair
+async def pair(empty_pair: Pair) -> Pair:
+    await empty_pair.fill(damages.USERS, damages.DEAD_ONE_IN)
+    for engine in (empty_pair.auth, empty_pair.blog):
+        await execute(engine, *damages.renumbered(), "CREATE TABLE kept AS TABLE users")
+    await empty_pair.reconcile()
+    return empty_pair
 
 
 class Attack:

@@ -87,7 +87,6 @@ class TestRevokedKey:
             outcomes = await apply(
                 USERS, connection, [an_event(each) for each in (data, a_state(), data, a_state())]
             )
-
         assert outcomes == [Outcome.APPLIED, Outcome.APPLIED, Outcome.UNCHANGED, Outcome.APPLIED]
 
     async def test_it_does_not_reset_the_count_of_parked_messages(

@@ -35,7 +35,6 @@ async def test_a_wrong_password_is_reported_as_one(broker: Broker, vhost: str) -
     with a_broker_user(broker, vhost) as address:
         wrong = address.replace(":p@", ":mistyped-secret@")
         said = await refusal(f"{wrong}/{vhost}")
-
     assert "does not accept the user 'test-" in said
     assert "with this password" in said
     assert "mistyped-secret" not in said
@@ -49,7 +48,6 @@ async def test_a_missing_virtual_host_differs_from_one_without_rights(
     missing = await refusal(broker.amqp_url("no such"))
     with a_broker_user(broker, None) as address:
         without_rights = await refusal(f"{address}/{vhost}")
-
     assert missing.startswith("there is no virtual host 'no such' on the broker at 127.0.0.1:")
     assert "rabbitmqctl add_vhost 'no such'" in missing
     assert f"has no rights to the virtual host '{vhost}'" in without_rights
@@ -77,7 +75,6 @@ async def test_missing_rights_name_the_exchange_and_the_queue(broker: Broker, vh
         async with connected(f"{address}/{vhost}", name=NAME) as connection:
             exchange = await said_of(connection, "declare exchange")
             queue = await said_of(connection, "declare queue")
-
     assert "lacks rights to the exchange 'users' in the virtual host" in exchange
     assert "lacks rights to the queue 'users' in the virtual host" in queue
     assert all("rabbitmqctl set_permissions -p" in said for said in (exchange, queue))

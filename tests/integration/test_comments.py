@@ -136,9 +136,7 @@ class TestUnseenPosts:
         ada = await people.user()
         post = await people.post(ada)
         await people.comment(ada, post)
-
         await people.done(ada, "DELETE", f"/v1/posts/{post['id']}")
-
         answer = await people.ask(None, "GET", f"/v1/posts/{post['id']}/comments")
         assert_problem(answer, 404, "not_found")
         assert len(await fetch(people.engine, "SELECT 1 FROM comments")) == 1

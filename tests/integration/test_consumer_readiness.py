@@ -43,11 +43,9 @@ async def test_three_missed_heartbeats(activity: Activity, blog_engine: AsyncEng
     assert await why_degraded(activity, blog_engine) is None
     late = f"interval '{HEARTBEAT_SECONDS_MAX + 1} s'"
     await execute(blog_engine, f"UPDATE heartbeats SET applied_at = now() - {late}")
-
     with pytest.raises(NoHeartbeat):
         await why_degraded(activity, blog_engine)
     activity.enter(State.CONSUMING)
-
     assert await why_degraded(activity, blog_engine) is None
 
 
@@ -91,10 +89,8 @@ async def test_a_batch_that_takes_too_long(activity: Activity, blog_engine: Asyn
     with activity.busy("replays"), activity.busy("live"):
         assert await why_degraded(activity, blog_engine) is None
         activity.busy_since["live"] = time.monotonic() - BATCH_SECONDS_MAX - 1
-
         with pytest.raises(NothingApplied):
             await why_degraded(activity, blog_engine)
-
     assert await why_degraded(activity, blog_engine) is None
 
 

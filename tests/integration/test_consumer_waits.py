@@ -55,13 +55,11 @@ async def test_an_error_of_the_environment_is_retried_and_parks_nothing(inbox: I
 
 async def test_a_consumer_waits_for_a_missing_column(inbox: Inbox) -> None:
     await execute(inbox.engine, "ALTER TABLE users RENAME COLUMN roles TO later")
-
     async with inbox.consuming():
         await inbox.source.publish(an_event(a_state()))
         await eventually(lambda: _has_rolled_back(inbox.engine, 3))
         await execute(inbox.engine, "ALTER TABLE users RENAME COLUMN later TO roles")
         await inbox.has_applied(1)
-
     assert await parked(inbox.engine) == []
 
 
@@ -249,7 +247,6 @@ async def test_a_deleted_queue_is_declared_again(inbox: Inbox) -> None:
         await eventually(lambda: _takes(inbox.source))
         await inbox.source.publish(an_event(a_state()))
         await inbox.has_applied(2)
-
     assert await inbox.source.ready() == 0
 
 

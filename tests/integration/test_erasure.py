@@ -107,7 +107,6 @@ class TestTheNote:
         user_id, state = uuid4(), a_state(version=1)
         await apply_events(blog_engine, a_tombstone(user_id, 5), state)
         await swept_all(blog_engine)
-
         for data in (a_tombstone(user_id, 5), a_state(user_id, 9), a_state(state.id, 2)):
             await apply_events(blog_engine, data)
             assert await note_of(blog_engine, data.id) is None
@@ -152,9 +151,7 @@ class TestDeletedUsers:
         await comments(blog_engine, ada, post, 2)
         await comments(blog_engine, grace, post, 2)
         await deleted(blog_engine, ada)
-
         await swept_all(blog_engine, "keep")
-
         assert await left(blog_engine, ada) == Left(profiles=0, posts=1, comments=2, noted=0)
         assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=2, noted=0)
 
@@ -235,9 +232,7 @@ class TestDeletedPosts:
         gone, there = await a_deleted_post(blog_engine, ada), await a_post(blog_engine, ada)
         for post in (gone, there):
             await comments(blog_engine, grace, post, 5)
-
         await swept_all(blog_engine, deleted_authors)
-
         assert await posts(blog_engine) == {gone: False, there: False}
         assert await left(blog_engine, grace) == Left(profiles=1, posts=0, comments=5, noted=0)
 
@@ -352,10 +347,8 @@ class TestLost:
         async with pair.blog.begin() as connection:
             await USERS.provide(connection, user_id)
             await written_as_a_request(connection, user_id)
-
         await pair.reconcile(repair=True)
         await swept_all(pair.blog)
-
         assert await left(pair.blog, user_id) == NOTHING
 
     async def test_a_tombstone_that_was_changed_and_repaired_is_swept_again(
@@ -364,9 +357,7 @@ class TestLost:
         """Repairs under the other guard mark it too, which is harmless."""
         [user_id] = [UUID(each) for each in await pair.ids("deleted_at IS NOT NULL", 1)]
         await pair.damage(f"UPDATE users SET deleted_at = now() WHERE id = '{user_id}'")
-
         run = await pair.reconcile(repair=True)
-
         assert run.repaired == {"corrupt": 1, "undeleted": 1}
         assert await note_of(pair.blog, user_id) == "deleted"
         assert await swept_all(pair.blog) == 1
@@ -672,10 +663,8 @@ class TestKeptSwept:
         ada, grace = await a_user(blog_engine), await a_user(blog_engine)
         await a_deleted_post(blog_engine, grace)
         await deleted(blog_engine, ada)
-
         await metrics.refresh(USERS, blog_engine)
         due = REGISTRY.get_sample_value("usersync_sweep_due")
         await swept_all(blog_engine)
         await metrics.refresh(USERS, blog_engine)
-
         assert (due, REGISTRY.get_sample_value("usersync_sweep_due")) == (2, 0)

@@ -234,10 +234,8 @@ async def test_an_operator_redrives_past_a_locked_row(
     state = a_state()
     await apply_events(blog_engine, state)
     [parked_id] = await park_deliveries(blog_engine, a_delivery(an_event(a_state(state.id, 2))))
-
     async with holding(blog_engine, OF_USER.format(state.id) + "FOR UPDATE"):
         done = await redrive(USERS, impatient, parked_id)
-
     assert (done.outcome, done.failure and done.failure.reason) == ("parked", "row_held")
     assert len(await parked(blog_engine)) == 1
 

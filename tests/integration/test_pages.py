@@ -81,7 +81,6 @@ async def test_the_api_documentation_is_opt_in_and_loads_only_its_own_scripts(
         page = await client.get("/docs")
         loaded = re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.text)
         responses = [await client.get(path) for path in loaded]
-
     assert "script-src 'self';" in page.headers["Content-Security-Policy"]
     assert "https:" not in page.headers["Content-Security-Policy"]
     assert [response.status_code for response in responses] == [200] * 3

@@ -105,9 +105,7 @@ async def test_show_says_that_the_body_was_erased(
     state = a_state()
     [parked_id] = await park_events(blog_engine, an_event(state))
     await apply_events(blog_engine, a_tombstone(state.id))
-
     ended = await command(f"parked show {parked_id}")
-
     assert "body erased" in ended.stdout
     assert state.email not in ended.stdout
     assert (await as_json(command, f"show {parked_id}"))["erased"]
@@ -135,10 +133,8 @@ async def test_redrive_ends_with_1_when_some_stay(
 ) -> None:
     assert await as_json(command, "redrive --all") == dict.fromkeys(OUTCOMES, 0)
     [bad, _] = await park_deliveries(blog_engine, rubbish(), a_delivery(an_event(a_state())))
-
     ended = await command("parked redrive --all")
     counts = await as_json(command, "redrive --all", code=1)
-
     assert ended.returncode == 1
     assert f"{bad}  parked  not_a_cloud_event: no CloudEvents 1.0 headers\n" in ended.stdout
     assert counts == dict.fromkeys(OUTCOMES, 0) | {"parked": 1}

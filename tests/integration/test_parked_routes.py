@@ -164,10 +164,8 @@ async def test_redriving_one_returns_the_outcome(blog: People) -> None:
 
 async def test_redriving_what_fails_again_says_why(blog: People) -> None:
     [parked_id] = await park_deliveries(blog.engine, rubbish())
-
     with capture_logs() as logs:
         answer = await blog.client.post(f"{LIST}/{parked_id}/redrive")
-
     assert answer.status_code == 200
     told = {"reason": "not_a_cloud_event", "error": "no CloudEvents 1.0 headers"}
     assert answer.json() == {"id": parked_id, "outcome": "parked", **told}
@@ -319,9 +317,7 @@ async def test_operators_who_were_deleted_are_out(blog: People) -> None:
     """Redriving the caller's own deletion ends their access and erases their parked messages."""
     await park_events(blog.engine, an_event(OPERATOR), an_event(a_tombstone(OPERATOR.id, 9)))
     _, deletion = [row.id for row in await parked(blog.engine)]
-
     answer = await blog.client.post(f"{LIST}/{deletion}/redrive")
-
     assert answer.json()["outcome"] == "applied"
     _is_problem(await blog.client.get(LIST), 401, "invalid_token")
     [row] = await parked(blog.engine)

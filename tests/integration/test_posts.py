@@ -138,7 +138,6 @@ class TestWriting:
     ) -> None:
         ada = await people.user()
         post = await people.post(ada)
-
         for method, path in [("POST", "/v1/posts"), ("PATCH", f"/v1/posts/{post['id']}")]:
             if method == "PATCH" and (len(body) == 1 or body["body"] is None):
                 continue  # what is missing or null stays
@@ -150,9 +149,7 @@ class TestWriting:
         ada = await people.user()
         title = HOSTILE[:200]
         await people.post(ada, title, HOSTILE)
-
         answer = await people.ask(None, "GET", "/v1/posts")
-
         [post] = answer.json()["items"]
         assert (post["title"], post["body"]) == (title, HOSTILE)
         assert answer.headers["Content-Type"] == "application/json"
@@ -307,10 +304,8 @@ class TestServices:
         ada, post_id = await people.user(), uuid4()
         await people.keep(ada, post_id)
         await people.done(ada, "DELETE", f"/v1/posts/{post_id}")
-
         again = await people.keep(ada, post_id)
         by_other = await people.keep(ada, post_id, service="svc_other")
-
         assert_problem(again, 410, "post_deleted")
         assert_problem(by_other, 403, "forbidden")
         assert await people.titles() == []
@@ -394,9 +389,7 @@ class TestChanging:
     async def test_a_deleted_post_leaves_no_text(self, people: People) -> None:
         ada = await people.user()
         post = await people.post(ada, "Secret", "Very secret")
-
         await people.done(ada, "DELETE", f"/v1/posts/{post['id']}")
-
         [row] = await fetch(people.engine, "SELECT * FROM posts")
         assert (str(row.id), row.title, row.body) == (post["id"], None, None)
         assert row.deleted_at is not None
@@ -444,7 +437,6 @@ class TestPages:
     async def test_a_page_has_twenty_posts_by_default(self, people: People) -> None:
         ada = await people.user()
         await insert_posts(people, ada, 101)
-
         assert len(await people.titles()) == 20
         assert len(await people.titles(limit=100)) == 100
         for limit in (0, 101, "x"):
@@ -456,9 +448,7 @@ class TestPages:
         for number in range(5):
             await people.post(ada, f"ada {number}")
             await people.post(eve, f"eve {number}")
-
         pages = [page async for page in pages_of(people, limit=2, author=str(ada))]
-
         assert pages == [["ada 4", "ada 3"], ["ada 2", "ada 1"], ["ada 0"]]
         assert await people.titles(author=str(uuid4())) == []
 

@@ -270,9 +270,7 @@ class TestInFlight:
         """Without one, late events cannot be told from lost ones."""
         await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
         hasty = pair.settings.model_copy(update={"reconcile_wait_seconds": 0.001})
-
         ended = await pair.reconcile(repair=True, settings=hasty)
-
         assert ended.verdict is Verdict.COULD_NOT_COMPARE
         assert ended.explanation is not None
         assert "heartbeat" in ended.explanation
@@ -356,9 +354,7 @@ async def test_two_concurrent_repairs_end_in_step(pair: Pair) -> None:
         "DELETE FROM users WHERE email LIKE 'user1%'",
         "UPDATE users SET email = 'x' || email WHERE email LIKE 'user2%'",
     )
-
     ended = await asyncio.gather(pair.reconcile(repair=True), pair.reconcile(repair=True))
-
     assert {run.verdict for run in ended} == {Verdict.IN_STEP}
     assert await pair.agrees()
 

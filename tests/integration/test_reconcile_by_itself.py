@@ -1,6 +1,5 @@
 """Reconcile starts by itself: on an empty replica, after lost messages, and on a schedule."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -20,17 +19,14 @@ from tests.support.reconciling import Pair, paired, watching
 
 
 @pytest.fixture
-async def pair(
-    api_settings: ApiSettings,
-    relay_settings: RelaySettings,
-    consumer_settings: ConsumerSettings,
-    auth_engine: AsyncEngine,
-    blog_engine: AsyncEngine,
-) -> AsyncIterator[Pair]:
-    quick = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
-    async with paired(api_settings, quick, consumer_settings, auth_engine, blog_engine) as pair:
-        await pair.fill(replica=False)
-        yield pair
+def relay_settings(relay_settings: RelaySettings) -> RelaySettings:
+    return relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
+
+
+@pytest.fixture
+async def pair(empty_pair: Pair) -> Pair:
+    await empty_pair.fill(replica=False)
+    return empty_pair
 
 
 async def ended(pair: Pair, reason: Reason, times: int = 1) -> list[Row[Any]]:
@@ -91,7 +87,6 @@ async def test_heartbeat_numbers_that_run_backwards_start_a_comparison_only(pair
         await pair.damage("DELETE FROM users WHERE email = 'user3@example.org'")
         await execute(pair.auth, "UPDATE source SET heartbeat = 0")
         await eventually(lambda: ended(pair, Reason.BACKWARDS))
-
     [run, *_] = await ended(pair, Reason.BACKWARDS)
     assert (run.verdict, run.repaired) == ("drift", {})
     assert run.differing == {"missing": 1}
@@ -111,7 +106,6 @@ async def test_concurrent_watches_start_one_run(pair: Pair) -> None:
         await eventually(pair.agrees)
         await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
         await eventually(lambda: ended(pair, Reason.GAP))
-
     assert len(await ended(pair, Reason.EMPTY)) == 1
     assert len(await ended(pair, Reason.GAP)) == 1
 
@@ -124,7 +118,6 @@ async def test_an_automatic_run_is_retried_until_the_source_responds(
         await eventually(lambda: ended(pair, Reason.EMPTY))
     async with watching(pair):
         await eventually(lambda: ended(pair, Reason.EMPTY, times=2))
-
     first, *_, last = await ended(pair, Reason.EMPTY)
     assert (first.verdict, last.verdict) == ("could_not_compare", "in_step")
 
@@ -144,24 +137,21 @@ async def test_lost_messages_are_detected_and_repaired_with_three_connections(
     auth_engine: AsyncEngine,
 ) -> None:
     """The minimum is shared by a comparison, its locks and the messages."""
-    quick = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
     few = consumer_settings.model_copy(update={"database_connections_max": CONNECTIONS_MIN})
     engine = pooled(few)
-    try:
-        async with paired(api_settings, quick, few, auth_engine, engine) as pair:
-            await pair.fill(replica=False)
-            async with watching(pair):
-                await eventually(lambda: ended(pair, Reason.EMPTY))
-                # Simulate lost messages about these users, and lost heartbeats.
-                await pair.damage(
-                    "DELETE FROM users WHERE email LIKE 'user1_@%'",
-                    "UPDATE users SET version = version - 1 WHERE email LIKE 'user2_@%'",
-                )
-                await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
-                await eventually(lambda: ended(pair, Reason.GAP))
-                await eventually(pair.agrees)
-            [run] = await ended(pair, Reason.GAP)
-            assert run.repaired == {"missing": 9, "stale": 9}
-            assert await degraded(pair) is None
-    finally:
-        await engine.dispose()
+    async with paired(api_settings, relay_settings, few, auth_engine, engine) as pair:
+        await pair.fill(replica=False)
+        async with watching(pair):
+            await eventually(lambda: ended(pair, Reason.EMPTY))
+            # Simulate lost messages about these users, and lost heartbeats.
+            await pair.damage(
+                "DELETE FROM users WHERE email LIKE 'user1_@%'",
+                "UPDATE users SET version = version - 1 WHERE email LIKE 'user2_@%'",
+            )
+            await execute(pair.auth, "UPDATE source SET heartbeat = heartbeat + 3")
+            await eventually(lambda: ended(pair, Reason.GAP))
+            await eventually(pair.agrees)
+        [run] = await ended(pair, Reason.GAP)
+        assert run.repaired == {"missing": 9, "stale": 9}
+        assert await degraded(pair) is None
+    await engine.dispose()

@@ -216,9 +216,7 @@ async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncE
 async def test_several_runs_at_once_share_the_work(blog_engine: AsyncEngine) -> None:
     users = [uuid4() for _ in range(300)]
     ids = await park_events(blog_engine, *(an_event(a_state(user_id)) for user_id in users))
-
     runs = await asyncio.gather(*(_all(blog_engine) for _ in range(3)))
-
     assert sorted(each.id for run in runs for each in run) == ids
     assert {each.outcome for run in runs for each in run} == {"applied"}
     assert all(len(run) > 30 for run in runs)

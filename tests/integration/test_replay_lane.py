@@ -60,10 +60,8 @@ async def test_replays_are_applied_like_events_but_do_not_count_as_latency(inbox
 async def test_a_backlog_of_replays_is_applied_in_small_batches(inbox: Inbox) -> None:
     await inbox.declare()
     await inbox.source.replay(*(an_event(a_state()) for _ in range(1_000)))
-
     async with inbox.consuming():
         await inbox.has_applied(1_000)
-
     batches = await fetch(inbox.engine, "SELECT count(*) AS users FROM users GROUP BY applied_at")
     assert max(row.users for row in batches) == inbox.settings.replay_batch_size
     assert len(batches) <= 100

@@ -52,7 +52,6 @@ def test_parallel_consumers_end_in_the_same_replica(
         seed.shuffle(order)
         orders.append([order[start : start + 5] for start in range(0, len(order), 5)])
     states = converging.run(_at_once(converging, orders))
-
     assert states == fold(history)
 
 
@@ -142,9 +141,7 @@ async def test_a_tombstone_contains_nothing_personal(blog_engine: AsyncEngine) -
     """It has id, version, time of deletion, and the mark to erase the user's content."""
     state = a_state(roles=("admin",), tokens_valid_after=NOON)
     await apply_events(blog_engine, state)
-
     await apply_events(blog_engine, a_tombstone(state.id, 2))
-
     [row] = await fetch(blog_engine, "SELECT * FROM users")
     left = {name: value for name, value in row._mapping.items() if value not in (None, [], False)}
     assert left.keys() == {"id", "version", "status", "deleted_at", "applied_at", "sweep"}

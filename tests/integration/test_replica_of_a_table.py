@@ -78,10 +78,8 @@ async def test_the_newest_state_wins_in_any_order(engine: AsyncEngine) -> None:
 async def test_a_tombstone_clears_the_row_and_is_final(engine: AsyncEngine) -> None:
     """It leaves nothing personal, and no later version restores the user."""
     state = a_state(version=1)
-
     await apply(engine, state)
     outcomes = await apply(engine, a_tombstone(state.id, version=2), a_state(state.id, version=9))
-
     left = await row(engine, state.id)
     assert outcomes == [Outcome.APPLIED, Outcome.TOMBSTONED]
     assert (left.version, left.email, left.deleted_at is None) == (2, None, False)
@@ -112,5 +110,4 @@ async def test_a_rollback_undoes_the_apply(engine: AsyncEngine) -> None:
         await Replica(readers, service="mailer", also={"changes": "0"}).apply(connection, [event])
         await connection.rollback()
         count = await connection.scalar(select(func.count()).select_from(readers))
-
     assert count == 0

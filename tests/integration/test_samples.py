@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ApiSettings, ConsumerSettings
+from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, Event
 from replica.inbox.activity import Activity, State
 from replica.inbox.consumer import Consumer
@@ -24,10 +23,10 @@ from replica.samples.read import presence, series
 from replica.samples.sampler import sample_periodically
 from service_kit.process.tasks import end_tasks
 from tests.support.auth_api import assert_problem
-from tests.support.blog_api import a_token, blog_api
-from tests.support.builders import SOURCE, a_state, an_event
+from tests.support.builders import a_state, an_event
+from tests.support.content import People
 from tests.support.eventually import eventually
-from tests.support.inbox import Inbox, apply_events, execute, fetch
+from tests.support.inbox import Inbox, execute, fetch
 from tests.support.source import DEAD
 
 SAMPLES = "/v1/sync/samples"
@@ -98,19 +97,17 @@ class TestTaking:
         assert (second.applied, second.latency_seconds) == (0, None)
         assert first.process == second.process
 
-    async def test_a_heartbeat_measures_the_lag_without_events(self, inbox: Inbox) -> None:
-        async with inbox.consuming() as consumer:
-            await inbox.source.publish(recorded(an_event(Beat(number=1)), 7))
-            await eventually(lambda: consumer.activity.applied)
-        assert consumer.activity.latency_seconds is not None
-        assert 7 <= consumer.activity.latency_seconds < 60
-
-    async def test_parked_messages_do_not_count_as_applied(self, inbox: Inbox) -> None:
+    async def test_a_heartbeat_measures_the_lag_and_parked_messages_do_not_count(
+        self, inbox: Inbox
+    ) -> None:
         async with inbox.consuming() as consumer:
             await inbox.source.publish_raw(b"rubbish")
-            await inbox.source.publish(an_event(a_state()))
+            await inbox.source.publish(recorded(an_event(Beat(number=1)), 7))
             await eventually(lambda: consumer.activity.applied)
+            await inbox.has_parked(1)
         assert consumer.activity.applied == 1
+        assert consumer.activity.latency_seconds is not None
+        assert 7 <= consumer.activity.latency_seconds < 60
 
     async def test_depths_are_those_of_the_queues(self, inbox: Inbox) -> None:
         await inbox.declare()
@@ -235,21 +232,13 @@ class TestReading:
         assert list(found.items) == []
 
 
-async def test_over_http(
-    blog_url: str, public_pem: str, blog_engine: AsyncEngine, signing_key: rsa.RSAPrivateKey
-) -> None:
-    operator = a_state(roles=("operator",))
-    await apply_events(blog_engine, operator)
-    await put(blog_engine, ADA, 30, latency_seconds=0.02, applied=3, queue_depth=0)
-    settings = ApiSettings(
-        _env_file=None, database_url=blog_url, public_key=public_pem, issuer=SOURCE
-    )
-    headers = {"Authorization": f"Bearer {a_token(signing_key, operator.id)}"}
+async def test_over_http(people: People) -> None:
+    people.act_as(await people.user(roles=("operator",)))
+    await put(people.engine, ADA, 30, latency_seconds=0.02, applied=3, queue_depth=0)
 
-    async with blog_api(settings) as blog:
-        answer = await blog.get(SAMPLES, headers=headers)
-        day = await blog.get(f"{SAMPLES}?minutes=1440", headers=headers)
-        longer = await blog.get(f"{SAMPLES}?minutes=1441", headers=headers)
+    answer = await people.client.get(SAMPLES)
+    day = await people.client.get(f"{SAMPLES}?minutes=1440")
+    longer = await people.client.get(f"{SAMPLES}?minutes=1441")
 
     shown = answer.json()
     [point] = shown["items"]

@@ -125,7 +125,6 @@ def test_a_public_url_that_browsers_cannot_use_is_refused(
             patch.setenv(name, value)
             with pytest.raises(BadSettings) as caught:
                 load(ApiSettings)
-
         assert str(caught.value).startswith("BLOG_AUTH_PUBLIC_URL: ")
         assert "hunter2" not in str(caught.value)
 
@@ -175,9 +174,7 @@ def test_the_lock_timeout_must_be_below_the_statement_timeout(
     for name, value in (("LOCK", lock), ("STATEMENT", statement)):
         if value is not None:
             monkeypatch.setenv(f"BLOG_{name}_TIMEOUT_MS", value)
-
     with pytest.raises(BadSettings) as caught:
         load(DatabaseSettings)
-
     [line] = str(caught.value).splitlines()
     assert line.startswith("BLOG_LOCK_TIMEOUT_MS: must be less than BLOG_STATEMENT_TIMEOUT_MS")

@@ -103,7 +103,6 @@ def test_equal_instants_and_role_sets_have_equal_digests(deleted: bool) -> None:
     else:
         one = UserState(**ADA | {"roles": ("a", "b")})  # type: ignore[assignment]
         other = UserState(**ADA | {"roles": ("b", "a", "a"), "created_at": elsewhere})
-
     assert row_digest(one) == row_digest(other)
 
 
@@ -187,7 +186,6 @@ def digests(**buckets: int) -> Digests:
 def test_differing_buckets_are_named() -> None:
     ours = digests(b0=1, b2=7, b17=3, b4095=5)
     theirs = digests(b0=1, b2=8, b4095=6, b40=1)
-
     assert ours.differing(theirs, STATE) == theirs.differing(ours, STATE) == [2, 17, 40, 4095]
     assert ours.differing(ours, STATE) == []
     assert ours.differing(theirs, VERSIONS) == []

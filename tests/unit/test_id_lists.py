@@ -64,10 +64,8 @@ def test_a_long_list_takes_little_memory(typed: io.BytesIO) -> None:
 def test_something_else_than_an_id_is_refused(typed: io.BytesIO, wrong: bytes) -> None:
     typed.write(f"{uuid4()}\n".encode() + wrong)
     typed.seek(0)
-
     with pytest.raises(OperatorError) as refused, ids_of(["-"], user_id):
         pass
-
     assert "standard input, id 2: " in str(refused.value)
     assert "nothing was done" in str(refused.value)
     assert len(str(refused.value)) < 300

@@ -130,7 +130,6 @@ def test_findings_are_limited_per_kind() -> None:
     for _ in range(FINDINGS_MAX + 1):
         tally.list(Finding(uuid4(), Kind.MISSING, 1, None, False))
     tally.list(Finding(uuid4(), Kind.UNDONE_DELETION, 1, 2, False))
-
     assert {kind: len(found) for kind, found in tally.listed.items()} == {
         Kind.MISSING: FINDINGS_MAX,
         Kind.UNDONE_DELETION: 1,

@@ -123,7 +123,6 @@ def test_digests_of_another_version_are_refused() -> None:
     """They would show drift where there is none; the first version named no version."""
     first = {"source": str(SOURCE_ID), "taken_at": NOON.isoformat(), "users": 1, "tombstones": 0}
     later = json.loads(an_answer().model_dump_json()) | {"version": VERSION + 1, "new": True}
-
     for answer, version in ((first | {"digests": "AA"}, 1), (later, VERSION + 1)):
         with pytest.raises(OtherVersion, match=f"speaks version {version} .* version {VERSION}:"):
             DigestsAnswer.read(json.dumps(answer).encode())
@@ -152,11 +151,9 @@ def test_invalid_digests_are_refused() -> None:
 def test_digests_of_some_buckets_are_read_back() -> None:
     ranges = [range(2), range(4095, 4096)]
     digests = Digests(3, 4, STATE, VERSIONS)
-
     answer = DigestsAnswer.of(
         SOURCE_ID, NOON, digests.packed(DigestKind.VERSIONS, ranges), DigestKind.VERSIONS
     )
-
     expected = {bucket: digests.bucket(bucket, DigestKind.VERSIONS) for bucket in (0, 1, 4095)}
     assert answer.by_bucket(ranges) == expected
     with pytest.raises(ValueError, match="the 4 digests have another length"):
@@ -192,7 +189,6 @@ def test_a_tag_names_version_source_and_root() -> None:
         for source in (SOURCE_ID, UUID(int=2))
         for kind in DigestKind
     }
-
     assert len(tags) == 4
     assert all(tag.startswith(f'"{VERSION}.') and is_named(tag, [tag]) for tag in tags)
 
@@ -220,12 +216,10 @@ def test_no_other_line_is_the_last(line: bytes) -> None:
 def test_unknown_fields_of_a_newer_source_are_ignored() -> None:
     """A newer source may send more fields."""
     about = '"source":"00000000-0000-0000-0000-000000000001","new":[1]'
-
     begin = StreamBegin.model_validate_json(f'{{{about},"taken_at":"2026-01-01T12:00:00Z"}}')
     beat = HeartbeatAnswer.model_validate_json(
         f'{{{about},"issuer":"x","number":7,"recorded_at":"2026-01-01T14:00:00+02:00"}}'
     )
-
     assert begin == StreamBegin(source=SOURCE_ID, taken_at=NOON)
     assert (beat.number, beat.recorded_at) == (7, NOON)
 
