@@ -655,8 +655,9 @@ async def test_the_interactive_documentation_needs_no_internet(site: Site, visit
         for service, member in (("auth_service", site.auth_api), ("blog_service", site.blog_api)):
             await visitor.page.goto(f"{member.url}/docs")
             heading = visitor.page.get_by_role("heading", name=service)
-            await expect(heading).to_be_visible(timeout=PATIENCE_MS)
+            await expect(heading).to_be_visible()
             operation = visitor.page.locator(".opblock").first
+            await expect(operation).to_be_visible()
             await operation.click()
             await expect(operation.get_by_role("button", name="Try it out")).to_be_visible()
 
