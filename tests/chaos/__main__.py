@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -44,6 +45,7 @@ def _seeds(arguments: argparse.Namespace) -> Iterator[int]:
 
 
 async def _main(arguments: argparse.Namespace) -> int:
+    _stop_servers_when_told()
     until = time.monotonic() + 60 * (arguments.minutes or 24 * 60)
     keys, failed = _keys(), []
     logs = Path(tempfile.mkdtemp(prefix="usersync-chaos-"))
@@ -67,6 +69,14 @@ async def _main(arguments: argparse.Namespace) -> int:
     return bool(failed)
 
 
+def _stop_servers_when_told() -> None:
+    """End at a request to stop like at an interrupt: with the servers stopped."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
 def _keys() -> tuple[str, str]:
     """Make a private and a public key, as PEM."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -82,4 +92,7 @@ def _keys() -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_main(_arguments())))
+    try:
+        sys.exit(asyncio.run(_main(_arguments())))
+    except asyncio.CancelledError:
+        sys.exit(130)

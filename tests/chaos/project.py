@@ -207,24 +207,21 @@ def _without_repetition(log: Sequence[Observed]) -> list[Observed]:
     """
     short: list[Observed] = []
     for observed in log:
-        if not short and observed.what is not Seen.COMMITTED and _is_frame(observed):
-            continue
         if observed.what is Seen.COMPARED:
             began = _beginning(short)
-            if began is None:
-                continue  # it began before the first commit
+            assert began is not None
             if short[began + 1 :]:
                 was_repaired = any(each.what is Seen.REPAIRED for each in short[began + 1 :])
                 observed = observed._replace(is_claim=observed.is_claim and not was_repaired)
-            elif short[began - 2 : began] == [short[began], observed] or not observed.is_claim:
+            elif (
+                not began
+                or short[began - 2 : began] == [short[began], observed]
+                or not observed.is_claim
+            ):
                 del short[began:]
                 continue
         short.append(observed)
     return short
-
-
-def _is_frame(observed: Observed) -> bool:
-    return observed.what in (Seen.COMPARING, Seen.COMPARED)
 
 
 def _beginning(log: Sequence[Observed]) -> int | None:
