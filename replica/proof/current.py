@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from replica.proof import model
 from replica.proof.model import CurrentProof, Proved
 from replica.proof.table import current_proof
+from service_kit.process.clock import AHEAD_SECONDS_MAX
 
 _NOW: Final = func.clock_timestamp()
 
@@ -85,14 +86,22 @@ async def current(connection: AsyncConnection) -> CurrentProof:
     has_verdict = row.proved_at is not None
     return CurrentProof(
         is_on=row.on_since is not None,
-        # A verdict in the future was made while the clock was ahead.
-        age_seconds=None if row.age is None else max(0.0, float(row.age)),
+        age_seconds=None if row.age is None else _age(float(row.age)),
         tried_seconds=None if row.tried is None else float(row.tried),
         covered=row.covered,
         proved=Proved(**{name: getattr(row, name) for name in _PROVED}) if has_verdict else None,
         proved_at=row.proved_at,
         trouble=row.trouble,
     )
+
+
+def _age(seconds: float) -> float:
+    """Return the age of a verdict, in seconds.
+
+    One in the future was made while the clock was ahead. How long ago is unknown, so it counts as
+    too old; otherwise it would look new until the clock has caught up.
+    """
+    return -seconds if seconds < -AHEAD_SECONDS_MAX else max(0.0, seconds)
 
 
 async def why_degraded(connection: AsyncConnection, *, heartbeat_seconds_max: float) -> str | None:

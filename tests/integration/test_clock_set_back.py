@@ -19,6 +19,8 @@ from auth_service.outbox.metrics import figures
 from auth_service.settings import ApiSettings
 from blog_service.replica_of_users import USERS
 from blog_service.settings import DatabaseSettings
+from replica.proof.current import current, note_verdict, turn, why_degraded
+from replica.proof.model import NOT_PROVED, Proved, State, state
 from replica.samples.clock import latest
 from replica.samples.read import presence
 from replica.status.read import status
@@ -212,6 +214,31 @@ class TestPresence:
 
         async with blog_engine.connect() as connection:
             assert (await presence(connection)).consumers == 0
+
+    async def test_a_proof_of_the_future_proves_nothing(self, blog_engine: AsyncEngine) -> None:
+        """Without a source it would otherwise be called new for a day."""
+        proved = Proved(
+            source=uuid4(),
+            heartbeat=1,
+            users=1,
+            tombstones=0,
+            in_flight=0,
+            differing={},
+            findings=(),
+            run_id=None,
+        )
+        async with blog_engine.begin() as connection:
+            await turn(connection, on=True)
+            await note_verdict(connection, proved, covered=1)
+
+        async def known() -> tuple[State, str | None]:
+            async with blog_engine.connect() as connection:
+                found = await current(connection)
+                return state(found, 45), await why_degraded(connection, heartbeat_seconds_max=45)
+
+        assert await known() == (State.EQUAL, None)
+        await set_back(blog_engine)
+        assert await known() == (State.UNKNOWN, NOT_PROVED)
 
 
 class TestReporting:
