@@ -156,7 +156,6 @@ async def test_an_id_that_begins_with_a_dash_is_not_an_option(operator: Operator
 async def test_the_size_of_a_key_is_bounded(operator: Operator, bits: str) -> None:
     """Neither weak, nor so long that signing becomes slow."""
     done = await operator.tries(f"generate --bits {bits}")
-
     assert done.returncode == 2
     assert "--bits" in done.stderr
     assert (await operator.says("list")).startswith("there are no keys yet")

@@ -15,13 +15,15 @@ from auth_service.settings import ApiSettings, RelaySettings
 from auth_service.users.passwords import Passwords
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
-from tests.support.auth_api import made_admin, serving, signed_up
+from tests.support.auth_api import AuthApi, made_admin, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.commands import Command, commands_on
 from tests.support.content import People, people_of
 from tests.support.databases import Databases
 from tests.support.inbox import Inbox
+from tests.support.mail_server import MailServer, mail_server
 from tests.support.reconciling import Pair, paired
+from tests.support.relaying import Pipe
 from tests.support.servers import own_postgres
 from tests.support.source import Source, source_on
 
@@ -41,6 +43,19 @@ def inbox(
 ) -> Inbox:
     """What a test of the consumer needs: its settings, its database and a source."""
     return Inbox(consumer_settings, blog_engine, source)
+
+
+@pytest.fixture
+def unbound(auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source) -> Pipe:
+    """A relay's database, settings and broker, without a queue."""
+    return Pipe(auth_engine, relay_settings, source)
+
+
+@pytest.fixture
+async def pipe(unbound: Pipe) -> Pipe:
+    """A relay's database, settings and broker, with a queue bound as a consuming service does."""
+    await unbound.bind()
+    return unbound
 
 
 @pytest.fixture(scope="session")
@@ -81,17 +96,37 @@ def api_settings(
 
 
 @pytest.fixture
-async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+async def api(api_settings: ApiSettings) -> AsyncIterator[AuthApi]:
     """A client of the auth API."""
     async with serving(api_settings) as client:
         yield client
 
 
 @pytest.fixture
-async def root(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
+async def server() -> AsyncIterator[MailServer]:
+    """A mail server."""
+    async with mail_server() as server:
+        yield server
+
+
+@pytest.fixture
+def mail_settings(api_settings: ApiSettings, server: MailServer) -> ApiSettings:
+    """Settings of an auth API that sends mails."""
+    return api_settings.model_copy(update={"smtp_url": SecretStr(server.url)})
+
+
+@pytest.fixture
+async def post(mail_settings: ApiSettings) -> AsyncIterator[AuthApi]:
+    """A client of an auth API that sends mails."""
+    async with serving(mail_settings) as client:
+        yield client
+
+
+@pytest.fixture
+async def root(api: AuthApi) -> dict[str, Any]:
     """An administrator of the auth API, the only one."""
     signed_in = await signed_up(api, "root@example.org")
-    await made_admin(auth_engine, signed_in)
+    await made_admin(api.engine, signed_in)
     return signed_in
 
 

@@ -17,11 +17,18 @@ from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings as BlogSettings
 from contracts.events import UserState
 from service_kit.process.rates import Rate
-from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
+from tests.support.auth_api import (
+    PASSWORD,
+    AuthApi,
+    Signed,
+    assert_problem,
+    bearer,
+    serving,
+    signed_up,
+)
 from tests.support.blog_api import blog_api
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
 from tests.support.relaying import outbox
 
 ADA = {"email": "ada@example.org", "password": PASSWORD}
@@ -53,7 +60,7 @@ async def blog(blog_url: str, public_pem: str) -> AsyncIterator[httpx.AsyncClien
 
 
 @pytest.fixture
-async def ada(api: httpx.AsyncClient) -> dict[str, Any]:
+async def ada(api: AuthApi) -> Signed:
     """The response to Ada's sign-up."""
     return await signed_up(api, ADA["email"])
 
@@ -62,65 +69,53 @@ class TestChange:
     """``POST /v1/me/password``."""
 
     async def test_it_answers_like_sign_in_with_a_fresh_session(
-        self, api: httpx.AsyncClient, ada: dict[str, Any]
+        self, api: AuthApi, ada: Signed
     ) -> None:
-        answer = await change(api, ada)
+        answer = await api.change_password(ada, NEW)
 
         body = answer.json()
-        old = await api.post("/v1/signin", json=ADA)
-        new = await api.post("/v1/signin", json={**ADA, "password": NEW})
+        old = await api.sign_in()
+        new = await api.sign_in(password=NEW)
         assert answer.status_code == 200
         assert body.keys() == ada.keys()
         assert answer.headers["Cache-Control"] == "no-store"
         assert "Set-Cookie" not in answer.headers
         assert body["user"]["version"] > ada["user"]["version"]
-        assert (await api.get("/v1/me", headers=bearer(body))).json() == body["user"]
+        assert (await api.me(body)).json() == body["user"]
         assert (await refresh(api, body["refresh_token"])).status_code == 200
         assert_problem(old, 401, "invalid_credentials")
         assert new.status_code == 200
 
-    async def test_it_keeps_the_refresh_token_where_it_was(
-        self, api: httpx.AsyncClient, ada: dict[str, Any]
-    ) -> None:
-        """A request with the cookie gets the next token as a cookie."""
-        answer = await change(api, ada, Cookie=f"{COOKIE}={ada['refresh_token']}")
+    async def test_it_ends_every_earlier_session(self, api: AuthApi, ada: Signed) -> None:
+        """A request with the cookie gets the next refresh token as a cookie."""
+        other = (await api.sign_in()).json()
+
+        answer = await api.change_password(ada, NEW, Cookie=f"{COOKIE}={ada['refresh_token']}")
+
         assert answer.headers["Set-Cookie"].startswith(f"{COOKIE}=rt_")
         assert "refresh_token" not in answer.json()
-
-    async def test_it_ends_every_earlier_session(
-        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
-    ) -> None:
-        other = (await api.post("/v1/signin", json=ADA)).json()
-
-        await change(api, ada)
-
         for session in (ada, other):
-            assert_problem(await api.get("/v1/me", headers=bearer(session)), 401, "invalid_token")
+            assert_problem(await api.me(session), 401, "invalid_token")
             assert_problem(await refresh(api, session["refresh_token"]), 401, "session_ended")
-        reasons = await fetch(auth_engine, "SELECT end_reason FROM sessions")
-        assert sorted(str(row.end_reason) for row in reasons) == [
-            "None",
-            "password_changed",
-            "password_changed",
-        ]
+        reasons = await api.fetch("SELECT end_reason FROM sessions")
+        ends = sorted(str(row.end_reason) for row in reasons)
+        assert ends == ["None", "password_changed", "password_changed"]
 
     async def test_it_is_recorded_audited_and_notified(
-        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine, tmp_path: Path
+        self, api: AuthApi, ada: Signed, tmp_path: Path
     ) -> None:
         user_id = ada["user"]["id"]
-        await execute(auth_engine, "UPDATE users SET email_verified = true")
+        await api.execute("UPDATE users SET email_verified = true")
 
         def told() -> bool:
             # The first mail creates the folder.
             mails = (path.read_text() for path in tmp_path.glob("mail/*.eml"))
             return any("Your password was changed" in mail for mail in mails)
 
-        await change(api, ada)
+        await api.change_password(ada, NEW)
 
-        [_, event] = await outbox(auth_engine)
-        [entry] = await fetch(
-            auth_engine, "SELECT * FROM audit_log WHERE action = 'authn_password_change'"
-        )
+        [_, event] = await outbox(api.engine)
+        [entry] = await api.fetch("SELECT * FROM audit_log WHERE action = 'authn_password_change'")
         assert event.type == "user.updated"
         assert event.payload["tokens_valid_after"] is not None
         assert (entry.action, entry.actor) == ("authn_password_change", f"user:{user_id}")
@@ -128,41 +123,34 @@ class TestChange:
         assert "argon2" not in event.text
         assert await eventually(told)
 
-    async def test_no_link_that_was_mailed_works_any_more(
-        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
-    ) -> None:
+    async def test_no_link_that_was_mailed_works_any_more(self, api: AuthApi, ada: Signed) -> None:
         """A reset that another person requested is cancelled; another user's is not."""
         bob = await signed_up(api, "bob@example.org")
-        await execute(
-            auth_engine,
+        await api.execute(
             "DELETE FROM mail_links",
             "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"
             " SELECT decode(md5(email), 'hex'), id, 'reset_password', now() + interval '1 hour'"
             " FROM users",
         )
 
-        await change(api, ada)
+        await api.change_password(ada, NEW)
 
-        links = await fetch(
-            auth_engine, "SELECT user_id FROM mail_links WHERE purpose = 'reset_password'"
-        )
+        links = await api.fetch("SELECT user_id FROM mail_links WHERE purpose = 'reset_password'")
         assert [str(row.user_id) for row in links] == [bob["user"]["id"]]
 
-    async def test_it_can_be_refused(
-        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
-    ) -> None:
-        before = await fetch(auth_engine, "SELECT * FROM users")
+    async def test_it_can_be_refused(self, api: AuthApi, ada: Signed) -> None:
+        before = await api.fetch("SELECT * FROM users")
 
-        wrong = await change(api, ada, current="wrong")
-        short = await change(api, ada, new="short")
-        own = await change(api, ada, new=ADA["email"])
+        wrong = await api.change_password(ada, NEW, "wrong")
+        short = await api.change_password(ada, "short")
+        own = await api.change_password(ada, ADA["email"])
         anonymous = await api.post("/v1/me/password", json={})
 
         assert_problem(wrong, 403, "wrong_password")
         assert_problem(short, 422, "weak_password")
         assert_problem(own, 422, "weak_password")
         assert anonymous.status_code in (401, 422)
-        assert await fetch(auth_engine, "SELECT * FROM users") == before
+        assert await api.fetch("SELECT * FROM users") == before
         assert (await refresh(api, ada["refresh_token"])).status_code == 200
 
     async def test_guessing_at_the_current_one_has_a_limit(self, api_settings: ApiSettings) -> None:
@@ -173,10 +161,10 @@ class TestChange:
             headers = bearer(ada)
             wrong = {"password": "wrong"}
             tried = [
-                await change(api, ada, current="wrong"),
+                await api.change_password(ada, NEW, "wrong"),
                 await api.patch("/v1/me", json={**ADA, **wrong}, headers=headers),
                 await api.request("DELETE", "/v1/me", json=wrong, headers=headers),
-                await change(api, ada),
+                await api.change_password(ada, NEW),
             ]
 
         assert [answer.status_code for answer in tried] == [403, 403, 403, 429]
@@ -186,48 +174,41 @@ class TestChange:
 class TestRace:
     """Sign-ins with the old password while it changes."""
 
-    async def test_none_of_them_survives_the_change(
-        self, api: httpx.AsyncClient, ada: dict[str, Any]
-    ) -> None:
+    async def test_none_of_them_survives_the_change(self, api: AuthApi, ada: Signed) -> None:
         for n in range(4):
             old, new = (PASSWORD, NEW) if n % 2 == 0 else (NEW, PASSWORD)
             changed, *answers = await asyncio.gather(
-                change(api, ada, current=old, new=new),
-                *(api.post("/v1/signin", json={**ADA, "password": old}) for _ in range(6)),
+                api.change_password(ada, new, old), *(api.sign_in(password=old) for _ in range(6))
             )
 
             assert changed.status_code == 200
             assert {answer.status_code for answer in answers} <= {200, 401}
             for answer in answers:
                 if answer.status_code == 200:
-                    account = await api.get("/v1/me", headers=bearer(answer.json()))
+                    account = await api.me(answer.json())
                     assert_problem(account, 401, "invalid_token")
                     dead = await refresh(api, answer.json()["refresh_token"])
                     assert_problem(dead, 401, "session_ended")
             ada = changed.json()
-            assert (await api.get("/v1/me", headers=bearer(ada))).status_code == 200
+            assert (await api.me(ada)).status_code == 200
 
 
 class TestWholeSeconds:
     """``iat`` has whole seconds, and a stolen token must not outlive a revocation in its second."""
 
     async def test_in_any_part_of_a_second_the_old_token_is_refused_and_the_new_one_valid(
-        self,
-        api: httpx.AsyncClient,
-        blog: httpx.AsyncClient,
-        auth_engine: AsyncEngine,
-        blog_engine: AsyncEngine,
+        self, api: AuthApi, blog: httpx.AsyncClient, blog_engine: AsyncEngine
     ) -> None:
         """Here at once, and at the blog as soon as its replica has the event."""
         tenths: set[int] = set()
         for n in range(100):
             # The latest possible token: of this moment.
             youngest = await signed_up(api, f"user{n}@example.org")
-            await replicate(auth_engine, blog_engine)
+            await replicate(api.engine, blog_engine)
             assert (await blog.get("/v1/me", headers=bearer(youngest))).status_code == 200
 
-            changed = await change(api, youngest)
-            changed_at = await replicate(auth_engine, blog_engine)
+            changed = await api.change_password(youngest, NEW)
+            changed_at = await replicate(api.engine, blog_engine)
 
             tenths.add(changed_at.microsecond // 100_000)
             await assert_replaced(youngest, changed.json(), api, blog)
@@ -236,53 +217,39 @@ class TestWholeSeconds:
         pytest.fail(f"the changes met only these tenths of a second: {sorted(tenths)}")
 
     async def test_changes_within_a_second_revoke_each_others_tokens(
-        self,
-        api: httpx.AsyncClient,
-        blog: httpx.AsyncClient,
-        ada: dict[str, Any],
-        auth_engine: AsyncEngine,
-        blog_engine: AsyncEngine,
+        self, api: AuthApi, blog: httpx.AsyncClient, ada: Signed, blog_engine: AsyncEngine
     ) -> None:
         """A token in between has the last change's second, so the next change goes beyond it."""
         present, passwords = ada, [PASSWORD, NEW] * 4
         for current, new in pairwise(passwords):
-            changed = await change(api, present, current=current, new=new)
-            await replicate(auth_engine, blog_engine)
+            changed = await api.change_password(present, new, current)
+            await replicate(api.engine, blog_engine)
             await assert_replaced(present, changed.json(), api, blog)
             present = changed.json()
 
     async def test_two_revocations_within_a_second_revoke_tokens_in_between(
-        self,
-        api: httpx.AsyncClient,
-        blog: httpx.AsyncClient,
-        ada: dict[str, Any],
-        auth_engine: AsyncEngine,
-        blog_engine: AsyncEngine,
+        self, api: AuthApi, blog: httpx.AsyncClient, ada: Signed, blog_engine: AsyncEngine
     ) -> None:
         """A token in between has the first revocation's second, so the second goes beyond it."""
-        await execute(
-            auth_engine,
-            "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '1s'",
+        await api.execute(
+            "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '1s'"
         )
-        between = (await api.post("/v1/signin", json=ADA)).json()
+        between = (await api.sign_in()).json()
 
         await api.post("/v1/signout?scope=global", headers=bearer(between))
 
-        await replicate(auth_engine, blog_engine)
+        await replicate(api.engine, blog_engine)
         assert ada
         refused = await blog.get("/v1/me", headers=bearer(between))
         assert_problem(refused, 401, "invalid_token")
 
-    async def test_no_token_is_issued_for_the_future(
-        self, api: httpx.AsyncClient, ada: dict[str, Any], auth_engine: AsyncEngine
-    ) -> None:
+    async def test_no_token_is_issued_for_the_future(self, api: AuthApi, ada: Signed) -> None:
         """After many revocations in a second the response waits: the leeway is for clocks."""
-        await execute(
-            auth_engine,
-            "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '3s'",
+        await api.execute(
+            "UPDATE users SET tokens_valid_after = date_trunc('second', clock_timestamp()) + '3s'"
         )
 
-        answer = await api.post("/v1/signin", json=ADA)
+        answer = await api.sign_in()
 
         token = answer.json()["access_token"]
         issued_at = jwt.decode(token, options={"verify_signature": False})["iat"]
@@ -290,9 +257,7 @@ class TestWholeSeconds:
         assert issued_at <= time.time() + 1
 
 
-async def assert_replaced(
-    old: dict[str, Any], new: dict[str, Any], *services: httpx.AsyncClient
-) -> None:
+async def assert_replaced(old: Signed, new: Signed, *services: httpx.AsyncClient) -> None:
     """Each service refuses the old access token and accepts the new one."""
     for service in services:
         refused = await service.get("/v1/me", headers=bearer(old))
@@ -300,22 +265,7 @@ async def assert_replaced(
         assert (refused.status_code, taken.status_code) == (401, 200)
 
 
-async def change(
-    api: httpx.AsyncClient,
-    signed_in: dict[str, Any],
-    *,
-    current: str = PASSWORD,
-    new: str = NEW,
-    **headers: str,
-) -> httpx.Response:
-    return await api.post(
-        "/v1/me/password",
-        json={"current_password": current, "new_password": new},
-        headers={**bearer(signed_in), **headers},
-    )
-
-
-async def refresh(api: httpx.AsyncClient, token: str) -> httpx.Response:
+async def refresh(api: AuthApi, token: str) -> httpx.Response:
     """Refresh a session from a page of the service's own origin."""
     headers = {"Cookie": f"{COOKIE}={token}", "Origin": SOURCE}
     return await api.post("/v1/session/refresh", headers=headers)

@@ -285,21 +285,16 @@ class TestStoredKeys:
         self, auth_engine: AsyncEngine, without_key: ApiSettings, other_key: SecretStr
     ) -> None:
         """AUTH_SECRET is wrong there; processes with the right one are not affected."""
-        stored = await activated(lifecycle(auth_engine, without_key))
+        keys = lifecycle(auth_engine, without_key)
+        stored = await activated(keys)
         changes = {"private_key": other_key, "secret": OTHER_SECRET}
-        wrong = KeyRing(auth_engine, without_key.model_copy(update=changes))
-        assert await kid_of_signer(wrong) != stored.kid
+        elsewhere = without_key.model_copy(update=changes)
+        assert await kid_of_signer(KeyRing(auth_engine, elsewhere)) != stored.kid
         assert (await states(auth_engine))[stored.kid] == "active"
         assert await kid_of_signer(KeyRing(auth_engine, without_key)) == stored.kid
-
-    async def test_another_processs_configured_key_is_not_activated(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, without_key: ApiSettings
-    ) -> None:
-        """No process here could sign with it."""
-        await activated(lifecycle(auth_engine, without_key))
-        await KeyRing(auth_engine, settings).signer()
+        # No process with these settings could sign with the other one's configured key.
         with pytest.raises(PrivateKeyMissing, match="AUTH_PRIVATE_KEY"):
-            await lifecycle(auth_engine, without_key).activate(configured_kid(settings))
+            await keys.activate(configured_kid(elsewhere))
 
 
 class TestReading:
@@ -346,7 +341,7 @@ class TestReading:
         ring = KeyRing(auth_engine, settings)
         token = await a_token(ring)
         await execute(auth_engine, "ALTER TABLE signing_keys RENAME TO elsewhere")
-        await eventually(lambda: is_not_ready(ring, KeysUnavailable))
+        await eventually(lambda: is_unreadable(ring))
 
         assert await ring.verify(token)
         assert await ring.signer()
@@ -368,7 +363,7 @@ class TestReading:
         token = await a_token(ring)
         try:
             await asyncio.to_thread(server.stop)
-            await eventually(lambda: is_not_ready(ring, KeysUnavailable))
+            await eventually(lambda: is_unreadable(ring))
 
             assert await ring.verify(token)
             assert await ring.verify(await a_token(ring))
@@ -415,10 +410,10 @@ async def is_ready(ring: KeyRing) -> bool:
     return True
 
 
-async def is_not_ready(ring: KeyRing, error: type[Exception]) -> bool:
+async def is_unreadable(ring: KeyRing) -> bool:
     try:
         await ring.ready()
-    except error:
+    except KeysUnavailable:
         return True
     return False
 

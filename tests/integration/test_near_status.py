@@ -2,29 +2,23 @@
 
 from typing import Any
 
-import httpx
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.support.auth_api import assert_problem, bearer, signed_up
-from tests.support.inbox import execute
+from tests.support.auth_api import AuthApi, assert_problem, bearer, signed_up
 
 STATUS = "/v1/admin/status"
 
 
 @pytest.fixture
-async def ada(api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
+async def ada(api: AuthApi) -> dict[str, Any]:
     """A user who became an operator after their token was issued."""
     signed_in = await signed_up(api, "ada@example.org")
-    await execute(auth_engine, "UPDATE users SET roles = '{operator}'")
+    await api.execute("UPDATE users SET roles = '{operator}'")
     return signed_in
 
 
-async def test_the_figures_equal_the_commands(
-    api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
-) -> None:
-    await execute(
-        auth_engine,
+async def test_the_figures_equal_the_commands(api: AuthApi, ada: dict[str, Any]) -> None:
+    await api.execute(
         "UPDATE outbox_events SET occurred_at = now() - interval '90 seconds'",
         "INSERT INTO users (version, status, deleted_at) VALUES (1, 'deleted', now())",
     )
@@ -39,10 +33,8 @@ async def test_the_figures_equal_the_commands(
     assert (shown["last_heartbeat"], shown["replay"], shown["trouble"]) == (0, None, None)
 
 
-async def test_only_operators_have_access(
-    api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
-) -> None:
+async def test_only_operators_have_access(api: AuthApi, ada: dict[str, Any]) -> None:
     """Not strangers, administrators, or a user who was an operator when they signed in."""
-    await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
+    await api.execute("UPDATE users SET roles = '{admin}'")
     assert_problem(await api.get(STATUS), 401, "authentication_required")
     assert_problem(await api.get(STATUS, headers=bearer(ada)), 403, "forbidden")

@@ -79,7 +79,9 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("small_batches")
 async def test_old_events_are_deleted_and_young_ones_stay(auth_engine: AsyncEngine) -> None:
-    """Batch after batch; the result shows what is left and the pruned position."""
+    """Batch after batch; the result shows what is left, if anything, and the pruned position."""
+    nothing = await prune(auth_engine, MONTH)
+    assert (nothing.deleted, nothing.oldest_position, nothing.oldest_at) == (0, None, None)
     log = await a_log(auth_engine, old=7, young=5)
 
     dry = await prune(auth_engine, MONTH, is_dry=True)
@@ -92,17 +94,8 @@ async def test_old_events_are_deleted_and_young_ones_stay(auth_engine: AsyncEngi
     assert await positions(auth_engine) == log[7:]
     assert (pruned.oldest_position, pruned.pruned_position) == (log[7], log[6])
     assert await pruned_position(auth_engine) == log[6]
-
-
-async def test_an_empty_log_and_a_log_that_becomes_empty(auth_engine: AsyncEngine) -> None:
-    nothing = await prune(auth_engine, MONTH)
-    log = await a_log(auth_engine, old=2)
-    pruned = await prune(auth_engine, MONTH)
-    again = await prune(auth_engine, MONTH)
-
-    assert (nothing.deleted, nothing.oldest_position, nothing.oldest_at) == (0, None, None)
-    assert (pruned.deleted, again.deleted) == (2, 0)
-    assert (again.oldest_position, again.pruned_position) == (None, log[-1])
+    empty = await prune(auth_engine, timedelta(0))
+    assert (empty.oldest_position, empty.pruned_position) == (None, log[-1])
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -124,33 +117,27 @@ async def test_unpublished_events_stay_however_old(auth_engine: AsyncEngine) -> 
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize(
-    ("state", "of", "is_held"),
-    [
+async def test_events_that_an_unfinished_replay_needs_stay(auth_engine: AsyncEngine) -> None:
+    """All events after its checkpoint; a replay of the current state needs none."""
+    for state, of, is_held in (
         ("running", "log", True),
         ("paused", "log", True),
         ("done", "log", False),
         ("cancelled", "log", False),
         ("running", "state", False),
-    ],
-)
-async def test_events_that_an_unfinished_replay_needs_stay(
-    auth_engine: AsyncEngine, state: str, of: str, is_held: bool
-) -> None:
-    """All events after its checkpoint; a replay of the current state needs none."""
-    log = await a_log(auth_engine, old=8)
-    await a_replay(auth_engine, done=log[6], state="running")
-    await a_replay(auth_engine, done=log[3], state=state, of=of)
+    ):
+        log = await a_log(auth_engine, old=8)
+        await a_replay(auth_engine, done=log[6], state="running")
+        await a_replay(auth_engine, done=log[3], state=state, of=of)
 
-    pruned = await prune(auth_engine, MONTH)
+        pruned = await prune(auth_engine, MONTH)
 
-    kept = log[4:] if is_held else log[7:]
-    assert await positions(auth_engine) == kept
-    assert (pruned.deleted, pruned.kept_for_replays) == (8 - len(kept), len(kept))
-    assert pruned.pruned_position == kept[0] - 1
-
-    await execute(auth_engine, "UPDATE replays SET state = 'done'")
-    assert (await prune(auth_engine, MONTH)).deleted == len(kept)
+        kept = log[4:] if is_held else log[7:]
+        assert await positions(auth_engine) == kept, (state, of)
+        assert (pruned.deleted, pruned.kept_for_replays) == (8 - len(kept), len(kept))
+        assert pruned.pruned_position == kept[0] - 1
+        await execute(auth_engine, "UPDATE replays SET state = 'done'")
+        assert (await prune(auth_engine, MONTH)).deleted == len(kept)
 
 
 async def test_pruning_waits_for_a_replay_that_is_starting(auth_engine: AsyncEngine) -> None:

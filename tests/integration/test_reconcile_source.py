@@ -5,9 +5,10 @@ import hashlib
 import http.client
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -18,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.app import create_app
 from auth_service.outbox.table import RELAY_LEASE
 from auth_service.reconcile.snapshot import lines_sql
-from auth_service.services.administer import create_service, delete_service
+from auth_service.services.administer import delete_service
 from auth_service.settings import ApiSettings
 from contracts.events import UserState, UserTombstone
 from contracts.sync.comparison import (
@@ -31,9 +32,8 @@ from contracts.sync.comparison import (
     entity_tag,
 )
 from contracts.sync.digest import BUCKETS, GROUPS, DigestKind, Digests, bucket_of
-from service_kit.process.actors import operator_actor
 from service_kit.process.rates import Rate
-from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
+from tests.support.auth_api import AuthApi, assert_problem, bearer, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.eventually import eventually
 from tests.support.http_server import Server, served
@@ -41,7 +41,6 @@ from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
 from tests.support.states import ODD_TEXTS
 
-ACTOR = operator_actor("test")
 DIGESTS, HEARTBEATS = "/v1/reconcile/digests", "/v1/reconcile/heartbeats"
 RECOMPUTED = f"{DIGESTS}?recompute=true"
 USERS = f"/v1/reconcile/users?buckets=0-{BUCKETS - 1}"
@@ -58,24 +57,16 @@ PAUSE_SECONDS_MAX: Final = 0.020
 Headers = dict[str, str]
 
 
-async def a_token(
-    api: httpx.AsyncClient, engine: AsyncEngine, settings: ApiSettings, *scopes: str
-) -> tuple[str, Headers]:
-    name = f"service-{len(await fetch(engine, 'SELECT 1 FROM service_accounts'))}"
-    issued = await create_service(
-        engine, settings.secrets, name=name, scopes=scopes, key_days=1, actor=ACTOR
-    )
-    grant = {"grant_type": "client_credentials"}
-    answer = await api.post("/oauth/token", data=grant, auth=(issued.id, issued.api_key))
-    assert answer.status_code == 200, answer.text
-    return issued.id, bearer(answer.json())
+async def a_token(api: AuthApi, *scopes: str) -> tuple[str, Headers]:
+    """Create a service account with these scopes; return its id and the header with its token."""
+    issued = await api.create_service(f"service-{uuid4().hex[:8]}", *scopes)
+    return issued.id, bearer((await api.service_token(issued)).json())
 
 
 @pytest.fixture
-async def replica(
-    api: httpx.AsyncClient, auth_engine: AsyncEngine, api_settings: ApiSettings
-) -> Headers:
-    _, headers = await a_token(api, auth_engine, api_settings, "users:reconcile")
+async def replica(api: AuthApi) -> Headers:
+    """The header of a service that may compare itself."""
+    _, headers = await a_token(api, "users:reconcile")
     return headers
 
 
@@ -160,7 +151,7 @@ async def sessions(engine: AsyncEngine) -> int:
 class TestAccess:
     """Only service accounts with the scope have access."""
 
-    async def test_without_a_valid_token_it_is_unauthorized(self, api: httpx.AsyncClient) -> None:
+    async def test_without_a_valid_token_it_is_unauthorized(self, api: AuthApi) -> None:
         for method, path in ROUTES:
             refused = await api.request(method, path)
             rubbish = await api.request(method, path, headers={"Authorization": "Bearer x"})
@@ -168,27 +159,21 @@ class TestAccess:
             assert_problem(rubbish, 401, "invalid_token")
 
     async def test_users_and_other_services_are_forbidden(
-        self,
-        api: httpx.AsyncClient,
-        auth_engine: AsyncEngine,
-        api_settings: ApiSettings,
-        root: dict[str, Any],
+        self, api: AuthApi, root: dict[str, Any]
     ) -> None:
         """Even administrators: a user's token has no scope. The response names the scope."""
-        _, other = await a_token(api, auth_engine, api_settings, "posts:write")
+        _, other = await a_token(api, "posts:write")
         for method, path in ROUTES:
             for headers in (bearer(root), other):
                 answer = await api.request(method, path, headers=headers)
                 assert_problem(answer, 403, "insufficient_scope")
                 assert 'scope="users:reconcile"' in answer.headers["WWW-Authenticate"]
 
-    async def test_a_deleted_service_is_refused(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, api_settings: ApiSettings
-    ) -> None:
+    async def test_a_deleted_service_is_refused(self, api: AuthApi) -> None:
         """At once, although its token is valid for some minutes."""
-        service_id, headers = await a_token(api, auth_engine, api_settings, "users:reconcile")
+        service_id, headers = await a_token(api, "users:reconcile")
         before = [await api.request(*route, headers=headers) for route in ROUTES]
-        await delete_service(auth_engine, service_id, actor=ACTOR)
+        await delete_service(api.engine, service_id, actor="operator:test")
         assert all(answer.is_success for answer in before)
         for route in ROUTES:
             assert_problem(await api.request(*route, headers=headers), 401, "invalid_token")
@@ -197,11 +182,9 @@ class TestAccess:
 class TestDigests:
     """``GET /v1/reconcile/digests``."""
 
-    async def test_digests_are_those_of_the_users(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
-    ) -> None:
-        await insert(auth_engine, SOME)
-        [row] = await fetch(auth_engine, "SELECT identity, now() FROM source")
+    async def test_digests_are_those_of_the_users(self, api: AuthApi, replica: Headers) -> None:
+        await insert(api.engine, SOME)
+        [row] = await api.fetch("SELECT identity, now() FROM source")
 
         answer = await api.get(DIGESTS, headers=replica)
         versions = await api.get(DIGESTS, headers=replica, params={"of": "versions"})
@@ -217,80 +200,58 @@ class TestDigests:
         assert body.value() == replace(wanted, versions=None)
         assert DigestsAnswer.read(versions.content).value() == replace(wanted, state=None)
 
-    async def test_an_unknown_kind_of_digests_is_refused(
-        self, api: httpx.AsyncClient, replica: Headers
-    ) -> None:
-        answer = await api.get(DIGESTS, headers=replica, params={"of": "addresses"})
-        assert_problem(answer, 422, "invalid_request")
-
-    async def test_an_empty_table_has_zero_digests(
-        self, api: httpx.AsyncClient, replica: Headers
-    ) -> None:
+    async def test_an_empty_table_has_zero_digests(self, api: AuthApi, replica: Headers) -> None:
         answer = await api.get(DIGESTS, headers=replica)
+        unknown = await api.get(DIGESTS, headers=replica, params={"of": "addresses"})
         body = DigestsAnswer.read(answer.content)
         assert body.value() == Digests(0, 0, bytes(16 * BUCKETS), None)
+        assert_problem(unknown, 422, "invalid_request")
 
-    async def test_digests_of_some_buckets_are_those_buckets(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+    async def test_digests_of_some_buckets_and_of_groups_are_those_of_all(
+        self, api: AuthApi, replica: Headers
     ) -> None:
-        """In their order; they have no tag, because it names all of them."""
-        await insert(auth_engine, SOME)
-        everything = (await api.get(DIGESTS, headers=replica)).content
-
+        """Buckets in their order, without a tag, which names all; groups with that tag."""
+        await insert(api.engine, SOME)
+        everything = await api.get(DIGESTS, headers=replica)
         answer = await api.get(DIGESTS, headers=replica, params={"buckets": "0-2,17"})
         refused = await api.get(DIGESTS, headers=replica, params={"buckets": "3-2"})
+        grouped = await api.get(DIGESTS, headers=replica, params={"groups": True})
 
         some = DigestsAnswer.read(answer.content).by_bucket([range(3), range(17, 18)])
-        every = DigestsAnswer.read(everything).by_bucket(EVERY_BUCKET)
+        every = DigestsAnswer.read(everything.content).by_bucket(EVERY_BUCKET)
         assert some == {bucket: every[bucket] for bucket in (0, 1, 2, 17)}
         assert "ETag" not in answer.headers
         assert_problem(refused, 422, "invalid_request")
-
-    async def test_groups_digest_the_buckets_of_each(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
-    ) -> None:
-        await insert(auth_engine, SOME)
-        everything = await api.get(DIGESTS, headers=replica)
-
-        answer = await api.get(DIGESTS, headers=replica, params={"groups": True})
-
+        groups = DigestsAnswer.read(grouped.content).by_group()
         expected = DigestsAnswer.read(everything.content).value().groups(DigestKind.STATE)
-        assert b"".join(DigestsAnswer.read(answer.content).by_group()) == expected.packed
-        assert len(set(DigestsAnswer.read(answer.content).by_group())) == GROUPS
-        assert answer.headers["ETag"] == everything.headers["ETag"]
+        assert b"".join(groups) == expected.packed
+        assert len(set(groups)) == GROUPS
+        assert grouped.headers["ETag"] == everything.headers["ETag"]
 
 
 class TestUnchanged:
     """``GET /v1/reconcile/digests`` with ``If-None-Match`` (RFC 9110)."""
 
-    @pytest.mark.parametrize("of", list(DigestKind))
     async def test_digests_that_the_client_has_are_confirmed(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers, of: DigestKind
+        self, api: AuthApi, replica: Headers
     ) -> None:
         """Without a body, and with the tag; HEAD does the same."""
-        await insert(auth_engine, SOME)
-        whole = await api.get(DIGESTS, headers=replica, params={"of": of})
-        tag = whole.headers["ETag"]
+        await insert(api.engine, SOME)
+        for of in DigestKind:
+            whole = await api.get(DIGESTS, headers=replica, params={"of": of})
+            tag = whole.headers["ETag"]
+            body = DigestsAnswer.read(whole.content)
+            assert tag == entity_tag(body.source, of, body.value())
+            for method in ("GET", "HEAD"):
+                for field in (tag, "*", f'"other", W/{tag}'):
+                    headers = replica | {"If-None-Match": field}
+                    answer = await api.request(method, DIGESTS, params={"of": of}, headers=headers)
+                    assert (answer.status_code, answer.content) == (304, b"")
+                    assert answer.headers["ETag"] == tag
 
-        answers = [
-            await api.request(
-                method, DIGESTS, params={"of": of}, headers=replica | {"If-None-Match": field}
-            )
-            for method in ("GET", "HEAD")
-            for field in (tag, "*", f'"other", W/{tag}')
-        ]
-
-        body = DigestsAnswer.read(whole.content)
-        assert tag == entity_tag(body.source, of, body.value())
-        assert {answer.status_code for answer in answers} == {304}
-        assert {answer.headers["ETag"] for answer in answers} == {tag}
-        assert {answer.content for answer in answers} == {b""}
-
-    async def test_anything_else_is_answered_whole(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
-    ) -> None:
+    async def test_anything_else_is_answered_whole(self, api: AuthApi, replica: Headers) -> None:
         """Another root, another source with the same users, another kind, no tag at all."""
-        await insert(auth_engine, SOME)
+        await insert(api.engine, SOME)
         first = await api.get(DIGESTS, headers=replica)
         versions = await api.get(DIGESTS, headers=replica, params={"of": "versions"})
         tag = first.headers["ETag"]
@@ -298,10 +259,10 @@ class TestUnchanged:
         wrong = [
             await api.get(DIGESTS, headers=replica | {"If-None-Match": field}) for field in fields
         ]
-        await execute(auth_engine, "UPDATE users SET version = version + 1 WHERE version = 7")
+        await api.execute("UPDATE users SET version = version + 1 WHERE version = 7")
         changed = await api.get(DIGESTS, headers=replica | {"If-None-Match": tag})
         now = changed.headers["ETag"]
-        await execute(auth_engine, "UPDATE source SET identity = gen_random_uuid()")
+        await api.execute("UPDATE source SET identity = gen_random_uuid()")
         elsewhere = await api.get(DIGESTS, headers=replica | {"If-None-Match": now})
 
         answers = [*wrong, changed, elsewhere]
@@ -313,33 +274,29 @@ class TestUsers:
     """``GET /v1/reconcile/users``."""
 
     async def test_a_user_has_the_fields_of_their_events(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+        self, api: AuthApi, replica: Headers
     ) -> None:
         """Living users and tombstones; marked while an event of theirs is unpublished."""
         ada, bob, carl, dora = [
             await signed_up(api, f"{name}@example.org") for name in ("ada", "bob", "carl", "dora")
         ]
         for gone in (carl, dora):
-            left = await api.request(
-                "DELETE", "/v1/me", json={"password": PASSWORD}, headers=bearer(gone)
-            )
+            left = await api.delete_me(gone)
             assert left.status_code == 204, left.text
-        await execute(
-            auth_engine,
+        await api.execute(
             "UPDATE outbox_events SET published_at = now()"
-            f" WHERE user_id IN ('{ada['user']['id']}', '{carl['user']['id']}')",
+            f" WHERE user_id IN ('{ada['user']['id']}', '{carl['user']['id']}')"
         )
         await api.post(HEARTBEATS, headers=replica)
 
         answer = await api.get(USERS, headers=replica)
 
         begin, users, _ = read(answer.content)
-        events = await fetch(
-            auth_engine,
+        events = await api.fetch(
             "SELECT DISTINCT ON (user_id) user_id, payload FROM outbox_events"
-            " WHERE user_id IS NOT NULL ORDER BY user_id, position DESC",
+            " WHERE user_id IS NOT NULL ORDER BY user_id, position DESC"
         )
-        [row] = await fetch(auth_engine, "SELECT identity, now() FROM source")
+        [row] = await api.fetch("SELECT identity, now() FROM source")
         assert answer.headers["Content-Type"] == LINES
         assert begin.source == row.identity
         assert 0 <= (row.now - begin.taken_at).total_seconds() < 60
@@ -357,15 +314,13 @@ class TestUsers:
             recorded = model.model_validate_json(json.dumps(event.payload))
             assert model.model_validate_json(json.dumps(user)) == recorded
 
-    async def test_unusual_text_is_streamed_unchanged(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
-    ) -> None:
+    async def test_unusual_text_is_streamed_unchanged(self, api: AuthApi, replica: Headers) -> None:
         """Quotes, control characters and line ends within a text never end a line."""
         insert = text(
             "INSERT INTO users (version, email, password_hash, roles, tokens_valid_after)"
             " VALUES (1, :email, 'x', :roles, '2026-01-01T12:00:00.1+02')"
         )
-        async with auth_engine.begin() as connection:
+        async with api.engine.begin() as connection:
             for number, odd in enumerate(ODD_TEXTS):
                 await connection.execute(insert, {"email": f"{odd}{number}", "roles": [odd, "a"]})
 
@@ -379,10 +334,10 @@ class TestUsers:
         assert digests.state == Digests.of_states(found).state
 
     async def test_only_the_requested_buckets_are_streamed(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers
+        self, api: AuthApi, replica: Headers
     ) -> None:
         """All users of these buckets and no others, tombstones too."""
-        await insert(auth_engine, SOME)
+        await insert(api.engine, SOME)
         everybody = states((await api.get(USERS, headers=replica)).content)
         wanted = {0, 1, 2, 17, BUCKETS - 1}
 
@@ -395,7 +350,7 @@ class TestUsers:
         assert 0 < len(found) < len(everybody) == SOME
 
     async def test_a_request_without_buckets_is_refused(
-        self, api: httpx.AsyncClient, replica: Headers
+        self, api: AuthApi, replica: Headers
     ) -> None:
         """The response names the parameter."""
         for params in ({}, *({"buckets": named} for named in ("", "x", "5-4", "1,1", "4096"))):
@@ -451,28 +406,6 @@ class TestCost:
         stream.close()
 
     @pytest.mark.usefixtures("many")
-    async def test_an_interrupted_stream_has_no_last_line(
-        self, server: Server, auth_engine: AsyncEngine, replica: Headers
-    ) -> None:
-        """The database ends the connection, so the API does too; the next request succeeds."""
-        stream = Stream(server, USERS, replica)
-        _, answer = stream.begin()
-        read_so_far = answer.read(1000)
-
-        await fetch(
-            auth_engine,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            f" WHERE application_name = '{SESSION}' AND datname = current_database()",
-        )
-        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)) as broken:
-            answer.read()
-
-        partial = getattr(broken.value, "partial", b"")
-        assert b'"end"' not in read_so_far + partial
-        stream.close()
-        await eventually(lambda: is_answered(server, replica))
-
-    @pytest.mark.usefixtures("many")
     async def test_one_request_too_many_must_retry_later(
         self, server: Server, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
@@ -508,6 +441,28 @@ class TestCost:
         assert await is_answered(server, replica)
 
     @pytest.mark.usefixtures("many")
+    async def test_an_interrupted_stream_has_no_last_line(
+        self, server: Server, auth_engine: AsyncEngine, replica: Headers
+    ) -> None:
+        """The database ends the connection, so the API does too; the next request succeeds."""
+        stream = Stream(server, USERS, replica)
+        _, answer = stream.begin()
+        read_so_far = answer.read(1000)
+
+        await fetch(
+            auth_engine,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE application_name = '{SESSION}' AND datname = current_database()",
+        )
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)) as broken:
+            answer.read()
+
+        partial = getattr(broken.value, "partial", b"")
+        assert b'"end"' not in read_so_far + partial
+        stream.close()
+        await eventually(lambda: is_answered(server, replica))
+
+    @pytest.mark.usefixtures("many")
     async def test_a_client_that_does_not_read_is_disconnected(
         self, api_settings: ApiSettings, auth_engine: AsyncEngine, replica: Headers
     ) -> None:
@@ -516,36 +471,29 @@ class TestCost:
         with served(create_app(short)) as server:
             stream = Stream(server, USERS, replica)
             _, answer = stream.begin()
-
             await eventually(lambda: has_ended(auth_engine), within=10)
-
             with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
                 answer.read()
             stream.close()
 
-    @pytest.mark.parametrize("path", [DIGESTS, RECOMPUTED, USERS])
-    async def test_a_standby_is_not_read(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, replica: Headers, path: str
-    ) -> None:
+    async def test_a_standby_is_not_read(self, api: AuthApi, replica: Headers) -> None:
         """It may lag, and what it lacks would look like drift."""
-        await execute(
-            auth_engine,
+        await api.execute(
             "CREATE OR REPLACE FUNCTION pg_catalog.pg_is_in_recovery() RETURNS boolean"
-            " LANGUAGE sql AS 'SELECT true'",
+            " LANGUAGE sql AS 'SELECT true'"
         )
-
-        answer = await api.get(path, headers=replica)
-
-        problem = assert_problem(answer, 503, "unavailable")
-        assert "primary" in problem["detail"]
-        assert "Retry-After" in answer.headers
+        for path in (DIGESTS, RECOMPUTED, USERS):
+            answer = await api.get(path, headers=replica)
+            problem = assert_problem(answer, 503, "unavailable")
+            assert "primary" in problem["detail"]
+            assert "Retry-After" in answer.headers
 
 
 class TestHeartbeats:
     """``POST /v1/reconcile/heartbeats``."""
 
     async def test_a_heartbeat_is_recorded_and_wakes_the_relay(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, auth_url: str, replica: Headers
+        self, api: AuthApi, auth_url: str, replica: Headers
     ) -> None:
         """The response has the fields that its event will have."""
         woken = asyncio.Event()
@@ -559,8 +507,8 @@ class TestHeartbeats:
         await listener.close()
         assert (first.status_code, second.status_code) == (201, 201)
         beats = [HeartbeatAnswer.model_validate_json(each.content) for each in (first, second)]
-        rows = await fetch(auth_engine, "SELECT * FROM outbox_events ORDER BY position")
-        [source] = await fetch(auth_engine, "SELECT identity, heartbeat FROM source")
+        rows = await api.fetch("SELECT * FROM outbox_events ORDER BY position")
+        [source] = await api.fetch("SELECT identity, heartbeat FROM source")
         assert [row.type for row in rows] == ["sync.heartbeat"] * 2
         assert [beat.number for beat in beats] == [1, source.heartbeat] == [1, 2]
         for beat, row in zip(beats, rows, strict=True):
@@ -568,9 +516,7 @@ class TestHeartbeats:
             assert row.occurred_at == beat.recorded_at
             assert (beat.source, beat.issuer) == (source.identity, SOURCE)
 
-    async def test_each_heartbeat_has_its_own_number(
-        self, api: httpx.AsyncClient, replica: Headers
-    ) -> None:
+    async def test_each_heartbeat_has_its_own_number(self, api: AuthApi, replica: Headers) -> None:
         """Also when many are requested at once; later ones have later times."""
         answers = await asyncio.gather(*(api.post(HEARTBEATS, headers=replica) for _ in range(8)))
         beats = [HeartbeatAnswer.model_validate_json(each.content) for each in answers]
@@ -578,33 +524,23 @@ class TestHeartbeats:
         by_number = sorted(beats, key=lambda beat: beat.number)
         assert by_number == sorted(beats, key=lambda beat: beat.recorded_at)
 
-    async def test_each_service_has_its_own_limit(
-        self, auth_engine: AsyncEngine, strict: httpx.AsyncClient, api_settings: ApiSettings
-    ) -> None:
-        one, other = [
-            (await a_token(strict, auth_engine, api_settings, "users:reconcile"))[1]
-            for _ in range(2)
-        ]
-
-        answers = [await strict.post(HEARTBEATS, headers=one) for _ in range(3)]
+    async def test_each_service_has_its_own_limit(self, api_settings: ApiSettings) -> None:
+        limits = {"limit_heartbeats": Rate(2, 600)}
+        async with serving(api_settings.model_copy(update=limits)) as api:
+            (_, one), (_, other) = [await a_token(api, "users:reconcile") for _ in range(2)]
+            answers = [await api.post(HEARTBEATS, headers=one) for _ in range(3)]
+            recorded = await api.fetch("SELECT 1 FROM outbox_events")
+            unaffected = await api.post(HEARTBEATS, headers=other)
 
         assert [answer.status_code for answer in answers] == [201, 201, 429]
         refused = assert_problem(answers[2], 429, "too_many_requests")
         assert refused["violated-policies"] == ["heartbeats"]
         assert int(answers[2].headers["Retry-After"]) > 0
         assert answers[0].headers["RateLimit-Policy"].startswith('"heartbeats";q=2')
-        assert len(await fetch(auth_engine, "SELECT 1 FROM outbox_events")) == 2
-        assert (await strict.post(HEARTBEATS, headers=other)).status_code == 201
+        assert (len(recorded), unaffected.status_code) == (2, 201)
 
 
-@pytest.fixture
-async def strict(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-    limits = {"limit_heartbeats": Rate(2, 600)}
-    async with serving(api_settings.model_copy(update=limits)) as client:
-        yield client
-
-
-async def test_openapi_describes_the_stream(api: httpx.AsyncClient) -> None:
+async def test_openapi_describes_the_stream(api: AuthApi) -> None:
     """Its media type, and the form of the parameter."""
     document = (await api.get("/openapi.json")).json()
     operation = document["paths"]["/v1/reconcile/users"]["get"]

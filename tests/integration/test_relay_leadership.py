@@ -17,27 +17,18 @@ from contracts.events import Beat
 from service_kit.database.lease import ACQUIRE_SECONDS, LEASE_SECONDS
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import fetch
 from tests.support.relaying import (
     QUEUE,
     Carried,
-    all_published,
+    Pipe,
     assert_in_order_per_user,
-    bind,
     leader,
     recorded,
     relaying,
-    taken,
 )
-from tests.support.source import Source
 
 RELAY = "auth-service relay"
-
-
-@pytest.fixture
-async def bound(source: Source) -> Source:
-    await bind(source)
-    return source
 
 
 @pytest.fixture
@@ -47,7 +38,7 @@ def quiet(relay_settings: RelaySettings) -> RelaySettings:
 
 
 @pytest.fixture
-async def arrivals(bound: Source) -> asyncio.Queue[Carried]:
+async def arrivals(pipe: Pipe) -> asyncio.Queue[Carried]:
     """Collect messages about users as they arrive."""
     arrivals: asyncio.Queue[Carried] = asyncio.Queue()
 
@@ -55,64 +46,60 @@ async def arrivals(bound: Source) -> asyncio.Queue[Carried]:
         if message.routing_key != "sync.heartbeat":
             arrivals.put_nowait(Carried(message))
 
-    await bound.channel.basic_consume(QUEUE, arrived, no_ack=True)
+    await pipe.source.channel.basic_consume(QUEUE, arrived, no_ack=True)
     return arrivals
 
 
-async def test_another_relay_takes_over_at_once(
-    auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
-) -> None:
+async def test_another_relay_takes_over_at_once(quiet: RelaySettings, pipe: Pipe) -> None:
     """When the active relay's session ends, its lock ends too, and the other relay takes over."""
     async with relaying(quiet), relaying(quiet):
-        first = await eventually(lambda: leader(auth_engine))
-        await eventually(lambda: waiting(auth_engine))
-        await recorded(auth_engine, a_state())
-        await taken(bound, 1)
+        first = await eventually(pipe.leader)
+        await eventually(lambda: waiting(pipe.engine))
+        await pipe.record(a_state())
+        await pipe.taken(1)
 
-        await terminate(auth_engine, first)
+        await terminate(pipe.engine, first)
         # Far less than the ten seconds after which an idle lease expires.
-        second = await eventually(lambda: leader(auth_engine), within=LEASE_SECONDS / 2)
-        await recorded(auth_engine, a_state())
-        await taken(bound, 1)
+        second = await eventually(pipe.leader, within=LEASE_SECONDS / 2)
+        await pipe.record(a_state())
+        await pipe.taken(1)
 
     assert second != first
 
 
 async def test_a_single_relay_resumes_after_its_session_ended(
-    auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
+    quiet: RelaySettings, pipe: Pipe
 ) -> None:
     """It notices the lost session at once, even while it waits for a commit."""
     async with relaying(quiet):
-        first = await eventually(lambda: leader(auth_engine))
-        await becomes_idle(auth_engine)
+        first = await eventually(pipe.leader)
+        await becomes_idle(pipe.engine)
 
-        await terminate(auth_engine, first)
-        await recorded(auth_engine, a_state())
-        messages = await taken(bound, 1)
+        await terminate(pipe.engine, first)
+        await pipe.record(a_state())
+        messages = await pipe.taken(1)
 
     assert len(messages) == 1
 
 
 async def test_trouble_stored_by_an_earlier_relay_is_replaced(
-    auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
+    quiet: RelaySettings, pipe: Pipe
 ) -> None:
     """A relay that leads again shows its own trouble, not that of the relay before it."""
     async with relaying(quiet):
-        await eventually(lambda: is_idle(auth_engine))
-        first = await eventually(lambda: leader(auth_engine))
-        await execute(
-            auth_engine, "UPDATE source SET trouble = 'of another', trouble_since = now()"
-        )
+        await eventually(lambda: is_idle(pipe.engine))
+        first = await eventually(pipe.leader)
+        await pipe.execute("UPDATE source SET trouble = 'of another', trouble_since = now()")
 
-        await terminate(auth_engine, first)
-        await recorded(auth_engine, a_state())
-        await taken(bound, 1)
+        await terminate(pipe.engine, first)
+        await pipe.record(a_state())
+        await pipe.taken(1)
 
-        await eventually(lambda: is_well(auth_engine))
+        await eventually(lambda: is_well(pipe.engine))
 
 
 async def test_the_order_per_user_survives_every_change_of_the_active_relay(
-    auth_engine: AsyncEngine, quiet: RelaySettings, bound: Source
+    quiet: RelaySettings, pipe: Pipe
 ) -> None:
     """Sessions end during the work: nothing is lost, and first publications stay in order."""
     users = [a_state().id for _ in range(5)]
@@ -121,15 +108,15 @@ async def test_the_order_per_user_survives_every_change_of_the_active_relay(
             await stack.enter_async_context(relaying(quiet))
         leaders = set()
         for version in range(1, 41):
-            await recorded(auth_engine, *(a_state(user, version) for user in users))
+            await pipe.record(*(a_state(user, version) for user in users))
             if version % 10 == 0:
-                active = await eventually(lambda: leader(auth_engine))
+                active = await eventually(pipe.leader)
                 leaders.add(active)
-                await terminate(auth_engine, active)
+                await terminate(pipe.engine, active)
 
-        await eventually(lambda: all_published(auth_engine), within=60)
+        await eventually(pipe.all_published, within=60)
 
-    messages = [Carried(message) for message in await bound.take_all(QUEUE)]
+    messages = [Carried(message) for message in await pipe.source.take_all(QUEUE)]
     messages = [message for message in messages if message.routing_key != "sync.heartbeat"]
     assert len(leaders) == 4
     assert_in_order_per_user(messages)
@@ -166,7 +153,7 @@ async def test_a_commit_wakes_the_relay_from_another_session(
             await asyncio.wait_for(arrivals.get(), 10)
 
 
-@pytest.mark.usefixtures("bound")
+@pytest.mark.usefixtures("pipe")
 async def test_an_idle_relay_polls_every_few_seconds_only(
     auth_engine: AsyncEngine, relay_settings: RelaySettings
 ) -> None:
@@ -187,19 +174,16 @@ async def test_an_idle_relay_polls_every_few_seconds_only(
     assert len(queries) <= 5
 
 
-async def test_heartbeats_are_numbered_without_gaps(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_heartbeats_are_numbered_without_gaps(pipe: Pipe) -> None:
     """Heartbeats go through the outbox like any event, across a change of the active relay too."""
-    settings = relay_settings.model_copy(update={"heartbeat_seconds": 0.05})
     for _ in range(2):  # another relay continues where the first one stopped
-        already = await heartbeats(auth_engine)
-        async with relaying(settings):
-            await eventually(partial(passed, auth_engine, already + 4))
+        already = await heartbeats(pipe.engine)
+        async with pipe.relaying(heartbeat_seconds=0.05):
+            await eventually(partial(passed, pipe.engine, already + 4))
 
-    messages = [Carried(message) for message in await bound.take_all(QUEUE)]
+    messages = [Carried(message) for message in await pipe.source.take_all(QUEUE)]
     events = [message.event for message in messages]
-    rows = await fetch(auth_engine, "SELECT * FROM outbox_events ORDER BY position")
+    rows = await pipe.fetch("SELECT * FROM outbox_events ORDER BY position")
     numbers = [event.data.number for event in events if isinstance(event.data, Beat)]
     distinct = sorted(set(numbers))
     assert len(distinct) >= 8
@@ -207,7 +191,7 @@ async def test_heartbeats_are_numbered_without_gaps(
     assert [row.payload for row in rows] == [{"number": n} for n in range(1, len(rows) + 1)]
     assert {message.routing_key for message in messages} == {"sync.heartbeat"}
     assert all(row.user_id is None and row.version is None for row in rows)
-    assert await heartbeats(auth_engine) == len(rows)
+    assert await heartbeats(pipe.engine) == len(rows)
 
 
 async def test_a_waiting_relay_holds_no_snapshot_and_fills_no_log(

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-import pytest
 from sqlalchemy import ClauseElement
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -13,50 +12,29 @@ from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox import backlog
 from auth_service.outbox.publisher import Outcome
 from auth_service.outbox.record import record
-from auth_service.settings import RelaySettings
 from auth_service.users.passwords import Passwords
 from contracts.events import UserCreated, UserDeleted, UserUpdated
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
 from tests.support.inbox import execute
-from tests.support.relaying import (
-    QUEUE,
-    all_published,
-    assert_in_order_per_user,
-    bind,
-    outbox,
-    proxied,
-    recorded,
-    relaying,
-    rounds,
-    taken,
-)
-from tests.support.source import Source
+from tests.support.relaying import QUEUE, Pipe, assert_in_order_per_user, proxied, rounds
 
 PASSWORD = "heron lantern gravel sonnet"
 
 
-@pytest.fixture
-async def bound(source: Source) -> Source:
-    await bind(source)
-    return source
-
-
-async def test_recorded_events_are_published_in_order(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
-) -> None:
+async def test_recorded_events_are_published_in_order(passwords: Passwords, pipe: Pipe) -> None:
     """Each event once, in order of position, persistent, with its headers and its recorded body."""
-    ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
-    bob = await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
+    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
+    bob = await sign_up(pipe.engine, passwords, email="bob@example.org", password=PASSWORD)
     await change_email(
-        auth_engine, passwords, ada.id, email="lovelace@example.org", password=PASSWORD
+        pipe.engine, passwords, ada.id, email="lovelace@example.org", password=PASSWORD
     )
 
-    async with rounds(relay_settings) as run_once:
+    async with pipe.rounds() as run_once:
         done = await run_once()
 
-    messages = await taken(bound, 3)
-    rows = await outbox(auth_engine)
+    messages = await pipe.taken(3)
+    rows = await pipe.outbox()
     assert (done.claimed, done.erased, done.outcomes) == (3, 0, {Outcome.CONFIRMED: 3})
     assert [message.routing_key for message in messages] == [row.type for row in rows]
     assert [message.event.data.subject for message in messages] == [ada.id, bob.id, ada.id]
@@ -65,71 +43,62 @@ async def test_recorded_events_are_published_in_order(
         assert message.properties.delivery_mode == 2
         assert message.properties.message_id == str(row.event_id)
         assert message.headers["cloudEvents_sequence"] == f"{row.position:020d}"
-        assert message.headers["cloudEvents_source"] == relay_settings.issuer
+        assert message.headers["cloudEvents_source"] == pipe.settings.issuer
         assert message.event.time == row.occurred_at
         assert message.event.data.subject_version == row.version
         assert row.published_at is not None
-    assert await bound.ready(QUEUE) == 0
+    assert await pipe.source.ready(QUEUE) == 0
 
 
-async def test_a_recorded_payload_is_published_byte_for_byte(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_a_recorded_payload_is_published_byte_for_byte(pipe: Pipe) -> None:
     """A field that a newer writer recorded passes through an older relay unharmed."""
     payload = '{ "tomorrow" : 1.0,  "tomorrow": [ "\\u00e9", "é" ] }'
-    await execute(
-        auth_engine,
+    await pipe.execute(
         "INSERT INTO outbox_events (type, user_id, version, payload, traceparent)"
-        f" VALUES ('user.merged', gen_random_uuid(), 1, '{payload}'::text::json, 'trace')",
+        f" VALUES ('user.merged', gen_random_uuid(), 1, '{payload}'::text::json, 'trace')"
     )
 
-    async with rounds(relay_settings) as run_once:
+    async with pipe.rounds() as run_once:
         await run_once()
 
-    [message] = await taken(bound, 1)
+    [message] = await pipe.taken(1)
     assert message.body.decode() == payload
     assert message.routing_key == "user.merged"
     assert message.headers["traceparent"] == "trace"
 
 
-async def test_an_event_is_marked_published_only_after_its_confirm(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_an_event_is_marked_published_only_after_its_confirm(pipe: Pipe) -> None:
     """An event that has arrived stays unpublished until its confirm arrives."""
-    await recorded(auth_engine, a_state())
-    async with proxied(relay_settings) as (proxy, settings), rounds(settings) as run_once:
+    await pipe.record(a_state())
+    async with proxied(pipe.settings) as (proxy, settings), rounds(settings) as run_once:
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
-        await taken(bound, 1)
+        await pipe.taken(1)
 
-        before = await outbox(auth_engine)
+        before = await pipe.outbox()
         proxy.swallow_answers(False)
         done = await running
 
-    after = await outbox(auth_engine)
+    after = await pipe.outbox()
     assert [row.published_at for row in before] == [None]
     assert done.outcomes == {Outcome.CONFIRMED: 1}
     assert after[0].published_at is not None
 
 
-async def test_one_event_per_user_is_in_flight_at_a_time(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_one_event_per_user_is_in_flight_at_a_time(pipe: Pipe) -> None:
     """A user's second event waits for the confirm of the first."""
     ada, bob = a_state(version=1), a_state(version=1)
-    await recorded(
-        auth_engine, ada, bob, a_state(ada.id, 2), a_state(bob.id, 2), a_state(ada.id, 3)
-    )
-    async with proxied(relay_settings) as (proxy, settings), rounds(settings) as run_once:
+    await pipe.record(ada, bob, a_state(ada.id, 2), a_state(bob.id, 2), a_state(ada.id, 3))
+    async with proxied(pipe.settings) as (proxy, settings), rounds(settings) as run_once:
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
-        first = await taken(bound, 2)
+        first = await pipe.taken(2)
 
-        waiting = await bound.ready(QUEUE)
+        waiting = await pipe.source.ready(QUEUE)
         proxy.swallow_answers(False)
         await running
 
-    rest = await taken(bound, 3)
+    rest = await pipe.taken(3)
     assert waiting == 0
     assert {message.event.data.subject for message in first} == {ada.id, bob.id}
     assert [message.event.data.subject_version for message in first] == [1, 1]
@@ -137,90 +106,80 @@ async def test_one_event_per_user_is_in_flight_at_a_time(
 
 
 async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
+    passwords: Passwords, pipe: Pipe
 ) -> None:
     """A row whose payload was erased before publishing is marked published without being sent."""
-    ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
-    await change_email(auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
-    await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
+    await change_email(pipe.engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
+    await delete(pipe.engine, passwords, ada.id, password=PASSWORD)
 
-    async with rounds(relay_settings) as run_once:
+    async with pipe.rounds() as run_once:
         done = await run_once()
 
-    [message] = await taken(bound, 1)
-    rows = await outbox(auth_engine)
+    [message] = await pipe.taken(1)
+    rows = await pipe.outbox()
     assert (done.claimed, done.erased, done.outcomes) == (3, 2, {Outcome.CONFIRMED: 1})
     assert message.routing_key == UserDeleted.type
     assert message.event.data.subject == ada.id
     assert [row.type for row in rows] == [UserCreated.type, UserUpdated.type, UserDeleted.type]
     assert all(row.published_at is not None for row in rows)
-    assert await bound.ready(QUEUE) == 0
+    assert await pipe.source.ready(QUEUE) == 0
 
 
-async def test_a_tombstone_without_payload_is_still_published(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
-    await execute(
-        auth_engine,
+async def test_a_tombstone_without_payload_is_still_published(pipe: Pipe) -> None:
+    await pipe.execute(
         "INSERT INTO outbox_events (type, user_id, version)"
-        " VALUES ('user.deleted', gen_random_uuid(), 7)",
+        " VALUES ('user.deleted', gen_random_uuid(), 7)"
     )
 
-    async with rounds(relay_settings) as run_once:
+    async with pipe.rounds() as run_once:
         await run_once()
 
-    [message] = await taken(bound, 1)
+    [message] = await pipe.taken(1)
     assert message.event.data.subject_version == 7
 
 
-async def test_commits_out_of_the_order_of_positions_are_all_published(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_commits_out_of_the_order_of_positions_are_all_published(pipe: Pipe) -> None:
     """The relay finds rows by their state, never by "position greater than the last"."""
     late, early = a_state(), a_state()
-    async with relaying(relay_settings):
-        async with auth_engine.begin() as slow:
+    async with pipe.relaying():
+        async with pipe.engine.begin() as slow:
             await record(slow, UserUpdated.type, late)
-            await recorded(auth_engine, early)
-            [first] = await taken(bound, 1)
-            await eventually(lambda: all_published(auth_engine))
+            await pipe.record(early)
+            [first] = await pipe.taken(1)
+            await eventually(pipe.all_published)
 
-        [second] = await taken(bound, 1)
+        [second] = await pipe.taken(1)
 
-    rows = await outbox(auth_engine)
+    rows = await pipe.outbox()
     assert [row.user_id for row in rows] == [late.id, early.id]
     assert [m.event.data.subject for m in (first, second)] == [early.id, late.id]
 
 
-async def test_a_rolled_back_event_is_never_published(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_a_rolled_back_event_is_never_published(pipe: Pipe) -> None:
     undone, done = a_state(), a_state()
-    async with auth_engine.connect() as connection:
+    async with pipe.engine.connect() as connection:
         await record(connection, UserUpdated.type, undone)
         await connection.rollback()
-    await recorded(auth_engine, done)
+    await pipe.record(done)
 
-    async with rounds(relay_settings) as run_once:
+    async with pipe.rounds() as run_once:
         result = await run_once()
 
-    [message] = await taken(bound, 1)
+    [message] = await pipe.taken(1)
     assert result.claimed == 1
     assert message.event.data.subject == done.id
 
 
-async def test_a_backlog_larger_than_a_batch_is_published_completely(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_a_backlog_larger_than_a_batch_is_published_completely(pipe: Pipe) -> None:
     """Many events of few users: all are published once, in order per user."""
     users = [a_state().id for _ in range(7)]
     states = [a_state(users[n % 7], n // 7 + 1) for n in range(300)]
-    await recorded(auth_engine, *states)
-    settings = relay_settings.model_copy(update={"relay_batch_size": 50})
+    await pipe.record(*states)
 
-    async with relaying(settings):
-        messages = await taken(bound, 300)
-        await eventually(lambda: all_published(auth_engine))
+    async with pipe.relaying(relay_batch_size=50):
+        messages = await pipe.taken(300)
+        await eventually(pipe.all_published)
 
     assert_in_order_per_user(messages)
     assert len({message.event.id for message in messages}) == 300

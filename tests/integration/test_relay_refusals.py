@@ -16,16 +16,14 @@ from tests.support.eventually import eventually
 from tests.support.relaying import (
     QUEUE,
     Carried,
-    all_published,
+    Pipe,
     assert_in_order_per_user,
     bind,
-    outbox,
     proxied,
     published,
     recorded,
     relaying,
     rounds,
-    taken,
     trouble,
 )
 from tests.support.source import Source
@@ -34,22 +32,19 @@ PASSWORD = "heron lantern gravel sonnet"
 ONE_HEARTBEAT = {"heartbeat_seconds": 3600.0, "retry_seconds_max": 0.1}
 
 
-async def test_a_returned_event_stays_unpublished_until_a_queue_is_bound(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
-) -> None:
+async def test_a_returned_event_stays_unpublished_until_a_queue_is_bound(unbound: Pipe) -> None:
     """Without a queue the relay reports it and loses nothing; once one is bound it publishes."""
     states = [a_state() for _ in range(5)]
-    await recorded(auth_engine, *states)
-    settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
-    async with relaying(settings):
-        await eventually(lambda: has_trouble(auth_engine, "no queue is bound to the exchange"))
-        before = await outbox(auth_engine)
+    await unbound.record(*states)
+    async with unbound.relaying(**ONE_HEARTBEAT):
+        await eventually(lambda: unbound.has_trouble("no queue is bound to the exchange"))
+        before = await unbound.outbox()
 
-        await bind(source)
-        messages = await taken(source, 5)
+        await unbound.bind()
+        messages = await unbound.taken(5)
 
-        await eventually(lambda: all_published(auth_engine))
-        await eventually(lambda: has_trouble(auth_engine, None))
+        await eventually(unbound.all_published)
+        await eventually(lambda: unbound.has_trouble(None))
     assert [row.published_at for row in before] == [None] * 5
     assert [message.event.data.subject for message in messages] == [state.id for state in states]
 
@@ -70,28 +65,21 @@ async def test_one_event_at_a_time_is_tried_while_they_are_returned(
 
 
 async def test_the_order_per_user_survives_refusals(
-    auth_engine: AsyncEngine,
-    relay_settings: RelaySettings,
-    source: Source,
-    broker: Broker,
-    vhost: str,
+    unbound: Pipe, broker: Broker, vhost: str
 ) -> None:
     """A full queue refuses events in any mixture; two events of one user never swap places."""
-    await bind(source, kind="classic")
+    await bind(unbound.source, kind="classic")
     broker.set_policy(vhost, "full", f"^{QUEUE}$", {"max-length": 2, "overflow": "reject-publish"})
     users = [a_state().id for _ in range(4)]
-    await recorded(
-        auth_engine, *(a_state(user, version) for version in range(1, 7) for user in users)
-    )
-    settings = relay_settings.model_copy(update=ONE_HEARTBEAT)
+    await unbound.record(*(a_state(user, version) for version in range(1, 7) for user in users))
     before = published("nacked")
-    async with relaying(settings):
-        await eventually(lambda: has_trouble(auth_engine, "a queue refuses events: it is full"))
+    async with unbound.relaying(**ONE_HEARTBEAT):
+        await eventually(lambda: unbound.has_trouble("a queue refuses events: it is full"))
 
-        messages = await taken(source, 24, within=60)
+        messages = await unbound.taken(24, within=60)
 
-        await eventually(lambda: all_published(auth_engine))
-        await eventually(lambda: has_trouble(auth_engine, None))
+        await eventually(unbound.all_published)
+        await eventually(lambda: unbound.has_trouble(None))
     assert published("nacked") > before
     assert_in_order_per_user(messages)
     assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
@@ -99,69 +87,61 @@ async def test_the_order_per_user_survives_refusals(
     }
 
 
-async def test_a_refused_user_gets_no_further_event_in_the_round(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
-) -> None:
+async def test_a_refused_user_gets_no_further_event_in_the_round(unbound: Pipe) -> None:
     """A second event must not overtake the first: all three are set aside."""
     user = a_state()
-    await recorded(auth_engine, user, a_state(user.id, 2), a_state(user.id, 3))
+    await unbound.record(user, a_state(user.id, 2), a_state(user.id, 3))
 
-    async with rounds(relay_settings) as run_once:
+    async with unbound.rounds() as run_once:
         refused = await run_once()
-    await bind(source)
-    async with relaying(relay_settings):
-        messages = await taken(source, 3)
+    await unbound.bind()
+    async with unbound.relaying():
+        messages = await unbound.taken(3)
 
     assert (refused.claimed, refused.outcomes) == (3, {Outcome.RETURNED: 1})
     assert refused.set_aside == 3
     assert [message.event.data.subject_version for message in messages] == [1, 2, 3]
 
 
-async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
-) -> None:
+async def test_a_lost_confirm_repeats_an_event_and_never_loses_one(pipe: Pipe) -> None:
     """The broker stores the event but its confirm is lost: the event is published a second time."""
-    await bind(source)
     state = a_state()
-    fast = relay_settings.model_copy(update=ONE_HEARTBEAT | {"publish_timeout_seconds": 0.5})
+    fast = pipe.settings.model_copy(update=ONE_HEARTBEAT | {"publish_timeout_seconds": 0.5})
     async with proxied(fast) as (proxy, settings), relaying(settings):
-        await recorded(auth_engine, a_state())
-        await taken(source, 1)
-        await eventually(lambda: all_published(auth_engine))
+        await pipe.record(a_state())
+        await pipe.taken(1)
+        await eventually(pipe.all_published)
 
         proxy.swallow_answers()
-        await recorded(auth_engine, state)
-        [first] = await taken(source, 1)
-        await eventually(lambda: has_trouble(auth_engine, "the broker does not confirm"))
-        between = await outbox(auth_engine, state.id)
+        await pipe.record(state)
+        [first] = await pipe.taken(1)
+        await eventually(lambda: pipe.has_trouble("the broker does not confirm"))
+        between = await pipe.outbox(state.id)
         proxy.cut()
         proxy.swallow_answers(False)
-        [second] = await taken(source, 1)
+        [second] = await pipe.taken(1)
 
-        await eventually(lambda: all_published(auth_engine))
+        await eventually(pipe.all_published)
     assert [row.published_at for row in between] == [None]
     assert first.event == second.event
     assert first.event.data.subject == state.id
 
 
-async def test_a_lost_connection_loses_no_event(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
-) -> None:
+async def test_a_lost_connection_loses_no_event(pipe: Pipe) -> None:
     """However often the connection breaks under load, every event arrives, in order per user."""
-    await bind(source)
     users = [a_state().id for _ in range(5)]
     async with (
-        proxied(relay_settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings),
+        proxied(pipe.settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings),
         relaying(settings),
     ):
         for version in range(1, 6):
-            await recorded(auth_engine, *(a_state(user, version) for user in users))
-            await eventually(lambda: some_arrived(source))
+            await pipe.record(*(a_state(user, version) for user in users))
+            await eventually(lambda: some_arrived(pipe.source))
             proxy.cut()
 
-        await eventually(lambda: all_published(auth_engine), within=60)
+        await eventually(pipe.all_published, within=60)
 
-    messages = [Carried(message) for message in await source.take_all(QUEUE)]
+    messages = [Carried(message) for message in await pipe.source.take_all(QUEUE)]
     messages = [message for message in messages if message.routing_key != Heartbeat.type]
     assert_in_order_per_user(messages)
     assert {(m.event.data.subject, m.event.data.subject_version) for m in messages} == {
@@ -169,52 +149,48 @@ async def test_a_lost_connection_loses_no_event(
     }
 
 
-async def test_sign_ups_succeed_while_the_broker_is_away(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, source: Source
-) -> None:
+async def test_sign_ups_succeed_while_the_broker_is_away(passwords: Passwords, pipe: Pipe) -> None:
     """No request touches the broker; every event stays recorded and is published later."""
-    await bind(source)
-    async with proxied(relay_settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings):
+    async with proxied(pipe.settings.model_copy(update=ONE_HEARTBEAT)) as (proxy, settings):
         proxy.refuse()
         async with relaying(settings):
             users = [
                 await sign_up(
-                    auth_engine, passwords, email=f"user{n}@example.org", password=PASSWORD
+                    pipe.engine, passwords, email=f"user{n}@example.org", password=PASSWORD
                 )
                 for n in range(3)
             ]
-            await eventually(lambda: is_away(auth_engine))
-            before = await outbox(auth_engine)
+            await eventually(lambda: is_away(pipe.engine))
+            before = await pipe.outbox()
 
             proxy.refuse(False)
-            messages = await taken(source, 3)
+            messages = await pipe.taken(3)
 
-            await eventually(lambda: has_trouble(auth_engine, None))
+            await eventually(lambda: pipe.has_trouble(None))
     assert [row.published_at for row in before] == [None] * 3
     assert [message.event.data.subject for message in messages] == [user.id for user in users]
 
 
 async def test_deleting_an_account_never_waits_for_the_broker(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, source: Source
+    passwords: Passwords, pipe: Pipe
 ) -> None:
     """No row is locked while a confirm is outstanding."""
-    await bind(source)
-    ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
-    async with proxied(relay_settings) as (proxy, settings), rounds(settings) as run_once:
+    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
+    async with proxied(pipe.settings) as (proxy, settings), rounds(settings) as run_once:
         proxy.swallow_answers()
         running = asyncio.ensure_future(run_once())
-        [created] = await taken(source, 1)
+        [created] = await pipe.taken(1)
 
         # The lock time-out is two seconds, so waiting for a row would raise.
-        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+        await delete(pipe.engine, passwords, ada.id, password=PASSWORD)
 
-        meanwhile = await outbox(auth_engine, ada.id)
+        meanwhile = await pipe.outbox(ada.id)
         assert not running.done()
         proxy.swallow_answers(False)
         await running
         await run_once()
 
-    [deleted] = await taken(source, 1)
+    [deleted] = await pipe.taken(1)
     assert [row.published_at for row in meanwhile] == [None, None]
     assert created.event.data.subject == ada.id
     assert deleted.routing_key == UserDeleted.type

@@ -8,164 +8,133 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.accounts.delete import delete
 from auth_service.accounts.sign_up import sign_up
 from auth_service.outbox.metrics import OutboxFigures, figures
-from auth_service.settings import RelaySettings
 from auth_service.users.passwords import Passwords
 from contracts.events import Heartbeat, UserDeleted
 from contracts.events.names import EXCHANGE
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
-from tests.support.relaying import (
-    QUEUE,
-    Carried,
-    bind,
-    published,
-    recorded,
-    relaying,
-    taken,
-    trouble,
-)
-from tests.support.source import Source
+from tests.support.inbox import fetch
+from tests.support.relaying import QUEUE, Carried, Pipe, published, trouble
 
 PASSWORD = "correct horse battery staple"
 MANY = 700
 
 
-@pytest.fixture
-async def bound(source: Source) -> Source:
-    """The broker, with a queue that accepts the types that consumers know today."""
-    await bind(source)
-    return source
-
-
-async def test_a_returned_event_delays_no_other_event(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_a_returned_event_delays_no_other_event(pipe: Pipe) -> None:
     """It is set aside, listed with its type, and published when a queue accepts its type."""
-    await raw(auth_engine, "session.ended")
-    async with relaying(relay_settings):
+    await raw(pipe.engine, "session.ended")
+    async with pipe.relaying():
         ada = a_state()
-        await recorded(auth_engine, ada)
-        [message] = await taken(bound, 1, within=5)
+        await pipe.record(ada)
+        [message] = await pipe.taken(1, within=5)
         assert message.event.data.subject == ada.id
 
-        await eventually(lambda: unpublished(auth_engine, 1))
-        shown = await read_figures(auth_engine)
+        await eventually(lambda: unpublished(pipe.engine, 1))
+        shown = await pipe.figures()
         assert [(each.type, each.events) for each in shown.set_aside] == [("session.ended", 1)]
         assert shown.pipe.startswith("behind: events wait for a queue: session.ended: 1 since ")
         assert shown.trouble is None
 
-        await bound.channel.queue_bind(QUEUE, EXCHANGE, "session.*")
-        await eventually(lambda: nothing_waits(auth_engine))
-        assert not (await read_figures(auth_engine)).set_aside
+        await pipe.source.channel.queue_bind(QUEUE, EXCHANGE, "session.*")
+        await eventually(lambda: nothing_waits(pipe.engine))
+        assert not (await pipe.figures()).set_aside
 
 
-async def test_later_events_of_its_user_wait_behind_it(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_later_events_of_its_user_wait_behind_it(pipe: Pipe) -> None:
     """Their order stays, also after a restart of the relay; events of other users are published."""
     ada, bob = a_state(version=1), a_state()
-    await raw(auth_engine, "account.merged", user=str(ada.id))
-    await recorded(auth_engine, a_state(ada.id, 2), a_state(ada.id, 3))
-    async with relaying(relay_settings):
-        await recorded(auth_engine, bob)
-        [message] = await taken(bound, 1)
+    await raw(pipe.engine, "account.merged", user=str(ada.id))
+    await pipe.record(a_state(ada.id, 2), a_state(ada.id, 3))
+    async with pipe.relaying():
+        await pipe.record(bob)
+        [message] = await pipe.taken(1)
         assert message.event.data.subject == bob.id
-        await eventually(lambda: unpublished(auth_engine, 3))
-    async with relaying(relay_settings):
-        await recorded(auth_engine, a_state(ada.id, 4), a_state(bob.id, 2))
-        [message] = await taken(bound, 1)
+        await eventually(lambda: unpublished(pipe.engine, 3))
+    async with pipe.relaying():
+        await pipe.record(a_state(ada.id, 4), a_state(bob.id, 2))
+        [message] = await pipe.taken(1)
         assert message.event.data.subject == bob.id
-        await eventually(lambda: waits(auth_engine, 4))
-        shown = await read_figures(auth_engine)
+        await eventually(lambda: waits(pipe.engine, 4))
+        shown = await pipe.figures()
         assert (len(shown.set_aside), shown.events_behind) == (1, 3)
 
-        await bound.channel.queue_bind(QUEUE, EXCHANGE, "account.*")
-        messages = await taken(bound, 4)
+        await pipe.source.channel.queue_bind(QUEUE, EXCHANGE, "account.*")
+        messages = await pipe.taken(4)
 
-        await eventually(lambda: nothing_waits(auth_engine))
+        await eventually(lambda: nothing_waits(pipe.engine))
     assert [message.headers["cloudEvents_subjectversion"][-1] for message in messages] == [*"1234"]
 
 
-async def test_user_events_are_published_without_a_binding_of_heartbeats(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_user_events_are_published_without_a_binding_of_heartbeats(pipe: Pipe) -> None:
     """The heartbeats are published later, with no gap in their numbers."""
-    settings = relay_settings.model_copy(update={"heartbeat_seconds": 0.2})
-    await bound.channel.queue_unbind(QUEUE, EXCHANGE, Heartbeat.type)
-    async with relaying(settings):
-        await eventually(lambda: waits(auth_engine, 3))
+    await pipe.source.channel.queue_unbind(QUEUE, EXCHANGE, Heartbeat.type)
+    async with pipe.relaying(heartbeat_seconds=0.2):
+        await eventually(lambda: waits(pipe.engine, 3))
         ada = a_state()
-        await recorded(auth_engine, ada)
-        [message] = await taken(bound, 1, within=5)
+        await pipe.record(ada)
+        [message] = await pipe.taken(1, within=5)
         assert message.event.data.subject == ada.id
-        [shown] = (await read_figures(auth_engine)).set_aside
+        [shown] = (await pipe.figures()).set_aside
         assert shown.type == "sync.heartbeat"
 
-        await bound.channel.queue_bind(QUEUE, EXCHANGE, Heartbeat.type)
-        await eventually(lambda: nothing_waits(auth_engine))
+        await pipe.source.channel.queue_bind(QUEUE, EXCHANGE, Heartbeat.type)
+        await eventually(lambda: nothing_waits(pipe.engine))
 
-    beats = [Carried(each).event for each in await bound.take_all(QUEUE)]
+    beats = [Carried(each).event for each in await pipe.source.take_all(QUEUE)]
     numbers = [json.loads(beat.data.model_dump_json())["number"] for beat in beats]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= 4
 
 
-async def test_a_deletion_waits_for_no_event_of_its_user(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, passwords: Passwords, bound: Source
-) -> None:
+async def test_a_deletion_waits_for_no_event_of_its_user(passwords: Passwords, pipe: Pipe) -> None:
     """The set-aside events are erased, so nothing precedes the tombstone any more."""
-    ada = await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
-    async with relaying(relay_settings):
-        await taken(bound, 1)
-        await raw(auth_engine, "account.merged", user=str(ada.id))
-        await eventually(lambda: waits(auth_engine, 1))
+    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
+    async with pipe.relaying():
+        await pipe.taken(1)
+        await raw(pipe.engine, "account.merged", user=str(ada.id))
+        await eventually(lambda: waits(pipe.engine, 1))
 
-        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+        await delete(pipe.engine, passwords, ada.id, password=PASSWORD)
 
-        [message] = await taken(bound, 1, within=5)
+        [message] = await pipe.taken(1, within=5)
         assert message.routing_key == UserDeleted.type
-        await eventually(lambda: nothing_waits(auth_engine))
+        await eventually(lambda: nothing_waits(pipe.engine))
 
 
 @pytest.mark.slow
 async def test_thousands_of_set_aside_events_cost_nothing_and_are_released_at_once(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
+    pipe: Pipe,
 ) -> None:
     """Only one of thousands is retried at a time, also by the next relay."""
-    await execute(
-        auth_engine,
+    await pipe.execute(
         "INSERT INTO outbox_events (type, user_id, version, payload)"
-        f" SELECT 'account.merged', gen_random_uuid(), 1, '{{}}' FROM generate_series(1, {MANY})",
+        f" SELECT 'account.merged', gen_random_uuid(), 1, '{{}}' FROM generate_series(1, {MANY})"
     )
-    async with relaying(relay_settings):
-        await eventually(lambda: waits(auth_engine, MANY))
+    async with pipe.relaying():
+        await eventually(lambda: waits(pipe.engine, MANY))
     before = published("returned")
-    settings = relay_settings.model_copy(update={"retry_seconds_max": 0.1})
-    async with relaying(settings):
-        await recorded(auth_engine, *(a_state() for _ in range(100)))
-        await taken(bound, 100, within=5)
+    async with pipe.relaying(retry_seconds_max=0.1):
+        await pipe.record(*(a_state() for _ in range(100)))
+        await pipe.taken(100, within=5)
         await eventually(lambda: published("returned") >= before + 3)
         assert published("returned") <= before + 100  # one every tenth of a second
 
-        await bound.channel.queue_bind(QUEUE, EXCHANGE, "account.*")
-        await taken(bound, MANY)
-        await eventually(lambda: nothing_waits(auth_engine))
+        await pipe.source.channel.queue_bind(QUEUE, EXCHANGE, "account.*")
+        await pipe.taken(MANY)
+        await eventually(lambda: nothing_waits(pipe.engine))
 
 
-async def test_deleting_the_blocking_event_by_hand_releases_the_rest(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, bound: Source
-) -> None:
+async def test_deleting_the_blocking_event_by_hand_releases_the_rest(pipe: Pipe) -> None:
     """An operator deletes the event that blocked the others."""
     ada = a_state()
-    await raw(auth_engine, "account.merged", user=str(ada.id))
-    await recorded(auth_engine, a_state(ada.id, 2))
-    async with relaying(relay_settings):
-        await eventually(lambda: waits(auth_engine, 2))
+    await raw(pipe.engine, "account.merged", user=str(ada.id))
+    await pipe.record(a_state(ada.id, 2))
+    async with pipe.relaying():
+        await eventually(lambda: waits(pipe.engine, 2))
 
-        await execute(auth_engine, "DELETE FROM outbox_events WHERE type = 'account.merged'")
+        await pipe.execute("DELETE FROM outbox_events WHERE type = 'account.merged'")
 
-        [message] = await taken(bound, 1)
+        [message] = await pipe.taken(1)
         assert message.event.data.subject == ada.id
 
 
@@ -175,28 +144,24 @@ async def test_deleting_the_blocking_event_by_hand_releases_the_rest(
     ids=["too large", "type too long"],
 )
 async def test_an_unsendable_event_delays_no_other_event(
-    auth_engine: AsyncEngine,
-    relay_settings: RelaySettings,
-    bound: Source,
-    event_type: str,
-    payload: str,
+    pipe: Pipe, event_type: str, payload: str
 ) -> None:
     """Other users and other events of its type are published; the order of its user stays."""
     ada = a_state()
-    await raw(auth_engine, event_type, user=str(ada.id), payload=payload)
-    await recorded(auth_engine, a_state(ada.id, 2))
-    async with relaying(relay_settings):
+    await raw(pipe.engine, event_type, user=str(ada.id), payload=payload)
+    await pipe.record(a_state(ada.id, 2))
+    async with pipe.relaying():
         bob = a_state()
-        await recorded(auth_engine, bob)
-        [message] = await taken(bound, 1, within=5)
+        await pipe.record(bob)
+        [message] = await pipe.taken(1, within=5)
         assert message.event.data.subject == bob.id
-        await eventually(lambda: waits(auth_engine, 2))
-        await recorded(auth_engine, a_state(ada.id, 3), a_state(bob.id, 2))
-        [message] = await taken(bound, 1, within=5)
+        await eventually(lambda: waits(pipe.engine, 2))
+        await pipe.record(a_state(ada.id, 3), a_state(bob.id, 2))
+        [message] = await pipe.taken(1, within=5)
         assert message.event.data.subject == bob.id
-        [shown] = (await read_figures(auth_engine)).set_aside
+        [shown] = (await pipe.figures()).set_aside
         assert shown.reason == "too large for the broker"
-        assert await trouble(auth_engine) is None
+        assert await trouble(pipe.engine) is None
 
 
 async def raw(

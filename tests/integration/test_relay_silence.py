@@ -22,9 +22,8 @@ from service_kit.database.engines import pooled
 from service_kit.process.tasks import end_tasks
 from tests.support.builders import a_state
 from tests.support.eventually import eventually
-from tests.support.inbox import execute
-from tests.support.relaying import bind, proxied, recorded, relaying, taken
-from tests.support.source import Source, source_on
+from tests.support.relaying import Pipe, bind, proxied, recorded, relaying, taken
+from tests.support.source import source_on
 
 WITHIN = 30.0
 """Seconds in which everything is published again."""
@@ -40,23 +39,20 @@ async def at_work(settings: RelaySettings) -> AsyncIterator[Relay]:
         await end_tasks(running)
 
 
-async def test_an_idle_relay_declares_deleted_exchanges_again(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
-) -> None:
+async def test_an_idle_relay_declares_deleted_exchanges_again(unbound: Pipe) -> None:
     """Both exchanges, by a relay that is connected and has nothing to publish."""
-    settings = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
-    await bind(source)
-    async with relaying(settings):
-        await recorded(auth_engine, a_state())
-        await taken(source, 1)
+    await unbound.bind()
+    async with unbound.relaying(heartbeat_seconds=3600.0):
+        await unbound.record(a_state())
+        await unbound.taken(1)
 
         for name in (EXCHANGE, REPLAY_EXCHANGE):
-            await source.channel.exchange_delete(name)
+            await unbound.source.channel.exchange_delete(name)
 
-        await eventually(lambda: are_there(settings.amqp_url), within=DECLARE_SECONDS + 10)
-        await bind(source)
-        await recorded(auth_engine, a_state())
-        await taken(source, 1, within=WITHIN)
+        await eventually(lambda: are_there(unbound.settings.amqp_url), within=DECLARE_SECONDS + 10)
+        await unbound.bind()
+        await unbound.record(a_state())
+        await unbound.taken(1, within=WITHIN)
 
 
 async def test_the_relay_uses_a_virtual_host_that_was_deleted_and_recreated(
@@ -75,17 +71,14 @@ async def test_the_relay_uses_a_virtual_host_that_was_deleted_and_recreated(
             await taken(source, 1, within=WITHIN)
 
 
-async def test_a_relay_whose_broker_is_silent_is_not_ready(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
-) -> None:
+async def test_a_relay_whose_broker_is_silent_is_not_ready(pipe: Pipe) -> None:
     """Even with nothing to publish; it is ready again when the broker responds."""
-    await bind(source)
-    quiet = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
+    quiet = pipe.settings.model_copy(update={"heartbeat_seconds": 3600.0})
     async with proxied(quiet) as (proxy, settings), at_work(settings) as relay:
 
         async def is_ready() -> bool:
             try:
-                return await ready(relay, auth_engine, heartbeat_seconds=3600.0) is None
+                return await ready(relay, pipe.engine, heartbeat_seconds=3600.0) is None
             except (BrokerAway, NoActiveRelay, NoHeartbeat):
                 return False
 
@@ -94,7 +87,7 @@ async def test_a_relay_whose_broker_is_silent_is_not_ready(
 
         async def is_away() -> bool:
             try:
-                await ready(relay, auth_engine, heartbeat_seconds=3600.0)
+                await ready(relay, pipe.engine, heartbeat_seconds=3600.0)
             except BrokerAway:
                 return True
             return False
@@ -105,27 +98,24 @@ async def test_a_relay_whose_broker_is_silent_is_not_ready(
         await eventually(is_ready)
 
 
-async def test_a_waiting_relay_is_ready_while_another_one_works(
-    auth_engine: AsyncEngine, relay_settings: RelaySettings, source: Source
-) -> None:
+async def test_a_waiting_relay_is_ready_while_another_one_works(pipe: Pipe) -> None:
     """It checks the lock and the heartbeats; three missed heartbeats are too many."""
-    await bind(source)
-    quiet = relay_settings.model_copy(update={"heartbeat_seconds": 3600.0})
+    quiet = pipe.settings.model_copy(update={"heartbeat_seconds": 3600.0})
     idle = Relay(quiet)
     with pytest.raises(NoActiveRelay):
-        await ready(idle, auth_engine, heartbeat_seconds=15.0)
+        await ready(idle, pipe.engine, heartbeat_seconds=15.0)
     async with relaying(quiet):
 
         async def is_ready() -> bool:
             try:
-                return await ready(idle, auth_engine, heartbeat_seconds=15.0) is None
+                return await ready(idle, pipe.engine, heartbeat_seconds=15.0) is None
             except (NoActiveRelay, NoHeartbeat):
                 return False
 
         await eventually(is_ready)
-        await execute(auth_engine, "UPDATE source SET heartbeat_at = now() - interval '46 s'")
+        await pipe.execute("UPDATE source SET heartbeat_at = now() - interval '46 s'")
         with pytest.raises(NoHeartbeat):
-            await ready(idle, auth_engine, heartbeat_seconds=15.0)
+            await ready(idle, pipe.engine, heartbeat_seconds=15.0)
 
 
 async def test_database_metrics_are_absent_while_the_database_is_away(

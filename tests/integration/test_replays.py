@@ -43,11 +43,10 @@ from tests.support.relaying import outbox, proxied
 from tests.support.replaying import (
     ACTOR,
     CONSUMER,
+    Replays,
     bind_replays,
     fill,
-    has_sent,
     has_trouble,
-    is_done,
     killed,
     planned,
     positions,
@@ -69,8 +68,9 @@ def settings(relay_settings: RelaySettings) -> RelaySettings:
 
 
 @pytest.fixture
-async def queue(source: Source) -> str:
-    return await bind_replays(source)
+async def replays(auth_engine: AsyncEngine, settings: RelaySettings, source: Source) -> Replays:
+    await bind_replays(source)
+    return Replays(auth_engine, settings, source)
 
 
 @pytest.fixture
@@ -100,35 +100,24 @@ def minute(number: int) -> datetime:
     return NOON + timedelta(minutes=number)
 
 
-async def sent(
-    engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str, **request: Any
-) -> list[Any]:
-    requested = await started(engine, settings, **request)
-    async with replaying(settings):
-        await is_done(engine, requested.id)
-    return await received(source, queue)
-
-
 class TestTheLog:
     """Recorded events, as they were recorded."""
 
-    async def test_the_same_event_is_sent_again(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_the_same_event_is_sent_again(self, replays: Replays) -> None:
         """Byte for byte, with its id, time and position, persistent, under the consumer's name."""
-        async with auth_engine.begin() as connection:
+        async with replays.engine.begin() as connection:
             user = await sign_up(connection)
             await change(connection, user)
-        messages = await sent(auth_engine, settings, source, queue)
+        messages = await replays.sent()
 
-        rows = await outbox(auth_engine)
+        rows = await outbox(replays.engine)
         for row, message in zip(rows, messages, strict=True):
             assert message.body.decode() == row.text
             assert message.routing_key == CONSUMER
             assert message.properties.delivery_mode == 2
             assert message.properties.message_id == str(row.event_id)
             assert message.headers["cloudEvents_sequence"] == f"{row.position:020d}"
-            assert message.headers["cloudEvents_source"] == settings.issuer
+            assert message.headers["cloudEvents_source"] == replays.settings.issuer
             assert message.event.time == row.occurred_at
             assert message.event.data.subject_version == row.version
 
@@ -165,21 +154,16 @@ class TestTheLog:
     )
 
     async def test_the_plan_counts_exactly_what_is_sent(
-        self,
-        auth_engine: AsyncEngine,
-        settings: RelaySettings,
-        source: Source,
-        queue: str,
-        history: list[Row[Any]],
+        self, replays: Replays, history: list[Row[Any]]
     ) -> None:
         """One tombstone per erased user; for other users the selected events, in order."""
-        async with replaying(settings):
+        async with replays.replaying():
             for name, conditions in self.FILTERS:
                 selection = conditions(history)
-                plan = await planned(settings, **selection)
-                requested = await started(auth_engine, settings, **selection)
-                done = await is_done(auth_engine, requested.id)
-                messages = await received(source, queue)
+                plan = await replays.plan(**selection)
+                requested = await replays.start(**selection)
+                done = await replays.is_done(requested)
+                messages = await replays.received()
 
                 expected = [row for row in history if meets(row, **selection)]
                 left = [row for row in expected if not is_erased(row)]
@@ -200,56 +184,39 @@ class TestTheLog:
                 assert done.finished_at is not None
                 assert done.finished_at >= done.started_at >= done.created_at
 
-    async def test_nothing_recorded_later_is_sent(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
-        """The replay ends where the log ended when it was requested."""
-        await fill(auth_engine, 25)
-        requested = await started(auth_engine, settings)
-        await fill(auth_engine, 5)
-
-        async with replaying(settings):
-            done = await is_done(auth_engine, requested.id)
-
-        assert positions(await received(source, queue)) == list(range(1, 26))
-        assert done.published == 25
-
-    async def test_gaps_in_the_log_cost_nothing(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+    async def test_gaps_in_the_log_cost_nothing_and_nothing_recorded_later_is_sent(
+        self, replays: Replays
     ) -> None:
         """A restore moves positions by a thousand million; events of a rare type are far apart."""
-        await fill(auth_engine, 3)
-        await execute(
-            auth_engine,
-            "SELECT setval(pg_get_serial_sequence('outbox_events', 'position'), 1000000000)",
+        await replays.fill(13)
+        await replays.execute(
+            "SELECT setval(pg_get_serial_sequence('outbox_events', 'position'), 1000000000)"
         )
-        await fill(auth_engine, 3)
-        requested = await started(auth_engine, settings)
+        await replays.fill(12)
+        requested = await replays.start()
+        await replays.fill(5)
         before = time.monotonic()
 
-        async with replaying(settings):
-            await is_done(auth_engine, requested.id)
+        async with replays.replaying():
+            done = await replays.is_done(requested)
 
-        sent = positions(await received(source, queue))
-        assert sent == [1, 2, 3, 1000000001, 1000000002, 1000000003]
+        expected = [*range(1, 14), *range(1000000001, 1000000013)]
+        assert (await replays.positions(), done.published) == (expected, 25)
         assert time.monotonic() - before < 10
         assert STRETCH < 10**9 / 1000
 
-    async def test_users_who_are_not_selected_are_skipped(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_users_who_are_not_selected_are_skipped(self, replays: Replays) -> None:
         """Two selected events, with a whole stretch of others between them."""
-        await fill(auth_engine, STRETCH + 2)
+        await replays.fill(STRETCH + 2)
         first, last = [
             row.user_id
-            for row in await fetch(
-                auth_engine,
+            for row in await replays.fetch(
                 f"SELECT user_id FROM outbox_events WHERE position IN (1, {STRETCH + 2})"
-                " ORDER BY position",
+                " ORDER BY position"
             )
         ]
 
-        messages = await sent(auth_engine, settings, source, queue, users=(last, first))
+        messages = await replays.sent(users=(last, first))
 
         assert positions(messages) == [1, STRETCH + 2]
 
@@ -258,20 +225,15 @@ class TestErasedUsers:
     """Only a tombstone is ever sent of an erased user."""
 
     async def test_no_message_has_an_erased_address(
-        self,
-        auth_engine: AsyncEngine,
-        settings: RelaySettings,
-        source: Source,
-        queue: str,
-        history: list[Row[Any]],
+        self, replays: Replays, history: list[Row[Any]]
     ) -> None:
         """Of living users there are addresses; of erased ones only id, version and time."""
-        by_log = await sent(auth_engine, settings, source, queue)
-        by_type = await sent(auth_engine, settings, source, queue, types=("user.created",))
-        by_state = await sent(auth_engine, settings, source, queue, current_state=True)
+        by_log = await replays.sent()
+        by_type = await replays.sent(types=("user.created",))
+        by_state = await replays.sent(current_state=True)
 
-        [living] = await fetch(auth_engine, "SELECT * FROM users WHERE deleted_at IS NULL")
-        dead = await fetch(auth_engine, "SELECT * FROM users WHERE deleted_at IS NOT NULL")
+        [living] = await replays.fetch("SELECT * FROM users WHERE deleted_at IS NULL")
+        dead = await replays.fetch("SELECT * FROM users WHERE deleted_at IS NOT NULL")
         for messages in (by_log, by_type, by_state):
             with_address = {m.event.data.subject for m in messages if b"@example.org" in m.body}
             assert with_address == {living.id}
@@ -283,30 +245,28 @@ class TestErasedUsers:
         assert len(by_type) == len(history and {row.user_id for row in history})
 
     async def test_a_user_erased_during_the_replay_is_sent_as_a_tombstone(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+        self, replays: Replays
     ) -> None:
         """Each row is read just before publishing, so what was erased meanwhile is not sent."""
-        async with auth_engine.begin() as connection:
+        async with replays.engine.begin() as connection:
             user = await sign_up(connection)
             for _ in range(10):
                 await change(connection, user)
-        settings = settings.model_copy(update={"replay_batch_size": 5})
-        requested = await started(auth_engine, settings, types=("user.created", "user.updated"))
-        async with replaying(settings):
-            await is_done(auth_engine, requested.id)
-        before = await received(source, queue)
+        replays.settings = replays.changed(replay_batch_size=5)
+        requested = await replays.start(types=("user.created", "user.updated"))
+        async with replays.replaying():
+            await replays.is_done(requested)
+        before = await replays.received()
 
-        requested = await started(
-            auth_engine, settings, types=("user.created", "user.updated"), rate=20
-        )
-        async with replaying(settings):
-            await has_sent(auth_engine, requested.id, 2)
-            async with auth_engine.begin() as connection:
+        requested = await replays.start(types=("user.created", "user.updated"), rate=20)
+        async with replays.replaying():
+            await replays.has_sent(requested, 2)
+            async with replays.engine.begin() as connection:
                 await delete(connection, user)
-            seen = (await replay(auth_engine, requested.id)).published
-            done = await is_done(auth_engine, requested.id)
+            seen = (await replays.read(requested)).published
+            done = await replays.is_done(requested)
 
-        messages = await received(source, queue)
+        messages = await replays.received()
         assert len(before) == 11
         assert isinstance(messages[-1].event.data, UserTombstone)
         # Those read before the deletion, one batch in flight, and the tombstone.
@@ -317,21 +277,19 @@ class TestErasedUsers:
 class TestTheCurrentState:
     """Users in their current state, by id."""
 
-    async def test_every_user_is_sent_once(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_every_user_is_sent_once(self, replays: Replays) -> None:
         """Living users with state and present time, deleted ones with the time of deletion."""
-        async with auth_engine.begin() as connection:
+        async with replays.engine.begin() as connection:
             users = [await sign_up(connection) for _ in range(35)]
             for user in users[:12]:
                 await delete(connection, user)
-        plan = await planned(settings, current_state=True)
-        [before] = await fetch(auth_engine, "SELECT clock_timestamp() AS now")
+        plan = await replays.plan(current_state=True)
+        [before] = await replays.fetch("SELECT clock_timestamp() AS now")
 
-        messages = await sent(auth_engine, settings, source, queue, current_state=True)
+        messages = await replays.sent(current_state=True)
 
-        rows = {row.id: row for row in await fetch(auth_engine, "SELECT * FROM users")}
-        [after] = await fetch(auth_engine, "SELECT clock_timestamp() AS now")
+        rows = {row.id: row for row in await replays.fetch("SELECT * FROM users")}
+        [after] = await replays.fetch("SELECT clock_timestamp() AS now")
         assert Counter(message.event.data.subject for message in messages) == Counter(list(rows))
         for message in messages:
             row, event = rows[message.event.data.subject], message.event
@@ -348,17 +306,11 @@ class TestTheCurrentState:
         assert plan.by_type == {"user.created": 0, "user.updated": 23, "user.deleted": 12}
 
     async def test_it_can_be_limited_to_users(
-        self,
-        auth_engine: AsyncEngine,
-        settings: RelaySettings,
-        source: Source,
-        queue: str,
-        history: list[Row[Any]],
+        self, replays: Replays, history: list[Row[Any]]
     ) -> None:
         named = (history[0].user_id, history[2].user_id, UNKNOWN_ID)
-        messages = await sent(auth_engine, settings, source, queue, current_state=True, users=named)
-        assert {message.event.data.subject for message in messages} == set(named) - {UNKNOWN_ID}
-        assert len(messages) == 2
+        messages = await replays.sent(current_state=True, users=named)
+        assert [m.event.data.subject for m in messages] == sorted(set(named) - {UNKNOWN_ID})
 
 
 class TestPrunedLog:
@@ -417,82 +369,75 @@ class TestPrunedLog:
 
 
 class TestSteering:
-    async def test_a_resumed_replay_continues_at_its_checkpoint(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_a_resumed_replay_continues_at_its_checkpoint(self, replays: Replays) -> None:
         """While it is paused nothing is sent; later nothing is sent twice or missing."""
-        await fill(auth_engine, 60)
-        requested = await started(auth_engine, settings, rate=100)
-        async with replaying(settings):
-            await has_sent(auth_engine, requested.id, 10)
-            await change_state(auth_engine, requested.id, State.PAUSED, actor=ACTOR)
-            other = await started(auth_engine, settings, from_position=60)
-            await is_done(auth_engine, other.id)  # it does not block the next one
-            paused = await replay(auth_engine, requested.id)
-            assert await source.ready(queue) == paused.published + 1 < 60
+        await replays.fill(60)
+        requested = await replays.start(rate=100)
+        async with replays.replaying():
+            await replays.has_sent(requested, 10)
+            await replays.change(requested, State.PAUSED)
+            other = await replays.start(from_position=60)
+            await replays.is_done(other)  # it does not block the next one
+            paused = await replays.read(requested)
+            assert await replays.source.ready(replays.queue) == paused.published + 1 < 60
 
-            await change_state(auth_engine, requested.id, State.RUNNING, actor=ACTOR)
-            await is_done(auth_engine, requested.id)
+            await replays.change(requested, State.RUNNING)
+            await replays.is_done(requested)
 
-        sent = positions(await received(source, queue))
+        sent = await replays.positions()
         assert sorted(sent) == [*range(1, 61), 60]
         assert sent[: paused.published] == list(range(1, paused.published + 1))
 
-    async def test_a_cancelled_replay_ends_within_a_batch(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_a_cancelled_replay_ends_within_a_batch(self, replays: Replays) -> None:
         """It stays cancelled, and the next one begins."""
-        await fill(auth_engine, 60)
-        requested = await started(auth_engine, settings, rate=50)
-        next_one = await started(auth_engine, settings, from_position=60)
-        async with replaying(settings):
-            await has_sent(auth_engine, requested.id, 5)
-            cancelled = await change_state(auth_engine, requested.id, State.CANCELLED, actor=ACTOR)
-            await is_done(auth_engine, next_one.id)
+        await replays.fill(60)
+        requested = await replays.start(rate=50)
+        next_one = await replays.start(from_position=60)
+        async with replays.replaying():
+            await replays.has_sent(requested, 5)
+            cancelled = await replays.change(requested, State.CANCELLED)
+            await replays.is_done(next_one)
 
-        found = await replay(auth_engine, requested.id)
-        sent = positions(await received(source, queue))
+        found = await replays.read(requested)
+        sent = await replays.positions()
         assert sent == [*range(1, found.published + 1), 60]
         assert found.published <= cancelled.published + 5  # one batch at that rate
         assert found.state == State.CANCELLED
         assert found.finished_at is not None
         with pytest.raises(ReplayFinished):
-            await change_state(auth_engine, requested.id, State.RUNNING, actor=ACTOR)
+            await replays.change(requested, State.RUNNING)
         with pytest.raises(ReplayFinished):
-            await change_state(auth_engine, next_one.id, State.CANCELLED, actor=ACTOR)
+            await replays.change(next_one, State.CANCELLED)
 
     async def test_a_replay_cancelled_during_its_last_batch_is_not_done(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+        self, replays: Replays
     ) -> None:
         """Confirmed events count, and the operator's decision stays."""
-        await fill(auth_engine, 2)
-        requested = await started(auth_engine, settings, rate=1)
-        async with proxied(settings) as (proxy, through), replaying(through):
-            await has_sent(auth_engine, requested.id, 1)
+        await replays.fill(2)
+        requested = await replays.start(rate=1)
+        async with proxied(replays.settings) as (proxy, through), replaying(through):
+            await replays.has_sent(requested, 1)
             proxy.swallow_answers()
-            await eventually(lambda: grows(source, queue, 1))
-            await change_state(auth_engine, requested.id, State.CANCELLED, actor=ACTOR)
+            await eventually(lambda: grows(replays, 1))
+            await replays.change(requested, State.CANCELLED)
             proxy.swallow_answers(False)
-            found = await has_sent(auth_engine, requested.id, 2)
+            found = await replays.has_sent(requested, 2)
 
         assert found.state == State.CANCELLED
 
-    async def test_a_new_replay_begins_at_once(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, queue: str
-    ) -> None:
+    async def test_a_new_replay_begins_at_once(self, replays: Replays) -> None:
         """An idle replayer runs no statement, and is woken."""
-        assert queue
-        await fill(auth_engine, 1)
-        async with replaying(settings):
-            await eventually(lambda: is_idle(auth_engine))
+        await replays.fill(1)
+        async with replays.replaying():
+            await eventually(lambda: is_idle(replays.engine))
             for is_resumed in (False, True, False, True):
-                requested = await started(auth_engine, settings)
+                requested = await replays.start()
                 if is_resumed:
-                    await is_done(auth_engine, requested.id)
-                    await execute(auth_engine, "UPDATE replays SET state = 'paused'")
-                    await change_state(auth_engine, requested.id, State.RUNNING, actor=ACTOR)
+                    await replays.is_done(requested)
+                    await replays.execute("UPDATE replays SET state = 'paused'")
+                    await replays.change(requested, State.RUNNING)
                 before = time.monotonic()
-                await is_done(auth_engine, requested.id)
+                await replays.is_done(requested)
                 assert time.monotonic() - before < 1
 
     async def test_every_action_is_audited_once(
@@ -535,52 +480,50 @@ class TestSteering:
 
 
 class TestTrouble:
-    async def test_a_killed_replayer_repeats_at_most_one_batch(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_a_killed_replayer_repeats_at_most_one_batch(self, replays: Replays) -> None:
         """Cancelled in the middle of batches again and again: no event is missing."""
-        await fill(auth_engine, 150)
-        requested = await started(auth_engine, settings)
+        await replays.fill(150)
+        requested = await replays.start()
         times, begun = 0, 0
-        async with proxied(settings) as (proxy, through):
-            while (await replay(auth_engine, requested.id)).state != State.DONE and times < 3:
+        async with proxied(replays.settings) as (proxy, through):
+            while (await replays.read(requested)).state != State.DONE and times < 3:
                 async with replaying(through) as running:
-                    await has_sent(auth_engine, requested.id, begun + 20)
+                    await replays.has_sent(requested, begun + 20)
                     proxy.swallow_answers()  # the broker has a batch, and its confirms are lost
-                    await eventually(partial(grows, source, queue, begun))
+                    await eventually(partial(grows, replays, begun))
                     ending = asyncio.ensure_future(killed(running))
                     await asyncio.sleep(0)  # cancelled before the connection is cut
                     proxy.cut()
                     await ending
                 proxy.swallow_answers(False)
-                begun = (await replay(auth_engine, requested.id)).published
+                begun = (await replays.read(requested)).published
                 times += 1
-        async with replaying(settings):
-            await is_done(auth_engine, requested.id)
+        async with replays.replaying():
+            await replays.is_done(requested)
 
-        counted = Counter(positions(await received(source, queue)))
+        counted = Counter(await replays.positions())
         assert times == 3
         assert sorted(counted) == list(range(1, 151))
         assert set(counted.values()) <= {1, 2}
-        assert 0 < sum(counted.values()) - 150 <= times * settings.replay_batch_size
+        assert 0 < sum(counted.values()) - 150 <= times * replays.settings.replay_batch_size
 
     async def test_a_replay_waits_for_a_missing_queue_without_blocking_others(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
+        self, replays: Replays
     ) -> None:
         """A consumer that was never started blocks no other consumer's replays."""
-        await fill(auth_engine, 25)
-        nowhere = await started(auth_engine, settings, consumer="later")
-        after = await started(auth_engine, settings)
-        async with replaying(settings):
-            waiting = await has_trouble(auth_engine, nowhere.id, "no queue is bound")
-            await is_done(auth_engine, after.id)
-            later = await bind_replays(source, "later")
-            done = await is_done(auth_engine, nowhere.id)
+        await replays.fill(25)
+        nowhere = await replays.start(consumer="later")
+        after = await replays.start()
+        async with replays.replaying():
+            waiting = await replays.is_troubled(nowhere, "no queue is bound")
+            await replays.is_done(after)
+            later = await bind_replays(replays.source, "later")
+            done = await replays.is_done(nowhere)
 
         assert (waiting.published, waiting.state) == (0, State.RUNNING)
         assert (done.published, done.trouble) == (25, None)
-        assert positions(await received(source, queue)) == list(range(1, 26))
-        assert positions(await received(source, later)) == list(range(1, 26))
+        assert await replays.positions() == list(range(1, 26))
+        assert positions(await received(replays.source, later)) == list(range(1, 26))
 
     async def test_a_replay_waits_for_a_full_queue(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source
@@ -609,93 +552,82 @@ class TestTrouble:
 
         assert set(seen) == set(range(1, 31))
 
-    async def test_a_replay_waits_for_a_broker_that_is_away(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_a_replay_waits_for_a_broker_that_is_away(self, replays: Replays) -> None:
         """It reports the trouble and continues by itself; a cut connection loses nothing."""
-        await fill(auth_engine, 100)
-        requested = await started(auth_engine, settings, rate=200)
-        async with proxied(settings) as (proxy, through):
+        await replays.fill(100)
+        requested = await replays.start(rate=200)
+        async with proxied(replays.settings) as (proxy, through):
             proxy.refuse()
             async with replaying(through):
-                await has_trouble(auth_engine, requested.id, "the broker is away")
+                await replays.is_troubled(requested, "the broker is away")
                 proxy.refuse(False)
                 for _ in range(3):
-                    so_far = (await replay(auth_engine, requested.id)).published
-                    await has_sent(auth_engine, requested.id, min(100, so_far + 10))
+                    so_far = (await replays.read(requested)).published
+                    await replays.has_sent(requested, min(100, so_far + 10))
                     proxy.cut()
-                done = await is_done(auth_engine, requested.id)
+                done = await replays.is_done(requested)
 
-        assert set(positions(await received(source, queue))) == set(range(1, 101))
+        assert set(await replays.positions()) == set(range(1, 101))
         assert (done.published, done.trouble) == (100, None)
 
-    async def test_two_relays_never_replay_at_once(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_two_relays_never_replay_at_once(self, replays: Replays) -> None:
         """One has the lease; when its session ends, the other continues the replay."""
-        await fill(auth_engine, 120)
-        requested = await started(auth_engine, settings, rate=100)
+        await replays.fill(120)
+        requested = await replays.start(rate=100)
         leaders = set()
         async with AsyncExitStack() as stack:
             for _ in range(2):
-                await stack.enter_async_context(replaying(settings))
+                await stack.enter_async_context(replays.replaying())
             for part in (20, 50):
-                await has_sent(auth_engine, requested.id, part)
-                pid = await eventually(lambda: active(auth_engine))
+                await replays.has_sent(requested, part)
+                pid = await eventually(lambda: active(replays.engine))
                 leaders.add(pid)
-                await fetch(auth_engine, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
-            await is_done(auth_engine, requested.id)
+                await replays.fetch("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+            await replays.is_done(requested)
 
-        counted = Counter(positions(await received(source, queue)))
+        counted = Counter(await replays.positions())
         assert len(leaders) == 2
         assert sorted(counted) == list(range(1, 121))
-        assert sum(counted.values()) <= 120 + 2 * settings.replay_batch_size
+        assert sum(counted.values()) <= 120 + 2 * replays.settings.replay_batch_size
 
-    async def test_an_unexpected_error_blocks_no_other_consumer(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_an_unexpected_error_blocks_no_other_consumer(self, replays: Replays) -> None:
         """A user's row breaks the events' contract: the replay shows it, the next one is sent."""
-        async with auth_engine.begin() as connection:
+        async with replays.engine.begin() as connection:
             user = await sign_up(connection)
-        await execute(auth_engine, f"UPDATE users SET email = 'x' WHERE id = '{user}'")
-        broken = await started(auth_engine, settings, consumer="other", current_state=True)
-        after = await started(auth_engine, settings)
-        async with replaying(settings):
-            await has_trouble(auth_engine, broken.id, "ValidationError")
-            await is_done(auth_engine, after.id)
+        await replays.execute(f"UPDATE users SET email = 'x' WHERE id = '{user}'")
+        broken = await replays.start(consumer="other", current_state=True)
+        after = await replays.start()
+        async with replays.replaying():
+            await replays.is_troubled(broken, "ValidationError")
+            await replays.is_done(after)
 
-        assert positions(await received(source, queue)) == [1]
+        assert await replays.positions() == [1]
 
     async def test_a_replay_survives_a_killed_process(
-        self,
-        auth_engine: AsyncEngine,
-        settings: RelaySettings,
-        source: Source,
-        queue: str,
-        tmp_path: Path,
+        self, replays: Replays, tmp_path: Path
     ) -> None:
         """``auth-service relay`` itself, killed with SIGKILL in the middle, and started again."""
-        await fill(auth_engine, 200)
+        await replays.fill(200)
         environment = {
-            "AUTH_DATABASE_URL": settings.database_url,
-            "AUTH_AMQP_URL": settings.amqp_url,
+            "AUTH_DATABASE_URL": replays.settings.database_url,
+            "AUTH_AMQP_URL": replays.settings.amqp_url,
             "AUTH_ISSUER": SOURCE,
             "AUTH_RELAY_PORT": str(free_port()),
         }
         process = Process("auth-service relay", environment, tmp_path / "relay.log")
-        requested = await started(auth_engine, settings, rate=200)
+        requested = await replays.start(rate=200)
         try:
             process.start()
-            await has_sent(auth_engine, requested.id, 60)
+            await replays.has_sent(requested, 60)
             process.kill()
-            between = await replay(auth_engine, requested.id)
+            between = await replays.read(requested)
             process.start()
-            await is_done(auth_engine, requested.id)
+            await replays.is_done(requested)
             code = await process.stop()
         finally:
             process.kill()
 
-        counted = Counter(positions(await received(source, queue)))
+        counted = Counter(await replays.positions())
         assert between.published < 200
         assert code == 0
         assert sorted(counted) == list(range(1, 201))
@@ -705,36 +637,31 @@ class TestTrouble:
 class TestPace:
     """The rate, and the order of replays."""
 
-    async def test_the_rate_is_kept(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, queue: str
-    ) -> None:
-        assert queue
-        await fill(auth_engine, 1_000)
-        requested = await started(auth_engine, settings, rate=200)
-        async with replaying(settings):
-            await has_sent(auth_engine, requested.id, 1)
+    async def test_the_rate_is_kept(self, replays: Replays) -> None:
+        await replays.fill(1_000)
+        requested = await replays.start(rate=200)
+        async with replays.replaying():
+            await replays.has_sent(requested, 1)
             before = time.monotonic()
-            await has_sent(auth_engine, requested.id, 400)
-            found = await replay(auth_engine, requested.id)
+            await replays.has_sent(requested, 400)
+            found = await replays.read(requested)
             seconds = time.monotonic() - before
 
         assert found.published <= 200 * (seconds + 0.1) + 20 + 1
         assert seconds < 10
 
-    async def test_replays_are_sent_one_after_the_other(
-        self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source, queue: str
-    ) -> None:
+    async def test_replays_are_sent_one_after_the_other(self, replays: Replays) -> None:
         """The second begins when the first is done; confirmed events are counted."""
-        await fill(auth_engine, 50)
-        first = await started(auth_engine, settings, rate=500)
-        second = await started(auth_engine, settings, rate=RATE_MAX, from_position=26)
+        await replays.fill(50)
+        first = await replays.start(rate=500)
+        second = await replays.start(rate=RATE_MAX, from_position=26)
         name = "usersync_replay_published_total"
         before = REGISTRY.get_sample_value(name) or 0.0
 
-        async with replaying(settings):
-            done = [await is_done(auth_engine, each.id) for each in (first, second)]
+        async with replays.replaying():
+            done = [await replays.is_done(each) for each in (first, second)]
 
-        assert positions(await received(source, queue)) == [*range(1, 51), *range(26, 51)]
+        assert await replays.positions() == [*range(1, 51), *range(26, 51)]
         assert done[0].finished_at is not None
         assert done[1].started_at is not None
         assert done[0].finished_at <= done[1].started_at
@@ -763,8 +690,9 @@ def is_erased(row: Row[Any]) -> bool:
     return row.text is None and row.type != UserDeleted.type
 
 
-async def grows(source: Source, queue: str, size: int) -> bool:
-    return await source.ready(queue) > size
+async def grows(replays: Replays, size: int) -> bool:
+    """Return whether the queue has more messages than that."""
+    return await replays.source.ready(replays.queue) > size
 
 
 async def active(engine: AsyncEngine) -> int | None:

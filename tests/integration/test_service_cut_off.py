@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import httpx
 import jwt
@@ -10,38 +9,29 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.services.administer import create_service, delete_service, set_status
+from auth_service.services.administer import delete_service, set_status
 from auth_service.services.authenticate import WrongKey
 from auth_service.services.grant import token_issue_time
 from auth_service.services.keys import revoke_key, rotate_key
 from auth_service.services.model import IssuedKey, NoSuchService
 from auth_service.settings import ApiSettings
 from contracts.events import ServiceState
-from tests.support.auth_api import assert_problem, bearer
+from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import fetch
 from tests.support.locks import lock_waits
-
-Signed = dict[str, Any]
 
 ACTOR = "operator:test"
 WAYS = ["delete", "disable", "revoke"]
 
 
 @pytest.fixture
-async def feed(auth_engine: AsyncEngine, api_settings: ApiSettings) -> IssuedKey:
+async def feed(api: AuthApi) -> IssuedKey:
     """A service account that may reconcile replicas."""
-    return await create_service(
-        auth_engine,
-        api_settings.secrets,
-        name="feed",
-        scopes=["users:reconcile"],
-        key_days=90,
-        actor=ACTOR,
-    )
+    return await api.create_service("feed", "users:reconcile")
 
 
-async def end(api: httpx.AsyncClient, root: Signed, feed: IssuedKey, way: str) -> None:
+async def end(api: AuthApi, root: Signed, feed: IssuedKey, way: str) -> None:
     path = f"/v1/admin/services/{feed.id}"
     method, path, body = {
         "delete": ("DELETE", path, None),
@@ -53,13 +43,7 @@ async def end(api: httpx.AsyncClient, root: Signed, feed: IssuedKey, way: str) -
     assert answer.is_success, answer.text
 
 
-async def token(api: httpx.AsyncClient, key: IssuedKey) -> httpx.Response:
-    return await api.post(
-        "/oauth/token", data={"grant_type": "client_credentials"}, auth=(key.id, key.api_key)
-    )
-
-
-async def uses(api: httpx.AsyncClient, granted: httpx.Response) -> httpx.Response:
+async def uses(api: AuthApi, granted: httpx.Response) -> httpx.Response:
     return await api.get("/v1/reconcile/digests", headers=bearer(granted.json()))
 
 
@@ -74,18 +58,18 @@ async def told(engine: AsyncEngine) -> list[ServiceState]:
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_earlier_tokens_are_refused(
-    api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine, feed: IssuedKey, way: str
+    api: AuthApi, root: Signed, feed: IssuedKey, way: str
 ) -> None:
     """By the auth service at once; the event says the same, in the same transaction."""
-    granted = await token(api, feed)
+    granted = await api.service_token(feed)
     before = await uses(api, granted)
 
     await end(api, root, feed, way)
 
     assert before.status_code == 200, before.text
     assert_problem(await uses(api, granted), 401, "invalid_token")
-    assert (await token(api, feed)).status_code == 401
-    [state] = await told(auth_engine)
+    assert (await api.service_token(feed)).status_code == 401
+    [state] = await told(api.engine)
     issued_at = jwt.decode(granted.json()["access_token"], options={"verify_signature": False})
     status = {"delete": "deleted", "disable": "disabled", "revoke": "active"}[way]
     assert (state.client_id, state.status) == (feed.id, status)
@@ -94,17 +78,13 @@ async def test_earlier_tokens_are_refused(
 
 
 async def test_introspection_says_the_same(
-    api: httpx.AsyncClient,
-    root: Signed,
-    auth_engine: AsyncEngine,
-    feed: IssuedKey,
-    api_settings: ApiSettings,
+    api: AuthApi, root: Signed, feed: IssuedKey, api_settings: ApiSettings
 ) -> None:
-    granted = await token(api, feed)
-    other = await rotate_key(auth_engine, api_settings.secrets, "feed", key_days=90, actor=ACTOR)
+    granted = await api.service_token(feed)
+    other = await rotate_key(api.engine, api_settings.secrets, "feed", key_days=90, actor=ACTOR)
 
     await end(api, root, feed, "revoke")
-    after = await token(api, other)
+    after = await api.service_token(other)
 
     for each, is_active in ((granted, False), (after, True)):
         shown = await api.post(
@@ -117,10 +97,10 @@ async def test_introspection_says_the_same(
 
 
 async def test_enabling_brings_back_the_account_and_no_token(
-    api: httpx.AsyncClient, root: Signed, auth_engine: AsyncEngine, feed: IssuedKey
+    api: AuthApi, root: Signed, feed: IssuedKey
 ) -> None:
     """New tokens are valid; each change is recorded, with a higher version, and audited."""
-    granted = await token(api, feed)
+    granted = await api.service_token(feed)
 
     await end(api, root, feed, "disable")
     await end(api, root, feed, "disable")
@@ -129,12 +109,12 @@ async def test_enabling_brings_back_the_account_and_no_token(
 
     assert shown.json()["status"] == "disabled"
     assert_problem(await uses(api, granted), 401, "invalid_token")
-    assert (await uses(api, await token(api, feed))).status_code == 200
-    disabled, enabled = await told(auth_engine)
+    assert (await uses(api, await api.service_token(feed))).status_code == 200
+    disabled, enabled = await told(api.engine)
     assert (disabled.status, enabled.status) == ("disabled", "active")
     assert disabled.version < enabled.version
     assert disabled.tokens_valid_after < enabled.tokens_valid_after
-    entries = await fetch(auth_engine, "SELECT action FROM audit_log ORDER BY id DESC LIMIT 2")
+    entries = await api.fetch("SELECT action FROM audit_log ORDER BY id DESC LIMIT 2")
     assert [entry.action for entry in entries] == ["service_enabled", "service_disabled"]
 
 
@@ -190,20 +170,17 @@ async def test_ends_at_the_same_time_do_not_deadlock(
         await set_status(auth_engine, feed.id, "active", actor=ACTOR)
 
 
-async def test_a_revocation_in_the_future_is_reset(
-    api: httpx.AsyncClient, auth_engine: AsyncEngine, feed: IssuedKey
-) -> None:
+async def test_a_revocation_in_the_future_is_reset(api: AuthApi, feed: IssuedKey) -> None:
     """The clock ran a day ahead and was set back: the account gets valid tokens."""
-    await execute(
-        auth_engine,
+    await api.execute(
         "UPDATE service_accounts SET tokens_valid_after ="
-        " date_trunc('second', now()) + interval '1 day'",
+        " date_trunc('second', now()) + interval '1 day'"
     )
 
-    granted = await token(api, feed)
+    granted = await api.service_token(feed)
 
     assert (await uses(api, granted)).status_code == 200
-    [state] = await told(auth_engine)
+    [state] = await told(api.engine)
     assert state.tokens_valid_after < datetime.now(UTC) + timedelta(minutes=1)
 
 

@@ -17,6 +17,7 @@ from auth_service.services.credential_files import credential_files
 from auth_service.services.ensure import ensure_service, lasts
 from auth_service.services.model import Credentials, IssuedKey, KeyRecord
 from auth_service.settings import ApiSettings
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 from tests.support.processes import run
 
@@ -93,26 +94,26 @@ async def test_a_valid_account_and_key_are_left_alone(
     assert await scope(api, kept) == "replays:write users:reconcile"
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@in_turn("loss", LOSSES)
 async def test_a_lost_account_or_key_is_replaced(
     ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine, loss: str
 ) -> None:
-    """If account or key were lost or changed in the database, the service gets a valid key."""
+    """With a valid key; one that is replaced in time still works until the service restarts."""
     kept = credentials(await ensure(None))
     await execute(auth_engine, LOSSES[loss])
     repaired = credentials(await ensure(kept))
+    assert repaired.api_key != kept.api_key
     assert await scope(api, repaired) == "replays:write users:reconcile"
+    assert (await scope(api, kept) is not None) is (loss == "last_third")
     assert await ensure(repaired) is None
 
 
-@pytest.mark.parametrize(
-    "kept", [Credentials("svc_0000000000000000", ""), Credentials("", "usersync_x"), None]
-)
 async def test_a_lost_key_is_replaced_any_number_of_times(
-    ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine, kept: Credentials | None
+    ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
 ) -> None:
-    """The account stays the same, and never has more than two live keys."""
-    made = [credentials(await ensure(kept)) for _ in range(4)]
+    """The account stays the same, and never has more than two live keys; both work."""
+    lost = [Credentials("svc_0000000000000000", ""), Credentials("", "usersync_x"), None, None]
+    made = [credentials(await ensure(kept)) for kept in lost]
 
     assert len({each.id for each in made}) == 1
     assert [await scope(api, each) is not None for each in made] == [False, False, True, True]
@@ -120,17 +121,6 @@ async def test_a_lost_key_is_replaced_any_number_of_times(
         auth_engine, "SELECT count(*) AS found FROM api_keys WHERE revoked_at IS NULL"
     )
     assert live.found == 2
-
-
-async def test_a_key_that_is_replaced_in_time_stays_valid(
-    ensure: Any, api: httpx.AsyncClient, auth_engine: AsyncEngine
-) -> None:
-    """A service that was not restarted yet keeps working with the old one."""
-    old = credentials(await ensure(None))
-    await execute(auth_engine, LOSSES["last_third"])
-    new = credentials(await ensure(old))
-    assert new.api_key != old.api_key
-    assert await scope(api, old) == await scope(api, new) == "replays:write users:reconcile"
 
 
 async def test_a_scope_is_added_and_never_taken_away(

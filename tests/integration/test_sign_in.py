@@ -15,23 +15,16 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
 from auth_service.settings import ApiSettings
 from local.ports import free_port
-from service_kit.http import trusted
 from service_kit.process.rates import Rate
-from tests.support.auth_api import PASSWORD, assert_problem, serving, signed_up
+from tests.support.auth_api import ADA, PASSWORD, AuthApi, assert_problem, serving, signed_up
 from tests.support.builders import SOURCE
 from tests.support.guesses import guesses_allowed
-from tests.support.inbox import execute, fetch
 from tests.support.processes import Process
 
-ADA = "ada@example.org"
-HOME = "192.0.2.1"
-
-LONGER_AGO = "UPDATE throttle_failures SET blocked_until = now() - interval '1 s'"
 """As if everybody had waited for as long as they had to."""
 
 
@@ -47,18 +40,6 @@ async def app(api_settings: ApiSettings) -> AsyncIterator[FastAPI]:
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app
-
-
-def at(app: FastAPI, address: str) -> httpx.AsyncClient:
-    """A client of the API with that address."""
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4711))
-    return httpx.AsyncClient(transport=transport, base_url="http://auth.test")
-
-
-async def sign_in(
-    api: httpx.AsyncClient, password: str = PASSWORD, email: str = ADA
-) -> httpx.Response:
-    return await api.post("/v1/signin", json={"email": email, "password": password})
 
 
 @contextmanager
@@ -88,12 +69,12 @@ class TestWhatIsTold:
 
     async def test_an_unknown_address_causes_the_same_work(self, app: FastAPI) -> None:
         """The same statements in the same order, and one hash with the same parameters."""
-        async with at(app, HOME) as api:
+        async with AuthApi(app) as api:
             await signed_up(api, ADA)
             done = []
             for email in (ADA, "nobody@example.org", "no address"):
                 with work() as statements_and_hashes:
-                    answer = await sign_in(api, "heron lantern gravel", email)
+                    answer = await api.sign_in(email, "heron lantern gravel")
                 assert_problem(answer, 401, "invalid_credentials")
                 done.append(statements_and_hashes)
 
@@ -103,38 +84,31 @@ class TestWhatIsTold:
             assert each == done[0]
 
     async def test_an_unknown_address_is_delayed_like_a_known_one(self, app: FastAPI) -> None:
-        """429 after the same number of attempts, with the same text."""
+        """429 after the same number of attempts, with the same text, in any spelling."""
         answers: list[list[tuple[int, str | None]]] = []
-        async with at(app, HOME) as api:
+        async with AuthApi(app) as api:
             await signed_up(api, ADA)
         for email, address in ((ADA, "192.0.2.8"), ("nobody@example.org", "192.0.2.9")):
-            async with at(app, address) as api:
-                tries = [await sign_in(api, "wrong", email) for _ in range(8)]
+            spellings = [email, email.upper(), email.title(), email.swapcase()] * 2
+            async with AuthApi(app, address) as api:
+                tries = [await api.sign_in(spelling, "wrong") for spelling in spellings]
             answers.append([(each.status_code, each.headers.get("RateLimit")) for each in tries])
 
         assert answers[0] == answers[1]
         assert [status for status, _ in answers[0]] == [401] * 5 + [429] * 3
-
-    async def test_another_spelling_of_an_address_gets_no_new_attempts(self, app: FastAPI) -> None:
-        """All spellings count as one account."""
-        async with at(app, HOME) as api:
-            await signed_up(api, ADA)
-            for email in (ADA, "ADA@example.org", "Ada@EXAMPLE.org", "ada@Example.Org", ADA):
-                assert_problem(await sign_in(api, "wrong", email), 401, "invalid_credentials")
-            assert_problem(await sign_in(api, email="aDa@example.org"), 429, "too_many_requests")
 
     async def test_the_log_names_neither_address_nor_network(
         self, app: FastAPI, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Known users by id; networks by a keyed hash, the same for one network."""
         with structlog.testing.capture_logs() as lines:
-            async with at(app, HOME) as api:
+            async with AuthApi(app) as api:
                 ada = await signed_up(api, ADA)
-                await sign_in(api)
-                await sign_in(api, "wrong")
-                await sign_in(api, "wrong", "nobody@example.org")
-            async with at(app, "198.51.100.7") as api:
-                await sign_in(api)
+                await api.sign_in()
+                await api.sign_in(password="wrong")
+                await api.sign_in("nobody@example.org", "wrong")
+            async with AuthApi(app, "198.51.100.7") as api:
+                await api.sign_in()
 
         tries = [line for line in lines if line["event"].startswith("authn_login")]
         assert [(line["event"], line["user_id"]) for line in tries] == [
@@ -147,7 +121,7 @@ class TestWhatIsTold:
         assert len(set(networks[:3])) == 1
         assert networks[3] != networks[0]
         written = json.dumps(lines, default=str) + capsys.readouterr().out
-        for told in ("example.org", HOME, "198.51.100.7", "heron", "argon2"):
+        for told in ("example.org", "127.0.0.1", "198.51.100.7", "heron", "argon2"):
             assert told not in written
 
 
@@ -156,11 +130,11 @@ class TestGuessing:
 
     async def test_a_hundred_parallel_guesses_are_five(self, app: FastAPI) -> None:
         """The passwords of the others are not checked: 429, and when to retry."""
-        async with at(app, "203.0.113.1") as api:
+        async with AuthApi(app, "203.0.113.1") as api:
             began = time.monotonic()
             with work() as done:
                 answers = await asyncio.gather(
-                    *(sign_in(api, f"guess number {n}") for n in range(25))
+                    *(api.sign_in(password=f"guess number {n}") for n in range(25))
                 )
 
         refused = [answer for answer in answers if answer.status_code == 429]
@@ -174,24 +148,23 @@ class TestGuessing:
             assert seconds in ("1", "2")[: checked - 4]
             assert answer.headers["RateLimit"] == f'"signin_delay";r=0;t={seconds}'
 
-    async def test_who_waits_may_try_again(self, app: FastAPI, auth_engine: AsyncEngine) -> None:
+    async def test_who_waits_may_try_again(self, app: FastAPI) -> None:
         """A delay is not a lock: the right password signs in and resets the failures."""
-        async with at(app, HOME) as api:
+        async with AuthApi(app) as api:
             await signed_up(api, ADA)
             for _ in range(5):
-                await sign_in(api, "wrong")
-            assert_problem(await sign_in(api), 429, "too_many_requests")
-            await execute(auth_engine, LONGER_AGO)
-
-            assert (await sign_in(api)).status_code == 200
-            assert await fetch(auth_engine, "SELECT 1 FROM throttle_failures") == []
+                await api.sign_in(password="wrong")
+            assert_problem(await api.sign_in(), 429, "too_many_requests")
+            await api.execute("UPDATE throttle_failures SET blocked_until = now() - interval '1 s'")
+            assert (await api.sign_in()).status_code == 200
+            assert await api.fetch("SELECT 1 FROM throttle_failures") == []
 
     async def test_a_network_has_a_limit_for_all_accounts_together(self, app: FastAPI) -> None:
         """One password tried on many accounts: ten wrong ones a minute in total."""
-        async with at(app, "203.0.113.1") as api:
-            answers = [await sign_in(api, "wrong", f"u{n}@example.org") for n in range(12)]
-        async with at(app, HOME) as api:
-            elsewhere = await sign_in(api, "wrong", "u1@example.org")
+        async with AuthApi(app, "203.0.113.1") as api:
+            answers = [await api.sign_in(f"u{n}@example.org", "wrong") for n in range(12)]
+        async with AuthApi(app) as api:
+            elsewhere = await api.sign_in("u1@example.org", "wrong")
 
         assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
         assert answers[-1].json()["violated-policies"] == ["signin_failures"]
@@ -202,54 +175,46 @@ class TestGuessing:
         settings = api_settings.model_copy(update={"limit_signin": Rate(3, 3600)})
         async with serving(settings) as api:
             await signed_up(api, ADA)
-            answers = [await sign_in(api) for _ in range(4)]
+            answers = [await api.sign_in() for _ in range(4)]
 
         assert [answer.status_code for answer in answers] == [200] * 3 + [429]
         assert answers[-1].json()["violated-policies"] == ["signin"]
         assert answers[0].headers["RateLimit-Policy"] == '"signin";q=3;w=3600'
         assert answers[0].headers["RateLimit"] == '"signin";r=2;t=1200'
 
-    async def test_an_ipv6_customer_is_one_network(self, app: FastAPI) -> None:
-        """They have 2^64 addresses, and one limit; their neighbour has another."""
-        statuses = []
-        for n in range(6):
-            async with at(app, f"2001:db8:0:1::{n:x}") as api:
-                statuses.append((await sign_in(api, "wrong")).status_code)
-        async with at(app, "2001:db8:0:2::1") as api:
-            neighbour = (await sign_in(api, "wrong")).status_code
-
-        assert statuses == [401] * 5 + [429]
-        assert neighbour == 401
-
-    async def test_an_ipv6_site_is_limited_as_well(self, api_settings: ApiSettings) -> None:
-        """A customer with a /48 uses a new /64 for each attempt, and is stopped nevertheless."""
+    async def test_an_ipv6_customer_is_one_network(self, api_settings: ApiSettings) -> None:
+        """Of 2^64 addresses, with one limit; with a /48, four times that for all its networks."""
         settings = api_settings.model_copy(update={"limit_signin_failures": Rate(2, 3600)})
         app = create_app(settings)
-        answers = []
-        async with app.router.lifespan_context(app):
-            for n in range(9):
-                async with at(app, f"2001:db8:7:{n:x}::1") as api:
-                    answers.append(await sign_in(api, "wrong", email=f"{n}@example.org"))
-            async with at(app, "2001:db8:8::1") as api:
-                neighbour = await sign_in(api, "wrong")
 
-        assert [answer.status_code for answer in answers] == [401] * 8 + [429]
-        assert answers[-1].json()["violated-policies"] == ["signin_failures_site"]
-        assert neighbour.status_code == 401
+        async def tried(address: str, n: int) -> httpx.Response:
+            async with AuthApi(app, address) as api:
+                return await api.sign_in(f"{n}@example.org", "wrong")
+
+        async with app.router.lifespan_context(app):
+            customer = [await tried(f"2001:db8:0:1::{n:x}", n) for n in range(3)]
+            neighbour = await tried("2001:db8:0:2::1", 9)
+            site = [await tried(f"2001:db8:7:{n:x}::1", n) for n in range(9)]
+            other_site = await tried("2001:db8:8::1", 9)
+
+        assert [answer.status_code for answer in customer] == [401, 401, 429]
+        assert [answer.status_code for answer in site] == [401] * 8 + [429]
+        assert site[-1].json()["violated-policies"] == ["signin_failures_site"]
+        assert (neighbour.status_code, other_site.status_code) == (401, 401)
 
     async def test_a_known_owner_is_never_locked_out_by_others(self, app: FastAPI) -> None:
         """The account's limit is spent from everywhere; on their own network they still sign in."""
-        async with at(app, HOME) as home:
+        async with AuthApi(app) as home:
             await signed_up(home, ADA)
             networks = (f"203.0.113.{n}" for n in count())
             guesses = []
             for _ in range(20):
-                async with at(app, next(networks)) as attacker:
-                    guesses.append(await sign_in(attacker, "wrong"))
-            async with at(app, next(networks)) as away:
-                at_a_new_place = await sign_in(away)
+                async with AuthApi(app, next(networks)) as attacker:
+                    guesses.append(await attacker.sign_in(password="wrong"))
+            async with AuthApi(app, next(networks)) as away:
+                at_a_new_place = await away.sign_in()
 
-            assert (await sign_in(home)).status_code == 200
+            assert (await home.sign_in()).status_code == 200
         assert [guess.status_code for guess in guesses] == [401] * 12 + [429] * 8
         assert guesses[-1].json()["violated-policies"] == ["account_failures"]
         assert_problem(at_a_new_place, 429, "too_many_requests")
@@ -259,10 +224,10 @@ class TestGuessing:
         places, taken = app.state.context.passwords._places, 0
         while places.acquire(blocking=False):
             taken += 1
-        async with at(app, HOME) as api:
-            busy = [await sign_in(api, "wrong") for _ in range(12)]
+        async with AuthApi(app) as api:
+            busy = [await api.sign_in(password="wrong") for _ in range(12)]
             places.release(taken)
-            after = [await sign_in(api, "wrong") for _ in range(6)]
+            after = [await api.sign_in(password="wrong") for _ in range(6)]
 
         assert [answer.status_code for answer in busy] == [503] * 12
         assert [answer.status_code for answer in after] == [401] * 5 + [429]
@@ -271,88 +236,57 @@ class TestGuessing:
 class TestStoredHash:
     """A hash with outdated parameters."""
 
-    async def test_a_sign_in_renews_an_outdated_hash(
-        self, app: FastAPI, auth_engine: AsyncEngine
-    ) -> None:
-        """With today's parameters; nothing else changes, and there is no event."""
+    async def test_a_sign_in_renews_an_outdated_hash(self, app: FastAPI) -> None:
+        """With today's parameters, nothing else; nobody is refused as another one was faster."""
         weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
-        async with at(app, HOME) as api:
+        async with AuthApi(app) as api:
             ada = await signed_up(api, ADA)
-            await execute(auth_engine, f"UPDATE users SET password_hash = '{weaker}'")
-            events = await fetch(auth_engine, "SELECT event_id FROM outbox_events")
+            await api.execute(f"UPDATE users SET password_hash = '{weaker}'")
+            events = await api.fetch("SELECT event_id FROM outbox_events")
 
-            wrong = await sign_in(api, "wrong")
-            (after_wrong,) = await fetch(auth_engine, "SELECT password_hash FROM users")
-            first, second = await sign_in(api), await sign_in(api)
+            wrong = await api.sign_in(password="wrong")
+            (after_wrong,) = await api.fetch("SELECT password_hash FROM users")
+            right = await asyncio.gather(*(api.sign_in() for _ in range(4)))
+            right.append(await api.sign_in())
+            (after,) = await api.fetch("SELECT password_hash, version FROM users")
 
-        (after,) = await fetch(auth_engine, "SELECT password_hash, version FROM users")
-        assert wrong.status_code == 401
-        assert after_wrong.password_hash == weaker
-        assert (first.status_code, second.status_code) == (200, 200)
-        assert after.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
-        assert after.version == ada["user"]["version"]
-        assert await fetch(auth_engine, "SELECT event_id FROM outbox_events") == events
-
-    async def test_parallel_sign_ins_renew_it_once(
-        self, app: FastAPI, auth_engine: AsyncEngine
-    ) -> None:
-        """Nobody is refused because another one was faster."""
-        weaker = PasswordHasher(1, 8, 1).hash(PASSWORD)
-        async with at(app, HOME) as api:
-            await signed_up(api, ADA)
-            await execute(auth_engine, f"UPDATE users SET password_hash = '{weaker}'")
-            answers = await asyncio.gather(*(sign_in(api) for _ in range(4)))
-        assert [answer.status_code for answer in answers] == [200] * 4
+            assert wrong.status_code == 401
+            assert after_wrong.password_hash == weaker
+            assert [answer.status_code for answer in right] == [200] * 5
+            assert after.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+            assert after.version == ada["user"]["version"]
+            assert await api.fetch("SELECT event_id FROM outbox_events") == events
 
 
-class TestForwardedFor:
-    """``X-Forwarded-For``, before a real server."""
+async def test_from_a_trusted_proxy_the_last_forwarded_address_counts(
+    auth_url: str, private_pem: str, tmp_path: Path
+) -> None:
+    """The one that the proxy saw and appended, not those before it; in the process itself."""
+    port = free_port()
+    environment = {
+        "AUTH_DATABASE_URL": auth_url,
+        "AUTH_ISSUER": SOURCE,
+        "AUTH_PRIVATE_KEY": private_pem,
+        "AUTH_PORT": str(port),
+        "AUTH_LIMIT_SIGNIN_FAILURES": "2/3600",
+        "AUTH_TRUSTED_PROXIES": "127.0.0.1",
+    }
+    process = Process("auth-service api", environment, tmp_path / "api.log")
+    process.start()
+    base = f"http://127.0.0.1:{port}"
+    forwarded = [f"198.51.100.{n}, 203.0.113.1" for n in range(3)] + ["203.0.113.2"]
+    try:
+        await process.is_ready(f"{base}/readyz")
+        async with httpx.AsyncClient(base_url=base, trust_env=False, verify=False) as client:
+            answers = [
+                await client.post(
+                    "/v1/signin",
+                    json={"email": f"u{n}@example.org", "password": "wrong"},
+                    headers={"X-Forwarded-For": addresses},
+                )
+                for n, addresses in enumerate(forwarded)
+            ]
+    finally:
+        process.kill()
 
-    async def statuses(
-        self, environment: dict[str, str], folder: Path, forwarded: list[str]
-    ) -> list[int]:
-        process = Process("auth-service api", environment, folder / "api.log")
-        process.start()
-        base = f"http://127.0.0.1:{environment['AUTH_PORT']}"
-        try:
-            await process.is_ready(f"{base}/readyz")
-            async with httpx.AsyncClient(
-                base_url=base, trust_env=False, verify=trusted.authorities()
-            ) as client:
-                answers = [
-                    await client.post(
-                        "/v1/signin",
-                        json={"email": f"u{n}@example.org", "password": "wrong"},
-                        headers={"X-Forwarded-For": addresses},
-                    )
-                    for n, addresses in enumerate(forwarded)
-                ]
-        finally:
-            process.kill()
-        return [answer.status_code for answer in answers]
-
-    @pytest.fixture
-    def environment(self, auth_url: str, private_pem: str) -> dict[str, str]:
-        """Settings that allow a network two wrong sign-ins."""
-        return {
-            "AUTH_DATABASE_URL": auth_url,
-            "AUTH_ISSUER": SOURCE,
-            "AUTH_PRIVATE_KEY": private_pem,
-            "AUTH_PORT": str(free_port()),
-            "AUTH_LIMIT_SIGNIN_FAILURES": "2/3600",
-        }
-
-    async def test_from_anybody_it_means_nothing(
-        self, environment: dict[str, str], tmp_path: Path
-    ) -> None:
-        """Another address each time still counts as one network."""
-        forwarded = [f"198.51.100.{n}" for n in range(4)]
-        assert await self.statuses(environment, tmp_path, forwarded) == [401, 401, 429, 429]
-
-    async def test_from_a_trusted_proxy_the_address_that_it_saw_counts(
-        self, environment: dict[str, str], tmp_path: Path
-    ) -> None:
-        """The last one, which the proxy appended, regardless of those before it."""
-        environment["AUTH_TRUSTED_PROXIES"] = "127.0.0.1"
-        forwarded = [f"198.51.100.{n}, 203.0.113.1" for n in range(3)] + ["203.0.113.2"]
-        assert await self.statuses(environment, tmp_path, forwarded) == [401, 401, 429, 401]
+    assert [answer.status_code for answer in answers] == [401, 401, 429, 401]

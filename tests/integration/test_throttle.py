@@ -164,19 +164,26 @@ class TestSpending:
         assert later["RateLimit"] == '"signup";r=0;t=19'
         assert much_later["RateLimit"] == '"signup";r=2;t=20'
 
-    async def test_everybody_has_a_limit_of_their_own(self, throttle: Throttle) -> None:
-        """By the name of the limit, and for each user or network."""
-        once = Rate(1, 60)
-        await throttle.spend(Charge("signup", HOME, once))
+    async def test_everybody_has_a_limit_of_their_own(
+        self, throttle: Throttle, auth_engine: AsyncEngine
+    ) -> None:
+        """By name, rate, and user or network, which are hashed with the secret."""
+        once = Rate(1, 3600)
+        charge = Charge("signup", HOME, once)
+        await throttle.spend(charge)
         await throttle.spend(Charge("signup", ELSEWHERE, once))
         await throttle.spend(Charge("signin", HOME, once))
-        await refused(throttle, Charge("signup", HOME, once))
+        await throttle.spend(Charge("signup", HOME, Rate(1, 60)))
+        await Throttle(auth_engine, Secrets(b"another secret, just as long as that")).spend(charge)
+        await refused(throttle, charge)
 
     async def test_all_charges_are_spent_or_none(self, throttle: Throttle) -> None:
-        """One spent limit leaves the others unchanged."""
+        """One spent limit leaves the others unchanged; each request is one statement."""
         wide, narrow = Charge("wide", HOME, Rate(10, 60)), Charge("narrow", HOME, Rate(1, 60))
-        await throttle.spend(wide, narrow)
-        refusals = [await refused(throttle, wide, narrow) for _ in range(20)]
+        with statements() as executed:
+            await throttle.spend(wide, narrow)
+            refusals = [await refused(throttle, wide, narrow) for _ in range(20)]
+        assert len(executed) == 21
         assert {tuple(refusal.names) for refusal in refusals} == {("narrow",)}
         assert (await throttle.spend(wide))["RateLimit"].startswith('"wide";r=8;')
 
@@ -234,24 +241,6 @@ class TestSpending:
             for n in range(300)
         )
         assert passed == 300
-
-    async def test_one_statement_is_all_it_takes(self, throttle: Throttle) -> None:
-        """It is on the path of every sign-up: no transaction around it, no second query."""
-        wide, narrow = Charge("wide", HOME, Rate(10, 60)), Charge("narrow", HOME, Rate(1, 60))
-        with statements() as executed:
-            await throttle.spend(wide, narrow)
-            await refused(throttle, wide, narrow)
-        assert len(executed) == 2
-
-    async def test_a_changed_secret_or_rate_resets_a_limit(
-        self, throttle: Throttle, auth_engine: AsyncEngine
-    ) -> None:
-        """Keys are hashed with the secret, and a shorter limit does not wait for a longer one."""
-        charge = Charge("signup", HOME, Rate(1, 3600))
-        await throttle.spend(charge)
-        await Throttle(auth_engine, Secrets(b"another secret, just as long as that")).spend(charge)
-        await throttle.spend(Charge("signup", HOME, Rate(1, 60)))
-        await refused(throttle, charge)
 
     async def test_the_tables_hold_neither_addresses_nor_e_mails(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
@@ -347,39 +336,27 @@ class TestTries:
         with pytest.raises(TooManyRequests):
             await begin_attempt(throttle, settings, account=ADA, network=HOME)
 
-    async def test_a_success_costs_no_failure(
+    async def test_a_success_and_an_unchecked_attempt_cost_no_failure(
         self, throttle: Throttle, settings: ApiSettings
     ) -> None:
-        """A whole office may sign in behind one address, and one person often."""
-        few = settings.model_copy(
-            update={"limit_signin_failures": Rate(2, 3600), "limit_account_failures": Rate(2, 3600)}
-        )
+        """A whole office may sign in behind one address, and one person often.
 
+        A full hashing pool, in which nothing is checked, blocks nobody.
+        """
+        once = {"limit_signin_failures": Rate(2, 3600), "limit_account_failures": Rate(2, 3600)}
+        few = settings.model_copy(update=once)
         for n in range(10):
             account = ADA if n % 2 else f"person-{n}@example.org"
-            await record_success(
-                throttle, await begin_attempt(throttle, few, account=account, network=HOME)
-            )
+            tried = await begin_attempt(throttle, few, account=account, network=HOME)
+            await record_success(throttle, tried)
+            tried = await begin_attempt(throttle, few, account=ADA, network=HOME)
+            await withdraw_attempt(throttle, tried)
 
         for _ in range(2):
             await begin_attempt(throttle, few, account="bob@example.org", network=HOME)
         with pytest.raises(TooManyRequests) as caught:
             await begin_attempt(throttle, few, account="eve@example.org", network=HOME)
         assert caught.value.names == ["signin_failures"]
-
-    async def test_an_unchecked_attempt_does_not_count(
-        self, throttle: Throttle, settings: ApiSettings
-    ) -> None:
-        """Otherwise a full hashing pool would block users."""
-        few = settings.model_copy(update={"limit_signin_failures": Rate(3, 3600)})
-
-        for _ in range(10):
-            await withdraw_attempt(
-                throttle, await begin_attempt(throttle, few, account=ADA, network=HOME)
-            )
-
-        for _ in range(3):
-            await begin_attempt(throttle, few, account=ADA, network=HOME)
 
     async def test_what_a_limit_refuses_counts_as_no_failure(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -21,8 +20,9 @@ from auth_service.accounts.sign_up import sign_up
 from auth_service.users.model import NoSuchUser
 from auth_service.users.passwords import Passwords
 from service_kit.process.actors import operator
-from tests.support.auth_api import PASSWORD, assert_problem, bearer, signed_up
+from tests.support.auth_api import PASSWORD, AuthApi, assert_problem, bearer, signed_up
 from tests.support.forks import Fork
+from tests.support.in_turn import in_turn
 from tests.support.inbox import execute, fetch
 from tests.support.processes import run, words
 from tests.support.relaying import outbox
@@ -101,25 +101,25 @@ def users(auth_url: str, tmp_path: Path) -> Commands:
     return Commands(auth_url, tmp_path)
 
 
-async def signs_in(api: httpx.AsyncClient, email: str, password: str) -> bool:
+async def signs_in(api: AuthApi, email: str, password: str) -> bool:
     """Whether this is the password of an account whose token may list users."""
-    answer = await api.post("/v1/signin", json={"email": email, "password": password})
+    answer = await api.sign_in(email, password)
     if answer.status_code != 200:
         return False
     listed = await api.get("/v1/admin/users", headers=bearer(answer.json()))
     return listed.status_code == 200
 
 
-async def assert_cut_off(api: httpx.AsyncClient, before: dict[str, Any]) -> None:
+async def assert_cut_off(api: AuthApi, before: dict[str, Any]) -> None:
     """Neither the earlier access token nor the earlier refresh token works."""
-    assert_problem(await api.get("/v1/me", headers=bearer(before)), 401, "invalid_token")
+    assert_problem(await api.me(before), 401, "invalid_token")
     data = {"grant_type": "refresh_token", "refresh_token": before["refresh_token"]}
     assert (await api.post("/oauth/token", data=data)).status_code == 400
 
 
 class TestCreateAdmin:
     async def test_with_the_password_from_standard_input(
-        self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
+        self, users: Commands, api: AuthApi
     ) -> None:
         """An account that signs in and administers, with its event and audit entry."""
         ended = await users("create-admin", "Root@Example.org", typed=f"{PASSWORD}\nx\n".encode())
@@ -127,64 +127,60 @@ class TestCreateAdmin:
         assert ended.returncode == 0, ended.stderr
         assert PASSWORD not in ended.stdout + ended.stderr
         assert await signs_in(api, ROOT, PASSWORD)
-        [row] = await fetch(auth_engine, "SELECT * FROM users")
-        [event] = await outbox(auth_engine)
+        [row] = await api.fetch("SELECT * FROM users")
+        [event] = await outbox(api.engine)
         assert (row.email, row.roles, row.email_verified) == (ROOT, ["admin"], False)
         assert (event.type, event.version, event.payload["roles"]) == (
             "user.created",
             row.version,
             ["admin"],
         )
-        [entry] = await fetch(auth_engine, "SELECT * FROM audit_log WHERE action = 'user_created'")
+        [entry] = await api.fetch("SELECT * FROM audit_log WHERE action = 'user_created'")
         assert (entry.action, entry.actor) == ("user_created", "operator:op")
         assert (entry.subject, entry.request_id) == (str(row.id), None)
 
-    @pytest.mark.parametrize("typed", [b"", b"\n", b"\r\n"])
+    @in_turn("typed", [b"", b"\n", b"\r\n"])
     async def test_without_one_a_strong_one_is_made(
-        self, users: Commands, api: httpx.AsyncClient, typed: bytes
+        self, users: Commands, api: AuthApi, typed: bytes
     ) -> None:
-        """It is shown once, by the command."""
-        ended = await users("create-admin", ROOT, "--json", typed=typed)
+        """It is shown once, by the command; also for an unverified account that exists."""
+        email = f"user{len(typed)}@example.org"
+        await signed_up(api, f"squatter{len(typed)}@example.org")
+        for address, account, options in (
+            (email, "new", []),
+            (f"squatter{len(typed)}@example.org", "existing", ["--existing"]),
+        ):
+            ended = await users("create-admin", address, "--json", *options, typed=typed)
+            shown = json.loads(ended.stdout)
+            assert shown.keys() == {"id", "email", "account", "password"}
+            assert (shown["email"], shown["account"]) == (address, account)
+            assert len(shown["password"]) >= 32
+            assert shown["password"] not in ended.stderr
+            assert await signs_in(api, address, shown["password"])
+            assert not await signs_in(api, address, PASSWORD)
 
-        shown = json.loads(ended.stdout)
-        assert shown.keys() == {"id", "email", "account", "password"}
-        assert (shown["email"], shown["account"]) == (ROOT, "new")
-        assert len(shown["password"]) >= 32
-        assert shown["password"] not in ended.stderr
-        assert await signs_in(api, ROOT, shown["password"])
-
-    @pytest.mark.parametrize("address", [ROOT, "ROOT@Example.ORG"])
-    @pytest.mark.parametrize("verified", [False, True])
     async def test_an_account_that_exists_is_refused(
-        self,
-        users: Commands,
-        auth_engine: AsyncEngine,
-        passwords: Passwords,
-        address: str,
-        verified: bool,
+        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
         """Anybody may have signed up with the address first, and must not own the system."""
         user = await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
-        await execute(auth_engine, f"UPDATE users SET email_verified = {verified}")
-        before = await fetch(auth_engine, "SELECT * FROM users")
-
-        ended = await users(
-            "create-admin", address, "--role=operator", typed=b"a lantern under seven bridges\n"
-        )
-
-        assert (ended.returncode, ended.stdout) == (1, "")
-        assert f"account {user.id} has this address already" in ended.stderr
-        assert "--existing" in ended.stderr
-        assert await fetch(auth_engine, "SELECT * FROM users") == before
+        for address, verified in ((ROOT, False), ("ROOT@Example.ORG", True)):
+            await execute(auth_engine, f"UPDATE users SET email_verified = {verified}")
+            before = await fetch(auth_engine, "SELECT * FROM users")
+            arguments = ("create-admin", address, "--role=operator")
+            ended = await users(*arguments, typed=b"a lantern under seven bridges\n")
+            assert (ended.returncode, ended.stdout) == (1, "")
+            assert f"account {user.id} has this address already" in ended.stderr
+            assert "--existing" in ended.stderr
+            assert await fetch(auth_engine, "SELECT * FROM users") == before
 
     async def test_a_confirmed_unverified_account_gets_the_given_password(
-        self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
+        self, users: Commands, api: AuthApi
     ) -> None:
         """The person who signed up with the address retains no password, session, token or link."""
         squatter = await signed_up(api, ROOT)
         user_id = squatter["user"]["id"]
-        await execute(
-            auth_engine,
+        await api.execute(
             "UPDATE users SET roles = '{editor}'",
             "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at) VALUES"
             f" ('x', '{user_id}', 'reset_password', now() + interval '1 hour')",
@@ -204,38 +200,26 @@ class TestCreateAdmin:
         assert not await signs_in(api, ROOT, PASSWORD)
         assert await signs_in(api, ROOT, "a lantern under seven bridges")
         await assert_cut_off(api, squatter)
-        assert not await fetch(auth_engine, "SELECT 1 FROM mail_links")
-        [row] = await fetch(auth_engine, "SELECT * FROM users")
-        *_, event = await outbox(auth_engine)
+        assert not await api.fetch("SELECT 1 FROM mail_links")
+        [row] = await api.fetch("SELECT * FROM users")
+        *_, event = await outbox(api.engine)
         assert event.payload["roles"] == ["admin", "editor", "operator"]
         assert event.payload["tokens_valid_after"] is not None
         assert (event.type, event.version) == ("user.updated", row.version)
-        entries = await fetch(auth_engine, "SELECT * FROM audit_log ORDER BY id DESC LIMIT 2")
+        entries = await api.fetch("SELECT * FROM audit_log ORDER BY id DESC LIMIT 2")
         assert [(e.action, e.actor) for e in reversed(entries)] == [
             ("roles_changed", "operator:op"),
             ("authn_password_reset", "operator:op"),
         ]
 
-    async def test_without_a_password_an_unverified_account_gets_a_strong_one(
-        self, users: Commands, api: httpx.AsyncClient
-    ) -> None:
-        await signed_up(api, ROOT)
-        ended = await users("create-admin", ROOT, "--existing", "--json")
-        shown = json.loads(ended.stdout)
-        assert shown["account"] == "existing"
-        assert await signs_in(api, ROOT, shown["password"])
-        assert not await signs_in(api, ROOT, PASSWORD)
-
     async def test_a_confirmed_verified_account_keeps_its_password(
-        self, users: Commands, api: httpx.AsyncClient, auth_engine: AsyncEngine
+        self, users: Commands, api: AuthApi
     ) -> None:
         """Its sessions end nevertheless, each time; the command says that the password stays."""
         await signed_up(api, ROOT)
-        await execute(auth_engine, "UPDATE users SET email_verified = true")
+        await api.execute("UPDATE users SET email_verified = true")
         for _ in range(2):
-            before = (
-                await api.post("/v1/signin", json={"email": ROOT, "password": PASSWORD})
-            ).json()
+            before = (await api.sign_in(ROOT)).json()
 
             ended = await users("create-admin", ROOT, "--existing", typed=b"another password\n")
 
@@ -244,14 +228,31 @@ class TestCreateAdmin:
             await assert_cut_off(api, before)
             assert await signs_in(api, ROOT, PASSWORD)
 
-    async def test_existing_requires_an_account(
-        self, users: Commands, auth_engine: AsyncEngine
+    async def test_what_is_refused_is_one_sentence(
+        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
     ) -> None:
-        """A mistyped address makes nobody an administrator."""
-        ended = await users("create-admin", ROOT, "--existing", typed=PASSWORD.encode())
-        assert ended.returncode == 1
-        assert "no account has this address" in ended.stderr
-        assert not await fetch(auth_engine, "SELECT 1 FROM users")
+        """Exit code 1, nothing changes, and the password is not repeated.
+
+        A mistyped address makes nobody an administrator; on a disabled account the role would
+        have no effect.
+        """
+        await sign_up(auth_engine, passwords, email="off@example.org", password=PASSWORD)
+        await execute(auth_engine, "UPDATE users SET status = 'disabled'")
+        before = await fetch(auth_engine, "SELECT * FROM users")
+        for arguments, typed, sentence in (
+            (["root"], PASSWORD.encode(), "not a valid e-mail address"),
+            ([ROOT], b"too short", "password refused"),
+            ([ROOT], LONG[:257].encode(), "at most 256"),
+            ([ROOT], LONG.encode(), "at most 256"),
+            ([ROOT], b"correct horse \xff battery", "password refused"),
+            ([ROOT, "--existing"], PASSWORD.encode(), "no account has this address"),
+            (["off@example.org"], b"", "is disabled"),
+        ):
+            ended = await users("create-admin", *arguments, typed=typed)
+            assert (ended.returncode, ended.stdout) == (1, "")
+            assert sentence in ended.stderr
+            assert len(ended.stderr.splitlines()) == 1
+            assert await fetch(auth_engine, "SELECT * FROM users") == before
 
     async def test_an_account_is_promoted_only_if_unchanged(
         self, auth_engine: AsyncEngine, passwords: Passwords
@@ -279,7 +280,7 @@ class TestCreateAdmin:
         assert event.payload["roles"] == ["admin", "operator"]
 
     async def test_on_a_terminal_it_is_typed_twice_and_not_shown(
-        self, users: Commands, api: httpx.AsyncClient
+        self, users: Commands, api: AuthApi
     ) -> None:
         """The password appears nowhere; two different ones are asked for again."""
         typed = [
@@ -298,7 +299,7 @@ class TestCreateAdmin:
         assert await signs_in(api, ROOT, PASSWORD)
 
     async def test_on_a_terminal_one_is_made_when_none_is_typed(
-        self, users: Commands, api: httpx.AsyncClient
+        self, users: Commands, api: AuthApi
     ) -> None:
         """It is on standard output, so that it can be redirected to a safe place."""
         code, printed, shown = await users.on_a_terminal(
@@ -310,9 +311,7 @@ class TestCreateAdmin:
         assert password not in shown
         assert await signs_in(api, ROOT, password)
 
-    async def test_on_a_terminal_the_same_rules_hold(
-        self, users: Commands, api: httpx.AsyncClient
-    ) -> None:
+    async def test_on_a_terminal_the_same_rules_hold(self, users: Commands, api: AuthApi) -> None:
         """Signing up with another person's address makes nobody an administrator."""
         squatter = await signed_up(api, ROOT)
 
@@ -327,27 +326,6 @@ class TestCreateAdmin:
         assert await signs_in(api, ROOT, other)
         await assert_cut_off(api, squatter)
 
-    @pytest.mark.parametrize(
-        ("email", "typed", "sentence"),
-        [
-            ("root", PASSWORD.encode(), "not a valid e-mail address"),
-            (ROOT, b"too short", "password refused"),
-            (ROOT, LONG[:257].encode(), "at most 256"),
-            (ROOT, LONG.encode(), "at most 256"),
-            (ROOT, b"correct horse \xff battery", "password refused"),
-        ],
-    )
-    async def test_what_is_refused_is_one_sentence(
-        self, users: Commands, auth_engine: AsyncEngine, email: str, typed: bytes, sentence: str
-    ) -> None:
-        """Exit code 1, nothing created, and the password is not repeated."""
-        ended = await users("create-admin", email, typed=typed)
-        assert ended.returncode == 1
-        assert sentence in ended.stderr
-        assert len(ended.stderr.splitlines()) == 1
-        assert ended.stdout == ""
-        assert not await fetch(auth_engine, "SELECT 1 FROM users")
-
     async def test_how_long_a_password_is_at_least_is_the_services_setting(
         self, users: Commands
     ) -> None:
@@ -359,42 +337,20 @@ class TestCreateAdmin:
         assert refused.returncode == 1
         assert len(json.loads(made.stdout)["password"]) >= 64
 
-    async def test_a_disabled_account_is_refused(
-        self, users: Commands, auth_engine: AsyncEngine, passwords: Passwords
-    ) -> None:
-        """The role would have no effect."""
-        await sign_up(auth_engine, passwords, email=ROOT, password=PASSWORD)
-        await execute(auth_engine, "UPDATE users SET status = 'disabled'")
-        ended = await users("create-admin", ROOT)
-        assert ended.returncode == 1
-        assert "is disabled" in ended.stderr
-        assert (await fetch(auth_engine, "SELECT roles FROM users"))[0].roles == []
-
 
 class TestShow:
-    @pytest.mark.parametrize("by", ["id", "email"])
-    async def test_a_user(self, users: Commands, api: httpx.AsyncClient, by: str) -> None:
+    async def test_a_user(self, users: Commands, api: AuthApi) -> None:
         made = json.loads((await users("create-admin", ROOT, "--json")).stdout)
         assert await signs_in(api, ROOT, made["password"])
 
-        as_json, as_text = [
-            await users("show", made[by].upper(), *options) for options in (["--json"], [])
-        ]
+        as_json = await users("show", made["id"].upper(), "--json")
+        as_text = await users("show", made["email"].upper())
 
         shown = json.loads(as_json.stdout)
         assert (as_json.returncode, as_text.returncode) == (0, 0)
         assert shown.keys() == {
-            "id",
-            "email",
-            "email_verified",
-            "roles",
-            "status",
-            "version",
-            "tokens_valid_after",
-            "created_at",
-            "updated_at",
-            "sessions",
-            "audit",
+            *("id", "email", "email_verified", "roles", "status", "version", "tokens_valid_after"),
+            *("created_at", "updated_at", "sessions", "audit"),
         }
         assert (shown["id"], shown["email"], shown["roles"]) == (made["id"], ROOT, ["admin"])
         assert shown["sessions"] == 1
@@ -403,6 +359,10 @@ class TestShow:
         assert "user_created by operator:op" in as_text.stdout
         assert ROOT in as_text.stdout
         assert "argon2" not in as_json.stdout + as_text.stdout
+        for nobody in ("0d4a0375-e11b-45fc-aa67-a529852867b1", "nobody@example.org", ""):
+            ended = await users("show", nobody)
+            assert (ended.returncode, ended.stdout) == (1, "")
+            assert len(ended.stderr.splitlines()) == 1
 
     async def test_a_tombstone(self, users: Commands, auth_engine: AsyncEngine) -> None:
         """What is left of the user, and who deleted them."""
@@ -418,14 +378,6 @@ class TestShow:
         assert (shown["status"], shown["sessions"]) == ("deleted", 0)
         assert shown["audit"][0]["action"] == "user_deleted"
         assert "user_deleted by operator:op" in as_text.stdout
-
-    @pytest.mark.parametrize(
-        "name", ["0d4a0375-e11b-45fc-aa67-a529852867b1", "nobody@example.org", "nobody", ""]
-    )
-    async def test_nobody(self, users: Commands, name: str) -> None:
-        ended = await users("show", name)
-        assert (ended.returncode, ended.stdout) == (1, "")
-        assert len(ended.stderr.splitlines()) == 1
 
 
 class TestErase:
@@ -467,48 +419,45 @@ class TestErase:
         rows = await fetch(auth_engine, "SELECT id FROM users WHERE status <> 'deleted'")
         assert [row.id for row in rows] == [last]
 
-    async def test_one_who_is_unknown_is_a_failure(self, users: Commands) -> None:
-        ended = await users("erase", str(uuid4()))
-        assert (ended.returncode, ended.stdout) == (1, "")
-
     async def test_once_more_does_no_harm(self, users: Commands, auth_engine: AsyncEngine) -> None:
-        """An interrupted run can be repeated."""
+        """An interrupted run can be repeated; an unknown id alone is a failure."""
         one, other = await some_users(auth_engine, 2)
         await users("erase", str(one))
         ended = await users("erase", str(one), str(other))
-        assert ended.returncode == 0
+        unknown = await users("erase", str(uuid4()))
+        assert (ended.returncode, unknown.returncode, unknown.stdout) == (0, 1, "")
         assert ended.stdout.splitlines() == [f"{one}  was already erased", f"{other}  erased"]
         assert len(await outbox(auth_engine, one)) == 1
-
-    @pytest.mark.parametrize(
-        ("options", "typed", "is_erased"),
-        [([], [(SURE, "n")], False), ([], [(SURE, "y")], True), (["--yes"], [], True)],
-    )
-    async def test_on_a_terminal_it_asks(
-        self,
-        users: Commands,
-        auth_engine: AsyncEngine,
-        options: list[str],
-        typed: list[tuple[str, str]],
-        is_erased: bool,
-    ) -> None:
-        """Unless ``--yes`` is given."""
-        [user_id] = await some_users(auth_engine, 1)
-        code, _, shown = await users.on_a_terminal("erase", str(user_id), *options, typed=typed)
-        [row] = await fetch(auth_engine, "SELECT status FROM users")
-        assert (row.status == "deleted") is is_erased, shown
-        assert code == (0 if is_erased else 1)
-        assert shown.count("⏎") == len(typed)
 
     async def test_an_invalid_id_is_refused_before_anybody_is_erased(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
-        """A typing error in a long line must not do half of the work."""
+        """A typing error in a long line, or on standard input, must not do half of the work."""
         [user_id] = await some_users(auth_engine, 1)
-        ended = await users("erase", str(user_id), "ada@example.org")
-        assert ended.returncode == 2
+
+        in_line = await users("erase", str(user_id), "ada@example.org")
+        typed = await users("erase", "-", typed=f"{user_id}\nada@example.org\n".encode())
+        both = await users("erase", "-", str(user_id), typed=str(user_id).encode())
+
+        assert [ended.returncode for ended in (in_line, typed, both)] == [2, 1, 2]
+        assert typed.stdout == both.stdout == ""
+        assert typed.stderr.startswith("standard input, id 2: 'ada@example.org' is not a valid")
         [row] = await fetch(auth_engine, "SELECT status FROM users")
         assert row.status == "active"
+
+    async def test_on_a_terminal_it_asks(self, users: Commands, auth_engine: AsyncEngine) -> None:
+        """Unless ``--yes`` is given."""
+        kept, one, other = [str(user_id) for user_id in await some_users(auth_engine, 3)]
+        for user_id, options, typed in (
+            (kept, [], [(SURE, "n")]),
+            (one, [], [(SURE, "y")]),
+            (other, ["--yes"], []),
+        ):
+            code, _, shown = await users.on_a_terminal("erase", user_id, *options, typed=typed)
+            assert code == (1 if user_id == kept else 0), shown
+            assert shown.count("⏎") == len(typed)
+        left = await fetch(auth_engine, "SELECT id FROM users WHERE status = 'active'")
+        assert [str(row.id) for row in left] == [kept]
 
     async def test_any_number_of_ids_come_from_standard_input(
         self, users: Commands, auth_engine: AsyncEngine
@@ -529,47 +478,19 @@ class TestErase:
         assert f"{unknown}  unknown user id" in ended.stderr
         assert not await fetch(auth_engine, "SELECT id FROM users WHERE status <> 'deleted'")
 
-    async def test_an_invalid_id_on_standard_input_erases_nobody(
-        self, users: Commands, auth_engine: AsyncEngine
-    ) -> None:
-        """All ids are checked before the first user is erased."""
-        [user_id] = await some_users(auth_engine, 1)
 
-        ended = await users("erase", "-", typed=f"{user_id}\nada@example.org\n".encode())
-        both = await users("erase", "-", str(user_id), typed=str(user_id).encode())
-
-        assert (ended.returncode, ended.stdout) == (1, "")
-        assert ended.stderr.startswith("standard input, id 2: 'ada@example.org' is not a valid")
-        assert (both.returncode, both.stdout) == (2, "")
-        [row] = await fetch(auth_engine, "SELECT status FROM users")
-        assert row.status == "active"
-
-
-@pytest.mark.parametrize("command", ["create-admin", "show", "erase"])
-async def test_help_shows_an_example(users: Commands, command: str) -> None:
-    """A line to copy, without any settings."""
-    shown = await users(command, "--help", AUTH_DATABASE_URL="", COLUMNS="200")
-    assert shown.returncode == 0
-    assert f"auth-service users {command}" in shown.stdout.partition("Example:")[2]
-
-
-@pytest.mark.parametrize(
-    "command",
-    [["create-admin", ROOT], ["show", ROOT], ["erase", "0d4a0375-e11b-45fc-aa67-a529852867b1"]],
-)
 async def test_without_settings_or_a_database_it_is_a_sentence(
-    users: Commands, tmp_path: Path, command: list[str]
+    users: Commands, tmp_path: Path
 ) -> None:
     """Exit codes 2 and 1, naming the variable, without a traceback."""
-    unset = await users(*command, AUTH_DATABASE_URL="")
-    away = await users(
-        *command, AUTH_DATABASE_URL=f"postgresql://postgres@/nowhere?host={tmp_path}"
-    )
-
-    assert (unset.returncode, away.returncode) == (2, 1)
-    assert "AUTH_DATABASE_URL" in unset.stderr
-    assert "database" in away.stderr
-    assert "Traceback" not in unset.stderr + away.stderr
+    nowhere = f"postgresql://postgres@/nowhere?host={tmp_path}"
+    for command in (["create-admin", ROOT], ["show", ROOT], ["erase", str(uuid4())]):
+        unset = await users(*command, AUTH_DATABASE_URL="")
+        away = await users(*command, AUTH_DATABASE_URL=nowhere)
+        assert (unset.returncode, away.returncode) == (2, 1)
+        assert "AUTH_DATABASE_URL" in unset.stderr
+        assert "database" in away.stderr
+        assert "Traceback" not in unset.stderr + away.stderr
 
 
 def test_a_user_without_a_name_is_an_operator_too(monkeypatch: pytest.MonkeyPatch) -> None:

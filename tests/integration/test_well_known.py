@@ -1,6 +1,7 @@
 """What the auth service publishes about itself: its keys, and its metadata."""
 
-import httpx
+import json
+
 import pytest
 from joserfc import jwt as jose
 from joserfc.jwk import KeySet
@@ -8,7 +9,7 @@ from joserfc.jwk import KeySet
 from auth_service.services.model import SCOPES
 from auth_service.settings import ApiSettings
 from local.ports import free_port
-from tests.support.auth_api import assert_problem, serving, signed_up
+from tests.support.auth_api import AuthApi, assert_problem, serving, signed_up
 from tests.support.builders import SOURCE
 
 KEY_SET = "/.well-known/jwks.json"
@@ -19,9 +20,7 @@ CACHED = "public, max-age=300, must-revalidate"
 class TestKeySet:
     """``GET /.well-known/jwks.json`` (RFC 7517)."""
 
-    async def test_it_may_be_kept_for_five_minutes_and_has_a_strong_tag(
-        self, api: httpx.AsyncClient
-    ) -> None:
+    async def test_it_may_be_kept_for_five_minutes_and_has_a_strong_tag(self, api: AuthApi) -> None:
         answer = await api.get(KEY_SET)
         [key] = answer.json()["keys"]
         assert answer.headers["Content-Type"] == "application/jwk-set+json"
@@ -29,16 +28,17 @@ class TestKeySet:
         assert answer.headers["ETag"].startswith('"')
         assert key.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
 
-    async def test_a_second_implementation_verifies_a_token_with_it(
-        self, api: httpx.AsyncClient
-    ) -> None:
+    async def test_a_second_implementation_verifies_a_token_with_it(self, api: AuthApi) -> None:
         """Joserfc, with the published keys alone."""
         ada = await signed_up(api, "ada@example.org")
         keys = KeySet.import_key_set((await api.get(KEY_SET)).json())
-        token = jose.decode(ada["access_token"], keys, algorithms=["RS256"])
-        assert token.claims["sub"] == ada["user"]["id"]
+        claims = jose.decode(ada["access_token"], keys, algorithms=["RS256"]).claims
+        assert claims["sub"] == ada["user"]["id"]
+        assert claims["user_version"] == ada["user"]["version"]
+        assert claims["exp"] - claims["iat"] == ada["expires_in"]
+        assert "ada@example.org" not in json.dumps(claims)
 
-    async def test_a_cached_set_gets_no_body(self, api: httpx.AsyncClient) -> None:
+    async def test_a_cached_set_gets_no_body(self, api: AuthApi) -> None:
         """304 for the tag alone, among others, in its weak form, and for any (RFC 9110 13.1.2)."""
         etag = (await api.get(KEY_SET)).headers["ETag"]
 
@@ -60,7 +60,7 @@ class TestKeySet:
 class TestMetadata:
     """``GET /.well-known/oauth-authorization-server`` (RFC 8414)."""
 
-    async def test_it_names_what_is_offered(self, api: httpx.AsyncClient) -> None:
+    async def test_it_names_what_is_offered(self, api: AuthApi) -> None:
         """Each endpoint below the issuer, and no others."""
         answer = await api.get(METADATA)
 
@@ -80,7 +80,7 @@ class TestMetadata:
             "response_types_supported": [],
         }
 
-    async def test_every_endpoint_that_it_names_is_there(self, api: httpx.AsyncClient) -> None:
+    async def test_every_endpoint_that_it_names_is_there(self, api: AuthApi) -> None:
         """A client that follows the URLs never gets 404."""
         metadata = (await api.get(METADATA)).json()
         for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint"):
@@ -117,9 +117,7 @@ class TestMetadata:
         assert found.json()["token_endpoint"] == "https://example.org/auth/oauth/token"
         assert_problem(other, 404, "not_found")
 
-    async def test_an_issuer_without_a_path_has_no_other_address(
-        self, api: httpx.AsyncClient
-    ) -> None:
+    async def test_an_issuer_without_a_path_has_no_other_address(self, api: AuthApi) -> None:
         """404 for any path."""
         for path in ("/x", "//", "/"):
             assert_problem(await api.get(METADATA + path), 404, "not_found")

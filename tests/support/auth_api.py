@@ -1,32 +1,103 @@
 """The auth API running inside a test, and helpers to call it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.app import create_app
+from auth_service.context import Context
+from auth_service.services.administer import create_service
+from auth_service.services.model import IssuedKey
 from auth_service.settings import ApiSettings
 from service_kit.http.problems import MEDIA_TYPE
-from tests.support.inbox import execute
+from tests.support.inbox import execute, fetch
 
+ADA = "ada@example.org"
 PASSWORD = "heron lantern gravel sonnet"
+
+Signed = dict[str, Any]
+"""The response to a sign-up or sign-in."""
 
 MEMBERS = {"type", "title", "status", "code", "instance", "detail", "errors", "violated-policies"}
 """The members that a problem document may have."""
 
 
+class AuthApi(httpx.AsyncClient):
+    """A client of an auth API that runs in this process, which can also use its database.
+
+    Parameters:
+        network: the client's address.
+    """
+
+    def __init__(self, app: FastAPI, network: str = "127.0.0.1") -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(network, 123))
+        super().__init__(transport=transport, base_url="http://auth.test")
+        self.context: Context = app.state.context
+        self.engine = self.context.engine
+
+    async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
+        """The rows of a query to the database."""
+        return await fetch(self.engine, query, **values)
+
+    async def execute(self, *statements: str) -> None:
+        """Run statements in one transaction of the database."""
+        await execute(self.engine, *statements)
+
+    async def create_service(self, name: str, *scopes: str) -> IssuedKey:
+        """Create a service account with these scopes in the database."""
+        return await create_service(
+            self.engine,
+            self.context.secrets,
+            name=name,
+            scopes=scopes,
+            key_days=90,
+            actor="operator:test",
+        )
+
+    async def service_token(
+        self, issued: IssuedKey, *, key: str | None = None, **form: str
+    ) -> httpx.Response:
+        """Request a token with a service's API key, or with ``key`` instead of it."""
+        auth = (issued.id, issued.api_key if key is None else key)
+        form = {"grant_type": "client_credentials", **form}
+        return await self.post("/oauth/token", data=form, auth=auth)
+
+    async def sign_in(self, email: str = ADA, password: str = PASSWORD) -> httpx.Response:
+        return await self.post("/v1/signin", json={"email": email, "password": password})
+
+    async def refresh(self, token: str, **form: str) -> httpx.Response:
+        """Use a refresh token as an OAuth client does."""
+        form = {"grant_type": "refresh_token", "refresh_token": token, **form}
+        return await self.post("/oauth/token", data=form)
+
+    async def me(self, signed_in: Signed) -> httpx.Response:
+        """Ask for the account of the access token."""
+        return await self.get("/v1/me", headers=bearer(signed_in))
+
+    async def delete_me(self, signed_in: Signed, password: str = PASSWORD) -> httpx.Response:
+        headers = bearer(signed_in)
+        return await self.request("DELETE", "/v1/me", json={"password": password}, headers=headers)
+
+    async def change_password(
+        self, signed_in: Signed, new: str, old: str = PASSWORD, **headers: str
+    ) -> httpx.Response:
+        return await self.post(
+            "/v1/me/password",
+            json={"current_password": old, "new_password": new},
+            headers={**bearer(signed_in), **headers},
+        )
+
+
 @asynccontextmanager
-async def serving(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(settings: ApiSettings) -> AsyncIterator[AuthApi]:
     """A client of the API, which runs in this process."""
     app = create_app(settings)
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://auth.test") as client,
-    ):
+    async with app.router.lifespan_context(app), AuthApi(app) as client:
         yield client
 
 
@@ -37,13 +108,14 @@ async def signed_up(api: httpx.AsyncClient, email: str) -> dict[str, Any]:
     return body
 
 
-async def made_admin(engine: AsyncEngine, signed_in: Mapping[str, Any]) -> None:
+async def made_admin(engine: AsyncEngine, signed_in: Signed) -> None:
     """Give a user the role in the database, as if they had it before the test."""
     user_id = signed_in["user"]["id"]
     await execute(engine, f"UPDATE users SET roles = '{{admin}}' WHERE id = '{user_id}'")
 
 
-def bearer(signed_in: Mapping[str, Any]) -> dict[str, str]:
+def bearer(signed_in: Signed) -> dict[str, str]:
+    """The header with the token."""
     return {"Authorization": f"Bearer {signed_in['access_token']}"}
 
 

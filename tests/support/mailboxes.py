@@ -1,10 +1,8 @@
 """Read users' mailboxes, and open the links in their mails."""
 
-from typing import Any
-
 import httpx
 
-from tests.support.auth_api import PASSWORD, bearer
+from tests.support.auth_api import PASSWORD, AuthApi, Signed, bearer
 from tests.support.eventually import eventually
 from tests.support.mail_server import MailServer, Received
 
@@ -28,33 +26,42 @@ async def next_mail(server: MailServer, subject: str, to: str | None = None) -> 
     return found
 
 
-async def verify(client: httpx.AsyncClient, token: str) -> httpx.Response:
+async def link(server: MailServer, subject: str, to: str | None = None) -> str:
+    """The token of the link in the next mail about ``subject``."""
+    return (await next_mail(server, subject, to)).token
+
+
+async def until_sent(client: AuthApi) -> None:
+    """Wait until no mail waits any more."""
+
+    async def none_waits() -> bool:
+        return not await client.fetch("SELECT 1 FROM mails")
+
+    await eventually(none_waits)
+
+
+async def verify(client: AuthApi, token: str) -> httpx.Response:
     """Open a link that verifies the present address, or the pending one."""
     return await client.post("/v1/email/verify", json={"token": token})
 
 
-async def restore(client: httpx.AsyncClient, token: str) -> httpx.Response:
+async def restore(client: AuthApi, token: str) -> httpx.Response:
     """Open a link that undoes a change of address."""
     return await client.post("/v1/email/restore", json={"token": token})
 
 
-async def forget(client: httpx.AsyncClient, email: str) -> httpx.Response:
+async def forget(client: AuthApi, email: str) -> httpx.Response:
     """Request a link that resets the password."""
     return await client.post("/v1/password/forgot", json={"email": email})
 
 
-async def reset(client: httpx.AsyncClient, token: str, password: str) -> httpx.Response:
+async def reset(client: AuthApi, token: str, password: str) -> httpx.Response:
     """Open a link that resets the password."""
     return await client.post("/v1/password/reset", json={"token": token, "new_password": password})
 
 
-async def sign_in(client: httpx.AsyncClient, email: str, password: str = PASSWORD) -> Any:
-    """The response to a sign-in."""
-    return await client.post("/v1/signin", json={"email": email, "password": password})
-
-
 async def change_address(
-    client: httpx.AsyncClient, signed_in: dict[str, Any], email: str, password: str = PASSWORD
+    client: AuthApi, signed_in: Signed, email: str, password: str = PASSWORD
 ) -> httpx.Response:
     """Request another address."""
     return await client.patch(

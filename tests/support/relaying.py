@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from auth_service.outbox.metrics import OutboxFigures, figures
 from auth_service.outbox.publisher import publisher
 from auth_service.outbox.record import record
 from auth_service.outbox.relay import Relay, RelayRound
@@ -23,7 +24,7 @@ from contracts.events.names import BINDINGS, EXCHANGE
 from service_kit.database.lease import hold
 from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
-from tests.support.inbox import fetch
+from tests.support.inbox import execute, fetch
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.source import Source
 
@@ -160,3 +161,59 @@ def assert_in_order_per_user(messages: list[Carried]) -> None:
             versions.append(data.version)
     for versions in seen.values():
         assert versions == sorted(versions)
+
+
+class Pipe:
+    """The auth database, the settings of a relay, and the broker with a queue that shows events."""
+
+    def __init__(self, engine: AsyncEngine, settings: RelaySettings, source: Source) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.source = source
+
+    def changed(self, **changes: object) -> RelaySettings:
+        """The settings with these changes."""
+        return self.settings.model_copy(update=changes)
+
+    def relaying(self, **changes: object) -> AbstractAsyncContextManager[None]:
+        return relaying(self.changed(**changes))
+
+    def rounds(self) -> AbstractAsyncContextManager[Callable[[], Awaitable[RelayRound]]]:
+        return rounds(self.settings)
+
+    async def bind(self) -> None:
+        await bind(self.source)
+
+    async def record(self, *data: UserState | UserTombstone | Beat) -> None:
+        await recorded(self.engine, *data)
+
+    async def taken(self, count: int, *, within: float = 30) -> list[Carried]:
+        return await taken(self.source, count, within=within)
+
+    async def rest(self) -> list[Carried]:
+        """Take all messages about users that are left in the queue."""
+        messages = [Carried(message) for message in await self.source.take_all(QUEUE)]
+        return [message for message in messages if message.routing_key != Heartbeat.type]
+
+    async def fetch(self, query: str, **values: Any) -> list[Row[Any]]:
+        return await fetch(self.engine, query, **values)
+
+    async def execute(self, *statements: str) -> None:
+        await execute(self.engine, *statements)
+
+    async def outbox(self, user_id: UUID | None = None) -> list[Row[Any]]:
+        return await outbox(self.engine, user_id)
+
+    async def all_published(self) -> bool:
+        return await all_published(self.engine)
+
+    async def leader(self) -> int | None:
+        return await leader(self.engine)
+
+    async def figures(self, heartbeat_seconds: float = 15) -> OutboxFigures:
+        """Read what ``auth-service status`` shows."""
+        async with self.engine.connect() as connection:
+            return await figures(connection, heartbeat_seconds=heartbeat_seconds)
+
+    async def has_trouble(self, expected: str | None) -> bool:
+        return await trouble(self.engine) == expected

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +10,8 @@ from pamqp.common import FieldTable
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.replays.model import Plan, Replay, Selection, State
+from auth_service.replays.change_state import change_state
+from auth_service.replays.model import Plan, Replay, Selection, State, TargetState
 from auth_service.replays.plan import plan
 from auth_service.replays.read import replay_by_id
 from auth_service.replays.replayer import Replayer
@@ -20,7 +21,7 @@ from contracts.events.names import REPLAY_EXCHANGE
 from contracts.sync.replay_limits import RATE_MAX
 from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
-from tests.support.relaying import Carried
+from tests.support.relaying import Carried, Pipe
 from tests.support.source import Source
 
 CONSUMER = "spy"
@@ -136,3 +137,50 @@ async def fill(engine: AsyncEngine, events: int) -> None:
             ),
             {"events": events},
         )
+
+
+class Replays(Pipe):
+    """A relay's database and settings, and a broker with a consumer's queue for replays."""
+
+    queue = f"{CONSUMER}.{REPLAY_EXCHANGE}"
+
+    async def fill(self, events: int) -> None:
+        await fill(self.engine, events)
+
+    async def plan(self, **selection: Any) -> Plan:
+        return await planned(self.settings, **selection)
+
+    async def start(self, **request: Any) -> Replay:
+        return await started(self.engine, self.settings, **request)
+
+    async def change(self, requested: Replay, state: TargetState) -> Replay:
+        return await change_state(self.engine, requested.id, state, actor=ACTOR)
+
+    async def read(self, requested: Replay) -> Replay:
+        return await replay(self.engine, requested.id)
+
+    async def is_done(self, requested: Replay) -> Replay:
+        return await is_done(self.engine, requested.id)
+
+    async def has_sent(self, requested: Replay, events: int) -> Replay:
+        return await has_sent(self.engine, requested.id, events)
+
+    async def is_troubled(self, requested: Replay, trouble: str) -> Replay:
+        return await has_trouble(self.engine, requested.id, trouble)
+
+    def replaying(self) -> AbstractAsyncContextManager[asyncio.Task[None]]:
+        return replaying(self.settings)
+
+    async def received(self) -> list[Carried]:
+        return await received(self.source, self.queue)
+
+    async def positions(self) -> list[int]:
+        """Take all messages; return the positions of their events."""
+        return positions(await self.received())
+
+    async def sent(self, **request: Any) -> list[Carried]:
+        """Return the messages of a replay, once it is done."""
+        requested = await self.start(**request)
+        async with self.replaying():
+            await self.is_done(requested)
+        return await self.received()
