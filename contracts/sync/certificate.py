@@ -41,7 +41,7 @@ COVERED_SECONDS_MAX: Final = 120.0
 come once a minute, so one may fail."""
 
 LENGTH_MAX: Final = 8 * 1024
-"""Of a certificate, which has 1.4 KB; a signature of the longest accepted key has another."""
+"""Of a certificate, which has 1.2 KB; a signature of the longest accepted key has another."""
 
 FULL: Final = timedelta(days=1)
 """All certificates of the last day are kept: that is what one looks into after an incident."""
