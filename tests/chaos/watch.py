@@ -33,6 +33,15 @@ _PROOF: Final = """
 """
 
 
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that breaks during a statement
+)
+
+
 @dataclass
 class Watch:
     """Who has differed since when, and for how long without a name."""
@@ -68,7 +77,7 @@ async def watch(stage: Stage, into: Watch) -> None:
         while True:
             try:
                 differing, named = await _look(stage)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            except _AWAY:
                 differing, named = set(into.differing), None
             if differing and named is not None and not await _all_ready(stage, client):
                 named = None
