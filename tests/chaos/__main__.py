@@ -60,6 +60,7 @@ async def _main(arguments: argparse.Namespace) -> int:
             if result.failures:
                 failed.append(str(seed))
                 print(f"replay it: make chaos SEED={seed}; its logs are in {folder}", flush=True)
+                await made.broker.reset()
             else:
                 shutil.rmtree(folder)
     if failed:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from replica.reconcile.model import Kind
+from replica.reconcile.model import NEWER, Kind
 
 _CONTENT: Final = """
     md5(CASE WHEN u.status = 'deleted'
@@ -121,12 +121,14 @@ _REPLICA: Final = f"""
 
     CREATE TABLE chaos.runs (
         place bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
-        began timestamptz, in_flight bigint, differing json, findings json, reason text
+        began timestamptz, in_flight bigint, differing json, findings json, reason text,
+        repairs text[]
     );
     CREATE FUNCTION chaos.ran() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        INSERT INTO chaos.runs (began, in_flight, differing, findings, reason)
-        VALUES (NEW.started_at, NEW.in_flight, NEW.differing, NEW.findings, NEW.reason);
+        INSERT INTO chaos.runs (began, in_flight, differing, findings, reason, repairs)
+        VALUES (NEW.started_at, NEW.in_flight, NEW.differing, NEW.findings, NEW.reason,
+            NEW.repairs);
         RETURN NULL;
     END $$;
     CREATE TRIGGER chaos_ran AFTER UPDATE ON public.reconcile_runs FOR EACH ROW
@@ -164,6 +166,8 @@ class Compared:
     """Whether it says of everybody else that they are equal: nobody was in flight."""
     kinds: Mapping[UUID, Kind]
     """Of users who differ, and were not repaired."""
+    unrepaired: frozenset[UUID]
+    """Of these, users that the comparison was not allowed to repair, as others do by themselves."""
     is_operators: bool = False
 
 
@@ -214,11 +218,15 @@ def _compared(row: asyncpg.Record, *, is_operators: bool) -> Compared:
     left = [each for each in findings if not each.get("repaired")]
     differing = sum(json.loads(row["differing"] or "{}").values())
     # A clock that was set back meanwhile has moved the beginning a day ahead.
+    repairs = {Kind(kind) for kind in row.get("repairs", sorted(NEWER))}
     began = row["began"] - (timedelta(days=1) if row["began"] > row["at"] else timedelta())
     return Compared(
         began=began,
         ended=row["at"],
         claims_all=not row["in_flight"] and differing <= len(findings),
         kinds={UUID(each["user_id"]): Kind(each["kind"]) for each in left},
+        unrepaired=frozenset(
+            UUID(each["user_id"]) for each in left if Kind(each["kind"]) in NEWER - repairs
+        ),
         is_operators=is_operators,
     )

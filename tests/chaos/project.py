@@ -168,6 +168,7 @@ def _unended(record: Record) -> Iterator[Compared]:
                 ended=entry.at + timedelta(milliseconds=1),
                 claims_all=False,
                 kinds={},
+                unrepaired=frozenset(),
                 is_operators=entry.what == "buried",
             )
 
@@ -182,6 +183,7 @@ def _windows(comparisons: Sequence[Compared]) -> Iterator[Compared]:
                 ended=max(waiting.ended, each.ended),
                 claims_all=False,
                 kinds={},
+                unrepaired=frozenset(),
                 is_operators=waiting.is_operators or each.is_operators,
             )
             continue
@@ -195,7 +197,7 @@ def _windows(comparisons: Sequence[Compared]) -> Iterator[Compared]:
 def _of_comparisons(user: UUID, comparisons: Sequence[Compared]) -> Iterator[_At]:
     for each in comparisons:
         kind = each.kinds.get(user)
-        claims = kind is not None or each.claims_all
+        claims = user not in each.unrepaired and (kind is not None or each.claims_all)
         yield _At(each.began, -1, Observed(Seen.COMPARING, is_operators=each.is_operators))
         yield _At(each.ended, 10**9, Observed(Seen.COMPARED, kind=kind, is_claim=claims))
 
@@ -242,15 +244,18 @@ def _with_publications(log: Sequence[Observed], versions: Sequence[int]) -> Iter
     left = list(versions)
     deletions = {each.version for each in log if each.is_deletion}
     marked = {each.version for each in log if each.what is Seen.CONFIRMED}
+    done: set[int | None] = set()
     for observed in log:
-        until = 0
-        if observed.what in (Seen.CONFIRMED, Seen.APPLIED) and observed.version in left:
-            until = left.index(observed.version) + 1
+        until, version = 0, observed.version
+        is_due = observed.what in (Seen.CONFIRMED, Seen.APPLIED) and version not in done
+        if is_due and version in left:
+            until = left.index(version) + 1
         elif observed.what is Seen.COMMITTED and observed.is_deletion:
             erased = {each for each in left if each not in marked and each not in deletions}
             until = max((left.index(each) + 1 for each in erased), default=0)
-        for version in left[:until]:
-            yield Observed(Seen.PUBLISHED, version, version in deletions)
+        for each in left[:until]:
+            yield Observed(Seen.PUBLISHED, each, each in deletions)
+        done.update(left[:until])
         del left[:until]
         yield observed
     for version in left:

@@ -21,6 +21,9 @@ from tests.model.accept import accept
 from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
 
+SIGN_IN_SECONDS_MAX = 30.0
+"""Of the administrator: nothing fails yet, but the machine may be busy."""
+
 LULL_SECONDS = 0.5
 """Of traffic without a fault, at the end."""
 
@@ -159,7 +162,8 @@ async def _administrator(stage: Stage, auth: httpx.AsyncClient) -> dict[str, obj
         f"auth-service users create-admin {traffic.ADMIN}", typed=f"{PASSWORD}\n".encode()
     )
     assert code == 0, printed
-    answer = await auth.post("/v1/signin", json={"email": traffic.ADMIN, "password": PASSWORD})
+    body = {"email": traffic.ADMIN, "password": PASSWORD}
+    answer = await auth.post("/v1/signin", json=body, timeout=SIGN_IN_SECONDS_MAX)
     answer.raise_for_status()
     signed_in: dict[str, object] = answer.json()
     return signed_in
