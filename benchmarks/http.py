@@ -11,7 +11,7 @@ from typing import Self
 from local.ports import LOOPBACK
 
 
-class UnexpectedAnswer(Exception):
+class UnexpectedResponse(Exception):
     """A response with an unexpected status; the message is the response."""
 
 
@@ -54,4 +54,4 @@ class Connection:
         )
         content = await self._reader.readexactly(length)
         if int(head.split()[1]) != expected:
-            raise UnexpectedAnswer(f"{head}{content.decode()}")
+            raise UnexpectedResponse(f"{head}{content.decode()}")

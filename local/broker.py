@@ -141,27 +141,27 @@ class Broker:
             with httpx.Client(
                 trust_env=False, timeout=_TIMEOUT_SECONDS, verify=trusted.authorities()
             ) as client:
-                answer = client.request(method, url, json=body, auth=self.credentials)
+                response = client.request(method, url, json=body, auth=self.credentials)
         except httpx.HTTPError as error:
             raise LocalError(
                 f"RabbitMQ's management API does not respond at {self.management_url} "
                 f"({error or type(error).__name__}); enable its plugin rabbitmq_management, or "
                 "name the API in LOCAL_RABBITMQ_MANAGEMENT_URL."
             ) from error
-        if missing_ok and answer.status_code == httpx.codes.NOT_FOUND:
+        if missing_ok and response.status_code == httpx.codes.NOT_FOUND:
             return None
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        if response.status_code == httpx.codes.UNAUTHORIZED:
             raise LocalError(
                 f"RabbitMQ's management API at {self.management_url} rejects the user "
                 f"{self.credentials[0]}: wrong password, or no tag administrator."
             )
-        if not answer.is_success:
+        if not response.is_success:
             raise LocalError(
                 f"RabbitMQ's management API at {self.management_url} refused {method} {path} "
-                f"({answer.status_code}); give the user {self.credentials[0]} the tag "
+                f"({response.status_code}); give the user {self.credentials[0]} the tag "
                 "administrator."
             )
-        return answer.json() if answer.content else None
+        return response.json() if response.content else None
 
 
 def require_login(url: str) -> None:

@@ -19,7 +19,7 @@ _NAME = f"usersync-{CHECKOUT}-rabbitmq"
 _IMAGE = "rabbitmq:4-management"
 _AMQP, _MANAGEMENT = "5672/tcp", "15672/tcp"
 
-_ANSWER_TIMEOUT_SECONDS = 10.0  # a running engine responds in a tenth of a second
+_RESPONSE_TIMEOUT_SECONDS = 10.0  # a running engine responds in a tenth of a second
 _RUN_TIMEOUT_SECONDS = 600.0  # the image may have to be downloaded first
 _START_TIMEOUT_SECONDS = 120.0  # usually 10 s
 
@@ -90,7 +90,7 @@ def _broker() -> Broker:
     )
 
 
-def _docker(*arguments: str, timeout_seconds: float = _ANSWER_TIMEOUT_SECONDS) -> str | None:
+def _docker(*arguments: str, timeout_seconds: float = _RESPONSE_TIMEOUT_SECONDS) -> str | None:
     """Run docker; return its output, or None if it failed."""
     try:
         done = subprocess.run(

@@ -25,7 +25,7 @@ _RUN = LOCAL / "run"
 
 _STOP_TIMEOUT_SECONDS = 25.0  # above the 20 s that a consumer may need to settle its messages
 _READY_TIMEOUT_SECONDS = 60.0  # usually two seconds; the rest is for a busy machine
-_ANSWER_TIMEOUT_SECONDS = 5.0
+_RESPONSE_TIMEOUT_SECONDS = 5.0
 _LOG_BYTES_MAX = 20_000_000  # a larger log becomes NAME.log.1 at the next start
 _TAIL_LINES = 15
 
@@ -113,12 +113,12 @@ class BackgroundProcess:
 
     def _answers(self) -> bool:
         try:
-            answer = httpx.get(
-                f"{url(self.port)}/readyz", trust_env=False, timeout=_ANSWER_TIMEOUT_SECONDS
+            response = httpx.get(
+                f"{url(self.port)}/readyz", trust_env=False, timeout=_RESPONSE_TIMEOUT_SECONDS
             )
         except httpx.HTTPError:
             return False
-        return answer.status_code == httpx.codes.OK
+        return response.status_code == httpx.codes.OK
 
     def _process(self) -> StartedProcess | None:
         process = StartedProcess.load(self._pid_file)

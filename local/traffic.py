@@ -68,32 +68,32 @@ class Traffic:
                     leaving.create_task(self._see_refused(blog, token, time.monotonic()))
 
     async def _sign_up(self, auth: httpx.AsyncClient, blog: httpx.AsyncClient) -> str | None:
-        answer = await auth.post(
+        response = await auth.post(
             "/v1/signup", json={"email": self._address(), "password": PASSWORD}
         )
-        if not self._expected(answer, 201, "sign-ups"):
+        if not self._expected(response, 201, "sign-ups"):
             return None
-        token: str = answer.json()["access_token"]
+        token: str = response.json()["access_token"]
         first = await blog.get("/v1/me", headers=_bearer(token))
         self._expected(first, 200, "first requests served at once")
         return token
 
     async def _change(self, auth: httpx.AsyncClient, token: str) -> None:
         body = {"email": self._address(), "password": PASSWORD}
-        answer = await auth.patch("/v1/me", json=body, headers=_bearer(token))
-        self._expected(answer, 200, "address changes")
+        response = await auth.patch("/v1/me", json=body, headers=_bearer(token))
+        self._expected(response, 200, "address changes")
 
     async def _leave(self, auth: httpx.AsyncClient, token: str) -> None:
-        answer = await auth.request(
+        response = await auth.request(
             "DELETE", "/v1/me", json={"password": PASSWORD}, headers=_bearer(token)
         )
-        self._expected(answer, 204, "deletions")
+        self._expected(response, 204, "deletions")
 
     async def _see_refused(self, blog: httpx.AsyncClient, token: str, since: float) -> None:
         """Use the token of a deleted account until the blog rejects it."""
         while time.monotonic() < since + _GONE_PATIENCE_SECONDS:
-            answer = await blog.get("/v1/me", headers=_bearer(token))
-            if answer.status_code == httpx.codes.UNAUTHORIZED:
+            response = await blog.get("/v1/me", headers=_bearer(token))
+            if response.status_code == httpx.codes.UNAUTHORIZED:
                 self.refused_after_seconds.append(time.monotonic() - since)
                 return
             await asyncio.sleep(0.005 if time.monotonic() < since + 0.1 else 0.25)
@@ -107,8 +107,8 @@ class Traffic:
         except httpx.HTTPError:
             self.counts["surprises"] += 1
 
-    def _expected(self, answer: httpx.Response, status: int, what: str) -> bool:
-        is_expected = answer.status_code == status
+    def _expected(self, response: httpx.Response, status: int, what: str) -> bool:
+        is_expected = response.status_code == status
         self.counts[what if is_expected else "surprises"] += 1
         return is_expected
 

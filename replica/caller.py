@@ -1,8 +1,8 @@
 """Who calls: a service, or a user who is checked against the replica's row on every request.
 
 Tokens are stateless, and yet deleting, disabling or revoking at the source reaches this service as
-fast as the event does: a token of a revoked key is answered 401, a deleted user 401, a disabled one
-403, a token issued before ``tokens_valid_after`` 401, in this order. A service's token is answered
+fast as the event does: a token of a revoked key gets 401, a deleted user 401, a disabled one
+403, a token issued before ``tokens_valid_after`` 401, in this order. A service's token gets
 401 when its account is deleted or disabled, or one of the account's API keys was revoked since.
 
 Guarantees: public keys are enough, the auth service is never asked about a user; one query decides;
@@ -117,7 +117,7 @@ CurrentCaller = Annotated[Caller, Depends(_current_caller)]
 """A user as above, or a service."""
 
 CALLER: Final = tuple(code for code in TOKEN if code is not problems.USER_REQUIRED)
-"""What a route for either may answer."""
+"""The responses of a route for either."""
 
 
 async def _operator(user: CurrentUser) -> ReplicaUser:
@@ -139,7 +139,7 @@ Administrator = Annotated[ReplicaUser, Depends(_administrator)]
 """A caller with the role ``admin``, likewise."""
 
 OPERATORS_ONLY: Final = (*TOKEN, problems.FORBIDDEN)
-"""What a route for them may answer."""
+"""The responses of a route for them."""
 
 ADMINISTRATORS_ONLY: Final = OPERATORS_ONLY
 

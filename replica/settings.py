@@ -125,7 +125,7 @@ class ApiSettings(HttpSettings, SourceSettings):
     auth_public_url: PublicUrl | None = None
     # Where the issuer publishes its keys: they may change, and a revoked one is dropped.
     jwks_url: HttpUrl | None = None
-    # The issuer's one key; with an address as well, what counts until its first answer.
+    # The issuer's one key; with an address as well, what counts until its first response.
     public_key: Annotated[
         Annotated[str, AfterValidator(_usable)] | None,
         Field(validate_default=True),
@@ -175,7 +175,7 @@ class ReconcileSettings(SourceSettings):
     reconcile_wait_seconds: Annotated[float, Field(gt=0)] = 60.0
     # The longest statement of a run: a digest of ten million users takes half a minute.
     reconcile_statement_seconds: Annotated[float, Field(gt=0)] = 600.0
-    # The longest silence of the source in the middle of an answer; its digests are one silence.
+    # The longest silence of the source in the middle of a response; its digests are one silence.
     reconcile_silence_seconds: Annotated[float, Field(gt=0)] = 600.0
 
 

@@ -2,10 +2,10 @@
 
 Guarantees: the key goes to ``/oauth/token`` alone, in the ``Authorization`` header; no redirect is
 followed and no proxy of the environment is used, so that neither key nor token reaches anybody
-else; a whole answer is read up to a limit and no further; any failure is ``NoAnswer``, a
+else; a whole response is read up to a limit and no further; any failure is ``NoResponse``, a
 sentence for operators.
 
-Not here: what is asked, and what the answers mean (``reconcile.source``, ``replays.at_source``).
+Not here: what is asked, and what the responses mean (``reconcile.source``, ``replays.at_source``).
 """
 
 import time
@@ -31,19 +31,19 @@ request that meets the closing fails."""
 TOKEN_SECONDS_MIN: Final = 30.0
 """A token with less left is not used for another question."""
 
-ANSWER_BYTES_MAX: Final = 256 * 1024
-"""Of an answer that is read whole: digests of all users take 88 KB, a replay of a thousand named
+RESPONSE_BYTES_MAX: Final = 256 * 1024
+"""Of a response that is read whole: digests of all users take 88 KB, a replay of a thousand named
 users 40 KB."""
 
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class NoAnswer(Exception):
-    """The source gave no usable answer; the message is a sentence that says why and what to do."""
+class NoResponse(Exception):
+    """The source gave no usable response; the message says why and what to do."""
 
 
-class NotSetUp(NoAnswer):
+class NotSetUp(NoResponse):
     """The settings name no source."""
 
     def __init__(self, settings: SourceSettings) -> None:
@@ -55,7 +55,7 @@ class NotSetUp(NoAnswer):
 
 
 class _Granted(BaseModel):
-    """What of a token answer is of use (RFC 6749 5.1); the token has letters of a header."""
+    """What of a token response is of use (RFC 6749 5.1); the token has letters of a header."""
 
     access_token: Annotated[str, Field(pattern=r"^[\x21-\x7E]+$")]
     expires_in: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -66,7 +66,7 @@ class Account:
 
     Parameters:
         settings: where the source is, and the account's key.
-        silence_seconds: the longest silence of the source in the middle of an answer.
+        silence_seconds: the longest silence of the source in the middle of a response.
 
     Raises:
         NotSetUp: the settings name none.
@@ -85,7 +85,7 @@ class Account:
             follow_redirects=False,
             timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS_MAX),
             limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS_MAX),
-            # A packed answer could unfold to more than was read.
+            # A packed response could unfold to more than was read.
             headers={"Accept-Encoding": "identity"},
         )
         for name in ("Accept", "Connection", "User-Agent"):
@@ -100,7 +100,7 @@ class Account:
         """A token for ``scope`` that is good for a while yet (RFC 6749 4.4).
 
         Raises:
-            NoAnswer: the source is away, or grants none.
+            NoResponse: the source is away, or grants none.
         """
         token, ends = self._tokens.get(scope, ("", 0.0))
         if time.monotonic() < ends - TOKEN_SECONDS_MIN:
@@ -108,14 +108,14 @@ class Account:
         request = self._client.build_request(
             "POST", "/oauth/token", data={"grant_type": "client_credentials", "scope": scope}
         )
-        answer = await self._sent(request, auth=self._credentials)
-        content = await whole(answer)
-        if not answer.is_success:
-            raise _no_token(answer, scope)
+        response = await self._sent(request, auth=self._credentials)
+        content = await whole(response)
+        if not response.is_success:
+            raise _no_token(response, scope)
         try:
             granted = _Granted.model_validate_json(content)
         except ValidationError:
-            raise not_as_agreed(answer) from None
+            raise not_as_agreed(response) from None
         self._tokens[scope] = (granted.access_token, time.monotonic() + granted.expires_in)
         return granted.access_token
 
@@ -130,7 +130,7 @@ class Account:
         json: Any = None,
         headers: Mapping[str, str] = NOTHING,
     ) -> httpx.Response:
-        """Ask with a token for ``scope``; the answer, of which the head has been read.
+        """Ask with a token for ``scope``; the response, of which the head has been read.
 
         A token that is refused is replaced once: its key may have been revoked meanwhile. The
         caller closes the response, or reads it with ``whole``. The request carries the trace and
@@ -140,7 +140,7 @@ class Account:
             user_token: the access token of the user on whose behalf this is asked, if it is.
 
         Raises:
-            NoAnswer: the source is away, or grants no token.
+            NoResponse: the source is away, or grants no token.
         """
         request = self._client.build_request(
             method,
@@ -154,13 +154,13 @@ class Account:
             },
         )
         request.headers["Authorization"] = f"Bearer {await self.token(scope)}"
-        answer = await self._sent(request)
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
-            await answer.aclose()
+        response = await self._sent(request)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            await response.aclose()
             self._tokens.pop(scope, None)
             request.headers["Authorization"] = f"Bearer {await self.token(scope)}"
-            answer = await self._sent(request)
-        return answer
+            response = await self._sent(request)
+        return response
 
     async def _sent(
         self, request: httpx.Request, *, auth: httpx.Auth | None = None
@@ -171,53 +171,54 @@ class Account:
             raise away(error) from None
 
 
-async def whole(answer: httpx.Response, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
-    """All of an answer's body, which is closed then.
+async def whole(response: httpx.Response, bytes_max: int = RESPONSE_BYTES_MAX) -> bytes:
+    """All of a response's body, which is closed then.
 
     Raises:
-        NoAnswer: it breaks off, or has more than ``bytes_max``.
+        NoResponse: it breaks off, or has more than ``bytes_max``.
     """
     body = bytearray()
     try:
-        async for chunk in answer.aiter_raw():
+        async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > bytes_max:
-                raise not_as_agreed(answer)
+                raise not_as_agreed(response)
     except httpx.HTTPError as error:
         raise away(error) from None
     finally:
-        await answer.aclose()
+        await response.aclose()
     return bytes(body)
 
 
-def away(error: httpx.HTTPError) -> NoAnswer:
+def away(error: httpx.HTTPError) -> NoResponse:
     """Nothing came, or not all of it."""
-    return NoAnswer(
-        f"the source does not answer ({type(error).__name__}): is the auth API up at BLOG_AUTH_URL?"
+    return NoResponse(
+        f"the source does not respond ({type(error).__name__}): is the auth API up at"
+        " BLOG_AUTH_URL?"
     )
 
 
-def refused(answer: httpx.Response) -> NoAnswer:
-    """It answered, but not what was asked."""
-    return NoAnswer(
-        f"the source refuses {answer.request.url.path} with status {answer.status_code}"
+def refused(response: httpx.Response) -> NoResponse:
+    """It responded, but not with what was asked for."""
+    return NoResponse(
+        f"the source refuses {response.request.url.path} with status {response.status_code}"
     )
 
 
-def not_as_agreed(answer: httpx.Response) -> NoAnswer:
-    """It answered something else than it should."""
-    return NoAnswer(f"the source's answer to {answer.request.url.path} is not as agreed")
+def not_as_agreed(response: httpx.Response) -> NoResponse:
+    """It responded with something else than agreed."""
+    return NoResponse(f"the source's response to {response.request.url.path} is not as agreed")
 
 
-def _no_token(answer: httpx.Response, scope: str) -> NoAnswer:
-    if answer.status_code == httpx.codes.UNAUTHORIZED:
-        return NoAnswer(
+def _no_token(response: httpx.Response, scope: str) -> NoResponse:
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        return NoResponse(
             "the source does not accept BLOG_SERVICE_ID and BLOG_API_KEY: have a key issued"
             " (auth-service services rotate-key)"
         )
-    if answer.status_code == httpx.codes.BAD_REQUEST:
-        return NoAnswer(f"the service account needs the scope {scope}")
-    return refused(answer)
+    if response.status_code == httpx.codes.BAD_REQUEST:
+        return NoResponse(f"the service account needs the scope {scope}")
+    return refused(response)
 
 
 def _origin() -> dict[str, str]:

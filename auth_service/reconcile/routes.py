@@ -19,7 +19,7 @@ from auth_service.reconcile.stream import UsersStream, while_connected
 from auth_service.services.bearer import SERVICES_ONLY, service_caller
 from auth_service.throttle.model import Charge
 from auth_service.tokens.export import export_keys
-from contracts.sync.certificate import CertificateAnswer, CertificateRequest
+from contracts.sync.certificate import CertificateBody, CertificateRequest
 from contracts.sync.certificate_keys import CertificateKeys
 from contracts.sync.comparison import (
     EVERY_BUCKET,
@@ -27,8 +27,8 @@ from contracts.sync.comparison import (
     RANGES_LENGTH_MAX,
     RANGES_PATTERN,
     SCOPE,
-    DigestsAnswer,
-    HeartbeatAnswer,
+    DigestsBody,
+    HeartbeatBody,
     buckets_in,
     entity_tag,
     is_named,
@@ -40,7 +40,7 @@ from service_kit.http.problems import Problem
 
 router = APIRouter(prefix="/v1/reconcile", tags=["reconcile"])
 
-ANSWERS: Final = documented(*SERVICES_ONLY)
+RESPONSES: Final = documented(*SERVICES_ONLY)
 
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -90,8 +90,8 @@ Recompute = Annotated[
 @router.get(
     "/digests",
     summary="The digests of all users",
-    response_model=DigestsAnswer,
-    responses={**ANSWERS, **UNCHANGED},
+    response_model=DigestsBody,
+    responses={**RESPONSES, **UNCHANGED},
 )
 async def get_digests(
     _: Replica,
@@ -110,7 +110,7 @@ async def get_digests(
     ranges = EVERY_BUCKET if buckets is None else _ranges(buckets)
     if buckets is not None and not (groups or recompute):
         some = await some_maintained_digests(auth.engine, of, ranges)
-        return _json(DigestsAnswer.of(some.source, some.taken_at, some.digests, of))
+        return _json(DigestsBody.of(some.source, some.taken_at, some.digests, of))
     if recompute:
         try:
             found = await while_connected(request.receive, recomputed_digests(auth.snapshots))
@@ -125,12 +125,12 @@ async def get_digests(
         if is_known and not found.corrected:
             return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     packed = found.digests.groups(of) if groups else found.digests.packed(of, ranges)
-    answer = DigestsAnswer.of(found.source, found.taken_at, packed, of, corrected=found.corrected)
-    return _json(answer, headers)
+    body = DigestsBody.of(found.source, found.taken_at, packed, of, corrected=found.corrected)
+    return _json(body, headers)
 
 
-def _json(answer: DigestsAnswer, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
-    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
+def _json(body: DigestsBody, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+    return Response(body.model_dump_json(), headers=headers, media_type="application/json")
 
 
 @router.get(
@@ -138,7 +138,7 @@ def _json(answer: DigestsAnswer, headers: Mapping[str, str] = MappingProxyType({
     summary="The users of some buckets",
     status_code=status.HTTP_200_OK,
     response_class=UsersStream,
-    responses={**ANSWERS, **STREAM},
+    responses={**RESPONSES, **STREAM},
 )
 async def get_users(_: Replica, auth: Auth, buckets: Buckets) -> UsersStream:
     """Stream users and tombstones of one snapshot, marked `unpublished` while an event waits."""
@@ -159,13 +159,13 @@ def _ranges(buckets: str) -> Sequence[range]:
     summary="Record a heartbeat now",
     responses=documented(*SERVICES_ONLY, problems.TOO_MANY_REQUESTS),
 )
-async def post_heartbeat(replica: Replica, auth: Auth, response: Response) -> HeartbeatAnswer:
+async def post_heartbeat(replica: Replica, auth: Auth, response: Response) -> HeartbeatBody:
     """Record a heartbeat; once it arrives, everything published before it has arrived."""
     charge = Charge("heartbeats", replica, auth.settings.limit_heartbeats)
     response.headers.update(await auth.throttle.spend(charge))
     async with auth.engine.begin() as connection:
         recorded = await record_heartbeat(connection)
-    return HeartbeatAnswer(
+    return HeartbeatBody(
         source=recorded.source,
         issuer=auth.settings.issuer,
         number=recorded.number,
@@ -180,7 +180,7 @@ async def post_heartbeat(replica: Replica, auth: Auth, response: Response) -> He
 )
 async def post_certificate(
     replica: Replica, auth: Auth, body: CertificateRequest
-) -> CertificateAnswer:
+) -> CertificateBody:
     """Sign a statement if the replica's digests equal those of this moment.
 
     It follows `previous`. After one that this source did not sign for this replica, or with a key

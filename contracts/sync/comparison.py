@@ -1,13 +1,13 @@
 """A comparison on the wire: requests and responses between a replica and its source.
 
-``GET /v1/reconcile/digests`` returns ``DigestsAnswer`` of the kind that ``of`` names. They are the
+``GET /v1/reconcile/digests`` returns ``DigestsBody`` of the kind that ``of`` names. They are the
 maintained ones; with ``recompute=true`` they are computed from the users, and the maintained ones
 are checked.
 ``GET /v1/reconcile/users`` returns JSON lines of one snapshot: ``StreamBegin``, then one user per
 line as events carry them (``UserState`` or ``UserTombstone``), and ``StreamEnd``. A user with
 unpublished events has ``"unpublished": true`` added. A stream without its last line, or with
 another digest than its last line names, is invalid.
-``POST /v1/reconcile/heartbeats`` returns ``HeartbeatAnswer``.
+``POST /v1/reconcile/heartbeats`` returns ``HeartbeatBody``.
 
 Not here: the digests (``digest``), sending and serving requests (each side's ``reconcile``).
 """
@@ -58,7 +58,7 @@ RANGES_LENGTH_MAX: Final = RANGES_MAX * len("4000-4095,")
 Count = Annotated[int, Field(ge=0)]
 
 
-class _Answer(BaseModel):
+class _Body(BaseModel):
     """Strict, and ignores fields that a newer source may add."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
@@ -70,7 +70,7 @@ class OtherVersion(ValueError):
     """The source's digests have another version; the message says which."""
 
 
-class DigestsAnswer(_Answer):
+class DigestsBody(_Body):
     """All digests of one kind, of one snapshot of the primary.
 
     Version 1 had a field ``digests`` and no ``version``: neither side mistakes the other's digests
@@ -99,7 +99,7 @@ class DigestsAnswer(_Answer):
         kind: DigestKind,
         *,
         corrected: int = 0,
-    ) -> "DigestsAnswer":
+    ) -> "DigestsBody":
         """Encode the digests of one kind, of some buckets or of all groups."""
         return cls(
             source=source,
@@ -113,7 +113,7 @@ class DigestsAnswer(_Answer):
         )
 
     @classmethod
-    def read(cls, content: bytes) -> "DigestsAnswer":
+    def read(cls, content: bytes) -> "DigestsBody":
         """Read a response.
 
         Raises:
@@ -157,7 +157,7 @@ class _Version(BaseModel):
     version: int = 1
 
 
-class StreamBegin(_Answer):
+class StreamBegin(_Body):
     """The first line of a stream of users."""
 
     taken_at: AwareDatetime
@@ -173,7 +173,7 @@ class StreamEnd(BaseModel):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class HeartbeatAnswer(_Answer):
+class HeartbeatBody(_Body):
     """A heartbeat that was just recorded.
 
     Once the replica has applied it, all earlier published events have arrived. ``issuer`` is the

@@ -253,14 +253,14 @@ class JwksCache:
     async def _adopt_response(self) -> float:
         """Fetch and adopt the set; return for how many seconds it is fresh."""
         conditions = {"If-None-Match": self._etag} if self._etag else {}
-        async with self._client.stream("GET", self._url, headers=conditions) as answer:
-            if answer.status_code == httpx.codes.NOT_MODIFIED and self._etag:
+        async with self._client.stream("GET", self._url, headers=conditions) as response:
+            if response.status_code == httpx.codes.NOT_MODIFIED and self._etag:
                 fetches.labels(result="unchanged").inc()
-                return self._fresh_seconds(answer)
-            if answer.status_code != httpx.codes.OK:
-                raise _Unusable(f"the response's status is {answer.status_code}")
+                return self._fresh_seconds(response)
+            if response.status_code != httpx.codes.OK:
+                raise _Unusable(f"the response's status is {response.status_code}")
             body = bytearray()
-            async for chunk in answer.aiter_raw():
+            async for chunk in response.aiter_raw():
                 body += chunk
                 if len(body) > RESPONSE_BYTES_MAX:
                     raise _Unusable(f"the response has more than {RESPONSE_BYTES_MAX} bytes")
@@ -268,13 +268,13 @@ class JwksCache:
             self._verifier = self._verifier_of(json_object(bytes(body)))
         except ValueError as error:  # InvalidKeySet too, which names the rule
             raise _Unusable(str(error)) from None
-        etag = answer.headers.get("ETag", "")
+        etag = response.headers.get("ETag", "")
         self._etag = etag if _ETAG.fullmatch(etag) else None
         fetches.labels(result="taken").inc()
-        return self._fresh_seconds(answer)
+        return self._fresh_seconds(response)
 
-    def _fresh_seconds(self, answer: httpx.Response) -> float:
-        cache = answer.headers.get("Cache-Control", "")
+    def _fresh_seconds(self, response: httpx.Response) -> float:
+        cache = response.headers.get("Cache-Control", "")
         said = _MAX_AGE.search(cache)
         seconds = float(said[1]) if said else self._fresh_seconds_max
         if _NOT_KEPT.search(cache):

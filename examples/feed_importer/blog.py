@@ -45,8 +45,8 @@ class ServiceAccount(httpx.Auth):
         """Yield the requests to send for ``request``."""
         if time.monotonic() >= self._renew_at:
             yield from self._renew()
-        answer = yield from self._authorised(request)
-        if answer.status_code == httpx.codes.UNAUTHORIZED:
+        response = yield from self._authorised(request)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
             yield from self._renew()
             yield from self._authorised(request)
 
@@ -56,7 +56,7 @@ class ServiceAccount(httpx.Auth):
 
     def _renew(self) -> Generator[httpx.Request, httpx.Response, None]:
         asked_at = time.monotonic()
-        answer = yield from _patiently(
+        response = yield from _patiently(
             httpx.Request(
                 "POST",
                 self._token_url,
@@ -64,9 +64,11 @@ class ServiceAccount(httpx.Auth):
                 data={"grant_type": "client_credentials", "scope": "posts:write"},
             )
         )
-        said = _json(answer)
-        if answer.status_code != httpx.codes.OK or not isinstance(said.get("access_token"), str):
-            raise Stopped(f"the auth service gives no token: {answer.status_code} {_reason(said)}")
+        said = _json(response)
+        if response.status_code != httpx.codes.OK or not isinstance(said.get("access_token"), str):
+            raise Stopped(
+                f"the auth service gives no token: {response.status_code} {_reason(said)}"
+            )
         self._token = said["access_token"]
         self._renew_at = asked_at + RENEW_AT * float(said.get("expires_in", 0))
 
@@ -74,12 +76,12 @@ class ServiceAccount(httpx.Auth):
 def _patiently(request: httpx.Request) -> Flow:
     """Send ``request``; retry after the seconds that a busy server names (429, 503)."""
     for _ in range(TRIES_MAX - 1):
-        answer = yield request
-        if answer.status_code not in (429, 503):
-            return answer
-        wait = answer.headers.get("Retry-After", "1")
+        response = yield request
+        if response.status_code not in (429, 503):
+            return response
+        wait = response.headers.get("Retry-After", "1")
         if not wait.isdecimal() or int(wait) > WAIT_SECONDS_MAX:
-            return answer
+            return response
         time.sleep(int(wait))
     return (yield request)
 
@@ -105,33 +107,33 @@ class Blog:
         if before == (title, body):
             return "unchanged", ""
         post = {"author_id": str(author_id), "title": title, "body": body}
-        answer = self._send("PUT", path, json=post)
-        if answer.status_code == httpx.codes.CREATED:
+        response = self._send("PUT", path, json=post)
+        if response.status_code == httpx.codes.CREATED:
             return "created", ""
-        if answer.status_code == httpx.codes.OK:
-            return "unchanged" if self._text_of(answer) == before else "changed", ""
-        if answer.status_code == httpx.codes.GONE:
+        if response.status_code == httpx.codes.OK:
+            return "unchanged" if self._text_of(response) == before else "changed", ""
+        if response.status_code == httpx.codes.GONE:
             return "gone", ""
-        return "refused", f"{answer.status_code} {_reason(_json(answer))}"
+        return "refused", f"{response.status_code} {_reason(_json(response))}"
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
-            answer = self._client.request(method, path, **content)
+            response = self._client.request(method, path, **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Stopped(f"no response: {error or type(error).__name__}") from None
-        if answer.status_code in (401, 429, 503):
-            raise Stopped(f"the blog returns {answer.status_code} {_reason(_json(answer))}")
-        return answer
+        if response.status_code in (401, 429, 503):
+            raise Stopped(f"the blog returns {response.status_code} {_reason(_json(response))}")
+        return response
 
     @staticmethod
-    def _text_of(answer: httpx.Response) -> tuple[str, str] | None:
-        post = _json(answer) if answer.is_success else {}
+    def _text_of(response: httpx.Response) -> tuple[str, str] | None:
+        post = _json(response) if response.is_success else {}
         return (post["title"], post["body"]) if {"title", "body"} <= post.keys() else None
 
 
-def _json(answer: httpx.Response) -> dict[str, Any]:
+def _json(response: httpx.Response) -> dict[str, Any]:
     try:
-        said = answer.json()
+        said = response.json()
     except ValueError:
         return {}
     return said if isinstance(said, dict) else {}

@@ -84,12 +84,12 @@ async def _fetched(url: str, seconds_max: float) -> bytes:
             httpx.AsyncClient(
                 follow_redirects=True, max_redirects=REDIRECTS_MAX, headers=UNPACKED
             ) as client,
-            client.stream("GET", url) as answer,
+            client.stream("GET", url) as response,
         ):
-            answer.raise_for_status()
-            if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+            response.raise_for_status()
+            if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise Unusable(f"{url} is compressed, against the request")
-            async for chunk in answer.aiter_raw():
+            async for chunk in response.aiter_raw():
                 content += chunk
                 if len(content) > BYTES_MAX:
                     break

@@ -205,7 +205,7 @@ def _show(found: "Verification", *, as_json: bool) -> None:
     from replica.certificates.agreement import figures
 
     if as_json:
-        answer = {
+        report = {
             "verified": not found.findings and found.certificates > 0,
             "certificates": found.certificates,
             "first": None if found.first is None else found.first.certificate.payload(),
@@ -218,7 +218,7 @@ def _show(found: "Verification", *, as_json: bool) -> None:
             "notes": list(found.notes),
             "agreement": None if found.agreement is None else figures(found.agreement),
         }
-        print(json.dumps(answer, default=plain))
+        print(json.dumps(report, default=plain))
         return
     for finding in found.findings:
         print(finding.text)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from contracts.sync.comparison import DigestsAnswer, bucket_ranges, entity_tag
+from contracts.sync.comparison import DigestsBody, bucket_ranges, entity_tag
 from contracts.sync.digest import (
     BUCKETS,
     GROUPS,
@@ -34,7 +34,7 @@ PAUSES_SECONDS: Final = (0.02, 0.05, 0.1)
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """What one look compares: this side's digests, and the source that has to answer.
+    """What one look compares: this side's digests, and the source that has to respond.
 
     Parameters:
         read: reads this side's digests, of one snapshot.
@@ -77,17 +77,17 @@ async def narrow(sides: Sides, *, known: Mapping[int, bytes]) -> Narrowed:
     """
     ours = await sides.read()
     tag = entity_tag(sides.follows, sides.kind, ours)
-    answer = await sides.source.groups_unless(sides.kind, tag)
-    if answer is None:
+    response = await sides.source.groups_unless(sides.kind, tag)
+    if response is None:
         return Narrowed(ours.users, ours.tombstones, {})
-    sides.require(answer.source)
-    differing = await look_again(sides, _buckets_of_differing_groups(ours, answer, sides.kind))
+    sides.require(response.source)
+    differing = await look_again(sides, _buckets_of_differing_groups(ours, response, sides.kind))
     for pause in PAUSES_SECONDS:
         if not differing or differing == known:
             break
         await asyncio.sleep(pause)
         differing = await look_again(sides, differing)
-    return Narrowed(answer.users, answer.tombstones, differing)
+    return Narrowed(response.users, response.tombstones, differing)
 
 
 async def look_again(sides: Sides, buckets: Collection[int]) -> Mapping[int, bytes]:
@@ -96,10 +96,10 @@ async def look_again(sides: Sides, buckets: Collection[int]) -> Mapping[int, byt
         return {}
     ours = await sides.read_some(sorted(buckets))
     ranges = bucket_ranges(sorted(buckets))
-    answer = await sides.source.digests(sides.kind, ranges)
-    sides.require(answer.source)
+    response = await sides.source.digests(sides.kind, ranges)
+    sides.require(response.source)
     with digests_as_agreed():
-        theirs = answer.by_bucket(ranges)
+        theirs = response.by_bucket(ranges)
     pairs = zip(sorted(buckets), each_digest(ours.packed), strict=True)
     return {
         bucket: difference(one, theirs[bucket]) for bucket, one in pairs if one != theirs[bucket]
@@ -107,11 +107,11 @@ async def look_again(sides: Sides, buckets: Collection[int]) -> Mapping[int, byt
 
 
 def _buckets_of_differing_groups(
-    ours: Digests, answer: DigestsAnswer, kind: DigestKind
+    ours: Digests, response: DigestsBody, kind: DigestKind
 ) -> Sequence[int]:
     size = BUCKETS // GROUPS
     with digests_as_agreed():
-        theirs = answer.by_group()
+        theirs = response.by_group()
     pairs = zip(each_digest(ours.groups(kind).packed), theirs, strict=True)
     return [
         bucket

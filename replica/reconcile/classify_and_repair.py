@@ -2,7 +2,7 @@
 
 A batch is some pages of ``staged``: one statement reads it once, at any size, tells each
 user's kind from what the replica holds at that moment, writes those that are to be repaired through
-the replica's one writer, and answers with counts. Each batch is a transaction: a run that is cut
+the replica's one writer, and returns counts. Each batch is a transaction: a run that is cut
 off leaves a replica that is better than before, and the next one continues.
 
 Guarantees: in flight is not drift (a user with an unpublished event, or one who changed meanwhile);
@@ -61,7 +61,7 @@ class _Statements:
     """The statements that classify and repair the users of one replica.
 
     ``u`` is the row as it is now, ``r`` as it was before the source was asked, ``s`` what the
-    source answered.
+    source sent.
     """
 
     def __init__(self, replica: Replica) -> None:

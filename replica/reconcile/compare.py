@@ -24,7 +24,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.sync.comparison import DigestsAnswer, HeartbeatAnswer, StreamBegin, bucket_ranges
+from contracts.sync.comparison import DigestsBody, HeartbeatBody, StreamBegin, bucket_ranges
 from contracts.sync.digest import BUCKETS, DigestKind, Digests
 from replica.inbox.heartbeats import has_applied
 from replica.reconcile.classify_and_repair import BATCH_PAGES, classify_and_repair
@@ -95,18 +95,18 @@ async def compare(
         theirs: Digests | None = None
         differing: Sequence[int] = range(BUCKETS)
         if ours.rows:  # everything of an empty replica differs
-            answer = await source.digests(kind, recompute=recompute)
-            require_source(answer.source, follows)
-            follows = answer.source
-            theirs = _read(answer)
-            if answer.corrected:
+            response = await source.digests(kind, recompute=recompute)
+            require_source(response.source, follows)
+            follows = response.source
+            theirs = _read(response)
+            if response.corrected:
                 corrections.append(
-                    f"at the source, {answer.corrected:,} of the maintained digests were wrong and"
-                    " have been corrected; its log names the cause"
+                    f"at the source, {response.corrected:,} of the maintained digests were wrong"
+                    " and have been corrected; its log names the cause"
                 )
             differing = theirs.differing(ours, kind)
             if not differing:
-                return _comparison(answer, theirs.rows, Tally(), corrections)
+                return _comparison(response, theirs.rows, Tally(), corrections)
         tally = Tally(every)
         found = await compare_buckets(
             replica,
@@ -208,7 +208,7 @@ async def _stage(
     ranges: Sequence[range],
     progress: RunProgress,
 ) -> StreamBegin:
-    """What the replica has, and then what the source has; how its answer begins."""
+    """What the replica has, and then what the source has; how its response begins."""
     await snapshot_replica(replica, lane, ranges)
     return await stage(lane, source, ranges, progress)
 
@@ -231,15 +231,15 @@ async def _repair_lane(
 
 
 def _comparison(
-    answer: DigestsAnswer | StreamBegin,
+    response: DigestsBody | StreamBegin,
     users: int,
     tally: Tally,
     corrections: Sequence[str],
     held: str | None = None,
 ) -> Comparison:
     return Comparison(
-        source=answer.source,
-        source_at=answer.taken_at,
+        source=response.source,
+        source_at=response.taken_at,
         users=users,
         tally=tally,
         brake=held,
@@ -284,13 +284,13 @@ def require_followed(
         )
 
 
-def _read(answer: DigestsAnswer) -> Digests:
+def _read(response: DigestsBody) -> Digests:
     with digests_as_agreed():
-        return answer.value()
+        return response.value()
 
 
 async def wait_for(
-    heartbeat: HeartbeatAnswer, connection: AsyncConnection, wait_seconds: float, *, command: str
+    heartbeat: HeartbeatBody, connection: AsyncConnection, wait_seconds: float, *, command: str
 ) -> None:
     """Wait until the heartbeat, and with it everything before it, has been applied here."""
     deadline = time.monotonic() + wait_seconds

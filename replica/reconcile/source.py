@@ -4,7 +4,7 @@ Guarantees: a response with users is read as a stream and never held whole; one 
 or is not what ``contracts.sync.comparison`` says, raises ``CouldNotCompare``, and so does a source
 that is away or refuses.
 
-Not here: tokens and connections (``source_client``), what the answers mean (``compare``).
+Not here: tokens and connections (``source_client``), what the responses mean (``compare``).
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from contracts.sync.certificate import CertificateAnswer, CertificateRequest
+from contracts.sync.certificate import CertificateBody, CertificateRequest
 from contracts.sync.certificate_keys import CertificateKeys
 from contracts.sync.comparison import (
     EVERY_BUCKET,
     LINE_BYTES_MAX,
     SCOPE,
-    DigestsAnswer,
-    HeartbeatAnswer,
+    DigestsBody,
+    HeartbeatBody,
     OtherVersion,
     StreamBegin,
     StreamEnd,
@@ -33,7 +33,7 @@ from contracts.sync.comparison import (
 from contracts.sync.digest import DigestKind
 from replica.reconcile.model import CouldNotCompare
 from replica.settings import ReconcileSettings
-from replica.source_client import NOTHING, Account, NoAnswer, away, not_as_agreed, refused, whole
+from replica.source_client import NOTHING, Account, NoResponse, away, not_as_agreed, refused, whole
 
 BUSY_TRIES_MAX: Final = 5
 BUSY_SECONDS_MAX: Final = 30.0
@@ -43,7 +43,7 @@ _BUSY: Final = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 _DIGESTS: Final = "/v1/reconcile/digests"
 
-Body = TypeVar("Body", HeartbeatAnswer, CertificateAnswer, CertificateKeys)
+Body = TypeVar("Body", HeartbeatBody, CertificateBody, CertificateKeys)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ class Source:
         ranges: Sequence[range] = EVERY_BUCKET,
         *,
         recompute: bool = False,
-    ) -> DigestsAnswer:
+    ) -> DigestsBody:
         """The digests of one kind, of all users or those in some buckets.
 
         Parameters:
@@ -99,7 +99,7 @@ class Source:
         with _or_no_verdict():
             return await _digests(await self._send("GET", _DIGESTS, params))
 
-    async def groups_unless(self, kind: DigestKind, tag: str) -> DigestsAnswer | None:
+    async def groups_unless(self, kind: DigestKind, tag: str) -> DigestsBody | None:
         """The digests of all groups; None if ``tag`` (``entity_tag``) names the source's digests.
 
         Raises:
@@ -107,18 +107,18 @@ class Source:
         """
         with _or_no_verdict():
             params = _params(kind, EVERY_BUCKET) | {"groups": "1"}
-            answer = await self._send("GET", _DIGESTS, params, headers={"If-None-Match": tag})
-            if answer.status_code != httpx.codes.NOT_MODIFIED:
-                return await _digests(answer)
-            await whole(answer)
-            if answer.headers.get("ETag") != tag:
-                raise not_as_agreed(answer)
+            response = await self._send("GET", _DIGESTS, params, headers={"If-None-Match": tag})
+            if response.status_code != httpx.codes.NOT_MODIFIED:
+                return await _digests(response)
+            await whole(response)
+            if response.headers.get("ETag") != tag:
+                raise not_as_agreed(response)
             return None
 
-    async def certificate(self, asked: CertificateRequest) -> CertificateAnswer:
-        """A certificate; without one in the answer, the digests differ at this moment."""
+    async def certificate(self, asked: CertificateRequest) -> CertificateBody:
+        """A certificate; without one in the response, the digests differ at this moment."""
         return await self._read(
-            CertificateAnswer,
+            CertificateBody,
             "POST",
             "/v1/reconcile/certificates",
             json=asked.model_dump(mode="json"),
@@ -128,29 +128,29 @@ class Source:
         """The public keys that verify certificates, with their states."""
         return await self._read(CertificateKeys, "GET", "/v1/reconcile/keys")
 
-    async def heartbeat(self) -> HeartbeatAnswer:
+    async def heartbeat(self) -> HeartbeatBody:
         """Have a heartbeat recorded now."""
-        return await self._read(HeartbeatAnswer, "POST", "/v1/reconcile/heartbeats")
+        return await self._read(HeartbeatBody, "POST", "/v1/reconcile/heartbeats")
 
     @asynccontextmanager
     async def users(self, ranges: Sequence[range]) -> AsyncIterator["UserStream"]:
         """The users of some buckets (``bucket_ranges``), as a stream."""
         with _or_no_verdict():
-            answer = await self._send(
+            response = await self._send(
                 "GET", "/v1/reconcile/users", params={"buckets": ranges_text(ranges)}
             )
             try:
-                yield UserStream(answer)
+                yield UserStream(response)
             finally:
-                await answer.aclose()
+                await response.aclose()
 
     async def _read(self, model: type[Body], method: str, path: str, json: Any = None) -> Body:
         with _or_no_verdict():
-            answer = await self._send(method, path, json=json)
+            response = await self._send(method, path, json=json)
             try:
-                return model.model_validate_json(await whole(answer))
+                return model.model_validate_json(await whole(response))
             except ValidationError:
-                raise not_as_agreed(answer) from None
+                raise not_as_agreed(response) from None
 
     async def _send(
         self,
@@ -160,19 +160,19 @@ class Source:
         headers: Mapping[str, str] = NOTHING,
         json: Any = None,
     ) -> httpx.Response:
-        """Ask until the source is not busy; an answer that is well, of which the head was read."""
+        """Ask until the source is not busy; a response that is well, of which the head was read."""
         for attempt in range(BUSY_TRIES_MAX):
-            answer = await self._account.send(
+            response = await self._account.send(
                 method, path, scope=SCOPE, params=params, headers=headers, json=json
             )
-            is_unchanged = answer.status_code == httpx.codes.NOT_MODIFIED and bool(headers)
-            if answer.is_success or is_unchanged:
-                return answer
-            await answer.aclose()
-            if answer.status_code not in _BUSY or attempt == BUSY_TRIES_MAX - 1:
+            is_unchanged = response.status_code == httpx.codes.NOT_MODIFIED and bool(headers)
+            if response.is_success or is_unchanged:
+                return response
+            await response.aclose()
+            if response.status_code not in _BUSY or attempt == BUSY_TRIES_MAX - 1:
                 break
-            await asyncio.sleep(_pause_seconds(answer))
-        raise refused(answer)
+            await asyncio.sleep(_pause_seconds(response))
+        raise refused(response)
 
 
 def _params(kind: DigestKind, ranges: Sequence[range]) -> dict[str, str]:
@@ -181,23 +181,23 @@ def _params(kind: DigestKind, ranges: Sequence[range]) -> dict[str, str]:
     return params if ranges is EVERY_BUCKET else params | {"buckets": ranges_text(ranges)}
 
 
-async def _digests(answer: httpx.Response) -> DigestsAnswer:
+async def _digests(response: httpx.Response) -> DigestsBody:
     try:
-        return DigestsAnswer.read(await whole(answer))
+        return DigestsBody.read(await whole(response))
     except OtherVersion as error:
         raise CouldNotCompare(str(error)) from None
     except ValidationError:
-        raise not_as_agreed(answer) from None
+        raise not_as_agreed(response) from None
 
 
 class UserStream:
-    """The lines of one answer.
+    """The lines of one response.
 
     ``begin`` is there once the first block has come.
     """
 
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
         self.begin: StreamBegin | None = None
 
     async def blocks(self) -> AsyncIterator[list[bytes]]:
@@ -211,12 +211,12 @@ class UserStream:
         count = 0
         # Which line is the last one shows only at the end, so one whole line is always held back.
         held = b""
-        async for chunk in self._answer.aiter_raw():
+        async for chunk in self._response.aiter_raw():
             held += chunk
             last_line = held.rfind(b"\n", 0, held.rfind(b"\n")) + 1 if b"\n" in held else 0
             block, held = held[:last_line], held[last_line:]
             if len(held) > 2 * LINE_BYTES_MAX:
-                raise CouldNotCompare("a line of the source's answer is too long")
+                raise CouldNotCompare("a line of the source's response is too long")
             if not block:
                 continue
             digest.update(block)
@@ -227,7 +227,7 @@ class UserStream:
             yield lines
         end = _line(StreamEnd, held)
         if self.begin is None or (end.count, end.sha256) != (count, digest.hexdigest()):
-            raise CouldNotCompare("the source's answer is damaged: its digest is another one")
+            raise CouldNotCompare("the source's response is damaged: its digest is another one")
 
 
 Line = TypeVar("Line", StreamBegin, StreamEnd)
@@ -238,12 +238,12 @@ def _line(model: type[Line], line: bytes) -> Line:
         return model.model_validate_json(line)
     except ValidationError:
         raise CouldNotCompare(
-            "the source's answer was cut short, or is not as agreed; try again"
+            "the source's response was cut short, or is not as agreed; try again"
         ) from None
 
 
-def _pause_seconds(answer: httpx.Response) -> float:
-    said = answer.headers.get("Retry-After", "")
+def _pause_seconds(response: httpx.Response) -> float:
+    said = response.headers.get("Retry-After", "")
     return min(float(said), BUSY_SECONDS_MAX) if said.isdecimal() else 1.0
 
 
@@ -252,7 +252,7 @@ def _or_no_verdict() -> Iterator[None]:
     """Turn any error of the source inside the block into a missing verdict."""
     try:
         yield
-    except NoAnswer as error:
+    except NoResponse as error:
         raise CouldNotCompare(str(error)) from None
     except httpx.HTTPError as error:
         raise CouldNotCompare(str(away(error))) from None

@@ -1,4 +1,4 @@
-"""Fill the two tables of a session: what the replica has, and what the source answered.
+"""Fill the two tables of a session: what the replica has, and what the source sent.
 
 Read the replica first, then the source. Nothing reaches the replica before it is committed at the
 source; read the other way round, a user created in between would look unknown to the source.
@@ -78,10 +78,10 @@ async def snapshot_replica(
 async def stage(
     connection: AsyncConnection, source: Source, ranges: Sequence[range], progress: RunProgress
 ) -> StreamBegin:
-    """Copy what the source has in some buckets, as it comes; how its answer begins.
+    """Copy what the source has in some buckets, as it comes; how its response begins.
 
     Raises:
-        CouldNotCompare: the answer is cut short, damaged, or holds what no event may hold.
+        CouldNotCompare: the response is cut short, damaged, or holds what no event may hold.
     """
     raw = await driver(connection)
     async with source.users(ranges) as stream:
@@ -103,7 +103,7 @@ async def stage(
 
 @dataclass(frozen=True, slots=True)
 class StagedFigures:
-    """How many users the source answered, and on how many pages they lie."""
+    """How many users the source sent, and on how many pages they lie."""
 
     rows: int
     pages: int
@@ -167,7 +167,7 @@ def _demand_checked(user: dict[str, Any]) -> None:
     """Refuse what the table's checks would refuse, for PostgreSQL's log would then hold the row.
 
     Raises:
-        ValueError: the source's answer holds what no event may hold; nothing of it is repeated.
+        ValueError: the source's response holds what no event may hold; nothing of it is repeated.
     """
     email, version = user["email"], user["version"]
     times = (user["created_at"], user["updated_at"], user["tokens_valid_after"] or "0")
@@ -197,4 +197,4 @@ _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"
 
 def _not_as_agreed(error: Exception) -> CouldNotCompare:
     """The kind of error alone: its text may quote a user's data."""
-    return CouldNotCompare(f"the source's answer is not as agreed ({type(error).__name__})")
+    return CouldNotCompare(f"the source's response is not as agreed ({type(error).__name__})")

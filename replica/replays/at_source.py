@@ -21,8 +21,8 @@ from contracts.sync.replays import NewReplay, PlanBody, ReplayBody, ReplayChange
 from replica.context import Context
 from replica.replays.bodies import RefusalBody
 from replica.source_client import (
-    ANSWER_BYTES_MAX,
-    NoAnswer,
+    RESPONSE_BYTES_MAX,
+    NoResponse,
     NotSetUp,
     not_as_agreed,
     refused,
@@ -134,36 +134,38 @@ async def _ask(
     body: Any = None,
     *,
     params: Mapping[str, Any] | None = None,
-    bytes_max: int = ANSWER_BYTES_MAX,
+    bytes_max: int = RESPONSE_BYTES_MAX,
     user_token: str | None = None,
 ) -> Told:
     try:
         if context.source is None:
             raise NotSetUp(context.settings)
-        answer = await context.source.send(
+        response = await context.source.send(
             method, path, scope=SCOPE, user_token=user_token, params=params, json=body
         )
-        content = await whole(answer, bytes_max)
-        if not answer.is_success:
-            raise _refusal(answer, content, is_for_a_user=user_token is not None)
+        content = await whole(response, bytes_max)
+        if not response.is_success:
+            raise _refusal(response, content, is_for_a_user=user_token is not None)
         try:
             return model.model_validate_json(content)
         except ValidationError:
-            raise not_as_agreed(answer) from None
-    except NoAnswer as error:
+            raise not_as_agreed(response) from None
+    except NoResponse as error:
         raise Problem(problems.UNAVAILABLE, str(error)) from None
 
 
-def _refusal(answer: httpx.Response, content: bytes, *, is_for_a_user: bool) -> Problem | NoAnswer:
+def _refusal(
+    response: httpx.Response, content: bytes, *, is_for_a_user: bool
+) -> Problem | NoResponse:
     """The source's refusal as this service's, if it is about the question or the operator."""
     try:
         told = RefusalBody.model_validate_json(content)
     except ValidationError:
-        return refused(answer)
+        return refused(response)
     passed_on = ABOUT_THE_QUESTION | (ABOUT_THE_OPERATOR if is_for_a_user else {})
     code = passed_on.get(told.code)
     if is_for_a_user and told.code == problems.INVALID_SUBJECT_TOKEN.name:
         return invalid_token()
-    if code is None or code.status != answer.status_code:
-        return refused(answer)
+    if code is None or code.status != response.status_code:
+        return refused(response)
     return Problem(code, told.detail, errors=told.wrong())

@@ -49,7 +49,7 @@ ShownToken = Annotated[str, Depends(_shown_token)]
 async def post_replay(
     body: NewReplay, operator: Operator, token: ShownToken, context: RequestContext
 ) -> ReplayBody | JSONResponse:
-    """The replay, which the source sends in its turn; the answer waits for the source's count."""
+    """The replay, which the source sends in its turn; the response waits for the source's count."""
     told = await replays.start(context, body, user_token=token)
     if isinstance(told, PlanBody):
         return JSONResponse(told.model_dump(mode="json"))

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from service_kit.http import problems
-from service_kit.http.errors import answer
+from service_kit.http.errors import problem_response
 from service_kit.http.problems import Problem
 from service_kit.process.telemetry import Asgi
 
@@ -40,7 +40,7 @@ class LimitedBody:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > self._bytes_max:
-            await answer(Problem(problems.BODY_TOO_LARGE))(scope, receive, send)
+            await problem_response(Problem(problems.BODY_TOO_LARGE))(scope, receive, send)
             return
         read = 0
         deadline: float | None = None

@@ -59,11 +59,11 @@ def install_handlers(app: FastAPI, refusals: Refusals) -> None:
 
     async def problem(_: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
-        return answer(error)
+        return problem_response(error)
 
     async def refusal(_: Request, error: Exception) -> Response:
         made = next(made for kind, made in refusals.items() if isinstance(error, kind))
-        return answer(Problem(made) if isinstance(made, Code) else made(error))
+        return problem_response(Problem(made) if isinstance(made, Code) else made(error))
 
     app.add_exception_handler(Problem, problem)
     for kind in refusals:
@@ -98,12 +98,12 @@ def catch_unexpected(app: Asgi) -> Asgi:
             if has_begun:
                 raise
             log.error("http.unexpected", exc_info=error)
-            await answer(Problem(problems.INTERNAL))(scope, receive, send)
+            await problem_response(Problem(problems.INTERNAL))(scope, receive, send)
 
     return call
 
 
-def answer(problem: Problem) -> Response:
+def problem_response(problem: Problem) -> Response:
     """Make the response for ``problem``, with the headers that its status requires."""
     # ASCII: a name in a pointer may be half of a surrogate pair, which no encoding of text holds.
     document = json.dumps(problem.document(), ensure_ascii=True)
@@ -117,7 +117,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
         {"pointer": _pointer(field["loc"]), "detail": field["msg"]}
         for field in error.errors()[:ERRORS_SHOWN_MAX]
     ]
-    return answer(Problem(problems.INVALID_REQUEST, errors=wrong))
+    return problem_response(Problem(problems.INVALID_REQUEST, errors=wrong))
 
 
 def _pointer(path: tuple[object, ...]) -> str:
@@ -132,7 +132,7 @@ async def _http(request: Request, error: Exception) -> Response:
         error.headers = {"Allow": ", ".join(sorted(_methods(request)))}
     others = problems.INVALID_REQUEST if error.status_code < 500 else problems.INTERNAL
     code = _BY_STATUS.get(error.status_code, others)
-    return answer(Problem(code, headers=dict(error.headers or {})))
+    return problem_response(Problem(code, headers=dict(error.headers or {})))
 
 
 def _methods(request: Request) -> set[str]:
@@ -149,9 +149,9 @@ def _methods(request: Request) -> set[str]:
 async def _database(_: Request, error: Exception) -> Response:
     cause = cause_of(error)
     if cause is Cause.TEXT:
-        return answer(Problem(problems.INVALID_REQUEST))
+        return problem_response(Problem(problems.INVALID_REQUEST))
     if cause is Cause.STATEMENT:
         log.error("http.statement_refused", sqlstate=sqlstate(error), exc_info=error)
-        return answer(Problem(problems.INTERNAL))
+        return problem_response(Problem(problems.INTERNAL))
     log.warning("http.database_away", error=type(error).__name__)
-    return answer(Problem(problems.UNAVAILABLE))
+    return problem_response(Problem(problems.UNAVAILABLE))

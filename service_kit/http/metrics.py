@@ -1,7 +1,7 @@
 """Count and time the requests of an API.
 
-By the template of the route that answered, so that nothing a caller invents becomes a label; what
-no route of FastAPI answered (pages, unknown paths) is ``none``. Probes and the metrics themselves
+By the template of the route that responded, so that nothing a caller invents becomes a label; what
+no route of FastAPI handled (pages, unknown paths) is ``none``. Probes and the metrics themselves
 are left out. The usual middleware for this looks for the route a second time and wakes the loop
 once more, which costs half of what a page of posts costs.
 """
@@ -27,7 +27,7 @@ requests = Counter(
 )
 duration = Histogram(
     "http_request_duration_seconds",
-    "Time until the answer was sent whole, by method and route",
+    "Time until the whole response was sent, by method and route",
     ["method", "handler"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )

@@ -56,7 +56,7 @@ class WrongField(BaseModel):
 
 
 class ProblemBody(BaseModel):
-    """An error answer (RFC 9457). Programs match on ``code``; docs/problems.md lists them all."""
+    """An error response (RFC 9457). Programs match on ``code``; docs/problems.md lists them all."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -74,10 +74,10 @@ def documented(*codes: Code) -> dict[int | str, dict[str, Any]]:
 
     An operation with ``invalid_token`` is documented to need an access token.
     """
-    answers: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        _add(answers, code.status, code)
-    return answers
+        _add(responses, code.status, code)
+    return responses
 
 
 def describe_problems(app: FastAPI) -> None:
@@ -99,20 +99,20 @@ def describe_problems(app: FastAPI) -> None:
 
 def _complete(document: dict[str, Any], components: dict[str, Any]) -> None:
     for operation in _operations(document):
-        answers = operation["responses"]
-        if "application/json" in answers.get("422", {}).get("content", {}):
-            del answers["422"]  # FastAPI's; ours is of another type
+        responses = operation["responses"]
+        if "application/json" in responses.get("422", {}).get("content", {}):
+            del responses["422"]  # FastAPI's; ours is of another type
         has_body = "requestBody" in operation
         codes = list(OF_EVERY_REQUEST)
         codes += OF_EVERY_BODY if has_body else ()
         codes += OF_EVERY_INPUT if has_body or operation.get("parameters") else ()
         for code in codes:
-            _add(answers, str(code.status), code)
-        for answer in answers.values():
-            answer.setdefault("headers", {}).update(_header("X-Request-ID"))
-        if problems.INVALID_TOKEN.name in _examples(answers.get("401", {})):
+            _add(responses, str(code.status), code)
+        for response in responses.values():
+            response.setdefault("headers", {}).update(_header("X-Request-ID"))
+        if problems.INVALID_TOKEN.name in _examples(responses.get("401", {})):
             operation["security"] = [{REALM: []}]
-        operation["responses"] = dict(sorted(answers.items()))
+        operation["responses"] = dict(sorted(responses.items()))
 
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
@@ -134,23 +134,23 @@ def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from (operation for operation in path.values() if "responses" in operation)
 
 
-def _add(answers: dict[Any, dict[str, Any]], status: int | str, code: Code) -> None:
-    """Add ``code`` to the answers, next to others of the same status."""
-    answer = answers.setdefault(status, {"description": "", "content": {}, "headers": {}})
+def _add(responses: dict[Any, dict[str, Any]], status: int | str, code: Code) -> None:
+    """Add ``code`` to the responses, next to others of the same status."""
+    response = responses.setdefault(status, {"description": "", "content": {}, "headers": {}})
     schema = {"$ref": "#/components/schemas/ProblemBody"}
-    content = answer["content"].setdefault(MEDIA_TYPE, {"schema": schema, "examples": {}})
+    content = response["content"].setdefault(MEDIA_TYPE, {"schema": schema, "examples": {}})
     if code.name in content["examples"]:
         return
     content["examples"][code.name] = {"summary": code.title, "value": _example(code)}
-    answer["description"] = "; ".join(
+    response["description"] = "; ".join(
         example["summary"] for example in content["examples"].values()
     )
     for name in _header_names(code):
-        answer.setdefault("headers", {}).update(_header(name))
+        response.setdefault("headers", {}).update(_header(name))
 
 
-def _examples(answer: dict[str, Any]) -> dict[str, Any]:
-    examples: dict[str, Any] = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+def _examples(response: dict[str, Any]) -> dict[str, Any]:
+    examples: dict[str, Any] = response.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
     return examples
 
 

@@ -82,7 +82,7 @@ def _documented(pattern: str) -> WithJsonSchema:
 UuidCursor = Annotated[
     UUID, BeforeValidator(_reads(_uuid)), _documented("^[A-Za-z0-9_-]{21}[AQgw]$")
 ]
-"""A cursor in a collection whose keys are UUIDs; another text is answered 422."""
+"""A cursor in a collection whose keys are UUIDs; another text gets 422."""
 
 NumberCursor = Annotated[
     int,

@@ -1,7 +1,7 @@
 """Tell a client which limit it met and when to try again.
 
 The fields are those of the IETF draft "RateLimit header fields for HTTP" (September 2025), the
-answer is its problem type ``quota-exceeded``; RFC 9110 10.2.3 for ``Retry-After``.
+response is its problem type ``quota-exceeded``; RFC 9110 10.2.3 for ``Retry-After``.
 
 Not here: counting, and the limits themselves (each service's ``settings``).
 """

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 
 from blog_service.settings import ReconcileSettings as SourceSettings
-from replica.source_client import ANSWER_BYTES_MAX, Account, NoAnswer, NotSetUp, whole
+from replica.source_client import RESPONSE_BYTES_MAX, Account, NoResponse, NotSetUp, whole
 from service_kit.process.telemetry import request_id, traceparent
 from tests.support.http_server import served
 
@@ -162,7 +162,7 @@ async def test_no_redirect_and_no_proxy_is_followed(account: Account, source: Pl
     await answer.aclose()
     source.grant = RedirectResponse("/elsewhere")
 
-    with pytest.raises(NoAnswer, match="/oauth/token with status 307"):
+    with pytest.raises(NoResponse, match="/oauth/token with status 307"):
         await account.token("c:d")
 
     assert answer.status_code == 307
@@ -171,21 +171,21 @@ async def test_no_redirect_and_no_proxy_is_followed(account: Account, source: Pl
 
 async def test_a_response_of_excessive_length_is_refused(account: Account, source: Played) -> None:
     """One byte more is refused, in the response for a token or to a request."""
-    source.answer = Response(bytes(ANSWER_BYTES_MAX))
+    source.answer = Response(bytes(RESPONSE_BYTES_MAX))
     longest = await ask(account)
-    source.answer = Response(bytes(ANSWER_BYTES_MAX + 1))
-    with pytest.raises(NoAnswer, match="/v1/thing is not as agreed"):
+    source.answer = Response(bytes(RESPONSE_BYTES_MAX + 1))
+    with pytest.raises(NoResponse, match="/v1/thing is not as agreed"):
         await ask(account)
-    source.grant = Response(bytes(ANSWER_BYTES_MAX + 1))
-    with pytest.raises(NoAnswer, match="/oauth/token is not as agreed"):
+    source.grant = Response(bytes(RESPONSE_BYTES_MAX + 1))
+    with pytest.raises(NoResponse, match="/oauth/token is not as agreed"):
         await ask(account, "c:d")
 
-    assert len(longest) == ANSWER_BYTES_MAX
+    assert len(longest) == RESPONSE_BYTES_MAX
 
 
 async def test_a_compressed_response_is_not_decompressed(account: Account, source: Played) -> None:
     """Decompressed, it could be a thousand times longer."""
-    packed = gzip.compress(bytes(10 * ANSWER_BYTES_MAX))
+    packed = gzip.compress(bytes(10 * RESPONSE_BYTES_MAX))
     source.answer = Response(packed, headers={"Content-Encoding": "gzip"})
 
     assert await ask(account) == packed
@@ -210,7 +210,7 @@ async def test_an_invalid_token_is_not_used(
     """No part of it is sent anywhere."""
     source.grant = JSONResponse(granted)
 
-    with pytest.raises(NoAnswer, match="/oauth/token is not as agreed"):
+    with pytest.raises(NoResponse, match="/oauth/token is not as agreed"):
         await ask(account)
 
     assert [path for path, _ in source.asked] == [TOKEN]

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.reconcile import routes
 from auth_service.reconcile.table import USERS as SOURCE_USERS
 from blog_service.replica_of_users import USERS
-from contracts.sync.comparison import DigestsAnswer
+from contracts.sync.comparison import DigestsBody
 from contracts.sync.digest import VERSION, Digests
 from replica.reconcile.model import Verdict
 from service_kit.database.digests.read import UsersTable, check_digests, read_digests
@@ -108,10 +108,10 @@ async def test_digests_of_another_version_are_no_verdict(
 ) -> None:
     """An upgrade of one side must not look like drift."""
 
-    def of(*values: Any, **named: Any) -> DigestsAnswer:
-        return DigestsAnswer.of(*values, **named).model_copy(update={"version": version})
+    def of(*values: Any, **named: Any) -> DigestsBody:
+        return DigestsBody.of(*values, **named).model_copy(update={"version": version})
 
-    monkeypatch.setattr(routes, "DigestsAnswer", SimpleNamespace(of=of))
+    monkeypatch.setattr(routes, "DigestsBody", SimpleNamespace(of=of))
 
     ended = await pair.reconcile()
 

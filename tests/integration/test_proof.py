@@ -19,7 +19,7 @@ from auth_service.reconcile import routes
 from auth_service.settings import ApiSettings, RelaySettings
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
-from contracts.sync.comparison import SCOPE, DigestsAnswer
+from contracts.sync.comparison import SCOPE, DigestsBody
 from replica.proof.current import current, why_degraded
 from replica.proof.model import DRIFT, NOT_PROVED, CurrentProof, Proved, State, state
 from replica.proof.prove import Known, Proof, prove
@@ -299,7 +299,7 @@ async def test_without_the_source_the_last_proof_gets_too_old(pair: Pair, unused
     assert found.proved is None
     assert figures["degraded"] == NOT_PROVED
     assert re.fullmatch(
-        r"not proved for \d+ s: the source does not answer .*", figures["proof"]["text"]
+        r"not proved for \d+ s: the source does not respond .*", figures["proof"]["text"]
     )
     assert (await last(pair)).trouble is None
     [alarm] = _overdue(logs)
@@ -330,13 +330,13 @@ async def test_a_source_of_another_version_proves_nothing(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It computes digests in another way; the sentence says what to do."""
-    made = DigestsAnswer.of
+    made = DigestsBody.of
 
-    def older(*args: Any, **options: Any) -> DigestsAnswer:
+    def older(*args: Any, **options: Any) -> DigestsBody:
         return made(*args, **options).model_copy(update={"version": 1})
 
     monkeypatch.setattr(routes, "entity_tag", lambda *_: '"1"')
-    monkeypatch.setattr(DigestsAnswer, "of", older)
+    monkeypatch.setattr(DigestsBody, "of", older)
     async with proving(pair):
         why = await eventually(lambda: _trouble(pair))
 

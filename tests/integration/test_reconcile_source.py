@@ -25,8 +25,8 @@ from contracts.events import UserState, UserTombstone
 from contracts.sync.comparison import (
     EVERY_BUCKET,
     LINES,
-    DigestsAnswer,
-    HeartbeatAnswer,
+    DigestsBody,
+    HeartbeatBody,
     StreamBegin,
     StreamEnd,
     entity_tag,
@@ -189,7 +189,7 @@ class TestDigests:
         answer = await api.get(DIGESTS, headers=replica)
         versions = await api.get(DIGESTS, headers=replica, params={"of": "versions"})
 
-        body = DigestsAnswer.read(answer.content)
+        body = DigestsBody.read(answer.content)
         lines = (await api.get(USERS, headers=replica)).content
         assert answer.headers["Content-Type"] == "application/json"
         assert answer.headers["Cache-Control"] == "no-store"
@@ -198,12 +198,12 @@ class TestDigests:
         wanted = Digests.of_states(states(lines))
         assert (wanted.users, wanted.tombstones) == (SOME * 9 // 10, SOME // 10)
         assert body.value() == replace(wanted, versions=None)
-        assert DigestsAnswer.read(versions.content).value() == replace(wanted, state=None)
+        assert DigestsBody.read(versions.content).value() == replace(wanted, state=None)
 
     async def test_an_empty_table_has_zero_digests(self, api: AuthApi, replica: Headers) -> None:
         answer = await api.get(DIGESTS, headers=replica)
         unknown = await api.get(DIGESTS, headers=replica, params={"of": "addresses"})
-        body = DigestsAnswer.read(answer.content)
+        body = DigestsBody.read(answer.content)
         assert body.value() == Digests(0, 0, bytes(16 * BUCKETS), None)
         assert_problem(unknown, 422, "invalid_request")
 
@@ -217,13 +217,13 @@ class TestDigests:
         refused = await api.get(DIGESTS, headers=replica, params={"buckets": "3-2"})
         grouped = await api.get(DIGESTS, headers=replica, params={"groups": True})
 
-        some = DigestsAnswer.read(answer.content).by_bucket([range(3), range(17, 18)])
-        every = DigestsAnswer.read(everything.content).by_bucket(EVERY_BUCKET)
+        some = DigestsBody.read(answer.content).by_bucket([range(3), range(17, 18)])
+        every = DigestsBody.read(everything.content).by_bucket(EVERY_BUCKET)
         assert some == {bucket: every[bucket] for bucket in (0, 1, 2, 17)}
         assert "ETag" not in answer.headers
         assert_problem(refused, 422, "invalid_request")
-        groups = DigestsAnswer.read(grouped.content).by_group()
-        expected = DigestsAnswer.read(everything.content).value().groups(DigestKind.STATE)
+        groups = DigestsBody.read(grouped.content).by_group()
+        expected = DigestsBody.read(everything.content).value().groups(DigestKind.STATE)
         assert b"".join(groups) == expected.packed
         assert len(set(groups)) == GROUPS
         assert grouped.headers["ETag"] == everything.headers["ETag"]
@@ -240,7 +240,7 @@ class TestUnchanged:
         for of in DigestKind:
             whole = await api.get(DIGESTS, headers=replica, params={"of": of})
             tag = whole.headers["ETag"]
-            body = DigestsAnswer.read(whole.content)
+            body = DigestsBody.read(whole.content)
             assert tag == entity_tag(body.source, of, body.value())
             for method in ("GET", "HEAD"):
                 for field in (tag, "*", f'"other", W/{tag}'):
@@ -330,7 +330,7 @@ class TestUsers:
         found = states(answer.content)
         emails = {state.email: state.roles for state in found if isinstance(state, UserState)}
         assert emails == {f"{odd}{number}": (odd, "a") for number, odd in enumerate(ODD_TEXTS)}
-        digests = DigestsAnswer.read(told.content).value()
+        digests = DigestsBody.read(told.content).value()
         assert digests.state == Digests.of_states(found).state
 
     async def test_only_the_requested_buckets_are_streamed(
@@ -506,7 +506,7 @@ class TestHeartbeats:
             await woken.wait()
         await listener.close()
         assert (first.status_code, second.status_code) == (201, 201)
-        beats = [HeartbeatAnswer.model_validate_json(each.content) for each in (first, second)]
+        beats = [HeartbeatBody.model_validate_json(each.content) for each in (first, second)]
         rows = await api.fetch("SELECT * FROM outbox_events ORDER BY position")
         [source] = await api.fetch("SELECT identity, heartbeat FROM source")
         assert [row.type for row in rows] == ["sync.heartbeat"] * 2
@@ -519,7 +519,7 @@ class TestHeartbeats:
     async def test_each_heartbeat_has_its_own_number(self, api: AuthApi, replica: Headers) -> None:
         """Also when many are requested at once; later ones have later times."""
         answers = await asyncio.gather(*(api.post(HEARTBEATS, headers=replica) for _ in range(8)))
-        beats = [HeartbeatAnswer.model_validate_json(each.content) for each in answers]
+        beats = [HeartbeatBody.model_validate_json(each.content) for each in answers]
         assert sorted(beat.number for beat in beats) == list(range(1, 9))
         by_number = sorted(beats, key=lambda beat: beat.number)
         assert by_number == sorted(beats, key=lambda beat: beat.recorded_at)

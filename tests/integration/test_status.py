@@ -346,7 +346,7 @@ class TestReconcile:
         compared = (await command("status --json")).figures
 
         assert failing["last_reconcile"] == "in_step"
-        assert "does not answer" in failing["reconcile_trouble"]
+        assert "does not respond" in failing["reconcile_trouble"]
         assert compared["reconcile_trouble"] is None
 
 

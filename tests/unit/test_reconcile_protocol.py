@@ -18,8 +18,8 @@ from contracts.sync.comparison import (
     RANGES_LENGTH_MAX,
     RANGES_MAX,
     RANGES_PATTERN,
-    DigestsAnswer,
-    HeartbeatAnswer,
+    DigestsBody,
+    HeartbeatBody,
     OtherVersion,
     StreamBegin,
     StreamEnd,
@@ -111,10 +111,10 @@ VERSIONS = STATE[::-1]
     ],
 )
 def test_digests_are_sent_and_read_back(kind: DigestKind, expected: Digests) -> None:
-    answer = DigestsAnswer.of(
+    answer = DigestsBody.of(
         SOURCE_ID, NOON, Digests(3, 4, STATE, VERSIONS).packed(kind, EVERY_BUCKET), kind
     )
-    read = DigestsAnswer.read(answer.model_dump_json().encode())
+    read = DigestsBody.read(answer.model_dump_json().encode())
     assert read == answer
     assert (read.source, read.taken_at, read.value()) == (SOURCE_ID, NOON, expected)
 
@@ -125,13 +125,13 @@ def test_digests_of_another_version_are_refused() -> None:
     later = json.loads(an_answer().model_dump_json()) | {"version": VERSION + 1, "new": True}
     for answer, version in ((first | {"digests": "AA"}, 1), (later, VERSION + 1)):
         with pytest.raises(OtherVersion, match=f"speaks version {version} .* version {VERSION}:"):
-            DigestsAnswer.read(json.dumps(answer).encode())
+            DigestsBody.read(json.dumps(answer).encode())
     with pytest.raises(ValidationError):
-        DigestsAnswer.read(b"[]")
+        DigestsBody.read(b"[]")
 
 
-def an_answer() -> DigestsAnswer:
-    return DigestsAnswer.of(SOURCE_ID, NOON, PackedDigests(0, 0, STATE), DigestKind.STATE)
+def an_answer() -> DigestsBody:
+    return DigestsBody.of(SOURCE_ID, NOON, PackedDigests(0, 0, STATE), DigestKind.STATE)
 
 
 def test_invalid_digests_are_refused() -> None:
@@ -139,19 +139,19 @@ def test_invalid_digests_are_refused() -> None:
     values = an_answer().model_dump()
 
     with pytest.raises(ValidationError):
-        DigestsAnswer(**values | {"buckets": values["buckets"] + "AAAA"})
-    short = DigestsAnswer(**values | {"buckets": "AAAA"})
+        DigestsBody(**values | {"buckets": values["buckets"] + "AAAA"})
+    short = DigestsBody(**values | {"buckets": "AAAA"})
     for read in (short.value, partial(short.by_bucket, EVERY_BUCKET)):
         with pytest.raises(ValueError, match="the 4096 digests have another length"):
             read()
     with pytest.raises(ValueError, match="base64url"):
-        DigestsAnswer(**values | {"buckets": "+" * len(values["buckets"])}).value()
+        DigestsBody(**values | {"buckets": "+" * len(values["buckets"])}).value()
 
 
 def test_digests_of_some_buckets_are_read_back() -> None:
     ranges = [range(2), range(4095, 4096)]
     digests = Digests(3, 4, STATE, VERSIONS)
-    answer = DigestsAnswer.of(
+    answer = DigestsBody.of(
         SOURCE_ID, NOON, digests.packed(DigestKind.VERSIONS, ranges), DigestKind.VERSIONS
     )
     expected = {bucket: digests.bucket(bucket, DigestKind.VERSIONS) for bucket in (0, 1, 4095)}
@@ -217,7 +217,7 @@ def test_unknown_fields_of_a_newer_source_are_ignored() -> None:
     """A newer source may send more fields."""
     about = '"source":"00000000-0000-0000-0000-000000000001","new":[1]'
     begin = StreamBegin.model_validate_json(f'{{{about},"taken_at":"2026-01-01T12:00:00Z"}}')
-    beat = HeartbeatAnswer.model_validate_json(
+    beat = HeartbeatBody.model_validate_json(
         f'{{{about},"issuer":"x","number":7,"recorded_at":"2026-01-01T14:00:00+02:00"}}'
     )
     assert begin == StreamBegin(source=SOURCE_ID, taken_at=NOON)
