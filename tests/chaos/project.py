@@ -240,6 +240,7 @@ def _with_publications(log: Sequence[Observed], versions: Sequence[int]) -> Iter
     """Put each publication before what follows from it, and repeated ones at the end.
 
     The relay has read an event before it was erased, if it was published and not marked as such.
+    Others that it read then and sent later are to the model what a frozen relay sends.
     """
     left = list(versions)
     deletions = {each.version for each in log if each.is_deletion}
@@ -252,7 +253,7 @@ def _with_publications(log: Sequence[Observed], versions: Sequence[int]) -> Iter
             until = left.index(version) + 1
         elif observed.what is Seen.COMMITTED and observed.is_deletion:
             erased = {each for each in left if each not in marked and each not in deletions}
-            until = max((left.index(each) + 1 for each in erased), default=0)
+            until = min((left.index(each) + 1 for each in erased), default=0)
         for each in left[:until]:
             yield Observed(Seen.PUBLISHED, each, each in deletions)
         done.update(left[:until])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
-from itertools import chain, count
+from itertools import chain, count, takewhile
 from types import ModuleType
 from typing import Final, NamedTuple, TypeAlias
 
@@ -131,6 +131,8 @@ class Context(NamedTuple):
     """Whether the comparison will end with a verdict about the user ..."""
     claim: Difference | None = None
     """... and with which."""
+    repaired: int | None = None
+    """The version that it will write, and so has read at the source."""
     is_losing: bool = False
     is_behind: bool = False
     """Whether the source's standby is behind: a heartbeat may be lost, too."""
@@ -139,13 +141,18 @@ class Context(NamedTuple):
         """Return the context after an observation, and before the ``rest`` of the log."""
         match observed.what:
             case Seen.COMPARING:
-                verdict = next(each for each in rest if each.what is Seen.COMPARED)
+                window = list(takewhile(lambda each: each.what is not Seen.COMPARED, rest))
+                verdict = rest[len(window)]
+                repaired = (each.version for each in window if each.what is Seen.REPAIRED)
                 return self._replace(
+                    repaired=next(repaired, None),
                     is_comparing=True,
                     is_operators=observed.is_operators,
                     is_claim=verdict.is_claim,
                     claim=verdict.kind,
                 )
+            case Seen.REPAIRED:
+                return self._replace(repaired=None)
             case Seen.COMPARED:
                 return self._replace(
                     is_comparing=False, is_operators=False, is_claim=False, claim=None
@@ -281,6 +288,7 @@ class _Search:
                     return
             for following in self._steps(present, context, observed):
                 matches = _matches(observed, present, following, records)
+                matches = matches and not _comes_too_early(observed, present, context, records)
                 price = _price(following, present, context)
                 if not matches and (not price or cost + price > self.cost_max):
                     continue
@@ -429,6 +437,18 @@ def _marked(before: State, after: State) -> list[Record]:
         and entry.user != BEAT
         and product.is_sent(entry)
     ]
+
+
+def _comes_too_early(
+    observed: Observed, state: State, context: Context, records: dict[int, Record]
+) -> bool:
+    """Whether a commit would hide from a comparison what it must still read to repair it."""
+    if observed.what is not Seen.COMMITTED or context.repaired is None:
+        return False
+    is_needed = state.source.users[0] == records.get(context.repaired)
+    comparison = state.comparison
+    is_read = comparison is not None and comparison.phase in (Phase.STAGED, Phase.CLASSIFIED)
+    return is_needed and state.source.users[0] is not None and not is_read
 
 
 def _steps_left(state: State, observed: Observed) -> int:

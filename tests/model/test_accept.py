@@ -40,6 +40,11 @@ SOUND = {
     " applied -2",
     "an event is erased while it is sent": "committed 1, published 1, committed -2, applied 1,"
     " published -2, confirmed -2, applied -2",
+    "a repair of what was read before the last commits": f"{_ONE}, committed 2, published 2,"
+    " confirmed 2, losing, lost, comparing, committed 3, committed -4, published -4, confirmed -4,"
+    " repaired 2, compared unclaimed, applied -4",
+    "events are erased while several are sent": "committed 1, committed 2, published 1,"
+    " committed -3, published 2, applied 2, published -3, confirmed -3, applied -3",
     "a thawed relay repeats an event": f"{_LIFE}, published 1",
     "another consumer overtakes": "committed 1, published 1, confirmed 1, committed 2,"
     " published 2, confirmed 2, applied 2",
