@@ -104,7 +104,7 @@ def _one_address(text: str) -> tuple[Address, bool]:
     """The only address in ``text``, and whether it has defects; raises ``ValueError``."""
     try:
         header = None if _CONTROLS.search(text) else SMTP.header_factory("From", text)
-    except (ValueError, IndexError):  # how the standard library fails on some invalid ones
+    except Exception:  # the standard library's parser fails in many ways on invalid ones
         header = None
     if header is None or len(header.addresses) != 1:
         raise ValueError(_NO_ADDRESS)

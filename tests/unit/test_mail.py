@@ -46,6 +46,11 @@ def headers(mail: Message) -> list[bytes]:
         "ada@example.org\x00",
         "ada",
         "",
+        # The standard library's parser fails on these in ways that it does not announce.
+        ": @a;@example.org",
+        '">".:(;@example.org',
+        " .;>>[ é@example.org",
+        "\\é@[",
     ],
 )
 def test_address_that_is_more_than_an_address_gets_no_mail(recipient: str) -> None:
