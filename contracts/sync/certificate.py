@@ -155,7 +155,7 @@ class CertificateRequest(BaseModel):
     )
 
 
-class CertificateBody(BaseModel):
+class CertificationBody(BaseModel):
     """The certificate; null if the digests differ at this moment."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")

@@ -11,7 +11,7 @@ are kept.
 Not here: tables that keep digests (``maintained_digests``), and asking a database.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from contracts.sync.digest import BUCKETS, LANES, DigestKind, kinds_of
@@ -180,13 +180,16 @@ def packed_sql(sums: str, kinds: Collection[DigestKind]) -> str:
 
 
 def _packed_lanes_sql(kind: str) -> str:
+    lanes = packed_sums_sql([f"coalesce({kind}{number}, 0)" for number in range(1, LANES + 1)])
+    return f"string_agg({lanes}, '' ORDER BY bucket) AS {kind}"
+
+
+def packed_sums_sql(sums: Sequence[str]) -> str:
+    """SQL for a bucket's digest, packed from the sums of its four lanes."""
     # Two lanes to a number of 64 bits: half the calls. The last 32 bits of a sum are the sum modulo
     # 2^32, also of a negative one.
-    first, second, third, fourth = (
-        f"coalesce({kind}{number}, 0)" for number in range(1, LANES + 1)
-    )
-    lanes = " || ".join(
+    first, second, third, fourth = sums
+    return " || ".join(
         f"int8send(({high} << 32) | ({low} & {2**32 - 1}))"
         for high, low in ((first, second), (third, fourth))
     )
-    return f"string_agg({lanes}, '' ORDER BY bucket) AS {kind}"

@@ -20,7 +20,7 @@ from collections.abc import Collection
 from typing import Final
 
 from contracts.sync.digest import BUCKETS, DIGEST_BYTES, LANES, DigestKind
-from contracts.sync.digest_sql import COLUMNS, LANE_COLUMNS, bucket_sums_sql
+from contracts.sync.digest_sql import COLUMNS, LANE_COLUMNS, bucket_sums_sql, packed_sums_sql
 
 CHANGES_FOLDED_MAX: Final = 50_000
 """Changes that one fold moves: some 100 ms of work, however long nobody folded."""
@@ -202,13 +202,8 @@ def maintained_sql(kinds: Collection[DigestKind], buckets: str | None = None) ->
 
 def _packed_sum_sql(kind: DigestKind) -> str:
     """SQL for one bucket's digest: as it is kept, or with the changes that are not folded yet."""
-    # The last 32 bits of a sum are the sum modulo 2^32, also of a negative one.
-    first, second, third, fourth = (
-        f"(kept.{kind}{number} + changes.{kind}{number})" for number in range(1, LANES + 1)
-    )
-    lanes = " || ".join(
-        f"int8send(({high} << 32) | ({low} & {_LOW_BITS}))"
-        for high, low in ((first, second), (third, fourth))
+    lanes = packed_sums_sql(
+        [f"(kept.{kind}{number} + changes.{kind}{number})" for number in range(1, LANES + 1)]
     )
     return f"CASE WHEN changes.bucket IS NULL THEN kept.{kind} ELSE {lanes} END"
 
