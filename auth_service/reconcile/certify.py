@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from auth_service.reconcile.digests import maintained_digests
 from contracts.sync.certificate import (
     Certificate,
-    CertificateBody,
     CertificateRequest,
+    CertificationBody,
     Signed,
     Statement,
     hash_of,
@@ -49,7 +49,7 @@ class Keys(Protocol):
 
 async def certify(
     engine: AsyncEngine, keys: Keys, consumer: str, asked: CertificateRequest
-) -> CertificateBody:
+) -> CertificationBody:
     """Certify that the replica of ``consumer`` has the same digests at this moment.
 
     Raises:
@@ -57,7 +57,7 @@ async def certify(
     """
     found = await maintained_digests(engine, asked.of)
     if entity_tag(found.source, asked.of, found.digests) != asked.digests:
-        return CertificateBody(source=found.source, certificate=None)
+        return CertificationBody(source=found.source, certificate=None)
     statement = Statement(
         consumer=consumer,
         source=found.source,
@@ -75,7 +75,7 @@ async def certify(
     log.info(
         "certificate.issued", consumer=consumer, number=claims.number, sha256=hash_of(certificate)
     )
-    return CertificateBody(source=found.source, certificate=certificate)
+    return CertificationBody(source=found.source, certificate=certificate)
 
 
 async def _accepted(

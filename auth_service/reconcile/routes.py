@@ -19,7 +19,7 @@ from auth_service.reconcile.stream import UsersStream, while_connected
 from auth_service.services.bearer import SERVICES_ONLY, service_caller
 from auth_service.throttle.model import Charge
 from auth_service.tokens.export import export_keys
-from contracts.sync.certificate import CertificateBody, CertificateRequest
+from contracts.sync.certificate import CertificateRequest, CertificationBody
 from contracts.sync.certificate_keys import CertificateKeys
 from contracts.sync.comparison import (
     EVERY_BUCKET,
@@ -180,7 +180,7 @@ async def post_heartbeat(replica: Replica, auth: Auth, response: Response) -> He
 )
 async def post_certificate(
     replica: Replica, auth: Auth, body: CertificateRequest
-) -> CertificateBody:
+) -> CertificationBody:
     """Sign a statement if the replica's digests equal those of this moment.
 
     It follows `previous`. After one that this source did not sign for this replica, or with a key

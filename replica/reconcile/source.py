@@ -17,7 +17,7 @@ from typing import Any, Final, Self, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from contracts.sync.certificate import CertificateBody, CertificateRequest
+from contracts.sync.certificate import CertificateRequest, CertificationBody
 from contracts.sync.certificate_keys import CertificateKeys
 from contracts.sync.comparison import (
     EVERY_BUCKET,
@@ -43,7 +43,7 @@ _BUSY: Final = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 
 _DIGESTS: Final = "/v1/reconcile/digests"
 
-Body = TypeVar("Body", HeartbeatBody, CertificateBody, CertificateKeys)
+Body = TypeVar("Body", HeartbeatBody, CertificationBody, CertificateKeys)
 
 
 @contextmanager
@@ -115,10 +115,10 @@ class Source:
                 raise not_as_agreed(response)
             return None
 
-    async def certificate(self, asked: CertificateRequest) -> CertificateBody:
+    async def certificate(self, asked: CertificateRequest) -> CertificationBody:
         """A certificate; without one in the response, the digests differ at this moment."""
         return await self._read(
-            CertificateBody,
+            CertificationBody,
             "POST",
             "/v1/reconcile/certificates",
             json=asked.model_dump(mode="json"),
