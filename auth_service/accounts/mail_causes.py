@@ -17,7 +17,7 @@ def note_request_networks(app: Asgi, context: Context) -> Asgi:
 
     async def call(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and context.mail is not None:
-            client = request_network(HTTPConnection(scope))
+            client = await request_network(HTTPConnection(scope))
             rate = context.settings.limit_mail_network
             request_networks.set(hash_networks(context.throttle, client, rate))
         await app(scope, receive, send)

@@ -10,7 +10,7 @@ Not here: which proxies are trusted about the address (the server, by ``AUTH_TRU
 import ipaddress
 from typing import Annotated, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from auth_service.throttle.model import Charge
@@ -70,14 +70,10 @@ def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def request_network(request: HTTPConnection) -> str:
+async def request_network(request: HTTPConnection) -> str:
     """The network of a request's client; empty if the server does not know the address."""
     return network(request.client.host if request.client else "")
 
 
-async def _network(request: Request) -> str:
-    return request_network(request)
-
-
-Network = Annotated[str, Depends(_network)]
+Network = Annotated[str, Depends(request_network)]
 """A route parameter: the client's network, behind trusted proxies."""
