@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Awaitable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -18,7 +18,7 @@ from service_kit.process.errors import OperatorError
 from service_kit.process.id_lists import Ids, argument, ids_of, user_id
 from service_kit.process.load import load
 from service_kit.process.progress import SILENT_SECONDS
-from service_kit.process.terminal import AsJson, failing_with_a_sentence, show
+from service_kit.process.terminal import AsJson, failing_with_a_sentence, instant, show
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -37,14 +37,6 @@ app = typer.Typer(
 )
 
 
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter("invalid time: write 2026-01-31T12:00:00Z, or a date") from None
-
-
 ReplayId = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the replay, from `list`.")]
 
 
@@ -57,12 +49,12 @@ def start(
     since: Annotated[
         datetime | None,
         typer.Option(
-            parser=_instant, metavar="T", help="Events recorded at T or later; UTC by default."
+            parser=instant, metavar="T", help="Events recorded at T or later; UTC by default."
         ),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="T", help="Events recorded before T."),
+        typer.Option(parser=instant, metavar="T", help="Events recorded before T."),
     ] = None,
     from_position: Annotated[
         int | None, typer.Option(metavar="N", help="Events from this position in the log on.")

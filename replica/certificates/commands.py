@@ -12,7 +12,13 @@ import typer
 from service_kit.database.commands import on_database
 from service_kit.process.errors import OperatorError
 from service_kit.process.load import load
-from service_kit.process.terminal import AsJson, failing_with, failing_with_a_sentence, plain
+from service_kit.process.terminal import (
+    AsJson,
+    failing_with,
+    failing_with_a_sentence,
+    instant,
+    plain,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,21 +42,12 @@ class Exit(IntEnum):
     """There was nothing to verify, or nothing to verify it with."""
 
 
-def _instant(text: str) -> datetime:
-    from contracts.events import read_rfc3339
-
-    try:
-        return read_rfc3339(text)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter("invalid time: write 2026-01-31T12:00:00Z, or a date") from None
-
-
 Since = Annotated[
     datetime | None,
-    typer.Option(parser=_instant, metavar="T", help="Certificates of T or later; UTC by default."),
+    typer.Option(parser=instant, metavar="T", help="Certificates of T or later; UTC by default."),
 ]
 Until = Annotated[
-    datetime | None, typer.Option(parser=_instant, metavar="T", help="Certificates before T.")
+    datetime | None, typer.Option(parser=instant, metavar="T", help="Certificates before T.")
 ]
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Annotated, Any, Final, ParamSpec, TypeVar
 
@@ -125,6 +125,16 @@ def show(figures: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(len(name) for name in figures)
     for name, value in figures.items():
         print(f"{name.replace('_', ' '):<{width}}  {_readable(value)}")
+
+
+def instant(text: str) -> datetime:
+    """Read a time or a date that an operator typed, in UTC by default; a parser for options."""
+    from contracts.events import read_rfc3339
+
+    try:
+        return read_rfc3339(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("invalid time: write 2026-01-31T12:00:00Z, or a date") from None
 
 
 def plain(value: object) -> str:
