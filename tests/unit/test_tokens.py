@@ -568,9 +568,9 @@ class TestRefused:
         assert tokens.accept(large[0])
         assert "bounded size" in tokens.refusal(large[1])
         huge = "a" * 10_000_000 + ".b.c"
-        began = time.perf_counter()
+        began = time.thread_time()
         assert "bounded size" in tokens.refusal(huge)
-        assert time.perf_counter() - began < 0.005
+        assert time.thread_time() - began < 0.005
 
     @pytest.mark.parametrize("alg", ["HS256", "RS256"])
     def test_the_public_key_as_hmac_secret_is_refused(
