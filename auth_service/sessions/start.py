@@ -7,6 +7,7 @@ ones.
 """
 
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
 import structlog
@@ -14,6 +15,7 @@ from sqlalchemy import (
     CTE,
     Select,
     Text,
+    Update,
     Uuid,
     bindparam,
     delete,
@@ -96,22 +98,26 @@ async def start_session(
     row = (await connection.execute(_START, values)).one_or_none()
     if row is None:
         return None
-    await _make_room(connection, user_id, session, limits)
+    values = {"room_user_id": user_id, "new_session_id": session.id}
+    await connection.execute(_make_room(limits), values)
     return await reset_future_validity(connection, to_user(row), at=row.at), row.at
 
 
-async def _make_room(
-    connection: AsyncConnection, user_id: UUID, session: NewSession, limits: Limits
-) -> None:
-    """End sessions above the limit, and delete the oldest ended ones above the same number."""
-    own, live = sessions.c.user_id == user_id, is_live(limits)
-    newest_first = sessions.c.refreshed_at.desc()
-    others = select(sessions.c.id).where(own, live, sessions.c.id != session.id)
+@cache
+def _make_room(limits: Limits) -> Update:
+    """End a user's sessions above the limit, and delete ended ones above the same number.
+
+    Its parameters are ``room_user_id`` and ``new_session_id``, which stays.
+    """
+    own = sessions.c.user_id == bindparam("room_user_id", type_=Uuid)
+    live, newest_first = is_live(limits), sessions.c.refreshed_at.desc()
+    is_other = sessions.c.id != bindparam("new_session_id", type_=Uuid)
+    others = select(sessions.c.id).where(own, live, is_other)
     over = select(sessions.c.id).where(own, not_(live))
     outdated = delete(sessions).where(
         sessions.c.id.in_(over.order_by(newest_first).offset(limits.per_user))
     )
-    await connection.execute(
+    return (
         update(sessions)
         .where(sessions.c.id.in_(others.order_by(newest_first).offset(limits.per_user - 1)))
         .values(ended_at=func.now(), end_reason=EndReason.TOO_MANY)
