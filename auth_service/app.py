@@ -70,7 +70,7 @@ from auth_service.users.model import (
 from auth_service.users.password_policy import WeakPassword
 from auth_service.users.passwords import HashingBusy, Passwords
 from contracts.tokens import KeysUnavailable
-from service_kit.database.engines import pooled
+from service_kit.database.engines import autocommitting, pooled
 from service_kit.http import problems
 from service_kit.http.app import add_routers, new_app
 from service_kit.http.errors import Refusals
@@ -114,6 +114,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
     context = Context(
         settings=settings,
         engine=engine,
+        reads=autocommitting(engine),
         secrets=secrets,
         passwords=Passwords(
             threads=settings.hashing_threads, waiting_max=settings.hashing_waiting_max

@@ -22,6 +22,8 @@ class Context:
 
     settings: ApiSettings
     engine: AsyncEngine
+    reads: AsyncEngine
+    """The same connections, for reads of one statement, outside any transaction."""
     secrets: Secrets
     passwords: Passwords
     keys: KeyRing

@@ -20,7 +20,7 @@ async def introspect(auth: Context, token: str) -> IntrospectionBody:
         claims = await auth.keys.verify(token)
     except InvalidToken:
         return INACTIVE
-    async with auth.engine.connect() as connection:
+    async with auth.reads.connect() as connection:
         is_live = (
             await is_service_token_valid(connection, claims)
             if claims.user_id is None

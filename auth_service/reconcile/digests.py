@@ -41,7 +41,7 @@ class SomeSourceDigests:
 
 
 async def maintained_digests(engine: AsyncEngine, kind: DigestKind) -> SourceDigests:
-    """Read the maintained digests of one kind.
+    """Read the maintained digests of one kind; ``engine`` needs no transactions.
 
     Raises:
         Problem: 503 if the database is a standby, which may lag.

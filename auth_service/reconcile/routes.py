@@ -109,7 +109,7 @@ async def get_digests(
     """
     ranges = EVERY_BUCKET if buckets is None else _ranges(buckets)
     if buckets is not None and not (groups or recompute):
-        some = await some_maintained_digests(auth.engine, of, ranges)
+        some = await some_maintained_digests(auth.reads, of, ranges)
         return _json(DigestsBody.of(some.source, some.taken_at, some.digests, of))
     if recompute:
         try:
@@ -117,7 +117,7 @@ async def get_digests(
         except ClientDisconnect:
             return Response()  # the client has left
     else:
-        found = await maintained_digests(auth.engine, of)
+        found = await maintained_digests(auth.reads, of)
     headers = {}
     if buckets is None or groups:
         headers["ETag"] = tag = entity_tag(found.source, of, found.digests)

@@ -19,7 +19,7 @@ async def service_caller(request: Request, auth: Auth, scope: str) -> str:
     """
     token = await verified_token(request.headers, auth.keys)
     require_scope(token, scope)
-    async with auth.engine.connect() as connection:
+    async with auth.reads.connect() as connection:
         if not await is_service_token_valid(connection, token):
             raise invalid_token()
     return token.subject

@@ -40,7 +40,7 @@ async def _caller_even_disabled(request: Request, auth: Auth) -> Caller:
         Problem: 401 without a valid token of an existing user, 403 for a service's token.
     """
     _, token = await users_token(request.headers, auth.keys)
-    async with auth.engine.connect() as connection:
+    async with auth.reads.connect() as connection:
         user = await user_of_token(connection, token)
     if user is None:
         raise invalid_token()

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.secrets import Secrets
 from auth_service.throttle.model import Balance, Charge, headers
+from service_kit.database.engines import autocommitting
 from service_kit.http.problems import Problem
 from service_kit.http.rate_limits import too_many_requests
 from service_kit.process.clock import AHEAD_SQL
@@ -124,7 +125,7 @@ class Throttle:
     """The limits of this service."""
 
     def __init__(self, engine: AsyncEngine, secrets: Secrets) -> None:
-        self._autocommitting = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._autocommitting = autocommitting(engine)
         self._secrets = secrets
         self._calls = 0
 

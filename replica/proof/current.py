@@ -29,6 +29,13 @@ _CURRENT: Final = select(
     _seconds_since(current_proof.c.tried_at).label("tried"),
 )
 
+_ATTEMPT: Final = (
+    insert(current_proof)
+    .values(singleton=True, tried_at=_NOW)
+    .on_conflict_do_update(index_elements=[current_proof.c.singleton], set_={"tried_at": _NOW})
+    .returning(current_proof.c.tried_at)
+)
+
 _LAST_HEARTBEAT: Final = text("SELECT number FROM heartbeats ORDER BY applied_at DESC LIMIT 1")
 
 _PROVED: Final = tuple(Proved.__dataclass_fields__)
@@ -42,8 +49,7 @@ async def turn(connection: AsyncConnection, *, on: bool) -> None:
 
 async def note_attempt(connection: AsyncConnection) -> datetime:
     """Note that an attempt begins now, and return when; the caller owns the transaction."""
-    await _set(connection, tried_at=_NOW)
-    began: datetime = (await connection.execute(select(current_proof.c.tried_at))).scalar_one()
+    began: datetime = (await connection.execute(_ATTEMPT)).scalar_one()
     return began
 
 

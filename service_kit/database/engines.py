@@ -120,6 +120,15 @@ def unpooled(
     return _engine(database_url, session, more, command_seconds=command_seconds, **options)
 
 
+def autocommitting(engine: AsyncEngine) -> AsyncEngine:
+    """Return ``engine`` and its pool, with connections on which each statement is a transaction.
+
+    For what is one statement anyway: BEGIN and ROLLBACK are two more round trips, and cost as much
+    as the statement.
+    """
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
 _WITHOUT_NAMES: Final = {
     "statement_cache_size": 0,  # the driver's
     "prepared_statement_cache_size": 0,  # SQLAlchemy's
