@@ -23,6 +23,7 @@ from sqlalchemy import (
     cast,
     func,
     literal_column,
+    null,
     select,
     update,
 )
@@ -91,6 +92,10 @@ _FREE = (
 
 _LEFT = select(outbox_events.c.position).where(_GIVEN, _UNPUBLISHED)
 
+_ERASED = select(outbox_events.c.position).where(
+    _GIVEN, outbox_events.c.payload.is_(null()), outbox_events.c.type != UserDeleted.type
+)
+
 
 async def head(
     connection: AsyncConnection, limit: int, held: Collection[int] = ()
@@ -125,6 +130,11 @@ async def mark_unlocked(connection: AsyncConnection, positions: Collection[int])
         # Another session may have locked one since; then this fails like ``mark_published``.
         await mark_published(connection, free)
     return set(await connection.scalars(_LEFT, {"positions": list(positions)}))
+
+
+async def erased(connection: AsyncConnection, positions: Collection[int]) -> set[int]:
+    """Return which of the events at ``positions`` have lost their payload since they were read."""
+    return set(await connection.scalars(_ERASED, {"positions": list(positions)}))
 
 
 def waves(events: list[RecordedEvent]) -> list[list[RecordedEvent]]:

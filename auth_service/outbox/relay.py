@@ -25,7 +25,7 @@ from sqlalchemy import func, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.outbox import metrics, set_aside
+from auth_service.outbox import backlog, metrics, set_aside
 from auth_service.outbox.backlog import RecordedEvent, head, waves
 from auth_service.outbox.heartbeat import record_heartbeat_if_free
 from auth_service.outbox.held import HeldRows
@@ -130,12 +130,13 @@ class Relay:
             erased = [event for event in events if event.is_erased]
             for wave in waves(erased):
                 await self._held.mark(connection, wave)
+            skipped = len(erased)
             live = [event for event in events if not event.is_erased]
             behind = await set_aside.behind(connection, live) if self._is_some_aside else set()
         outcomes: Counter[Outcome] = Counter()
         stopped: dict[Hashable, Outcome] = {}  # lanes, by the outcome that stopped them
         aside: dict[int, list[int]] = {kind: [] for kind in set_aside.KINDS}
-        for wave in waves(live):
+        for number, wave in enumerate(waves(live)):
             ready = []
             for event in wave:
                 if event.position in behind:
@@ -151,6 +152,10 @@ class Relay:
                     aside[set_aside.RETURNED].append(event.position)
                 else:
                     ready.append(event)
+            if number:
+                found = len(ready)
+                ready = await self._without_erased(leader, ready)
+                skipped += found - len(ready)
             results = await to.publish(ready)
             await self._settle(leader, ready, results)
             for event, outcome in zip(ready, results, strict=True):
@@ -160,7 +165,21 @@ class Relay:
                     aside[_KIND[outcome]].append(event.position)
             outcomes.update(results)
         done = await self._set_aside(leader, aside)
-        return RelayRound(len(events), len(erased), done, outcomes)
+        return RelayRound(len(events), skipped, done, outcomes)
+
+    async def _without_erased(
+        self, leader: Leader, wave: Sequence[RecordedEvent]
+    ) -> list[RecordedEvent]:
+        """Mark the events of a later wave that were erased since the claim; return the others.
+
+        Earlier waves may have waited for a slow broker, and their users were deleted meanwhile.
+        """
+        async with leader.session() as connection:
+            gone = await backlog.erased(connection, [event.position for event in wave])
+            if gone:
+                erased = [event for event in wave if event.position in gone]
+                await self._held.mark(connection, erased)
+        return [event for event in wave if event.position not in gone]
 
     async def _settle(
         self, leader: Leader, events: Sequence[RecordedEvent], outcomes: Sequence[Outcome]

@@ -126,6 +126,28 @@ async def test_an_erased_event_is_not_sent_and_the_tombstone_follows(
     assert await pipe.source.ready(QUEUE) == 0
 
 
+async def test_an_event_erased_after_it_was_read_is_not_sent_in_a_later_wave(
+    passwords: Passwords, pipe: Pipe
+) -> None:
+    """A slow broker holds up the first wave; its user is deleted before the second is sent."""
+    ada = await sign_up(pipe.engine, passwords, email="ada@example.org", password=PASSWORD)
+    for address in ("a@example.org", "b@example.org"):
+        await change_email(pipe.engine, passwords, ada.id, email=address, password=PASSWORD)
+    async with proxied(pipe.settings) as (proxy, settings), rounds(settings) as run_once:
+        proxy.swallow_answers()
+        running = asyncio.ensure_future(run_once())
+        await pipe.taken(1)
+
+        await delete(pipe.engine, passwords, ada.id, password=PASSWORD)
+        proxy.swallow_answers(False)
+        await running
+        await run_once()
+
+    messages = await pipe.rest()
+    assert [message.routing_key for message in messages] == [UserDeleted.type]
+    assert await pipe.all_published()
+
+
 async def test_a_tombstone_without_payload_is_still_published(pipe: Pipe) -> None:
     await pipe.execute(
         "INSERT INTO outbox_events (type, user_id, version)"
