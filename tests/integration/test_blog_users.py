@@ -114,24 +114,18 @@ async def test_a_request_without_a_valid_token_is_challenged(people: People) -> 
     """A token in the URL is none: URLs end up in logs."""
     in_the_url = {"access_token": people.token(uuid4())}
     headers: Any
+    two = [("Authorization", f"Bearer {token}") for token in "ab"]
     for headers, params, status, code, error in [
         ({}, {}, 401, "authentication_required", ""),
         ({}, in_the_url, 401, "authentication_required", ""),
         ({"Authorization": "Basic YTpi"}, {}, 401, "authentication_required", ""),
         ({"Authorization": "Bearer not.a.token"}, {}, 401, "invalid_token", "invalid_token"),
-        (
-            [("Authorization", f"Bearer {c}") for c in "ab"],
-            {},
-            400,
-            "two_credentials",
-            "invalid_request",
-        ),
+        (two, {}, 400, "two_credentials", "invalid_request"),
     ]:
         response = await people.client.get("/v1/me", headers=headers, params=params)
         assert_problem(response, status, code)
-        assert response.headers["WWW-Authenticate"] == (
-            f'{REALM}, error="{error}"' if error else REALM
-        )
+        challenge = f'{REALM}, error="{error}"' if error else REALM
+        assert response.headers["WWW-Authenticate"] == challenge
 
 
 async def test_anyone_can_read_a_user_without_their_email(people: People) -> None:

@@ -228,8 +228,11 @@ class TestKeyRotation:
     async def test_a_rotation_refuses_no_token(
         self, cache: JwksCache, source: KeySource, clock: Clock
     ) -> None:
-        """Even if the new key signs at once; a removed key is refused after the next fetch."""
-        old, new = token_by(0), token_by(1)
+        """Even if the new key signs at once; a removed key is refused after the next fetch.
+
+        Another new key is asked for again, as when a revoked key has a successor.
+        """
+        old, new, newest = token_by(0), token_by(1), token_by(2)
         assert await accepts(cache, old)
 
         source.publish(key(0), key(1))
@@ -241,6 +244,9 @@ class TestKeyRotation:
         source.publish(key(1))
         await cache.refresh()
         assert [await accepts(cache, token) for token in (old, new)] == [False, True]
+        source.publish(key(2))
+        clock.now += UNKNOWN_KEY_PAUSE_SECONDS  # the removed key has just been asked for
+        assert [await accepts(cache, token) for token in (newest, new)] == [True, False]
 
     async def test_a_fetch_that_started_before_the_key_was_published_is_repeated(
         self, cache: JwksCache, source: KeySource

@@ -175,15 +175,11 @@ class TestReplica:
         root = await people.user(roles=("admin",))
         users = {root, *[await people.user() for _ in range(6)]}
         seen: list[UUID] = []
-        cursor = None
 
-        while True:
-            page = await people.done(root, "GET", "/v1/admin/users", limit=3, cursor=cursor)
-            seen += [UUID(row["id"]) for row in page["items"]]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                break
-            await people.user()
+        async for page in people.pages("/v1/admin/users", root, limit=3):
+            seen += [UUID(row["id"]) for row in page]
+            if len(seen) < 9:
+                await people.user()
 
         assert len(seen) == len(set(seen))
         assert users <= set(seen)

@@ -1,5 +1,6 @@
 """Act at the blog as users and services, and read the responses."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,7 +8,7 @@ from uuid import UUID, uuid4
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
-from sqlalchemy import TextClause
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.settings import ApiSettings
@@ -15,6 +16,7 @@ from contracts.events import Data
 from service_kit.database.engines import pooled
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import a_state
+from tests.support.eventually import eventually
 from tests.support.inbox import apply_events, execute
 
 IMPORTER = "svc_importer"
@@ -106,6 +108,18 @@ class People:
             await driver.execute("DEALLOCATE statement; RESET plan_cache_mode")
         return "\n".join(line[0] for line in lines)
 
+    async def pages(
+        self, path: str, who: UUID | None = None, **params: Any
+    ) -> AsyncIterator[list[Any]]:
+        """Follow the cursors of a list to its end; yield the items of each page."""
+        cursor: str | None = None
+        while True:
+            page = await self.done(who, "GET", path, cursor=cursor, **params)
+            yield page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
     async def titles(self, **params: Any) -> list[str]:
         """Return the titles on a page of posts, without a token."""
         page = await self.done(None, "GET", "/v1/posts", **params)
@@ -123,6 +137,33 @@ def driver_sql(statement: TextClause, *names: str) -> str:
     for number, name in enumerate(names, start=1):
         sql = sql.replace(f":{name}", f"${number}")
     return sql
+
+
+@asynccontextmanager
+async def disturbed(engine: AsyncEngine, insert: str, delete: str) -> AsyncIterator[set[str]]:
+    """Insert and delete rows inside the block, in transactions that commit out of order.
+
+    Parameters:
+        delete: deletes a row whose position leaves the remainder ``:number`` divided by three, and
+            returns its text; the texts are yielded as they come.
+    """
+    deleted: set[str] = set()
+    ending = asyncio.Event()
+
+    async def disturb(number: int) -> None:
+        while not ending.is_set():
+            async with engine.begin() as connection:
+                await connection.execute(text(insert))
+                await connection.execute(text("SELECT pg_sleep(random() * 0.01)"))
+                gone = await connection.execute(text(delete), {"number": number})
+            deleted.update(gone.scalars())
+
+    async with asyncio.TaskGroup() as disturbing:
+        for number in range(3):
+            disturbing.create_task(disturb(number))
+        await eventually(lambda: len(deleted) > 5)
+        yield deleted
+        ending.set()
 
 
 @asynccontextmanager

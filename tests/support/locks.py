@@ -2,6 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.support.eventually import eventually
 from tests.support.inbox import fetch
 
 
@@ -14,3 +15,12 @@ async def lock_waits(engine: AsyncEngine, kind: str = "%") -> int:
         kind=kind,
     )
     return len(sessions)
+
+
+async def until_waiting(engine: AsyncEngine, sessions: int = 1) -> None:
+    """Wait until this many sessions, or more, wait for a lock."""
+
+    async def are_waiting() -> bool:
+        return await lock_waits(engine) >= sessions
+
+    await eventually(are_waiting)
