@@ -184,6 +184,7 @@ class TestChanging:
         changed = (await patch(api, root, ada, status="disabled")).json()
         assert_problem(await api.me(ada), 403, "account_disabled")
         assert_problem(await api.sign_in(), 403, "account_disabled")
+        assert_problem(await api.sign_in(password="wrong"), 401, "invalid_credentials")
         assert changed["status"] == "disabled"
         [session] = await sessions(api, ada)
         assert session.end_reason == "disabled"
@@ -264,34 +265,6 @@ class TestChanging:
         answer = await api.patch(path, json=body, headers=bearer(root))
         assert_problem(answer, 422, "invalid_request")
         assert (await api.get(path, headers=bearer(root))).json() == ada["user"]
-
-
-class TestDeleting:
-    """``DELETE /v1/admin/users/{id}``."""
-
-    async def test_nothing_of_the_user_remains(
-        self, api: AuthApi, root: Signed, ada: Signed
-    ) -> None:
-        """Tombstone and event; no table holds their address, their events have no payload."""
-        await patch(api, root, ada, roles=["editor"])
-
-        answer = await api.delete(f"{USERS}/{ada['user']['id']}", headers=bearer(root))
-
-        assert answer.status_code == 204
-        *earlier, last = await events_of(api, ada)
-        assert [event.payload for event in earlier] == [None] * 2
-        assert (last.type, last.payload.keys()) == ("user.deleted", {"id", "version", "deleted_at"})
-        tables = [
-            row.name
-            for row in await api.fetch(
-                "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
-            )
-        ]
-        assert {"users", "outbox_events", "audit_log"} <= set(tables)
-        for table in tables:
-            rows = await api.fetch(f"SELECT row_to_json(t)::text AS text FROM {table} t")
-            assert not [row.text for row in rows if "ada@" in row.text.lower()], table
-        assert_problem(await api.me(ada), 401, "invalid_token")
 
 
 class TestTheLastAdministrator:

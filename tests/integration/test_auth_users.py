@@ -1,16 +1,13 @@
 """Use cases of users: one transaction each, rising versions, permanent deletion."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
-from uuid import UUID
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from auth_service.accounts.change_email import change_email
-from auth_service.accounts.delete import delete
-from auth_service.accounts.sign_up import sign_up
 from auth_service.mail.letters import Purpose
 from auth_service.mail.request import request_mail
 from auth_service.sessions.model import NewSession
@@ -24,344 +21,253 @@ from auth_service.users.model import (
 )
 from auth_service.users.passwords import Passwords
 from contracts.events import UserCreated, UserDeleted, UserUpdated
+from tests.support.accounts import Accounts
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import everything
 from tests.support.locks import lock_waits
-from tests.support.relaying import outbox
 
-PASSWORD = "heron lantern gravel sonnet"
+ADA, BOB, NEW = "ada@example.org", "bob@example.org", "new@example.org"
+
+GIVE_LINKS = (
+    "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"
+    " SELECT decode(md5(email), 'hex'), id, 'verify_email', now() + interval '1 hour' FROM users"
+)
 
 
 @pytest.fixture
-async def ada(auth_engine: AsyncEngine, passwords: Passwords) -> User:
-    return await sign_up(auth_engine, passwords, email="ada@example.org", password=PASSWORD)
+def accounts(auth_engine: AsyncEngine, passwords: Passwords) -> Accounts:
+    return Accounts(auth_engine, passwords)
+
+
+@pytest.fixture
+async def ada(accounts: Accounts) -> User:
+    return await accounts.sign_up(ADA)
 
 
 class TestVersion:
     """A per-user integer: max(previous + 1, microseconds of PostgreSQL's clock)."""
 
-    async def test_it_is_at_least_the_databases_clock(
-        self, auth_engine: AsyncEngine, passwords: Passwords
-    ) -> None:
+    async def test_it_is_at_least_the_databases_clock(self, accounts: Accounts) -> None:
         """A database restored from a backup continues above its past."""
-        before = await clock(auth_engine)
+        before = await clock(accounts)
+        user = await accounts.sign_up(ADA)
+        between = await clock(accounts)
+        changed = await accounts.change_email(user, NEW)
+        assert before <= user.version <= between <= changed.version <= await clock(accounts)
 
-        user = await sign_up(auth_engine, passwords, email="a@example.org", password=PASSWORD)
-        between = await clock(auth_engine)
-        changed = await change_email(
-            auth_engine, passwords, user.id, email="b@example.org", password=PASSWORD
-        )
-
-        assert before <= user.version <= between <= changed.version <= await clock(auth_engine)
-
-    async def test_it_rises_with_every_change(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
-    ) -> None:
+    async def test_it_rises_with_every_change(self, accounts: Accounts, ada: User) -> None:
         for n in range(3):
-            await change_email(
-                auth_engine, passwords, ada.id, email=f"ada{n}@example.org", password=PASSWORD
-            )
-        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+            await accounts.change_email(ada, f"ada{n}@example.org")
+        await accounts.delete(ada)
 
-        versions = [row.version for row in await outbox(auth_engine, ada.id)]
-        [row] = await fetch(auth_engine, "SELECT version FROM users")
+        versions = await recorded_versions(accounts, ada)
+        [row] = await accounts.fetch("SELECT version FROM users")
         assert len(versions) == 5
-        assert all(one < other for one, other in pairwise(versions))
         assert row.version == versions[-1]
 
-    async def test_it_rises_though_the_clock_went_back(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
-    ) -> None:
+    async def test_it_rises_though_the_clock_went_back(self, accounts: Accounts, ada: User) -> None:
         """A version ahead of the clock is followed by the next number."""
-        ahead = await clock(auth_engine) + 10**9
-        await execute(auth_engine, f"UPDATE users SET version = {ahead}")
-        changed = await change_email(
-            auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD
-        )
-        assert changed.version == ahead + 1
+        ahead = await clock(accounts) + 10**9
+        await accounts.execute(f"UPDATE users SET version = {ahead}")
+        assert (await accounts.change_email(ada, NEW)).version == ahead + 1
 
     async def test_concurrent_changes_of_one_user_get_distinct_versions_in_order(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+        self, accounts: Accounts, ada: User
     ) -> None:
         """The version is assigned under the row's lock, and recorded in the same order."""
         changed = await asyncio.gather(
-            *(
-                change_email(
-                    auth_engine, passwords, ada.id, email=f"ada{n}@example.org", password=PASSWORD
-                )
-                for n in range(12)
-            )
+            *(accounts.change_email(ada, f"ada{n}@example.org") for n in range(12))
         )
 
-        rows = await outbox(auth_engine, ada.id)
-        versions = [row.version for row in rows]
-        [last] = await fetch(auth_engine, "SELECT * FROM users")
-        assert len(rows) == 13
-        assert all(one < other for one, other in pairwise(versions))
+        versions = await recorded_versions(accounts, ada)
+        *_, event = await accounts.outbox(ada)
+        [last] = await accounts.fetch("SELECT * FROM users")
         assert sorted(user.version for user in changed) == versions[1:]
-        assert (last.version, last.email) == (versions[-1], rows[-1].payload["email"])
+        assert (last.version, last.email) == (versions[-1], event.payload["email"])
 
 
 class TestRecording:
     """Row and event are committed together or not at all."""
 
-    async def test_a_change_and_its_event_are_one(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
-    ) -> None:
+    async def test_a_change_and_its_event_are_one(self, accounts: Accounts, ada: User) -> None:
         """The event holds the full state of the row, at the row's version."""
-        changed = await change_email(
-            auth_engine, passwords, ada.id, email="Lovelace@Example.org", password=PASSWORD
-        )
+        changed = await accounts.change_email(ada, "New@Example.org")
 
-        created, updated = await outbox(auth_engine, ada.id)
+        created, updated = await accounts.outbox(ada)
         assert [created.type, updated.type] == [UserCreated.type, UserUpdated.type]
         assert created.text == ada.state().model_dump_json()
         assert updated.text == changed.state().model_dump_json()
-        assert updated.payload["email"] == "lovelace@example.org"
+        assert updated.payload["email"] == NEW
         assert "argon2" not in created.text + updated.text
 
     async def test_without_the_event_there_is_no_change(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+        self, accounts: Accounts, ada: User
     ) -> None:
         """An outbox that refuses rolls back sign-up, change and deletion."""
-        before = await fetch(auth_engine, "SELECT * FROM users")
-        await execute(
-            auth_engine,
+        before = await accounts.fetch("SELECT * FROM users")
+        await accounts.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN RAISE EXCEPTION 'refused for a test'; END $$",
             "CREATE TRIGGER refuse BEFORE INSERT ON outbox_events"
             " FOR EACH ROW EXECUTE FUNCTION refuse()",
         )
 
-        with pytest.raises(DBAPIError):
-            await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
-        with pytest.raises(DBAPIError):
-            await change_email(
-                auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD
-            )
-        with pytest.raises(DBAPIError):
-            await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+        for attempt in (
+            accounts.sign_up(BOB),
+            accounts.change_email(ada, NEW),
+            accounts.delete(ada),
+        ):
+            with pytest.raises(DBAPIError):
+                await attempt
 
-        [event] = await outbox(auth_engine)
-        assert await fetch(auth_engine, "SELECT * FROM users") == before
-        assert event.payload["email"] == "ada@example.org"
+        [event] = await accounts.outbox()
+        assert await accounts.fetch("SELECT * FROM users") == before
+        assert event.payload["email"] == ADA
 
     async def test_without_the_change_there_is_no_event(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+        self, accounts: Accounts, ada: User
     ) -> None:
-        await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
-        with pytest.raises(EmailTaken):
-            await sign_up(auth_engine, passwords, email="ADA@example.org", password=PASSWORD)
-        with pytest.raises(EmailTaken):
-            await change_email(
-                auth_engine, passwords, ada.id, email="Bob@example.org", password=PASSWORD
-            )
-        with pytest.raises(WrongPassword):
-            await change_email(
-                auth_engine, passwords, ada.id, email="a@example.org", password="wrong"
-            )
-        with pytest.raises(WrongPassword):
-            await delete(auth_engine, passwords, ada.id, password="wrong")
-        same = await change_email(
-            auth_engine, passwords, ada.id, email="Ada@Example.org", password=PASSWORD
-        )
+        """An address is taken in any case, and one's own is no change."""
+        await accounts.sign_up(BOB)
+        for attempt, refusal in (
+            (accounts.sign_up(ADA.upper()), EmailTaken),
+            (accounts.change_email(ada, "Bob@example.org"), EmailTaken),
+            (accounts.change_email(ada, NEW, "wrong"), WrongPassword),
+            (accounts.delete(ada, "wrong"), WrongPassword),
+        ):
+            with pytest.raises(refusal):
+                await attempt
 
-        assert same == ada
-        assert [row.type for row in await outbox(auth_engine)] == [UserCreated.type] * 2
+        assert await accounts.change_email(ada, "Ada@example.org") == ada
+        assert [row.type for row in await accounts.outbox()] == [UserCreated.type] * 2
 
-    async def test_one_of_two_sign_ups_with_one_address_wins(
-        self, auth_engine: AsyncEngine, passwords: Passwords
-    ) -> None:
-        results = await asyncio.gather(
-            *(
-                sign_up(auth_engine, passwords, email=email, password=PASSWORD)
-                for email in ("ada@example.org", "ADA@example.org", "Ada@Example.Org")
-            ),
+    async def test_one_of_two_sign_ups_with_one_address_wins(self, accounts: Accounts) -> None:
+        ended = await asyncio.gather(
+            *(accounts.sign_up(email) for email in (ADA, ADA.upper(), ADA.title())),
             return_exceptions=True,
         )
-
-        assert sorted(type(result).__name__ for result in results) == [
-            "EmailTaken",
-            "EmailTaken",
-            "User",
-        ]
-        assert len(await outbox(auth_engine)) == 1
+        assert sorted(type(each).__name__ for each in ended) == ["EmailTaken", "EmailTaken", "User"]
+        assert len(await accounts.outbox()) == 1
 
 
 class TestMail:
     async def test_a_sign_up_requests_a_mail_if_mail_is_configured(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+        self, accounts: Accounts, ada: User
     ) -> None:
         """In the transaction that creates the user; the same address as new one changes nothing."""
-        await give_links(auth_engine)
+        await accounts.execute(GIVE_LINKS)
         for is_sent in (False, True):
-            await change_email(
-                auth_engine,
-                passwords,
-                ada.id,
-                email="Ada@example.org",
-                password=PASSWORD,
-                mail=is_sent,
-            )
-        assert await fetch(auth_engine, "SELECT * FROM mails") == []
-        assert len(await fetch(auth_engine, "SELECT * FROM mail_links")) == 1
-        assert await fetch(auth_engine, "SELECT * FROM audit_log") == []
-        bob = await sign_up(
-            auth_engine, passwords, email="bob@example.org", password=PASSWORD, mail=True
-        )
-        mails = await fetch(auth_engine, "SELECT user_id, purpose FROM mails")
-        assert [tuple(mail) for mail in mails] == [(bob.id, "verify_email")]
+            await accounts.change_email(ada, "Ada@example.org", mail=is_sent)
+        assert await accounts.fetch("SELECT * FROM mails") == []
+        assert len(await accounts.fetch("SELECT * FROM mail_links")) == 1
+        assert await accounts.fetch("SELECT * FROM audit_log") == []
 
-    async def test_a_new_address_needs_a_new_link(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
-    ) -> None:
+        bob = await accounts.sign_up(BOB, mail=True)
+        assert await requested_mails(accounts) == [(bob.id, "verify_email")]
+
+    async def test_a_new_address_needs_a_new_link(self, accounts: Accounts, ada: User) -> None:
         """A link for the old address would verify the new one; another user's link stays."""
-        bob = await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
-        await execute(auth_engine, "UPDATE users SET email_verified = true")
-        await give_links(auth_engine)
+        bob = await accounts.sign_up(BOB)
+        await accounts.execute("UPDATE users SET email_verified = true", GIVE_LINKS)
 
-        changed = await change_email(
-            auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD, mail=True
-        )
+        changed = await accounts.change_email(ada, NEW, mail=True)
 
-        mails = await fetch(auth_engine, "SELECT user_id, purpose FROM mails")
-        links = await fetch(auth_engine, "SELECT user_id FROM mail_links")
-        [entry] = await fetch(auth_engine, "SELECT * FROM audit_log")
+        links = await accounts.fetch("SELECT user_id FROM mail_links")
         assert not changed.email_verified
-        assert [tuple(mail) for mail in mails] == [
+        assert await requested_mails(accounts) == [
             (ada.id, "email_change"),
             (ada.id, "verify_email"),
         ]
-        assert [link.user_id for link in links] == [bob.id]
-        assert (entry.action, entry.actor) == ("email_changed", f"user:{ada.id}")
-        assert (entry.subject, entry.details) == (str(ada.id), None)
+        assert links == [(bob.id,)]
+        assert await audited(accounts) == ("email_changed", f"user:{ada.id}", str(ada.id), None)
 
 
 class TestDeletion:
     """Deletion is permanent, and nothing personal remains."""
 
     async def test_sessions_mails_and_links_are_deleted_with_the_user(
-        self, auth_engine: AsyncEngine, passwords: Passwords
+        self, accounts: Accounts
     ) -> None:
         """Theirs only; the audit log has their id and the actor."""
-        ada, bob = [
-            await sign_up(
-                auth_engine,
-                passwords,
-                email=f"{name}@example.org",
-                password=PASSWORD,
-                session=NewSession(f"{name}'s telephone"),
-            )
-            for name in ("ada", "bob")
-        ]
-        await give_links(auth_engine)
-        async with auth_engine.begin() as connection:
+        ada, bob = [await accounts.sign_up(each, session=NewSession()) for each in (ADA, BOB)]
+        await accounts.execute(GIVE_LINKS)
+        async with accounts.engine.begin() as connection:
             for user in (ada, bob):
                 await request_mail(connection, user.id, Purpose.PASSWORD_CHANGED)
 
-        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+        await accounts.delete(ada)
 
         for table in ("sessions", "mails", "mail_links"):
-            rows = await fetch(auth_engine, f"SELECT user_id FROM {table}")
-            assert [row.user_id for row in rows] == [bob.id]
-        [entry] = await fetch(auth_engine, "SELECT * FROM audit_log")
-        assert (entry.action, entry.actor) == ("user_deleted", f"user:{ada.id}")
-        assert entry.subject == str(ada.id)
+            assert await accounts.fetch(f"SELECT user_id FROM {table}") == [(bob.id,)]
+        assert await audited(accounts) == ("user_deleted", f"user:{ada.id}", str(ada.id), None)
 
-    async def test_the_last_administrator_stays(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
-    ) -> None:
+    async def test_the_last_administrator_stays(self, accounts: Accounts, ada: User) -> None:
         """Until there is another one; of two who leave at the same time, one stays."""
-        bob = await sign_up(auth_engine, passwords, email="bob@example.org", password=PASSWORD)
-        await execute(auth_engine, f"UPDATE users SET roles = '{{admin}}' WHERE id = '{ada.id}'")
+        bob = await accounts.sign_up(BOB)
+        await accounts.execute(f"UPDATE users SET roles = '{{admin}}' WHERE id = '{ada.id}'")
         with pytest.raises(LastAdministrator):
-            await delete(auth_engine, passwords, ada.id, password=PASSWORD)
-        await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
+            await accounts.delete(ada)
+        await accounts.execute("UPDATE users SET roles = '{admin}'")
 
-        results = await asyncio.gather(
-            *(delete(auth_engine, passwords, one, password=PASSWORD) for one in (ada.id, bob.id)),
-            return_exceptions=True,
+        ended = await asyncio.gather(
+            *(accounts.delete(one) for one in (ada, bob)), return_exceptions=True
         )
 
-        left = await fetch(auth_engine, "SELECT * FROM users WHERE status = 'active'")
-        assert sorted(type(result).__name__ for result in results) == [
-            "LastAdministrator",
-            "NoneType",
-        ]
-        assert len(left) == 1
-
-    async def test_the_row_becomes_a_tombstone_and_earlier_payloads_are_erased(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
-    ) -> None:
-        """Id, version and time stay permanently; earlier events keep only their place."""
-        await change_email(auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD)
-
-        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
-
-        [row] = await fetch(auth_engine, "SELECT * FROM users")
-        *earlier, last = await outbox(auth_engine, ada.id)
-        assert (row.id, row.status, row.version) == (ada.id, "deleted", last.version)
-        assert (row.email, row.password_hash, row.roles) == (None, None, [])
-        assert row.deleted_at is not None
-        assert [event.payload for event in earlier] == [None, None]
-        assert last.type == UserDeleted.type
-        assert last.payload.keys() == {"id", "version", "deleted_at"}
+        assert [type(each) for each in ended if each] == [LastAdministrator]
+        assert len(await accounts.fetch("SELECT 1 FROM users WHERE status = 'active'")) == 1
 
     async def test_nothing_personal_is_left_anywhere_in_the_database(
-        self, auth_engine: AsyncEngine, passwords: Passwords
+        self, accounts: Accounts
     ) -> None:
-        """No table has any of their addresses or their hash; other users stay."""
-        ada = await sign_up(auth_engine, passwords, email="ada@secret.example", password=PASSWORD)
-        bob = await sign_up(auth_engine, passwords, email="bob@other.example", password=PASSWORD)
-        [row] = await fetch(
-            auth_engine, "SELECT password_hash FROM users WHERE id = :id", id=ada.id
-        )
-        await change_email(
-            auth_engine, passwords, ada.id, email="lovelace@secret.example", password=PASSWORD
-        )
-        before = await everything(auth_engine)
+        """No table has any of their addresses or their hash; other users stay.
 
-        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+        Id, version and time stay permanently; earlier events keep only their place.
+        """
+        ada = await accounts.sign_up("ada@secret.example")
+        bob = await accounts.sign_up("bob@other.example")
+        [row] = await accounts.fetch("SELECT password_hash FROM users WHERE id = :id", id=ada.id)
+        await accounts.change_email(ada, "lovelace@secret.example")
+        before = await everything(accounts.engine)
 
-        after = await everything(auth_engine)
-        secrets = ("secret.example", "lovelace", row.password_hash)
-        assert all(secret in before for secret in secrets)
-        assert not any(secret in after for secret in secrets)
-        assert "bob@other.example" in after
-        assert str(ada.id) in after
-        assert str(bob.id) in after
+        await accounts.delete(ada)
 
-    async def test_no_use_case_changes_a_tombstone(
-        self, auth_engine: AsyncEngine, passwords: Passwords, ada: User
-    ) -> None:
+        after = await everything(accounts.engine)
+        for secret in ("secret.example", "lovelace", row.password_hash):
+            assert secret in before
+            assert secret not in after
+        for each in ("bob@other.example", str(ada.id), str(bob.id)):
+            assert each in after
+        await assert_is_a_tombstone(accounts, ada)
+
+    async def test_no_use_case_changes_a_tombstone(self, accounts: Accounts, ada: User) -> None:
         """Its address is free, its id is never used again."""
-        await delete(auth_engine, passwords, ada.id, password=PASSWORD)
-        before = await fetch(auth_engine, "SELECT * FROM users")
+        await accounts.delete(ada)
+        before = await accounts.fetch("SELECT * FROM users")
 
-        with pytest.raises(UserError):
-            await change_email(
-                auth_engine, passwords, ada.id, email="a@example.org", password=PASSWORD
-            )
-        with pytest.raises(UserError):
-            await delete(auth_engine, passwords, ada.id, password=PASSWORD)
+        for attempt in (accounts.change_email(ada, NEW), accounts.delete(ada)):
+            with pytest.raises(UserError):
+                await attempt
 
-        assert await fetch(auth_engine, "SELECT * FROM users") == before
-        assert len(await outbox(auth_engine, ada.id)) == 2
-        other = await sign_up(auth_engine, passwords, email=ada.email, password=PASSWORD)
-        assert other.id != ada.id
+        assert await accounts.fetch("SELECT * FROM users") == before
+        assert len(await accounts.outbox(ada)) == 2
+        assert (await accounts.sign_up(ADA)).id != ada.id
 
-    @pytest.mark.parametrize("late", [change_email, delete], ids=["change", "deletion"])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda accounts, user: accounts.change_email(user, NEW),
+            lambda accounts, user: accounts.delete(user),
+        ],
+        ids=["change", "deletion"],
+    )
     async def test_a_tombstone_is_noticed_under_the_lock(
-        self, late: object, auth_engine: AsyncEngine, passwords: Passwords, ada: User
+        self, accounts: Accounts, ada: User, change: Callable[[Accounts, User], Awaitable[object]]
     ) -> None:
         """A change that waited while the row became a tombstone changes nothing."""
-        async with auth_engine.begin() as deletion:
+        async with accounts.engine.begin() as deletion:
             await deletion.exec_driver_sql("SELECT 1 FROM users FOR UPDATE")
-            email = {"email": "a@example.org"} if late is change_email else {}
-            waiting = asyncio.ensure_future(
-                late(auth_engine, passwords, ada.id, password=PASSWORD, **email)  # type: ignore[operator]
-            )
-            await eventually(lambda: lock_waits(auth_engine))
+            waiting = asyncio.ensure_future(change(accounts, ada))
+            await eventually(lambda: lock_waits(accounts.engine))
             await deletion.exec_driver_sql(
                 "UPDATE users SET status = 'deleted', deleted_at = now(), version = version + 1,"
                 " email = NULL, password_hash = NULL"
@@ -370,68 +276,54 @@ class TestDeletion:
         with pytest.raises(NoSuchUser):
             await waiting
 
-        assert len(await outbox(auth_engine, ada.id)) == 1
+        assert len(await accounts.outbox(ada)) == 1
 
-    async def test_a_deletion_wins_over_every_concurrent_change(
-        self, auth_engine: AsyncEngine, passwords: Passwords
-    ) -> None:
+    async def test_a_deletion_wins_over_every_concurrent_change(self, accounts: Accounts) -> None:
         """Twenty users each change and delete at once: all end as tombstones."""
-        users = [
-            await sign_up(auth_engine, passwords, email=f"u{n}@example.org", password=PASSWORD)
-            for n in range(20)
-        ]
-
-        for user in users:
+        for n in range(20):
+            user = await accounts.sign_up(f"u{n}@example.org")
             first, second, _ = await asyncio.gather(
-                change_email(
-                    auth_engine, passwords, user.id, email=f"1{user.email}", password=PASSWORD
-                ),
-                change_email(
-                    auth_engine, passwords, user.id, email=f"2{user.email}", password=PASSWORD
-                ),
-                delete(auth_engine, passwords, user.id, password=PASSWORD),
+                accounts.change_email(user, f"1{user.email}"),
+                accounts.change_email(user, f"2{user.email}"),
+                accounts.delete(user),
                 return_exceptions=True,
             )
 
-            await assert_is_a_tombstone(auth_engine, user.id)
+            await assert_is_a_tombstone(accounts, user)
             assert all(isinstance(result, User | UserError) for result in (first, second))
 
 
-async def assert_is_a_tombstone(engine: AsyncEngine, user_id: UUID) -> None:
+async def assert_is_a_tombstone(accounts: Accounts, user: User) -> None:
     """Their row says deleted, and so does their last event, at the same version."""
-    [row] = await fetch(engine, "SELECT * FROM users WHERE id = :id", id=user_id)
-    *earlier, last = await outbox(engine, user_id)
-    assert (row.status, row.email, row.password_hash) == ("deleted", None, None)
+    [row] = await accounts.fetch("SELECT * FROM users WHERE id = :id", id=user.id)
+    *earlier, last = await accounts.outbox(user)
+    assert (row.status, row.email, row.password_hash, row.roles) == ("deleted", None, None, [])
+    assert row.deleted_at is not None
     assert (last.type, last.version) == (UserDeleted.type, row.version)
+    assert last.payload.keys() == {"id", "version", "deleted_at"}
     assert all(event.payload is None and event.version < last.version for event in earlier)
 
 
-async def give_links(engine: AsyncEngine) -> None:
-    await execute(
-        engine,
-        "INSERT INTO mail_links (token_hash, user_id, purpose, expires_at)"
-        " SELECT decode(md5(email), 'hex'), id, 'verify_email', now() + interval '1 hour'"
-        " FROM users",
-    )
+async def recorded_versions(accounts: Accounts, user: User) -> list[int]:
+    """The versions of the user's events, which must rise."""
+    versions = [row.version for row in await accounts.outbox(user)]
+    assert all(one < other for one, other in pairwise(versions))
+    return versions
 
 
-async def clock(engine: AsyncEngine) -> int:
+async def requested_mails(accounts: Accounts) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in await accounts.fetch("SELECT user_id, purpose FROM mails")]
+
+
+async def audited(accounts: Accounts) -> tuple[object, ...]:
+    """The only entry of the audit log."""
+    [entry] = await accounts.fetch("SELECT action, actor, subject, details FROM audit_log")
+    return tuple(entry)
+
+
+async def clock(accounts: Accounts) -> int:
     """Microseconds of PostgreSQL's clock."""
-    [row] = await fetch(
-        engine, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"
+    [row] = await accounts.fetch(
+        "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"
     )
     return int(row.now)
-
-
-async def everything(engine: AsyncEngine) -> str:
-    tables = await fetch(
-        engine,
-        "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'",
-    )
-    rows = [
-        row.text
-        for table in tables
-        for row in await fetch(engine, f'SELECT t::text AS text FROM "{table.name}" AS t')
-    ]
-    assert len(tables) >= 4
-    return "\n".join(rows)

@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from auth_service.settings import ApiSettings
-from service_kit.process.rates import Rate
 from tests.support.auth_api import (
     PASSWORD,
     AuthApi,
@@ -93,15 +92,6 @@ class TestRefreshToken:
         asked = await api.options("/v1/signin", headers=origin | asks)
         assert "Access-Control-Allow-Origin" not in asked.headers
 
-    async def test_sign_ups_from_one_network_have_a_limit(self, api_settings: ApiSettings) -> None:
-        """429 before the password is hashed."""
-        settings = api_settings.model_copy(update={"limit_signup": Rate(1, 3600)})
-        async with serving(settings) as api:
-            await signed_up(api, ADA["email"])
-            refused = await api.post("/v1/signup", json={**ADA, "email": "bob@example.org"})
-        assert_problem(refused, 429, "too_many_requests")
-        assert refused.json()["violated-policies"] == ["signup"]
-
 
 class TestRefresh:
     """``POST /v1/session/refresh``."""
@@ -183,20 +173,6 @@ class TestRefresh:
         answer = await refreshed(b"\xa0" + neighbours, real)
         assert answer.status_code == 200
         assert await works(api, other)
-
-    async def test_a_reused_token_ends_the_session(self, api: AuthApi, ada: Signed) -> None:
-        """Then its successor and the session's access tokens are refused."""
-        refreshed = await refresh(api, ada["refresh_token"], Origin=PAGE)
-        await api.execute("UPDATE sessions SET refreshed_at = refreshed_at - interval '1 minute'")
-
-        reused = await refresh(api, ada["refresh_token"], Origin=PAGE)
-        child = await refresh(api, cookie_of(refreshed), Origin=PAGE)
-        account = await api.me(refreshed.json())
-
-        assert_problem(reused, 401, "session_ended")
-        assert_problem(child, 401, "session_ended")
-        assert_problem(account, 401, "invalid_token")
-        assert await api.fetch("SELECT 1 FROM audit_log WHERE action = 'authn_token_reuse'")
 
 
 class TestSignOut:

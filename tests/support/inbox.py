@@ -90,6 +90,17 @@ async def execute(engine: AsyncEngine, *statements: str) -> None:
             await connection.execute(text(statement))
 
 
+async def everything(engine: AsyncEngine) -> str:
+    """All rows of all tables, as text."""
+    tables = await fetch(engine, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    rows = [
+        row.text
+        for (table,) in tables
+        for row in await fetch(engine, f'SELECT t::text AS text FROM "{table}" AS t')
+    ]
+    return "\n".join(rows)
+
+
 async def replica(engine: AsyncEngine) -> dict[UUID, Row[Any]]:
     return {row.id: row for row in await fetch(engine, "SELECT * FROM users")}
 

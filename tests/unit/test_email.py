@@ -50,6 +50,8 @@ def test_the_form_is_final(email: str) -> None:
         "ada\x00@example.org",
         "ada\n@example.org",
         "ada@example.org\nbcc: eve@example.org",
+        "ada@example.org, eve@example.org",
+        "ada@example.org>",
         "ada@exa mple.org",
         "ada@-example.org",
         f"{'a' * 300}@example.org",
