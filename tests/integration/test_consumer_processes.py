@@ -1,15 +1,13 @@
 """The consumer as a process: it stops with an alarm, drains, and survives what kills it."""
 
 import asyncio
-import json
+import itertools
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -18,47 +16,23 @@ from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import applied, execute, fetch, has_applied, has_parked, parked
 from tests.support.inbox import replica as replica_of
-from tests.support.processes import Process
 from tests.support.source import LIVE, REPLAY, Source
+from tests.support.system import Member
 
-Starting = Callable[..., "ConsumerProcess"]
-
-
-class ConsumerProcess(Process):
-    """``blog-service consumer`` with the address of its health and metrics."""
-
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        port = free_port()
-        self.health = f"http://127.0.0.1:{port}"
-        super().__init__(
-            "blog-service consumer",
-            {**environment, "BLOG_CONSUMER_PORT": str(port)},
-            folder / f"consumer-{port}.log",
-        )
-
-    async def ready(self) -> None:
-        await self.is_ready(f"{self.health}/readyz")
-
-    async def get(self, path: str) -> tuple[int, str]:
-        return await asyncio.to_thread(self._get, path)
-
-    def _get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(self.health + path, timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+Starting = Callable[..., Member]
 
 
 @pytest.fixture
 async def start(blog_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterator[Starting]:
-    started: list[ConsumerProcess] = []
+    started: list[Member] = []
 
-    def begin(**settings: object) -> ConsumerProcess:
+    def begin(**settings: object) -> Member:
+        port = free_port()
         environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": amqp_url}
+        settings["consumer_port"] = port
         environment |= {f"BLOG_{name.upper()}": str(value) for name, value in settings.items()}
-        process = ConsumerProcess(environment, tmp_path)
+        log, url = tmp_path / f"consumer-{port}.log", f"http://127.0.0.1:{port}"
+        process = Member("blog-service consumer", environment, log, url, installed=False)
         process.start()
         started.append(process)
         return process
@@ -74,20 +48,20 @@ async def test_the_same_error_ten_times_in_a_row_stops_the_consumer_with_an_alar
     """Then the code is at fault: messages stay queued, readiness and a metric say so."""
     consumer = start()
     await consumer.ready()
-    healthy = await consumer.get("/metrics")
+    healthy = await consumer.metric("usersync_consumer_stopped")
 
     for number in range(15):
         await source.publish_raw(b"garbage %d" % number)
     await eventually(lambda: has_parked(blog_engine, 10))
-    await eventually(lambda: _answers(consumer, "/readyz", 503))
+    async with consumer.client() as client:
+        readiness = await eventually(lambda: _not_ready(client))
+        alive = await client.get("/livez")
 
-    _, readiness = await consumer.get("/readyz")
-    _, metrics = await consumer.get("/metrics")
-    assert "usersync_consumer_stopped 0.0" in healthy[1]
-    assert "usersync_consumer_stopped 1.0" in metrics
-    assert "usersync_parked_messages 10.0" in metrics
-    assert json.loads(readiness)["status"] == "not ready"
-    assert (await consumer.get("/livez"))[0] == 200
+    assert (healthy, await consumer.metric("usersync_consumer_stopped")) == (0, 1)
+    assert await consumer.metric("usersync_parked_messages") == 10
+    assert readiness is not None
+    assert readiness.json()["status"] == "not ready"
+    assert alive.status_code == 200
     assert await source.ready() >= 6
     assert len(await parked(blog_engine)) == 10
     assert "consumer.stopped" in consumer.log.read_text()
@@ -105,12 +79,15 @@ async def test_metrics_count_what_messages_did_and_ctrl_c_stops_an_idle_consumer
     await source.publish(an_event(a_state(state.id, 4)))
     await source.publish_raw(b"garbage")
     await eventually(lambda: has_parked(blog_engine, 1))
-    await eventually(lambda: _has_line(consumer, 'messages_total{outcome="parked"} 1.0'))
+    messages = 'usersync_inbox_messages_total{outcome="%s"}'
 
-    _, metrics = await consumer.get("/metrics")
+    async def has_counted() -> bool:
+        return await consumer.metric(messages % "parked") == 1
+
+    await eventually(has_counted)
     for outcome in ("applied", "unchanged", "stale"):
-        assert f'usersync_inbox_messages_total{{outcome="{outcome}"}} 1.0' in metrics
-    assert "usersync_end_to_end_latency_seconds_count 1.0" in metrics
+        assert await consumer.metric(messages % outcome) == 1
+    assert await consumer.metric("usersync_end_to_end_latency_seconds_count") == 1
     consumer.signal(signal.SIGINT)
     await eventually(lambda: not consumer.is_running, within=10)
     assert await consumer.stop() == 0
@@ -131,9 +108,8 @@ async def test_a_stop_drains(start: Starting, blog_engine: AsyncEngine, source: 
     left = {queue: await source.take_all(queue) for queue in (LIVE, REPLAY)}
     done = set(await replica_of(blog_engine))
     waiting = {
-        _subject(message.header.properties.headers)
-        for messages in left.values()
-        for message in messages
+        UUID(str((message.header.properties.headers or {})["cloudEvents_subject"]))
+        for message in itertools.chain(*left.values())
     }
     assert exit_code == 0
     assert all(left.values()), "the load ended before the stop"
@@ -231,17 +207,10 @@ async def _end_sessions(engine: AsyncEngine) -> None:
     )
 
 
-async def _answers(consumer: ConsumerProcess, path: str, status: int) -> bool:
-    return (await consumer.get(path))[0] == status
-
-
-async def _has_line(consumer: ConsumerProcess, line: str) -> bool:
-    return line in (await consumer.get("/metrics"))[1]
+async def _not_ready(client: httpx.AsyncClient) -> httpx.Response | None:
+    answer = await client.get("/readyz")
+    return answer if answer.status_code == 503 else None
 
 
 async def _has_some(engine: AsyncEngine, users: int) -> bool:
     return await applied(engine) >= users
-
-
-def _subject(headers: dict[str, Any] | None) -> UUID:
-    return UUID((headers or {})["cloudEvents_subject"])

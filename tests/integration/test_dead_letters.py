@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-import pytest
 from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
@@ -64,9 +63,9 @@ async def test_a_policy_that_is_too_strict_is_logged(
     assert [(log["event"], log["log_level"]) for log in logs] == [("queue.limits_unknown", "info")]
 
 
-@pytest.mark.parametrize(
-    ("headers", "by_limit"),
-    [
+def test_the_broker_header_says_who_rejected_a_message() -> None:
+    """A limit, by the broker's header, or a person, whose decision stands."""
+    cases: list[tuple[dict[str, Any] | None, bool]] = [
         ({"x-death": [{"reason": "delivery_limit", "count": 1}]}, True),
         ({"x-death": [{"reason": "expired"}]}, True),
         ({"x-death": [{"reason": "maxlen"}, {"reason": "rejected"}]}, True),
@@ -76,13 +75,9 @@ async def test_a_policy_that_is_too_strict_is_logged(
         ({"x-death": ["delivery_limit"]}, False),
         ({}, False),
         (None, False),
-    ],
-)
-def test_the_broker_header_says_who_rejected_a_message(
-    headers: dict[str, Any] | None, *, by_limit: bool
-) -> None:
-    """A limit, by the broker's header, or a person, whose decision stands."""
-    assert gave_up_by_limit(headers) is by_limit
+    ]
+    for headers, by_limit in cases:
+        assert gave_up_by_limit(headers) is by_limit, headers
 
 
 async def _give_all_back(source: Source) -> None:

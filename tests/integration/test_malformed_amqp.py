@@ -3,15 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
 from pamqp.commands import Basic
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from blog_service.settings import ConsumerSettings
 from tests.support.builders import a_state, an_event
-from tests.support.eventually import eventually
-from tests.support.inbox import consuming, has_applied, has_parked, parked
-from tests.support.source import Source, source_on
+from tests.support.inbox import Inbox, parked
 
 FAR_AWAY = datetime(2100, 1, 1, tzinfo=UTC)
 FAR_AWAY_BYTES = int(FAR_AWAY.timestamp()).to_bytes(8, "big")
@@ -63,24 +58,13 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("properties", ODD.values(), ids=ODD.keys())
-async def test_a_message_the_library_cannot_decode_is_parked(
-    properties: Basic.Properties,
-    consumer_settings: ConsumerSettings,
-    blog_engine: AsyncEngine,
-    amqp_url: str,
-) -> None:
-    async with source_on(amqp_url) as source:
-        await publish_odd_and_good(source, properties, consumer_settings, blog_engine)
-    [row] = await parked(blog_engine)
-    assert (row.reason, row.body) == ("not_a_cloud_event", b"odd")
-
-
-async def publish_odd_and_good(
-    source: Source, properties: Basic.Properties, settings: ConsumerSettings, engine: AsyncEngine
-) -> None:
-    async with consuming(settings, engine):
-        await source.publish_raw(b"odd", properties)
-        await source.publish(an_event(a_state()))
-        await eventually(lambda: has_applied(engine, 1))
-        await eventually(lambda: has_parked(engine, 1))
+async def test_a_message_the_library_cannot_decode_is_parked(inbox: Inbox) -> None:
+    async with inbox.consuming():
+        for number, (name, properties) in enumerate(ODD.items(), start=1):
+            await inbox.source.publish_raw(name.encode(), properties)
+            await inbox.source.publish(an_event(a_state()))
+            await inbox.has_applied(number)
+            await inbox.has_parked(number)
+    rows = await parked(inbox.engine)
+    expected = [("not_a_cloud_event", name.encode()) for name in ODD]
+    assert [(row.reason, row.body) for row in rows] == expected

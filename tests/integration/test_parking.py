@@ -1,10 +1,11 @@
 """Test parking: one row per message, erased with its user, never blocking the deletion."""
 
 import asyncio
-from typing import Any
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 from pamqp.commands import Basic
+from pamqp.common import FieldTable
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
@@ -14,9 +15,11 @@ from replica.inbox.apply import apply
 from replica.inbox.parking import park
 from replica.inbox.subscription import Delivery
 from tests.support.builders import a_state, a_tombstone, an_event
+from tests.support.erasing import deleted
 from tests.support.eventually import eventually
-from tests.support.inbox import Inbox, execute, fetch, is_at, parked
+from tests.support.inbox import Inbox, apply_events, execute, fetch, is_at, parked
 from tests.support.locks import lock_waits
+from tests.support.parked_messages import a_delivery, park_deliveries, rubbish
 
 
 async def test_a_parked_body_is_erased_with_its_user(inbox: Inbox) -> None:
@@ -78,7 +81,7 @@ async def test_deleting_waits_for_parking_of_the_same_user(blog_engine: AsyncEng
     user_id = uuid4()
     async with blog_engine.connect() as parking:
         await park(USERS, parking, _unreadable(user_id), "reason", "error")
-        deleting = asyncio.create_task(_delete(blog_engine, user_id))
+        deleting = asyncio.create_task(deleted(blog_engine, user_id))
         await eventually(lambda: lock_waits(blog_engine, "advisory"))
 
         await parking.commit()
@@ -92,7 +95,7 @@ async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: Asyn
     user_id = uuid4()
     async with blog_engine.connect() as deleting:
         await apply(USERS, deleting, [an_event(a_tombstone(user_id))])
-        parking = asyncio.create_task(_park(blog_engine, user_id))
+        parking = asyncio.create_task(park_deliveries(blog_engine, _unreadable(user_id)))
         await eventually(lambda: lock_waits(blog_engine, "advisory"))
 
         await deleting.commit()
@@ -105,7 +108,7 @@ async def test_parking_waits_for_the_deletion_of_the_same_user(blog_engine: Asyn
 async def test_other_users_are_not_delayed(blog_engine: AsyncEngine) -> None:
     async with blog_engine.connect() as parking:
         await park(USERS, parking, _unreadable(uuid4()), "reason", "error")
-        await asyncio.wait_for(_delete(blog_engine, uuid4()), 1.5)
+        await asyncio.wait_for(deleted(blog_engine, uuid4()), 1.5)
         await parking.commit()
 
 
@@ -113,7 +116,7 @@ async def test_no_race_leaves_a_body_of_a_deleted_user(blog_engine: AsyncEngine)
     users = [uuid4() for _ in range(300)]
 
     async def race(user_id: UUID, number: int) -> None:
-        both = [_park(blog_engine, user_id), _delete(blog_engine, user_id)]
+        both = [park_deliveries(blog_engine, _unreadable(user_id)), deleted(blog_engine, user_id)]
         await asyncio.gather(*(both if number % 2 else reversed(both)))
 
     for start in range(0, len(users), 5):  # ten connections
@@ -131,37 +134,24 @@ async def test_several_deletions_in_opposite_orders_do_not_deadlock(
 ) -> None:
     """Two batches that delete the same users take the locks in the same order."""
     users = [uuid4() for _ in range(40)]
-    forwards = [an_event(a_tombstone(user_id)) for user_id in users]
-
-    async def apply_all(events: list[Any]) -> None:
-        async with blog_engine.begin() as connection:
-            await apply(USERS, connection, events)
-
     for _ in range(20):
-        await asyncio.gather(apply_all(forwards), apply_all(forwards[::-1]))
+        await asyncio.gather(deleted(blog_engine, *users), deleted(blog_engine, *users[::-1]))
 
     assert len(await fetch(blog_engine, "SELECT 1 FROM users")) == len(users)
 
 
 async def test_a_message_without_an_identifiable_user_expires(blog_engine: AsyncEngine) -> None:
     """No deletion would erase such a message, so it expires after thirty days."""
-    for body, days in ((b"old", 31), (b"recent", 29)):
-        await _park_delivery(blog_engine, _delivery(body))
+    of_user = _unreadable(uuid4())
+    for delivery, days in [(rubbish(b"old"), 31), (rubbish(b"recent"), 29), (of_user, 99)]:
+        [parked_id] = await park_deliveries(blog_engine, delivery)
         await execute(
             blog_engine,
             f"UPDATE parked_messages SET first_failed_at = now() - interval '{days} days'"
-            f" WHERE body = '{body.decode()}'",
+            f" WHERE id = {parked_id}",
         )
-    of_user = _unreadable(uuid4())
-    await _park_delivery(blog_engine, of_user)
-    await execute(
-        blog_engine,
-        "UPDATE parked_messages SET first_failed_at = now() - interval '99 days'"
-        " WHERE user_id IS NOT NULL",
-    )
 
-    async with blog_engine.begin() as connection:
-        await apply(USERS, connection, [an_event(Beat(number=1))])
+    await apply_events(blog_engine, Beat(number=1))
 
     assert [row.body for row in await parked(blog_engine)] == [b"recent", of_user.body]
 
@@ -169,49 +159,20 @@ async def test_a_message_without_an_identifiable_user_expires(blog_engine: Async
 async def test_body_routing_key_and_headers_make_another_message_but_not_the_brokers(
     blog_engine: AsyncEngine,
 ) -> None:
-    message: dict[str, Any] = {"body": b"body", "headers": {"a": 1}}
-    of_the_broker = {"a": 1, "x-delivery-count": 3, "x-death": [{"count": 1}]}
-    changes: list[tuple[dict[str, Any], int]] = [
-        ({}, 1),
-        ({"body": b"other"}, 2),
-        ({"routing_key": "user.created"}, 3),
-        ({"headers": {"b": 1}}, 4),
-        ({"headers": of_the_broker}, 4),
-    ]
-    for change, rows in changes:
-        await _park_delivery(blog_engine, _delivery(**{**message, **change}))
-        assert len(await parked(blog_engine)) == rows, change
+    message = replace(rubbish(), properties=Basic.Properties(headers={"a": 1}))
+    of_the_broker: FieldTable = {"a": 1, "x-delivery-count": 3, "x-death": [{"count": 1}]}
+    for delivery, rows in [
+        (message, 1),
+        (replace(message, body=b"other"), 2),
+        (replace(message, routing_key="user.created"), 3),
+        (replace(message, properties=Basic.Properties(headers={"b": 1})), 4),
+        (replace(message, properties=Basic.Properties(headers=of_the_broker)), 4),
+    ]:
+        await park_deliveries(blog_engine, delivery)
+        assert len(await parked(blog_engine)) == rows, delivery
     [first, *_] = await parked(blog_engine)
     assert first.attempts == 2
 
 
-def _delivery(
-    body: bytes, *, headers: dict[str, Any] | None = None, routing_key: str = "user.updated"
-) -> Delivery:
-    return Delivery(
-        tag=1,
-        queue="blog.users",
-        redelivered=False,
-        exchange="users",
-        routing_key=routing_key,
-        properties=Basic.Properties(headers=headers),
-        body=body,
-    )
-
-
 def _unreadable(user_id: UUID) -> Delivery:
-    return _delivery(b"{ someone@example.org", headers={"cloudEvents:subject": str(user_id)})
-
-
-async def _park(engine: AsyncEngine, user_id: UUID) -> None:
-    await _park_delivery(engine, _unreadable(user_id))
-
-
-async def _park_delivery(engine: AsyncEngine, delivery: Delivery) -> None:
-    async with engine.begin() as connection:
-        await park(USERS, connection, delivery, "reason", "error")
-
-
-async def _delete(engine: AsyncEngine, user_id: UUID) -> None:
-    async with engine.begin() as connection:
-        await apply(USERS, connection, [an_event(a_tombstone(user_id))])
+    return a_delivery(an_event(a_state(user_id)), body=b"{ someone@example.org")

@@ -281,11 +281,11 @@ class TestUsers:
             await signed_up(api, f"{name}@example.org") for name in ("ada", "bob", "carl", "dora")
         ]
         for gone in (carl, dora):
-            left = await api.delete_me(gone)
-            assert left.status_code == 204, left.text
+            assert (await api.delete_me(gone)).status_code == 204
+        ids = [each["user"]["id"] for each in (ada, bob, carl, dora)]
         await api.execute(
             "UPDATE outbox_events SET published_at = now()"
-            f" WHERE user_id IN ('{ada['user']['id']}', '{carl['user']['id']}')"
+            f" WHERE user_id IN ('{ids[0]}', '{ids[2]}')"
         )
         await api.post(HEARTBEATS, headers=replica)
 
@@ -301,12 +301,7 @@ class TestUsers:
         assert begin.source == row.identity
         assert 0 <= (row.now - begin.taken_at).total_seconds() < 60
         marked = {user["id"]: user.pop("unpublished", None) for user in users}
-        assert marked == {
-            ada["user"]["id"]: None,
-            bob["user"]["id"]: True,
-            carl["user"]["id"]: None,
-            dora["user"]["id"]: True,
-        }
+        assert marked == dict(zip(ids, (None, True, None, True), strict=True))
         for event in events:
             model = UserTombstone if "deleted_at" in event.payload else UserState
             [user] = [user for user in users if user["id"] == str(event.user_id)]

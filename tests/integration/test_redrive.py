@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import Counter
-from contextlib import aclosing
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -20,7 +19,15 @@ from replica.parked.model import NoSuchMessage, Redriven
 from replica.parked.redrive import parked_now, redrive, redrive_all
 from tests.support.builders import NOON, a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
-from tests.support.inbox import accept_writes, execute, fetch, parked, refuse_writes, replica
+from tests.support.inbox import (
+    accept_writes,
+    apply_events,
+    execute,
+    fetch,
+    parked,
+    refuse_writes,
+    replica,
+)
 from tests.support.locks import lock_waits
 from tests.support.parked_messages import (
     UNTIL_NOW,
@@ -37,9 +44,8 @@ KID = "redriven-key"
 async def test_each_kind_of_event_is_redriven(blog_engine: AsyncEngine) -> None:
     state, tombstone = a_state(version=7), a_tombstone(version=9)
     key = RevokedKey(kid=KID, revoked_at=NOON)
-    await park_events(
-        blog_engine, *(an_event(data) for data in (state, tombstone, Beat(number=5), key))
-    )
+    data = (state, tombstone, Beat(number=5), key)
+    await park_events(blog_engine, *(an_event(each) for each in data))
 
     done = await _all(blog_engine)
 
@@ -56,15 +62,9 @@ async def test_each_kind_of_event_is_redriven(blog_engine: AsyncEngine) -> None:
 async def test_the_replica_decides_what_a_late_message_does(blog_engine: AsyncEngine) -> None:
     """Unchanged, stale or of a deleted user: it is removed, and the outcome says why."""
     same, newer, gone = a_state(version=3), a_state(version=8), uuid4()
-    async with blog_engine.begin() as connection:
-        present = [an_event(data) for data in (same, newer, a_tombstone(gone, 2))]
-        await apply(USERS, connection, present)
-    ids = await park_deliveries(
-        blog_engine,
-        a_delivery(an_event(same)),
-        a_delivery(an_event(a_state(newer.id, 7))),
-        a_delivery(an_event(a_state(gone, 1))),
-    )
+    await apply_events(blog_engine, same, newer, a_tombstone(gone, 2))
+    late = (same, a_state(newer.id, 7), a_state(gone, 1))
+    ids = await park_events(blog_engine, *(an_event(each) for each in late))
 
     done = [await redrive(USERS, blog_engine, parked_id) for parked_id in ids]
 
@@ -94,12 +94,8 @@ async def test_a_message_that_fails_again_stays_with_the_new_reason(
         assert row.last_failed_at > was.last_failed_at
         assert row.error != UNTIL_NOW[1]
         assert "someone" not in row.error
-        assert (row.body, row.properties, row.message_hash, row.first_failed_at) == (
-            was.body,
-            was.properties,
-            was.message_hash,
-            was.first_failed_at,
-        )
+        for name in ("body", "properties", "message_hash", "first_failed_at"):
+            assert getattr(row, name) == getattr(was, name)
 
 
 async def test_an_error_of_the_environment_changes_nothing(blog_engine: AsyncEngine) -> None:
@@ -140,12 +136,8 @@ async def test_a_redriven_deletion_erases_what_else_is_parked_of_its_user(
 ) -> None:
     """Including messages later in the same run, which then have no content."""
     user_id = uuid4()
-    await park_events(
-        blog_engine,
-        an_event(a_tombstone(user_id, 5)),
-        an_event(a_state(user_id, 4)),
-        an_event(a_state()),
-    )
+    data = (a_tombstone(user_id, 5), a_state(user_id, 4), a_state())
+    await park_events(blog_engine, *(an_event(each) for each in data))
     [_, late, _] = await parked(blog_engine)
 
     [deletion] = [await redrive(USERS, blog_engine, late.id - 1)]
@@ -162,8 +154,7 @@ async def test_a_redriven_deletion_erases_what_else_is_parked_of_its_user(
 async def test_an_erased_deletion_is_redriven_from_its_headers(blog_engine: AsyncEngine) -> None:
     user_id = uuid4()
     newer = a_delivery(an_event(a_tombstone(user_id, 9)), body=b"{")
-    async with blog_engine.begin() as connection:
-        await apply(USERS, connection, [an_event(a_tombstone(user_id, 5))])
+    await apply_events(blog_engine, a_tombstone(user_id, 5))
     await park_deliveries(blog_engine, newer)
     [row] = await parked(blog_engine)
 
@@ -194,13 +185,11 @@ async def test_an_unknown_id_is_said_to_be_unknown(blog_engine: AsyncEngine) -> 
 
 
 async def test_all_goes_in_the_order_of_parking_page_by_page(blog_engine: AsyncEngine) -> None:
-    ids = await park_deliveries(
-        blog_engine,
-        *(
-            a_delivery(an_event(a_state())) if number % 3 else rubbish(b"%d" % number)
-            for number in range(250)
-        ),
-    )
+    deliveries = [
+        a_delivery(an_event(a_state())) if number % 3 else rubbish(b"%d" % number)
+        for number in range(250)
+    ]
+    ids = await park_deliveries(blog_engine, *deliveries)
     _, last = await parked_now(blog_engine)
     await park_events(blog_engine, an_event(a_state()))
 
@@ -245,12 +234,9 @@ async def test_redriving_and_deleting_the_same_user_do_not_deadlock(
     users = [uuid4() for _ in range(40)]
     ids = await park_events(blog_engine, *(an_event(a_tombstone(user_id, 5)) for user_id in users))
 
-    async def delete(user_id: UUID) -> None:
-        async with blog_engine.begin() as connection:
-            await apply(USERS, connection, [an_event(a_tombstone(user_id, 6))])
-
     for parked_id, user_id in zip(ids, users, strict=True):
-        await asyncio.gather(redrive(USERS, blog_engine, parked_id), delete(user_id))
+        deleting = apply_events(blog_engine, a_tombstone(user_id, 6))
+        await asyncio.gather(redrive(USERS, blog_engine, parked_id), deleting)
 
     assert await parked(blog_engine) == []
     assert {row.version for row in (await replica(blog_engine)).values()} == {6}
@@ -320,10 +306,7 @@ async def test_a_killed_redrive_loses_nothing(
         assert applied & waiting == set()
         assert waiting
 
-    async with aclosing(
-        redrive_all(USERS, blog_engine, last=(await parked_now(blog_engine))[1])
-    ) as rest:
-        outcomes = Counter([each.outcome async for each in rest])
+    outcomes = Counter([each.outcome for each in await _all(blog_engine)])
 
     assert outcomes == {"applied": len(waiting)}
     assert set(await replica(blog_engine)) == users

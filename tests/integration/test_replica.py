@@ -166,12 +166,8 @@ async def test_two_users_who_swap_email_addresses_may_arrive_in_either_order(
 
 async def test_a_deletion_that_overtakes_the_sign_up_is_final(blog_engine: AsyncEngine) -> None:
     user_id = uuid4()
-    late = [an_event(a_state(user_id, 1), created=True), an_event(a_state(user_id, 9))]
-
     first = await apply_events(blog_engine, a_tombstone(user_id, 2))
-    async with blog_engine.begin() as connection:
-        then = await apply(USERS, connection, late)
-
+    then = await apply_events(blog_engine, a_state(user_id, 1), a_state(user_id, 9))
     assert first == [Outcome.APPLIED]
     assert then == [Outcome.TOMBSTONED, Outcome.TOMBSTONED]
     row = (await replica_of(blog_engine))[user_id]

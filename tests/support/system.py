@@ -114,10 +114,16 @@ class Member(Process):
             self.start()
         await self.is_ready(f"{self.url}/readyz", within=60)
 
+    def client(self) -> httpx.AsyncClient:
+        """Return a client of its URL that ignores the proxies of the environment."""
+        return httpx.AsyncClient(
+            base_url=self.url, trust_env=False, verify=trusted.authorities(), timeout=20
+        )
+
     async def metric(self, line: str) -> float:
         """Return the value of a metric, named with its labels, or 0 if it is absent."""
-        async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
-            metrics = (await client.get(f"{self.url}/metrics")).text
+        async with self.client() as client:
+            metrics = (await client.get("/metrics")).text
         values = [text.split()[-1] for text in metrics.splitlines() if text.startswith(f"{line} ")]
         return float(values[0]) if values else 0.0
 
