@@ -8,6 +8,9 @@ BIN := .venv/bin
 # Tests wait for servers more than they compute, so each core serves two workers.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(12, 2 * os.cpu_count()))')
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+MESSAGING := $(wildcard $(addprefix tests/integration/test_, relay_*.py replay*.py consumer_*.py parking.py \
+	redrive.py settling.py malformed_amqp.py large_messages.py dead_letters.py held_rows.py \
+	deleted_at_the_broker.py heartbeat_gaps.py))
 STAMP := .venv/.set-up
 LOCKS := requirements-dev.txt requirements.txt pyproject.toml
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
@@ -16,7 +19,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes \
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -c docs -d .local/docs/doctrees
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status logs demo env unset test test-all check fix bench lock clean
+.PHONY: help setup up down status logs demo env unset test test-all test-plain check fix bench lock clean
 .PHONY: watch docs hooks chaos
 MAKEFLAGS += --no-print-directory
 # Without compiled files each of a thousand processes of the tests would compile the code again.
@@ -62,6 +65,9 @@ test: $(STAMP) ## run the tests except the slow ones (ARGS="tests/unit -x" for s
 test-all: $(STAMP) ## run every test (ARGS="-m slow" for what make test leaves out)
 	@$(BIN)/python -m local browser
 	@$(PYTEST) $(ARGS)
+
+test-plain: $(STAMP) ## run the tests of relay and consumer on the AMQP library's own path
+	@AUTH_AMQP_PLAIN=true BLOG_AMQP_PLAIN=true $(PYTEST) $(or $(ARGS),$(MESSAGING))
 
 chaos: $(STAMP) ## let faults strike a running system (SEED=n to replay; SCHEDULES=n, MINUTES=n)
 	@$(BIN)/python -W ignore -m tests.chaos $(if $(SEED),--seed $(SEED)) \

@@ -276,6 +276,9 @@ class RelaySettings(StatusSettings):
     """``auth-service relay``."""
 
     amqp_url: AmqpUrl
+    # Publish one by one through the client library instead of in bulk: ten times slower, in case
+    # the fast path misbehaves.
+    amqp_plain: bool = False
     issuer: Issuer
     host: str = "127.0.0.1"
     # Health and metrics of the relay.

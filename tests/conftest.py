@@ -39,7 +39,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 
 # A test says what it needs; settings of the machine's user are none of its business.
 for name in [name for name in os.environ if name.startswith(("AUTH_", "BLOG_"))]:
-    if not name.endswith(("_DATABASE_URL", "_AMQP_URL")):
+    if not name.endswith(("_DATABASE_URL", "_AMQP_URL", "_AMQP_PLAIN")):
         del os.environ[name]
 
 

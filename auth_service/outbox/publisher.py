@@ -4,22 +4,29 @@ Step 3 of 6: the last code of ours before the broker; the relay and replays shar
 
 Guarantees: messages are persistent, ``mandatory`` and confirmed. Every publish ends within the
 timeout. An event that is not CONFIRMED may or may not have arrived, and must be published again.
+Events are sent in bulk (``service_kit.broker.bulk_publish``, docs/decisions/0050), or one by one
+through the client library, with the same outcomes.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from itertools import compress
 from typing import Final
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import DeliveryError, PublishError
+from aiormq.channel import Channel
 
+from auth_service.outbox.rendering import Renderer
 from contracts.events.envelope import StoredEvent, encode_stored
 from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
+from service_kit.broker.bulk_publish import BulkPublisher
 from service_kit.broker.connection import BROKER_ERRORS, connected, talking
 from service_kit.broker.queue_depths import has_queue
+from service_kit.broker.seam import SeamConnection
 
 _EXCHANGES: Final = {
     EXCHANGE: aio_pika.ExchangeType.TOPIC,
@@ -70,6 +77,23 @@ class Publisher:
         self._source = source
         self._timeout_seconds = timeout_seconds
         self._exchanges: dict[str, AbstractExchange] = {}
+        self._bulk: _Bulk | None = None
+
+    async def open(self) -> None:
+        """Prepare to publish, in bulk if the connection allows it, and ``declare``."""
+        channel = await self._channel.get_underlay_channel()
+        if isinstance(self._connection, SeamConnection):
+            assert isinstance(channel, Channel)  # the library's only class of channels
+            self._bulk = _Bulk(
+                BulkPublisher(self._connection, channel),
+                Renderer(
+                    source=self._source,
+                    exchange=self._to,
+                    channel=channel.number,
+                    body_bytes_max=channel.max_content_size,
+                ),
+            )
+        await self.declare()
 
     async def declare(self) -> None:
         """Declare both of the source's exchanges; idempotent.
@@ -101,21 +125,26 @@ class Publisher:
             events: the events to publish.
             routing_key: the key of all of them; by default the type of each.
         """
+        keyed = [(event, routing_key or event.type) for event in events]
+        sendable = [_is_sendable(*each) for each in keyed]
+        publish = self._publish_one_by_one if self._bulk is None else self._bulk.publish
+        outcomes = iter(await publish(list(compress(keyed, sendable)), self._timeout_seconds))
+        return [next(outcomes) if each else Outcome.UNSENDABLE for each in sendable]
+
+    async def _publish_one_by_one(
+        self, events: Sequence[tuple[StoredEvent, str]], timeout_seconds: float
+    ) -> list[Outcome]:
         if not events:
             return []
-        publishing = [
-            asyncio.create_task(self._publish(event, routing_key or event.type)) for event in events
-        ]
+        publishing = [asyncio.create_task(self._publish(*each)) for each in events]
         # One timer for all: they start together, and one timer each would cost too much.
-        _, unanswered = await asyncio.wait(publishing, timeout=self._timeout_seconds)
+        _, unanswered = await asyncio.wait(publishing, timeout=timeout_seconds)
         for task in unanswered:
             task.cancel()
         return [Outcome.UNCONFIRMED if task in unanswered else task.result() for task in publishing]
 
     async def _publish(self, event: StoredEvent, routing_key: str) -> Outcome:
         message = encode_stored(event, source=self._source)
-        if message.body_size > BODY_BYTES_MAX or len(routing_key.encode()) > ROUTING_KEY_BYTES_MAX:
-            return Outcome.UNSENDABLE
         try:
             with talking():
                 exchange = self._exchanges[self._to]
@@ -129,9 +158,40 @@ class Publisher:
         return Outcome.CONFIRMED
 
 
+class _Bulk:
+    """Publishes events as rendered bytes."""
+
+    def __init__(self, publisher: BulkPublisher, renderer: Renderer) -> None:
+        self._publisher = publisher
+        self._renderer = renderer
+
+    async def publish(
+        self, events: Sequence[tuple[StoredEvent, str]], timeout_seconds: float
+    ) -> list[Outcome]:
+        answers = await self._publisher.publish(
+            [self._renderer.render(event, key) for event, key in events],
+            [str(event.event_id) for event, _ in events],
+            timeout_seconds=timeout_seconds,
+        )
+        return [Outcome(answer) for answer in answers]
+
+
+def _is_sendable(event: StoredEvent, routing_key: str) -> bool:
+    """Return whether a broker would accept the event."""
+    return (
+        len((event.payload or "").encode()) <= BODY_BYTES_MAX
+        and len(routing_key.encode()) <= ROUTING_KEY_BYTES_MAX
+    )
+
+
 @asynccontextmanager
 async def publisher(
-    amqp_url: str, *, source: str, timeout_seconds: float, to: str = EXCHANGE
+    amqp_url: str,
+    *,
+    source: str,
+    timeout_seconds: float,
+    to: str = EXCHANGE,
+    plain: bool = False,
 ) -> AsyncIterator[Publisher]:
     """Open a publisher on a connection of its own, and declare both of the source's exchanges.
 
@@ -140,14 +200,15 @@ async def publisher(
         source: the issuer, which the events name as their source.
         timeout_seconds: the time limit of each publish.
         to: ``EXCHANGE`` or ``REPLAY_EXCHANGE``.
+        plain: publish one by one through the client library, which is slower.
 
     Raises:
         BROKER_ERRORS: the broker is away or refuses the connection.
     """
-    async with connected(amqp_url, name="auth-service relay") as connection:
+    async with connected(amqp_url, name="auth-service relay", bulk=not plain) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         publishing = Publisher(
             connection, channel, to, source=source, timeout_seconds=timeout_seconds
         )
-        await publishing.declare()
+        await publishing.open()
         yield publishing

@@ -239,6 +239,7 @@ class Relay:
                     settings.amqp_url,
                     source=settings.issuer,
                     timeout_seconds=settings.publish_timeout_seconds,
+                    plain=settings.amqp_plain,
                 ) as to:
                     await self._publish(leader, to)
                 self.broker_trouble = _TROUBLE[Outcome.UNCONFIRMED]

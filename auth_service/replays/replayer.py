@@ -128,6 +128,7 @@ class Replayer:
                     source=settings.issuer,
                     timeout_seconds=settings.publish_timeout_seconds,
                     to=REPLAY_EXCHANGE,
+                    plain=settings.amqp_plain,
                 ) as to:
                     if await self._send(leader, to):
                         continue

@@ -33,6 +33,8 @@ from aiormq.connection import Connection as Underlay
 from aiormq.exceptions import ChannelAccessRefused, ConnectionNotAllowed
 from pamqp.commands import Connection
 
+from service_kit.broker.seam import SeamConnection
+
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 """A broker that is up responds in milliseconds."""
 
@@ -62,19 +64,24 @@ class BrokerTrouble(ConnectionError):
     """The broker is away or refuses the connection; the message is for operators."""
 
 
-async def connect(amqp_url: str, *, name: str) -> AbstractConnection:
+async def connect(amqp_url: str, *, name: str, bulk: bool = False) -> AbstractConnection:
     """Open a connection with heartbeats; it does not come back by itself when it is lost.
 
     Parameters:
         amqp_url: of the virtual host.
         name: by which the broker's list of connections shows it, such as ``blog-service consumer``.
+        bulk: whether its channels can be tapped: it is a ``SeamConnection`` then.
 
     Raises:
         BrokerTrouble: the broker is away or refuses; the message says which, and the remedy.
     """
     try:
         return await aio_pika.connect(
-            amqp_url, timeout=CONNECT_TIMEOUT_SECONDS, heartbeat=_heartbeat(amqp_url), name=name
+            amqp_url,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            heartbeat=_heartbeat(amqp_url),
+            name=name,
+            connection_class=SeamConnection if bulk else aio_pika.Connection,
         )
     except BROKER_ERRORS as error:
         raise BrokerTrouble(_why_not_connected(error, amqp_url)) from None
@@ -88,9 +95,11 @@ async def close(connection: AbstractConnection) -> None:
 
 
 @asynccontextmanager
-async def connected(amqp_url: str, *, name: str) -> AsyncIterator[AbstractConnection]:
+async def connected(
+    amqp_url: str, *, name: str, bulk: bool = False
+) -> AsyncIterator[AbstractConnection]:
     """A connection inside the block, which counts as ``talking``; otherwise as ``connect``."""
-    connection = await connect(amqp_url, name=name)
+    connection = await connect(amqp_url, name=name, bulk=bulk)
     try:
         with talking():
             yield connection

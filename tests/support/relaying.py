@@ -67,6 +67,7 @@ async def rounds(settings: RelaySettings) -> AsyncIterator[Callable[[], Awaitabl
             settings.amqp_url,
             source=settings.issuer,
             timeout_seconds=settings.publish_timeout_seconds,
+            plain=settings.amqp_plain,
         ) as to,
     ):
         relay = Relay(settings)

@@ -1,0 +1,76 @@
+"""A broker of a few lines that a test tells what to send, such as what RabbitMQ sends rarely."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pamqp.frame
+from aiormq.connection import FrameReceiver
+from pamqp.base import Frame
+from pamqp.body import ContentBody
+from pamqp.commands import Basic, Channel, Confirm, Connection
+from pamqp.common import FieldTable
+from pamqp.header import ContentHeader
+
+_ANSWERS: dict[type, Frame] = {
+    Connection.StartOk: Connection.Tune(channel_max=100, frame_max=4096, heartbeat=60),
+    Connection.Open: Connection.OpenOk(),
+    Connection.Close: Connection.CloseOk(),
+    Channel.Open: Channel.OpenOk(),
+    Channel.Close: Channel.CloseOk(),
+    Confirm.Select: Confirm.SelectOk(),
+    Basic.Qos: Basic.QosOk(),
+    Basic.Consume: Basic.ConsumeOk(),
+}
+
+
+class ScriptedBroker:
+    """Opens connections and channels, remembers what it is sent, and never confirms by itself."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.received: list[tuple[int, object]] = []
+        self._writer: asyncio.StreamWriter | None = None
+
+    def send(self, channel: int, *frames: Frame | ContentHeader | ContentBody) -> None:
+        """Send ``frames`` to the client, in one piece."""
+        assert self._writer is not None
+        self._writer.write(b"".join(pamqp.frame.marshal(frame, channel) for frame in frames))
+
+    def count(self, kind: type) -> int:
+        """How many frames of a kind were received."""
+        return sum(isinstance(frame, kind) for _, frame in self.received)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        with suppress(asyncio.IncompleteReadError):
+            assert await reader.readexactly(8) == b"AMQP\x00\x00\x09\x01"
+            properties: FieldTable = {"capabilities": {"publisher_confirms": True}}
+            self.send(
+                0,
+                Connection.Start(
+                    server_properties=properties,
+                    mechanisms="PLAIN",
+                    locales="en_US",
+                ),
+            )
+            with suppress(ConnectionError):
+                async for _, channel, frame in FrameReceiver(reader):
+                    self.received.append((channel, frame))
+                    answer = _ANSWERS.get(type(frame))
+                    if answer is not None:  # one without fields is false
+                        self.send(channel, answer)
+        writer.close()
+
+
+@asynccontextmanager
+async def scripted_broker(tls: ssl.SSLContext | None = None) -> AsyncIterator[ScriptedBroker]:
+    """Run one inside the block, at ``port`` of the loopback interface."""
+    broker = ScriptedBroker()
+    server = await asyncio.start_server(broker.serve, "127.0.0.1", 0, ssl=tls)
+    broker.port = server.sockets[0].getsockname()[1]
+    try:
+        yield broker
+    finally:
+        server.close()
