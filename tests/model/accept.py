@@ -442,13 +442,18 @@ def _marked(before: State, after: State) -> list[Record]:
 def _comes_too_early(
     observed: Observed, state: State, context: Context, records: dict[int, Record]
 ) -> bool:
-    """Whether a commit would hide from a comparison what it must still read to repair it."""
-    if observed.what is not Seen.COMMITTED or context.repaired is None:
+    """Whether a commit would hide from a comparison what it must still read.
+
+    That is the state that it will write, or the living user whose deletion it will call undone.
+    """
+    theirs = state.source.users[0]
+    if observed.what is not Seen.COMMITTED or theirs is None:
         return False
-    is_needed = state.source.users[0] == records.get(context.repaired)
+    is_written = context.repaired is not None and theirs == records.get(context.repaired)
+    is_undone = context.claim is Kind.UNDONE_DELETION and observed.is_deletion
     comparison = state.comparison
     is_read = comparison is not None and comparison.phase in (Phase.STAGED, Phase.CLASSIFIED)
-    return is_needed and state.source.users[0] is not None and not is_read
+    return (is_written or is_undone) and not is_read and not _has_concluded(state)
 
 
 def _steps_left(state: State, observed: Observed) -> int:

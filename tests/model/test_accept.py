@@ -69,6 +69,10 @@ SOUND = {
     " published -2, confirmed -2, applied -2, source-failed-over, restored 3, published 3,"
     " confirmed 3, comparing operator, compared undone_deletion, committed -4, published -4,"
     " confirmed -4, applied -4",
+    "a deletion is called undone while it is repeated": f"{_ONE}, source-behind, committed -2,"
+    " published -2, confirmed -2, applied -2, source-failed-over, restored 3, published 3,"
+    " confirmed 3, comparing, committed -4, published -4, confirmed -4, applied -4,"
+    " compared undone_deletion",
 }
 
 DOCTORED = {
