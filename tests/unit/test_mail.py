@@ -12,8 +12,7 @@ from auth_service.mail.letters import Letter, Purpose, compose_letter, duration_
 from auth_service.mail.message import BadRecipient, Message, build_message
 from auth_service.mail_addresses import SmtpServer, sender_address, smtp_server
 from auth_service.settings import ApiSettings
-from service_kit.process.errors import BadSettings
-from service_kit.process.load import load
+from tests.support.environment import Environment
 
 SENDER = "Us <us@example.com>"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -132,23 +131,20 @@ def test_address_of_a_mail_server(url: str, server: SmtpServer) -> None:
     assert server.password is None or server.password not in repr(server)
 
 
+NO_SERVERS = """
+    http://hunter2@mail.example mail.example:hunter2 smtp:// smtp://user:hunter2@
+    smtp://user@mail.example smtp://:hunter2@mail.example smtp://user:hunter2/x@mail.example
+    smtp://user:hunter2#x@mail.example smtp://user:hunter2@x@mail.example
+    smtp://user:hunter2@mail.example:0 smtp://user:hunter2@mail.example:70000
+    smtp://user:hunter2@[mail.example smtp://user:hunter2%ff@mail.example
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("AUTH_SMTP_URL", "http://hunter2@mail.example"),
-        ("AUTH_SMTP_URL", "mail.example:hunter2"),
-        ("AUTH_SMTP_URL", "smtp://"),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2@"),
-        ("AUTH_SMTP_URL", "smtp://user@mail.example"),
-        ("AUTH_SMTP_URL", "smtp://:hunter2@mail.example"),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2/x@mail.example"),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2#x@mail.example"),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2@x@mail.example"),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2@mail.example:0"),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2@mail.example:70000"),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2@[mail.example"),
+        *(("AUTH_SMTP_URL", url) for url in NO_SERVERS.split()),
         ("AUTH_SMTP_URL", "smtp://user:hunter2 @mail.example"),
-        ("AUTH_SMTP_URL", "smtp://user:hunter2%ff@mail.example"),
         ("AUTH_MAIL_FROM", "hunter2"),
         ("AUTH_MAIL_FROM", "a@example.org, hunter2@example.org"),
         ("AUTH_MAIL_FROM", "a@example.org\nBcc: hunter2@example.org"),
@@ -158,35 +154,29 @@ def test_address_of_a_mail_server(url: str, server: SmtpServer) -> None:
         ("AUTH_LINK_URL", "https://auth.example/ hunter2"),
     ],
 )
-def test_bad_settings_stop_the_start(
-    name: str, value: str, private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_settings_stop_the_start(complete: Environment, name: str, value: str) -> None:
     """The error names the variable, and does not repeat a possible password."""
-    complete(private_pem, tmp_path, monkeypatch)
-    monkeypatch.setenv(name, value)
-
-    with pytest.raises(BadSettings) as caught:
-        load(ApiSettings)
-
-    assert re.match(f"{name}: must be ", str(caught.value))
-    assert "hunter2" not in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
+    message = complete.refusal(ApiSettings, **{name: value})
+    assert re.match(f"{name}: must be ", message)
+    assert "hunter2" not in message
+    assert len(message.splitlines()) == 1
 
 
-def test_a_server_and_a_folder_at_once_are_refused(
-    private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server and a folder at once are ambiguous."""
-    complete(private_pem, tmp_path, monkeypatch)
-    monkeypatch.setenv("AUTH_SMTP_URL", "smtp://mail.example")
-    monkeypatch.setenv("AUTH_MAIL_FOLDER", "/mails")
-    with pytest.raises(BadSettings, match=r"AUTH_SMTP_URL or AUTH_MAIL_FOLDER, not both"):
-        load(ApiSettings)
+def test_a_server_and_a_folder_at_once_are_refused(complete: Environment) -> None:
+    """They are ambiguous."""
+    message = complete.refusal(
+        ApiSettings, AUTH_SMTP_URL="smtp://mail.example", AUTH_MAIL_FOLDER="/mails"
+    )
+    assert "AUTH_SMTP_URL or AUTH_MAIL_FOLDER, not both" in message
 
 
-def complete(pem: str, folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Complete settings, with none of this machine's."""
-    patch.chdir(folder)
-    patch.setenv("AUTH_DATABASE_URL", "postgresql://db.example/auth")
-    patch.setenv("AUTH_ISSUER", "https://auth.example")
-    patch.setenv("AUTH_PRIVATE_KEY", pem)
+@pytest.fixture
+def complete(private_pem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """An environment with all settings but those of mails."""
+    return Environment(
+        monkeypatch,
+        tmp_path,
+        AUTH_DATABASE_URL="postgresql://db.example/auth",
+        AUTH_ISSUER="https://auth.example",
+        AUTH_PRIVATE_KEY=private_pem,
+    )
