@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import jwt
@@ -18,33 +17,29 @@ from auth_service.tokens.keyring import KeyRing
 from auth_service.tokens.lifecycle import Lifecycle
 from auth_service.tokens.model import Gone, NoSuchKey, StillActive, TooManyKeys, TooSoon
 from contracts.events import KeyRevoked
-from contracts.tokens import AccessToken, InvalidToken, TokenVerifier
+from contracts.tokens import AccessToken, TokenVerifier
 from tests.support.auth_api import assert_problem, bearer, serving, signed_up
 from tests.support.eventually import eventually
-from tests.support.inbox import fetch
+from tests.support.keyrings import BITS, OPERATOR, Keyrings, a_token, published
 
-OPERATOR = "operator:test"
-BITS = 2048
 KEY_SET = "/.well-known/jwks.json"
 
 
 @pytest.fixture
-def settings(api_settings: ApiSettings) -> ApiSettings:
+def keyrings(auth_engine: AsyncEngine, api_settings: ApiSettings) -> Keyrings:
     secret = SecretStr("a secret of more than thirty-two characters")
-    return api_settings.model_copy(update={"secret": secret})
+    return Keyrings(auth_engine, api_settings).having(secret=secret)
 
 
 @pytest.fixture
-def keys(auth_engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
-    return Lifecycle(auth_engine, settings, actor=OPERATOR)
+def keys(keyrings: Keyrings) -> Lifecycle:
+    return keyrings.operator()
 
 
 @pytest.fixture
-def impatient(auth_engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
+def impatient(keyrings: Keyrings) -> Lifecycle:
     """An operator's commands, with keys that need not wait."""
-    return Lifecycle(
-        auth_engine, settings.model_copy(update={"key_wait_seconds": 0}), actor=OPERATOR
-    )
+    return keyrings.having(key_wait_seconds=0).operator()
 
 
 class Holder:
@@ -68,23 +63,12 @@ class Holder:
         return self._verifier.verify(token)
 
 
-async def published(ring: KeyRing) -> dict[str, Any]:
-    document: dict[str, Any] = httpx.Response(200, content=(await ring.key_set()).body).json()
-    return document
-
-
-async def a_token(ring: KeyRing) -> str:
-    return (await ring.signer()).for_service(f"svc_{uuid4().hex}", ["posts:write"])
-
-
-async def test_rotating_refuses_not_one_token(
-    auth_engine: AsyncEngine, settings: ApiSettings
-) -> None:
+async def test_rotating_refuses_not_one_token(keyrings: Keyrings) -> None:
     """Two processes keep signing; verifiers with cached key sets accept every token."""
-    settings = settings.model_copy(update={"key_wait_seconds": 2})
-    keys = Lifecycle(auth_engine, settings, actor=OPERATOR)
-    rings = [KeyRing(auth_engine, settings) for _ in range(2)]
-    verifiers: list[Holder | KeyRing] = [*rings, *(Holder(ring, settings, 0.7) for ring in rings)]
+    keyrings = keyrings.having(key_wait_seconds=2)
+    keys, rings = keyrings.operator(), [keyrings.ring() for _ in range(2)]
+    holders = [Holder(ring, keyrings.settings, 0.7) for ring in rings]
+    verifiers: list[Holder | KeyRing] = [*rings, *holders]
     tokens: list[str] = []
     signers: list[str] = []
     is_over = asyncio.Event()
@@ -126,25 +110,23 @@ async def test_rotating_refuses_not_one_token(
 
 
 async def test_the_wait_is_measured_by_the_database_and_can_be_overridden(
-    auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
+    keyrings: Keyrings, keys: Lifecycle
 ) -> None:
     """15 minutes after publication, or at once by force; the audit log shows which."""
-    await KeyRing(auth_engine, settings).signer()
+    await keyrings.ring().signer()
     key = await keys.generate(BITS)
     with pytest.raises(TooSoon):
         await keys.activate(key.kid)
     later = await keys.generate(BITS)
-    async with auth_engine.begin() as connection:
-        await connection.exec_driver_sql(
-            "UPDATE signing_keys SET created_at = created_at - interval '901 s'"
-            f" WHERE kid = '{later.kid}'"
-        )
+    await keyrings.execute(
+        "UPDATE signing_keys SET created_at = created_at - interval '901 s'"
+        f" WHERE kid = '{later.kid}'"
+    )
 
     assert (await keys.activate(later.kid)).is_new
     assert (await keys.activate(key.kid, force=True)).is_new
 
-    audited = await fetch(
-        auth_engine,
+    audited = await keyrings.fetch(
         "SELECT subject, details->>'forced' AS forced FROM audit_log"
         f" WHERE action = 'key_activated' AND actor = '{OPERATOR}' ORDER BY id",
     )
@@ -152,10 +134,10 @@ async def test_the_wait_is_measured_by_the_database_and_can_be_overridden(
 
 
 async def test_keys_are_activated_one_after_another(
-    auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+    keyrings: Keyrings, impatient: Lifecycle
 ) -> None:
     """Concurrent requests: each key once, and one is active in the end."""
-    await KeyRing(auth_engine, settings).signer()
+    await keyrings.ring().signer()
     made = [await impatient.generate(BITS) for _ in range(3)]
 
     changes = await asyncio.gather(
@@ -170,11 +152,9 @@ async def test_keys_are_activated_one_after_another(
     assert all(isinstance(error, Gone) for error in refused)
 
 
-async def test_changes_of_keys_are_idempotent(
-    auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
-) -> None:
+async def test_changes_of_keys_are_idempotent(keyrings: Keyrings, impatient: Lifecycle) -> None:
     """Activating, retiring and revoking are idempotent; audit log and outbox have one entry."""
-    await KeyRing(auth_engine, settings).signer()
+    await keyrings.ring().signer()
     key, spare = await impatient.generate(BITS), await impatient.generate(BITS)
 
     for _ in range(2):
@@ -183,33 +163,29 @@ async def test_changes_of_keys_are_idempotent(
     first, revoked = [await impatient.revoke(spare.kid) for _ in range(2)]
 
     assert [change.is_new for change in (activated, retired, revoked)] == [False] * 3
-    actions = await fetch(
-        auth_engine,
+    actions = await keyrings.fetch(
         f"SELECT action FROM audit_log WHERE subject IN ('{key.kid}', '{spare.kid}') ORDER BY id",
     )
     done = ["generated", "generated", "activated", "retired", "revoked"]
     assert [row.action for row in actions] == [f"key_{what}" for what in done]
-    [recorded] = await revocations(auth_engine)
+    [recorded] = await revocations(keyrings)
     assert (recorded.user_id, recorded.version) == (None, None)
     data = KeyRevoked.__annotations__["data"].model_validate_json(recorded.payload)
     assert (data.kid, data.revoked_at) == (spare.kid, first.key.revoked_at)
     assert first.other is None
 
 
-async def test_what_is_refused_changes_nothing(
-    auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
-) -> None:
+async def test_what_is_refused_changes_nothing(keyrings: Keyrings, impatient: Lifecycle) -> None:
     """Above all, another key than verifiers take; revoking one makes room."""
-    await KeyRing(auth_engine, settings).signer()
+    await keyrings.ring().signer()
     active, old = await impatient.generate(BITS), await impatient.generate(BITS)
     await impatient.activate(active.kid)
     await impatient.retire(old.kid)
-    async with auth_engine.begin() as connection:
-        await connection.exec_driver_sql(
-            "INSERT INTO signing_keys (kid, state, public_jwk, created_at)"
-            " SELECT 'key' || n, 'pending', public_jwk, created_at FROM signing_keys,"
-            f" generate_series(1, 15) AS n WHERE kid = '{active.kid}'"
-        )
+    await keyrings.execute(
+        "INSERT INTO signing_keys (kid, state, public_jwk, created_at)"
+        " SELECT 'key' || n, 'pending', public_jwk, created_at FROM signing_keys,"
+        f" generate_series(1, 15) AS n WHERE kid = '{active.kid}'"
+    )
     before = await impatient.keys()
 
     with pytest.raises(StillActive):
@@ -232,10 +208,10 @@ class TestRevoke:
     """Emergencies."""
 
     async def test_its_tokens_are_refused_within_a_second_and_another_key_signs(
-        self, settings: ApiSettings, keys: Lifecycle
+        self, keyrings: Keyrings, keys: Lifecycle
     ) -> None:
         """The oldest pending key, however young; sign-in works again, the key set changes."""
-        async with serving(settings) as api:
+        async with serving(keyrings.settings) as api:
             ada = await signed_up(api, "ada@example.org")
             leaked = await only_key(api)
             spare = await keys.generate(BITS)
@@ -255,78 +231,41 @@ class TestRevoke:
             assert (await api.get("/v1/me", headers=bearer(bob))).status_code == 200
             assert_problem(await api.get("/v1/me", headers=bearer(ada)), 401, "invalid_token")
 
-    async def test_without_a_spare_a_new_key_is_generated(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
-    ) -> None:
-        """In the same transaction: there always is an active key."""
-        ring = KeyRing(auth_engine, settings)
-        [leaked] = [key["kid"] for key in (await published(ring))["keys"]]
-
-        change = await keys.revoke(leaked)
-
-        assert change.other is not None
-        assert change.other.bits == 3072
-        states = {key.kid: key.state for key in (await keys.keys()).keys}
-        assert states == {leaked: "revoked", change.other.kid: "active"}
-        await eventually(lambda: signs_with(ring, change.other.kid if change.other else ""))
-
     async def test_a_spare_that_cannot_be_used_is_passed_over(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
+        self, keyrings: Keyrings, impatient: Lifecycle
     ) -> None:
         """Otherwise a configured key whose private half is elsewhere would stop signing."""
         stored = await impatient.generate(BITS)
         await impatient.activate(stored.kid)
-        await KeyRing(auth_engine, settings).signer()
-        without = settings.model_copy(update={"private_key": None})
+        await keyrings.ring().signer()
 
-        change = await Lifecycle(auth_engine, without, actor=OPERATOR).revoke(stored.kid)
+        change = await keyrings.having(private_key=None).operator().revoke(stored.kid)
 
         assert change.other is not None
         assert not change.other.is_configured
 
     async def test_a_revocation_that_fails_half_way_is_rolled_back(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, keys: Lifecycle
+        self, keyrings: Keyrings, keys: Lifecycle
     ) -> None:
         """Key, event, successor and audit entries are one transaction."""
-        await KeyRing(auth_engine, settings).signer()
+        await keyrings.ring().signer()
         before = await keys.keys()
-        async with auth_engine.begin() as connection:
-            await connection.exec_driver_sql(
-                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
-                " $$ BEGIN RAISE EXCEPTION 'refused for a test'; END $$"
-            )
-            await connection.exec_driver_sql(
-                "CREATE TRIGGER refuse BEFORE INSERT ON signing_keys EXECUTE FUNCTION refuse()"
-            )
+        await keyrings.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'refused for a test'; END $$",
+            "CREATE TRIGGER refuse BEFORE INSERT ON signing_keys EXECUTE FUNCTION refuse()",
+        )
 
         with pytest.raises(Exception, match="refused for a test"):
             await keys.revoke(before.keys[0].kid)
 
         assert (await keys.keys()).keys == before.keys
-        assert await revocations(auth_engine) == []
-        assert not await fetch(auth_engine, "SELECT 1 FROM audit_log WHERE action = 'key_revoked'")
-
-    async def test_a_refused_token_stays_refused_by_a_process_that_starts_later(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, impatient: Lifecycle
-    ) -> None:
-        """Also a token of a retired key that is still published."""
-        ring = KeyRing(auth_engine, settings)
-        token = await a_token(ring)
-        [first] = [key["kid"] for key in (await published(ring))["keys"]]
-        key = await impatient.generate(BITS)
-        await impatient.activate(key.kid)
-        later = KeyRing(auth_engine, settings)
-        assert await later.verify(token)
-
-        await impatient.revoke(first)
-
-        with pytest.raises(InvalidToken):
-            await KeyRing(auth_engine, settings).verify(token)
+        assert await revocations(keyrings) == []
+        assert not await keyrings.fetch("SELECT 1 FROM audit_log WHERE action = 'key_revoked'")
 
 
-async def revocations(engine: AsyncEngine) -> list[Any]:
-    return await fetch(
-        engine,
+async def revocations(keyrings: Keyrings) -> list[Any]:
+    return await keyrings.fetch(
         "SELECT user_id, version, payload::text AS payload FROM outbox_events"
         " WHERE type = 'key.revoked'",
     )

@@ -1,12 +1,10 @@
 """The keys of one process, as its settings and the table determine them."""
 
 import asyncio
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,169 +16,133 @@ from structlog.testing import capture_logs
 
 from auth_service.settings import ApiSettings
 from auth_service.tokens.keyring import KeyRing, NoSigningKey
-from auth_service.tokens.lifecycle import Lifecycle
-from auth_service.tokens.model import PrivateKeyMissing, SigningKey, State
+from auth_service.tokens.model import PrivateKeyMissing
 from contracts.tokens import InvalidToken, KeysUnavailable
-from contracts.tokens.keys import jwk
 from local.embedded_postgres import EmbeddedPostgres
 from local.ports import free_port
 from service_kit.database.engines import pooled
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
-from tests.support.inbox import execute, fetch
+from tests.support.keyrings import BITS, Keyrings, a_token, kids_of
 
 SECRET = SecretStr("the first secret of thirty-two characters")
 OTHER_SECRET = SecretStr("another secret of thirty-two characters or more")
-OPERATOR = "operator:test"
-BITS = 2048
 
 
 @pytest.fixture
-def settings(api_settings: ApiSettings) -> ApiSettings:
-    return api_settings.model_copy(update={"secret": SECRET, "key_wait_seconds": 0})
+def configured(auth_engine: AsyncEngine, api_settings: ApiSettings) -> Keyrings:
+    """Processes with a secret and AUTH_PRIVATE_KEY."""
+    return Keyrings(auth_engine, api_settings).having(secret=SECRET, key_wait_seconds=0)
 
 
 @pytest.fixture
-def without_key(settings: ApiSettings) -> ApiSettings:
-    """An API whose keys are all in the database."""
-    return settings.model_copy(update={"private_key": None})
+def stored(configured: Keyrings) -> Keyrings:
+    """Processes whose keys are all in the database."""
+    return configured.having(private_key=None)
 
 
 @pytest.fixture(scope="session")
 def other_key() -> SecretStr:
-    return pem(rsa.generate_private_key(public_exponent=65537, key_size=BITS))
-
-
-def pem(key: rsa.RSAPrivateKey) -> SecretStr:
-    """The key as written in the setting."""
+    """Another key, as written in the setting."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=BITS)
     form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return SecretStr(key.private_bytes(*form).decode())
-
-
-def lifecycle(engine: AsyncEngine, settings: ApiSettings) -> Lifecycle:
-    return Lifecycle(engine, settings, actor=OPERATOR)
-
-
-async def states(engine: AsyncEngine) -> dict[str, str]:
-    rows = await fetch(engine, "SELECT kid, state FROM signing_keys")
-    return {row.kid: row.state for row in rows}
-
-
-async def a_token(ring: KeyRing) -> str:
-    return (await ring.signer()).for_service(f"svc_{uuid4().hex}", ["posts:write"])
 
 
 async def kid_of_signer(ring: KeyRing) -> str:
     return (await ring.verify(await a_token(ring))).key_id
 
 
-async def signs_with(ring: KeyRing, kid: str) -> bool:
-    return await kid_of_signer(ring) == kid
-
-
-def configured_kid(settings: ApiSettings) -> str:
-    assert settings.configured_key is not None
-    kid: str = jwk(settings.configured_key.public_key())["kid"]
-    return kid
-
-
 class TestConfiguredKey:
     """The key of AUTH_PRIVATE_KEY becomes a key like the others."""
 
     async def test_processes_that_start_at_once_register_it_once(
-        self, auth_engine: AsyncEngine, settings: ApiSettings
+        self, configured: Keyrings
     ) -> None:
         """One row, active, and one audit entry for each step."""
-        rings = [KeyRing(auth_engine, settings) for _ in range(8)]
+        signers = await asyncio.gather(*(kid_of_signer(configured.ring()) for _ in range(8)))
 
-        signers = await asyncio.gather(*(kid_of_signer(ring) for ring in rings))
-
-        kid = configured_kid(settings)
+        kid = configured.configured_kid
         assert set(signers) == {kid}
-        assert await states(auth_engine) == {kid: "active"}
-        audited = await fetch(auth_engine, "SELECT action, subject FROM audit_log ORDER BY id")
-        assert [tuple(row) for row in audited] == [("key_generated", kid), ("key_activated", kid)]
+        assert await configured.states() == {kid: "active"}
+        audited = await configured.fetch("SELECT action, subject FROM audit_log ORDER BY id")
+        assert audited == [("key_generated", kid), ("key_activated", kid)]
 
     async def test_another_key_in_the_setting_takes_over(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
+        self, configured: Keyrings, other_key: SecretStr
     ) -> None:
         """The article's way to change it; tokens of processes with either key are valid."""
-        changed = settings.model_copy(update={"private_key": other_key})
-        before, after = KeyRing(auth_engine, settings), KeyRing(auth_engine, changed)
-        old, new = configured_kid(settings), configured_kid(changed)
+        changed = configured.having(private_key=other_key)
+        before, after = configured.ring(), changed.ring()
+        old, new = configured.configured_kid, changed.configured_kid
 
         assert await kid_of_signer(before) == old
         assert await kid_of_signer(after) == new
 
-        assert await states(auth_engine) == {old: "retired", new: "active"}
+        assert await configured.states() == {old: "retired", new: "active"}
         await eventually(lambda: knows(before, new))
         for signing, verifying in ((before, after), (after, before)):
             assert await verifying.verify(await a_token(signing))
         # The process that was not restarted keeps running, and does not import its key again.
         assert await kid_of_signer(before) == old
-        assert await states(auth_engine) == {old: "retired", new: "active"}
+        assert await configured.states() == {old: "retired", new: "active"}
         await before.ready()
 
     async def test_a_former_key_that_is_set_again_signs_again(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
+        self, configured: Keyrings, other_key: SecretStr
     ) -> None:
         """Even if it had left the key set."""
-        first = settings.model_copy(update={"key_hold_seconds": 0})
-        second = first.model_copy(update={"private_key": other_key})
-        await KeyRing(auth_engine, first).signer()
-        await KeyRing(auth_engine, second).signer()
+        first = configured.having(key_hold_seconds=0)
+        second = first.having(private_key=other_key)
+        await first.ring().signer()
+        await second.ring().signer()
 
-        assert await kid_of_signer(KeyRing(auth_engine, first)) == configured_kid(first)
+        assert await kid_of_signer(first.ring()) == first.configured_kid
 
-        kids = {configured_kid(first): "active", configured_kid(second): "retired"}
-        assert await states(auth_engine) == kids
+        kids = {first.configured_kid: "active", second.configured_kid: "retired"}
+        assert await configured.states() == kids
 
     async def test_it_waits_where_a_stored_key_signs(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, without_key: ApiSettings
+        self, configured: Keyrings, stored: Keyrings
     ) -> None:
         """It is published as pending; the operator's active key stays active."""
-        stored = await activated(lifecycle(auth_engine, without_key))
-        ring = KeyRing(auth_engine, settings)
+        active, ring = await stored.activated(), configured.ring()
 
-        assert await kid_of_signer(ring) == stored.kid
-        assert await states(auth_engine) == {
-            stored.kid: "active",
-            configured_kid(settings): "pending",
-        }
-        assert await kid_set(ring) == {stored.kid, configured_kid(settings)}
+        assert await kid_of_signer(ring) == active.kid
+        kids = {active.kid: "active", configured.configured_kid: "pending"}
+        assert await configured.states() == kids
+        assert await kids_of(ring) == kids.keys()
 
     async def test_it_takes_over_from_keys_that_were_sealed_with_its_predecessor(
-        self, auth_engine: AsyncEngine, settings: ApiSettings, other_key: SecretStr
+        self, configured: Keyrings, other_key: SecretStr
     ) -> None:
         """Without AUTH_SECRET, changing the private key changes the secret."""
-        alone = settings.model_copy(update={"secret": None})
-        changed = alone.model_copy(update={"private_key": other_key})
-        await KeyRing(auth_engine, alone).signer()
-        stored = await activated(lifecycle(auth_engine, alone))
-        ring = KeyRing(auth_engine, changed)
+        alone = configured.having(secret=None)
+        changed = alone.having(private_key=other_key)
+        await alone.ring().signer()
+        sealed = await alone.activated()
+        ring = changed.ring()
 
-        assert await kid_of_signer(ring) == configured_kid(changed)
+        assert await kid_of_signer(ring) == changed.configured_kid
 
-        assert (await states(auth_engine))[stored.kid] == "retired"
+        assert (await configured.states())[sealed.kid] == "retired"
         await ring.ready()
 
-    async def test_once_revoked_it_never_signs_again(
-        self, auth_engine: AsyncEngine, settings: ApiSettings
-    ) -> None:
+    async def test_once_revoked_it_never_signs_again(self, configured: Keyrings) -> None:
         """A restart with it in the setting logs a warning, and uses its successor."""
-        kid = configured_kid(settings)
-        ring = KeyRing(auth_engine, settings)
-        token = await a_token(ring)
-        revoked = await lifecycle(auth_engine, settings).revoke(kid)
+        kid = configured.configured_kid
+        token = await a_token(configured.ring())
+        revoked = await configured.operator().revoke(kid)
         assert revoked.other is not None
+        assert revoked.other.bits == 3072
 
         with capture_logs() as logs:
-            restarted = KeyRing(auth_engine, settings)
+            restarted = configured.ring()
             assert await kid_of_signer(restarted) == revoked.other.kid
 
         with pytest.raises(InvalidToken):
             await restarted.verify(token)
-        assert await states(auth_engine) == {kid: "revoked", revoked.other.kid: "active"}
+        assert await configured.states() == {kid: "revoked", revoked.other.kid: "active"}
         [warning] = [line for line in logs if line["event"] == "keys.configured_key_revoked"]
         assert (warning["kid"], warning["remedy"]) == (kid, "AUTH_PRIVATE_KEY")
         await restarted.ready()
@@ -189,143 +151,132 @@ class TestConfiguredKey:
 class TestStoredKeys:
     """Keys in the database, sealed."""
 
-    async def test_stored_keys_are_sufficient(
-        self, auth_engine: AsyncEngine, without_key: ApiSettings
-    ) -> None:
+    async def test_stored_keys_are_sufficient(self, stored: Keyrings) -> None:
         """Without AUTH_PRIVATE_KEY nothing signs until a key is activated; no process restarts."""
-        ring = KeyRing(auth_engine, without_key)
-        keys = lifecycle(auth_engine, without_key)
-        with pytest.raises(NoSigningKey):
-            await ring.signer()
-        with pytest.raises(NoSigningKey):
-            await ring.ready()
-        pending = await keys.generate(BITS)
+        ring = stored.ring()
+        for call in (ring.signer, ring.ready):
+            with pytest.raises(NoSigningKey):
+                await call()
+        pending = await stored.operator().generate(BITS)
         await eventually(lambda: knows(ring, pending.kid))
         with pytest.raises(NoSigningKey):
             await ring.signer()
 
-        await keys.activate(pending.kid)
+        await stored.operator().activate(pending.kid)
 
         await eventually(lambda: is_ready(ring))
         assert await kid_of_signer(ring) == pending.kid
 
-    async def test_nothing_private_is_legible_in_the_table(
-        self, auth_engine: AsyncEngine, settings: ApiSettings
-    ) -> None:
+    async def test_nothing_private_is_legible_in_the_table(self, stored: Keyrings) -> None:
         """The sealed key is neither DER nor PEM, and bound to its id."""
-        keys = lifecycle(auth_engine, settings)
-        first, second = await activated(keys), await keys.generate(BITS)
+        first, second = await stored.activated(), await stored.operator().generate(BITS)
 
-        [row, *_] = await fetch(auth_engine, "SELECT * FROM signing_keys ORDER BY created_at")
-        await execute(
-            auth_engine,
+        [row, *_] = await stored.fetch("SELECT * FROM signing_keys ORDER BY created_at")
+        await stored.execute(
             "UPDATE signing_keys SET sealed_private_key = (SELECT sealed_private_key FROM"
-            f" signing_keys WHERE kid = '{second.kid}') WHERE kid = '{first.kid}'",
+            f" signing_keys WHERE kid = '{second.kid}') WHERE kid = '{first.kid}'"
         )
 
         assert row.public_jwk.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
         assert b"PRIVATE" not in row.sealed_private_key
         assert not row.sealed_private_key.startswith(b"\x30")
         with pytest.raises(NoSigningKey):
-            await KeyRing(auth_engine, settings.model_copy(update={"private_key": None})).signer()
+            await stored.ring().signer()
 
     async def test_a_changed_secret_still_opens_them_by_its_predecessor(
-        self, auth_engine: AsyncEngine, without_key: ApiSettings
+        self, stored: Keyrings
     ) -> None:
         """AUTH_PREVIOUS_SECRET; new keys are sealed with the new secret alone."""
-        stored = await activated(lifecycle(auth_engine, without_key))
-        changed = without_key.model_copy(update={"secret": OTHER_SECRET, "previous_secret": SECRET})
-        ring = KeyRing(auth_engine, changed)
-        assert await kid_of_signer(ring) == stored.kid
+        first = await stored.activated()
+        changed = stored.having(secret=OTHER_SECRET, previous_secret=SECRET)
+        ring = changed.ring()
+        assert await kid_of_signer(ring) == first.kid
         await ring.ready()
 
-        successor = await activated(lifecycle(auth_engine, changed))
+        successor = await changed.activated()
 
-        alone = changed.model_copy(update={"previous_secret": None})
-        assert await kid_of_signer(KeyRing(auth_engine, alone)) == successor.kid
+        assert await kid_of_signer(changed.having(previous_secret=None).ring()) == successor.kid
 
     async def test_without_the_secret_the_process_is_not_ready_and_says_why(
-        self, auth_engine: AsyncEngine, without_key: ApiSettings, settings: ApiSettings
+        self, configured: Keyrings, stored: Keyrings
     ) -> None:
         """The log names it; a substitute signs, but an operator must act."""
-        await KeyRing(auth_engine, settings).signer()
-        stored = await activated(lifecycle(auth_engine, settings))
+        await configured.ring().signer()
+        active = await configured.activated()
 
         with capture_logs() as logs:
-            wrong = KeyRing(auth_engine, without_key.model_copy(update={"secret": OTHER_SECRET}))
-            with pytest.raises(NoSigningKey):
-                await wrong.ready()
-            with pytest.raises(NoSigningKey):
-                await wrong.signer()
-        substitute = KeyRing(auth_engine, settings.model_copy(update={"secret": OTHER_SECRET}))
+            wrong = stored.having(secret=OTHER_SECRET).ring()
+            for call in (wrong.ready, wrong.signer):
+                with pytest.raises(NoSigningKey):
+                    await call()
+        substitute = configured.having(secret=OTHER_SECRET).ring()
 
         [line] = [line for line in logs if line["event"] == "keys.sealed_with_another_secret"]
-        assert (line["kid"], line["remedy"]) == (stored.kid, "AUTH_SECRET")
-        assert await kid_of_signer(substitute) == configured_kid(settings)
+        assert (line["kid"], line["remedy"]) == (active.kid, "AUTH_SECRET")
+        assert await kid_of_signer(substitute) == configured.configured_kid
         with pytest.raises(NoSigningKey):
             await substitute.ready()
-        assert (await states(auth_engine))[stored.kid] == "active"
+        assert (await configured.states())[active.kid] == "active"
 
-    async def test_an_operator_with_another_secret_is_refused(
-        self, auth_engine: AsyncEngine, without_key: ApiSettings
-    ) -> None:
+    async def test_an_operator_with_another_secret_is_refused(self, stored: Keyrings) -> None:
         """A key that the API could not unseal is neither generated nor activated."""
-        keys = lifecycle(auth_engine, without_key)
-        stored, pending = await activated(keys), await keys.generate(BITS)
-        wrong = lifecycle(auth_engine, without_key.model_copy(update={"secret": OTHER_SECRET}))
+        active, pending = await stored.activated(), await stored.operator().generate(BITS)
+        wrong = stored.having(secret=OTHER_SECRET).operator()
 
-        with pytest.raises(PrivateKeyMissing, match="AUTH_SECRET"):
-            await wrong.generate(BITS)
-        with pytest.raises(PrivateKeyMissing, match="AUTH_SECRET"):
-            await wrong.activate(pending.kid)
+        for attempt in (wrong.generate(BITS), wrong.activate(pending.kid)):
+            with pytest.raises(PrivateKeyMissing, match="AUTH_SECRET"):
+                await attempt
 
-        assert await states(auth_engine) == {stored.kid: "active", pending.kid: "pending"}
+        assert await stored.states() == {active.kid: "active", pending.kid: "pending"}
 
     async def test_a_process_with_another_secret_does_not_take_over(
-        self, auth_engine: AsyncEngine, without_key: ApiSettings, other_key: SecretStr
+        self, stored: Keyrings, other_key: SecretStr
     ) -> None:
         """AUTH_SECRET is wrong there; processes with the right one are not affected."""
-        keys = lifecycle(auth_engine, without_key)
-        stored = await activated(keys)
-        changes = {"private_key": other_key, "secret": OTHER_SECRET}
-        elsewhere = without_key.model_copy(update=changes)
-        assert await kid_of_signer(KeyRing(auth_engine, elsewhere)) != stored.kid
-        assert (await states(auth_engine))[stored.kid] == "active"
-        assert await kid_of_signer(KeyRing(auth_engine, without_key)) == stored.kid
+        active = await stored.activated()
+        elsewhere = stored.having(private_key=other_key, secret=OTHER_SECRET)
+        assert await kid_of_signer(elsewhere.ring()) != active.kid
+        assert (await stored.states())[active.kid] == "active"
+        assert await kid_of_signer(stored.ring()) == active.kid
         # No process with these settings could sign with the other one's configured key.
         with pytest.raises(PrivateKeyMissing, match="AUTH_PRIVATE_KEY"):
-            await keys.activate(configured_kid(elsewhere))
+            await stored.operator().activate(elsewhere.configured_kid)
 
 
 class TestReading:
     """One small query a second, and what happens without it."""
 
     async def test_requests_share_one_query_and_the_next_second_another(
-        self, auth_engine: AsyncEngine, settings: ApiSettings
+        self, configured: Keyrings
     ) -> None:
         """Fifty at once cost one query; fresh keys are not read again."""
-        ring = KeyRing(auth_engine, settings)
-        token = await a_token(ring)
-        other = KeyRing(auth_engine, settings)
+        token, other = await a_token(configured.ring()), configured.ring()
 
-        with queries(auth_engine) as seen:
+        with queries(configured.engine) as seen:
             await asyncio.gather(*(other.verify(token) for _ in range(50)))
             await other.verify(token)
-
             assert len(seen) == 1
-            await eventually(lambda: asked_again(other, token, seen), within=3)
 
-    async def test_an_unreadable_table_delays_nobody(
-        self, auth_engine: AsyncEngine, settings: ApiSettings
-    ) -> None:
+            async def asked_again() -> bool:
+                await other.verify(token)
+                return len(seen) == 2
+
+            await eventually(asked_again, within=3)
+
+    async def test_an_unreadable_table_delays_nobody(self, configured: Keyrings) -> None:
         """Requests use the keys read before, and reads of the table do not pile up."""
-        ring = KeyRing(auth_engine, settings)
+        ring = configured.ring()
         token = await a_token(ring)
-        async with auth_engine.begin() as connection:
-            await connection.execute(text("LOCK TABLE signing_keys IN ACCESS EXCLUSIVE MODE"))
-            await eventually(lambda: is_reading(ring, token), within=3)
 
-            with queries(auth_engine) as seen:
+        async def is_reading() -> bool:
+            await ring.verify(token)
+            return ring._reading is not None
+
+        async with configured.engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE signing_keys IN ACCESS EXCLUSIVE MODE"))
+            await eventually(is_reading, within=3)
+
+            with queries(configured.engine) as seen:
                 began = time.monotonic()
                 await asyncio.gather(*(ring.verify(token) for _ in range(10)))
                 took = time.monotonic() - began
@@ -334,32 +285,28 @@ class TestReading:
         assert took < 1.5
         assert seen == []
 
-    async def test_an_unexpected_error_affects_readiness_only(
-        self, auth_engine: AsyncEngine, settings: ApiSettings
-    ) -> None:
+    async def test_an_unexpected_error_affects_readiness_only(self, configured: Keyrings) -> None:
         """Verification continues; the process is not ready until it can read the keys again."""
-        ring = KeyRing(auth_engine, settings)
+        ring = configured.ring()
         token = await a_token(ring)
-        await execute(auth_engine, "ALTER TABLE signing_keys RENAME TO elsewhere")
+        await configured.execute("ALTER TABLE signing_keys RENAME TO elsewhere")
         await eventually(lambda: is_unreadable(ring))
 
         assert await ring.verify(token)
         assert await ring.signer()
 
-        await execute(auth_engine, "ALTER TABLE elsewhere RENAME TO signing_keys")
+        await configured.execute("ALTER TABLE elsewhere RENAME TO signing_keys")
         await eventually(lambda: is_ready(ring))
 
     async def test_without_the_database_it_uses_the_keys_read_last(
-        self, settings: ApiSettings, mortal_postgres: tuple[EmbeddedPostgres, Databases]
+        self, configured: Keyrings, mortal_postgres: tuple[EmbeddedPostgres, Databases]
     ) -> None:
         """It signs and verifies, and reads the table again when the database is back."""
         server, databases = mortal_postgres
-        url = databases.make("auth")
-        here = settings.model_copy(
-            update={"database_url": url.replace("postgresql://", "postgresql+asyncpg://")}
-        )
-        engine = pooled(here)
-        ring = KeyRing(engine, here)
+        url = databases.make("auth").replace("postgresql://", "postgresql+asyncpg://")
+        settings = configured.settings.model_copy(update={"database_url": url})
+        engine = pooled(settings)
+        ring = KeyRing(engine, settings)
         token = await a_token(ring)
         try:
             await asyncio.to_thread(server.stop)
@@ -373,12 +320,12 @@ class TestReading:
         await eventually(lambda: is_ready(ring))
         await engine.dispose()
 
-    async def test_before_the_first_read_no_key_is_used(self, settings: ApiSettings) -> None:
+    async def test_before_the_first_read_no_key_is_used(self, configured: Keyrings) -> None:
         """The configured key may have been revoked, so it is not used without the table."""
         nowhere = f"postgresql+asyncpg://auth@127.0.0.1:{free_port()}/auth"
-        here = settings.model_copy(update={"database_url": nowhere})
-        engine = pooled(here)
-        ring = KeyRing(engine, here)
+        settings = configured.settings.model_copy(update={"database_url": nowhere})
+        engine = pooled(settings)
+        ring = KeyRing(engine, settings)
 
         for call in (ring.signer, ring.key_set, ring.ready, lambda: ring.verify("a.b.c")):
             with pytest.raises(KeysUnavailable):
@@ -386,20 +333,8 @@ class TestReading:
         await engine.dispose()
 
 
-async def activated(keys: Lifecycle) -> SigningKey:
-    key = await keys.generate(BITS)
-    change = await keys.activate(key.kid)
-    assert change.key.state is State.ACTIVE
-    return change.key
-
-
-async def kid_set(ring: KeyRing) -> set[str]:
-    key_set: dict[str, Any] = json.loads((await ring.key_set()).body)
-    return {key["kid"] for key in key_set["keys"]}
-
-
 async def knows(ring: KeyRing, kid: str) -> bool:
-    return kid in await kid_set(ring)
+    return kid in await kids_of(ring)
 
 
 async def is_ready(ring: KeyRing) -> bool:
@@ -416,16 +351,6 @@ async def is_unreadable(ring: KeyRing) -> bool:
     except KeysUnavailable:
         return True
     return False
-
-
-async def is_reading(ring: KeyRing, token: str) -> bool:
-    await ring.verify(token)
-    return ring._reading is not None
-
-
-async def asked_again(ring: KeyRing, token: str, seen: list[str]) -> bool:
-    await ring.verify(token)
-    return len(seen) == 2
 
 
 @contextmanager

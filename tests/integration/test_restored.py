@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from service_kit.database.lease import hold
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import consuming, execute, fetch, replica
-from tests.support.processes import Process, run
+from tests.support.processes import run
 from tests.support.relaying import outbox, relaying
 from tests.support.source import Source
 
@@ -252,44 +251,6 @@ async def test_a_user_changed_below_the_floor_meanwhile_is_included(
 
     assert [user.id for user in renewed] == [changed, left]
     assert (await versions(auth_engine))[done] == AHEAD + 1
-
-
-async def test_a_killed_command_is_resumed(
-    auth_engine: AsyncEngine, auth_url: str, tmp_path: Path
-) -> None:
-    """SIGKILL in the middle of its work: after another run, every user has exactly one event."""
-    await some_users(auth_engine, 3 * BATCH_USERS)
-    # The last user's row is locked, so the command waits in its last batch.
-    async with auth_engine.begin() as holder:
-        # A busy machine may take longer to start a command than a transaction may be idle.
-        await holder.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-        await holder.exec_driver_sql("SELECT id FROM users ORDER BY id DESC LIMIT 1 FOR UPDATE")
-        command = f"auth-service restored --floor {FLOOR} --yes"
-        environment = {"AUTH_DATABASE_URL": auth_url, "AUTH_LOCK_TIMEOUT_MS": "60000"}
-        process = Process(command, environment, tmp_path / "log")
-        process.start()
-
-        async def two_batches() -> bool:
-            assert process.is_running, process.log.read_text()
-            return len(await outbox(auth_engine)) == 2 * BATCH_USERS
-
-        await eventually(two_batches)
-        process.signal(signal.SIGKILL)
-        await eventually(lambda: not process.is_running)
-
-    def again() -> dict[str, Any]:
-        ended = run(f"{command} --json", environment, tmp_path)
-        # The database may need a moment to notice that the process is gone and end its session.
-        assert ended.returncode == 0, ended.stderr
-        found: dict[str, Any] = json.loads(ended.stdout)
-        return found
-
-    done = await eventually(lambda: asyncio.to_thread(again))
-
-    assert (done["taken_up"], done["users"]) == (True, BATCH_USERS)
-    events = await outbox(auth_engine)
-    assert len(events) == len({event.user_id for event in events}) == 3 * BATCH_USERS
-    assert all(version > FLOOR for version in (await versions(auth_engine)).values())
 
 
 async def test_events_recorded_before_the_backup_are_published_and_stale(

@@ -20,7 +20,7 @@ from auth_service.app import create_app
 from auth_service.settings import ApiSettings
 from local.ports import free_port
 from service_kit.process.rates import Rate
-from tests.support.auth_api import ADA, PASSWORD, AuthApi, assert_problem, serving, signed_up
+from tests.support.auth_api import ADA, PASSWORD, AuthApi, assert_problem, signed_up
 from tests.support.builders import SOURCE
 from tests.support.guesses import guesses_allowed
 from tests.support.processes import Process
@@ -171,18 +171,6 @@ class TestGuessing:
         assert [answer.status_code for answer in answers] == [401] * 10 + [429] * 2
         assert answers[-1].json()["violated-policies"] == ["signin_failures"]
         assert elsewhere.status_code == 401
-
-    async def test_right_ones_have_a_limit_too(self, api_settings: ApiSettings) -> None:
-        """The responses show what is left of it."""
-        settings = api_settings.model_copy(update={"limit_signin": Rate(3, 3600)})
-        async with serving(settings) as api:
-            await signed_up(api, ADA)
-            answers = [await api.sign_in() for _ in range(4)]
-
-        assert [answer.status_code for answer in answers] == [200] * 3 + [429]
-        assert answers[-1].json()["violated-policies"] == ["signin"]
-        assert answers[0].headers["RateLimit-Policy"] == '"signin";q=3;w=3600'
-        assert answers[0].headers["RateLimit"] == '"signin";r=2;t=1200'
 
     async def test_an_ipv6_customer_is_one_network(self, api_settings: ApiSettings) -> None:
         """Of 2^64 addresses, with one limit; with a /48, four times that for all its networks."""

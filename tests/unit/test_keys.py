@@ -24,6 +24,9 @@ RFC_7638_MODULUS = (
     "NHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
 )
 
+SHORT = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"]
+ELLIPTIC = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+
 _PRIVATE = ("d", "p", "q", "dmp1", "dmq1", "iqmp")
 
 Form = Callable[[bytes, Path], str]
@@ -131,11 +134,8 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            (["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], "1024 bits"),
-            (
-                ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-                "not an RSA key",
-            ),
+            (SHORT, "1024 bits"),
+            (ELLIPTIC, "not an RSA key"),
             (["genpkey", "-algorithm", "ED25519"], "not an RSA key"),
             (["genrsa", "-aes256", "-passout", "pass:secret", "2048"], "unencrypted"),
         ],
@@ -152,21 +152,11 @@ class TestRefusals:
         assert_not_quoted(pem, message)
 
     @pytest.mark.parametrize(
-        ("arguments", "sentence"),
-        [
-            (["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"], "1024 bits"),
-            (
-                ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
-                "not an RSA key",
-            ),
-        ],
-        ids=["short", "EC"],
+        ("key", "sentence"), [(SHORT, "1024 bits"), (ELLIPTIC, "not an RSA key")]
     )
-    def test_another_type_of_public_key_is_refused(
-        self, arguments: list[str], sentence: str
-    ) -> None:
+    def test_another_type_of_public_key_is_refused(self, key: list[str], sentence: str) -> None:
         """Tokens need an RSA key of at least 2048 bits."""
-        pem = openssl("pkey", "-pubout", given=openssl(*arguments))
+        pem = openssl("pkey", "-pubout", given=openssl(*key))
         message = refusal(public_key, pem.decode())
         assert sentence in message
         assert_not_quoted(pem, message)

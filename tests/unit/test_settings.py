@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from auth_service.settings import ApiSettings, DatabaseSettings, RelaySettings
 from service_kit.process.load import load
@@ -186,6 +188,15 @@ def test_a_key_may_have_several_lines(complete: Environment, private_pem: str) -
     complete.unset("AUTH_PRIVATE_KEY")
     complete.set(AUTH_PRIVATE_KEY_FILE=str(key), AUTH_PREVIOUS_SECRET_FILE=str(key))
     assert load(ApiSettings).secrets
+
+
+def test_a_weak_private_key_stops_the_start(complete: Environment) -> None:
+    """Verifiers would refuse its public half."""
+    key = rsa.generate_private_key(public_exponent=3, key_size=2048)
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    message = complete.refusal(ApiSettings, AUTH_PRIVATE_KEY=key.private_bytes(*form).decode())
+    assert message.startswith("AUTH_PRIVATE_KEY: is not usable: ")
+    assert "exponent" in message
 
 
 @pytest.mark.parametrize(
