@@ -12,10 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from blog_service.replica_of_users import USERS
 from contracts.sync.digest import DigestKind, Digests, bucket_of
-from replica.proof.prove import Proof, prove
-from replica.reconcile import runs
+from replica.proof.prove import Proof
 from replica.reconcile.model import NEWER, Kind, Tally
 from replica.reconcile.runs import Run
 from replica.reconcile.source import Source
@@ -25,7 +23,7 @@ from tests.support import damages
 from tests.support.damages import Damage, Seen, Side
 from tests.support.inbox import execute
 from tests.support.load import loaded
-from tests.support.reconciling import Pair
+from tests.support.reconciling import Pair, prove_once
 
 SEED = 12
 ROUNDS_UNDER_TRAFFIC = 3
@@ -56,13 +54,7 @@ class Attack:
             return await read_digests(connection)
 
     async def prove(self) -> Proof:
-        async with self.pair.blog.connect() as connection:
-            follows = await runs.source_followed(connection)
-            assert follows is not None
-            await connection.commit()
-            return await prove(
-                USERS, self.pair.settings, connection, self._source, follows=follows, heartbeat=1
-            )
+        return await prove_once(self.pair, self._source)
 
     async def restore(self, done: Iterable[Damage]) -> None:
         """Give all touched users the rows that they had, on both sides."""

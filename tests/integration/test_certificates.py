@@ -1,8 +1,6 @@
 """Certificates: the source signs that the replica equals it, and the replica keeps the chain."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -22,51 +20,36 @@ from contracts.sync.comparison import entity_tag
 from contracts.sync.digest import DigestKind
 from replica.certificates.store import all_stored, append, newest
 from replica.certificates.verify import Expected, Fault, Verification, verify
-from replica.proof.watch import prove_continuously
 from replica.reconcile import runs
 from replica.reconcile.model import CouldNotCompare
 from replica.reconcile.source import Source
 from replica.reconcile.staging import replica_digests
 from replica.status import metrics
 from replica.status.read import status
-from service_kit.process.tasks import end_tasks
 from tests.support.certificates import Issuer
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.reconciling import Pair, paired
+from tests.support.reconciling import Pair, proving
 
 INTERVAL_SECONDS = 0.2
 
 
 @pytest.fixture
-async def pair(
-    api_settings: ApiSettings,
-    relay_settings: RelaySettings,
-    consumer_settings: ConsumerSettings,
-    auth_engine: AsyncEngine,
-    blog_engine: AsyncEngine,
-) -> AsyncIterator[Pair]:
-    """Run both services with five heartbeats a second, each of which leads to a certificate."""
-    relay = relay_settings.model_copy(update={"heartbeat_seconds": INTERVAL_SECONDS})
-    consumer = consumer_settings.model_copy(
-        update={"heartbeat_seconds_max": 3 * INTERVAL_SECONDS, "certificate_seconds": 0.01}
-    )
-    async with paired(api_settings, relay, consumer, auth_engine, blog_engine) as pair:
-        await pair.fill()
-        await pair.reconcile()
-        yield pair
+def relay_settings(relay_settings: RelaySettings) -> RelaySettings:
+    return relay_settings.model_copy(update={"heartbeat_seconds": INTERVAL_SECONDS})
 
 
-@asynccontextmanager
-async def proving(pair: Pair, **settings: Any) -> AsyncIterator[None]:
-    """Make proofs as one consumer does inside the block."""
-    changed = pair.settings.model_copy(update=settings)
-    running = asyncio.create_task(prove_continuously(USERS, changed, pair.blog))
-    try:
-        yield
-        assert not running.done(), running
-    finally:
-        await end_tasks(running)
+@pytest.fixture
+def consumer_settings(consumer_settings: ConsumerSettings) -> ConsumerSettings:
+    changes = {"heartbeat_seconds_max": 3 * INTERVAL_SECONDS, "certificate_seconds": 0.01}
+    return consumer_settings.model_copy(update=changes)
+
+
+@pytest.fixture
+async def pair(pair: Pair) -> Pair:
+    """Both services with five heartbeats a second, each of which leads to a certificate."""
+    await pair.reconcile()
+    return pair
 
 
 async def count(pair: Pair) -> int:
@@ -144,9 +127,8 @@ async def test_time_in_which_users_differed_is_not_proved(
         await eventually(lambda: fetch(pair.blog, "SELECT 1 FROM reconcile_runs OFFSET 1"))
         await more(pair)
         await pair.damage("UPDATE users SET email = 'x' WHERE email = 'user3@example.org'")
-        await eventually(
-            lambda: fetch(pair.blog, "SELECT 1 FROM current_proof WHERE run_id NOTNULL")
-        )
+        differs = "SELECT 1 FROM current_proof WHERE run_id NOTNULL"
+        await eventually(lambda: fetch(pair.blog, differs))
         during = await count(pair)
         await asyncio.sleep(3 * INTERVAL_SECONDS)
         still = await count(pair)
@@ -238,43 +220,49 @@ async def _certified(source: Source, asked: CertificateRequest) -> str:
     return text
 
 
-@pytest.mark.parametrize("change", [{"heartbeat": 9**9}, {"consumer": "svc_x"}, {"previous": None}])
-async def test_only_what_was_asked_is_stored(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
-) -> None:
+async def test_only_what_was_asked_is_stored(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a certificate about something else, nor one without its place in the chain."""
+    changes: list[dict[str, Any]] = [{"heartbeat": 9**9}, {"consumer": "svc_x"}, {"previous": None}]
+    for change in changes:
 
-    async def changed(engine: Any, keys: Any, consumer: str, asked: CertificateRequest) -> Any:
-        asked = asked.model_copy(update=change)
-        return await certify(engine, keys, change.get("consumer", consumer), asked)
+        async def changed(
+            engine: Any,
+            keys: Any,
+            consumer: str,
+            asked: CertificateRequest,
+            change: dict[str, Any] = change,
+        ) -> Any:
+            asked = asked.model_copy(update=change)
+            return await certify(engine, keys, change.get("consumer", consumer), asked)
 
-    async with proving(pair):
-        await more(pair)
-        before = await count(pair)
-        monkeypatch.setattr("auth_service.reconcile.routes.certify", changed)
-        with capture_logs() as logs:
-            if "previous" in change:  # an honest source does that after a revocation
-                await eventually(lambda: _logged(logs, "proof.chain_restarted"))
-                return
-            await eventually(lambda: _logged(logs, "proof.not_certified"))
-            await asyncio.sleep(3 * INTERVAL_SECONDS)
-
-    assert await count(pair) <= before + 1
-    assert len(_logged(logs, "proof.not_certified")) == 1
+        with monkeypatch.context() as patch, capture_logs() as logs:
+            async with proving(pair):
+                await more(pair)
+                before = await count(pair)
+                patch.setattr("auth_service.reconcile.routes.certify", changed)
+                if "previous" in change:  # an honest source does that after a revocation
+                    await eventually(lambda: _logged(logs, "proof.chain_restarted"))
+                    continue
+                await eventually(lambda: _logged(logs, "proof.not_certified"))
+                await asyncio.sleep(3 * INTERVAL_SECONDS)
+        assert await count(pair) <= before + 1
+        assert len(_logged(logs, "proof.not_certified")) == 1
 
 
 def _logged(logs: list[Any], event: str) -> list[Any]:
     return [each for each in logs if each["event"] == event]
 
 
-async def test_a_source_without_certificates_costs_no_proof(
+async def test_proofs_are_made_without_certificates_too(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older one does not know the endpoint; the log says so once."""
+    """They can be turned off; an older source does not know them, which the log says once."""
 
     async def refuse(*_: object) -> None:
         raise CouldNotCompare("the source refuses /v1/reconcile/certificates with status 404")
 
+    async with proving(pair, certificate_seconds=0.0):
+        await more_proofs(pair)
     monkeypatch.setattr(Source, "certificate", refuse)
     with capture_logs() as logs:
         async with proving(pair):
@@ -284,13 +272,6 @@ async def test_a_source_without_certificates_costs_no_proof(
     assert await count(pair) == 0
     [told] = _logged(logs, "proof.not_certified")
     assert "status 404" in told["explanation"]
-
-
-async def test_certificates_can_be_turned_off(pair: Pair) -> None:
-    async with proving(pair, certificate_seconds=0.0):
-        await more_proofs(pair)
-
-    assert await count(pair) == 0
 
 
 async def more_proofs(pair: Pair) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import UUID
 
@@ -11,42 +12,34 @@ import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from local.ports import free_port
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import applied, execute, fetch, has_applied, has_parked, parked
 from tests.support.inbox import replica as replica_of
 from tests.support.source import LIVE, REPLAY, Source
-from tests.support.system import Member
+from tests.support.system import Member, consumer_process
 
-Starting = Callable[..., Member]
+Starting = Callable[..., Awaitable[Member]]
 
 
 @pytest.fixture
 async def start(blog_url: str, amqp_url: str, tmp_path: Path) -> AsyncIterator[Starting]:
-    started: list[Member] = []
+    async with AsyncExitStack() as started:
 
-    def begin(**settings: object) -> Member:
-        port = free_port()
-        environment = {"BLOG_DATABASE_URL": blog_url, "BLOG_AMQP_URL": amqp_url}
-        settings["consumer_port"] = port
-        environment |= {f"BLOG_{name.upper()}": str(value) for name, value in settings.items()}
-        log, url = tmp_path / f"consumer-{port}.log", f"http://127.0.0.1:{port}"
-        process = Member("blog-service consumer", environment, log, url, installed=False)
-        process.start()
-        started.append(process)
-        return process
+        async def begin(**settings: object) -> Member:
+            consumer = consumer_process(blog_url, amqp_url, tmp_path, **settings)
+            process = await started.enter_async_context(consumer)
+            process.start()
+            return process
 
-    yield begin
-    for process in started:
-        process.kill()
+        yield begin
 
 
 async def test_the_same_error_ten_times_in_a_row_stops_the_consumer_with_an_alarm(
     start: Starting, blog_engine: AsyncEngine, source: Source
 ) -> None:
     """Then the code is at fault: messages stay queued, readiness and a metric say so."""
-    consumer = start()
+    consumer = await start()
     await consumer.ready()
     healthy = await consumer.metric("usersync_consumer_stopped")
 
@@ -71,7 +64,7 @@ async def test_the_same_error_ten_times_in_a_row_stops_the_consumer_with_an_alar
 async def test_metrics_count_what_messages_did_and_ctrl_c_stops_an_idle_consumer_at_once(
     start: Starting, blog_engine: AsyncEngine, source: Source
 ) -> None:
-    consumer = start()
+    consumer = await start()
     await consumer.ready()
     state = a_state(version=5)
 
@@ -95,7 +88,7 @@ async def test_metrics_count_what_messages_did_and_ctrl_c_stops_an_idle_consumer
 
 async def test_a_stop_drains(start: Starting, blog_engine: AsyncEngine, source: Source) -> None:
     """Under load SIGTERM settles what either lane holds: exit code 0, nothing lost or repeated."""
-    consumer = start(prefetch=200, batch_size=20, replay_batch_size=20)
+    consumer = await start(BLOG_PREFETCH=200, BLOG_BATCH_SIZE=20, BLOG_REPLAY_BATCH_SIZE=20)
     await consumer.ready()
     live = [an_event(a_state()) for _ in range(2_000)]
     replayed = [an_event(a_state()) for _ in range(500)]
@@ -125,7 +118,7 @@ async def test_a_message_that_kills_the_process_is_parked_alone(
     neighbours = [an_event(a_state()) for _ in range(20)]
     assert killer.data.subject
     await _hang_on(blog_engine, killer.data.subject)
-    consumer = start(attempts_max=2, statement_timeout_ms=60_000)
+    consumer = await start(BLOG_ATTEMPTS_MAX=2, BLOG_STATEMENT_TIMEOUT_MS=60_000)
     await consumer.ready()
     await source.publish(*neighbours[:10], killer, *neighbours[10:])
 
@@ -137,7 +130,7 @@ async def test_a_message_that_kills_the_process_is_parked_alone(
         consumer.kill()
         kills += 1
         await _end_sessions(blog_engine)
-        consumer = start(attempts_max=2, statement_timeout_ms=60_000)
+        consumer = await start(BLOG_ATTEMPTS_MAX=2, BLOG_STATEMENT_TIMEOUT_MS=60_000)
 
     await eventually(lambda: has_applied(blog_engine, len(neighbours)))
     [row] = await parked(blog_engine)
@@ -156,7 +149,7 @@ async def test_attempts_are_forgotten_on_success(
     assert event.data.subject
     await _hang_on(blog_engine, event.data.subject)
     for kills in range(2):
-        consumer = start(statement_timeout_ms=60_000)
+        consumer = await start(BLOG_STATEMENT_TIMEOUT_MS=60_000)
         if not kills:
             await consumer.ready()
             await source.publish(event)
@@ -166,7 +159,7 @@ async def test_attempts_are_forgotten_on_success(
     counted = await fetch(blog_engine, "SELECT attempts FROM attempts")
     await execute(blog_engine, "DROP TRIGGER hang ON users")
 
-    start()
+    await start()
     await eventually(lambda: has_applied(blog_engine, 1))
 
     assert [row.attempts for row in counted] == [1]

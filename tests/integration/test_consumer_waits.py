@@ -239,17 +239,6 @@ async def test_an_intermittent_database_never_parks_a_message(
     assert await fetch(engine, "SELECT * FROM attempts") == []
 
 
-async def test_a_deleted_queue_is_declared_again(inbox: Inbox) -> None:
-    async with inbox.consuming():
-        await inbox.source.publish(an_event(a_state()))
-        await inbox.has_applied(1)
-        await inbox.source.channel.queue_delete(LIVE)
-        await eventually(lambda: _takes(inbox.source))
-        await inbox.source.publish(an_event(a_state()))
-        await inbox.has_applied(2)
-    assert await inbox.source.ready() == 0
-
-
 @pytest.mark.usefixtures("source")
 async def test_a_closed_connection_is_opened_again(
     consumer_settings: ConsumerSettings, blog_engine: AsyncEngine, broker: Broker, vhost: str
@@ -283,14 +272,4 @@ async def _is_consuming_or_away(consumer: object) -> bool:
     try:
         return await is_consuming(consumer)  # type: ignore[arg-type]
     except OSError:
-        return False
-
-
-async def _takes(source: Source) -> bool:
-    connection = source.connection
-    channel = await connection.channel()
-    try:
-        queue = await channel.declare_queue(LIVE, passive=True)
-        return bool(queue.declaration_result.consumer_count)
-    except Exception:  # the queue is not there yet
         return False

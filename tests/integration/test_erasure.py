@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from random import choice
 from time import perf_counter
@@ -26,7 +25,7 @@ from blog_service.settings import ApiSettings as BlogApiSettings
 from blog_service.settings import ConsumerSettings, DeletedAuthors
 from replica.status import metrics
 from service_kit.process.rates import Rate
-from service_kit.process.tasks import end_tasks
+from tests.support.background import in_background
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.content import People, people_of
 from tests.support.erasing import (
@@ -59,14 +58,10 @@ def blog_settings(blog_settings: BlogApiSettings) -> BlogApiSettings:
 BOTH: tuple[DeletedAuthors, ...] = ("remove", "keep")
 
 
-@asynccontextmanager
-async def kept_swept(engine: AsyncEngine, settings: ConsumerSettings) -> AsyncIterator[None]:
-    sweeping = asyncio.create_task(sweep_continuously(settings, engine))
-    try:
-        yield
-        assert not sweeping.done(), sweeping
-    finally:
-        await end_tasks(sweeping)
+def kept_swept(
+    engine: AsyncEngine, settings: ConsumerSettings
+) -> AbstractAsyncContextManager[None]:
+    return in_background(sweep_continuously(settings, engine))
 
 
 async def is_swept(engine: AsyncEngine, user_id: UUID | None = None) -> bool:

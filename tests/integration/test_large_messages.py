@@ -7,7 +7,6 @@ from pamqp.commands import Basic
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ConsumerSettings
 from contracts.events.envelope import BODY_BYTES_MAX, encode
 from replica.inbox.subscription import KEPT_BYTES_MAX, LARGE_BYTES_MAX, Subscription
 from replica.parked.read import parked_message
@@ -17,28 +16,24 @@ from tests.support.eventually import eventually
 from tests.support.inbox import Inbox, has_applied, has_parked, is_at, parked
 from tests.support.processes import Process
 from tests.support.source import Source, source_on
+from tests.support.system import consumer_process
 
 MIB = 1024 * 1024
 HUGE = bytes(100 * MIB)
 
 
 async def test_a_huge_message_costs_no_memory(
-    consumer_settings: ConsumerSettings,
+    blog_url: str,
     blog_engine: AsyncEngine,
     amqp_url: str,
-    unused_port: int,
     tmp_path: Path,
 ) -> None:
-    environment = {
-        "BLOG_DATABASE_URL": consumer_settings.database_url,
-        "BLOG_AMQP_URL": amqp_url,
-        "BLOG_CONSUMER_PORT": str(unused_port),
-    }
-    process = Process("blog-service consumer", environment, tmp_path / "log")
     event = an_event(a_state())
-    async with source_on(amqp_url) as source:
-        process.start()
-        await process.is_ready(f"http://127.0.0.1:{unused_port}/readyz")
+    async with (
+        source_on(amqp_url) as source,
+        consumer_process(blog_url, amqp_url, tmp_path) as process,
+    ):
+        await process.ready()
         before = _peak_bytes(process)
         properties = encode(event).properties
         await source.publish_raw(HUGE, properties)
@@ -46,7 +41,7 @@ async def test_a_huge_message_costs_no_memory(
         await eventually(lambda: has_applied(blog_engine, 1), within=60)
         await eventually(lambda: has_parked(blog_engine, 1))
         peak = _peak_bytes(process)
-    assert await process.stop() == 0
+        assert await process.stop() == 0
 
     [row] = await parked(blog_engine)
     assert (row.reason, row.body, row.dropped_bytes) == ("too_large", None, len(HUGE))

@@ -44,9 +44,10 @@ def service(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def engine(service: str, auth_engine: AsyncEngine, blog_engine: AsyncEngine) -> AsyncEngine:
+def engine(service: str, request: pytest.FixtureRequest) -> AsyncEngine:
     """Return connections to the database of the service."""
-    return auth_engine if service == "auth" else blog_engine
+    engine: AsyncEngine = request.getfixturevalue(f"{service}_engine")
+    return engine
 
 
 async def wrong(engine: AsyncEngine, users: UsersTable) -> int:
@@ -54,9 +55,8 @@ async def wrong(engine: AsyncEngine, users: UsersTable) -> int:
     async with engine.connect() as connection:
         computed, wrong = await check_digests(connection, users)
         if not wrong:
-            assert computed == await read_digests(
-                connection, kinds_of(has_all_fields=users.has_all_fields)
-            )
+            kinds = kinds_of(has_all_fields=users.has_all_fields)
+            assert computed == await read_digests(connection, kinds)
     return wrong
 
 
@@ -159,19 +159,15 @@ async def test_writers_of_one_bucket_do_not_wait_for_each_other(
 ) -> None:
     """Nor for a fold, nor a fold for them."""
     ids = [UUID(int=number << 12 | 7) for number in range(1, 4)]
-    values = (
-        ("$1, 1, $2, 'x'", "password_hash")
-        if service == "auth"
-        else ("$1, 1, $2, 'active'", "status")
+    column, value = ("password_hash", "x") if service == "auth" else ("status", "active")
+    insert = text(
+        f"INSERT INTO users (id, version, email, {column})"
+        f" VALUES (CAST(:id AS uuid), 1, CAST(:email AS text), '{value}')"
     )
-    insert = f"INSERT INTO users (id, version, email, {values[1]}) VALUES ({values[0]})"
-    insert = insert.replace("$1", "CAST(:id AS uuid)").replace("$2", "CAST(:email AS text)")
 
     async with engine.connect() as first, engine.connect() as second, asyncio.timeout(10):
-        for number, connection in enumerate((first, second, first)):
-            await connection.execute(
-                text(insert), {"id": ids[number], "email": f"{number}@example.org"}
-            )
+        for user_id, connection in zip(ids, (first, second, first), strict=True):
+            await connection.execute(insert, {"id": user_id, "email": f"{user_id}@example.org"})
         assert await fold(engine) == 0
         await second.commit()
         assert await fold(engine) == 1
@@ -241,46 +237,47 @@ async def test_two_folds_at_once_move_each_change_once(service: str, engine: Asy
     assert await fold(engine) > 0
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "ALTER TABLE users DISABLE TRIGGER ALL; {write}; ALTER TABLE users ENABLE TRIGGER ALL",
-        "SET session_replication_role = replica; {write}; RESET session_replication_role",
-        "UPDATE digests SET state2 = (state2 + 1) & 4294967295 WHERE bucket % 7 = 0",
-        "UPDATE digests SET versions4 = 4294967295 - versions4",
-        "UPDATE digests SET users = 1000000000, tombstones = -1000000000"
-        " WHERE bucket = (SELECT min(bucket) FROM digests)",
-        "DELETE FROM digests WHERE bucket % 2 = 0",
-        "DELETE FROM digest_changes",
-        "INSERT INTO digest_changes SELECT * FROM digest_changes",
-        "TRUNCATE digests, digest_changes",
-    ],
+DAMAGES = (
+    "ALTER TABLE users DISABLE TRIGGER ALL; {write}; ALTER TABLE users ENABLE TRIGGER ALL",
+    "SET session_replication_role = replica; {write}; RESET session_replication_role",
+    "UPDATE digests SET state2 = (state2 + 1) & 4294967295 WHERE bucket % 7 = 0",
+    "UPDATE digests SET versions4 = 4294967295 - versions4",
+    "UPDATE digests SET users = 1000000000, tombstones = -1000000000"
+    " WHERE bucket = (SELECT min(bucket) FROM digests)",
+    "DELETE FROM digests WHERE bucket % 2 = 0",
+    "DELETE FROM digest_changes",
+    "INSERT INTO digest_changes SELECT * FROM digest_changes",
+    "TRUNCATE digests, digest_changes",
 )
+
+
 async def test_what_goes_past_the_triggers_is_found_and_corrected(
-    service: str, engine: AsyncEngine, damage: str
+    service: str, engine: AsyncEngine
 ) -> None:
     """By computing the digests from rows; corrected once, however many find it at once."""
     users = USERS[service]
-    await add(engine, service, "a", 200)
-    await fold(engine)
-    await add(engine, service, "b", 100)
-    write = LIVING[service].format(name="c", n=20)
-    await execute(engine, *damage.format(write=write).split("; "))
-
-    found = await wrong(engine, users)
-    assert found > 0
-    await add(engine, service, "d", 10)
 
     async def correct() -> int:
         async with engine.connect() as connection:
             return (await correct_digests(connection, users)).buckets
 
-    corrected = await asyncio.gather(correct(), correct(), add(engine, service, "e", 10))
+    for damage in DAMAGES:
+        await execute(engine, "TRUNCATE users CASCADE")
+        await add(engine, service, "a", 200)
+        await fold(engine)
+        await add(engine, service, "b", 100)
+        write = LIVING[service].format(name="c", n=20)
+        await execute(engine, *damage.format(write=write).split("; "))
 
-    assert sorted(corrected[:2]) == [0, found]
-    assert await wrong(engine, users) == 0
-    await fold(engine)
-    assert await wrong(engine, users) == 0
+        found = await wrong(engine, users)
+        assert found > 0, damage
+        await add(engine, service, "d", 10)
+        corrected = await asyncio.gather(correct(), correct(), add(engine, service, "e", 10))
+
+        assert sorted(corrected[:2]) == [0, found], damage
+        assert await wrong(engine, users) == 0, damage
+        await fold(engine)
+        assert await wrong(engine, users) == 0, damage
 
 
 async def test_a_correction_names_triggers_that_do_not_count(

@@ -1,6 +1,5 @@
 """A proof with every heartbeat: what is equal costs a 304, what differs is repaired or named."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,32 +10,27 @@ from uuid import uuid4
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 import replica.proof.watch
 from auth_service.reconcile import routes
-from auth_service.settings import ApiSettings, RelaySettings
+from auth_service.settings import RelaySettings
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
 from contracts.sync.comparison import SCOPE, DigestsBody
 from replica.proof.current import current, why_degraded
 from replica.proof.model import DRIFT, NOT_PROVED, CurrentProof, Proved, State, state
-from replica.proof.prove import Known, Proof, prove
-from replica.proof.watch import prove_continuously
-from replica.reconcile import runs
+from replica.proof.prove import Proof, prove
 from replica.reconcile.source import Source
 from replica.status import metrics
 from replica.status.read import status
-from service_kit.process.tasks import end_tasks
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.load import loaded
 from tests.support.proxy import Proxy, proxy_to
-from tests.support.reconciling import Pair, paired, watching
+from tests.support.reconciling import Pair, prove_once, proving, watching
 
 INTERVAL_SECONDS = 0.2
-HEARTBEAT_SECONDS_MAX = 3 * INTERVAL_SECONDS
 
 EQUAL_BYTES_MAX = 500
 """Of a proof of equal tables, apart from the access token, which has some 740."""
@@ -49,32 +43,20 @@ KNOWN_BYTES_MAX = 20_000
 
 
 @pytest.fixture
-async def pair(
-    api_settings: ApiSettings,
-    relay_settings: RelaySettings,
-    consumer_settings: ConsumerSettings,
-    auth_engine: AsyncEngine,
-    blog_engine: AsyncEngine,
-) -> AsyncIterator[Pair]:
-    """Run both services with five heartbeats a second; the replica was compared once."""
-    relay = relay_settings.model_copy(update={"heartbeat_seconds": INTERVAL_SECONDS})
-    consumer = consumer_settings.model_copy(update={"heartbeat_seconds_max": HEARTBEAT_SECONDS_MAX})
-    async with paired(api_settings, relay, consumer, auth_engine, blog_engine) as pair:
-        await pair.fill()
-        await pair.reconcile()
-        yield pair
+def relay_settings(relay_settings: RelaySettings) -> RelaySettings:
+    return relay_settings.model_copy(update={"heartbeat_seconds": INTERVAL_SECONDS})
 
 
-@asynccontextmanager
-async def proving(pair: Pair, **settings: Any) -> AsyncIterator[None]:
-    """Make proofs as one consumer does inside the block."""
-    changed = pair.settings.model_copy(update=settings)
-    running = asyncio.create_task(prove_continuously(USERS, changed, pair.blog))
-    try:
-        yield
-        assert not running.done(), running
-    finally:
-        await end_tasks(running)
+@pytest.fixture
+def consumer_settings(consumer_settings: ConsumerSettings) -> ConsumerSettings:
+    return consumer_settings.model_copy(update={"heartbeat_seconds_max": 3 * INTERVAL_SECONDS})
+
+
+@pytest.fixture
+async def pair(pair: Pair) -> Pair:
+    """Both services with five heartbeats a second; the replica was compared once."""
+    await pair.reconcile()
+    return pair
 
 
 async def last(pair: Pair) -> CurrentProof:
@@ -119,17 +101,6 @@ async def measured(pair: Pair) -> AsyncIterator[tuple[Proxy, Source]]:
         address = {"auth_url": f"http://127.0.0.1:{proxy.port}"}
         async with Source(pair.settings.model_copy(update=address)) as source:
             yield proxy, source
-
-
-async def prove_once(pair: Pair, source: Source, known: Known | None = None) -> Proof:
-    """Make one proof."""
-    async with pair.blog.connect() as connection:
-        follows = await runs.source_followed(connection)
-        assert follows is not None
-        await connection.commit()
-        return await prove(
-            USERS, pair.settings, connection, source, follows=follows, heartbeat=1, known=known
-        )
 
 
 async def test_equal_tables_are_proved_by_a_few_hundred_bytes(pair: Pair) -> None:
@@ -234,7 +205,7 @@ async def test_digests_edited_by_hand_are_corrected(pair: Pair) -> None:
     await execute(pair.blog, "INSERT INTO digest_changes SELECT * FROM digest_changes LIMIT 1")
     async with proving(pair), watching(pair):
         found = await proved(pair, State.EQUAL)
-        [run] = await eventually(lambda: fetch(pair.blog, DIGESTS_RUN))
+        [run] = await eventually(lambda: fetch(pair.blog, ENDED_RUN))
 
         async with measured(pair) as (_, source):
             after = await prove_once(pair, source)
@@ -245,7 +216,7 @@ async def test_digests_edited_by_hand_are_corrected(pair: Pair) -> None:
     assert (after.comparison, after.proved.differing) == (None, {})
 
 
-DIGESTS_RUN = "SELECT * FROM reconcile_runs WHERE reason = 'digests' AND finished_at IS NOT NULL"
+ENDED_RUN = "SELECT * FROM reconcile_runs WHERE reason = 'digests' AND finished_at IS NOT NULL"
 
 
 async def test_live_traffic_is_never_reported_as_drift(pair: Pair) -> None:
@@ -299,63 +270,44 @@ async def test_without_the_source_the_last_proof_gets_too_old(pair: Pair, unused
 
     assert found.proved is None
     assert figures["degraded"] == NOT_PROVED
-    assert re.fullmatch(
-        r"not proved for \d+ s: the source does not respond .*", figures["proof"]["text"]
-    )
+    text = figures["proof"]["text"]
+    assert re.fullmatch(r"not proved for \d+ s: the source does not respond .*", text)
     assert (await last(pair)).trouble is None
-    [alarm] = _overdue(logs)
-    assert alarm["log_level"] == "critical"
+    assert [alarm["log_level"] for alarm in _overdue(logs)] == ["critical"]
 
 
 def _overdue(logs: list[Any]) -> list[Any]:
     return [each for each in logs if each["event"] == "proof.overdue"]
 
 
-async def _trouble(pair: Pair) -> str | None:
-    return (await last(pair)).trouble
-
-
-async def test_another_source_proves_nothing(pair: Pair) -> None:
-    """Even with the same users; nothing is repaired from it."""
-    await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
-    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
-    async with proving(pair):
-        why = await eventually(lambda: _trouble(pair))
-
-    assert "--accept-source" in str(why)
-    assert (await last(pair)).proved is None
-    assert not await pair.agrees()
-
-
-async def test_a_source_of_another_version_proves_nothing(
+async def test_what_a_source_says_of_something_else_proves_nothing(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It computes digests in another way; the sentence says what to do."""
+    """Digests of another version, a 304 about another root, or another source with these users."""
     made = DigestsBody.of
+    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
 
     def older(*args: Any, **options: Any) -> DigestsBody:
         return made(*args, **options).model_copy(update={"version": 1})
 
-    monkeypatch.setattr(routes, "entity_tag", lambda *_: '"1"')
-    monkeypatch.setattr(DigestsBody, "of", older)
+    async def is_said(words: str) -> bool:
+        return words in str((await last(pair)).trouble)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(routes, "entity_tag", lambda *_: '"1"')
+        patch.setattr(DigestsBody, "of", older)
+        async with proving(pair):
+            await eventually(lambda: is_said("upgrade the older one"))
+    with monkeypatch.context() as patch:
+        patch.setattr(routes, "is_named", lambda *_: True)
+        async with proving(pair):
+            await eventually(lambda: is_said("not as agreed"))
+    await execute(pair.auth, "UPDATE source SET identity = gen_random_uuid()")
     async with proving(pair):
-        why = await eventually(lambda: _trouble(pair))
+        await eventually(lambda: is_said("--accept-source"))
 
-    assert "upgrade the older one" in str(why)
     assert (await last(pair)).proved is None
-
-
-async def test_a_confirmation_of_something_else_proves_nothing(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only the root that was asked about counts, in any 304."""
-    monkeypatch.setattr(routes, "is_named", lambda *_: True)
-    await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
-    async with proving(pair):
-        why = await eventually(lambda: _trouble(pair))
-
-    assert "not as agreed" in str(why)
-    assert (await last(pair)).proved is None
+    assert not await pair.agrees()
 
 
 async def test_two_consumers_make_one_proof_for_a_heartbeat(
@@ -380,21 +332,12 @@ async def test_while_messages_may_be_lost_the_whole_comparison_comes_first(pair:
     suspected = "UPDATE heartbeats SET suspicion = 'backwards', suspected_at = now()"
     await execute(pair.blog, suspected)
     await pair.damage("DELETE FROM users WHERE email = 'user1@example.org'")
+    [before] = await fetch(pair.blog, "SELECT number FROM heartbeats")
+    third = f"SELECT 1 FROM heartbeats WHERE number >= {before.number + 3}"
     async with proving(pair):
-        await eventually(lambda: _heartbeats(pair, 3))
+        await eventually(lambda: fetch(pair.blog, third))
         during = await last(pair)
         await pair.reconcile(repair=True)
         await proved(pair, State.EQUAL)
 
     assert (during.proved, during.tried_seconds) == (None, None)
-
-
-async def _heartbeats(pair: Pair, more: int) -> bool:
-    [before] = await fetch(pair.blog, "SELECT number FROM heartbeats")
-    await eventually(lambda: _beyond(pair, before.number + more))
-    return True
-
-
-async def _beyond(pair: Pair, number: int) -> bool:
-    [now] = await fetch(pair.blog, "SELECT number FROM heartbeats")
-    return bool(now.number >= number)

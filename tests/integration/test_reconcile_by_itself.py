@@ -124,7 +124,7 @@ async def test_an_automatic_run_is_retried_until_the_source_responds(
 
 async def test_without_a_service_account_nothing_is_compared(pair: Pair) -> None:
     """The consumer still runs, and the replica stays degraded."""
-    nothing = {"auth_url": None, "service_id": None, "api_key": None}
+    nothing: dict[str, Any] = {"auth_url": None, "service_id": None, "api_key": None}
     async with watching(pair, **nothing):
         assert await degraded(pair) == "empty"
         assert await fetch(pair.blog, "SELECT 1 FROM reconcile_runs") == []

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -119,14 +120,13 @@ async def test_a_faulty_replay_is_parked(inbox: Inbox) -> None:
 async def test_each_lane_counts_messages_parked_in_a_row(inbox: Inbox) -> None:
     almost = inbox.settings.parked_in_a_row_max - 1
     async with inbox.consuming() as consumer:
+        to_replays: dict[str, Any] = {"exchange": REPLAY_EXCHANGE, "routing_key": "blog"}
         for number in range(almost):
             await inbox.source.publish_raw(b"live %d" % number)
-            await inbox.source.publish_raw(
-                b"replay %d" % number, exchange=REPLAY_EXCHANGE, routing_key="blog"
-            )
+            await inbox.source.publish_raw(b"replay %d" % number, **to_replays)
         await inbox.has_parked(2 * almost)
         went_on = await is_consuming(consumer)
-        await inbox.source.publish_raw(b"one more", exchange=REPLAY_EXCHANGE, routing_key="blog")
+        await inbox.source.publish_raw(b"one more", **to_replays)
         await eventually(lambda: _has_stopped(consumer))
         await inbox.source.publish(an_event(a_state()))
 
@@ -145,28 +145,14 @@ async def test_a_database_lost_during_a_replay_requeues_both_lanes(inbox: Inbox)
     await refuse_writes(inbox.engine, "53100", event.data.subject)
 
     async with consuming(impatient, inbox.engine) as consumer:
-
-        async def is_given_back() -> bool:
-            return not await is_consuming(consumer)
-
         await inbox.source.replay(event)
         await inbox.source.publish(an_event(a_state()))
-        await eventually(is_given_back, every=0.005)
+        await eventually(lambda: _has_stopped(consumer), every=0.005)
         await accept_writes(inbox.engine)
         await inbox.has_applied(2)
 
     assert await parked(inbox.engine) == []
     assert await _left(inbox.source) == 0
-
-
-async def test_a_deleted_replay_queue_is_declared_again(inbox: Inbox) -> None:
-    async with inbox.consuming():
-        await inbox.source.replay(an_event(a_state()))
-        await inbox.has_applied(1)
-        await inbox.source.channel.queue_delete(REPLAY)
-        await eventually(lambda: _replayed(inbox.source, an_event(a_state())))
-        await inbox.source.publish(an_event(a_state()))
-        await inbox.has_applied(3)
 
 
 async def test_live_events_do_not_wait_for_a_source_that_can_replay(

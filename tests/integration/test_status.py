@@ -1,9 +1,7 @@
 """``blog-service status`` and ``reconcile``: output, exit codes, and the consumer's metrics."""
 
-import asyncio
 import re
 import signal
-import urllib.request
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from blog_service.replica_of_users import USERS
-from local.ports import free_port
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
-from replica.reconcile import runs
 from replica.reconcile.model import Kind, Reason
-from replica.reconcile.run import INTERRUPTED, run
+from replica.reconcile.run import INTERRUPTED
 from replica.reconcile.runs import Run
 from replica.status.bodies import StatusBody
 from replica.status.model import DEPTH_MAX, pipe
@@ -30,6 +25,7 @@ from tests.support.processes import Process
 from tests.support.proxy import proxy_to
 from tests.support.reconciling import Pair
 from tests.support.source import DEAD, LIVE, REPLAY, Source
+from tests.support.system import consumer_process
 
 
 @pytest.fixture
@@ -61,9 +57,9 @@ def test_the_maximum_heartbeat_age_is_a_setting() -> None:
         assert pipe(heartbeat_age_seconds=age, heartbeat_seconds_max=180.0, **figures) == line
 
 
-@pytest.mark.parametrize(
-    ("age", "depth", "knows", "consumers", "expected"),
-    [
+def test_the_first_line_summarises_the_pipe() -> None:
+    """Heartbeats tell quiet from broken, queues late from lost; missing consumers are named."""
+    cases: list[tuple[float | None, int | None, bool, dict[str, Any], str]] = [
         (None, None, False, NEVER, "broken: no consumer has ever been at work"),
         (None, 5, True, HERE, "broken: no heartbeat of the source yet"),
         (1.0, None, True, GONE, "broken: no broker"),
@@ -77,14 +73,10 @@ def test_the_maximum_heartbeat_age_is_a_setting() -> None:
         (HEARTBEAT_SECONDS_MAX + 1, 3, True, HERE, "behind: 3 messages wait, and the last heart"),
         (HEARTBEAT_SECONDS_MAX + 1, 0, True, HERE, "broken: no heartbeat for 46 s"),
         (3600.0, 0, True, HERE, "broken: no heartbeat for 3,600 s"),
-    ],
-)
-def test_the_first_line_summarises_the_pipe(
-    age: float | None, depth: int | None, knows: bool, consumers: dict[str, Any], expected: str
-) -> None:
-    """Heartbeats tell quiet from broken, queues late from lost; missing consumers are named."""
-    line = pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows, **consumers)
-    assert line.startswith(expected)
+    ]
+    for age, depth, knows, consumers, expected in cases:
+        line = pipe(heartbeat_age_seconds=age, queue_depth=depth, knows_queue=knows, **consumers)
+        assert line.startswith(expected)
 
 
 class TestStatus:
@@ -102,12 +94,8 @@ class TestStatus:
         drifted = await command("status --check --json")
 
         figures = scripted.figures
-        assert (scripted.returncode, scripted.stderr, human.returncode, human.stderr) == (
-            0,
-            "",
-            0,
-            "",
-        )
+        for shown in (scripted, human):
+            assert (shown.returncode, shown.stderr) == (0, "")
         assert (checked.returncode, drifted.returncode) == (0, 1)
         assert figures.keys() == StatusBody.model_fields.keys()
         assert ended.compared == 200
@@ -185,13 +173,25 @@ class TestReconcile:
     def command(self, command: Command, pair: Pair) -> Command:
         return command.having(logs=False, **pair.account)
 
-    async def test_in_step_is_one_line_with_exit_code_0(self, pair: Pair, command: Command) -> None:
+    async def test_in_step_is_one_line_with_exit_code_0_and_no_source_is_2(
+        self, pair: Pair, command: Command
+    ) -> None:
         ended = await command("reconcile")
         [run] = await fetch(pair.blog, "SELECT * FROM reconcile_runs")
+        away = command.having(BLOG_AUTH_URL="http://127.0.0.1:1", logs=False)
+        human, scripted = await away("reconcile"), await away("reconcile --json")
+
         assert (ended.returncode, ended.stderr) == (0, "")
-        assert ended.stdout == (f"in step: 200 users, 0 differ, as of {run.source_at:%F %T}Z\n")
+        assert ended.stdout == f"in step: 200 users, 0 differ, as of {run.source_at:%F %T}Z\n"
         assert (run.reason, run.repairs) == ("operator", [])
         assert run.requested_by.startswith("operator:")
+        assert (human.returncode, scripted.returncode) == (2, 2)
+        verdict, why, *_ = human.stdout.splitlines()
+        assert verdict == "could not compare: there is no verdict"
+        assert why.startswith("the source does not")
+        assert scripted.figures["verdict"] == "could_not_compare"
+        assert "BLOG_AUTH_URL" in scripted.figures["explanation"]
+        assert scripted.figures["findings"] is None
 
     async def test_drift_is_shown_by_kind_with_remedies(self, pair: Pair, command: Command) -> None:
         await pair.damage(
@@ -221,32 +221,6 @@ class TestReconcile:
         assert finding["source_version"] + 1 == finding["replica_version"]
         assert (finding["kind"], finding["repaired"]) == ("ahead", True)
         assert finding["user_id"] in ids
-
-    async def test_too_many_orphans_are_not_deleted(self, pair: Pair, command: Command) -> None:
-        await pair.damage(
-            "INSERT INTO users (id, version, status, email, email_verified, created_at,"
-            " updated_at) SELECT gen_random_uuid(), 1, 'active', n || '@example.net', false, now(),"
-            " now() FROM generate_series(1, 3) AS n"
-        )
-        held = await command("reconcile --orphans --max-deletions 2")
-        gone = await command("reconcile --orphans --max-deletions 3")
-        assert (held.returncode, gone.returncode) == (1, 0)
-        assert "--max-deletions" in held.stdout
-        assert re.search(r"^orphan +3 +3 ", gone.stdout, re.M)
-
-    async def test_without_a_source_the_exit_code_is_2(self, command: Command) -> None:
-        away = command.having(BLOG_AUTH_URL="http://127.0.0.1:1", logs=False)
-
-        human = await away("reconcile")
-        scripted = await away("reconcile --json")
-
-        assert (human.returncode, scripted.returncode) == (2, 2)
-        assert human.stdout.startswith(
-            "could not compare: there is no verdict\nthe source does not"
-        )
-        assert scripted.figures["verdict"] == "could_not_compare"
-        assert "BLOG_AUTH_URL" in scripted.figures["explanation"]
-        assert scripted.figures["findings"] is None
 
     async def test_a_mistyped_command_is_listed_and_changes_nothing(
         self, pair: Pair, command: Command, unused_port: int
@@ -330,16 +304,7 @@ class TestReconcile:
     async def test_failures_of_automatic_runs_are_shown(self, pair: Pair, command: Command) -> None:
         await pair.reconcile()
         away = pair.settings.model_copy(update={"auth_url": "http://127.0.0.1:1"})
-        async with pair.blog.begin() as connection:
-            own = await runs.request(
-                connection,
-                reason=Reason.SCHEDULE,
-                requested_by=None,
-                repairs=frozenset(),
-                deletions_max=0,
-            )
-            begun = await runs.start(connection, own)
-        await run(USERS, away, pair.blog, begun)
+        await pair.reconcile(settings=away, reason=Reason.SCHEDULE)
 
         failing = (await command("status --json")).figures
         await command("reconcile")
@@ -373,24 +338,11 @@ async def test_the_consumers_metrics_show_its_comparisons(
         "DELETE FROM users WHERE email = 'user1@example.org'",
         "UPDATE users SET email = 'x' WHERE email = 'user2@example.org'",
     )
-    port = free_port()
-    environment = {
-        "BLOG_DATABASE_URL": blog_url,
-        "BLOG_AMQP_URL": amqp_url,
-        "BLOG_CONSUMER_PORT": str(port),
-        **pair.account,
-    }
-    process = Process("blog-service consumer", environment, tmp_path / "consumer.log")
-    process.start()
-    try:
-        await process.is_ready(f"http://127.0.0.1:{port}/readyz")
-        try:
-            await eventually(lambda: _runs(pair), within=8)
-        finally:
-            print(process.log.read_text())
-        text = await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/metrics")
-    finally:
-        process.kill()
+    async with consumer_process(blog_url, amqp_url, tmp_path, **pair.account) as consumer:
+        await consumer.ready()
+        await eventually(lambda: _runs(pair), within=8)
+        async with consumer.client() as client:
+            text = (await client.get("/metrics")).text
 
     name = "usersync_reconcile_differing_users"
     left = {kind: metric(text, f'{name}{{kind="{kind}"}}') for kind in Kind}
@@ -409,12 +361,6 @@ A_SAMPLE = (
 )
 DEPTHS = ("queue_depth", "replay_queue_depth", "dead_queue_depth")
 OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user2@example.org')"
-
-
-def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as response:
-        text: str = response.read().decode()
-        return text
 
 
 async def _runs(pair: Pair) -> list[Any]:

@@ -1,8 +1,7 @@
 """A source and a replica with the same users, both services running, and ways to cause damage."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,12 +17,15 @@ from blog_service.replica_of_users import USERS
 from blog_service.settings import ApiSettings, ConsumerSettings
 from contracts.sync.comparison import SCOPE
 from local.compare import compare
+from replica.proof.prove import Known, Proof, prove
+from replica.proof.watch import prove_continuously
 from replica.reconcile import runs
 from replica.reconcile.model import DELETIONS_MAX, Kind, Reason, repairable
 from replica.reconcile.run import run
 from replica.reconcile.runs import Run
+from replica.reconcile.source import Source
 from replica.reconcile.watch import watch
-from service_kit.process.tasks import end_tasks
+from tests.support.background import in_background
 from tests.support.http_server import served
 from tests.support.inbox import consuming, execute, fetch
 from tests.support.relaying import relaying
@@ -78,6 +80,7 @@ class Pair:
         ahead: bool = False,
         orphans: bool = False,
         deletions_max: int = DELETIONS_MAX,
+        reason: Reason = Reason.OPERATOR,
         settings: ConsumerSettings | None = None,
     ) -> Run:
         """Run a comparison as the command does, and return the ended run."""
@@ -85,8 +88,8 @@ class Pair:
         async with self.blog.begin() as connection:
             requested = await runs.request(
                 connection,
-                reason=Reason.OPERATOR,
-                requested_by="operator:test",
+                reason=reason,
+                requested_by="operator:test" if reason is Reason.OPERATOR else None,
                 repairs=kinds,
                 deletions_max=deletions_max,
             )
@@ -161,14 +164,23 @@ async def paired(
             yield Pair(settings, auth, blog)
 
 
-@asynccontextmanager
-async def watching(pair: Pair, **settings: Any) -> AsyncIterator[None]:
+def watching(pair: Pair, **settings: Any) -> AbstractAsyncContextManager[None]:
     """Run the watch of one consumer inside the block."""
-    watched = asyncio.create_task(
-        watch(USERS, pair.settings.model_copy(update=settings), pair.blog)
-    )
-    try:
-        yield
-        assert not watched.done(), watched
-    finally:
-        await end_tasks(watched)
+    return in_background(watch(USERS, pair.settings.model_copy(update=settings), pair.blog))
+
+
+def proving(pair: Pair, **settings: Any) -> AbstractAsyncContextManager[None]:
+    """Make proofs as one consumer does inside the block."""
+    changed = pair.settings.model_copy(update=settings)
+    return in_background(prove_continuously(USERS, changed, pair.blog))
+
+
+async def prove_once(pair: Pair, source: Source, known: Known | None = None) -> Proof:
+    """Make one proof."""
+    async with pair.blog.connect() as connection:
+        follows = await runs.source_followed(connection)
+        assert follows is not None
+        await connection.commit()
+        return await prove(
+            USERS, pair.settings, connection, source, follows=follows, heartbeat=1, known=known
+        )

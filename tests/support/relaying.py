@@ -1,8 +1,7 @@
 """A relay that runs inside a test, and a queue that shows what it published."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -22,7 +21,7 @@ from contracts.events import Beat, Event, Heartbeat, UserState, UserTombstone, U
 from contracts.events.envelope import decode
 from contracts.events.names import BINDINGS, EXCHANGE
 from service_kit.database.lease import hold
-from service_kit.process.tasks import end_tasks
+from tests.support.background import in_background
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.proxy import Proxy, proxy_to
@@ -45,17 +44,9 @@ class Carried:
         return decode(self)
 
 
-@asynccontextmanager
-async def relaying(settings: RelaySettings) -> AsyncIterator[None]:
+def relaying(settings: RelaySettings) -> AbstractAsyncContextManager[None]:
     """Run a relay inside the block, and cancel it afterwards."""
-    running = asyncio.create_task(Relay(settings).run())
-    try:
-        yield
-        assert not running.done(), f"the relay ended: {running}"
-    finally:
-        await end_tasks(running)
-        with suppress(asyncio.CancelledError):
-            running.result()
+    return in_background(Relay(settings).run())
 
 
 @asynccontextmanager

@@ -128,6 +128,24 @@ class Member(Process):
         return float(values[0]) if values else 0.0
 
 
+@asynccontextmanager
+async def consumer_process(
+    blog_url: str, amqp_url: str, folder: Path, **settings: object
+) -> AsyncIterator[Member]:
+    """Yield a blog's consumer that a test may start, with these settings; kill it in the end."""
+    port = free_port()
+    environment = {
+        "BLOG_DATABASE_URL": blog_url,
+        "BLOG_AMQP_URL": amqp_url,
+        "BLOG_CONSUMER_PORT": str(port),
+        **{name: str(value) for name, value in settings.items()},
+    }
+    log, url = folder / f"consumer-{port}.log", f"http://127.0.0.1:{port}"
+    consumer = Member("blog-service consumer", environment, log, url, installed=False)
+    with ended(consumer):
+        yield consumer
+
+
 @contextmanager
 def ended(*processes: Process) -> Iterator[None]:
     """Kill the processes after the block."""
