@@ -38,12 +38,12 @@ async def measure(stage: Stage, scale: Scale) -> Section:
             Promise(
                 words="apply ÷ FastStream, one upsert transaction per message",
                 figure="apply_to_faststream_ratio",
-                at_least=15,
+                at_least=35,
             ),
             Promise(
                 words="apply ÷ dramatiq, eight threads",
                 figure="apply_to_dramatiq_ratio",
-                at_least=5,
+                at_least=11,
             ),
         ],
     )

@@ -1,15 +1,22 @@
-"""CPU seconds of processes and of the database server.
+"""CPU seconds of processes, of the database server and of the broker.
 
 Other work on the machine makes everything take longer, but hardly changes the CPU time of a
-statement. The server must be on this machine.
+statement. Both servers must be on this machine.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
 
 import psutil
 from sqlalchemy import make_url
 
+from benchmarks.figures import Figures
+from benchmarks.processes import CommandFailed
 from benchmarks.stage import Stage, connect
+
+AMQP_PORT = 5672
 
 
 def of_processes(processes: Iterable[psutil.Process]) -> float:
@@ -41,3 +48,45 @@ async def of_server(stage: Stage) -> float:
     assert server is not None  # it answered
     ended = server.cpu_times()
     return of_processes([server, *server.children()]) + ended.children_user + ended.children_system
+
+
+def broker(stage: Stage) -> psutil.Process:
+    """Return the process that listens on the broker's port."""
+    port = urlsplit(stage.amqp_url).port or AMQP_PORT
+    for each in psutil.net_connections("tcp"):
+        if (
+            each.status == psutil.CONN_LISTEN
+            and each.laddr
+            and each.laddr.port == port
+            and each.pid
+        ):
+            return psutil.Process(each.pid)
+    raise CommandFailed(f"no process of this machine listens on port {port}, the broker's")
+
+
+@dataclass(frozen=True, slots=True)
+class CpuMeter:
+    """Measures what events cost, from its start: each process, both servers, and this one."""
+
+    stage: Stage
+    processes: Mapping[str, psutil.Process]
+    before: Figures
+
+    @classmethod
+    async def started(cls, stage: Stage, processes: Mapping[str, psutil.Process]) -> Self:
+        """Begin with ``processes``, by name."""
+        all_of_them = {**processes, "rabbitmq": broker(stage), "producer": psutil.Process()}
+        return cls(stage, all_of_them, await _seconds(stage, all_of_them))
+
+    async def us_per_event(self, events: int) -> Figures:
+        """Return the microseconds of each by event since the start."""
+        after = await _seconds(self.stage, self.processes)
+        return {
+            f"{name}_cpu_us_per_event": 1_000_000 * (seconds - self.before[name]) / events
+            for name, seconds in after.items()
+        }
+
+
+async def _seconds(stage: Stage, processes: Mapping[str, psutil.Process]) -> Figures:
+    spent = {name: of_processes([process]) for name, process in processes.items()}
+    return spent | {"postgresql": await of_server(stage)}

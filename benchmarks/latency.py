@@ -54,12 +54,12 @@ async def measure(stage: Stage, scale: Scale) -> Section:
             Promise(
                 words=f"commit to commit at {RATE}/s, p50 (ms)",
                 figure="latency_p50_ms",
-                at_most=6,
+                at_most=3.2,
             ),
             Promise(
                 words=f"commit to commit at {RATE}/s, p99 (ms)",
                 figure="latency_p99_ms",
-                at_most=20,
+                at_most=8,
             ),
         ],
     )

@@ -42,12 +42,12 @@ async def measure(stage: Stage, scale: Scale) -> Section:
             Promise(
                 words="sign-up ÷ two threads of argon2id alone",
                 figure="sign_up_to_argon2_ratio",
-                at_least=0.75,
+                at_least=0.85,
             ),
             Promise(
                 words="sign-in ÷ two threads of argon2id alone",
                 figure="sign_in_to_argon2_ratio",
-                at_least=0.75,
+                at_least=0.78,
             ),
             Promise(
                 words="health checks meanwhile, p99 (ms)",

@@ -108,7 +108,7 @@ def _promises() -> list[Promise]:
         Promise(
             words="bootstrap of an empty replica ÷ COPY of the same rows (time)",
             figure="bootstrap_to_copy_ratio",
-            at_most=4,
+            at_most=2.8,
         ),
         Promise(
             words="comparing when nothing differs ÷ the bare digests of both sides (time)",

@@ -28,7 +28,7 @@ async def measure(stage: Stage, scale: Scale) -> Section:
             Promise(
                 words="relay ÷ the same client without a database",
                 figure="relay_to_client_ratio",
-                at_least=0.7,
+                at_least=2.2,
             ),
             Promise(
                 words="relay with a long log ÷ with a short one",

@@ -50,12 +50,12 @@ async def measure(stage: Stage, scale: Scale) -> Section:
         Promise(
             words="replay from the log ÷ relay of the same events",
             figure="replay_to_relay_ratio",
-            at_least=0.8,
+            at_least=0.9,
         ),
         Promise(
             words=f"commit to commit at {RATE}/s beside a replay, p99 (ms)",
             figure="latency_beside_replay_p99_ms",
-            at_most=100,
+            at_most=40,
         ),
     ]
     for name in _PROCESSES:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from benchmarks import contestants
 from benchmarks.contestants import Process
+from benchmarks.cpu import CpuMeter
 from benchmarks.figures import Figures, Promise, Section, medians
 from benchmarks.memory import Memory
 from benchmarks.recording import BATCH, new_users, record_batch
@@ -23,6 +24,7 @@ in flight, so neither side waits for work and no queue grows. The rate comes fro
 Its outbox is polled once a second, and again at once while it finds events; 500 at a time are
 published one by one. Its consumer is the FastStream handler of the measurement above. Memory is the
 resident set; its growth is from the median of the second tenth of the samples to that of the last.
+CPU time is that of each process, from the first event until all have arrived, by event.
 """
 
 _IN_FLIGHT_MAX = 10 * BATCH
@@ -42,12 +44,14 @@ async def measure(stage: Stage, scale: Scale) -> Section:
         Promise(
             words="whole way ÷ polled outbox and FastStream",
             figure="whole_way_to_faststream_ratio",
-            at_least=8,
+            at_least=22,
         )
     ]
-    for name in ("relay", "consumer"):
+    for name, at_most in (("relay", 15), ("consumer", 38)):
+        words_of_cpu = f"CPU of {name} by event (µs)"
         promises += [
-            Promise(words=words.format(name), figure=f"{name}_memory_mib", at_most=150),
+            Promise(words=words_of_cpu, figure=f"{name}_cpu_us_per_event", at_most=at_most),
+            Promise(words=words.format(name), figure=f"{name}_memory_mib", at_most=120),
             Promise(words=f"{name}: {grown}", figure=f"{name}_memory_growth_mib", at_most=10),
         ]
     return Section(
@@ -74,15 +78,25 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
 
 async def _ours(stage: Stage, *, seconds: float = 0.0, count: int = 0) -> Figures:
     processes = {"relay": contestants.relay(stage), "consumer": contestants.consumer(stage)}
-    measured = await _sustained(stage, processes, seconds=seconds, count=count)
+    measured = await _sustained(stage, processes, seconds=seconds, count=count, meters=True)
     measured["whole_way_events_per_second"] = measured.pop("events_per_second")
     return measured
 
 
 async def _sustained(
-    stage: Stage, processes: dict[str, Process], *, seconds: float = 0.0, count: int = 0
+    stage: Stage,
+    processes: dict[str, Process],
+    *,
+    seconds: float = 0.0,
+    count: int = 0,
+    meters: bool = False,
 ) -> Figures:
-    """Run the pipeline for ``seconds`` after the first event arrived, or for ``count`` events."""
+    """Run the pipeline for ``seconds`` after the first event arrived, or for ``count`` events.
+
+    Parameters:
+        meters: whether to wait until all events have arrived, and return the CPU time of each.
+    """
+    spent: Figures = {}
     await stage.empty()
     async with AsyncExitStack() as stack:
         # The relay first: it declares the exchange that a consumer waits for.
@@ -93,12 +107,14 @@ async def _sustained(
         await stack.enter_async_context(memory.of(started))
         async with _Producer(stage) as producer:
             await producer.until_first_applied()
+            meter = await CpuMeter.started(stage, started)
             end = time.monotonic() + seconds
             while producer.recorded < count or time.monotonic() < end:
                 await producer.keep_up()
-        if count:
+        if meters:
             await until_applied(stage.blog_url, producer.recorded)
-    figures = {"events_per_second": await applied_per_second(stage.blog_url)}
+            spent = await meter.us_per_event(producer.recorded)
+    figures = {"events_per_second": await applied_per_second(stage.blog_url), **spent}
     for name in started:
         figures[f"{name}_memory_mib"] = memory.peak(name) / _MEBIBYTE
         figures[f"{name}_memory_growth_mib"] = memory.growth(name) / _MEBIBYTE
