@@ -10,6 +10,7 @@ import uvloop
 
 from benchmarks import (
     apply,
+    burst,
     keeping_digests,
     latency,
     naming,
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "apply": apply.measure,
     "whole-way": whole_way.measure,
     "latency": latency.measure,
+    "burst": burst.measure,
     "passwords": passwords.measure,
     "tokens": tokens.measure,
     "posts": posts.measure,

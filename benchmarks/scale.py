@@ -30,6 +30,8 @@ class Scale:
     # One additional run of the whole way; 0: none.
     million: int = 0
     latency_seconds: float = 10.0
+    # Less than the burst of one user takes.
+    burst_seconds: float = 5.0
     password_seconds: float = 4.0
     request_seconds: float = 4.0
 

@@ -5,7 +5,8 @@ Step 3 of 6.
 Guarantees: an event is marked published only after the broker confirmed it, so a crash may repeat
 an event but never loses one. At most one event per user is unconfirmed, so a refusal cannot reverse
 two of them. An event that no queue accepts, or whose row another session has locked, delays only
-itself and later events of its user. One relay is active, and another takes over within seconds. A
+itself and later events of its user. Thousands of changes of one user delay nobody else: a round
+publishes one event of each user. One relay is active, and another takes over within seconds. A
 recorded event is published at once, or within ``POLL_SECONDS`` if the wake-up is missing. While the
 broker is away, events stay recorded and are published later.
 
@@ -16,7 +17,7 @@ which events are set aside (``set_aside``), and which rows are locked (``held``)
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +26,8 @@ from sqlalchemy import func, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service.outbox import backlog, metrics, set_aside
-from auth_service.outbox.backlog import RecordedEvent, head, waves
+from auth_service.outbox import metrics, set_aside
+from auth_service.outbox.backlog import Claim, RecordedEvent, claim
 from auth_service.outbox.heartbeat import record_heartbeat_if_free
 from auth_service.outbox.held import HeldRows
 from auth_service.outbox.model import Unroutable
@@ -68,12 +69,16 @@ _KIND: Final = {
 
 @dataclass(frozen=True, slots=True)
 class RelayRound:
-    """The result of one round: events read, skipped as erased, set aside, and the outcomes."""
+    """The result of one round: events read, skipped as erased, set aside, and the outcomes.
+
+    ``is_last``: no lane is left after it, so the next round begins with the first.
+    """
 
     claimed: int
     erased: int
     set_aside: int
     outcomes: Counter[Outcome]
+    is_last: bool
 
     @property
     def refused(self) -> Outcome | None:
@@ -83,7 +88,7 @@ class RelayRound:
 
     @property
     def moved(self) -> int:
-        """Events that left the head of the backlog."""
+        """Events that left the backlog, or that the relay will not claim again for now."""
         return self.erased + self.set_aside + self.outcomes[Outcome.CONFIRMED]
 
 
@@ -99,6 +104,7 @@ class Relay:
         self._is_some_aside = True  # as far as this relay knows
         self._sweep_due = 0.0
         self._held = HeldRows()
+        self._lane = ""  # the last one that was claimed
         self._confirmed_at = 0.0
         self._heartbeat_due = 0.0
         self.is_active = False
@@ -120,66 +126,42 @@ class Relay:
             await self._pause()
 
     async def run_once(self, leader: Leader, to: Publisher, *, limit: int) -> RelayRound:
-        """Publish up to ``limit`` events from the head of the backlog, and mark the confirmed ones.
-
-        After a refusal, no later event of the same user is published in this round.
-        """
-        async with leader.session() as connection:
-            limit = 0 if self._held.is_full else limit
-            events = await head(connection, limit, self._held.positions)
-            erased = [event for event in events if event.is_erased]
-            for wave in waves(erased):
-                await self._held.mark(connection, wave)
-            skipped = len(erased)
-            live = [event for event in events if not event.is_erased]
-            behind = await set_aside.behind(connection, live) if self._is_some_aside else set()
-        outcomes: Counter[Outcome] = Counter()
-        stopped: dict[Hashable, Outcome] = {}  # lanes, by the outcome that stopped them
+        """Publish the first event of each of up to ``limit`` lanes, and mark the confirmed ones."""
+        claimed, behind = await self._claim(leader, limit)
+        erased = [event for event in claimed.events if event.is_erased]
         aside: dict[int, list[int]] = {kind: [] for kind in set_aside.KINDS}
-        for number, wave in enumerate(waves(live)):
-            ready = []
-            for event in wave:
-                if event.position in behind:
-                    stopped.setdefault(event.lane, Outcome.RETURNED)
-                    aside[set_aside.BEHIND].append(event.position)
-                elif event.lane in stopped:
-                    if event.user_id is not None and stopped[event.lane] in _KIND:
-                        aside[set_aside.BEHIND].append(event.position)
-                    elif stopped[event.lane] is Outcome.RETURNED:
-                        aside[set_aside.RETURNED].append(event.position)
-                elif event.type in self._unroutable:
-                    stopped[event.lane] = Outcome.RETURNED
-                    aside[set_aside.RETURNED].append(event.position)
-                else:
-                    ready.append(event)
-            if number:
-                found = len(ready)
-                ready = await self._without_erased(leader, ready)
-                skipped += found - len(ready)
-            results = await to.publish(ready)
-            await self._settle(leader, ready, results)
-            for event, outcome in zip(ready, results, strict=True):
-                if outcome is not Outcome.CONFIRMED:
-                    stopped[event.lane] = outcome
-                if outcome in _KIND:
-                    aside[_KIND[outcome]].append(event.position)
-            outcomes.update(results)
+        ready = []
+        for event in claimed.events:
+            if event.position in behind:
+                aside[set_aside.BEHIND].append(event.position)
+            elif event.is_erased:
+                continue
+            elif event.type in self._unroutable:
+                aside[set_aside.RETURNED].append(event.position)
+            else:
+                ready.append(event)
+        outcomes = await to.publish(ready)
+        await self._settle(leader, ready, outcomes)
+        for event, outcome in zip(ready, outcomes, strict=True):
+            if outcome in _KIND:
+                aside[_KIND[outcome]].append(event.position)
         done = await self._set_aside(leader, aside)
-        return RelayRound(len(events), skipped, done, outcomes)
+        is_last = len(claimed.events) < limit
+        self._lane = "" if is_last else claimed.last
+        return RelayRound(len(claimed.events), len(erased), done, Counter(outcomes), is_last)
 
-    async def _without_erased(
-        self, leader: Leader, wave: Sequence[RecordedEvent]
-    ) -> list[RecordedEvent]:
-        """Mark the events of a later wave that were erased since the claim; return the others.
-
-        Earlier waves may have waited for a slow broker, and their users were deleted meanwhile.
-        """
+    async def _claim(self, leader: Leader, limit: int) -> tuple[Claim, set[int]]:
+        """Claim events, and mark the erased ones; return those behind what is set aside, too."""
+        if self._held.is_full:
+            return Claim([], ""), set()
         async with leader.session() as connection:
-            gone = await backlog.erased(connection, [event.position for event in wave])
-            if gone:
-                erased = [event for event in wave if event.position in gone]
+            claimed = await claim(connection, limit, after=self._lane, held=self._held.positions)
+            if erased := [event for event in claimed.events if event.is_erased]:
                 await self._held.mark(connection, erased)
-        return [event for event in wave if event.position not in gone]
+            if not self._is_some_aside:
+                return claimed, set()
+            live = [event for event in claimed.events if not event.is_erased]
+            return claimed, await set_aside.behind(connection, live)
 
     async def _settle(
         self, leader: Leader, events: Sequence[RecordedEvent], outcomes: Sequence[Outcome]
@@ -208,19 +190,12 @@ class Relay:
         log.warning("relay.set_aside", type=event_type)
 
     async def _set_aside(self, leader: Leader, aside: dict[int, list[int]]) -> int:
-        """Set events aside, by kind; return how many rows were not locked.
-
-        While a returned event stays at the head because its row is locked, so do those behind it.
-        """
+        """Set events aside, by kind; return how many rows were not locked."""
         done = 0
-        behind = aside.pop(set_aside.BEHIND)
-        first = sum(len(positions) for positions in aside.values())
         async with leader.session() as connection:
             for kind, positions in aside.items():
                 if positions:
                     done += await set_aside.set_aside(connection, positions, kind)
-            if behind and done == first:
-                done += await set_aside.set_aside(connection, behind, set_aside.BEHIND)
         self._is_some_aside = self._is_some_aside or done > 0
         return done
 
@@ -255,8 +230,11 @@ class Relay:
         self.broker_trouble = None
         self._heartbeat_due = time.monotonic()
         declare_due = time.monotonic() + DECLARE_SECONDS
+        moved = 0  # since the first lane was claimed
         while True:
-            leader.woken.clear()
+            if not self._lane:
+                moved = 0
+                leader.woken.clear()
             if time.monotonic() >= declare_due:
                 await to.declare()
                 declare_due = time.monotonic() + DECLARE_SECONDS
@@ -282,7 +260,8 @@ class Relay:
             self._failures = 0
             if done.claimed or self._lasting_trouble:
                 await self._store_trouble(leader, self._lasting_trouble)
-            if done.moved < limit:
+            moved += done.moved
+            if done.is_last and not moved:
                 look = time.monotonic() + POLL_SECONDS
                 due = (look, self._heartbeat_due, declare_due, self._unroutable.next_due)
                 await leader.wait(until=min(*due, self._held.due))

@@ -15,9 +15,9 @@ Not here: a lock for a single piece of work (``locks``).
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -73,12 +73,14 @@ class Lease:
     """A task that one process does at a time.
 
     ``lock_key`` is its advisory lock, ``application_name`` the name of the leader's session, and
-    ``channel`` the NOTIFY channel that wakes the leader.
+    ``channel`` the NOTIFY channel that wakes the leader. ``settings`` are further settings that the
+    task's statements rely on.
     """
 
     lock_key: int
     application_name: str
     channel: str
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def wake(self) -> ColumnElement[Any]:
         """Build the expression that wakes the leader on commit when a statement evaluates it.
@@ -146,7 +148,7 @@ async def hold(settings: Database, lease: Lease) -> AsyncIterator[Leader]:
             statement_ms=statement_ms,
             lock_ms=min(settings.lock_timeout_ms, LOCK_TIMEOUT_MS),
             idle_in_transaction_ms=LEASE_SECONDS * 1000,
-            others=_LIMITS,
+            others={**_LIMITS, **lease.settings},
         ),
         command_seconds=statement_ms / 1000 + GRACE_SECONDS,
         isolation_level="AUTOCOMMIT",

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from auth_service.outbox import metrics
-from auth_service.outbox.backlog import head, mark_published
+from auth_service.outbox.backlog import claim, mark_published
 from auth_service.outbox.prune import Pruned, _prune_batch
 from auth_service.outbox.record import erase
 from auth_service.replays.batch import next_batch
@@ -55,7 +55,7 @@ async def test_no_frequent_work_reads_the_whole_log(grown: AsyncEngine) -> None:
     """Reading, marking, figures, erasure, pruning and replays use an index."""
     [first] = await fetch(grown, "SELECT user_id FROM outbox_events ORDER BY position LIMIT 1")
     works: dict[str, Work] = {
-        "claim": lambda connection: head(connection, 500),
+        "claim": lambda connection: claim(connection, 500),
         "mark": _mark,
         "figures": lambda connection: metrics.figures(connection, heartbeat_seconds=15),
         "erase": lambda connection: erase(connection, first.user_id),
@@ -95,7 +95,9 @@ async def _whole_reads(engine: AsyncEngine, work: Work) -> int:
 
 
 async def _mark(connection: AsyncConnection) -> None:
-    await mark_published(connection, [event.position for event in await head(connection, 50)])
+    await mark_published(
+        connection, [event.position for event in (await claim(connection, 50)).events]
+    )
 
 
 async def _prune(connection: AsyncConnection) -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from auth_service.accounts.delete import delete_by
 from auth_service.outbox import prune as pruning
-from auth_service.outbox.backlog import head, mark_published
+from auth_service.outbox.backlog import claim, mark_published
 from auth_service.outbox.heartbeat import record_heartbeat
 from auth_service.outbox.prune import LOCK_KEY, AlreadyPruning, prune, prune_hourly
 from auth_service.settings import RelaySettings
@@ -113,7 +113,10 @@ async def test_unpublished_events_stay_however_old(auth_engine: AsyncEngine) -> 
     assert (pruned.deleted, pruned.kept_unpublished) == (7, 3)
     assert await positions(auth_engine) == [*waiting, log[-1]]
     async with auth_engine.connect() as connection:
-        assert [event.position for event in await head(connection, 9)] == waiting
+        for position in waiting:  # of one user
+            [event] = (await claim(connection, 9)).events
+            assert event.position == position
+            await mark_published(connection, [position])
 
 
 @pytest.mark.usefixtures("small_batches")
@@ -192,12 +195,11 @@ async def test_pruning_deletions_and_the_relay_never_deadlock(
     async def relay() -> None:
         async with auth_engine.connect() as connection:
             session = await connection.execution_options(isolation_level="AUTOCOMMIT")
-            while events := await head(session, 20):
+            while events := (await claim(session, 20)).events:
                 await mark_published(session, [event.position for event in events])
                 await record_heartbeat(session)
-                await mark_published(
-                    session, [e.position for e in await head(session, 500) if not e.user_id]
-                )
+                claimed = (await claim(session, 500)).events
+                await mark_published(session, [e.position for e in claimed if not e.user_id])
 
     async def delete_all(users: list[UUID]) -> None:
         for user_id in users:

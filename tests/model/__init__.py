@@ -2,8 +2,9 @@
 
 The model has both databases, the relay, the queue, the consumer and a comparison, for one or two
 users. Each step is atomic, as its transaction or message is in production. All decisions, such as
-the merge, the waves, the kinds of differences and what to repair, are made by the production's own
-code (``product``); the model only says in which order things may happen.
+the merge, the kinds of differences and what to repair, are made by the production's own code
+(``product``), or by functions that tests compare with its SQL; the model only says in which order
+things may happen.
 
 Read ``state`` and ``rules`` first, then the steps in the order of the journey (``source``,
 ``relay``, ``consumer``, ``comparison``, ``faults``, ``operator``), which ``transitions`` joins.

@@ -51,7 +51,7 @@ def relaying(settings: RelaySettings) -> AbstractAsyncContextManager[None]:
 
 @asynccontextmanager
 async def rounds(settings: RelaySettings) -> AsyncIterator[Callable[[], Awaitable[RelayRound]]]:
-    """Lead as the active relay, one round per call, of up to a hundred events."""
+    """Lead as the active relay, one round per call, of up to a hundred users."""
     async with (
         hold(settings, RELAY_LEASE) as leader,
         publisher(
@@ -63,6 +63,14 @@ async def rounds(settings: RelaySettings) -> AsyncIterator[Callable[[], Awaitabl
     ):
         relay = Relay(settings)
         yield lambda: relay.run_once(leader, to, limit=100)
+
+
+async def drained(run_once: Callable[[], Awaitable[RelayRound]]) -> list[RelayRound]:
+    """Run rounds until one moves nothing; return the others."""
+    done = []
+    while (each := await run_once()).moved:
+        done.append(each)
+    return done
 
 
 @asynccontextmanager
