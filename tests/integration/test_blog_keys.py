@@ -15,12 +15,12 @@ from contracts.sync.merge import Outcome
 from contracts.tokens.keys import jwk
 from replica.inbox.apply import apply
 from replica.inbox.settle import ParkedInARow, Settler
-from tests.integration.test_settling import delivery
 from tests.support.blog_api import a_token, blog_api
 from tests.support.builders import NOON, SOURCE, a_state, an_event
 from tests.support.inbox import apply_events
 from tests.support.inbox import replica as replica_of
 from tests.support.key_source import KeySource, key_source
+from tests.support.parked_messages import a_delivery
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +97,9 @@ class TestRevokedKey:
 
         async def settle_garbage_and_revocations() -> None:
             for number in range(12):
-                await settler.settle([delivery(an_event(a_state()), body=b"{")])
+                await settler.settle([a_delivery(an_event(a_state()), body=b"{")])
                 data = RevokedKey(kid=f"key-{number}", revoked_at=NOON)
-                await settler.settle([delivery(an_event(data))])
+                await settler.settle([a_delivery(an_event(data))])
 
         with pytest.raises(ParkedInARow):
             await settle_garbage_and_revocations()

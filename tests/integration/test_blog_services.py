@@ -17,11 +17,11 @@ from contracts.events import VERSION_MAX, Data, RevokedKey, ServiceState
 from contracts.sync.merge import Outcome
 from replica.inbox.apply import apply
 from replica.inbox.settle import Settler
-from tests.integration.test_settling import delivery
 from tests.support.auth_api import assert_problem
 from tests.support.builders import NOON, a_state, an_event
 from tests.support.content import IMPORTER, People
 from tests.support.inbox import Inbox, execute, fetch, parked
+from tests.support.parked_messages import a_delivery
 
 NOON_TEXT = "2026-01-01T12:00:00Z"
 NOW = int(time.time())
@@ -158,12 +158,12 @@ class TestMerging:
             {"tokens_valid_after": None},
         ):
             body = json.dumps(good | wrong).encode()
-            outcomes = await settler.settle([delivery(an_event(state()), body=body)])
+            outcomes = await settler.settle([a_delivery(an_event(state()), body=body)])
             assert outcomes == [Outcome.PARKED], wrong
         key = an_event(RevokedKey(kid="k", revoked_at=NOON))
         for message in (
-            delivery(an_event(state()), body=b"{}"),
-            delivery(key, body=json.dumps({"kid": "a b", "revoked_at": NOON_TEXT}).encode()),
+            a_delivery(an_event(state()), body=b"{}"),
+            a_delivery(key, body=json.dumps({"kid": "a b", "revoked_at": NOON_TEXT}).encode()),
         ):
             assert await settler.settle([message]) == [Outcome.PARKED]
         assert await fetch(blog_engine, "SELECT * FROM services") == []

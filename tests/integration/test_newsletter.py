@@ -17,9 +17,7 @@ from contracts.sync.comparison import SCOPE
 from local.postgres_server import PostgresServer
 from replica.commands import commands
 from replica.digests.install import install_digests
-from replica.inbox.consumer import Consumer
-from replica.proof.prove import Proof, prove
-from replica.reconcile import runs
+from replica.proof.prove import Proof
 from replica.reconcile.model import Kind
 from replica.reconcile.source import Source
 from replica.reconcile.watch import watch
@@ -29,12 +27,12 @@ from replica.settings import ConsumerSettings
 from replica.status.read import status
 from replica.table import Replica
 from service_kit.database.engines import pooled
-from service_kit.process.tasks import end_tasks
+from tests.support.background import in_background
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.eventually import eventually
 from tests.support.http_server import served
-from tests.support.inbox import execute, fetch, is_consuming
-from tests.support.reconciling import IN_AUTH, MADE
+from tests.support.inbox import consuming, execute, fetch
+from tests.support.reconciling import IN_AUTH, MADE, Pair, prove_once
 from tests.support.relaying import relaying
 from tests.support.source import source_on
 
@@ -101,14 +99,9 @@ async def engine(settings: ConsumerSettings) -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture
-async def consumer(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIterator[Consumer]:
-    consumer = Consumer(READERS, settings, engine)
-    running = asyncio.create_task(consumer.run())
-    await eventually(lambda: running.done() or is_consuming(consumer), within=30)
-    yield consumer
-    consumer.stop()
-    async with asyncio.timeout(60):
-        await running
+async def consumer(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIterator[None]:
+    async with consuming(settings, engine, READERS):
+        yield
 
 
 def newsletter(settings: ConsumerSettings, *arguments: str) -> tuple[int, str]:
@@ -135,13 +128,10 @@ async def differing(auth: AsyncEngine, engine: AsyncEngine) -> int:
     return len({row[0] for row in theirs ^ ours})
 
 
-async def proved(settings: ConsumerSettings, engine: AsyncEngine) -> Proof:
+async def proved(settings: ConsumerSettings, auth: AsyncEngine, engine: AsyncEngine) -> Proof:
     """Make one proof."""
-    async with engine.connect() as connection, Source(settings) as source:
-        follows = await runs.source_followed(connection)
-        assert follows is not None
-        await connection.commit()
-        return await prove(READERS, settings, connection, source, follows=follows, heartbeat=1)
+    async with Source(settings) as source:
+        return await prove_once(Pair(settings, auth, engine), source, replica=READERS)
 
 
 @pytest.mark.usefixtures("consumer")
@@ -150,15 +140,15 @@ async def test_it_populates_itself_and_repairs_damage(
 ) -> None:
     """Compared by versions: what is missing, stale, undeleted, unknown or ahead is found."""
     await execute(auth_engine, MADE.format(count=200, one_in=10, **IN_AUTH))
-    watching = asyncio.create_task(watch(READERS, settings, engine))
 
     async def is_populated() -> bool:
         return not await differing(auth_engine, engine)
 
-    await eventually(is_populated, within=60)
-    await eventually(lambda: fetch(engine, "SELECT 1 FROM reconcile_runs WHERE source IS NOT NULL"))
-    await end_tasks(watching)
-    populated = await proved(settings, engine)
+    async with in_background(watch(READERS, settings, engine)):
+        await eventually(is_populated, within=60)
+        compared = "SELECT 1 FROM reconcile_runs WHERE source IS NOT NULL"
+        await eventually(lambda: fetch(engine, compared))
+    populated = await proved(settings, auth_engine, engine)
     stranger = uuid4()
     await execute(
         engine,
@@ -171,7 +161,7 @@ async def test_it_populates_itself_and_repairs_damage(
     )
 
     found = await asyncio.to_thread(newsletter, settings, "reconcile", "--json")
-    proof = await proved(settings, engine)
+    proof = await proved(settings, auth_engine, engine)
     repaired = await asyncio.to_thread(
         newsletter, settings, "reconcile", "--repair", "--ahead", "--orphans"
     )
@@ -181,11 +171,8 @@ async def test_it_populates_itself_and_repairs_damage(
     assert proof.tally.repaired == {Kind.MISSING: 9, Kind.STALE: 9, Kind.UNDELETED: 1}
     assert proof.proved.differing == {"ahead": 1, "orphan": 1}
     assert found[0] == 1
-    assert '"missing": 9' in found[1]
-    assert '"stale": 9' in found[1]
-    assert '"undeleted": 1' in found[1]
-    assert '"ahead": 1' in found[1]
-    assert '"orphan": 1' in found[1]
+    for kind, users in {"missing": 9, "stale": 9, "undeleted": 1, "ahead": 1, "orphan": 1}.items():
+        assert f'"{kind}": {users}' in found[1]
     assert repaired[0] == 0
     assert "2 repaired" in repaired[1]
     assert (after[0], after[1].partition(",")[0]) == (0, "in step: 200 users")

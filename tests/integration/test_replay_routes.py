@@ -167,15 +167,10 @@ class TestOnBehalfOfAUser:
             assert_problem(answer, 400, "invalid_subject_token")
         twice = [*headers.items(), *[(ON_BEHALF_OF, bearer(ada)["Authorization"])] * 2]
         answers = [
-            await api.post(REPLAYS, json={"to": "blog"}, headers=twice),
+            await api.post(REPLAYS, json={"to": "blog"}, headers=headers)
             # Only services act on behalf of others, not even operators.
-            await api.post(
-                REPLAYS,
-                json={"to": "blog"},
-                headers=bearer(ada) | on_behalf_of(ada["access_token"]),
-            ),
+            for headers in (twice, bearer(ada) | on_behalf_of(ada["access_token"]))
         ]
-
         for answer in answers:
             assert_problem(answer, 400, "invalid_subject_token")
         assert await api.fetch("SELECT 1 FROM replays") == []
@@ -247,12 +242,9 @@ class TestLifecycle:
     ) -> None:
         """200 with the plan; no replay exists afterwards."""
         await fill(api.engine, 9)
-        answer = await api.post(
-            REPLAYS, json={"to": "blog", "rate": 4, "dry_run": True}, headers=operator
-        )
-        state = await api.post(
-            REPLAYS, json={"to": "blog", "current_state": True, "dry_run": True}, headers=operator
-        )
+        plans = {"to": "blog", "dry_run": True}
+        answer = await api.post(REPLAYS, json=plans | {"rate": 4}, headers=operator)
+        state = await api.post(REPLAYS, json=plans | {"current_state": True}, headers=operator)
 
         plan = answer.json()
         assert (answer.status_code, state.status_code) == (200, 200)

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pamqp.common import FieldTable
 from prometheus_client import REGISTRY
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -39,21 +40,15 @@ from tests.support.inbox import execute, fetch
 from tests.support.load import change, delete, sign_up
 from tests.support.locks import lock_waits
 from tests.support.processes import Process
-from tests.support.relaying import outbox, proxied
+from tests.support.relaying import leader, outbox, proxied
 from tests.support.replaying import (
     ACTOR,
     CONSUMER,
     Replays,
     bind_replays,
-    fill,
-    has_trouble,
     killed,
-    planned,
     positions,
-    received,
-    replay,
     replaying,
-    started,
 )
 from tests.support.source import Source
 
@@ -326,9 +321,7 @@ class TestPrunedLog:
             "DELETE FROM outbox_events WHERE position <= 4",
         )
 
-    async def test_a_replay_that_begins_before_the_log_is_refused(
-        self, auth_engine: AsyncEngine, settings: RelaySettings
-    ) -> None:
+    async def test_a_replay_that_begins_before_the_log_is_refused(self, replays: Replays) -> None:
         for selection in (
             {},
             {"until": minute(100)},
@@ -339,11 +332,11 @@ class TestPrunedLog:
             {"from_position": 1, "since": minute(2)},
         ):
             with pytest.raises(LogPruned, match="--current-state"):
-                await planned(settings, **selection)
+                await replays.plan(**selection)
 
-        assert await fetch(auth_engine, "SELECT 1 FROM replays") == []
+        assert await replays.fetch("SELECT 1 FROM replays") == []
 
-    async def test_a_replay_that_begins_later_is_accepted(self, settings: RelaySettings) -> None:
+    async def test_a_replay_that_begins_later_is_accepted(self, replays: Replays) -> None:
         for selection in (
             {"from_position": 5},
             {"since": minute(5) + timedelta(microseconds=1)},
@@ -351,17 +344,15 @@ class TestPrunedLog:
             {"from_position": 6, "since": minute(1)},
             {"current_state": True},
         ):
-            assert (await planned(settings, **selection)).events > 0
+            assert (await replays.plan(**selection)).events > 0
 
-    async def test_pruning_after_the_count_is_noticed(
-        self, auth_engine: AsyncEngine, settings: RelaySettings
-    ) -> None:
+    async def test_pruning_after_the_count_is_noticed(self, replays: Replays) -> None:
         """The row of the source is locked while the replay is inserted, and read after that."""
-        counted = await planned(settings, from_position=5)
-        async with auth_engine.begin() as pruning:
+        counted = await replays.plan(from_position=5)
+        async with replays.engine.begin() as pruning:
             await pruning.exec_driver_sql("UPDATE source SET pruned_position = 5")
-            starting = asyncio.ensure_future(start(auth_engine, counted, actor=ACTOR))
-            await eventually(lambda: lock_waits(auth_engine))
+            starting = asyncio.ensure_future(start(replays.engine, counted, actor=ACTOR))
+            await eventually(lambda: lock_waits(replays.engine))
             assert not starting.done()
 
         with pytest.raises(LogPruned):
@@ -440,17 +431,15 @@ class TestSteering:
                 await replays.is_done(requested)
                 assert time.monotonic() - before < 1
 
-    async def test_every_action_is_audited_once(
-        self, auth_engine: AsyncEngine, settings: RelaySettings
-    ) -> None:
+    async def test_every_action_is_audited_once(self, replays: Replays) -> None:
         """With the actor; a request that changes nothing leaves no entry."""
-        await fill(auth_engine, 3)
-        requested = await started(auth_engine, settings)
+        await replays.fill(3)
+        requested = await replays.start()
         for state in (State.PAUSED, State.PAUSED, State.RUNNING, State.CANCELLED, State.CANCELLED):
-            await change_state(auth_engine, requested.id, state, actor="operator:other")
+            await replays.change(requested, state, actor="operator:other")
 
-        rows = await fetch(
-            auth_engine, "SELECT action, actor, subject, details FROM audit_log ORDER BY id"
+        rows = await replays.fetch(
+            "SELECT action, actor, subject, details FROM audit_log ORDER BY id"
         )
         assert [(row.action, row.actor) for row in rows] == [
             ("replay_started", ACTOR),
@@ -462,21 +451,18 @@ class TestSteering:
         assert rows[0].details == {"consumer": CONSUMER, "current_state": False, "events": 3}
         assert requested.requested_by == ACTOR
 
-    async def test_the_number_of_unfinished_replays_is_limited(
-        self, auth_engine: AsyncEngine, settings: RelaySettings
-    ) -> None:
-        await execute(
-            auth_engine,
+    async def test_the_number_of_unfinished_replays_is_limited(self, replays: Replays) -> None:
+        await replays.execute(
             "INSERT INTO replays (consumer, of, rate, requested_by, expected)"
-            f" SELECT 'x', 'log', 1, 'x', 0 FROM generate_series(1, {UNFINISHED_MAX})",
+            f" SELECT 'x', 'log', 1, 'x', 0 FROM generate_series(1, {UNFINISHED_MAX})"
         )
         with pytest.raises(TooManyReplays):
-            await started(auth_engine, settings)
-        await execute(auth_engine, "UPDATE replays SET state = 'done'")
+            await replays.start()
+        await replays.execute("UPDATE replays SET state = 'done'")
 
-        assert await started(auth_engine, settings)
+        assert await replays.start()
         with pytest.raises(NoSuchReplay):
-            await change_state(auth_engine, UNKNOWN_ID, State.PAUSED, actor=ACTOR)
+            await change_state(replays.engine, UNKNOWN_ID, State.PAUSED, actor=ACTOR)
 
 
 class TestTrouble:
@@ -523,29 +509,24 @@ class TestTrouble:
         assert (waiting.published, waiting.state) == (0, State.RUNNING)
         assert (done.published, done.trouble) == (25, None)
         assert await replays.positions() == list(range(1, 26))
-        assert positions(await received(replays.source, later)) == list(range(1, 26))
+        assert positions(await replays.received(later)) == list(range(1, 26))
 
     async def test_a_replay_waits_for_a_full_queue(
         self, auth_engine: AsyncEngine, settings: RelaySettings, source: Source
     ) -> None:
         """Even one smaller than a batch: what the queue accepted is not sent again and again."""
-        full = await bind_replays(
-            source,
-            arguments={
-                "x-queue-type": "classic",
-                "x-max-length": 4,
-                "x-overflow": "reject-publish",
-            },
-        )
-        await fill(auth_engine, 30)
-        requested = await started(auth_engine, settings)
+        arguments: FieldTable = {"x-queue-type": "classic", "x-max-length": 4}
+        await bind_replays(source, arguments=arguments | {"x-overflow": "reject-publish"})
+        replays = Replays(auth_engine, settings, source)
+        await replays.fill(30)
+        requested = await replays.start()
         seen: list[int] = []
-        async with replaying(settings):
-            await has_trouble(auth_engine, requested.id, "full")
+        async with replays.replaying():
+            await replays.is_troubled(requested, "full")
 
             async def drained() -> bool:
-                seen.extend(positions(await received(source, full)))
-                return (await replay(auth_engine, requested.id)).state == State.DONE
+                seen.extend(await replays.positions())
+                return (await replays.read(requested)).state == State.DONE
 
             await eventually(drained, within=60)
             await drained()
@@ -580,7 +561,7 @@ class TestTrouble:
                 await stack.enter_async_context(replays.replaying())
             for part in (20, 50):
                 await replays.has_sent(requested, part)
-                pid = await eventually(lambda: active(replays.engine))
+                pid = await eventually(lambda: leader(replays.engine, REPLAY_LEASE))
                 leaders.add(pid)
                 await replays.fetch("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
             await replays.is_done(requested)
@@ -693,18 +674,6 @@ def is_erased(row: Row[Any]) -> bool:
 async def grows(replays: Replays, size: int) -> bool:
     """Return whether the queue has more messages than that."""
     return await replays.source.ready(replays.queue) > size
-
-
-async def active(engine: AsyncEngine) -> int | None:
-    held = await fetch(
-        engine,
-        "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
-        " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
-        " AND classid::bigint = :high AND objid::bigint = :low",
-        high=REPLAY_LEASE.lock_key >> 32,
-        low=REPLAY_LEASE.lock_key & 0xFFFFFFFF,
-    )
-    return held[0].pid if held else None
 
 
 async def is_idle(engine: AsyncEngine) -> bool:

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ConsumerSettings
 from contracts.events import Beat, Event
 from replica.inbox.activity import Activity, State
 from replica.inbox.consumer import Consumer
@@ -20,6 +19,7 @@ from replica.samples import sampler
 from replica.samples.model import POINTS_MAX, SILENT_SECONDS, bucket_seconds
 from replica.samples.read import presence, series
 from replica.samples.sampler import sample_periodically
+from replica.settings import ConsumerSettings
 from tests.support.auth_api import assert_problem
 from tests.support.background import in_background
 from tests.support.builders import a_state, an_event

@@ -27,12 +27,12 @@ from contracts.events import EMAIL_LENGTH_MAX, VERSION_MAX
 from local.embedded_postgres import EmbeddedPostgres
 from replica.inbox.settle import Settler
 from service_kit.process.rates import Rate
-from tests.integration.test_settling import delivery
 from tests.support.auth_api import bearer, serving
 from tests.support.builders import SOURCE, a_state, an_event
 from tests.support.content import people_of
 from tests.support.databases import Databases
 from tests.support.inbox import execute, fetch
+from tests.support.parked_messages import a_delivery
 
 PASSWORD = "kept-out-of-logs horse battery staple"
 MARK = "unloggable"
@@ -185,12 +185,12 @@ async def test_errors_of_the_blog_log_nothing_personal(
         *swapped,
         user.model_copy(update={"version": 2, "roles": ("r" * 64,) * 32}),
     ):
-        await settler.settle([delivery(an_event(state))])
+        await settler.settle([a_delivery(an_event(state))])
     body = user.model_dump_json().encode()
     for bad in (b"{" + body, body.replace(b'"version":1', b'"version":"' + MARK.encode() + b'"')):
-        await settler.settle([delivery(an_event(user), body=bad)])
+        await settler.settle([a_delivery(an_event(user), body=bad)])
     nul = a_state(email=address("nul\0"))
-    await settler.settle([delivery(an_event(nul))])
+    await settler.settle([a_delivery(an_event(nul))])
     assert len(await fetch(blog_there, "SELECT 1 FROM parked_messages")) == 3
 
     settings = BlogApiSettings(

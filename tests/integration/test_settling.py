@@ -1,31 +1,18 @@
 """Test messages that consumers requeue to each other, and errors between heartbeats."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
 from blog_service.settings import ConsumerSettings
-from contracts.events import Beat, Event
-from contracts.events.envelope import encode
+from contracts.events import Beat
 from contracts.sync.merge import Outcome
 from replica.inbox.settle import DatabaseAway, ParkedInARow, Settler
-from replica.inbox.subscription import Delivery
 from tests.support.builders import a_state, an_event
 from tests.support.inbox import accept_writes, parked, refuse_writes
-from tests.support.source import LIVE
-
-
-def delivery(event: Event, *, redelivered: bool = False, body: bytes | None = None) -> Delivery:
-    message = encode(event)
-    return Delivery(
-        tag=1,
-        queue=LIVE,
-        redelivered=redelivered,
-        exchange="users",
-        routing_key=event.type,
-        properties=message.properties,
-        body=message.body if body is None else body,
-    )
+from tests.support.parked_messages import a_delivery
 
 
 async def test_consumers_that_requeue_a_message_to_each_other_never_park_it(
@@ -36,7 +23,7 @@ async def test_consumers_that_requeue_a_message_to_each_other_never_park_it(
         update={"database_patience_seconds": 0.01, "attempts_max": 2}
     )
     consumers = [Settler(USERS, impatient, blog_engine) for _ in range(2)]
-    message = delivery(an_event(a_state()), redelivered=True)
+    message = replace(a_delivery(an_event(a_state())), redelivered=True)
     await refuse_writes(blog_engine, "42703")
 
     for number in range(8):
@@ -56,8 +43,8 @@ async def test_a_heartbeat_does_not_hide_that_nothing_can_be_read(
 
     async def settle_garbage_and_heartbeats() -> None:
         for number in range(1, 12):
-            await settler.settle([delivery(an_event(a_state()), body=b"{")])
-            await settler.settle([delivery(an_event(Beat(number=number)))])
+            await settler.settle([a_delivery(an_event(a_state()), body=b"{")])
+            await settler.settle([a_delivery(an_event(Beat(number=number)))])
 
     with pytest.raises(ParkedInARow):
         await settle_garbage_and_heartbeats()
@@ -70,7 +57,7 @@ async def test_a_source_of_any_length_is_parked_or_applied(
 ) -> None:
     """An over-long header is the message's fault, not the database's."""
     settler = Settler(USERS, consumer_settings, blog_engine)
-    message = delivery(an_event(Beat(number=1)))
+    message = a_delivery(an_event(Beat(number=1)))
     assert message.headers is not None
     message.headers["cloudEvents_source"] = "s" * 9_000
     outcomes = await settler.settle([message])

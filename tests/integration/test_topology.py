@@ -26,15 +26,16 @@ async def test_queues_and_bindings_are_declared_as_designed(
     await declare(source.connection, USERS.queues)
     is_bound = await bind_replays(source.connection, USERS.queues)
 
-    queues = {queue["name"]: queue for queue in _management(broker, f"queues/{vhost}")}
+    queues, bound, exchanges = (
+        _management(broker, f"{what}/{vhost}") for what in ("queues", "bindings", "exchanges")
+    )
+    by_name = {queue["name"]: queue for queue in queues}
     bindings = {
-        (binding["source"], binding["destination"], binding["routing_key"])
-        for binding in _management(broker, f"bindings/{vhost}")
-        if binding["source"]
+        (each["source"], each["destination"], each["routing_key"])
+        for each in bound
+        if each["source"]
     }
-    exchanges = {
-        exchange["name"]: exchange for exchange in _management(broker, f"exchanges/{vhost}")
-    }
+    [dead] = [exchange for exchange in exchanges if exchange["name"] == DEAD]
     arguments = {
         "x-queue-type": "quorum",
         "x-delivery-limit": 1_000,
@@ -43,12 +44,12 @@ async def test_queues_and_bindings_are_declared_as_designed(
         "x-overflow": "reject-publish",
     }
     assert is_bound
-    assert queues.keys() == {LIVE, REPLAY, DEAD}
-    assert all(queue["durable"] for queue in queues.values())
-    assert queues[LIVE]["arguments"] == arguments
-    assert queues[REPLAY]["arguments"] == {**arguments, "x-max-length": 100_000}
-    assert queues[DEAD]["arguments"] == {"x-queue-type": "quorum"}
-    assert (exchanges[DEAD]["type"], exchanges[DEAD]["durable"]) == ("fanout", True)
+    assert by_name.keys() == {LIVE, REPLAY, DEAD}
+    assert all(queue["durable"] for queue in queues)
+    assert by_name[LIVE]["arguments"] == arguments
+    assert by_name[REPLAY]["arguments"] == {**arguments, "x-max-length": 100_000}
+    assert by_name[DEAD]["arguments"] == {"x-queue-type": "quorum"}
+    assert (dead["type"], dead["durable"]) == ("fanout", True)
     assert bindings == {
         ("users", LIVE, "user.*"),
         ("users", LIVE, "sync.heartbeat"),

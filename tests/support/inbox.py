@@ -11,11 +11,12 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ConsumerSettings
 from contracts.events import Data
 from contracts.sync.merge import Outcome
 from replica.inbox.apply import apply
 from replica.inbox.consumer import Consumer, NotConsuming
+from replica.settings import ConsumerSettings
+from replica.table import Replica
 from service_kit.database.away import NotWritable
 from tests.support.builders import an_event
 from tests.support.eventually import PATIENCE_SECONDS, eventually
@@ -23,9 +24,11 @@ from tests.support.source import Source
 
 
 @asynccontextmanager
-async def consuming(settings: ConsumerSettings, engine: AsyncEngine) -> AsyncIterator[Consumer]:
+async def consuming(
+    settings: ConsumerSettings, engine: AsyncEngine, replica: Replica = USERS
+) -> AsyncIterator[Consumer]:
     """A consumer that takes messages inside the block, and has drained after it."""
-    consumer = Consumer(USERS, settings, engine)
+    consumer = Consumer(replica, settings, engine)
     running = asyncio.create_task(consumer.run())
     try:
         await eventually(lambda: running.done() or is_consuming(consumer), within=30)

@@ -14,7 +14,7 @@ from auth_service.services.administer import create_service
 from auth_service.settings import ApiSettings as AuthApiSettings
 from auth_service.settings import RelaySettings
 from blog_service.replica_of_users import USERS
-from blog_service.settings import ApiSettings, ConsumerSettings
+from blog_service.settings import ApiSettings
 from contracts.sync.comparison import SCOPE
 from local.compare import compare
 from replica.proof.prove import Known, Proof, prove
@@ -25,6 +25,8 @@ from replica.reconcile.run import run
 from replica.reconcile.runs import Run
 from replica.reconcile.source import Source
 from replica.reconcile.watch import watch
+from replica.settings import ConsumerSettings
+from replica.table import Replica
 from tests.support.background import in_background
 from tests.support.http_server import served
 from tests.support.inbox import consuming, execute, fetch
@@ -175,12 +177,14 @@ def proving(pair: Pair, **settings: Any) -> AbstractAsyncContextManager[None]:
     return in_background(prove_continuously(USERS, changed, pair.blog))
 
 
-async def prove_once(pair: Pair, source: Source, known: Known | None = None) -> Proof:
+async def prove_once(
+    pair: Pair, source: Source, known: Known | None = None, replica: Replica = USERS
+) -> Proof:
     """Make one proof."""
     async with pair.blog.connect() as connection:
         follows = await runs.source_followed(connection)
         assert follows is not None
         await connection.commit()
         return await prove(
-            USERS, pair.settings, connection, source, follows=follows, heartbeat=1, known=known
+            replica, pair.settings, connection, source, follows=follows, heartbeat=1, known=known
         )

@@ -20,7 +20,7 @@ from auth_service.settings import RelaySettings
 from contracts.events import Beat, Event, Heartbeat, UserState, UserTombstone, UserUpdated
 from contracts.events.envelope import decode
 from contracts.events.names import BINDINGS, EXCHANGE
-from service_kit.database.lease import hold
+from service_kit.database.lease import Lease, hold
 from tests.support.background import in_background
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -122,25 +122,20 @@ async def outbox(engine: AsyncEngine, user_id: UUID | None = None) -> list[Row[A
     )
 
 
-async def all_published(engine: AsyncEngine) -> bool:
-    """Return whether every event about users is published."""
-    return all(row.published_at is not None for row in await outbox(engine))
-
-
 async def trouble(engine: AsyncEngine) -> str | None:
     [row] = await fetch(engine, "SELECT trouble FROM source")
     found: str | None = row.trouble
     return found
 
 
-async def leader(engine: AsyncEngine) -> int | None:
+async def leader(engine: AsyncEngine, lease: Lease = RELAY_LEASE) -> int | None:
     held = await fetch(
         engine,
         "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid)"
         " WHERE locktype = 'advisory' AND granted AND datname = current_database()"
         " AND classid::bigint = :high AND objid::bigint = :low",
-        high=RELAY_LEASE.lock_key >> 32,
-        low=RELAY_LEASE.lock_key & 0xFFFFFFFF,
+        high=lease.lock_key >> 32,
+        low=lease.lock_key & 0xFFFFFFFF,
     )
     return held[0].pid if held else None
 
@@ -205,7 +200,8 @@ class Pipe:
         return await outbox(self.engine, user_id)
 
     async def all_published(self) -> bool:
-        return await all_published(self.engine)
+        """Return whether every event about users is published."""
+        return all(row.published_at is not None for row in await self.outbox())
 
     async def leader(self) -> int | None:
         return await leader(self.engine)

@@ -1,10 +1,9 @@
 """A replayer that runs inside a test, and a queue that shows what it sends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
-from uuid import UUID
 
 from pamqp.common import FieldTable
 from sqlalchemy import text
@@ -57,68 +56,15 @@ async def bind_replays(
     return queue
 
 
-async def planned(
-    settings: RelaySettings, *, consumer: str = CONSUMER, rate: int = RATE_MAX, **selection: Any
-) -> Plan:
-    return await plan(settings, consumer=consumer, selection=Selection(**selection), rate=rate)
-
-
 async def started(engine: AsyncEngine, settings: RelaySettings, **request: Any) -> Replay:
     """Start a replay, at the highest rate by default."""
     return await start(engine, await planned(settings, **request), actor=ACTOR)
 
 
-async def replay(engine: AsyncEngine, replay_id: UUID) -> Replay:
-    async with engine.connect() as connection:
-        return await replay_by_id(connection, replay_id)
-
-
-async def is_in(engine: AsyncEngine, replay_id: UUID, state: State) -> Replay:
-    """Wait until the replay is in ``state``."""
-
-    async def look() -> Replay | None:
-        found = await replay(engine, replay_id)
-        assert found.state == state, f"{found.state}, {found.published} sent, {found.trouble}"
-        return found
-
-    found = await eventually(look)
-    assert found is not None
-    return found
-
-
-async def is_done(engine: AsyncEngine, replay_id: UUID) -> Replay:
-    return await is_in(engine, replay_id, State.DONE)
-
-
-async def has_trouble(engine: AsyncEngine, replay_id: UUID, trouble: str) -> Replay:
-    """Wait until the replay's trouble contains ``trouble``."""
-
-    async def look() -> Replay | None:
-        found = await replay(engine, replay_id)
-        assert trouble in (found.trouble or ""), found.trouble
-        return found
-
-    found = await eventually(look)
-    assert found is not None
-    return found
-
-
-async def has_sent(engine: AsyncEngine, replay_id: UUID, events: int) -> Replay:
-    """Wait until that many of its events, or more, are confirmed."""
-
-    async def look() -> Replay | None:
-        found = await replay(engine, replay_id)
-        assert found.published >= events, f"{found.published} of {events} sent, {found.trouble}"
-        return found
-
-    found = await eventually(look)
-    assert found is not None
-    return found
-
-
-async def received(source: Source, queue: str) -> list[Carried]:
-    """Take all messages from the queue, in order."""
-    return [Carried(message) for message in await source.take_all(queue)]
+async def planned(
+    settings: RelaySettings, *, consumer: str = CONSUMER, rate: int = RATE_MAX, **selection: Any
+) -> Plan:
+    return await plan(settings, consumer=consumer, selection=Selection(**selection), rate=rate)
 
 
 def positions(messages: Iterable[Carried]) -> list[int]:
@@ -153,26 +99,41 @@ class Replays(Pipe):
     async def start(self, **request: Any) -> Replay:
         return await started(self.engine, self.settings, **request)
 
-    async def change(self, requested: Replay, state: TargetState) -> Replay:
-        return await change_state(self.engine, requested.id, state, actor=ACTOR)
+    async def change(self, requested: Replay, state: TargetState, actor: str = ACTOR) -> Replay:
+        return await change_state(self.engine, requested.id, state, actor=actor)
 
     async def read(self, requested: Replay) -> Replay:
-        return await replay(self.engine, requested.id)
+        async with self.engine.connect() as connection:
+            return await replay_by_id(connection, requested.id)
+
+    async def until(self, requested: Replay, holds: Callable[[Replay], bool]) -> Replay:
+        """Wait until this holds of the replay, and return it."""
+
+        async def look() -> Replay | None:
+            found = await self.read(requested)
+            assert holds(found), f"{found.state}, {found.published} sent, {found.trouble}"
+            return found
+
+        found = await eventually(look)
+        assert found is not None
+        return found
 
     async def is_done(self, requested: Replay) -> Replay:
-        return await is_done(self.engine, requested.id)
+        return await self.until(requested, lambda found: found.state == State.DONE)
 
     async def has_sent(self, requested: Replay, events: int) -> Replay:
-        return await has_sent(self.engine, requested.id, events)
+        """Wait until that many of its events, or more, are confirmed."""
+        return await self.until(requested, lambda found: found.published >= events)
 
     async def is_troubled(self, requested: Replay, trouble: str) -> Replay:
-        return await has_trouble(self.engine, requested.id, trouble)
+        return await self.until(requested, lambda found: trouble in (found.trouble or ""))
 
     def replaying(self) -> AbstractAsyncContextManager[asyncio.Task[None]]:
         return replaying(self.settings)
 
-    async def received(self) -> list[Carried]:
-        return await received(self.source, self.queue)
+    async def received(self, queue: str = f"{CONSUMER}.{REPLAY_EXCHANGE}") -> list[Carried]:
+        """Take all messages from a queue, in order."""
+        return [Carried(message) for message in await self.source.take_all(queue)]
 
     async def positions(self) -> list[int]:
         """Take all messages; return the positions of their events."""
