@@ -78,7 +78,6 @@ def test_a_token_equals_the_example(example: dict[str, Any], signing_key: RSAPri
 
 
 def test_the_example_is_accepted(example: dict[str, Any], signing_key: RSAPrivateKey) -> None:
-    """A token with exactly the example's claims is valid."""
     public = jwks(signing_key.public_key())
     claims = example["claims"]
     headers = example["header"] | {"kid": public["keys"][0]["kid"]}

@@ -141,7 +141,6 @@ class Example:
 
     @classmethod
     def named(cls, name: str) -> "Example":
-        """Load the checked-in example ``name``."""
         document = json.loads((EXAMPLES / f"{name}.json").read_text())
         # The file is indented for readers; the message itself is compact.
         body = json.dumps(document.pop("body"), ensure_ascii=False, separators=(",", ":"))
@@ -201,7 +200,6 @@ def test_the_data_of_an_example_match_the_schema(name: str, event: Event) -> Non
 
 @pytest.mark.parametrize(("name", "event"), WRITTEN.items())
 def test_the_schema_rejects_data_without_a_required_field(name: str, event: Event) -> None:
-    """Every field in the example is required."""
     schema = json.loads((CONTRACTS / "schemas" / f"{event.type}.v1.json").read_text())
     data = json.loads(Example.named(name).body)
     checker = jsonschema.Draft202012Validator(schema)

@@ -79,7 +79,6 @@ def test_every_response_is_documented_and_none_is_a_500(
 
 
 async def prepare(settings: ApiSettings, user: UserState) -> None:
-    """Fill a replica with a user, their posts and comments, and parked messages."""
     engine = pooled(settings)
     await apply_events(engine, user)
     await execute(
@@ -94,7 +93,6 @@ async def prepare(settings: ApiSettings, user: UserState) -> None:
 
 
 async def made_account(settings: auth_service.settings.ApiSettings) -> dict[str, object]:
-    """Create the replica's service account at the source and return its settings."""
     engine = pooled(settings)
     issued = await create_service(
         engine,

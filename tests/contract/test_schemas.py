@@ -26,13 +26,11 @@ def schemas(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Return a copy of the package that a test may change."""
     shutil.copytree(CONTRACTS, tmp_path / "contracts")
     return tmp_path
 
 
 def test_the_checked_in_schemas_match_the_models() -> None:
-    """``--check`` succeeds without output."""
     done = schemas("--check", folder=CONTRACTS.parent)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

@@ -40,7 +40,6 @@ class Played:
     scopes: list[str] = field(default_factory=list)
 
     async def token(self, request: Request) -> Response:
-        """Issue one token after another."""
         self._note(request)
         form = (await request.body()).decode()
         self.scopes.append(form.rpartition("scope=")[2])
@@ -48,7 +47,6 @@ class Played:
         return self.grant or JSONResponse(granted)
 
     async def thing(self, request: Request) -> Response:
-        """Respond to a request."""
         self._note(request)
         await request.body()
         if request.headers["Authorization"].removeprefix("Bearer ") in self.refused:
@@ -62,7 +60,6 @@ class Played:
 
 @pytest.fixture
 async def source() -> AsyncIterator[Played]:
-    """The source, behind a real server."""
     played = Played()
     app = Router(
         [
@@ -95,7 +92,6 @@ async def account(source: Played, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 async def ask(account: Account, scope: str = "a:b") -> bytes:
-    """Send a request; return the response."""
     return await whole(await account.send("POST", THING, scope=scope, json={"number": 1}))
 
 
@@ -145,7 +141,6 @@ async def test_a_refused_token_is_replaced_once(account: Account, source: Played
 
 
 async def test_a_request_carries_trace_and_request_id(account: Account, source: Played) -> None:
-    """Trace and request id are those of the request that caused it."""
     request_id.set("request-7")
     traceparent.set(TRACE)
 
@@ -156,7 +151,6 @@ async def test_a_request_carries_trace_and_request_id(account: Account, source: 
 
 
 async def test_no_redirect_and_no_proxy_is_followed(account: Account, source: Played) -> None:
-    """No redirect is followed, for a token or a request, and no proxy is used."""
     source.answer = RedirectResponse("/elsewhere")
     answer = await account.send("GET", THING, scope="a:b")
     await answer.aclose()
@@ -170,7 +164,6 @@ async def test_no_redirect_and_no_proxy_is_followed(account: Account, source: Pl
 
 
 async def test_a_response_of_excessive_length_is_refused(account: Account, source: Played) -> None:
-    """One byte more is refused, in the response for a token or to a request."""
     source.answer = Response(bytes(RESPONSE_BYTES_MAX))
     longest = await ask(account)
     source.answer = Response(bytes(RESPONSE_BYTES_MAX + 1))

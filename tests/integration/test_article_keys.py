@@ -28,14 +28,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shell(*words: str) -> str:
-    """Run a program; return what it prints."""
     done = subprocess.run(words, capture_output=True, check=True, text=True)
     return done.stdout
-
-
-def one_line(file: str) -> str:
-    """A PEM file as one line."""
-    return shell("awk", ONE_LINE, file)
 
 
 async def test_the_pair_works_as_it_stands(folder: Path, auth_url: str) -> None:

@@ -44,7 +44,6 @@ async def test_the_database_itself_refuses_to_change_it(
 
 
 def test_actors_never_share_a_name() -> None:
-    """Users, operators and anonymous actors are distinct, whichever names they have."""
     same = uuid4()
     actors = {user_actor(same), operator_actor(str(same)), operator_actor(ANONYMOUS), ANONYMOUS}
     assert len(actors) == 4

@@ -263,7 +263,6 @@ class TestDeletion:
     async def test_a_tombstone_is_noticed_under_the_lock(
         self, accounts: Accounts, ada: User, change: Callable[[Accounts, User], Awaitable[object]]
     ) -> None:
-        """A change that waited while the row became a tombstone changes nothing."""
         async with accounts.engine.begin() as deletion:
             await deletion.exec_driver_sql("SELECT 1 FROM users FOR UPDATE")
             waiting = asyncio.ensure_future(change(accounts, ada))
@@ -322,7 +321,6 @@ async def audited(accounts: Accounts) -> tuple[object, ...]:
 
 
 async def clock(accounts: Accounts) -> int:
-    """Microseconds of PostgreSQL's clock."""
     [row] = await accounts.fetch(
         "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"
     )

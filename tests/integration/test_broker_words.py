@@ -65,7 +65,6 @@ async def test_an_unreachable_broker_is_away(unused_port: int) -> None:
 
 
 async def test_tls_at_a_plain_port_is_reported_as_that(broker: Broker) -> None:
-    """It is not reported as a problem of the certificate."""
     said = await refusal(broker.address.replace("amqp://", "amqps://"))
     assert said.startswith("TLS with the broker at 127.0.0.1:")
 

@@ -166,7 +166,6 @@ class TestEndedSessions:
         assert not set(await asyncio.gather(*(use() for _ in range(5)))) & set(pids)
 
     async def test_checking_out_a_session_runs_no_statement(self, blog_engine: AsyncEngine) -> None:
-        """A session that is still open is used without a round trip."""
         async with blog_engine.connect() as connection:
             pid = await connection.scalar(text("SELECT pg_backend_pid()"))
             await connection.rollback()

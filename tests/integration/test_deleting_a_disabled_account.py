@@ -59,7 +59,6 @@ async def test_guessing_is_limited_as_at_the_sign_in(
 
 
 async def assert_erased(api: AuthApi, signed_in: Signed) -> None:
-    """Only a tombstone is left, and its event is recorded."""
     user_id = signed_in["user"]["id"]
     [row] = await api.fetch(f"SELECT status, email FROM users WHERE id = '{user_id}'")
     *_, event = await outbox(api.engine)

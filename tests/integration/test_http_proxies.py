@@ -34,7 +34,6 @@ class Counting(HttpProtocol):
 
 
 def an_app() -> FastAPI:
-    """Return a service that echoes which request it received."""
     app = FastAPI(telemetry={"tracing": False})
     install(app, refusals={}, cors_origins=(), body_bytes_max=64 * 1024, body_seconds_max=5)
 
@@ -135,7 +134,6 @@ METRICS = b"""
 
 @pytest.mark.parametrize("address", METRICS.split())
 def test_a_proxy_does_not_expose_the_metrics(proxy: Proxy, address: bytes) -> None:
-    """However the path is spelled."""
     with proxy.connect(AUTH) as connection:
         connection.sendall(
             b"GET " + address + b" HTTP/1.1\r\nHost: auth.example.org\r\nConnection: close\r\n\r\n"
@@ -181,6 +179,5 @@ def test_an_early_response_reaches_no_other_client(proxy: Proxy, sent: bytes, re
 
 
 def assert_own_response(client: Client, number: int) -> None:
-    """Check that a client gets a response, and that it is its own."""
     status, _, response = client.send(b"GET /x?who=%d HTTP/1.1\r\nHost: t\r\n\r\n" % number)
     assert (status, json.loads(response)["who"]) == (200, str(number))

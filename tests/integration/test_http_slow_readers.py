@@ -76,7 +76,6 @@ def service(caplog: pytest.LogCaptureFixture) -> Iterator[Service]:
 
 
 def reader(server: Server, sent: bytes) -> socket.socket:
-    """Connect a client with a small receive buffer, and send a request."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
     connection.settimeout(10)

@@ -136,7 +136,6 @@ async def test_the_wait_is_measured_by_the_database_and_can_be_overridden(
 async def test_keys_are_activated_one_after_another(
     keyrings: Keyrings, impatient: Lifecycle
 ) -> None:
-    """Concurrent requests: each key once, and one is active in the end."""
     await keyrings.ring().signer()
     made = [await impatient.generate(BITS) for _ in range(3)]
 
@@ -153,7 +152,6 @@ async def test_keys_are_activated_one_after_another(
 
 
 async def test_changes_of_keys_are_idempotent(keyrings: Keyrings, impatient: Lifecycle) -> None:
-    """Activating, retiring and revoking are idempotent; audit log and outbox have one entry."""
     await keyrings.ring().signer()
     key, spare = await impatient.generate(BITS), await impatient.generate(BITS)
 

@@ -10,7 +10,6 @@ from tests.support.relaying import outbox
 
 @pytest.fixture
 async def last(api: AuthApi) -> Signed:
-    """A user whose version has no successor."""
     signed_in = await signed_up(api, "last@example.org")
     await api.execute(
         f"UPDATE users SET version = {VERSION_MAX} WHERE id = '{signed_in['user']['id']}'"

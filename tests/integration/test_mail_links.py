@@ -149,7 +149,6 @@ async def test_links_work_once_however_many_open_them_at_once(
 async def test_wrong_used_and_expired_links_are_one_error(
     post: AuthApi, server: MailServer
 ) -> None:
-    """The response does not show which of them it was."""
     await signed_up(post, ADA)
     used = await link(server, "confirm")
     await verify(post, used)
@@ -274,7 +273,6 @@ async def test_mails_requested_by_one_network_and_uses_of_links_are_limited(
 
 
 async def test_service_without_mail_says_so(api: AuthApi) -> None:
-    """Requests that need a mail are refused, and none is queued."""
     ada = await signed_up(api, ADA)
     asked = await api.post("/v1/me/email/verification", headers=bearer(ada))
     forgotten = await api.post("/v1/password/forgot", json={"email": ADA})

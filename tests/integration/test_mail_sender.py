@@ -38,7 +38,6 @@ class Mails:
         self.sender = MailSender(engine, settings)
 
     def changed(self, **settings: object) -> "Mails":
-        """The same queue with a sender of other settings."""
         return Mails(self.engine, self.settings.model_copy(update=settings), self.server)
 
     async def ask(

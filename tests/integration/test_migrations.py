@@ -63,7 +63,6 @@ def downgrade() -> None:
 def alembic(
     service: str, url: str, *arguments: str, folder: Path = ROOT
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``alembic`` as an operator does."""
     return run(
         ["alembic", "-n", service, *arguments], {f"{service.upper()}_DATABASE_URL": url}, folder
     )
@@ -188,7 +187,6 @@ async def rows(url: str, table: str) -> list[dict[str, object]]:
 
 
 async def test_a_migration_runs_with_time_limits(probed: str) -> None:
-    """Including revisions that are added later."""
     limits = {"lock_timeout": "4s", "statement_timeout": "1min"}
     assert await rows(probed, "probe") == [limits]
 

@@ -116,7 +116,6 @@ class TestClientCredentials:
     async def test_it_may_ask_for_less_but_not_for_more(
         self, api: AuthApi, feed: IssuedKey
     ) -> None:
-        """Requested scopes once each; one too many fails the request."""
         answer = await api.service_token(feed, scope="posts:write posts:write")
         assert answer.json()["scope"] == "posts:write"
         token = await verified(api, answer.json()["access_token"])
@@ -368,7 +367,6 @@ class TestRefresh:
 
 class TestLimits:
     async def test_a_service_spends_its_own_limit(self, strict: AuthApi, feed: IssuedKey) -> None:
-        """The fourth token within the time is refused; another service is not affected."""
         other = await strict.create_service("other", *FEED_SCOPES)
 
         answers = [await strict.service_token(feed) for _ in range(4)]
@@ -407,7 +405,6 @@ class TestIntrospect:
     """``POST /oauth/introspect``."""
 
     async def test_a_users_token(self, api: AuthApi, feed: IssuedKey, ada: Signed) -> None:
-        """Its claims, and nothing personal."""
         await api.execute("UPDATE users SET roles = '{operator,admin}'")
         credentials = {"email": "ada@example.org", "password": PASSWORD}
         token = (await api.sign_in(**credentials)).json()["access_token"]
@@ -473,7 +470,6 @@ class TestIntrospect:
     async def test_other_texts_are_inactive(
         self, api: AuthApi, feed: IssuedKey, ada: Signed
     ) -> None:
-        """Refresh tokens, API keys, garbage: one response for all."""
         signature = ada["access_token"].rpartition(".")[2]
         for token in (
             ada["refresh_token"],
@@ -506,7 +502,6 @@ class TestRevoke:
     async def test_revoking_a_token_ends_its_session(
         self, api: AuthApi, ada: Signed, kind: str
     ) -> None:
-        """Neither of its tokens is valid any more; the user's other session is."""
         other = (await api.sign_in()).json()
 
         answer = await api.post(REVOKE, data={"token": ada[kind], "token_type_hint": "x"})

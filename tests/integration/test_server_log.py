@@ -79,7 +79,6 @@ class ServerLog:
 
 @pytest.fixture
 def server_log(mortal_postgres: tuple[EmbeddedPostgres, Databases]) -> Iterator[ServerLog]:
-    """Return the log of a server that only these tests use."""
     server, databases = mortal_postgres
     path = server.folder / "log"
     log = ServerLog(path, databases, path.stat().st_size)
@@ -103,7 +102,6 @@ async def blog_there(server_log: ServerLog) -> AsyncIterator[AsyncEngine]:
 
 
 def address(name: str) -> str:
-    """Return an address that must not appear in the log."""
     return f"{name}.{MARK}@example.org"
 
 

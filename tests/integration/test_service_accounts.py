@@ -157,7 +157,6 @@ class TestKeys:
     async def test_a_crowd_that_rotates_at_once_leaves_two_live_keys(
         self, auth_engine: AsyncEngine
     ) -> None:
-        """One of ten gets a key, the others are refused."""
         issued = await created(auth_engine)
 
         ended = await asyncio.gather(
@@ -210,7 +209,6 @@ class TestKeys:
         assert third > first
 
     async def test_a_crowd_stores_its_use_once(self, auth_engine: AsyncEngine) -> None:
-        """Concurrent requests do not write after the first."""
         issued = await created(auth_engine)
         await execute(
             auth_engine,

@@ -24,8 +24,6 @@ def environment(auth_url: str, private_pem: str) -> dict[str, str]:
 
 @pytest.fixture
 def services(environment: dict[str, str], tmp_path: Path) -> Any:
-    """Run ``auth-service services …`` to its end."""
-
     async def services(arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = f"auth-service services {arguments}"
         return await asyncio.to_thread(run, command, {**environment, **more}, tmp_path)

@@ -91,7 +91,6 @@ class TestRotation:
     async def test_a_crowd_with_one_token_gets_the_same_successor(
         self, auth: Context, first: str
     ) -> None:
-        """Twenty parallel refreshes increase the counter by one."""
         results = await asyncio.gather(*(refresh_session(auth, first) for _ in range(CROWD)))
         [row] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert len({result.refresh_token for result in results}) == 1
@@ -263,7 +262,6 @@ class TestOver:
     async def test_concurrent_refreshes_and_ends_never_deadlock(
         self, auth: Context, ada: User
     ) -> None:
-        """Concurrent refreshes, reuses and ends of all sessions do not deadlock."""
         tokens = [await _sign_in(auth) for _ in range(5)]
         for token in tokens:
             await refresh_session(auth, token)

@@ -35,7 +35,6 @@ def hashing() -> None:
 
 @pytest.fixture
 async def app(api_settings: ApiSettings) -> AsyncIterator[FastAPI]:
-    """The API, for requests from several networks."""
     settings = api_settings.model_copy(update={"limit_account_failures": Rate(12, 3600)})
     app = create_app(settings)
     async with app.router.lifespan_context(app):

@@ -245,7 +245,6 @@ class TestSpending:
     async def test_the_tables_hold_neither_addresses_nor_e_mails(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """Keyed hashes of one length, and times."""
         await throttle.spend(Charge("signup", HOME, Rate(3, 60)))
         await record_success(
             throttle, await begin_attempt(throttle, settings, account=ADA, network=HOME)
@@ -264,7 +263,6 @@ class TestSpending:
     async def test_outdated_rows_are_deleted_occasionally(
         self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
     ) -> None:
-        """From time to time, and only outdated ones."""
         rate, network = Rate(3, 60), (str(n) for n in count())
         for _ in range(10):
             await throttle.spend(Charge("signup", next(network), rate))
@@ -312,7 +310,6 @@ class TestTries:
     async def test_a_hundred_guesses_at_once_count_as_a_hundred(
         self, throttle: Throttle, replica: Throttle, settings: ApiSettings
     ) -> None:
-        """No more get through than one after the other would."""
         began = time.monotonic()
         passed = await how_many_pass(
             begin_attempt((throttle, replica)[n % 2], settings, account=ADA, network=HOME)
@@ -413,7 +410,6 @@ class TestTries:
     async def test_many_at_once_from_one_place_all_get_in(
         self, throttle: Throttle, replica: Throttle, settings: ApiSettings
     ) -> None:
-        """Concurrent right passwords neither block nor deadlock each other."""
         free = settings.model_copy(update={"signin_failures_free": 100})
 
         async def sign_in(n: int) -> dict[str, str]:

@@ -31,11 +31,12 @@ class Databases:
     def __init__(self, server: PostgresServer, worker: str, *, spare: int = 0) -> None:
         self._server = server
         self._prefix = f"test_{CHECKOUT}_{worker}_"
+        self._templates: dict[str, str] = {}
         for left_over in _names(server, self._prefix):  # a previous run may have been killed
             server.drop_database(left_over)
         self._supplies = {
             service: Supply(
-                partial(self._clone, migrated_template(server, service), service),
+                partial(self._clone, service),
                 server.drop_database,
                 spare=spare,
             )
@@ -57,9 +58,12 @@ class Databases:
         for supply in self._supplies.values():
             supply.close()
 
-    def _clone(self, template: str, service: str, number: int) -> str:
+    def _clone(self, service: str, number: int) -> str:
+        # A server that a test may stop often has databases of one service only.
+        if service not in self._templates:
+            self._templates[service] = migrated_template(self._server, service)
         name = f"{self._of(service)}{number}"
-        self._server.clone_database(template, name)
+        self._server.clone_database(self._templates[service], name)
         return name
 
     def _of(self, service: str) -> str:

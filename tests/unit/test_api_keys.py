@@ -41,13 +41,11 @@ class TestApiKey:
 
     @given(keys)
     def test_what_is_written_is_read(self, key: ApiKey) -> None:
-        """A key's text parses to that key, and has the published form."""
         assert ApiKey.parse(key.text) == key
         assert re.fullmatch(KEY_PATTERN, key.text)
 
     @given(keys, st.integers(0), st.characters())
     def test_no_character_can_be_another(self, key: ApiKey, place: int, other: str) -> None:
-        """A single mistyped character is detected, in any position."""
         text = key.text
         place %= len(text)
         changed = text[:place] + other + text[place + 1 :]
@@ -55,7 +53,6 @@ class TestApiKey:
 
     @given(keys, st.integers(0))
     def test_characters_do_not_change_places(self, key: ApiKey, place: int) -> None:
-        """Two swapped neighbours are detected."""
         text = key.text
         place %= len(text) - 1
         swapped = text[:place] + text[place + 1] + text[place] + text[place + 2 :]
@@ -72,7 +69,6 @@ class TestApiKey:
 
     @pytest.mark.parametrize("around", ["{} ", " {}", "{}\n", "\ufeff{}", "x{}", "{}x", "{0}{0}"])
     def test_nothing_stands_around_it(self, around: str) -> None:
-        """A key has one spelling."""
         assert ApiKey.parse(around.format(ApiKey.new().text)) is None
 
     def test_the_check_is_the_documented_one(self) -> None:
@@ -95,7 +91,6 @@ class TestApiKey:
         }
 
     def test_printing_one_shows_no_secret(self) -> None:
-        """In a log or a traceback."""
         key = ApiKey.new()
         assert key.secret not in f"{key} {key!r} {[key]}"
         assert key.id in repr(key)
@@ -135,7 +130,6 @@ class TestAccounts:
         assert len(name) < 5 or name not in str(refused.value)
 
     def test_scopes_are_known_ones_once_each(self) -> None:
-        """In an order that does not depend on the input."""
         assert validate_scopes([*SCOPES, *SCOPES]) == tuple(sorted(SCOPES))
         assert validate_scopes(["posts:write"]) == ("posts:write",)
 

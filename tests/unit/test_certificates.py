@@ -43,7 +43,6 @@ GAPS = st.lists(
 
 
 def thinned(chain: Sequence[Signed]) -> list[Signed]:
-    """Return what is left of a chain."""
     places = [
         Place(at, each.certificate.number, each.certificate.time) for at, each in enumerate(chain)
     ]
@@ -52,13 +51,11 @@ def thinned(chain: Sequence[Signed]) -> list[Signed]:
 
 
 def marks_of(chain: Sequence[Signed]) -> list[Mark]:
-    """Return what a chain says about time."""
     said = [each.certificate for each in chain]
     return [Mark(one.number, one.time, one.proved_microseconds) for one in said]
 
 
 def faults(chain: Sequence[Stored], expected: Expected = KEYS) -> list[Fault]:
-    """Return the faults that verifying finds."""
     return [finding.fault for finding in verify(chain, expected).findings]
 
 
@@ -264,7 +261,6 @@ class TestVerify:
     """Each fault is found, once, with its own sentence."""
 
     def test_a_chain_verifies(self) -> None:
-        """With its length, its ends and its agreement."""
         chain = Issuer().chain(5)
         found = verify(stored(chain), KEYS)
 
@@ -276,7 +272,6 @@ class TestVerify:
 
     @pytest.mark.parametrize("name", FAULTS)
     def test_every_fault_is_found(self, name: str) -> None:
-        """And no other is reported."""
         change, fault, sentence = FAULTS[name]
         [finding] = verify(change(Issuer().chain(5)), KEYS).findings
 
@@ -360,7 +355,6 @@ class TestVerify:
         assert faults(cut, replace(KEYS, newest=chain[3].hash)) == [Fault.CUT_OFF]
 
     def test_nothing_verifies_nothing(self) -> None:
-        """Neither a fault nor an agreement."""
         found = verify([], KEYS)
         assert (found.certificates, found.findings, found.agreement) == (0, [], None)
 
@@ -375,7 +369,6 @@ def a_chain(*steps: tuple[float, float]) -> list[Mark]:
 
 
 def later(seconds: float) -> datetime:
-    """Return a time after the first mark."""
     return NOON + timedelta(seconds=seconds)
 
 
@@ -416,14 +409,12 @@ class TestAgreement:
     def test_time_that_is_not_proved_counts(
         self, marks: list[Mark], since: float, until: float, ratio: float
     ) -> None:
-        """However it came about."""
         found = agreement(marks, later(since), later(until))
 
         assert found is not None
         assert found.ratio == pytest.approx(ratio)
 
     def test_one_certificate_says_nothing_about_time(self) -> None:
-        """Neither do none."""
         assert agreement(MINUTES[:1], BEFORE, later(60)) is None
         assert agreement([], BEFORE, NOON) is None
 

@@ -62,7 +62,6 @@ def test_locks_and_deadlocks_are_other_sessions() -> None:
 
 
 def test_an_error_without_words_is_described_by_its_kind() -> None:
-    """A time-out has none of its own."""
     assert describe(TimeoutError()) == "TimeoutError"
     assert describe(OSError(111, "Connection refused")) == "[Errno 111] Connection refused"
     assert "INSERT" not in describe(_wrapped("42P01"))

@@ -206,7 +206,6 @@ MANY = st.lists(states() | tombstones(), max_size=12, unique_by=lambda state: st
 
 @given(MANY, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_count(held: list[State], random: Random) -> None:
-    """A sum is the same whichever row came first."""
     shuffled = list(held)
     random.shuffle(shuffled)
     assert Digests.of_states(shuffled) == Digests.of_states(held)
@@ -241,7 +240,6 @@ def test_the_version_of_a_user_has_a_digest_of_its_own(state: UserState, version
 
 
 def test_version_digests_match_the_vectors() -> None:
-    """Other implementations can use the same vectors."""
     assert version_digest(ID, 258, is_deleted=False).hex() == LIVING_VERSION
     assert version_digest(ID, 258, is_deleted=True).hex() == DELETED_VERSION
 

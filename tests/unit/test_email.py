@@ -29,7 +29,6 @@ def test_an_address_has_one_form(sent: str, stored: str) -> None:
 
 @given(st.emails())
 def test_the_form_is_final(email: str) -> None:
-    """Normalising twice changes nothing, and case does not matter."""
     form = normalised_email(email)
     assert normalised_email(form) == form
     assert normalised_email(email.swapcase()) == form
@@ -58,14 +57,12 @@ NO_ADDRESSES = """
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    """Only an address of bounded length is accepted."""
     with pytest.raises(BadEmail):
         normalised_email(text)
 
 
 @given(st.text(max_size=400))
 def test_any_text_is_refused_in_one_way(text: str) -> None:
-    """Arbitrary text is an address or raises BadEmail, nothing else."""
     try:
         form = normalised_email(text)
     except BadEmail:
@@ -83,7 +80,6 @@ DELIVERABLE = """
     "text", [*DELIVERABLE.split(), f"{'a' * 64}@example.org", f"{'é' * 32}@example.org"]
 )
 def test_a_deliverable_address_is_accepted(text: str) -> None:
-    """In its one form, in any script."""
     assert validate_new_address(text) == normalised_email(text)
 
 

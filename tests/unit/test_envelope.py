@@ -72,7 +72,6 @@ def changed(event: Event, body: bytes | None = None, **headers: Any) -> Delivery
 
 
 def body_of(event: Event, **changes: Any) -> bytes:
-    """Return the data of ``event`` with some fields replaced."""
     return json.dumps(json.loads(encode(event).body) | changes).encode()
 
 
@@ -259,7 +258,6 @@ class TestDeletion:
 
     @given(deletions(), st.binary(max_size=100))
     def test_a_deletion_with_any_body_is_read(self, event: UserDeleted, body: bytes) -> None:
-        """The tombstone comes from the headers."""
         assert decode(changed(event, body)) == event
 
     def test_a_deletion_with_any_schema_is_read(self) -> None:
@@ -412,7 +410,6 @@ class TestLegibleUser:
 
     @given(events.filter(lambda event: isinstance(event, UserEvent)))
     def test_it_is_the_user_of_a_readable_event(self, event: UserCreated | UserDeleted) -> None:
-        """For user events of every type."""
         assert legible_user(delivery_of(event)) == event.data.id
 
     def test_a_header_or_the_data_are_enough(self) -> None:

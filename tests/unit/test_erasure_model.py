@@ -52,7 +52,6 @@ def test_what_another_consumer_ended_is_forgotten() -> None:
 
 
 def test_a_user_and_a_post_are_not_mistaken_for_each_other() -> None:
-    """Even if they had the same id."""
     same, unfinished = uuid4(), Unfinished()
     post = Swept()
     post.note("post_id", [same], [same])

@@ -49,12 +49,10 @@ class Read:
         self._file = file
 
     def __call__(self, content: str | bytes) -> list[Entry]:
-        """Return the entries, oldest first."""
         self._file.write_bytes(content.encode() if isinstance(content, str) else content)
         return read_feed(str(self._file), 5)
 
     def body(self, content: str | bytes) -> str:
-        """Return the text of the only entry."""
         [entry] = self(content)
         return entry.body
 

@@ -34,7 +34,6 @@ OFFERS = {
 
 
 def length(body: bytes, fields: bytes = b"", line: bytes = b"POST /x HTTP/1.1") -> bytes:
-    """Return a request with Content-Length."""
     head = line + b"\r\nHost: t\r\n" + fields + b"Content-Length: %d\r\n\r\n" % len(body)
     return head + body
 
@@ -42,14 +41,12 @@ def length(body: bytes, fields: bytes = b"", line: bytes = b"POST /x HTTP/1.1") 
 def chunks(
     *parts: bytes, fields: bytes = b"", extension: bytes = b"", trailer: bytes = b""
 ) -> bytes:
-    """Return a request with a chunked body."""
     body = b"".join(b"%x%s\r\n%s\r\n" % (len(part), extension, part) for part in parts if part)
     head = b"POST /x HTTP/1.1\r\nHost: t\r\n" + fields + b"Transfer-Encoding: chunked\r\n\r\n"
     return head + body + b"0" + extension + b"\r\n" + trailer + b"\r\n"
 
 
 def ran(body: bytes = b"", method: str = "POST", path: str = "/x") -> dict[str, str]:
-    """Return a request as the application sees it."""
     return {"method": method, "path": path, "body": body.decode("latin-1")}
 
 
@@ -160,7 +157,6 @@ async def assert_own_responses(
 
 
 def response_to(request: dict[str, str]) -> Any:
-    """Return the expected response; one to HEAD has no body."""
     return (200, b"") if request["method"] == "HEAD" else request
 
 
@@ -178,7 +174,6 @@ async def test_two_requests_are_told_apart_wherever_they_are_split(name: str) ->
 @settings(deadline=None, max_examples=150)
 @given(data=st.data(), names=st.lists(st.sampled_from(sorted(GOOD)), min_size=2, max_size=5))
 def test_any_sequence_of_requests_runs_in_order(data: st.DataObject, names: list[str]) -> None:
-    """On one connection, split at random."""
     sent = b"".join(GOOD[name][0] for name in names)
     cuts = data.draw(st.lists(st.integers(0, len(sent)), max_size=8).map(sorted))
     asyncio.run(assert_own_responses(sent, cuts, [GOOD[name][1] for name in names]))

@@ -28,7 +28,6 @@ async def nothing() -> None:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    """Return a client of a service with that route and probes."""
     app = FastAPI(telemetry={"tracing": False})
     install(app, refusals={}, cors_origins=[], body_bytes_max=1024, body_seconds_max=5)
     app.include_router(router)
@@ -40,7 +39,6 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 def counted(method: str, status: str, handler: str) -> float:
-    """Return the number of requests counted so far."""
     labels = {"method": method, "status": status, "handler": handler}
     return prometheus_client.REGISTRY.get_sample_value("http_requests_total", labels) or 0
 

@@ -35,7 +35,6 @@ def test_arguments_are_read_in_their_order() -> None:
 
 @given(st.lists(st.uuids()), st.lists(st.sampled_from([" ", "\n", "\r\n", "\t"]), min_size=1))
 def test_any_white_space_separates_ids_on_standard_input(ids: list[UUID], gaps: list[str]) -> None:
-    """One a line, several a line, with and without an end of the last line."""
     text = "".join(f"{gaps[n % len(gaps)]}{each}" for n, each in enumerate(ids))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))

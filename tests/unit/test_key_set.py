@@ -23,7 +23,6 @@ Json = dict[str, Any]
 
 
 def b64(data: bytes) -> str:
-    """Return base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
@@ -33,7 +32,6 @@ def uint(number: int) -> str:
 
 
 def verifier_of(*keys: object) -> TokenVerifier:
-    """Return a verifier for a key set of ``keys``."""
     return TokenVerifier.from_jwks({"keys": list(keys)}, issuer=ISSUER, audience=AUDIENCE)
 
 
@@ -49,19 +47,16 @@ def rsa_jwk(**changes: Any) -> Json:
 
 
 def short_jwk() -> Json:
-    """Return a JWK of 1024 bits."""
     return jwk(rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key())
 
 
 def ec_jwk() -> Json:
-    """Return an elliptic-curve JWK."""
     numbers = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
     x, y = (b64(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
     return {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "e", "use": "sig", "alg": "ES256"}
 
 
 def modulus(key: Json) -> bytes:
-    """Return the bytes of a JWK's modulus."""
     return base64.urlsafe_b64decode(key["n"] + "==")
 
 
@@ -87,7 +82,6 @@ class TestKeySet:
 
     @pytest.mark.parametrize("absent", ["use", "alg", "key_ops"])
     def test_optional_members_may_be_absent(self, absent: str) -> None:
-        """RFC 7517 requires none of these."""
         assert verifier_of(rsa_jwk(**{absent: None}))
 
     @pytest.mark.parametrize(
@@ -274,7 +268,6 @@ class TestKeySet:
     def test_a_member_of_any_type_is_accepted_or_invalid(
         self, signing_key: rsa.RSAPrivateKey, name: str, value: object
     ) -> None:
-        """It raises InvalidKeySet or nothing."""
         try:
             verifier = verifier_of(jwk(signing_key.public_key()) | {name: value})
         except InvalidKeySet:

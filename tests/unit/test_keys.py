@@ -41,13 +41,11 @@ def openssl(*arguments: str, given: bytes = b"") -> bytes:
 
 @pytest.fixture(scope="module")
 def private_pem() -> bytes:
-    """Return a private key as openssl writes it (PKCS #8)."""
     return openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
 
 
 @pytest.fixture(scope="module")
 def public_pem(private_pem: bytes) -> bytes:
-    """Return its public key as openssl writes it."""
     return openssl("pkey", "-pubout", given=private_pem)
 
 
@@ -99,7 +97,6 @@ class TestForms:
     def test_a_private_key_is_accepted_in_every_form(
         self, form: Form, private_pem: bytes, tmp_path: Path
     ) -> None:
-        """The result is the key that openssl generated."""
         modulus = openssl("rsa", "-noout", "-modulus", given=private_pem)
         key = private_key(form(private_pem, tmp_path))
         numbers = key.private_numbers().public_numbers
@@ -109,23 +106,19 @@ class TestForms:
     def test_a_public_key_is_accepted_in_every_form(
         self, form: Form, private_pem: bytes, public_pem: bytes, tmp_path: Path
     ) -> None:
-        """The result is the public half of the private key."""
         key = public_key(form(public_pem, tmp_path))
         assert key == private_key(private_pem.decode()).public_key()
 
-    def test_the_traditional_private_form_is_accepted(self, private_pem: bytes) -> None:
+    def test_the_traditional_form_and_a_file_of_der_are_accepted(
+        self, private_pem: bytes, tmp_path: Path
+    ) -> None:
         """Older tools write PKCS #1 ("RSA PRIVATE KEY")."""
         traditional = openssl("rsa", "-traditional", given=private_pem).decode()
-        key = private_key(traditional)
         assert "BEGIN RSA PRIVATE KEY" in traditional
-        assert key.private_numbers() == private_key(private_pem.decode()).private_numbers()
-
-    def test_a_file_may_contain_der(self, private_pem: bytes, tmp_path: Path) -> None:
-        """Not only text."""
-        file = tmp_path / "key.der"
-        file.write_bytes(openssl("pkey", "-outform", "DER", given=private_pem))
-        key = private_key(str(file))
-        assert key.private_numbers() == private_key(private_pem.decode()).private_numbers()
+        der = _path(openssl("pkey", "-outform", "DER", given=private_pem), tmp_path)
+        for form in (traditional, der):
+            key = private_key(form)
+            assert key.private_numbers() == private_key(private_pem.decode()).private_numbers()
 
 
 class TestRefusals:
@@ -155,7 +148,6 @@ class TestRefusals:
         ("key", "sentence"), [(SHORT, "1024 bits"), (ELLIPTIC, "not an RSA key")]
     )
     def test_another_type_of_public_key_is_refused(self, key: list[str], sentence: str) -> None:
-        """Tokens need an RSA key of at least 2048 bits."""
         pem = openssl("pkey", "-pubout", given=openssl(*key))
         message = refusal(public_key, pem.decode())
         assert sentence in message
@@ -171,7 +163,6 @@ class TestRefusals:
         assert_not_quoted(private_pem, message)
 
     def test_a_public_key_is_refused_as_a_private_key(self, public_pem: bytes) -> None:
-        """It cannot sign."""
         assert "it is a public key" in refusal(private_key, public_pem.decode())
 
     def test_a_truncated_key_is_not_quoted(self, private_pem: bytes) -> None:
@@ -184,7 +175,6 @@ class TestRefusals:
         "text", ["", " ", "hunter2 hunter2", "/no/such/hunter2.pem", "~nobody/hunter2", "schlüssel"]
     )
     def test_text_that_is_not_a_key_is_refused(self, read: Callable[[str], Any], text: str) -> None:
-        """The message does not repeat the text."""
         message = refusal(read, text)
         assert "hunter2" not in message
 
@@ -212,17 +202,21 @@ class TestRefusals:
         assert "16384 bits" in refusal(public_key, pem)
 
     @pytest.mark.parametrize("read", [private_key, public_key])
-    def test_a_file_in_utf_16_is_named_as_such(
-        self, read: Callable[[str], Any], private_pem: bytes, tmp_path: Path
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            ("-----BEGIN PUBLIC KEY-----".encode("utf-16"), "UTF-16"),
+            (b"A" * 10_000_000, "bytes"),
+            (None, "not a file's path"),
+        ],
+        ids=["UTF-16", "large", "folder"],
+    )
+    def test_another_file_is_refused_with_the_reason(
+        self, read: Callable[[str], Any], content: bytes | None, sentence: str, tmp_path: Path
     ) -> None:
-        """Windows shells write such files."""
-        path = _path(private_pem.decode().encode("utf-16"), tmp_path)
-        assert "UTF-16" in refusal(read, path)
-
-    def test_a_very_large_file_is_refused(self, tmp_path: Path) -> None:
-        """Only the allowed size is read."""
-        path = _path(b"A" * 10_000_000, tmp_path)
-        assert "bytes" in refusal(private_key, path)
+        """Windows shells write UTF-16; of a large file only the allowed size is read."""
+        path = str(tmp_path) if content is None else _path(content, tmp_path)
+        assert sentence in refusal(read, path)
 
     def test_a_private_key_after_the_public_one_is_detected(
         self, private_pem: bytes, public_pem: bytes, tmp_path: Path
@@ -231,13 +225,8 @@ class TestRefusals:
         path = _path(public_pem + b"\n" + private_pem, tmp_path)
         assert "private key" in refusal(public_key, path)
 
-    def test_a_folder_is_refused(self, tmp_path: Path) -> None:
-        """The path must name a file."""
-        assert "not a file's path" in refusal(private_key, str(tmp_path))
-
     @given(st.text() | st.binary().map(lambda data: base64.b64encode(data).decode()))
     def test_arbitrary_text_raises_only_unusable_key(self, text: str) -> None:
-        """As text and as base64."""
         assert refusal(private_key, text)
         assert refusal(public_key, text)
 
@@ -254,7 +243,6 @@ class TestJwk:
         assert (shown["n"], shown["e"]) == (RFC_7638_MODULUS, "AQAB")
 
     def test_a_jwk_names_its_purpose_and_has_no_private_member(self, private_pem: bytes) -> None:
-        """It is for verifying RS256 signatures only."""
         key = private_key(private_pem.decode()).public_key()
         [shown] = jwks(key)["keys"]
         assert shown.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
@@ -280,7 +268,6 @@ def _der(tag: int, content: bytes) -> bytes:
 
 
 def refusal(read: Callable[[str], Any], text: str) -> str:
-    """Return the message with which ``text`` is refused."""
     with pytest.raises(UnusableKey) as caught:
         read(text)
     return str(caught.value)

@@ -45,7 +45,6 @@ def exported(text: str) -> dict[str, str]:
 def run(
     command: list[str], folder: Path, settings: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in ``folder`` with extra environment variables."""
     return subprocess.run(
         command,
         cwd=folder,

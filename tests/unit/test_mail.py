@@ -19,14 +19,12 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def mail_to(recipient: str, sender: str = SENDER, text: str = "Hello\n") -> Message:
-    """A mail to ``recipient``."""
     return build_message(
         Letter("Hello", text), sender=sender_address(sender), recipient=recipient, at=NOW
     )
 
 
 def headers(mail: Message) -> list[bytes]:
-    """The lines of the header."""
     return mail.content.partition(b"\r\n\r\n")[0].split(b"\r\n")
 
 
@@ -109,7 +107,6 @@ def test_non_ascii_text_is_complete() -> None:
     ],
 )
 def test_times_are_whole_numbers(seconds: int, words: str) -> None:
-    """Readers are told how long they have."""
     assert duration_text(seconds) == words
 
 
@@ -163,7 +160,6 @@ def test_bad_settings_stop_the_start(complete: Environment, name: str, value: st
 
 
 def test_a_server_and_a_folder_at_once_are_refused(complete: Environment) -> None:
-    """They are ambiguous."""
     message = complete.refusal(
         ApiSettings, AUTH_SMTP_URL="smtp://mail.example", AUTH_MAIL_FOLDER="/mails"
     )

@@ -59,7 +59,6 @@ def test_an_invalid_origin_stops_the_start(environment: Environment, text: str) 
 
 
 def test_trusted_proxies_are_addresses_and_networks(environment: Environment) -> None:
-    """IPv4 and IPv6."""
     environment.set(TEST_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.7,fd00::/8")
     assert load(Settings).trusted_proxies == ("10.0.0.0/8", "192.0.2.7", "fd00::/8")
 

@@ -14,7 +14,6 @@ SOME = st.dictionaries(ANY, ANY.filter(bool), max_size=PARAMETERS_MAX)
 
 @given(SOME)
 def test_what_a_client_encodes_is_read(form: dict[str, str]) -> None:
-    """Any text, in any parameter, as the standard library encodes it."""
     assert read_form(urlencode(form).encode()) == form
 
 

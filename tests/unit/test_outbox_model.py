@@ -28,7 +28,6 @@ WELL: dict[str, Any] = {
     ],
 )
 def test_a_duration_is_parsed(text: str, length: timedelta) -> None:
-    """A number and a unit."""
     assert parse_duration(text) == length
 
 

@@ -67,7 +67,6 @@ def test_a_tag_that_says_nothing_is_a_name(value: Any) -> None:
 
 
 def test_no_number_comes_back() -> None:
-    """The one value that does not equal itself."""
     assert math.isnan(stored({"a": [math.nan]})["a"][0])
 
 

@@ -191,7 +191,6 @@ def test_length_is_the_same_composed_or_not() -> None:
 
 
 def test_the_minimum_is_a_setting() -> None:
-    """Exactly this many are enough."""
     assert refusal("kq7 vd;m", length_min=8) is None
     assert refusal("kq7 vd;", length_min=8)
 
@@ -214,7 +213,6 @@ def test_the_list_is_a_long_one() -> None:
 @settings(deadline=None)
 @given(st.text(max_size=256), st.text(max_size=64))
 def test_any_text_is_judged(password: str, email: str) -> None:
-    """Accepted or refused, never anything else."""
     refusal(password, email=email, length_min=8)
 
 

@@ -214,7 +214,6 @@ def test_no_other_line_is_the_last(line: bytes) -> None:
 
 
 def test_unknown_fields_of_a_newer_source_are_ignored() -> None:
-    """A newer source may send more fields."""
     about = '"source":"00000000-0000-0000-0000-000000000001","new":[1]'
     begin = StreamBegin.model_validate_json(f'{{{about},"taken_at":"2026-01-01T12:00:00Z"}}')
     beat = HeartbeatBody.model_validate_json(

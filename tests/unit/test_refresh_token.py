@@ -38,7 +38,6 @@ class TestForm:
 
     @given(session_id=st.uuids(), counter=st.integers(0, 2**31 - 1))
     def test_what_was_made_is_read(self, session_id: UUID, counter: int) -> None:
-        """Id and counter are returned, and the same two make the same token."""
         token = make_refresh_token(SECRETS, session_id, counter)
         assert read_refresh_token(SECRETS, token) == (session_id, counter)
         assert make_refresh_token(SECRETS, session_id, counter) == token

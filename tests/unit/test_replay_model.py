@@ -43,7 +43,6 @@ def test_a_replay_can_send_every_event_about_a_user() -> None:
 
 
 def a_replay(number: int = 1, **changes: Any) -> Replay:
-    """Make a replay that has just been requested."""
     values: dict[str, Any] = {
         "id": UUID(int=number),
         "consumer": "blog",
@@ -92,12 +91,10 @@ class TestRequests:
         ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
     )
     def test_an_invalid_request_is_refused(self, refused: dict[str, Any], because: str) -> None:
-        """Each contradiction and each limit has a sentence of its own."""
         with pytest.raises(InvalidReplay, match=because):
             demand(**refused)
 
     def test_a_valid_request_is_accepted(self) -> None:
-        """All conditions at once, or the current state of some users."""
         demand(
             since=NOON, until=NOON + HOUR, from_position=1, users=(USER,) * USERS_MAX, types=TYPES
         )
@@ -142,7 +139,6 @@ class TestRequests:
             require_in_log(Selection(since=NOON + HOUR), Pruned(10, None))
 
     def test_a_plan_sums_its_types(self) -> None:
-        """All types together, and the seconds at the rate."""
         by_type = {"user.created": 40, "user.updated": 50, "user.deleted": 10}
         plan = Plan(
             consumer="blog", selection=Selection(), rate=50, by_type=by_type, erased_users=3
@@ -195,12 +191,10 @@ class TestPace:
                 assert (m - 1) * limit <= rate * seconds * (1 + 1e-9) + 1e-6
 
     def test_small_delays_are_caught_up(self) -> None:
-        """The rate is reached, although each batch takes some time of its own."""
         begun = list(begins(a_replay(rate=100), 10, [0.05] * 100))
         assert begun[-1] == pytest.approx(99 * 0.1, abs=0.11)
 
     def test_another_replay_is_due_at_once(self) -> None:
-        """The pause of the replay before it does not apply."""
         pace = Pace()
         pace.published(a_replay(1, rate=1), 1, began=1000.0)
         assert pace.due(a_replay(1, rate=1)) > 1000.0
@@ -212,7 +206,6 @@ class TestProgress:
 
     @given(st.lists(st.booleans()))
     def test_only_a_fully_confirmed_prefix_counts(self, confirmed: list[bool]) -> None:
-        """The longest beginning without a refusal."""
         prefix = confirmed_prefix(confirmed)
         assert all(confirmed[:prefix])
         assert prefix == len(confirmed) or not confirmed[prefix]
@@ -251,7 +244,6 @@ class TestProgress:
 
 
 def demand(*, consumer: str = "blog", rate: int = RATE_DEFAULT, **selection: Any) -> None:
-    """Validate a replay with only the given fields."""
     require_valid(consumer, Selection(**selection), rate)
 
 
@@ -266,7 +258,6 @@ def begins(replay: Replay, limit: int, works: list[float]) -> Iterator[float]:
 
 
 def an_event(position: int) -> RecordedEvent:
-    """Make an event of the log."""
     return RecordedEvent(
         position=position,
         event_id=UUID(int=position),

@@ -27,40 +27,31 @@ BLOG: type[ServiceSettings] = blog_service.settings.DatabaseSettings
     ],
 )
 def test_a_misspelt_name_is_reported_with_the_nearest(name: str, nearest: str | None) -> None:
-    """If there is a similar one."""
     assert unknown([(name, "3/60")], AUTH) == {name.upper(): nearest}
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("AUTH_LIMIT_SIGNIN", "30/60"),
-        ("auth_limit_signin", "30/60"),
-        # Of another process of the same service, and of another service.
-        ("AUTH_RELAY_BATCH_SIZE", "500"),
-        ("BLOG_LIMIT_POSTS", "1/60"),
-        ("BLOG_LIMIT_POTS", "1/60"),
-        ("AUTH_SMTP_URL_FILE", "/run/secrets/smtp"),
-        ("AUTHORITY", "x"),
-        # Of `make env`.
-        ("AUTH_URL", "http://127.0.0.1:8001"),
-        # Of Kubernetes, for Services named auth, auth-relay and auth-api.
-        ("AUTH_SERVICE_HOST", "10.0.0.1"),
-        ("AUTH_SERVICE_PORT", "8001"),
-        ("AUTH_SERVICE_PORT_HTTP", "8001"),
-        ("AUTH_PORT", "tcp://10.0.0.1:8001"),
-        ("AUTH_PORT_8001_TCP", "tcp://10.0.0.1:8001"),
-        ("AUTH_PORT_8001_TCP_PROTO", "tcp"),
-        ("AUTH_PORT_8001_TCP_PORT", "8001"),
-        ("AUTH_PORT_8001_TCP_ADDR", "10.0.0.1"),
-        ("AUTH_RELAY_PORT", "tcp://10.0.0.1:8011"),
-        ("AUTH_API_PORT", "tcp://10.0.0.1:8001"),
-        ("AUTH_API_SERVICE_HOST", "10.0.0.1"),
-        ("AUTH_API_PORT_53_UDP_ADDR", "10.0.0.1"),
-    ],
-)
-def test_other_names_are_not_reported(name: str, value: str) -> None:
+OTHERS = """
+    AUTH_LIMIT_SIGNIN=30/60 auth_limit_signin=30/60 AUTH_SMTP_URL_FILE=/run/secrets/smtp AUTHORITY=x
+    AUTH_RELAY_BATCH_SIZE=500 BLOG_LIMIT_POSTS=1/60 BLOG_LIMIT_POTS=1/60
+"""
+"""Of this process, of another one of the same service, of another service."""
+
+OF_MAKE_ENV = "AUTH_URL=http://127.0.0.1:8001"
+
+OF_KUBERNETES = """
+    AUTH_SERVICE_HOST=10.0.0.1 AUTH_SERVICE_PORT=8001 AUTH_SERVICE_PORT_HTTP=8001
+    AUTH_PORT=tcp://10.0.0.1:8001 AUTH_PORT_8001_TCP=tcp://10.0.0.1:8001
+    AUTH_PORT_8001_TCP_PROTO=tcp AUTH_PORT_8001_TCP_PORT=8001 AUTH_PORT_8001_TCP_ADDR=10.0.0.1
+    AUTH_RELAY_PORT=tcp://10.0.0.1:8011 AUTH_API_PORT=tcp://10.0.0.1:8001
+    AUTH_API_SERVICE_HOST=10.0.0.1 AUTH_API_PORT_53_UDP_ADDR=10.0.0.1
+"""
+"""For Services named auth, auth-relay and auth-api."""
+
+
+@pytest.mark.parametrize("variable", [*OTHERS.split(), OF_MAKE_ENV, *OF_KUBERNETES.split()])
+def test_other_names_are_not_reported(variable: str) -> None:
     """Settings of other processes and services, and variables of Kubernetes."""
+    name, _, value = variable.partition("=")
     assert unknown([(name, value)], AUTH) == {}
 
 
@@ -87,22 +78,12 @@ export A_FOUR=4
 Environment="A_TWELVE=12"
 # Prose that mentions A_NOT_THIS is no setting.
 """
-    lines = {
-        "ONE": 1,
-        "TWO": 2,
-        "THREE": 3,
-        "FOUR": 4,
-        "FIVE": 5,
-        "SIX": 6,
-        "SEVEN": 6,
-        "EIGHT": 6,
-        "NINE": 7,
-        "TEN": 8,
-        "ELEVEN": 9,
-        "TWELVE": 11,
-    }
+    names = "ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE TEN ELEVEN TWELVE"
+    lines = (1, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9, 11)
 
-    assert list(written_in(text)) == [(line, f"A_{name}") for name, line in lines.items()]
+    found = list(written_in(text))
+
+    assert found == [(line, f"A_{name}") for line, name in zip(lines, names.split(), strict=True)]
 
 
 def test_settings_check_names_each_misspelt_setting(tmp_path: Path) -> None:

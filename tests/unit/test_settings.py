@@ -19,7 +19,6 @@ LOADED = DATABASE.replace("postgresql", "postgresql+asyncpg")
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
-    """An environment without settings."""
     environment = Environment(monkeypatch, tmp_path)
     environment.unset(*(name for name in os.environ if name.startswith("AUTH_")))
     return environment
@@ -27,7 +26,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
 
 @pytest.fixture
 def complete(environment: Environment, private_pem: str) -> Environment:
-    """A complete environment."""
     environment.set(
         AUTH_DATABASE_URL=DATABASE,
         AUTH_AMQP_URL="amqp://guest:guest@mq.example/",
@@ -40,7 +38,6 @@ def complete(environment: Environment, private_pem: str) -> Environment:
 @pytest.mark.usefixtures("complete")
 @pytest.mark.parametrize("settings", [DatabaseSettings, ApiSettings, RelaySettings])
 def test_a_complete_environment_is_accepted(settings: type[ServiceSettings]) -> None:
-    """By every process."""
     loaded = load(settings)
     assert loaded.model_fields_set <= {"database_url", "amqp_url", "issuer", "private_key"}
 
@@ -105,7 +102,6 @@ def test_an_invalid_value_is_refused_by_name(
 def test_a_missing_value_is_refused_by_name(
     complete: Environment, settings: type[ServiceSettings], name: str
 ) -> None:
-    """If it has no default."""
     complete.unset(name)
     assert complete.refusal(settings).startswith(f"{name}: ")
 
@@ -129,7 +125,6 @@ def test_all_invalid_values_are_named_at_once(environment: Environment) -> None:
 def test_the_usual_spellings_of_a_database_url_are_accepted(
     environment: Environment, scheme: str
 ) -> None:
-    """The driver is always asyncpg."""
     environment.set(AUTH_DATABASE_URL=DATABASE.replace("postgresql", scheme))
     assert load(DatabaseSettings).database_url == LOADED
 
@@ -227,7 +222,6 @@ def test_a_file_that_is_not_text_is_refused_with_the_reason(
 
 
 def test_a_dotenv_in_utf_16_is_refused(environment: Environment) -> None:
-    """Windows shells write such files."""
     (environment.folder / ".env").write_bytes(f"AUTH_DATABASE_URL={DATABASE}\n".encode("utf-16"))
     assert ".env: is no UTF-8 text" in environment.refusal(DatabaseSettings)
 

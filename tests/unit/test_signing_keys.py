@@ -48,17 +48,14 @@ def a_key(kid: str, state: State = State.PENDING, **changes: Any) -> SigningKey:
 
 
 def configured(kid: str, state: State = State.PENDING, **changes: Any) -> SigningKey:
-    """A key of AUTH_PRIVATE_KEY."""
     return a_key(kid, state, sealed_private_key=None, **changes)
 
 
 def keys(*those: SigningKey, now: datetime = NOON) -> Keys:
-    """The keys at that moment."""
     return Keys(keys=those, now=now, periods=Periods(wait=WAIT, hold=HOLD))
 
 
 def kids(those: list[SigningKey]) -> list[str]:
-    """Their ids."""
     return [key.kid for key in those]
 
 
@@ -72,7 +69,6 @@ class TestPublished:
     """The key set."""
 
     def test_it_holds_all_but_the_revoked_ones(self) -> None:
-        """The active key, its possible successors and its predecessors."""
         ring = keys(
             a_key("revoked", State.REVOKED),
             a_key("retired", State.RETIRED),
@@ -108,7 +104,6 @@ class TestPreference:
         assert kids(ring.by_preference(TOKEN)) == ["active", "last", "before", "configured"]
 
     def test_a_key_that_leaves_before_its_token_expires_signs_no_more(self) -> None:
-        """Its token would be refused before it expires."""
         key = a_key("retired", State.RETIRED)
         last = NOON + HOLD - TOKEN
         assert kids(keys(key, now=last - timedelta(seconds=1)).by_preference(TOKEN)) == ["retired"]
@@ -150,51 +145,31 @@ class TestActivate:
             keys(key).require_activatable(key, force=True)
 
 
-class TestRetire:
-    """Withdrawing a key."""
-
-    def test_a_pending_key_may_be_withdrawn(self) -> None:
-        """It never signed."""
-        keys(a_key("new")).require_retirable(a_key("new"))
-
-    def test_the_active_key_may_not(self) -> None:
-        """There must be an active key; the remedy is to activate another."""
-        with pytest.raises(StillActive, match="activate another key"):
-            keys().require_retirable(a_key("active", State.ACTIVE))
-
-    def test_a_revoked_key_may_not(self) -> None:
-        """It would be published again."""
-        with pytest.raises(Gone):
-            keys().require_retirable(a_key("old", State.REVOKED))
+def test_only_a_pending_key_may_be_withdrawn() -> None:
+    """There must be an active key, and a revoked one would be published again."""
+    keys(a_key("new")).require_retirable(a_key("new"))
+    with pytest.raises(StillActive, match="activate another key"):
+        keys().require_retirable(a_key("active", State.ACTIVE))
+    with pytest.raises(Gone):
+        keys().require_retirable(a_key("old", State.REVOKED))
 
 
-class TestGenerate:
-    """How many keys there may be."""
-
-    def test_the_key_set_stays_small(self) -> None:
-        """Verifiers refuse a long one; revoked keys do not count."""
-        full = [a_key(f"key{n}") for n in range(PUBLISHED_MAX)]
-        keys(*full[1:], a_key("old", State.REVOKED)).require_room()
-        with pytest.raises(TooManyKeys, match="revoke"):
-            keys(*full).require_room()
+def test_the_key_set_stays_small() -> None:
+    """Verifiers refuse a long one; revoked keys do not count."""
+    full = [a_key(f"key{n}") for n in range(PUBLISHED_MAX)]
+    keys(*full[1:], a_key("old", State.REVOKED)).require_room()
+    with pytest.raises(TooManyKeys, match="revoke"):
+        keys(*full).require_room()
 
 
-class TestFind:
-    """Finding a key by the beginning of its id."""
-
-    def test_an_unambiguous_beginning_is_enough(self) -> None:
-        """However short, or the whole id."""
-        ring = keys(a_key("abc"), a_key("abd"))
-        assert ring.find("abd").kid == "abd"
-        assert keys(a_key("abc"), a_key("xyz")).find("x").kid == "xyz"
-
-    @pytest.mark.parametrize(
-        ("prefix", "error"), [("ab", AmbiguousKid), ("z", NoSuchKey), ("", NoSuchKey)]
-    )
-    def test_anything_else_is_refused(self, prefix: str, error: type[KeyRefusal]) -> None:
-        """None, or more than one."""
+def test_a_key_is_found_by_an_unambiguous_beginning_of_its_id() -> None:
+    """However short, or the whole id; None, or more than one, is refused."""
+    ring = keys(a_key("abc"), a_key("abd"), a_key("xyz"))
+    assert [ring.find(prefix).kid for prefix in ("abd", "x")] == ["abd", "xyz"]
+    refused: dict[str, type[KeyRefusal]] = {"ab": AmbiguousKid, "z": NoSuchKey, "": NoSuchKey}
+    for prefix, error in refused.items():
         with pytest.raises(error):
-            keys(a_key("abc"), a_key("abd")).find(prefix)
+            ring.find(prefix)
 
 
 class TestRegistration:

@@ -64,6 +64,5 @@ def test_ambiguous_json_is_refused(body: bytes) -> None:
     ],
 )
 def test_other_json_is_read_unchanged(value: object) -> None:
-    """As UTF-8 and escaped."""
     for ascii_only in (True, False):
         assert strict_json(json.dumps(value, ensure_ascii=ascii_only).encode()) == value

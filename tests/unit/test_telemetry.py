@@ -57,7 +57,6 @@ def test_no_line_contains_the_message_of_an_exception(lines: list[dict[str, Any]
 
 
 def test_an_exception_is_logged_with_type_and_frames(lines: list[dict[str, Any]]) -> None:
-    """This is enough to find the code."""
     by_event = {line["event"]: line for line in lines}
     for event in ("ours.exception", "ours.exc_info", "ours.error", "theirs.error"):
         assert by_event[event]["error"] == "ValueError"
@@ -76,7 +75,6 @@ class TestTrace:
     """The W3C Trace Context of a request."""
 
     async def test_the_trace_of_the_client_is_kept(self) -> None:
-        """Events that the request causes carry it."""
         assert await traced_as(GIVEN.encode()) == GIVEN
 
     @pytest.mark.parametrize(
@@ -93,19 +91,16 @@ class TestTrace:
         ],
     )
     async def test_an_invalid_trace_is_replaced(self, sent: bytes) -> None:
-        """The request starts a new trace."""
         trace = await traced_as(sent)
         assert trace is not None
         assert trace.encode() != sent
         assert await traced_as(trace.encode()) == trace
 
     def test_new_traces_differ(self) -> None:
-        """Every request without a trace starts a separate one."""
         assert new_traceparent() != new_traceparent()
 
 
 async def traced_as(sent: bytes) -> str | None:
-    """Return the trace of a request with this header."""
     seen: list[str | None] = []
 
     async def app(_: MutableMapping[str, Any], __: Callable[..., Any], ___: Any) -> None:

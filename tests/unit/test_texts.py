@@ -252,7 +252,6 @@ def test_nobody_is_called_deleted_user(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Deleted Users Club", "undeleted user", "Lisa Deleter", "user"])
 def test_other_names_are_free(name: str) -> None:
-    """Only what reads as the name itself is taken."""
     assert kept(texts.DisplayName, name) == name
 
 

@@ -26,7 +26,6 @@ def test_a_rate_is_a_quota_and_seconds(text: str) -> None:
     "text", ["", "30", "30/", "/60", "0/60", "30/0", "-1/60", "3.5/60", "٣/60"]
 )
 def test_what_is_no_rate_is_refused(text: str) -> None:
-    """With an error that shows the form."""
     with pytest.raises(ValueError, match="QUOTA/SECONDS"):
         rate(text)
 
@@ -119,7 +118,6 @@ def test_an_ipv6_site_has_a_limit_of_its_own() -> None:
 
 @pytest.mark.parametrize("address", ["192.0.2.7", "::ffff:192.0.2.7", "2002:c000:207::1", "", "x"])
 def test_an_ipv4_address_is_charged_once(address: str) -> None:
-    """No wider network belongs to one customer."""
     assert network_charges("signin", network(address), SIGNIN) == (
         Charge("signin", network(address), SIGNIN),
     )

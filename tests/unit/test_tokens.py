@@ -37,7 +37,6 @@ Json = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the clock at NOW."""
     monkeypatch.setattr(time, "time", lambda: float(NOW))
 
 
@@ -86,13 +85,11 @@ def claims(**changes: Any) -> Json:
 
 
 def service(**changes: Any) -> Json:
-    """Return the claims of a valid service token."""
     good = {"sub": "svc_feed", "client_id": "svc_feed", "scope": "posts:write"}
     return claims(**(good | changes))
 
 
 def user(**changes: Any) -> User:
-    """Return an active user."""
     values: Json = {
         "id": uuid4(),
         "version": NOW * 1_000_000,
@@ -108,7 +105,6 @@ def user(**changes: Any) -> User:
 
 
 def b64(data: bytes) -> str:
-    """Return base64url without padding."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
@@ -123,7 +119,6 @@ def signed(key: rsa.RSAPrivateKey, header: bytes | Json, payload: bytes | Json) 
 
 
 def compact(key: rsa.RSAPrivateKey, header: str, payload: str) -> str:
-    """Sign two segments as they are."""
     message = f"{header}.{payload}"
     return f"{message}.{b64(key.sign(message.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
@@ -168,7 +163,6 @@ class TestAccepted:
     def test_a_users_token_has_user_roles_and_session(
         self, tokens: Tokens, signer: TokenSigner
     ) -> None:
-        """They are the values that the signer got."""
         ada, session = user(), uuid4()
 
         token = tokens.accept(signer.for_user(ada, session, at=MOMENT))
@@ -184,7 +178,6 @@ class TestAccepted:
     def test_a_service_token_has_scopes_and_nothing_of_a_user(
         self, tokens: Tokens, signer: TokenSigner
     ) -> None:
-        """Services have another lifetime."""
         token = tokens.accept(signer.for_service("svc_feed", ["posts:write", "a"]))
         assert token.user_id is None
         assert token.subject == token.client_id == "svc_feed"
@@ -193,7 +186,6 @@ class TestAccepted:
         assert (token.roles, token.session_id, token.user_version) == (frozenset(), None, None)
 
     def test_each_token_has_its_own_id(self, tokens: Tokens, signer: TokenSigner) -> None:
-        """Even two of one user in the same second."""
         ada = user()
         one, other = (tokens.accept(signer.for_user(ada, uuid4(), at=MOMENT)) for _ in range(2))
         assert one.jti != other.jti
@@ -218,7 +210,6 @@ class TestAccepted:
     def test_tokens_of_another_implementation_are_accepted(
         self, tokens: Tokens, private_pem: str
     ) -> None:
-        """It signs the same claims with the same key."""
         token = jose.encode(tokens.header, claims(), RSAKey.import_key(private_pem))
         assert str(tokens.accept(token).user_id) == USER_ID
 
@@ -516,13 +507,11 @@ class TestRefused:
         assert tokens.refusal(f"{message}.{b64(mac)}")
 
     def test_a_signature_by_another_key_fails(self, tokens: Tokens) -> None:
-        """Although the kid is that of the right key."""
         other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         assert tokens.refusal(signed(other, tokens.header, claims()))
 
     @pytest.mark.parametrize("segment", [0, 1])
     def test_a_changed_header_or_payload_is_refused(self, tokens: Tokens, segment: int) -> None:
-        """Every single character is tried."""
         parts = tokens.sign(claims()).split(".")
         whole = parts[segment]
         for place, character in enumerate(whole):
@@ -532,7 +521,6 @@ class TestRefused:
 
     @given(st.text() | st.from_regex(r"[\w-]+\.[\w-]+\.[\w-]+", fullmatch=True))
     def test_arbitrary_text_is_refused(self, tokens: Tokens, text: str) -> None:
-        """It raises InvalidToken and no other exception."""
         assert tokens.refusal(text)
 
     @given(
@@ -549,7 +537,6 @@ class TestRefused:
     def test_a_claim_of_any_type_is_accepted_or_refused(
         self, tokens: Tokens, value: object, name: str
     ) -> None:
-        """It raises InvalidToken and no other exception."""
         try:
             token = tokens.accept(tokens.sign(claims() | {name: value}))
         except InvalidToken:
