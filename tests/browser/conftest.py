@@ -16,7 +16,7 @@ from local.broker import Broker
 from local.chromium import find_chromium
 from tests.support.databases import Databases
 from tests.support.site import Site, Visit, visiting
-from tests.support.system import System, ended
+from tests.support.system import ended, new_system
 from tests.support.virtual_hosts import VirtualHosts
 
 FLAGS = (
@@ -42,17 +42,12 @@ async def site(
     public_pem: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Site]:
-    vhost = vhosts.take()
-    auth_url, blog_url = databases.make("auth"), databases.make("blog")
     folder = tmp_path_factory.mktemp("site")
-    system = System(auth_url, blog_url, broker.amqp_url(vhost), private_pem, public_pem, folder)
-    site = await Site.on(system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
-    with ended(*site.members):
-        await asyncio.gather(*(member.ready() for member in site.members))
-        yield site
-    databases.drop(auth_url)
-    databases.drop(blog_url)
-    vhosts.give_back(vhost)
+    with new_system(databases, broker, vhosts, (private_pem, public_pem), folder) as system:
+        site = await Site.on(system, BLOG_LIMIT_POSTS=f"{POSTS_MAX}/3600")
+        with ended(*site.members):
+            await asyncio.gather(*(member.ready() for member in site.members))
+            yield site
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

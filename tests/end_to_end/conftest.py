@@ -1,16 +1,40 @@
 """The whole system with its four processes running."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+import pytest_asyncio
 
-from service_kit.http import trusted
+from local.broker import Broker
+from tests.support.auth_api import bearer, signed_up
+from tests.support.databases import Databases
 from tests.support.proxy import Proxy
-from tests.support.system import COMMANDS, Member, System, broker_behind_a_proxy, ended
+from tests.support.system import (
+    COMMANDS,
+    Member,
+    System,
+    broker_behind_a_proxy,
+    ended,
+    new_system,
+)
+from tests.support.virtual_hosts import VirtualHosts
+
+
+@dataclass
+class Person:
+    """A user with their latest tokens."""
+
+    id: str
+    email: str
+    headers: dict[str, str]
+    refresh_token: str
 
 
 @dataclass(frozen=True)
@@ -26,6 +50,18 @@ class Running:
     consumer: Member
     broker: Proxy
 
+    async def sign_up(self, email: str | None = None) -> Person:
+        body = await signed_up(self.auth, email or f"{uuid4().hex}@example.org")
+        user = body["user"]
+        return Person(user["id"], user["email"], bearer(body), body["refresh_token"])
+
+    async def me(self, person: Person, **expected: Any) -> dict[str, Any] | None:
+        """Return what the blog shows to a user; None while it is not as expected."""
+        answer = await self.blog.get("/v1/me", headers=person.headers)
+        assert answer.status_code == 200, answer.text
+        me: dict[str, Any] = answer.json()
+        return me if me.items() >= expected.items() else None
+
 
 @pytest.fixture
 def system(
@@ -35,30 +71,51 @@ def system(
     return System(auth_url, blog_url, amqp_url, private_pem, public_pem, tmp_path)
 
 
-@pytest.fixture
-async def running(system: System, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    """The system with its four processes, all ready; killed afterwards.
+@pytest.fixture(scope="module")
+def shared_system(
+    databases: Databases,
+    broker: Broker,
+    vhosts: VirtualHosts,
+    private_pem: str,
+    public_pem: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[System]:
+    """The same for all tests of a file."""
+    folder = tmp_path_factory.mktemp("system")
+    with new_system(databases, broker, vhosts, (private_pem, public_pem), folder) as system:
+        yield system
 
-    An indirect parameter is more settings, by name.
-    """
+
+@asynccontextmanager
+async def _running(system: System, **settings: object) -> AsyncIterator[Running]:
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         settings = {
             "AUTH_AMQP_URL": amqp_url,
             "BLOG_AMQP_URL": amqp_url,
             "AUTH_RETRY_SECONDS_MAX": 0.5,
             "BLOG_RETRY_SECONDS_MAX": 0.5,
-            **getattr(request, "param", {}),
+            **settings,
         }
         processes = [system.process(command, **settings) for command in COMMANDS]
         auth_api, relay, blog_api, consumer = processes
         with ended(*processes):
             await asyncio.gather(*(process.ready() for process in processes))
-            async with (
-                httpx.AsyncClient(
-                    base_url=auth_api.url, trust_env=False, verify=trusted.authorities(), timeout=20
-                ) as auth,
-                httpx.AsyncClient(
-                    base_url=blog_api.url, trust_env=False, verify=trusted.authorities(), timeout=20
-                ) as blog,
-            ):
+            async with auth_api.client() as auth, blog_api.client() as blog:
                 yield Running(system, auth, blog, auth_api, relay, blog_api, consumer, proxy)
+
+
+@pytest.fixture
+async def running(system: System, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    """The system with its four processes, all ready; killed afterwards.
+
+    An indirect parameter is more settings, by name.
+    """
+    async with _running(system, **getattr(request, "param", {})) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(shared_system: System) -> AsyncIterator[Running]:
+    """The same for all tests of a file, which share an event loop."""
+    async with _running(shared_system) as running:
+        yield running

@@ -12,7 +12,7 @@ from tests.support.eventually import eventually
 from tests.support.load import sign_up
 from tests.support.processes import run
 from tests.support.settled import figure
-from tests.support.system import System
+from tests.support.system import System, ended
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
 STATUS = {
@@ -36,15 +36,13 @@ STATUS = {
 }
 
 
-async def test_status_shows_both_services(
-    running: Running, auth_engine: AsyncEngine, tmp_path: Path
-) -> None:
+async def test_status_shows_both_services(running: Running, auth_engine: AsyncEngine) -> None:
     async with auth_engine.begin() as connection:
         for _ in range(3):
             await sign_up(connection)
     await eventually(lambda: _has_users(running.system, 3))
 
-    near, far = [await _status(running.system, command, tmp_path) for command in STATUS]
+    near, far = [await _status(running.system, command) for command in STATUS]
 
     assert near.keys() == STATUS["auth-service status"]
     assert far.keys() == STATUS["blog-service status"]
@@ -55,14 +53,10 @@ async def test_status_shows_both_services(
     assert (far["parked_messages"], far["queue_depth"], far["dead_queue_depth"]) == (0, 0, 0)
     assert far["highest_version"] > 1_700_000_000_000_000
     for command, names in STATUS.items():
-        shown = await asyncio.to_thread(run, command, running.system.environment, tmp_path)
-        lines = shown.stdout.splitlines()
-        assert shown.returncode == 0
-        checked = await asyncio.to_thread(
-            run, f"{command} --check", running.system.environment, tmp_path
-        )
+        lines = (await running.system.command(command)).stdout.splitlines()
         # The replica was never compared: it has no account at the source.
-        assert checked.returncode == (0 if command == "auth-service status" else 1)
+        code = 0 if command == "auth-service status" else 1
+        checked = await running.system.command(f"{command} --check", code=code)
         assert len(checked.stdout.splitlines()) == len(lines)
         assert len(lines) == len(names)
         # Whether the replica is proved comes first, as a sentence.
@@ -78,7 +72,7 @@ async def test_status_shows_what_is_wrong(
     async with auth_engine.begin() as connection:
         await sign_up(connection)
 
-    near, far = [await _status(system, command, tmp_path) for command in STATUS]
+    near, far = [await _status(system, command) for command in STATUS]
 
     assert (near["unpublished"], near["relay"]) == (1, "none is active")
     assert near["pipe"] == "broken: no relay is active"
@@ -88,16 +82,11 @@ async def test_status_shows_what_is_wrong(
     for command in STATUS:
         for url in (NOWHERE, f"postgresql://postgres@/nowhere?host={tmp_path}", None):
             away = {"AUTH_DATABASE_URL": url, "BLOG_DATABASE_URL": url} if url else {}
-            for option in ("", " --check"):
-                ended = await asyncio.to_thread(
-                    run, command + option, system.environment | away, tmp_path
-                )
-                expected = 1 if url and not option else 2 if option else 0
-                assert ended.returncode == expected, (command, option, url)
+            for option, code in (("", 1 if url else 0), (" --check", 2)):
+                told = await system.command(command + option, code=code, **away)
                 if url:
-                    assert ended.stdout == ""
-                    assert "database" in ended.stderr
-                    assert "Traceback" not in ended.stderr
+                    assert told.stdout == ""
+                    assert "database" in told.stderr
 
 
 async def test_a_relay_without_a_queue_is_reported(
@@ -107,15 +96,12 @@ async def test_a_relay_without_a_queue_is_reported(
     consumer = system.process("blog-service consumer")
     async with auth_engine.begin() as connection:
         await sign_up(connection)
-    try:
+    with ended(relay, consumer):
         relay.start()
         await eventually(lambda: _trouble(system, "no queue is bound"))
         await consumer.ready()
         await eventually(lambda: _has_users(system, 1))
         await eventually(lambda: _trouble(system, None))
-    finally:
-        relay.kill()
-        consumer.kill()
 
 
 INVALID: list[tuple[str, str, str | None]] = [
@@ -151,19 +137,17 @@ async def test_invalid_settings_stop_the_start_and_are_named(
         if value is None:
             del environment[variable]
 
-        ended = await asyncio.to_thread(run, command, environment, tmp_path)
+        refused = await asyncio.to_thread(run, command, environment, tmp_path)
 
-        assert ended.returncode == 2, (command, variable)
-        lines = [line for line in ended.stderr.splitlines() if line.startswith(f"{variable}:")]
+        assert refused.returncode == 2, (command, variable)
+        lines = [line for line in refused.stderr.splitlines() if line.startswith(f"{variable}:")]
         assert len(lines) == 1
         for unwanted in ("secret", "PRIVATE", "Traceback"):
-            assert unwanted not in ended.stderr.replace(variable, ""), (command, variable)
+            assert unwanted not in refused.stderr.replace(variable, ""), (command, variable)
 
 
-async def _status(system: System, command: str, folder: Path) -> dict[str, Any]:
-    ended = await asyncio.to_thread(run, f"{command} --json", system.environment, folder)
-    assert ended.returncode == 0, ended.stderr
-    figures: dict[str, Any] = json.loads(ended.stdout)
+async def _status(system: System, command: str) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((await system.command(f"{command} --json")).stdout)
     return figures
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -11,14 +12,12 @@ from sqlalchemy.engine import make_url
 
 from local.compare import compare
 from local.postgres_server import PostgresServer
-from service_kit.http import trusted
-from tests.end_to_end.conftest import Running
+from tests.end_to_end.conftest import Person, Running
+from tests.support.auth_api import PASSWORD
 from tests.support.eventually import eventually
 from tests.support.hostile import set_on_role
-from tests.support.processes import run
 from tests.support.system import COMMANDS, System
 
-PASSWORD = "heron lantern gravel sonnet"
 CROWD = 100
 PATIENT = {"BLOG_STATEMENT_TIMEOUT_MS": 60_000}
 """A request waits that long for a connection too: a busy machine must not look like a conflict."""
@@ -31,41 +30,25 @@ def hostile(postgres: PostgresServer, system: System) -> Iterator[None]:
         yield
 
 
-async def signed_up(running: Running) -> httpx.Response:
-    body = {"email": f"{uuid4()}@example.org", "password": PASSWORD}
-    return await running.auth.post("/v1/signup", json=body)
-
-
-def bearer(answer: httpx.Response) -> dict[str, str]:
-    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
-
-
-async def posted(running: Running, headers: dict[str, str]) -> httpx.Response:
+async def posted(running: Running, person: Person) -> httpx.Response:
     body = {"title": "A title", "body": "A body"}
-    return await running.blog.post("/v1/posts", json=body, headers=headers, timeout=60)
-
-
-async def arrived(running: Running, headers: dict[str, str]) -> bool:
-    me = (await running.blog.get("/v1/me", headers=headers)).json()
-    return bool(me.get("status") == "active")
+    return await running.blog.post("/v1/posts", json=body, headers=person.headers, timeout=60)
 
 
 async def works(running: Running) -> None:
     """Check that a sign-up, its replication and a post succeed at the first try."""
-    answer = await signed_up(running)
-    assert answer.status_code == 201, answer.text
-    headers = bearer(answer)
-    assert (await posted(running, headers)).status_code == 201
-    await eventually(lambda: arrived(running, headers))
+    person = await running.sign_up()
+    assert (await posted(running, person)).status_code == 201
+    await eventually(lambda: running.me(person, status="active"))
 
 
 async def readiness(running: Running) -> list[tuple[int, Any]]:
-    members = (running.auth_api, running.relay, running.blog_api, running.consumer)
-    async with httpx.AsyncClient(
-        trust_env=False, verify=trusted.authorities(), timeout=10
-    ) as client:
-        answers = [await client.get(f"{member.url}/readyz") for member in members]
-    return [(answer.status_code, answer.json().get("reason")) for answer in answers]
+    found = []
+    for member in (running.auth_api, running.relay, running.blog_api, running.consumer):
+        async with member.client() as client:
+            answer = await client.get("/readyz")
+        found.append((answer.status_code, answer.json().get("reason")))
+    return found
 
 
 def end_sessions(postgres: PostgresServer, system: System) -> int:
@@ -82,12 +65,12 @@ def end_sessions(postgres: PostgresServer, system: System) -> int:
 @pytest.mark.parametrize("running", [PATIENT], indirect=True, ids=["patient"])
 async def test_the_worst_settings_of_a_role_change_nothing(running: Running) -> None:
     """Many posts at once succeed, and a comparison from outside finds both tables equal."""
-    people = [bearer(await signed_up(running)) for _ in range(20)]
+    people = [await running.sign_up() for _ in range(20)]
     answers = await asyncio.gather(*(posted(running, people[n % 20]) for n in range(CROWD)))
     complaints = [line for line in running.blog_api.log.read_text().splitlines() if "away" in line]
     assert {answer.status_code for answer in answers} == {201}, complaints
-    for headers in people:
-        await eventually(lambda headers=headers: arrived(running, headers))  # type: ignore[misc]
+    for person in people:
+        await eventually(partial(running.me, person, status="active"))
     assert not (await compare(running.system.auth_url, running.system.blog_url)).differences
 
 
@@ -116,7 +99,8 @@ async def test_a_database_that_was_read_only_for_a_moment(
             return True
 
         await eventually(all_know)
-        assert (await signed_up(running)).status_code == 503
+        body = {"email": "ada@example.org", "password": PASSWORD}
+        assert (await running.auth.post("/v1/signup", json=body)).status_code == 503
         assert (await running.blog.get("/v1/posts")).status_code == 200
 
     async def all_ready() -> bool:
@@ -127,20 +111,18 @@ async def test_a_database_that_was_read_only_for_a_moment(
     await works(running)
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "blog-service status", "auth-service status"])
 async def test_no_process_starts_on_another_encoding(
-    system: System, postgres: PostgresServer, command: str
+    system: System, postgres: PostgresServer
 ) -> None:
     """Each exits with a sentence that names the remedy."""
     name = f"test_latin1_{uuid4().hex}"
     postgres.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    url = postgres.url(name)
     try:
-        url = postgres.url(name)
-        environment = system.environment | {"AUTH_DATABASE_URL": url, "BLOG_DATABASE_URL": url}
-        refused = await asyncio.to_thread(run, command, environment, system.folder)
+        for command in (*COMMANDS, "blog-service status", "auth-service status"):
+            databases = {"AUTH_DATABASE_URL": url, "BLOG_DATABASE_URL": url}
+            refused = await system.command(command, code=1, **databases)
+            assert "has the encoding LATIN1" in refused.stderr, command
+            assert "CREATE DATABASE" in refused.stderr
     finally:
         postgres.drop_database(name)
-    assert refused.returncode == 1
-    assert "has the encoding LATIN1" in refused.stderr
-    assert "CREATE DATABASE" in refused.stderr
-    assert "Traceback" not in refused.stderr

@@ -14,21 +14,23 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import pytest_asyncio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from service_kit.http import trusted
+from tests.support.auth_api import PASSWORD, bearer, signed_up
 from tests.support.eventually import eventually
 from tests.support.feeds import Item, as_feed, at_an_address, atom, rss
 from tests.support.http_server import served
-from tests.support.processes import run
 from tests.support.settled import figure
 from tests.support.system import Member, System, ended
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 EXAMPLES: Final = Path(__file__).parents[2] / "examples"
-PASSWORD: Final = "heron lantern gravel sonnet"
 THREE: Final = tuple(
     Item(f"urn:entry:{day}", f"Day {day}", f"<p>It is {day} &amp; fine.</p>", day)
     for day in (1, 2, 3)
@@ -67,34 +69,42 @@ SHOWN: Final = [
 """Newest first: those without a date are the oldest, the last one of them the very oldest."""
 
 
-@dataclass
-class Importer:
-    """The program with its settings, both APIs, and an author who has an account."""
+@dataclass(frozen=True)
+class Service:
+    """The program's settings and service account, and both APIs."""
 
     system: System
     auth: Member
     blog: Member
-    client: httpx.AsyncClient
+    settings: dict[str, str]
+    account: dict[str, str]
+
+
+@dataclass
+class Importer:
+    """The program with its settings, clients of both APIs, and an author who has an account."""
+
+    service: Service
+    auth: httpx.AsyncClient
+    blog: httpx.AsyncClient
     author: str
     author_headers: dict[str, str]
-    settings: dict[str, str]
-    key_id: str
+    feed: Path
     said: list[str] = field(default_factory=list)
 
-    async def imports(self, feed: str | Path, **settings: str) -> tuple[int, str, str]:
-        code, out, err = await imported(
-            str(feed), "--author", self.author, **{**self.settings, **settings}
-        )
+    async def imports(self, feed: str | Path = "", **settings: str) -> tuple[int, str, str]:
+        settings = self.service.settings | settings
+        code, out, err = await imported(str(feed or self.feed), "--author", self.author, **settings)
         self.said += [out, err]
         return code, out.strip(), err.strip()
 
     async def posts(self) -> list[dict[str, Any]]:
-        page = await self.client.get(f"{self.blog.url}/v1/posts?author={self.author}")
-        posts: list[dict[str, Any]] = page.json()["items"]
+        posts: list[dict[str, Any]]
+        posts = (await self.blog.get("/v1/posts", params={"author": self.author})).json()["items"]
         return posts
 
     async def tokens_got(self) -> float:
-        return await self.auth.metric(
+        return await self.service.auth.metric(
             'http_requests_total{handler="/oauth/token",method="POST",status="2xx"}'
         )
 
@@ -120,56 +130,47 @@ def counts(**different: int) -> str:
     return ", ".join(f"{name} {different.get(name, 0)}" for name in names)
 
 
-@pytest.fixture
-async def importer(system: System, tmp_path: Path) -> AsyncIterator[Importer]:
-    """An importer with an API key from the command of the README; it shows none of its secrets.
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(shared_system: System) -> AsyncIterator[Service]:
+    """Both APIs, and a service account from the command of the README.
 
-    No relay and no consumer runs: the blog learns of the author from the author's first request.
+    No relay and no consumer runs: the blog learns of an author from their first request.
     """
+    system = shared_system
     auth, blog = (system.process(f"{name} api") for name in ("auth-service", "blog-service"))
     with ended(auth, blog):
         await asyncio.gather(auth.ready(), blog.ready())
-        created = await asyncio.to_thread(
-            run,
-            "auth-service services create feed-importer --scope posts:write --json",
-            system.environment,
-            tmp_path,
-        )
-        account = json.loads(created.stdout)
-        key = tmp_path / "api-key"
-        key.write_text(f"{account['api_key']}\n")
-        async with httpx.AsyncClient(
-            trust_env=False, verify=trusted.authorities(), timeout=20
-        ) as client:
-            signed_up = await client.post(
-                f"{auth.url}/v1/signup",
-                json={"email": f"{uuid4().hex}@example.org", "password": PASSWORD},
-            )
-            bearer = {"Authorization": f"Bearer {signed_up.json()['access_token']}"}
-            me = await client.get(f"{blog.url}/v1/me", headers=bearer)
-            settings = {
-                "FEED_AUTH_URL": auth.url,
-                "FEED_BLOG_URL": blog.url,
-                "FEED_SERVICE_ID": account["id"],
-                "FEED_API_KEY_FILE": str(key),
-            }
-            importer = Importer(
-                system, auth, blog, client, me.json()["id"], bearer, settings, account["key_id"]
-            )
-            yield importer
+        create = "auth-service services create feed-importer --scope posts:write --json"
+        account = json.loads((await system.command(create)).stdout)
+        (system.folder / "api-key").write_text(f"{account['api_key']}\n")
+        settings = {
+            "FEED_AUTH_URL": auth.url,
+            "FEED_BLOG_URL": blog.url,
+            "FEED_SERVICE_ID": account["id"],
+            "FEED_API_KEY_FILE": str(system.folder / "api-key"),
+        }
+        yield Service(system, auth, blog, settings, account)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def importer(service: Service, tmp_path: Path) -> AsyncIterator[Importer]:
+    """An importer for a new author, and a feed with three entries; it shows no secret."""
+    async with service.auth.client() as auth, service.blog.client() as blog:
+        signed_in = await signed_up(auth, f"{uuid4().hex}@example.org")
+        me = await blog.get("/v1/me", headers=bearer(signed_in))
+        feed = tmp_path / "feed.xml"
+        feed.write_bytes(rss(*THREE))
+        importer = Importer(service, auth, blog, me.json()["id"], bearer(signed_in), feed)
+        yield importer
     for text in importer.said:
-        assert account["api_key"] not in text
+        assert service.account["api_key"] not in text
         assert "eyJ" not in text, "a token begins like this"
 
 
-async def test_the_same_feed_twice_creates_nothing_twice(
-    importer: Importer, tmp_path: Path
-) -> None:
+async def test_the_same_feed_twice_creates_nothing_twice(importer: Importer) -> None:
     """Once as RSS in a file, once as Atom at an address."""
-    feed = tmp_path / "feed.xml"
-    feed.write_bytes(rss(*THREE))
-
-    first = await importer.imports(feed)
+    tokens = await importer.tokens_got()
+    first = await importer.imports()
     posts = await importer.posts()
     with at_an_address(lambda _: as_feed(atom(*THREE))) as address:
         again = await importer.imports(address)
@@ -180,130 +181,99 @@ async def test_the_same_feed_twice_creates_nothing_twice(
         (f"Day {day}", f"It is {day} & fine.\n\n2026-01-0{day}") for day in (3, 2, 1)
     ], "the oldest entry was written first"
     assert await importer.posts() == posts
-    assert await figure(importer.system.blog_url, "SELECT count(*) FROM posts") == 3
-    assert await importer.tokens_got() == 2, "one token for each run, however many entries"
+    written = f"SELECT count(*) FROM posts WHERE author_id = '{importer.author}'"
+    assert await figure(importer.service.system.blog_url, written) == 3
+    assert await importer.tokens_got() == tokens + 2, "one for each run, however many entries"
 
 
-async def test_what_changed_is_changed_and_what_was_deleted_stays_so(
-    importer: Importer, tmp_path: Path
-) -> None:
+async def test_what_changed_is_changed_and_what_was_deleted_stays_so(importer: Importer) -> None:
     """Of three entries one was rewritten since, and one deleted at the blog by its author."""
-    feed = tmp_path / "feed.xml"
-    feed.write_bytes(rss(*THREE))
-    await importer.imports(feed)
+    await importer.imports()
     newest, _, oldest = await importer.posts()
 
-    deleted = await importer.client.delete(
-        f"{importer.blog.url}/v1/posts/{newest['id']}", headers=importer.author_headers
+    path = f"/v1/posts/{newest['id']}"
+    deleted = await importer.blog.delete(path, headers=importer.author_headers)
+    importer.feed.write_bytes(
+        rss(Item(THREE[0].key, "Day one", "<p>Rewritten.</p>", 1), *THREE[1:])
     )
-    feed.write_bytes(rss(Item(THREE[0].key, "Day one", "<p>Rewritten.</p>", 1), *THREE[1:]))
-    ended = await importer.imports(feed)
+    ended = await importer.imports()
 
     assert deleted.status_code == 204
     assert ended == (0, counts(changed=1, unchanged=1, gone=1), "")
     first = (await importer.posts())[-1]
-    assert (first["id"], first["title"], first["body"]) == (
-        oldest["id"],
-        "Day one",
-        "Rewritten.\n\n2026-01-01",
-    )
-    assert first["created_at"] == oldest["created_at"]
+    assert (first["title"], first["body"]) == ("Day one", "Rewritten.\n\n2026-01-01")
+    for kept in ("id", "created_at"):
+        assert first[kept] == oldest[kept]
     assert len(await importer.posts()) == 2
 
 
-async def test_nothing_is_written_for_a_deleted_author(importer: Importer, tmp_path: Path) -> None:
+async def test_nothing_is_written_for_a_deleted_author(importer: Importer) -> None:
     """Deleting the author's account deletes the posts, and the importer restores none."""
-    feed = tmp_path / "feed.xml"
-    feed.write_bytes(rss(*THREE))
-    await importer.imports(feed)
+    await importer.imports()
 
-    relay = importer.system.process("auth-service relay")
-    consumer = importer.system.process("blog-service consumer")
+    system = importer.service.system
+    relay, consumer = system.process("auth-service relay"), system.process("blog-service consumer")
     with ended(relay, consumer):
         await asyncio.gather(relay.ready(), consumer.ready())
-        await importer.client.request(
-            "DELETE",
-            f"{importer.auth.url}/v1/me",
-            json={"password": PASSWORD},
-            headers=importer.author_headers,
-        )
+        password, headers = {"password": PASSWORD}, importer.author_headers
+        await importer.auth.request("DELETE", "/v1/me", json=password, headers=headers)
         await eventually(lambda: _is_deleted(importer))
-    code, line, said = await importer.imports(feed)
+    code, line, said = await importer.imports()
 
     assert (code, line) == (1, counts(refused=3))
     assert said.count("unknown_author") == 3
     assert await importer.posts() == []
 
 
-async def test_a_revoked_key_gets_no_token(importer: Importer, tmp_path: Path) -> None:
-    feed = tmp_path / "feed.xml"
-    feed.write_bytes(rss(*THREE))
-    await asyncio.to_thread(
-        run,
-        f"auth-service services revoke-key {importer.key_id}",
-        importer.system.environment,
-        tmp_path,
-    )
-
-    code, line, said = await importer.imports(feed)
-
-    assert (code, line) == (1, counts())
-    assert said == "feed_importer: the auth service gives no token: 401 invalid_client"
-    assert await importer.posts() == []
-
-
 async def test_a_token_is_renewed_when_it_expires_and_replaced_once_when_refused(
-    importer: Importer, tmp_path: Path
+    importer: Importer,
 ) -> None:
     """Told that tokens are good for no time, it gets one for each request, and none is refused."""
-    feed = tmp_path / "feed.xml"
-    feed.write_bytes(rss(*THREE))
 
     def shorter(answer: httpx.Response) -> Response:
         return Response(json.dumps({**answer.json(), "expires_in": 0}))
 
-    with in_front_of(importer.auth.url, [shorter] * 6) as auth:
-        expired = await importer.imports(feed, FEED_AUTH_URL=auth)
+    tokens = await importer.tokens_got()
+    with in_front_of(importer.service.auth.url, [shorter] * 6) as auth:
+        expired = await importer.imports(FEED_AUTH_URL=auth)
     tokens_for_three = await importer.tokens_got()
-    with in_front_of(importer.blog.url, [_refused]) as blog:
-        once = await importer.imports(feed, FEED_BLOG_URL=blog)
-    with in_front_of(importer.blog.url, [_refused] * 9) as blog:
-        always = await importer.imports(feed, FEED_BLOG_URL=blog)
+    with in_front_of(importer.service.blog.url, [_refused]) as blog:
+        once = await importer.imports(FEED_BLOG_URL=blog)
+    with in_front_of(importer.service.blog.url, [_refused] * 9) as blog:
+        always = await importer.imports(FEED_BLOG_URL=blog)
 
     assert expired == (0, counts(created=3), "")
-    assert tokens_for_three == 6, "each entry is looked at and written"
+    assert tokens_for_three == tokens + 6, "each entry is looked at and written"
     assert once == (0, counts(unchanged=3), "")
     assert always == (1, counts(), "feed_importer: the blog returns 401 invalid_token")
     assert await importer.tokens_got() == tokens_for_three + 4
 
 
-async def test_a_busy_server_is_given_the_time_that_it_asks_for(
-    importer: Importer, tmp_path: Path
-) -> None:
+async def test_a_busy_server_is_given_the_time_that_it_asks_for(importer: Importer) -> None:
     """429 and 503 are repeated after Retry-After; one that asks for an hour ends the run."""
-    feed = tmp_path / "feed.xml"
-    feed.write_bytes(rss(*THREE))
     busy = [_later(429, "1"), _later(503, "0")]
-    with in_front_of(importer.auth.url, busy) as auth, in_front_of(importer.blog.url, busy) as blog:
-        patient = await importer.imports(feed, FEED_AUTH_URL=auth, FEED_BLOG_URL=blog)
-    with in_front_of(importer.blog.url, [_later(503, "3600")]) as blog:
-        ended = await importer.imports(feed, FEED_BLOG_URL=blog)
+    with (
+        in_front_of(importer.service.auth.url, busy) as auth,
+        in_front_of(importer.service.blog.url, busy) as blog,
+    ):
+        patient = await importer.imports(FEED_AUTH_URL=auth, FEED_BLOG_URL=blog)
+    with in_front_of(importer.service.blog.url, [_later(503, "3600")]) as blog:
+        ended = await importer.imports(FEED_BLOG_URL=blog)
     assert patient == (0, counts(created=3), "")
     assert ended == (1, counts(), "feed_importer: the blog returns 503 busy")
 
 
-async def test_hostile_entries_become_plain_text(importer: Importer, tmp_path: Path) -> None:
+async def test_hostile_entries_become_plain_text(importer: Importer) -> None:
     """Scripts, entities, strange dates, missing and endless texts: what can be shown, is."""
-    feed = tmp_path / "feed.xml"
-    feed.write_text(
+    importer.feed.write_text(
         '<?xml version="1.0"?><rss version="2.0" xmlns:c="http://purl.org/rss/1.0/modules/content/">'
         "<channel><title>Hostile</title>"
         + "".join(f"<item>{item}</item>" for item in HOSTILE)
         + "</channel></rss>"
     )
 
-    ended = await importer.imports(feed)
-    again = await importer.imports(feed)
+    ended = await importer.imports()
+    again = await importer.imports()
 
     posts = [(post["title"], post["body"]) for post in await importer.posts()]
     assert ended == (0, counts(created=len(SHOWN)), "")
@@ -311,25 +281,33 @@ async def test_hostile_entries_become_plain_text(importer: Importer, tmp_path: P
     assert posts == SHOWN
 
 
-@pytest.mark.parametrize(
-    ("feed", "without", "sentence"),
-    [
+async def test_a_revoked_key_gets_no_token(importer: Importer) -> None:
+    """The last test with this account."""
+    service = importer.service
+    revoke = f"auth-service services revoke-key {service.account['key_id']}"
+    await service.system.command(revoke)
+
+    code, line, said = await importer.imports()
+
+    assert (code, line) == (1, counts())
+    assert said == "feed_importer: the auth service gives no token: 401 invalid_client"
+    assert await importer.posts() == []
+
+
+async def test_what_cannot_be_imported_is_one_sentence() -> None:
+    """All other sentences are in ``unit/test_feed.py``."""
+    for feed, without, sentence in [
         ("/nowhere/feed.xml", "", "cannot be read: No such file or directory"),
         ("feed.xml", "FEED_API_KEY", "FEED_API_KEY is not set"),
-    ],
-)
-async def test_what_cannot_be_imported_is_one_sentence(
-    feed: str, without: str, sentence: str
-) -> None:
-    """All other sentences are in ``unit/test_feed.py``."""
-    settings = {name: value for name, value in NOWHERE.items() if name != without}
-    code, out, err = await imported(feed, "--author", str(uuid4()), **settings)
-    assert (code, out) == (2, "")
-    assert sentence in err
-    assert err.count("\n") == 1
+    ]:
+        settings = {name: value for name, value in NOWHERE.items() if name != without}
+        code, out, err = await imported(feed, "--author", str(uuid4()), **settings)
+        assert (code, out) == (2, "")
+        assert sentence in err
+        assert err.count("\n") == 1
 
 
-def test_it_imports_nothing_of_ours() -> None:
+async def test_it_imports_nothing_of_ours() -> None:
     """Only the standard library, its own modules, and what its requirements.txt names."""
     folder = EXAMPLES / "feed_importer"
     trees = [ast.parse(file.read_text()) for file in folder.glob("*.py")]
@@ -379,5 +357,5 @@ def _later(status: int, seconds: str) -> Callable[[httpx.Response], Response]:
 
 
 async def _is_deleted(importer: Importer) -> bool:
-    answer = await importer.client.get(f"{importer.blog.url}/v1/users/{importer.author}")
+    answer = await importer.blog.get(f"/v1/users/{importer.author}")
     return answer.status_code == 404

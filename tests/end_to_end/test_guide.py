@@ -59,7 +59,7 @@ async def test_a_reader_gets_what_the_page_shows(running: Running, shell: Shell)
     for command in commands_of(PAGE.replace("8003", port).replace("8013", consumer_port)):
         await shell.follow(command)
 
-    await _sign_up(running, "heidi@example.org")
+    await running.sign_up("heidi@example.org")
     await shell.follow(_query("SELECT email FROM readers WHERE email > ''", "heidi@example.org"))
     await shell.follow(_query("SELECT count(*) FROM readers WHERE deleted_at IS NOT NULL", "1"))
 
@@ -82,11 +82,6 @@ def test_the_code_is_short() -> None:
     """The page shows how little a service has to do itself."""
     lines = [line for text in files_of(PAGE).values() for line in text.splitlines()]
     assert len([line for line in lines if re.search(r"\w", line)]) <= CODE_LINES_MAX
-
-
-async def _sign_up(running: Running, email: str) -> None:
-    body = {"email": email, "password": "heron lantern gravel sonnet"}
-    assert (await running.auth.post("/v1/signup", json=body)).status_code == 201
 
 
 def _query(sql: str, shown: str) -> Command:

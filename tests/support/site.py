@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-import httpx
 from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
 from auth_service.accounts.administer import administer
 from auth_service.settings import DatabaseSettings
 from local.ports import free_port
 from service_kit.database.engines import pooled
-from service_kit.http import trusted
-from tests.support.auth_api import PASSWORD
+from tests.support.auth_api import bearer, signed_up
 from tests.support.eventually import eventually
 from tests.support.system import COMMANDS, Member, System
 
@@ -87,24 +85,13 @@ class Site:
 
     async def signed_up(self, email: str, *roles: str) -> dict[str, Any]:
         """Sign up, wait until the replica has the user with ``roles``, and return the response."""
-        async with (
-            httpx.AsyncClient(
-                base_url=self.auth_api.url, trust_env=False, verify=trusted.authorities()
-            ) as auth,
-            httpx.AsyncClient(
-                base_url=self.blog_api.url, trust_env=False, verify=trusted.authorities()
-            ) as blog,
-        ):
-            answer = await auth.post("/v1/signup", json={"email": email, "password": PASSWORD})
-            assert answer.status_code == 201, answer.text
-            signed_in: dict[str, Any] = answer.json()
-            user_id = UUID(signed_in["user"]["id"])
+        async with self.auth_api.client() as auth, self.blog_api.client() as blog:
+            signed_in = await signed_up(auth, email)
             if roles:
-                await self.give_roles(user_id, *roles)
-            headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
+                await self.give_roles(UUID(signed_in["user"]["id"]), *roles)
 
             async def is_known() -> bool:
-                me = (await blog.get("/v1/me", headers=headers)).json()
+                me = (await blog.get("/v1/me", headers=bearer(signed_in))).json()
                 return bool(me["status"] == "active" and me["roles"] == sorted(roles))
 
             await eventually(is_known)

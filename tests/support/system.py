@@ -1,9 +1,11 @@
 """The whole system: its four processes, on databases and a virtual host of the test."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,13 +13,16 @@ from pydantic import SecretStr
 
 from auth_service.services.administer import create_service
 from auth_service.settings import KeySettings
+from local.broker import Broker
 from local.limits import LIMITS
 from local.ports import free_port
 from service_kit.database.engines import pooled
 from service_kit.http import trusted
 from tests.support.builders import SOURCE
-from tests.support.processes import Process
+from tests.support.databases import Databases
+from tests.support.processes import Process, run
 from tests.support.proxy import Proxy, proxy_to
+from tests.support.virtual_hosts import VirtualHosts
 
 COMMANDS = ("auth-service api", "auth-service relay", "blog-service api", "blog-service consumer")
 ACCOUNT_SCOPES = ("users:reconcile", "replays:write")
@@ -94,9 +99,42 @@ class System:
         url = f"http://127.0.0.1:{port}"
         return Member(command, environment, log, url, installed=self.installed)
 
+    async def command(
+        self, command: str, *, typed: str = "", code: int = 0, **settings: str
+    ) -> CompletedProcess[str]:
+        """Run an operator's command, which must end with this code."""
+        environment = self.environment | settings
+        ended = await asyncio.to_thread(
+            run, command, environment, self.folder, typed=typed.encode()
+        )
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        assert "Traceback" not in ended.stderr, ended.stderr
+        return ended
+
     def logs(self) -> dict[str, str]:
         """Return the logs of all processes, by file name."""
         return {log.name: log.read_text() for log in self.folder.glob("*.log")}
+
+
+@contextmanager
+def new_system(
+    databases: Databases,
+    broker: Broker,
+    vhosts: VirtualHosts,
+    keys: tuple[str, str],
+    folder: Path,
+) -> Iterator[System]:
+    """Yield a system on new databases and a new virtual host.
+
+    Parameters:
+        keys: the private and the public key, as PEM.
+    """
+    vhost = vhosts.take()
+    auth_url, blog_url = databases.make("auth"), databases.make("blog")
+    yield System(auth_url, blog_url, broker.amqp_url(vhost), *keys, folder)
+    databases.drop(auth_url)
+    databases.drop(blog_url)
+    vhosts.give_back(vhost)
 
 
 class Member(Process):
