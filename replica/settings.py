@@ -183,6 +183,9 @@ class ConsumerSettings(StatusSettings, ReconcileSettings):
     """The process ``consumer``."""
 
     database_connections_max: Annotated[int, Field(le=100), AfterValidator(_FOR_THE_CONSUMER)] = 10
+    # Receive messages through the client library instead of in bulk: slower, in case the fast path
+    # misbehaves.
+    amqp_plain: bool = False
     host: str = "127.0.0.1"
     # The consumer's own health and metrics.
     consumer_port: Port = 8012

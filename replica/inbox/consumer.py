@@ -29,11 +29,12 @@ from replica.inbox.queue_limits import log_strict_limits
 from replica.inbox.readiness import NotConsuming, why_degraded
 from replica.inbox.retry import retry_continuously
 from replica.inbox.settle import DatabaseAway, ParkedInARow, Settler
-from replica.inbox.subscription import Delivery, Subscription, subscribed
+from replica.inbox.subscription import Subscription, subscribed
 from replica.inbox.topology import SourceMissing, bind_replays, declare
 from replica.settings import ConsumerSettings
 from replica.table import Replica
 from service_kit.broker.connection import BROKER_ERRORS, connected, in_words
+from service_kit.broker.delivery import Delivery
 from service_kit.database.away import DATABASE_AWAY, ping
 from service_kit.process.backoff import pause_seconds
 from service_kit.process.tasks import all_of
@@ -85,9 +86,11 @@ class Consumer:
     async def _consume_until_stopped(self) -> None:
         while not self._stopping.is_set():
             try:
-                url = self._settings.amqp_url
+                settings = self._settings
                 async with connected(
-                    url, name=f"{self._settings.application_name} consumer"
+                    settings.amqp_url,
+                    name=f"{settings.application_name} consumer",
+                    bulk=not settings.amqp_plain,
                 ) as connection:
                     async with asyncio.timeout(DECLARE_TIMEOUT_SECONDS):
                         await declare(

@@ -21,10 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.events.envelope import legible_user
 from replica.inbox.amqp_as_json import to_json
 from replica.inbox.faults import Verdict
-from replica.inbox.subscription import Delivery
 from replica.inbox.table import parked_messages, waiting_messages
 from replica.locks import lock
 from replica.table import Replica
+from service_kit.broker.delivery import Delivery
 
 ILLEGIBLE_DAYS_MAX: Final = 30
 """The retention of messages without an identifiable user, which may still contain personal data."""

@@ -48,10 +48,10 @@ from replica.inbox.locked_rows import (
     shorten_lock_timeout,
 )
 from replica.inbox.parking import message_hash, park
-from replica.inbox.subscription import Delivery
 from replica.inbox.waiting import event_of, key_of, set_aside
 from replica.settings import ConsumerSettings
 from replica.table import Replica
+from service_kit.broker.delivery import Delivery
 from service_kit.database.away import DATABASE_AWAY
 from service_kit.process.backoff import pause_seconds
 

@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from aio_pika.abc import AbstractConnection
@@ -23,6 +22,9 @@ from pamqp.header import ContentHeader
 
 from contracts.events.envelope import BODY_BYTES_MAX
 from replica.inbox.lenient_amqp import read_amqp_leniently
+from service_kit.broker.bulk_receive import BulkReceiver
+from service_kit.broker.delivery import Delivery
+from service_kit.broker.seam import SeamConnection
 
 BUSY_BATCH = 20
 BUSY_PAUSE_SECONDS = 0.01
@@ -39,28 +41,6 @@ limits the number of messages; no version of RabbitMQ can limit their size."""
 
 SUBSCRIBE_TIMEOUT_SECONDS = 10.0
 """A broker responds in milliseconds; a slower one counts as away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One message as the broker delivered it.
-
-    ``dropped_bytes`` is the size of a body that was too large; ``body`` is empty then.
-    """
-
-    tag: int
-    queue: str
-    redelivered: bool
-    exchange: str
-    routing_key: str
-    properties: Basic.Properties
-    body: bytes
-    dropped_bytes: int = 0
-
-    @property
-    def headers(self) -> dict[str, Any] | None:
-        """Return the header table."""
-        return self.properties.headers
 
 
 class SubscriptionLost(ConnectionError):
@@ -97,7 +77,7 @@ class Subscription:
         Raises:
             SubscriptionLost: no message can arrive or be settled any more.
         """
-        if self._is_busy:
+        if self._is_busy and len(self._pending) < limit:
             await asyncio.sleep(BUSY_PAUSE_SECONDS)
         while not self._pending:
             self._idle.set()
@@ -137,29 +117,37 @@ class Subscription:
         self._lost = self._lost or why
         self._changed.set()
 
+    def receive(self, delivery: Delivery) -> None:
+        """Receive a message, whose queue the consumer's tag names."""
+        if delivery.tag != self._last_tag + 1:
+            self.lose("messages came out of order")
+            return
+        self._last_tag = delivery.tag
+        self._idle.clear()
+        self._pending.append(delivery)
+
+    def received(self) -> None:
+        """Let the next batch begin."""
+        self._changed.set()
+
     async def arrived(self, message: DeliveredMessage) -> None:
         """Receive a message from the client library."""
         delivery = message.delivery
         assert isinstance(delivery, Basic.Deliver)  # consumers receive nothing else
         assert delivery.delivery_tag is not None  # every delivery has a tag
-        if delivery.delivery_tag != self._last_tag + 1:
-            self.lose("messages came out of order")
-            return
-        self._last_tag = delivery.delivery_tag
-        self._idle.clear()
-        self._pending.append(
+        self.receive(
             Delivery(
                 tag=delivery.delivery_tag,
-                queue=delivery.consumer_tag or "",  # named after its queue, see ``subscribed``
+                queue=delivery.consumer_tag or "",
                 redelivered=bool(delivery.redelivered),
                 exchange=delivery.exchange or "",
                 routing_key=delivery.routing_key or "",
-                properties=message.header.properties,
+                header=message.header.properties,
                 body=message.body,
                 dropped_bytes=(message.header.body_size or 0) - len(message.body),
             )
         )
-        self._changed.set()
+        self.received()
 
 
 @asynccontextmanager
@@ -168,16 +156,21 @@ async def subscribed(
 ) -> AsyncIterator[Subscription]:
     """Subscribe to ``queues``, with at most ``prefetch`` unsettled messages of each.
 
-    It uses the layer below aio-pika's queue, which passes the properties unchanged (aio-pika
-    rejects malformed ones before our code could park the message) and costs a third less.
+    Messages pass the client library through the seam (docs/decisions/0050). Without it, they come
+    from the layer below aio-pika's queue, which passes the properties unchanged (aio-pika rejects
+    malformed ones before our code could park the message) and costs a third less.
     """
     read_amqp_leniently()
     channel = await connection.channel(publisher_confirms=False)
     async with channel:
         await channel.set_qos(prefetch_count=prefetch)
         underlay = await channel.get_underlay_channel()
+        assert isinstance(underlay, Channel)  # the library's only class of channels
         subscription = Subscription(underlay, queues)
-        _drop_what_is_too_large(underlay, subscription)
+        if isinstance(connection, SeamConnection):
+            connection.tap(underlay.number, BulkReceiver(subscription))
+        else:
+            _drop_what_is_too_large(underlay, subscription)
         channel.close_callbacks.add(lambda *_: subscription.lose("the channel was closed"))
         underlay.on_consumer_cancel_callbacks.add(
             lambda *_: subscription.lose("the queue was deleted")
@@ -188,13 +181,12 @@ async def subscribed(
         yield subscription
 
 
-def _drop_what_is_too_large(channel: AbstractChannel, subscription: Subscription) -> None:
+def _drop_what_is_too_large(channel: Channel, subscription: Subscription) -> None:
     """Make ``channel`` read only bodies that ``subscription`` accepts; others arrive empty.
 
     The header comes first and has the size. The client library always collects the whole body and
     has no setting to change that.
     """
-    assert isinstance(channel, Channel)
     read_whole = channel._read_content  # noqa: SLF001 - below aio-pika: docs/decisions/0006
 
     async def read(delivery: Any, header: ContentHeader) -> DeliveredMessage:

@@ -25,9 +25,9 @@ from contracts.events import Event, Heartbeat, KeyRevoked, ServiceChanged, UserT
 from contracts.events.envelope import Undecodable, decode, legible_user
 from replica.inbox.faults import Wait
 from replica.inbox.parking import as_json, message_hash, storable
-from replica.inbox.subscription import Delivery
 from replica.inbox.table import waiting_messages
 from replica.table import Replica
+from service_kit.broker.delivery import Delivery
 
 MESSAGES_WAIT: Final = "messages_wait"
 """The value of ``degraded`` while messages are set aside."""

@@ -1,7 +1,6 @@
 """Test parking: one row per message, erased with its user, never blocking the deletion."""
 
 import asyncio
-from dataclasses import replace
 from uuid import UUID, uuid4
 
 from pamqp.commands import Basic
@@ -13,7 +12,7 @@ from contracts.events import Beat
 from contracts.events.envelope import encode
 from replica.inbox.apply import apply
 from replica.inbox.parking import park
-from replica.inbox.subscription import Delivery
+from service_kit.broker.delivery import Delivery
 from tests.support.builders import a_state, a_tombstone, an_event
 from tests.support.erasing import deleted
 from tests.support.eventually import eventually
@@ -159,14 +158,14 @@ async def test_a_message_without_an_identifiable_user_expires(blog_engine: Async
 async def test_body_routing_key_and_headers_make_another_message_but_not_the_brokers(
     blog_engine: AsyncEngine,
 ) -> None:
-    message = replace(rubbish(), properties=Basic.Properties(headers={"a": 1}))
+    message = rubbish()._replace(header=Basic.Properties(headers={"a": 1}))
     of_the_broker: FieldTable = {"a": 1, "x-delivery-count": 3, "x-death": [{"count": 1}]}
     for delivery, rows in [
         (message, 1),
-        (replace(message, body=b"other"), 2),
-        (replace(message, routing_key="user.created"), 3),
-        (replace(message, properties=Basic.Properties(headers={"b": 1})), 4),
-        (replace(message, properties=Basic.Properties(headers=of_the_broker)), 4),
+        (message._replace(body=b"other"), 2),
+        (message._replace(routing_key="user.created"), 3),
+        (message._replace(header=Basic.Properties(headers={"b": 1})), 4),
+        (message._replace(header=Basic.Properties(headers=of_the_broker)), 4),
     ]:
         await park_deliveries(blog_engine, delivery)
         assert len(await parked(blog_engine)) == rows, delivery

@@ -1,7 +1,5 @@
 """Test messages that consumers requeue to each other, and errors between heartbeats."""
 
-from dataclasses import replace
-
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -23,7 +21,7 @@ async def test_consumers_that_requeue_a_message_to_each_other_never_park_it(
         update={"database_patience_seconds": 0.01, "attempts_max": 2}
     )
     consumers = [Settler(USERS, impatient, blog_engine) for _ in range(2)]
-    message = replace(a_delivery(an_event(a_state())), redelivered=True)
+    message = a_delivery(an_event(a_state()))._replace(redelivered=True)
     await refuse_writes(blog_engine, "42703")
 
     for number in range(8):

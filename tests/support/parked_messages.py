@@ -10,7 +10,7 @@ from blog_service.replica_of_users import USERS
 from contracts.events import Event
 from contracts.events.envelope import encode
 from replica.inbox.parking import park
-from replica.inbox.subscription import Delivery
+from service_kit.broker.delivery import Delivery
 from tests.support.inbox import fetch
 
 UNTIL_NOW = ("unknown_schema", "until the upgrade")
@@ -30,7 +30,7 @@ def a_delivery(
         redelivered=False,
         exchange="users",
         routing_key=event.type,
-        properties=properties,
+        header=properties,
         body=message.body if body is None else body,
     )
 
@@ -43,7 +43,7 @@ def rubbish(body: bytes = b"{ someone@example.org") -> Delivery:
         redelivered=False,
         exchange="",
         routing_key="nowhere",
-        properties=Basic.Properties(headers={"odd": b"\xff", "deep": [{"$bytes": None}]}),
+        header=Basic.Properties(headers={"odd": b"\xff", "deep": [{"$bytes": None}]}),
         body=body,
     )
 
