@@ -8,7 +8,6 @@ Guarantees: the bytes are those that the client library would send for ``encode_
 An event whose values do not fit a template is encoded in that way.
 """
 
-import calendar
 import struct
 from datetime import UTC, datetime
 from typing import Final
@@ -38,7 +37,6 @@ _PLACES: Final = {
     b"id": str(_ID).encode(),
     b"user": str(_USER).encode(),
     b"time": rfc3339(_TIME).encode(),
-    b"seconds": _NUMBER.pack(int(_TIME.timestamp())),
     b"position": b"%020d" % _POSITION,
     b"version": b"%016d" % _VERSION,
     b"trace": _TRACEPARENT.encode(),
@@ -80,7 +78,6 @@ class Renderer:
             b"id": str(event.event_id).encode(),
             b"user": str(event.user_id).encode(),
             b"time": rfc3339(event.occurred_at).encode(),
-            b"seconds": _NUMBER.pack(calendar.timegm(event.occurred_at.utctimetuple())),
             b"position": b"%020d" % (event.position or 0),
             b"version": b"%016d" % (event.version or 0),
             b"trace": traceparent,

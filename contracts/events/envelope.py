@@ -51,7 +51,6 @@ ATTRIBUTE_LENGTH_MAX: Final = 512
 
 CONTENT_TYPE: Final = "application/json"
 SPEC_VERSION: Final = "1.0"
-APP_ID: Final = "auth_service"
 
 _PREFIX: Final = "cloudEvents_"
 _ALTERNATIVE_PREFIX: Final = "cloudEvents:"
@@ -147,23 +146,17 @@ def encode_stored(event: StoredEvent, *, source: str) -> Message:
     if event.position is not None:
         headers["cloudEvents_sequence"] = f"{event.position:020d}"
     if event.user_id is not None:
-        subject = str(event.user_id)
-        headers["cloudEvents_subject"] = subject
-        headers["cloudEvents_partitionkey"] = subject
+        headers["cloudEvents_subject"] = str(event.user_id)
     if event.version is not None:
         headers["cloudEvents_subjectversion"] = f"{event.version:016d}"
     if event.traceparent is not None:
         headers["cloudEvents_traceparent"] = event.traceparent
-        headers["traceparent"] = event.traceparent
     return Message(
         (event.payload or "{}").encode(),
         headers=headers,
         content_type=CONTENT_TYPE,
         delivery_mode=DeliveryMode.PERSISTENT,
         message_id=str(event.event_id),
-        type=event.type,
-        timestamp=event.occurred_at,
-        app_id=APP_ID,
     )
 
 

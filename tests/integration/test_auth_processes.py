@@ -126,7 +126,7 @@ async def test_the_logs_contain_no_personal_data(
     assert created.status_code == 201
     assert jose.decode(token, keys, algorithms=["RS256"]).claims["iss"] == SOURCE
     assert statuses == [409, 422, 422, 422, 200, 401, 401, 401, 200, 204, 401]
-    assert messages[0].headers["traceparent"] == TRACE
+    assert messages[0].headers["cloudEvents_traceparent"] == TRACE
     kinds = [message.routing_key for message in messages]
     assert kinds == ["user.created", "user.updated", "user.deleted"]
     assert codes == [0, 0]

@@ -74,7 +74,7 @@ async def test_a_recorded_payload_is_published_byte_for_byte(pipe: Pipe) -> None
     [message] = await pipe.taken(1)
     assert message.body.decode() == payload
     assert message.routing_key == "user.merged"
-    assert message.headers["traceparent"] == "trace"
+    assert message.headers["cloudEvents_traceparent"] == "trace"
 
 
 async def test_an_event_is_marked_published_only_after_its_confirm(pipe: Pipe) -> None:

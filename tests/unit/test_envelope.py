@@ -232,7 +232,6 @@ class TestRoundTrip:
         assert message.delivery_mode == 2
         assert message.content_type == "application/json"
         assert message.message_id == str(event.id)
-        assert message.type == event.type
 
     def test_version_and_sequence_have_a_fixed_width(self) -> None:
         """CloudEvents orders sequences as text, so they are padded with zeros."""
