@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
@@ -18,10 +17,9 @@ from auth_service.settings import DatabaseSettings as AuthDatabase
 from blog_service.settings import DatabaseSettings as BlogDatabase
 from local.compare import compare
 from service_kit.database.engines import pooled
-from service_kit.http import trusted
 from service_kit.process.clock import described
 from tests.browser.conftest import Visiting
-from tests.support.auth_api import PASSWORD
+from tests.support.auth_api import PASSWORD, bearer
 from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
@@ -86,8 +84,10 @@ def headline(page: Page) -> Locator:
     return page.locator("#headline h1")
 
 
-def station(page: Page, name: str) -> Locator:
-    return page.get_by_role("listitem", name=re.compile(f"^{name}, "))
+async def shows(page: Page, name: str, words: str = ", quiet: ", **options: Any) -> None:
+    """Expect that a station of the diagram says this, by default that all is well."""
+    station = page.get_by_role("listitem", name=re.compile(f"^{name}, "))
+    await expect(station).to_have_accessible_name(re.compile(words), **options)
 
 
 async def compared(page: Page, verdict: str) -> None:
@@ -96,9 +96,6 @@ async def compared(page: Page, verdict: str) -> None:
     await expect(page.locator("#run-now")).to_contain_text("Comparing", timeout=PATIENCE_MS)
     await expect(page.locator("#run-now")).to_be_empty(timeout=SLOW_MS)
     await expect(page.locator("#run-shown .verdict")).to_have_text(verdict)
-
-
-WELL = re.compile(", quiet: ")
 
 
 class TestWhoMay:
@@ -163,9 +160,7 @@ class TestTheDiagram:
                 ("Replica", "users"),
                 ("Parked messages", "none parked"),
             ):
-                await expect(station(page, name)).to_have_accessible_name(
-                    re.compile(f"^{name}, quiet: .*{word}")
-                )
+                await shows(page, name, f"^{name}, quiet: .*{word}")
             await expect(page.locator("#lag .readout")).to_contain_text("worst")
             await expect(page.locator("#depth .readout")).to_contain_text("now 0")
 
@@ -198,36 +193,31 @@ class TestTheDiagram:
     async def test_a_service_that_is_down_is_named(self, visit: Visiting, site: Site) -> None:
         """The other service stays up to date; the old figures show their time until it is back."""
         async with console(visit) as page:
-            await expect(station(page, "Replica")).to_have_accessible_name(WELL)
+            await shows(page, "Replica")
             site.auth_api.kill()
             try:
                 await expect(headline(page)).to_contain_text("auth service is not responding")
                 await expect(page.locator("#state")).to_have_text("broken")
-                await expect(station(page, "Source")).to_have_accessible_name(
-                    re.compile("unknown: .*users")
-                )
+                await shows(page, "Source", "unknown: .*users")
                 await expect(page.locator("#picture .when").first).to_contain_text("as of")
-                await expect(station(page, "Replica")).to_have_accessible_name(WELL)
+                await shows(page, "Replica")
             finally:
                 await site.auth_api.ready()
-            await expect(station(page, "Source")).to_have_accessible_name(WELL, timeout=SLOW_MS)
+            await shows(page, "Source", timeout=SLOW_MS)
 
     async def test_a_missing_relay_is_named(self, visit: Visiting, site: Site) -> None:
         """With a word, a remedy, and the place in the diagram."""
         async with console(visit) as page:
-            await expect(station(page, "Replica")).to_have_accessible_name(WELL)
+            await shows(page, "Replica")
             site.relay.kill()
             try:
                 await expect(headline(page)).to_contain_text("Broken: no relay is active")
-                await expect(page.locator("#headline .remedy")).to_contain_text(
-                    "auth-service relay"
-                )
-                await expect(station(page, "Relay")).to_have_accessible_name(
-                    re.compile("broken: none active")
-                )
+                remedy = page.locator("#headline .remedy")
+                await expect(remedy).to_contain_text("auth-service relay")
+                await shows(page, "Relay", "broken: none active")
             finally:
                 await site.relay.ready()
-            await expect(station(page, "Relay")).to_have_accessible_name(WELL, timeout=SLOW_MS)
+            await shows(page, "Relay", timeout=SLOW_MS)
 
 
 STATIONS = """async ([near, far, apart]) => {
@@ -481,9 +471,8 @@ class TestComparing:
             await page.get_by_role("button", name="Repair …").click()
             await dialog.get_by_label("Delete 1 user unknown to the source").check()
             await dialog.get_by_role("button", name="Repair 1 user").click()
-            await expect(page.locator("#run-shown .verdict")).to_have_text(
-                "in step", timeout=SLOW_MS
-            )
+            verdict = page.locator("#run-shown .verdict")
+            await expect(verdict).to_have_text("in step", timeout=SLOW_MS)
             await expect(page.locator("#repair-why")).to_have_text("Nothing differs.")
             await expect(headline(page)).not_to_contain_text("differ")
 
@@ -512,9 +501,7 @@ class TestComparing:
                 await expect(headline(page)).to_contain_text("no consumer", timeout=SLOW_MS)
                 await page.get_by_role("button", name="Compare").click()
                 await expect(page.locator("#run-now")).to_contain_text("No consumer is alive")
-                await expect(station(page, "Consumer")).to_have_accessible_name(
-                    re.compile("broken: none alive")
-                )
+                await shows(page, "Consumer", "broken: none alive")
                 await site.consumer.ready()
                 await expect(page.locator("#run-now")).to_be_empty(timeout=SLOW_MS)
                 await expect(page.locator("#run-shown .verdict")).to_have_text("in step")
@@ -625,7 +612,7 @@ async def test_the_console_is_small_and_requests_no_other_host(visit: Visiting, 
         await expect(visitor.page.get_by_label("Password")).to_be_visible()
         urls = set(visitor.requests)
     assert {url for url in urls if not url.startswith(site.url)} == set()
-    async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
+    async with site.blog_api.client() as client:
         weights = [len((await client.get(url)).content) for url in urls]
     assert sum(weights) < WEIGHT_BYTES_MAX
 
@@ -697,12 +684,11 @@ async def test_passwords_go_to_the_auth_service_and_not_to_its_former_address(
 async def _refused(site: Site, email: str) -> list[int]:
     """Return the status codes of an operator's requests, sent by this user."""
     sync = [f"{site.url}/v1/sync/{name}" for name in ("status", "samples", "reconcile", "parked")]
-    async with httpx.AsyncClient(trust_env=False, verify=trusted.authorities()) as client:
+    async with site.auth_api.client() as client:
         body = {"email": email, "password": PASSWORD}
-        signed_in = (await client.post(f"{site.auth_api.url}/v1/signin", json=body)).json()
-        client.headers["Authorization"] = f"Bearer {signed_in['access_token']}"
-        urls = [f"{site.auth_api.url}/v1/admin/status", *sync]
-        return [(await client.get(url)).status_code for url in urls]
+        headers = bearer((await client.post("/v1/signin", json=body)).json())
+        urls = ["/v1/admin/status", *sync]
+        return [(await client.get(url, headers=headers)).status_code for url in urls]
 
 
 async def _email(engine: AsyncEngine, user_id: UUID) -> str | None:

@@ -13,9 +13,8 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from playwright.async_api import Dialog, Page, Request, Route, expect
 
-from service_kit.http import trusted
 from tests.browser.conftest import POSTS_MAX, Visiting
-from tests.support.auth_api import PASSWORD
+from tests.support.auth_api import PASSWORD, bearer
 from tests.support.blog_api import a_token
 from tests.support.eventually import eventually
 from tests.support.site import Site
@@ -49,11 +48,15 @@ class Person:
         await main.get_by_label("Password", exact=True).fill(password)
         await main.get_by_role("button", name=button).click()
 
-    async def publish(self, title: str, body: str) -> None:
-        """Publish a post, which opens its view."""
+    async def write(self, title: str, body: str) -> None:
+        """Enter a post, and do not publish it."""
         await self.page.get_by_role("link", name="Write", exact=True).click()
         await self.page.get_by_label("Title").fill(title)
         await self.page.get_by_label("Text").fill(body)
+
+    async def publish(self, title: str, body: str) -> None:
+        """Publish a post, which opens its view."""
+        await self.write(title, body)
         await self.page.get_by_role("button", name="Publish").click()
         await expect(self.page.get_by_role("heading", name=title, level=1)).to_be_visible()
 
@@ -78,6 +81,16 @@ async def newcomer(visit: Visiting, email: str) -> AsyncIterator[Person]:
         yield person
 
 
+@asynccontextmanager
+async def returning(visit: Visiting, email: str, at: str = "/") -> AsyncIterator[Person]:
+    """A user who has an account and signs in at this view."""
+    async with visit() as visitor:
+        person = Person(visitor.page, email)
+        await person.page.goto(at)
+        await person.sign_in()
+        yield person
+
+
 async def sign_out(page: Page) -> None:
     await page.get_by_role("button", name="Sign out", exact=True).click()
 
@@ -92,9 +105,7 @@ async def loaded(page: Page) -> None:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def blog(site: Site) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(
-        base_url=site.url, trust_env=False, verify=trusted.authorities()
-    ) as client:
+    async with site.blog_api.client() as client:
         yield client
 
 
@@ -105,28 +116,23 @@ async def posted(blog: httpx.AsyncClient, author: dict[str, Any], **post: str) -
 async def _sent(
     blog: httpx.AsyncClient, author: dict[str, Any], path: str, body: dict[str, str]
 ) -> str:
-    headers = {"Authorization": f"Bearer {author['access_token']}"}
-    answer = await blog.post(path, json=body, headers=headers)
+    answer = await blog.post(path, json=body, headers=bearer(author))
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
 
 
 async def refused(blog: httpx.AsyncClient, signed_in: dict[str, Any]) -> None:
     """Wait until the blog rejects this token."""
-    headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
 
     async def is_refused() -> bool:
-        return (await blog.get("/v1/me", headers=headers)).status_code in (401, 403)
+        return (await blog.get("/v1/me", headers=bearer(signed_in))).status_code in (401, 403)
 
     await eventually(is_refused)
 
 
 async def _sign_out_everywhere(site: Site, signed_in: dict[str, Any]) -> None:
-    headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
-    async with httpx.AsyncClient(
-        base_url=site.auth_api.url, trust_env=False, verify=trusted.authorities()
-    ) as auth:
-        answer = await auth.post("/v1/signout?scope=global", headers=headers)
+    async with site.auth_api.client() as auth:
+        answer = await auth.post("/v1/signout?scope=global", headers=bearer(signed_in))
     assert answer.status_code == 204
 
 
@@ -159,9 +165,8 @@ class TestStory:
             await ada.page.goto("/")
             await ada.sign_up()
             await ada.publish("On two copies", "Both are right.\n\nThey agree.")
-            await expect(
-                ada.page.get_by_text(re.compile(r"^Reader [0-9a-f]{6}$")).last
-            ).to_be_visible()
+            reader = ada.page.get_by_text(re.compile(r"^Reader [0-9a-f]{6}$"))
+            await expect(reader.last).to_be_visible()
 
             await bob.page.goto("/")
             await bob.page.get_by_role("link", name="On two copies").click()
@@ -193,9 +198,8 @@ class TestStory:
             await eventually(is_gone)
             await bob.is_signed_in()
             await ada.sign_in()
-            await expect(
-                ada.page.get_by_text("E-mail address or password is wrong")
-            ).to_be_visible()
+            wrong = ada.page.get_by_text("E-mail address or password is wrong")
+            await expect(wrong).to_be_visible()
 
     async def test_a_new_user_sees_how_long_the_blog_took_and_no_script_reads_their_tokens(
         self, visit: Visiting
@@ -280,9 +284,7 @@ class TestWriting:
                     await route.continue_()
 
             await page.route("**/v1/posts", hold)
-            await page.get_by_role("link", name="Write", exact=True).click()
-            await page.get_by_label("Title").fill("Once")
-            await page.get_by_label("Text").fill("And not twice.")
+            await ada.write("Once", "And not twice.")
             button = page.get_by_role("button", name="Publish")
             await button.click()
             busy = page.get_by_role("button", name="Publishing")
@@ -321,12 +323,9 @@ class TestWriting:
         signed_in = await site.signed_up("ada.much@example.org")
         for _ in range(POSTS_MAX):
             await posted(blog, signed_in)
-        async with visit() as visitor:
-            page = visitor.page
-            await page.goto("/#/write")
-            await Person(page, "ada.much@example.org").sign_in()
-            await page.get_by_label("Title").fill("One more")
-            await page.get_by_label("Text").fill("And another.")
+        async with returning(visit, "ada.much@example.org") as ada:
+            page = ada.page
+            await ada.write("One more", "And another.")
             await page.get_by_role("button", name="Publish").click()
 
             await expect(page.get_by_role("alert")).to_contain_text("Too many attempts")
@@ -339,10 +338,8 @@ class TestWriting:
             page = visitor.page
             await page.goto("/#/sign-up")
             ada = Person(page, "ada.wrong@example.org")
-            email, password = (
-                page.get_by_label("E-mail address"),
-                page.get_by_label("Password", exact=True),
-            )
+            email = page.get_by_label("E-mail address")
+            password = page.get_by_label("Password", exact=True)
             await page.get_by_role("button", name="Create account").click()
             await expect(email).to_be_focused()
             await expect(email).to_have_attribute("aria-invalid", "true")
@@ -430,11 +427,8 @@ class TestSession:
     ) -> None:
         """They can still read posts."""
         signed_in = await site.signed_up("ada.disabled@example.org")
-        async with visit() as visitor:
-            page = visitor.page
-            ada = Person(page, "ada.disabled@example.org")
-            await page.goto("/#/account")
-            await ada.sign_in()
+        async with returning(visit, "ada.disabled@example.org", "/#/account") as ada:
+            page = ada.page
             await expect(page.get_by_label("Display name")).to_be_visible()
             await site.disable(UUID(signed_in["user"]["id"]))
             await refused(blog, signed_in)
@@ -541,9 +535,7 @@ class TestAccount:
             await expect(page.get_by_text("Open the link in it to change")).to_be_visible()
             main = page.get_by_role("main")
             await expect(main).to_contain_text("ada.before@example.org (not confirmed)")
-            await expect(main).to_contain_text(
-                "Open the link in the e-mail to ada.after@example.org"
-            )
+            await expect(main).to_contain_text("the link in the e-mail to ada.after@example.org")
             link = await eventually(lambda: site.link_to("ada.after@example.org"))
             assert link is not None
             opened = await page.context.new_page()
@@ -584,9 +576,8 @@ class TestAccount:
             await expect(page).to_have_title("Ada Lovelace · Daybook")
             await expect(page.get_by_text("Engines, rivers.")).to_be_visible()
             await page.get_by_role("link", name="By Ada").click()
-            await expect(
-                page.get_by_role("article").get_by_role("link", name="Ada Lovelace")
-            ).to_be_visible()
+            author = page.get_by_role("article").get_by_role("link", name="Ada Lovelace")
+            await expect(author).to_be_visible()
 
 
 class TestAway:
@@ -597,11 +588,8 @@ class TestAway:
     ) -> None:
         signed_in = await site.signed_up("ada.away@example.org")
         post = await posted(blog, signed_in, title="Still there")
-        async with visit() as visitor:
-            page = visitor.page
-            ada = Person(page, "ada.away@example.org")
-            await page.goto("/")
-            await ada.sign_in()
+        async with returning(visit, "ada.away@example.org") as ada:
+            page = ada.page
             await ada.is_signed_in()
             site.auth_api.kill()
             try:
@@ -626,9 +614,7 @@ class TestAway:
         """Unsaved text stays, and a view that failed can be retried."""
         async with newcomer(visit, "ada.down@example.org") as ada:
             page = ada.page
-            await page.get_by_role("link", name="Write", exact=True).click()
-            await page.get_by_label("Title").fill("Through the storm")
-            await page.get_by_label("Text").fill("Not lost.")
+            await ada.write("Through the storm", "Not lost.")
             site.blog_api.kill()
             try:
                 await page.get_by_role("button", name="Publish").click()
@@ -696,10 +682,18 @@ class TestWays:
 
     async def test_the_keyboard_is_enough(self, visit: Visiting) -> None:
         async with visit() as visitor:
-            page = visitor.page
-            await page.goto("/")
-            keyboard = page.keyboard
+            page, keyboard = visitor.page, visitor.page.keyboard
             focused = page.locator(":focus")
+
+            async def type_into_next(*texts: str) -> None:
+                for text in texts:
+                    await keyboard.press("Tab")
+                    await keyboard.type(text)
+
+            async def focuses(heading: str) -> None:
+                await expect(page.get_by_role("heading", name=heading)).to_be_focused()
+
+            await page.goto("/")
             await expect(page.get_by_role("link", name="Sign up")).to_be_visible()
             await keyboard.press("Tab")
             await expect(focused).to_have_text("Skip to content")
@@ -708,45 +702,35 @@ class TestWays:
             await keyboard.press("Shift+Tab")
             await expect(focused).to_have_text("Sign up")
             await keyboard.press("Enter")
-            await expect(page.get_by_role("heading", name="Sign up")).to_be_focused()
-            await keyboard.press("Tab")
-            await keyboard.type("ada.keys@example.org")
-            await keyboard.press("Tab")
-            await keyboard.type(PASSWORD)
+            await focuses("Sign up")
+            await type_into_next("ada.keys@example.org", PASSWORD)
             await keyboard.press("Tab")
             await expect(focused).to_have_text("Show password")
             await keyboard.press("Shift+Tab")
             await keyboard.press("Enter")
-            await expect(page.get_by_role("heading", name="Latest posts")).to_be_focused()
+            await focuses("Latest posts")
             await page.get_by_role("button", name="Sign out", exact=True).press("Enter")
             await expect(page.get_by_text("You are signed out.")).to_be_visible()
             await page.get_by_role("link", name="Sign in").first.press("Enter")
-            await expect(page.get_by_role("heading", name="Sign in")).to_be_focused()
-            for text in ("ada.keys@example.org", PASSWORD):
-                await keyboard.press("Tab")
-                await keyboard.type(text)
+            await focuses("Sign in")
+            await type_into_next("ada.keys@example.org", PASSWORD)
             await keyboard.press("Enter")
-            await expect(page.get_by_role("heading", name="Latest posts")).to_be_focused()
+            await focuses("Latest posts")
             await page.get_by_role("link", name="Write", exact=True).focus()
             await keyboard.press("Enter")
-            await expect(page.get_by_role("heading", name="New post")).to_be_focused()
-            await keyboard.press("Tab")
-            await keyboard.type("By keys")
-            await keyboard.press("Tab")
-            await keyboard.type("Alone.")
+            await focuses("New post")
+            await type_into_next("By keys", "Alone.")
             await keyboard.press("Control+Enter")
-            await expect(page.get_by_role("heading", name="By keys")).to_be_focused()
+            await focuses("By keys")
 
     async def test_after_a_deletion_the_list_is_without_the_account(
         self, site: Site, blog: httpx.AsyncClient, visit: Visiting
     ) -> None:
         signed_in = await site.signed_up("ada.goodbye@example.org")
         await posted(blog, signed_in, title="Not for long")
-        async with visit() as visitor:
-            page = visitor.page
-            await page.goto("/")
+        async with returning(visit, "ada.goodbye@example.org") as ada:
+            page = ada.page
             await expect(page.get_by_role("link", name="Not for long")).to_be_visible()
-            await Person(page, "ada.goodbye@example.org").sign_in()
             site.consumer.signal(signal.SIGSTOP)
             try:
                 await delete_account(page)
@@ -754,9 +738,8 @@ class TestWays:
             finally:
                 site.consumer.signal(signal.SIGCONT)
 
-            await expect(
-                page.get_by_text("Your account has been deleted.", exact=True)
-            ).to_be_visible()
+            notice = page.get_by_text("Your account has been deleted.", exact=True)
+            await expect(notice).to_be_visible()
             await headed(page, "Latest posts")
             await loaded(page)
             assert await page.get_by_role("link", name="Not for long").count() == 0
@@ -767,10 +750,8 @@ class TestWays:
         """The notice comes after some seconds, and the list updates by itself."""
         signed_in = await site.signed_up("ada.late@example.org")
         await posted(blog, signed_in, title="For a while yet")
-        async with visit() as visitor:
-            page = visitor.page
-            await page.goto("/")
-            await Person(page, "ada.late@example.org").sign_in()
+        async with returning(visit, "ada.late@example.org") as ada:
+            page = ada.page
             site.consumer.signal(signal.SIGSTOP)
             try:
                 await delete_account(page)
@@ -796,10 +777,9 @@ class TestWays:
                 for view in views:
                     await page.goto(f"/#/{view}")
                     await loaded(page)
-                    await page.emulate_media(color_scheme="light")
-                    assert await page.evaluate(FAULTS) == [], view
-                    await page.emulate_media(color_scheme="dark")
-                    assert await page.evaluate(FAULTS) == [], view
+                    for scheme in ("light", "dark"):
+                        await page.emulate_media(color_scheme=scheme)
+                        assert await page.evaluate(FAULTS) == [], (view, scheme)
 
             await are_faultless(*views, "sign-in", "sign-up", "forgot", "nowhere")
             await Person(page, "ada.views@example.org").sign_in()
@@ -868,29 +848,23 @@ async def test_user_content_never_executes(
 ) -> None:
     """It is text everywhere: no dialog, no blocked script, no request except for the picture."""
     signed_in = await site.signed_up("mallory@example.org")
-    headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
     text = "\n\n".join(HOSTILE)
     post = await posted(blog, signed_in, title="".join(HOSTILE[:2]), body=text)
     await _sent(blog, signed_in, f"/v1/posts/{post}/comments", {"body": text})
     profile = {"display_name": HOSTILE[1], "bio": text, "avatar_url": PICTURE}
-    answer = await blog.patch("/v1/me", json=profile, headers=headers)
+    answer = await blog.patch("/v1/me", json=profile, headers=bearer(signed_in))
     assert answer.status_code == 200, answer.text
     dialogs: list[Dialog] = []
-    pictures: list[Request] = []
+    requests: list[Request] = []
 
     async with visit() as visitor:
         page = visitor.page
         page.on("dialog", lambda dialog: dialogs.append(dialog))
-        page.on("request", lambda request: _note_picture(request, pictures))
+        page.on("request", lambda request: requests.append(request))
         await page.goto("/#/sign-in")
         await Person(page, "mallory@example.org").sign_in()
-        for view in (
-            "",
-            f"posts/{post}",
-            f"users/{signed_in['user']['id']}",
-            f"posts/{post}/edit",
-            "account",
-        ):
+        of_mallory = f"users/{signed_in['user']['id']}"
+        for view in ("", f"posts/{post}", of_mallory, f"posts/{post}/edit", "account"):
             await page.goto(f"/#/{view}")
             await loaded(page)
             await expect(page.get_by_role("navigation")).to_contain_text(HOSTILE[1])
@@ -901,17 +875,12 @@ async def test_user_content_never_executes(
         own = (site.url, site.auth_api.url)
         elsewhere = {url for url in visitor.requests if not url.startswith(own)}
         # The host of the picture does not learn the page or the reader.
-        for picture in pictures:
+        for picture in [request for request in requests if request.url == PICTURE]:
             assert not picture.headers.get("referer")
             assert "cookie" not in picture.headers
 
     assert not dialogs
     assert elsewhere == {PICTURE}
-
-
-def _note_picture(request: Request, pictures: list[Request]) -> None:
-    if request.url == PICTURE:
-        pictures.append(request)
 
 
 async def test_a_picture_is_fetched_over_https_or_not_at_all(
@@ -943,13 +912,10 @@ async def test_the_page_cannot_be_framed(site: Site, visit: Visiting) -> None:
     """A page of another site cannot embed it to trick users into clicking."""
     async with visit() as visitor:
         page = visitor.page
-        await page.route(
-            "http://elsewhere.test/",
-            lambda route: route.fulfill(
-                content_type="text/html", body=f"<iframe src='{site.url}/'></iframe>"
-            ),
-        )
-        await page.goto("http://elsewhere.test/")
+        body = f"<iframe src='{site.url}/'></iframe>"
+        framing = "http://elsewhere.test/"
+        await page.route(framing, lambda route: route.fulfill(content_type="text/html", body=body))
+        await page.goto(framing)
         frame = page.frames[1]
 
         await eventually(lambda: frame.url.startswith("chrome-error:"))

@@ -20,7 +20,8 @@ from auth_service.mail.transport import (
 )
 from auth_service.mail_addresses import sender_address, smtp_server
 from tests.support.eventually import eventually
-from tests.support.mail_server import certificate, mail_server
+from tests.support.mail_server import mail_server
+from tests.support.tls import server_context
 
 CREDENTIALS = "us%3Aer:p%40ss%2Fword"
 
@@ -45,7 +46,7 @@ async def deliver(url: str, recipient: str = "ada@example.org") -> None:
 @pytest.fixture
 def context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """TLS of a server whose certificate a client trusts."""
-    context, authority = certificate(tmp_path)
+    context, authority = server_context(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     return context
 
@@ -88,7 +89,7 @@ async def test_a_server_without_the_right_certificate_gets_nothing(
     """One for another name, one of an unknown authority, and none: STARTTLS may be hidden."""
     context = None
     if name:
-        context, authority = certificate(tmp_path, name)
+        context, authority = server_context(tmp_path, name)
         if name != "localhost":
             monkeypatch.setenv("SSL_CERT_FILE", str(authority))
 

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from aiormq.abc import DeliveredMessage
@@ -24,8 +23,9 @@ from service_kit.database.lease import Lease, hold
 from tests.support.background import in_background
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
-from tests.support.proxy import Proxy, proxy_to
+from tests.support.proxy import Proxy
 from tests.support.source import Source
+from tests.support.system import broker_behind_a_proxy
 
 QUEUE = "spy"
 
@@ -76,12 +76,8 @@ async def drained(run_once: Callable[[], Awaitable[RelayRound]]) -> list[RelayRo
 @asynccontextmanager
 async def proxied(settings: RelaySettings) -> AsyncIterator[tuple[Proxy, RelaySettings]]:
     """Start a proxy before the broker; yield it and the settings of a relay that uses it."""
-    address = urlsplit(settings.amqp_url)
-    assert address.hostname is not None
-    async with proxy_to(address.hostname, address.port or 5672) as proxy:
-        credentials = address.netloc.rpartition("@")[0]
-        through = address._replace(netloc=f"{credentials}@127.0.0.1:{proxy.port}").geturl()
-        yield proxy, settings.model_copy(update={"amqp_url": through})
+    async with broker_behind_a_proxy(settings.amqp_url) as (proxy, amqp_url):
+        yield proxy, settings.model_copy(update={"amqp_url": amqp_url})
 
 
 async def bind(source: Source, queue: str = QUEUE, *, kind: str = "quorum") -> None:

@@ -1,6 +1,5 @@
 """Run the reverse proxies of `docs/deploy-behind-a-proxy.md` with its configurations."""
 
-import datetime as dt
 import os
 import re
 import socket
@@ -11,12 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from local.reverse_proxies import reverse_proxy
+from tests.support.tls import self_signed
 
 GUIDE = Path(__file__).parents[2] / "docs" / "deploy-behind-a-proxy.md"
 
@@ -51,7 +46,7 @@ def proxied(name: str, upstream: int, folder: Path) -> Iterator[Proxy]:
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    certificate, key = _certificate(folder)
+    certificate, key = self_signed(folder, ["auth.example.org", "blog.example.org"])
     text = _of_the_guide(name)
     text = re.sub(r"127\.0\.0\.1:800[12]", f"127.0.0.1:{upstream}", text)
     made = {"nginx": _nginx, "haproxy": _haproxy, "caddy": _caddy}[name]
@@ -133,36 +128,6 @@ def _caddy(text: str, file: Path, port: int, certificate: Path, key: Path) -> Se
     )
     file.write_text(f"{{\n    admin off\n    auto_https off\n}}\n{text}")
     return ["run", "--adapter", "caddyfile", "--config", str(file)]
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    """Create a self-signed certificate for both hosts of the guide."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example.org")])
-    now = dt.datetime.now(dt.UTC)
-    hosts = [x509.DNSName(host) for host in ("auth.example.org", "blog.example.org")]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return files
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
