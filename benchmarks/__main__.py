@@ -22,6 +22,7 @@ from benchmarks import (
     reconcile,
     relay,
     replay,
+    several_consumers,
     tokens,
     whole_way,
 )
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "relay": relay.measure,
     "apply": apply.measure,
     "whole-way": whole_way.measure,
+    "several-consumers": several_consumers.measure,
     "latency": latency.measure,
     "burst": burst.measure,
     "passwords": passwords.measure,

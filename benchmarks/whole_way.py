@@ -68,7 +68,7 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
         "polled_relay": contestants.polled_relay(stage),
         "faststream_consumer": contestants.faststream_consumer(stage),
     }
-    theirs = await _sustained(stage, peers, seconds=scale.whole_way_seconds)
+    theirs = await sustained(stage, peers, seconds=scale.whole_way_seconds)
     rate = theirs["events_per_second"]
     return ours | {
         "faststream_whole_way_events_per_second": rate,
@@ -78,12 +78,12 @@ async def _round(stage: Stage, scale: Scale) -> Figures:
 
 async def _ours(stage: Stage, *, seconds: float = 0.0, count: int = 0) -> Figures:
     processes = {"relay": contestants.relay(stage), "consumer": contestants.consumer(stage)}
-    measured = await _sustained(stage, processes, seconds=seconds, count=count, meters=True)
+    measured = await sustained(stage, processes, seconds=seconds, count=count, meters=True)
     measured["whole_way_events_per_second"] = measured.pop("events_per_second")
     return measured
 
 
-async def _sustained(
+async def sustained(
     stage: Stage,
     processes: dict[str, Process],
     *,
@@ -91,15 +91,15 @@ async def _sustained(
     count: int = 0,
     meters: bool = False,
 ) -> Figures:
-    """Run the pipeline for ``seconds`` after the first event arrived, or for ``count`` events.
+    """Run a pipeline for ``seconds`` after the first event arrived, or for ``count`` events.
 
     Parameters:
+        processes: by name; the relay first, because it declares what consumers wait for.
         meters: whether to wait until all events have arrived, and return the CPU time of each.
     """
     spent: Figures = {}
     await stage.empty()
     async with AsyncExitStack() as stack:
-        # The relay first: it declares the exchange that a consumer waits for.
         started = {
             name: await stack.enter_async_context(process) for name, process in processes.items()
         }
