@@ -33,7 +33,6 @@ def _arguments() -> argparse.Namespace:
 
 
 def _seeds(arguments: argparse.Namespace) -> Iterator[int]:
-    """Yield the seeds of the schedules to run."""
     if arguments.seed:
         yield from arguments.seed
         return
@@ -79,7 +78,6 @@ def _stop_servers_when_told() -> None:
 
 
 def _keys() -> tuple[str, str]:
-    """Make a private and a public key, as PEM."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     private = key.private_bytes(
         serialization.Encoding.PEM,

@@ -24,14 +24,11 @@ _COLUMNS: Final = """
 
 async def set_back(url: str) -> None:
     """Move the times of all tables a day ahead, in one transaction."""
-    connection = await connected(url)
-    try:
+    async with connected(url) as connection:
         for _ in range(TRIES_MAX):
             with suppress(asyncpg.DeadlockDetectedError):
                 await _move(connection)
                 return
-    finally:
-        await connection.close()
 
 
 async def _move(connection: asyncpg.Connection) -> None:

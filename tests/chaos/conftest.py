@@ -17,13 +17,11 @@ from tests.support.system import System
 def system(
     auth_url: str, blog_url: str, amqp_url: str, private_pem: str, public_pem: str, tmp_path: Path
 ) -> System:
-    """The system on fresh databases and a fresh virtual host."""
     return System(auth_url, blog_url, amqp_url, private_pem, public_pem, tmp_path)
 
 
 @pytest.fixture
 async def source(system: System) -> AsyncIterator[Source]:
-    """A connection to the broker apart from the relay's."""
     async with source_on(system.amqp_url) as source:
         yield source
 

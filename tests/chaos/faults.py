@@ -80,7 +80,6 @@ class Chaos:
         }
 
     async def carry_out(self, schedule: Schedule) -> None:
-        """Let each fault begin at its time; return when all have ended."""
         async with asyncio.TaskGroup() as group:
             for fault in schedule.faults:
                 group.create_task(self._begin(fault))

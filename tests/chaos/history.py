@@ -6,7 +6,8 @@ loses both. Rows of one user are in the order of the changes, because writers lo
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -171,27 +172,27 @@ class Compared:
     is_operators: bool = False
 
 
-async def connected(url: str) -> asyncpg.Connection:
-    """Open a connection of the runner's own."""
-    return await asyncpg.connect(
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection of the runner's own inside the block."""
+    connection = await asyncpg.connect(
         url.replace("+asyncpg", ""),
         timeout=10,
         command_timeout=20,
         server_settings={"application_name": "chaos", "search_path": "public"},
     )
+    try:
+        yield connection
+    finally:
+        connection.terminate()
 
 
 async def install(service: str, url: str) -> None:
-    """Have the database of ``service`` record its history."""
-    connection = await connected(url)
-    try:
+    async with connected(url) as connection:
         await connection.execute(_INSTALL[service])
-    finally:
-        await connection.close()
 
 
 async def history(url: str) -> list[Entry]:
-    """Read what a database has recorded."""
     return [Entry(**row) for row in await _rows(url, "history")]
 
 
@@ -206,11 +207,8 @@ async def comparisons(url: str) -> list[Compared]:
 
 
 async def _rows(url: str, table: str) -> list[asyncpg.Record]:
-    connection = await connected(url)
-    try:
+    async with connected(url) as connection:
         return list(await connection.fetch(f"SELECT * FROM chaos.{table} ORDER BY place"))
-    finally:
-        await connection.close()
 
 
 def _compared(row: asyncpg.Record, *, is_operators: bool) -> Compared:

@@ -94,9 +94,7 @@ async def recover(stage: Stage) -> tuple[datetime, datetime]:
     await _until_published(stage)
     _, undone = await stage.command("blog-service reconcile --ids undone_deletion")
     if undone.strip():
-        code, printed = await stage.command(
-            "auth-service users erase --yes -", typed=undone.encode()
-        )
+        code, printed = await stage.command("auth-service users erase --yes -", typed=undone)
         assert code == 0, printed
     await stage.command("blog-service reconcile --repair --ahead --orphans --max-deletions 1000")
     return restored
@@ -113,16 +111,12 @@ async def _until_published(stage: Stage) -> None:
 
 
 async def left_of_the_deleted(stage: Stage) -> list[str]:
-    """Return what is left of deleted users, on both sides."""
     found = []
     for service, left in (("blog", _LEFT_OF_THE_DELETED), ("auth", _LEFT_AT_THE_SOURCE)):
-        connection = await connected(stage.machines.databases[service].direct_url)
-        try:
-            for name, rows in left.items():
-                if count := await connection.fetchval(f"SELECT count(*) FROM {rows}"):
-                    found.append(f"{count} {name} of deleted users are left")
-        finally:
-            await connection.close()
+        for name, rows in left.items():
+            url = stage.machines.databases[service].direct_url
+            if count := await figure(url, f"SELECT count(*) FROM {rows}"):
+                found.append(f"{count} {name} of deleted users are left")
     return found
 
 
@@ -138,11 +132,8 @@ async def broken_promises(
         ledger: what was acknowledged.
         recorded: the source's history, with what a failover has lost.
     """
-    connection = await connected(stage.machines.databases["auth"].direct_url)
-    try:
+    async with connected(stage.machines.databases["auth"].direct_url) as connection:
         rows = await connection.fetch("SELECT id, status FROM users")
-    finally:
-        await connection.close()
     status: dict[UUID, str] = {row["id"]: row["status"] for row in rows}
     lost = _known([entry for entry in recorded if entry.is_lost])
     kept = _known([entry for entry in recorded if not entry.is_lost])
@@ -173,7 +164,6 @@ def _promised(person: Person) -> set[str]:
 
 
 def in_the_logs(stage: Stage) -> list[str]:
-    """Return what must not be in a log."""
     return [
         f"{name} is in {file}: {text[max(0, match.start() - 200) : match.end() + 200]}"
         for file, text in stage.system.logs().items()

@@ -7,7 +7,6 @@ Services reach them through proxies, whose addresses survive a failover and ever
 import asyncio
 import os
 import shutil
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,7 +22,14 @@ from tests.support.databases import migrate
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.servers import folder_for_servers
-from tests.support.standby import PORT, copy_server, has_standby, sockets_of
+from tests.support.standby import (
+    PORT,
+    copy_server,
+    has_standby,
+    leave_behind,
+    sockets_of,
+    url_through,
+)
 from tests.support.system import through
 
 VHOST: Final = "chaos"
@@ -45,24 +51,17 @@ class DatabaseMachine:
     @property
     def url(self) -> str:
         """The address for the services, before a failover and after it."""
-        return (
-            make_url(self._primary.server.url(self.service))
-            .set(host="127.0.0.1", port=self.proxy.port, query={})
-            .render_as_string(hide_password=False)
-        )
+        return url_through(self.proxy, self._primary.server.url(self.service))
 
     @property
     def direct_url(self) -> str:
-        """The address of the present primary, past the proxy."""
         return self._primary.server.url(self.service)
 
     @property
     def standby_url(self) -> str:
-        """The address of the standby."""
         return self._standby.server.url(self.service)
 
     async def open(self) -> None:
-        """Start the server, with a migrated template."""
         await self.proxy.open()
         await asyncio.to_thread(self._start_first)
 
@@ -100,8 +99,7 @@ class DatabaseMachine:
 
     def fall_behind(self) -> None:
         """Send nothing more to the standby; commits on the primary continue."""
-        [sender] = self._primary.server.execute("SELECT pid FROM pg_stat_replication")
-        os.kill(sender["pid"], signal.SIGSTOP)
+        leave_behind(self._primary)
 
     async def isolate(self) -> None:
         """Cut the services off from the primary, as a failing network does before a failover."""
@@ -126,7 +124,6 @@ class DatabaseMachine:
         self.proxy.refuse(False)
 
     async def close(self) -> None:
-        """Kill both servers; their data are worth nothing."""
         await self.proxy.close()
         for server in (self._primary, self._standby):
             await asyncio.to_thread(server.kill)
@@ -150,11 +147,9 @@ class BrokerMachine:
         await self.create_vhost()
 
     async def delete_vhost(self) -> None:
-        """Delete the virtual host, with everything in it."""
         await asyncio.to_thread(self.node.broker.delete_vhost, VHOST)
 
     async def create_vhost(self) -> None:
-        """Create the virtual host again."""
         await asyncio.to_thread(self.node.broker.create_vhost, VHOST)
 
     async def trace(self) -> None:
@@ -218,18 +213,15 @@ class Machines:
 
     @property
     def relay_amqp_url(self) -> str:
-        """The broker's address for relays."""
         return through(self.links["broker of the relays"], self.broker.url)
 
     @property
     def consumer_amqp_url(self) -> str:
-        """The broker's address for consumers."""
         return through(self.links["broker of the consumers"], self.broker.url)
 
 
 @asynccontextmanager
 async def machines() -> AsyncIterator[Machines]:
-    """Run the servers inside the block."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(folder_for_servers())
         made = Machines(folder)

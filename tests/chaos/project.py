@@ -227,7 +227,6 @@ def _without_repetition(log: Sequence[Observed]) -> list[Observed]:
 
 
 def _beginning(log: Sequence[Observed]) -> int | None:
-    """Return the place of the comparison that has begun last, unless it has ended."""
     for place in range(len(log) - 1, -1, -1):
         if log[place].what is Seen.COMPARED:
             return None

@@ -47,7 +47,6 @@ class Result:
     counts: dict[str, int] = field(default_factory=dict)
 
     def mark(self, phase: str) -> None:
-        """Note that a phase has ended."""
         self.marks[phase] = time.monotonic() - self.began
 
     def __str__(self) -> str:
@@ -84,11 +83,10 @@ async def run(
 async def _attack(stage: Stage, schedule: Schedule, result: Result) -> None:
     await tap.open_tap(stage.machines.broker)
     chaos, watched = Chaos(stage), Watch()
-    auth_url = stage.processes["auth-service api"].url
-    blog_url = stage.processes["blog-service api"].url
+    auth_api, blog_api = (stage.processes[f"{name}-service api"] for name in ("auth", "blog"))
     watching = asyncio.create_task(watch(stage, watched))
     try:
-        async with traffic.clients(auth_url, blog_url) as (auth, blog):
+        async with auth_api.client() as auth, blog_api.client() as blog:
             admin = await _administrator(stage, auth)
             async with traffic.running(traffic.Traffic(auth, blog, admin, schedule.seed)) as ledger:
                 await chaos.carry_out(schedule)
@@ -157,9 +155,8 @@ async def _recorded(
 
 
 async def _administrator(stage: Stage, auth: httpx.AsyncClient) -> dict[str, object]:
-    """Create an administrator, and sign in."""
     code, printed = await stage.command(
-        f"auth-service users create-admin {traffic.ADMIN}", typed=f"{PASSWORD}\n".encode()
+        f"auth-service users create-admin {traffic.ADMIN}", typed=f"{PASSWORD}\n"
     )
     assert code == 0, printed
     body = {"email": traffic.ADMIN, "password": PASSWORD}

@@ -36,8 +36,6 @@ FAULTS_MIN, FAULTS_MAX = 4, 8
 
 
 class Kind(StrEnum):
-    """What goes wrong."""
-
     KILL = "kill"
     TERMINATE = "terminate"
     FREEZE = "freeze"

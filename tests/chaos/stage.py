@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,17 +37,13 @@ SETTINGS: Final = {
 class Stage:
     """The processes by their names in ``schedule.PROCESSES``, and the servers below them."""
 
-    def __init__(
-        self, machines: Machines, system: System, processes: dict[str, Member], folder: Path
-    ) -> None:
+    def __init__(self, machines: Machines, system: System, processes: dict[str, Member]) -> None:
         self.machines = machines
         self.system = system
         self.processes = processes
-        self.folder = folder
         self._turns = {name: asyncio.Lock() for name in processes}
 
     async def kill(self, name: str, away_seconds: float) -> None:
-        """Kill a process, and start it again."""
         async with self._turns[name]:
             self.processes[name].kill()
             await asyncio.sleep(away_seconds)
@@ -72,9 +68,12 @@ class Stage:
             await asyncio.sleep(seconds)
             process.signal(signal.SIGCONT)
 
-    async def command(self, line: str, *, typed: bytes = b"") -> tuple[int, str]:
+    async def command(self, line: str, *, typed: str = "") -> tuple[int, str]:
         """Run an operator's command; return its exit code and output."""
-        done = await asyncio.to_thread(run, line, self.system.environment, self.folder, typed=typed)
+        system = self.system
+        done = await asyncio.to_thread(
+            run, line, system.environment, system.folder, typed=typed.encode()
+        )
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout
 
@@ -125,17 +124,9 @@ async def staged(
         }
         with ended(*processes.values()):
             await asyncio.gather(*(process.ready() for process in processes.values()))
-            yield Stage(
-                machines,
-                replace(system, account={**system.account, **_texts(settings)}),
-                processes,
-                folder,
-            )
+            account = {**system.account, **{name: str(each) for name, each in settings.items()}}
+            yield Stage(machines, replace(system, account=account), processes)
 
 
 def _command(name: str) -> str:
     return " ".join(name.split()[:2])
-
-
-def _texts(settings: Mapping[str, object]) -> dict[str, str]:
-    return {name: str(value) for name, value in settings.items()}

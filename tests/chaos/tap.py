@@ -32,7 +32,6 @@ def is_whole(schedule: Schedule) -> bool:
 
 
 async def open_tap(broker: BrokerMachine) -> None:
-    """Begin to record."""
     await broker.trace()
     async with source_on(broker.url, declare=False) as source:
         await source.channel.queue_declare(_QUEUE, durable=True)
@@ -40,7 +39,6 @@ async def open_tap(broker: BrokerMachine) -> None:
 
 
 async def publications(broker: BrokerMachine) -> list[Publication]:
-    """Return what was published, in order."""
     async with source_on(broker.url, declare=False) as source:
         found = [
             _publication(each.header.properties.headers or {})

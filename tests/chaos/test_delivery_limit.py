@@ -13,7 +13,7 @@ from local.broker import Broker
 from tests.support.eventually import eventually
 from tests.support.load import sign_up
 from tests.support.processes import run
-from tests.support.settled import figure, is_settled, unpublished
+from tests.support.settled import figure, settled, unpublished
 from tests.support.source import DEAD, LIVE, Source
 from tests.support.system import System, ended
 
@@ -32,6 +32,23 @@ async def test_an_operators_delivery_limit_loses_no_event(
     vhost: str,
 ) -> None:
     """The consumer is killed more often than the limit allows deliveries."""
+
+    async def all_published() -> bool:
+        return await unpublished(system.auth_url) == 0
+
+    async def taken() -> bool:
+        """Whether the consumer has all messages, or the broker has given up on all of them."""
+        return await source.ready(LIVE) == 0
+
+    async def has_returned() -> bool:
+        """Whether the broker knows the consumer is gone, and has its messages again."""
+        return bool(await source.ready(LIVE) or await source.ready(DEAD))
+
+    async def is_not_quiet() -> bool:
+        command = "blog-service status --json"
+        shown = await asyncio.to_thread(run, command, system.environment, system.folder)
+        return not json.loads(shown.stdout)["pipe"].startswith("quiet")
+
     await asyncio.to_thread(
         broker.set_operator_policy, vhost, "strict", "^blog.users$", {"delivery-limit": LIMIT}
     )
@@ -43,18 +60,16 @@ async def test_an_operators_delivery_limit_loses_no_event(
             async with auth_engine.begin() as connection:
                 for _ in range(USERS):
                     await sign_up(connection)
-            await eventually(lambda: _all_published(system))
+            await eventually(all_published)
             for _ in range(KILLS):
-                await eventually(lambda: _taken(source), within=40)
+                await eventually(taken, within=40)
                 consumer.kill()
-                await eventually(lambda: _back(source), within=40)
+                await eventually(has_returned, within=40)
                 consumer.start()
 
-            await eventually(lambda: _is_not_quiet(system), within=40, every=0.5)
+            await eventually(is_not_quiet, within=40, every=0.5)
 
-        await eventually(
-            lambda: is_settled(system.auth_url, system.blog_url, source), within=40, every=0.5
-        )
+        await settled(system, source)
 
     assert await figure(system.blog_url, "SELECT count(*) FROM users") >= USERS
 
@@ -67,26 +82,3 @@ async def without_write_access(engine: AsyncEngine) -> AsyncIterator[None]:
         await connection.execute(text("LOCK TABLE users IN EXCLUSIVE MODE"))
         yield
         await connection.rollback()
-
-
-async def _all_published(system: System) -> bool:
-    return await unpublished(system.auth_url) == 0
-
-
-async def _taken(source: Source) -> bool:
-    """Check that the consumer has all messages, or that the broker has given up on all of them."""
-    return await source.ready(LIVE) == 0
-
-
-async def _back(source: Source) -> bool:
-    """Check that the broker knows the consumer is gone, and has its messages again."""
-    ready, dead = await source.ready(LIVE), await source.ready(DEAD)
-    return ready > 0 or dead > 0
-
-
-async def _is_not_quiet(system: System) -> bool:
-    command = "blog-service status --json"
-    ended = await asyncio.to_thread(run, command, system.environment, system.folder)
-    shown = json.loads(ended.stdout)
-    assert not shown["pipe"].startswith("quiet"), shown
-    return True

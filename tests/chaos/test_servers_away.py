@@ -18,7 +18,7 @@ from service_kit.database.engines import pooled
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.load import loaded
-from tests.support.settled import figure, is_settled, published, unpublished
+from tests.support.settled import figure, grows, published, settled, unpublished
 from tests.support.source import Source, source_on
 from tests.support.system import System, broker_behind_a_proxy, ended
 
@@ -33,26 +33,23 @@ QUICK = {
 async def test_a_broker_that_restarts_and_crashes_loses_nothing(
     system: System, mortal_rabbitmq: PrivateRabbitMQ, auth_engine: AsyncEngine
 ) -> None:
-    """RabbitMQ restarts, and then gets SIGKILL, while users sign up, change and are deleted."""
     broker = mortal_rabbitmq.broker
     broker.create_vhost("restarts")
     elsewhere = replace(system, amqp_url=broker.amqp_url("restarts"))
+    count = partial(published, system.auth_url)
     relay = elsewhere.process("auth-service relay", **QUICK)
     consumer = elsewhere.process("blog-service consumer", **QUICK)
     with ended(relay, consumer):
         relay.start()
         await consumer.ready()
         async with loaded(auth_engine, per_second=200) as load:
-            await eventually(lambda: _more_published(system, 100))
+            await grows(count, 100)
             await asyncio.to_thread(mortal_rabbitmq.restart)
-            number = await published(system.auth_url)
-            await eventually(lambda: _more_published(system, number + 100), within=60)
+            await grows(count, 100)
             mortal_rabbitmq.kill()
             await asyncio.to_thread(mortal_rabbitmq.start)
         async with source_on(elsewhere.amqp_url) as source:
-            await eventually(
-                lambda: is_settled(system.auth_url, system.blog_url, source), within=90, every=0.5
-            )
+            await settled(system, source)
 
     assert load.changes > 500
 
@@ -84,13 +81,10 @@ async def test_a_database_server_that_restarts_and_crashes_loses_nothing(
         await consumer.ready()
         async with loaded(engine) as load:
             for end in (server.stop, server.kill, server.stop, server.kill):
-                number = await published(system.auth_url)
-                await eventually(partial(_more_published, system, number + 50), within=60)
+                await grows(lambda: published(system.auth_url), 50)
                 await asyncio.to_thread(end)
                 await asyncio.to_thread(server.start)
-        await eventually(
-            lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.5
-        )
+        await settled(system, source)
     await engine.dispose()
 
     assert load.changes > 200
@@ -102,6 +96,10 @@ async def test_connections_cut_before_the_confirms_lose_nothing(
     system: System, source: Source, auth_engine: AsyncEngine, cuts: int
 ) -> None:
     """The relay's connection is cut again and again with unconfirmed publishes in flight."""
+
+    async def has_unpublished() -> bool:
+        return await unpublished(system.auth_url) >= 10
+
     await declare(source.connection, USERS.queues)
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay", AUTH_AMQP_URL=amqp_url, **QUICK)
@@ -111,15 +109,12 @@ async def test_connections_cut_before_the_confirms_lose_nothing(
             consumer.start()
             async with loaded(auth_engine):
                 for _ in range(cuts):
-                    number = await published(system.auth_url)
-                    await eventually(partial(_more_published, system, number + 1), within=30)
+                    await grows(lambda: published(system.auth_url))
                     proxy.swallow_answers()
-                    await eventually(lambda: _has_unpublished(system, 10))
+                    await eventually(has_unpublished)
                     proxy.cut()
                     proxy.swallow_answers(False)
-            await eventually(
-                lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.5
-            )
+            await settled(system, source)
 
 
 @pytest.mark.parametrize("cuts", [2, pytest.param(10, marks=pytest.mark.slow)])
@@ -127,6 +122,7 @@ async def test_consumers_cut_before_their_acknowledgements_lose_nothing(
     system: System, source: Source, auth_engine: AsyncEngine, cuts: int
 ) -> None:
     """The consumer's connection is cut again and again with acknowledgements that do not arrive."""
+    users = partial(figure, system.blog_url, "SELECT count(*) FROM users")
     async with broker_behind_a_proxy(system.amqp_url) as (proxy, amqp_url):
         relay = system.process("auth-service relay")
         consumer = system.process("blog-service consumer", BLOG_AMQP_URL=amqp_url, **QUICK)
@@ -135,15 +131,12 @@ async def test_consumers_cut_before_their_acknowledgements_lose_nothing(
             await consumer.ready()
             async with loaded(auth_engine):
                 for _ in range(cuts):
-                    number = await _users(system)
-                    await eventually(partial(_has_users, system, number + 5), within=30)
+                    await grows(users, 5)
                     proxy.swallow_requests()
-                    await eventually(lambda: _has_users(system, 1))
+                    await eventually(users)
                     proxy.cut()
                     proxy.swallow_requests(False)
-            await eventually(
-                lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.5
-            )
+            await settled(system, source)
 
 
 async def test_the_relay_waits_for_a_full_queue(
@@ -154,6 +147,10 @@ async def test_the_relay_waits_for_a_full_queue(
     vhost: str,
 ) -> None:
     """While a queue refuses, the relay says why it waits; it continues when there is room."""
+
+    async def says(trouble: str) -> int:
+        return await figure(system.auth_url, f"SELECT count(*) FROM source WHERE {trouble}")
+
     await declare(source.connection, USERS.queues)
     await asyncio.to_thread(
         broker.set_policy,
@@ -167,42 +164,12 @@ async def test_the_relay_waits_for_a_full_queue(
     with ended(relay, consumer):
         relay.start()
         async with loaded(auth_engine, per_second=200):
-            await eventually(lambda: _says_full(system))
+            await eventually(partial(says, "trouble LIKE '%full%' AND trouble_since IS NOT NULL"))
             waiting = await unpublished(system.auth_url)
             await consumer.ready()
-            number = await published(system.auth_url)
-            await eventually(lambda: _more_published(system, number + 50), within=60)
+            await grows(lambda: published(system.auth_url), 50)
             await asyncio.to_thread(broker.clear_policy, vhost, "full")
-        await eventually(
-            lambda: is_settled(system.auth_url, system.blog_url, source), within=60, every=0.5
-        )
-        await eventually(lambda: _says_nothing(system))
+        await settled(system, source)
+        await eventually(partial(says, "trouble IS NULL"))
 
     assert waiting > 0
-
-
-async def _more_published(system: System, number: int) -> bool:
-    found = await published(system.auth_url)
-    assert found >= number, f"{found} events published, not {number}"
-    return True
-
-
-async def _has_unpublished(system: System, number: int) -> bool:
-    return await unpublished(system.auth_url) >= number
-
-
-async def _users(system: System) -> int:
-    return await figure(system.blog_url, "SELECT count(*) FROM users")
-
-
-async def _has_users(system: System, number: int) -> bool:
-    return await _users(system) >= number
-
-
-async def _says_full(system: System) -> bool:
-    said = "SELECT count(*) FROM source WHERE trouble LIKE '%full%' AND trouble_since IS NOT NULL"
-    return await figure(system.auth_url, said) == 1
-
-
-async def _says_nothing(system: System) -> bool:
-    return await figure(system.auth_url, "SELECT count(*) FROM source WHERE trouble IS NULL") == 1

@@ -8,7 +8,7 @@ promises nothing; one that is acknowledged must last.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,7 +16,6 @@ from uuid import UUID
 
 import httpx
 
-from service_kit.http import trusted
 from tests.support.auth_api import PASSWORD, bearer
 
 WORKERS: Final = 5
@@ -27,11 +26,11 @@ ADMIN: Final = "admin@example.org"
 
 @dataclass
 class Person:
-    """A user as far as responses tell: token, and what was acknowledged."""
+    """A user as far as responses tell: headers with the token, and what was acknowledged."""
 
     id: UUID
     email: str
-    token: str
+    headers: dict[str, str]
     role: str | None = None
     """The last role that was acknowledged; each is given once."""
     emails: list[str] = field(default_factory=list)
@@ -52,7 +51,6 @@ class Ledger:
 
     @property
     def acknowledged(self) -> int:
-        """The number of acknowledged changes of users."""
         return sum(
             count for name, count in self.counts.items() if not name.startswith(("failed", "blog"))
         )
@@ -74,6 +72,7 @@ class Traffic:
         self.ledger = Ledger()
         self._auth = auth
         self._blog = blog
+        auth.timeout = blog.timeout = TIMEOUT_SECONDS
         self._admin = bearer(admin)
         self._chance = random.Random(seed)
         self._idle: list[Person] = []
@@ -88,7 +87,6 @@ class Traffic:
             await asyncio.sleep(self._chance.uniform(0, 2 * PAUSE_SECONDS))
 
     def stop(self) -> None:
-        """Start no further request."""
         self._stopping = True
 
     async def _act(self) -> None:
@@ -111,13 +109,12 @@ class Traffic:
     async def _sign_up(self) -> None:
         self._number += 1
         email = f"person{self._number}@example.org"
-        answer = await self._request(
-            self._auth, "sign-up", "POST", "/v1/signup", json={"email": email, "password": PASSWORD}
-        )
+        given = {"email": email, "password": PASSWORD}
+        answer = await self._request(self._auth, "sign-up", "POST", "/v1/signup", json=given)
         if answer is None:
             return
         body = answer.json()
-        person = Person(UUID(body["user"]["id"]), email, body["access_token"], emails=[email])
+        person = Person(UUID(body["user"]["id"]), email, bearer(body), emails=[email])
         self.ledger.people.append(person)
         self._idle.append(person)
         if self._chance.random() < 0.5:
@@ -126,67 +123,48 @@ class Traffic:
     async def _give_role(self, person: Person) -> None:
         self._number += 1
         role = f"role-{self._number}"
-        answer = await self._request(
-            self._auth,
-            "change",
-            "PATCH",
-            f"/v1/admin/users/{person.id}",
-            json={"roles": [role]},
-            headers=self._admin,
-        )
+        path, given = f"/v1/admin/users/{person.id}", {"roles": [role]}
+        answer = await self._request(self._auth, "change", "PATCH", path, self._admin, json=given)
         if answer is not None:
             person.roles.append(role)
 
     async def _change_email(self, person: Person) -> None:
         self._number += 1
         email = f"moved{self._number}@example.org"
+        given = {"email": email, "password": PASSWORD}
         answer = await self._request(
-            self._auth,
-            "change",
-            "PATCH",
-            "/v1/me",
-            json={"email": email, "password": PASSWORD},
-            headers=_bearer(person),
+            self._auth, "change", "PATCH", "/v1/me", person.headers, json=given
         )
         if answer is not None:
             person.emails.append(email)
 
     async def _delete(self, person: Person) -> None:
-        answer = await self._request(
-            self._auth,
-            "deletion",
-            "DELETE",
-            f"/v1/admin/users/{person.id}",
-            headers=self._admin,
-        )
+        path = f"/v1/admin/users/{person.id}"
+        answer = await self._request(self._auth, "deletion", "DELETE", path, self._admin)
         person.is_deleted = answer is not None
         person.is_uncertain = answer is None
 
     async def _write(self, person: Person) -> None:
-        text = {"title": "A title", "body": "A body"}
+        what, path, text = "blog post", "/v1/posts", {"title": "A title", "body": "A body"}
         if self._posts and self._chance.random() < 0.5:
+            what, text = "blog comment", {"body": "Indeed"}
             path = f"/v1/posts/{self._chance.choice(self._posts)}/comments"
-            await self._request(
-                self._blog,
-                "blog comment",
-                "POST",
-                path,
-                json={"body": "Indeed"},
-                headers=_bearer(person),
-            )
-            return
-        answer = await self._request(
-            self._blog, "blog post", "POST", "/v1/posts", json=text, headers=_bearer(person)
-        )
-        if answer is not None:
+        answer = await self._request(self._blog, what, "POST", path, person.headers, json=text)
+        if answer is not None and what == "blog post":
             self._posts.append(answer.json()["id"])
 
     async def _request(
-        self, client: httpx.AsyncClient, what: str, method: str, path: str, **arguments: Any
+        self,
+        client: httpx.AsyncClient,
+        what: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        **arguments: Any,
     ) -> httpx.Response | None:
         """Send a request; return the response if it acknowledges."""
         try:
-            answer = await client.request(method, path, **arguments)
+            answer = await client.request(method, path, headers=headers, **arguments)
         except httpx.HTTPError as error:
             self.ledger.counts[f"failed {what}: {type(error).__name__}"] += 1
             return None
@@ -195,25 +173,6 @@ class Traffic:
             return None
         self.ledger.counts[what] += 1
         return answer
-
-
-def _bearer(person: Person) -> dict[str, str]:
-    return {"Authorization": f"Bearer {person.token}"}
-
-
-@asynccontextmanager
-async def clients(auth_url: str, blog_url: str) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """Yield a client of each API."""
-    verify = trusted.authorities()
-    async with (
-        httpx.AsyncClient(
-            base_url=auth_url, trust_env=False, verify=verify, timeout=TIMEOUT_SECONDS
-        ) as auth,
-        httpx.AsyncClient(
-            base_url=blog_url, trust_env=False, verify=verify, timeout=TIMEOUT_SECONDS
-        ) as blog,
-    ):
-        yield [auth, blog]
 
 
 @asynccontextmanager

@@ -88,18 +88,14 @@ async def watch(stage: Stage, into: Watch) -> None:
 async def _look(stage: Stage) -> tuple[set[UUID], set[UUID] | None]:
     """Return who differs, and who is named; None if nothing is proved at present."""
     databases = stage.machines.databases
-    replica = await connected(databases["blog"].direct_url)
-    source = None
-    try:
-        source = await connected(databases["auth"].direct_url)
+    async with (
+        connected(databases["blog"].direct_url) as replica,
+        connected(databases["auth"].direct_url) as source,
+    ):
         ours = {row["id"]: tuple(row) for row in await replica.fetch(_USERS)}
         proof = await replica.fetchrow(_PROOF)
         theirs = {row["id"]: tuple(row) for row in await source.fetch(_USERS)}
         unpublished = {row["user_id"] for row in await source.fetch(_UNPUBLISHED)}
-    finally:
-        replica.terminate()
-        if source is not None:
-            source.terminate()
     differing = {user for user in ours.keys() | theirs.keys() if ours.get(user) != theirs.get(user)}
     differing -= {user for user, row in ours.items() if user not in theirs and row[2]}
     if proof is None or _is_unproved(proof):
@@ -119,7 +115,6 @@ def _is_unproved(proof: Any) -> bool:
 
 
 async def _all_ready(stage: Stage, client: httpx.AsyncClient) -> bool:
-    """Whether every process of the pipe says that it is ready."""
     names = [name for name in stage.processes if not name.endswith("api")]
     answers = await asyncio.gather(
         *(client.get(f"{stage.processes[name].url}/readyz") for name in names),

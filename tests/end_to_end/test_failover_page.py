@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -13,7 +12,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.failing_over import NOTICED_SECONDS_MAX, failing_over
-from tests.support.guide import Shell, commands_of, shell_in
+from tests.support.guide import commands_of, shell_in
 from tests.support.load import loaded
 from tests.support.system import System
 from tests.support.whole import AUTH, Whole
@@ -31,30 +30,20 @@ LOSS_SECONDS: Final = 3.0
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-@asynccontextmanager
-async def _shell(whole: Whole) -> AsyncIterator[Shell]:
+async def _follow(
+    whole: Whole, heading: str, ours: Mapping[str, Callable[[], Awaitable[None]]]
+) -> None:
+    """Type the commands of a section; of some, the test does what they say itself."""
+    section = PAGE.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    assert section, f"{heading} is gone"
+    commands = commands_of(section)
+    assert ours.keys() <= {command.typed for command in commands}
     environment = {
         **whole.system.environment,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONUNBUFFERED": "1",  # otherwise errors come before what was printed earlier
     }
     async with shell_in(whole.system.folder, environment) as shell:
-        yield shell
-
-
-def _section(heading: str) -> str:
-    section = PAGE.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
-    assert section, f"{heading} is gone"
-    return section
-
-
-async def _follow(
-    whole: Whole, heading: str, ours: Mapping[str, Callable[[], Awaitable[None]]]
-) -> None:
-    """Type the commands of a section; of some, the test does what they say itself."""
-    commands = commands_of(_section(heading))
-    assert ours.keys() <= {command.typed for command in commands}
-    async with _shell(whole) as shell:
         for command in commands:
             if command.typed in ours:
                 await ours[command.typed]()

@@ -1,16 +1,24 @@
 """Check at the end of a test that both tables are equal and no message is left on the way."""
 
+from collections.abc import Awaitable, Callable
+
 import asyncpg
 
 from local.compare import compare
+from tests.support.eventually import eventually
 from tests.support.source import DEAD, LIVE, Source
+from tests.support.system import System
+
+
+async def settled(system: System, source: Source) -> None:
+    """Wait until all events are published and applied, with nothing parked or dead-lettered."""
+    await eventually(
+        lambda: is_settled(system.auth_url, system.blog_url, source), within=90, every=0.2
+    )
 
 
 async def is_settled(auth_url: str, blog_url: str, source: Source) -> bool:
-    """Return whether all events are published and applied, with nothing parked or dead-lettered.
-
-    Checks the queues last: a message of a killed consumer returns to its queue late.
-    """
+    """Check the queues last: a message of a killed consumer returns to its queue late."""
     waiting = await unpublished(auth_url)
     assert not waiting, f"{waiting} events are not published"
     comparison = await compare(auth_url, blog_url)
@@ -21,6 +29,18 @@ async def is_settled(auth_url: str, blog_url: str, source: Source) -> bool:
     ready, dead = await source.ready(LIVE), await source.ready(DEAD)
     assert (ready, dead) == (0, 0), f"{ready} messages are ready, {dead} dead"
     return True
+
+
+async def grows(count: Callable[[], Awaitable[int]], by: int = 1, *, every: float = 0.02) -> None:
+    """Wait until a number is higher than now, by at least ``by``."""
+    least = await count() + by
+
+    async def has_grown() -> bool:
+        found = await count()
+        assert found >= least, f"{found}, not {least}"
+        return True
+
+    await eventually(has_grown, every=every)
 
 
 async def figure(url: str, query: str) -> int:

@@ -38,21 +38,14 @@ class ReplicatedDatabase:
         self._primary = primary
         self._standby = standby
         self._proxy = proxy
-        self.url = (
-            make_url(primary.server.url(service))
-            .set(host="127.0.0.1", port=proxy.port, query={})
-            .render_as_string(hide_password=False)
-        )
+        self.url = url_through(proxy, primary.server.url(service))
         """The database's address, before the failover and after it."""
         self.standby_url = standby.server.url(service)
         """The standby's own address; it can be read all the time."""
 
     def fall_behind(self) -> None:
         """Send nothing more to the standby; commits on the primary continue."""
-        found = self._primary.server.execute("SELECT pid, sync_state FROM pg_stat_replication")
-        [sender] = found
-        assert sender["sync_state"] == "async"
-        os.kill(sender["pid"], signal.SIGSTOP)
+        leave_behind(self._primary)
 
     async def fail_over(self) -> None:
         """Kill the primary, promote the standby, and move the address to it."""
@@ -107,6 +100,19 @@ def copy_server(primary: EmbeddedPostgres, folder: Path) -> None:
     )
     for left_over in (*folder.glob(".s.PGSQL.*"), folder / "log"):  # of the primary, not of a copy
         left_over.unlink()
+
+
+def url_through(proxy: Proxy, url: str) -> str:
+    """Return the URL of the same database through a proxy, whose target may change."""
+    parts = make_url(url).set(host="127.0.0.1", port=proxy.port, query={})
+    return parts.render_as_string(hide_password=False)
+
+
+def leave_behind(primary: EmbeddedPostgres) -> None:
+    """Send nothing more to the standby; commits on the primary continue."""
+    [sender] = primary.server.execute("SELECT pid, sync_state FROM pg_stat_replication")
+    assert sender["sync_state"] == "async"
+    os.kill(sender["pid"], signal.SIGSTOP)
 
 
 def has_standby(primary: EmbeddedPostgres) -> bool:

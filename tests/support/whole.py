@@ -39,6 +39,12 @@ class Whole:
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout
 
+    async def succeeds(self, line: str) -> str:
+        """Run a command that must succeed; return its output."""
+        code, printed = await self.command(line)
+        assert code == 0, printed
+        return printed
+
     async def figures(self, line: str) -> dict[str, Any]:
         """Return the output of a command with ``--json``."""
         _, printed = await self.command(f"{line} --json")
