@@ -26,8 +26,6 @@ from tests.model.state import BEAT, Entry, Left, Next, Phase, Record, State
 
 
 class Seen(StrEnum):
-    """What can be observed."""
-
     COMMITTED = "committed"
     PUBLISHED = "published"
     CONFIRMED = "confirmed"
@@ -311,7 +309,6 @@ class _Search:
                     heapq.heappush(heap, (least, cost + price, next(number), after))
 
     def _steps(self, state: State, context: Context, observed: Observed) -> Iterator[Next]:
-        """Yield the model's steps."""
         may_fail = _ALWAYS | ({_FAULTS[observed.what]} if observed.what in _FAULTS else set())
         if context.is_losing:
             may_fail |= {Fault.PURGE}
@@ -412,7 +409,6 @@ def _matches(
 
 
 def _published(following: Next) -> tuple[Entry, ...]:
-    """Return the user's events that a step brings to the broker."""
     step = following.step
     match step.name, step.detail:
         case "sent", tuple() as wave:

@@ -25,7 +25,6 @@ from tests.model.state import (
 
 
 def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
-    """Begin a comparison, or take it one step further."""
     if state.comparison is None:
         if state.left.comparisons:
             left = state.left._replace(comparisons=state.left.comparisons - 1)

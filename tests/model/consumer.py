@@ -60,7 +60,6 @@ def _places(scenario: Scenario, waiting: int) -> Iterable[int]:
 
 
 def with_replica(state: State, replica: Replica) -> State:
-    """Return the state with another replica."""
     return state._replace(replica=replica)
 
 

@@ -11,7 +11,6 @@ from tests.model.state import Next, State, Step
 
 
 def steps(rules: Rules, state: State) -> Iterator[Next]:
-    """Fold the changes of either side."""
     if not rules.reads_folded_only:
         return
     if state.source.folded != state.source.users:

@@ -165,7 +165,6 @@ def _walked(
 
 
 def _drawn(chance: random.Random, possible: list[Next]) -> Next:
-    """Draw a step: first its name, then one of those called so, or many variants would prevail."""
     name = chance.choice(sorted({each.step.name for each in possible}))
     return chance.choice([each for each in possible if each.step.name == name])
 

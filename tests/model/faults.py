@@ -21,7 +21,6 @@ from tests.model.state import (
 
 
 def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
-    """Take each fault that the scenario allows, while the budget lasts."""
     if not state.left.faults:
         return
     for fault in sorted(scenario.faults):

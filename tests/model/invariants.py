@@ -101,7 +101,6 @@ def is_under_way(state: State, user: int, record: Record) -> bool:
 
 
 def is_parked(state: State, user: int) -> bool:
-    """Whether a message of the user is parked."""
     return any(each.user == user for each in state.replica.parked)
 
 

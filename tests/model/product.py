@@ -37,7 +37,6 @@ def at(time: int) -> datetime:
 
 @cache
 def data(user: int, record: Record) -> State:
-    """Return the state that an event of ``record`` carries."""
     if record.is_deleted:
         deleted_at = at(-record.content)
         return UserTombstone(id=IDS[user], version=record.version, deleted_at=deleted_at)
@@ -48,7 +47,6 @@ def data(user: int, record: Record) -> State:
 
 @cache
 def folded(states: tuple[tuple[int, Record], ...]) -> tuple[tuple[int, Record], ...]:
-    """Fold a batch to one record per user."""
     made = {id(data(*each)): each for each in states}
     return tuple(made[id(winner)] for winner in fold([data(*each) for each in states]))
 

@@ -43,13 +43,11 @@ def next_wave(rules: Rules, state: State) -> tuple[Entry, ...]:
 
 
 def sent(state: State, wave: tuple[Entry, ...]) -> State:
-    """Return the state with a wave at the broker, and not confirmed yet."""
     positions = tuple(entry.position for entry in wave)
     return _queued(state, wave)._replace(unconfirmed=positions)
 
 
 def message_of(entry: Entry) -> Message:
-    """Return the message of an event."""
     return Message(entry.user, entry.record, 0 if entry.user == BEAT else entry.position)
 
 
@@ -58,7 +56,6 @@ def _queued(state: State, wave: tuple[Entry, ...]) -> State:
 
 
 def confirmed(scenario: Scenario, state: State) -> State:
-    """Return the state with all events marked that were sent."""
     return _marked(scenario, state, set(state.unconfirmed))._replace(unconfirmed=())
 
 

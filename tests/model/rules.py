@@ -106,7 +106,6 @@ class Scenario:
 
 
 def initial(scenario: Scenario) -> State:
-    """Return the state before anything has happened."""
     nobody: Users = (None,) * scenario.users
     return State(
         source=Source(nobody),

@@ -33,7 +33,6 @@ class Settling:
     report: Report | None = None
 
     def take(self, following: Next) -> None:
-        """Take a step, and check it as any other."""
         if self.broken is None:
             self.broken = broken(self.rules, self.state, following)
         self.steps.append(following.step)
@@ -47,7 +46,6 @@ class Settler:
     """Settles states, and remembers those that are known to settle well."""
 
     def __init__(self, scenario: Scenario, rules: Rules) -> None:
-        """Settle the states of ``scenario`` by ``rules``."""
         self._scenario = scenario
         self._rules = rules
         self._good: set[State] = set()

@@ -59,7 +59,6 @@ def next_version(scenario: Scenario, state: State, user: int) -> int:
 
 
 def changed_once(past: Past, user: int) -> Past:
-    """Count a change."""
     return past._replace(changes=past.changes + 1, born=past.born | {user})
 
 

@@ -21,7 +21,6 @@ class Record(NamedTuple):
 
     @property
     def is_deleted(self) -> bool:
-        """Whether it is a tombstone."""
         return self.content < 0
 
 
@@ -201,12 +200,10 @@ class Next(NamedTuple):
 
 
 def one_fault(state: State) -> State:
-    """Return ``state`` with one fault less to come."""
     return state._replace(left=state.left._replace(faults=state.left.faults - 1))
 
 
 def replaced(users: Users, user: int, record: Record | None) -> Users:
-    """Return ``users`` with another record of one of them."""
     return (*users[:user], record, *users[user + 1 :])
 
 

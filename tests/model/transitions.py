@@ -8,7 +8,6 @@ from tests.model.state import Next, State
 
 
 def successors(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
-    """Return every step that may happen next, and the state after it."""
     yield from source.steps(scenario, rules, state)
     yield from relay.steps(scenario, rules, state)
     yield from consumer.steps(scenario, rules, state)

@@ -22,7 +22,6 @@ def story(violation: Violation) -> str:
 
 
 def size(name: str, exploration: Exploration) -> str:
-    """Tell how large an exploration was."""
     extent = "all of them" if exploration.is_complete else "some of them"
     return (
         f"{name}: {exploration.states:,} states ({extent}), {exploration.steps:,} steps,"
@@ -31,7 +30,6 @@ def size(name: str, exploration: Exploration) -> str:
 
 
 def sentence(step: Step) -> str:
-    """Tell one step."""
     return _TOLD[step.name](NAMES.get(-2 if step.user is None else step.user, ""), step.detail)
 
 
