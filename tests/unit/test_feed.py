@@ -74,10 +74,7 @@ def test_space_before_the_declaration_is_accepted(read: Read, before: str) -> No
         ("<table><tr><th>a</th><td>b</td></tr></table>", "a  b"),
         ("<ul><li>a</li><li>b</li></ul>", "* a\n  * b"),
         ("<script>alert(1)</script><style>p {}</style>x", "x"),
-        (
-            "a &lt; b &amp;amp; c &amp;lt;d&gt; &#38;lt; &eacute;&nbsp;",
-            "a < b &amp; c &lt;d> &lt; é",
-        ),
+        ("a &lt; b &amp;amp; &amp;lt;d&gt; &#38;lt; &eacute;&nbsp;", "a < b &amp; &lt;d> &lt; é"),
         ("Q&A, AT&T and x<y", "Q&A, AT&T and x<y"),
         ("a\x00b\x0b<b>c</b>", "abc"),
         ("", ""),
@@ -103,7 +100,6 @@ def test_items_with_the_same_link_get_different_keys(read: Read) -> None:
     items = [
         f"<title>{t}</title>{link}<description>{d}</description>" for t, d in ("Ax", "Bx", "By")
     ]
-
     entries = read(rss(*items))
 
     assert len({entry.key for entry in entries}) == 3
@@ -116,10 +112,7 @@ def test_items_with_the_same_link_get_different_keys(read: Read) -> None:
 @pytest.mark.parametrize(
     ("description", "text"),
     [
-        (
-            "Q&A at https://x.example/?a=1&b=2 &amp; more",
-            "Q&A at https://x.example/?a=1&b=2 & more",
-        ),
+        ("Q&A at https://x.example/?a=1&b=2 &amp; x", "Q&A at https://x.example/?a=1&b=2 & x"),
         ("<![CDATA[AT&T &amp; you]]> & me", "AT&T & you & me"),
         ("a\x0bb\x01c", "abc"),
         ("a&nbsp;b &eacute;", "a b é"),
@@ -249,14 +242,11 @@ def test_a_feed_that_never_ends_takes_too_long() -> None:
         read_feed(address, 1)
 
 
-@pytest.mark.parametrize(
-    ("source", "sentence"),
-    [
+def test_a_source_that_cannot_be_read_is_one_sentence() -> None:
+    for source, sentence in (
         ("ftp://example.org/feed", "unsupported protocol 'ftp://'"),
         ("http://", "cannot be fetched"),
         ("/", "cannot be read: Is a directory"),
-    ],
-)
-def test_a_source_that_cannot_be_read_is_one_sentence(source: str, sentence: str) -> None:
-    with pytest.raises(Unusable, match=f"{re.escape(sentence)}[^\n]*$"):
-        read_feed(source, 5)
+    ):
+        with pytest.raises(Unusable, match=f"{re.escape(sentence)}[^\n]*$"):
+            read_feed(source, 5)

@@ -60,13 +60,14 @@ def test_exports_name_their_checkout() -> None:
     assert exported(ADDRESSES.exports())["LOCAL_CHECKOUT"] == str(ROOT)
 
 
-@pytest.mark.parametrize("command", ["up", "demo", "status", "servers"])
-def test_exports_of_another_checkout_stop_a_command(checkout: Path, command: str) -> None:
+def test_exports_of_another_checkout_stop_a_command(checkout: Path) -> None:
     """Before any file is created or process started, on any server."""
-    refused = run([sys.executable, "-m", "local", command], checkout, exported(ADDRESSES.exports()))
-    assert (refused.returncode, refused.stdout) == (1, "")
-    for part in (str(ROOT), str(checkout), 'eval "$(make -s unset)"'):
-        assert part in refused.stderr
+    for command in ("up", "demo", "status", "servers"):
+        words = [sys.executable, "-m", "local", command]
+        refused = run(words, checkout, exported(ADDRESSES.exports()))
+        assert (refused.returncode, refused.stdout) == (1, ""), command
+        for part in (str(ROOT), str(checkout), 'eval "$(make -s unset)"'):
+            assert part in refused.stderr
     assert not (checkout / ".local").exists()
 
 

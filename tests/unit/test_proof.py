@@ -1,7 +1,6 @@
 """What a proof says, when the next is due, and from when on the last is too old."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,9 +25,9 @@ from replica.proof.model import (
     why_degraded,
 )
 from replica.reconcile.model import Finding, Kind, Tally
+from tests.support.builders import NOON
 
 HEARTBEAT_SECONDS_MAX = 45.0
-NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 EQUAL = Proved(
     source=UUID(int=1),
