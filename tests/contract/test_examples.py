@@ -26,7 +26,7 @@ from contracts.events import (
     UserTombstone,
     UserUpdated,
 )
-from contracts.events.envelope import decode, encode, legible_user
+from contracts.events.envelope import decode, encode
 from contracts.events.names import EXCHANGE
 
 CONTRACTS = Path(contracts.__file__).parent / "events"
@@ -212,9 +212,3 @@ def test_an_older_consumer_reads_a_newer_message(name: str, event: Event) -> Non
     headers = example.headers | {"cloudEvents_authtype": "user", "x-anything": [1, {"a": 2}]}
     newer = Example("users", event.type, {}, headers, body.encode())
     assert decode(newer) == event
-
-
-@pytest.mark.parametrize("name", ["user.created", "user.updated.alternative-spelling"])
-def test_the_user_id_of_an_example_is_readable(name: str) -> None:
-    """With either spelling of the headers."""
-    assert legible_user(Example.named(name)) == ADA

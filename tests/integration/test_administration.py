@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.accounts.administer import administer
 from auth_service.accounts.delete import delete_by
-from auth_service.users.administrators import require_another_administrator
 from auth_service.users.model import LastAdministrator
 from tests.support.auth_api import AuthApi, Signed, assert_problem, bearer, signed_up
 from tests.support.eventually import eventually
@@ -172,10 +171,8 @@ class TestChanging:
         assert changed["version"] > ada["user"]["version"]
         *_, event = await events_of(api, ada)
         assert (event.type, event.version) == ("user.updated", changed["version"])
-        assert (event.payload["roles"], event.payload["tokens_valid_after"]) == (
-            ["editor", "writer"],
-            None,
-        )
+        assert event.payload["roles"] == ["editor", "writer"]
+        assert event.payload["tokens_valid_after"] is None
 
     async def test_disabling_ends_sessions_and_refuses_tokens(
         self, api: AuthApi, root: Signed, ada: Signed
@@ -206,10 +203,8 @@ class TestChanging:
         events = await events_of(api, ada)
         entries = await audit(api, ada)
         assert [event.type for event in events] == ["user.created", "user.updated"]
-        assert (events[-1].payload["roles"], events[-1].payload["status"]) == (
-            ["editor"],
-            "disabled",
-        )
+        state = events[-1].payload
+        assert (state["roles"], state["status"]) == (["editor"], "disabled")
         assert [entry.action for entry in entries][-2:] == ["roles_changed", "user_disabled"]
 
     async def test_concurrent_changes_are_all_kept(
@@ -242,13 +237,7 @@ class TestChanging:
     @in_turn(
         "body",
         [
-            {"roles": ["Admin"]},
-            {"roles": [""]},
-            {"roles": ["1st"]},
-            {"roles": ["a\n"]},
-            {"roles": ["a b"]},
-            {"roles": ["é"]},
-            {"roles": ["a" * 65]},
+            *({"roles": [role]} for role in ("Admin", "", "1st", "a\n", "a b", "é", "a" * 65)),
             {"roles": [f"r{n}" for n in range(33)]},
             {"roles": "admin"},
             {"status": "deleted"},
@@ -329,23 +318,6 @@ class TestTheLastAdministrator:
             [left] = await fetch(auth_engine, ACTIVE_ADMINISTRATORS)
             assert left.remaining == 1
             assert [type(end) for end in ends if end] == [LastAdministrator]
-
-    async def test_the_second_waits_for_the_first(
-        self, auth_engine: AsyncEngine, root: Signed, ada: Signed
-    ) -> None:
-        """They see the first change, although they started before it was committed."""
-        first, second = [UUID(each["user"]["id"]) for each in (root, ada)]
-        await execute(auth_engine, "UPDATE users SET roles = '{admin}'")
-        async with auth_engine.begin() as connection:
-            await require_another_administrator(connection, first)
-            await connection.execute(
-                text("UPDATE users SET roles = '{}' WHERE id = :id"), {"id": first}
-            )
-            waiting = asyncio.create_task(taken_away(auth_engine, second, 0))
-            await eventually(lambda: lock_waits(auth_engine, "advisory"))
-
-        with pytest.raises(LastAdministrator):
-            await waiting
 
 
 class TestAudit:

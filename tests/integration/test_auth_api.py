@@ -1,39 +1,26 @@
 """The auth service over HTTP: its responses, its errors, and what it never reveals."""
 
-import asyncio
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import ApiSettings
 from local.ports import free_port
 from tests.support.auth_api import AuthApi, assert_problem, bearer, serving, signed_up
-from tests.support.eventually import eventually
-from tests.support.inbox import fetch
 
 ADA = {"email": "ada@example.org", "password": "heron lantern gravel sonnet"}
 CHALLENGE = 'Bearer realm="usersync"'
+WEAK = ("hunter2 hunter", "correct horse battery staple", "passwordpassword1", "\ufdfa")
+NO_PASSWORDS = ("hunter2" * 40, "", ["hunter2"])
+NO_ADDRESSES = ("hunter2", "hunter2@", "=?utf-8?q?hunter2?=@example.org", "hunter2\x01@example.org")
+NO_TEXTS = ("hunter2\x00@example.org", f"{'hunter2' * 50}@example.org", None)
 WRONG_FORMS: list[tuple[object, str]] = [
-    ({**ADA, "password": "hunter2 hunter2"[:14]}, "weak_password"),
-    ({**ADA, "password": "hunter2" * 40}, "invalid_request"),
-    ({**ADA, "password": ""}, "invalid_request"),
-    ({**ADA, "password": ["hunter2"]}, "invalid_request"),
-    ({**ADA, "email": "hunter2"}, "invalid_email"),
-    ({**ADA, "email": "hunter2@"}, "invalid_email"),
-    ({**ADA, "email": "=?utf-8?q?hunter2?=@example.org"}, "invalid_email"),
+    *(({**ADA, "password": wrong}, "weak_password") for wrong in (*WEAK, "ada.ada@ada 2026")),
+    *(({**ADA, "password": wrong}, "invalid_request") for wrong in NO_PASSWORDS),
+    *(({**ADA, "email": wrong}, "invalid_email") for wrong in NO_ADDRESSES),
     ({**ADA, "email": f"{'a' * 65}@example.org"}, "invalid_email"),
-    ({**ADA, "password": "correct horse battery staple"}, "weak_password"),
-    ({**ADA, "password": "passwordpassword1"}, "weak_password"),
-    ({**ADA, "password": "\ufdfa"}, "weak_password"),
-    ({**ADA, "password": "ada.ada@ada 2026"}, "weak_password"),
-    ({**ADA, "email": "hunter2\x00@example.org"}, "invalid_request"),
-    ({**ADA, "email": "hunter2\x01@example.org"}, "invalid_email"),
-    ({**ADA, "email": f"{'hunter2' * 50}@example.org"}, "invalid_request"),
-    ({**ADA, "email": None}, "invalid_request"),
+    *(({**ADA, "email": wrong}, "invalid_request") for wrong in NO_TEXTS),
     ({**ADA, "roles": ["hunter2"]}, "invalid_request"),
     ({"email": "hunter2@example.org"}, "invalid_request"),
     (["hunter2"], "invalid_request"),
@@ -49,7 +36,6 @@ NO_JSON = [
     b'{"email": "hunter2\\ud800@example.org", "password": "correct horse battery"}',
     b"[" * 20_000,
 ]
-TOKENS = {"access_token", "token_type", "expires_in", "refresh_token"}
 USER = {"id", "email", "email_verified", "roles", "status", "version", "created_at", "updated_at"}
 
 
@@ -63,24 +49,6 @@ async def ada(api: AuthApi) -> dict[str, Any]:
 
 class TestSignUp:
     """``POST /v1/signup``."""
-
-    async def test_it_answers_with_the_user_and_a_token(self, api: AuthApi) -> None:
-        answer = await api.post("/v1/signup", json={**ADA, "email": "Ada@Example.org"})
-
-        body = answer.json()
-        assert answer.status_code == 201
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert body.keys() == TOKENS | {"user"}
-        assert (body["token_type"], body["expires_in"]) == ("Bearer", 900)
-        assert body["user"].keys() == USER
-        assert (
-            body["user"]
-            | {"email": "ada@example.org", "email_verified": False, "roles": [], "status": "active"}
-            == body["user"]
-        )
-        assert str(UUID(body["user"]["id"])) == body["user"]["id"]
-        assert body["user"]["created_at"].endswith("Z")
-        assert datetime.fromisoformat(body["user"]["created_at"])
 
     async def test_an_invalid_body_is_refused_without_an_echo(self, api: AuthApi) -> None:
         """422 names the field, never its value, and nobody is signed up."""
@@ -118,13 +86,6 @@ class TestSignUp:
 
 class TestSignIn:
     """``POST /v1/signin``."""
-
-    async def test_it_answers_like_sign_up(self, api: AuthApi, ada: dict[str, Any]) -> None:
-        answer = await api.sign_in("ADA@example.ORG")
-        assert answer.status_code == 200
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.json().keys() == ada.keys()
-        assert answer.json()["user"] == ada["user"]
 
 
 class TestAccount:
@@ -235,25 +196,6 @@ class TestHealth:
             assert_problem(answer, 503, "unavailable")
             assert int(answer.headers["Retry-After"]) > 0
         assert "hunter2" not in "".join(each.text for each in (*refused, ready, metrics))
-
-    async def test_it_recovers_by_itself_after_its_connections_were_cut(
-        self, api: AuthApi, ada: dict[str, Any], auth_engine: AsyncEngine
-    ) -> None:
-        """A restarting database costs a few 503s, and no restart of the service."""
-        await asyncio.gather(*(api.me(ada) for _ in range(4)))
-        await fetch(
-            auth_engine,
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        )
-
-        async def works() -> bool:
-            answer = await api.me(ada)
-            if answer.status_code != 200:
-                assert_problem(answer, 503, "unavailable")
-            return answer.status_code == 200
-
-        assert await eventually(works)
 
 
 def told(answer: httpx.Response) -> str:

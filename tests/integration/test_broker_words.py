@@ -19,6 +19,7 @@ from service_kit.broker.connection import (
     talking,
 )
 from tests.support.broker_users import a_broker_user
+from tests.support.in_turn import in_turn
 from tests.support.proxy import proxy_to
 
 NAME = "a test"
@@ -93,10 +94,9 @@ async def test_a_type_mismatch_names_both_types(amqp_url: str) -> None:
     assert "the queue 'users' exists with another x-queue-type" in queue
 
 
-@pytest.mark.parametrize(
+@in_turn(
     ("asked", "beats"),
     [("", 10), ("?heartbeat=4", 4), ("?heartbeat=60", 10), ("?heartbeat=0", 10)],
-    ids=["as usual", "shorter", "longer", "none"],
 )
 async def test_every_connection_has_heartbeats(amqp_url: str, asked: str, beats: int) -> None:
     """An address may ask for more frequent ones, never for fewer."""

@@ -39,14 +39,9 @@ COOKIE = "__Host-refresh"
 @pytest.fixture
 async def api(api_settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API that can send mails and allows many password attempts."""
-    changes = {
-        "mail_folder": "mail",
-        "limit_password": Rate(1_000, 60),
-        "limit_signup": Rate(1_000, 60),
-        "limit_signin": Rate(1_000, 60),
-        "limit_signin_failures": Rate(1_000, 60),
-        "signin_failures_free": 100,
-    }
+    names = ("limit_password", "limit_signup", "limit_signin", "limit_signin_failures")
+    changes = {"mail_folder": "mail", "signin_failures_free": 100}
+    changes |= dict.fromkeys(names, Rate(1_000, 60))
     async with serving(api_settings.model_copy(update=changes)) as client:
         yield client
 
@@ -95,9 +90,8 @@ class TestChange:
         for session in (ada, other):
             assert_problem(await api.me(session), 401, "invalid_token")
             assert_problem(await refresh(api, session["refresh_token"]), 401, "session_ended")
-        reasons = await api.fetch("SELECT end_reason FROM sessions")
-        ends = sorted(str(row.end_reason) for row in reasons)
-        assert ends == ["None", "password_changed", "password_changed"]
+        ended = await api.fetch("SELECT end_reason FROM sessions ORDER BY 1")
+        assert ended == [("password_changed",), ("password_changed",), (None,)]
 
     async def test_it_is_recorded_audited_and_notified(
         self, api: AuthApi, ada: Signed, tmp_path: Path
@@ -116,8 +110,7 @@ class TestChange:
         [entry] = await api.fetch("SELECT * FROM audit_log WHERE action = 'authn_password_change'")
         assert event.type == "user.updated"
         assert event.payload["tokens_valid_after"] is not None
-        assert (entry.action, entry.actor) == ("authn_password_change", f"user:{user_id}")
-        assert (entry.subject, entry.details) == (user_id, None)
+        assert (entry.actor, entry.subject, entry.details) == (f"user:{user_id}", user_id, None)
         assert "argon2" not in event.text
         assert await eventually(told)
 
@@ -139,15 +132,10 @@ class TestChange:
     async def test_it_can_be_refused(self, api: AuthApi, ada: Signed) -> None:
         before = await api.fetch("SELECT * FROM users")
 
-        wrong = await api.change_password(ada, NEW, "wrong")
-        short = await api.change_password(ada, "short")
-        own = await api.change_password(ada, ADA["email"])
-        anonymous = await api.post("/v1/me/password", json={})
-
-        assert_problem(wrong, 403, "wrong_password")
-        assert_problem(short, 422, "weak_password")
-        assert_problem(own, 422, "weak_password")
-        assert anonymous.status_code in (401, 422)
+        assert_problem(await api.change_password(ada, NEW, "wrong"), 403, "wrong_password")
+        for weak in ("short", ADA["email"]):
+            assert_problem(await api.change_password(ada, weak), 422, "weak_password")
+        assert (await api.post("/v1/me/password", json={})).status_code in (401, 422)
         assert await api.fetch("SELECT * FROM users") == before
         assert (await refresh(api, ada["refresh_token"])).status_code == 200
 
@@ -183,10 +171,9 @@ class TestRace:
             assert {answer.status_code for answer in answers} <= {200, 401}
             for answer in answers:
                 if answer.status_code == 200:
-                    account = await api.me(answer.json())
-                    assert_problem(account, 401, "invalid_token")
-                    dead = await refresh(api, answer.json()["refresh_token"])
-                    assert_problem(dead, 401, "session_ended")
+                    assert_problem(await api.me(answer.json()), 401, "invalid_token")
+                    refused = await refresh(api, answer.json()["refresh_token"])
+                    assert_problem(refused, 401, "session_ended")
             ada = changed.json()
             assert (await api.me(ada)).status_code == 200
 

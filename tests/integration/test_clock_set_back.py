@@ -5,7 +5,6 @@ import contextlib
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
@@ -26,13 +25,15 @@ from replica.samples.read import presence
 from replica.status.read import status
 from service_kit.database.clock import watch
 from service_kit.process.rates import Rate
-from tests.support.auth_api import PASSWORD, assert_problem, bearer, serving, signed_up
+from tests.support.auth_api import PASSWORD, AuthApi, assert_problem, bearer, serving, signed_up
 from tests.support.content import people_of
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
+from tests.support.relaying import outbox
 
 ADA = {"email": "ada@example.org", "password": PASSWORD}
 NEW = "another horse battery staple"
+REVOKED_NOW = "UPDATE users SET tokens_valid_after = date_trunc('second', now())"
 
 
 async def set_back(engine: AsyncEngine) -> None:
@@ -44,13 +45,8 @@ async def set_back(engine: AsyncEngine) -> None:
         " AND table_name <> 'audit_log'",  # which cannot be changed
     )
     assert columns
-    await execute(
-        engine,
-        *(
-            f"UPDATE {row.table_name} SET {row.column_name} = {row.column_name} + interval '1 day'"
-            for row in columns
-        ),
-    )
+    later = "UPDATE {0} SET {1} = {1} + interval '1 day'"
+    await execute(engine, *(later.format(*row) for row in columns))
 
 
 def a_sample() -> str:
@@ -135,71 +131,56 @@ class TestTokens:
     """Users whose tokens were revoked while the clock was ahead can use new tokens."""
 
     @pytest.fixture
-    async def ada(self, api: httpx.AsyncClient, auth_engine: AsyncEngine) -> dict[str, Any]:
+    async def ada(self, api: AuthApi, auth_engine: AsyncEngine) -> dict[str, Any]:
         """A user who changed the password a day from now."""
         ada = await signed_up(api, ADA["email"])
-        change = {"new_password": NEW, "current_password": PASSWORD}
-        answer = await api.post("/v1/me/password", json=change, headers=bearer(ada))
+        answer = await api.change_password(ada, NEW)
         assert answer.status_code == 200, answer.text
         await set_back(auth_engine)
         return ada
 
     async def test_signing_in_issues_valid_tokens(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, ada: dict[str, Any]
+        self, api: AuthApi, auth_engine: AsyncEngine, ada: dict[str, Any]
     ) -> None:
         """Other services learn of it by an event; earlier tokens stay refused."""
         first = await api.post("/v1/signin", json={**ADA, "password": NEW})
         assert first.status_code == 200, first.text
 
-        assert (await api.get("/v1/me", headers=bearer(first.json()))).status_code == 200
-        assert (await api.get("/v1/me", headers=bearer(ada))).status_code == 401
-        [event] = await fetch(
-            auth_engine,
-            "SELECT type, user_id, version FROM outbox_events ORDER BY position DESC LIMIT 1",
-        )
+        assert (await api.me(first.json())).status_code == 200
+        assert (await api.me(ada)).status_code == 401
+        *_, event = await outbox(auth_engine, UUID(ada["user"]["id"]))
         [row] = await fetch(
             auth_engine,
             "SELECT version, tokens_valid_after - now() < interval '2 s' AS is_back FROM users",
         )
-        assert (event.type, str(event.user_id), event.version) == (
-            "user.updated",
-            ada["user"]["id"],
-            row.version,
-        )
-        assert row.is_back
+        assert (event.type, event.version, row.is_back) == ("user.updated", row.version, True)
 
     async def test_refreshing_issues_valid_tokens(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine
+        self, api: AuthApi, auth_engine: AsyncEngine
     ) -> None:
         """A session from before the change of the clock needs no password."""
         ada = await signed_up(api, ADA["email"])
-        await execute(
-            auth_engine, "UPDATE users SET tokens_valid_after = date_trunc('second', now())"
-        )
+        await execute(auth_engine, REVOKED_NOW)
         await set_back(auth_engine)
 
-        grant = {"grant_type": "refresh_token", "refresh_token": ada["refresh_token"]}
-        answer = await api.post("/oauth/token", data=grant)
-        assert answer.status_code == 200, answer.text
+        answer = await api.refresh(ada["refresh_token"])
 
-        assert (await api.get("/v1/me", headers=bearer(answer.json()))).status_code == 200
+        assert (await api.me(answer.json())).status_code == 200
 
     async def test_a_later_revocation_counts_from_now(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine
+        self, api: AuthApi, auth_engine: AsyncEngine
     ) -> None:
         """It also refuses tokens that were issued since the clock was set back."""
         await signed_up(api, ADA["email"])
-        await execute(
-            auth_engine, "UPDATE users SET tokens_valid_after = date_trunc('second', now())"
-        )
+        await execute(auth_engine, REVOKED_NOW)
         await set_back(auth_engine)
         first = (await api.post("/v1/signin", json=ADA)).json()
         everywhere = await api.post("/v1/signout?scope=global", headers=bearer(first))
         assert everywhere.status_code == 204, everywhere.text
 
-        assert (await api.get("/v1/me", headers=bearer(first))).status_code == 401
+        assert (await api.me(first)).status_code == 401
         second = (await api.post("/v1/signin", json=ADA)).json()
-        assert (await api.get("/v1/me", headers=bearer(second))).status_code == 200
+        assert (await api.me(second)).status_code == 200
 
 
 class TestPresence:
@@ -217,16 +198,8 @@ class TestPresence:
 
     async def test_a_proof_of_the_future_proves_nothing(self, blog_engine: AsyncEngine) -> None:
         """Without a source it would otherwise be called new for a day."""
-        proved = Proved(
-            source=uuid4(),
-            heartbeat=1,
-            users=1,
-            tombstones=0,
-            in_flight=0,
-            differing={},
-            findings=(),
-            run_id=None,
-        )
+        counts = {"heartbeat": 1, "users": 1, "tombstones": 0, "in_flight": 0}
+        proved = Proved(source=uuid4(), **counts, differing={}, findings=(), run_id=None)
         async with blog_engine.begin() as connection:
             await turn(connection, on=True)
             await note_verdict(connection, proved, covered=1)
@@ -245,7 +218,7 @@ class TestReporting:
     """Status and log report the clock, with the remedy."""
 
     async def test_status_of_both_services_reports_the_clock(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, blog_engine: AsyncEngine
+        self, api: AuthApi, auth_engine: AsyncEngine, blog_engine: AsyncEngine
     ) -> None:
         """By how much it was set back, and where to read on; nothing while it is right."""
         of_blog = DatabaseSettings(_env_file=None, database_url="postgresql:///")
@@ -268,7 +241,7 @@ class TestReporting:
             assert "docs/runbook.md" in named
 
     async def test_the_log_of_both_services_reports_the_clock(
-        self, api: httpx.AsyncClient, auth_engine: AsyncEngine, blog_engine: AsyncEngine
+        self, api: AuthApi, auth_engine: AsyncEngine, blog_engine: AsyncEngine
     ) -> None:
         """Once, as an alarm."""
         await signed_up(api, ADA["email"])

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -26,6 +25,7 @@ from service_kit.database.sessions import SINCE_17, UnsuitableDatabase
 from tests.support.databases import Databases
 from tests.support.eventually import eventually
 from tests.support.hostile import set_on_role
+from tests.support.in_turn import in_turn
 
 EXPECTED = {
     "default_transaction_isolation": "read committed",
@@ -73,6 +73,15 @@ async def shown(engine: AsyncEngine, names: list[str]) -> dict[str, str]:
         return {row.name: row.value for row in rows}
 
 
+async def fill(engine: AsyncEngine) -> list[int]:
+    """Open all sessions of a pool; return their ids."""
+    connections = [await engine.connect() for _ in range(5)]
+    pids = [await each.scalar(text("SELECT pg_backend_pid()")) for each in connections]
+    for connection in connections:
+        await connection.close()
+    return pids
+
+
 class TestRoleSettings:
     """Settings of a role or a database do not change anything that the code relies on."""
 
@@ -113,7 +122,7 @@ class TestRoleSettings:
                 own = {"idle_in_transaction_session_timeout": "0", "synchronous_commit": "off"}
                 assert {row.name: row.value for row in rows} == wanted | own
 
-    @pytest.mark.parametrize(
+    @in_turn(
         ("given", "kept"),
         [("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")],
     )
@@ -145,13 +154,7 @@ class TestEndedSessions:
     async def test_ended_sessions_are_replaced(
         self, postgres: PostgresServer, blog_engine: AsyncEngine, read_meanwhile: bool
     ) -> None:
-        connections = [await blog_engine.connect() for _ in range(5)]
-        pids = [
-            await connection.scalar(text("SELECT pg_backend_pid()")) for connection in connections
-        ]
-        for connection in connections:
-            await connection.close()
-
+        pids = await fill(blog_engine)
         ended = postgres.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM unnest($1::int[]) AS pid", pids
         )  # blocks our event loop meanwhile
@@ -210,9 +213,7 @@ class TestReadOnly:
 
     @pytest.fixture
     async def engine(self, blog_engine: AsyncEngine) -> AsyncEngine:
-        connections = [await blog_engine.connect() for _ in range(5)]
-        for connection in connections:
-            await connection.close()
+        await fill(blog_engine)
         return blog_engine
 
     async def write(self, engine: AsyncEngine) -> None:
@@ -230,15 +231,10 @@ class TestReadOnly:
         self, postgres: PostgresServer, engine: AsyncEngine
     ) -> None:
         """The pooled sessions began read-only; the database has accepted writes since."""
-        with set_on_role(
-            postgres,
-            str(engine.url.render_as_string(False)),
-            {"default_transaction_read_only": "on"},
-        ):
+        url = engine.url.render_as_string(False)
+        with set_on_role(postgres, url, {"default_transaction_read_only": "on"}):
             await engine.dispose()
-            connections = [await engine.connect() for _ in range(5)]
-            for connection in connections:
-                await connection.close()
+            await fill(engine)
             with pytest.raises(NotWritable):
                 await ping(engine)
 
@@ -300,24 +296,19 @@ class TestEncoding:
             f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
         )
         try:
-            engine = pooled(
-                ConsumerSettings(database_url=postgres.url(name), amqp_url="amqp://nowhere")
-            )
-            with pytest.raises(UnsuitableDatabase) as refused:
-                await ping(engine)
-            await engine.dispose()
-            assert encoding in str(refused.value)
-
-            command = str(refused.value).partition("with ")[2].partition(";")[0]
-            postgres.execute(command)
-            made = make_url(postgres.url(f"{name}_utf8"))
-            better = pooled(
-                ConsumerSettings(
-                    database_url=made.render_as_string(False), amqp_url="amqp://nowhere"
-                )
-            )
-            await ping(better)
-            await better.dispose()
+            with pytest.raises(UnsuitableDatabase, match=encoding) as refused:
+                await checked(postgres.url(name))
+            postgres.execute(str(refused.value).partition("with ")[2].partition(";")[0])
+            await checked(postgres.url(f"{name}_utf8"))
         finally:
             for database in (name, f"{name}_utf8"):
                 postgres.drop_database(database)
+
+
+async def checked(url: str) -> None:
+    """Use a database as a process does at its start."""
+    engine = pooled(ConsumerSettings(database_url=url, amqp_url="amqp://nowhere"))
+    try:
+        await ping(engine)
+    finally:
+        await engine.dispose()

@@ -31,6 +31,7 @@ from tests.support.inbox import fetch
 from tests.support.mail_server import MailServer
 from tests.support.mailboxes import forget, link, next_mail, until_sent, verify
 from tests.support.mailboxes import reset as reset_to
+from tests.support.relaying import outbox
 
 NEW = "another battery for the horse"
 MAYBE_TOKENS = ["", "x", "A" * 43, "A" * 128, "' OR true --", "ü" * 43]
@@ -41,17 +42,18 @@ async def reset_token(client: AuthApi, server: MailServer) -> str:
     return await link(server, "new password")
 
 
+async def both_links(client: AuthApi, server: MailServer) -> tuple[str, str]:
+    """Sign Ada up; return the tokens of links that verify the address and reset the password."""
+    await signed_up(client, ADA)
+    return await link(server, "confirm"), await reset_token(client, server)
+
+
 async def reset(client: AuthApi, token: str, password: str = NEW) -> httpx.Response:
     return await reset_to(client, token, password)
 
 
 async def events(engine: AsyncEngine, user_id: str) -> list[dict[str, Any]]:
-    rows = await fetch(
-        engine,
-        "SELECT payload FROM outbox_events WHERE user_id = :user ORDER BY position",
-        user=UUID(user_id),
-    )
-    return [row.payload for row in rows]
+    return [row.payload for row in await outbox(engine, UUID(user_id))]
 
 
 async def actions(engine: AsyncEngine) -> list[tuple[str, str, str]]:
@@ -108,16 +110,13 @@ async def test_a_reset_ends_everything_that_the_old_password_started(
     assert (answer.status_code, answer.content) == (204, b"")
     assert (await post.sign_in(password=PASSWORD)).status_code == 401
     assert (await post.sign_in(password=NEW)).status_code == 200
-    refused = await post.me(ada)
-    assert_problem(refused, 401, "invalid_token")
+    assert_problem(await post.me(ada), 401, "invalid_token")
     assert_problem(await reset(post, other), 422, "invalid_link")
     user_id = ada["user"]["id"]
     *_, last = await events(post.engine, user_id)
     assert last["email_verified"]
-    [(valid_after,)] = await post.fetch(
-        "SELECT extract(epoch FROM tokens_valid_after)::float FROM users"
-    )
-    assert valid_after > began
+    [(valid_after,)] = await post.fetch("SELECT tokens_valid_after FROM users")
+    assert valid_after.timestamp() > began
     assert ("authn_password_reset", "anonymous", user_id) in await actions(post.engine)
     notice = await next_mail(server, "was changed")
     assert notice.recipients == [ADA]
@@ -135,8 +134,7 @@ async def test_links_work_once_however_many_open_them_at_once(
     post: AuthApi, server: MailServer
 ) -> None:
     """Of twenty concurrent uses one succeeds, and the others learn nothing."""
-    await signed_up(post, ADA)
-    verifying, resetting = await link(server, "confirm"), await reset_token(post, server)
+    verifying, resetting = await both_links(post, server)
     for uses in (
         [verify(post, verifying) for _ in range(20)],
         [reset(post, resetting, f"{NEW} {n}") for n in range(20)],
@@ -166,8 +164,7 @@ async def test_wrong_used_and_expired_links_are_one_error(
 
 async def test_link_is_good_for_its_own_purpose_alone(post: AuthApi, server: MailServer) -> None:
     """A day-long verification link does not set a password, nor the reverse."""
-    await signed_up(post, ADA)
-    verifying, resetting = await link(server, "confirm"), await reset_token(post, server)
+    verifying, resetting = await both_links(post, server)
     assert_problem(await reset(post, verifying), 422, "invalid_link")
     assert_problem(await verify(post, resetting), 422, "invalid_link")
     assert (await verify(post, verifying)).status_code == 204
@@ -175,8 +172,7 @@ async def test_link_is_good_for_its_own_purpose_alone(post: AuthApi, server: Mai
 
 
 async def test_links_of_a_disabled_user_do_not_work(post: AuthApi, server: MailServer) -> None:
-    await signed_up(post, ADA)
-    verifying, resetting = await link(server, "confirm"), await reset_token(post, server)
+    verifying, resetting = await both_links(post, server)
     await post.execute("UPDATE users SET status = 'disabled'")
     assert_problem(await verify(post, verifying), 422, "invalid_link")
     assert_problem(await reset(post, resetting), 422, "invalid_link")

@@ -3,7 +3,8 @@
 import re
 
 import httpx
-import pytest
+
+from tests.support.in_turn import in_turn
 
 FILES = {
     "/link": "text/html; charset=utf-8",
@@ -12,7 +13,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize(("path", "kind"), FILES.items())
+@in_turn(("path", "kind"), FILES.items())
 async def test_the_page_may_load_only_its_own_files(
     path: str, kind: str, api: httpx.AsyncClient
 ) -> None:

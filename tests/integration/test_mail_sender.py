@@ -41,11 +41,7 @@ class Mails:
         return Mails(self.engine, self.settings.model_copy(update=settings), self.server)
 
     async def ask(
-        self,
-        purpose: Purpose = Purpose.VERIFY_EMAIL,
-        *,
-        email: str = ADA,
-        of: UUID | None = None,
+        self, purpose: Purpose = Purpose.VERIFY_EMAIL, *, email: str = ADA, of: UUID | None = None
     ) -> UUID:
         """Commit the request for a mail to a user, by default a new one; return their id."""
         async with self.engine.begin() as connection:
@@ -244,22 +240,6 @@ async def test_a_mail_is_sent_again_after_its_sender_was_killed(
     assert 0 < await mails.pause() <= CLAIM_SECONDS
     assert await mails.sender.run_once() == {Result.SENT: 1}
     assert [mail.recipients for mail in mails.server.received] == [[ADA]]
-
-
-async def test_two_senders_send_each_mail_once(mails: Mails) -> None:
-    addresses = [f"user{n}@example.org" for n in range(40)]
-    for address in addresses:
-        await mails.ask(email=address)
-
-    async with mails.running(), mails.changed().running():
-        await eventually(lambda: len(mails.server.received) >= 40)
-
-        async def is_empty() -> bool:
-            return not await mails.queued()
-
-        await eventually(is_empty)
-
-    assert sorted(mail.recipients[0] for mail in mails.server.received) == sorted(addresses)
 
 
 async def test_claims_never_overlap_and_never_wait(mails: Mails) -> None:

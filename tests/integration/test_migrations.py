@@ -3,7 +3,8 @@
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -68,16 +69,18 @@ def alembic(
     )
 
 
-async def connect(url: str) -> asyncpg.Connection:
-    return await asyncpg.connect(url.replace("+asyncpg", ""))
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def schema(url: str) -> list[tuple[object, ...]]:
-    connection = await connect(url)
-    try:
+    async with connected(url) as connection:
         columns, rules = await connection.fetch(COLUMNS), await connection.fetch(RULES)
-    finally:
-        await connection.close()
     # An index and its constraint share a name.
     return [*map(tuple, columns), *sorted(map(tuple, rules), key=str)]
 
@@ -125,9 +128,8 @@ def test_the_models_match_the_migrations(service: str, url: str) -> None:
 
 async def test_a_difference_of_models_and_migrations_is_detected(service: str, url: str) -> None:
     """A renamed column is missing from the code and from the database."""
-    connection = await connect(url)
-    await connection.execute("ALTER TABLE users RENAME COLUMN email TO mail")
-    await connection.close()
+    async with connected(url) as connection:
+        await connection.execute("ALTER TABLE users RENAME COLUMN email TO mail")
     checked = alembic(service, url, "check")
     assert checked.returncode != 0
     assert "mail" in checked.stdout + checked.stderr
@@ -145,19 +147,17 @@ async def test_concurrent_migrations_take_turns(service: str, url: str, empty_ur
 async def test_a_migration_that_waits_for_a_lock_gives_up(databases: Databases) -> None:
     """Otherwise every later query would queue behind it; the schema stays unchanged."""
     url = databases.make("auth")
-    reader = await connect(url)
-    async with reader.transaction():
-        await reader.execute("SELECT 1 FROM users")
-        migrating = asyncio.create_task(
-            asyncio.to_thread(alembic, "auth", url, "downgrade", "base")
-        )
+    async with connected(url) as reader:
+        async with reader.transaction():
+            await reader.execute("SELECT 1 FROM users")
+            migrating = asyncio.create_task(
+                asyncio.to_thread(alembic, "auth", url, "downgrade", "base")
+            )
 
-        # The reader holds its lock for as long as the migration tries.
-        await eventually(migrating.done, within=60, every=0.1)
-        await reader.execute("SELECT 1 FROM users")
-
-    revision = await reader.fetchval("SELECT version_num FROM alembic_version")
-    await reader.close()
+            # The reader holds its lock for as long as the migration tries.
+            await eventually(migrating.done, within=60, every=0.1)
+            await reader.execute("SELECT 1 FROM users")
+        revision = await reader.fetchval("SELECT version_num FROM alembic_version")
     databases.drop(url)
     done = await migrating
     assert done.returncode != 0
@@ -179,20 +179,14 @@ def probed(service: str, url: str, tmp_path: Path) -> str:
 
 
 async def rows(url: str, table: str) -> list[dict[str, object]]:
-    connection = await connect(url)
-    try:
+    async with connected(url) as connection:
         return [dict(row) for row in await connection.fetch(f"SELECT * FROM {table}")]
-    finally:
-        await connection.close()
 
 
-async def test_a_migration_runs_with_time_limits(probed: str) -> None:
+async def test_a_migration_has_time_limits_and_leaves_nothing_in_a_session(probed: str) -> None:
+    """Behind a pooler another client gets the session next, with its locks and statements."""
     limits = {"lock_timeout": "4s", "statement_timeout": "1min"}
     assert await rows(probed, "probe") == [limits]
-
-
-async def test_a_migration_leaves_nothing_in_a_session(probed: str) -> None:
-    """Behind a pooler another client gets the session next, with its locks and statements."""
     [left] = await rows(probed, "left_behind")
     assert left == {"named_statements": 0, "own_locks": 0}
     # Another session takes the lock, and its transaction ends with the migration.

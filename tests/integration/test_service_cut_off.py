@@ -77,25 +77,6 @@ async def test_earlier_tokens_are_refused(
     assert state.tokens_valid_after.microsecond == 0
 
 
-async def test_introspection_says_the_same(
-    api: AuthApi, root: Signed, feed: IssuedKey, api_settings: ApiSettings
-) -> None:
-    granted = await api.service_token(feed)
-    other = await rotate_key(api.engine, api_settings.secrets, "feed", key_days=90, actor=ACTOR)
-
-    await end(api, root, feed, "revoke")
-    after = await api.service_token(other)
-
-    for each, is_active in ((granted, False), (after, True)):
-        shown = await api.post(
-            "/oauth/introspect",
-            data={"token": each.json()["access_token"]},
-            auth=(other.id, other.api_key),
-        )
-        assert shown.json()["active"] is is_active
-    assert (await uses(api, after)).status_code == 200
-
-
 async def test_enabling_brings_back_the_account_and_no_token(
     api: AuthApi, root: Signed, feed: IssuedKey
 ) -> None:
@@ -182,18 +163,6 @@ async def test_a_revocation_in_the_future_is_reset(api: AuthApi, feed: IssuedKey
     assert (await uses(api, granted)).status_code == 200
     [state] = await told(api.engine)
     assert state.tokens_valid_after < datetime.now(UTC) + timedelta(minutes=1)
-
-
-async def test_many_ends_in_one_second_are_a_second_apart(
-    auth_engine: AsyncEngine, feed: IssuedKey
-) -> None:
-    """A token issued after one of them has its second, and the next one revokes it."""
-    for status in ("disabled", "active", "disabled"):
-        await set_status(auth_engine, feed.id, status, actor=ACTOR)
-    after = [state.tokens_valid_after for state in await told(auth_engine)]
-    assert len(set(after)) == 3
-    assert all(isinstance(each, datetime) for each in after)
-    assert after == sorted(after)
 
 
 async def _waiting(engine: AsyncEngine, sessions: int) -> bool:

@@ -44,12 +44,20 @@ async def ada(api: AuthApi) -> Signed:
 
 class TestRefreshToken:
     async def test_it_is_in_the_body_unless_a_cookie_is_asked_for(self, api: AuthApi) -> None:
-        """Sign-up and sign-in, each with a token of its session."""
-        up = await api.post("/v1/signup", json=ADA)
-        again = await api.post("/v1/signin", json={**ADA, "session": "token"})
+        """Sign-up and sign-in, each with a token of its session; an address in any case."""
+        up = await api.post("/v1/signup", json={**ADA, "email": "Ada@Example.org"})
+        spelled = {**ADA, "email": "ADA@example.ORG", "session": "token"}
+        again = await api.post("/v1/signin", json=spelled)
 
+        assert (up.status_code, again.status_code) == (201, 200)
+        user = up.json()["user"]
+        new = {"email": ADA["email"], "email_verified": False, "roles": [], "status": "active"}
+        assert user.keys() == {*new, "id", "version", "created_at", "updated_at"}
+        assert user == user | new
         for answer in (up, again):
             assert answer.json().keys() == BODY | {"refresh_token"}
+            assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("Bearer", 900)
+            assert answer.json()["user"] == user
             assert answer.json()["refresh_token"].startswith("rt_")
             assert "Set-Cookie" not in answer.headers
             assert answer.headers["Cache-Control"] == "no-store"
@@ -73,16 +81,11 @@ class TestRefreshToken:
         """Requests that browsers send without a preflight are refused, and so are preflights."""
         await signed_up(api, ADA["email"])
         origin = {"Origin": "https://evil.example"}
-        simple = (
-            "",
-            "text/plain",
-            "text/plain;application/json",
-            "application/x-www-form-urlencoded",
-        )
+        form, text = "application/x-www-form-urlencoded", "text/plain"
+        simple = ("", text, f"{text};application/json", form)
+        body = json.dumps({**ADA, "session": "cookie"})
         for sent in (origin, *({**origin, "Content-Type": media_type} for media_type in simple)):
-            answer = await api.post(
-                "/v1/signin", content=json.dumps({**ADA, "session": "cookie"}), headers=sent
-            )
+            answer = await api.post("/v1/signin", content=body, headers=sent)
             assert_problem(answer, 422, "invalid_request")
             assert "Set-Cookie" not in answer.headers
         asks = {
@@ -119,16 +122,8 @@ class TestRefresh:
     @in_turn(
         "origin",
         [
-            None,
-            "",
-            "null",
-            "*",
-            "https://evil.example",
-            f"{PAGE}.evil.example",
-            f"{PAGE}:444",
-            f"{PAGE}/",
-            PAGE.replace("https", "http"),
-            f"{PAGE}, https://evil.example",
+            *(None, "", "null", "*", "https://evil.example", PAGE.replace("https", "http")),
+            *(f"{PAGE}{more}" for more in (".evil.example", ":444", "/", ", https://evil.example")),
         ],
     )
     async def test_no_other_page_may(self, api: AuthApi, ada: Signed, origin: str | None) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from structlog.testing import capture_logs
 
-from auth_service.accounts.sign_up import sign_up
 from auth_service.app import create_app
 from auth_service.context import Context
 from auth_service.sessions.end import EndReason, end_sessions
@@ -32,13 +31,15 @@ from auth_service.users.model import EmailTaken, User
 from auth_service.users.table import TOKENS_VALID_FROM_NOW
 from auth_service.users.transaction import change_user, lock_user
 from service_kit.process.rates import Rate
-from tests.support.auth_api import PASSWORD
+from tests.support.accounts import Accounts
+from tests.support.auth_api import ADA
 from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.locks import lock_waits
 from tests.support.relaying import outbox
 
 CROWD = 20
+BOB = "bob@example.org"
 
 
 @pytest.fixture
@@ -55,9 +56,7 @@ def session() -> NewSession:
 
 @pytest.fixture
 async def ada(auth: Context, session: NewSession) -> User:
-    return await sign_up(
-        auth.engine, auth.passwords, email="ada@example.org", password=PASSWORD, session=session
-    )
+    return await Accounts(auth.engine, auth.passwords).sign_up(ADA, session=session)
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ class TestRotation:
         self, auth: Context, first: str
     ) -> None:
         results = await asyncio.gather(*(refresh_session(auth, first) for _ in range(CROWD)))
-        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        [row] = await _sessions(auth)
         assert len({result.refresh_token for result in results}) == 1
         assert (row.counter, row.ended_at) == (1, None)
         assert (await refresh_session(auth, results[0].refresh_token)).refresh_token
@@ -102,11 +101,10 @@ class TestRotation:
     ) -> None:
         """The identical token, and the grace period is not extended."""
         child = await refresh_session(auth, first)
-        [before] = await fetch(auth.engine, "SELECT * FROM sessions")
+        before = await _sessions(auth)
         again = [await refresh_session(auth, first) for _ in range(3)]
-        [after] = await fetch(auth.engine, "SELECT * FROM sessions")
         assert [each.refresh_token for each in again] == [child.refresh_token] * 3
-        assert after == before
+        assert await _sessions(auth) == before
 
 
 class TestReuse:
@@ -122,7 +120,7 @@ class TestReuse:
         with capture_logs() as logs, pytest.raises(InvalidGrant):
             await refresh_session(auth, first)
 
-        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        [row] = await _sessions(auth)
         [entry] = await fetch(auth.engine, _REUSES)
         assert row.ended_at is not None
         assert row.end_reason == "token_reused"
@@ -161,14 +159,13 @@ class TestReuse:
             assert await end_session_of_token(auth, first)
 
         [user] = await fetch(auth.engine, "SELECT *, clock_timestamp() AS now FROM users")
-        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        [row] = await _sessions(auth)
         *_, event = await outbox(auth.engine, ada.id)
         assert row.end_reason == "token_reused"
         assert user.tokens_valid_after > user.now - timedelta(seconds=1)
         assert (event.type, event.version) == ("user.updated", user.version)
-        assert (
-            datetime.fromisoformat(event.payload["tokens_valid_after"]) == user.tokens_valid_after
-        )
+        recorded = event.payload["tokens_valid_after"]
+        assert datetime.fromisoformat(recorded) == user.tokens_valid_after
 
     async def test_a_crowd_that_reuses_it_ends_the_session_once(
         self, auth: Context, ada: User, first: str
@@ -196,23 +193,6 @@ class TestReuse:
             with pytest.raises(InvalidGrant):
                 await refresh_session(auth, token)
 
-    async def test_without_a_grace_period_one_of_a_crowd_wins_and_the_session_ends(
-        self, auth: Context, first: str
-    ) -> None:
-        """``AUTH_REFRESH_GRACE_SECONDS=0`` treats every repetition as theft."""
-        strict = replace(
-            auth, settings=auth.settings.model_copy(update={"refresh_grace_seconds": 0})
-        )
-
-        results = await asyncio.gather(
-            *(refresh_session(strict, first) for _ in range(CROWD)), return_exceptions=True
-        )
-
-        refused = [result for result in results if isinstance(result, InvalidGrant)]
-        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
-        assert len(refused) == CROWD - 1
-        assert (row.counter, row.end_reason) == (1, "token_reused")
-
 
 class TestOver:
     """Every end of a session ends its refresh tokens."""
@@ -228,10 +208,10 @@ class TestOver:
         ):
             token = await _sign_in(auth)
             await execute(auth.engine, change)
-            before = await fetch(auth.engine, "SELECT * FROM sessions")
+            before = await _sessions(auth)
             with pytest.raises(InvalidGrant):
                 await refresh_session(auth, token)
-            assert await fetch(auth.engine, "SELECT * FROM sessions") == before, change
+            assert await _sessions(auth) == before, change
         assert await fetch(auth.engine, _REUSES) == []
 
     async def test_refreshing_keeps_a_session_alive_until_the_absolute_limit(
@@ -256,7 +236,7 @@ class TestOver:
         assert ended == [False, True, False]
         with pytest.raises(InvalidGrant):
             await refresh_session(auth, child)
-        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        [row] = await _sessions(auth)
         assert row.end_reason == "revoked"
 
     async def test_concurrent_refreshes_and_ends_never_deadlock(
@@ -284,9 +264,7 @@ class TestLimit:
 
     async def test_it_never_hides_that_a_session_has_ended(self, auth: Context, first: str) -> None:
         """Beyond the limit a valid token must wait, and an invalid one is refused as such."""
-        auth = replace(
-            auth, settings=auth.settings.model_copy(update={"limit_refresh": Rate(1, 3600)})
-        )
+        auth = _with(auth, limit_refresh=Rate(1, 3600))
         refreshed, headers = await refresh_within_limit(auth, first, network="192.0.2.1")
         assert headers["RateLimit-Policy"] == '"refresh";q=1;w=3600'
 
@@ -298,7 +276,7 @@ class TestLimit:
         with pytest.raises(InvalidGrant):
             await refresh_within_limit(auth, "rt_x", network="192.0.2.1")
 
-        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+        [row] = await _sessions(auth)
         assert (row.counter, row.end_reason) == (1, "token_reused")
 
 
@@ -311,10 +289,8 @@ class TestStart:
         """A sign-up that is refused starts none."""
         new = NewSession()
         with pytest.raises(EmailTaken):
-            await sign_up(
-                auth.engine, auth.passwords, email=ada.email, password=PASSWORD, session=new
-            )
-        [row] = await fetch(auth.engine, "SELECT * FROM sessions")
+            await Accounts(auth.engine, auth.passwords).sign_up(ADA, session=new)
+        [row] = await _sessions(auth)
         assert (row.id, row.user_id, row.counter) == (session.id, ada.id, 0)
         assert (row.user_agent, row.ended_at) == ("Firefox", None)
 
@@ -336,7 +312,7 @@ class TestStart:
                 await eventually(lambda: lock_waits(auth.engine))
             assert await starting is None, change
             assert await _start(auth, ada.id, checked) is None, change
-        assert len(await fetch(auth.engine, "SELECT * FROM sessions")) == 1
+        assert len(await _sessions(auth)) == 1
 
     async def test_the_change_sees_every_session_that_started_before(
         self, auth: Context, ada: User
@@ -401,14 +377,9 @@ class TestSignedLate:
 
     async def test_the_returned_time_is_that_of_the_read(self, auth: Context, ada: User) -> None:
         """By PostgreSQL's clock, which also sets the time of a revocation, under the lock."""
+        checked, limits = await _hash(auth.engine), session_limits(auth.settings)
         async with auth.engine.begin() as connection:
-            started = await start_session(
-                connection,
-                ada.id,
-                await _hash(auth.engine),
-                NewSession(),
-                session_limits(auth.settings),
-            )
+            started = await start_session(connection, ada.id, checked, NewSession(), limits)
             now = await connection.scalar(select(func.clock_timestamp()))
         [row] = await fetch(auth.engine, "SELECT clock_timestamp() AS now")
         refreshed = await refresh_session(auth, await _sign_in(auth))
@@ -463,20 +434,14 @@ class TestRoom:
         for _ in range(8):
             await _sign_in(auth)
 
-        rows = await fetch(auth.engine, "SELECT * FROM sessions")
+        rows = await _sessions(auth)
         assert ada
         assert sum(row.ended_at is None for row in rows) == 3
         assert len(rows) <= 2 * 3 + 1
         assert expired.isdisjoint(row.id for row in rows)
 
     async def test_only_live_ones_are_listed(self, auth: Context, ada: User, first: str) -> None:
-        bob = await sign_up(
-            auth.engine,
-            auth.passwords,
-            email="bob@example.org",
-            password=PASSWORD,
-            session=NewSession(),
-        )
+        bob = await Accounts(auth.engine, auth.passwords).sign_up(BOB, session=NewSession())
         for column, limit in (("refreshed_at", 14), ("created_at", 30)):
             await _sign_in(auth)
             await execute(
@@ -501,6 +466,10 @@ _REUSES = "SELECT * FROM audit_log WHERE action = 'authn_token_reuse'"
 
 def _with(auth: Context, **settings: object) -> Context:
     return replace(auth, settings=auth.settings.model_copy(update=settings))
+
+
+async def _sessions(auth: Context) -> list[Row[Any]]:
+    return await fetch(auth.engine, "SELECT * FROM sessions")
 
 
 async def _hash(engine: AsyncEngine) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -138,6 +139,39 @@ def statements() -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", note)
 
 
+@dataclass(frozen=True)
+class Tries:
+    """Attempts to sign in to Ada's account from home, unless a test says otherwise."""
+
+    throttle: Throttle
+    settings: ApiSettings
+
+    def having(self, **changes: object) -> "Tries":
+        return replace(self, settings=self.settings.model_copy(update=changes))
+
+    async def begin(self, network: str = HOME, account: str = ADA) -> Attempt:
+        return await begin_attempt(self.throttle, self.settings, account=account, network=network)
+
+    async def succeed(self, network: str = HOME, account: str = ADA) -> None:
+        await record_success(self.throttle, await self.begin(network, account))
+
+    async def refused(self, network: str = HOME, account: str = ADA) -> TooManyRequests:
+        with pytest.raises(TooManyRequests) as caught:
+            await self.begin(network, account)
+        return caught.value
+
+
+@pytest.fixture
+def tries(throttle: Throttle, settings: ApiSettings) -> Tries:
+    return Tries(throttle, settings)
+
+
+@pytest.fixture
+def elsewhere(replica: Throttle, settings: ApiSettings) -> Tries:
+    """Attempts at another process."""
+    return Tries(replica, settings)
+
+
 class TestSpending:
     async def test_a_quota_is_spent_and_comes_back(
         self, throttle: Throttle, auth_engine: AsyncEngine
@@ -243,13 +277,11 @@ class TestSpending:
         assert passed == 300
 
     async def test_the_tables_hold_neither_addresses_nor_e_mails(
-        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+        self, throttle: Throttle, tries: Tries, auth_engine: AsyncEngine
     ) -> None:
         await throttle.spend(Charge("signup", HOME, Rate(3, 60)))
-        await record_success(
-            throttle, await begin_attempt(throttle, settings, account=ADA, network=HOME)
-        )
-        await begin_attempt(throttle, settings, account=ADA, network=ELSEWHERE)
+        await tries.succeed()
+        await tries.begin(ELSEWHERE)
 
         for table, columns in TIME_COLUMNS.items():
             rows = await fetch(auth_engine, f"SELECT *, {table}::text AS whole FROM {table}")
@@ -261,18 +293,18 @@ class TestSpending:
                     assert told not in row.whole
 
     async def test_outdated_rows_are_deleted_occasionally(
-        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+        self, throttle: Throttle, tries: Tries, auth_engine: AsyncEngine
     ) -> None:
         rate, network = Rate(3, 60), (str(n) for n in count())
         for _ in range(10):
             await throttle.spend(Charge("signup", next(network), rate))
-            await begin_attempt(throttle, settings, account=ADA, network=next(network))
+            await tries.begin(next(network))
             await remember_network(throttle, account=ADA, network=next(network))
         await passes(auth_engine, 91 * 86_400)
         kept = Charge("kept", HOME, Rate(1, 3600))
         await throttle.spend(kept)
         await remember_network(throttle, account=ADA, network=HOME)
-        await begin_attempt(throttle, settings, account=ADA, network=HOME)
+        await tries.begin()
 
         for _ in range(CLEAN_EVERY):
             await throttle.spend(Charge("last", HOME, Rate(1_000_000, 60)))
@@ -288,134 +320,101 @@ class TestSpending:
 
 class TestTries:
     async def test_after_the_free_attempts_each_waits_twice_as_long(
-        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+        self, tries: Tries, auth_engine: AsyncEngine
     ) -> None:
         """1, 2, 4, 8 and again 8 seconds, the limit; a refused attempt prolongs nothing."""
         for _ in range(3):
-            await begin_attempt(throttle, settings, account=ADA, network=HOME)
+            await tries.begin()
 
         waits = []
         for seconds in (1, 2, 4, 8, 8):
-            for _ in range(10):
-                with pytest.raises(TooManyRequests) as caught:
-                    await begin_attempt(throttle, settings, account=ADA, network=HOME)
-            waits.append(int(caught.value.headers["Retry-After"]))
+            refusal = [await tries.refused() for _ in range(10)][-1]
+            waits.append(int(refusal.headers["Retry-After"]))
             await passes(auth_engine, seconds)
-            await begin_attempt(throttle, settings, account=ADA, network=HOME)
+            await tries.begin()
 
         assert waits == [1, 2, 4, 8, 8]
-        assert caught.value.names == ["signin_delay"]
-        assert caught.value.headers["RateLimit-Policy"] == '"signin_delay";q=3;w=3600'
+        assert refusal.names == ["signin_delay"]
+        assert refusal.headers["RateLimit-Policy"] == '"signin_delay";q=3;w=3600'
 
     async def test_a_hundred_guesses_at_once_count_as_a_hundred(
-        self, throttle: Throttle, replica: Throttle, settings: ApiSettings
+        self, tries: Tries, elsewhere: Tries
     ) -> None:
         began = time.monotonic()
-        passed = await how_many_pass(
-            begin_attempt((throttle, replica)[n % 2], settings, account=ADA, network=HOME)
-            for n in range(100)
-        )
+        passed = await how_many_pass((tries, elsewhere)[n % 2].begin() for n in range(100))
         assert 3 <= passed <= guesses_allowed(3, time.monotonic() - began)
 
     async def test_failures_are_forgotten_by_success_and_by_time(
-        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+        self, tries: Tries, auth_engine: AsyncEngine
     ) -> None:
         """Then the first attempts are free again."""
-        for _ in range(3):
-            last = await begin_attempt(throttle, settings, account=ADA, network=HOME)
-        await record_success(throttle, last)
+        for _ in range(2):
+            await tries.begin()
+        await tries.succeed()
 
         for _ in range(3):
-            await begin_attempt(throttle, settings, account=ADA, network=HOME)
+            await tries.begin()
         await passes(auth_engine, 3602)
         for _ in range(3):
-            await begin_attempt(throttle, settings, account=ADA, network=HOME)
-        with pytest.raises(TooManyRequests):
-            await begin_attempt(throttle, settings, account=ADA, network=HOME)
+            await tries.begin()
+        await tries.refused()
 
-    async def test_a_success_and_an_unchecked_attempt_cost_no_failure(
-        self, throttle: Throttle, settings: ApiSettings
-    ) -> None:
+    async def test_a_success_and_an_unchecked_attempt_cost_no_failure(self, tries: Tries) -> None:
         """A whole office may sign in behind one address, and one person often.
 
         A full hashing pool, in which nothing is checked, blocks nobody.
         """
-        once = {"limit_signin_failures": Rate(2, 3600), "limit_account_failures": Rate(2, 3600)}
-        few = settings.model_copy(update=once)
+        once = Rate(2, 3600)
+        few = tries.having(limit_signin_failures=once, limit_account_failures=once)
         for n in range(10):
-            account = ADA if n % 2 else f"person-{n}@example.org"
-            tried = await begin_attempt(throttle, few, account=account, network=HOME)
-            await record_success(throttle, tried)
-            tried = await begin_attempt(throttle, few, account=ADA, network=HOME)
-            await withdraw_attempt(throttle, tried)
+            await few.succeed(account=ADA if n % 2 else f"person-{n}@example.org")
+            await withdraw_attempt(tries.throttle, await few.begin())
 
         for _ in range(2):
-            await begin_attempt(throttle, few, account="bob@example.org", network=HOME)
-        with pytest.raises(TooManyRequests) as caught:
-            await begin_attempt(throttle, few, account="eve@example.org", network=HOME)
-        assert caught.value.names == ["signin_failures"]
+            await few.begin(account="bob@example.org")
+        assert (await few.refused(account="eve@example.org")).names == ["signin_failures"]
 
     async def test_what_a_limit_refuses_counts_as_no_failure(
-        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+        self, tries: Tries, auth_engine: AsyncEngine
     ) -> None:
         """A network that has spent its limit delays no account."""
-        few = settings.model_copy(update={"limit_signin": Rate(1, 3600)})
-        await begin_attempt(throttle, few, account=ADA, network=HOME)
+        few = tries.having(limit_signin=Rate(1, 3600))
+        await few.begin()
         for _ in range(5):
-            with pytest.raises(TooManyRequests) as caught:
-                await begin_attempt(throttle, few, account=ADA, network=HOME)
+            assert (await few.refused()).names == ["signin"]
 
-        (row,) = await fetch(auth_engine, "SELECT count, blocked_until FROM throttle_failures")
-        assert caught.value.names == ["signin"]
-        assert tuple(row) == (1, None)
+        rows = await fetch(auth_engine, "SELECT count, blocked_until FROM throttle_failures")
+        assert rows == [(1, None)]
         for _ in range(2):
-            await begin_attempt(throttle, settings, account=ADA, network=HOME)
+            await tries.begin()
 
     async def test_nobody_elsewhere_can_keep_the_owner_out(
-        self, throttle: Throttle, settings: ApiSettings, auth_engine: AsyncEngine
+        self, tries: Tries, auth_engine: AsyncEngine
     ) -> None:
         """The account's limit stops guesses from everywhere, except where the owner is known."""
-        few = settings.model_copy(update={"limit_account_failures": Rate(20, 3600)})
-        await remember_network(throttle, account=ADA, network=HOME)
+        few = tries.having(limit_account_failures=Rate(20, 3600))
+        await remember_network(tries.throttle, account=ADA, network=HOME)
         networks = (f"203.0.113.{n}" for n in count())
 
-        guesses = await how_many_pass(
-            begin_attempt(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
-        )
-        with pytest.raises(TooManyRequests) as caught:
-            await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
+        guesses = await how_many_pass(few.begin(next(networks)) for _ in range(30))
 
         assert guesses == 20
-        assert caught.value.names == ["account_failures"]
-        await record_success(
-            throttle, await begin_attempt(throttle, few, account=ADA, network=HOME)
-        )
+        assert (await few.refused(ELSEWHERE)).names == ["account_failures"]
+        await few.succeed()
         await passes(auth_engine, 91 * 86_400)
-        await how_many_pass(
-            begin_attempt(throttle, few, account=ADA, network=next(networks)) for _ in range(30)
-        )
-        with pytest.raises(TooManyRequests):  # by now the network is no longer known
-            await begin_attempt(throttle, few, account=ADA, network=HOME)
+        await how_many_pass(few.begin(next(networks)) for _ in range(30))
+        await few.refused()  # by now the network is no longer known
 
-    async def test_a_network_is_known_for_one_account_alone(
-        self, throttle: Throttle, settings: ApiSettings
-    ) -> None:
+    async def test_a_network_is_known_for_one_account_alone(self, tries: Tries) -> None:
         """An account of one's own opens no way around another's limit."""
-        few = settings.model_copy(update={"limit_account_failures": Rate(1, 3600)})
-        await remember_network(throttle, account="eve@example.org", network=ELSEWHERE)
-        await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
-        with pytest.raises(TooManyRequests):
-            await begin_attempt(throttle, few, account=ADA, network=ELSEWHERE)
+        few = tries.having(limit_account_failures=Rate(1, 3600))
+        await remember_network(tries.throttle, account="eve@example.org", network=ELSEWHERE)
+        await few.begin(ELSEWHERE)
+        await few.refused(ELSEWHERE)
 
     async def test_many_at_once_from_one_place_all_get_in(
-        self, throttle: Throttle, replica: Throttle, settings: ApiSettings
+        self, tries: Tries, elsewhere: Tries
     ) -> None:
-        free = settings.model_copy(update={"signin_failures_free": 100})
-
-        async def sign_in(n: int) -> dict[str, str]:
-            at = (throttle, replica)[n % 2]
-            tried = await begin_attempt(at, free, account=ADA, network=HOME)
-            await record_success(at, tried)
-            return tried.headers
-
-        assert await how_many_pass(sign_in(n) for n in range(90)) == 90
+        """Concurrent right passwords neither block nor deadlock each other."""
+        both = [each.having(signin_failures_free=100) for each in (tries, elsewhere)]
+        await asyncio.gather(*(both[n % 2].succeed() for n in range(90)))

@@ -28,6 +28,7 @@ from tests.support.processes import run, words
 from tests.support.relaying import outbox
 
 ROOT = "root@example.org"
+OTHER = "a lantern under seven bridges"
 
 LONG = " ".join(str(uuid4()) for _ in range(1000))
 
@@ -113,8 +114,7 @@ async def signs_in(api: AuthApi, email: str, password: str) -> bool:
 async def assert_cut_off(api: AuthApi, before: dict[str, Any]) -> None:
     """Neither the earlier access token nor the earlier refresh token works."""
     assert_problem(await api.me(before), 401, "invalid_token")
-    data = {"grant_type": "refresh_token", "refresh_token": before["refresh_token"]}
-    assert (await api.post("/oauth/token", data=data)).status_code == 400
+    assert (await api.refresh(before["refresh_token"])).status_code == 400
 
 
 class TestCreateAdmin:
@@ -130,11 +130,8 @@ class TestCreateAdmin:
         [row] = await api.fetch("SELECT * FROM users")
         [event] = await outbox(api.engine)
         assert (row.email, row.roles, row.email_verified) == (ROOT, ["admin"], False)
-        assert (event.type, event.version, event.payload["roles"]) == (
-            "user.created",
-            row.version,
-            ["admin"],
-        )
+        assert (event.type, event.version) == ("user.created", row.version)
+        assert event.payload["roles"] == ["admin"]
         [entry] = await api.fetch("SELECT * FROM audit_log WHERE action = 'user_created'")
         assert (entry.action, entry.actor) == ("user_created", "operator:op")
         assert (entry.subject, entry.request_id) == (str(row.id), None)
@@ -168,7 +165,7 @@ class TestCreateAdmin:
             await execute(auth_engine, f"UPDATE users SET email_verified = {verified}")
             before = await fetch(auth_engine, "SELECT * FROM users")
             arguments = ("create-admin", address, "--role=operator")
-            ended = await users(*arguments, typed=b"a lantern under seven bridges\n")
+            ended = await users(*arguments, typed=f"{OTHER}\n".encode())
             assert (ended.returncode, ended.stdout) == (1, "")
             assert f"account {user.id} has this address already" in ended.stderr
             assert "--existing" in ended.stderr
@@ -186,19 +183,13 @@ class TestCreateAdmin:
             f" ('x', '{user_id}', 'reset_password', now() + interval '1 hour')",
         )
 
-        ended = await users(
-            "create-admin",
-            ROOT,
-            "--existing",
-            "--role=operator",
-            "--json",
-            typed=b"a lantern under seven bridges\n",
-        )
+        options = ("--existing", "--role=operator", "--json")
+        ended = await users("create-admin", ROOT, *options, typed=f"{OTHER}\n".encode())
 
         assert ended.returncode == 0, ended.stderr
         assert json.loads(ended.stdout) == {"id": user_id, "email": ROOT, "account": "existing"}
         assert not await signs_in(api, ROOT, PASSWORD)
-        assert await signs_in(api, ROOT, "a lantern under seven bridges")
+        assert await signs_in(api, ROOT, OTHER)
         await assert_cut_off(api, squatter)
         assert not await api.fetch("SELECT 1 FROM mail_links")
         [row] = await api.fetch("SELECT * FROM users")
@@ -283,12 +274,8 @@ class TestCreateAdmin:
         self, users: Commands, api: AuthApi
     ) -> None:
         """The password appears nowhere; two different ones are asked for again."""
-        typed = [
-            (FIRST, PASSWORD),
-            (AGAIN, "a slip of the finger"),
-            (FIRST, PASSWORD),
-            (AGAIN, PASSWORD),
-        ]
+        slip = [(FIRST, PASSWORD), (AGAIN, "a slip of the finger")]
+        typed = [*slip, (FIRST, PASSWORD), (AGAIN, PASSWORD)]
 
         code, printed, shown = await users.on_a_terminal("create-admin", ROOT, typed=typed)
 
@@ -315,9 +302,8 @@ class TestCreateAdmin:
         self, users: Commands
     ) -> None:
         """The same minimum as for sign-up."""
-        refused = await users(
-            "create-admin", ROOT, typed=PASSWORD.encode(), AUTH_PASSWORD_LENGTH_MIN="40"
-        )
+        typed = PASSWORD.encode()
+        refused = await users("create-admin", ROOT, typed=typed, AUTH_PASSWORD_LENGTH_MIN="40")
         made = await users("create-admin", ROOT, "--json", AUTH_PASSWORD_LENGTH_MIN="64")
         assert refused.returncode == 1
         assert len(json.loads(made.stdout)["password"]) >= 64
@@ -376,8 +362,7 @@ class TestErase:
 
         assert ended.returncode == 0, ended.stderr
         assert ended.stdout.splitlines() == [f"{one}  erased", f"{other}  erased"]
-        rows = await fetch(auth_engine, "SELECT id FROM users WHERE status <> 'deleted'")
-        assert [row.id for row in rows] == [third]
+        assert await remaining(auth_engine) == [third]
         for user_id in (one, other):
             [event] = await outbox(auth_engine, user_id)
             assert event.type == "user.deleted"
@@ -401,8 +386,7 @@ class TestErase:
         complaints = ended.stderr.splitlines()
         assert [line.split()[0] for line in complaints] == [str(unknown), str(last)]
         assert "create-admin" in complaints[1]
-        rows = await fetch(auth_engine, "SELECT id FROM users WHERE status <> 'deleted'")
-        assert [row.id for row in rows] == [last]
+        assert await remaining(auth_engine) == [last]
 
     async def test_once_more_does_no_harm(self, users: Commands, auth_engine: AsyncEngine) -> None:
         """An interrupted run can be repeated; an unknown id alone is a failure."""
@@ -427,8 +411,7 @@ class TestErase:
         assert [ended.returncode for ended in (in_line, typed, both)] == [2, 1, 2]
         assert typed.stdout == both.stdout == ""
         assert typed.stderr.startswith("standard input, id 2: 'ada@example.org' is not a valid")
-        [row] = await fetch(auth_engine, "SELECT status FROM users")
-        assert row.status == "active"
+        assert await remaining(auth_engine) == [user_id]
 
     async def test_on_a_terminal_it_asks(self, users: Commands, auth_engine: AsyncEngine) -> None:
         """Unless ``--yes`` is given."""
@@ -441,19 +424,13 @@ class TestErase:
             code, _, shown = await users.on_a_terminal("erase", user_id, *options, typed=typed)
             assert code == (1 if user_id == kept else 0), shown
             assert shown.count("⏎") == len(typed)
-        left = await fetch(auth_engine, "SELECT id FROM users WHERE status = 'active'")
-        assert [str(row.id) for row in left] == [kept]
+        assert [str(user_id) for user_id in await remaining(auth_engine)] == [kept]
 
     async def test_any_number_of_ids_come_from_standard_input(
         self, users: Commands, auth_engine: AsyncEngine
     ) -> None:
         """More than fit a command line or a report of reconcile; one of them is unknown."""
-        await execute(
-            auth_engine,
-            "INSERT INTO users (email, password_hash, version)"
-            " SELECT number || '@example.org', 'x', 1 FROM generate_series(1, 1050) AS number",
-        )
-        ids = [str(row.id) for row in await fetch(auth_engine, "SELECT id FROM users")]
+        ids = [str(user_id) for user_id in await some_users(auth_engine, 1050)]
         unknown = str(uuid4())
 
         ended = await users("erase", "-", typed="\n".join([*ids, unknown]).encode())
@@ -461,7 +438,7 @@ class TestErase:
         assert ended.returncode == 1
         assert ended.stdout.splitlines() == [f"{user_id}  erased" for user_id in ids]
         assert f"{unknown}  unknown user id" in ended.stderr
-        assert not await fetch(auth_engine, "SELECT id FROM users WHERE status <> 'deleted'")
+        assert await remaining(auth_engine) == []
 
 
 async def test_without_settings_or_a_database_it_is_a_sentence(
@@ -491,12 +468,14 @@ def test_a_user_without_a_name_is_an_operator_too(monkeypatch: pytest.MonkeyPatc
 
 
 async def some_users(engine: AsyncEngine, count: int) -> list[UUID]:
-    rows: list[UUID] = []
     async with engine.begin() as connection:
-        for number in range(count):
-            added = await connection.exec_driver_sql(
-                "INSERT INTO users (email, password_hash, version)"
-                f" VALUES ('user{number}@example.org', 'x', 1) RETURNING id"
-            )
-            rows.append(added.scalar_one())
-    return rows
+        added = await connection.exec_driver_sql(
+            "INSERT INTO users (email, password_hash, version) SELECT n || '@example.org', 'x', 1"
+            f" FROM generate_series(1, {count}) AS n RETURNING id"
+        )
+        return list(added.scalars())
+
+
+async def remaining(engine: AsyncEngine) -> list[UUID]:
+    """The users who are not erased."""
+    return [row.id for row in await fetch(engine, "SELECT id FROM users WHERE status <> 'deleted'")]

@@ -1,15 +1,11 @@
 """What the auth service publishes about itself: its keys, and its metadata."""
 
-import json
-
 import pytest
-from joserfc import jwt as jose
-from joserfc.jwk import KeySet
 
 from auth_service.services.model import SCOPES
 from auth_service.settings import ApiSettings
 from local.ports import free_port
-from tests.support.auth_api import AuthApi, assert_problem, serving, signed_up
+from tests.support.auth_api import AuthApi, assert_problem, serving
 from tests.support.builders import SOURCE
 
 KEY_SET = "/.well-known/jwks.json"
@@ -27,16 +23,6 @@ class TestKeySet:
         assert answer.headers["Cache-Control"] == CACHED
         assert answer.headers["ETag"].startswith('"')
         assert key.keys() == {"kty", "n", "e", "kid", "use", "alg", "key_ops"}
-
-    async def test_a_second_implementation_verifies_a_token_with_it(self, api: AuthApi) -> None:
-        """Joserfc, with the published keys alone."""
-        ada = await signed_up(api, "ada@example.org")
-        keys = KeySet.import_key_set((await api.get(KEY_SET)).json())
-        claims = jose.decode(ada["access_token"], keys, algorithms=["RS256"]).claims
-        assert claims["sub"] == ada["user"]["id"]
-        assert claims["user_version"] == ada["user"]["version"]
-        assert claims["exp"] - claims["iat"] == ada["expires_in"]
-        assert "ada@example.org" not in json.dumps(claims)
 
     async def test_a_cached_set_gets_no_body(self, api: AuthApi) -> None:
         """304 for the tag alone, among others, in its weak form, and for any (RFC 9110 13.1.2)."""

@@ -236,11 +236,7 @@ FAULTS: dict[str, tuple[Callable[[list[Signed]], list[Stored]], Fault, str]] = {
         Fault.REORDERED,
         "stands after certificate 2, and was issued before it",
     ),
-    "repeated": (
-        lambda chain: stored([*chain, chain[1]]),
-        Fault.REPEATED,
-        "is there twice",
-    ),
+    "repeated": (lambda chain: stored([*chain, chain[1]]), Fault.REPEATED, "is there twice"),
     "of another source": (
         _inserted(source="00000000-0000-0000-0000-00000000000b"),
         Fault.OTHER_SOURCE,
@@ -255,6 +251,12 @@ FAULTS: dict[str, tuple[Callable[[list[Signed]], list[Stored]], Fault, str]] = {
     "a new chain": (_restarted, Fault.RESTARTED, "begins a new chain"),
     "other figures beside it": (_beside, Fault.OTHER_FIGURES, "is stored beside it"),
 }
+
+
+REVOKED = Expected(keys_of(a_key(), state="revoked", revoked_at=NOON))
+REVOKED_HERE = replace(KEYS, revoked={kid_of(a_key())})
+RETIRED = Expected(keys_of(a_key(), state="retired", signs_until=NOON))
+TOO_NEW = Expected(keys_of(a_key(), created_at=NOON + timedelta(hours=1)))
 
 
 class TestVerify:
@@ -281,26 +283,10 @@ class TestVerify:
     @pytest.mark.parametrize(
         ("expected", "fault", "sentence"),
         [
-            (
-                Expected(keys_of(a_key(), state="revoked", revoked_at=NOON)),
-                Fault.REVOKED_KEY,
-                "was revoked at 2026-01-01 12:00:00Z: it proves nothing",
-            ),
-            (
-                replace(KEYS, revoked={kid_of(a_key())}),
-                Fault.REVOKED_KEY,
-                "was revoked: it proves nothing",
-            ),
-            (
-                Expected(keys_of(a_key(), state="retired", signs_until=NOON)),
-                Fault.KEY_NOT_IN_USE,
-                "was not in use at its time",
-            ),
-            (
-                Expected(keys_of(a_key(), created_at=NOON + timedelta(hours=1))),
-                Fault.KEY_NOT_IN_USE,
-                "was not in use at its time",
-            ),
+            (REVOKED, Fault.REVOKED_KEY, "was revoked at 2026-01-01 12:00:00Z: it proves nothing"),
+            (REVOKED_HERE, Fault.REVOKED_KEY, "was revoked: it proves nothing"),
+            (RETIRED, Fault.KEY_NOT_IN_USE, "was not in use at its time"),
+            (TOO_NEW, Fault.KEY_NOT_IN_USE, "was not in use at its time"),
             (replace(KEYS, consumer="svc_shop"), Fault.OTHER_CONSUMER, "not svc_shop"),
         ],
     )
@@ -341,9 +327,7 @@ class TestVerify:
         found = verify(stored([*issuer.chain(2), issuer.issue(-HOUR), *issuer.chain(2)]), KEYS)
 
         assert found.findings == []
-        assert found.notes == [
-            "the source's clock was set back between certificates 2 and 3",
-        ]
+        assert found.notes == ["the source's clock was set back between certificates 2 and 3"]
 
     def test_what_was_cut_off_is_found_with_a_second_witness(self) -> None:
         """The hash of a later certificate, from the source's log."""
@@ -373,6 +357,8 @@ def later(seconds: float) -> datetime:
 
 
 MINUTES = a_chain(*[(60, 60)] * 10)
+NEW_CHAIN = [*MINUTES, replace(MINUTES[0], time=later(2400))]
+HALF_REVOKED = [replace(each, counts=each.number > 6) for each in MINUTES]
 
 
 class TestAgreement:
@@ -390,20 +376,8 @@ class TestAgreement:
             pytest.param(a_chain((60, 60), (240, 0)), 30, 300, 30 / 270, id="part of it"),
             pytest.param(a_chain((3600, 3000)), 1800, 3600, 1200 / 1800, id="pessimistic"),
             pytest.param(a_chain((60, 60), (-60, 0), (60, 60)), 0, 60, 1.0, id="set back"),
-            pytest.param(
-                [*MINUTES, *[replace(each, time=later(2400)) for each in MINUTES[:1]]],
-                0,
-                2400,
-                600 / 2400,
-                id="a new chain",
-            ),
-            pytest.param(
-                [replace(each, counts=each.number > 6) for each in MINUTES],
-                0,
-                600,
-                0.4,
-                id="revoked",
-            ),
+            pytest.param(NEW_CHAIN, 0, 2400, 600 / 2400, id="a new chain"),
+            pytest.param(HALF_REVOKED, 0, 600, 0.4, id="revoked"),
         ],
     )
     def test_time_that_is_not_proved_counts(

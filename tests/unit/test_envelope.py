@@ -225,23 +225,6 @@ class TestRoundTrip:
         read = decode(changed(event, time=NOON.replace(tzinfo=None)))
         assert read.time == NOON
 
-    def test_a_message_is_persistent_and_has_its_properties(self) -> None:
-        """A dead-lettered copy keeps the delivery mode, so the source has to set it."""
-        event = an_event(a_state())
-        message = encode(event)
-        assert message.delivery_mode == 2
-        assert message.content_type == "application/json"
-        assert message.message_id == str(event.id)
-
-    def test_version_and_sequence_have_a_fixed_width(self) -> None:
-        """CloudEvents orders sequences as text, so they are padded with zeros."""
-        event = UserUpdated(
-            id=uuid4(), source=SOURCE, time=NOON, sequence=42, data=a_state(version=7)
-        )
-        headers = encode(event).headers
-        assert headers["cloudEvents_sequence"] == "00000000000000000042"
-        assert headers["cloudEvents_subjectversion"] == "0000000000000007"
-
     def test_unknown_fields_of_recorded_data_pass_through(self) -> None:
         """An older relay sends what a newer version recorded, byte for byte."""
         payload = '{ "tomorrow" : [1,  2] }'

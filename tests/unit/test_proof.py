@@ -53,6 +53,7 @@ CURRENT = CurrentProof(
     trouble=None,
 )
 NONE_YET = replace(CURRENT, proved=None, proved_at=None, covered=None, tried_seconds=None)
+AWAY: dict[str, Any] = {"trouble": "the source is away"}
 OLD: dict[str, Any] = {"age_seconds": age_max_seconds(HEARTBEAT_SECONDS_MAX) + 1}
 
 
@@ -68,29 +69,14 @@ OLD: dict[str, Any] = {"age_seconds": age_max_seconds(HEARTBEAT_SECONDS_MAX) + 1
             " 1 undone_deletion: auth-service users erase ID …)",
         ),
         (NONE_YET, State.UNKNOWN, None, "not proved yet: no heartbeat has been compared yet"),
-        (
-            replace(NONE_YET, trouble="the source is away"),
-            State.UNKNOWN,
-            None,
-            "not proved yet: the source is away",
-        ),
-        (
-            replace(NONE_YET, **OLD),
-            State.UNKNOWN,
-            NOT_PROVED,
-            "not proved for 61 s: no heartbeat has been compared yet",
-        ),
-        (
-            replace(CURRENT, **OLD, trouble="the source is away"),
-            State.UNKNOWN,
-            NOT_PROVED,
-            "not proved for 61 s: the source is away",
-        ),
-        (
-            replace(CURRENT, proved=DIFFERS, **OLD),
-            State.UNKNOWN,
-            NOT_PROVED,
-            "not proved for 61 s: no proof was made since",
+        (replace(NONE_YET, **AWAY), State.UNKNOWN, None, "not proved yet: the source is away"),
+        *(
+            (current, State.UNKNOWN, NOT_PROVED, f"not proved for 61 s: {why}")
+            for current, why in (
+                (replace(NONE_YET, **OLD), "no heartbeat has been compared yet"),
+                (replace(CURRENT, **OLD, **AWAY), "the source is away"),
+                (replace(CURRENT, proved=DIFFERS, **OLD), "no proof was made since"),
+            )
         ),
         (replace(CURRENT, is_on=False, **OLD), State.UNKNOWN, None, "not proved: proofs are off"),
     ],

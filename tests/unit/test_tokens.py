@@ -5,7 +5,6 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -24,6 +23,7 @@ from contracts.tokens import LEEWAY_SECONDS, AccessToken, InvalidToken, TokenVer
 from contracts.tokens.keys import jwk, jwks
 from contracts.tokens.verifier import LIFETIME_SECONDS_MAX, TOKEN_BYTES_MAX
 from tests.support.builders import NOON
+from tests.support.tables import one_by_one
 
 ISSUER = "https://auth.example"
 AUDIENCE = "blog"
@@ -310,15 +310,6 @@ BAD_COMBINATIONS: dict[str, Json] = {
 }
 
 
-def one_by_one(table: list[tuple[str, list[Any]]]) -> list[Any]:
-    """Return a case for each value of each name."""
-    return [
-        pytest.param(name, value, id=f"{name} {value!a:.40}")
-        for name, values in table
-        for value in values
-    ]
-
-
 CLAIMS = json.dumps(claims()).encode()
 EXP = str(NOW + 900).encode()
 NOT_STRICT_JSON = {
@@ -368,35 +359,16 @@ class TestRefused:
         twice = json.dumps(tokens.header).encode()[:-1] + b', "alg": "RS256"}'
         assert tokens.refusal(tokens.sign(claims(), twice))
 
-    @pytest.mark.parametrize(
-        "change",
-        [
-            lambda token: f"{token}=",
-            lambda token: f"{token}==",
-            lambda token: token.replace(".", "=.", 1),
-            lambda token: f" {token}",
-            lambda token: f"{token}\n",
-            lambda token: f"{token}.",
-            lambda token: f"{token}.x",
-            lambda token: f".{token}",
-            lambda token: token.rpartition(".")[0],
-            lambda token: token.rpartition(".")[0] + ".",
-            lambda token: token.rpartition(".")[0] + ".AA",
-            lambda token: token.replace(".", "..", 1),
-            lambda token: token.replace(".", "é", 1),
-            lambda token: token.replace(".", ".\ud800", 1),
-            lambda token: token + "\x00",
-            lambda token: json.dumps({"token": token}),
-            lambda _: "",
-            lambda _: "..",
-            lambda _: "a.b.c",
-            lambda _: "svc_live_key_0123456789abcdef",
-        ],
-    )
-    def test_another_form_is_refused(self, tokens: Tokens, change: Callable[[str], str]) -> None:
+    def test_another_form_is_refused(self, tokens: Tokens) -> None:
         """A token is three unpadded base64url segments, with nothing around them."""
         token = tokens.sign(claims())
-        assert tokens.refusal(change(token))
+        message = token.rpartition(".")[0]
+        others = [f"{token}{after}" for after in ("=", "==", "\n", ".", ".x", "\x00")]
+        others += [f" {token}", f".{token}", json.dumps({"token": token})]
+        others += [message, f"{message}.", f"{message}.AA"]
+        others += [token.replace(".", dot, 1) for dot in ("=.", "..", "é", ".\ud800")]
+        for other in (*others, "", "..", "a.b.c", "svc_live_key_0123456789abcdef"):
+            assert tokens.refusal(other), ascii(other)
 
     def test_a_value_that_is_not_text_is_refused(self, tokens: Tokens) -> None:
         """With the same error as any invalid token, even if it is a token as bytes."""
