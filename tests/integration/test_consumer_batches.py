@@ -42,21 +42,6 @@ async def test_a_small_batch_does_not_wait_to_be_filled(inbox: Inbox) -> None:
     assert await inbox.source.ready() == 0
 
 
-async def test_a_batch_with_many_states_of_one_user_ends_in_his_newest(inbox: Inbox) -> None:
-    """A batch is folded to one state per user: PostgreSQL would refuse the same row twice."""
-    user_id = uuid4()
-    versions = [3, 1, 50, 50, 2, 49, 17]
-    await inbox.declare()
-    await inbox.source.publish(*(an_event(a_state(user_id, version)) for version in versions))
-
-    async with inbox.consuming():
-        await inbox.has_applied(1)
-        await eventually(lambda: is_at(inbox.engine, user_id, 50))
-
-    assert await inbox.source.ready() == 0
-    assert await parked(inbox.engine) == []
-
-
 async def test_a_heartbeat_is_stored_and_never_goes_back(inbox: Inbox) -> None:
     """The replica knows a source's highest heartbeat, when it was recorded and applied."""
     numbers = [1, 2, 4, 3]

@@ -53,16 +53,6 @@ async def test_an_error_of_the_environment_is_retried_and_parks_nothing(inbox: I
     assert await inbox.source.ready() == 0
 
 
-async def test_a_consumer_waits_for_a_missing_column(inbox: Inbox) -> None:
-    await execute(inbox.engine, "ALTER TABLE users RENAME COLUMN roles TO later")
-    async with inbox.consuming():
-        await inbox.source.publish(an_event(a_state()))
-        await eventually(lambda: _has_rolled_back(inbox.engine, 3))
-        await execute(inbox.engine, "ALTER TABLE users RENAME COLUMN later TO roles")
-        await inbox.has_applied(1)
-    assert await parked(inbox.engine) == []
-
-
 async def test_a_consumer_waits_for_a_locked_table(inbox: Inbox) -> None:
     settings = inbox.settings.model_copy(update={"lock_timeout_ms": 100})
     impatient = pooled(settings)

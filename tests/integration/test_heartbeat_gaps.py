@@ -169,17 +169,6 @@ async def test_a_suspicion_is_logged_once(
     assert ["backwards" in line for line in lines] == [False, True]
 
 
-async def test_sources_do_not_make_each_other_suspect(blog_engine: AsyncEngine) -> None:
-    other = "https://other.example"
-    await _apply(blog_engine, a_heartbeat(1, 0), a_heartbeat(50, 0, other))
-    await _apply(blog_engine, a_heartbeat(2, 1), a_heartbeat(51, 1, other))
-    before = await _kind(blog_engine)
-    await _apply(blog_engine, a_heartbeat(9, 2))
-    await _apply(blog_engine, a_heartbeat(4, 2, other))
-    assert before is None
-    assert await _kind(blog_engine) is BACKWARDS
-
-
 async def test_a_replica_that_was_restored_is_suspected(blog_engine: AsyncEngine) -> None:
     """The heartbeat row is restored too, so the next heartbeat reveals the gap."""
     await _apply(blog_engine, *(a_heartbeat(n, n) for n in range(1, 9)))

@@ -28,7 +28,7 @@ from tests.support.content import IMPORTER, People, disturbed, driver_sql, peopl
 from tests.support.erasing import swept_all
 from tests.support.eventually import eventually
 from tests.support.in_turn import in_turn
-from tests.support.inbox import execute, fetch
+from tests.support.inbox import execute, fetch, replica
 from tests.support.locks import lock_waits, until_waiting
 
 GONE = {"id": None, "display_name": "deleted user", "avatar_url": None, "status": "deleted"}
@@ -321,7 +321,8 @@ class TestServices:
 
     async def test_services_have_no_other_endpoints(self, people: People) -> None:
         """They have no profile, cannot comment and cannot use administration."""
-        post = await people.post(await people.user())
+        author = await people.user()
+        post = await people.post(author)
         for method, path, body in [
             ("GET", "/v1/me", None),
             ("PATCH", "/v1/me", {"bio": "x"}),
@@ -330,6 +331,7 @@ class TestServices:
         ]:
             answer = await people.ask(IMPORTER, method, path, body)
             assert_problem(answer, 403, "user_required")
+        assert list(await replica(people.engine)) == [author]
 
 
 class TestChanging:

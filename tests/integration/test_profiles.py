@@ -97,7 +97,9 @@ class TestProfile:
         await people.done(ada, "PATCH", "/v1/me", ADA)
         await people.apply(a_tombstone(ada))
         assert_problem(await people.ask(None, "GET", f"/v1/users/{ada}"), 404, "not_found")
-        assert_problem(await people.ask(ada, "GET", "/v1/me"), 401, "invalid_token")
+        refused = await people.ask(ada, "GET", "/v1/me")
+        assert_problem(refused, 401, "invalid_token")
+        assert refused.headers["WWW-Authenticate"].endswith('error="invalid_token"')
         assert_problem(await people.ask(ada, "PATCH", "/v1/me", ADA), 401, "invalid_token")
 
     async def test_no_profile_appears_after_the_tombstone(self, people: People) -> None:

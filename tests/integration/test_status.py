@@ -11,12 +11,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from replica.inbox.activity import HEARTBEAT_SECONDS_MAX
-from replica.reconcile.model import Kind, Reason
+from replica.reconcile.model import Reason
 from replica.reconcile.run import INTERRUPTED
 from replica.reconcile.runs import Run
 from replica.status.bodies import StatusBody
 from replica.status.model import DEPTH_MAX, pipe
-from tests.support.blog_api import metric
 from tests.support.builders import a_state, an_event
 from tests.support.commands import Command
 from tests.support.eventually import eventually
@@ -25,7 +24,6 @@ from tests.support.processes import Process
 from tests.support.proxy import proxy_to
 from tests.support.reconciling import Pair
 from tests.support.source import DEAD, LIVE, REPLAY, Source
-from tests.support.system import consumer_process
 
 
 @pytest.fixture
@@ -331,40 +329,12 @@ def _state(figures: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in figures.items() if "reconcile" in name}
 
 
-async def test_the_consumers_metrics_show_its_comparisons(
-    pair: Pair, blog_url: str, amqp_url: str, tmp_path: Path
-) -> None:
-    await pair.damage(
-        "DELETE FROM users WHERE email = 'user1@example.org'",
-        "UPDATE users SET email = 'x' WHERE email = 'user2@example.org'",
-    )
-    async with consumer_process(blog_url, amqp_url, tmp_path, **pair.account) as consumer:
-        await consumer.ready()
-        await eventually(lambda: _runs(pair), within=8)
-        async with consumer.client() as client:
-            text = (await client.get("/metrics")).text
-
-    name = "usersync_reconcile_differing_users"
-    left = {kind: metric(text, f'{name}{{kind="{kind}"}}') for kind in Kind}
-    [run] = await _runs(pair)
-    assert run.differing == {"missing": 1, "corrupt": 1}
-    assert left == {**dict.fromkeys(Kind, 0), Kind.CORRUPT: 1}
-    assert metric(text, "usersync_degraded") == 0
-    assert metric(text, "usersync_last_reconciled_timestamp_seconds") == pytest.approx(
-        run.source_at.timestamp(), abs=0.001
-    )
-
-
 A_SAMPLE = (
     "INSERT INTO samples (process, state, latency_seconds, applied)"
     " VALUES (gen_random_uuid(), 'consuming', 0.25, 1)"
 )
 DEPTHS = ("queue_depth", "replay_queue_depth", "dead_queue_depth")
 OF_TWO = "SELECT id FROM users WHERE email IN ('user1@example.org', 'user2@example.org')"
-
-
-async def _runs(pair: Pair) -> list[Any]:
-    return await fetch(pair.blog, "SELECT * FROM reconcile_runs WHERE finished_at IS NOT NULL")
 
 
 async def _ready(source: Source, depths: dict[str, int]) -> bool:
