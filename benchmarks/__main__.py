@@ -24,6 +24,7 @@ from benchmarks import (
     replay,
     several_consumers,
     tokens,
+    urgent,
     whole_way,
 )
 from benchmarks.figures import Section
@@ -46,6 +47,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "several-consumers": several_consumers.measure,
     "latency": latency.measure,
     "burst": burst.measure,
+    "urgent": urgent.measure,
     "passwords": passwords.measure,
     "tokens": tokens.measure,
     "posts": posts.measure,

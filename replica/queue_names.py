@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from contracts.events.names import dead_queue, live_queue, replay_queue
+from contracts.events.names import dead_queue, live_queue, replay_queue, urgent_queue
 
 
 class QueueNames:
-    """The queues of one service: ``live`` events, ``replay`` and ``dead``.
+    """The queues of one service: ``live`` events, ``urgent``, ``replay`` and ``dead``.
 
     ``depths`` has each queue by the name of the figure that shows its depth.
     """
@@ -16,6 +16,7 @@ class QueueNames:
     def __init__(self, service: str) -> None:
         self.service: Final = service
         self.live: Final = live_queue(service)
+        self.urgent: Final = urgent_queue(service)
         self.replay: Final = replay_queue(service)
         self.dead: Final = dead_queue(service)
         self.depths: Final[Mapping[str, str]] = MappingProxyType(

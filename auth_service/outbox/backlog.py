@@ -1,7 +1,8 @@
 """Claim the next event of each lane from the backlog, and mark events as published.
 
 A lane is a user's events, or the events of one type about no user; it is published in order. A
-claim takes the first event of each of the next lanes, so nobody waits for another's burst.
+claim takes the first event of each of the next lanes, so nobody waits for another's burst. Urgent
+events come before their turn.
 
 Guarantees: an event is found by its state, never by "position greater than the last", because
 transactions commit out of the order of their positions. No row is locked while a confirm is
@@ -67,26 +68,44 @@ _GIVEN = outbox_events.c.position == any_(bindparam("positions", type_=ARRAY(Big
 
 _LANE: Final = f'({LANE}) COLLATE "C"'
 
+# PostgreSQL has no plan that skips from one lane to the next, so each step looks for one lane.
 _FIRST_OF_NEXT_LANE: Final = f"""
     SELECT {_LANE} AS lane, position FROM outbox_events
     WHERE published_at IS NULL AND set_aside = 0
-      AND position <> ALL (CAST(:held AS bigint[])) AND {_LANE} > %s
+      AND position <> ALL (CAST(:held AS bigint[])) AND {_LANE} > %s %s
     ORDER BY {_LANE}, position LIMIT 1
 """  # noqa: S608 - made of a constant
 
-# PostgreSQL has no plan that skips from one lane to the next, so each step looks for one lane.
+_FIRST_OF_EACH_LANE: Final = """
+    SELECT 1 AS number, first.lane, first.position FROM ({first}) AS first
+    UNION ALL
+    SELECT before.number + 1, next.lane, next.position
+    FROM {name} AS before CROSS JOIN LATERAL ({following}) AS next
+    WHERE before.number < :{limit}
+"""
+
+
+def _first_of_each_lane(name: str, *, after: str, limit: str, condition: str = "") -> str:
+    """Build the recursive query ``name`` of the first events that also meet a condition."""
+    first = _FIRST_OF_NEXT_LANE % (after, condition)
+    following = _FIRST_OF_NEXT_LANE % ("before.lane", condition)
+    query = _FIRST_OF_EACH_LANE.format(name=name, first=first, following=following, limit=limit)
+    return f"{name} AS ({query})"
+
+
+_URGENT: Final = _first_of_each_lane(
+    "urgent", after="CAST('' AS text)", limit="urgent_limit", condition="AND is_urgent"
+)
+_IN_TURN: Final = _first_of_each_lane("in_turn", after="CAST(:after AS text)", limit="limit")
+
 _CLAIM: Final = text(
     f"""
-    WITH RECURSIVE claimed AS (
-        SELECT 1 AS number, first.lane, first.position
-        FROM ({_FIRST_OF_NEXT_LANE % "CAST(:after AS text)"}) AS first
-        UNION ALL
-        SELECT claimed.number + 1, next.lane, next.position
-        FROM claimed CROSS JOIN LATERAL ({_FIRST_OF_NEXT_LANE % "claimed.lane"}) AS next
-        WHERE claimed.number < :limit
+    WITH RECURSIVE {_URGENT}, {_IN_TURN}, claimed AS (
+        SELECT lane, position, true AS is_ahead FROM urgent
+        UNION ALL SELECT lane, position, false FROM in_turn
     )
     SELECT position, event_id, type, user_id, version, occurred_at,
-           CAST(payload AS text) AS payload, traceparent, lane
+           CAST(payload AS text) AS payload, traceparent, is_urgent, lane, is_ahead
     FROM claimed JOIN outbox_events USING (position)
     """  # noqa: S608 - made of constants
 )
@@ -108,10 +127,14 @@ _LEFT = select(outbox_events.c.position).where(_GIVEN, _UNPUBLISHED)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The first event of each lane, in order of position; ``last`` is the last of these lanes."""
+    """One event of each of some lanes, in order of position.
+
+    ``last`` is the last lane that had its turn; ``is_last``: no lane is left after it.
+    """
 
     events: list[RecordedEvent]
     last: str
+    is_last: bool
 
 
 async def claim(
@@ -119,17 +142,29 @@ async def claim(
 ) -> Claim:
     """Read the first event of each of the next lanes that is not published, set aside or ``held``.
 
+    Urgent events come before their turn, and before earlier events of their lane. They are at most
+    half of a claim, so that others continue.
+
     Parameters:
         connection: to read with.
-        limit: the largest number of lanes, at least one.
+        limit: the largest number of events, at least one.
         after: the lane after which to begin; lanes come in their own order, not in that of time.
         held: positions to skip: these events are published but cannot be marked yet.
     """
-    values = {"limit": limit, "after": after, "held": list(held)}
-    rows = [dict(row) for row in (await connection.execute(_CLAIM, values)).mappings()]
-    last = max((row.pop("lane") for row in rows), default=after)
-    events = [RecordedEvent(**row) for row in rows]
-    return Claim(sorted(events, key=lambda event: event.position), last)
+    values = {"limit": limit, "urgent_limit": max(1, limit // 2), "after": after, "held": [*held]}
+    urgent: dict[str, RecordedEvent] = {}
+    in_turn: dict[str, RecordedEvent] = {}
+    for row in (await connection.execute(_CLAIM, values)).mappings():
+        columns = dict(row)
+        lane, is_ahead = columns.pop("lane"), columns.pop("is_ahead")
+        (urgent if is_ahead else in_turn)[lane] = RecordedEvent(**columns)
+    lanes = sorted(in_turn)[: limit - len(urgent)]
+    events = ({lane: in_turn[lane] for lane in lanes} | urgent).values()
+    return Claim(
+        sorted(events, key=lambda event: event.position),
+        last=max(lanes, default=after),
+        is_last=len(lanes) == len(in_turn) < limit,
+    )
 
 
 async def mark_published(connection: AsyncConnection, positions: list[int]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import JSON, Text, cast, func, insert, literal, null, select, te
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from auth_service.outbox.table import RELAY_LEASE, outbox_events
+from auth_service.outbox.urgent import is_urgent
 from contracts.events import Data, UserState, UserTombstone
 from service_kit.process.telemetry import traceparent
 
@@ -40,6 +41,7 @@ async def record(connection: AsyncConnection, event_type: str, data: Data) -> No
             occurred_at=deleted_at or func.clock_timestamp(),
             payload=cast(literal(data.model_dump_json(), Text), JSON),
             traceparent=traceparent.get(),
+            is_urgent=is_urgent(data),
         )
         .returning(RELAY_LEASE.wake())
     )
@@ -50,7 +52,8 @@ async def record_many(
 ) -> None:
     """Insert an event of ``event_type`` for each state, in this order, with one statement.
 
-    The rows are the same as ``record`` inserts; the relay is woken once.
+    The rows are the same as ``record`` inserts, but none is urgent: so many would delay those that
+    are. The relay is woken once.
     """
     values = {
         "type": event_type,

@@ -146,22 +146,24 @@ class Relay:
             if outcome in _KIND:
                 aside[_KIND[outcome]].append(event.position)
         done = await self._set_aside(leader, aside)
-        is_last = len(claimed.events) < limit
-        self._lane = "" if is_last else claimed.last
-        return RelayRound(len(claimed.events), len(erased), done, Counter(outcomes), is_last)
+        self._lane = "" if claimed.is_last else claimed.last
+        return RelayRound(
+            len(claimed.events), len(erased), done, Counter(outcomes), claimed.is_last
+        )
 
     async def _claim(self, leader: Leader, limit: int) -> tuple[Claim, set[int]]:
         """Claim events, and mark the erased ones; return those behind what is set aside, too."""
         if self._held.is_full:
-            return Claim([], ""), set()
+            return Claim([], last="", is_last=True), set()
         async with leader.session() as connection:
             claimed = await claim(connection, limit, after=self._lane, held=self._held.positions)
             if erased := [event for event in claimed.events if event.is_erased]:
                 await self._held.mark(connection, erased)
             if not self._is_some_aside:
                 return claimed, set()
-            live = [event for event in claimed.events if not event.is_erased]
-            return claimed, await set_aside.behind(connection, live)
+            # Urgent events overtake those that are set aside.
+            others = [e for e in claimed.events if not (e.is_erased or e.is_urgent)]
+            return claimed, await set_aside.behind(connection, others)
 
     async def _settle(
         self, leader: Leader, events: Sequence[RecordedEvent], outcomes: Sequence[Outcome]

@@ -43,7 +43,7 @@ _PLACES: Final = {
     b"size": _NUMBER.pack(_SIZE),
 }
 
-_Key = tuple[str, str, bool, bool, bool, bool]
+_Key = tuple[str, str, bool, bool, bool, bool, bool]
 
 
 class Renderer:
@@ -69,6 +69,7 @@ class Renderer:
             event.user_id is None,
             event.version is None,
             event.traceparent is None,
+            event.is_urgent,
         )
         template = self._templates.get(key)
         if template is None:
@@ -92,7 +93,7 @@ class Renderer:
         return head + body_frames(self._channel, body, self._body_bytes_max)
 
     def _template(self, key: _Key) -> bytes:
-        kind, routing_key, has_no_position, has_no_user, has_no_version, has_no_trace = key
+        kind, routing_key, has_no_position, has_no_user, has_no_version, has_no_trace, urgent = key
         event = StoredEvent(
             event_id=_ID,
             type=kind,
@@ -102,6 +103,7 @@ class Renderer:
             user_id=None if has_no_user else _USER,
             version=None if has_no_version else _VERSION,
             traceparent=None if has_no_trace else _TRACEPARENT,
+            is_urgent=urgent,
         )
         template = self._head(event, routing_key, _SIZE).replace(b"%", b"%%")
         for name, value in _PLACES.items():

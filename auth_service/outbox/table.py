@@ -56,6 +56,13 @@ outbox_events = Table(
             "1: no queue takes it, 2: an earlier one of its user waits, 3: cannot be sent; else 0"
         ),
     ),
+    Column(
+        "is_urgent",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="whether it overtakes others",
+    ),
     CheckConstraint("(user_id IS NULL) = (version IS NULL)", name="user_version"),
     comment="Log of events in the order of recording",
     # Every row is updated once, when it is published. That update cannot be a HOT update, because
@@ -73,13 +80,19 @@ outbox_events = Table(
 LANE: Final = "coalesce(user_id::text, type)"
 """SQL of an event's lane: its user, or its type if it is about no user. A lane is in order."""
 
-# A claim jumps from lane to lane, over any number of further events of each. Its collation is "C",
-# which Alembic does not compare.
+# A claim jumps from lane to lane, over any number of further events of each. The collation of both
+# indexes is "C", which Alembic does not compare.
 Index(
     "outbox_events_lanes_idx",
     text(f"({LANE})"),
     outbox_events.c.position,
     postgresql_where=text("published_at IS NULL AND set_aside = 0"),
+)
+Index(
+    "outbox_events_urgent_idx",
+    text(f"({LANE})"),
+    outbox_events.c.position,
+    postgresql_where=text("published_at IS NULL AND set_aside = 0 AND is_urgent"),
 )
 # For figures: how many events wait, and since when, by kind of waiting.
 Index(

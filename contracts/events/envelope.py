@@ -42,6 +42,7 @@ from contracts.events import (
     read_rfc3339,
     rfc3339,
 )
+from contracts.events.names import URGENT_BINDING
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """CloudEvents asks every hop to carry 64 KiB; our events need under one."""
@@ -101,7 +102,8 @@ class StoredEvent:
     """An event whose data is JSON text already, as a source's log stores it.
 
     ``payload`` is None once it has been erased. ``position`` is the place in the log, None for what
-    was never recorded there. ``user_id`` and ``version`` are None for an event about no user.
+    was never recorded there. ``user_id`` and ``version`` are None for an event about no user. Of an
+    urgent event the broker makes a copy for the queues that are read first.
     """
 
     event_id: UUID
@@ -112,6 +114,7 @@ class StoredEvent:
     user_id: UUID | None = None
     version: int | None = None
     traceparent: str | None = None
+    is_urgent: bool = False
 
 
 def encode(event: Event) -> Message:
@@ -151,6 +154,8 @@ def encode_stored(event: StoredEvent, *, source: str) -> Message:
         headers["cloudEvents_subjectversion"] = f"{event.version:016d}"
     if event.traceparent is not None:
         headers["cloudEvents_traceparent"] = event.traceparent
+    if event.is_urgent:
+        headers["BCC"] = [URGENT_BINDING]
     return Message(
         (event.payload or "{}").encode(),
         headers=headers,

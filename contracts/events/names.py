@@ -29,9 +29,20 @@ BINDINGS: Final = (USER_BINDING, HEARTBEAT_BINDING, KEY_BINDING, SERVICE_BINDING
 consumers before the source records the first event of a new type."""
 
 
+URGENT_BINDING: Final = "urgent"
+"""Matches an additional copy of urgent events: deletions, disabled users, revoked tokens and keys.
+The relay adds it as a ``BCC`` header, which the broker routes by and removes. The first copy goes
+by the event's type, so a service without a queue for urgent events misses nothing."""
+
+
 def live_queue(service: str) -> str:
     """The durable queue of ``service`` for live events, such as ``blog.users``."""
     return f"{service}.{EXCHANGE}"
+
+
+def urgent_queue(service: str) -> str:
+    """The queue of ``service`` for copies of urgent events, which it reads before all others."""
+    return f"{service}.{EXCHANGE}.urgent"
 
 
 def replay_queue(service: str) -> str:

@@ -2,8 +2,8 @@
 
 Step 5 of 6, the first half.
 
-Live events and replays come in two lanes, each with its own channel, so that neither delays the
-other.
+Live events, copies of urgent ones, and replays come in three lanes, each with its own channel, so
+that none delays another.
 
 Guarantees: a message is acknowledged only after its effect is committed. A replay is handled only
 while no live event waits. The consumer waits for a broker, source or database that is away, and
@@ -65,8 +65,10 @@ class Consumer:
         self._settings = settings
         self._engine = engine
         self.activity = Activity()
-        self._live = Settler(replica, settings, engine, self.activity)
-        self._replays = Settler(replica, settings, engine, self.activity)
+        self._settlers = {
+            lane: Settler(replica, settings, engine, self.activity)
+            for lane in ("urgent", "live", "replays")
+        }
         self._stopping = asyncio.Event()
         self._failures = 0  # in a row, of any kind
 
@@ -124,16 +126,18 @@ class Consumer:
         return await why_degraded(self.activity, self._engine, heartbeat_seconds_max=longest)
 
     async def _consume(self, connection: AbstractConnection, *, has_replays: bool) -> None:
-        """Work in both lanes until they are drained, or raise the first error."""
+        """Work in all lanes until they are drained, or raise the first error."""
         settings, queues = self._settings, self._replica.queues
         replay_prefetch = REPLAY_PREFETCH_BATCHES * settings.replay_batch_size
         async with (
+            subscribed(connection, [queues.urgent], prefetch=settings.prefetch) as urgent,
             subscribed(connection, [queues.live, queues.dead], prefetch=settings.prefetch) as live,
             subscribed(connection, [queues.replay], prefetch=replay_prefetch) as replays,
         ):
             lanes = [
-                self._end_when_stopping(live, replays),
-                self._work_off(live),
+                self._end_when_stopping(urgent, live, replays),
+                self._work_off("urgent", urgent),
+                self._work_off("live", live),
                 self._work_off_replays(replays, turn=live.idle),
                 self._keep_declared(connection, has_replays=has_replays),
                 log_strict_limits(queues, settings),
@@ -145,22 +149,20 @@ class Consumer:
             finally:
                 self._enter(State.WAITING)
 
-    async def _work_off(self, subscription: Subscription) -> None:
+    async def _work_off(self, lane: str, subscription: Subscription) -> None:
         while batch := await subscription.next_batch(self._settings.batch_size):
-            await self._settle(self._live, subscription, batch)
+            await self._settle(lane, subscription, batch)
 
     async def _work_off_replays(
         self, subscription: Subscription, *, turn: Callable[[], Awaitable[None]]
     ) -> None:
         while batch := await subscription.next_batch(self._settings.replay_batch_size):
             await turn()
-            await self._settle(self._replays, subscription, batch)
+            await self._settle("replays", subscription, batch)
 
-    async def _settle(
-        self, settler: Settler, subscription: Subscription, batch: list[Delivery]
-    ) -> None:
-        with self.activity.busy("live" if settler is self._live else "replays"):
-            outcomes = await settler.settle(batch)
+    async def _settle(self, lane: str, subscription: Subscription, batch: list[Delivery]) -> None:
+        with self.activity.busy(lane):
+            outcomes = await self._settlers[lane].settle(batch)
         for outcome, count in Counter(outcomes).items():
             metrics.messages.labels(outcome=outcome.value).inc(count)
         await subscription.acknowledge(batch)

@@ -249,11 +249,11 @@ class Settler:
                 await clear_attempts(connection, message_hash(batch[0]))
         if any(isinstance(event, UserEvent) for event in events):
             self._last_verdict = None  # other events can be applied even if all users fail
-        now = time.time()
+        now, queues = time.time(), self._replica.queues
         self._activity.applied += len(events)
         for delivery, event, outcome in zip(batch, events, outcomes, strict=True):
             # Replayed events were recorded long ago and say nothing about the latency.
-            if delivery.queue == self._replica.queues.live and outcome is Outcome.APPLIED:
+            if delivery.queue in (queues.live, queues.urgent) and outcome is Outcome.APPLIED:
                 seconds = now - event.time.timestamp()
                 self._activity.note_latency(seconds)
                 if isinstance(event, UserEvent):

@@ -20,6 +20,7 @@ from contracts.events.names import (
     BINDINGS,
     EXCHANGE,
     REPLAY_EXCHANGE,
+    URGENT_BINDING,
 )
 from replica.queue_names import QueueNames
 from service_kit.broker.queue_depths import depth
@@ -69,6 +70,10 @@ async def declare(
         is_lost = await depth(connection, names.live) is None
         if is_lost and queue_lost:
             await queue_lost()
+        urgent = await _own(
+            names.urgent, channel.declare_queue(**queues.urgent_queue(names.service))
+        )
+        await urgent.bind(exchange, URGENT_BINDING)
         live = await _own(names.live, channel.declare_queue(**queues.live_queue(names.service)))
         for binding in BINDINGS:
             await live.bind(exchange, binding)

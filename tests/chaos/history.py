@@ -37,16 +37,18 @@ _TABLE: Final = """
         deleted boolean,
         content text,
         email text,
-        roles text[]
+        roles text[],
+        urgent boolean
     );
 """
 
 _SOURCE: Final = f"""
     CREATE FUNCTION chaos.recorded() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        INSERT INTO chaos.history (what, user_id, version, deleted, content, email, roles)
+        INSERT INTO chaos.history (what, user_id, version, deleted, content, email, roles,
+            urgent)
         SELECT 'recorded', u.id, NEW.version, NEW.type = 'user.deleted',
-            {_CONTENT}, u.email, u.roles
+            {_CONTENT}, u.email, u.roles, NEW.is_urgent
         FROM public.users u WHERE u.id = NEW.user_id;
         RETURN NULL;
     END $$;
@@ -153,6 +155,7 @@ class Entry:
     content: str | None
     email: str | None
     roles: list[str] | None
+    urgent: bool | None
     is_lost: bool = False
     """Whether a failover has lost it."""
 

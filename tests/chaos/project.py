@@ -106,7 +106,9 @@ def _of_source(entries: Sequence[Entry], record: Record) -> Iterator[_At]:
     for entry in entries:
         if entry.what == "skipped":
             continue  # erased before it was published: its tombstone follows
-        observed = Observed(_SEEN[entry.what], entry.version, bool(entry.deleted))
+        observed = Observed(
+            _SEEN[entry.what], entry.version, bool(entry.deleted), is_urgent=bool(entry.urgent)
+        )
         if record.restored and entry.what == "recorded":
             began, ended = record.restored
             if began <= entry.at <= ended:

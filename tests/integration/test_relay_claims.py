@@ -13,7 +13,7 @@ from contracts.events import Heartbeat
 from tests.model import product
 from tests.model.state import BEAT, Entry, Record
 from tests.support.builders import a_state
-from tests.support.relaying import Pipe, recorded
+from tests.support.relaying import QUEUE, Carried, Pipe, drained, recorded
 
 USERS = [UUID(int=number << 32) for number in range(1, 6)]
 
@@ -25,12 +25,13 @@ BURST = 2_000
 async def test_a_claim_takes_the_first_event_of_each_user_as_the_model_does(
     auth_engine: AsyncEngine, seed: int
 ) -> None:
-    """Random logs, some of whose events are published or set aside."""
+    """Random logs, some of whose events are published, set aside or urgent."""
     random = Random(seed)
     users = [random.choice([BEAT, *range(len(USERS))]) for _ in range(30)]
     waits = [random.random() < 0.7 for _ in users]
+    urgent = [random.random() < 0.2 for _ in users]
     async with auth_engine.connect() as connection:
-        await insert(connection, users, waits)
+        await insert(connection, users, waits, urgent)
         entries = tuple(
             Entry(position, user, Record(1, 1))
             for position, (user, is_waiting) in enumerate(zip(users, waits, strict=True), start=1)
@@ -39,7 +40,8 @@ async def test_a_claim_takes_the_first_event_of_each_user_as_the_model_does(
 
         claimed = await claim(connection, 100)
 
-    expected = sorted(entry.position for entry in product.first_wave(entries))
+    first = frozenset(position for position, each in enumerate(urgent, start=1) if each)
+    expected = [entry.position for entry in product.first_wave(entries, first)]
     assert [event.position for event in claimed.events] == expected
 
 
@@ -88,21 +90,74 @@ async def test_one_users_burst_holds_nobody_up(pipe: Pipe) -> None:
     }
 
 
-async def insert(connection: AsyncConnection, users: Sequence[int], waits: Sequence[bool]) -> None:
+async def test_an_urgent_event_overtakes_others_and_earlier_ones_of_its_user(pipe: Pipe) -> None:
+    """The user's other events stay in order, and one event of the user is sent at a time."""
+    ada = a_state(version=1)
+    await pipe.record(*(a_state() for _ in range(50)), ada, a_state(ada.id, 2))
+    await pipe.record(a_state(ada.id, 3, status="disabled"), a_state(ada.id, 4))
+
+    async with pipe.engine.connect() as connection:
+        claimed = await claim(connection, 10)
+    async with pipe.rounds() as run_once:
+        await drained(run_once)
+
+    messages = [Carried(message).event.data for message in await pipe.source.take_all(QUEUE)]
+    of_ada = [data.subject_version for data in messages if data.subject == ada.id]
+    assert [event.version for event in claimed.events if event.user_id == ada.id] == [3]
+    assert 9 <= len(claimed.events) <= 10
+    assert of_ada == [3, 1, 2, 4]
+
+
+async def test_urgent_events_leave_room_for_others(auth_engine: AsyncEngine) -> None:
+    """Thousands of deletions do not stop everything else."""
+    await recorded(auth_engine, *(a_state() for _ in range(200)))
+    await recorded(auth_engine, *(a_state(status="disabled") for _ in range(200)))
+
+    async with auth_engine.connect() as connection:
+        claimed = await claim(connection, 100)
+
+    urgent = [event for event in claimed.events if event.is_urgent]
+    assert 50 <= len(urgent) < len(claimed.events) <= 100
+
+
+async def test_an_urgent_event_waits_for_none_that_is_set_aside(pipe: Pipe) -> None:
+    """A user is disabled while no queue accepts another event about them."""
+    ada = a_state(version=2)
+    await pipe.execute(
+        "INSERT INTO outbox_events (type, user_id, version, payload)"
+        f" VALUES ('account.merged', '{ada.id}', 1, '{{}}')"
+    )
+    await pipe.record(ada)
+    async with pipe.rounds() as run_once:
+        await drained(run_once)
+        await pipe.record(a_state(ada.id, 3, status="disabled"))
+        await drained(run_once)
+
+    [message] = await pipe.rest()
+    assert message.event.data.subject_version == 3
+
+
+async def insert(
+    connection: AsyncConnection,
+    users: Sequence[int],
+    waits: Sequence[bool],
+    urgent: Sequence[bool],
+) -> None:
     """Insert an event for each of ``users``; those that do not wait are published or set aside."""
-    for number, (user, is_waiting) in enumerate(zip(users, waits, strict=True)):
+    for number, (user, is_waiting, is_urgent) in enumerate(zip(users, waits, urgent, strict=True)):
         values = {
             "type": Heartbeat.type if user == BEAT else "user.updated",
             "user": None if user == BEAT else USERS[user],
             "version": None if user == BEAT else 1,
             "is_published": not is_waiting and number % 2 == 0,
+            "is_urgent": is_urgent,
             "set_aside": 2 * (not is_waiting and number % 2 == 1),
         }
         await connection.execute(
             text(
                 "INSERT INTO outbox_events (type, user_id, version, payload, published_at,"
-                " set_aside) VALUES (:type, CAST(:user AS uuid), :version, '{}',"
-                " CASE WHEN :is_published THEN now() END, :set_aside)"
+                " set_aside, is_urgent) VALUES (:type, CAST(:user AS uuid), :version, '{}',"
+                " CASE WHEN :is_published THEN now() END, :set_aside, :is_urgent)"
             ),
             values,
         )

@@ -240,7 +240,7 @@ async def test_reading_and_marking_use_an_index_however_long_the_log(
         await plan(auth_engine, statement, arguments, mode)
         for mode in ("force_custom_plan", "force_generic_plan")
         for statement, arguments in (
-            (backlog._CLAIM, ([], "", 100)),
+            (backlog._CLAIM, ([], 50, "", 100)),
             (backlog._MARK, ([50_001, 50_002],)),
         )
     ]
@@ -249,7 +249,8 @@ async def test_reading_and_marking_use_an_index_however_long_the_log(
         assert all("Seq Scan" not in each for each in plans)
     # Each step of a claim goes to the next lane, and reads no further event of the one before.
     assert all(claim.count("Scan using outbox_events_lanes_idx") == 2 for claim in plans[::2])
-    assert all(claim.count("Index Cond: ((COALESCE(") == 2 for claim in plans[::2])
+    assert all(claim.count("Scan using outbox_events_urgent_idx") == 2 for claim in plans[::2])
+    assert all(claim.count("Index Cond: ((COALESCE(") == 4 for claim in plans[::2])
 
 
 async def plan(

@@ -17,7 +17,7 @@ from tests.support.builders import a_state, an_event
 from tests.support.eventually import eventually
 from tests.support.inbox import has_applied, is_consuming
 from tests.support.processes import run
-from tests.support.source import DEAD, LIVE, REPLAY, Source, source_on
+from tests.support.source import DEAD, LIVE, REPLAY, URGENT, Source, source_on
 
 
 async def test_queues_and_bindings_are_declared_as_designed(
@@ -44,10 +44,15 @@ async def test_queues_and_bindings_are_declared_as_designed(
         "x-overflow": "reject-publish",
     }
     assert is_bound
-    assert by_name.keys() == {LIVE, REPLAY, DEAD}
+    assert by_name.keys() == {LIVE, URGENT, REPLAY, DEAD}
     assert all(queue["durable"] for queue in queues)
     assert by_name[LIVE]["arguments"] == arguments
     assert by_name[REPLAY]["arguments"] == {**arguments, "x-max-length": 100_000}
+    assert by_name[URGENT]["arguments"] == {
+        "x-queue-type": "quorum",
+        "x-max-length": 10_000,
+        "x-overflow": "drop-head",
+    }
     assert by_name[DEAD]["arguments"] == {"x-queue-type": "quorum"}
     assert (dead["type"], dead["durable"]) == ("fanout", True)
     assert bindings == {
@@ -55,6 +60,7 @@ async def test_queues_and_bindings_are_declared_as_designed(
         ("users", LIVE, "sync.heartbeat"),
         ("users", LIVE, "key.*"),
         ("users", LIVE, "service.*"),
+        ("users", URGENT, "urgent"),
         ("users.replay", REPLAY, "blog"),
         (DEAD, DEAD, DEAD),
     }

@@ -55,6 +55,7 @@ class Observed(NamedTuple):
         kind: of a verdict: how the user differs, and is not repaired; None if the user is equal.
         is_claim: of a verdict: whether it says anything about the user.
         is_operators: of a comparison: whether an operator asked for it.
+        is_urgent: of a commit: whether its event overtakes earlier ones at the relay.
     """
 
     what: Seen
@@ -63,12 +64,14 @@ class Observed(NamedTuple):
     kind: Kind | None = None
     is_claim: bool = True
     is_operators: bool = False
+    is_urgent: bool = False
 
     def __str__(self) -> str:
         state = "" if self.version is None else f" version {self.version}"
         deletion = " (a tombstone)" if self.is_deletion else ""
         verdict = f": {self.kind or 'equal'}" if self.what is Seen.COMPARED else ""
-        return f"{self.what}{state}{deletion}{verdict}"
+        urgent = " (urgent)" if self.is_urgent else ""
+        return f"{self.what}{state}{deletion}{verdict}{urgent}"
 
 
 Log: TypeAlias = tuple[Observed, ...]
@@ -223,6 +226,11 @@ class _Search:
     """States that may still be tried in this round."""
     dead: set[tuple[int, State]] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        self._urgent = {
+            each.version for each in self.log if each.is_urgent and each.version is not None
+        }
+
     def run(self) -> Refusal | None:
         """Search, with more inferred steps in each round."""
         start = _with_comparisons(initial(_scenario(frozenset(), False)), 0)
@@ -269,6 +277,7 @@ class _Search:
         if observed.what is Seen.COMPARING:
             yield _with_comparisons(state, _PLENTY.comparisons), further, records
             return
+        urgent = {records[version] for version in self._urgent & records.keys()}
         number = count()
         heap = [(0, 0, next(number), state)]
         seen = {state}
@@ -285,6 +294,8 @@ class _Search:
                 if not observed.is_claim:
                     return
             for following in self._steps(present, context, observed):
+                if _overtakes(following, present, urgent):
+                    continue
                 matches = _matches(observed, present, following, records)
                 matches = matches and not _comes_too_early(observed, present, context, records)
                 price = _price(following, present, context)
@@ -368,7 +379,14 @@ def _concludes(following: Next, context: Context) -> bool:
 
 @cache
 def _scenario(faults: frozenset[Fault], asks_operator: bool) -> Scenario:
-    return Scenario("observed", _PLENTY, faults, asks_operator=asks_operator, any_batch=True)
+    return Scenario(
+        "observed",
+        _PLENTY,
+        faults,
+        asks_operator=asks_operator,
+        any_batch=True,
+        has_urgent=True,  # a copy that was applied first looks like a message that overtook
+    )
 
 
 def _is_settled(state: State) -> bool:
@@ -406,6 +424,14 @@ def _matches(
             return False  # its verdict is a step that leaves no trace
         case _:
             return step.name == _NAMES.get(observed.what)
+
+
+def _overtakes(following: Next, state: State, urgent: set[Record]) -> bool:
+    """Whether an event is sent before an earlier one of its user, and is not urgent."""
+    step = following.step
+    if step.name != "sent" or step.detail == relay.next_wave(PRODUCT, state):
+        return False
+    return not any(entry.record in urgent for entry in _published(following))
 
 
 def _published(following: Next) -> tuple[Entry, ...]:

@@ -58,15 +58,19 @@ def is_newer(coming: Record, present: Record | None) -> bool:
 
 
 @cache
-def first_wave(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """Return what the relay publishes first: the first event of each user.
+def first_wave(
+    entries: tuple[Entry, ...], urgent: frozenset[int] = frozenset()
+) -> tuple[Entry, ...]:
+    """Return what the relay publishes first: of each user, the first urgent event or the first.
+
+    ``urgent`` are positions.
 
     Production claims them in SQL, which ``test_relay_claims`` compares with this function.
     """
     first: dict[int, Entry] = {}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: entry.position not in urgent):
         first.setdefault(entry.user, entry)
-    return tuple(first.values())
+    return tuple(sorted(first.values(), key=lambda entry: entry.position))
 
 
 @cache

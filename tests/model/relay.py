@@ -25,6 +25,8 @@ def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
             yield Next(Step("marked, then crashed", detail=wave), one_fault(marked))
         return
     yield Next(Step("sent", detail=wave), sent(state, wave))
+    if scenario.has_urgent:
+        yield from _urgent(scenario, state)
     if Fault.REFUSAL in faults:
         for refused in wave:
             others = tuple(entry for entry in wave if entry != refused)
@@ -34,17 +36,34 @@ def steps(scenario: Scenario, rules: Rules, state: State) -> Iterator[Next]:
 
 def next_wave(rules: Rules, state: State) -> tuple[Entry, ...]:
     """Return the events that the relay sends next: at most one per user."""
-    head = tuple(
-        entry for entry in state.source.log if not entry.is_published and product.is_sent(entry)
-    )
+    head = _unpublished(state)
     if rules.sends_all_at_once:
         return head
     return product.first_wave(head) if head else ()
 
 
+def _urgent(scenario: Scenario, state: State) -> Iterator[Next]:
+    """Send a wave in which one event is urgent, whichever it is."""
+    head = _unpublished(state)
+    for entry in head:
+        if entry.user == BEAT:
+            continue
+        wave = product.first_wave(head, frozenset({entry.position}))
+        after = sent(state, wave)
+        if scenario.has_urgent_queue:
+            after = after._replace(replays=(*after.replays, message_of(entry)))
+        yield Next(Step("sent", detail=wave), after)
+
+
 def sent(state: State, wave: tuple[Entry, ...]) -> State:
     positions = tuple(entry.position for entry in wave)
     return _queued(state, wave)._replace(unconfirmed=positions)
+
+
+def _unpublished(state: State) -> tuple[Entry, ...]:
+    return tuple(
+        entry for entry in state.source.log if not entry.is_published and product.is_sent(entry)
+    )
 
 
 def message_of(entry: Entry) -> Message:

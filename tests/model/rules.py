@@ -95,6 +95,12 @@ class Scenario:
     clock_stands: bool = False
     """Whether versions are the previous one + 1, as by a clock that was set back."""
 
+    has_urgent: bool = False
+    """Whether an event may be urgent: it overtakes its user's earlier ones at the relay."""
+
+    has_urgent_queue: bool = False
+    """Whether copies of urgent events come in a queue of their own, at any time."""
+
     any_batch: bool = False
     """Whether any number of messages may be applied at once, and any of them overtake. Exploring
     needs only one, or all, and only the next: the others lead to no other states of a user."""

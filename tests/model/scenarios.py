@@ -32,6 +32,20 @@ QUICK: Final = (
     Scenario(
         "a purge, and tokens before events", _ONE_FAULT, frozenset({Fault.PURGE, Fault.PROVISION})
     ),
+    Scenario(
+        "urgent events",
+        Left(changes=3, beats=0, faults=1, comparisons=0),
+        frozenset({Fault.RELAY_CRASH, Fault.REFUSAL}),
+        has_urgent=True,
+        has_urgent_queue=True,
+    ),
+    Scenario(
+        "urgent events during a comparison",
+        Left(changes=2, beats=0, faults=0, comparisons=1),
+        frozenset(),
+        has_urgent=True,
+        has_urgent_queue=True,
+    ),
     Scenario("a failover of the replica", _ONE_FAULT, frozenset({Fault.REPLICA_FAILOVER})),
     Scenario("a failover of the source", _ONE_FAULT, frozenset({Fault.SOURCE_FAILOVER})),
     Scenario(
@@ -78,6 +92,8 @@ EVERYTHING: Final = Scenario(
     _ALL,
     users=2,
     asks_operator=True,
+    has_urgent=True,
+    has_urgent_queue=True,
 )
 """Far too large for an exhaustive search: explored at random."""
 

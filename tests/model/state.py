@@ -155,7 +155,11 @@ class Past(NamedTuple):
 
 
 class State(NamedTuple):
-    """The whole system. ``unconfirmed`` are the positions that the relay has sent."""
+    """The whole system.
+
+    ``unconfirmed`` are the positions that the relay has sent, ``replays`` the messages in queues of
+    their own: those of replays, and copies of urgent events.
+    """
 
     source: Source
     unconfirmed: tuple[int, ...]

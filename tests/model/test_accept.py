@@ -18,6 +18,8 @@ def _story(text: str) -> Log:
             if detail.lstrip("-").isdigit():
                 number = int(detail)
                 observed = observed._replace(version=abs(number), is_deletion=number < 0)
+            elif detail == "urgent":
+                observed = observed._replace(is_urgent=True)
             elif detail == "unclaimed":
                 observed = observed._replace(is_claim=False)
             else:
@@ -48,6 +50,8 @@ SOUND = {
     "a thawed relay repeats an event": f"{_LIFE}, published 1",
     "another consumer overtakes": "committed 1, published 1, confirmed 1, committed 2,"
     " published 2, confirmed 2, applied 2",
+    "an urgent event overtakes": "committed 1, committed 2, committed 3 urgent, published 3,"
+    " confirmed 3, applied 3, published 1, confirmed 1, published 2, confirmed 2",
     "a batch of some events, while more arrive": "committed 1, committed 2, committed 3,"
     " published 1, confirmed 1, published 2, confirmed 2, published 3, confirmed 3, applied 2,"
     " applied 3",

@@ -38,6 +38,7 @@ def test_a_wave_has_one_event_of_each_user() -> None:
     )
 
     assert [entry.position for entry in product.first_wave(entries)] == [1, 3, 4]
+    assert [each.position for each in product.first_wave(entries, frozenset({2}))] == [2, 3, 4]
 
 
 def test_an_erased_event_is_not_sent_and_a_tombstone_is() -> None:

@@ -14,6 +14,7 @@ from contracts.events.envelope import encode
 from contracts.events.names import EXCHANGE, REPLAY_EXCHANGE
 
 LIVE = "blog.users"
+URGENT = "blog.users.urgent"
 REPLAY = "blog.users.replay"
 DEAD = "blog.users.dead"
 

@@ -30,6 +30,7 @@ events = st.builds(
     traceparent=st.none()
     | st.just("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
     | st.text(max_size=70),
+    is_urgent=st.booleans(),
 )
 
 
