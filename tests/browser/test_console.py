@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from auth_service.settings import DatabaseSettings as AuthDatabase
@@ -25,7 +25,7 @@ from tests.support.eventually import eventually
 from tests.support.inbox import execute, fetch
 from tests.support.parked_messages import park_events
 from tests.support.reconciling import IN_AUTH, MADE
-from tests.support.site import PATIENCE_MS, Site
+from tests.support.site import PATIENCE_MS, Site, visiting
 from tests.support.source import source_on
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -299,14 +299,16 @@ CHARTED = """async ([items, since]) => {
 """Draws a chart of values from so many seconds ago, of a system that is ``since`` seconds old."""
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page(site: Site, chromium: Browser) -> AsyncIterator[Page]:
+    """One page for all tests of figures: each has it draw what it looks at."""
+    async with visiting(chromium, site) as visitor:
+        await visitor.page.goto("/console")
+        yield visitor.page
+
+
 class TestFigures:
     """Diagram and charts for figures that a running system would take too long to reach."""
-
-    @pytest_asyncio.fixture(loop_scope="module")
-    async def page(self, visit: Visiting) -> AsyncIterator[Page]:
-        async with visit() as visitor:
-            await visitor.page.goto("/console")
-            yield visitor.page
 
     async def test_the_replica_is_compared_with_the_source(self, page: Page) -> None:
         """A replica behind is not quiet, and a short difference is not an alarm."""
