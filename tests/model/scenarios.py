@@ -124,23 +124,20 @@ def _reading(
     return Reading(rules, scenario, finding)
 
 
+_OLDER: Final = "a message took Ada back to an older state"
+_UNDONE: Final = "a repair undid Ada's state, which is the source's"
+_MISSING: Final = "nothing is lost, and the comparison calls Ada missing"
+_UNSEEN: Final = "the verdict is in step, and Ada differs"
+
 UNSOUND: Final = {
     "apply by position instead of version": _reading(
-        "a message took Ada back to an older state",
-        Rules(by_position=True),
-        Fault.PARKING,
-        budget=2,
+        _OLDER, Rules(by_position=True), Fault.PARKING, budget=2
     ),
     "repair without the guard newer": _reading(
-        "a repair undid Ada's state, which is the source's",
-        Rules(repairs_without_newer=True),
-        Fault.PURGE,
+        _UNDONE, Rules(repairs_without_newer=True), Fault.PURGE
     ),
     "repair without the guard as compared": _reading(
-        "a repair undid Ada's state, which is the source's",
-        Rules(repairs_without_as_compared=True),
-        Fault.DAMAGE,
-        asks_operator=True,
+        _UNDONE, Rules(repairs_without_as_compared=True), Fault.DAMAGE, asks_operator=True
     ),
     "delete the row instead of keeping a tombstone": _reading(
         "Ada, whose deletion was applied, is alive in the replica again",
@@ -157,22 +154,14 @@ UNSOUND: Final = {
         "two events of one user are unconfirmed at the same time", Rules(sends_all_at_once=True)
     ),
     "redrive without the merge": _reading(
-        "a message took Ada back to an older state",
-        Rules(redrives_without_merge=True),
-        Fault.PARKING,
+        _OLDER, Rules(redrives_without_merge=True), Fault.PARKING
     ),
-    "a verdict without waiting for a heartbeat": _reading(
-        "nothing is lost, and the comparison calls Ada missing", Rules(without_heartbeat=True)
-    ),
+    "a verdict without waiting for a heartbeat": _reading(_MISSING, Rules(without_heartbeat=True)),
     "a heartbeat requested before the source is read": _reading(
-        "nothing is lost, and the comparison calls Ada missing", Rules(heartbeat_first=True)
+        _MISSING, Rules(heartbeat_first=True)
     ),
     "a heartbeat known by its number alone": _reading(
-        "nothing is lost, and the comparison calls Ada missing",
-        Rules(heartbeat_by_number=True),
-        Fault.SOURCE_FAILOVER,
-        changes=1,
-        beats=1,
+        _MISSING, Rules(heartbeat_by_number=True), Fault.SOURCE_FAILOVER, changes=1, beats=1
     ),
     "a comparison that ignores unpublished events": _reading(
         "nothing is lost, and the comparison calls Ada stale", Rules(ignores_unpublished=True)
@@ -182,7 +171,7 @@ UNSOUND: Final = {
         Rules(source_first=True),
     ),
     "digests read without the changes that are not folded": _reading(
-        "the verdict is in step, and Ada differs", Rules(reads_folded_only=True)
+        _UNSEEN, Rules(reads_folded_only=True)
     ),
     "tombstones counted that the source does not know": _reading(
         "both sides agree, and their digests differ for good",
@@ -191,9 +180,7 @@ UNSOUND: Final = {
         comparisons=0,
     ),
     "digests by XOR, with a change that counts twice": _reading(
-        "the verdict is in step, and Ada differs",
-        Rules(digests_by_xor=True, counts_twice=True),
-        Fault.DAMAGE,
+        _UNSEEN, Rules(digests_by_xor=True, counts_twice=True), Fault.DAMAGE
     ),
 }
 """By name; each is a decision of the product turned round."""
